@@ -1,0 +1,14 @@
+namespace Qcow2Bitmaps;
+
+/// <summary>A bitmap does not exist, or its state (inconsistent, for example) refuses what was asked of it.</summary>
+public sealed class BitmapStateException : Qcow2Exception
+{
+    /// <summary>Names the bitmap and the reason.</summary>
+    /// <param name="bitmapName">The bitmap's name.</param>
+    /// <param name="message">Why the operation is refused, in QEMU's words where QEMU has them.</param>
+    public BitmapStateException(string bitmapName, string message)
+        : base(message) => BitmapName = bitmapName;
+
+    /// <summary>The name of the bitmap that refuses.</summary>
+    public string BitmapName { get; }
+}

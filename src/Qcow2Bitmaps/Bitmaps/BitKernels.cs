@@ -1,0 +1,177 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace Qcow2Bitmaps.Bitmaps;
+
+/// <summary>The loops over words of bits, with vectors where the machine has them. <see cref="ScalarBitKernels"/> says the same plainly.</summary>
+/// <remarks>Bit n of a bitmap is bit n % 64 of word n / 64, least significant first: the order on disk, read as little endian.</remarks>
+internal static class BitKernels
+{
+    /// <summary>ORs words into others of the same number.</summary>
+    public static void Or(Span<ulong> destination, ReadOnlySpan<ulong> source)
+    {
+        Span<Vector<ulong>> vectors = MemoryMarshal.Cast<ulong, Vector<ulong>>(destination);
+        ReadOnlySpan<Vector<ulong>> others = MemoryMarshal.Cast<ulong, Vector<ulong>>(source[..destination.Length]);
+        int i = 0;
+        // Two at a time: one load, OR and store a turn leaves the ports idle.
+        for (; i + 1 < vectors.Length; i += 2)
+        {
+            Vector<ulong> first = vectors[i] | others[i];
+            Vector<ulong> second = vectors[i + 1] | others[i + 1];
+            vectors[i] = first;
+            vectors[i + 1] = second;
+        }
+
+        for (int rest = i * Vector<ulong>.Count; rest < destination.Length; rest++)
+        {
+            destination[rest] |= source[rest];
+        }
+    }
+
+    /// <summary>ANDs words into others of the same number.</summary>
+    public static void And(Span<ulong> destination, ReadOnlySpan<ulong> source)
+    {
+        Span<Vector<ulong>> vectors = MemoryMarshal.Cast<ulong, Vector<ulong>>(destination);
+        ReadOnlySpan<Vector<ulong>> others = MemoryMarshal.Cast<ulong, Vector<ulong>>(source[..destination.Length]);
+        for (int i = 0; i < vectors.Length; i++)
+        {
+            vectors[i] &= others[i];
+        }
+
+        for (int rest = vectors.Length * Vector<ulong>.Count; rest < destination.Length; rest++)
+        {
+            destination[rest] &= source[rest];
+        }
+    }
+
+    /// <summary>Clears in words the bits that are set in others of the same number.</summary>
+    public static void AndNot(Span<ulong> destination, ReadOnlySpan<ulong> source)
+    {
+        Span<Vector<ulong>> vectors = MemoryMarshal.Cast<ulong, Vector<ulong>>(destination);
+        ReadOnlySpan<Vector<ulong>> others = MemoryMarshal.Cast<ulong, Vector<ulong>>(source[..destination.Length]);
+        for (int i = 0; i < vectors.Length; i++)
+        {
+            vectors[i] = Vector.AndNot(vectors[i], others[i]);
+        }
+
+        for (int rest = vectors.Length * Vector<ulong>.Count; rest < destination.Length; rest++)
+        {
+            destination[rest] &= ~source[rest];
+        }
+    }
+
+    /// <summary>Counts the bits that are set.</summary>
+    public static long Count(ReadOnlySpan<ulong> words)
+    {
+        if (!Avx2.IsSupported)
+        {
+            return ScalarBitKernels.Count(words);
+        }
+
+        // Each byte's bits from two look-ups of 4 bits; sums of bytes are widened by the sum of absolute differences.
+        Vector256<byte> countOf = Vector256.Create(
+            (byte)0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+        Vector256<byte> low = Vector256.Create((byte)0x0f);
+        ReadOnlySpan<Vector256<byte>> vectors = MemoryMarshal.Cast<ulong, Vector256<byte>>(words);
+        Vector256<ulong> total = Vector256<ulong>.Zero;
+        foreach (Vector256<byte> vector in vectors)
+        {
+            Vector256<byte> counts = Avx2.Shuffle(countOf, vector & low)
+                + Avx2.Shuffle(countOf, (vector.AsUInt16() >>> 4).AsByte() & low);
+            total += Avx2.SumAbsoluteDifferences(counts, Vector256<byte>.Zero).AsUInt64();
+        }
+
+        return (long)Vector256.Sum(total) + ScalarBitKernels.Count(words[(vectors.Length * Vector256<ulong>.Count)..]);
+    }
+
+    /// <summary>Whether every word is the same value.</summary>
+    public static bool IsAll(ReadOnlySpan<ulong> words, ulong value) => !words.ContainsAnyExcept(value);
+
+    /// <summary>Finds the first bit of a value.</summary>
+    /// <returns>Its index, or <paramref name="end"/> when there is none before it.</returns>
+    public static int Find(ReadOnlySpan<ulong> words, int start, int end, bool value)
+    {
+        if (start >= end)
+        {
+            return end;
+        }
+
+        ulong uniform = value ? 0 : ulong.MaxValue;
+        int word = start >> BitmapGeometry.WordShift;
+        ulong found = (words[word] ^ uniform) & (ulong.MaxValue << (start & 63));
+        if (found == 0)
+        {
+            int lastWord = (end - 1) >> BitmapGeometry.WordShift;
+            int skipped = words[(word + 1)..(lastWord + 1)].IndexOfAnyExcept(uniform);
+            if (skipped < 0)
+            {
+                return end;
+            }
+
+            word += 1 + skipped;
+            found = words[word] ^ uniform;
+        }
+
+        return Math.Min(end, (word << BitmapGeometry.WordShift) + BitOperations.TrailingZeroCount(found));
+    }
+
+    /// <summary>Sets or clears the bits of a range.</summary>
+    public static void Fill(Span<ulong> words, int start, int end, bool value)
+    {
+        if (start >= end)
+        {
+            return;
+        }
+
+        int firstWord = start >> BitmapGeometry.WordShift;
+        int lastWord = (end - 1) >> BitmapGeometry.WordShift;
+        ulong firstMask = ulong.MaxValue << (start & 63);
+        ulong lastMask = BitmapGeometry.LastWordMask(end);
+        if (firstWord == lastWord)
+        {
+            Apply(ref words[firstWord], firstMask & lastMask, value);
+            return;
+        }
+
+        Apply(ref words[firstWord], firstMask, value);
+        words[(firstWord + 1)..lastWord].Fill(value ? ulong.MaxValue : 0);
+        Apply(ref words[lastWord], lastMask, value);
+    }
+
+    /// <summary>Makes each of the low bits into a run of 2^shift bits: 64 &gt;&gt; shift bits fill a word.</summary>
+    /// <param name="bits">The bits; those above 64 &gt;&gt; shift are ignored.</param>
+    /// <param name="shift">1 to 5.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Spread(ulong bits, int shift) => Bmi2.X64.IsSupported
+        ? unchecked(Bmi2.X64.ParallelBitDeposit(bits, FirstOfRuns(shift)) * ((1UL << (1 << shift)) - 1))
+        : ScalarBitKernels.Spread(bits, shift);
+
+    /// <summary>Makes each run of 2^shift bits into one bit, set when any of them is; the result has 64 &gt;&gt; shift bits.</summary>
+    /// <param name="word">The bits.</param>
+    /// <param name="shift">1 to 5.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Gather(ulong word, int shift)
+    {
+        if (!Bmi2.X64.IsSupported)
+        {
+            return ScalarBitKernels.Gather(word, shift);
+        }
+
+        for (int step = 1; step < 1 << shift; step <<= 1)
+        {
+            word |= word >> step;
+        }
+
+        return Bmi2.X64.ParallelBitExtract(word, FirstOfRuns(shift));
+    }
+
+    /// <summary>A word with the first bit of each run of 2^shift bits.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static ulong FirstOfRuns(int shift) => ulong.MaxValue / ((1UL << (1 << shift)) - 1);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Apply(ref ulong word, ulong mask, bool value) => word = value ? word | mask : word & ~mask;
+}

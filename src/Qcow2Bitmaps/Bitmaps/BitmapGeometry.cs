@@ -1,0 +1,33 @@
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Bitmaps;
+
+/// <summary>How a bitmap's bits lie over the disk and over pages. Nothing here overflows for disks of up to 2^63-1 bytes.</summary>
+internal readonly record struct BitmapGeometry(long SizeBytes, int GranularityBits, int PageShift)
+{
+    public const int WordShift = 6;
+
+    /// <summary>The bits over the whole disk; the last may stand for less than a granule.</summary>
+    public long BitCount => ImageGeometry.DivideRoundingUpByPowerOfTwo(SizeBytes, GranularityBits);
+
+    public long PageCount => ImageGeometry.DivideRoundingUpByPowerOfTwo(BitCount, PageShift);
+
+    public static BitmapGeometry Of(IBitmapPages pages) => new(pages.SizeBytes, pages.GranularityBits, pages.PageShift);
+
+    /// <summary>The page's first bit.</summary>
+    public long FirstBit(int page) => (long)page << PageShift;
+
+    /// <summary>The bits that a page has.</summary>
+    public int BitsIn(int page) => (int)Math.Min(1L << PageShift, BitCount - FirstBit(page));
+
+    /// <summary>The words that a page has.</summary>
+    public int WordsIn(int page) => WordsFor(BitsIn(page));
+
+    /// <summary>Where a bit's granule starts, in bytes; at most the disk's size.</summary>
+    public long StartOfBit(long bit) => bit >= BitCount ? SizeBytes : bit << GranularityBits;
+
+    public static int WordsFor(int bits) => (bits + 63) >> WordShift;
+
+    /// <summary>A word with the bits that the last of some words may have.</summary>
+    public static ulong LastWordMask(long bits) => (bits & 63) == 0 ? ulong.MaxValue : (1UL << (int)(bits & 63)) - 1;
+}

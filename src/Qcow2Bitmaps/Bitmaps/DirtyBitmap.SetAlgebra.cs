@@ -1,0 +1,231 @@
+using System.Buffers;
+
+namespace Qcow2Bitmaps.Bitmaps;
+
+public sealed partial class DirtyBitmap
+{
+    /// <summary>Adds all that another bitmap says is dirty, whatever its granularity and size.</summary>
+    /// <param name="other">The other bitmap; itself changes nothing.</param>
+    /// <remarks>
+    /// A granule becomes dirty when the other bitmap has a dirty byte in it. A shorter bitmap counts as clean behind its end;
+    /// what a longer one has behind this one's end is left out. QEMU refuses to merge different sizes.
+    /// </remarks>
+    public void Merge(DirtyBitmap other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        if (ReferenceEquals(this, other))
+        {
+            return;
+        }
+
+        for (int page = 0; page < other._pages.Length; page++)
+        {
+            if (MergeUniform(other, page) == BitmapPageKind.Bits)
+            {
+                MergeBits(other._geometry, page, other._pages[page]);
+            }
+        }
+    }
+
+    /// <summary>Keeps dirty only what another bitmap, too, says is dirty, rounded out to this one's granules.</summary>
+    /// <param name="other">The other bitmap, of any granularity and size; behind its end it counts as clean.</param>
+    public void Intersect(DirtyBitmap other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        DirtyBitmap same = other.Reshape(_geometry);
+        for (int page = 0; page < _pages.Length; page++)
+        {
+            switch (KindOf(page), same.KindOf(page))
+            {
+                case (BitmapPageKind.AllClean, _) or (_, BitmapPageKind.AllDirty):
+                    break;
+                case (_, BitmapPageKind.AllClean):
+                    _pages[page] = null;
+                    break;
+                case (BitmapPageKind.AllDirty, _):
+                    _pages[page] = (ulong[])same._pages[page]!.Clone();
+                    break;
+                default:
+                    BitKernels.And(_pages[page], same._pages[page]);
+                    Collapse(page, _pages[page]!);
+                    break;
+            }
+        }
+    }
+
+    /// <summary>Makes clean what another bitmap says is dirty. A granule stays dirty unless the other one has all of it dirty.</summary>
+    /// <param name="other">The other bitmap, of any granularity and size; behind its end it counts as clean.</param>
+    public void Subtract(DirtyBitmap other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        if (other._geometry != _geometry)
+        {
+            // Rounding in is rounding out of the opposite: what is not dirty there stays.
+            Intersect(other.Complement(SizeBytes));
+            return;
+        }
+
+        for (int page = 0; page < _pages.Length; page++)
+        {
+            switch (KindOf(page), other.KindOf(page))
+            {
+                case (BitmapPageKind.AllClean, _) or (_, BitmapPageKind.AllClean):
+                    break;
+                case (_, BitmapPageKind.AllDirty):
+                    _pages[page] = null;
+                    break;
+                default:
+                    ulong[] words = Materialize(page);
+                    BitKernels.AndNot(words, other._pages[page]);
+                    Collapse(page, words);
+                    break;
+            }
+        }
+    }
+
+    /// <summary>Whether another bitmap has the same size, the same granularity and the same bits.</summary>
+    /// <param name="other">The other bitmap.</param>
+    public bool HasSameContent(DirtyBitmap other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        if (other.SizeBytes != SizeBytes || other.GranularityBytes != GranularityBytes)
+        {
+            return false;
+        }
+
+        // Pages are collapsed whenever they become uniform, so that equal pages are of equal kinds.
+        DirtyBitmap same = other.Reshape(_geometry);
+        for (int page = 0; page < _pages.Length; page++)
+        {
+            if (KindOf(page) != same.KindOf(page)
+                || (KindOf(page) == BitmapPageKind.Bits && !_pages[page].AsSpan().SequenceEqual(same._pages[page])))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>Adds all that pages kept elsewhere say is dirty.</summary>
+    internal async ValueTask MergeAsync(IBitmapPages other, CancellationToken cancellationToken)
+    {
+        var geometry = BitmapGeometry.Of(other);
+        int pages = (int)geometry.PageCount;
+        ulong[]? buffer = null;
+        try
+        {
+            for (int page = 0; page < pages; page++)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                if (MergeUniform(other, page) != BitmapPageKind.Bits)
+                {
+                    continue;
+                }
+
+                int words = geometry.WordsIn(page);
+                if (geometry == _geometry && _pages[page] is null)
+                {
+                    // The page comes as it is: read it where it stays.
+                    var own = new ulong[words];
+                    await other.ReadPageAsync(page, own, cancellationToken).ConfigureAwait(false);
+                    _pages[page] = own;
+                    Collapse(page, own);
+                    continue;
+                }
+
+                buffer ??= ArrayPool<ulong>.Shared.Rent(geometry.WordsIn(0));
+                await other.ReadPageAsync(page, buffer.AsMemory(0, words), cancellationToken).ConfigureAwait(false);
+                MergeBits(geometry, page, buffer.AsSpan(0, words));
+            }
+        }
+        finally
+        {
+            if (buffer is not null)
+            {
+                ArrayPool<ulong>.Shared.Return(buffer);
+            }
+        }
+    }
+
+    /// <summary>Merges a page without reading it, if its kind allows.</summary>
+    private BitmapPageKind MergeUniform(IBitmapPages other, int page)
+    {
+        BitmapPageKind kind = other.KindOf(page);
+        if (kind == BitmapPageKind.AllDirty)
+        {
+            (long start, long end) = PieceOf(BitmapGeometry.Of(other), page).BytesWithin(Math.Min(SizeBytes, other.SizeBytes));
+            Set(start, end - start);
+        }
+
+        return kind;
+    }
+
+    private void MergeBits(BitmapGeometry other, int otherPage, ReadOnlySpan<ulong> otherWords)
+    {
+        PageMerge.Piece source = PieceOf(other, otherPage);
+        long limit = Math.Min(SizeBytes, other.SizeBytes);
+        (long start, long end) = source.BytesWithin(limit);
+        if (start >= end)
+        {
+            return;
+        }
+
+        int lastPage = PageOf(end - 1);
+        for (int page = PageOf(start); page <= lastPage; page++)
+        {
+            if (KindOf(page) == BitmapPageKind.AllDirty || IsSourceClean(page, source, otherWords, limit))
+            {
+                continue;
+            }
+
+            ulong[] words = Materialize(page);
+            PageMerge.Or(PieceOf(_geometry, page), words, source, otherWords, limit);
+            Collapse(page, words);
+        }
+    }
+
+    /// <summary>Whether the source has nothing dirty where a page lies, so that it need not be materialised.</summary>
+    private bool IsSourceClean(int page, PageMerge.Piece source, ReadOnlySpan<ulong> sourceWords, long limit)
+    {
+        (long start, long end) = PieceOf(_geometry, page).BytesWithin(limit);
+        (int first, int last) = source.BitsOf(start, end);
+        return BitKernels.Find(sourceWords, first, last, true) >= last;
+    }
+
+    private int PageOf(long offset) => (int)(offset >> _geometry.GranularityBits >> _geometry.PageShift);
+
+    private static PageMerge.Piece PieceOf(BitmapGeometry geometry, int page) =>
+        new(geometry.FirstBit(page), geometry.BitsIn(page), geometry.GranularityBits);
+
+    /// <summary>This bitmap if it has a geometry already, else its content rounded out and cut to that.</summary>
+    private DirtyBitmap Reshape(BitmapGeometry geometry)
+    {
+        if (geometry == _geometry)
+        {
+            return this;
+        }
+
+        var reshaped = new DirtyBitmap(geometry);
+        reshaped.Merge(this);
+        return reshaped;
+    }
+
+    /// <summary>All that is not dirty here, on a disk of a size; behind this one's end everything.</summary>
+    private DirtyBitmap Complement(long sizeBytes)
+    {
+        var complement = new DirtyBitmap(_geometry with { SizeBytes = sizeBytes });
+        complement.SetAll();
+        foreach (DirtyExtent extent in DirtyExtents())
+        {
+            if (extent.OffsetBytes >= sizeBytes)
+            {
+                break;
+            }
+
+            complement.Clear(extent.OffsetBytes, Math.Min(extent.EndBytes, sizeBytes) - extent.OffsetBytes);
+        }
+
+        return complement;
+    }
+}

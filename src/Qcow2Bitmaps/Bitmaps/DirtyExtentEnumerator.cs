@@ -1,0 +1,35 @@
+namespace Qcow2Bitmaps.Bitmaps;
+
+/// <summary>Walks the ranges of a bitmap.</summary>
+public struct DirtyExtentEnumerator
+{
+    private readonly DirtyBitmap _bitmap;
+    private readonly bool _includeClean;
+    private long _bit;
+
+    internal DirtyExtentEnumerator(DirtyBitmap bitmap, bool includeClean)
+    {
+        _bitmap = bitmap;
+        _includeClean = includeClean;
+    }
+
+    /// <summary>The range that the last <see cref="MoveNext"/> found.</summary>
+    public DirtyExtent Current { get; private set; }
+
+    /// <summary>Steps to the next range.</summary>
+    /// <returns>False behind the last one.</returns>
+    public bool MoveNext()
+    {
+        long start = _includeClean ? _bit : _bitmap.Find(_bit, true);
+        if (start >= _bitmap.BitCount)
+        {
+            return false;
+        }
+
+        bool isDirty = !_includeClean || _bitmap.Find(start, true) == start;
+        _bit = _bitmap.Find(start, !isDirty);
+        long offset = _bitmap.StartOfBit(start);
+        Current = new DirtyExtent(offset, _bitmap.StartOfBit(_bit) - offset, isDirty);
+        return true;
+    }
+}

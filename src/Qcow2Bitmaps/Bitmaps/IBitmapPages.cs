@@ -1,0 +1,23 @@
+namespace Qcow2Bitmaps.Bitmaps;
+
+/// <summary>A bitmap that gives its bits page by page, wherever it keeps them.</summary>
+internal interface IBitmapPages
+{
+    /// <summary>The disk's size in bytes.</summary>
+    long SizeBytes { get; }
+
+    /// <summary>The granularity as a power of two.</summary>
+    int GranularityBits { get; }
+
+    /// <summary>The bits of a page as a power of two, 12 to 24; only the last page may have fewer.</summary>
+    int PageShift { get; }
+
+    /// <summary>Says what is known of a page; costs no I/O.</summary>
+    BitmapPageKind KindOf(int page);
+
+    /// <summary>Reads a page's bits, least significant first; bits behind the disk's end come as zeros.</summary>
+    /// <param name="page">A page whose kind is <see cref="BitmapPageKind.Bits"/>.</param>
+    /// <param name="words">Exactly the words that the page has.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    ValueTask ReadPageAsync(int page, Memory<ulong> words, CancellationToken cancellationToken);
+}

@@ -1,0 +1,152 @@
+namespace Qcow2Bitmaps.Bitmaps;
+
+/// <summary>ORs bits of one granularity into bits of another, in pieces of both bitmaps that need not match.</summary>
+internal static class PageMerge
+{
+    /// <summary>A piece of a bitmap: words that start at a bit which is a multiple of 64.</summary>
+    /// <param name="FirstBit">The first word's first bit, counted over the whole bitmap.</param>
+    /// <param name="BitCount">The bits that count; those behind them in the last word are left alone, or ignored.</param>
+    /// <param name="GranularityBits">The granularity as a power of two.</param>
+    public readonly record struct Piece(long FirstBit, int BitCount, int GranularityBits)
+    {
+        /// <summary>The bits that a range of the disk touches here, counted from <see cref="FirstBit"/>.</summary>
+        /// <param name="start">Where the range starts, in bytes.</param>
+        /// <param name="end">Where it ends, in bytes; above the start.</param>
+        public (int Start, int End) BitsOf(long start, long end)
+        {
+            long first = Math.Max((start >> GranularityBits) - FirstBit, 0);
+            long last = ((end - 1) >> GranularityBits) - FirstBit;
+            return ((int)Math.Min(first, BitCount), (int)Math.Clamp(last + 1, 0, BitCount));
+        }
+
+        /// <summary>The range of the disk that the bits stand for, cut at a limit, in bytes.</summary>
+        public (long Start, long End) BytesWithin(long limit)
+        {
+            long last = FirstBit + BitCount;
+            return (FirstBit > limit >> GranularityBits ? limit : Math.Min(FirstBit << GranularityBits, limit),
+                last > limit >> GranularityBits ? limit : last << GranularityBits);
+        }
+    }
+
+    /// <summary>Sets each bit of the target whose granule holds a byte that the source says is dirty.</summary>
+    /// <param name="target">Where the target's words lie.</param>
+    /// <param name="words">The target's words.</param>
+    /// <param name="source">Where the source's words lie.</param>
+    /// <param name="sourceWords">The source's words.</param>
+    /// <param name="limit">Bytes of the disk at and behind this offset count as clean: the smaller disk's size.</param>
+    public static void Or(Piece target, Span<ulong> words, Piece source, ReadOnlySpan<ulong> sourceWords, long limit)
+    {
+        (long targetStart, long targetEnd) = target.BytesWithin(limit);
+        (long sourceStart, long sourceEnd) = source.BytesWithin(limit);
+        long start = Math.Max(targetStart, sourceStart);
+        long end = Math.Min(targetEnd, sourceEnd);
+        if (start >= end)
+        {
+            return;
+        }
+
+        (int first, int last) = target.BitsOf(start, end);
+        (int sourceFirst, int sourceLast) = source.BitsOf(start, end);
+        int shift = target.GranularityBits - source.GranularityBits;
+        if (shift == 0)
+        {
+            OrSame(words, first, last, sourceWords, sourceFirst);
+        }
+        else if (shift > 0)
+        {
+            OrFiner(words, target.FirstBit, sourceWords, source.FirstBit, sourceFirst, sourceLast, shift);
+        }
+        else
+        {
+            OrCoarser(words, target.FirstBit, first, last, sourceWords, source.FirstBit, -shift);
+        }
+    }
+
+    // Pieces start at multiples of 64 bits and pages nest, so that both starts are multiples of 64.
+    private static void OrSame(Span<ulong> words, int first, int last, ReadOnlySpan<ulong> source, int sourceFirst)
+    {
+        int at = first >> BitmapGeometry.WordShift;
+        int sourceAt = sourceFirst >> BitmapGeometry.WordShift;
+        int whole = (last - first) >> BitmapGeometry.WordShift;
+        BitKernels.Or(words.Slice(at, whole), source.Slice(sourceAt, whole));
+        if (((last - first) & 63) != 0)
+        {
+            words[at + whole] |= source[sourceAt + whole] & BitmapGeometry.LastWordMask(last);
+        }
+    }
+
+    /// <summary>Each bit of the source is a part of one bit of the target.</summary>
+    private static void OrFiner(
+        Span<ulong> words, long firstBit, ReadOnlySpan<ulong> source, long sourceFirstBit, int sourceStart, int sourceEnd, int shift)
+    {
+        if (shift >= BitmapGeometry.WordShift)
+        {
+            // A bit of the target is one or more words of the source: once it is set, the rest of them does not matter.
+            for (int bit = BitKernels.Find(source, sourceStart, sourceEnd, true); bit < sourceEnd;)
+            {
+                long targetBit = (sourceFirstBit + bit) >> shift;
+                Set(words, targetBit - firstBit);
+                long next = ((targetBit + 1) << shift) - sourceFirstBit;
+                bit = next >= sourceEnd ? sourceEnd : BitKernels.Find(source, (int)next, sourceEnd, true);
+            }
+
+            return;
+        }
+
+        int lastWord = (sourceEnd - 1) >> BitmapGeometry.WordShift;
+        for (int i = sourceStart >> BitmapGeometry.WordShift; i <= lastWord; i++)
+        {
+            ulong word = source[i];
+            if (i == lastWord)
+            {
+                word &= BitmapGeometry.LastWordMask(sourceEnd);
+            }
+
+            if (word != 0)
+            {
+                long bit = ((sourceFirstBit + ((long)i << BitmapGeometry.WordShift)) >> shift) - firstBit;
+                words[(int)(bit >> BitmapGeometry.WordShift)] |= BitKernels.Gather(word, shift) << (int)(bit & 63);
+            }
+        }
+    }
+
+    /// <summary>Each bit of the source is a run of bits of the target, cut where the piece ends.</summary>
+    private static void OrCoarser(
+        Span<ulong> words, long firstBit, int first, int last, ReadOnlySpan<ulong> source, long sourceFirstBit, int shift)
+    {
+        if (shift >= BitmapGeometry.WordShift)
+        {
+            int sourceEnd = (int)(((firstBit + last - 1) >> shift) - sourceFirstBit) + 1;
+            for (int bit = (int)(((firstBit + first) >> shift) - sourceFirstBit); ;)
+            {
+                int runStart = BitKernels.Find(source, bit, sourceEnd, true);
+                if (runStart == sourceEnd)
+                {
+                    return;
+                }
+
+                bit = BitKernels.Find(source, runStart, sourceEnd, false);
+                long start = ((sourceFirstBit + runStart) << shift) - firstBit;
+                long end = ((sourceFirstBit + bit) << shift) - firstBit;
+                BitKernels.Fill(words, (int)Math.Max(start, first), (int)Math.Min(end, last), true);
+            }
+        }
+
+        int sourceBitsPerWord = 64 >> shift;
+        int lastWord = (last - 1) >> BitmapGeometry.WordShift;
+        for (int i = first >> BitmapGeometry.WordShift; i <= lastWord; i++)
+        {
+            long sourceBit = ((firstBit + ((long)i << BitmapGeometry.WordShift)) >> shift) - sourceFirstBit;
+            ulong bits = source[(int)(sourceBit >> BitmapGeometry.WordShift)] >> (int)(sourceBit & 63);
+            bits &= (1UL << sourceBitsPerWord) - 1;
+            if (bits != 0)
+            {
+                ulong word = BitKernels.Spread(bits, shift);
+                words[i] |= i == lastWord ? word & BitmapGeometry.LastWordMask(last) : word;
+            }
+        }
+    }
+
+    private static void Set(Span<ulong> words, long bit) =>
+        words[(int)(bit >> BitmapGeometry.WordShift)] |= 1UL << (int)(bit & 63);
+}

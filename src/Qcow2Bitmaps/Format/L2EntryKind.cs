@@ -1,0 +1,16 @@
+namespace Qcow2Bitmaps.Format;
+
+/// <summary>What an L2 entry says of its cluster.</summary>
+public enum L2EntryKind
+{
+    /// <summary>Nothing is stored: the backing image shows through.</summary>
+    Unallocated,
+    /// <summary>The cluster reads as zeros, without space of its own.</summary>
+    ZeroPlain,
+    /// <summary>The cluster reads as zeros, and space is kept for it.</summary>
+    ZeroAllocated,
+    /// <summary>The cluster's data stand in the file.</summary>
+    Normal,
+    /// <summary>The cluster's data are compressed.</summary>
+    Compressed,
+}

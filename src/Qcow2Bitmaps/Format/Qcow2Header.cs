@@ -1,0 +1,89 @@
+namespace Qcow2Bitmaps.Format;
+
+/// <summary>The header at the start of an image, version 2 or 3, with every field that it has. Spec: "Header".</summary>
+/// <remarks>
+/// Holds what the bytes say; <see cref="Check"/> says whether they are allowed. Immutable and safe to share between threads.
+/// Version 2 has no feature words: they read as zero, and the refcount order as 4.
+/// </remarks>
+public sealed partial record Qcow2Header
+{
+    /// <summary>The first four bytes of every image: <c>QFI\xfb</c>.</summary>
+    public const uint MagicNumber = 0x514649FB;
+
+    /// <summary>The largest refcount order: counts of 64 bits.</summary>
+    public const int MaxRefcountOrder = 6;
+
+    /// <summary>The bytes that a reader needs to have before <see cref="TryRead"/> can tell everything but the unknown fields.</summary>
+    public const int MaxKnownBytes = HeaderLayout.KnownLength;
+
+    /// <summary>The version: 2 (compat 0.10) or 3 (compat 1.1).</summary>
+    public int Version { get; init; } = 3;
+
+    /// <summary>Where the backing file's name starts, in bytes from the start of the file; 0 without a backing file.</summary>
+    public ulong BackingFileOffset { get; init; }
+
+    /// <summary>The length of the backing file's name in bytes.</summary>
+    public uint BackingFileSize { get; init; }
+
+    /// <summary>The cluster size as a power of two.</summary>
+    public uint ClusterBits { get; init; } = 16;
+
+    /// <summary>The disk's size in bytes, as stated.</summary>
+    public ulong VirtualSize { get; init; }
+
+    /// <summary>How guest data are encrypted, as a number: see <see cref="Format.EncryptionMethod"/>.</summary>
+    public uint CryptMethod { get; init; }
+
+    /// <summary>Entries of the active L1 table.</summary>
+    public uint L1Size { get; init; }
+
+    /// <summary>Where the active L1 table starts, in bytes.</summary>
+    public ulong L1TableOffset { get; init; }
+
+    /// <summary>Where the refcount table starts, in bytes.</summary>
+    public ulong RefcountTableOffset { get; init; }
+
+    /// <summary>Clusters of the refcount table.</summary>
+    public uint RefcountTableClusters { get; init; }
+
+    /// <summary>The number of internal snapshots.</summary>
+    public uint SnapshotCount { get; init; }
+
+    /// <summary>Where the snapshot table starts, in bytes.</summary>
+    public ulong SnapshotsOffset { get; init; }
+
+    /// <summary>Bits that a reader must know.</summary>
+    public IncompatibleFeatures IncompatibleFeatures { get; init; }
+
+    /// <summary>Bits that a reader may ignore.</summary>
+    public CompatibleFeatures CompatibleFeatures { get; init; }
+
+    /// <summary>Bits that a writer clears when it does not know them.</summary>
+    public AutoclearFeatures AutoclearFeatures { get; init; }
+
+    /// <summary>The width of a reference count as a power of two in bits.</summary>
+    public uint RefcountOrder { get; init; } = 4;
+
+    /// <summary>The header's length in bytes; extensions start behind it. 72 in version 2.</summary>
+    public uint HeaderLength { get; init; } = HeaderLayout.KnownLength;
+
+    /// <summary>How compressed clusters are packed, as a number: see <see cref="Format.CompressionType"/>. 0 when the header is too short to say.</summary>
+    public byte CompressionType { get; init; }
+
+    /// <summary>The bytes from offset 105 up to the header's length: padding, and fields that are not known here. Written back as they are.</summary>
+    public ReadOnlyMemory<byte> TrailingBytes { get; init; }
+
+    /// <summary>Whether guest data stand in an external file.</summary>
+    public bool HasExternalDataFile => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExternalDataFile);
+
+    /// <summary>Whether L2 entries are extended.</summary>
+    public bool HasExtendedL2 => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExtendedL2);
+
+    /// <summary>Where the area of the header extensions ends, in bytes: at the backing file's name, else at the end of the first cluster.</summary>
+    public ulong ExtensionAreaEnd => BackingFileOffset != 0 ? BackingFileOffset : 1UL << (int)ClusterBits;
+
+    /// <summary>The image's cluster arithmetic. QEMU counts the disk in whole sectors of 512 bytes, rounding down.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The header is not one that <see cref="Check"/> accepts.</exception>
+    public ImageGeometry Geometry =>
+        new((int)ClusterBits, (long)(VirtualSize & ~511UL), (int)RefcountOrder, HasExtendedL2);
+}

@@ -1,0 +1,14 @@
+namespace Qcow2Bitmaps;
+
+/// <summary>The base of every error that this library raises about an image, so that one <c>catch</c> tells them from bugs.</summary>
+/// <remarks>
+/// Wrong arguments raise <see cref="ArgumentException"/> as usual, and failing devices raise the system's
+/// <see cref="IOException"/>; both are something else than a fault of the image.
+/// </remarks>
+public abstract class Qcow2Exception : IOException
+{
+    private protected Qcow2Exception(string message, Exception? innerException = null)
+        : base(message, innerException)
+    {
+    }
+}

@@ -1,0 +1,12 @@
+namespace Qcow2Bitmaps;
+
+/// <summary>An image is well formed but needs something that this library does not do: another format, encryption, a refused file name.</summary>
+public sealed class Qcow2UnsupportedException : Qcow2Exception
+{
+    /// <summary>Names what is not supported.</summary>
+    /// <param name="message">What the image needs, and what is possible instead.</param>
+    public Qcow2UnsupportedException(string message)
+        : base(message)
+    {
+    }
+}

@@ -1,0 +1,168 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Storage;
+
+/// <summary>A regular file or a block device as storage.</summary>
+/// <remarks>
+/// Thread-safe: reads and writes are positional. On Linux nothing but a regular file or a block device is opened (what a path
+/// leads to is found out before), paths may be bytes that are not UTF-8 (<see cref="ImageText"/>), and the locks are
+/// QEMU's. Elsewhere a plain file is opened, without locks that QEMU would see.
+/// </remarks>
+public sealed class FileStorage : ImageStorage
+{
+    private readonly SafeFileHandle _file;
+    private readonly string _path;
+
+    private FileStorage(SafeFileHandle file, string path, StorageAccess access)
+    {
+        _file = file;
+        _path = path;
+        CanWrite = access == StorageAccess.ReadWrite;
+    }
+
+    /// <inheritdoc/>
+    public override string Name => _path;
+
+    /// <inheritdoc/>
+    public override bool CanWrite { get; }
+
+    /// <inheritdoc/>
+    public override StorageIdentity? Identity =>
+        LinuxNative.IsSupported ? LinuxFile.Identity(LinuxFile.Facts(_file, _path)) : null;
+
+    /// <inheritdoc/>
+    public override long? AllocatedBytes =>
+        LinuxNative.IsSupported ? (long)LinuxFile.Facts(_file, _path).Blocks512 * 512 : null;
+
+    /// <inheritdoc/>
+    public override long Length
+    {
+        get
+        {
+            if (!LinuxNative.IsSupported)
+            {
+                return RandomAccess.GetLength(_file);
+            }
+
+            // A block device has no size of its own in its facts; its end has an offset. Nothing here uses the cursor.
+            long end = LinuxNative.Seek(_file, 0, LinuxNative.SeekEnd);
+            return end >= 0 ? end : throw new IOException($"'{_path}': {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
+        }
+    }
+
+    /// <summary>Opens a file or block device that exists.</summary>
+    /// <param name="path">The path.</param>
+    /// <param name="access">What it is opened for.</param>
+    /// <param name="imageLock">The locks to take; they are held until the storage is disposed.</param>
+    /// <returns>The storage.</returns>
+    /// <exception cref="ImageLockedException">Somebody else's lock excludes this access.</exception>
+    /// <exception cref="IOException">There is no such file, it is neither a regular file nor a block device, or it cannot be opened.</exception>
+    /// <exception cref="UnauthorizedAccessException">The permissions of the file forbid it.</exception>
+    public static FileStorage Open(string path, StorageAccess access = StorageAccess.Read, ImageLock imageLock = ImageLock.Read) =>
+        Open(path, access, imageLock, mayOpenRealPath: null);
+
+    /// <summary>As the public method; <paramref name="mayOpenRealPath"/> is shown where the path really leads before the file is opened, and throws to refuse.</summary>
+    internal static FileStorage Open(string path, StorageAccess access, ImageLock imageLock, Action<string>? mayOpenRealPath)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        SafeFileHandle file = LinuxNative.IsSupported
+            ? OpenOnLinux(path, access, mayOpenRealPath)
+            : OpenElsewhere(path, access, mayOpenRealPath);
+        try
+        {
+            OfdLocks.Acquire(file, path, imageLock);
+            return new FileStorage(file, path, access);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public override bool IsOpenForWritingElsewhere() => OfdLocks.IsWriterElsewhere(_file);
+
+    /// <inheritdoc/>
+    public override ValueTask<int> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        Span<byte> rest = buffer.Span;
+        while (!rest.IsEmpty)
+        {
+            int read = RandomAccess.Read(_file, rest, offset + (buffer.Length - rest.Length));
+            if (read == 0)
+            {
+                break;
+            }
+
+            rest = rest[read..];
+        }
+
+        return ValueTask.FromResult(buffer.Length - rest.Length);
+    }
+
+    /// <inheritdoc/>
+    public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        RequireWritable();
+        RandomAccess.Write(_file, buffer.Span, offset);
+        return ValueTask.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public override ValueTask FlushAsync(CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        RequireWritable();
+        RandomAccess.FlushToDisk(_file);
+        return ValueTask.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        RequireWritable();
+        if (LinuxNative.IsSupported && LinuxFile.IsBlockDevice(LinuxFile.Facts(_file, _path)))
+        {
+            throw new IOException($"'{_path}' is a block device of {Length} bytes, which cannot be given a length of {length}");
+        }
+
+        RandomAccess.SetLength(_file, length);
+        return ValueTask.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public override ValueTask DisposeAsync()
+    {
+        _file.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    private static SafeFileHandle OpenOnLinux(string path, StorageAccess access, Action<string>? mayOpenRealPath)
+    {
+        using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
+        LinuxFile.RequireFileOrBlockDevice(LinuxFile.Facts(pathOnly, path), path);
+        mayOpenRealPath?.Invoke(LinuxFile.RealPath(pathOnly));
+        return LinuxFile.Reopen(pathOnly, path, access);
+    }
+
+    private static SafeFileHandle OpenElsewhere(string path, StorageAccess access, Action<string>? mayOpenRealPath)
+    {
+        mayOpenRealPath?.Invoke(File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path));
+        return File.OpenHandle(
+            path, FileMode.Open, access == StorageAccess.ReadWrite ? FileAccess.ReadWrite : FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+    }
+
+    private void RequireWritable()
+    {
+        if (!CanWrite)
+        {
+            throw new NotSupportedException($"'{_path}' is open for reading only");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+namespace Qcow2Bitmaps.Storage;
+
+/// <summary>Bytes at offsets: what an image is kept in.</summary>
+/// <remarks>
+/// Every call names its offset and there is no cursor, so that calls may run side by side from any threads; overlapping
+/// writes end in any order. A file completes its calls before they return.
+/// </remarks>
+public abstract class ImageStorage : IAsyncDisposable
+{
+    /// <summary>What the storage is called in messages: a path, or a description.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>Which file or device this is, whatever path led to it; null when it is neither.</summary>
+    public virtual StorageIdentity? Identity => null;
+
+    /// <summary>How many bytes of disk the storage occupies: less than its length when it is sparse; null when that is not known.</summary>
+    public virtual long? AllocatedBytes => null;
+
+    /// <summary>The length in bytes; a block device's capacity.</summary>
+    /// <exception cref="IOException">The length cannot be had.</exception>
+    public abstract long Length { get; }
+
+    /// <summary>Whether <see cref="WriteAsync"/>, <see cref="FlushAsync"/> and <see cref="SetLengthAsync"/> are possible.</summary>
+    public abstract bool CanWrite { get; }
+
+    /// <summary>Whether another process has the storage open for writing, as far as its locks tell.</summary>
+    /// <returns>False also where locks tell nothing.</returns>
+    public virtual bool IsOpenForWritingElsewhere() => false;
+
+    /// <summary>Reads until the buffer is full or the storage ends.</summary>
+    /// <param name="offset">The first byte's offset, not negative; may lie behind the end.</param>
+    /// <param name="buffer">Where the bytes go.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <returns>The number of bytes read: less than the buffer's length only where the storage ends.</returns>
+    /// <exception cref="IOException">The device failed.</exception>
+    public abstract ValueTask<int> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default);
+
+    /// <summary>Writes all of a buffer; a file grows when it ends behind the file's end.</summary>
+    /// <param name="offset">The first byte's offset, not negative.</param>
+    /// <param name="buffer">The bytes.</param>
+    /// <param name="cancellationToken">Ends the wait; what was written by then is not known.</param>
+    /// <exception cref="IOException">The device failed or is full.</exception>
+    /// <exception cref="NotSupportedException">The storage is read-only.</exception>
+    public abstract ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default);
+
+    /// <summary>Waits until all that was written before this call survives a loss of power.</summary>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="IOException">The device failed; what was written since the last flush may be lost.</exception>
+    /// <exception cref="NotSupportedException">The storage is read-only.</exception>
+    public abstract ValueTask FlushAsync(CancellationToken cancellationToken = default);
+
+    /// <summary>Cuts the storage, or extends it with zeros.</summary>
+    /// <param name="length">The new length in bytes.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="IOException">The device failed, or has a fixed length.</exception>
+    /// <exception cref="NotSupportedException">The storage is read-only.</exception>
+    public abstract ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default);
+
+    /// <summary>Reads as QEMU does: what lies behind the end reads as zeros.</summary>
+    /// <param name="offset">The first byte's offset, not negative; may lie behind the end.</param>
+    /// <param name="buffer">Where the bytes go; filled whole.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <returns>The number of bytes that the storage had.</returns>
+    /// <exception cref="IOException">The device failed.</exception>
+    public async ValueTask<int> ReadZeroFilledAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        int read = await ReadAsync(offset, buffer, cancellationToken).ConfigureAwait(false);
+        buffer.Span[read..].Clear();
+        return read;
+    }
+
+    /// <summary>Closes the storage and gives up its locks.</summary>
+    public abstract ValueTask DisposeAsync();
+}

@@ -1,0 +1,75 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Storage;
+
+/// <summary>Opens files on Linux so that nothing but a regular file or a block device is ever opened for real.</summary>
+internal static class LinuxFile
+{
+    /// <summary>Finds out what a path leads to, without opening it in any way that a device or a FIFO would notice.</summary>
+    public static SafeFileHandle OpenPathOnly(string path) =>
+        OpenHandle(ImageText.Encode(path), path, LinuxNative.OpenPathOnly | LinuxNative.OpenCloseOnExec);
+
+    /// <summary>Opens the very file that a handle of <see cref="OpenPathOnly"/> stands for.</summary>
+    public static SafeFileHandle Reopen(SafeFileHandle pathOnly, string path, StorageAccess access)
+    {
+        int mode = access == StorageAccess.ReadWrite ? LinuxNative.OpenReadWrite : LinuxNative.OpenReadOnly;
+        return OpenHandle(
+            ImageText.Encode(LinkOf(pathOnly)), path, mode | LinuxNative.OpenNonBlocking | LinuxNative.OpenCloseOnExec);
+    }
+
+    /// <summary>Where the file of a handle really is, every symbolic link on the way followed.</summary>
+    public static string RealPath(SafeFileHandle file) =>
+        new FileInfo(LinkOf(file)).LinkTarget ?? throw new IOException("The system does not say where an open file is");
+
+    public static LinuxNative.FileFacts Facts(SafeFileHandle file, string path) =>
+        LinuxNative.Statx(file, "\0"u8, LinuxNative.AtEmptyPath, LinuxNative.StatxBasicStats, out LinuxNative.FileFacts facts) == 0
+            ? facts
+            : throw Error(path, Marshal.GetLastPInvokeError());
+
+    public static bool IsBlockDevice(LinuxNative.FileFacts facts) =>
+        (facts.Mode & LinuxNative.ModeTypeMask) == LinuxNative.ModeBlockDevice;
+
+    /// <summary>Refuses everything but regular files and block devices.</summary>
+    public static void RequireFileOrBlockDevice(LinuxNative.FileFacts facts, string path)
+    {
+        switch (facts.Mode & LinuxNative.ModeTypeMask)
+        {
+            case LinuxNative.ModeRegular or LinuxNative.ModeBlockDevice:
+                return;
+            case LinuxNative.ModeDirectory:
+                throw new IOException($"'{path}' is a directory, not a regular file or a block device");
+            default:
+                throw new IOException($"'{path}' is not a regular file or a block device");
+        }
+    }
+
+    public static StorageIdentity Identity(LinuxNative.FileFacts facts) => IsBlockDevice(facts)
+        ? new StorageIdentity(DeviceNumber(facts.NodeDeviceMajor, facts.NodeDeviceMinor), 0)
+        : new StorageIdentity(DeviceNumber(facts.HostDeviceMajor, facts.HostDeviceMinor), facts.Inode);
+
+    private static ulong DeviceNumber(uint major, uint minor) => ((ulong)major << 32) | minor;
+
+    private static string LinkOf(SafeFileHandle file) =>
+        "/proc/self/fd/" + file.DangerousGetHandle().ToString(CultureInfo.InvariantCulture);
+
+    private static SafeFileHandle OpenHandle(byte[] pathBytes, string path, int flags)
+    {
+        if (pathBytes.AsSpan().Contains((byte)0))
+        {
+            throw new IOException($"'{path.Replace('\0', '?')}' is no path: it holds a NUL character");
+        }
+
+        int descriptor = LinuxNative.Open([.. pathBytes, 0], flags, 0);
+        return descriptor >= 0 ? new SafeFileHandle(descriptor, ownsHandle: true) : throw Error(path, Marshal.GetLastPInvokeError());
+    }
+
+    private static Exception Error(string path, int error) => error switch
+    {
+        LinuxNative.ErrorNoEntry => new FileNotFoundException($"'{path}': {Marshal.GetPInvokeErrorMessage(error)}", path),
+        LinuxNative.ErrorAccess => new UnauthorizedAccessException($"'{path}': {Marshal.GetPInvokeErrorMessage(error)}"),
+        _ => new IOException($"'{path}': {Marshal.GetPInvokeErrorMessage(error)}", error),
+    };
+}

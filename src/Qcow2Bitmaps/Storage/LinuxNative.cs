@@ -1,0 +1,86 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace Qcow2Bitmaps.Storage;
+
+/// <summary>The few system calls that .NET does not offer: opening without blocking or following a device, file facts, locks that last.</summary>
+/// <remarks>Linux with 64-bit processes only; the structures are the kernel's, the same on every such architecture.</remarks>
+internal static partial class LinuxNative
+{
+    public const int OpenReadOnly = 0;
+    public const int OpenReadWrite = 2;
+    public const int OpenNonBlocking = 0x800;
+    public const int OpenCloseOnExec = 0x80000;
+    public const int OpenPathOnly = 0x200000;
+
+    public const int SeekEnd = 2;
+
+    public const int OfdGetLock = 36;
+    public const int OfdSetLock = 37;
+    public const short ReadLock = 0;
+    public const short WriteLock = 1;
+    public const short Unlock = 2;
+
+    public const int ErrorNoEntry = 2;
+    public const int ErrorAgain = 11;
+    public const int ErrorAccess = 13;
+    public const int ErrorInvalid = 22;
+    public const int ErrorNotSupported = 95;
+    public const int ErrorNoLocks = 37;
+
+    public const uint StatxBasicStats = 0x7ff;
+    public const int AtEmptyPath = 0x1000;
+
+    public const int ModeTypeMask = 0xf000;
+    public const int ModeBlockDevice = 0x6000;
+    public const int ModeRegular = 0x8000;
+    public const int ModeDirectory = 0x4000;
+
+    /// <summary>Whether these calls and structures hold here.</summary>
+    public static bool IsSupported => OperatingSystem.IsLinux() && Environment.Is64BitProcess;
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true)]
+    public static partial int Open(ReadOnlySpan<byte> path, int flags, int mode);
+
+    [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
+    public static partial long Seek(SafeFileHandle file, long offset, int origin);
+
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    public static partial int FileControl(SafeFileHandle file, int command, ref FileLock fileLock);
+
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true)]
+    public static partial int Statx(SafeFileHandle directory, ReadOnlySpan<byte> path, int flags, uint mask, out FileFacts facts);
+
+    /// <summary>The kernel's <c>struct flock</c> of 64-bit processes.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct FileLock
+    {
+        public short Type;
+        public short Origin;
+        public long Start;
+        public long Length;
+        public int ProcessId;
+    }
+
+    /// <summary>The kernel's <c>struct statx</c>, as far as it is read here.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    public struct FileFacts
+    {
+        [FieldOffset(28)]
+        public ushort Mode;
+        [FieldOffset(32)]
+        public ulong Inode;
+        [FieldOffset(40)]
+        public ulong SizeBytes;
+        [FieldOffset(48)]
+        public ulong Blocks512;
+        [FieldOffset(128)]
+        public uint NodeDeviceMajor;
+        [FieldOffset(132)]
+        public uint NodeDeviceMinor;
+        [FieldOffset(136)]
+        public uint HostDeviceMajor;
+        [FieldOffset(140)]
+        public uint HostDeviceMinor;
+    }
+}
