@@ -7,15 +7,23 @@ public sealed class Qcow2FormatException : Qcow2Exception
 {
     /// <summary>Wraps a fault that a decoder found.</summary>
     /// <param name="fault">What was wrong and where.</param>
-    public Qcow2FormatException(FormatFault fault)
-        : base(Describe(fault)) => Fault = fault;
+    /// <param name="imageName">The image's path; null where only bytes are known.</param>
+    public Qcow2FormatException(FormatFault fault, string? imageName = null)
+        : base(Describe(fault, imageName))
+    {
+        Fault = fault;
+        ImageName = imageName;
+    }
+
+    /// <summary>The image's path; null where only bytes were known.</summary>
+    public string? ImageName { get; }
 
     /// <summary>What was wrong, where it stands in the image, what was found and what is allowed.</summary>
     public FormatFault Fault { get; }
 
-    private static string Describe(FormatFault fault)
+    private static string Describe(FormatFault fault, string? imageName)
     {
         ArgumentNullException.ThrowIfNull(fault);
-        return fault.ToString();
+        return imageName is null ? fault.ToString() : $"'{PrintableText.Escape(imageName)}': {fault}";
     }
 }

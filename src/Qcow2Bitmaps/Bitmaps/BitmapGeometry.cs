@@ -26,6 +26,11 @@ internal readonly record struct BitmapGeometry(long SizeBytes, int GranularityBi
     /// <summary>Where a bit's granule starts, in bytes; at most the disk's size.</summary>
     public long StartOfBit(long bit) => bit >= BitCount ? SizeBytes : bit << GranularityBits;
 
+    /// <summary>The bytes of a number of granules, of which the last one on the disk may be shorter.</summary>
+    public long DirtyBytes(long dirtyBits, bool isLastDirty) => isLastDirty
+        ? ((dirtyBits - 1) << GranularityBits) + (SizeBytes - StartOfBit(BitCount - 1))
+        : dirtyBits << GranularityBits;
+
     public static int WordsFor(int bits) => (bits + 63) >> WordShift;
 
     /// <summary>A word with the bits that the last of some words may have.</summary>

@@ -9,7 +9,7 @@ namespace Qcow2Bitmaps.Bitmaps;
 /// Setting rounds out to whole granules and clearing rounds in, so that no dirty byte is ever lost. Reading from several
 /// threads is safe while none changes the bitmap.
 /// </remarks>
-[DebuggerDisplay("{SizeBytes} bytes at {GranularityBytes}: {CountDirtyBits()} of {BitCount} dirty")]
+[DebuggerDisplay("{SizeBytes} bytes at {GranularityBytes}: {Count().Bits} of {BitCount} dirty")]
 public sealed partial class DirtyBitmap : IBitmapPages
 {
     /// <summary>The most bits that a bitmap may have: 2^38, far above what QEMU stores (2^32).</summary>
@@ -125,8 +125,8 @@ public sealed partial class DirtyBitmap : IBitmapPages
     /// <summary>Marks the whole disk as clean.</summary>
     public void ClearAll() => Array.Clear(_pages);
 
-    /// <summary>Counts the dirty granules.</summary>
-    public long CountDirtyBits()
+    /// <summary>Counts the dirty granules and their bytes, cut at the disk's end.</summary>
+    public DirtyCount Count()
     {
         long count = 0;
         for (int page = 0; page < _pages.Length; page++)
@@ -139,11 +139,8 @@ public sealed partial class DirtyBitmap : IBitmapPages
             };
         }
 
-        return count;
+        return new DirtyCount(count, _geometry.DirtyBytes(count, BitCount > 0 && IsDirty(SizeBytes - 1)));
     }
-
-    /// <summary>Counts the dirty bytes: those of all dirty granules, cut at the disk's end.</summary>
-    public long CountDirtyBytes() => DirtyBytes(CountDirtyBits(), BitCount > 0 && IsDirty(SizeBytes - 1));
 
     BitmapPageKind IBitmapPages.KindOf(int page) => KindOf(page);
 
@@ -152,13 +149,6 @@ public sealed partial class DirtyBitmap : IBitmapPages
         _pages[page].CopyTo(words);
         return ValueTask.CompletedTask;
     }
-
-    /// <summary>The bytes of a number of dirty granules, of which the last one on the disk may be shorter.</summary>
-    internal long DirtyBytes(long dirtyBits, bool isLastDirty) => DirtyBytes(_geometry, dirtyBits, isLastDirty);
-
-    internal static long DirtyBytes(BitmapGeometry geometry, long dirtyBits, bool isLastDirty) => isLastDirty
-        ? ((dirtyBits - 1) << geometry.GranularityBits) + (geometry.SizeBytes - geometry.StartOfBit(geometry.BitCount - 1))
-        : dirtyBits << geometry.GranularityBits;
 
     private BitmapPageKind KindOf(int page)
     {

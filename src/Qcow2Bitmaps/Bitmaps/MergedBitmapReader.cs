@@ -28,7 +28,7 @@ internal sealed class MergedBitmapReader
     }
 
     /// <summary>Counts the dirty granules of the union, and their bytes, cut at the disk's end.</summary>
-    public async ValueTask<(long Bits, long Bytes)> CountAsync(CancellationToken cancellationToken)
+    public async ValueTask<DirtyCount> CountAsync(CancellationToken cancellationToken)
     {
         long bits = 0;
         bool isLastDirty = false;
@@ -43,7 +43,7 @@ internal sealed class MergedBitmapReader
             }
         }
 
-        return (bits, DirtyBitmap.DirtyBytes(_geometry, bits, isLastDirty));
+        return new DirtyCount(bits, _geometry.DirtyBytes(bits, isLastDirty));
     }
 
     /// <summary>Yields the ranges of the union in ascending order, neighbours joined.</summary>

@@ -83,7 +83,14 @@ public sealed partial record Qcow2Header
     public ulong ExtensionAreaEnd => BackingFileOffset != 0 ? BackingFileOffset : 1UL << (int)ClusterBits;
 
     /// <summary>The image's cluster arithmetic. QEMU counts the disk in whole sectors of 512 bytes, rounding down.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">The header is not one that <see cref="Check"/> accepts.</exception>
-    public ImageGeometry Geometry =>
-        new((int)ClusterBits, (long)(VirtualSize & ~511UL), (int)RefcountOrder, HasExtendedL2);
+    /// <remarks>
+    /// Holds for every header that could be read and whose size is below 2^63, so that the bitmaps of an image whose other
+    /// fields <see cref="Check"/> refuses can still be read: a width of counts or extended entries that cannot be are left out.
+    /// </remarks>
+    /// <exception cref="ArgumentOutOfRangeException">The virtual size is 2^63 or more.</exception>
+    public ImageGeometry Geometry => new(
+        (int)ClusterBits,
+        VirtualSize <= long.MaxValue ? (long)(VirtualSize & ~511UL) : -1,
+        (int)Math.Min(RefcountOrder, MaxRefcountOrder),
+        HasExtendedL2 && ClusterBits >= ImageGeometry.MinExtendedL2ClusterBits);
 }

@@ -63,6 +63,19 @@ public sealed class FileStorage : ImageStorage
     public static FileStorage Open(string path, StorageAccess access = StorageAccess.Read, ImageLock imageLock = ImageLock.Read) =>
         Open(path, access, imageLock, mayOpenRealPath: null);
 
+    /// <summary>Where a path really leads, every symbolic link followed; nothing is opened for that.</summary>
+    /// <exception cref="IOException">There is nothing at the path.</exception>
+    internal static string RealPath(string path)
+    {
+        if (!LinuxNative.IsSupported)
+        {
+            return FinalTarget(path);
+        }
+
+        using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
+        return LinuxFile.RealPath(pathOnly);
+    }
+
     /// <summary>As the public method; <paramref name="mayOpenRealPath"/> is shown where the path really leads before the file is opened, and throws to refuse.</summary>
     internal static FileStorage Open(string path, StorageAccess access, ImageLock imageLock, Action<string>? mayOpenRealPath)
     {
@@ -153,10 +166,13 @@ public sealed class FileStorage : ImageStorage
 
     private static SafeFileHandle OpenElsewhere(string path, StorageAccess access, Action<string>? mayOpenRealPath)
     {
-        mayOpenRealPath?.Invoke(File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path));
+        mayOpenRealPath?.Invoke(FinalTarget(path));
         return File.OpenHandle(
             path, FileMode.Open, access == StorageAccess.ReadWrite ? FileAccess.ReadWrite : FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
     }
+
+    private static string FinalTarget(string path) =>
+        File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path);
 
     private void RequireWritable()
     {

@@ -111,5 +111,5 @@ internal static class OfdLocks
     private static LinuxNative.FileLock LockOf(short type, long lockByte) => new() { Type = type, Start = lockByte, Length = 1 };
 
     private static ImageLockedException Locked(string path, string what) =>
-        new(path, $"{what}\nIs another process using the image [{path}]?");
+        new(path, $"Could not open '{path}': {what}\nIs another process using the image [{path}]?");
 }

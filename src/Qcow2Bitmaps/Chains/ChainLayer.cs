@@ -1,0 +1,47 @@
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Chains;
+
+/// <summary>One image of a chain.</summary>
+public sealed class ChainLayer
+{
+    private const int SectorBytes = 512;
+
+    internal ChainLayer(int index, ImageStorage storage, Qcow2Image? image, bool isFormatProbed)
+    {
+        Index = index;
+        Storage = storage;
+        Image = image;
+        IsFormatProbed = isFormatProbed;
+        IsOpenForWritingElsewhere = storage.IsOpenForWritingElsewhere();
+        // QEMU counts a raw file in whole sectors, rounding up.
+        VirtualSizeBytes = image?.VirtualSizeBytes ?? (storage.Length + (SectorBytes - 1)) / SectorBytes * SectorBytes;
+    }
+
+    /// <summary>The layer's place: 0 is the top image.</summary>
+    public int Index { get; }
+
+    /// <summary>The path, as the chain led to it.</summary>
+    public string Path => Storage.Name;
+
+    /// <summary>The format: <c>qcow2</c> or <c>raw</c>.</summary>
+    public string Format => Image is null ? ImageFormat.Raw : ImageFormat.Qcow2;
+
+    /// <summary>The image; null when the layer is raw.</summary>
+    public Qcow2Image? Image { get; }
+
+    /// <summary>The disk's size in bytes.</summary>
+    public long VirtualSizeBytes { get; }
+
+    /// <summary>Whether nobody stated the format, so that the first bytes decided. A raw disk's guest can write a qcow2 header there.</summary>
+    public bool IsFormatProbed { get; }
+
+    /// <summary>Whether another process had the image open for writing when the chain was opened; then its <c>in-use</c> flags are as they should be.</summary>
+    public bool IsOpenForWritingElsewhere { get; }
+
+    internal ImageStorage Storage { get; }
+
+    /// <summary>The index and the path.</summary>
+    public override string ToString() => $"image {Index} ({Path})";
+}

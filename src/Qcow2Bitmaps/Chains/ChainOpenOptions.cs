@@ -1,0 +1,19 @@
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Chains;
+
+/// <summary>How a chain is opened. Immutable and as thread-safe as its resolver.</summary>
+public sealed record ChainOpenOptions
+{
+    /// <summary>The defaults: the top image's own folder only, formats as stated or probed, the locks of a reader.</summary>
+    public static ChainOpenOptions Default { get; } = new();
+
+    /// <summary>How each image is opened.</summary>
+    public Qcow2OpenOptions Image { get; init; } = Qcow2OpenOptions.Default;
+
+    /// <summary>The top image's format, <c>qcow2</c> or <c>raw</c>; probed when null.</summary>
+    public string? TopFormat { get; init; }
+
+    /// <summary>Opens backing files; <see cref="FileBackingResolver.ForTop"/> of the top image when null.</summary>
+    public IBackingResolver? Resolver { get; init; }
+}

@@ -1,0 +1,16 @@
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Chains;
+
+/// <summary>Decides which backing files are opened, and opens them: the gate between names inside images and the system.</summary>
+public interface IBackingResolver
+{
+    /// <summary>Opens the backing file that an image names.</summary>
+    /// <param name="reference">What the image says.</param>
+    /// <param name="imageLock">The locks to take.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <returns>The opened storage; its <see cref="ImageStorage.Name"/> is where names inside it are relative to.</returns>
+    /// <exception cref="Qcow2UnsupportedException">The name is refused.</exception>
+    /// <exception cref="IOException">The file cannot be opened.</exception>
+    ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken);
+}

@@ -1,0 +1,200 @@
+using System.Runtime.CompilerServices;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Chains;
+
+/// <summary>A backing chain: the top image and all images below it, down to one without a backing file.</summary>
+/// <remarks>Thread-safe. The images are read-only; no data file is opened.</remarks>
+public sealed class ImageChain : IAsyncDisposable
+{
+    private readonly List<ChainLayer> _layers = [];
+
+    private ImageChain()
+    {
+    }
+
+    /// <summary>The images, top first.</summary>
+    public IReadOnlyList<ChainLayer> Layers => _layers;
+
+    /// <summary>Opens a chain of files.</summary>
+    /// <param name="topPath">The top image.</param>
+    /// <param name="options">How; the defaults when null.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <returns>The chain, to be disposed.</returns>
+    /// <exception cref="Qcow2FormatException">An image is broken.</exception>
+    /// <exception cref="Qcow2UnsupportedException">A backing file's name or format is refused, or the chain is too deep or bites its tail.</exception>
+    /// <exception cref="ImageLockedException">Somebody else writes one of the images.</exception>
+    /// <exception cref="IOException">A file cannot be opened or read.</exception>
+    public static async Task<ImageChain> OpenAsync(
+        string topPath, ChainOpenOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        options ??= ChainOpenOptions.Default;
+        var top = FileStorage.Open(topPath, StorageAccess.Read, options.Image.Lock);
+        return await OpenAsync(top, options, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Opens a chain whose top image is in any storage.</summary>
+    /// <param name="top">The top image's storage, which the chain disposes.</param>
+    /// <param name="options">How; the defaults when null.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <returns>The chain, to be disposed.</returns>
+    /// <inheritdoc cref="OpenAsync(string, ChainOpenOptions, CancellationToken)" path="/exception"/>
+    public static async Task<ImageChain> OpenAsync(
+        ImageStorage top, ChainOpenOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(top);
+        options ??= ChainOpenOptions.Default;
+        var chain = new ImageChain();
+        try
+        {
+            await chain.AddAsync(top, options.TopFormat, options.Image, cancellationToken).ConfigureAwait(false);
+            IBackingResolver? resolver = options.Resolver;
+            while (chain._layers[^1] is { Image: { BackingFile: { } name } image } layer)
+            {
+                int depth = layer.Index + 1;
+                if (depth >= options.Image.Limits.MaxChainDepth)
+                {
+                    throw new Qcow2UnsupportedException($"The chain has more than {options.Image.Limits.MaxChainDepth} images");
+                }
+
+                resolver ??= FileBackingResolver.ForTop(top.Name);
+                var reference = new BackingReference(layer.Path, name, image.BackingFormat, depth);
+                ImageStorage storage = await resolver.OpenAsync(reference, options.Image.Lock, cancellationToken).ConfigureAwait(false);
+                await chain.AddAsync(storage, image.BackingFormat, options.Image, cancellationToken).ConfigureAwait(false);
+            }
+
+            return chain;
+        }
+        catch
+        {
+            await chain.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Judges every bitmap that any image of the chain holds.</summary>
+    /// <param name="profile">Whose rules apply.</param>
+    /// <returns>The verdicts, in the order in which the names first appear from the top down.</returns>
+    public IReadOnlyList<BitmapVerdict> JudgeBitmaps(VerdictProfile profile = VerdictProfile.Libvirt)
+    {
+        var names = new List<string>();
+        var seen = new HashSet<string>(StringComparer.Ordinal);
+        foreach (ChainLayer layer in _layers)
+        {
+            foreach (BitmapInfo bitmap in layer.Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>())
+            {
+                if (seen.Add(bitmap.Name))
+                {
+                    names.Add(bitmap.Name);
+                }
+            }
+        }
+
+        return [.. names.Select(name => JudgeBitmap(name, profile))];
+    }
+
+    /// <summary>Judges one bitmap.</summary>
+    /// <param name="name">Its name, which no image needs to hold.</param>
+    /// <param name="profile">Whose rules apply.</param>
+    /// <returns>Whether the bitmap is valid over the chain, and if not, why and in which image.</returns>
+    public BitmapVerdict JudgeBitmap(string name, VerdictProfile profile = VerdictProfile.Libvirt)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        return BitmapJudge.Judge(_layers, name, profile);
+    }
+
+    /// <summary>Reads what a valid bitmap says of the chain: its bits merged over all images that hold it, in bounded memory.</summary>
+    /// <param name="name">The bitmap's name.</param>
+    /// <param name="includeClean">Whether to yield the clean ranges too.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The ranges in ascending order, neighbours joined, in granules of the topmost bitmap.</returns>
+    /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its verdict.</exception>
+    /// <exception cref="Qcow2FormatException">A bitmap's table is not allowed.</exception>
+    /// <exception cref="IOException">A storage failed.</exception>
+    public async IAsyncEnumerable<DirtyExtent> ReadExtentsAsync(
+        string name, bool includeClean = false, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        MergedBitmapReader reader = await OpenMergedAsync(name, cancellationToken).ConfigureAwait(false);
+        await foreach (DirtyExtent extent in reader.ReadExtentsAsync(includeClean, cancellationToken).ConfigureAwait(false))
+        {
+            yield return extent;
+        }
+    }
+
+    /// <summary>Counts what <see cref="ReadExtentsAsync"/> would yield.</summary>
+    /// <param name="name">The bitmap's name.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The dirty granules of the topmost bitmap's size, and their bytes.</returns>
+    /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its verdict.</exception>
+    /// <exception cref="Qcow2FormatException">A bitmap's table is not allowed.</exception>
+    /// <exception cref="IOException">A storage failed.</exception>
+    public async ValueTask<DirtyCount> CountAsync(string name, CancellationToken cancellationToken = default)
+    {
+        MergedBitmapReader reader = await OpenMergedAsync(name, cancellationToken).ConfigureAwait(false);
+        return await reader.CountAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Closes all images.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        foreach (ChainLayer layer in _layers)
+        {
+            await layer.Storage.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask AddAsync(ImageStorage storage, string? format, Qcow2OpenOptions options, CancellationToken cancellationToken)
+    {
+        bool isAdded = false;
+        try
+        {
+            RequireNew(storage);
+            bool isProbed = format is null;
+            format ??= await ImageFormat.ProbeAsync(storage, cancellationToken).ConfigureAwait(false);
+            Qcow2Image? image = format switch
+            {
+                ImageFormat.Raw => null,
+                ImageFormat.Qcow2 => await Qcow2Image.OpenAsync(storage, options, leaveOpen: true, cancellationToken).ConfigureAwait(false),
+                _ => throw new Qcow2UnsupportedException(
+                    $"'{PrintableText.Escape(storage.Name)}' is of format '{PrintableText.Escape(format)}'; only qcow2 and raw are read"),
+            };
+            _layers.Add(new ChainLayer(_layers.Count, storage, image, isProbed));
+            isAdded = true;
+        }
+        finally
+        {
+            if (!isAdded)
+            {
+                await storage.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+    }
+
+    private void RequireNew(ImageStorage storage)
+    {
+        if (storage.Identity is { } identity && _layers.Find(layer => layer.Storage.Identity == identity) is { } earlier)
+        {
+            throw new Qcow2UnsupportedException($"The chain bites its tail: '{PrintableText.Escape(storage.Name)}' is the same file as {earlier}");
+        }
+    }
+
+    private async ValueTask<MergedBitmapReader> OpenMergedAsync(string name, CancellationToken cancellationToken)
+    {
+        BitmapVerdict verdict = JudgeBitmap(name);
+        if (!verdict.IsValid)
+        {
+            throw new BitmapStateException(name, verdict.ToString());
+        }
+
+        var sources = new List<IBitmapPages>();
+        foreach (int index in verdict.Images)
+        {
+            sources.Add(await _layers[index].Image!.Bitmaps.OpenPagesAsync(name, cancellationToken).ConfigureAwait(false));
+        }
+
+        return new MergedBitmapReader(sources, _layers[0].VirtualSizeBytes, sources[0].GranularityBits);
+    }
+}

@@ -1,0 +1,19 @@
+namespace Qcow2Bitmaps.Chains;
+
+/// <summary>Why a bitmap is not valid over a chain.</summary>
+public enum InvalidReason
+{
+    /// <summary>The top image does not hold it, so that what was written there is not recorded.</summary>
+    MissingInTop,
+    /// <summary>An image between two that hold it does not.</summary>
+    Gap,
+    /// <summary>It was not saved when an image was closed: flag <c>in-use</c>.</summary>
+    Inconsistent,
+    /// <summary>It is disabled in an image: flag <c>auto</c> is missing.</summary>
+    NotRecording,
+    /// <summary>
+    /// Its flag <c>in-use</c> is set in an image that another process has open for writing: nothing is broken, and what is on disk
+    /// cannot tell. Only seen with shared locks (<c>-U</c>); otherwise such an image cannot be opened.
+    /// </summary>
+    OpenElsewhere,
+}

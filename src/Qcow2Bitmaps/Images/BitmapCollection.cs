@@ -1,0 +1,159 @@
+using System.Collections;
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images;
+
+/// <summary>The persistent bitmaps of an image, in the order of its directory.</summary>
+/// <remarks>
+/// The list was read when the image was opened; bits are read when they are asked for, uniform pages never. Thread-safe.
+/// Bits whose place in the file is missing count as dirty, and a fault says so.
+/// </remarks>
+public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
+{
+    private readonly ImageStorage _storage;
+    private readonly ImageGeometry _geometry;
+    private readonly Strictness _strictness;
+    private readonly Qcow2Limits _limits;
+    private readonly IReadOnlyList<BitmapInfo> _bitmaps;
+    private readonly Dictionary<string, BitmapInfo> _byName;
+
+    internal BitmapCollection(
+        ImageStorage storage, ImageGeometry geometry, Strictness strictness, Qcow2Limits limits, IReadOnlyList<BitmapInfo> bitmaps)
+    {
+        _storage = storage;
+        _geometry = geometry;
+        _strictness = strictness;
+        _limits = limits;
+        _bitmaps = bitmaps;
+        _byName = new Dictionary<string, BitmapInfo>(bitmaps.Count, StringComparer.Ordinal);
+        foreach (BitmapInfo bitmap in bitmaps)
+        {
+            _byName.TryAdd(bitmap.Name, bitmap);
+        }
+    }
+
+    /// <summary>The number of bitmaps.</summary>
+    public int Count => _bitmaps.Count;
+
+    /// <summary>The bitmap at a place in the directory.</summary>
+    /// <param name="index">The place, from 0.</param>
+    public BitmapInfo this[int index] => _bitmaps[index];
+
+    /// <summary>Finds a bitmap by name.</summary>
+    /// <param name="name">The name, in the form of <see cref="BitmapInfo.Name"/>.</param>
+    /// <param name="bitmap">The first bitmap of that name.</param>
+    /// <returns>Whether there is one.</returns>
+    public bool TryGet(string name, [NotNullWhen(true)] out BitmapInfo? bitmap) => _byName.TryGetValue(name, out bitmap);
+
+    /// <summary>Reads a bitmap's bits into memory.</summary>
+    /// <param name="name">The bitmap's name.</param>
+    /// <param name="findings">Takes the faults that did not end the reading.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The bits; memory is taken for pages that are neither all clean nor all dirty.</returns>
+    /// <exception cref="BitmapStateException">There is no such bitmap, or, unless the reader is lenient, it is inconsistent.</exception>
+    /// <exception cref="Qcow2FormatException">The bitmap's table is not allowed; a lenient reader counts such entries as dirty.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<DirtyBitmap> LoadAsync(
+        string name, ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
+    {
+        var log = NewLog();
+        PersistentBitmap pages = await OpenPagesAsync(name, log, cancellationToken).ConfigureAwait(false);
+        var bitmap = new DirtyBitmap(BitmapGeometry.Of(pages));
+        await bitmap.MergeAsync(pages, cancellationToken).ConfigureAwait(false);
+        log.CopyTo(findings);
+        return bitmap;
+    }
+
+    /// <summary>Reads the ranges of a bitmap from one end of the disk to the other, in bounded memory however many bits there are.</summary>
+    /// <param name="name">The bitmap's name.</param>
+    /// <param name="includeClean">Whether to yield the clean ranges too.</param>
+    /// <param name="findings">Takes, at the end, the faults that did not end the reading.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The ranges in ascending order, neighbours joined.</returns>
+    /// <exception cref="BitmapStateException">As <see cref="LoadAsync"/>.</exception>
+    /// <exception cref="Qcow2FormatException">As <see cref="LoadAsync"/>.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async IAsyncEnumerable<DirtyExtent> ReadExtentsAsync(
+        string name, bool includeClean = false, ICollection<FormatFault>? findings = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        var log = NewLog();
+        PersistentBitmap pages = await OpenPagesAsync(name, log, cancellationToken).ConfigureAwait(false);
+        var reader = new MergedBitmapReader([pages], pages.SizeBytes, pages.GranularityBits);
+        await foreach (DirtyExtent extent in reader.ReadExtentsAsync(includeClean, cancellationToken).ConfigureAwait(false))
+        {
+            yield return extent;
+        }
+
+        log.CopyTo(findings);
+    }
+
+    /// <summary>Counts the dirty granules of a bitmap in bounded memory.</summary>
+    /// <param name="name">The bitmap's name.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The granules, and their bytes, cut at the disk's end.</returns>
+    /// <exception cref="BitmapStateException">As <see cref="LoadAsync"/>.</exception>
+    /// <exception cref="Qcow2FormatException">As <see cref="LoadAsync"/>.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<DirtyCount> CountAsync(string name, CancellationToken cancellationToken = default)
+    {
+        PersistentBitmap pages = await OpenPagesAsync(name, NewLog(), cancellationToken).ConfigureAwait(false);
+        return await new MergedBitmapReader([pages], pages.SizeBytes, pages.GranularityBits).CountAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
+    public IEnumerator<BitmapInfo> GetEnumerator() => _bitmaps.GetEnumerator();
+
+    /// <inheritdoc/>
+    IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+    internal ValueTask<PersistentBitmap> OpenPagesAsync(string name, CancellationToken cancellationToken) =>
+        OpenPagesAsync(name, NewLog(), cancellationToken);
+
+    private FaultLog NewLog() => new(_strictness, _storage.Name);
+
+    private ValueTask<PersistentBitmap> OpenPagesAsync(string name, FaultLog log, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        if (!TryGet(name, out BitmapInfo? info))
+        {
+            throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found");
+        }
+
+        if (info.State == BitmapState.Inconsistent)
+        {
+            if (!log.IsLenient)
+            {
+                throw new BitmapStateException(name, $"Bitmap '{PrintableText.Escape(name)}' is inconsistent and cannot be used");
+            }
+
+            log.Note(new FormatFault(
+                FaultCode.BitmapInUse, $"bitmap '{PrintableText.Escape(name)}'", "state", info.TableOffset, "inconsistent", "consistent; its bits are those of the last save"));
+        }
+
+        RequireReadable(info, log);
+        return PersistentBitmap.OpenAsync(_storage, info, _geometry, log, cancellationToken);
+    }
+
+    /// <summary>Refuses what only a lenient reader has let into the list and what cannot be read by any rule.</summary>
+    private void RequireReadable(BitmapInfo info, FaultLog log)
+    {
+        FormatFault? unreadable = info.Faults.FirstOrDefault(static fault =>
+            fault.Code is FaultCode.BitmapGranularity or FaultCode.BitmapTableOffset or FaultCode.BitmapType);
+        if (unreadable is not null)
+        {
+            throw log.Fatal(unreadable);
+        }
+
+        long needed = _geometry.BitmapTableEntries(BitmapGranularity.BitsOf(info.GranularityBytes));
+        long allowed = Math.Min(_limits.MaxBitmapTableEntries, _limits.MaxBitmapBytes >> _geometry.ClusterBits);
+        if (needed > allowed)
+        {
+            throw log.Fatal(Faults.Of(
+                FaultCode.BitmapTableSize, $"bitmap '{PrintableText.Escape(info.Name)}'", "table entries for this disk and granularity", info.TableOffset, (ulong)needed, $"at most {allowed}"));
+        }
+    }
+}

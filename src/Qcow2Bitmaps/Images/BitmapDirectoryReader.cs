@@ -1,0 +1,127 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images;
+
+/// <summary>Reads the bitmap directory: the only thing that opening an image reads of its bitmaps.</summary>
+internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry geometry, Qcow2Limits limits, FaultLog log)
+{
+    private const string Structure = "bitmap directory";
+
+    private readonly List<BitmapInfo> _bitmaps = [];
+    private readonly HashSet<string> _names = new(StringComparer.Ordinal);
+
+    public async ValueTask<IReadOnlyList<BitmapInfo>> ReadAsync(ImageStorage storage, CancellationToken cancellationToken)
+    {
+        if (first.Bitmaps is not { } extension)
+        {
+            if (first.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps)
+                && !first.Extensions.Exists(static e => e.Type == HeaderExtensionType.Bitmaps))
+            {
+                log.Note(Faults.OfHex(
+                    FaultCode.BitmapsExtensionMissing, "header", "autoclear_features", HeaderLayout.AutoclearFeatures, (ulong)first.Header.AutoclearFeatures, "bit 0 clear, as there is no bitmaps extension"));
+            }
+
+            return _bitmaps;
+        }
+
+        // The size is what the image claims; the file may be much shorter.
+        long offset = (long)extension.DirectoryOffset;
+        int size = (int)Math.Min((long)extension.DirectorySizeBytes, Math.Max(storage.Length - offset, 0));
+        var directory = new byte[size];
+        size = await storage.ReadAsync(offset, directory, cancellationToken).ConfigureAwait(false);
+        if ((ulong)size < extension.DirectorySizeBytes)
+        {
+            log.Report(Faults.Of(
+                FaultCode.BitmapDirectoryTruncated, Structure, "bytes up to the file's end", extension.DirectoryOffset, (ulong)size, $"{extension.DirectorySizeBytes} bytes, as the extension says"));
+        }
+
+        ReadEntries(directory.AsSpan(0, size), extension);
+        return _bitmaps;
+    }
+
+    private void ReadEntries(ReadOnlySpan<byte> directory, BitmapsExtension extension)
+    {
+        int position = 0;
+        while (position < directory.Length)
+        {
+            ulong offset = extension.DirectoryOffset + (ulong)position;
+            if (_bitmaps.Count >= limits.MaxBitmaps)
+            {
+                break;
+            }
+
+            if (!BitmapDirectoryEntry.TryRead(directory[position..], out BitmapDirectoryEntry entry))
+            {
+                log.Report(Faults.Of(
+                    FaultCode.BitmapDirectoryBroken, EntryName(_bitmaps.Count), "size", offset, (ulong)(directory.Length - position), "a whole entry: what is left does not hold the one that starts here"));
+                break;
+            }
+
+            if ((uint)_bitmaps.Count >= extension.BitmapCount)
+            {
+                ReportCount(extension, "more");
+            }
+
+            Add(entry, offset);
+            position += entry.SizeBytes;
+        }
+
+        if ((uint)_bitmaps.Count < extension.BitmapCount)
+        {
+            ReportCount(extension, _bitmaps.Count.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        }
+    }
+
+    private void ReportCount(BitmapsExtension extension, string found) => log.Report(new FormatFault(
+        FaultCode.BitmapDirectoryCount, Structure, "number of bitmaps", extension.DirectoryOffset, found, $"{extension.BitmapCount}, as the extension says"));
+
+    private void Add(BitmapDirectoryEntry entry, ulong offset)
+    {
+        ReadOnlySpan<byte> nameBytes = entry.Name;
+        int nul = nameBytes.IndexOf((byte)0);
+        string name = ImageText.Decode(nul < 0 ? nameBytes : nameBytes[..nul]);
+        string structure = $"{EntryName(_bitmaps.Count)} ('{PrintableText.Escape(name)}')";
+        var faults = new List<FormatFault>(entry.CheckFaults(structure, offset, geometry, limits));
+        ulong nameOffset = offset + BitmapDirectoryEntry.FixedBytes + (ulong)entry.ExtraData.Length;
+        bool isInUse = entry.Flags.HasFlag(BitmapFlags.InUse);
+        if (!_names.Add(name) && (!isInUse || log.IsLenient))
+        {
+            faults.Add(new FormatFault(FaultCode.BitmapDuplicateName, structure, "name", nameOffset, "that of an earlier bitmap", "a name of its own"));
+        }
+
+        log.ReportAll(faults);
+        NoteOddities(entry, structure, nameOffset, name, nul >= 0);
+        bool isIgnoredByQemu = !first.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps);
+        _bitmaps.Add(new BitmapInfo
+        {
+            Index = _bitmaps.Count,
+            Name = name,
+            GranularityBytes = entry.GranularityBits < 63 ? 1L << entry.GranularityBits : 0,
+            Flags = entry.Flags,
+            State = isInUse || isIgnoredByQemu
+                ? BitmapState.Inconsistent
+                : entry.Flags.HasFlag(BitmapFlags.Auto) ? BitmapState.Recording : BitmapState.Disabled,
+            TableOffset = entry.TableOffset,
+            TableEntries = entry.TableEntries,
+            Faults = faults,
+        });
+    }
+
+    /// <summary>Notes what the specification forbids and QEMU does not mind.</summary>
+    private void NoteOddities(BitmapDirectoryEntry entry, string structure, ulong nameOffset, string name, bool hasNul)
+    {
+        string? oddity = entry.Name.IsEmpty ? "empty" : hasNul ? "one with a NUL" : ImageText.HasInvalidBytes(name) ? "not UTF-8" : null;
+        if (oddity is not null)
+        {
+            log.Note(new FormatFault(FaultCode.BitmapName, structure, "name", nameOffset, oddity, "1 to 1023 bytes of UTF-8"));
+        }
+
+        if (entry.Padding.ContainsAnyExcept((byte)0))
+        {
+            log.Note(new FormatFault(FaultCode.BitmapPadding, structure, "padding", nameOffset + (ulong)entry.Name.Length, "not zero", "zeros"));
+        }
+    }
+
+    private static string EntryName(int index) => $"{Structure} entry {index}";
+}

@@ -1,0 +1,73 @@
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Images;
+
+/// <summary>Where readers take their faults: strictness decides, here and nowhere else, whether one ends the reading.</summary>
+internal sealed class FaultLog(Strictness strictness, string imageName)
+{
+    // A hostile image may have a fault in each of millions of entries.
+    private const int MaxKept = 10_000;
+
+    private readonly List<FormatFault> _findings = [];
+
+    public IReadOnlyList<FormatFault> Findings => _findings;
+
+    public bool IsLenient => strictness == Strictness.Lenient;
+
+    /// <summary>A fault that QEMU refuses.</summary>
+    /// <exception cref="Qcow2FormatException">The reader is as strict as QEMU.</exception>
+    public void Report(FormatFault? fault)
+    {
+        if (fault is null)
+        {
+            return;
+        }
+
+        if (!IsLenient)
+        {
+            throw Fatal(fault);
+        }
+
+        Note(fault);
+    }
+
+    /// <summary>Makes the error of a fault that ends the reading, however lenient.</summary>
+    public Qcow2FormatException Fatal(FormatFault fault) => new(fault, imageName);
+
+    /// <summary>Faults of which QEMU refuses the first.</summary>
+    /// <returns>Whether there was none.</returns>
+    public bool ReportAll(IEnumerable<FormatFault> faults)
+    {
+        bool none = true;
+        foreach (FormatFault fault in faults)
+        {
+            none = false;
+            Report(fault);
+        }
+
+        return none;
+    }
+
+    /// <summary>A fault that QEMU does not mind.</summary>
+    public void Note(FormatFault fault)
+    {
+        if (_findings.Count < MaxKept)
+        {
+            _findings.Add(fault);
+        }
+    }
+
+    /// <summary>Hands the findings to a caller who wants them.</summary>
+    public void CopyTo(ICollection<FormatFault>? findings)
+    {
+        if (findings is null)
+        {
+            return;
+        }
+
+        foreach (FormatFault finding in _findings)
+        {
+            findings.Add(finding);
+        }
+    }
+}

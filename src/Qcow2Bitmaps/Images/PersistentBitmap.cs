@@ -1,0 +1,137 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images;
+
+/// <summary>The bits of a bitmap in an image, read page by page: a page is what an entry of its table covers.</summary>
+/// <remarks>
+/// Whatever should be there and is not (a table or bits behind the file's end, and for a lenient reader a broken entry) counts as
+/// dirty: an extra dirty bit costs a little time, a missing one loses data. QEMU reads zeros behind the file's end.
+/// </remarks>
+internal sealed class PersistentBitmap : IBitmapPages
+{
+    private readonly ImageStorage _storage;
+    private readonly string _structure;
+    private readonly FaultLog _log;
+    private readonly ulong[] _table;
+    private readonly BitmapGeometry _geometry;
+
+    private PersistentBitmap(ImageStorage storage, string structure, FaultLog log, BitmapGeometry geometry)
+    {
+        _storage = storage;
+        _structure = structure;
+        _log = log;
+        _geometry = geometry;
+        _table = new ulong[geometry.PageCount];
+    }
+
+    public long SizeBytes => _geometry.SizeBytes;
+
+    public int GranularityBits => _geometry.GranularityBits;
+
+    public int PageShift => _geometry.PageShift;
+
+    /// <summary>Reads a bitmap's table.</summary>
+    public static async ValueTask<PersistentBitmap> OpenAsync(
+        ImageStorage storage, BitmapInfo info, ImageGeometry image, FaultLog log, CancellationToken cancellationToken)
+    {
+        string structure = $"table of bitmap '{PrintableText.Escape(info.Name)}'";
+        var geometry = new BitmapGeometry(image.VirtualSizeBytes, BitmapGranularity.BitsOf(info.GranularityBytes), image.ClusterBits + 3);
+        var bitmap = new PersistentBitmap(storage, structure, log, geometry);
+        await bitmap.ReadTableAsync(info, image, cancellationToken).ConfigureAwait(false);
+        return bitmap;
+    }
+
+    public BitmapPageKind KindOf(int page)
+    {
+        var entry = new BitmapTableEntry(_table[page]);
+        return entry.HasData ? BitmapPageKind.Bits : entry.IsAllOnes ? BitmapPageKind.AllDirty : BitmapPageKind.AllClean;
+    }
+
+    public async ValueTask ReadPageAsync(int page, Memory<ulong> words, CancellationToken cancellationToken)
+    {
+        long offset = (long)new BitmapTableEntry(_table[page]).Offset;
+        using var bytes = new WordBytes(words);
+        int read = await _storage.ReadAsync(offset, bytes.Memory, cancellationToken).ConfigureAwait(false);
+        Complete(page, words.Span, offset, read);
+    }
+
+    private async ValueTask ReadTableAsync(BitmapInfo info, ImageGeometry image, CancellationToken cancellationToken)
+    {
+        int present = (int)Math.Min(info.TableEntries, (uint)_table.Length);
+        using var bytes = new WordBytes(_table.AsMemory(0, present));
+        int read = await _storage.ReadAsync((long)info.TableOffset, bytes.Memory, cancellationToken).ConfigureAwait(false);
+        int whole = read / ImageGeometry.TableEntryBytes;
+        for (int i = 0; i < whole; i++)
+        {
+            _table[i] = BinaryPrimitives.ReadUInt64BigEndian(bytes.GetSpan()[(i * ImageGeometry.TableEntryBytes)..]);
+        }
+
+        if (whole < present)
+        {
+            _log.Note(Faults.Of(
+                FaultCode.BitmapTableTruncated, _structure, "entries up to the file's end", info.TableOffset, (ulong)whole, $"{present}; the missing ones count as dirty"));
+        }
+
+        // Entries that a lenient reader misses, because the table is too short, count like those that the file has lost.
+        _table.AsSpan(whole).Fill(BitmapTableEntry.AllOnes.Raw);
+        long length = _storage.Length;
+        for (int i = 0; i < whole; i++)
+        {
+            CheckEntry(i, info.TableOffset + ((ulong)i * ImageGeometry.TableEntryBytes), image.ClusterBits, length);
+        }
+    }
+
+    private void CheckEntry(int index, ulong entryOffset, int clusterBits, long storageLength)
+    {
+        var entry = new BitmapTableEntry(_table[index]);
+        FaultCode code = entry.Check(clusterBits);
+        if (code != FaultCode.None)
+        {
+            _log.Report(Faults.OfHex(
+                code, _structure, EntryName(index), entryOffset, entry.Raw, "0, 1, or an offset in bits 9 to 55 that is aligned to a cluster"));
+            _table[index] = BitmapTableEntry.AllOnes.Raw;
+        }
+        else if (entry.HasData && entry.Offset >= (ulong)storageLength)
+        {
+            NoteTruncated(index, entry.Offset, 0);
+            _table[index] = BitmapTableEntry.AllOnes.Raw;
+        }
+    }
+
+    private void Complete(int page, Span<ulong> words, long offset, int read)
+    {
+        int bits = _geometry.BitsIn(page);
+        if (read < words.Length * sizeof(ulong))
+        {
+            MemoryMarshal.AsBytes(words)[read..].Clear();
+            LittleEndianWords.ToHostOrder(words);
+            if ((long)read * 8 < bits)
+            {
+                NoteTruncated(page, (ulong)offset, read);
+                BitKernels.Fill(words, read * 8, bits, true);
+            }
+        }
+        else
+        {
+            LittleEndianWords.ToHostOrder(words);
+        }
+
+        ulong tail = words[^1] & ~BitmapGeometry.LastWordMask(bits);
+        if (tail != 0)
+        {
+            words[^1] &= BitmapGeometry.LastWordMask(bits);
+            _log.Note(Faults.OfHex(
+                FaultCode.BitmapTailBits, _structure, "bits behind the disk's end", (ulong)offset + ((ulong)(words.Length - 1) * sizeof(ulong)), tail, "0; they are ignored"));
+        }
+    }
+
+    private void NoteTruncated(int index, ulong offset, int read) => _log.Note(Faults.Of(
+        FaultCode.BitmapDataTruncated, _structure, $"bytes of bits for {EntryName(index)} up to the file's end", offset, (ulong)read, "all of them; the missing ones count as dirty"));
+
+    private static string EntryName(int index) => string.Create(CultureInfo.InvariantCulture, $"entry {index}");
+}

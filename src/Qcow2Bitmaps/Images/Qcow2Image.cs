@@ -1,0 +1,148 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images;
+
+/// <summary>One open qcow2 image: its header, its names, its snapshots and its persistent bitmaps.</summary>
+/// <remarks>
+/// Opening reads the first cluster, the snapshot table and the bitmap directory, nothing else; it opens no other file, and
+/// needs no key, data file or backing file. Thread-safe. The image is read-only.
+/// </remarks>
+public sealed class Qcow2Image : IAsyncDisposable
+{
+    private readonly ImageStorage _storage;
+    private readonly bool _leaveOpen;
+    private readonly FirstCluster _first;
+    private readonly FaultLog _log;
+
+    private Qcow2Image(
+        ImageStorage storage, bool leaveOpen, FirstCluster first, FaultLog log, IReadOnlyList<SnapshotInfo> snapshots, BitmapCollection bitmaps)
+    {
+        _storage = storage;
+        _leaveOpen = leaveOpen;
+        _first = first;
+        _log = log;
+        Snapshots = snapshots;
+        Bitmaps = bitmaps;
+    }
+
+    /// <summary>What the image is called: the path that was given.</summary>
+    public string Name => _storage.Name;
+
+    /// <summary>The header.</summary>
+    public Qcow2Header Header => _first.Header;
+
+    /// <summary>The header extensions in their order, known and unknown ones, without the end marker.</summary>
+    public IReadOnlyList<RawHeaderExtension> Extensions => _first.Extensions;
+
+    /// <summary>The cluster arithmetic.</summary>
+    public ImageGeometry Geometry => _first.Header.Geometry;
+
+    /// <summary>The disk's size in bytes: whole sectors of 512, as QEMU counts.</summary>
+    public long VirtualSizeBytes => Geometry.VirtualSizeBytes;
+
+    /// <summary>The size of a cluster in bytes.</summary>
+    public int ClusterSizeBytes => Geometry.ClusterSizeBytes;
+
+    /// <summary>The backing file's name as stored, to be resolved relative to this image; null without one. Untrusted.</summary>
+    public string? BackingFile => _first.BackingFile;
+
+    /// <summary>The backing file's format as stored; null when the image does not say.</summary>
+    public string? BackingFormat => _first.BackingFormat;
+
+    /// <summary>The external data file's name as stored; null when there is none. Untrusted.</summary>
+    public string? DataFile => _first.DataFile;
+
+    /// <summary>How guest data are encrypted.</summary>
+    public EncryptionMethod Encryption => (EncryptionMethod)_first.Header.CryptMethod;
+
+    /// <summary>The internal snapshots.</summary>
+    public IReadOnlyList<SnapshotInfo> Snapshots { get; }
+
+    /// <summary>The persistent bitmaps that QEMU would show; a lenient reader lists broken and ignored ones too.</summary>
+    public BitmapCollection Bitmaps { get; }
+
+    /// <summary>What was wrong and did not end the opening: for a lenient reader all faults, else those that QEMU does not mind.</summary>
+    public IReadOnlyList<FormatFault> Findings => _log.Findings;
+
+    /// <summary>How many bytes of disk the image's file occupies; null when that is not known.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public long? AllocatedBytes => _storage.AllocatedBytes;
+
+    internal ImageStorage Storage => _storage;
+
+    /// <summary>Opens an image file or block device for reading.</summary>
+    /// <param name="path">The path.</param>
+    /// <param name="options">How; the defaults when null.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <returns>The image, to be disposed.</returns>
+    /// <exception cref="Qcow2FormatException">The file is no qcow2 image, or a broken one.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image needs a feature that is not known here.</exception>
+    /// <exception cref="ImageLockedException">Somebody else writes the image.</exception>
+    /// <exception cref="IOException">The file cannot be opened or read.</exception>
+    public static async Task<Qcow2Image> OpenAsync(
+        string path, Qcow2OpenOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        options ??= Qcow2OpenOptions.Default;
+        var storage = FileStorage.Open(path, StorageAccess.Read, options.Lock);
+        return await OpenAsync(storage, options, leaveOpen: false, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Opens an image in a storage for reading.</summary>
+    /// <param name="storage">The storage; its locks are the caller's business.</param>
+    /// <param name="options">How; the defaults when null.</param>
+    /// <param name="leaveOpen">Whether the storage stays open when the image is disposed, or cannot be opened.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <returns>The image, to be disposed.</returns>
+    /// <exception cref="Qcow2FormatException">The storage holds no qcow2 image, or a broken one.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image needs a feature that is not known here.</exception>
+    /// <exception cref="IOException">The storage cannot be read.</exception>
+    public static async Task<Qcow2Image> OpenAsync(
+        ImageStorage storage, Qcow2OpenOptions? options = null, bool leaveOpen = false, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(storage);
+        options ??= Qcow2OpenOptions.Default;
+        var log = new FaultLog(options.Strictness, storage.Name);
+        try
+        {
+            FirstCluster first = await FirstCluster.ReadAsync(storage, options.Limits, log, cancellationToken).ConfigureAwait(false);
+            IReadOnlyList<SnapshotInfo> snapshots = await SnapshotTableReader
+                .ReadAsync(storage, first.Header, options.Limits, log, cancellationToken).ConfigureAwait(false);
+            ImageGeometry geometry = first.Header.Geometry;
+            IReadOnlyList<BitmapInfo> bitmaps = await new BitmapDirectoryReader(first, geometry, options.Limits, log)
+                .ReadAsync(storage, cancellationToken).ConfigureAwait(false);
+            return new Qcow2Image(
+                storage, leaveOpen, first, log, snapshots, new BitmapCollection(storage, geometry, options.Strictness, options.Limits, bitmaps));
+        }
+        catch when (!leaveOpen)
+        {
+            await storage.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Whether another process has the image open for writing, as its locks tell; then flags <c>in-use</c> are as they should be.</summary>
+    public bool IsOpenForWritingElsewhere() => _storage.IsOpenForWritingElsewhere();
+
+    /// <summary>Reads what the LUKS header says without a key.</summary>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The header; null when the image is not encrypted with LUKS.</returns>
+    /// <exception cref="Qcow2FormatException">There is no LUKS header where the image says.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<LuksHeader?> ReadLuksHeaderAsync(CancellationToken cancellationToken = default)
+    {
+        if (_first.CryptoHeader is not { } pointer || pointer.Offset > Faults.MaxOffset)
+        {
+            return null;
+        }
+
+        var bytes = new byte[LuksHeader.SizeBytes];
+        int read = await _storage.ReadAsync((long)pointer.Offset, bytes, cancellationToken).ConfigureAwait(false);
+        return LuksHeader.TryRead(bytes.AsSpan(0, read), pointer.Offset, out LuksHeader? header, out FormatFault? fault)
+            ? header
+            : throw _log.Fatal(fault!);
+    }
+
+    /// <summary>Closes the image's storage, unless it was to be left open.</summary>
+    public ValueTask DisposeAsync() => _leaveOpen ? ValueTask.CompletedTask : _storage.DisposeAsync();
+}

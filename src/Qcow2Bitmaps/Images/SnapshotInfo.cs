@@ -1,0 +1,35 @@
+namespace Qcow2Bitmaps.Images;
+
+/// <summary>What the snapshot table says of one internal snapshot. Immutable and safe to share between threads.</summary>
+public sealed record SnapshotInfo
+{
+    /// <summary>The id, which is unique.</summary>
+    public required string Id { get; init; }
+
+    /// <summary>The name.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>When it was taken, UTC, to the second.</summary>
+    public required DateTimeOffset Time { get; init; }
+
+    /// <summary>Nanoseconds behind the second of <see cref="Time"/>, as stored.</summary>
+    public required uint Nanoseconds { get; init; }
+
+    /// <summary>How long the guest had run, in nanoseconds.</summary>
+    public required ulong VmClockNanoseconds { get; init; }
+
+    /// <summary>The size of the saved VM state in bytes.</summary>
+    public required ulong VmStateSizeBytes { get; init; }
+
+    /// <summary>The disk's size in bytes then; null when the image does not say.</summary>
+    public required ulong? DiskSizeBytes { get; init; }
+
+    /// <summary>How many instructions the guest had executed; null when that was not counted.</summary>
+    public required ulong? InstructionCount { get; init; }
+
+    /// <summary>Where the snapshot's L1 table starts, in bytes from the start of the file.</summary>
+    public required ulong L1TableOffset { get; init; }
+
+    /// <summary>Entries of the snapshot's L1 table.</summary>
+    public required uint L1Size { get; init; }
+}

@@ -1,0 +1,92 @@
+using System.Globalization;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images;
+
+/// <summary>Reads the table of internal snapshots.</summary>
+internal static class SnapshotTableReader
+{
+    public static async ValueTask<IReadOnlyList<SnapshotInfo>> ReadAsync(
+        ImageStorage storage, Qcow2Header header, Qcow2Limits limits, FaultLog log, CancellationToken cancellationToken)
+    {
+        var snapshots = new List<SnapshotInfo>();
+        long start = (long)Math.Min(header.SnapshotsOffset, Faults.MaxOffset);
+        long offset = start;
+        var buffer = new byte[SnapshotEntry.FixedBytes];
+        for (uint i = 0; i < header.SnapshotCount && snapshots.Count < limits.MaxSnapshots; i++)
+        {
+            string structure = string.Create(CultureInfo.InvariantCulture, $"snapshot table entry {i}");
+            if (await storage.ReadAsync(offset, buffer.AsMemory(0, SnapshotEntry.FixedBytes), cancellationToken).ConfigureAwait(false) < SnapshotEntry.FixedBytes)
+            {
+                ReportTruncated(log, structure, offset);
+                break;
+            }
+
+            long extra = SnapshotEntry.ExtraDataBytes(buffer);
+            if (extra > limits.MaxSnapshotExtraDataBytes)
+            {
+                log.Report(Faults.Of(FaultCode.SnapshotExtraData, structure, "extra_data_size", (ulong)offset, (ulong)extra, $"at most {limits.MaxSnapshotExtraDataBytes} bytes"));
+                break;
+            }
+
+            int length = (int)SnapshotEntry.UnpaddedBytes(buffer);
+            if (buffer.Length < length)
+            {
+                buffer = new byte[Math.Max(length, 2 * buffer.Length)];
+            }
+
+            if (await storage.ReadAsync(offset, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false) < length)
+            {
+                ReportTruncated(log, structure, offset);
+                break;
+            }
+
+            int size = Add(snapshots, buffer.AsSpan(0, length), structure, (ulong)offset, header, limits, log);
+            offset += size;
+            if (offset - start > limits.MaxSnapshotTableBytes)
+            {
+                log.Report(Faults.Of(FaultCode.SnapshotTableSize, "snapshot table", "size", (ulong)start, (ulong)(offset - start), $"at most {limits.MaxSnapshotTableBytes} bytes"));
+                break;
+            }
+        }
+
+        return snapshots;
+    }
+
+    private static void ReportTruncated(FaultLog log, string structure, long offset) => log.Report(new FormatFault(
+        FaultCode.SnapshotTableTruncated, structure, "entry", (ulong)offset, "cut off by the file's end", "a whole entry"));
+
+    private static int Add(
+        List<SnapshotInfo> snapshots, ReadOnlySpan<byte> bytes, string structure, ulong offset, Qcow2Header header, Qcow2Limits limits, FaultLog log)
+    {
+        // The length was taken from these very bytes.
+        _ = SnapshotEntry.TryRead(bytes, out SnapshotEntry entry);
+        if (header.Version >= 3 && entry.ExtraData.Length < SnapshotEntry.MinVersion3ExtraDataBytes)
+        {
+            log.Note(Faults.Of(FaultCode.SnapshotExtraData, structure, "extra_data_size", offset, (ulong)entry.ExtraData.Length, $"at least {SnapshotEntry.MinVersion3ExtraDataBytes} bytes in version 3"));
+        }
+
+        if (Faults.CheckTable(
+                FaultCode.SnapshotL1Table, structure, "L1 table", offset, entry.L1TableOffset, entry.L1Size, ImageGeometry.TableEntryBytes, (ulong)limits.MaxL1TableBytes, (int)header.ClusterBits) is { } l1)
+        {
+            // QEMU minds only when the snapshot is used.
+            log.Note(l1);
+        }
+
+        snapshots.Add(new SnapshotInfo
+        {
+            Id = ImageText.Decode(entry.Id),
+            Name = ImageText.Decode(entry.Name),
+            Time = DateTimeOffset.FromUnixTimeSeconds(entry.Seconds),
+            Nanoseconds = entry.Nanoseconds,
+            VmClockNanoseconds = entry.VmClockNanoseconds,
+            VmStateSizeBytes = entry.VmStateSizeBytes,
+            DiskSizeBytes = entry.DiskSizeBytes,
+            InstructionCount = entry.InstructionCount,
+            L1TableOffset = entry.L1TableOffset,
+            L1Size = entry.L1Size,
+        });
+        return entry.SizeBytes;
+    }
+}
