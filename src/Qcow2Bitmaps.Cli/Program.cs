@@ -1,1 +1,3 @@
-return 0;
+using Qcow2Bitmaps.Cli;
+
+return await CommandLine.InvokeAsync(args);

@@ -40,6 +40,10 @@ public sealed class ChainLayer
     /// <summary>Whether another process had the image open for writing when the chain was opened; then its <c>in-use</c> flags are as they should be.</summary>
     public bool IsOpenForWritingElsewhere { get; }
 
+    /// <summary>How many bytes of disk the file occupies; null when that is not known.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public long? AllocatedBytes => Storage.AllocatedBytes;
+
     internal ImageStorage Storage { get; }
 
     /// <summary>The index and the path.</summary>

@@ -14,6 +14,12 @@ public sealed record ChainOpenOptions
     /// <summary>The top image's format, <c>qcow2</c> or <c>raw</c>; probed when null.</summary>
     public string? TopFormat { get; init; }
 
+    /// <summary>Whether backing files are opened; if not, the chain is the top image alone.</summary>
+    public bool FollowBacking { get; init; } = true;
+
+    /// <summary>Folders from which backing files may be opened besides the one that really holds the top image. Without meaning with a <see cref="Resolver"/>.</summary>
+    public IReadOnlyList<string> AllowedFolders { get; init; } = [];
+
     /// <summary>Opens backing files; <see cref="FileBackingResolver.ForTop"/> of the top image when null.</summary>
     public IBackingResolver? Resolver { get; init; }
 }

@@ -52,7 +52,7 @@ public sealed class ImageChain : IAsyncDisposable
         {
             await chain.AddAsync(top, options.TopFormat, options.Image, cancellationToken).ConfigureAwait(false);
             IBackingResolver? resolver = options.Resolver;
-            while (chain._layers[^1] is { Image: { BackingFile: { } name } image } layer)
+            while (options.FollowBacking && chain._layers[^1] is { Image: { BackingFile: { } name } image } layer)
             {
                 int depth = layer.Index + 1;
                 if (depth >= options.Image.Limits.MaxChainDepth)
@@ -60,7 +60,7 @@ public sealed class ImageChain : IAsyncDisposable
                     throw new Qcow2UnsupportedException($"The chain has more than {options.Image.Limits.MaxChainDepth} images");
                 }
 
-                resolver ??= FileBackingResolver.ForTop(top.Name);
+                resolver ??= FileBackingResolver.ForTop(top.Name, options.AllowedFolders);
                 var reference = new BackingReference(layer.Path, name, image.BackingFormat, depth);
                 ImageStorage storage = await resolver.OpenAsync(reference, options.Image.Lock, cancellationToken).ConfigureAwait(false);
                 await chain.AddAsync(storage, image.BackingFormat, options.Image, cancellationToken).ConfigureAwait(false);
@@ -109,19 +109,23 @@ public sealed class ImageChain : IAsyncDisposable
     /// <summary>Reads what a valid bitmap says of the chain: its bits merged over all images that hold it, in bounded memory.</summary>
     /// <param name="name">The bitmap's name.</param>
     /// <param name="includeClean">Whether to yield the clean ranges too.</param>
+    /// <param name="findings">Takes, at the end, the faults that did not end the reading.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The ranges in ascending order, neighbours joined, in granules of the topmost bitmap.</returns>
     /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its verdict.</exception>
     /// <exception cref="Qcow2FormatException">A bitmap's table is not allowed.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public async IAsyncEnumerable<DirtyExtent> ReadExtentsAsync(
-        string name, bool includeClean = false, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        string name, bool includeClean = false, ICollection<FormatFault>? findings = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        MergedBitmapReader reader = await OpenMergedAsync(name, cancellationToken).ConfigureAwait(false);
+        var logs = new List<FaultLog>();
+        MergedBitmapReader reader = await OpenMergedAsync(name, logs, cancellationToken).ConfigureAwait(false);
         await foreach (DirtyExtent extent in reader.ReadExtentsAsync(includeClean, cancellationToken).ConfigureAwait(false))
         {
             yield return extent;
         }
+
+        logs.ForEach(log => log.CopyTo(findings));
     }
 
     /// <summary>Counts what <see cref="ReadExtentsAsync"/> would yield.</summary>
@@ -133,7 +137,7 @@ public sealed class ImageChain : IAsyncDisposable
     /// <exception cref="IOException">A storage failed.</exception>
     public async ValueTask<DirtyCount> CountAsync(string name, CancellationToken cancellationToken = default)
     {
-        MergedBitmapReader reader = await OpenMergedAsync(name, cancellationToken).ConfigureAwait(false);
+        MergedBitmapReader reader = await OpenMergedAsync(name, [], cancellationToken).ConfigureAwait(false);
         return await reader.CountAsync(cancellationToken).ConfigureAwait(false);
     }
 
@@ -181,7 +185,7 @@ public sealed class ImageChain : IAsyncDisposable
         }
     }
 
-    private async ValueTask<MergedBitmapReader> OpenMergedAsync(string name, CancellationToken cancellationToken)
+    private async ValueTask<MergedBitmapReader> OpenMergedAsync(string name, List<FaultLog> logs, CancellationToken cancellationToken)
     {
         BitmapVerdict verdict = JudgeBitmap(name);
         if (!verdict.IsValid)
@@ -192,7 +196,9 @@ public sealed class ImageChain : IAsyncDisposable
         var sources = new List<IBitmapPages>();
         foreach (int index in verdict.Images)
         {
-            sources.Add(await _layers[index].Image!.Bitmaps.OpenPagesAsync(name, cancellationToken).ConfigureAwait(false));
+            BitmapCollection bitmaps = _layers[index].Image!.Bitmaps;
+            logs.Add(bitmaps.NewLog());
+            sources.Add(await bitmaps.OpenPagesAsync(name, logs[^1], cancellationToken).ConfigureAwait(false));
         }
 
         return new MergedBitmapReader(sources, _layers[0].VirtualSizeBytes, sources[0].GranularityBits);

@@ -47,7 +47,7 @@ public static class ImageText
         Span<byte> utf8 = stackalloc byte[4];
         for (int i = 0; i < text.Length;)
         {
-            if (IsEscape(text, i))
+            if (IsInvalidByte(text, i))
             {
                 bytes.Write([(byte)(text[i] - EscapeBase)]);
                 i++;
@@ -69,7 +69,7 @@ public static class ImageText
         ArgumentNullException.ThrowIfNull(text);
         for (int i = 0; i < text.Length; i++)
         {
-            if (IsEscape(text, i))
+            if (IsInvalidByte(text, i))
             {
                 return true;
             }
@@ -79,6 +79,11 @@ public static class ImageText
     }
 
     /// <summary>Whether the character at an index stands for a byte that was not UTF-8.</summary>
-    internal static bool IsEscape(string text, int index) =>
-        text[index] is >= '\uDC80' and <= '\uDCFF' && (index == 0 || !char.IsHighSurrogate(text[index - 1]));
+    /// <param name="text">A text that <see cref="Decode"/> made.</param>
+    /// <param name="index">The index of a character in it.</param>
+    public static bool IsInvalidByte(string text, int index)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        return text[index] is >= '\uDC80' and <= '\uDCFF' && (index == 0 || !char.IsHighSurrogate(text[index - 1]));
+    }
 }

@@ -48,7 +48,7 @@ public static class PrintableText
         },
     };
 
-    private static string EscapeOfLone(string text, int index) => ImageText.IsEscape(text, index)
+    private static string EscapeOfLone(string text, int index) => ImageText.IsInvalidByte(text, index)
         ? string.Create(CultureInfo.InvariantCulture, $"\\x{text[index] & 0xff:x2}")
         : string.Create(CultureInfo.InvariantCulture, $"\\u{(int)text[index]:x4}");
 }

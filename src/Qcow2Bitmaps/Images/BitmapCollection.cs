@@ -110,12 +110,9 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <inheritdoc/>
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
-    internal ValueTask<PersistentBitmap> OpenPagesAsync(string name, CancellationToken cancellationToken) =>
-        OpenPagesAsync(name, NewLog(), cancellationToken);
+    internal FaultLog NewLog() => new(_strictness, _storage.Name);
 
-    private FaultLog NewLog() => new(_strictness, _storage.Name);
-
-    private ValueTask<PersistentBitmap> OpenPagesAsync(string name, FaultLog log, CancellationToken cancellationToken)
+    internal ValueTask<PersistentBitmap> OpenPagesAsync(string name, FaultLog log, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(name);
         if (!TryGet(name, out BitmapInfo? info))

@@ -1,0 +1,66 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary>A bitmap that can be read from end to end, of one image or merged over a chain.</summary>
+internal sealed class BitmapReading
+{
+    private readonly Func<bool, CancellationToken, IAsyncEnumerable<DirtyExtent>> _read;
+    private readonly Func<CancellationToken, ValueTask<DirtyCount>> _count;
+
+    private BitmapReading(
+        BitmapInfo topmost,
+        long virtualSizeBytes,
+        Func<bool, CancellationToken, IAsyncEnumerable<DirtyExtent>> read,
+        Func<CancellationToken, ValueTask<DirtyCount>> count)
+    {
+        Name = topmost.Name;
+        GranularityBytes = topmost.GranularityBytes;
+        VirtualSizeBytes = virtualSizeBytes;
+        _read = read;
+        _count = count;
+    }
+
+    public string Name { get; }
+
+    public long GranularityBytes { get; }
+
+    public long VirtualSizeBytes { get; }
+
+    public static BitmapReading Of(ChainLayer layer, string name, ICollection<FormatFault> findings)
+    {
+        BitmapInfo info = Find(layer, name);
+        BitmapCollection bitmaps = layer.Image!.Bitmaps;
+        return new BitmapReading(
+            info,
+            layer.VirtualSizeBytes,
+            (includeClean, token) => bitmaps.ReadExtentsAsync(name, includeClean, findings, token),
+            token => bitmaps.CountAsync(name, token));
+    }
+
+    /// <summary>A bitmap over a chain over which it is valid.</summary>
+    public static BitmapReading Of(ImageChain chain, string name, ICollection<FormatFault> findings) => new(
+        Find(chain.Layers[0], name),
+        chain.Layers[0].VirtualSizeBytes,
+        (includeClean, token) => chain.ReadExtentsAsync(name, includeClean, findings, token),
+        token => chain.CountAsync(name, token));
+
+    public IAsyncEnumerable<DirtyExtent> ReadAsync(bool includeClean, CancellationToken cancellationToken) => _read(includeClean, cancellationToken);
+
+    public ValueTask<DirtyCount> CountAsync(CancellationToken cancellationToken) => _count(cancellationToken);
+
+    private static BitmapInfo Find(ChainLayer layer, string name)
+    {
+        if (layer.Image is null)
+        {
+            throw new BitmapStateException(name, $"'{PrintableText.Escape(layer.Path)}' is raw and holds no bitmaps");
+        }
+
+        return layer.Image.Bitmaps.TryGet(name, out BitmapInfo? info)
+            ? info
+            : throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found in '{PrintableText.Escape(layer.Path)}'");
+    }
+}

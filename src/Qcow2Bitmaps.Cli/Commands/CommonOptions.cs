@@ -1,0 +1,60 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary>The options that several commands share. Each command makes its own: an option belongs to one command.</summary>
+internal static class CommonOptions
+{
+    public static Option<OutputFormat> Output() => new("--output")
+    {
+        Description = "'human' for people (default), 'json' for scripts",
+        HelpName = "human|json",
+        CustomParser = static result => result.Tokens[0].Value switch
+        {
+            "human" => OutputFormat.Human,
+            "json" => OutputFormat.Json,
+            _ => Fail(result, "--output must be used with human or json as argument."),
+        },
+    };
+
+    public static Option<string?> Format(string what) => new("-f", "--format")
+    {
+        Description = $"The format of {what}: qcow2 or raw. Without it the first bytes decide, which the guest of a raw disk can write",
+        HelpName = "FMT",
+        Validators =
+        {
+            static result =>
+            {
+                if (result.Tokens.Count > 0 && result.Tokens[0].Value is not (ImageFormat.Qcow2 or ImageFormat.Raw))
+                {
+                    result.AddError($"Unknown driver '{result.Tokens[0].Value}'; the formats are qcow2 and raw");
+                }
+            },
+        },
+    };
+
+    public static Option<bool> ForceShare() => new("-U", "--force-share")
+    {
+        Description = "Read even while another process, a running VM for example, has the image open for writing",
+    };
+
+    public static Option<bool> Lenient() => new("--lenient")
+    {
+        Description = "For evidence and rescue: read what can be read of a broken image and warn of each fault, instead of refusing it as QEMU does",
+    };
+
+    public static Option<string[]> AllowBacking() => new("--allow-backing")
+    {
+        Description = "A folder from which backing files may be opened, besides the top image's own. May be repeated",
+        HelpName = "DIR",
+    };
+
+    public static Argument<string> File(string name, string description) => new(name) { Description = description };
+
+    private static OutputFormat Fail(System.CommandLine.Parsing.ArgumentResult result, string message)
+    {
+        result.AddError(message);
+        return default;
+    }
+}

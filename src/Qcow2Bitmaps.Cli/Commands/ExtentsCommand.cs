@@ -1,0 +1,117 @@
+using System.CommandLine;
+using System.Globalization;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>extents</c>: which parts of the disk a bitmap marks as dirty.</summary>
+internal static class ExtentsCommand
+{
+    public static Command Create(ToolWriter output, WarningWriter warnings)
+    {
+        Argument<string> file = CommonOptions.File("FILE", "The image, or with --chain the top image");
+        var bitmap = new Argument<string>("BITMAP") { Description = "The bitmap's name" };
+        Option<string?> format = CommonOptions.Format("the image");
+        Option<bool> share = CommonOptions.ForceShare();
+        Option<OutputFormat> form = CommonOptions.Output();
+        var all = new Option<bool>("--all") { Description = "Show the clean ranges too" };
+        var wholeChain = new Option<bool>("--chain")
+        {
+            Description = "Merge the bitmap's bits over all images of the chain that hold it; refused (exit code 2) when it is not valid over the chain",
+        };
+        Option<string[]> allowBacking = CommonOptions.AllowBacking();
+        Option<bool> lenient = CommonOptions.Lenient();
+        var command = new Command("extents", "Show the dirty ranges of a bitmap. Offsets and lengths are bytes of the disk.")
+        {
+            format, share, form, all, wholeChain, allowBacking, lenient, file, bitmap,
+        };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            bool isLenient = parsed.GetValue(lenient);
+            bool isChain = parsed.GetValue(wholeChain);
+            var options = new ChainOpenOptions
+            {
+                Image = new Qcow2OpenOptions
+                {
+                    Lock = parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read,
+                    Strictness = isLenient ? Strictness.Lenient : Strictness.AsQemu,
+                },
+                TopFormat = parsed.GetValue(format),
+                FollowBacking = isChain,
+                AllowedFolders = parsed.GetValue(allowBacking) ?? [],
+            };
+            await using ImageChain chain = await ImageChain
+                .OpenAsync(parsed.GetRequiredValue(file), options, cancellationToken);
+            warnings.WarnOf(chain);
+            string name = parsed.GetRequiredValue(bitmap);
+            if (isChain && chain.JudgeBitmap(name) is { IsValid: false } verdict)
+            {
+                warnings.Error(verdict.ToString());
+                return ExitCode.Invalid;
+            }
+
+            var findings = new List<FormatFault>();
+            BitmapReading reading = isChain
+                ? BitmapReading.Of(chain, name, findings)
+                : BitmapReading.Of(chain.Layers[0], name, findings);
+            Task writing = parsed.GetValue(form) == OutputFormat.Json
+                ? WriteJsonAsync(reading, parsed.GetValue(all), output, cancellationToken)
+                : WriteTextAsync(reading, parsed.GetValue(all), output, cancellationToken);
+            await writing;
+            warnings.Warn(chain.Layers[0].Path, findings);
+            return ExitCode.Success;
+        });
+        return command;
+    }
+
+    private static async Task WriteJsonAsync(BitmapReading reading, bool includeClean, ToolWriter output, CancellationToken cancellationToken)
+    {
+        // The counts come first, and nothing is kept: the bits are read twice.
+        DirtyCount count = await reading.CountAsync(cancellationToken);
+        var json = new QemuJsonWriter(output);
+        json.StartObject();
+        json.String("bitmap", reading.Name);
+        json.Number("granularity", reading.GranularityBytes);
+        json.Number("virtual-size", reading.VirtualSizeBytes);
+        json.Number("dirty-count", count.Bits);
+        json.Number("dirty-bytes", count.Bytes);
+        json.StartArray("extents");
+        await foreach (DirtyExtent extent in reading.ReadAsync(includeClean, cancellationToken))
+        {
+            json.StartObject();
+            json.Number("offset", extent.OffsetBytes);
+            json.Number("length", extent.LengthBytes);
+            json.Boolean("dirty", extent.IsDirty);
+            json.EndObject();
+        }
+
+        json.EndArray();
+        json.EndObject();
+        json.Complete();
+    }
+
+    private static async Task WriteTextAsync(BitmapReading reading, bool includeClean, ToolWriter output, CancellationToken cancellationToken)
+    {
+        output.WriteLine("Offset          Length          State");
+        long bits = 0;
+        long bytes = 0;
+        await foreach (DirtyExtent extent in reading.ReadAsync(includeClean, cancellationToken))
+        {
+            output.WriteLine(string.Create(
+                CultureInfo.InvariantCulture, $"{"0x" + extent.OffsetBytes.ToString("x", CultureInfo.InvariantCulture),-16}{"0x" + extent.LengthBytes.ToString("x", CultureInfo.InvariantCulture),-16}{(extent.IsDirty ? "dirty" : "clean")}"));
+            if (extent.IsDirty)
+            {
+                bytes += extent.LengthBytes;
+                bits += (extent.LengthBytes + reading.GranularityBytes - 1) / reading.GranularityBytes;
+            }
+        }
+
+        output.WriteLine(
+            $"{bits} dirty granules of {SizeText.Of((ulong)reading.GranularityBytes)}: {SizeText.Of((ulong)bytes)} ({bytes} bytes) of {SizeText.Of((ulong)reading.VirtualSizeBytes)}");
+    }
+}

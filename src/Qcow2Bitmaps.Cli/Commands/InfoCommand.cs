@@ -1,0 +1,97 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>info</c>: what qemu-img info says, without opening any other file.</summary>
+internal static class InfoCommand
+{
+    public static Command Create(ToolWriter output, WarningWriter warnings)
+    {
+        Argument<string> file = CommonOptions.File("FILE", "The image");
+        Option<string?> format = CommonOptions.Format("the image");
+        Option<bool> share = CommonOptions.ForceShare();
+        Option<OutputFormat> form = CommonOptions.Output();
+        var wholeChain = new Option<bool>("--backing-chain") { Description = "Show every image of the backing chain, top first" };
+        Option<string[]> allowBacking = CommonOptions.AllowBacking();
+        Option<bool> lenient = CommonOptions.Lenient();
+        var command = new Command(
+            "info", "Show an image, its snapshots and its bitmaps, in qemu-img's words. Opens no other file, unless --backing-chain is given.")
+        {
+            format, share, form, wholeChain, allowBacking, lenient, file,
+        };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            string path = parsed.GetRequiredValue(file);
+            var options = new ChainOpenOptions
+            {
+                Image = new Qcow2OpenOptions
+                {
+                    Lock = parsed.GetValue(share) ? ImageLock.None : ImageLock.Inspect,
+                    Strictness = parsed.GetValue(lenient) ? Strictness.Lenient : Strictness.AsQemu,
+                },
+                TopFormat = parsed.GetValue(format),
+                FollowBacking = parsed.GetValue(wholeChain),
+                AllowedFolders = parsed.GetValue(allowBacking) ?? [],
+            };
+            await using ImageChain chain = await ImageChain.OpenAsync(path, options, cancellationToken);
+            warnings.WarnOf(chain);
+            var reports = new List<ImageReport>();
+            foreach (ChainLayer layer in chain.Layers)
+            {
+                reports.Add(await ReportAsync(layer, cancellationToken));
+            }
+
+            Write(reports, parsed.GetValue(form), parsed.GetValue(wholeChain), output);
+            return ExitCode.Success;
+        });
+        return command;
+    }
+
+    private static async ValueTask<ImageReport> ReportAsync(ChainLayer layer, CancellationToken cancellationToken) => new()
+    {
+        FileName = layer.Path,
+        Format = layer.Format,
+        VirtualSizeBytes = layer.VirtualSizeBytes,
+        AllocatedBytes = layer.AllocatedBytes,
+        Image = layer.Image,
+        FullBackingFile = layer.Image?.BackingFile is { } name ? BackingPath.Combine(layer.Path, name) : null,
+        Luks = layer.Image is { } image ? await image.ReadLuksHeaderAsync(cancellationToken) : null,
+    };
+
+    private static void Write(List<ImageReport> reports, OutputFormat form, bool isChain, ToolWriter output)
+    {
+        if (form == OutputFormat.Json)
+        {
+            var json = new QemuJsonWriter(output);
+            var info = new InfoJson(json);
+            if (isChain)
+            {
+                json.StartArray();
+            }
+
+            reports.ForEach(info.Write);
+            if (isChain)
+            {
+                json.EndArray();
+            }
+
+            json.Complete();
+            return;
+        }
+
+        var text = new InfoText(output);
+        for (int i = 0; i < reports.Count; i++)
+        {
+            if (i > 0)
+            {
+                output.Write("\n");
+            }
+
+            text.Write(reports[i]);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Cli.Output;
+
+/// <summary>What <c>info</c> says about one image, whatever its format.</summary>
+internal sealed record ImageReport
+{
+    public required string FileName { get; init; }
+
+    public required string Format { get; init; }
+
+    public required long VirtualSizeBytes { get; init; }
+
+    /// <summary>The disk that the file takes; null when that is not known.</summary>
+    public required long? AllocatedBytes { get; init; }
+
+    /// <summary>The image; null when it is raw.</summary>
+    public Qcow2Image? Image { get; init; }
+
+    /// <summary>The name of the backing file as it is opened; null without one.</summary>
+    public string? FullBackingFile { get; init; }
+
+    /// <summary>The plain text of a LUKS header; null when there is none.</summary>
+    public LuksHeader? Luks { get; init; }
+
+    public bool IsDirty => Image?.Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty) ?? false;
+
+    public bool IsEncrypted => Image is { Encryption: not EncryptionMethod.None };
+}

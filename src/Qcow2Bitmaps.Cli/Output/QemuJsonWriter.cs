@@ -1,0 +1,98 @@
+using System.Globalization;
+using System.Text;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Cli.Output;
+
+/// <summary>Writes JSON in qemu-img's layout: four spaces, empty arrays over two lines, nothing but ASCII.</summary>
+internal sealed class QemuJsonWriter(ToolWriter output)
+{
+    private int _depth;
+    private bool _isFirst = true;
+
+    public void StartObject(string? name = null) => Start(name, "{");
+
+    public void EndObject() => End("}");
+
+    public void StartArray(string? name = null) => Start(name, "[");
+
+    public void EndArray() => End("]");
+
+    public void String(string? name, string value) => Value(name, Quote(value));
+
+    public void Number(string? name, long value) => Value(name, value.ToString(CultureInfo.InvariantCulture));
+
+    public void Number(string? name, ulong value) => Value(name, value.ToString(CultureInfo.InvariantCulture));
+
+    public void Boolean(string? name, bool value) => Value(name, value ? "true" : "false");
+
+    /// <summary>Ends the document.</summary>
+    public void Complete() => output.Write("\n");
+
+    private void Start(string? name, string bracket)
+    {
+        Value(name, bracket);
+        _depth++;
+        _isFirst = true;
+    }
+
+    private void End(string bracket)
+    {
+        _depth--;
+        NewLine();
+        output.Write(bracket);
+        _isFirst = false;
+    }
+
+    private void Value(string? name, string text)
+    {
+        if (!_isFirst)
+        {
+            output.Write(",");
+        }
+
+        if (_depth > 0)
+        {
+            NewLine();
+        }
+
+        if (name is not null)
+        {
+            output.Write($"\"{name}\": ");
+        }
+
+        output.Write(text);
+        _isFirst = false;
+    }
+
+    private void NewLine()
+    {
+        output.Write("\n");
+        output.Write(new string(' ', 4 * _depth));
+    }
+
+    private static string Quote(string value)
+    {
+        var text = new StringBuilder(value.Length + 2).Append('"');
+        for (int i = 0; i < value.Length; i++)
+        {
+            char c = value[i];
+            // A byte that was not UTF-8 is no character: QEMU writes the replacement character.
+            _ = c switch
+            {
+                '"' => text.Append("\\\""),
+                '\\' => text.Append("\\\\"),
+                '\b' => text.Append("\\b"),
+                '\f' => text.Append("\\f"),
+                '\n' => text.Append("\\n"),
+                '\r' => text.Append("\\r"),
+                '\t' => text.Append("\\t"),
+                >= ' ' and < '\x7f' => text.Append(c),
+                _ when ImageText.IsInvalidByte(value, i) => text.Append("\\uFFFD"),
+                _ => text.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:X4}"),
+            };
+        }
+
+        return text.Append('"').ToString();
+    }
+}

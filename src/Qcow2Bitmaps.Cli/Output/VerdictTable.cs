@@ -1,0 +1,82 @@
+using System.Globalization;
+using System.Text;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Cli.Output;
+
+/// <summary>Prints a chain and the verdicts on its bitmaps as a table: a row for each bitmap, a column for each image.</summary>
+internal sealed class VerdictTable(ToolWriter output)
+{
+    private const string Legend = "+ recording   o disabled   ! in-use   . absent";
+    private const int MaxNameWidth = 40;
+
+    public void Write(ImageChain chain, IReadOnlyList<BitmapVerdict> verdicts)
+    {
+        WriteLayers(chain.Layers);
+        output.Write("\n");
+        if (verdicts.Count == 0)
+        {
+            output.WriteLine("No image of the chain holds a bitmap.");
+            return;
+        }
+
+        int indexWidth = Math.Max(Text(chain.Layers.Count - 1).Length, 1);
+        int nameWidth = Math.Clamp(verdicts.Max(verdict => output.Foreign(verdict.Name).Length), "BITMAP".Length, MaxNameWidth);
+        WriteRow("BITMAP", nameWidth, chain.Layers.Select(static layer => Text(layer.Index)), indexWidth, "VERDICT");
+        foreach (BitmapVerdict verdict in verdicts)
+        {
+            WriteRow(
+                output.Foreign(verdict.Name), nameWidth, chain.Layers.Select(layer => Cell(layer, verdict.Name)), indexWidth, Summary(verdict));
+        }
+
+        output.WriteLine($"\n{Legend}");
+        foreach (BitmapVerdict verdict in verdicts.Where(static verdict => !verdict.IsValid))
+        {
+            output.WriteLine($"\n{output.Foreign(verdict.Name)}: {verdict.Detail}.");
+        }
+    }
+
+    private void WriteLayers(IReadOnlyList<ChainLayer> layers)
+    {
+        int pathWidth = layers.Max(layer => output.Foreign(layer.Path).Length);
+        foreach (ChainLayer layer in layers)
+        {
+            string elsewhere = layer.IsOpenForWritingElsewhere ? "   open for writing in another process" : "";
+            output.WriteLine(string.Create(
+                CultureInfo.InvariantCulture,
+                $"image {layer.Index,2}  {output.Foreign(layer.Path).PadRight(pathWidth)}  {layer.Format,-5}  {SizeText.Of((ulong)layer.VirtualSizeBytes)}{elsewhere}"));
+        }
+    }
+
+    private void WriteRow(string name, int nameWidth, IEnumerable<string> cells, int cellWidth, string verdict)
+    {
+        var row = new StringBuilder(name.PadRight(nameWidth));
+        foreach (string cell in cells)
+        {
+            row.Append("  ").Append(cell.PadLeft(cellWidth));
+        }
+
+        output.WriteLine(row.Append("  ").Append(verdict).ToString());
+    }
+
+    private static string Summary(BitmapVerdict verdict) =>
+        verdict.IsValid ? "valid" : string.Create(CultureInfo.InvariantCulture, $"NOT VALID: {verdict.ReasonId} in image {verdict.Image}");
+
+    private static string Cell(ChainLayer layer, string name)
+    {
+        if (layer.Image is not { } image || !image.Bitmaps.TryGet(name, out BitmapInfo? bitmap))
+        {
+            return ".";
+        }
+
+        return bitmap.State switch
+        {
+            BitmapState.Recording => "+",
+            BitmapState.Disabled => "o",
+            _ => "!",
+        };
+    }
+
+    private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
+}
