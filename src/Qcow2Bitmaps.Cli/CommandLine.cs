@@ -23,7 +23,10 @@ internal static class CommandLine
         ParseResult parsed = root.Parse(args);
         if (parsed.Errors.Count > 0 && parsed.Action is not HelpAction)
         {
-            error.WriteLine($"{ToolName}: {parsed.Errors[0].Message}");
+            string message = parsed.UnmatchedTokens.Count > 0
+                ? $"Unrecognized command or argument '{parsed.UnmatchedTokens[0]}'"
+                : parsed.Errors[0].Message;
+            error.WriteLine($"{ToolName}: {message}");
             error.WriteLine($"Try '{ToolName} {PathOf(parsed.CommandResult.Command)}--help' for more information");
             return ExitCode.Error;
         }

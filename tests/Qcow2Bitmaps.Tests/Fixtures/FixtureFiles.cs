@@ -12,7 +12,7 @@ public static class FixtureFiles
     {
         for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
         {
-            if (File.Exists(Path.Combine(folder.FullName, SolutionFile)))
+            if (new FileInfo(Path.Combine(folder.FullName, SolutionFile)).Exists)
             {
                 return folder.FullName;
             }
