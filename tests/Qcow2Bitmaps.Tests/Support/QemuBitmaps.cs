@@ -11,7 +11,7 @@ internal static class QemuBitmaps
     {
         string spec = $"json:{{\"driver\":\"qcow2\",\"backing\":null,\"file\":{{\"driver\":\"file\",\"filename\":\"{image}\"}}}}";
         ProcessResult result = await Qemu.RunAsync(
-            "nbdinfo", null, $"--map=qemu:dirty-bitmap:{bitmap}", "--", "[", "qemu-nbd", "-r", "-B", bitmap, spec, "]");
+            "nbdinfo", Path.GetDirectoryName(image), $"--map=qemu:dirty-bitmap:{bitmap}", "--", "[", "qemu-nbd", "-r", "-B", bitmap, spec, "]");
         Assert.True(result.ExitCode == 0, $"nbdinfo of {bitmap} in {image}: {result.Error}");
         return ParseMap(result.Output);
     }
