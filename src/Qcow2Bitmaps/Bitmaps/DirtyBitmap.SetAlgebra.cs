@@ -60,8 +60,17 @@ public sealed partial class DirtyBitmap
         ArgumentNullException.ThrowIfNull(other);
         if (other._geometry != _geometry)
         {
-            // Rounding in is rounding out of the opposite: what is not dirty there stays.
-            Intersect(other.Complement(SizeBytes));
+            // Runs, not bits: several of the other's granules may cover one of these.
+            foreach (DirtyExtent extent in other.DirtyExtents())
+            {
+                if (extent.OffsetBytes >= SizeBytes)
+                {
+                    break;
+                }
+
+                Clear(extent.OffsetBytes, Math.Min(extent.EndBytes, SizeBytes) - extent.OffsetBytes);
+            }
+
             return;
         }
 
@@ -209,23 +218,5 @@ public sealed partial class DirtyBitmap
         var reshaped = new DirtyBitmap(geometry);
         reshaped.Merge(this);
         return reshaped;
-    }
-
-    /// <summary>All that is not dirty here, on a disk of a size; behind this one's end everything.</summary>
-    private DirtyBitmap Complement(long sizeBytes)
-    {
-        var complement = new DirtyBitmap(_geometry with { SizeBytes = sizeBytes });
-        complement.SetAll();
-        foreach (DirtyExtent extent in DirtyExtents())
-        {
-            if (extent.OffsetBytes >= sizeBytes)
-            {
-                break;
-            }
-
-            complement.Clear(extent.OffsetBytes, Math.Min(extent.EndBytes, sizeBytes) - extent.OffsetBytes);
-        }
-
-        return complement;
     }
 }

@@ -1,0 +1,11 @@
+using FsCheck;
+using FsCheck.Fluent;
+
+namespace Qcow2Bitmaps.Tests.Support;
+
+/// <summary>Runs a body on many generated cases; an assertion that fails in one shows the case.</summary>
+internal static class Properties
+{
+    public static void ForAll<T>(Gen<T> cases, int count, Action<T> body) =>
+        Check.One(Config.QuickThrowOnFailure.WithMaxTest(count).WithEndSize(60), Prop.ForAll(cases.ToArbitrary(), body));
+}
