@@ -12,7 +12,7 @@ internal static class CommandLine
 
     public static async Task<int> InvokeAsync(string[] args)
     {
-        using var output = new ToolWriter(Console.OpenStandardOutput(), isTerminal: !Console.IsOutputRedirected);
+        var output = new ToolWriter(Console.OpenStandardOutput(), isTerminal: !Console.IsOutputRedirected);
         return await InvokeAsync(args, output, Console.Error);
     }
 

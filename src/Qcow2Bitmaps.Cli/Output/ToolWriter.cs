@@ -5,22 +5,22 @@ using Qcow2Bitmaps.Format;
 namespace Qcow2Bitmaps.Cli.Output;
 
 /// <summary>Standard output: text that may hold names from inside images, byte for byte, but harmless on a terminal.</summary>
-internal sealed class ToolWriter(Stream stream, bool isTerminal) : IDisposable
+internal sealed class ToolWriter(Stream stream, bool isTerminal)
 {
-    private readonly BufferedStream _buffer = new(stream, 1 << 16);
+    private readonly byte[] _buffer = new byte[1 << 16];
+    private int _used;
 
-    /// <summary>Writes text of our own.</summary>
+    /// <summary>Writes text.</summary>
+    /// <exception cref="IOException">The output failed; what was not written by then is dropped.</exception>
     public void Write(string text)
     {
-        Span<byte> ascii = stackalloc byte[256];
-        if (text.Length <= ascii.Length && Ascii.FromUtf16(text, ascii, out int written) == OperationStatus.Done)
+        if (Ascii.FromUtf16(text, _buffer.AsSpan(_used), out int written) == OperationStatus.Done)
         {
-            _buffer.Write(ascii[..written]);
+            _used += written;
+            return;
         }
-        else
-        {
-            _buffer.Write(ImageText.Encode(text));
-        }
+
+        Write(ImageText.Encode(text));
     }
 
     public void WriteLine(string text)
@@ -32,7 +32,29 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal) : IDisposable
     /// <summary>Text from inside an image or a path: as it is, as qemu-img prints it, but escaped on a terminal.</summary>
     public string Foreign(string text) => isTerminal ? PrintableText.Escape(text) : text;
 
-    public void Flush() => _buffer.Flush();
+    /// <summary>Hands all that was written to the output. Nothing does so by itself at the end.</summary>
+    public void Flush()
+    {
+        int used = _used;
+        _used = 0;
+        stream.Write(_buffer.AsSpan(0, used));
+        stream.Flush();
+    }
 
-    public void Dispose() => _buffer.Dispose();
+    private void Write(ReadOnlySpan<byte> bytes)
+    {
+        if (bytes.Length > _buffer.Length - _used)
+        {
+            Flush();
+        }
+
+        if (bytes.Length > _buffer.Length)
+        {
+            stream.Write(bytes);
+            return;
+        }
+
+        bytes.CopyTo(_buffer.AsSpan(_used));
+        _used += bytes.Length;
+    }
 }

@@ -12,12 +12,7 @@ internal static class Cli
     {
         using var stream = new MemoryStream();
         using var error = new StringWriter();
-        int exitCode;
-        using (var output = new ToolWriter(stream, isTerminal))
-        {
-            exitCode = await CommandLine.InvokeAsync(arguments, output, error);
-        }
-
+        int exitCode = await CommandLine.InvokeAsync(arguments, new ToolWriter(stream, isTerminal), error);
         return new ProcessResult(exitCode, stream.ToArray(), error.ToString());
     }
 }

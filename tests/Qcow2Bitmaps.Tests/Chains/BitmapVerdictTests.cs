@@ -1,0 +1,139 @@
+using FsCheck.Fluent;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Tests.Fixtures;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Chains;
+
+/// <summary>Verdicts by libvirt's and oVirt's rules: on the fixtures, and on random chains against the rules said another way.</summary>
+public sealed class BitmapVerdictTests
+{
+    private static readonly BitmapFlags?[] s_states =
+        [null, BitmapFlags.Auto, BitmapFlags.Auto, BitmapFlags.None, BitmapFlags.InUse, BitmapFlags.InUse | BitmapFlags.Auto];
+
+    public static TheoryData<FixtureChain> Chains => [.. FixtureIndex.Chains.Where(static chain => chain.Name != "missing-base-2")];
+
+    [Theory]
+    [MemberData(nameof(Chains))]
+    public async Task FixturesAreJudgedAsTheIndexSays(FixtureChain fixture)
+    {
+        await using ImageChain chain = await ImageChain.OpenAsync(fixture.Layers[0].Path, cancellationToken: TestContext.Current.CancellationToken);
+
+        Assert.Equal(fixture.Layers.Select(static l => (l.Path, l.Format, l.VirtualSizeBytes)), chain.Layers.Select(static l => (l.Path, l.Format, l.VirtualSizeBytes)));
+        IReadOnlyList<BitmapVerdict> verdicts = chain.JudgeBitmaps();
+        Assert.Equal(
+            fixture.Verdicts.OrderBy(static v => v.Key, StringComparer.Ordinal),
+            verdicts.Select(static v => KeyValuePair.Create(v.Name, v.ReasonId ?? "valid")).OrderBy(static v => v.Key, StringComparer.Ordinal));
+        foreach (BitmapVerdict verdict in verdicts)
+        {
+            Assert.Equal(
+                fixture.Layers.Select(static (layer, index) => (layer, index)).Where(l => l.layer.Bitmaps.Any(b => b.Name == verdict.Name)).Select(static l => l.index),
+                verdict.Images);
+            Assert.Equal(verdict.IsValid, verdict.Image is null);
+            Assert.Equal(verdict.IsValid, verdict.Detail is null);
+        }
+    }
+
+    [Fact]
+    public void RandomChainsAreJudgedByTheRules() => Properties.ForAll(
+        Gen.Choose(0, s_states.Length - 1).ArrayOf(4).ArrayOf().Where(static layers => layers.Length is > 0 and <= 6),
+        300,
+        static layers =>
+        {
+            ImageChain chain = OpenAsync(layers).GetAwaiter().GetResult();
+            for (int name = 0; name < 4; name++)
+            {
+                BitmapFlags?[] run = [.. layers.Select(states => s_states[states[name]])];
+                Assert.Equal(ByLibvirt(run), Short(chain.JudgeBitmap(Name(name))));
+                Assert.Equal(ByOvirt(run), Short(chain.JudgeBitmap(Name(name), VerdictProfile.Ovirt)));
+            }
+        });
+
+    [Fact]
+    public async Task EachFaultIsToldWithItsImage()
+    {
+        await using ImageChain chain = await OpenAsync([0, 1, 1, 1], [1, 0, 4, 3], [1, 1, 1, 1]);
+
+        BitmapVerdict[] verdicts = [.. Enumerable.Range(0, 4).Select(name => chain.JudgeBitmap(Name(name)))];
+
+        Assert.Equal(
+            [(InvalidReason.MissingInTop, 0), (InvalidReason.Gap, 1), (InvalidReason.Inconsistent, 1), (InvalidReason.NotRecording, 1)],
+            verdicts.Select(static v => (v.Reason!.Value, v.Image!.Value)));
+        Assert.Contains("image 1 (image1) does not hold bitmap 'n1', though image 2 (image2) below does", verdicts[1].Detail, StringComparison.Ordinal);
+        Assert.Equal([1, 2], verdicts[0].Images);
+    }
+
+    [Fact]
+    public async Task AGapFarBelowMakesABitmapInvalidToo()
+    {
+        // The walk goes to the very end, past raw-looking nothing in between.
+        await using ImageChain chain = await OpenAsync([1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [4, 0, 0, 0]);
+
+        Assert.Equal((InvalidReason.Gap, 2), (chain.JudgeBitmap(Name(0)).Reason, chain.JudgeBitmap(Name(0)).Image));
+        Assert.Equal((InvalidReason.Inconsistent, 4), (chain.JudgeBitmap(Name(0), VerdictProfile.Ovirt).Reason, chain.JudgeBitmap(Name(0), VerdictProfile.Ovirt).Image));
+    }
+
+    [Fact]
+    public async Task ANameThatNobodyHoldsIsMissing()
+    {
+        await using ImageChain chain = await OpenAsync([1, 0, 0, 0]);
+
+        BitmapVerdict verdict = chain.JudgeBitmap("nobody");
+
+        Assert.Equal((InvalidReason.MissingInTop, 0), (verdict.Reason, verdict.Image));
+        Assert.Empty(verdict.Images);
+    }
+
+    private static string Name(int index) => $"n{index}";
+
+    private static Task<ImageChain> OpenAsync(params int[][] layers) => MemoryChain.OpenAsync(
+        [.. layers.Select((states, depth) => Image(states, depth + 1 < layers.Length ? $"image{depth + 1}" : null))]);
+
+    private static byte[] Image(int[] states, string? backingFile)
+    {
+        var image = new TestImage(9, 1 << 16) { BackingFile = backingFile };
+        for (int name = 0; name < states.Length; name++)
+        {
+            if (s_states[states[name]] is { } flags)
+            {
+                image.WithBitmap(Name(name), flags: flags);
+            }
+        }
+
+        return image.Build();
+    }
+
+    private static (string Reason, int? Image) Short(BitmapVerdict verdict) => (verdict.ReasonId ?? "valid", verdict.Image);
+
+    private static (string Reason, int? Image) ByLibvirt(BitmapFlags?[] layers)
+    {
+        int run = layers.TakeWhile(static flags => flags is not null).Count();
+        int bad = Array.FindIndex(layers, 0, run, static flags => flags != BitmapFlags.Auto);
+        return run == 0 ? ("missing-in-top", 0)
+            : bad >= 0 ? (FlagReason(layers[bad]), bad)
+            : layers.Skip(run).Any(static flags => flags is not null) ? ("gap", run)
+            : ("valid", null);
+    }
+
+    private static (string Reason, int? Image) ByOvirt(BitmapFlags?[] layers)
+    {
+        int missing = Array.IndexOf(layers, null);
+        for (int i = 0; i < layers.Length; i++)
+        {
+            if (layers[i] is { } flags && flags != BitmapFlags.Auto)
+            {
+                return (FlagReason(flags), i);
+            }
+
+            if (layers[i] is not null && missing >= 0 && missing < i)
+            {
+                return ("gap", missing);
+            }
+        }
+
+        return Array.TrueForAll(layers, static flags => flags is null) ? ("missing-in-top", 0) : ("valid", null);
+    }
+
+    private static string FlagReason(BitmapFlags? flags) => flags!.Value.HasFlag(BitmapFlags.InUse) ? "inconsistent" : "not-recording";
+}

@@ -1,0 +1,21 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Tests.Chains;
+
+/// <summary>Serves a chain's images from memory: the image at depth n is the n-th of a list.</summary>
+internal sealed class MemoryChain(params byte[][] images) : IBackingResolver
+{
+    public List<BackingReference> Asked { get; } = [];
+
+    public static Task<ImageChain> OpenAsync(params byte[][] images) => new MemoryChain(images).OpenAsync(new ChainOpenOptions());
+
+    public Task<ImageChain> OpenAsync(ChainOpenOptions options) => ImageChain.OpenAsync(
+        MemoryStorage.ReadOnly(images[0], "image0"), options with { Resolver = this }, TestContext.Current.CancellationToken);
+
+    public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken)
+    {
+        Asked.Add(reference);
+        return ValueTask.FromResult<ImageStorage>(MemoryStorage.ReadOnly(images[reference.Depth], $"image{reference.Depth}"));
+    }
+}

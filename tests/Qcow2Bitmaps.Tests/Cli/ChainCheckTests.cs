@@ -1,0 +1,141 @@
+using System.Text.Json;
+using Qcow2Bitmaps.Tests.Fixtures;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Cli;
+
+/// <summary><c>chain check</c>: its JSON, its table, its exit codes.</summary>
+public sealed class ChainCheckTests
+{
+    public static TheoryData<FixtureChain> Chains => [.. FixtureIndex.Chains.Where(static chain => chain.Name != "missing-base-2")];
+
+    [Theory]
+    [MemberData(nameof(Chains))]
+    public async Task JsonAndExitCode(FixtureChain chain)
+    {
+        ProcessResult result = await Support.Cli.RunAsync("chain", "check", "--output", "json", chain.Layers[0].Path);
+
+        Assert.Equal(chain.Verdicts.Values.All(static v => v == "valid") ? 0 : 2, result.ExitCode);
+        JsonElement root = JsonDocument.Parse(result.OutputBytes).RootElement;
+        Assert.Equal(["images", "bitmaps"], root.EnumerateObject().Select(static p => p.Name));
+        JsonElement[] images = [.. root.GetProperty("images").EnumerateArray()];
+        Assert.Equal(chain.Layers.Count, images.Length);
+        for (int i = 0; i < images.Length; i++)
+        {
+            Assert.Equal(["index", "file", "format", "virtual-size", "bitmaps"], images[i].EnumerateObject().Select(static p => p.Name));
+            Assert.Equal(i, images[i].GetProperty("index").GetInt32());
+            Assert.Equal(chain.Layers[i].Path, images[i].GetProperty("file").GetString());
+            Assert.Equal(chain.Layers[i].Format, images[i].GetProperty("format").GetString());
+            Assert.Equal(chain.Layers[i].VirtualSizeBytes, images[i].GetProperty("virtual-size").GetInt64());
+            Assert.Equal(chain.Layers[i].Bitmaps, images[i].GetProperty("bitmaps").EnumerateArray().Select(static b => new FixtureBitmap(
+                b.GetProperty("name").GetString()!,
+                b.GetProperty("granularity").GetInt64(),
+                b.GetProperty("flags").EnumerateArray().Any(static f => f.GetString() == "auto"),
+                b.GetProperty("flags").EnumerateArray().Any(static f => f.GetString() == "in-use"))));
+        }
+
+        foreach (JsonElement bitmap in root.GetProperty("bitmaps").EnumerateArray())
+        {
+            string expected = chain.Verdicts[bitmap.GetProperty("name").GetString()!];
+            bool isValid = expected == "valid";
+            Assert.Equal(
+                isValid ? ["name", "valid", "images"] : ["name", "valid", "images", "reason", "image", "detail"],
+                bitmap.EnumerateObject().Select(static p => p.Name));
+            Assert.Equal(isValid, bitmap.GetProperty("valid").GetBoolean());
+            if (!isValid)
+            {
+                Assert.Equal(expected, bitmap.GetProperty("reason").GetString());
+                Assert.InRange(bitmap.GetProperty("image").GetInt32(), 0, images.Length - 1);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task TableCanBeReadAtAGlance()
+    {
+        FixtureChain chain = FixtureIndex.Chains.Single(static c => c.Name == "gap-3");
+        string folder = Path.GetDirectoryName(chain.Layers[0].Path) + "/";
+
+        ProcessResult result = await Support.Cli.RunAsync("chain", "check", chain.Layers[0].Path);
+
+        Assert.Equal(2, result.ExitCode);
+        Assert.Equal(
+            """
+            image  0  top.qcow2   qcow2  10 MiB
+            image  1  mid.qcow2   qcow2  10 MiB
+            image  2  base.qcow2  qcow2  10 MiB
+
+            BITMAP  0  1  2  VERDICT
+            a       +  .  +  NOT VALID: gap in image 1
+
+            + recording   o disabled   ! in-use   . absent
+
+            a: image 1 (mid.qcow2) does not hold bitmap 'a', though image 2 (base.qcow2) below does: writes to image 1 (mid.qcow2) were not recorded; take a full backup with a new bitmap, and remove this one from all images.
+
+            """,
+            result.Output.Replace(folder, "", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task OneBitmapCanBeAskedAbout()
+    {
+        string top = FixtureIndex.Chains.Single(static c => c.Name == "mixed-4").Layers[0].Path;
+
+        Assert.Equal(0, (await Support.Cli.RunAsync("chain", "check", "--bitmap", "valid", top)).ExitCode);
+        Assert.Equal(2, (await Support.Cli.RunAsync("chain", "check", "--bitmap", "gap", "--bitmap", "valid", top)).ExitCode);
+        ProcessResult absent = await Support.Cli.RunAsync("chain", "check", "--bitmap", "nobody", "--output=json", top);
+        Assert.Equal(2, absent.ExitCode);
+        Assert.Contains("\"reason\": \"missing-in-top\"", absent.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ProfilesDifferInTheirOrder()
+    {
+        string top = FixtureIndex.Chains.Single(static c => c.Name == "mixed-4").Layers[0].Path;
+
+        ProcessResult libvirt = await Support.Cli.RunAsync("chain", "check", "--profile", "libvirt", "--bitmap", "gap-and-in-use", "--output=json", top);
+        ProcessResult ovirt = await Support.Cli.RunAsync("chain", "check", "--profile", "ovirt", "--bitmap", "gap-and-in-use", "--output=json", top);
+
+        Assert.Contains("\"reason\": \"gap\"", libvirt.Output, StringComparison.Ordinal);
+        Assert.Contains("\"reason\": \"inconsistent\"", ovirt.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ARawTopHoldsNoBitmaps()
+    {
+        string raw = FixtureIndex.Images.Single(static f => f.RelativePath == "images/plain.raw").Path;
+
+        ProcessResult result = await Support.Cli.RunAsync("chain", "check", raw);
+
+        Assert.Equal(0, result.ExitCode);
+        Assert.Contains("No image of the chain holds a bitmap.", result.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task AFormatThatNobodyStatedIsWarnedOf()
+    {
+        string top = FixtureIndex.Chains.Single(static c => c.Name == "no-format-2").Layers[0].Path;
+
+        ProcessResult result = await Support.Cli.RunAsync("chain", "check", top);
+
+        Assert.Equal(0, result.ExitCode);
+        Assert.Contains("does not state the format of its backing file; its first bytes say qcow2", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task BackingFilesOutsideTheFolderNeedPermission()
+    {
+        using var folder = new TempFolder();
+        Directory.CreateDirectory(folder.File("top"));
+        Directory.CreateDirectory(folder.File("base"));
+        folder.Write("base/base.qcow2", new TestImage().WithBitmap("a").Build());
+        string top = folder.Write("top/top.qcow2", new TestImage { BackingFile = "../base/base.qcow2" }.WithBitmap("a").Build());
+
+        ProcessResult refused = await Support.Cli.RunAsync("chain", "check", top);
+        ProcessResult allowed = await Support.Cli.RunAsync("chain", "check", "--allow-backing", folder.File("base"), top);
+
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("outside the allowed folders", refused.Error, StringComparison.Ordinal);
+        Assert.Equal(0, allowed.ExitCode);
+    }
+}
