@@ -134,7 +134,15 @@ public sealed class TableEntryTests
         byte[] extra = Convert.FromHexString("00000000075bcd15 0000000000a00200 ffffffffffffffff".Replace(" ", "", StringComparison.Ordinal));
         var entry = new SnapshotEntry
         {
-            L1TableOffset = 0x90000, L1Size = 6, Seconds = 1704164645, Nanoseconds = 7, VmClockNanoseconds = 9, VmStateSize32 = 5, ExtraData = extra, Id = "1"u8, Name = "before"u8,
+            L1TableOffset = 0x90000,
+            L1Size = 6,
+            Seconds = 1704164645,
+            Nanoseconds = 7,
+            VmClockNanoseconds = 9,
+            VmStateSize32 = 5,
+            ExtraData = extra,
+            Id = "1"u8,
+            Name = "before"u8,
         };
         var bytes = new byte[entry.SizeBytes];
         Assert.Equal(72, entry.Write(bytes));

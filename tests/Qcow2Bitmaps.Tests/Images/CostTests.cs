@@ -1,0 +1,87 @@
+using System.Buffers.Binary;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Images;
+
+/// <summary>What reading costs: opening reads no bits, uniform pages are never read, and the largest bitmap streams in little memory.</summary>
+public sealed class CostTests
+{
+    private const long TiB = 1L << 40;
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task OpeningReadsTheDirectoryAndNoBits()
+    {
+        var empty = new TestImage(16, 16 * TiB);
+        var dense = new TestImage(16, 16 * TiB);
+        byte[] bits = [.. Enumerable.Repeat((byte)0x55, 32 << 20)];
+        dense.WithBitmap("first", 16, bits: bits).WithBitmap("second", 16, bits: bits);
+
+        (long emptyBytes, int emptyReads) = await OpenAsync(empty.Build());
+        (long denseBytes, int denseReads) = await OpenAsync(dense.Build());
+
+        // Two entries of the directory: 24 bytes and a name, rounded up to 8.
+        Assert.Equal(emptyBytes + 32 + 32, denseBytes);
+        Assert.Equal(emptyReads + 1, denseReads);
+    }
+
+    [Fact]
+    public async Task LoadingReadsTheTableAndEachPageThatIsNotUniformOnce()
+    {
+        var image = new TestImage(12, 100L << 20);
+        var bits = new byte[25_600];
+        bits[3 * 4096] = 1;
+        bits[5 * 4096] = 1;
+        await using var storage = new CountingStorage(
+            MemoryStorage.ReadOnly(image.WithBitmap("a", 9, bits: bits, allOnesPages: [1, 2, 4]).Build()));
+        await using Qcow2Image opened = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token);
+        storage.Reads.Clear();
+
+        DirtyBitmap bitmap = await opened.Bitmaps.LoadAsync("a", cancellationToken: Token);
+
+        Assert.Equal([7 * 8, 4096, 4096], storage.Reads.Select(static read => read.Length));
+        Assert.Equal((3 * 32768) + 2, bitmap.Count().Bits);
+    }
+
+    [Fact]
+    public async Task TheLargestBitmapStreamsInBoundedMemory()
+    {
+        // 512 MiB of bits over 256 TiB, every page to be read: all table entries name one cluster.
+        var image = new TestImage(16, 256 * TiB).WithBitmap("a", 16, bits: [.. Enumerable.Repeat((byte)0xff, 65_535), 0x7f]);
+        byte[] bytes = image.Build();
+        Span<byte> table = bytes.AsSpan(image.Bitmaps[0].TableOffset, image.Bitmaps[0].TableEntries * 8);
+        ulong entry = BinaryPrimitives.ReadUInt64BigEndian(table);
+        Assert.Equal(8192, image.Bitmaps[0].TableEntries);
+        for (int i = 0; i < 8192; i++)
+        {
+            BinaryPrimitives.WriteUInt64BigEndian(table[(i * 8)..], entry);
+        }
+
+        await using Qcow2Image opened = await TestImage.OpenAsync(bytes);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        int extents = 0;
+        long dirty = 0;
+        await foreach (DirtyExtent extent in opened.Bitmaps.ReadExtentsAsync("a", cancellationToken: Token))
+        {
+            extents++;
+            dirty += extent.LengthBytes;
+        }
+
+        long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        Assert.Equal(8192, extents);
+        Assert.Equal((256 * TiB) - (8192 * 65536L), dirty);
+        // A window, a page, the table, and a view for each page: all that was ever allocated, not only what lived at once.
+        Assert.InRange(allocated, 1, 4 << 20);
+    }
+
+    private static async Task<(long Bytes, int Reads)> OpenAsync(byte[] bytes)
+    {
+        await using var storage = new CountingStorage(MemoryStorage.ReadOnly(bytes));
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token);
+        return (storage.BytesRead, storage.Reads.Count);
+    }
+}
