@@ -17,9 +17,9 @@ public sealed record ChainOpenOptions
     /// <summary>Whether backing files are opened; if not, the chain is the top image alone.</summary>
     public bool FollowBacking { get; init; } = true;
 
-    /// <summary>Folders from which backing files may be opened besides the one that really holds the top image. Without meaning with a <see cref="Resolver"/>.</summary>
+    /// <summary>Folders from which backing files may be opened besides the top image's own. Without meaning with a <see cref="Resolver"/>.</summary>
     public IReadOnlyList<string> AllowedFolders { get; init; } = [];
 
-    /// <summary>Opens backing files; <see cref="FileBackingResolver.ForTop"/> of the top image when null.</summary>
+    /// <summary>Opens backing files; <see cref="FileBackingResolver.ForTop"/> of the top image when null and that is a file.</summary>
     public IBackingResolver? Resolver { get; init; }
 }

@@ -21,18 +21,22 @@ public sealed class FileBackingResolver : IBackingResolver
         foreach (string folder in allowedFolders)
         {
             string real = FileStorage.RealPath(folder);
-            _roots.Add(real.EndsWith(Path.DirectorySeparatorChar) ? real : real + Path.DirectorySeparatorChar);
+            string root = real.EndsWith(Path.DirectorySeparatorChar) ? real : real + Path.DirectorySeparatorChar;
+            if (!_roots.Contains(root, StringComparer.Ordinal))
+            {
+                _roots.Add(root);
+            }
         }
     }
 
-    /// <summary>The default policy: the folder that really holds the top image, and the folders that the caller adds.</summary>
+    /// <summary>The default policy: the folder that the top image's path names, the one that really holds it, and the folders that the caller adds.</summary>
     /// <param name="topPath">The top image.</param>
     /// <param name="moreFolders">Further folders.</param>
     /// <exception cref="IOException">The image or a folder does not exist.</exception>
     public static FileBackingResolver ForTop(string topPath, IEnumerable<string>? moreFolders = null)
     {
-        string folder = Path.GetDirectoryName(FileStorage.RealPath(topPath)) ?? Path.DirectorySeparatorChar.ToString();
-        return new FileBackingResolver([folder, .. moreFolders ?? []]);
+        ArgumentException.ThrowIfNullOrEmpty(topPath);
+        return new FileBackingResolver([FolderOf(Path.GetFullPath(topPath)), FolderOf(FileStorage.RealPath(topPath)), .. moreFolders ?? []]);
     }
 
     /// <inheritdoc/>
@@ -59,6 +63,8 @@ public sealed class FileBackingResolver : IBackingResolver
                 $"{Describe(reference)} leads to '{PrintableText.Escape(realPath)}', outside the allowed folders: {PrintableText.Escape(string.Join(", ", _roots))}");
         }
     }
+
+    private static string FolderOf(string fullPath) => Path.GetDirectoryName(fullPath) ?? fullPath;
 
     private static string Describe(BackingReference reference) =>
         $"backing file '{PrintableText.Escape(reference.FileName)}' of '{PrintableText.Escape(reference.ImagePath)}'";

@@ -60,7 +60,9 @@ public sealed class ImageChain : IAsyncDisposable
                     throw new Qcow2UnsupportedException($"The chain has more than {options.Image.Limits.MaxChainDepth} images");
                 }
 
-                resolver ??= FileBackingResolver.ForTop(top.Name, options.AllowedFolders);
+                resolver ??= top is FileStorage
+                    ? FileBackingResolver.ForTop(top.Name, options.AllowedFolders)
+                    : throw new Qcow2UnsupportedException($"'{PrintableText.Escape(top.Name)}' is no file: opening its backing file needs a resolver");
                 var reference = new BackingReference(layer.Path, name, image.BackingFormat, depth);
                 ImageStorage storage = await resolver.OpenAsync(reference, options.Image.Lock, cancellationToken).ConfigureAwait(false);
                 await chain.AddAsync(storage, image.BackingFormat, options.Image, cancellationToken).ConfigureAwait(false);

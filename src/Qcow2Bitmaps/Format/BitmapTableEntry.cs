@@ -46,6 +46,6 @@ public readonly record struct BitmapTableEntry(ulong Raw)
             return FaultCode.BitmapTableEntryReserved;
         }
 
-        return (Offset & ((1UL << clusterBits) - 1)) == 0 ? FaultCode.None : FaultCode.BitmapTableEntryUnaligned;
+        return ImageGeometry.IsClusterAligned(Offset, clusterBits) ? FaultCode.None : FaultCode.BitmapTableEntryUnaligned;
     }
 }

@@ -74,7 +74,7 @@ public readonly record struct BitmapsExtension(uint BitmapCount, uint Reserved, 
             yield return Faults.Of(FaultCode.BitmapsExtensionCount, Structure, "nb_bitmaps", offset, BitmapCount, $"1 to {limits.MaxBitmaps}");
         }
 
-        if (DirectoryOffset == 0 || (DirectoryOffset & ((1UL << clusterBits) - 1)) != 0 || DirectoryOffset > Faults.MaxOffset)
+        if (DirectoryOffset == 0 || !ImageGeometry.IsClusterAligned(DirectoryOffset, clusterBits) || DirectoryOffset > Faults.MaxOffset)
         {
             yield return Faults.OfHex(
                 FaultCode.BitmapsExtensionDirectoryOffset, Structure, "bitmap_directory_offset", offset + DirectoryOffsetField, DirectoryOffset, $"a multiple of {1UL << clusterBits} above 0 and below 2^63");

@@ -29,7 +29,7 @@ public readonly record struct CryptoHeaderPointer(ulong Offset, ulong Length)
         }
 
         pointer = new CryptoHeaderPointer(BinaryPrimitives.ReadUInt64BigEndian(source), BinaryPrimitives.ReadUInt64BigEndian(source[sizeof(ulong)..]));
-        fault = (pointer.Offset & ((1UL << clusterBits) - 1)) == 0
+        fault = ImageGeometry.IsClusterAligned(pointer.Offset, clusterBits)
             ? null
             : Faults.OfHex(FaultCode.ExtensionCryptoHeader, Structure, "offset", offset, pointer.Offset, $"a multiple of {1UL << clusterBits}");
         return fault is null;

@@ -26,7 +26,7 @@ internal static class Faults
         }
 
         ulong bytes = entries * entryBytes;
-        if (tableOffset > MaxOffset - bytes || (tableOffset & ((1UL << clusterBits) - 1)) != 0)
+        if (tableOffset > MaxOffset - bytes || !ImageGeometry.IsClusterAligned(tableOffset, clusterBits))
         {
             return OfHex(code, structure, field + " offset", fieldOffset, tableOffset, $"a multiple of {1UL << clusterBits} whose table ends below 2^63");
         }

@@ -79,7 +79,12 @@ public readonly record struct ImageGeometry
 
     /// <summary>Whether an offset is the start of a cluster.</summary>
     /// <param name="offset">An offset in bytes, in the file or on the disk.</param>
-    public bool IsClusterAligned(ulong offset) => OffsetInCluster(offset) == 0;
+    public bool IsClusterAligned(ulong offset) => IsClusterAligned(offset, ClusterBits);
+
+    /// <summary>Whether an offset is the start of a cluster.</summary>
+    /// <param name="offset">An offset in bytes, in the file or on the disk.</param>
+    /// <param name="clusterBits">The cluster size as a power of two.</param>
+    public static bool IsClusterAligned(ulong offset, int clusterBits) => (offset & ((1UL << clusterBits) - 1)) == 0;
 
     /// <summary>The distance of an offset from the start of its cluster, in bytes.</summary>
     /// <param name="offset">An offset in bytes, in the file or on the disk.</param>

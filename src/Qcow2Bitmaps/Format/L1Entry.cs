@@ -28,5 +28,5 @@ public readonly record struct L1Entry(ulong Raw)
     /// <returns><see cref="FaultCode.None"/>, <see cref="FaultCode.L1EntryReserved"/> or <see cref="FaultCode.L1EntryUnaligned"/>.</returns>
     public FaultCode Check(int clusterBits) => (Raw & ReservedMask) != 0
         ? FaultCode.L1EntryReserved
-        : (L2TableOffset & ((1UL << clusterBits) - 1)) == 0 ? FaultCode.None : FaultCode.L1EntryUnaligned;
+        : ImageGeometry.IsClusterAligned(L2TableOffset, clusterBits) ? FaultCode.None : FaultCode.L1EntryUnaligned;
 }

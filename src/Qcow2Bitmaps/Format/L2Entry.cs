@@ -67,6 +67,6 @@ public readonly record struct L2Entry(ulong Raw)
 
         return (Raw & ReservedMask) != 0
             ? FaultCode.L2EntryReserved
-            : (HostOffset & ((1UL << clusterBits) - 1)) == 0 ? FaultCode.None : FaultCode.L2EntryUnaligned;
+            : ImageGeometry.IsClusterAligned(HostOffset, clusterBits) ? FaultCode.None : FaultCode.L2EntryUnaligned;
     }
 }

@@ -103,10 +103,8 @@ public sealed partial record Qcow2Header
             return fault;
         }
 
-        int l2EntryShift = HasExtendedL2 ? 4 : 3;
-        int bytesPerL1EntryShift = (2 * (int)ClusterBits) - l2EntryShift;
-        ulong needed = (VirtualSize >> bytesPerL1EntryShift) + ((VirtualSize & ((1UL << bytesPerL1EntryShift) - 1)) == 0 ? 0UL : 1UL);
-        if (VirtualSize > Faults.MaxOffset || needed > int.MaxValue)
+        long needed = VirtualSize <= Faults.MaxOffset ? Geometry.L1EntriesFor((long)VirtualSize) : long.MaxValue;
+        if (needed > int.MaxValue)
         {
             return Faults.Of(FaultCode.HeaderVirtualSize, Structure, "size", HeaderLayout.VirtualSize, VirtualSize, "below 2^63, with an L1 table of at most 2^31-1 entries");
         }

@@ -14,5 +14,5 @@ public readonly record struct RefcountTableEntry(ulong Raw)
     /// <returns><see cref="FaultCode.None"/>, <see cref="FaultCode.RefcountTableEntryReserved"/> or <see cref="FaultCode.RefcountTableEntryUnaligned"/>.</returns>
     public FaultCode Check(int clusterBits) => (Raw & ReservedMask) != 0
         ? FaultCode.RefcountTableEntryReserved
-        : (BlockOffset & ((1UL << clusterBits) - 1)) == 0 ? FaultCode.None : FaultCode.RefcountTableEntryUnaligned;
+        : ImageGeometry.IsClusterAligned(BlockOffset, clusterBits) ? FaultCode.None : FaultCode.RefcountTableEntryUnaligned;
 }
