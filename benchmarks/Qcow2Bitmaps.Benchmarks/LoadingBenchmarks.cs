@@ -29,7 +29,7 @@ public class LoadingBenchmarks
         var dense = new GeneratedPages(GranularityBits, BitmapBytes, BitPattern.Random, seed: 1);
         var sparse = new GeneratedPages(GranularityBits, BitmapBytes, BitPattern.Sparse, seed: 2);
         byte[] image = new ImageBuilder(dense.SizeBytes).Add(Dense, dense).Add(Sparse, sparse).Build();
-        _folder = Directory.CreateTempSubdirectory("qcow2bitmaps-").FullName;
+        _folder = Directory.CreateTempSubdirectory("qcow2bitmaps-benchmarks-").FullName;
         string path = Path.Combine(_folder, "bitmaps.qcow2");
         File.WriteAllBytes(path, image);
         _inFile = Qcow2Image.OpenAsync(path).GetAwaiter().GetResult();

@@ -98,6 +98,14 @@ public class MergingBenchmarks
                 throw new InvalidOperationException("A page has become uniform");
             }
         }
+
+        // The runner counts the bytes of the whole process, its own now and then among them; those of this thread are exact.
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        _target.Merge(_source);
+        if (GC.GetAllocatedBytesForCurrentThread() != before)
+        {
+            throw new InvalidOperationException("Merging dense bitmaps has allocated");
+        }
     }
 
     /// <summary>Random bits over the same disk, some steps of granularity coarser than the finest.</summary>
