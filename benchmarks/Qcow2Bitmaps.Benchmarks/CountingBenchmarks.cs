@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Bitmaps;
 
 namespace Qcow2Bitmaps.Benchmarks;
 
-/// <summary>Counting dirty bits, by the scalar kernel, the vector kernel and the bitmap: one page in a cache, and 64 MiB behind all caches.</summary>
+/// <summary>Counting dirty bits, by the scalar kernel, the vector kernel and the bitmap: one page in a cache, and 64 MiB.</summary>
 [BytesPerOperation(0, PerUnit = GeneratedPages.PageBytes, UnitParameter = nameof(Pages))]
 public class CountingBenchmarks
 {

@@ -26,7 +26,8 @@ public class ParsingBenchmarks
     [GlobalSetup]
     public void Setup()
     {
-        IEnumerable<string> names = Enumerable.Range(0, Bitmaps).Select(static i => "b" + i.ToString("0000000", CultureInfo.InvariantCulture));
+        IEnumerable<string> names = Enumerable.Range(0, Bitmaps)
+            .Select(static i => string.Create(CultureInfo.InvariantCulture, $"b{i:0000000}"));
         byte[] image = new ImageBuilder(virtualSizeBytes: 1L << 40).AddClean(names, GranularityBits).Build();
         _storage = MemoryStorage.ReadOnly(image);
         _geometry = OpenImageAsync().GetAwaiter().GetResult().Geometry;
