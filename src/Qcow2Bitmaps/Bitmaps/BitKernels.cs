@@ -144,33 +144,107 @@ internal static class BitKernels
     /// <summary>Makes each of the low bits into a run of 2^shift bits: 64 &gt;&gt; shift bits fill a word.</summary>
     /// <param name="bits">The bits; those above 64 &gt;&gt; shift are ignored.</param>
     /// <param name="shift">1 to 5.</param>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong Spread(ulong bits, int shift) => Bmi2.X64.IsSupported
-        ? unchecked(Bmi2.X64.ParallelBitDeposit(bits, FirstOfRuns(shift)) * ((1UL << (1 << shift)) - 1))
+        ? Deposit(bits, FirstOfRuns(shift), Run(shift))
         : ScalarBitKernels.Spread(bits, shift);
+
+    /// <summary>ORs words, each spread over 2^shift words, into others.</summary>
+    /// <param name="destination">2^shift times as many words as the source has.</param>
+    /// <param name="source">The words to spread.</param>
+    /// <param name="shift">1 to 5.</param>
+    public static void OrSpread(Span<ulong> destination, ReadOnlySpan<ulong> source, int shift)
+    {
+        if (!Bmi2.X64.IsSupported)
+        {
+            ScalarBitKernels.OrSpread(destination, source, shift);
+            return;
+        }
+
+        ulong firstOfRuns = FirstOfRuns(shift);
+        ulong run = Run(shift);
+        int bitsPerWord = 64 >> shift;
+        for (int i = 0; i < source.Length; i++)
+        {
+            ulong bits = source[i];
+            if (bits != 0)
+            {
+                foreach (ref ulong word in destination.Slice(i << shift, 1 << shift))
+                {
+                    word |= Deposit(bits, firstOfRuns, run);
+                    bits >>= bitsPerWord;
+                }
+            }
+        }
+    }
 
     /// <summary>Makes each run of 2^shift bits into one bit, set when any of them is; the result has 64 &gt;&gt; shift bits.</summary>
     /// <param name="word">The bits.</param>
     /// <param name="shift">1 to 5.</param>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ulong Gather(ulong word, int shift)
+    public static ulong Gather(ulong word, int shift) => Bmi2.X64.IsSupported
+        ? Bmi2.X64.ParallelBitExtract(FoldRuns(word, shift), FirstOfRuns(shift))
+        : ScalarBitKernels.Gather(word, shift);
+
+    /// <summary>ORs words, each 2^shift of them gathered into one, into others.</summary>
+    /// <param name="destination">The words to change.</param>
+    /// <param name="source">2^shift times as many words as the destination has.</param>
+    /// <param name="shift">1 to 5.</param>
+    public static void OrGathered(Span<ulong> destination, ReadOnlySpan<ulong> source, int shift)
     {
         if (!Bmi2.X64.IsSupported)
         {
-            return ScalarBitKernels.Gather(word, shift);
+            ScalarBitKernels.OrGathered(destination, source, shift);
+            return;
         }
 
-        for (int step = 1; step < 1 << shift; step <<= 1)
+        ulong firstOfRuns = FirstOfRuns(shift);
+        int bitsPerWord = 64 >> shift;
+        for (int i = 0; i < destination.Length; i++)
         {
-            word |= word >> step;
-        }
+            ulong result = 0;
+            int position = 0;
+            foreach (ulong word in source.Slice(i << shift, 1 << shift))
+            {
+                result |= Bmi2.X64.ParallelBitExtract(FoldRuns(word, shift), firstOfRuns) << position;
+                position += bitsPerWord;
+            }
 
-        return Bmi2.X64.ParallelBitExtract(word, FirstOfRuns(shift));
+            destination[i] |= result;
+        }
     }
 
-    /// <summary>A word with the first bit of each run of 2^shift bits.</summary>
+    /// <summary>ORs all bits of each run of 2^shift bits into its first one; the others are left in any state.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static ulong FirstOfRuns(int shift) => ulong.MaxValue / ((1UL << (1 << shift)) - 1);
+    private static ulong FoldRuns(ulong word, int shift)
+    {
+        word |= word >> 1;
+        if (shift > 1)
+        {
+            word |= word >> 2;
+        }
+
+        if (shift > 2)
+        {
+            word |= word >> 4;
+        }
+
+        if (shift > 3)
+        {
+            word |= word >> 8;
+        }
+
+        return shift > 4 ? word | (word >> 16) : word;
+    }
+
+    /// <summary>Puts bits at the first places of runs and fills each run with its bit.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static ulong Deposit(ulong bits, ulong firstOfRuns, ulong run) =>
+        unchecked(Bmi2.X64.ParallelBitDeposit(bits, firstOfRuns) * run);
+
+    /// <summary>A word with one run of 2^shift bits.</summary>
+    private static ulong Run(int shift) => (1UL << (1 << shift)) - 1;
+
+    /// <summary>A word with the first bit of each run of 2^shift bits.</summary>
+    private static ulong FirstOfRuns(int shift) => ulong.MaxValue / Run(shift);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Apply(ref ulong word, ulong mask, bool value) => word = value ? word | mask : word & ~mask;

@@ -136,7 +136,7 @@ public sealed partial class DirtyBitmap
                 if (geometry == _geometry && _pages[page] is null)
                 {
                     // The page comes as it is: read it where it stays.
-                    var own = new ulong[words];
+                    ulong[] own = GC.AllocateUninitializedArray<ulong>(words);
                     await other.ReadPageAsync(page, own, cancellationToken).ConfigureAwait(false);
                     _pages[page] = own;
                     Collapse(page, own);
@@ -177,6 +177,12 @@ public sealed partial class DirtyBitmap
         (long start, long end) = source.BytesWithin(limit);
         if (start >= end)
         {
+            return;
+        }
+
+        if (other == _geometry && _pages[otherPage] is null)
+        {
+            _pages[otherPage] = otherWords.ToArray();
             return;
         }
 

@@ -20,13 +20,14 @@ public struct DirtyExtentEnumerator
     /// <returns>False behind the last one.</returns>
     public bool MoveNext()
     {
+        // Ranges alternate; only the first one's value has to be looked up.
+        bool isDirty = !_includeClean || (_bit == 0 ? _bitmap.BitCount > 0 && _bitmap.Find(0, true) == 0 : !Current.IsDirty);
         long start = _includeClean ? _bit : _bitmap.Find(_bit, true);
         if (start >= _bitmap.BitCount)
         {
             return false;
         }
 
-        bool isDirty = !_includeClean || _bitmap.Find(start, true) == start;
         _bit = _bitmap.Find(start, !isDirty);
         long offset = _bitmap.StartOfBit(start);
         Current = new DirtyExtent(offset, _bitmap.StartOfBit(_bit) - offset, isDirty);

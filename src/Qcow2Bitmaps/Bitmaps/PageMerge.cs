@@ -93,20 +93,24 @@ internal static class PageMerge
             return;
         }
 
-        int lastWord = (sourceEnd - 1) >> BitmapGeometry.WordShift;
-        for (int i = sourceStart >> BitmapGeometry.WordShift; i <= lastWord; i++)
-        {
-            ulong word = source[i];
-            if (i == lastWord)
-            {
-                word &= BitmapGeometry.LastWordMask(sourceEnd);
-            }
+        int bitsPerWord = 64 >> shift;
+        int at = sourceStart >> BitmapGeometry.WordShift;
+        int wholeEnd = sourceEnd >> BitmapGeometry.WordShift;
+        long targetAt = ((sourceFirstBit + ((long)at << BitmapGeometry.WordShift)) >> shift) - firstBit;
 
-            if (word != 0)
-            {
-                long bit = ((sourceFirstBit + ((long)i << BitmapGeometry.WordShift)) >> shift) - firstBit;
-                words[(int)(bit >> BitmapGeometry.WordShift)] |= BitKernels.Gather(word, shift) << (int)(bit & 63);
-            }
+        // Pages have 4096 bits or more, so that here both pieces start at a whole word: groups of words first, then the rest.
+        int groups = (wholeEnd - at) >> shift;
+        BitKernels.OrGathered(words.Slice((int)(targetAt >> BitmapGeometry.WordShift), groups), source.Slice(at, groups << shift), shift);
+        at += groups << shift;
+        targetAt += (long)groups << BitmapGeometry.WordShift;
+        for (; at < wholeEnd; at++, targetAt += bitsPerWord)
+        {
+            Or(words, targetAt, BitKernels.Gather(source[at], shift));
+        }
+
+        if ((sourceEnd & 63) != 0)
+        {
+            Or(words, targetAt, BitKernels.Gather(source[at] & BitmapGeometry.LastWordMask(sourceEnd), shift));
         }
     }
 
@@ -132,20 +136,29 @@ internal static class PageMerge
             }
         }
 
-        int sourceBitsPerWord = 64 >> shift;
-        int lastWord = (last - 1) >> BitmapGeometry.WordShift;
-        for (int i = first >> BitmapGeometry.WordShift; i <= lastWord; i++)
+        int bitsPerWord = 64 >> shift;
+        int at = first >> BitmapGeometry.WordShift;
+        int wholeEnd = last >> BitmapGeometry.WordShift;
+        long sourceAt = ((firstBit + ((long)at << BitmapGeometry.WordShift)) >> shift) - sourceFirstBit;
+
+        int groups = (wholeEnd - at) >> shift;
+        BitKernels.OrSpread(words.Slice(at, groups << shift), source.Slice((int)(sourceAt >> BitmapGeometry.WordShift), groups), shift);
+        at += groups << shift;
+        sourceAt += (long)groups << BitmapGeometry.WordShift;
+        for (; at < wholeEnd; at++, sourceAt += bitsPerWord)
         {
-            long sourceBit = ((firstBit + ((long)i << BitmapGeometry.WordShift)) >> shift) - sourceFirstBit;
-            ulong bits = source[(int)(sourceBit >> BitmapGeometry.WordShift)] >> (int)(sourceBit & 63);
-            bits &= (1UL << sourceBitsPerWord) - 1;
-            if (bits != 0)
-            {
-                ulong word = BitKernels.Spread(bits, shift);
-                words[i] |= i == lastWord ? word & BitmapGeometry.LastWordMask(last) : word;
-            }
+            words[at] |= BitKernels.Spread(BitsAt(source, sourceAt), shift);
+        }
+
+        if ((last & 63) != 0)
+        {
+            words[at] |= BitKernels.Spread(BitsAt(source, sourceAt), shift) & BitmapGeometry.LastWordMask(last);
         }
     }
+
+    private static ulong BitsAt(ReadOnlySpan<ulong> words, long bit) => words[(int)(bit >> BitmapGeometry.WordShift)] >> (int)(bit & 63);
+
+    private static void Or(Span<ulong> words, long bit, ulong bits) => words[(int)(bit >> BitmapGeometry.WordShift)] |= bits << (int)(bit & 63);
 
     private static void Set(Span<ulong> words, long bit) =>
         words[(int)(bit >> BitmapGeometry.WordShift)] |= 1UL << (int)(bit & 63);

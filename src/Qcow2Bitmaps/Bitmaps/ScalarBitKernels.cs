@@ -63,4 +63,22 @@ internal static class ScalarBitKernels
 
         return result;
     }
+
+    public static void OrSpread(Span<ulong> destination, ReadOnlySpan<ulong> source, int shift)
+    {
+        int perWord = 1 << shift;
+        for (int i = 0; i < source.Length * perWord; i++)
+        {
+            destination[i] |= Spread(source[i / perWord] >> (i % perWord * (64 >> shift)), shift);
+        }
+    }
+
+    public static void OrGathered(Span<ulong> destination, ReadOnlySpan<ulong> source, int shift)
+    {
+        int perWord = 1 << shift;
+        for (int i = 0; i < destination.Length * perWord; i++)
+        {
+            destination[i / perWord] |= Gather(source[i], shift) << (i % perWord * (64 >> shift));
+        }
+    }
 }

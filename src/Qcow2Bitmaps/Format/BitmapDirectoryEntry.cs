@@ -160,7 +160,8 @@ public readonly ref struct BitmapDirectoryEntry
             Add(ref faults, Faults.Of(FaultCode.BitmapType, structure, "type", offset + TypeField, Type, "1 (dirty tracking)"));
         }
 
-        return faults is null ? [] : faults;
+        // The common case allocates nothing: the empty array is one.
+        return faults ?? (IReadOnlyList<FormatFault>)[];
     }
 
     private static void Add(ref List<FormatFault>? faults, FormatFault fault) => (faults ??= []).Add(fault);

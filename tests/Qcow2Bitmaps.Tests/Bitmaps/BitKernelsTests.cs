@@ -55,6 +55,18 @@ public sealed class BitKernelsTests
     });
 
     [Fact]
+    public void SpreadAndGatheredArrays() => Properties.ForAll(Arrays.Two(), 500, static pair =>
+    {
+        for (int shift = 1; shift <= 5; shift++)
+        {
+            ulong[] narrow = pair.Item1;
+            ulong[] wide = [.. Enumerable.Range(0, narrow.Length << shift).Select(i => pair.Item2.Length == 0 ? 0 : pair.Item2[i % pair.Item2.Length])];
+            AssertSame(wide, narrow, (d, s) => BitKernels.OrSpread(d, s, shift), (d, s) => ScalarBitKernels.OrSpread(d, s, shift));
+            AssertSame(narrow, wide, (d, s) => BitKernels.OrGathered(d, s, shift), (d, s) => ScalarBitKernels.OrGathered(d, s, shift));
+        }
+    });
+
+    [Fact]
     public void FindAndFill() => Properties.ForAll(
         from words in Arrays
         from start in Gen.Choose(0, words.Length * 64)
@@ -75,14 +87,17 @@ public sealed class BitKernelsTests
 
     private delegate void Kernel(Span<ulong> destination, ReadOnlySpan<ulong> source);
 
-    private static void AssertSame(ulong[] first, ulong[] second, Kernel fast, Kernel scalar, Func<bool, bool, bool> bit)
+    private static void AssertSame(ulong[] first, ulong[] second, Kernel fast, Kernel scalar, Func<bool, bool, bool> bit) =>
+        Assert.Equal(Bits(first).Zip(Bits(second), bit), Bits(AssertSame(first, second, fast, scalar)));
+
+    private static ulong[] AssertSame(ulong[] first, ulong[] second, Kernel fast, Kernel scalar)
     {
         var byFast = (ulong[])first.Clone();
         var byScalar = (ulong[])first.Clone();
         fast(byFast, second);
         scalar(byScalar, second);
         Assert.Equal(byScalar, byFast);
-        Assert.Equal(Bits(first).Zip(Bits(second), bit), Bits(byFast));
+        return byFast;
     }
 
     private static bool[] Bits(ulong[] words) => [.. words.SelectMany(static word => Enumerable.Range(0, 64).Select(bit => (word >> bit & 1) != 0))];
