@@ -147,7 +147,7 @@ internal sealed class FirstCluster
                 fault = Faults.Of(FaultCode.ExtensionBackingFormat, "backing format name", "length", offset, (ulong)extension.Data.Length, $"at most {limits.MaxBackingFormatNameBytes} bytes");
                 break;
             case HeaderExtensionType.BackingFormat:
-                BackingFormat = ImageText.Decode(UpToNul(extension.Data));
+                BackingFormat = ImageText.Decode(UpToNul(extension.Data)) is { Length: > 0 } format ? format : null;
                 break;
             case HeaderExtensionType.FeatureNames when extension.Data.Length % FeatureName.EntryBytes != 0:
                 log.Note(Faults.Of(FaultCode.ExtensionFeatureNames, "feature name table", "length", offset, (ulong)extension.Data.Length, $"a multiple of {FeatureName.EntryBytes} bytes"));
