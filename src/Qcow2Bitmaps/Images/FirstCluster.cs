@@ -110,11 +110,12 @@ internal sealed class FirstCluster
     private void ReadExtensions(ReadOnlySpan<byte> cluster, Qcow2Limits limits, FaultLog log)
     {
         HeaderExtensionEnumerator walk = Walk(cluster);
+        var seen = new HashSet<HeaderExtensionType>();
         while (walk.MoveNext())
         {
             HeaderExtension extension = walk.Current;
             HeaderExtensionType type = extension.Type;
-            if (Enum.IsDefined(type) && Extensions.Exists(earlier => earlier.Type == type))
+            if (Enum.IsDefined(type) && !seen.Add(type))
             {
                 log.Note(Faults.OfHex(
                     FaultCode.ExtensionDuplicate, "header extension", "type", (ulong)(extension.DataOffset - HeaderExtension.HeaderBytes), (uint)type, "once; the last one counts"));
