@@ -46,11 +46,6 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
         while (position < directory.Length)
         {
             ulong offset = extension.DirectoryOffset + (ulong)position;
-            if (_bitmaps.Count >= limits.MaxBitmaps)
-            {
-                break;
-            }
-
             if (!BitmapDirectoryEntry.TryRead(directory[position..], out BitmapDirectoryEntry entry))
             {
                 log.Report(Faults.Of(
@@ -61,6 +56,11 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
             if ((uint)_bitmaps.Count >= extension.BitmapCount)
             {
                 ReportCount(extension, "more");
+            }
+
+            if (_bitmaps.Count >= limits.MaxBitmaps)
+            {
+                break;
             }
 
             Add(entry, offset);
