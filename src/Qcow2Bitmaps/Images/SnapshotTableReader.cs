@@ -76,8 +76,8 @@ internal static class SnapshotTableReader
 
         snapshots.Add(new SnapshotInfo
         {
-            Id = ImageText.Decode(entry.Id),
-            Name = ImageText.Decode(entry.Name),
+            Id = ImageText.Decode(UpToNul(entry.Id)),
+            Name = ImageText.Decode(UpToNul(entry.Name)),
             Time = DateTimeOffset.FromUnixTimeSeconds(entry.Seconds),
             Nanoseconds = entry.Nanoseconds,
             VmClockNanoseconds = entry.VmClockNanoseconds,
@@ -88,5 +88,11 @@ internal static class SnapshotTableReader
             L1Size = entry.L1Size,
         });
         return entry.SizeBytes;
+    }
+    // QEMU's strings end at a NUL.
+    private static ReadOnlySpan<byte> UpToNul(ReadOnlySpan<byte> bytes)
+    {
+        int end = bytes.IndexOf((byte)0);
+        return end < 0 ? bytes : bytes[..end];
     }
 }
