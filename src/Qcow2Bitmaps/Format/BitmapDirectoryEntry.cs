@@ -114,7 +114,7 @@ public readonly ref struct BitmapDirectoryEntry
     /// <param name="offset">Where the entry stands in the file, for messages.</param>
     /// <param name="geometry">The image's geometry.</param>
     /// <param name="limits">The limits to apply.</param>
-    /// <returns>The faults, QEMU's first one first; empty when QEMU takes the entry. One that is in use may have a table of any size.</returns>
+    /// <returns>The faults, QEMU's first one first; empty when QEMU takes the entry. One that is in use may have a table of any size at any aligned offset: QEMU does not read it.</returns>
     public IReadOnlyList<FormatFault> CheckFaults(string structure, ulong offset, ImageGeometry geometry, Qcow2Limits limits)
     {
         ArgumentNullException.ThrowIfNull(limits);
@@ -130,7 +130,8 @@ public readonly ref struct BitmapDirectoryEntry
             Add(ref faults, Faults.Of(FaultCode.BitmapTableSize, structure, "bitmap_table_size", offset + TableSizeField, TableEntries, $"1 to {maxEntries} entries"));
         }
 
-        if (TableOffset == 0 || !geometry.IsClusterAligned(TableOffset) || TableOffset > Faults.MaxOffset)
+        bool isInUse = Flags.HasFlag(BitmapFlags.InUse);
+        if (TableOffset == 0 || !geometry.IsClusterAligned(TableOffset) || (TableOffset > Faults.MaxOffset && !isInUse))
         {
             Add(ref faults, Faults.OfHex(FaultCode.BitmapTableOffset, structure, "bitmap_table_offset", offset + TableOffsetField, TableOffset, $"a multiple of {geometry.ClusterSizeBytes} above 0 and below 2^63"));
         }
@@ -139,7 +140,7 @@ public readonly ref struct BitmapDirectoryEntry
         {
             Add(ref faults, Faults.Of(FaultCode.BitmapGranularity, structure, "granularity_bits", offset + GranularityBitsField, GranularityBits, "9 to 31 (512 bytes to 2 GiB)"));
         }
-        else if (!Flags.HasFlag(BitmapFlags.InUse) && TableEntries != 0 && TableEntries != geometry.BitmapTableEntries(GranularityBits))
+        else if (!isInUse && TableEntries != 0 && TableEntries != geometry.BitmapTableEntries(GranularityBits))
         {
             long needed = geometry.BitmapTableEntries(GranularityBits);
             Add(ref faults, Faults.Of(FaultCode.BitmapTableSize, structure, "bitmap_table_size", offset + TableSizeField, TableEntries, $"{needed} entries for this disk and granularity"));

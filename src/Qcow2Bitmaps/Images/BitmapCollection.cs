@@ -145,6 +145,13 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
             throw log.Fatal(unreadable);
         }
 
+        if (info.TableOffset > Faults.MaxOffset)
+        {
+            // Allowed in the directory while the bitmap is in use.
+            throw log.Fatal(Faults.OfHex(
+                FaultCode.BitmapTableOffset, $"bitmap '{PrintableText.Escape(info.Name)}'", "bitmap_table_offset", info.TableOffset, info.TableOffset, "below 2^63"));
+        }
+
         long needed = _geometry.BitmapTableEntries(BitmapGranularity.BitsOf(info.GranularityBytes));
         long allowed = Math.Min(_limits.MaxBitmapTableEntries, _limits.MaxBitmapBytes >> _geometry.ClusterBits);
         if (needed > allowed)
