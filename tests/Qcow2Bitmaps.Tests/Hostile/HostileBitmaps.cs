@@ -80,6 +80,13 @@ internal static class HostileBitmaps
             yield return Faulty($"table at 0x{offset:x}", () => Change(image => image.U64(image.Entry(Patched.TableOffset), offset)), FaultCode.BitmapTableOffset);
         }
 
+        // QEMU does not look for the table of a bitmap in use.
+        yield return new HostileCase(
+            "bitmap: in use, with its table at 2^63",
+            static () => Change(static image => image.U64(image.Entry(Patched.TableOffset), 1UL << 63).U32(image.Entry(Patched.Flags), 1)),
+            FaultCode.BitmapTableOffset,
+            Accepted,
+            RefusedOnRead);
         foreach (ulong offset in new ulong[] { 1UL << 40, (ulong)long.MaxValue & ~0xfffUL })
         {
             yield return new HostileCase(

@@ -130,6 +130,21 @@ public sealed class HostileResourceTests
     }
 
     [Fact]
+    public async Task TheLimitOnABitmapsBytesBoundsWhatLoadingTakes()
+    {
+        // Bits that all entries share are copied for each: QEMU's limit is 512 MiB, and a caller with less memory sets a lower one.
+        Patched image = Shared(out int data);
+        image.U8(data, 1);
+        var options = new Qcow2OpenOptions { Strictness = Strictness.Lenient, Limits = new Qcow2Limits { MaxBitmapBytes = 64 << 20 } };
+        await using Qcow2Image open = await Qcow2Image.OpenAsync(MemoryStorage.ReadOnly(image.Bytes), options, cancellationToken: TestContext.Current.CancellationToken);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Qcow2FormatException error = await Assert.ThrowsAsync<Qcow2FormatException>(
+            async () => await open.Bitmaps.LoadAsync("a", cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal(FaultCode.BitmapTableSize, error.Fault.Code);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1 << 20);
+    }
+
+    [Fact]
     public async Task ReadingStopsWhenItIsCancelled()
     {
         // Every second bit is dirty: 2^31 ranges.

@@ -17,6 +17,9 @@ internal sealed class Mutation
 
     public byte[] Bytes { get; }
 
+    /// <summary>Whether a field has become an offset in the last GiB below 2^63.</summary>
+    public bool HasOffsetNearTheEnd { get; private set; }
+
     public static Mutation Of(byte[] bytes, IReadOnlyList<MetadataField> fields, ulong seed)
     {
         var mutation = new Mutation(bytes, seed);
@@ -45,13 +48,14 @@ internal sealed class Mutation
         Span<byte> wide = stackalloc byte[8];
         BinaryPrimitives.WriteUInt64BigEndian(wide, value);
         wide[^field.Bytes..].CopyTo(at);
+        HasOffsetNearTheEnd |= value is >= (ulong)long.MaxValue - (1 << 30) and <= long.MaxValue;
         _changes.Add(string.Create(CultureInfo.InvariantCulture, $"{field.Name} at 0x{field.Offset:x}: 0x{old:x} -> 0x{value:x}"));
     }
 
     private ulong Value(ulong old, int bits)
     {
         ulong max = bits == 64 ? ulong.MaxValue : (1UL << bits) - 1;
-        ulong value = _random.Below(14) switch
+        ulong value = _random.Below(16) switch
         {
             0 => 0,
             1 => 1,
@@ -65,6 +69,9 @@ internal sealed class Mutation
             10 => old >> 1,
             11 => old ^ (1UL << _random.Below(bits)),
             12 => _random.Next() & ~0xffffUL & 0x00ff_ffff_ffff_ffff,
+            // As large as an aligned offset can be.
+            13 => max & ~0x1f_ffffUL,
+            14 => (max >> 1) & ~0x1f_ffffUL,
             _ => _random.Next() >> _random.Below(bits),
         };
         return value & max;

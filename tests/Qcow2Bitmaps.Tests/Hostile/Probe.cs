@@ -66,11 +66,12 @@ internal sealed class Probe
                 continue;
             }
 
+            int errors = ReadErrors.Count;
             DirtyBitmap? bits = null;
             await TryAsync(async () => bits = await image.Bitmaps.LoadAsync(bitmap.Name, ReadFindings, cancellationToken));
             await TryAsync(async () => await CheckExtentsAsync(image, bitmap.Name, bits, cancellationToken));
             await TryAsync(async () => Assert.Equal(bits?.Count(), await image.Bitmaps.CountAsync(bitmap.Name, cancellationToken)));
-            if (bits is not null)
+            if (bits is not null && ReadErrors.Count == errors)
             {
                 Bitmaps.Add(bitmap.Index, bits);
             }
