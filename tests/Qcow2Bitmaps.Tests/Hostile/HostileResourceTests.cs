@@ -105,7 +105,7 @@ public sealed class HostileResourceTests
     [Fact]
     public async Task StreamingBitsThatAllEntriesShareTakesBoundedMemory()
     {
-        // 8192 entries that name one cluster: 512 MiB of bits in a file of some 300 KiB. Every second byte of it is dirty.
+        // 8192 entries that name one cluster: 512 MiB of bits in a file of 512 KiB. One bit of each 4 KiB of it is set.
         Patched image = Shared(out int data);
         for (int i = 0; i < 1 << 16; i += 4096)
         {
@@ -127,6 +127,14 @@ public sealed class HostileResourceTests
 
         Assert.Equal(8192 * 16, extents);
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 4 << 20);
+    }
+
+    [Fact(Skip = "Fails: each of the entries that share a cluster gets a copy of its own, 513 MiB for a file of 512 KiB; only MaxBitmapBytes bounds it")]
+    public async Task LoadingBitsThatAllEntriesShareTakesLinearMemory()
+    {
+        Patched image = Shared(out int data);
+        image.U8(data, 1);
+        await RunAsync(image.Bytes, Strictness.AsQemu);
     }
 
     [Fact]
