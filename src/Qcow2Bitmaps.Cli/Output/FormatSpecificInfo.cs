@@ -27,12 +27,13 @@ internal static class FormatSpecificInfo
         }
 
         members.Add(refcountBits);
-        AddEncryption(members, image, luks);
-        if (image.DataFile is { } dataFile && header.HasExternalDataFile)
+        if (image.DataFile is { } dataFile)
         {
+            // QEMU shows the name also when the incompatible bit is off.
             members.Add(new InfoNode.Leaf("data-file", dataFile));
         }
 
+        AddEncryption(members, image, luks);
         if (header.HasExternalDataFile)
         {
             members.Add(new InfoNode.Leaf("data-file-raw", header.AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData)));

@@ -11,6 +11,11 @@ internal sealed class InfoJson(QemuJsonWriter json)
     {
         json.StartObject();
         Qcow2Image? image = report.Image;
+        if (image is { BackingFile: not null, BackingFormat: { Length: > 0 } format })
+        {
+            json.String("backing-filename-format", format);
+        }
+
         if (image is { Snapshots.Count: > 0 })
         {
             json.StartArray("snapshots");
@@ -20,11 +25,6 @@ internal sealed class InfoJson(QemuJsonWriter json)
             }
 
             json.EndArray();
-        }
-
-        if (image is { BackingFile: not null, BackingFormat: { Length: > 0 } format })
-        {
-            json.String("backing-filename-format", format);
         }
 
         json.Number("virtual-size", report.VirtualSizeBytes);
@@ -55,14 +55,14 @@ internal sealed class InfoJson(QemuJsonWriter json)
             json.String("full-backing-filename", fullName);
         }
 
-        if (image?.BackingFile is { } backingFile)
-        {
-            json.String("backing-filename", backingFile);
-        }
-
         if (report.IsEncrypted)
         {
             json.Boolean("encrypted", true);
+        }
+
+        if (image?.BackingFile is { } backingFile)
+        {
+            json.String("backing-filename", backingFile);
         }
 
         json.Boolean("dirty-flag", report.IsDirty);

@@ -74,11 +74,11 @@ internal sealed class QemuJsonWriter(ToolWriter output)
     private static string Quote(string value)
     {
         var text = new StringBuilder(value.Length + 2).Append('"');
-        for (int i = 0; i < value.Length; i++)
+        for (ReadOnlySpan<byte> bytes = ImageText.Encode(value); !bytes.IsEmpty;)
         {
-            char c = value[i];
-            // A byte that was not UTF-8 is no character: QEMU writes the replacement character.
-            _ = c switch
+            int codePoint = QemuUtf8.Decode(bytes, out int consumed);
+            bytes = bytes[consumed..];
+            _ = codePoint switch
             {
                 '"' => text.Append("\\\""),
                 '\\' => text.Append("\\\\"),
@@ -87,9 +87,10 @@ internal sealed class QemuJsonWriter(ToolWriter output)
                 '\n' => text.Append("\\n"),
                 '\r' => text.Append("\\r"),
                 '\t' => text.Append("\\t"),
-                >= ' ' and < '\x7f' => text.Append(c),
-                _ when ImageText.IsInvalidByte(value, i) => text.Append("\\uFFFD"),
-                _ => text.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:X4}"),
+                >= ' ' and < '\x7f' => text.Append((char)codePoint),
+                > char.MaxValue => text.Append(
+                    CultureInfo.InvariantCulture, $"\\u{0xD800 + ((codePoint - 0x10000) >> 10):X4}\\u{0xDC00 + (codePoint & 0x3FF):X4}"),
+                _ => text.Append(CultureInfo.InvariantCulture, $"\\u{codePoint:X4}"),
             };
         }
 

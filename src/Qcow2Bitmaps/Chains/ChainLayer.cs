@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
@@ -46,6 +47,6 @@ public sealed class ChainLayer
 
     internal ImageStorage Storage { get; }
 
-    /// <summary>The index and the path.</summary>
-    public override string ToString() => $"image {Index} ({Path})";
+    /// <summary>The index and the path, fit to be shown.</summary>
+    public override string ToString() => $"image {Index} ({PrintableText.Escape(Path)})";
 }

@@ -110,59 +110,64 @@ public readonly ref struct BitmapDirectoryEntry
     }
 
     /// <summary>Checks the entry by QEMU's rules.</summary>
-    /// <param name="structure">What to call the entry in messages.</param>
+    /// <param name="index">The entry's place in the directory, for messages.</param>
     /// <param name="offset">Where the entry stands in the file, for messages.</param>
     /// <param name="geometry">The image's geometry.</param>
     /// <param name="limits">The limits to apply.</param>
-    /// <returns>The faults, QEMU's first one first; empty when QEMU takes the entry. One that is in use may have a table of any size.</returns>
-    public IReadOnlyList<FormatFault> CheckFaults(string structure, ulong offset, ImageGeometry geometry, Qcow2Limits limits)
+    /// <returns>The faults, QEMU's first one first; empty when QEMU takes the entry. One that is in use may have a table of any size at any aligned offset: QEMU does not read it.</returns>
+    public IReadOnlyList<FormatFault> CheckFaults(int index, ulong offset, ImageGeometry geometry, Qcow2Limits limits)
     {
         ArgumentNullException.ThrowIfNull(limits);
         List<FormatFault>? faults = null;
         if (!ExtraData.IsEmpty)
         {
-            Add(ref faults, Faults.Of(FaultCode.BitmapExtraData, structure, "extra_data_size", offset + ExtraDataSizeField, (ulong)ExtraData.Length, "0: the meaning of extra data is not known"));
+            Add(ref faults, Faults.Of(FaultCode.BitmapExtraData, Describe(index), "extra_data_size", offset + ExtraDataSizeField, (ulong)ExtraData.Length, "0: the meaning of extra data is not known"));
         }
 
         long maxEntries = Math.Min(limits.MaxBitmapTableEntries, limits.MaxBitmapBytes >> geometry.ClusterBits);
         if (TableEntries == 0 || TableEntries > maxEntries)
         {
-            Add(ref faults, Faults.Of(FaultCode.BitmapTableSize, structure, "bitmap_table_size", offset + TableSizeField, TableEntries, $"1 to {maxEntries} entries"));
+            Add(ref faults, Faults.Of(FaultCode.BitmapTableSize, Describe(index), "bitmap_table_size", offset + TableSizeField, TableEntries, $"1 to {maxEntries} entries"));
         }
 
-        if (TableOffset == 0 || !geometry.IsClusterAligned(TableOffset) || TableOffset > Faults.MaxOffset)
+        bool isInUse = Flags.HasFlag(BitmapFlags.InUse);
+        if (TableOffset == 0 || !geometry.IsClusterAligned(TableOffset) || (TableOffset > Faults.MaxOffset && !isInUse))
         {
-            Add(ref faults, Faults.OfHex(FaultCode.BitmapTableOffset, structure, "bitmap_table_offset", offset + TableOffsetField, TableOffset, $"a multiple of {geometry.ClusterSizeBytes} above 0 and below 2^63"));
+            Add(ref faults, Faults.OfHex(FaultCode.BitmapTableOffset, Describe(index), "bitmap_table_offset", offset + TableOffsetField, TableOffset, $"a multiple of {geometry.ClusterSizeBytes} above 0 and below 2^63"));
         }
 
         if (GranularityBits is < BitmapGranularity.MinBits or > BitmapGranularity.MaxBits)
         {
-            Add(ref faults, Faults.Of(FaultCode.BitmapGranularity, structure, "granularity_bits", offset + GranularityBitsField, GranularityBits, "9 to 31 (512 bytes to 2 GiB)"));
+            Add(ref faults, Faults.Of(FaultCode.BitmapGranularity, Describe(index), "granularity_bits", offset + GranularityBitsField, GranularityBits, "9 to 31 (512 bytes to 2 GiB)"));
         }
-        else if (!Flags.HasFlag(BitmapFlags.InUse) && TableEntries != 0 && TableEntries != geometry.BitmapTableEntries(GranularityBits))
+        else if (!isInUse && TableEntries != 0 && TableEntries != geometry.BitmapTableEntries(GranularityBits))
         {
             long needed = geometry.BitmapTableEntries(GranularityBits);
-            Add(ref faults, Faults.Of(FaultCode.BitmapTableSize, structure, "bitmap_table_size", offset + TableSizeField, TableEntries, $"{needed} entries for this disk and granularity"));
+            Add(ref faults, Faults.Of(FaultCode.BitmapTableSize, Describe(index), "bitmap_table_size", offset + TableSizeField, TableEntries, $"{needed} entries for this disk and granularity"));
         }
 
         if ((Flags & ~KnownToQemu) != BitmapFlags.None)
         {
-            Add(ref faults, Faults.OfHex(FaultCode.BitmapFlags, structure, "flags", offset + FlagsField, (uint)Flags, "bits of 0x3 (in_use, auto)"));
+            Add(ref faults, Faults.OfHex(FaultCode.BitmapFlags, Describe(index), "flags", offset + FlagsField, (uint)Flags, "bits of 0x3 (in_use, auto)"));
         }
 
         if (Name.Length > limits.MaxBitmapNameBytes)
         {
-            Add(ref faults, Faults.Of(FaultCode.BitmapName, structure, "name_size", offset + NameSizeField, (ulong)Name.Length, $"at most {limits.MaxBitmapNameBytes} bytes"));
+            Add(ref faults, Faults.Of(FaultCode.BitmapName, Describe(index), "name_size", offset + NameSizeField, (ulong)Name.Length, $"at most {limits.MaxBitmapNameBytes} bytes"));
         }
 
         if (Type != DirtyTrackingType)
         {
-            Add(ref faults, Faults.Of(FaultCode.BitmapType, structure, "type", offset + TypeField, Type, "1 (dirty tracking)"));
+            Add(ref faults, Faults.Of(FaultCode.BitmapType, Describe(index), "type", offset + TypeField, Type, "1 (dirty tracking)"));
         }
 
         // The common case allocates nothing: the empty array is one.
         return faults ?? (IReadOnlyList<FormatFault>)[];
     }
+
+    /// <summary>What to call the entry in messages: its place and its name.</summary>
+    /// <param name="index">The entry's place in the directory.</param>
+    public string Describe(int index) => $"bitmap directory entry {index} ('{PrintableText.Escape(ImageText.DecodeUpToNul(Name))}')";
 
     private static void Add(ref List<FormatFault>? faults, FormatFault fault) => (faults ??= []).Add(fault);
 }

@@ -29,9 +29,15 @@ public readonly record struct CryptoHeaderPointer(ulong Offset, ulong Length)
         }
 
         pointer = new CryptoHeaderPointer(BinaryPrimitives.ReadUInt64BigEndian(source), BinaryPrimitives.ReadUInt64BigEndian(source[sizeof(ulong)..]));
-        fault = ImageGeometry.IsClusterAligned(pointer.Offset, clusterBits)
-            ? null
-            : Faults.OfHex(FaultCode.ExtensionCryptoHeader, Structure, "offset", offset, pointer.Offset, $"a multiple of {1UL << clusterBits}");
+        if (!ImageGeometry.IsClusterAligned(pointer.Offset, clusterBits) || pointer.Offset > Faults.MaxOffset)
+        {
+            fault = Faults.OfHex(FaultCode.ExtensionCryptoHeader, Structure, "offset", offset, pointer.Offset, $"a multiple of {1UL << clusterBits} below 2^63");
+            return false;
+        }
+
+        fault = pointer.Length < LuksHeader.SizeBytes
+            ? Faults.Of(FaultCode.ExtensionCryptoHeader, Structure, "header length", offset + sizeof(ulong), pointer.Length, $"at least {LuksHeader.SizeBytes} bytes")
+            : null;
         return fault is null;
     }
 

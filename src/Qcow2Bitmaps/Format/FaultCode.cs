@@ -104,6 +104,8 @@ public enum FaultCode
     BitmapDataTruncated = 503,
     /// <summary>Bits behind the disk's end are set.</summary>
     BitmapTailBits = 504,
+    /// <summary>A bitmap table names more clusters than the file has: entries share one. Each cluster of bits has one owner.</summary>
+    BitmapTableAliased = 505,
 
     /// <summary>Reserved bits of an L1 entry are set.</summary>
     L1EntryReserved = 600,

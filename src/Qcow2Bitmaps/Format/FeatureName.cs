@@ -17,12 +17,8 @@ public readonly record struct FeatureName(byte Kind, byte Bit, string Name)
     /// <param name="source">At least <see cref="EntryBytes"/> bytes.</param>
     /// <returns>The entry; the name ends at the first zero byte or at the entry's end.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The source is too short.</exception>
-    public static FeatureName Read(ReadOnlySpan<byte> source)
-    {
-        ReadOnlySpan<byte> name = source[NameOffset..EntryBytes];
-        int end = name.IndexOf((byte)0);
-        return new FeatureName(source[0], source[1], ImageText.Decode(end < 0 ? name : name[..end]));
-    }
+    public static FeatureName Read(ReadOnlySpan<byte> source) =>
+        new(source[0], source[1], ImageText.DecodeUpToNul(source[NameOffset..EntryBytes]));
 
     /// <summary>Writes the entry.</summary>
     /// <param name="destination">At least <see cref="EntryBytes"/> bytes.</param>

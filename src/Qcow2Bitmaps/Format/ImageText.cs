@@ -37,6 +37,15 @@ public static class ImageText
         return text.ToString();
     }
 
+    /// <summary>Decodes a name as QEMU shows it: a NUL ends it.</summary>
+    /// <param name="bytes">The bytes as they stand in the image.</param>
+    /// <returns>The text up to the first NUL.</returns>
+    public static string DecodeUpToNul(ReadOnlySpan<byte> bytes)
+    {
+        int end = bytes.IndexOf((byte)0);
+        return Decode(end < 0 ? bytes : bytes[..end]);
+    }
+
     /// <summary>Encodes a name: the inverse of <see cref="Decode"/>.</summary>
     /// <param name="text">The text; lone surrogates other than those that <see cref="Decode"/> makes become U+FFFD.</param>
     /// <returns>The bytes as they stand in an image.</returns>

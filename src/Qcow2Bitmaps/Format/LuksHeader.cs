@@ -93,22 +93,16 @@ public sealed record LuksHeader
 
         header = new LuksHeader
         {
-            CipherName = Text(source.Slice(CipherNameField, NameBytes)),
-            CipherMode = Text(source.Slice(CipherModeField, NameBytes)),
-            Hash = Text(source.Slice(HashField, NameBytes)),
+            CipherName = ImageText.DecodeUpToNul(source.Slice(CipherNameField, NameBytes)),
+            CipherMode = ImageText.DecodeUpToNul(source.Slice(CipherModeField, NameBytes)),
+            Hash = ImageText.DecodeUpToNul(source.Slice(HashField, NameBytes)),
             KeyBytes = ReadUInt32BigEndian(source[KeyBytesField..]),
             MasterKeyIterations = ReadUInt32BigEndian(source[MasterKeyIterationsField..]),
-            Uuid = Text(source.Slice(UuidField, UuidBytes)),
+            Uuid = ImageText.DecodeUpToNul(source.Slice(UuidField, UuidBytes)),
             PayloadOffsetBytes = (long)ReadUInt32BigEndian(source[PayloadOffsetField..]) * SectorBytes,
             Slots = slots,
         };
         fault = null;
         return true;
-    }
-
-    private static string Text(ReadOnlySpan<byte> field)
-    {
-        int end = field.IndexOf((byte)0);
-        return ImageText.Decode(end < 0 ? field : field[..end]);
     }
 }

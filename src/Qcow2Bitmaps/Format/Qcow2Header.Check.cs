@@ -70,9 +70,15 @@ public sealed partial record Qcow2Header
             yield return snapshots;
         }
 
-        if (CheckL1Table(limits) is { } l1)
+        if (Faults.CheckTable(
+                FaultCode.HeaderL1Table, Structure, "L1 table", HeaderLayout.L1TableOffset, L1TableOffset, L1Size, ImageGeometry.TableEntryBytes, (ulong)limits.MaxL1TableBytes, (int)ClusterBits) is { } l1)
         {
             yield return l1;
+        }
+
+        if (CheckVirtualSize() is { } size)
+        {
+            yield return size;
         }
     }
 
@@ -95,14 +101,8 @@ public sealed partial record Qcow2Header
         : Faults.CheckTable(
             FaultCode.HeaderRefcountTable, Structure, "refcount table", HeaderLayout.RefcountTableOffset, RefcountTableOffset, (ulong)RefcountTableClusters << ((int)ClusterBits - 3), ImageGeometry.TableEntryBytes, (ulong)limits.MaxRefcountTableBytes, (int)ClusterBits);
 
-    private FormatFault? CheckL1Table(Qcow2Limits limits)
+    private FormatFault? CheckVirtualSize()
     {
-        if (Faults.CheckTable(
-                FaultCode.HeaderL1Table, Structure, "L1 table", HeaderLayout.L1TableOffset, L1TableOffset, L1Size, ImageGeometry.TableEntryBytes, (ulong)limits.MaxL1TableBytes, (int)ClusterBits) is { } fault)
-        {
-            return fault;
-        }
-
         long needed = VirtualSize <= Faults.MaxOffset ? Geometry.L1EntriesFor((long)VirtualSize) : long.MaxValue;
         if (needed > int.MaxValue)
         {

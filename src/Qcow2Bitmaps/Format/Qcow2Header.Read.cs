@@ -32,10 +32,15 @@ public sealed partial record Qcow2Header
     private static FormatFault? Decode(ReadOnlySpan<byte> source, out Qcow2Header? header)
     {
         header = null;
-        if (source.Length < HeaderLayout.BackingFileOffset || ReadUInt32BigEndian(source) != MagicNumber)
+        uint magic = source.Length < sizeof(uint) ? 0 : ReadUInt32BigEndian(source);
+        if (magic != MagicNumber)
         {
-            uint found = source.Length < sizeof(uint) ? 0 : ReadUInt32BigEndian(source);
-            return Faults.OfHex(FaultCode.HeaderMagic, Structure, "magic", HeaderLayout.Magic, found, $"0x{MagicNumber:x}");
+            return Faults.OfHex(FaultCode.HeaderMagic, Structure, "magic", HeaderLayout.Magic, magic, $"0x{MagicNumber:x}");
+        }
+
+        if (source.Length < HeaderLayout.BackingFileOffset)
+        {
+            return Truncated(source.Length, HeaderLayout.Version2Length);
         }
 
         uint version = ReadUInt32BigEndian(source[HeaderLayout.Version..]);

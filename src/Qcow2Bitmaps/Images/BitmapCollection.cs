@@ -55,13 +55,21 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The bits; memory is taken for pages that are neither all clean nor all dirty.</returns>
     /// <exception cref="BitmapStateException">There is no such bitmap, or, unless the reader is lenient, it is inconsistent.</exception>
-    /// <exception cref="Qcow2FormatException">The bitmap's table is not allowed; a lenient reader counts such entries as dirty.</exception>
+    /// <exception cref="Qcow2FormatException">
+    /// The bitmap's table is not allowed. A lenient reader counts broken entries as dirty, and refuses here only a table that names
+    /// more clusters than the file has; its bits can still be streamed.
+    /// </exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<DirtyBitmap> LoadAsync(
         string name, ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
     {
         var log = NewLog();
         PersistentBitmap pages = await OpenPagesAsync(name, log, cancellationToken).ConfigureAwait(false);
+        if (pages.Aliases is { } aliases)
+        {
+            throw log.Fatal(aliases);
+        }
+
         var bitmap = new DirtyBitmap(BitmapGeometry.Of(pages));
         await bitmap.MergeAsync(pages, cancellationToken).ConfigureAwait(false);
         log.CopyTo(findings);
@@ -143,6 +151,13 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         if (unreadable is not null)
         {
             throw log.Fatal(unreadable);
+        }
+
+        if (info.TableOffset > Faults.MaxOffset)
+        {
+            // Allowed in the directory while the bitmap is in use.
+            throw log.Fatal(Faults.OfHex(
+                FaultCode.BitmapTableOffset, $"bitmap '{PrintableText.Escape(info.Name)}'", "bitmap_table_offset", info.TableOffset, info.TableOffset, "below 2^63"));
         }
 
         long needed = _geometry.BitmapTableEntries(BitmapGranularity.BitsOf(info.GranularityBytes));

@@ -46,21 +46,21 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
         while (position < directory.Length)
         {
             ulong offset = extension.DirectoryOffset + (ulong)position;
-            if (_bitmaps.Count >= limits.MaxBitmaps)
-            {
-                break;
-            }
-
             if (!BitmapDirectoryEntry.TryRead(directory[position..], out BitmapDirectoryEntry entry))
             {
                 log.Report(Faults.Of(
-                    FaultCode.BitmapDirectoryBroken, EntryName(_bitmaps.Count), "size", offset, (ulong)(directory.Length - position), "a whole entry: what is left does not hold the one that starts here"));
+                    FaultCode.BitmapDirectoryBroken, $"{Structure} entry {_bitmaps.Count}", "size", offset, (ulong)(directory.Length - position), "a whole entry: what is left does not hold the one that starts here"));
                 break;
             }
 
-            if ((uint)_bitmaps.Count >= extension.BitmapCount)
+            if ((uint)_bitmaps.Count == extension.BitmapCount)
             {
                 ReportCount(extension, "more");
+            }
+
+            if (_bitmaps.Count >= limits.MaxBitmaps)
+            {
+                break;
             }
 
             Add(entry, offset);
@@ -78,24 +78,23 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
 
     private void Add(BitmapDirectoryEntry entry, ulong offset)
     {
-        ReadOnlySpan<byte> nameBytes = entry.Name;
-        int nul = nameBytes.IndexOf((byte)0);
-        string name = ImageText.Decode(nul < 0 ? nameBytes : nameBytes[..nul]);
-        string structure = $"{EntryName(_bitmaps.Count)} ('{PrintableText.Escape(name)}')";
-        var faults = new List<FormatFault>(entry.CheckFaults(structure, offset, geometry, limits));
+        int index = _bitmaps.Count;
+        string name = ImageText.DecodeUpToNul(entry.Name);
         ulong nameOffset = offset + BitmapDirectoryEntry.FixedBytes + (ulong)entry.ExtraData.Length;
+        IReadOnlyList<FormatFault> faults = entry.CheckFaults(index, offset, geometry, limits);
         bool isInUse = entry.Flags.HasFlag(BitmapFlags.InUse);
+        // QEMU skips a second bitmap of a name if that one is in use.
         if (!_names.Add(name) && (!isInUse || log.IsLenient))
         {
-            faults.Add(new FormatFault(FaultCode.BitmapDuplicateName, structure, "name", nameOffset, "that of an earlier bitmap", "a name of its own"));
+            faults = [.. faults, new FormatFault(FaultCode.BitmapDuplicateName, entry.Describe(index), "name", nameOffset, "that of an earlier bitmap", "a name of its own")];
         }
 
         log.ReportAll(faults);
-        NoteOddities(entry, structure, nameOffset, name, nul >= 0);
+        NoteOddities(entry, nameOffset, name);
         bool isIgnoredByQemu = !first.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps);
         _bitmaps.Add(new BitmapInfo
         {
-            Index = _bitmaps.Count,
+            Index = index,
             Name = name,
             GranularityBytes = entry.GranularityBits < 63 ? 1L << entry.GranularityBits : 0,
             Flags = entry.Flags,
@@ -109,19 +108,20 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
     }
 
     /// <summary>Notes what the specification forbids and QEMU does not mind.</summary>
-    private void NoteOddities(BitmapDirectoryEntry entry, string structure, ulong nameOffset, string name, bool hasNul)
+    private void NoteOddities(BitmapDirectoryEntry entry, ulong nameOffset, string name)
     {
-        string? oddity = entry.Name.IsEmpty ? "empty" : hasNul ? "one with a NUL" : ImageText.HasInvalidBytes(name) ? "not UTF-8" : null;
+        string? oddity = entry.Name.IsEmpty ? "empty"
+            : entry.Name.Contains((byte)0) ? "one with a NUL"
+            : ImageText.HasInvalidBytes(name) ? "not UTF-8"
+            : null;
         if (oddity is not null)
         {
-            log.Note(new FormatFault(FaultCode.BitmapName, structure, "name", nameOffset, oddity, "1 to 1023 bytes of UTF-8"));
+            log.Note(new FormatFault(FaultCode.BitmapName, entry.Describe(_bitmaps.Count), "name", nameOffset, oddity, "1 to 1023 bytes of UTF-8"));
         }
 
         if (entry.Padding.ContainsAnyExcept((byte)0))
         {
-            log.Note(new FormatFault(FaultCode.BitmapPadding, structure, "padding", nameOffset + (ulong)entry.Name.Length, "not zero", "zeros"));
+            log.Note(new FormatFault(FaultCode.BitmapPadding, entry.Describe(_bitmaps.Count), "padding", nameOffset + (ulong)entry.Name.Length, "not zero", "zeros"));
         }
     }
-
-    private static string EntryName(int index) => $"{Structure} entry {index}";
 }

@@ -110,11 +110,12 @@ internal sealed class FirstCluster
     private void ReadExtensions(ReadOnlySpan<byte> cluster, Qcow2Limits limits, FaultLog log)
     {
         HeaderExtensionEnumerator walk = Walk(cluster);
+        var seen = new HashSet<HeaderExtensionType>();
         while (walk.MoveNext())
         {
             HeaderExtension extension = walk.Current;
             HeaderExtensionType type = extension.Type;
-            if (Enum.IsDefined(type) && Extensions.Exists(earlier => earlier.Type == type))
+            if (Enum.IsDefined(type) && !seen.Add(type))
             {
                 log.Note(Faults.OfHex(
                     FaultCode.ExtensionDuplicate, "header extension", "type", (ulong)(extension.DataOffset - HeaderExtension.HeaderBytes), (uint)type, "once; the last one counts"));
@@ -147,13 +148,13 @@ internal sealed class FirstCluster
                 fault = Faults.Of(FaultCode.ExtensionBackingFormat, "backing format name", "length", offset, (ulong)extension.Data.Length, $"at most {limits.MaxBackingFormatNameBytes} bytes");
                 break;
             case HeaderExtensionType.BackingFormat:
-                BackingFormat = ImageText.Decode(UpToNul(extension.Data));
+                BackingFormat = ImageText.DecodeUpToNul(extension.Data) is { Length: > 0 } format ? format : null;
                 break;
             case HeaderExtensionType.FeatureNames when extension.Data.Length % FeatureName.EntryBytes != 0:
                 log.Note(Faults.Of(FaultCode.ExtensionFeatureNames, "feature name table", "length", offset, (ulong)extension.Data.Length, $"a multiple of {FeatureName.EntryBytes} bytes"));
                 break;
             case HeaderExtensionType.DataFileName:
-                DataFile = ImageText.Decode(UpToNul(extension.Data));
+                DataFile = ImageText.DecodeUpToNul(extension.Data);
                 break;
             case HeaderExtensionType.CryptoHeader when Header.CryptMethod != (uint)EncryptionMethod.Luks:
                 fault = Faults.Of(FaultCode.ExtensionCryptoHeader, "encryption header pointer", "crypt_method of the image", HeaderLayout.CryptMethod, Header.CryptMethod, "2 (LUKS)");
@@ -217,13 +218,7 @@ internal sealed class FirstCluster
             return;
         }
 
-        string name = ImageText.Decode(UpToNul(cluster.Slice((int)Header.BackingFileOffset, (int)Header.BackingFileSize)));
+        string name = ImageText.DecodeUpToNul(cluster.Slice((int)Header.BackingFileOffset, (int)Header.BackingFileSize));
         BackingFile = name.Length > 0 ? name : null;
-    }
-
-    private static ReadOnlySpan<byte> UpToNul(ReadOnlySpan<byte> bytes)
-    {
-        int end = bytes.IndexOf((byte)0);
-        return end < 0 ? bytes : bytes[..end];
     }
 }

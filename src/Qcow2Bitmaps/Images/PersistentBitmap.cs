@@ -35,6 +35,9 @@ internal sealed class PersistentBitmap : IBitmapPages
 
     public int PageShift => _geometry.PageShift;
 
+    /// <summary>What a lenient reader has found of entries that share clusters: such bits can be streamed, and not be held in memory.</summary>
+    public FormatFault? Aliases { get; private set; }
+
     /// <summary>Reads a bitmap's table.</summary>
     public static async ValueTask<PersistentBitmap> OpenAsync(
         ImageStorage storage, BitmapInfo info, ImageGeometry image, FaultLog log, CancellationToken cancellationToken)
@@ -83,6 +86,20 @@ internal sealed class PersistentBitmap : IBitmapPages
         for (int i = 0; i < whole; i++)
         {
             CheckEntry(i, info.TableOffset + ((ulong)i * ImageGeometry.TableEntryBytes), image.ClusterBits, length);
+        }
+
+        CheckAliases(info, image.ClustersFor(length));
+    }
+
+    /// <summary>Finds tables that claim more than the file holds, which would let a small file fill the memory.</summary>
+    private void CheckAliases(BitmapInfo info, long clusters)
+    {
+        long named = _table.LongCount(static raw => new BitmapTableEntry(raw).HasData);
+        if (named > clusters)
+        {
+            Aliases = Faults.Of(
+                FaultCode.BitmapTableAliased, _structure, "entries that name a cluster", info.TableOffset, (ulong)named, $"at most {clusters}, the clusters of the file: entries share clusters");
+            _log.Report(Aliases);
         }
     }
 

@@ -131,7 +131,7 @@ public sealed class Qcow2Image : IAsyncDisposable
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<LuksHeader?> ReadLuksHeaderAsync(CancellationToken cancellationToken = default)
     {
-        if (_first.CryptoHeader is not { } pointer || pointer.Offset > Faults.MaxOffset)
+        if (_first.CryptoHeader is not { } pointer)
         {
             return null;
         }

@@ -3,10 +3,10 @@ namespace Qcow2Bitmaps.Images;
 /// <summary>What the snapshot table says of one internal snapshot. Immutable and safe to share between threads.</summary>
 public sealed record SnapshotInfo
 {
-    /// <summary>The id, which is unique.</summary>
+    /// <summary>The id, which is unique. As QEMU shows it: it ends at a NUL.</summary>
     public required string Id { get; init; }
 
-    /// <summary>The name.</summary>
+    /// <summary>The name. As QEMU shows it: it ends at a NUL.</summary>
     public required string Name { get; init; }
 
     /// <summary>When it was taken, UTC, to the second.</summary>

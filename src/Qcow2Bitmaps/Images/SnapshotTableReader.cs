@@ -76,8 +76,8 @@ internal static class SnapshotTableReader
 
         snapshots.Add(new SnapshotInfo
         {
-            Id = ImageText.Decode(entry.Id),
-            Name = ImageText.Decode(entry.Name),
+            Id = ImageText.DecodeUpToNul(entry.Id),
+            Name = ImageText.DecodeUpToNul(entry.Name),
             Time = DateTimeOffset.FromUnixTimeSeconds(entry.Seconds),
             Nanoseconds = entry.Nanoseconds,
             VmClockNanoseconds = entry.VmClockNanoseconds,
@@ -88,5 +88,4 @@ internal static class SnapshotTableReader
             L1Size = entry.L1Size,
         });
         return entry.SizeBytes;
-    }
-}
+    }}

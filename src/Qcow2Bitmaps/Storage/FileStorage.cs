@@ -48,7 +48,7 @@ public sealed class FileStorage : ImageStorage
 
             // A block device has no size of its own in its facts; its end has an offset. Nothing here uses the cursor.
             long end = LinuxNative.Seek(_file, 0, LinuxNative.SeekEnd);
-            return end >= 0 ? end : throw new IOException($"'{_path}': {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
+            return end >= 0 ? end : throw new IOException($"'{PrintableText.Escape(_path)}': {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
         }
     }
 
@@ -142,7 +142,7 @@ public sealed class FileStorage : ImageStorage
         RequireWritable();
         if (LinuxNative.IsSupported && LinuxFile.IsBlockDevice(LinuxFile.Facts(_file, _path)))
         {
-            throw new IOException($"'{_path}' is a block device of {Length} bytes, which cannot be given a length of {length}");
+            throw new IOException($"'{PrintableText.Escape(_path)}' is a block device of {Length} bytes, which cannot be given a length of {length}");
         }
 
         RandomAccess.SetLength(_file, length);
@@ -178,7 +178,7 @@ public sealed class FileStorage : ImageStorage
     {
         if (!CanWrite)
         {
-            throw new NotSupportedException($"'{_path}' is open for reading only");
+            throw new NotSupportedException($"'{PrintableText.Escape(_path)}' is open for reading only");
         }
     }
 }

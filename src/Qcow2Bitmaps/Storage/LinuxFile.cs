@@ -40,9 +40,9 @@ internal static class LinuxFile
             case LinuxNative.ModeRegular or LinuxNative.ModeBlockDevice:
                 return;
             case LinuxNative.ModeDirectory:
-                throw new IOException($"Could not open '{path}': it is a directory, not a regular file or a block device");
+                throw new IOException($"Could not open '{PrintableText.Escape(path)}': it is a directory, not a regular file or a block device");
             default:
-                throw new IOException($"Could not open '{path}': it is not a regular file or a block device");
+                throw new IOException($"Could not open '{PrintableText.Escape(path)}': it is not a regular file or a block device");
         }
     }
 
@@ -59,7 +59,7 @@ internal static class LinuxFile
     {
         if (pathBytes.AsSpan().Contains((byte)0))
         {
-            throw new IOException($"Could not open '{path.Replace('\0', '?')}': it holds a NUL character");
+            throw new IOException($"Could not open '{PrintableText.Escape(path)}': it holds a NUL character");
         }
 
         int descriptor = LinuxNative.Open([.. pathBytes, 0], flags, 0);
@@ -68,8 +68,8 @@ internal static class LinuxFile
 
     private static Exception Error(string path, int error) => error switch
     {
-        LinuxNative.ErrorNoEntry => new FileNotFoundException($"Could not open '{path}': {Marshal.GetPInvokeErrorMessage(error)}", path),
-        LinuxNative.ErrorAccess => new UnauthorizedAccessException($"Could not open '{path}': {Marshal.GetPInvokeErrorMessage(error)}"),
-        _ => new IOException($"Could not open '{path}': {Marshal.GetPInvokeErrorMessage(error)}", error),
+        LinuxNative.ErrorNoEntry => new FileNotFoundException($"Could not open '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}", path),
+        LinuxNative.ErrorAccess => new UnauthorizedAccessException($"Could not open '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}"),
+        _ => new IOException($"Could not open '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}", error),
     };
 }

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
+using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Storage;
 
@@ -86,7 +87,7 @@ internal static class OfdLocks
         int error = Marshal.GetLastPInvokeError();
         throw error is LinuxNative.ErrorAgain or LinuxNative.ErrorAccess
             ? Locked(path, $"Failed to lock byte {lockByte}")
-            : new IOException($"'{path}': Failed to lock byte {lockByte}: {Marshal.GetPInvokeErrorMessage(error)}", error);
+            : new IOException($"'{PrintableText.Escape(path)}': Failed to lock byte {lockByte}: {Marshal.GetPInvokeErrorMessage(error)}", error);
     }
 
     private static bool IsHeldElsewhere(SafeFileHandle file, long lockByte)
@@ -111,5 +112,5 @@ internal static class OfdLocks
     private static LinuxNative.FileLock LockOf(short type, long lockByte) => new() { Type = type, Start = lockByte, Length = 1 };
 
     private static ImageLockedException Locked(string path, string what) =>
-        new(path, $"Could not open '{path}': {what}\nIs another process using the image [{path}]?");
+        new(path, $"Could not open '{PrintableText.Escape(path)}': {what}\nIs another process using the image [{PrintableText.Escape(path)}]?");
 }

@@ -61,7 +61,7 @@ public sealed class BitmapStructureTests
         Assert.Equal("abc"u8, entry.Name);
         Assert.Equal(32, entry.SizeBytes);
         Assert.Equal(5, entry.Padding.Length);
-        Assert.Empty(entry.CheckFaults("entry", 0, s_geometry, Qcow2Limits.Default));
+        Assert.Empty(entry.CheckFaults(0, 0, s_geometry, Qcow2Limits.Default));
         var written = new byte[32];
         Assert.Equal(32, entry.Write(written));
         Assert.Equal(bytes, written);
@@ -129,7 +129,7 @@ public sealed class BitmapStructureTests
     public void EntryRules(string hex, FaultCode expected)
     {
         Assert.True(BitmapDirectoryEntry.TryRead(Hex(hex), out BitmapDirectoryEntry entry));
-        FormatFault fault = Assert.Single(entry.CheckFaults("entry", 0x1000, s_geometry, Qcow2Limits.Default));
+        FormatFault fault = Assert.Single(entry.CheckFaults(0, 0x1000, s_geometry, Qcow2Limits.Default));
         Assert.Equal(expected, fault.Code);
         Assert.InRange(fault.Offset, 0x1000UL, 0x1000UL + 24);
     }
@@ -138,7 +138,7 @@ public sealed class BitmapStructureTests
     public void ABitmapInUseMayHaveATableOfAnySize()
     {
         Assert.True(BitmapDirectoryEntry.TryRead(Hex("0000000000040000 00000007 00000001 01 10 0000 00000000"), out BitmapDirectoryEntry entry));
-        Assert.Empty(entry.CheckFaults("entry", 0, s_geometry, Qcow2Limits.Default));
+        Assert.Empty(entry.CheckFaults(0, 0, s_geometry, Qcow2Limits.Default));
     }
 
     [Fact]
@@ -146,8 +146,8 @@ public sealed class BitmapStructureTests
     {
         var entry = new BitmapDirectoryEntry { TableOffset = 0x40000, TableEntries = 1, Type = 1, GranularityBits = 16, Name = new byte[1024] };
 
-        Assert.Equal(FaultCode.BitmapName, Assert.Single(entry.CheckFaults("entry", 0, s_geometry, Qcow2Limits.Default)).Code);
-        Assert.Empty(entry.CheckFaults("entry", 0, s_geometry, new Qcow2Limits { MaxBitmapNameBytes = 1024 }));
+        Assert.Equal(FaultCode.BitmapName, Assert.Single(entry.CheckFaults(0, 0, s_geometry, Qcow2Limits.Default)).Code);
+        Assert.Empty(entry.CheckFaults(0, 0, s_geometry, new Qcow2Limits { MaxBitmapNameBytes = 1024 }));
     }
 
     [Theory]

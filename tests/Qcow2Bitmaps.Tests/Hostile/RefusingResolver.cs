@@ -1,0 +1,16 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Tests.Hostile;
+
+/// <summary>Opens nothing and remembers what it was asked for.</summary>
+internal sealed class RefusingResolver : IBackingResolver
+{
+    public List<BackingReference> Asked { get; } = [];
+
+    public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken)
+    {
+        Asked.Add(reference);
+        throw new Qcow2UnsupportedException("Refused by the test");
+    }
+}
