@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
@@ -42,7 +43,9 @@ internal static class InfoCommand
             var reports = new List<ImageReport>();
             foreach (ChainLayer layer in chain.Layers)
             {
-                reports.Add(await ReportAsync(layer, cancellationToken));
+                var findings = new List<FormatFault>();
+                reports.Add(await ReportAsync(layer, findings, cancellationToken));
+                warnings.Warn(layer.Path, findings);
             }
 
             Write(reports, parsed.GetValue(form), parsed.GetValue(wholeChain), output);
@@ -51,7 +54,8 @@ internal static class InfoCommand
         return command;
     }
 
-    private static async ValueTask<ImageReport> ReportAsync(ChainLayer layer, CancellationToken cancellationToken) => new()
+    private static async ValueTask<ImageReport> ReportAsync(
+        ChainLayer layer, ICollection<FormatFault> findings, CancellationToken cancellationToken) => new()
     {
         FileName = layer.Path,
         Format = layer.Format,
@@ -59,7 +63,7 @@ internal static class InfoCommand
         AllocatedBytes = layer.AllocatedBytes,
         Image = layer.Image,
         FullBackingFile = layer.Image?.BackingFile is { } name ? BackingPath.Combine(layer.Path, name) : null,
-        Luks = layer.Image is { } image ? await image.ReadLuksHeaderAsync(cancellationToken) : null,
+        Luks = layer.Image is { } image ? await image.ReadLuksHeaderAsync(findings, cancellationToken) : null,
     };
 
     private static void Write(List<ImageReport> reports, OutputFormat form, bool isChain, ToolWriter output)

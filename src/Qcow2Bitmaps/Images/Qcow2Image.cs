@@ -13,15 +13,16 @@ public sealed class Qcow2Image : IAsyncDisposable
     private readonly ImageStorage _storage;
     private readonly bool _leaveOpen;
     private readonly FirstCluster _first;
-    private readonly FaultLog _log;
+    private readonly Strictness _strictness;
 
     private Qcow2Image(
-        ImageStorage storage, bool leaveOpen, FirstCluster first, FaultLog log, IReadOnlyList<SnapshotInfo> snapshots, BitmapCollection bitmaps)
+        ImageStorage storage, bool leaveOpen, Strictness strictness, FirstCluster first, FaultLog log, IReadOnlyList<SnapshotInfo> snapshots, BitmapCollection bitmaps)
     {
         _storage = storage;
         _leaveOpen = leaveOpen;
         _first = first;
-        _log = log;
+        _strictness = strictness;
+        Findings = log.Findings;
         Snapshots = snapshots;
         Bitmaps = bitmaps;
     }
@@ -63,7 +64,7 @@ public sealed class Qcow2Image : IAsyncDisposable
     public BitmapCollection Bitmaps { get; }
 
     /// <summary>What was wrong and did not end the opening: for a lenient reader all faults, else those that QEMU does not mind.</summary>
-    public IReadOnlyList<FormatFault> Findings => _log.Findings;
+    public IReadOnlyList<FormatFault> Findings { get; }
 
     /// <summary>How many bytes of disk the image's file occupies; null when that is not known.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
@@ -112,7 +113,7 @@ public sealed class Qcow2Image : IAsyncDisposable
             IReadOnlyList<BitmapInfo> bitmaps = await new BitmapDirectoryReader(first, geometry, options.Limits, log)
                 .ReadAsync(storage, cancellationToken).ConfigureAwait(false);
             return new Qcow2Image(
-                storage, leaveOpen, first, log, snapshots, new BitmapCollection(storage, geometry, options.Strictness, options.Limits, bitmaps));
+                storage, leaveOpen, options.Strictness, first, log, snapshots, new BitmapCollection(storage, geometry, options.Strictness, options.Limits, bitmaps));
         }
         catch when (!leaveOpen)
         {
@@ -125,11 +126,13 @@ public sealed class Qcow2Image : IAsyncDisposable
     public bool IsOpenForWritingElsewhere() => _storage.IsOpenForWritingElsewhere();
 
     /// <summary>Reads what the LUKS header says without a key.</summary>
+    /// <param name="findings">Takes, for a lenient reader, what is wrong with the header.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The header; null when the image is not encrypted with LUKS.</returns>
+    /// <returns>The header; null when the image is not encrypted with LUKS, or for a lenient reader when there is no header where the image says.</returns>
     /// <exception cref="Qcow2FormatException">There is no LUKS header where the image says.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<LuksHeader?> ReadLuksHeaderAsync(CancellationToken cancellationToken = default)
+    public async ValueTask<LuksHeader?> ReadLuksHeaderAsync(
+        ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
     {
         if (_first.CryptoHeader is not { } pointer)
         {
@@ -138,9 +141,11 @@ public sealed class Qcow2Image : IAsyncDisposable
 
         var bytes = new byte[LuksHeader.SizeBytes];
         int read = await _storage.ReadAsync((long)pointer.Offset, bytes, cancellationToken).ConfigureAwait(false);
-        return LuksHeader.TryRead(bytes.AsSpan(0, read), pointer.Offset, out LuksHeader? header, out FormatFault? fault)
-            ? header
-            : throw _log.Fatal(fault!);
+        _ = LuksHeader.TryRead(bytes.AsSpan(0, read), pointer.Offset, out LuksHeader? header, out FormatFault? fault);
+        var log = new FaultLog(_strictness, Name);
+        log.Report(fault);
+        log.CopyTo(findings);
+        return header;
     }
 
     /// <summary>Closes the image's storage, unless it was to be left open.</summary>
