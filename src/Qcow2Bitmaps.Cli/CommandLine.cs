@@ -1,63 +1,92 @@
 using System.CommandLine;
 using System.CommandLine.Help;
+using System.CommandLine.Parsing;
+using System.Text;
 using Qcow2Bitmaps.Cli.Commands;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli;
 
 /// <summary>The tool's commands, and what becomes of errors.</summary>
 internal static class CommandLine
 {
-    private const string ToolName = "qcow2bitmaps";
+    private const int BrokenPipe = 32;
 
-    public static async Task<int> InvokeAsync(string[] args)
+    public static Task<int> InvokeAsync(string[] args)
     {
-        var output = new ToolWriter(Console.OpenStandardOutput(), isTerminal: !Console.IsOutputRedirected);
-        return await InvokeAsync(args, output, Console.Error);
+        var error = new StreamWriter(StandardStreams.OpenError(), new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
+        return InvokeAsync(args, new ToolWriter(StandardStreams.OpenOutput(), isTerminal: !Console.IsOutputRedirected), error);
     }
 
     /// <summary>Runs a command line; tests call it with writers of their own.</summary>
     public static async Task<int> InvokeAsync(string[] args, ToolWriter output, TextWriter error)
     {
-        Command root = Build(output, error);
-        ParseResult parsed = root.Parse(args);
-        if (parsed.Errors.Count > 0 && parsed.Action is not HelpAction)
+        var messages = new MessageWriter(error);
+        // A file name may start with '@': it must not be read as a list of arguments.
+        ParseResult parsed = Build(output, messages).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        if (UsageError(parsed, args) is { } usageError)
         {
-            string message = parsed.UnmatchedTokens.Count > 0
-                ? $"Unrecognized command or argument '{parsed.UnmatchedTokens[0]}'"
-                : parsed.Errors[0].Message;
-            error.WriteLine($"{ToolName}: {message}");
-            error.WriteLine($"Try '{ToolName} {PathOf(parsed.CommandResult.Command)}--help' for more information");
+            messages.Error(usageError);
+            messages.WriteLine($"Try '{MessageWriter.ToolName} {PathOf(parsed.CommandResult.Command)}--help' for more information");
             return ExitCode.Error;
         }
 
         try
         {
-            var configuration = new InvocationConfiguration { EnableDefaultExceptionHandler = false, Error = error };
+            using var help = new StringWriter();
+            var configuration = new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null, Output = help, Error = error };
             int exitCode = await parsed.InvokeAsync(configuration);
+            output.Write(help.ToString());
             output.Flush();
             return exitCode;
+        }
+        catch (IOException e) when (e.InnerException is IOException { HResult: BrokenPipe })
+        {
+            // Whoever read our output has what they wanted, as with "| head".
+            return ExitCode.Error;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             // What was printed before the error stays: it is true as far as it goes.
             TryFlush(output);
-            error.WriteLine($"{ToolName}: {e.Message}");
+            string hint = e is Qcow2UnsupportedException { Reason: UnsupportedReason.BackingOutsideAllowedFolders }
+                ? " (--allow-backing DIR allows more)"
+                : "";
+            messages.Error(e.Message + hint);
             return ExitCode.Error;
         }
         catch (OperationCanceledException)
         {
-            error.WriteLine($"{ToolName}: interrupted");
+            messages.Error("interrupted");
             return ExitCode.Error;
         }
     }
 
-    private static Command Build(ToolWriter output, TextWriter error)
+    /// <summary>What is wrong with the command line; null when nothing is, or when only help is asked for.</summary>
+    private static string? UsageError(ParseResult parsed, string[] args)
     {
-        var warnings = new WarningWriter(error, ToolName);
-        var chain = new Command("chain", "Work on a backing chain as a whole.") { ChainCheckCommand.Create(output, warnings) };
+        if (parsed.Action is HelpAction)
+        {
+            return null;
+        }
+
+        // An option that nobody knows is taken for an argument, unless "--" says that it is one.
+        IEnumerable<string> beforeDashes = args.TakeWhile(static arg => !string.Equals(arg, "--", StringComparison.Ordinal));
+        string? unknown = parsed.CommandResult.Children.OfType<ArgumentResult>().SelectMany(static argument => argument.Tokens)
+            .Select(static token => token.Value).Concat(parsed.UnmatchedTokens)
+            .FirstOrDefault(value => value.Length > 1 && value[0] == '-' && beforeDashes.Contains(value, StringComparer.Ordinal));
+        return unknown is not null ? $"unrecognized option '{PrintableText.Escape(unknown)}'"
+            : parsed.UnmatchedTokens.Count > 0 ? $"Unrecognized command or argument '{PrintableText.Escape(parsed.UnmatchedTokens[0])}'"
+            : parsed.Errors.Count > 0 ? PrintableText.Escape(parsed.Errors[0].Message)
+            : null;
+    }
+
+    private static Command Build(ToolWriter output, MessageWriter messages)
+    {
+        var chain = new Command("chain", "Work on a backing chain as a whole.") { ChainCheckCommand.Create(output, messages) };
         return new Command(
-            ToolName,
+            MessageWriter.ToolName,
             """
             Inspects qcow2 images, their persistent dirty bitmaps and their backing chains, without QEMU and without writing anything.
 
@@ -66,8 +95,8 @@ internal static class CommandLine
         {
             new HelpOption { Recursive = true },
             new VersionOption(),
-            InfoCommand.Create(output, warnings),
-            ExtentsCommand.Create(output, warnings),
+            InfoCommand.Create(output, messages),
+            ExtentsCommand.Create(output, messages),
             chain,
         };
     }

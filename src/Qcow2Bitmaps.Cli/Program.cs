@@ -1,3 +1,3 @@
 using Qcow2Bitmaps.Cli;
 
-return await CommandLine.InvokeAsync(args);
+return await CommandLine.InvokeAsync(RawArguments.Of(args)).ConfigureAwait(false);

@@ -4,9 +4,11 @@ namespace Qcow2Bitmaps;
 public sealed class Qcow2UnsupportedException : Qcow2Exception
 {
     /// <summary>Names what is not supported.</summary>
+    /// <param name="reason">What kind of thing is not supported.</param>
     /// <param name="message">What the image needs, and what is possible instead.</param>
-    public Qcow2UnsupportedException(string message)
-        : base(message)
-    {
-    }
+    public Qcow2UnsupportedException(UnsupportedReason reason, string message)
+        : base(message) => Reason = reason;
+
+    /// <summary>What kind of thing is not supported.</summary>
+    public UnsupportedReason Reason { get; }
 }

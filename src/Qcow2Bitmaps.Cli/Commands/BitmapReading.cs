@@ -19,6 +19,7 @@ internal sealed class BitmapReading
     {
         Name = topmost.Name;
         GranularityBytes = topmost.GranularityBytes;
+        IsInconsistent = topmost.State == BitmapState.Inconsistent;
         VirtualSizeBytes = virtualSizeBytes;
         _read = read;
         _count = count;
@@ -29,6 +30,9 @@ internal sealed class BitmapReading
     public long GranularityBytes { get; }
 
     public long VirtualSizeBytes { get; }
+
+    /// <summary>Whether only a lenient reader gets the bits: they are those of the last save, not a record of changes.</summary>
+    public bool IsInconsistent { get; }
 
     public static BitmapReading Of(ChainLayer layer, string name, ICollection<FormatFault> findings)
     {

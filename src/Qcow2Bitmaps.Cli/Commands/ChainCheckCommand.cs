@@ -9,7 +9,7 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary><c>chain check</c>: which bitmaps are valid over a chain, and if not, why and where.</summary>
 internal static class ChainCheckCommand
 {
-    public static Command Create(ToolWriter output, WarningWriter warnings)
+    public static Command Create(ToolWriter output, MessageWriter messages)
     {
         Argument<string> top = CommonOptions.File("TOP", "The top image");
         Option<string?> format = CommonOptions.Format("the top image");
@@ -22,8 +22,9 @@ internal static class ChainCheckCommand
         };
         var profile = new Option<VerdictProfile>("--profile")
         {
-            Description = "Whose order of tests decides: libvirt's (default) or oVirt's",
+            Description = "Whose rules decide: libvirt's (default; the whole chain counts, a gap is told before flags) or oVirt's (the chain ends at the first image that is not qcow2, flags are told before gaps, an image missing above is a gap)",
             HelpName = "libvirt|ovirt",
+            CustomParser = static result => CommonOptions.OneOf(result, ("libvirt", VerdictProfile.Libvirt), ("ovirt", VerdictProfile.Ovirt)),
         };
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         var command = new Command(
@@ -48,10 +49,11 @@ internal static class ChainCheckCommand
             };
             await using ImageChain chain = await ImageChain
                 .OpenAsync(parsed.GetRequiredValue(top), options, cancellationToken);
-            warnings.WarnOf(chain);
+            messages.WarnOf(chain);
+            messages.WarnOfRawTop(chain);
             IReadOnlyList<BitmapVerdict> verdicts = parsed.GetValue(bitmap) is { Length: > 0 } names
-                ? [.. names.Distinct(StringComparer.Ordinal).Select(name => chain.JudgeBitmap(name, parsed.GetValue(profile)))]
-                : chain.JudgeBitmaps(parsed.GetValue(profile));
+                ? await JudgeAsync(chain, names, parsed.GetValue(profile), cancellationToken)
+                : await chain.JudgeBitmapsAsync(parsed.GetValue(profile), cancellationToken);
             if (parsed.GetValue(form) == OutputFormat.Json)
             {
                 VerdictJson.Write(chain, verdicts, output);
@@ -64,5 +66,17 @@ internal static class ChainCheckCommand
             return verdicts.All(static verdict => verdict.IsValid) ? ExitCode.Success : ExitCode.Invalid;
         });
         return command;
+    }
+
+    private static async ValueTask<IReadOnlyList<BitmapVerdict>> JudgeAsync(
+        ImageChain chain, string[] names, VerdictProfile profile, CancellationToken cancellationToken)
+    {
+        var verdicts = new List<BitmapVerdict>();
+        foreach (string name in names.Distinct(StringComparer.Ordinal))
+        {
+            verdicts.Add(await chain.JudgeBitmapAsync(name, profile, cancellationToken));
+        }
+
+        return verdicts;
     }
 }

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -10,12 +11,7 @@ internal static class CommonOptions
     {
         Description = "'human' for people (default), 'json' for scripts",
         HelpName = "human|json",
-        CustomParser = static result => result.Tokens[0].Value switch
-        {
-            "human" => OutputFormat.Human,
-            "json" => OutputFormat.Json,
-            _ => Fail(result, "--output must be used with human or json as argument."),
-        },
+        CustomParser = static result => OneOf(result, ("human", OutputFormat.Human), ("json", OutputFormat.Json)),
     };
 
     public static Option<string?> Format(string what) => new("-f", "--format")
@@ -52,9 +48,25 @@ internal static class CommonOptions
 
     public static Argument<string> File(string name, string description) => new(name) { Description = description };
 
-    private static OutputFormat Fail(System.CommandLine.Parsing.ArgumentResult result, string message)
+    /// <summary>Parses a word out of a few, in the words of qemu-img when it is none of them.</summary>
+    public static T? OneOf<T>(ArgumentResult result, params ReadOnlySpan<(string Word, T Value)> words)
     {
-        result.AddError(message);
+        foreach ((string word, T value) in words)
+        {
+            if (string.Equals(result.Tokens[0].Value, word, StringComparison.Ordinal))
+            {
+                return value;
+            }
+        }
+
+        string option = result.Parent is OptionResult parent ? parent.Option.Name : "An argument";
+        string allowed = words[0].Word;
+        foreach ((string word, _) in words[1..])
+        {
+            allowed += " or " + word;
+        }
+
+        result.AddError($"{option} must be used with {allowed} as argument.");
         return default;
     }
 }

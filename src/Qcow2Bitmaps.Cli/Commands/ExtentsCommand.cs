@@ -12,7 +12,7 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary><c>extents</c>: which parts of the disk a bitmap marks as dirty.</summary>
 internal static class ExtentsCommand
 {
-    public static Command Create(ToolWriter output, WarningWriter warnings)
+    public static Command Create(ToolWriter output, MessageWriter messages)
     {
         Argument<string> file = CommonOptions.File("FILE", "The image, or with --chain the top image");
         var bitmap = new Argument<string>("BITMAP") { Description = "The bitmap's name" };
@@ -47,11 +47,11 @@ internal static class ExtentsCommand
             };
             await using ImageChain chain = await ImageChain
                 .OpenAsync(parsed.GetRequiredValue(file), options, cancellationToken);
-            warnings.WarnOf(chain);
+            messages.WarnOf(chain);
             string name = parsed.GetRequiredValue(bitmap);
-            if (isChain && chain.JudgeBitmap(name) is { IsValid: false } verdict)
+            if (isChain && await chain.JudgeBitmapAsync(name, cancellationToken: cancellationToken) is { IsValid: false } verdict)
             {
-                warnings.Error(verdict.ToString());
+                messages.Error(verdict.ToString());
                 return ExitCode.Invalid;
             }
 
@@ -63,7 +63,7 @@ internal static class ExtentsCommand
                 ? WriteJsonAsync(reading, parsed.GetValue(all), output, cancellationToken)
                 : WriteTextAsync(reading, parsed.GetValue(all), output, cancellationToken);
             await writing;
-            warnings.Warn(chain.Layers[0].Path, findings);
+            messages.Warn(parsed.GetRequiredValue(file), findings);
             return ExitCode.Success;
         });
         return command;
@@ -80,6 +80,11 @@ internal static class ExtentsCommand
         json.Number("virtual-size", reading.VirtualSizeBytes);
         json.Number("dirty-count", count.Bits);
         json.Number("dirty-bytes", count.Bytes);
+        if (reading.IsInconsistent)
+        {
+            json.Boolean("inconsistent", true);
+        }
+
         json.StartArray("extents");
         await foreach (DirtyExtent extent in reading.ReadAsync(includeClean, cancellationToken))
         {
@@ -97,11 +102,14 @@ internal static class ExtentsCommand
 
     private static async Task WriteTextAsync(BitmapReading reading, bool includeClean, ToolWriter output, CancellationToken cancellationToken)
     {
-        output.WriteLine("Offset          Length          State");
+        string header = "Offset          Length          State\n";
         long bits = 0;
         long bytes = 0;
         await foreach (DirtyExtent extent in reading.ReadAsync(includeClean, cancellationToken))
         {
+            // Not before the first range: what cannot be read has no table.
+            output.Write(header);
+            header = "";
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture, $"{"0x" + extent.OffsetBytes.ToString("x", CultureInfo.InvariantCulture),-16}{"0x" + extent.LengthBytes.ToString("x", CultureInfo.InvariantCulture),-16}{(extent.IsDirty ? "dirty" : "clean")}"));
             if (extent.IsDirty)
@@ -111,6 +119,7 @@ internal static class ExtentsCommand
             }
         }
 
+        output.Write(header);
         output.WriteLine(
             $"{bits} dirty granules of {SizeText.Of((ulong)reading.GranularityBytes)}: {SizeText.Of((ulong)bytes)} ({bytes} bytes) of {SizeText.Of((ulong)reading.VirtualSizeBytes)}");
     }

@@ -10,7 +10,7 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary><c>info</c>: what qemu-img info says, without opening any other file.</summary>
 internal static class InfoCommand
 {
-    public static Command Create(ToolWriter output, WarningWriter warnings)
+    public static Command Create(ToolWriter output, MessageWriter messages)
     {
         Argument<string> file = CommonOptions.File("FILE", "The image");
         Option<string?> format = CommonOptions.Format("the image");
@@ -39,13 +39,13 @@ internal static class InfoCommand
                 AllowedFolders = parsed.GetValue(allowBacking) ?? [],
             };
             await using ImageChain chain = await ImageChain.OpenAsync(path, options, cancellationToken);
-            warnings.WarnOf(chain);
+            messages.WarnOf(chain);
             var reports = new List<ImageReport>();
             foreach (ChainLayer layer in chain.Layers)
             {
                 var findings = new List<FormatFault>();
                 reports.Add(await ReportAsync(layer, findings, cancellationToken));
-                warnings.Warn(layer.Path, findings);
+                messages.Warn(layer.Path, findings);
             }
 
             Write(reports, parsed.GetValue(form), parsed.GetValue(wholeChain), output);
@@ -56,15 +56,15 @@ internal static class InfoCommand
 
     private static async ValueTask<ImageReport> ReportAsync(
         ChainLayer layer, ICollection<FormatFault> findings, CancellationToken cancellationToken) => new()
-    {
-        FileName = layer.Path,
-        Format = layer.Format,
-        VirtualSizeBytes = layer.VirtualSizeBytes,
-        AllocatedBytes = layer.AllocatedBytes,
-        Image = layer.Image,
-        FullBackingFile = layer.Image?.BackingFile is { } name ? BackingPath.Combine(layer.Path, name) : null,
-        Luks = layer.Image is { } image ? await image.ReadLuksHeaderAsync(findings, cancellationToken) : null,
-    };
+        {
+            FileName = layer.Path,
+            Format = layer.Format,
+            VirtualSizeBytes = layer.VirtualSizeBytes,
+            AllocatedBytes = layer.AllocatedBytes,
+            Image = layer.Image,
+            FullBackingFile = layer.Image?.BackingFile is { } name ? BackingPath.Combine(layer.Path, name) : null,
+            Luks = layer.Image is { } image ? await image.ReadLuksHeaderAsync(findings, cancellationToken) : null,
+        };
 
     private static void Write(List<ImageReport> reports, OutputFormat form, bool isChain, ToolWriter output)
     {

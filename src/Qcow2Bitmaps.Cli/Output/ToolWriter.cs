@@ -37,8 +37,7 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
     {
         int used = _used;
         _used = 0;
-        stream.Write(_buffer.AsSpan(0, used));
-        stream.Flush();
+        Send(_buffer.AsSpan(0, used));
     }
 
     private void Write(ReadOnlySpan<byte> bytes)
@@ -50,11 +49,24 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
 
         if (bytes.Length > _buffer.Length)
         {
-            stream.Write(bytes);
+            Send(bytes);
             return;
         }
 
         bytes.CopyTo(_buffer.AsSpan(_used));
         _used += bytes.Length;
+    }
+
+    private void Send(ReadOnlySpan<byte> bytes)
+    {
+        try
+        {
+            stream.Write(bytes);
+            stream.Flush();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new IOException($"Could not write to standard output: {e.Message}", e);
+        }
     }
 }

@@ -40,6 +40,11 @@ internal static class VerdictJson
             json.Boolean("open-elsewhere", true);
         }
 
+        if (layer.HasIgnoredBitmaps)
+        {
+            json.Boolean("bitmaps-ignored", true);
+        }
+
         json.StartArray("bitmaps");
         foreach (BitmapInfo bitmap in layer.Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>())
         {

@@ -1,11 +1,12 @@
 using System.Globalization;
 using System.Text;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>Prints a chain and the verdicts on its bitmaps as a table: a row for each bitmap, a column for each image.</summary>
+/// <summary>Prints a chain and the verdicts on its bitmaps as a table: a row for each bitmap, a column for each image. No name can fake a line of it.</summary>
 internal sealed class VerdictTable(ToolWriter output)
 {
     private const string Legend = "+ recording   o disabled   ! in-use   . absent";
@@ -22,30 +23,32 @@ internal sealed class VerdictTable(ToolWriter output)
         }
 
         int indexWidth = Math.Max(Text(chain.Layers.Count - 1).Length, 1);
-        int nameWidth = Math.Clamp(verdicts.Max(verdict => output.Foreign(verdict.Name).Length), "BITMAP".Length, MaxNameWidth);
+        int nameWidth = Math.Clamp(verdicts.Max(verdict => PrintableText.Escape(verdict.Name).Length), "BITMAP".Length, MaxNameWidth);
         WriteRow("BITMAP", nameWidth, chain.Layers.Select(static layer => Text(layer.Index)), indexWidth, "VERDICT");
         foreach (BitmapVerdict verdict in verdicts)
         {
             WriteRow(
-                output.Foreign(verdict.Name), nameWidth, chain.Layers.Select(layer => Cell(layer, verdict.Name)), indexWidth, Summary(verdict));
+                PrintableText.Escape(verdict.Name), nameWidth, chain.Layers.Select(layer => Cell(layer, verdict.Name)), indexWidth, Summary(verdict));
         }
 
         output.WriteLine($"\n{Legend}");
         foreach (BitmapVerdict verdict in verdicts.Where(static verdict => !verdict.IsValid))
         {
-            output.WriteLine($"\n{output.Foreign(verdict.Name)}: {verdict.Detail}.");
+            output.WriteLine($"\n{PrintableText.Escape(verdict.Name)}: {verdict.Detail}.");
         }
     }
 
     private void WriteLayers(IReadOnlyList<ChainLayer> layers)
     {
-        int pathWidth = layers.Max(layer => output.Foreign(layer.Path).Length);
+        int pathWidth = layers.Max(layer => PrintableText.Escape(layer.Path).Length);
         foreach (ChainLayer layer in layers)
         {
-            string elsewhere = layer.IsOpenForWritingElsewhere ? "   open for writing in another process" : "";
+            string note = layer.IsOpenForWritingElsewhere ? "   open for writing in another process"
+                : layer.HasIgnoredBitmaps ? "   has bitmaps that count no longer: a program without bitmap support wrote to it"
+                : "";
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"image {layer.Index,2}  {output.Foreign(layer.Path).PadRight(pathWidth)}  {layer.Format,-5}  {SizeText.Of((ulong)layer.VirtualSizeBytes)}{elsewhere}"));
+                $"image {layer.Index,2}  {PrintableText.Escape(layer.Path).PadRight(pathWidth)}  {layer.Format,-5}  {SizeText.Of((ulong)layer.VirtualSizeBytes)}{note}"));
         }
     }
 

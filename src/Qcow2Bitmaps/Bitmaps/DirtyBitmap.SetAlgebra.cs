@@ -195,8 +195,10 @@ public sealed partial class DirtyBitmap
             }
 
             ulong[] words = Materialize(page);
-            PageMerge.Or(PieceOf(_geometry, page), words, source, otherWords, limit);
-            Collapse(page, words);
+            PageMerge.Piece target = PieceOf(_geometry, page);
+            PageMerge.Or(target, words, source, otherWords, limit);
+            (int first, int last) = target.BitsOf(start, end);
+            CollapseAfterFill(page, words, first >> BitmapGeometry.WordShift, ((last - 1) >> BitmapGeometry.WordShift) + 1, true);
         }
     }
 

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Bitmaps;
@@ -9,7 +8,6 @@ namespace Qcow2Bitmaps.Bitmaps;
 /// Setting rounds out to whole granules and clearing rounds in, so that no dirty byte is ever lost. Reading from several
 /// threads is safe while none changes the bitmap.
 /// </remarks>
-[DebuggerDisplay("{SizeBytes} bytes at {GranularityBytes}: {Count().Bits} of {BitCount} dirty")]
 public sealed partial class DirtyBitmap : IBitmapPages
 {
     /// <summary>The most bits that a bitmap may have: 2^38, far above what QEMU stores (2^32).</summary>
@@ -141,6 +139,9 @@ public sealed partial class DirtyBitmap : IBitmapPages
 
         return new DirtyCount(count, _geometry.DirtyBytes(count, BitCount > 0 && IsDirty(SizeBytes - 1)));
     }
+
+    /// <summary>The size, the granularity and what is dirty.</summary>
+    public override string ToString() => $"{SizeBytes} bytes at {GranularityBytes}: {Count().Bits} of {BitCount} granules dirty";
 
     BitmapPageKind IBitmapPages.KindOf(int page) => KindOf(page);
 

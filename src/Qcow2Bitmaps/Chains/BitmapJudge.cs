@@ -19,6 +19,10 @@ internal static class BitmapJudge
         };
     }
 
+    /// <summary>The verdict on a bitmap that is valid by its directory entries and whose table is broken in an image.</summary>
+    public static BitmapVerdict Unreadable(IReadOnlyList<ChainLayer> layers, string name, ChainLayer layer, string fault) =>
+        new Holders(layers, name).Unreadable(layer, fault);
+
     /// <summary>libvirt's qemuBlockBitmapChainIsValid: down to the very end, whatever was found before.</summary>
     private static BitmapVerdict JudgeAsLibvirt(IReadOnlyList<ChainLayer> layers, Holders holders)
     {
@@ -28,6 +32,11 @@ internal static class BitmapJudge
         {
             if (holders.In(layer) is not { } bitmap)
             {
+                if (holders.AbsenceFault(layer) is { } doubt)
+                {
+                    return doubt;
+                }
+
                 if (!isFound)
                 {
                     return holders.MissingInTop(layers[0]);
@@ -61,6 +70,11 @@ internal static class BitmapJudge
         {
             if (holders.In(layer) is not { } bitmap)
             {
+                if (holders.AbsenceFault(layer) is { } doubt)
+                {
+                    return doubt;
+                }
+
                 missing ??= layer;
                 continue;
             }
@@ -112,8 +126,31 @@ internal static class BitmapJudge
             gap,
             $"{Show(gap)} does not hold {_shownName}, though {Show(below)} below does{WhyIgnored(gap)}: writes to {Show(gap)} were not recorded; {StartAnew}");
 
+        /// <summary>What speaks against believing that an image does not hold the bitmap.</summary>
+        public BitmapVerdict? AbsenceFault(ChainLayer layer)
+        {
+            if (layer.IsOpenForWritingElsewhere)
+            {
+                return Invalid(
+                    InvalidReason.OpenElsewhere,
+                    layer,
+                    $"{Show(layer)} is open for writing in another process, which may keep {_shownName} in memory until it closes the image; ask that process, or look again when it has closed the image");
+            }
+
+            return layer.Image?.Bitmaps.IsComplete == false
+                ? Invalid(
+                    InvalidReason.Unreadable,
+                    layer,
+                    $"the bitmap directory of {Show(layer)} is broken, so that {_shownName} may be there or not; {StartAnew}")
+                : null;
+        }
+
+        public BitmapVerdict Unreadable(ChainLayer layer, string fault) => Invalid(
+            InvalidReason.Unreadable, layer, $"{_shownName} cannot be read in {Show(layer)}: {fault}; {StartAnew}");
+
         public BitmapVerdict? FlagFault(ChainLayer layer, BitmapInfo bitmap) => bitmap.State switch
         {
+            _ when bitmap.Faults.Count > 0 => Unreadable(layer, bitmap.Faults[0].ToString()),
             BitmapState.Inconsistent when layer.IsOpenForWritingElsewhere => Invalid(
                 InvalidReason.OpenElsewhere,
                 layer,
@@ -138,7 +175,7 @@ internal static class BitmapJudge
 
         /// <summary>Why an image that looks as if it held bitmaps has none.</summary>
         private static string WhyIgnored(ChainLayer layer) =>
-            layer.Image?.Findings.Any(static finding => finding.Code == FaultCode.BitmapsExtensionAutoclearOff) == true
+            layer.HasIgnoredBitmaps
                 ? " (it has bitmaps, which count no longer: a program without bitmap support wrote to it)"
                 : "";
     }

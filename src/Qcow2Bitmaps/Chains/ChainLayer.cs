@@ -9,13 +9,13 @@ public sealed class ChainLayer
 {
     private const int SectorBytes = 512;
 
-    internal ChainLayer(int index, ImageStorage storage, Qcow2Image? image, bool isFormatProbed)
+    internal ChainLayer(int index, ImageStorage storage, Qcow2Image? image, bool isFormatProbed, bool isOpenForWritingElsewhere)
     {
         Index = index;
         Storage = storage;
         Image = image;
         IsFormatProbed = isFormatProbed;
-        IsOpenForWritingElsewhere = storage.IsOpenForWritingElsewhere();
+        IsOpenForWritingElsewhere = isOpenForWritingElsewhere;
         // QEMU counts a raw file in whole sectors, rounding up.
         VirtualSizeBytes = image?.VirtualSizeBytes ?? (storage.Length + (SectorBytes - 1)) / SectorBytes * SectorBytes;
     }
@@ -44,6 +44,9 @@ public sealed class ChainLayer
     /// <summary>How many bytes of disk the file occupies; null when that is not known.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public long? AllocatedBytes => Storage.AllocatedBytes;
+
+    /// <summary>Whether the image has bitmaps that QEMU ignores, because a program without bitmap support wrote to it: neither they nor that program's writes count in any verdict.</summary>
+    public bool HasIgnoredBitmaps => Image?.Findings.Any(static finding => finding.Code == FaultCode.BitmapsExtensionAutoclearOff) ?? false;
 
     internal ImageStorage Storage { get; }
 

@@ -5,38 +5,55 @@ namespace Qcow2Bitmaps.Chains;
 
 /// <summary>Opens backing files that are regular files or block devices below allowed folders, and nothing else.</summary>
 /// <remarks>
-/// Names are relative to the image that holds them. Protocols (<c>json:</c>, <c>nbd:</c>, <c>file:</c> …) are refused. Where a path
-/// really leads, every symbolic link followed, is checked before the file is opened. Immutable and thread-safe.
+/// <para>Names are relative to the image that holds them. Protocols (<c>json:</c>, <c>nbd:</c>, <c>file:</c> …) are refused. Where a path really leads,
+/// every symbolic link followed, is checked before the file is opened. A link that stands in an allowed folder itself may lead to a block device
+/// elsewhere: so logical volumes are named, and whoever may write to the folder decides about its links.</para>
+/// <para>64-bit Linux only: elsewhere a path cannot be checked and opened in one step, and backing files need a resolver of the caller's own.
+/// Immutable and thread-safe.</para>
 /// </remarks>
 public sealed class FileBackingResolver : IBackingResolver
 {
+    private const string DeviceFolder = "/dev/";
+
     private readonly List<string> _roots = [];
 
     /// <summary>Allows some folders.</summary>
     /// <param name="allowedFolders">The folders; everything below them may be opened.</param>
-    /// <exception cref="IOException">A folder does not exist.</exception>
+    /// <exception cref="IOException">A folder does not exist, or is none.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The system is not 64-bit Linux.</exception>
     public FileBackingResolver(IEnumerable<string> allowedFolders)
     {
         ArgumentNullException.ThrowIfNull(allowedFolders);
+        if (!LinuxNative.IsSupported)
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.NoResolver, "Backing files are opened safely on 64-bit Linux only; elsewhere they need a resolver of the caller's own");
+        }
+
         foreach (string folder in allowedFolders)
         {
-            string real = FileStorage.RealPath(folder);
-            string root = real.EndsWith(Path.DirectorySeparatorChar) ? real : real + Path.DirectorySeparatorChar;
-            if (!_roots.Contains(root, StringComparer.Ordinal))
-            {
-                _roots.Add(root);
-            }
+            Allow(FileStorage.RealFolder(folder));
         }
     }
 
-    /// <summary>The default policy: the folder that the top image's path names, the one that really holds it, and the folders that the caller adds.</summary>
+    /// <summary>The default policy: the folder that the top image's path names, the one that really holds it if it is a file, and the folders that the caller adds.</summary>
     /// <param name="topPath">The top image.</param>
     /// <param name="moreFolders">Further folders.</param>
-    /// <exception cref="IOException">The image or a folder does not exist.</exception>
+    /// <returns>The resolver. <c>/</c> and <c>/dev</c> are allowed only when the caller adds them: every file, or every disk, is below them.</returns>
+    /// <exception cref="IOException">A folder does not exist, or is none.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The system is not 64-bit Linux.</exception>
     public static FileBackingResolver ForTop(string topPath, IEnumerable<string>? moreFolders = null)
     {
-        ArgumentException.ThrowIfNullOrEmpty(topPath);
-        return new FileBackingResolver([FolderOf(Path.GetFullPath(topPath)), FolderOf(FileStorage.RealPath(topPath)), .. moreFolders ?? []]);
+        ArgumentNullException.ThrowIfNull(topPath);
+        var resolver = new FileBackingResolver(moreFolders ?? []);
+        resolver.AllowOwn(FileStorage.RealFolder(FolderOf(topPath)));
+        FilePlace top = FileStorage.PlaceOf(topPath);
+        if (!top.IsBlockDevice)
+        {
+            resolver.AllowOwn(FolderOf(top.RealPath));
+        }
+
+        return resolver;
     }
 
     /// <inheritdoc/>
@@ -47,24 +64,52 @@ public sealed class FileBackingResolver : IBackingResolver
         if (BackingPath.HasProtocol(reference.FileName))
         {
             throw new Qcow2UnsupportedException(
-                $"{Describe(reference)} names a protocol; only files are opened");
+                UnsupportedReason.BackingProtocol, $"{Describe(reference)} names a protocol; only files are opened");
         }
 
         string path = BackingPath.Combine(reference.ImagePath, reference.FileName);
         return ValueTask.FromResult<ImageStorage>(
-            FileStorage.Open(path, StorageAccess.Read, imageLock, realPath => RequireAllowed(reference, realPath)));
+            FileStorage.Open(path, StorageAccess.Read, imageLock, place => RequireAllowed(reference, path, place)));
     }
 
-    private void RequireAllowed(BackingReference reference, string realPath)
+    private void RequireAllowed(BackingReference reference, string path, FilePlace place)
     {
-        if (!_roots.Exists(root => realPath.StartsWith(root, StringComparison.Ordinal)))
+        bool isLinkToDevice = place.IsBlockDevice
+            && place.RealPath.StartsWith(DeviceFolder, StringComparison.Ordinal)
+            && _roots.Contains(WithSlash(FileStorage.RealFolder(FolderOf(path))), StringComparer.Ordinal);
+        if (!isLinkToDevice && !_roots.Exists(root => place.RealPath.StartsWith(root, StringComparison.Ordinal)))
         {
+            string allowed = _roots.Count > 0 ? PrintableText.Escape(string.Join(", ", _roots)) : "none";
             throw new Qcow2UnsupportedException(
-                $"{Describe(reference)} leads to '{PrintableText.Escape(realPath)}', outside the allowed folders: {PrintableText.Escape(string.Join(", ", _roots))}");
+                UnsupportedReason.BackingOutsideAllowedFolders,
+                $"{Describe(reference)} leads to '{PrintableText.Escape(place.RealPath)}', outside the allowed folders: {allowed}");
         }
     }
 
-    private static string FolderOf(string fullPath) => Path.GetDirectoryName(fullPath) ?? fullPath;
+    private void AllowOwn(string realFolder)
+    {
+        if (WithSlash(realFolder) is not ("/" or DeviceFolder))
+        {
+            Allow(realFolder);
+        }
+    }
+
+    private void Allow(string realFolder)
+    {
+        string root = WithSlash(realFolder);
+        if (!_roots.Contains(root, StringComparer.Ordinal))
+        {
+            _roots.Add(root);
+        }
+    }
+
+    private static string WithSlash(string folder) => folder.EndsWith('/') ? folder : folder + "/";
+
+    private static string FolderOf(string path) => path.LastIndexOf('/') switch
+    {
+        < 0 => ".",
+        int slash => path[..(slash + 1)],
+    };
 
     private static string Describe(BackingReference reference) =>
         $"backing file '{PrintableText.Escape(reference.FileName)}' of '{PrintableText.Escape(reference.ImagePath)}'";

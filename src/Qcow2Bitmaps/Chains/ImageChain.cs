@@ -57,14 +57,14 @@ public sealed class ImageChain : IAsyncDisposable
                 int depth = layer.Index + 1;
                 if (depth >= options.Image.Limits.MaxChainDepth)
                 {
-                    throw new Qcow2UnsupportedException($"The chain has more than {options.Image.Limits.MaxChainDepth} images");
+                    throw new Qcow2UnsupportedException(UnsupportedReason.ChainTooDeep, $"The chain has more than {options.Image.Limits.MaxChainDepth} images");
                 }
 
                 resolver ??= top is FileStorage
                     ? FileBackingResolver.ForTop(top.Name, options.AllowedFolders)
-                    : throw new Qcow2UnsupportedException($"'{PrintableText.Escape(top.Name)}' is no file: opening its backing file needs a resolver");
+                    : throw new Qcow2UnsupportedException(UnsupportedReason.NoResolver, $"'{PrintableText.Escape(top.Name)}' is no file: opening its backing file needs a resolver");
                 var reference = new BackingReference(layer.Path, name, image.BackingFormat, depth);
-                ImageStorage storage = await resolver.OpenAsync(reference, options.Image.Lock, cancellationToken).ConfigureAwait(false);
+                ImageStorage storage = await OpenBackingAsync(resolver, reference, options.Image.Lock, cancellationToken).ConfigureAwait(false);
                 await chain.AddAsync(storage, image.BackingFormat, options.Image, cancellationToken).ConfigureAwait(false);
             }
 
@@ -79,33 +79,55 @@ public sealed class ImageChain : IAsyncDisposable
 
     /// <summary>Judges every bitmap that any image of the chain holds.</summary>
     /// <param name="profile">Whose rules apply.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The verdicts, in the order in which the names first appear from the top down.</returns>
-    public IReadOnlyList<BitmapVerdict> JudgeBitmaps(VerdictProfile profile = VerdictProfile.Libvirt)
+    /// <exception cref="IOException">A storage failed.</exception>
+    public async ValueTask<IReadOnlyList<BitmapVerdict>> JudgeBitmapsAsync(
+        VerdictProfile profile = VerdictProfile.Libvirt, CancellationToken cancellationToken = default)
     {
-        var names = new List<string>();
+        var verdicts = new List<BitmapVerdict>();
         var seen = new HashSet<string>(StringComparer.Ordinal);
-        foreach (ChainLayer layer in _layers)
+        foreach (BitmapInfo bitmap in _layers.SelectMany(static layer => layer.Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>()))
         {
-            foreach (BitmapInfo bitmap in layer.Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>())
+            if (seen.Add(bitmap.Name))
             {
-                if (seen.Add(bitmap.Name))
-                {
-                    names.Add(bitmap.Name);
-                }
+                verdicts.Add(await JudgeBitmapAsync(bitmap.Name, profile, cancellationToken).ConfigureAwait(false));
             }
         }
 
-        return [.. names.Select(name => JudgeBitmap(name, profile))];
+        return verdicts;
     }
 
-    /// <summary>Judges one bitmap.</summary>
+    /// <summary>Judges one bitmap. Of a bitmap that is valid by its directory entries the tables are read too, no bits.</summary>
     /// <param name="name">Its name, which no image needs to hold.</param>
     /// <param name="profile">Whose rules apply.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>Whether the bitmap is valid over the chain, and if not, why and in which image.</returns>
-    public BitmapVerdict JudgeBitmap(string name, VerdictProfile profile = VerdictProfile.Libvirt)
+    /// <exception cref="IOException">A storage failed.</exception>
+    public async ValueTask<BitmapVerdict> JudgeBitmapAsync(
+        string name, VerdictProfile profile = VerdictProfile.Libvirt, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(name);
-        return BitmapJudge.Judge(_layers, name, profile);
+        BitmapVerdict verdict = BitmapJudge.Judge(_layers, name, profile);
+        if (!verdict.IsValid)
+        {
+            return verdict;
+        }
+
+        foreach (ChainLayer layer in verdict.Images.Select(index => _layers[index]))
+        {
+            try
+            {
+                // Lenient or not: a bitmap with a broken table is no record of changes.
+                await layer.Image!.Bitmaps.OpenPagesAsync(name, new FaultLog(Strictness.AsQemu, layer.Path), cancellationToken).ConfigureAwait(false);
+            }
+            catch (Qcow2FormatException e)
+            {
+                return BitmapJudge.Unreadable(_layers, name, layer, e.Fault.ToString());
+            }
+        }
+
+        return verdict;
     }
 
     /// <summary>Reads what a valid bitmap says of the chain: its bits merged over all images that hold it, in bounded memory.</summary>
@@ -113,7 +135,9 @@ public sealed class ImageChain : IAsyncDisposable
     /// <param name="includeClean">Whether to yield the clean ranges too.</param>
     /// <param name="findings">Takes, at the end, the faults that did not end the reading.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The ranges in ascending order, neighbours joined, in granules of the topmost bitmap.</returns>
+    /// <returns>
+    /// The ranges in ascending order, neighbours joined, in granules of the topmost bitmap. What a shorter image hides of a longer one below it counts as dirty.
+    /// </returns>
     /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its verdict.</exception>
     /// <exception cref="Qcow2FormatException">A bitmap's table is not allowed.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
@@ -127,7 +151,11 @@ public sealed class ImageChain : IAsyncDisposable
             yield return extent;
         }
 
-        logs.ForEach(log => log.CopyTo(findings));
+        for (int i = 0; i < logs.Count; i++)
+        {
+            // The bitmap's images are those from the top down.
+            logs[i].CopyTo(findings, prefix: $"{PrintableText.Escape(_layers[i].ToString())}, ");
+        }
     }
 
     /// <summary>Counts what <see cref="ReadExtentsAsync"/> would yield.</summary>
@@ -152,12 +180,28 @@ public sealed class ImageChain : IAsyncDisposable
         }
     }
 
+    private static async ValueTask<ImageStorage> OpenBackingAsync(
+        IBackingResolver resolver, BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await resolver.OpenAsync(reference, imageLock, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException)
+        {
+            throw new FileNotFoundException(
+                $"{e.Message} (image {reference.Depth}, which '{PrintableText.Escape(reference.ImagePath)}' names as its backing file)", reference.FileName, e);
+        }
+    }
+
     private async ValueTask AddAsync(ImageStorage storage, string? format, Qcow2OpenOptions options, CancellationToken cancellationToken)
     {
         bool isAdded = false;
         try
         {
             RequireNew(storage);
+            // Before and after its flags are read: a writer that comes or goes meanwhile makes them doubtful.
+            bool isOpenElsewhere = storage.IsOpenForWritingElsewhere();
             bool isProbed = format is null;
             format ??= await ImageFormat.ProbeAsync(storage, cancellationToken).ConfigureAwait(false);
             Qcow2Image? image = format switch
@@ -165,9 +209,9 @@ public sealed class ImageChain : IAsyncDisposable
                 ImageFormat.Raw => null,
                 ImageFormat.Qcow2 => await Qcow2Image.OpenAsync(storage, options, leaveOpen: true, cancellationToken).ConfigureAwait(false),
                 _ => throw new Qcow2UnsupportedException(
-                    $"'{PrintableText.Escape(storage.Name)}' is of format '{PrintableText.Escape(format)}'; only qcow2 and raw are read"),
+                    UnsupportedReason.Format, $"'{PrintableText.Escape(storage.Name)}' is of format '{PrintableText.Escape(format)}'; only qcow2 and raw are read"),
             };
-            _layers.Add(new ChainLayer(_layers.Count, storage, image, isProbed));
+            _layers.Add(new ChainLayer(_layers.Count, storage, image, isProbed, isOpenElsewhere || storage.IsOpenForWritingElsewhere()));
             isAdded = true;
         }
         finally
@@ -183,13 +227,13 @@ public sealed class ImageChain : IAsyncDisposable
     {
         if (storage.Identity is { } identity && _layers.Find(layer => layer.Storage.Identity == identity) is { } earlier)
         {
-            throw new Qcow2UnsupportedException($"The chain bites its tail: '{PrintableText.Escape(storage.Name)}' is the same file as {earlier}");
+            throw new Qcow2UnsupportedException(UnsupportedReason.ChainLoop, $"The chain bites its tail: '{PrintableText.Escape(storage.Name)}' is the same file as {earlier}");
         }
     }
 
     private async ValueTask<MergedBitmapReader> OpenMergedAsync(string name, List<FaultLog> logs, CancellationToken cancellationToken)
     {
-        BitmapVerdict verdict = JudgeBitmap(name);
+        BitmapVerdict verdict = await JudgeBitmapAsync(name, cancellationToken: cancellationToken).ConfigureAwait(false);
         if (!verdict.IsValid)
         {
             throw new BitmapStateException(name, verdict.ToString());
@@ -203,6 +247,31 @@ public sealed class ImageChain : IAsyncDisposable
             sources.Add(await bitmaps.OpenPagesAsync(name, logs[^1], cancellationToken).ConfigureAwait(false));
         }
 
+        sources.Add(HiddenByShorterLayers(verdict.Images[^1], sources[0].GranularityBits));
         return new MergedBitmapReader(sources, _layers[0].VirtualSizeBytes, sources[0].GranularityBits);
+    }
+
+    /// <summary>
+    /// What a layer that is shorter than one below it hides: behind its end the disk reads zeros, though nobody wrote them. Since the bitmap was
+    /// made, in the lowest image that holds it, that is a change like any other.
+    /// </summary>
+    private DirtyBitmap HiddenByShorterLayers(int lowestHolder, int granularityBits)
+    {
+        long size = _layers[0].VirtualSizeBytes;
+        var hidden = new DirtyBitmap(size, 1L << granularityBits);
+        long longestBelow = _layers[lowestHolder].VirtualSizeBytes;
+        for (int i = lowestHolder - 1; i > 0; i--)
+        {
+            long end = Math.Min(longestBelow, size);
+            long start = _layers[i].VirtualSizeBytes;
+            if (start < end)
+            {
+                hidden.Set(start, end - start);
+            }
+
+            longestBelow = Math.Max(longestBelow, start);
+        }
+
+        return hidden;
     }
 }

@@ -12,8 +12,13 @@ public enum InvalidReason
     /// <summary>It is disabled in an image: flag <c>auto</c> is missing.</summary>
     NotRecording,
     /// <summary>
-    /// Its flag <c>in-use</c> is set in an image that another process has open for writing: nothing is broken, and what is on disk
-    /// cannot tell. Only seen with shared locks (<c>-U</c>); otherwise such an image cannot be opened.
+    /// An image that another process has open for writing says <c>in-use</c>, or does not hold it yet: nothing is broken, and what is on
+    /// disk cannot tell, since that process keeps its bitmaps in memory. Only seen with shared locks (<c>-U</c>); otherwise such an image cannot be opened.
     /// </summary>
     OpenElsewhere,
+    /// <summary>
+    /// Its directory entry or its table is broken in an image, or, for a lenient reader, an image's directory could not be read to its end.
+    /// QEMU cannot open such an image at all.
+    /// </summary>
+    Unreadable,
 }

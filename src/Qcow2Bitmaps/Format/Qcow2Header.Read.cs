@@ -35,7 +35,7 @@ public sealed partial record Qcow2Header
         uint magic = source.Length < sizeof(uint) ? 0 : ReadUInt32BigEndian(source);
         if (magic != MagicNumber)
         {
-            return Faults.OfHex(FaultCode.HeaderMagic, Structure, "magic", HeaderLayout.Magic, magic, $"0x{MagicNumber:x}");
+            return Faults.OfHex(FaultCode.HeaderMagic, Structure, "magic", HeaderLayout.Magic, magic, $"0x{MagicNumber:x}: this is no qcow2 image");
         }
 
         if (source.Length < HeaderLayout.BackingFileOffset)

@@ -22,19 +22,26 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     private readonly Dictionary<string, BitmapInfo> _byName;
 
     internal BitmapCollection(
-        ImageStorage storage, ImageGeometry geometry, Strictness strictness, Qcow2Limits limits, IReadOnlyList<BitmapInfo> bitmaps)
+        ImageStorage storage, ImageGeometry geometry, Strictness strictness, Qcow2Limits limits, IReadOnlyList<BitmapInfo> bitmaps, bool isComplete)
     {
         _storage = storage;
         _geometry = geometry;
         _strictness = strictness;
         _limits = limits;
         _bitmaps = bitmaps;
+        IsComplete = isComplete;
         _byName = new Dictionary<string, BitmapInfo>(bitmaps.Count, StringComparer.Ordinal);
         foreach (BitmapInfo bitmap in bitmaps)
         {
             _byName.TryAdd(bitmap.Name, bitmap);
         }
     }
+
+    /// <summary>
+    /// Whether these are all the bitmaps that the image has. A lenient reader may have met a directory that it could not read to its end; then a name that
+    /// is not here may be there.
+    /// </summary>
+    public bool IsComplete { get; }
 
     /// <summary>The number of bitmaps.</summary>
     public int Count => _bitmaps.Count;
@@ -50,7 +57,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     public bool TryGet(string name, [NotNullWhen(true)] out BitmapInfo? bitmap) => _byName.TryGetValue(name, out bitmap);
 
     /// <summary>Reads a bitmap's bits into memory.</summary>
-    /// <param name="name">The bitmap's name.</param>
+    /// <param name="name">The bitmap's name; of two of one name the first.</param>
     /// <param name="findings">Takes the faults that did not end the reading.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The bits; memory is taken for pages that are neither all clean nor all dirty.</returns>
@@ -132,11 +139,14 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         {
             if (!log.IsLenient)
             {
-                throw new BitmapStateException(name, $"Bitmap '{PrintableText.Escape(name)}' is inconsistent and cannot be used");
+                string elsewhere = _storage.IsOpenForWritingElsewhere()
+                    ? ": another process has the image open for writing and keeps the bitmap in memory"
+                    : "";
+                throw new BitmapStateException(name, $"Bitmap '{PrintableText.Escape(name)}' is inconsistent and cannot be used{elsewhere}");
             }
 
             log.Note(new FormatFault(
-                FaultCode.BitmapInUse, $"bitmap '{PrintableText.Escape(name)}'", "state", info.TableOffset, "inconsistent", "consistent; its bits are those of the last save"));
+                FaultCode.BitmapInUse, $"bitmap '{PrintableText.Escape(name)}'", "flags", info.TableOffset, "in-use, or ignored by QEMU", "a bitmap that was saved: the stored bits miss all changes since the last save and are no record of changes"));
         }
 
         RequireReadable(info, log);

@@ -11,6 +11,9 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
     private readonly List<BitmapInfo> _bitmaps = [];
     private readonly HashSet<string> _names = new(StringComparer.Ordinal);
 
+    /// <summary>Whether the directory was read to its end, and is what the extension says. Always, for a reader who is as strict as QEMU.</summary>
+    public bool IsComplete { get; private set; } = true;
+
     public async ValueTask<IReadOnlyList<BitmapInfo>> ReadAsync(ImageStorage storage, CancellationToken cancellationToken)
     {
         if (first.Bitmaps is not { } extension)
@@ -22,6 +25,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
                     FaultCode.BitmapsExtensionMissing, "header", "autoclear_features", HeaderLayout.AutoclearFeatures, (ulong)first.Header.AutoclearFeatures, "bit 0 clear, as there is no bitmaps extension"));
             }
 
+            IsComplete = !log.IsLenient || !first.Extensions.Exists(static e => e.Type == HeaderExtensionType.Bitmaps);
             return _bitmaps;
         }
 
@@ -32,6 +36,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
         size = await storage.ReadAsync(offset, directory, cancellationToken).ConfigureAwait(false);
         if ((ulong)size < extension.DirectorySizeBytes)
         {
+            IsComplete = false;
             log.Report(Faults.Of(
                 FaultCode.BitmapDirectoryTruncated, Structure, "bytes up to the file's end", extension.DirectoryOffset, (ulong)size, $"{extension.DirectorySizeBytes} bytes, as the extension says"));
         }
@@ -48,6 +53,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
             ulong offset = extension.DirectoryOffset + (ulong)position;
             if (!BitmapDirectoryEntry.TryRead(directory[position..], out BitmapDirectoryEntry entry))
             {
+                IsComplete = false;
                 log.Report(Faults.Of(
                     FaultCode.BitmapDirectoryBroken, $"{Structure} entry {_bitmaps.Count}", "size", offset, (ulong)(directory.Length - position), "a whole entry: what is left does not hold the one that starts here"));
                 break;
@@ -60,6 +66,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
 
             if (_bitmaps.Count >= limits.MaxBitmaps)
             {
+                IsComplete = false;
                 break;
             }
 
@@ -69,6 +76,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
 
         if ((uint)_bitmaps.Count < extension.BitmapCount)
         {
+            IsComplete = false;
             ReportCount(extension, _bitmaps.Count.ToString(System.Globalization.CultureInfo.InvariantCulture));
         }
     }

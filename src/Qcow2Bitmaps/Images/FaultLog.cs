@@ -57,8 +57,8 @@ internal sealed class FaultLog(Strictness strictness, string imageName)
         }
     }
 
-    /// <summary>Hands the findings to a caller who wants them.</summary>
-    public void CopyTo(ICollection<FormatFault>? findings)
+    /// <summary>Hands the findings to a caller who wants them, each structure behind a prefix.</summary>
+    public void CopyTo(ICollection<FormatFault>? findings, string prefix = "")
     {
         if (findings is null)
         {
@@ -67,7 +67,7 @@ internal sealed class FaultLog(Strictness strictness, string imageName)
 
         foreach (FormatFault finding in _findings)
         {
-            findings.Add(finding);
+            findings.Add(prefix.Length == 0 ? finding : finding with { Structure = prefix + finding.Structure });
         }
     }
 }

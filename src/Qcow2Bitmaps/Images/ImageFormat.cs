@@ -13,22 +13,56 @@ public static class ImageFormat
     /// <summary>The disk's bytes as they are.</summary>
     public const string Raw = "raw";
 
-    /// <summary>Looks for qcow2's magic bytes; everything else counts as raw.</summary>
+    private const int ProbedBytes = 512;
+
+    // What QEMU's probes look for, and where. Such files are not read here, but must not be taken for raw disks either.
+    private static readonly (string Format, int Offset, byte[] Magic)[] s_others =
+    [
+        ("qcow", 0, [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 1]),
+        ("vmdk", 0, "KDMV"u8.ToArray()),
+        ("vmdk", 0, "COWD"u8.ToArray()),
+        ("vmdk", 0, "# Disk DescriptorFile"u8.ToArray()),
+        ("vdi", 64, [0x7f, 0x10, 0xda, 0xbe]),
+        ("vhdx", 0, "vhdxfile"u8.ToArray()),
+        ("vpc", 0, "conectix"u8.ToArray()),
+        ("qed", 0, "QED\0"u8.ToArray()),
+        ("luks", 0, [0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe]),
+        ("parallels", 0, "WithoutFreeSpace"u8.ToArray()),
+        ("parallels", 0, "WithouFreSpacExt"u8.ToArray()),
+    ];
+
+    /// <summary>Looks for the magic bytes of qcow2 and of other formats of disk images; everything else counts as raw.</summary>
     /// <param name="storage">The storage.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns><see cref="Qcow2"/> or <see cref="Raw"/>.</returns>
+    /// <returns><see cref="Qcow2"/>, <see cref="Raw"/>, or QEMU's name of a format that is not read here.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     /// <remarks>A guest can write any first bytes to its raw disk: state the format of a raw disk whose guest is not trusted.</remarks>
     public static async ValueTask<string> ProbeAsync(ImageStorage storage, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(storage);
-        var start = new byte[2 * sizeof(uint)];
+        var start = new byte[ProbedBytes];
         int read = await storage.ReadAsync(0, start, cancellationToken).ConfigureAwait(false);
+        return Probe(start.AsSpan(0, read));
+    }
+
+    private static string Probe(ReadOnlySpan<byte> start)
+    {
         // QEMU looks at the version too: version 1 is another format.
-        return read == start.Length
+        if (start.Length >= 2 * sizeof(uint)
             && BinaryPrimitives.ReadUInt32BigEndian(start) == Qcow2Header.MagicNumber
-            && BinaryPrimitives.ReadUInt32BigEndian(start.AsSpan(sizeof(uint))) >= 2
-            ? Qcow2
-            : Raw;
+            && BinaryPrimitives.ReadUInt32BigEndian(start[sizeof(uint)..]) >= 2)
+        {
+            return Qcow2;
+        }
+
+        foreach ((string format, int offset, byte[] magic) in s_others)
+        {
+            if (start.Length > offset && start[offset..].StartsWith(magic))
+            {
+                return format;
+            }
+        }
+
+        return Raw;
     }
 }

@@ -110,10 +110,10 @@ public sealed class Qcow2Image : IAsyncDisposable
             IReadOnlyList<SnapshotInfo> snapshots = await SnapshotTableReader
                 .ReadAsync(storage, first.Header, options.Limits, log, cancellationToken).ConfigureAwait(false);
             ImageGeometry geometry = first.Header.Geometry;
-            IReadOnlyList<BitmapInfo> bitmaps = await new BitmapDirectoryReader(first, geometry, options.Limits, log)
-                .ReadAsync(storage, cancellationToken).ConfigureAwait(false);
+            var directory = new BitmapDirectoryReader(first, geometry, options.Limits, log);
+            IReadOnlyList<BitmapInfo> bitmaps = await directory.ReadAsync(storage, cancellationToken).ConfigureAwait(false);
             return new Qcow2Image(
-                storage, leaveOpen, options.Strictness, first, log, snapshots, new BitmapCollection(storage, geometry, options.Strictness, options.Limits, bitmaps));
+                storage, leaveOpen, options.Strictness, first, log, snapshots, new BitmapCollection(storage, geometry, options.Strictness, options.Limits, bitmaps, directory.IsComplete));
         }
         catch when (!leaveOpen)
         {

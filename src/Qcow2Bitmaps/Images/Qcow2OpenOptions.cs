@@ -15,6 +15,11 @@ public sealed record Qcow2OpenOptions
     /// <summary>The largest counts and sizes that are believed.</summary>
     public Qcow2Limits Limits { get; init; } = Qcow2Limits.Default;
 
-    /// <summary>The locks that are taken on a file. Images are opened for reading only, so that <see cref="ImageLock.Write"/> has no use here.</summary>
-    public ImageLock Lock { get; init; } = ImageLock.Read;
+    /// <summary>The locks that are taken on a file: those of a reader, as images are opened for reading only.</summary>
+    /// <exception cref="ArgumentException">The lock is <see cref="ImageLock.Write"/>.</exception>
+    public ImageLock Lock
+    {
+        get;
+        init => field = value != ImageLock.Write ? value : throw new ArgumentException("Images are opened for reading only", nameof(value));
+    } = ImageLock.Read;
 }

@@ -88,4 +88,5 @@ internal static class SnapshotTableReader
             L1Size = entry.L1Size,
         });
         return entry.SizeBytes;
-    }}
+    }
+}

@@ -61,28 +61,33 @@ public sealed class FileStorage : ImageStorage
     /// <exception cref="IOException">There is no such file, it is neither a regular file nor a block device, or it cannot be opened.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions of the file forbid it.</exception>
     public static FileStorage Open(string path, StorageAccess access = StorageAccess.Read, ImageLock imageLock = ImageLock.Read) =>
-        Open(path, access, imageLock, mayOpenRealPath: null);
+        Open(path, access, imageLock, mayOpen: null);
 
-    /// <summary>Where a path really leads, every symbolic link followed; nothing is opened for that.</summary>
-    /// <exception cref="IOException">There is nothing at the path.</exception>
-    internal static string RealPath(string path)
+    /// <summary>Where a folder really is, every symbolic link followed; nothing is opened for that.</summary>
+    /// <exception cref="IOException">There is nothing at the path, or something else than a folder.</exception>
+    internal static string RealFolder(string path)
     {
-        if (!LinuxNative.IsSupported)
-        {
-            return FinalTarget(path);
-        }
-
         using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
-        return LinuxFile.RealPath(pathOnly);
+        return LinuxFile.IsFolder(LinuxFile.Facts(pathOnly, path))
+            ? LinuxFile.RealPath(pathOnly)
+            : throw new IOException($"'{PrintableText.Escape(path)}' is not a folder");
     }
 
-    /// <summary>As the public method; <paramref name="mayOpenRealPath"/> is shown where the path really leads before the file is opened, and throws to refuse.</summary>
-    internal static FileStorage Open(string path, StorageAccess access, ImageLock imageLock, Action<string>? mayOpenRealPath)
+    /// <summary>What a path leads to; nothing is opened for that.</summary>
+    /// <exception cref="IOException">There is nothing at the path, or neither a regular file nor a block device.</exception>
+    internal static FilePlace PlaceOf(string path)
     {
-        ArgumentException.ThrowIfNullOrEmpty(path);
+        using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
+        return PlaceOf(pathOnly, path);
+    }
+
+    /// <summary>As the public method; <paramref name="mayOpen"/> is shown where the path really leads before the file is opened, and throws to refuse.</summary>
+    internal static FileStorage Open(string path, StorageAccess access, ImageLock imageLock, Action<FilePlace>? mayOpen)
+    {
+        ArgumentNullException.ThrowIfNull(path);
         SafeFileHandle file = LinuxNative.IsSupported
-            ? OpenOnLinux(path, access, mayOpenRealPath)
-            : OpenElsewhere(path, access, mayOpenRealPath);
+            ? OpenOnLinux(path, access, mayOpen)
+            : OpenElsewhere(path, access);
         try
         {
             OfdLocks.Acquire(file, path, imageLock);
@@ -156,23 +161,23 @@ public sealed class FileStorage : ImageStorage
         return ValueTask.CompletedTask;
     }
 
-    private static SafeFileHandle OpenOnLinux(string path, StorageAccess access, Action<string>? mayOpenRealPath)
+    private static SafeFileHandle OpenOnLinux(string path, StorageAccess access, Action<FilePlace>? mayOpen)
     {
         using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
-        LinuxFile.RequireFileOrBlockDevice(LinuxFile.Facts(pathOnly, path), path);
-        mayOpenRealPath?.Invoke(LinuxFile.RealPath(pathOnly));
+        FilePlace place = PlaceOf(pathOnly, path);
+        mayOpen?.Invoke(place);
         return LinuxFile.Reopen(pathOnly, path, access);
     }
 
-    private static SafeFileHandle OpenElsewhere(string path, StorageAccess access, Action<string>? mayOpenRealPath)
+    private static FilePlace PlaceOf(SafeFileHandle pathOnly, string path)
     {
-        mayOpenRealPath?.Invoke(FinalTarget(path));
-        return File.OpenHandle(
-            path, FileMode.Open, access == StorageAccess.ReadWrite ? FileAccess.ReadWrite : FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        LinuxNative.FileFacts facts = LinuxFile.Facts(pathOnly, path);
+        LinuxFile.RequireFileOrBlockDevice(facts, path);
+        return new FilePlace(LinuxFile.RealPath(pathOnly), LinuxFile.IsBlockDevice(facts));
     }
 
-    private static string FinalTarget(string path) =>
-        File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path);
+    private static SafeFileHandle OpenElsewhere(string path, StorageAccess access) => File.OpenHandle(
+        path, FileMode.Open, access == StorageAccess.ReadWrite ? FileAccess.ReadWrite : FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
 
     private void RequireWritable()
     {

@@ -21,8 +21,14 @@ internal static class LinuxFile
     }
 
     /// <summary>Where the file of a handle really is, every symbolic link on the way followed.</summary>
-    public static string RealPath(SafeFileHandle file) =>
-        new FileInfo(LinkOf(file)).LinkTarget ?? throw new IOException("The system does not say where an open file is");
+    public static string RealPath(SafeFileHandle file)
+    {
+        var target = new byte[4096];
+        nint length = LinuxNative.ReadLink([.. ImageText.Encode(LinkOf(file)), 0], target, target.Length);
+        return length > 0 && length < target.Length
+            ? ImageText.Decode(target.AsSpan(0, (int)length))
+            : throw new IOException("The system does not say where an open file is");
+    }
 
     public static LinuxNative.FileFacts Facts(SafeFileHandle file, string path) =>
         LinuxNative.Statx(file, "\0"u8, LinuxNative.AtEmptyPath, LinuxNative.StatxBasicStats, out LinuxNative.FileFacts facts) == 0
@@ -31,6 +37,8 @@ internal static class LinuxFile
 
     public static bool IsBlockDevice(LinuxNative.FileFacts facts) =>
         (facts.Mode & LinuxNative.ModeTypeMask) == LinuxNative.ModeBlockDevice;
+
+    public static bool IsFolder(LinuxNative.FileFacts facts) => (facts.Mode & LinuxNative.ModeTypeMask) == LinuxNative.ModeDirectory;
 
     /// <summary>Refuses everything but regular files and block devices.</summary>
     public static void RequireFileOrBlockDevice(LinuxNative.FileFacts facts, string path)

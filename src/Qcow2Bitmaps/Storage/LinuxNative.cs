@@ -51,6 +51,9 @@ internal static partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true)]
     public static partial int Statx(SafeFileHandle directory, ReadOnlySpan<byte> path, int flags, uint mask, out FileFacts facts);
 
+    [LibraryImport("libc", EntryPoint = "readlink", SetLastError = true)]
+    public static partial nint ReadLink(ReadOnlySpan<byte> path, Span<byte> buffer, nint bufferBytes);
+
     /// <summary>The kernel's <c>struct flock</c> of 64-bit processes.</summary>
     [StructLayout(LayoutKind.Sequential)]
     public struct FileLock

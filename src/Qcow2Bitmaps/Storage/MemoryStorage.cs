@@ -83,9 +83,14 @@ public sealed class MemoryStorage : ImageStorage
         cancellationToken.ThrowIfCancellationRequested();
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         RequireWritable();
+        if (buffer.IsEmpty)
+        {
+            return ValueTask.CompletedTask;
+        }
+
         lock (_gate)
         {
-            int end = CheckedLength(checked(offset + buffer.Length));
+            int end = CheckedLength(offset <= Array.MaxLength ? offset + buffer.Length : long.MaxValue);
             if (end > _bytes.Length)
             {
                 Array.Resize(ref _bytes, (int)Math.Min(Array.MaxLength, Math.Max(end, 2L * _bytes.Length)));

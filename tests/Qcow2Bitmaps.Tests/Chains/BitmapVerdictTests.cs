@@ -21,7 +21,7 @@ public sealed class BitmapVerdictTests
         await using ImageChain chain = await ImageChain.OpenAsync(fixture.Layers[0].Path, cancellationToken: TestContext.Current.CancellationToken);
 
         Assert.Equal(fixture.Layers.Select(static l => (l.Path, l.Format, l.VirtualSizeBytes)), chain.Layers.Select(static l => (l.Path, l.Format, l.VirtualSizeBytes)));
-        IReadOnlyList<BitmapVerdict> verdicts = chain.JudgeBitmaps();
+        IReadOnlyList<BitmapVerdict> verdicts = (await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken));
         Assert.Equal(
             fixture.Verdicts.OrderBy(static v => v.Key, StringComparer.Ordinal),
             verdicts.Select(static v => KeyValuePair.Create(v.Name, v.ReasonId ?? "valid")).OrderBy(static v => v.Key, StringComparer.Ordinal));
@@ -45,8 +45,8 @@ public sealed class BitmapVerdictTests
             for (int name = 0; name < 4; name++)
             {
                 BitmapFlags?[] run = [.. layers.Select(states => s_states[states[name]])];
-                Assert.Equal(ByLibvirt(run), Short(chain.JudgeBitmap(Name(name))));
-                Assert.Equal(ByOvirt(run), Short(chain.JudgeBitmap(Name(name), VerdictProfile.Ovirt)));
+                Assert.Equal(ByLibvirt(run), Short(chain.JudgeBitmapAsync(Name(name)).AsTask().GetAwaiter().GetResult()));
+                Assert.Equal(ByOvirt(run), Short(chain.JudgeBitmapAsync(Name(name), VerdictProfile.Ovirt).AsTask().GetAwaiter().GetResult()));
             }
         });
 
@@ -55,7 +55,12 @@ public sealed class BitmapVerdictTests
     {
         await using ImageChain chain = await OpenAsync([0, 1, 1, 1], [1, 0, 4, 3], [1, 1, 1, 1]);
 
-        BitmapVerdict[] verdicts = [.. Enumerable.Range(0, 4).Select(name => chain.JudgeBitmap(Name(name)))];
+        var verdicts = new List<BitmapVerdict>();
+        for (int name = 0; name < 4; name++)
+        {
+            verdicts.Add(await chain.JudgeBitmapAsync(Name(name), cancellationToken: TestContext.Current.CancellationToken));
+        }
+
 
         Assert.Equal(
             [(InvalidReason.MissingInTop, 0), (InvalidReason.Gap, 1), (InvalidReason.Inconsistent, 1), (InvalidReason.NotRecording, 1)],
@@ -70,8 +75,8 @@ public sealed class BitmapVerdictTests
         // The walk goes to the very end, past raw-looking nothing in between.
         await using ImageChain chain = await OpenAsync([1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [4, 0, 0, 0]);
 
-        Assert.Equal((InvalidReason.Gap, 2), (chain.JudgeBitmap(Name(0)).Reason, chain.JudgeBitmap(Name(0)).Image));
-        Assert.Equal((InvalidReason.Inconsistent, 4), (chain.JudgeBitmap(Name(0), VerdictProfile.Ovirt).Reason, chain.JudgeBitmap(Name(0), VerdictProfile.Ovirt).Image));
+        Assert.Equal((InvalidReason.Gap, 2), ((await chain.JudgeBitmapAsync(Name(0), cancellationToken: TestContext.Current.CancellationToken)).Reason, (await chain.JudgeBitmapAsync(Name(0), cancellationToken: TestContext.Current.CancellationToken)).Image));
+        Assert.Equal((InvalidReason.Inconsistent, 4), ((await chain.JudgeBitmapAsync(Name(0), VerdictProfile.Ovirt, TestContext.Current.CancellationToken)).Reason, (await chain.JudgeBitmapAsync(Name(0), VerdictProfile.Ovirt, TestContext.Current.CancellationToken)).Image));
     }
 
     [Fact]
@@ -79,10 +84,47 @@ public sealed class BitmapVerdictTests
     {
         await using ImageChain chain = await OpenAsync([1, 0, 0, 0]);
 
-        BitmapVerdict verdict = chain.JudgeBitmap("nobody");
+        BitmapVerdict verdict = (await chain.JudgeBitmapAsync("nobody", cancellationToken: TestContext.Current.CancellationToken));
 
         Assert.Equal((InvalidReason.MissingInTop, 0), (verdict.Reason, verdict.Image));
         Assert.Empty(verdict.Images);
+    }
+
+    [Fact]
+    public async Task ABitmapWhoseTableIsBrokenIsUnreadable()
+    {
+        var image = new TestImage(9, 1 << 16).WithBitmap("a");
+        byte[] bytes = image.Build();
+        bytes[image.Bitmaps[0].TableOffset] = 0xff;
+        byte[] top = new TestImage(9, 1 << 16) { BackingFile = "b" }.WithBitmap("a").Build();
+
+        await using ImageChain chain = await MemoryChain.OpenAsync(top, bytes);
+
+        BitmapVerdict verdict = await chain.JudgeBitmapAsync("a", cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal((InvalidReason.Unreadable, 1), (verdict.Reason, verdict.Image));
+        Assert.Contains("[bitmap-table-entry-reserved]", verdict.Detail, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(20, 0x10)]
+    [InlineData(16, 9)]
+    [InlineData(19, 200)]
+    public async Task ALenientReaderDoesNotTakeABrokenDirectoryForAnAbsentBitmap(int offsetInEntry, byte value)
+    {
+        // Extra data over the directory's end, another type, a name over the end: the base holds the bitmap or not, nobody knows.
+        var image = new TestImage(9, 1 << 16).WithBitmap("a", bits: [1]);
+        byte[] bytes = image.Build();
+        bytes[image.DirectoryOffset + offsetInEntry] = value;
+        byte[] top = new TestImage(9, 1 << 16) { BackingFile = "b" }.WithBitmap("a").Build();
+        var options = new ChainOpenOptions { Image = new Qcow2Bitmaps.Images.Qcow2OpenOptions { Strictness = Qcow2Bitmaps.Images.Strictness.Lenient } };
+
+        await using ImageChain chain = await new MemoryChain(top, bytes).OpenAsync(options);
+
+        foreach (VerdictProfile profile in Enum.GetValues<VerdictProfile>())
+        {
+            BitmapVerdict verdict = await chain.JudgeBitmapAsync("a", profile, TestContext.Current.CancellationToken);
+            Assert.Equal((InvalidReason.Unreadable, 1), (verdict.Reason, verdict.Image));
+        }
     }
 
     private static string Name(int index) => $"n{index}";

@@ -18,7 +18,7 @@ public sealed class ChainExtentsTests
     {
         Qemu.Require();
         await using ImageChain chain = await ImageChain.OpenAsync(fixture.Layers[0].Path, cancellationToken: Token);
-        foreach (BitmapVerdict verdict in chain.JudgeBitmaps().Where(static v => v.IsValid))
+        foreach (BitmapVerdict verdict in (await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken)).Where(static v => v.IsValid))
         {
             long[] sizes = [.. verdict.Images.Select(i => chain.Layers[i].VirtualSizeBytes).Distinct()];
             if (sizes.Length > 1)
@@ -46,7 +46,7 @@ public sealed class ChainExtentsTests
     public async Task EqualsTheUnionOfTheGoldenMaps(FixtureChain fixture)
     {
         await using ImageChain chain = await ImageChain.OpenAsync(fixture.Layers[0].Path, cancellationToken: Token);
-        foreach (BitmapVerdict verdict in chain.JudgeBitmaps().Where(static v => v.IsValid))
+        foreach (BitmapVerdict verdict in (await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken)).Where(static v => v.IsValid))
         {
             FixtureBitmap topmost = fixture.Layers[0].Bitmaps.Single(b => b.Name == verdict.Name);
             var union = new DirtyBitmap(fixture.Layers[0].VirtualSizeBytes, topmost.GranularityBytes);
@@ -76,6 +76,25 @@ public sealed class ChainExtentsTests
             [new DirtyExtent(0, 4096, true), new DirtyExtent(4096, (1 << 20) + 512 - 4096, false)], await ReadAsync(chain, "a"));
     }
 
+    [Theory]
+    [InlineData(1 << 20, 1 << 19, 1 << 20, 1 << 19, 1 << 20)]
+    [InlineData(1 << 19, 1 << 18, 1 << 20, 1 << 18, 1 << 19)]
+    [InlineData(1 << 20, 1 << 20, 1 << 19, 0, 0)]
+    [InlineData(1 << 18, 1 << 19, 1 << 20, 0, 0)]
+    public async Task WhatAShorterLayerHidesIsDirty(long topSize, long middleSize, long baseSize, long dirtyStart, long dirtyEnd)
+    {
+        byte[] top = new TestImage(9, topSize) { BackingFile = "m" }.WithBitmap("a", 12).Build();
+        byte[] middle = new TestImage(9, middleSize) { BackingFile = "b" }.WithBitmap("a", 12).Build();
+        byte[] bottom = new TestImage(9, baseSize).WithBitmap("a", 12).Build();
+
+        await using ImageChain chain = await MemoryChain.OpenAsync(top, middle, bottom);
+
+        Assert.Equal(
+            dirtyEnd > dirtyStart ? [new DirtyExtent(dirtyStart, dirtyEnd - dirtyStart, true)] : [],
+            (await ReadAsync(chain, "a")).Where(static e => e.IsDirty));
+        Assert.Equal(dirtyEnd - dirtyStart, (await chain.CountAsync("a", Token)).Bytes);
+    }
+
     [Fact]
     public async Task AnInvalidBitmapIsRefusedWithItsVerdict()
     {
@@ -84,7 +103,7 @@ public sealed class ChainExtentsTests
 
         BitmapStateException refusal = await Assert.ThrowsAsync<BitmapStateException>(() => ReadAsync(chain, "a"));
 
-        Assert.Equal(chain.JudgeBitmap("a").ToString(), refusal.Message);
+        Assert.Equal((await chain.JudgeBitmapAsync("a", cancellationToken: TestContext.Current.CancellationToken)).ToString(), refusal.Message);
         Assert.Contains("gap", refusal.Message, StringComparison.Ordinal);
         await Assert.ThrowsAsync<BitmapStateException>(async () => await chain.CountAsync("a", Token));
     }

@@ -101,6 +101,81 @@ public sealed class ChainCheckTests
     }
 
     [Fact]
+    public async Task BitmapsThatCountNoLongerAreTold()
+    {
+        using var folder = new TempFolder();
+        folder.Write("base.qcow2", new TestImage().WithBitmap("a").Build());
+        string basePath = folder.File("base.qcow2");
+        byte[] bytes = await File.ReadAllBytesAsync(basePath, TestContext.Current.CancellationToken);
+        bytes.AsSpan(88, 8).Clear();
+        folder.Write("base.qcow2", bytes);
+        string top = folder.Write("top.qcow2", new TestImage { BackingFile = "base.qcow2" }.WithBitmap("a").Build());
+
+        ProcessResult json = await Support.Cli.RunAsync("chain", "check", "--output=json", top);
+        ProcessResult text = await Support.Cli.RunAsync("chain", "check", top);
+
+        // libvirt's rules: QEMU shows no bitmap there, so that there is no gap.
+        Assert.Equal(0, json.ExitCode);
+        Assert.Contains("\"bitmaps-ignored\": true", json.Output, StringComparison.Ordinal);
+        Assert.Contains("has bitmaps that count no longer", text.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task NoNameFakesALine()
+    {
+        using var folder = new TempFolder();
+        string path = folder.Write("a.qcow2", new TestImage().WithBitmap("vda  +  valid\nx", flags: Qcow2Bitmaps.Format.BitmapFlags.None).Build());
+
+        ProcessResult result = await Support.Cli.RunAsync("chain", "check", path);
+
+        Assert.Contains(@"vda  +  valid\nx  o  NOT VALID: not-recording in image 0", result.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ALogicalVolumeIsFollowedThroughTheLinkInItsFolderOnly()
+    {
+        using var folder = new TempFolder();
+        using var devices = new LoopDevices();
+        string basePath = await devices.AttachAsync(folder.Write("base.img", Pad(new TestImage().WithBitmap("a").Build())));
+        string topPath = await devices.AttachAsync(folder.Write("top.img", Pad(new TestImage { BackingFile = Path.GetFileName(basePath) }.WithBitmap("a").Build())));
+        string linkedTop = await devices.AttachAsync(folder.Write("linked.img", Pad(new TestImage { BackingFile = "base" }.WithBitmap("a").Build())));
+        Directory.CreateDirectory(folder.File("volumes"));
+        File.CreateSymbolicLink(folder.File("volumes/top"), linkedTop);
+        File.CreateSymbolicLink(folder.File("volumes/base"), basePath);
+
+        ProcessResult devicesByName = await Support.Cli.RunAsync("chain", "check", topPath);
+        ProcessResult allowed = await Support.Cli.RunAsync("chain", "check", "--allow-backing", "/dev", topPath);
+        ProcessResult linked = await Support.Cli.RunAsync("chain", "check", folder.File("volumes/top"));
+
+        Assert.Equal(1, devicesByName.ExitCode);
+        Assert.Contains("outside the allowed folders: none (--allow-backing DIR allows more)", devicesByName.Error, StringComparison.Ordinal);
+        Assert.Equal(0, allowed.ExitCode);
+        Assert.Equal(0, linked.ExitCode);
+    }
+
+    [Theory]
+    [InlineData("vmdk")]
+    [InlineData("vdi")]
+    [InlineData("vhdx")]
+    [InlineData("vpc")]
+    [InlineData("qed")]
+    [InlineData("qcow")]
+    [InlineData("parallels")]
+    public async Task ImagesOfOtherFormatsAreNotTakenForRawDisks(string format)
+    {
+        Qemu.Require();
+        using var folder = new TempFolder();
+        string path = folder.File("a.img");
+        await Qemu.ImgOkAsync("create", "-f", format, path, "10M");
+
+        foreach (string[] command in new string[][] { ["info", path], ["chain", "check", path] })
+        {
+            ProcessResult result = await Support.Cli.RunAsync(command);
+            Assert.Equal((1, $"qcow2bitmaps: '{path}' is of format '{format}'; only qcow2 and raw are read\n"), (result.ExitCode, result.Error));
+        }
+    }
+
+    [Fact]
     public async Task ARawTopHoldsNoBitmaps()
     {
         string raw = FixtureIndex.Images.Single(static f => f.RelativePath == "images/plain.raw").Path;
@@ -136,6 +211,12 @@ public sealed class ChainCheckTests
 
         Assert.Equal(1, refused.ExitCode);
         Assert.Contains("outside the allowed folders", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("(--allow-backing DIR allows more)", refused.Error, StringComparison.Ordinal);
+        ProcessResult noFolder = await Support.Cli.RunAsync("chain", "check", "--allow-backing", top, top);
+        Assert.Equal((1, $"qcow2bitmaps: '{top}' is not a folder\n"), (noFolder.ExitCode, noFolder.Error));
         Assert.Equal(0, allowed.ExitCode);
     }
+
+    // A loop device has whole sectors.
+    private static byte[] Pad(byte[] image) => [.. image, .. new byte[(1 << 20) - (image.Length % (1 << 20))]];
 }

@@ -14,7 +14,11 @@ public sealed class CommandLineTests
     [InlineData("info -f vmdk x", "Unknown driver 'vmdk'", "Try 'qcow2bitmaps info --help'")]
     [InlineData("info x y", "Unrecognized command or argument 'y'", "Try 'qcow2bitmaps info --help'")]
     [InlineData("extents x", "Required argument missing for command: 'extents'.", "Try 'qcow2bitmaps extents --help'")]
-    [InlineData("chain check --profile xen x", "Cannot parse argument 'xen'", "Try 'qcow2bitmaps chain check --help'")]
+    [InlineData("chain check --profile xen x", "--profile must be used with libvirt or ovirt as argument.", "Try 'qcow2bitmaps chain check --help'")]
+    [InlineData("chain check --profile 7 x", "--profile must be used with libvirt or ovirt as argument.", "Try 'qcow2bitmaps chain check --help'")]
+    [InlineData("info --bogus", "unrecognized option '--bogus'", "Try 'qcow2bitmaps info --help'")]
+    [InlineData("info --bogus x", "unrecognized option '--bogus'", "Try 'qcow2bitmaps info --help'")]
+    [InlineData("info -t x", "unrecognized option '-t'", "Try 'qcow2bitmaps info --help'")]
     public async Task WrongUsage(string arguments, string message, string hint)
     {
         ProcessResult result = await Support.Cli.RunAsync(arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries));
@@ -34,7 +38,80 @@ public sealed class CommandLineTests
 
         Assert.Equal(1, result.ExitCode);
         Assert.StartsWith($"qcow2bitmaps: '{raw}': header: magic at offset 0x0 is ", result.Error, StringComparison.Ordinal);
-        Assert.Contains("allowed: 0x514649fb [header-magic]", result.Error, StringComparison.Ordinal);
+        Assert.Contains("allowed: 0x514649fb: this is no qcow2 image [header-magic]", result.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("absent")]
+    [InlineData("-dash")]
+    [InlineData("@absent")]
+    public async Task AFileThatIsNotThere(string path)
+    {
+        foreach (string[] command in new string[][] { ["info", "--", path], ["extents", "--", path, "a"], ["chain", "check", "--", path] })
+        {
+            ProcessResult result = await Support.Cli.RunAsync(command);
+
+            Assert.Equal((1, $"qcow2bitmaps: Could not open '{path}': No such file or directory\n"), (result.ExitCode, result.Error));
+        }
+    }
+
+    [Fact]
+    public async Task NoFileIsReadForArguments()
+    {
+        using var folder = new TempFolder();
+        string arguments = folder.Write("arguments", "--output json"u8.ToArray());
+
+        ProcessResult result = await Support.Cli.RunAsync("info", "@" + arguments);
+
+        Assert.Equal((1, $"qcow2bitmaps: Could not open '@{arguments}': No such file or directory\n"), (result.ExitCode, result.Error));
+    }
+
+    [Fact]
+    public async Task ErrorsThatCannotBeWrittenLeaveTheExitCode()
+    {
+        var error = new StreamWriter(new FullStream());
+        using var stream = new MemoryStream();
+        var output = new Qcow2Bitmaps.Cli.Output.ToolWriter(stream, isTerminal: false);
+
+        Assert.Equal(1, await Qcow2Bitmaps.Cli.CommandLine.InvokeAsync(["info", "absent"], output, error));
+        Assert.Equal(1, await Qcow2Bitmaps.Cli.CommandLine.InvokeAsync(["bogus"], output, error));
+    }
+
+    [Fact]
+    public async Task NamesOnTheCommandLineNeedNotBeUtf8()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Arguments are bytes on Linux");
+        using var folder = new TempFolder();
+        string image = folder.Write("a.qcow2", new TestImage().WithBitmap([0xff, (byte)'b'], 12, Qcow2Bitmaps.Format.BitmapFlags.Auto, [1]).Build());
+        string tool = Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll");
+
+        ProcessResult result = await Qemu.RunAsync("bash", folder.Path, "-c", $"exec dotnet '{tool}' extents --output json '{image}' $'\\xffb'");
+
+        Assert.Equal(0, result.ExitCode);
+        Assert.Contains("\"dirty-count\": 1", result.Output, StringComparison.Ordinal);
+        Assert.Contains("\"bitmap\": \"\\uFFFDb\"", result.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task AReaderThatHasEnoughIsNoError()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Pipes as Linux has them");
+        string tool = Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll");
+
+        ProcessResult result = await Qemu.RunAsync("bash", null, "-c", $"dotnet '{tool}' info '{FixtureIndex.Images[0].Path}' | true");
+
+        Assert.Equal("", result.Error);
+    }
+
+    [Fact]
+    public async Task ATerminalGetsNothingButTheOutput()
+    {
+        ProcessResult result = await Qemu.RunAsync(
+            "script", null, "-qc", $"dotnet '{Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll")}' --version", "/dev/null");
+
+        Assert.Equal(0, result.ExitCode);
+        Assert.Matches(@"^\d+\.\d+\.\d+\r\n$", result.Output);
     }
 
     [Fact]

@@ -48,7 +48,8 @@ internal static class HostileHeaders
                 FaultCode.HeaderL1Table,
                 Refused,
                 // A disk whose size is no number that we can compute with is refused however lenient the reader.
-                Refused) { LenientCode = FaultCode.HeaderVirtualSize };
+                Refused)
+            { LenientCode = FaultCode.HeaderVirtualSize };
         }
 
         yield return Noted("size 2^50 with a small L1 table", static () => Patched.Usual().U64(HeaderLayout.VirtualSize, 1UL << 50), FaultCode.HeaderL1Table);

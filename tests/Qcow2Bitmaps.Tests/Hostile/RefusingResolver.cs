@@ -11,6 +11,6 @@ internal sealed class RefusingResolver : IBackingResolver
     public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken)
     {
         Asked.Add(reference);
-        throw new Qcow2UnsupportedException("Refused by the test");
+        throw new Qcow2UnsupportedException(UnsupportedReason.BackingProtocol, "Refused by the test");
     }
 }

@@ -88,26 +88,17 @@ public sealed class FileStorageTests
     {
         using var folder = new TempFolder();
         string file = folder.Write("disk", new byte[3 << 20]);
-        ProcessResult attached = await Qemu.RunAsync("losetup", null, "-f", "--show", file);
-        Assert.SkipWhen(attached.ExitCode != 0, "No loop device can be attached here: " + attached.Error);
-        string device = attached.Output.Trim();
-        try
-        {
-            await using var storage = FileStorage.Open(device, StorageAccess.ReadWrite);
+        using var devices = new LoopDevices();
+        await using var storage = FileStorage.Open(await devices.AttachAsync(file), StorageAccess.ReadWrite);
 
-            Assert.Equal(3 << 20, storage.Length);
-            await storage.WriteAsync((3 << 20) - 2, new byte[] { 5, 6 }, Token);
-            await storage.FlushAsync(Token);
-            var buffer = new byte[4];
-            Assert.Equal(2, await storage.ReadAsync((3 << 20) - 2, buffer, Token));
-            Assert.Equal([5, 6, 0, 0], buffer);
-            IOException error = await Assert.ThrowsAsync<IOException>(async () => await storage.SetLengthAsync(4 << 20, Token));
-            Assert.Contains("block device of 3145728 bytes", error.Message, StringComparison.Ordinal);
-        }
-        finally
-        {
-            await Qemu.RunAsync("losetup", null, "-d", device);
-        }
+        Assert.Equal(3 << 20, storage.Length);
+        await storage.WriteAsync((3 << 20) - 2, new byte[] { 5, 6 }, Token);
+        await storage.FlushAsync(Token);
+        var buffer = new byte[4];
+        Assert.Equal(2, await storage.ReadAsync((3 << 20) - 2, buffer, Token));
+        Assert.Equal([5, 6, 0, 0], buffer);
+        IOException error = await Assert.ThrowsAsync<IOException>(async () => await storage.SetLengthAsync(4 << 20, Token));
+        Assert.Contains("block device of 3145728 bytes", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -62,6 +62,31 @@ public sealed class LockTests
     }
 
     [Fact]
+    public async Task ABitmapThatARunningProcessMayHaveInMemoryIsNotCalledMissing()
+    {
+        Qemu.Require();
+        using var folder = new TempFolder();
+        string basePath = await CreateAsync(folder);
+        string top = folder.File("top.qcow2");
+        await Qemu.ImgOkAsync("create", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", top);
+        await using (await QemuIoHolder.StartAsync(top))
+        {
+            ProcessResult check = await Support.Cli.RunAsync("chain", "check", "-U", "--output", "json", top);
+            Assert.Equal(2, check.ExitCode);
+            Assert.Contains("\"reason\": \"open-elsewhere\"", check.Output, StringComparison.Ordinal);
+            Assert.DoesNotContain("missing-in-top", check.Output, StringComparison.Ordinal);
+        }
+
+        Assert.Contains("missing-in-top", (await Support.Cli.RunAsync("chain", "check", top)).Output, StringComparison.Ordinal);
+        await using (await QemuIoHolder.StartAsync(basePath))
+        {
+            ProcessResult extents = await Support.Cli.RunAsync("extents", "-U", basePath, "a");
+            Assert.Equal((1, ""), (extents.ExitCode, extents.Output));
+            Assert.Contains("another process has the image open for writing", extents.Error, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task ReadersOfBothKindsGetAlong()
     {
         Qemu.Require();
@@ -173,7 +198,7 @@ public sealed class LockTests
             var options = new ChainOpenOptions { Image = new Qcow2OpenOptions { Lock = ImageLock.SharedRead } };
             await using ImageChain chain = await ImageChain.OpenAsync(top, options, Token);
             Assert.Equal([false, true], chain.Layers.Select(static layer => layer.IsOpenForWritingElsewhere));
-            BitmapVerdict verdict = Assert.Single(chain.JudgeBitmaps());
+            BitmapVerdict verdict = Assert.Single((await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken)));
             Assert.Equal((InvalidReason.OpenElsewhere, 1), (verdict.Reason, verdict.Image));
             Assert.Contains(chain.Layers[1].Image!.Bitmaps, static b => b.Flags.HasFlag(BitmapFlags.InUse));
         }
