@@ -67,20 +67,26 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// more clusters than the file has; its bits can still be streamed.
     /// </exception>
     /// <exception cref="IOException">The storage failed.</exception>
+    public ValueTask<DirtyBitmap> LoadAsync(
+        string name, ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default) =>
+        LoadAsync(Require(name), findings, cancellationToken);
+
+    /// <inheritdoc cref="LoadAsync(string, ICollection{FormatFault}, CancellationToken)"/>
+    /// <param name="bitmap">A bitmap of this collection, which tells apart two of one name.</param>
     public async ValueTask<DirtyBitmap> LoadAsync(
-        string name, ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
+        BitmapInfo bitmap, ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
     {
-        var log = NewLog();
-        PersistentBitmap pages = await OpenPagesAsync(name, log, cancellationToken).ConfigureAwait(false);
+        FaultLog log = NewLog();
+        PersistentBitmap pages = await OpenPagesAsync(bitmap, log, cancellationToken).ConfigureAwait(false);
         if (pages.Aliases is { } aliases)
         {
             throw log.Fatal(aliases);
         }
 
-        var bitmap = new DirtyBitmap(BitmapGeometry.Of(pages));
-        await bitmap.MergeAsync(pages, cancellationToken).ConfigureAwait(false);
+        var bits = new DirtyBitmap(BitmapGeometry.Of(pages));
+        await bits.MergeAsync(pages, cancellationToken).ConfigureAwait(false);
         log.CopyTo(findings);
-        return bitmap;
+        return bits;
     }
 
     /// <summary>Reads the ranges of a bitmap from one end of the disk to the other, in bounded memory however many bits there are.</summary>
@@ -89,14 +95,20 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <param name="findings">Takes, at the end, the faults that did not end the reading.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The ranges in ascending order, neighbours joined.</returns>
-    /// <exception cref="BitmapStateException">As <see cref="LoadAsync"/>.</exception>
-    /// <exception cref="Qcow2FormatException">As <see cref="LoadAsync"/>.</exception>
+    /// <exception cref="BitmapStateException">There is no such bitmap, or, unless the reader is lenient, it is inconsistent.</exception>
+    /// <exception cref="Qcow2FormatException">The bitmap's table is not allowed; a lenient reader counts broken entries as dirty.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
+    public IAsyncEnumerable<DirtyExtent> ReadExtentsAsync(
+        string name, bool includeClean = false, ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default) =>
+        ReadExtentsAsync(Require(name), includeClean, findings, cancellationToken);
+
+    /// <inheritdoc cref="ReadExtentsAsync(string, bool, ICollection{FormatFault}, CancellationToken)"/>
+    /// <param name="bitmap">A bitmap of this collection, which tells apart two of one name.</param>
     public async IAsyncEnumerable<DirtyExtent> ReadExtentsAsync(
-        string name, bool includeClean = false, ICollection<FormatFault>? findings = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        BitmapInfo bitmap, bool includeClean = false, ICollection<FormatFault>? findings = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        var log = NewLog();
-        PersistentBitmap pages = await OpenPagesAsync(name, log, cancellationToken).ConfigureAwait(false);
+        FaultLog log = NewLog();
+        PersistentBitmap pages = await OpenPagesAsync(bitmap, log, cancellationToken).ConfigureAwait(false);
         var reader = new MergedBitmapReader([pages], pages.SizeBytes, pages.GranularityBits);
         await foreach (DirtyExtent extent in reader.ReadExtentsAsync(includeClean, cancellationToken).ConfigureAwait(false))
         {
@@ -110,12 +122,17 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <param name="name">The bitmap's name.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The granules, and their bytes, cut at the disk's end.</returns>
-    /// <exception cref="BitmapStateException">As <see cref="LoadAsync"/>.</exception>
-    /// <exception cref="Qcow2FormatException">As <see cref="LoadAsync"/>.</exception>
+    /// <exception cref="BitmapStateException">There is no such bitmap, or, unless the reader is lenient, it is inconsistent.</exception>
+    /// <exception cref="Qcow2FormatException">The bitmap's table is not allowed; a lenient reader counts broken entries as dirty.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<DirtyCount> CountAsync(string name, CancellationToken cancellationToken = default)
+    public ValueTask<DirtyCount> CountAsync(string name, CancellationToken cancellationToken = default) =>
+        CountAsync(Require(name), cancellationToken);
+
+    /// <inheritdoc cref="CountAsync(string, CancellationToken)"/>
+    /// <param name="bitmap">A bitmap of this collection, which tells apart two of one name.</param>
+    public async ValueTask<DirtyCount> CountAsync(BitmapInfo bitmap, CancellationToken cancellationToken = default)
     {
-        PersistentBitmap pages = await OpenPagesAsync(name, NewLog(), cancellationToken).ConfigureAwait(false);
+        PersistentBitmap pages = await OpenPagesAsync(bitmap, NewLog(), cancellationToken).ConfigureAwait(false);
         return await new MergedBitmapReader([pages], pages.SizeBytes, pages.GranularityBits).CountAsync(cancellationToken).ConfigureAwait(false);
     }
 
@@ -127,14 +144,26 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
 
     internal FaultLog NewLog() => new(_strictness, _storage.Name);
 
-    internal ValueTask<PersistentBitmap> OpenPagesAsync(string name, FaultLog log, CancellationToken cancellationToken)
+    internal ValueTask<PersistentBitmap> OpenPagesAsync(string name, FaultLog log, CancellationToken cancellationToken) =>
+        OpenPagesAsync(Require(name), log, cancellationToken);
+
+    private BitmapInfo Require(string name)
     {
         ArgumentNullException.ThrowIfNull(name);
-        if (!TryGet(name, out BitmapInfo? info))
+        return TryGet(name, out BitmapInfo? bitmap)
+            ? bitmap
+            : throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found");
+    }
+
+    private ValueTask<PersistentBitmap> OpenPagesAsync(BitmapInfo info, FaultLog log, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(info);
+        if (info.Index >= _bitmaps.Count || !ReferenceEquals(_bitmaps[info.Index], info))
         {
-            throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found");
+            throw new ArgumentException($"{info} is not a bitmap of this image", nameof(info));
         }
 
+        string name = info.Name;
         if (info.State == BitmapState.Inconsistent)
         {
             if (!log.IsLenient)

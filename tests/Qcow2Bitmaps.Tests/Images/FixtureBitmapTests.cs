@@ -101,6 +101,21 @@ public sealed class FixtureBitmapTests
         Assert.True((await lenient.Bitmaps.LoadAsync(lenient.Bitmaps[0].Name, cancellationToken: Token)).Count().Bits > 0);
     }
 
+    [Fact]
+    public async Task TwoBitmapsOfOneNameAreToldApart()
+    {
+        var image = new TestImage().WithBitmap("a", bits: [1]).WithBitmap("a", bits: [6]);
+        await using Qcow2Image lenient = await image.OpenAsync(Strictness.Lenient);
+
+        Assert.Equal(1, (await lenient.Bitmaps.CountAsync("a", Token)).Bits);
+        Assert.Equal(1, (await lenient.Bitmaps.CountAsync(lenient.Bitmaps[0], Token)).Bits);
+        Assert.Equal(2, (await lenient.Bitmaps.CountAsync(lenient.Bitmaps[1], Token)).Bits);
+        Assert.Equal(2, (await lenient.Bitmaps.LoadAsync(lenient.Bitmaps[1], cancellationToken: Token)).Count().Bits);
+        await using Qcow2Image other = await image.OpenAsync(Strictness.Lenient);
+        await Assert.ThrowsAsync<ArgumentException>(async () => await lenient.Bitmaps.CountAsync(other.Bitmaps[0], Token));
+        await Assert.ThrowsAsync<Qcow2FormatException>(() => image.OpenAsync());
+    }
+
     private static async Task AssertBitsAsync(Qcow2Image image, string name, IReadOnlyList<DirtyExtent> expected)
     {
         DirtyBitmap loaded = await image.Bitmaps.LoadAsync(name, cancellationToken: Token);
