@@ -90,13 +90,14 @@ internal static class CommandLine
             """
             Inspects qcow2 images, their persistent dirty bitmaps and their backing chains, without QEMU and without writing anything.
 
-            Exit codes: 0 success; 1 error; 2 a bitmap is not valid over its chain.
+            Exit codes: 0 success; 1 error; 2 a bitmap is not valid over its chain. Those of 'check' are in its help.
             """)
         {
             new HelpOption { Recursive = true },
             new VersionOption(),
             InfoCommand.Create(output, messages),
             ExtentsCommand.Create(output, messages),
+            CheckCommand.Create(output, messages),
             chain,
         };
     }

@@ -11,4 +11,13 @@ internal static class ExitCode
 
     /// <summary>A bitmap is not valid over its chain.</summary>
     public const int Invalid = 2;
+
+    /// <summary><c>check</c>: corruptions were found.</summary>
+    public const int Corruptions = 2;
+
+    /// <summary><c>check</c>: leaked clusters were found, and nothing worse.</summary>
+    public const int Leaks = 3;
+
+    /// <summary><c>check</c>: the format has nothing to check.</summary>
+    public const int CannotCheck = 63;
 }

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images;
@@ -16,14 +17,15 @@ public sealed class Qcow2Image : IAsyncDisposable
     private readonly Strictness _strictness;
 
     private Qcow2Image(
-        ImageStorage storage, bool leaveOpen, Strictness strictness, FirstCluster first, FaultLog log, IReadOnlyList<SnapshotInfo> snapshots, BitmapCollection bitmaps)
+        ImageStorage storage, bool leaveOpen, Strictness strictness, FirstCluster first, FaultLog log, SnapshotTable snapshots, BitmapCollection bitmaps)
     {
         _storage = storage;
         _leaveOpen = leaveOpen;
         _first = first;
         _strictness = strictness;
         Findings = log.Findings;
-        Snapshots = snapshots;
+        Snapshots = snapshots.Snapshots;
+        SnapshotTableBytes = snapshots.LengthBytes;
         Bitmaps = bitmaps;
     }
 
@@ -70,7 +72,13 @@ public sealed class Qcow2Image : IAsyncDisposable
     /// <exception cref="IOException">The storage failed.</exception>
     public long? AllocatedBytes => _storage.AllocatedBytes;
 
-    internal ImageStorage Storage => _storage;
+    internal CryptoHeaderPointer? CryptoHeader => _first.CryptoHeader;
+
+    /// <summary>Where the directory is that <see cref="Bitmaps"/> was read from.</summary>
+    internal BitmapsExtension? BitmapDirectory => _first.Bitmaps;
+
+    /// <summary>The length of the snapshot table in bytes.</summary>
+    internal long SnapshotTableBytes { get; }
 
     /// <summary>Opens an image file or block device for reading.</summary>
     /// <param name="path">The path.</param>
@@ -107,7 +115,7 @@ public sealed class Qcow2Image : IAsyncDisposable
         try
         {
             FirstCluster first = await FirstCluster.ReadAsync(storage, options.Limits, log, cancellationToken).ConfigureAwait(false);
-            IReadOnlyList<SnapshotInfo> snapshots = await SnapshotTableReader
+            SnapshotTable snapshots = await SnapshotTableReader
                 .ReadAsync(storage, first.Header, options.Limits, log, cancellationToken).ConfigureAwait(false);
             ImageGeometry geometry = first.Header.Geometry;
             var directory = new BitmapDirectoryReader(first, geometry, options.Limits, log);
@@ -121,6 +129,13 @@ public sealed class Qcow2Image : IAsyncDisposable
             throw;
         }
     }
+
+    /// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does. Nothing is repaired.</summary>
+    /// <param name="cancellationToken">Ends the check.</param>
+    /// <returns>What was found.</returns>
+    /// <exception cref="IOException">The storage failed, or the file has more than 2^31-1 clusters.</exception>
+    public ValueTask<CheckReport> CheckAsync(CancellationToken cancellationToken = default) =>
+        new ImageChecker(_storage, this).CheckAsync(cancellationToken);
 
     /// <summary>Whether another process has the image open for writing, as its locks tell; then flags <c>in-use</c> are as they should be.</summary>
     public bool IsOpenForWritingElsewhere() => _storage.IsOpenForWritingElsewhere();

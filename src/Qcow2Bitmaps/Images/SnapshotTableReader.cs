@@ -7,7 +7,7 @@ namespace Qcow2Bitmaps.Images;
 /// <summary>Reads the table of internal snapshots.</summary>
 internal static class SnapshotTableReader
 {
-    public static async ValueTask<IReadOnlyList<SnapshotInfo>> ReadAsync(
+    public static async ValueTask<SnapshotTable> ReadAsync(
         ImageStorage storage, Qcow2Header header, Qcow2Limits limits, FaultLog log, CancellationToken cancellationToken)
     {
         var snapshots = new List<SnapshotInfo>();
@@ -51,7 +51,7 @@ internal static class SnapshotTableReader
             }
         }
 
-        return snapshots;
+        return new SnapshotTable(snapshots, offset - start);
     }
 
     private static void ReportTruncated(FaultLog log, string structure, long offset) => log.Report(new FormatFault(

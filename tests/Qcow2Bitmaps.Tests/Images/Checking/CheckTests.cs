@@ -1,0 +1,133 @@
+using System.Diagnostics;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Tests.Fixtures;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Images.Checking;
+
+/// <summary><c>check</c> finds what qemu-img check finds, and says it in the same words: on fixtures and on images with tables broken at random.</summary>
+public sealed class CheckTests
+{
+    // QEMU wants a key, a data file or a backing file for these, and we do not.
+    private static readonly string[] s_needsMore =
+        ["images/luks.qcow2", "images/aes.qcow2", "images/data-file.qcow2", "images/data-file-raw.qcow2", "images/missing-backing.qcow2", "chains/missing-base-2/top.qcow2"];
+
+    private static readonly string[] s_bases =
+        ["cluster-4k", "snapshots", "compression-zlib", "extended-l2", "refcount-1", "refcount-8", "refcount-64", "v2-snapshot", "cluster-512", "preallocated", "all-dirty"];
+
+    public static TheoryData<Fixture> Fixtures =>
+        [.. FixtureIndex.Images.Concat(FixtureIndex.Chains.SelectMany(static c => c.Layers)).Where(static f => f.Format == "qcow2")];
+
+    public static TheoryData<string, int> Mutations => [.. s_bases.SelectMany(static b => Enumerable.Range(0, 30).Select(seed => (b, seed)))];
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public async Task FixturesAreCleanButForThoseThatAreNot(Fixture fixture)
+    {
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(fixture.Path, cancellationToken: Token);
+
+        CheckReport report = await image.CheckAsync(Token);
+
+        (long corruptions, long leaks) expected = fixture.RelativePath switch
+        {
+            "images/lazy-refcounts-dirty.qcow2" => (2, 0),
+            "images/autoclear-off.qcow2" or "images/v2-bitmaps-extension.qcow2" => (0, 5),
+            _ => (0, 0),
+        };
+        Assert.Equal(expected, (report.Corruptions, report.Leaks));
+        Assert.Equal(0, report.CheckErrors);
+        Assert.Equal(expected.corruptions + expected.leaks, report.Findings.Count);
+    }
+
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public async Task EqualsQemuImg(Fixture fixture)
+    {
+        Qemu.Require();
+        if (s_needsMore.Contains(fixture.RelativePath))
+        {
+            Assert.NotEqual(0, (await Qemu.ImgAsync("check", fixture.Path)).ExitCode);
+            return;
+        }
+
+        foreach (string form in new[] { "human", "json" })
+        {
+            await AssertSameAsync(fixture.Path, form);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Mutations))]
+    public async Task BrokenTablesAreFoundAsQemuImgFindsThem(string name, int seed)
+    {
+        Qemu.Require();
+        using var folder = new TempFolder();
+        byte[] image = await File.ReadAllBytesAsync(Path.Combine(FixtureFiles.Root, "images", name + ".qcow2"), Token);
+        var mutation = new TableMutation(image, seed);
+        string path = folder.Write("a.qcow2", mutation.Apply());
+
+        await AssertSameAsync(path, "human");
+    }
+
+    [Fact]
+    public async Task TablesThatOverlapCostNoTime()
+    {
+        // Forty bitmaps in use, each with the same table of 8 MiB: 320 MiB to read for a file of 9; a full directory would be 65535 of them.
+        var image = new TestImage(9, 1 << 16);
+        for (int i = 0; i < 40; i++)
+        {
+            image.WithBitmap($"b{i}", flags: Qcow2Bitmaps.Format.BitmapFlags.InUse);
+        }
+
+        byte[] bytes = image.Build();
+        int end = bytes.Length;
+        Array.Resize(ref bytes, end + (8 << 20));
+        foreach (TestBitmap bitmap in image.Bitmaps)
+        {
+            int entry = image.DirectoryOffset + bitmap.EntryOffsetInDirectory;
+            System.Buffers.Binary.BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(entry), (ulong)end);
+            System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(entry + 8), 1 << 20);
+        }
+
+        await using Qcow2Image opened = await TestImage.OpenAsync(bytes);
+        var clock = Stopwatch.StartNew();
+        CheckReport report = await opened.CheckAsync(Token);
+
+        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(20), clock.Elapsed.ToString());
+        Assert.InRange(report.CheckErrors, 1, 40);
+        Assert.Contains(report.Findings, static f => f.Message.Contains("tables overlap", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task OtherFormatsCannotBeChecked()
+    {
+        string raw = FixtureIndex.Images.Single(static f => f.RelativePath == "images/plain.raw").Path;
+
+        ProcessResult result = await Support.Cli.RunAsync("check", raw);
+
+        Assert.Equal((63, "qcow2bitmaps: This image format does not support checks\n"), (result.ExitCode, result.Error));
+    }
+
+    private static async Task AssertSameAsync(string path, string form)
+    {
+        ProcessResult expected = await Qemu.ImgAsync("check", "--output", form, path);
+        ProcessResult actual = await Support.Cli.RunAsync("check", "--output", form, path);
+
+        Assert.Equal(Lines(expected.Error), Lines(actual.Error));
+        Assert.Equal(expected.Output, actual.Output);
+        Assert.Equal(expected.ExitCode, actual.ExitCode);
+    }
+
+    /// <summary>The findings. QEMU meets tables in another order, and adds lines of its own about what it does next.</summary>
+    private static IEnumerable<string> Lines(string error) => error
+        .Replace("run 'qemu-img check -r' on the image file to fix.", "\n", StringComparison.Ordinal)
+        .Split('\n', StringSplitOptions.RemoveEmptyEntries)
+        .Where(static line => !line.StartsWith("qemu-img: ", StringComparison.Ordinal)
+            && !line.StartsWith("qcow2bitmaps: ", StringComparison.Ordinal)
+            && !line.StartsWith("qcow2: Image is corrupt", StringComparison.Ordinal)
+            && !line.StartsWith("Some clusters may be leaked", StringComparison.Ordinal))
+        .Order(StringComparer.Ordinal);
+}
