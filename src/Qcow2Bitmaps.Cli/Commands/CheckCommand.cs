@@ -19,7 +19,7 @@ internal static class CheckCommand
         var command = new Command(
             "check",
             """
-            Count every use of every cluster and compare with the stored reference counts, in qemu-img's words. Nothing is repaired. Needs no key, data file or backing file.
+            Count every use of every cluster and compare with the stored reference counts, in qemu-img's words. Nothing is repaired. Needs no key, data file or backing file. An image that QEMU cannot open because of its bitmaps is checked too, and their faults are listed.
 
             Exit codes: 0 no faults; 1 error; 2 corruptions; 3 leaked clusters only; 63 the format has nothing to check.
             """)
@@ -38,8 +38,9 @@ internal static class CheckCommand
                 return ExitCode.CannotCheck;
             }
 
-            await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, options, leaveOpen: true, cancellationToken);
-            messages.Warn(path, image.Findings);
+            await using Qcow2Image image = await OpenAsync(storage, options, cancellationToken);
+            // The report lists what a lenient reader found of bitmaps.
+            messages.Warn(path, [.. image.Findings.Where(finding => image.Strictness == Strictness.AsQemu || !finding.IsOfBitmaps)]);
             CheckReport report = await image.CheckAsync(cancellationToken);
             foreach (CheckFinding finding in report.Findings)
             {
@@ -75,5 +76,18 @@ internal static class CheckCommand
                 : ExitCode.Success;
         });
         return command;
+    }
+
+    /// <summary>Opens as QEMU does, and leniently where bitmaps alone stand in the way.</summary>
+    private static async Task<Qcow2Image> OpenAsync(FileStorage storage, Qcow2OpenOptions options, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await Qcow2Image.OpenAsync(storage, options, leaveOpen: true, cancellationToken);
+        }
+        catch (Qcow2FormatException e) when (e.Fault.IsOfBitmaps)
+        {
+            return await Qcow2Image.OpenAsync(storage, options with { Strictness = Strictness.Lenient }, leaveOpen: true, cancellationToken);
+        }
     }
 }

@@ -13,6 +13,9 @@ public sealed record FormatFault(FaultCode Code, string Structure, string Field,
     /// <summary>The code as scripts should read it: the name in lower case with dashes, for example <c>header-cluster-bits</c>.</summary>
     public string Id => KebabCase.From(Code.ToString());
 
+    /// <summary>Whether the fault is one of bitmaps alone: their extension, directory or tables. The rest of the image can be right then, though QEMU refuses all of it.</summary>
+    public bool IsOfBitmaps => Code is >= FaultCode.BitmapsExtensionLength and < FaultCode.L1EntryReserved;
+
     /// <summary>One line that says what is wrong, where, what was found and what is allowed.</summary>
     public override string ToString() =>
         $"{Structure}: {Field} at offset 0x{Offset:x} is {Found}, allowed: {Allowed} [{Id}]";

@@ -14,7 +14,6 @@ public sealed class Qcow2Image : IAsyncDisposable
     private readonly ImageStorage _storage;
     private readonly bool _leaveOpen;
     private readonly FirstCluster _first;
-    private readonly Strictness _strictness;
 
     private Qcow2Image(
         ImageStorage storage, bool leaveOpen, Strictness strictness, FirstCluster first, FaultLog log, SnapshotTable snapshots, BitmapCollection bitmaps)
@@ -22,7 +21,7 @@ public sealed class Qcow2Image : IAsyncDisposable
         _storage = storage;
         _leaveOpen = leaveOpen;
         _first = first;
-        _strictness = strictness;
+        Strictness = strictness;
         Findings = log.Findings;
         Snapshots = snapshots.Snapshots;
         SnapshotTableBytes = snapshots.LengthBytes;
@@ -31,6 +30,9 @@ public sealed class Qcow2Image : IAsyncDisposable
 
     /// <summary>What the image is called: the path that was given.</summary>
     public string Name => _storage.Name;
+
+    /// <summary>How the image was opened.</summary>
+    public Strictness Strictness { get; }
 
     /// <summary>The header.</summary>
     public Qcow2Header Header => _first.Header;
@@ -131,6 +133,10 @@ public sealed class Qcow2Image : IAsyncDisposable
     }
 
     /// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does. Nothing is repaired.</summary>
+    /// <remarks>
+    /// Of an image that was opened leniently the faults of its bitmaps count as corruptions; broken bitmaps own no clusters, so that theirs are leaks.
+    /// An image whose autoclear bit is off is to be opened strictly: its ignored bitmaps own nothing for QEMU.
+    /// </remarks>
     /// <param name="cancellationToken">Ends the check.</param>
     /// <returns>What was found.</returns>
     /// <exception cref="IOException">The storage failed, or the file has more than 2^31-1 clusters.</exception>
@@ -157,7 +163,7 @@ public sealed class Qcow2Image : IAsyncDisposable
         var bytes = new byte[LuksHeader.SizeBytes];
         int read = await _storage.ReadAsync((long)pointer.Offset, bytes, cancellationToken).ConfigureAwait(false);
         _ = LuksHeader.TryRead(bytes.AsSpan(0, read), pointer.Offset, out LuksHeader? header, out FormatFault? fault);
-        var log = new FaultLog(_strictness, Name);
+        var log = new FaultLog(Strictness, Name);
         log.Report(fault);
         log.CopyTo(findings);
         return header;

@@ -7,6 +7,9 @@ internal static class Qemu
 {
     private static readonly Lazy<string?> s_missing = new(FindMissing);
 
+    /// <summary>Whether all of QEMU's tools are here.</summary>
+    public static bool IsHere => s_missing.Value is null;
+
     /// <summary>Skips the running test unless all of QEMU's tools are here.</summary>
     public static void Require() => Assert.SkipWhen(s_missing.Value is not null, $"{s_missing.Value} is not installed");
 

@@ -131,13 +131,19 @@ internal sealed partial class ImageChecker
 
     private async ValueTask CountBitmapsAsync(CancellationToken cancellationToken)
     {
+        foreach (FormatFault finding in _image.Findings.Where(static finding => finding.IsOfBitmaps && !IsHarmless(finding.Code)))
+        {
+            // A lenient reader's: QEMU cannot open such an image, and so not check it.
+            Corrupt($"ERROR {finding}");
+        }
+
         if (_image.BitmapDirectory is not { } directory)
         {
             return;
         }
 
         CountRegion(directory.DirectoryOffset, (long)directory.DirectorySizeBytes);
-        foreach (BitmapInfo bitmap in _image.Bitmaps)
+        foreach (BitmapInfo bitmap in _image.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0))
         {
             CountRegion(bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
             foreach (ulong raw in await ReadTableAsync(bitmap.TableOffset, bitmap.TableEntries, cancellationToken).ConfigureAwait(false))
@@ -154,6 +160,10 @@ internal sealed partial class ImageChecker
             }
         }
     }
+
+    /// <summary>What the specification forbids and does no harm, and what the counting of leaks shows anyway.</summary>
+    private static bool IsHarmless(FaultCode code) => code is
+        FaultCode.BitmapsExtensionAutoclearOff or FaultCode.BitmapsExtensionMissing or FaultCode.BitmapName or FaultCode.BitmapPadding or FaultCode.BitmapInUse;
 
     /// <summary>Reads a table of big-endian words; what lies behind the file's end is left out.</summary>
     /// <remarks>

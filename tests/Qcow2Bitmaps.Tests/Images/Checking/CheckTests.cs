@@ -102,6 +102,43 @@ public sealed class CheckTests
     }
 
     [Fact]
+    public async Task AnImageThatQemuRefusesBecauseOfABitmapIsChecked()
+    {
+        using var folder = new TempFolder();
+        var image = new TestImage().WithBitmap("good", bits: [1]).WithBitmap("bad", bits: [1]);
+        byte[] bytes = image.Build();
+        const int Type = 16;
+        bytes[image.DirectoryOffset + image.Bitmaps[1].EntryOffsetInDirectory + Type] = 9;
+        string path = folder.Write("a.qcow2", bytes);
+
+        ProcessResult result = await Support.Cli.RunAsync("check", path);
+
+        Assert.Equal(2, result.ExitCode);
+        Assert.Contains("\nERROR bitmap directory entry 1 ('bad'): type at offset ", "\n" + result.Error, StringComparison.Ordinal);
+        Assert.Contains("1 errors were found on the image.", result.Output, StringComparison.Ordinal);
+        // The broken bitmap's table and its cluster of bits.
+        Assert.Contains("2 leaked clusters were found on the image.", result.Output, StringComparison.Ordinal);
+        if (Qemu.IsHere)
+        {
+            Assert.Contains("doesn't satisfy the constraints", (await Qemu.ImgAsync("check", path)).Error, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task ABrokenTableIsACorruptionOfTheImage()
+    {
+        var image = new TestImage().WithBitmap("a", bits: [1]);
+        byte[] bytes = image.Build();
+        bytes[image.Bitmaps[0].TableOffset] = 0xff;
+        await using Qcow2Image opened = await TestImage.OpenAsync(bytes);
+
+        CheckReport report = await opened.CheckAsync(Token);
+
+        Assert.Equal((1, 1), (report.Corruptions, report.Leaks));
+        Assert.Contains("bitmap 'a': table entry 0xff", report.Findings[0].Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task OtherFormatsCannotBeChecked()
     {
         string raw = FixtureIndex.Images.Single(static f => f.RelativePath == "images/plain.raw").Path;
