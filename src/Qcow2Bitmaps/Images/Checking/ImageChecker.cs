@@ -12,6 +12,8 @@ namespace Qcow2Bitmaps.Images.Checking;
 /// </remarks>
 internal sealed partial class ImageChecker
 {
+    // Eight slots of 4000 stripes of 64 bytes are 2 MiB; nobody makes more.
+    private const ulong MaxEncryptionHeaderBytes = 64 << 20;
     private const long SmallestReadableBytes = 64 << 20;
 
     private readonly ImageStorage _storage;
@@ -123,10 +125,18 @@ internal sealed partial class ImageChecker
 
     private void CountEncryptionHeader()
     {
-        if (_image.CryptoHeader is { } pointer)
+        if (_image.CryptoHeader is not { } pointer)
         {
-            CountRegion(pointer.Offset, (long)Math.Min(pointer.Length, (ulong)_length));
+            return;
         }
+
+        if (pointer.Length > MaxEncryptionHeaderBytes)
+        {
+            Corrupt($"ERROR: encryption header at offset 0x{pointer.Offset:x} has {pointer.Length} bytes, allowed: at most {MaxEncryptionHeaderBytes}");
+            return;
+        }
+
+        CountRegion(pointer.Offset, (long)pointer.Length);
     }
 
     private async ValueTask CountBitmapsAsync(CancellationToken cancellationToken)

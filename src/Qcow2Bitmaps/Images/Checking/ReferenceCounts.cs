@@ -4,7 +4,8 @@ namespace Qcow2Bitmaps.Images.Checking;
 /// <remarks>Takes memory for ranges of clusters that are used only: 4 bytes a cluster. Counts end at the largest that the image can store.</remarks>
 internal sealed class ReferenceCounts(long clusters, ulong maxCount)
 {
-    public const int ChunkShift = 16;
+    // Small: in a sparse file each entry of a hostile table can name a range of its own.
+    public const int ChunkShift = 10;
 
     private readonly uint[]?[] _chunks = new uint[]?[(clusters + (1L << ChunkShift) - 1) >> ChunkShift];
 

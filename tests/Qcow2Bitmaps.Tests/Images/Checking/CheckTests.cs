@@ -102,6 +102,42 @@ public sealed class CheckTests
     }
 
     [Fact]
+    public async Task ASparseFileCostsWhatIsUsedOfIt()
+    {
+        using var folder = new TempFolder();
+        string path = folder.Write("a.qcow2", new TestImage(9, 1 << 16).WithBitmap("a", bits: [1]).Build());
+        await using (var storage = Qcow2Bitmaps.Storage.FileStorage.Open(path, Qcow2Bitmaps.Storage.StorageAccess.ReadWrite))
+        {
+            await storage.SetLengthAsync(500L << 30, Token);
+        }
+
+        await using Qcow2Image opened = await Qcow2Image.OpenAsync(path, cancellationToken: Token);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        var clock = Stopwatch.StartNew();
+        CheckReport report = await opened.CheckAsync(Token);
+
+        Assert.Equal((0, 0), (report.Corruptions, report.Leaks));
+        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(10), clock.Elapsed.ToString());
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 200 << 20);
+    }
+
+    [Fact]
+    public async Task AFileOfTooManyClustersIsRefused()
+    {
+        using var folder = new TempFolder();
+        string path = folder.Write("a.qcow2", new TestImage(9, 1 << 16).Build());
+        await using (var storage = Qcow2Bitmaps.Storage.FileStorage.Open(path, Qcow2Bitmaps.Storage.StorageAccess.ReadWrite))
+        {
+            await storage.SetLengthAsync(2L << 40, Token);
+        }
+
+        ProcessResult result = await Support.Cli.RunAsync("check", path);
+
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("4294967296 clusters are too many", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task AnImageThatQemuRefusesBecauseOfABitmapIsChecked()
     {
         using var folder = new TempFolder();
