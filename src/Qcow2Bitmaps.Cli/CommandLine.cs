@@ -13,6 +13,9 @@ internal static class CommandLine
 {
     private const int BrokenPipe = 32;
 
+    // A file name may start with '@': it must not be read as a list of arguments.
+    private static readonly ParserConfiguration s_configuration = new() { ResponseFileTokenReplacer = null };
+
     public static Task<int> InvokeAsync(string[] args)
     {
         var error = new StreamWriter(StandardStreams.OpenError(), new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
@@ -23,9 +26,8 @@ internal static class CommandLine
     public static async Task<int> InvokeAsync(string[] args, ToolWriter output, TextWriter error)
     {
         var messages = new MessageWriter(error);
-        // A file name may start with '@': it must not be read as a list of arguments.
-        ParseResult parsed = Build(output, messages).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
-        if (UsageError(parsed, args) is { } usageError)
+        ParseResult parsed = Build(output, messages).Parse(args, s_configuration);
+        if (UsageError(parsed, args, output, messages) is { } usageError)
         {
             messages.Error(usageError);
             messages.WriteLine($"Try '{MessageWriter.ToolName} {PathOf(parsed.CommandResult.Command)}--help' for more information");
@@ -64,18 +66,17 @@ internal static class CommandLine
     }
 
     /// <summary>What is wrong with the command line; null when nothing is, or when only help is asked for.</summary>
-    private static string? UsageError(ParseResult parsed, string[] args)
+    private static string? UsageError(ParseResult parsed, string[] args, ToolWriter output, MessageWriter messages)
     {
         if (parsed.Action is HelpAction)
         {
             return null;
         }
 
-        // An option that nobody knows is taken for an argument, unless "--" says that it is one.
-        IEnumerable<string> beforeDashes = args.TakeWhile(static arg => !string.Equals(arg, "--", StringComparison.Ordinal));
-        string? unknown = parsed.CommandResult.Children.OfType<ArgumentResult>().SelectMany(static argument => argument.Tokens)
-            .Select(static token => token.Value).Concat(parsed.UnmatchedTokens)
-            .FirstOrDefault(value => value.Length > 1 && value[0] == '-' && beforeDashes.Contains(value, StringComparer.Ordinal));
+        // An option that nobody knows is taken for an argument; only behind "--" it is meant as one.
+        string? unknown = Build(output, messages).Parse([.. args.TakeWhile(static arg => !string.Equals(arg, "--", StringComparison.Ordinal))], s_configuration)
+            .CommandResult.Children.OfType<ArgumentResult>().SelectMany(static argument => argument.Tokens)
+            .Select(static token => token.Value).FirstOrDefault(static value => value.Length > 1 && value[0] == '-');
         return unknown is not null ? $"unrecognized option '{PrintableText.Escape(unknown)}'"
             : parsed.UnmatchedTokens.Count > 0 ? $"Unrecognized command or argument '{PrintableText.Escape(parsed.UnmatchedTokens[0])}'"
             : parsed.Errors.Count > 0 ? PrintableText.Escape(parsed.Errors[0].Message)

@@ -32,11 +32,13 @@ internal static class CommonOptions
 
     public static Option<bool> ForceShare() => new("-U", "--force-share")
     {
+        Arity = ArgumentArity.Zero,
         Description = "Read even while another process, a running VM for example, has the image open for writing",
     };
 
     public static Option<bool> Lenient() => new("--lenient")
     {
+        Arity = ArgumentArity.Zero,
         Description = "For evidence and rescue: read what can be read of a broken image and warn of each fault, instead of refusing it as QEMU does",
     };
 

@@ -19,9 +19,10 @@ internal static class ExtentsCommand
         Option<string?> format = CommonOptions.Format("the image");
         Option<bool> share = CommonOptions.ForceShare();
         Option<OutputFormat> form = CommonOptions.Output();
-        var all = new Option<bool>("--all") { Description = "Show the clean ranges too" };
+        var all = new Option<bool>("--all") { Arity = ArgumentArity.Zero, Description = "Show the clean ranges too" };
         var wholeChain = new Option<bool>("--chain")
         {
+            Arity = ArgumentArity.Zero,
             Description = "Merge the bitmap's bits over all images of the chain that hold it; refused (exit code 2) when it is not valid over the chain",
         };
         Option<string[]> allowBacking = CommonOptions.AllowBacking();

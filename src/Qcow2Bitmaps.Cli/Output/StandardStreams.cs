@@ -8,27 +8,13 @@ internal static class StandardStreams
     private const int OutputDescriptor = 1;
     private const int ErrorDescriptor = 2;
 
-    public static Stream OpenOutput() => OpenUnseekable(OutputDescriptor) ?? Console.OpenStandardOutput();
+    public static Stream OpenOutput() =>
+        Console.IsOutputRedirected || OperatingSystem.IsWindows() ? Console.OpenStandardOutput() : OpenTerminal(OutputDescriptor);
 
-    public static Stream OpenError() => OpenUnseekable(ErrorDescriptor) ?? Console.OpenStandardError();
+    public static Stream OpenError() =>
+        Console.IsErrorRedirected || OperatingSystem.IsWindows() ? Console.OpenStandardError() : OpenTerminal(ErrorDescriptor);
 
-    /// <summary>A terminal or a pipe. A file is the console's: two descriptors of one file must share its position.</summary>
-    private static FileStream? OpenUnseekable(int descriptor)
-    {
-        if (OperatingSystem.IsWindows())
-        {
-            return null;
-        }
-
-        try
-        {
-            var stream = new FileStream(new SafeFileHandle(descriptor, ownsHandle: false), FileAccess.Write, bufferSize: 0);
-            return stream.CanSeek ? null : stream;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
-        {
-            // Closed: the console's stream says so when it is written.
-            return null;
-        }
-    }
+    /// <summary>Files and pipes are the console's: it waits for readers that are slow, and shares a file's position with other descriptors.</summary>
+    private static FileStream OpenTerminal(int descriptor) =>
+        new(new SafeFileHandle(descriptor, ownsHandle: false), FileAccess.Write, bufferSize: 0);
 }

@@ -129,6 +129,12 @@ internal static class BitmapJudge
         /// <summary>What speaks against believing that an image does not hold the bitmap.</summary>
         public BitmapVerdict? AbsenceFault(ChainLayer layer)
         {
+            if (layer.Image is null)
+            {
+                // Raw images never hold bitmaps.
+                return null;
+            }
+
             if (layer.IsOpenForWritingElsewhere)
             {
                 return Invalid(
@@ -137,7 +143,7 @@ internal static class BitmapJudge
                     $"{Show(layer)} is open for writing in another process, which may keep {_shownName} in memory until it closes the image; ask that process, or look again when it has closed the image");
             }
 
-            return layer.Image?.Bitmaps.IsComplete == false
+            return !layer.Image.Bitmaps.IsComplete
                 ? Invalid(
                     InvalidReason.Unreadable,
                     layer,

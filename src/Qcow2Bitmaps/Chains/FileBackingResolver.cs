@@ -39,7 +39,7 @@ public sealed class FileBackingResolver : IBackingResolver
     /// <summary>The default policy: the folder that the top image's path names, the one that really holds it if it is a file, and the folders that the caller adds.</summary>
     /// <param name="topPath">The top image.</param>
     /// <param name="moreFolders">Further folders.</param>
-    /// <returns>The resolver. <c>/</c> and <c>/dev</c> are allowed only when the caller adds them: every file, or every disk, is below them.</returns>
+    /// <returns>The resolver. <c>/</c>, <c>/dev</c>, <c>/dev/mapper</c> and <c>/dev/disk</c> are allowed only when the caller adds them: every file, or every disk, is below them.</returns>
     /// <exception cref="IOException">A folder does not exist, or is none.</exception>
     /// <exception cref="Qcow2UnsupportedException">The system is not 64-bit Linux.</exception>
     public static FileBackingResolver ForTop(string topPath, IEnumerable<string>? moreFolders = null)
@@ -88,7 +88,8 @@ public sealed class FileBackingResolver : IBackingResolver
 
     private void AllowOwn(string realFolder)
     {
-        if (WithSlash(realFolder) is not ("/" or DeviceFolder))
+        string folder = WithSlash(realFolder);
+        if (folder is not ("/" or DeviceFolder or "/dev/mapper/") && !folder.StartsWith("/dev/disk/", StringComparison.Ordinal))
         {
             Allow(realFolder);
         }

@@ -32,4 +32,7 @@ public sealed record SnapshotInfo
 
     /// <summary>Entries of the snapshot's L1 table.</summary>
     public required uint L1Size { get; init; }
+
+    /// <summary>The extra data's length in bytes; version 3 demands 16.</summary>
+    public required int ExtraDataBytes { get; init; }
 }

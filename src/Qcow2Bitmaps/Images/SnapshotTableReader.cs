@@ -86,6 +86,7 @@ internal static class SnapshotTableReader
             InstructionCount = entry.InstructionCount,
             L1TableOffset = entry.L1TableOffset,
             L1Size = entry.L1Size,
+            ExtraDataBytes = entry.ExtraData.Length,
         });
         return entry.SizeBytes;
     }

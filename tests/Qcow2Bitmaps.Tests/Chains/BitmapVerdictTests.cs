@@ -91,6 +91,29 @@ public sealed class BitmapVerdictTests
     }
 
     [Fact]
+    public async Task ARawImageThatAnotherProcessWritesHoldsNoBitmapAllTheSame()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Locks are Linux's");
+        using var folder = new TempFolder();
+        string raw = folder.Write("base.raw", new byte[1 << 16]);
+        byte[] format = [.. "raw"u8];
+        var image = new TestImage(9, 1 << 16) { BackingFile = "base.raw" };
+        image.Extensions.Add(new RawHeaderExtension(HeaderExtensionType.BackingFormat, format));
+        string top = folder.Write("top.qcow2", image.WithBitmap("a").Build());
+        await using var writer = Qcow2Bitmaps.Storage.FileStorage.Open(
+            raw, Qcow2Bitmaps.Storage.StorageAccess.ReadWrite, Qcow2Bitmaps.Storage.ImageLock.Write);
+        var options = new ChainOpenOptions { Image = new Qcow2Bitmaps.Images.Qcow2OpenOptions { Lock = Qcow2Bitmaps.Storage.ImageLock.None } };
+
+        await using ImageChain chain = await ImageChain.OpenAsync(top, options, TestContext.Current.CancellationToken);
+
+        Assert.True(chain.Layers[1].IsOpenForWritingElsewhere);
+        foreach (VerdictProfile profile in Enum.GetValues<VerdictProfile>())
+        {
+            Assert.True((await chain.JudgeBitmapAsync("a", profile, TestContext.Current.CancellationToken)).IsValid);
+        }
+    }
+
+    [Fact]
     public async Task ABitmapWhoseTableIsBrokenIsUnreadable()
     {
         var image = new TestImage(9, 1 << 16).WithBitmap("a");

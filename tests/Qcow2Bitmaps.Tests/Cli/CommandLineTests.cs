@@ -57,6 +57,18 @@ public sealed class CommandLineTests
     }
 
     [Fact]
+    public async Task BehindTwoDashesAnyWordIsAName()
+    {
+        using var folder = new TempFolder();
+        string image = folder.Write("true", new TestImage().WithBitmap("--chain", bits: [1]).Build());
+
+        Assert.Equal(0, (await Support.Cli.RunAsync("extents", image, "--chain", "--", "--chain")).ExitCode);
+        Assert.Equal(0, (await Support.Cli.RunAsync("extents", "-f", "qcow2", image, "--", "--chain")).ExitCode);
+        // A flag takes no value: the next word is the file.
+        Assert.Contains("Could not open 'true'", (await Support.Cli.RunAsync("info", "-U", "true")).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task NoFileIsReadForArguments()
     {
         using var folder = new TempFolder();

@@ -6,9 +6,9 @@ namespace Qcow2Bitmaps.Images.Checking;
 internal sealed partial class ImageChecker
 {
     private async ValueTask<ulong[]> CountL1Async(
-        ulong offset, uint entries, Dictionary<long, uint> l2Tables, CancellationToken cancellationToken)
+        ulong offset, uint entries, uint times, Dictionary<long, uint> l2Tables, CancellationToken cancellationToken)
     {
-        CountRegion(offset, (long)entries * ImageGeometry.TableEntryBytes);
+        CountRegion(offset, (long)entries * ImageGeometry.TableEntryBytes, times);
         ulong[] table = await ReadTableAsync(offset, entries, cancellationToken).ConfigureAwait(false);
         foreach (ulong raw in table)
         {
@@ -22,17 +22,17 @@ internal sealed partial class ImageChecker
             FaultCode fault = entry.Check(_geometry.ClusterBits);
             if (fault == FaultCode.L1EntryReserved)
             {
-                Corrupt($"ERROR found L1 entry with reserved bits set: {raw:x}");
+                Corrupt($"ERROR found L1 entry with reserved bits set: {raw:x}", times);
             }
 
-            CountRegion(entry.L2TableOffset, _geometry.ClusterSizeBytes);
+            CountRegion(entry.L2TableOffset, _geometry.ClusterSizeBytes, times);
             if (!_geometry.IsClusterAligned(entry.L2TableOffset))
             {
-                Corrupt($"ERROR l2_offset={entry.L2TableOffset:x}: Table is not cluster aligned; L1 entry corrupted");
+                Corrupt($"ERROR l2_offset={entry.L2TableOffset:x}: Table is not cluster aligned; L1 entry corrupted", times);
             }
 
             long key = (long)entry.L2TableOffset;
-            l2Tables[key] = l2Tables.GetValueOrDefault(key) + 1;
+            l2Tables[key] = l2Tables.GetValueOrDefault(key) + times;
         }
 
         return table;
@@ -40,20 +40,34 @@ internal sealed partial class ImageChecker
 
     private async ValueTask CountSnapshotsAsync(CancellationToken cancellationToken)
     {
-        foreach (SnapshotInfo snapshot in _image.Snapshots)
+        // Snapshots may share a table.
+        var tables = new Dictionary<(ulong Offset, uint Entries), uint>();
+        for (int i = 0; i < _image.Snapshots.Count; i++)
         {
+            SnapshotInfo snapshot = _image.Snapshots[i];
+            if (_header.Version >= 3 && snapshot.ExtraDataBytes < SnapshotEntry.MinVersion3ExtraDataBytes)
+            {
+                Corrupt($"ERROR snapshot table entry {i} is incomplete");
+            }
+
             if (!_geometry.IsClusterAligned(snapshot.L1TableOffset) || snapshot.L1TableOffset > Faults.MaxOffset)
             {
-                Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_offset={snapshot.L1TableOffset:x}: L1 table is not cluster aligned; snapshot table entry corrupted");
+                Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_offset=0x{snapshot.L1TableOffset:x}: L1 table is not cluster aligned; snapshot table entry corrupted");
             }
             else if (snapshot.L1Size > Qcow2Limits.Default.MaxL1TableBytes / ImageGeometry.TableEntryBytes)
             {
-                Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_size={snapshot.L1Size:x}: L1 table is too large; snapshot table entry corrupted");
+                Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_size=0x{snapshot.L1Size:x}: L1 table is too large; snapshot table entry corrupted");
             }
             else
             {
-                await CountL1Async(snapshot.L1TableOffset, snapshot.L1Size, _snapshotL2, cancellationToken).ConfigureAwait(false);
+                (ulong, uint) table = (snapshot.L1TableOffset, snapshot.L1Size);
+                tables[table] = tables.GetValueOrDefault(table) + 1;
             }
+        }
+
+        foreach (((ulong offset, uint entries), uint times) in tables)
+        {
+            await CountL1Async(offset, entries, times, _snapshotL2, cancellationToken).ConfigureAwait(false);
         }
 
         CountRegion(_header.SnapshotsOffset, _image.SnapshotTableBytes);

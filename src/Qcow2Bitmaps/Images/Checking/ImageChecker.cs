@@ -58,7 +58,7 @@ internal sealed partial class ImageChecker
     public async ValueTask<CheckReport> CheckAsync(CancellationToken cancellationToken)
     {
         CountRegion(0, _geometry.ClusterSizeBytes);
-        ulong[] activeL1 = await CountL1Async(_header.L1TableOffset, _header.L1Size, _activeL2, cancellationToken).ConfigureAwait(false);
+        ulong[] activeL1 = await CountL1Async(_header.L1TableOffset, _header.L1Size, 1, _activeL2, cancellationToken).ConfigureAwait(false);
         await CountSnapshotsAsync(cancellationToken).ConfigureAwait(false);
         await CountL2TablesAsync(activeL1, cancellationToken).ConfigureAwait(false);
         CountEncryptionHeader();

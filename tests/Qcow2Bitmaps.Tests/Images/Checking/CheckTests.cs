@@ -102,6 +102,29 @@ public sealed class CheckTests
     }
 
     [Fact]
+    public async Task SnapshotsThatAreIncompleteOrAstrayAreCorruptions()
+    {
+        Qemu.Require();
+        using var folder = new TempFolder();
+        byte[] image = await File.ReadAllBytesAsync(Path.Combine(FixtureFiles.Root, "images", "snapshots.qcow2"), Token);
+        int table = (int)System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(image.AsSpan(64));
+
+        byte[] unaligned = (byte[])image.Clone();
+        unaligned[table + 6] ^= 2;
+        await AssertSameAsync(folder.Write("unaligned.qcow2", unaligned), "human");
+
+        byte[] tooLarge = (byte[])image.Clone();
+        tooLarge[table + 8] = 0x31;
+        await AssertSameAsync(folder.Write("large.qcow2", tooLarge), "human");
+
+        // The last entry's extra data shrink; id and name follow them and become other bytes.
+        byte[] incomplete = (byte[])image.Clone();
+        const int FirstEntryBytes = 72;
+        incomplete[table + FirstEntryBytes + 39] = 8;
+        await AssertSameAsync(folder.Write("incomplete.qcow2", incomplete), "human");
+    }
+
+    [Fact]
     public async Task ASparseFileCostsWhatIsUsedOfIt()
     {
         using var folder = new TempFolder();
