@@ -14,7 +14,6 @@ public sealed partial class DirtyBitmap : IBitmapPages
     public const long MaxBitCount = 1L << 38;
 
     internal const int MinPageShift = ImageGeometry.MinClusterBits + 3;
-    internal const int MaxPageShift = ImageGeometry.MaxClusterBits + 3;
     internal const int DefaultPageShift = 19;
 
     // Stands for a page whose bits are all one; a page whose bits are all zero is null.

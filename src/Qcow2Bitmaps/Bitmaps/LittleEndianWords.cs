@@ -7,9 +7,6 @@ namespace Qcow2Bitmaps.Bitmaps;
 /// <summary>Words of bits as the bytes that stand on disk, and back: the order is little endian whatever the machine.</summary>
 internal static class LittleEndianWords
 {
-    /// <summary>The words' memory as bytes, to be read into; <see cref="ToHostOrder"/> follows.</summary>
-    public static Span<byte> AsBytes(Span<ulong> words) => MemoryMarshal.AsBytes(words);
-
     /// <summary>The bytes that stand on disk for words; a view of them where the machine's order is the same.</summary>
     public static ReadOnlySpan<byte> BytesOf(ReadOnlySpan<ulong> words)
     {

@@ -116,10 +116,15 @@ public sealed class ImageChain : IAsyncDisposable
 
         foreach (ChainLayer layer in verdict.Images.Select(index => _layers[index]))
         {
+            if (layer.Image!.Bitmaps.HaveOverlappingTables)
+            {
+                return BitmapJudge.Unreadable(_layers, name, layer, "the tables of the image's bitmaps overlap, together they are longer than the file");
+            }
+
             try
             {
                 // Lenient or not: a bitmap with a broken table is no record of changes.
-                await layer.Image!.Bitmaps.OpenPagesAsync(name, new FaultLog(Strictness.AsQemu, layer.Path), cancellationToken).ConfigureAwait(false);
+                await layer.Image.Bitmaps.OpenPagesAsync(name, new FaultLog(Strictness.AsQemu, layer.Path), cancellationToken).ConfigureAwait(false);
             }
             catch (Qcow2FormatException e)
             {

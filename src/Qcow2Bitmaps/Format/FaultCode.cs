@@ -18,8 +18,6 @@ public enum FaultCode
     HeaderLength = 104,
     /// <summary>An incompatible feature bit is set that is not known here.</summary>
     HeaderUnknownFeature = 105,
-    /// <summary>The corrupt bit is set, and the image is to be written.</summary>
-    HeaderCorruptBit = 106,
     /// <summary><c>refcount_order</c> is above 6.</summary>
     HeaderRefcountOrder = 107,
     /// <summary>The compression type is unknown, or does not agree with the incompatible bit.</summary>

@@ -20,6 +20,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     private readonly Qcow2Limits _limits;
     private readonly IReadOnlyList<BitmapInfo> _bitmaps;
     private readonly Dictionary<string, BitmapInfo> _byName;
+    private readonly long _tableBytes;
 
     internal BitmapCollection(
         ImageStorage storage, ImageGeometry geometry, Strictness strictness, Qcow2Limits limits, IReadOnlyList<BitmapInfo> bitmaps, bool isComplete)
@@ -34,6 +35,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         foreach (BitmapInfo bitmap in bitmaps)
         {
             _byName.TryAdd(bitmap.Name, bitmap);
+            _tableBytes += (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes;
         }
     }
 
@@ -42,6 +44,11 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// is not here may be there.
     /// </summary>
     public bool IsComplete { get; }
+
+    /// <summary>
+    /// Whether the tables overlap for sure: together they claim more bytes than the file has. Reading each would cost a small file any time.
+    /// </summary>
+    internal bool HaveOverlappingTables => _tableBytes > _storage.Length;
 
     /// <summary>The number of bitmaps.</summary>
     public int Count => _bitmaps.Count;

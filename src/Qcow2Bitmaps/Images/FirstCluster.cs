@@ -23,8 +23,6 @@ internal sealed class FirstCluster
     /// <summary>The bitmaps extension, if it is there and its directory can be looked for.</summary>
     public BitmapsExtension? Bitmaps { get; private set; }
 
-    public ulong BitmapsOffset { get; private set; }
-
     /// <summary>Reads and checks the first cluster.</summary>
     public static async ValueTask<FirstCluster> ReadAsync(ImageStorage storage, Qcow2Limits limits, FaultLog log, CancellationToken cancellationToken)
     {
@@ -198,7 +196,6 @@ internal sealed class FirstCluster
             || (bitmaps.DirectoryOffset is not 0 and <= Faults.MaxOffset && bitmaps.DirectorySizeBytes <= (ulong)limits.MaxBitmapDirectoryBytes))
         {
             Bitmaps = bitmaps;
-            BitmapsOffset = offset;
         }
     }
 

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using Qcow2Bitmaps.Bitmaps;
@@ -66,14 +65,9 @@ internal sealed class PersistentBitmap : IBitmapPages
     private async ValueTask ReadTableAsync(BitmapInfo info, ImageGeometry image, CancellationToken cancellationToken)
     {
         int present = (int)Math.Min(info.TableEntries, (uint)_table.Length);
-        using var bytes = new WordBytes(_table.AsMemory(0, present));
-        int read = await _storage.ReadAsync((long)info.TableOffset, bytes.Memory, cancellationToken).ConfigureAwait(false);
-        int whole = read / ImageGeometry.TableEntryBytes;
-        for (int i = 0; i < whole; i++)
-        {
-            _table[i] = BinaryPrimitives.ReadUInt64BigEndian(bytes.GetSpan()[(i * ImageGeometry.TableEntryBytes)..]);
-        }
-
+        ulong[] read = await BigEndianTable.ReadAsync(_storage, info.TableOffset, present, cancellationToken).ConfigureAwait(false);
+        int whole = read.Length;
+        read.CopyTo(_table, 0);
         if (whole < present)
         {
             _log.Note(Faults.Of(

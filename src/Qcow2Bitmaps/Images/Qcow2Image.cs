@@ -16,12 +16,13 @@ public sealed class Qcow2Image : IAsyncDisposable
     private readonly FirstCluster _first;
 
     private Qcow2Image(
-        ImageStorage storage, bool leaveOpen, Strictness strictness, FirstCluster first, FaultLog log, SnapshotTable snapshots, BitmapCollection bitmaps)
+        ImageStorage storage, bool leaveOpen, Qcow2OpenOptions options, FirstCluster first, FaultLog log, SnapshotTable snapshots, BitmapCollection bitmaps)
     {
         _storage = storage;
         _leaveOpen = leaveOpen;
         _first = first;
-        Strictness = strictness;
+        Strictness = options.Strictness;
+        Limits = options.Limits;
         Findings = log.Findings;
         Snapshots = snapshots.Snapshots;
         SnapshotTableBytes = snapshots.LengthBytes;
@@ -74,6 +75,8 @@ public sealed class Qcow2Image : IAsyncDisposable
     /// <exception cref="IOException">The storage failed.</exception>
     public long? AllocatedBytes => _storage.AllocatedBytes;
 
+    internal Qcow2Limits Limits { get; }
+
     internal CryptoHeaderPointer? CryptoHeader => _first.CryptoHeader;
 
     /// <summary>Where the directory is that <see cref="Bitmaps"/> was read from.</summary>
@@ -123,7 +126,7 @@ public sealed class Qcow2Image : IAsyncDisposable
             var directory = new BitmapDirectoryReader(first, geometry, options.Limits, log);
             IReadOnlyList<BitmapInfo> bitmaps = await directory.ReadAsync(storage, cancellationToken).ConfigureAwait(false);
             return new Qcow2Image(
-                storage, leaveOpen, options.Strictness, first, log, snapshots, new BitmapCollection(storage, geometry, options.Strictness, options.Limits, bitmaps, directory.IsComplete));
+                storage, leaveOpen, options, first, log, snapshots, new BitmapCollection(storage, geometry, options.Strictness, options.Limits, bitmaps, directory.IsComplete));
         }
         catch when (!leaveOpen)
         {
@@ -139,9 +142,10 @@ public sealed class Qcow2Image : IAsyncDisposable
     /// </remarks>
     /// <param name="cancellationToken">Ends the check.</param>
     /// <returns>What was found.</returns>
+    /// <exception cref="Qcow2FormatException">The header is one that only a lenient reader takes.</exception>
     /// <exception cref="IOException">The storage failed, or the file has more than 2^31-1 clusters.</exception>
-    public ValueTask<CheckReport> CheckAsync(CancellationToken cancellationToken = default) =>
-        new ImageChecker(_storage, this).CheckAsync(cancellationToken);
+    public async ValueTask<CheckReport> CheckAsync(CancellationToken cancellationToken = default) =>
+        await new ImageChecker(_storage, this).CheckAsync(cancellationToken).ConfigureAwait(false);
 
     /// <summary>Whether another process has the image open for writing, as its locks tell; then flags <c>in-use</c> are as they should be.</summary>
     public bool IsOpenForWritingElsewhere() => _storage.IsOpenForWritingElsewhere();

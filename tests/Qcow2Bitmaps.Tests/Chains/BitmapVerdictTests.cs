@@ -128,6 +128,44 @@ public sealed class BitmapVerdictTests
         Assert.Contains("[bitmap-table-entry-reserved]", verdict.Detail, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task TablesThatOverlapCostAVerdictNoTime()
+    {
+        // 2000 bitmaps with one table of 64 KiB for all: 128 MiB to read for a file of 1 MiB. The format allows 512 GiB for one of 12 MiB.
+        var image = new TestImage(12, 1L << 37);
+        image.WithBitmap("b0", 9);
+        byte[] bytes = image.Build();
+        TestBitmap first = image.Bitmaps[0];
+        Assert.Equal(8192, first.TableEntries);
+        const int Bitmaps = 2000;
+        int directory = bytes.Length;
+        const int EntryBytes = 32;
+        Array.Resize(ref bytes, directory + (Bitmaps * EntryBytes));
+        for (int i = 0; i < Bitmaps; i++)
+        {
+            var entry = new BitmapDirectoryEntry
+            {
+                TableOffset = (ulong)first.TableOffset,
+                TableEntries = (uint)first.TableEntries,
+                Flags = BitmapFlags.Auto,
+                Type = 1,
+                GranularityBits = 9,
+                Name = System.Text.Encoding.ASCII.GetBytes(FormattableString.Invariant($"b{i:d4}")),
+            };
+            Assert.Equal(EntryBytes, entry.Write(bytes.AsSpan(directory + (i * EntryBytes))));
+        }
+
+        new BitmapsExtension(Bitmaps, 0, Bitmaps * EntryBytes, (ulong)directory).Write(bytes.AsSpan(image.BitmapsExtensionOffset));
+        await using ImageChain chain = await MemoryChain.OpenAsync(bytes);
+        var clock = System.Diagnostics.Stopwatch.StartNew();
+
+        IReadOnlyList<BitmapVerdict> verdicts = await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken);
+
+        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(5), clock.Elapsed.ToString());
+        Assert.Equal(Bitmaps, verdicts.Count);
+        Assert.All(verdicts, static v => Assert.Equal(InvalidReason.Unreadable, v.Reason));
+    }
+
     [Theory]
     [InlineData(20, 0x10)]
     [InlineData(16, 9)]

@@ -57,6 +57,7 @@ internal sealed class Probe
     private async Task ReadAsync(Qcow2Image image, CancellationToken cancellationToken)
     {
         await TryAsync(async () => await image.ReadLuksHeaderAsync(ReadFindings, cancellationToken));
+        await TryAsync(async () => await image.CheckAsync(cancellationToken));
         foreach (BitmapInfo bitmap in image.Bitmaps)
         {
             // The first of a name is the one that is found.

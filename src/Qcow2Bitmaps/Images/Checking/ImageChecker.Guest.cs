@@ -6,7 +6,7 @@ namespace Qcow2Bitmaps.Images.Checking;
 internal sealed partial class ImageChecker
 {
     private async ValueTask<ulong[]> CountL1Async(
-        ulong offset, uint entries, uint times, Dictionary<long, uint> l2Tables, CancellationToken cancellationToken)
+        ulong offset, uint entries, long times, Dictionary<long, long> l2Tables, CancellationToken cancellationToken)
     {
         CountRegion(offset, (long)entries * ImageGeometry.TableEntryBytes, times);
         ulong[] table = await ReadTableAsync(offset, entries, cancellationToken).ConfigureAwait(false);
@@ -41,7 +41,7 @@ internal sealed partial class ImageChecker
     private async ValueTask CountSnapshotsAsync(CancellationToken cancellationToken)
     {
         // Snapshots may share a table.
-        var tables = new Dictionary<(ulong Offset, uint Entries), uint>();
+        var tables = new Dictionary<(ulong Offset, uint Entries), long>();
         for (int i = 0; i < _image.Snapshots.Count; i++)
         {
             SnapshotInfo snapshot = _image.Snapshots[i];
@@ -54,7 +54,7 @@ internal sealed partial class ImageChecker
             {
                 Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_offset=0x{snapshot.L1TableOffset:x}: L1 table is not cluster aligned; snapshot table entry corrupted");
             }
-            else if (snapshot.L1Size > Qcow2Limits.Default.MaxL1TableBytes / ImageGeometry.TableEntryBytes)
+            else if (snapshot.L1Size > _image.Limits.MaxL1TableBytes / ImageGeometry.TableEntryBytes)
             {
                 Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_size=0x{snapshot.L1Size:x}: L1 table is too large; snapshot table entry corrupted");
             }
@@ -65,7 +65,7 @@ internal sealed partial class ImageChecker
             }
         }
 
-        foreach (((ulong offset, uint entries), uint times) in tables)
+        foreach (((ulong offset, uint entries), long times) in tables)
         {
             await CountL1Async(offset, entries, times, _snapshotL2, cancellationToken).ConfigureAwait(false);
         }
@@ -82,12 +82,12 @@ internal sealed partial class ImageChecker
             long offset = (long)entry.L2TableOffset;
             if (raw != 0 && counted.Add(offset))
             {
-                uint active = _activeL2[offset];
+                long active = _activeL2[offset];
                 await CountL2Async(entry.L2TableOffset, active + _snapshotL2.GetValueOrDefault(offset), active, cancellationToken).ConfigureAwait(false);
             }
         }
 
-        foreach ((long offset, uint times) in _snapshotL2)
+        foreach ((long offset, long times) in _snapshotL2)
         {
             if (counted.Add(offset))
             {
@@ -96,7 +96,7 @@ internal sealed partial class ImageChecker
         }
     }
 
-    private async ValueTask CountL2Async(ulong tableOffset, uint times, uint activeTimes, CancellationToken cancellationToken)
+    private async ValueTask CountL2Async(ulong tableOffset, long times, long activeTimes, CancellationToken cancellationToken)
     {
         ulong[] table = await ReadTableAsync(tableOffset, (uint)(_geometry.ClusterSizeBytes / sizeof(ulong)), cancellationToken).ConfigureAwait(false);
         int step = _geometry.L2EntryBytes / sizeof(ulong);
@@ -154,7 +154,7 @@ internal sealed partial class ImageChecker
         }
     }
 
-    private bool TryCountCompressed(L2Entry entry, int index, ulong subclusters, uint times)
+    private bool TryCountCompressed(L2Entry entry, int index, ulong subclusters, long times)
     {
         CompressedDescriptor descriptor = entry.Compressed(_geometry.ClusterBits);
         if (entry.IsCopied)

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Globalization;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
@@ -8,7 +7,7 @@ namespace Qcow2Bitmaps.Images.Checking;
 /// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does.</summary>
 /// <remarks>
 /// Each L2 table is read once for counting and once for its flags, however many L1 entries name it, so that the time is bounded by the
-/// file's length. Neither a key nor a data file nor a backing file is needed.
+/// file's logical length. Neither a key nor a data file nor a backing file is needed.
 /// </remarks>
 internal sealed partial class ImageChecker
 {
@@ -25,8 +24,8 @@ internal sealed partial class ImageChecker
     private readonly ReferenceCounts _references;
     private readonly List<CheckFinding> _findings = [];
     // How often each L2 table is named, by the active L1 table and by those of snapshots.
-    private readonly Dictionary<long, uint> _activeL2 = [];
-    private readonly Dictionary<long, uint> _snapshotL2 = [];
+    private readonly Dictionary<long, long> _activeL2 = [];
+    private readonly Dictionary<long, long> _snapshotL2 = [];
     private long _corruptions;
     private long _leaks;
     private long _checkErrors;
@@ -36,8 +35,14 @@ internal sealed partial class ImageChecker
     private long _highestCluster;
     private long _readableBytes;
 
+    /// <summary>Prepares a check; refuses a header that only a lenient reader takes, as what it says cannot be followed.</summary>
     public ImageChecker(ImageStorage storage, Qcow2Image image)
     {
+        if (image.Header.Check(image.Limits) is { } fault)
+        {
+            throw new Qcow2FormatException(fault, image.Name);
+        }
+
         _storage = storage;
         _image = image;
         _header = image.Header;
@@ -82,10 +87,10 @@ internal sealed partial class ImageChecker
     }
 
     /// <summary>A corruption that is met as often as its table is named.</summary>
-    private void Corrupt(FormattableString message, uint times = 1)
+    private void Corrupt(FormattableString message, long times = 1)
     {
         _corruptions += times;
-        for (uint i = 0; i < times && _findings.Count < CheckReport.MaxKeptFindings; i++)
+        for (long i = 0; i < times && _findings.Count < CheckReport.MaxKeptFindings; i++)
         {
             Keep(CheckFindingKind.Corruption, message);
         }
@@ -99,7 +104,7 @@ internal sealed partial class ImageChecker
         }
     }
 
-    private void CountRegion(ulong offset, long size, uint times = 1)
+    private void CountRegion(ulong offset, long size, long times = 1)
     {
         if (size <= 0)
         {
@@ -107,7 +112,7 @@ internal sealed partial class ImageChecker
         }
 
         // The last cluster of a file may be cut short.
-        if (offset + (ulong)size >= (ulong)_length + (ulong)_geometry.ClusterSizeBytes)
+        if (offset > Faults.MaxOffset - (ulong)size || offset + (ulong)size >= (ulong)_length + (ulong)_geometry.ClusterSizeBytes)
         {
             Corrupt($"ERROR: counting reference for region exceeding the end of the file by one cluster or more: offset 0x{offset:x} size 0x{size:x}", times);
             return;
@@ -195,14 +200,6 @@ internal sealed partial class ImageChecker
             return [];
         }
 
-        var bytes = new byte[(int)Math.Min((long)entries * sizeof(ulong), _length - (long)offset)];
-        int read = await _storage.ReadAsync((long)offset, bytes, cancellationToken).ConfigureAwait(false);
-        var table = new ulong[read / sizeof(ulong)];
-        for (int i = 0; i < table.Length; i++)
-        {
-            table[i] = BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(i * sizeof(ulong)));
-        }
-
-        return table;
+        return await BigEndianTable.ReadAsync(_storage, offset, entries, cancellationToken).ConfigureAwait(false);
     }
 }

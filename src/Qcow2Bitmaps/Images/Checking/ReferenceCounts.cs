@@ -17,7 +17,7 @@ internal sealed class ReferenceCounts(long clusters, ulong maxCount)
 
     /// <summary>Counts uses of a cluster; one behind the end is left out.</summary>
     /// <returns>Whether the count could be raised so far.</returns>
-    public bool TryAdd(long cluster, uint times)
+    public bool TryAdd(long cluster, long times)
     {
         if (cluster >= clusters)
         {
@@ -26,7 +26,7 @@ internal sealed class ReferenceCounts(long clusters, ulong maxCount)
 
         uint[] chunk = _chunks[(int)(cluster >> ChunkShift)] ??= new uint[1 << ChunkShift];
         ref uint count = ref chunk[(int)(cluster & ((1 << ChunkShift) - 1))];
-        ulong wanted = (ulong)count + times;
+        ulong wanted = count + (ulong)times;
         count = (uint)Math.Min(wanted, Math.Min(maxCount, uint.MaxValue));
         return count == wanted;
     }

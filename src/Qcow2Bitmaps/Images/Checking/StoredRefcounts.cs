@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
@@ -27,16 +26,9 @@ internal sealed class StoredRefcounts
     public static async ValueTask<StoredRefcounts> OpenAsync(
         ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken)
     {
-        // The header was checked: the table is within its limit, 8 MiB. What lies behind the file's end reads as zeros.
-        var bytes = new byte[(int)header.RefcountTableClusters << (int)header.ClusterBits];
-        int read = await storage.ReadAsync((long)header.RefcountTableOffset, bytes, cancellationToken).ConfigureAwait(false);
-        var table = new RefcountTableEntry[read / ImageGeometry.TableEntryBytes];
-        for (int i = 0; i < table.Length; i++)
-        {
-            table[i] = new RefcountTableEntry(BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(i * ImageGeometry.TableEntryBytes)));
-        }
-
-        return new StoredRefcounts(storage, header.Geometry, table);
+        long entries = (long)header.RefcountTableClusters << ((int)header.ClusterBits - 3);
+        ulong[] table = await BigEndianTable.ReadAsync(storage, header.RefcountTableOffset, entries, cancellationToken).ConfigureAwait(false);
+        return new StoredRefcounts(storage, header.Geometry, [.. table.Select(static raw => new RefcountTableEntry(raw))]);
     }
 
     /// <summary>The table entry whose block counts a cluster.</summary>

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Diagnostics;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Checking;
@@ -88,8 +89,8 @@ public sealed class CheckTests
         foreach (TestBitmap bitmap in image.Bitmaps)
         {
             int entry = image.DirectoryOffset + bitmap.EntryOffsetInDirectory;
-            System.Buffers.Binary.BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(entry), (ulong)end);
-            System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(entry + 8), 1 << 20);
+            BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(entry), (ulong)end);
+            BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(entry + 8), 1 << 20);
         }
 
         await using Qcow2Image opened = await TestImage.OpenAsync(bytes);
@@ -102,12 +103,56 @@ public sealed class CheckTests
     }
 
     [Fact]
+    public async Task UsesWithoutNumberAreCountedAndDoNotOverflow()
+    {
+        // 65,536 snapshots name one L1 table, whose 65,536 entries name one L2 table: 2^32 uses of it and of its clusters.
+        const int Entries = 65_536;
+        const int EntryBytes = 56;
+        var image = new TestImage(12, 1 << 20);
+        byte[] bytes = image.Build();
+        int snapshots = bytes.Length;
+        int l1 = snapshots + (Entries * EntryBytes);
+        int l2 = l1 + (Entries * 8);
+        Array.Resize(ref bytes, l2 + 4096);
+        for (int i = 0; i < Entries; i++)
+        {
+            var snapshot = new Qcow2Bitmaps.Format.SnapshotEntry { L1TableOffset = (ulong)l1, L1Size = Entries, ExtraData = new byte[16] };
+            Assert.Equal(EntryBytes, snapshot.Write(bytes.AsSpan(snapshots + (i * EntryBytes))));
+            BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(l1 + (i * 8)), (ulong)l2);
+        }
+
+        BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(l2), (ulong)l2);
+        BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(60), Entries);
+        BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(64), (ulong)snapshots);
+        await using Qcow2Image opened = await TestImage.OpenAsync(bytes);
+        var clock = Stopwatch.StartNew();
+
+        CheckReport report = await opened.CheckAsync(Token);
+
+        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(20), clock.Elapsed.ToString());
+        Assert.True(report.Corruptions > 0);
+        Assert.Contains(report.Findings, static f => f.Message.Contains("overflow cluster offset", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task AHeaderThatOnlyALenientReaderTakesIsNotFollowed()
+    {
+        byte[] bytes = new TestImage().Build();
+        BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(56), uint.MaxValue);
+        await using Qcow2Image opened = await TestImage.OpenAsync(bytes, Strictness.Lenient);
+
+        Qcow2FormatException refusal = await Assert.ThrowsAsync<Qcow2FormatException>(async () => await opened.CheckAsync(Token));
+
+        Assert.Equal(Qcow2Bitmaps.Format.FaultCode.HeaderRefcountTable, refusal.Fault.Code);
+    }
+
+    [Fact]
     public async Task SnapshotsThatAreIncompleteOrAstrayAreCorruptions()
     {
         Qemu.Require();
         using var folder = new TempFolder();
         byte[] image = await File.ReadAllBytesAsync(Path.Combine(FixtureFiles.Root, "images", "snapshots.qcow2"), Token);
-        int table = (int)System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(image.AsSpan(64));
+        int table = (int)BinaryPrimitives.ReadUInt64BigEndian(image.AsSpan(64));
 
         byte[] unaligned = (byte[])image.Clone();
         unaligned[table + 6] ^= 2;
