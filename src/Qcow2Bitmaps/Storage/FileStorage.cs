@@ -29,6 +29,9 @@ public sealed class FileStorage : ImageStorage
     public override bool CanWrite { get; }
 
     /// <inheritdoc/>
+    public override long? CapacityBytes => IsBlockDevice ? Length : null;
+
+    /// <inheritdoc/>
     public override StorageIdentity? Identity =>
         LinuxNative.IsSupported ? LinuxFile.Identity(LinuxFile.Facts(_file, _path)) : null;
 
@@ -145,12 +148,28 @@ public sealed class FileStorage : ImageStorage
     {
         cancellationToken.ThrowIfCancellationRequested();
         RequireWritable();
-        if (LinuxNative.IsSupported && LinuxFile.IsBlockDevice(LinuxFile.Facts(_file, _path)))
+        if (IsBlockDevice)
         {
             throw new IOException($"'{PrintableText.Escape(_path)}' is a block device of {Length} bytes, which cannot be given a length of {length}");
         }
 
         RandomAccess.SetLength(_file, length);
+        return ValueTask.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public override ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        RequireWritable();
+        if (LinuxNative.IsSupported
+            && length > 0
+            && LinuxNative.Allocate(_file, LinuxNative.AllocatePunchHole | LinuxNative.AllocateKeepSize, offset, length) != 0
+            && Marshal.GetLastPInvokeError() is not (LinuxNative.ErrorNotSupported or LinuxNative.ErrorNoDevice or LinuxNative.ErrorNoSystemCall) and int error)
+        {
+            throw new IOException($"'{PrintableText.Escape(_path)}': Could not discard {length} bytes at offset {offset}: {Marshal.GetPInvokeErrorMessage(error)}", error);
+        }
+
         return ValueTask.CompletedTask;
     }
 
@@ -178,6 +197,8 @@ public sealed class FileStorage : ImageStorage
 
     private static SafeFileHandle OpenElsewhere(string path, StorageAccess access) => File.OpenHandle(
         path, FileMode.Open, access == StorageAccess.ReadWrite ? FileAccess.ReadWrite : FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+
+    private bool IsBlockDevice => LinuxNative.IsSupported && LinuxFile.IsBlockDevice(LinuxFile.Facts(_file, _path));
 
     private void RequireWritable()
     {

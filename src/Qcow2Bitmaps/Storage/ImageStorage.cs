@@ -23,6 +23,10 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <summary>Whether <see cref="WriteAsync"/>, <see cref="FlushAsync"/> and <see cref="SetLengthAsync"/> are possible.</summary>
     public abstract bool CanWrite { get; }
 
+    /// <summary>Where the storage ends for good, in bytes: a block device's capacity; null when it grows as it is written.</summary>
+    /// <exception cref="IOException">The capacity cannot be had.</exception>
+    public virtual long? CapacityBytes => null;
+
     /// <summary>Whether another process has the storage open for writing, as far as its locks tell.</summary>
     /// <returns>False also where locks tell nothing.</returns>
     public virtual bool IsOpenForWritingElsewhere() => false;
@@ -55,6 +59,15 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <exception cref="IOException">The device failed, or has a fixed length.</exception>
     /// <exception cref="NotSupportedException">The storage is read-only.</exception>
     public abstract ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default);
+
+    /// <summary>Tells the storage that a range is no longer needed, so that it may give up the space. A hint: storage without a way to do so does nothing.</summary>
+    /// <param name="offset">The first byte's offset, not negative.</param>
+    /// <param name="length">The range's length in bytes.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <returns>Once the hint was taken; afterwards the range reads as zeros or as before, each part for itself.</returns>
+    /// <exception cref="IOException">The device failed.</exception>
+    /// <exception cref="NotSupportedException">The storage is read-only.</exception>
+    public virtual ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default) => ValueTask.CompletedTask;
 
     /// <summary>Reads as QEMU does: what lies behind the end reads as zeros.</summary>
     /// <param name="offset">The first byte's offset, not negative; may lie behind the end.</param>

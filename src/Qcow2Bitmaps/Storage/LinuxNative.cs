@@ -26,7 +26,12 @@ internal static partial class LinuxNative
     public const int ErrorAccess = 13;
     public const int ErrorInvalid = 22;
     public const int ErrorNotSupported = 95;
+    public const int ErrorNoDevice = 19;
+    public const int ErrorNoSystemCall = 38;
     public const int ErrorNoLocks = 37;
+
+    public const int AllocateKeepSize = 1;
+    public const int AllocatePunchHole = 2;
 
     public const uint StatxBasicStats = 0x7ff;
     public const int AtEmptyPath = 0x1000;
@@ -47,6 +52,9 @@ internal static partial class LinuxNative
 
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     public static partial int FileControl(SafeFileHandle file, int command, ref FileLock fileLock);
+
+    [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
+    public static partial int Allocate(SafeFileHandle file, int mode, long offset, long length);
 
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true)]
     public static partial int Statx(SafeFileHandle directory, ReadOnlySpan<byte> path, int flags, uint mask, out FileFacts facts);

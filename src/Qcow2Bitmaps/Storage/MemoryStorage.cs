@@ -135,6 +135,21 @@ public sealed class MemoryStorage : ImageStorage
     }
 
     /// <inheritdoc/>
+    public override ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        RequireWritable();
+        lock (_gate)
+        {
+            int start = (int)Math.Min(offset, _length);
+            _bytes.AsSpan(start, (int)Math.Min(length, _length - start)).Clear();
+        }
+
+        return ValueTask.CompletedTask;
+    }
+
+    /// <inheritdoc/>
     public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     private int CheckedLength(long length) => length <= Array.MaxLength
