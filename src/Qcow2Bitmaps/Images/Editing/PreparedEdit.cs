@@ -128,6 +128,11 @@ internal sealed class PreparedEdit
 
     private async ValueTask WriteBitmapsAsync(CancellationToken cancellationToken)
     {
+        if (await _writer.IsCutShortAsync(cancellationToken).ConfigureAwait(false))
+        {
+            await _plan.KeepMissingBitsDirtyAsync(cancellationToken).ConfigureAwait(false);
+        }
+
         BitmapTableWriter? tables = null;
         foreach (BitmapDraft draft in _plan.Bitmaps.Where(static draft => draft.IsContentChanged))
         {
