@@ -8,5 +8,11 @@ if (args is ["fill", string image, string bitmap, string how])
     return 0;
 }
 
+if (args is ["time-edit", string warmUp, string timed, string kind])
+{
+    await TimedEdit.RunAsync(warmUp, timed, kind);
+    return 0;
+}
+
 BenchmarkSwitcher.FromAssembly(typeof(ShortConfig).Assembly).Run(args, ShortConfig.Create());
 return 0;
