@@ -160,6 +160,19 @@ public sealed class FileStorage : ImageStorage
     }
 
     /// <inheritdoc/>
+    internal override ValueTask BeginWriteBackAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        if (LinuxNative.IsSupported)
+        {
+            // What cannot be started now is written by the flush, which tells of errors too.
+            _ = LinuxNative.SyncFileRange(_file, offset, length, LinuxNative.SyncFileRangeWrite);
+        }
+
+        return ValueTask.CompletedTask;
+    }
+
+    /// <inheritdoc/>
     public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();

@@ -33,6 +33,8 @@ internal static partial class LinuxNative
     public const int AllocateKeepSize = 1;
     public const int AllocatePunchHole = 2;
 
+    public const uint SyncFileRangeWrite = 2;
+
     public const uint StatxBasicStats = 0x7ff;
     public const int AtEmptyPath = 0x1000;
 
@@ -52,6 +54,9 @@ internal static partial class LinuxNative
 
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     public static partial int FileControl(SafeFileHandle file, int command, ref FileLock fileLock);
+
+    [LibraryImport("libc", EntryPoint = "sync_file_range")]
+    public static partial int SyncFileRange(SafeFileHandle file, long offset, long length, uint flags);
 
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     public static partial int Flush(SafeFileHandle file);
