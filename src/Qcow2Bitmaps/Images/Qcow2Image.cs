@@ -121,7 +121,7 @@ public sealed class Qcow2Image : IAsyncDisposable
         {
             FirstCluster first = await FirstCluster.ReadAsync(storage, options.Limits, log, cancellationToken).ConfigureAwait(false);
             SnapshotTable snapshots = await SnapshotTableReader
-                .ReadAsync(storage, first.Header, options.Limits, log, cancellationToken).ConfigureAwait(false);
+                .ReadAsync(storage, first.Header, options.Limits, log, zeroFilled: false, cancellationToken).ConfigureAwait(false);
             ImageGeometry geometry = first.Header.Geometry;
             var directory = new BitmapDirectoryReader(first, geometry, options.Limits, log);
             IReadOnlyList<BitmapInfo> bitmaps = await directory.ReadAsync(storage, cancellationToken).ConfigureAwait(false);

@@ -98,7 +98,8 @@ public sealed class CheckTests
         CheckReport report = await opened.CheckAsync(Token);
 
         Assert.True(clock.Elapsed < TimeSpan.FromSeconds(20), clock.Elapsed.ToString());
-        Assert.InRange(report.CheckErrors, 1, 40);
+        // Each bitmap's table as clusters that are used, and as entries.
+        Assert.InRange(report.CheckErrors, 1, 80);
         Assert.Contains(report.Findings, static f => f.Message.Contains("tables overlap", StringComparison.Ordinal));
     }
 
@@ -257,18 +258,25 @@ public sealed class CheckTests
         ProcessResult expected = await Qemu.ImgAsync("check", "--output", form, path);
         ProcessResult actual = await Support.Cli.RunAsync("check", "--output", form, path);
 
-        Assert.Equal(Lines(expected.Error), Lines(actual.Error));
+        bool overflows = expected.Error.Contains("overflow cluster", StringComparison.Ordinal);
+        Assert.Equal(Lines(expected.Error, overflows), Lines(actual.Error, overflows));
         Assert.Equal(expected.Output, actual.Output);
         Assert.Equal(expected.ExitCode, actual.ExitCode);
     }
 
-    /// <summary>The findings. QEMU meets tables in another order, and adds lines of its own about what it does next.</summary>
-    private static IEnumerable<string> Lines(string error) => error
-        .Replace("run 'qemu-img check -r' on the image file to fix.", "\n", StringComparison.Ordinal)
-        .Split('\n', StringSplitOptions.RemoveEmptyEntries)
-        .Where(static line => !line.StartsWith("qemu-img: ", StringComparison.Ordinal)
-            && !line.StartsWith("qcow2bitmaps: ", StringComparison.Ordinal)
-            && !line.StartsWith("qcow2: Image is corrupt", StringComparison.Ordinal)
-            && !line.StartsWith("Some clusters may be leaked", StringComparison.Ordinal))
-        .Order(StringComparer.Ordinal);
+    /// <summary>
+    /// The findings, in order. QEMU adds lines of its own about what it does next. Which use of a cluster is the one too many depends on the
+    /// order in which tables are read, which is not QEMU's.
+    /// </summary>
+    private static IEnumerable<string> Lines(string error, bool sorted)
+    {
+        IEnumerable<string> lines = error
+            .Replace("run 'qemu-img check -r' on the image file to fix.", "\n", StringComparison.Ordinal)
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Where(static line => !line.StartsWith("qemu-img: ", StringComparison.Ordinal)
+                && !line.StartsWith("qcow2bitmaps: ", StringComparison.Ordinal)
+                && !line.StartsWith("qcow2: Image is corrupt", StringComparison.Ordinal)
+                && !line.StartsWith("Some clusters may be leaked", StringComparison.Ordinal));
+        return sorted ? lines.Order(StringComparer.Ordinal) : lines;
+    }
 }
