@@ -23,6 +23,14 @@ internal static class SnapshotTableReader
         var buffer = new byte[SnapshotEntry.FixedBytes];
         for (uint i = 0; i < header.SnapshotCount && snapshots.Count < limits.MaxSnapshots; i++)
         {
+            if (zeroFilled && offset >= storage.Length && snapshots.Count > 0 && snapshots[^1].IsNothing)
+            {
+                // Zeros for ever: the entry before was the same.
+                snapshots.Add(snapshots[^1]);
+                offset += SnapshotEntry.FixedBytes;
+                continue;
+            }
+
             string structure = string.Create(CultureInfo.InvariantCulture, $"snapshot table entry {i}");
             if (await storage.ReadZeroFilledAsync(offset, buffer.AsMemory(0, SnapshotEntry.FixedBytes), cancellationToken).ConfigureAwait(false) < SnapshotEntry.FixedBytes && !zeroFilled)
             {

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
@@ -72,7 +73,13 @@ internal sealed class FindingLog
     }
 
     /// <summary>Tells what was held.</summary>
-    public void Tell(List<CheckFinding> held) => _told.AddRange(held.Take(CheckReport.MaxKeptFindings - _told.Count));
+    public void Tell(List<CheckFinding> held)
+    {
+        if (held.Count > 0)
+        {
+            _told.AddRange(CollectionsMarshal.AsSpan(held)[..Math.Min(held.Count, CheckReport.MaxKeptFindings - _told.Count)]);
+        }
+    }
 
     private void Keep(CheckFindingKind kind, ref FindingText text)
     {

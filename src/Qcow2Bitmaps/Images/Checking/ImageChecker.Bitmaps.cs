@@ -29,16 +29,16 @@ internal sealed partial class ImageChecker
         CountRegion(directory.DirectoryOffset, (long)directory.DirectorySizeBytes);
         foreach (BitmapInfo bitmap in _image.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0))
         {
-            long end = (long)bitmap.TableOffset + ((long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
-            CountRegion(bitmap.TableOffset, end - (long)bitmap.TableOffset);
-            long position = (long)bitmap.TableOffset;
+            long bytes = (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes;
+            CountRegion(bitmap.TableOffset, bytes);
+            (long position, long end) = _scanner.Clip(bitmap.TableOffset, bytes);
             while (await _scanner.NextAsync(position, end, cancellationToken).ConfigureAwait(false) is { Bytes.IsEmpty: false } piece)
             {
                 CountBitmap(bitmap, MemoryMarshal.Cast<byte, ulong>(piece.Bytes.Span));
                 position = piece.EndOffset;
             }
 
-            FailIfRefused((long)bitmap.TableOffset);
+            FailIfRefused(bitmap.TableOffset);
         }
     }
 
@@ -62,7 +62,7 @@ internal sealed partial class ImageChecker
     private static bool IsHarmless(FaultCode code) => code is
         FaultCode.BitmapsExtensionAutoclearOff or FaultCode.BitmapsExtensionMissing or FaultCode.BitmapName or FaultCode.BitmapPadding or FaultCode.BitmapInUse;
 
-    private void FailIfRefused(long offset)
+    private void FailIfRefused(ulong offset)
     {
         if (_scanner.TakeRefusal())
         {

@@ -77,9 +77,15 @@ internal sealed partial class ImageChecker
         for (long page = first >> ReferenceCounts.PageShift; (page = _references.NextUsedPage(page, endPage)) < endPage; page++)
         {
             long pageStart = page << ReferenceCounts.PageShift;
-            for (long cluster = Math.Max(first, pageStart); cluster < Math.Min(end, pageStart + ReferenceCounts.PageClusters); cluster++)
+            ReadOnlySpan<ulong> words = _references.NarrowWords(page);
+            for (int i = 0; i < ReferenceCounts.PageClusters / WordClusters; i++)
             {
-                Compare(cluster, 0);
+                long start = Math.Max(first, pageStart + (i * WordClusters));
+                long wordEnd = Math.Min(end, pageStart + ((i + 1) * WordClusters));
+                for (long cluster = words.IsEmpty || words[i] != 0 ? start : wordEnd; cluster < wordEnd; cluster++)
+                {
+                    Compare(cluster, 0);
+                }
             }
         }
     }

@@ -16,9 +16,13 @@ internal sealed partial class ImageChecker
     /// <summary>Reads the table of snapshots as QEMU does for a check: what the file does not have are zeros.</summary>
     private async ValueTask<SnapshotTable> ReadSnapshotsAsync(CancellationToken cancellationToken)
     {
-        var faults = new FaultLog(Strictness.AsQemu, _image.Name);
-        SnapshotTable table = await SnapshotTableReader
-            .ReadAsync(_storage, _header, _image.Limits, faults, zeroFilled: true, cancellationToken).ConfigureAwait(false);
+        SnapshotTable table = _image.Contents.Snapshots;
+        if (_image.Findings.Any(static finding => finding.Code is >= FaultCode.SnapshotTableSize and <= FaultCode.SnapshotTableTruncated))
+        {
+            table = await SnapshotTableReader.ReadAsync(
+                _storage, _header, _image.Limits, new FaultLog(Strictness.AsQemu, _image.Name), zeroFilled: true, cancellationToken).ConfigureAwait(false);
+        }
+
         for (int i = 0; i < table.Snapshots.Count; i++)
         {
             if (_header.Version >= 3 && table.Snapshots[i].ExtraDataBytes < SnapshotEntry.MinVersion3ExtraDataBytes)
@@ -108,7 +112,7 @@ internal sealed partial class ImageChecker
                 HoldFor(l1, index);
             },
             cancellationToken).ConfigureAwait(false);
-        FailIfRefused((long)l1.Offset);
+        FailIfRefused(l1.Offset);
         HoldFor(l1, int.MaxValue);
     }
 
@@ -132,8 +136,7 @@ internal sealed partial class ImageChecker
     /// <summary>Visits the entries of an L1 table that are not 0. Flags beside an offset of 0 name the first cluster as a table.</summary>
     private async ValueTask ForEachEntryAsync(L1Table l1, Action<int, ulong> visit, CancellationToken cancellationToken)
     {
-        long start = (long)l1.Offset;
-        long end = start + ((long)l1.Entries * ImageGeometry.TableEntryBytes);
+        (long start, long end) = _scanner.Clip(l1.Offset, (long)l1.Entries * ImageGeometry.TableEntryBytes);
         long position = start;
         while (await _scanner.NextAsync(position, end, cancellationToken).ConfigureAwait(false) is { Bytes.IsEmpty: false } piece)
         {

@@ -58,8 +58,12 @@ internal sealed partial class ImageChecker
         _references = new ReferenceCounts(_clusters + 1, RefcountBlock.MaxCount(_geometry.RefcountOrder));
     }
 
-    /// <summary>Whether an image can be checked though a strict reader refuses it: QEMU checks those without reference counts.</summary>
-    public static bool CanFollow(FormatFault fault, Qcow2Header header) => fault.Code == FaultCode.HeaderRefcountTable && header.RefcountTableClusters == 0;
+    /// <summary>Whether an image that a strict reader refuses may still be checked. What the header says of its tables is looked at again then.</summary>
+    public static bool CanCheckDespite(FormatFault fault) => fault.IsOfBitmaps || fault.Code is
+        FaultCode.HeaderRefcountTable or FaultCode.HeaderSnapshotTable or FaultCode.SnapshotTableTruncated or FaultCode.SnapshotTableSize or FaultCode.SnapshotExtraData;
+
+    /// <summary>QEMU checks images without reference counts.</summary>
+    private static bool CanFollow(FormatFault fault, Qcow2Header header) => fault.Code == FaultCode.HeaderRefcountTable && header.RefcountTableClusters == 0;
 
     public async ValueTask<CheckReport> CheckAsync(CancellationToken cancellationToken)
     {

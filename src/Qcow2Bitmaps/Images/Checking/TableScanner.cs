@@ -43,6 +43,10 @@ internal sealed class TableScanner
     /// <summary>The storage's length when the scanner was made, in bytes.</summary>
     public long LengthBytes { get; }
 
+    /// <summary>Where a table starts and ends as far as the file has it; nowhere when it starts behind the end.</summary>
+    public (long Start, long End) Clip(ulong offset, long bytes) =>
+        offset < (ulong)LengthBytes ? ((long)offset, (long)offset + Math.Min(bytes, LengthBytes - (long)offset)) : (0, 0);
+
     /// <summary>Reads the next piece that has data.</summary>
     /// <param name="offset">Where to start, in bytes from the start of the file.</param>
     /// <param name="endOffset">Where to end; what lies behind the file's end is zeros.</param>
