@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
 
-namespace Qcow2Bitmaps.Benchmarks.Support;
+namespace Qcow2Bitmaps.Benchmarks.SideBySide;
 
 /// <summary>Writes a sparse image whose every cluster is allocated and none follows the one before: what <c>check</c> is measured with.</summary>
 /// <remarks>
