@@ -142,6 +142,29 @@ public sealed class FileStorage : ImageStorage
     }
 
     /// <inheritdoc/>
+    public override ValueTask<StorageRange?> FindDataAsync(long offset, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        if (!LinuxNative.IsSupported)
+        {
+            return base.FindDataAsync(offset, cancellationToken);
+        }
+
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        long start = LinuxNative.Seek(_file, offset, LinuxNative.SeekData);
+        if (start < 0)
+        {
+            // Any other error: the file system knows of no holes.
+            return Marshal.GetLastPInvokeError() == LinuxNative.ErrorNoSuchAddress
+                ? ValueTask.FromResult<StorageRange?>(null)
+                : base.FindDataAsync(offset, cancellationToken);
+        }
+
+        long end = LinuxNative.Seek(_file, start, LinuxNative.SeekHole);
+        return ValueTask.FromResult<StorageRange?>(new StorageRange(start, end > start ? end : Length));
+    }
+
+    /// <inheritdoc/>
     public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();

@@ -14,6 +14,8 @@ internal static partial class LinuxNative
     public const int OpenPathOnly = 0x200000;
 
     public const int SeekEnd = 2;
+    public const int SeekData = 3;
+    public const int SeekHole = 4;
 
     public const int OfdGetLock = 36;
     public const int OfdSetLock = 37;
@@ -22,6 +24,7 @@ internal static partial class LinuxNative
     public const short Unlock = 2;
 
     public const int ErrorNoEntry = 2;
+    public const int ErrorNoSuchAddress = 6;
     public const int ErrorAgain = 11;
     public const int ErrorAccess = 13;
     public const int ErrorInvalid = 22;
