@@ -18,6 +18,7 @@ internal sealed class PersistentBitmap : IBitmapPages
     private readonly FaultLog _log;
     private readonly ulong[] _table;
     private readonly BitmapGeometry _geometry;
+    private bool _missesEntries;
 
     private PersistentBitmap(ImageStorage storage, string structure, FaultLog log, BitmapGeometry geometry)
     {
@@ -60,6 +61,21 @@ internal sealed class PersistentBitmap : IBitmapPages
     /// <summary>Whether the file has all bits of a page: what it misses counts as dirty, but would read as clean once the file has grown.</summary>
     public bool IsWhole(int page) => !EntryOf(page).HasData || (long)EntryOf(page).Offset + ((long)_geometry.WordsIn(page) * sizeof(ulong)) <= _storage.Length;
 
+    /// <summary>Whether the file does not have all entries of the table, or all bits of a page.</summary>
+    public bool MissesBits
+    {
+        get
+        {
+            bool missesPages = _missesEntries;
+            for (int page = 0; page < _table.Length && !missesPages; page++)
+            {
+                missesPages = !IsWhole(page);
+            }
+
+            return missesPages;
+        }
+    }
+
     public async ValueTask ReadPageAsync(int page, Memory<ulong> words, CancellationToken cancellationToken)
     {
         long offset = (long)new BitmapTableEntry(_table[page]).Offset;
@@ -76,6 +92,7 @@ internal sealed class PersistentBitmap : IBitmapPages
         read.CopyTo(_table, 0);
         if (whole < present)
         {
+            _missesEntries = true;
             _log.Note(Faults.Of(
                 FaultCode.BitmapTableTruncated, _structure, "entries up to the file's end", info.TableOffset, (ulong)whole, $"{present}; the missing ones count as dirty"));
         }
@@ -116,6 +133,7 @@ internal sealed class PersistentBitmap : IBitmapPages
         else if (entry.HasData && entry.Offset >= (ulong)storageLength)
         {
             NoteTruncated(index, entry.Offset, 0);
+            _missesEntries = true;
             _table[index] = BitmapTableEntry.AllOnes.Raw;
         }
     }

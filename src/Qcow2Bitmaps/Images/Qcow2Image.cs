@@ -182,16 +182,33 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         return _leaveOpen ? ValueTask.CompletedTask : _storage.DisposeAsync();
     }
 
+    /// <summary>The storage, for those who write the image.</summary>
+    internal ImageStorage Storage => _storage;
+
+    /// <summary>Held by whoever edits the image.</summary>
+    internal SemaphoreSlim Editing => _editing;
+
     /// <summary>See <see cref="BitmapCollection.EditAsync(BitmapEdit, CancellationToken)"/>.</summary>
     internal async ValueTask EditBitmapsAsync(BitmapEdit edit, CancellationToken cancellationToken)
     {
         await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            PreparedEdit? prepared = await PreparedEdit.PrepareAsync(this, _storage, edit, cancellationToken).ConfigureAwait(false);
-            if (prepared is not null)
+            PreparedEdit? prepared = await PreparedEdit.PrepareAsync(this, edit, cancellationToken).ConfigureAwait(false);
+            if (prepared is null)
             {
-                await SwitchAsync(prepared).ConfigureAwait(false);
+                return;
+            }
+
+            try
+            {
+                await prepared.SwitchAsync().ConfigureAwait(false);
+                await prepared.ReleaseAsync().ConfigureAwait(false);
+            }
+            finally
+            {
+                // Also when the storage failed: what is on disk now counts.
+                await ReloadAsync().ConfigureAwait(false);
             }
         }
         finally
@@ -200,17 +217,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         }
     }
 
-    private async ValueTask SwitchAsync(PreparedEdit prepared)
-    {
-        try
-        {
-            await prepared.SwitchAsync().ConfigureAwait(false);
-            await prepared.ReleaseAsync().ConfigureAwait(false);
-        }
-        finally
-        {
-            // Also when the storage failed: what is on disk now counts.
-            _contents = await ImageContents.ReadAsync(_storage, Strictness, Limits, CancellationToken.None).ConfigureAwait(false);
-        }
-    }
+    /// <summary>Reads again what an edit may have changed.</summary>
+    internal async ValueTask ReloadAsync() =>
+        _contents = await ImageContents.ReadAsync(_storage, Strictness, Limits, CancellationToken.None).ConfigureAwait(false);
 }

@@ -40,6 +40,22 @@ public sealed class FileStorage : ImageStorage
         LinuxNative.IsSupported ? (long)LinuxFile.Facts(_file, _path).Blocks512 * 512 : null;
 
     /// <inheritdoc/>
+    internal override Int128? LastWrite
+    {
+        get
+        {
+            if (!LinuxNative.IsSupported)
+            {
+                return null;
+            }
+
+            LinuxNative.FileFacts facts = LinuxFile.Facts(_file, _path);
+            // A device's node says nothing of the device.
+            return LinuxFile.IsBlockDevice(facts) ? null : ((Int128)facts.LastWriteSeconds * 1_000_000_000) + facts.LastWriteNanoseconds;
+        }
+    }
+
+    /// <inheritdoc/>
     public override long Length
     {
         get

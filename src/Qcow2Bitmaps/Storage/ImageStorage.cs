@@ -16,6 +16,9 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <summary>How many bytes of disk the storage occupies: less than its length when it is sparse; null when that is not known.</summary>
     public virtual long? AllocatedBytes => null;
 
+    /// <summary>When the storage was last written, by anybody, as a number that only its equality means something of; null when that is not known.</summary>
+    internal virtual Int128? LastWrite => null;
+
     /// <summary>The length in bytes; a block device's capacity.</summary>
     /// <exception cref="IOException">The length cannot be had.</exception>
     public abstract long Length { get; }

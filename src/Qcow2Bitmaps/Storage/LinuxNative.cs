@@ -56,6 +56,9 @@ internal static partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     public static partial int FileControl(SafeFileHandle file, int command, ref FileLock fileLock);
 
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    public static partial int Flush(SafeFileHandle file);
+
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     public static partial int Allocate(SafeFileHandle file, int mode, long offset, long length);
 
@@ -91,6 +94,10 @@ internal static partial class LinuxNative
         public ulong SizeBytes;
         [FieldOffset(48)]
         public ulong Blocks512;
+        [FieldOffset(112)]
+        public long LastWriteSeconds;
+        [FieldOffset(120)]
+        public uint LastWriteNanoseconds;
         [FieldOffset(128)]
         public uint NodeDeviceMajor;
         [FieldOffset(132)]

@@ -171,6 +171,20 @@ internal sealed class EditPlan
         await MergeAsync(pages, target, cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>Has bitmaps rewritten whose bits or table lie behind the file's end in part: those count as dirty, and would read as clean once the file has grown.</summary>
+    public async ValueTask KeepMissingBitsDirtyAsync(CancellationToken cancellationToken)
+    {
+        foreach (BitmapDraft draft in _drafts.Where(static draft => !draft.IsContentChanged && !draft.Flags.HasFlag(BitmapFlags.InUse)))
+        {
+            PersistentBitmap stored = await _image.Bitmaps.OpenPagesAsync(draft.Stored!, _image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
+            if (stored.MissesBits)
+            {
+                draft.Content = new EditedContent(GeometryOf(draft.GranularityBits), stored);
+                draft.IsContentChanged = true;
+            }
+        }
+    }
+
     /// <summary>Checks, at the end, that what is to be stored is what QEMU opens.</summary>
     public void RequireStorable()
     {

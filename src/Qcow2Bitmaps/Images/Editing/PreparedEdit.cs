@@ -27,13 +27,18 @@ internal sealed class PreparedEdit
     /// <summary>The stages of the switch.</summary>
     public IReadOnlyList<IReadOnlyList<SectorWrite>> Stages { get; private set; } = [];
 
+    /// <summary>The bitmap directory that is in use, and the one that is to be: offsets and lengths in bytes.</summary>
+    public IEnumerable<(long Offset, int LengthBytes)> Directories =>
+        new[] { _contents.First.Bitmaps, _target }.OfType<BitmapsExtension>().Select(static extension => ((long)extension.DirectoryOffset, (int)extension.DirectorySizeBytes));
+
     /// <summary>Applies the steps in memory, and writes what they need to free clusters.</summary>
     /// <returns>What is left to do; null when the steps change nothing.</returns>
     /// <exception cref="Qcow2Exception">The edit is refused, or there is no space; the image is as before.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before, perhaps with leaked clusters.</exception>
     public static async ValueTask<PreparedEdit?> PrepareAsync(
-        Qcow2Image image, ImageStorage storage, BitmapEdit edit, CancellationToken cancellationToken)
+        Qcow2Image image, BitmapEdit edit, CancellationToken cancellationToken)
     {
+        ImageStorage storage = image.Storage;
         var plan = new EditPlan(image);
         await edit.ApplyAsync(plan, cancellationToken).ConfigureAwait(false);
         plan.RequireStorable();
@@ -123,6 +128,11 @@ internal sealed class PreparedEdit
 
     private async ValueTask WriteBitmapsAsync(CancellationToken cancellationToken)
     {
+        if (await _writer.IsCutShortAsync(cancellationToken).ConfigureAwait(false))
+        {
+            await _plan.KeepMissingBitsDirtyAsync(cancellationToken).ConfigureAwait(false);
+        }
+
         BitmapTableWriter? tables = null;
         foreach (BitmapDraft draft in _plan.Bitmaps.Where(static draft => draft.IsContentChanged))
         {

@@ -47,6 +47,11 @@ internal sealed class MetadataWriter
         return new MetadataWriter(storage, header.Geometry, other, refcounts);
     }
 
+    /// <summary>Whether the file ends before the last cluster that is counted does: it may have lost its end, and grow over the place by being written.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<bool> IsCutShortAsync(CancellationToken cancellationToken) =>
+        _storage.Length >> _geometry.ClusterBits <= await _refcounts.FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
+
     /// <summary>Where a structure may be written that takes some bytes in a row.</summary>
     /// <returns>The offset of the first of its clusters.</returns>
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>

@@ -31,6 +31,7 @@ internal sealed partial class RefcountEditor
     {
         long tableOffset = _isTableMoved ? await WriteNewTableAsync(cancellationToken).ConfigureAwait(false) : 0;
         await WriteBlocksAsync(cancellationToken).ConfigureAwait(false);
+        await FillLastClusterAsync(cancellationToken).ConfigureAwait(false);
         await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
         if (_isTableMoved)
         {
@@ -105,6 +106,16 @@ internal sealed partial class RefcountEditor
         {
             await _storage.SetLengthAsync(_originalLength, cancellationToken).ConfigureAwait(false);
         }
+    }
+
+    /// <summary>Lets a file that has grown end with a whole cluster: then a file that ends before is known to have lost something.</summary>
+    private ValueTask FillLastClusterAsync(CancellationToken cancellationToken)
+    {
+        long length = _storage.Length;
+        long whole = _geometry.ClustersFor(length) << _geometry.ClusterBits;
+        return _storage.CapacityBytes is null && length > _originalLength && length < whole
+            ? _storage.SetLengthAsync(whole, cancellationToken)
+            : ValueTask.CompletedTask;
     }
 
     private static void AddTo(List<ClusterRange> ranges, long cluster)

@@ -90,6 +90,30 @@ internal sealed partial class RefcountEditor
     /// <summary>Whether a block counts the clusters of its range; without one all counts there are zero.</summary>
     public bool HasBlock(long block) => block < _table.Length && _table[block] != 0;
 
+    /// <summary>Finds the last cluster that is counted; -1 without one.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<long> FindLastCountedAsync(CancellationToken cancellationToken)
+    {
+        for (long block = _table.Length - 1; block >= 0; block--)
+        {
+            if (!HasBlock(block))
+            {
+                continue;
+            }
+
+            byte[] bytes = await BytesOfAsync(block, cancellationToken).ConfigureAwait(false);
+            for (int i = _geometry.RefcountsPerBlock - 1; i >= 0; i--)
+            {
+                if (RefcountBlock.Read(bytes, i, _geometry.RefcountOrder) != 0)
+                {
+                    return (block * _geometry.RefcountsPerBlock) + i;
+                }
+            }
+        }
+
+        return -1;
+    }
+
     private void Set(RefcountBlockEdit block, int index, ulong count)
     {
         RefcountBlock.Write(block.Bytes, index, _geometry.RefcountOrder, count);

@@ -1,4 +1,6 @@
+using System.Buffers.Binary;
 using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
@@ -37,5 +39,40 @@ public sealed class EditTests : IDisposable
         model.Merge(a);
         model.Set((100 << 20) - 1, 1);
         Assert.Equal((IEnumerable<DirtyExtent>)[.. model.Extents()], await QemuBitmaps.ReadExtentsAsync(path, "b"));
+    }
+
+    /// <summary>What lies behind the file's end counts as dirty; an edit lets the file grow over the place, where it would read as clean.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(4000)]
+    [InlineData(4096)]
+    public async Task BitsThatTheFileHasLostStayDirtyWhenItGrows(int lostBytes)
+    {
+        var builder = new TestImage(clusterBits: 12, virtualSizeBytes: 1L << 28).WithBitmap("a", 12, bits: [.. Enumerable.Repeat((byte)0x11, 4096)]);
+        byte[] bytes = WithBitsAtTheEnd(builder);
+        var storage = new MemoryStorage(bytes.AsSpan(..^lostBytes));
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token);
+        DirtyBitmap before = await image.Bitmaps.LoadAsync("a", cancellationToken: Token);
+        Assert.True(before.IsDirty(((4096L * 8) - 1) << 12));
+
+        await image.Bitmaps.EditAsync(static edit => edit.Add("b"), Token);
+
+        Assert.True(storage.Length >= bytes.Length);
+        Assert.True(before.HasSameContent(await image.Bitmaps.LoadAsync("a", cancellationToken: Token)));
+        Assert.Equal(0, (await image.CheckAsync(Token)).Corruptions);
+    }
+
+    /// <summary>Moves the only cluster of bits behind all others.</summary>
+    private static byte[] WithBitsAtTheEnd(TestImage builder)
+    {
+        byte[] bytes = builder.Build();
+        int table = builder.Bitmaps[0].TableOffset;
+        int old = (int)BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(table));
+        byte[] moved = [.. bytes, .. bytes.AsSpan(old, 4096)];
+        BinaryPrimitives.WriteUInt64BigEndian(moved.AsSpan(table), (ulong)bytes.Length);
+        Span<byte> block = moved.AsSpan(2 << 12, 4096);
+        RefcountBlock.Write(block, old >> 12, builder.Geometry.RefcountOrder, 0);
+        RefcountBlock.Write(block, bytes.Length >> 12, builder.Geometry.RefcountOrder, 1);
+        return moved;
     }
 }

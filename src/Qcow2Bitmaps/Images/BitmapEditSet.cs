@@ -1,0 +1,246 @@
+using System.Security.Cryptography;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Editing;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images;
+
+/// <summary>Edits of several images that belong together: all take effect, or none.</summary>
+/// <remarks>
+/// <para>All edits are prepared first (steps checked, new structures written, flushed); if one is refused, or there is no space, no image was changed. Then a small journal is
+/// written beside the first image, the images are switched one after another, in the order in which they were added, and the journal is deleted. Each switch is atomic.</para>
+/// <para>What is guaranteed when the process or the machine stops: before the journal is durable all images are as before; once all are switched all are as after; between, some
+/// are as before and some as after, and the journal says so. <see cref="RecoverAsync"/>, which <see cref="CommitAsync"/> begins with, then finishes the edit, or finds that no image was
+/// switched and deletes the journal. It refuses where an image was written in between, as far as its file's time, its header and its bitmap directory tell: whoever has a
+/// journal must not start virtual machines on its images before it is recovered.</para>
+/// <para>Not thread-safe.</para>
+/// </remarks>
+public sealed class BitmapEditSet
+{
+    private const string JournalSuffix = ".bitmap-edits";
+    private const int MaxJournalBytes = 64 << 20;
+
+    private readonly List<(Qcow2Image Image, BitmapEdit Edit)> _edits = [];
+
+    /// <summary>The images, in the order in which they are switched.</summary>
+    public IEnumerable<Qcow2Image> Images => _edits.Select(static edit => edit.Image);
+
+    /// <summary>Where the journal of a set stands whose first image has a path.</summary>
+    /// <param name="imagePath">The path of the first image.</param>
+    public static string JournalPathOf(string imagePath) => Path.GetFullPath(imagePath) + JournalSuffix;
+
+    /// <summary>Adds an image and what is to be done to its bitmaps.</summary>
+    /// <param name="image">The image, open for writing.</param>
+    /// <param name="build">Adds the steps to an empty edit.</param>
+    /// <returns>This set.</returns>
+    /// <exception cref="ArgumentException">The image is in the set already.</exception>
+    public BitmapEditSet Add(Qcow2Image image, Action<BitmapEdit> build)
+    {
+        ArgumentNullException.ThrowIfNull(image);
+        ArgumentNullException.ThrowIfNull(build);
+        if (_edits.Exists(other => ReferenceEquals(other.Image, image)))
+        {
+            throw new ArgumentException($"'{PrintableText.Escape(image.Name)}' is in the set already", nameof(image));
+        }
+
+        var edit = new BitmapEdit();
+        build(edit);
+        _edits.Add((image, edit));
+        return this;
+    }
+
+    /// <summary>Makes all edits, or none.</summary>
+    /// <param name="journalPath">Where the journal is to stand, on storage that lasts; beside the first image when null. Two sets must not use one at a time.</param>
+    /// <param name="cancellationToken">Ends the work while all images are as before.</param>
+    /// <returns>Once all edits are durable.</returns>
+    /// <exception cref="Qcow2Exception">A step of one of the edits is refused, or there is no space; nothing was changed.</exception>
+    /// <exception cref="IOException">A storage failed. Where the journal is still there, some images may be as after: see <see cref="RecoverAsync"/>.</exception>
+    public async ValueTask CommitAsync(string? journalPath = null, CancellationToken cancellationToken = default)
+    {
+        if (_edits.Count == 0)
+        {
+            return;
+        }
+
+        journalPath ??= JournalPathOf(_edits[0].Image.Name);
+        await RecoverAsync(journalPath, [.. Images], cancellationToken).ConfigureAwait(false);
+        var held = new List<SemaphoreSlim>();
+        try
+        {
+            // Always in one order, so that two sets do not wait for one another.
+            foreach (Qcow2Image image in Images.OrderBy(static image => image.Name, StringComparer.Ordinal))
+            {
+                await image.Editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+                held.Add(image.Editing);
+            }
+
+            await CommitHeldAsync(journalPath, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            held.ForEach(static semaphore => semaphore.Release());
+        }
+    }
+
+    /// <summary>Finishes an edit of several images that was interrupted, or finds that it had not begun to take effect.</summary>
+    /// <param name="journalPath">Where the journal stands.</param>
+    /// <param name="images">The images that it names, open for writing: all of them, others beside them do no harm. No file but these and the journal is opened.</param>
+    /// <param name="cancellationToken">Ends the work before the next image is switched.</param>
+    /// <returns>What was done.</returns>
+    /// <exception cref="IOException">
+    /// The journal names an image that was not given, or one was changed since it was written; nothing was changed then, and the journal is still there. Or a storage failed.
+    /// </exception>
+    public static async ValueTask<EditRecovery> RecoverAsync(
+        string journalPath, IReadOnlyCollection<Qcow2Image> images, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(journalPath);
+        ArgumentNullException.ThrowIfNull(images);
+        if (DurableFile.TryRead(journalPath, MaxJournalBytes) is not { } journal)
+        {
+            return EditRecovery.NothingToDo;
+        }
+
+        if (EditJournal.TryRead(journal) is not { } entries)
+        {
+            DurableFile.Delete(journalPath);
+            return EditRecovery.RolledBack;
+        }
+
+        var states = new List<(Qcow2Image Image, JournalEntry Entry, int Done)>();
+        foreach (JournalEntry entry in entries)
+        {
+            Qcow2Image image = images.FirstOrDefault(image => string.Equals(Path.GetFullPath(image.Name), entry.Path, StringComparison.Ordinal))
+                ?? throw Unrecoverable(journalPath, entry, "it is needed to finish the edit and was not given");
+            states.Add((image, entry, await StagesDoneAsync(journalPath, image, entry, cancellationToken).ConfigureAwait(false)));
+        }
+
+        if (!states.Exists(static state => state.Done > 0))
+        {
+            DurableFile.Delete(journalPath);
+            return EditRecovery.RolledBack;
+        }
+
+        foreach ((Qcow2Image image, JournalEntry entry, int done) in states)
+        {
+            await RequireUntouchedAsync(journalPath, image, entry, done, cancellationToken).ConfigureAwait(false);
+        }
+
+        foreach ((Qcow2Image image, JournalEntry entry, int done) in states)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            await Writing.MetadataWriter.SwitchAsync(image.Storage, [.. entry.Stages.Skip(done)], CancellationToken.None).ConfigureAwait(false);
+            await image.ReloadAsync().ConfigureAwait(false);
+        }
+
+        DurableFile.Delete(journalPath);
+        return EditRecovery.Finished;
+    }
+
+    private async ValueTask CommitHeldAsync(string journalPath, CancellationToken cancellationToken)
+    {
+        var prepared = new List<(Qcow2Image Image, PreparedEdit Edit)>();
+        bool isBegun = false;
+        try
+        {
+            foreach ((Qcow2Image image, BitmapEdit edit) in _edits)
+            {
+                if (await PreparedEdit.PrepareAsync(image, edit, cancellationToken).ConfigureAwait(false) is { } one)
+                {
+                    prepared.Add((image, one));
+                }
+            }
+
+            // One switch is atomic by itself.
+            bool needsJournal = prepared.Count > 1;
+            if (needsJournal)
+            {
+                await WriteJournalAsync(journalPath, prepared, cancellationToken).ConfigureAwait(false);
+            }
+
+            isBegun = true;
+            foreach ((_, PreparedEdit edit) in prepared)
+            {
+                await edit.SwitchAsync().ConfigureAwait(false);
+            }
+
+            if (needsJournal)
+            {
+                DurableFile.Delete(journalPath);
+            }
+
+            foreach ((_, PreparedEdit edit) in prepared)
+            {
+                await edit.ReleaseAsync().ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            foreach ((Qcow2Image image, PreparedEdit edit) in prepared)
+            {
+                if (isBegun)
+                {
+                    await image.ReloadAsync().ConfigureAwait(false);
+                }
+                else
+                {
+                    await edit.RollBackAsync().ConfigureAwait(false);
+                }
+            }
+        }
+    }
+
+    private static async ValueTask WriteJournalAsync(
+        string journalPath, List<(Qcow2Image Image, PreparedEdit Edit)> prepared, CancellationToken cancellationToken)
+    {
+        var entries = new List<JournalEntry>();
+        foreach ((Qcow2Image image, PreparedEdit edit) in prepared)
+        {
+            var directories = new List<JournalDirectory>();
+            foreach ((long offset, int length) in edit.Directories)
+            {
+                directories.Add(new JournalDirectory(offset, length, await HashAsync(image.Storage, offset, length, cancellationToken).ConfigureAwait(false)));
+            }
+
+            entries.Add(new JournalEntry(Path.GetFullPath(image.Name), image.Storage.LastWrite, directories, edit.Stages));
+        }
+
+        DurableFile.Write(journalPath, EditJournal.ToBytes(entries));
+    }
+
+    private static async ValueTask<byte[]> HashAsync(ImageStorage storage, long offset, int length, CancellationToken cancellationToken)
+    {
+        var bytes = new byte[length];
+        await storage.ReadZeroFilledAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+        return SHA256.HashData(bytes);
+    }
+
+    private static async ValueTask<int> StagesDoneAsync(string journalPath, Qcow2Image image, JournalEntry entry, CancellationToken cancellationToken)
+    {
+        var first = new byte[image.ClusterSizeBytes];
+        await image.Storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
+        return !entry.ChangesOnlyExtensions((int)image.Header.HeaderLength)
+            ? throw Unrecoverable(journalPath, entry, "the journal was not written by this library")
+            : entry.StagesDone(first) ?? throw Unrecoverable(journalPath, entry, "its header was changed since");
+    }
+
+    /// <summary>Refuses to finish where somebody has written an image that was not switched yet: its new bitmaps would miss that.</summary>
+    private static async ValueTask RequireUntouchedAsync(string journalPath, Qcow2Image image, JournalEntry entry, int done, CancellationToken cancellationToken)
+    {
+        if (done == 0 && image.Storage.LastWrite != entry.LastWrite)
+        {
+            throw Unrecoverable(journalPath, entry, "it was written since");
+        }
+
+        foreach (JournalDirectory directory in entry.Directories)
+        {
+            byte[] hash = await HashAsync(image.Storage, directory.Offset, directory.LengthBytes, cancellationToken).ConfigureAwait(false);
+            if (!hash.AsSpan().SequenceEqual(directory.Sha256.Span))
+            {
+                throw Unrecoverable(journalPath, entry, "its bitmaps were written since");
+            }
+        }
+    }
+
+    private static IOException Unrecoverable(string journalPath, JournalEntry entry, string why) => new(
+        $"An edit of several images was interrupted, as '{PrintableText.Escape(journalPath)}' says, and cannot be finished for '{PrintableText.Escape(entry.Path)}': {why}. Nothing was changed. The bitmaps of the edit may differ between its images; once they are seen to, the journal can be deleted");
+}

@@ -1,0 +1,96 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Writing;
+
+namespace Qcow2Bitmaps.Images.Editing;
+
+/// <summary>What a journal says of one image: where it is, what it was like when the edit was prepared, and how it is switched.</summary>
+/// <param name="Path">The image's full path.</param>
+/// <param name="LastWrite">When the image was last written, by the preparation; null where that is not known.</param>
+/// <param name="Directories">The old and the new bitmap directory: where they stand, and the SHA-256 of their bytes.</param>
+/// <param name="Stages">The stages of the switch.</param>
+internal sealed record JournalEntry(
+    string Path, Int128? LastWrite, IReadOnlyList<JournalDirectory> Directories, IReadOnlyList<IReadOnlyList<SectorWrite>> Stages)
+{
+    /// <summary>How far an image has been switched.</summary>
+    /// <param name="firstCluster">The first cluster as it is.</param>
+    /// <returns>The number of stages that are done as a whole; null when the image is none of the states that the stages lead through.</returns>
+    public int? StagesDone(ReadOnlySpan<byte> firstCluster)
+    {
+        // Later stages may change what earlier ones have: look from the end.
+        for (int done = Stages.Count; done >= 0; done--)
+        {
+            if (IsAfter(done, firstCluster))
+            {
+                return done;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Whether the stages change what an edit of bitmaps changes and nothing else: a file that lies beside an image is nobody to be trusted blindly.</summary>
+    public bool ChangesOnlyExtensions(int headerLength)
+    {
+        foreach (SectorWrite write in Stages.SelectMany(static stage => stage))
+        {
+            if (write.Before.Length != write.After.Length || write.Offset < 0)
+            {
+                return false;
+            }
+
+            for (int i = 0; i < write.After.Length && write.Offset + i < headerLength; i++)
+            {
+                int at = write.Offset + i;
+                bool isAllowed = at is (>= HeaderLayout.BackingFileOffset and < HeaderLayout.BackingFileSize)
+                    or (>= HeaderLayout.AutoclearFeatures and < HeaderLayout.RefcountOrder);
+                if (!isAllowed && write.Before.Span[i] != write.After.Span[i])
+                {
+                    return false;
+                }
+            }
+        }
+
+        return true;
+    }
+
+    private bool IsAfter(int done, ReadOnlySpan<byte> firstCluster)
+    {
+        var expected = new Dictionary<int, byte>();
+        foreach (SectorWrite write in Stages.Reverse().SelectMany(static stage => stage))
+        {
+            Put(expected, write.Offset, write.Before.Span);
+        }
+
+        foreach (SectorWrite write in Stages.Take(done).SelectMany(static stage => stage))
+        {
+            Put(expected, write.Offset, write.After.Span);
+        }
+
+        foreach (SectorWrite write in done < Stages.Count ? Stages[done] : [])
+        {
+            // The next stage may have been begun: each of its writes is there or not.
+            if (write.Offset + write.After.Length <= firstCluster.Length && firstCluster.Slice(write.Offset, write.After.Length).SequenceEqual(write.After.Span))
+            {
+                Put(expected, write.Offset, write.After.Span);
+            }
+        }
+
+        foreach ((int offset, byte value) in expected)
+        {
+            if (offset >= firstCluster.Length || firstCluster[offset] != value)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private static void Put(Dictionary<int, byte> bytes, int offset, ReadOnlySpan<byte> values)
+    {
+        for (int i = 0; i < values.Length; i++)
+        {
+            bytes[offset + i] = values[i];
+        }
+    }
+}

@@ -1,0 +1,84 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Storage;
+
+/// <summary>Small files whose being there or not survives a loss of power.</summary>
+internal static class DurableFile
+{
+    /// <summary>Writes a file; it must not exist.</summary>
+    /// <exception cref="IOException">The file exists or cannot be written; then it is not there.</exception>
+    public static void Write(string path, ReadOnlySpan<byte> bytes)
+    {
+        SafeFileHandle file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.None);
+        bool isDone = false;
+        try
+        {
+            using (file)
+            {
+                RandomAccess.Write(file, bytes, 0);
+                RandomAccess.FlushToDisk(file);
+            }
+
+            FlushFolderOf(path);
+            isDone = true;
+        }
+        finally
+        {
+            if (!isDone)
+            {
+                File.Delete(path);
+            }
+        }
+    }
+
+    /// <summary>Reads a file whole.</summary>
+    /// <returns>Its bytes; null when it does not exist.</returns>
+    /// <exception cref="IOException">The file cannot be read, or is longer than allowed.</exception>
+    public static byte[]? TryRead(string path, int maxBytes)
+    {
+        try
+        {
+            using SafeFileHandle file = File.OpenHandle(path);
+            long length = RandomAccess.GetLength(file);
+            if (length > maxBytes)
+            {
+                throw new IOException($"'{PrintableText.Escape(path)}' has {length} bytes, at most {maxBytes} are read");
+            }
+
+            var bytes = new byte[length];
+            int read = RandomAccess.Read(file, bytes, 0);
+            return bytes[..read];
+        }
+        catch (FileNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Deletes a file, if it is there.</summary>
+    /// <exception cref="IOException">The file cannot be deleted.</exception>
+    public static void Delete(string path)
+    {
+        File.Delete(path);
+        FlushFolderOf(path);
+    }
+
+    /// <summary>Makes names in a folder durable. Only Linux has a way to ask for that.</summary>
+    private static void FlushFolderOf(string path)
+    {
+        if (!LinuxNative.IsSupported)
+        {
+            return;
+        }
+
+        string folder = Path.GetDirectoryName(Path.GetFullPath(path)) ?? "/";
+        int descriptor = LinuxNative.Open([.. ImageText.Encode(folder), 0], LinuxNative.OpenReadOnly | LinuxNative.OpenCloseOnExec, 0);
+        using var handle = new SafeFileHandle(descriptor, ownsHandle: true);
+        if (handle.IsInvalid || (LinuxNative.Flush(handle) != 0 && Marshal.GetLastPInvokeError() is not LinuxNative.ErrorInvalid))
+        {
+            throw new IOException($"'{PrintableText.Escape(folder)}': Could not flush the folder: {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
+        }
+    }
+}
