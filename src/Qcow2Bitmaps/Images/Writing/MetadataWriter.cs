@@ -78,6 +78,9 @@ internal sealed class MetadataWriter
         throw new InvalidOperationException($"Clusters {first} to {last} were not allocated for this change");
     }
 
+    /// <summary>Whether the header names another refcount table than before, or may do so.</summary>
+    public bool HasMovedRefcountTable => _refcounts.HasMovedTable;
+
     /// <summary>Says that a structure is no longer used once the image is switched.</summary>
     public void Free(ulong offset, long bytes) => _refcounts.Free(offset, bytes);
 

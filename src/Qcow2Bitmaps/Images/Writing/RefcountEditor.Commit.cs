@@ -10,6 +10,9 @@ internal sealed partial class RefcountEditor
     private ClusterRange? _oldTable;
     private bool _isLinked;
 
+    /// <summary>Whether the header names another table than before, or may do so.</summary>
+    public bool HasMovedTable => _isTableMoved && _isLinked;
+
     /// <summary>Says that clusters are no longer used once the image is switched; their counts fall in <see cref="ReleaseAsync"/>.</summary>
     public void Free(ulong offset, long bytes)
     {
@@ -49,29 +52,16 @@ internal sealed partial class RefcountEditor
     /// <exception cref="IOException">The storage failed; what is not freed by then is leaked.</exception>
     public async ValueTask ReleaseAsync(LiveMetadata? live, CancellationToken cancellationToken)
     {
-        if (_oldTable is { } table)
-        {
-            _freed.Add(table);
-        }
-
         var unused = new List<ClusterRange>();
         foreach (ClusterRange range in _freed.OrderBy(static range => range.First))
         {
-            for (long cluster = range.First; cluster < range.End; cluster++)
-            {
-                ulong count = await ReadAsync(cluster, cancellationToken).ConfigureAwait(false);
-                if (count == 0 || live?.Find(cluster) is not null)
-                {
-                    // The counts were wrong before; a check says so.
-                    continue;
-                }
+            await LowerAsync(range, live, unused, cancellationToken).ConfigureAwait(false);
+        }
 
-                await SetAsync(cluster, count - 1, cancellationToken).ConfigureAwait(false);
-                if (count == 1)
-                {
-                    AddTo(unused, cluster);
-                }
-            }
+        if (_oldTable is { } table)
+        {
+            // It was in use when the live structures were collected.
+            await LowerAsync(table, null, unused, cancellationToken).ConfigureAwait(false);
         }
 
         await WriteBlocksAsync(cancellationToken).ConfigureAwait(false);
@@ -116,6 +106,25 @@ internal sealed partial class RefcountEditor
         return _storage.CapacityBytes is null && length > _originalLength && length < whole
             ? _storage.SetLengthAsync(whole, cancellationToken)
             : ValueTask.CompletedTask;
+    }
+
+    private async ValueTask LowerAsync(ClusterRange range, LiveMetadata? live, List<ClusterRange> unused, CancellationToken cancellationToken)
+    {
+        for (long cluster = range.First; cluster < range.End; cluster++)
+        {
+            ulong count = await ReadAsync(cluster, cancellationToken).ConfigureAwait(false);
+            if (count == 0 || live?.Find(cluster) is not null)
+            {
+                // The counts were wrong before; a check says so.
+                continue;
+            }
+
+            await SetAsync(cluster, count - 1, cancellationToken).ConfigureAwait(false);
+            if (count == 1)
+            {
+                AddTo(unused, cluster);
+            }
+        }
     }
 
     private static void AddTo(List<ClusterRange> ranges, long cluster)
