@@ -161,12 +161,23 @@ internal sealed class PreparedEdit
         }
 
         await FreeReplacedAsync(cancellationToken).ConfigureAwait(false);
+        // Refuses before any reference count is changed.
+        Stages = await PlanSwitchAsync(cancellationToken).ConfigureAwait(false);
         await _writer.PrepareAsync(cancellationToken).ConfigureAwait(false);
-        // A refcount table that was moved has changed the header.
+        if (_writer.HasMovedRefcountTable)
+        {
+            // That has changed the header.
+            Stages = await PlanSwitchAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        return Stages.Count > 0;
+    }
+
+    private async ValueTask<IReadOnlyList<IReadOnlyList<SectorWrite>>> PlanSwitchAsync(CancellationToken cancellationToken)
+    {
         var first = new byte[_contents.First.Bytes.Length];
         await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
-        Stages = HeaderSwitch.Plan(_storage.Name, _contents.First.Header, first, _target);
-        return Stages.Count > 0;
+        return HeaderSwitch.Plan(_storage.Name, _contents.First.Header, first, _target);
     }
 
     private async ValueTask WriteBitmapsAsync(CancellationToken cancellationToken)

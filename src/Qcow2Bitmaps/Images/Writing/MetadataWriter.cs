@@ -89,6 +89,9 @@ internal sealed class MetadataWriter
             cancellationToken);
     }
 
+    /// <summary>Whether the header names another refcount table than before, or may do so.</summary>
+    public bool HasMovedRefcountTable => _refcounts.HasMovedTable;
+
     /// <summary>Says that a structure is no longer used once the image is switched.</summary>
     public void Free(ulong offset, long bytes) => _refcounts.Free(offset, bytes);
 

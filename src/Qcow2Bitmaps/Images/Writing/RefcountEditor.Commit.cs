@@ -10,6 +10,9 @@ internal sealed partial class RefcountEditor
     private readonly Stack<long[]> _linked = [];
     private ClusterRange? _oldTable;
 
+    /// <summary>Whether the header names another table than before, or may do so.</summary>
+    public bool HasMovedTable => _oldTable is not null;
+
     /// <summary>Says that clusters are no longer used once the image is switched; their counts fall in <see cref="ReleaseAsync"/>.</summary>
     public void Free(ulong offset, long bytes)
     {
