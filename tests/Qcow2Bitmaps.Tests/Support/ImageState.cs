@@ -11,6 +11,9 @@ namespace Qcow2Bitmaps.Tests.Support;
 /// <summary>All that an image says, so that two images can be compared: its bitmaps with their bits, what the disk reads, names and unknown extensions, and what a check finds.</summary>
 internal sealed record ImageState
 {
+    // What a writer of bitmaps may leave where an extension was, and may use again: it means nothing.
+    private const HeaderExtensionType Filler = (HeaderExtensionType)0x5142464C;
+
     /// <summary>The bitmaps that QEMU would show, in the directory's order.</summary>
     public required ImmutableArray<StoredBitmap> Bitmaps { get; init; }
 
@@ -89,7 +92,7 @@ internal sealed record ImageState
             TrailingBytes = default,
         };
         IEnumerable<string> extensions = image.Extensions
-            .Where(static e => e.Type != HeaderExtensionType.Bitmaps)
+            .Where(static e => e.Type is not HeaderExtensionType.Bitmaps and not Filler)
             .Select(static e => string.Create(CultureInfo.InvariantCulture, $"{(uint)e.Type:x}:{Convert.ToHexString(e.Data.Span)}"));
         return string.Create(
             CultureInfo.InvariantCulture,
