@@ -95,7 +95,7 @@ public sealed class FailingStorageTests
     {
         using var source = new CancellationTokenSource();
         var memory = new MemoryStorage(new byte[4]);
-        await using var storage = new CancellingStorage(memory, source, 2, isDoneFirst);
+        await using var storage = new CancellingStorage(memory, source, isDoneFirst) { CancellingCall = 2 };
         await storage.FlushAsync(source.Token);
 
         Exception? thrown = await Record.ExceptionAsync(async () => await storage.WriteAsync(0, s_ones, source.Token));

@@ -21,6 +21,7 @@ internal sealed record StartImage(string Name, int ClusterBits, int RefcountOrde
         new("512, refcounts of 64 bits, block full", 9, 6) { FreeRefcounts = 0 },
         new("512, refcounts of 64 bits, block full but for 2", 9, 6) { FreeRefcounts = 2 },
         new("512, refcount table full", 9, 6) { FreeRefcounts = 1, FillsRefcountTable = true },
+        new("512, refcount table full, backing name", 9, 6) { FreeRefcounts = 0, FillsRefcountTable = true, BackingFile = LongName(200) },
         new("4k", 12) { FreeClusters = 5 },
         new("4k, refcounts of 64 bits, block full", 12, 6) { FreeRefcounts = 0 },
         new("4k, extension at the second sector", 12) { Before = [FeatureNames] },
