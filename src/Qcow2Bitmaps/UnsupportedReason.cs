@@ -17,4 +17,10 @@ public enum UnsupportedReason
     ChainLoop = 6,
     /// <summary>The top image is no file, and no resolver says where its backing file is.</summary>
     NoResolver = 7,
+    /// <summary>The first cluster has no room for another header extension.</summary>
+    NoRoomInHeader = 8,
+    /// <summary>The image is of version 2, which has no persistent bitmaps.</summary>
+    BitmapsInVersion2 = 9,
+    /// <summary>The image is open for reading only.</summary>
+    ReadOnly = 10,
 }

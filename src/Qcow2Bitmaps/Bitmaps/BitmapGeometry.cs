@@ -14,6 +14,12 @@ internal readonly record struct BitmapGeometry(long SizeBytes, int GranularityBi
 
     public static BitmapGeometry Of(IBitmapPages pages) => new(pages.SizeBytes, pages.GranularityBits, pages.PageShift);
 
+    /// <summary>The page that holds an offset on the disk.</summary>
+    public int PageOf(long offset) => (int)(offset >> GranularityBits >> PageShift);
+
+    /// <summary>A page as a piece to merge.</summary>
+    public PageMerge.Piece PieceOf(int page) => new(FirstBit(page), BitsIn(page), GranularityBits);
+
     /// <summary>The page's first bit.</summary>
     public long FirstBit(int page) => (long)page << PageShift;
 

@@ -163,7 +163,7 @@ public sealed partial class DirtyBitmap
         BitmapPageKind kind = other.KindOf(page);
         if (kind == BitmapPageKind.AllDirty)
         {
-            (long start, long end) = PieceOf(BitmapGeometry.Of(other), page).BytesWithin(Math.Min(SizeBytes, other.SizeBytes));
+            (long start, long end) = BitmapGeometry.Of(other).PieceOf(page).BytesWithin(Math.Min(SizeBytes, other.SizeBytes));
             Set(start, end - start);
         }
 
@@ -172,7 +172,7 @@ public sealed partial class DirtyBitmap
 
     private void MergeBits(BitmapGeometry other, int otherPage, ReadOnlySpan<ulong> otherWords)
     {
-        PageMerge.Piece source = PieceOf(other, otherPage);
+        PageMerge.Piece source = other.PieceOf(otherPage);
         long limit = Math.Min(SizeBytes, other.SizeBytes);
         (long start, long end) = source.BytesWithin(limit);
         if (start >= end)
@@ -186,8 +186,8 @@ public sealed partial class DirtyBitmap
             return;
         }
 
-        int lastPage = PageOf(end - 1);
-        for (int page = PageOf(start); page <= lastPage; page++)
+        int lastPage = _geometry.PageOf(end - 1);
+        for (int page = _geometry.PageOf(start); page <= lastPage; page++)
         {
             if (KindOf(page) == BitmapPageKind.AllDirty || IsSourceClean(page, source, otherWords, limit))
             {
@@ -195,7 +195,7 @@ public sealed partial class DirtyBitmap
             }
 
             ulong[] words = Materialize(page);
-            PageMerge.Piece target = PieceOf(_geometry, page);
+            PageMerge.Piece target = _geometry.PieceOf(page);
             PageMerge.Or(target, words, source, otherWords, limit);
             (int first, int last) = target.BitsOf(start, end);
             CollapseAfterFill(page, words, first >> BitmapGeometry.WordShift, ((last - 1) >> BitmapGeometry.WordShift) + 1, true);
@@ -205,15 +205,10 @@ public sealed partial class DirtyBitmap
     /// <summary>Whether the source has nothing dirty where a page lies, so that it need not be materialised.</summary>
     private bool IsSourceClean(int page, PageMerge.Piece source, ReadOnlySpan<ulong> sourceWords, long limit)
     {
-        (long start, long end) = PieceOf(_geometry, page).BytesWithin(limit);
+        (long start, long end) = _geometry.PieceOf(page).BytesWithin(limit);
         (int first, int last) = source.BitsOf(start, end);
         return BitKernels.Find(sourceWords, first, last, true) >= last;
     }
-
-    private int PageOf(long offset) => (int)(offset >> _geometry.GranularityBits >> _geometry.PageShift);
-
-    private static PageMerge.Piece PieceOf(BitmapGeometry geometry, int page) =>
-        new(geometry.FirstBit(page), geometry.BitsIn(page), geometry.GranularityBits);
 
     /// <summary>This bitmap if it has a geometry already, else its content rounded out and cut to that.</summary>
     private DirtyBitmap Reshape(BitmapGeometry geometry)

@@ -13,7 +13,7 @@ internal sealed class MergedBitmapReader
     private const int WindowShift = 23;
 
     private readonly BitmapGeometry _geometry;
-    private readonly SourceCursor[] _sources;
+    private readonly (IBitmapPages Pages, PageBuffer Buffer)[] _sources;
     private readonly ulong[] _window;
 
     /// <summary>Creates a reader.</summary>
@@ -23,7 +23,7 @@ internal sealed class MergedBitmapReader
     public MergedBitmapReader(IEnumerable<IBitmapPages> sources, long sizeBytes, int granularityBits)
     {
         _geometry = new BitmapGeometry(sizeBytes, granularityBits, WindowShift);
-        _sources = [.. sources.Select(static source => new SourceCursor(source))];
+        _sources = [.. sources.Select(static source => (source, new PageBuffer()))];
         _window = new ulong[BitmapGeometry.WordsFor((int)Math.Min(1L << WindowShift, _geometry.BitCount))];
     }
 
@@ -96,74 +96,21 @@ internal sealed class MergedBitmapReader
         int bits = _geometry.BitsIn(window);
         var target = new PageMerge.Piece(_geometry.FirstBit(window), bits, _geometry.GranularityBits);
         bool isCleared = false;
-        foreach (SourceCursor source in _sources)
+        foreach ((IBitmapPages Pages, PageBuffer Buffer) source in _sources)
         {
-            long limit = Math.Min(_geometry.SizeBytes, source.Geometry.SizeBytes);
-            (long start, long end) = target.BytesWithin(limit);
-            if (start >= end)
+            long limit = Math.Min(_geometry.SizeBytes, source.Pages.SizeBytes);
+            if (!isCleared && PageBuffer.KindWithin(source.Pages, target, limit) != BitmapPageKind.AllClean)
             {
-                continue;
+                _window.AsSpan(0, BitmapGeometry.WordsFor(bits)).Clear();
+                isCleared = true;
             }
 
-            int lastPage = source.PageOf(end - 1);
-            for (int page = source.PageOf(start); page <= lastPage; page++)
+            if (isCleared)
             {
-                BitmapPageKind kind = source.Pages.KindOf(page);
-                if (kind == BitmapPageKind.AllClean)
-                {
-                    continue;
-                }
-
-                if (!isCleared)
-                {
-                    _window.AsSpan(0, BitmapGeometry.WordsFor(bits)).Clear();
-                    isCleared = true;
-                }
-
-                PageMerge.Piece piece = source.PieceOf(page);
-                if (kind == BitmapPageKind.AllDirty)
-                {
-                    (long pageStart, long pageEnd) = piece.BytesWithin(limit);
-                    (int first, int last) = target.BitsOf(Math.Max(pageStart, start), Math.Min(pageEnd, end));
-                    BitKernels.Fill(_window, first, last, true);
-                }
-                else
-                {
-                    ReadOnlyMemory<ulong> words = await source.ReadAsync(page, cancellationToken).ConfigureAwait(false);
-                    PageMerge.Or(target, _window, piece, words.Span, limit);
-                }
+                await source.Buffer.OrAsync(source.Pages, target, _window, limit, cancellationToken).ConfigureAwait(false);
             }
         }
 
         return isCleared;
-    }
-
-    /// <summary>A source with the page that was read last: a page of a coarser source serves several windows.</summary>
-    private sealed class SourceCursor(IBitmapPages pages)
-    {
-        private ulong[]? _words;
-        private int _page = -1;
-
-        public IBitmapPages Pages => pages;
-
-        public BitmapGeometry Geometry { get; } = BitmapGeometry.Of(pages);
-
-        public int PageOf(long offset) => (int)(offset >> Geometry.GranularityBits >> Geometry.PageShift);
-
-        public PageMerge.Piece PieceOf(int page) => new(Geometry.FirstBit(page), Geometry.BitsIn(page), Geometry.GranularityBits);
-
-        public async ValueTask<ReadOnlyMemory<ulong>> ReadAsync(int page, CancellationToken cancellationToken)
-        {
-            _words ??= new ulong[Geometry.WordsIn(0)];
-            Memory<ulong> words = _words.AsMemory(0, Geometry.WordsIn(page));
-            if (page != _page)
-            {
-                _page = -1;
-                await pages.ReadPageAsync(page, words, cancellationToken).ConfigureAwait(false);
-                _page = page;
-            }
-
-            return words;
-        }
     }
 }

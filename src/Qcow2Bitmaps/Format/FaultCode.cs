@@ -18,6 +18,8 @@ public enum FaultCode
     HeaderLength = 104,
     /// <summary>An incompatible feature bit is set that is not known here.</summary>
     HeaderUnknownFeature = 105,
+    /// <summary>The corrupt bit is set: the image must not be written but by a repair.</summary>
+    HeaderCorruptBit = 106,
     /// <summary><c>refcount_order</c> is above 6.</summary>
     HeaderRefcountOrder = 107,
     /// <summary>The compression type is unknown, or does not agree with the incompatible bit.</summary>
@@ -36,6 +38,8 @@ public enum FaultCode
     HeaderBackingFileOffset = 114,
     /// <summary>The backing file's name is longer than 1023 bytes or runs out of the first cluster.</summary>
     HeaderBackingFileSize = 115,
+    /// <summary>The dirty bit is set: the refcounts are behind, and must be repaired before the image is written.</summary>
+    HeaderDirtyBit = 116,
 
     /// <summary>A header extension, or its header, runs past the end of the extension area.</summary>
     ExtensionTooLarge = 200,
@@ -121,6 +125,10 @@ public enum FaultCode
     RefcountTableEntryReserved = 610,
     /// <summary>A refcount table entry's offset is not aligned to a cluster.</summary>
     RefcountTableEntryUnaligned = 611,
+    /// <summary>A refcount block lies past the end of the file.</summary>
+    RefcountBlockTruncated = 612,
+    /// <summary>A cluster that is in use has a reference count of zero, so that it could be allocated again.</summary>
+    RefcountTooLow = 613,
 
     /// <summary>The snapshot table is larger than the limit.</summary>
     SnapshotTableSize = 700,

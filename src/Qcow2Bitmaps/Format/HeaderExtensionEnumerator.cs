@@ -34,6 +34,9 @@ public ref struct HeaderExtensionEnumerator
     /// <summary>Where the bytes behind the last extension start: behind the end marker once the walk is over.</summary>
     public readonly int Position => _position;
 
+    /// <summary>Whether the walk has come to an end marker.</summary>
+    public bool HasEndMarker { get; private set; }
+
     /// <summary>Returns itself, for <c>foreach</c>.</summary>
     public readonly HeaderExtensionEnumerator GetEnumerator() => this;
 
@@ -64,6 +67,7 @@ public ref struct HeaderExtensionEnumerator
         {
             _position = dataOffset;
             _ended = true;
+            HasEndMarker = true;
             return false;
         }
 

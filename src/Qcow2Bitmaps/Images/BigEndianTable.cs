@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images;
 
-/// <summary>Reads tables of 8-byte big-endian entries: L1, L2, refcount and bitmap tables are all such.</summary>
+/// <summary>Reads and writes tables of 8-byte big-endian entries: L1, L2, refcount and bitmap tables are all such.</summary>
 internal static class BigEndianTable
 {
     /// <summary>Reads the entries that the file has; memory is taken for no others.</summary>
@@ -29,5 +29,17 @@ internal static class BigEndianTable
         }
 
         return table;
+    }
+
+    /// <summary>The bytes of a table.</summary>
+    public static byte[] BytesOf(ReadOnlySpan<ulong> table)
+    {
+        var bytes = new byte[table.Length * ImageGeometry.TableEntryBytes];
+        for (int i = 0; i < table.Length; i++)
+        {
+            BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(i * ImageGeometry.TableEntryBytes), table[i]);
+        }
+
+        return bytes;
     }
 }

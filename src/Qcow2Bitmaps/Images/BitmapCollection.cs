@@ -9,59 +9,53 @@ namespace Qcow2Bitmaps.Images;
 
 /// <summary>The persistent bitmaps of an image, in the order of its directory.</summary>
 /// <remarks>
-/// The list was read when the image was opened; bits are read when they are asked for, uniform pages never. Thread-safe.
+/// The list was read when the image was opened, or after the last edit; bits are read when they are asked for, uniform pages never. Thread-safe, but
+/// bits must not be read while an edit of the same image runs.
 /// Bits whose place in the file is missing count as dirty, and a fault says so.
 /// </remarks>
 public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
 {
     private readonly ImageStorage _storage;
-    private readonly ImageGeometry _geometry;
-    private readonly Strictness _strictness;
-    private readonly Qcow2Limits _limits;
-    private readonly IReadOnlyList<BitmapInfo> _bitmaps;
-    private readonly Dictionary<string, BitmapInfo> _byName;
-    private readonly long _tableBytes;
+    private readonly Qcow2Image _image;
 
-    internal BitmapCollection(
-        ImageStorage storage, ImageGeometry geometry, Strictness strictness, Qcow2Limits limits, IReadOnlyList<BitmapInfo> bitmaps, bool isComplete)
+    internal BitmapCollection(ImageStorage storage, Qcow2Image image)
     {
         _storage = storage;
-        _geometry = geometry;
-        _strictness = strictness;
-        _limits = limits;
-        _bitmaps = bitmaps;
-        IsComplete = isComplete;
-        _byName = new Dictionary<string, BitmapInfo>(bitmaps.Count, StringComparer.Ordinal);
-        foreach (BitmapInfo bitmap in bitmaps)
-        {
-            _byName.TryAdd(bitmap.Name, bitmap);
-            _tableBytes += (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes;
-        }
+        _image = image;
     }
 
     /// <summary>
     /// Whether these are all the bitmaps that the image has. A lenient reader may have met a directory that it could not read to its end; then a name that
     /// is not here may be there.
     /// </summary>
-    public bool IsComplete { get; }
+    public bool IsComplete => Directory.IsComplete;
 
     /// <summary>
     /// Whether the tables overlap for sure: together they claim more bytes than the file has. Reading each would cost a small file any time.
     /// </summary>
-    internal bool HaveOverlappingTables => _tableBytes > _storage.Length;
+    internal bool HaveOverlappingTables => Directory.TableBytes > _storage.Length;
 
     /// <summary>The number of bitmaps.</summary>
-    public int Count => _bitmaps.Count;
+    public int Count => Directory.Bitmaps.Count;
+
+    private BitmapDirectory Directory => _image.Contents.Bitmaps;
+
+    private ImageGeometry Geometry => _image.Geometry;
 
     /// <summary>The bitmap at a place in the directory.</summary>
     /// <param name="index">The place, from 0.</param>
-    public BitmapInfo this[int index] => _bitmaps[index];
+    public BitmapInfo this[int index] => Directory.Bitmaps[index];
 
     /// <summary>Finds a bitmap by name.</summary>
     /// <param name="name">The name, in the form of <see cref="BitmapInfo.Name"/>.</param>
     /// <param name="bitmap">The first bitmap of that name.</param>
     /// <returns>Whether there is one.</returns>
-    public bool TryGet(string name, [NotNullWhen(true)] out BitmapInfo? bitmap) => _byName.TryGetValue(name, out bitmap);
+    public bool TryGet(string name, [NotNullWhen(true)] out BitmapInfo? bitmap)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        bitmap = Directory.Find(name);
+        return bitmap is not null;
+    }
 
     /// <summary>Reads a bitmap's bits into memory.</summary>
     /// <param name="name">The bitmap's name; of two of one name the first.</param>
@@ -143,13 +137,44 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         return await new MergedBitmapReader([pages], pages.SizeBytes, pages.GranularityBits).CountAsync(cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>Changes the image's bitmaps: all steps, or none of them.</summary>
+    /// <param name="build">Adds the steps to an empty edit.</param>
+    /// <param name="cancellationToken">Ends the edit while the image is as before; once the switch has begun it is carried through.</param>
+    /// <inheritdoc cref="EditAsync(BitmapEdit, CancellationToken)"/>
+    public ValueTask EditAsync(Action<BitmapEdit> build, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(build);
+        var edit = new BitmapEdit();
+        build(edit);
+        return EditAsync(edit, cancellationToken);
+    }
+
+    /// <summary>Changes the image's bitmaps: all steps, or none of them.</summary>
+    /// <param name="edit">The steps.</param>
+    /// <param name="cancellationToken">Ends the edit while the image is as before; once the switch has begun it is carried through.</param>
+    /// <returns>Once the edit is durable. Steps that change nothing write nothing.</returns>
+    /// <exception cref="BitmapStateException">A step is refused; nothing was changed.</exception>
+    /// <exception cref="Qcow2FormatException">The image is broken in a way that makes writing unsafe; nothing was changed.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, of version 2, or has no room for the bitmaps extension; nothing was changed.</exception>
+    /// <exception cref="NoSpaceException">The storage cannot grow and is too full; nothing was changed.</exception>
+    /// <exception cref="IOException">The storage failed. The image is as before or as after, at worst with leaked clusters.</exception>
+    /// <remarks>
+    /// New structures go to free clusters, refcounts first, and are flushed; one write in one sector of the header cluster switches to them (DESIGN decision 3); then the old
+    /// clusters are freed. A stop at any byte leaves the image as before or as after. Cost follows what changes: bits that stay are neither read nor written.
+    /// </remarks>
+    public ValueTask EditAsync(BitmapEdit edit, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(edit);
+        return _image.EditBitmapsAsync(edit, cancellationToken);
+    }
+
     /// <inheritdoc/>
-    public IEnumerator<BitmapInfo> GetEnumerator() => _bitmaps.GetEnumerator();
+    public IEnumerator<BitmapInfo> GetEnumerator() => Directory.Bitmaps.GetEnumerator();
 
     /// <inheritdoc/>
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
-    internal FaultLog NewLog() => new(_strictness, _storage.Name);
+    internal FaultLog NewLog() => new(_image.Strictness, _storage.Name);
 
     internal ValueTask<PersistentBitmap> OpenPagesAsync(string name, FaultLog log, CancellationToken cancellationToken) =>
         OpenPagesAsync(Require(name), log, cancellationToken);
@@ -162,12 +187,12 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
             : throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found");
     }
 
-    private ValueTask<PersistentBitmap> OpenPagesAsync(BitmapInfo info, FaultLog log, CancellationToken cancellationToken)
+    internal ValueTask<PersistentBitmap> OpenPagesAsync(BitmapInfo info, FaultLog log, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(info);
-        if (info.Index >= _bitmaps.Count || !ReferenceEquals(_bitmaps[info.Index], info))
+        if (info.Index >= Count || !ReferenceEquals(this[info.Index], info))
         {
-            throw new ArgumentException($"{info} is not a bitmap of this image", nameof(info));
+            throw new ArgumentException($"{info} is not a bitmap of this image, or was read before the last edit", nameof(info));
         }
 
         string name = info.Name;
@@ -186,7 +211,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         }
 
         RequireReadable(info, log);
-        return PersistentBitmap.OpenAsync(_storage, info, _geometry, log, cancellationToken);
+        return PersistentBitmap.OpenAsync(_storage, info, Geometry, log, cancellationToken);
     }
 
     /// <summary>Refuses what only a lenient reader has let into the list and what cannot be read by any rule.</summary>
@@ -206,8 +231,8 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
                 FaultCode.BitmapTableOffset, $"bitmap '{PrintableText.Escape(info.Name)}'", "bitmap_table_offset", info.TableOffset, info.TableOffset, "below 2^63"));
         }
 
-        long needed = _geometry.BitmapTableEntries(BitmapGranularity.BitsOf(info.GranularityBytes));
-        long allowed = Math.Min(_limits.MaxBitmapTableEntries, _limits.MaxBitmapBytes >> _geometry.ClusterBits);
+        long needed = Geometry.BitmapTableEntries(BitmapGranularity.BitsOf(info.GranularityBytes));
+        long allowed = Math.Min(_image.Limits.MaxBitmapTableEntries, _image.Limits.MaxBitmapBytes >> Geometry.ClusterBits);
         if (needed > allowed)
         {
             throw log.Fatal(Faults.Of(

@@ -10,6 +10,9 @@ internal sealed class FirstCluster
 {
     public required Qcow2Header Header { get; init; }
 
+    /// <summary>The bytes, zeros where the file ends before.</summary>
+    public required ReadOnlyMemory<byte> Bytes { get; init; }
+
     public List<RawHeaderExtension> Extensions { get; } = [];
 
     public string? BackingFile { get; private set; }
@@ -32,7 +35,7 @@ internal sealed class FirstCluster
             throw log.Fatal(fault!);
         }
 
-        var result = new FirstCluster { Header = header! };
+        var result = new FirstCluster { Header = header!, Bytes = cluster };
         result.Check(storage.Name, cluster, limits, log);
         result.ReadExtensions(cluster, limits, log);
         result.ReadBackingFile(cluster, limits, log);

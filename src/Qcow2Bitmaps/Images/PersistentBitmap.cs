@@ -54,6 +54,12 @@ internal sealed class PersistentBitmap : IBitmapPages
         return entry.HasData ? BitmapPageKind.Bits : entry.IsAllOnes ? BitmapPageKind.AllDirty : BitmapPageKind.AllClean;
     }
 
+    /// <summary>The entry of the table; what could not be right, or lies behind the file's end, counts as all dirty.</summary>
+    public BitmapTableEntry EntryOf(int page) => new(_table[page]);
+
+    /// <summary>Whether the file has all bits of a page: what it misses counts as dirty, but would read as clean once the file has grown.</summary>
+    public bool IsWhole(int page) => !EntryOf(page).HasData || (long)EntryOf(page).Offset + ((long)_geometry.WordsIn(page) * sizeof(ulong)) <= _storage.Length;
+
     public async ValueTask ReadPageAsync(int page, Memory<ulong> words, CancellationToken cancellationToken)
     {
         long offset = (long)new BitmapTableEntry(_table[page]).Offset;

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.Editing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images;
@@ -7,26 +8,23 @@ namespace Qcow2Bitmaps.Images;
 /// <summary>One open qcow2 image: its header, its names, its snapshots and its persistent bitmaps.</summary>
 /// <remarks>
 /// Opening reads the first cluster, the snapshot table and the bitmap directory, nothing else; it opens no other file, and
-/// needs no key, data file or backing file. Thread-safe. The image is read-only.
+/// needs no key, data file or backing file. Thread-safe; edits of one image exclude one another.
 /// </remarks>
 public sealed class Qcow2Image : IAsyncDisposable
 {
     private readonly ImageStorage _storage;
     private readonly bool _leaveOpen;
-    private readonly FirstCluster _first;
+    private readonly SemaphoreSlim _editing = new(1, 1);
+    private volatile ImageContents _contents;
 
-    private Qcow2Image(
-        ImageStorage storage, bool leaveOpen, Qcow2OpenOptions options, FirstCluster first, FaultLog log, SnapshotTable snapshots, BitmapCollection bitmaps)
+    private Qcow2Image(ImageStorage storage, bool leaveOpen, Qcow2OpenOptions options, ImageContents contents)
     {
         _storage = storage;
         _leaveOpen = leaveOpen;
-        _first = first;
+        _contents = contents;
         Strictness = options.Strictness;
         Limits = options.Limits;
-        Findings = log.Findings;
-        Snapshots = snapshots.Snapshots;
-        SnapshotTableBytes = snapshots.LengthBytes;
-        Bitmaps = bitmaps;
+        Bitmaps = new BitmapCollection(storage, this);
     }
 
     /// <summary>What the image is called: the path that was given.</summary>
@@ -36,13 +34,13 @@ public sealed class Qcow2Image : IAsyncDisposable
     public Strictness Strictness { get; }
 
     /// <summary>The header.</summary>
-    public Qcow2Header Header => _first.Header;
+    public Qcow2Header Header => _contents.First.Header;
 
     /// <summary>The header extensions in their order, known and unknown ones, without the end marker.</summary>
-    public IReadOnlyList<RawHeaderExtension> Extensions => _first.Extensions;
+    public IReadOnlyList<RawHeaderExtension> Extensions => _contents.First.Extensions;
 
     /// <summary>The cluster arithmetic.</summary>
-    public ImageGeometry Geometry => _first.Header.Geometry;
+    public ImageGeometry Geometry => _contents.First.Header.Geometry;
 
     /// <summary>The disk's size in bytes: whole sectors of 512, as QEMU counts.</summary>
     public long VirtualSizeBytes => Geometry.VirtualSizeBytes;
@@ -51,25 +49,25 @@ public sealed class Qcow2Image : IAsyncDisposable
     public int ClusterSizeBytes => Geometry.ClusterSizeBytes;
 
     /// <summary>The backing file's name as stored, to be resolved relative to this image; null without one. Untrusted.</summary>
-    public string? BackingFile => _first.BackingFile;
+    public string? BackingFile => _contents.First.BackingFile;
 
     /// <summary>The backing file's format as stored; null when the image does not say.</summary>
-    public string? BackingFormat => _first.BackingFormat;
+    public string? BackingFormat => _contents.First.BackingFormat;
 
     /// <summary>The external data file's name as stored; null when there is none. Untrusted.</summary>
-    public string? DataFile => _first.DataFile;
+    public string? DataFile => _contents.First.DataFile;
 
     /// <summary>How guest data are encrypted.</summary>
-    public EncryptionMethod Encryption => (EncryptionMethod)_first.Header.CryptMethod;
+    public EncryptionMethod Encryption => (EncryptionMethod)_contents.First.Header.CryptMethod;
 
     /// <summary>The internal snapshots.</summary>
-    public IReadOnlyList<SnapshotInfo> Snapshots { get; }
+    public IReadOnlyList<SnapshotInfo> Snapshots => _contents.Snapshots.Snapshots;
 
     /// <summary>The persistent bitmaps that QEMU would show; a lenient reader lists broken and ignored ones too.</summary>
     public BitmapCollection Bitmaps { get; }
 
     /// <summary>What was wrong and did not end the opening: for a lenient reader all faults, else those that QEMU does not mind.</summary>
-    public IReadOnlyList<FormatFault> Findings { get; }
+    public IReadOnlyList<FormatFault> Findings => _contents.Findings;
 
     /// <summary>How many bytes of disk the image's file occupies; null when that is not known.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
@@ -77,32 +75,43 @@ public sealed class Qcow2Image : IAsyncDisposable
 
     internal Qcow2Limits Limits { get; }
 
-    internal CryptoHeaderPointer? CryptoHeader => _first.CryptoHeader;
+    internal CryptoHeaderPointer? CryptoHeader => _contents.First.CryptoHeader;
 
     /// <summary>Where the directory is that <see cref="Bitmaps"/> was read from.</summary>
-    internal BitmapsExtension? BitmapDirectory => _first.Bitmaps;
+    internal BitmapsExtension? BitmapDirectory => _contents.First.Bitmaps;
 
     /// <summary>The length of the snapshot table in bytes.</summary>
-    internal long SnapshotTableBytes { get; }
+    internal long SnapshotTableBytes => _contents.Snapshots.LengthBytes;
+
+    /// <summary>What was read when the image was opened, or after the last edit.</summary>
+    internal ImageContents Contents => _contents;
 
     /// <summary>Opens an image file or block device for reading.</summary>
+    /// <inheritdoc cref="OpenAsync(string, StorageAccess, Qcow2OpenOptions?, CancellationToken)"/>
+    public static Task<Qcow2Image> OpenAsync(
+        string path, Qcow2OpenOptions? options = null, CancellationToken cancellationToken = default) =>
+        OpenAsync(path, StorageAccess.Read, options, cancellationToken);
+
+    /// <summary>Opens an image file or block device.</summary>
     /// <param name="path">The path.</param>
+    /// <param name="access">What for. Whoever writes takes QEMU's locks of a writer, unless the options ask for none.</param>
     /// <param name="options">How; the defaults when null.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
-    /// <returns>The image, to be disposed.</returns>
+    /// <returns>The image, to be disposed. Opening writes nothing.</returns>
     /// <exception cref="Qcow2FormatException">The file is no qcow2 image, or a broken one.</exception>
     /// <exception cref="Qcow2UnsupportedException">The image needs a feature that is not known here.</exception>
-    /// <exception cref="ImageLockedException">Somebody else writes the image.</exception>
+    /// <exception cref="ImageLockedException">Somebody else uses the image in a way that excludes this one.</exception>
     /// <exception cref="IOException">The file cannot be opened or read.</exception>
     public static async Task<Qcow2Image> OpenAsync(
-        string path, Qcow2OpenOptions? options = null, CancellationToken cancellationToken = default)
+        string path, StorageAccess access, Qcow2OpenOptions? options = null, CancellationToken cancellationToken = default)
     {
         options ??= Qcow2OpenOptions.Default;
-        var storage = FileStorage.Open(path, StorageAccess.Read, options.Lock);
+        ImageLock imageLock = access == StorageAccess.ReadWrite && options.Lock != ImageLock.None ? ImageLock.Write : options.Lock;
+        var storage = FileStorage.Open(path, access, imageLock);
         return await OpenAsync(storage, options, leaveOpen: false, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Opens an image in a storage for reading.</summary>
+    /// <summary>Opens an image in a storage; it can be written if the storage can.</summary>
     /// <param name="storage">The storage; its locks are the caller's business.</param>
     /// <param name="options">How; the defaults when null.</param>
     /// <param name="leaveOpen">Whether the storage stays open when the image is disposed, or cannot be opened.</param>
@@ -116,17 +125,10 @@ public sealed class Qcow2Image : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(storage);
         options ??= Qcow2OpenOptions.Default;
-        var log = new FaultLog(options.Strictness, storage.Name);
         try
         {
-            FirstCluster first = await FirstCluster.ReadAsync(storage, options.Limits, log, cancellationToken).ConfigureAwait(false);
-            SnapshotTable snapshots = await SnapshotTableReader
-                .ReadAsync(storage, first.Header, options.Limits, log, cancellationToken).ConfigureAwait(false);
-            ImageGeometry geometry = first.Header.Geometry;
-            var directory = new BitmapDirectoryReader(first, geometry, options.Limits, log);
-            IReadOnlyList<BitmapInfo> bitmaps = await directory.ReadAsync(storage, cancellationToken).ConfigureAwait(false);
-            return new Qcow2Image(
-                storage, leaveOpen, options, first, log, snapshots, new BitmapCollection(storage, geometry, options.Strictness, options.Limits, bitmaps, directory.IsComplete));
+            ImageContents contents = await ImageContents.ReadAsync(storage, options.Strictness, options.Limits, cancellationToken).ConfigureAwait(false);
+            return new Qcow2Image(storage, leaveOpen, options, contents);
         }
         catch when (!leaveOpen)
         {
@@ -159,7 +161,7 @@ public sealed class Qcow2Image : IAsyncDisposable
     public async ValueTask<LuksHeader?> ReadLuksHeaderAsync(
         ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
     {
-        if (_first.CryptoHeader is not { } pointer)
+        if (_contents.First.CryptoHeader is not { } pointer)
         {
             return null;
         }
@@ -174,5 +176,41 @@ public sealed class Qcow2Image : IAsyncDisposable
     }
 
     /// <summary>Closes the image's storage, unless it was to be left open.</summary>
-    public ValueTask DisposeAsync() => _leaveOpen ? ValueTask.CompletedTask : _storage.DisposeAsync();
+    public ValueTask DisposeAsync()
+    {
+        _editing.Dispose();
+        return _leaveOpen ? ValueTask.CompletedTask : _storage.DisposeAsync();
+    }
+
+    /// <summary>See <see cref="BitmapCollection.EditAsync(BitmapEdit, CancellationToken)"/>.</summary>
+    internal async ValueTask EditBitmapsAsync(BitmapEdit edit, CancellationToken cancellationToken)
+    {
+        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            PreparedEdit? prepared = await PreparedEdit.PrepareAsync(this, _storage, edit, cancellationToken).ConfigureAwait(false);
+            if (prepared is not null)
+            {
+                await SwitchAsync(prepared).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            _editing.Release();
+        }
+    }
+
+    private async ValueTask SwitchAsync(PreparedEdit prepared)
+    {
+        try
+        {
+            await prepared.SwitchAsync().ConfigureAwait(false);
+            await prepared.ReleaseAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            // Also when the storage failed: what is on disk now counts.
+            _contents = await ImageContents.ReadAsync(_storage, Strictness, Limits, CancellationToken.None).ConfigureAwait(false);
+        }
+    }
 }

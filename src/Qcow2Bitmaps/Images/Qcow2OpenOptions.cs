@@ -15,11 +15,11 @@ public sealed record Qcow2OpenOptions
     /// <summary>The largest counts and sizes that are believed.</summary>
     public Qcow2Limits Limits { get; init; } = Qcow2Limits.Default;
 
-    /// <summary>The locks that are taken on a file: those of a reader, as images are opened for reading only.</summary>
-    /// <exception cref="ArgumentException">The lock is <see cref="ImageLock.Write"/>.</exception>
+    /// <summary>The locks that are taken on a file that is opened for reading: those of a reader. Whoever writes takes those of a writer, or with <see cref="ImageLock.None"/> none.</summary>
+    /// <exception cref="ArgumentException">The lock is <see cref="ImageLock.Write"/>, which opening for writing takes by itself.</exception>
     public ImageLock Lock
     {
         get;
-        init => field = value != ImageLock.Write ? value : throw new ArgumentException("Images are opened for reading only", nameof(value));
+        init => field = value != ImageLock.Write ? value : throw new ArgumentException("The lock of a writer is taken when an image is opened for writing", nameof(value));
     } = ImageLock.Read;
 }

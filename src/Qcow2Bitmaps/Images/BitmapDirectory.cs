@@ -1,0 +1,32 @@
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Images;
+
+/// <summary>The bitmaps of an image as its directory lists them. Immutable.</summary>
+internal sealed class BitmapDirectory
+{
+    private readonly Dictionary<string, BitmapInfo> _byName;
+
+    public BitmapDirectory(IReadOnlyList<BitmapInfo> bitmaps, bool isComplete)
+    {
+        Bitmaps = bitmaps;
+        IsComplete = isComplete;
+        _byName = new Dictionary<string, BitmapInfo>(bitmaps.Count, StringComparer.Ordinal);
+        foreach (BitmapInfo bitmap in bitmaps)
+        {
+            _byName.TryAdd(bitmap.Name, bitmap);
+            TableBytes += (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes;
+        }
+    }
+
+    public IReadOnlyList<BitmapInfo> Bitmaps { get; }
+
+    /// <summary>Whether the directory was read to its end.</summary>
+    public bool IsComplete { get; }
+
+    /// <summary>The bytes that all tables claim.</summary>
+    public long TableBytes { get; }
+
+    /// <summary>The first bitmap of a name; null without one.</summary>
+    public BitmapInfo? Find(string name) => _byName.GetValueOrDefault(name);
+}

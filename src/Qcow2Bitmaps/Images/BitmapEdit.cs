@@ -1,0 +1,189 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Editing;
+
+namespace Qcow2Bitmaps.Images;
+
+/// <summary>The steps of one edit of an image's bitmaps, in the order in which they are to be applied.</summary>
+/// <remarks>
+/// Steps are only collected here; <see cref="BitmapCollection.EditAsync(BitmapEdit, CancellationToken)"/> applies all of them or, if one is refused, none. Each step sees what the
+/// ones before it have done. Rules are QEMU's: an inconsistent bitmap can be removed and nothing else. Not thread-safe.
+/// </remarks>
+public sealed class BitmapEdit
+{
+    private const int MaxNameBytes = 1023;
+
+    private readonly List<(string Operation, Func<EditPlan, CancellationToken, ValueTask> Apply)> _steps = [];
+
+    /// <summary>The number of steps so far.</summary>
+    public int Count => _steps.Count;
+
+    /// <summary>Adds a bitmap in which nothing is dirty.</summary>
+    /// <param name="name">Its name: 1 to 1023 bytes of UTF-8 without NUL.</param>
+    /// <param name="granularityBytes">How many bytes a bit stands for, a power of two from 512 to 2 GiB; null for QEMU's default, the cluster size within 4 KiB to 64 KiB.</param>
+    /// <param name="isRecording">Whether it records writes from now on.</param>
+    /// <returns>This edit.</returns>
+    /// <exception cref="ArgumentException">The name or the granularity is not allowed.</exception>
+    /// <remarks>Refused where the name exists, in version 2, and above the limits of <see cref="Qcow2Limits"/>.</remarks>
+    public BitmapEdit Add(string name, long? granularityBytes = null, bool isRecording = true)
+    {
+        RequireName(name);
+        if (granularityBytes is { } granularity)
+        {
+            _ = BitmapGranularity.BitsOf(granularity);
+        }
+
+        return Step("add", plan => plan.Add(name, granularityBytes, isRecording));
+    }
+
+    /// <summary>Removes a bitmap, an inconsistent one too.</summary>
+    /// <param name="name">Its name.</param>
+    /// <returns>This edit.</returns>
+    public BitmapEdit Remove(string name) => Step("remove", name, plan => plan.Remove(name));
+
+    /// <summary>Removes all bitmaps; none is no error.</summary>
+    /// <returns>This edit.</returns>
+    public BitmapEdit RemoveAll() => Step("remove", static plan => plan.RemoveAll());
+
+    /// <summary>Drops the entries that a lenient reader lists as broken, which QEMU refuses to open the image for; of bitmaps that share a name all.</summary>
+    /// <returns>This edit.</returns>
+    /// <remarks>Their clusters are not freed, as nothing says for sure which are theirs: a check with repair of leaks does that. To be used on an image that was opened leniently.</remarks>
+    public BitmapEdit DropBroken() => Step("remove", static plan => plan.DropBroken());
+
+    /// <summary>Makes all of a bitmap clean.</summary>
+    /// <param name="name">Its name.</param>
+    /// <returns>This edit.</returns>
+    public BitmapEdit Clear(string name) => Step("clear", name, plan => plan.Clear(name));
+
+    /// <summary>Makes a range of a bitmap clean: every granule that lies inside it as a whole.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="offsetBytes">Where the range starts on the disk, not negative.</param>
+    /// <param name="lengthBytes">Its length, not negative. Refused where it does not lie inside the disk.</param>
+    /// <returns>This edit.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The offset or the length is negative.</exception>
+    public BitmapEdit Clear(string name, long offsetBytes, long lengthBytes) => Fill("clear", name, offsetBytes, lengthBytes, false);
+
+    /// <summary>Makes a range of a bitmap dirty: every granule that it touches.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="offsetBytes">Where the range starts on the disk, not negative.</param>
+    /// <param name="lengthBytes">Its length, not negative. Refused where it does not lie inside the disk.</param>
+    /// <returns>This edit.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The offset or the length is negative.</exception>
+    public BitmapEdit Set(string name, long offsetBytes, long lengthBytes) => Fill("set", name, offsetBytes, lengthBytes, true);
+
+    /// <summary>Lets a bitmap record writes.</summary>
+    /// <param name="name">Its name.</param>
+    /// <returns>This edit.</returns>
+    public BitmapEdit Enable(string name) => Step("enable", name, plan => plan.SetRecording(name, true));
+
+    /// <summary>Lets a bitmap no longer record writes.</summary>
+    /// <param name="name">Its name.</param>
+    /// <returns>This edit.</returns>
+    public BitmapEdit Disable(string name) => Step("disable", name, plan => plan.SetRecording(name, false));
+
+    /// <summary>Gives a bitmap another name.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="newName">The name that it is to have: 1 to 1023 bytes of UTF-8 without NUL. Refused where another bitmap has it.</param>
+    /// <returns>This edit.</returns>
+    /// <exception cref="ArgumentException">The new name is not allowed.</exception>
+    public BitmapEdit Rename(string name, string newName)
+    {
+        RequireName(newName);
+        return Step("rename", name, plan => plan.Rename(name, newName));
+    }
+
+    /// <summary>Adds to a bitmap all that another one of the image says is dirty, as it is at this step. Itself changes nothing.</summary>
+    /// <param name="source">The bitmap to read, of any granularity; rounded out where it is finer.</param>
+    /// <param name="into">The bitmap that takes its bits.</param>
+    /// <returns>This edit.</returns>
+    public BitmapEdit Merge(string source, string into)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return Step("merge", into, (plan, cancellationToken) => plan.MergeAsync(source, into, cancellationToken));
+    }
+
+    /// <summary>Adds to a bitmap all that a bitmap of another image says is dirty.</summary>
+    /// <param name="image">The other image, open until the edit is done.</param>
+    /// <param name="source">The bitmap to read, of any granularity and size: it counts as clean behind its end, and what lies behind this image's end is left out.</param>
+    /// <param name="into">The bitmap that takes its bits.</param>
+    /// <returns>This edit.</returns>
+    public BitmapEdit Merge(Qcow2Image image, string source, string into)
+    {
+        ArgumentNullException.ThrowIfNull(image);
+        ArgumentNullException.ThrowIfNull(source);
+        return Step("merge", into, (plan, cancellationToken) => plan.MergeAsync(image, source, into, cancellationToken));
+    }
+
+    /// <summary>Adds to a bitmap all that bits in memory say is dirty.</summary>
+    /// <param name="source">The bits, of any granularity and size; left as they are until the edit is done.</param>
+    /// <param name="into">The bitmap that takes them.</param>
+    /// <returns>This edit.</returns>
+    public BitmapEdit Merge(DirtyBitmap source, string into)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return Step("merge", into, (plan, cancellationToken) => plan.MergeAsync(source, into, cancellationToken));
+    }
+
+    /// <summary>Applies the steps to a plan.</summary>
+    /// <exception cref="BitmapStateException">A step is refused; it says which.</exception>
+    internal async ValueTask ApplyAsync(EditPlan plan, CancellationToken cancellationToken)
+    {
+        foreach ((string operation, Func<EditPlan, CancellationToken, ValueTask> apply) in _steps)
+        {
+            try
+            {
+                await apply(plan, cancellationToken).ConfigureAwait(false);
+            }
+            catch (BitmapStateException e)
+            {
+                e.Operation = operation;
+                throw;
+            }
+        }
+    }
+
+    private static void RequireName(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        string? fault = name.Length == 0 ? "Bitmap name cannot be empty"
+            : ImageText.Encode(name).Length > MaxNameBytes ? $"Bitmap name too long: {PrintableText.Escape(name)}"
+            : name.Contains('\0', StringComparison.Ordinal) ? "A bitmap's name cannot hold a NUL"
+            : ImageText.HasInvalidBytes(name) || !string.Equals(ImageText.Decode(ImageText.Encode(name)), name, StringComparison.Ordinal) ? "A bitmap's name must be UTF-8"
+            : null;
+        if (fault is not null)
+        {
+            throw new ArgumentException(fault, nameof(name));
+        }
+    }
+
+    private BitmapEdit Fill(string operation, string name, long offsetBytes, long lengthBytes, bool value)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
+        ArgumentOutOfRangeException.ThrowIfNegative(lengthBytes);
+        return Step(operation, name, (plan, cancellationToken) => plan.FillAsync(name, offsetBytes, lengthBytes, value, cancellationToken));
+    }
+
+    private BitmapEdit Step(string operation, string name, Action<EditPlan> apply)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        return Step(operation, apply);
+    }
+
+    private BitmapEdit Step(string operation, Action<EditPlan> apply)
+    {
+        _steps.Add((operation, (plan, _) =>
+        {
+            apply(plan);
+            return ValueTask.CompletedTask;
+        }
+        ));
+        return this;
+    }
+
+    private BitmapEdit Step(string operation, string name, Func<EditPlan, CancellationToken, ValueTask> apply)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        _steps.Add((operation, apply));
+        return this;
+    }
+}

@@ -1,0 +1,109 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Writing;
+
+namespace Qcow2Bitmaps.Images.Editing;
+
+/// <summary>Writes the bits of a bitmap and their table to new clusters, in bounded memory; pages that stay as they are keep their clusters.</summary>
+internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry image)
+{
+    private const int BufferBytes = 2 << 20;
+
+    private readonly ulong[] _buffer = new ulong[Math.Max(BufferBytes, image.ClusterSizeBytes) / sizeof(ulong)];
+    private long _bufferOffset;
+    private int _bufferWords;
+
+    /// <summary>Writes a bitmap.</summary>
+    /// <returns>The table's entries, as they are on disk.</returns>
+    public async ValueTask<ulong[]> WriteBitsAsync(EditedContent content, CancellationToken cancellationToken)
+    {
+        var geometry = BitmapGeometry.Of(content);
+        var table = new ulong[geometry.PageCount];
+        for (int page = 0; page < table.Length; page++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            BitmapTableEntry entry = content.KeptEntry(page)
+                ?? await WritePageAsync(content, geometry, page, cancellationToken).ConfigureAwait(false);
+            table[page] = entry.Raw;
+        }
+
+        await FlushAsync(cancellationToken).ConfigureAwait(false);
+        return table;
+    }
+
+    /// <summary>Writes a table to clusters in a row.</summary>
+    /// <returns>Where it starts.</returns>
+    public async ValueTask<long> WriteTableAsync(ulong[] table, CancellationToken cancellationToken)
+    {
+        byte[] bytes = BigEndianTable.BytesOf(table);
+        long offset = await writer.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
+        await writer.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+        return offset;
+    }
+
+    private async ValueTask<BitmapTableEntry> WritePageAsync(EditedContent content, BitmapGeometry geometry, int page, CancellationToken cancellationToken)
+    {
+        int bits = geometry.BitsIn(page);
+        switch (content.KindOf(page))
+        {
+            case BitmapPageKind.AllClean:
+                return BitmapTableEntry.AllZeroes;
+            case BitmapPageKind.AllDirty when IsWholeWords(bits):
+                return BitmapTableEntry.AllOnes;
+            default:
+                return await WriteBitsAsync(content, bits, page, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask<BitmapTableEntry> WriteBitsAsync(EditedContent content, int bits, int page, CancellationToken cancellationToken)
+    {
+        int clusterWords = image.ClusterSizeBytes / sizeof(ulong);
+        int used = BitmapGeometry.WordsFor(bits);
+        if (_bufferWords + clusterWords > _buffer.Length)
+        {
+            await FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        Memory<ulong> words = _buffer.AsMemory(_bufferWords, clusterWords);
+        await content.ReadPageAsync(page, words[..used], cancellationToken).ConfigureAwait(false);
+        words.Span[used..].Clear();
+        if (BitKernels.IsAll(words.Span[..used], 0))
+        {
+            return BitmapTableEntry.AllZeroes;
+        }
+
+        if (IsWholeWords(bits) && BitKernels.IsAll(words.Span[..used], ulong.MaxValue))
+        {
+            return BitmapTableEntry.AllOnes;
+        }
+
+        long offset = await writer.AllocateAsync(image.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
+        LittleEndianWords.ToHostOrder(words.Span[..used]);
+        if (_bufferWords > 0 && offset != _bufferOffset + ((long)_bufferWords * sizeof(ulong)))
+        {
+            await FlushAsync(cancellationToken).ConfigureAwait(false);
+            words.CopyTo(_buffer);
+        }
+
+        if (_bufferWords == 0)
+        {
+            _bufferOffset = offset;
+        }
+
+        _bufferWords += clusterWords;
+        return BitmapTableEntry.AtOffset((ulong)offset);
+    }
+
+    // QEMU takes an all-ones entry for all bits up to the next 64, also behind the disk's end.
+    private static bool IsWholeWords(int bits) => (bits & 63) == 0;
+
+    private async ValueTask FlushAsync(CancellationToken cancellationToken)
+    {
+        if (_bufferWords > 0)
+        {
+            using var bytes = new WordBytes(_buffer.AsMemory(0, _bufferWords));
+            await writer.WriteAsync(_bufferOffset, bytes.Memory, cancellationToken).ConfigureAwait(false);
+            _bufferWords = 0;
+        }
+    }
+}

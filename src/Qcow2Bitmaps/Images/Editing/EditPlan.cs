@@ -1,0 +1,274 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Images.Editing;
+
+/// <summary>The bitmaps of an image while the steps of an edit are applied, in memory: every rule on states and limits is here.</summary>
+/// <remarks>Rules and wording are those of QEMU's monitor commands and of <c>qemu-img bitmap</c>. Not thread-safe.</remarks>
+internal sealed class EditPlan
+{
+    private readonly Qcow2Image _image;
+    private readonly List<BitmapDraft> _drafts = [];
+    private readonly Dictionary<string, BitmapDraft> _byName = new(StringComparer.Ordinal);
+    private long _directoryBytes;
+
+    public EditPlan(Qcow2Image image)
+    {
+        _image = image;
+        if (!image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))
+        {
+            // Whatever the extension says was ignored while somebody wrote: it must not come back.
+            return;
+        }
+
+        foreach (BitmapInfo bitmap in image.Bitmaps)
+        {
+            Append(new BitmapDraft
+            {
+                Name = bitmap.Name,
+                GranularityBits = bitmap.GranularityBytes > 0 ? System.Numerics.BitOperations.Log2((ulong)bitmap.GranularityBytes) : 0,
+                Flags = bitmap.Flags,
+                Stored = bitmap,
+                TableOffset = bitmap.TableOffset,
+                TableEntries = bitmap.TableEntries,
+            });
+        }
+    }
+
+    public IReadOnlyList<BitmapDraft> Bitmaps => _drafts;
+
+    /// <summary>Whether broken entries were dropped, so that what is left is all there is.</summary>
+    public bool IsMended { get; private set; }
+
+    public void Add(string name, long? granularityBytes, bool isRecording)
+    {
+        if (_image.Header.Version < 3)
+        {
+            throw new Qcow2UnsupportedException(UnsupportedReason.BitmapsInVersion2, CannotPersist(name, "Cannot store dirty bitmaps in qcow2 v2 files"));
+        }
+
+        if (Find(name) is not null)
+        {
+            throw new BitmapStateException(name, $"Bitmap already exists: {PrintableText.Escape(name)}");
+        }
+
+        int granularityBits = BitmapGranularity.BitsOf(granularityBytes ?? BitmapGranularity.DefaultBytes(_image.ClusterSizeBytes));
+        RequireRoom(name, granularityBits);
+        Append(new BitmapDraft
+        {
+            Name = name,
+            GranularityBits = granularityBits,
+            Flags = isRecording ? BitmapFlags.Auto : BitmapFlags.None,
+            Content = new EditedContent(GeometryOf(granularityBits), null),
+            IsContentChanged = true,
+        });
+    }
+
+    /// <summary>Removes a bitmap; an inconsistent one too.</summary>
+    public void Remove(string name)
+    {
+        BitmapDraft draft = Require(name);
+        RemoveWhere(other => other == draft);
+    }
+
+    public void RemoveAll() => RemoveWhere(static _ => true);
+
+    /// <summary>Drops what a lenient reader has found to be broken: entries that QEMU refuses, and all bitmaps of a name that two have.</summary>
+    public void DropBroken()
+    {
+        IsMended = true;
+        var names = _drafts
+            .Where(static draft => draft.Stored?.Faults.Any(static fault => fault.Code == FaultCode.BitmapDuplicateName) == true)
+            .Select(static draft => draft.Name)
+            .ToHashSet(StringComparer.Ordinal);
+        RemoveWhere(draft => draft.Stored?.Faults.Count > 0 || names.Contains(draft.Name));
+    }
+
+    public void Clear(string name)
+    {
+        BitmapDraft draft = RequireConsistent(name);
+        draft.Content = new EditedContent(GeometryOf(draft.GranularityBits), null);
+        draft.IsContentChanged = true;
+    }
+
+    public void SetRecording(string name, bool isRecording)
+    {
+        BitmapDraft draft = RequireConsistent(name);
+        draft.Flags = isRecording ? draft.Flags | BitmapFlags.Auto : draft.Flags & ~BitmapFlags.Auto;
+    }
+
+    public void Rename(string name, string newName)
+    {
+        BitmapDraft draft = RequireConsistent(name);
+        if (string.Equals(name, newName, StringComparison.Ordinal))
+        {
+            return;
+        }
+
+        if (Find(newName) is not null)
+        {
+            throw new BitmapStateException(newName, $"Bitmap already exists: {PrintableText.Escape(newName)}");
+        }
+
+        _byName.Remove(name);
+        _directoryBytes += EntrySizeBytes(newName) - EntrySizeBytes(name);
+        draft.Name = newName;
+        _byName[newName] = draft;
+    }
+
+    public async ValueTask FillAsync(string name, long offsetBytes, long lengthBytes, bool value, CancellationToken cancellationToken)
+    {
+        BitmapDraft draft = RequireConsistent(name);
+        if (offsetBytes > _image.VirtualSizeBytes || lengthBytes > _image.VirtualSizeBytes - offsetBytes)
+        {
+            throw new BitmapStateException(
+                name, $"Bitmap '{PrintableText.Escape(name)}': the range of {lengthBytes} bytes at {offsetBytes} does not lie inside the disk of {_image.VirtualSizeBytes} bytes");
+        }
+
+        EditedContent content = await ContentOfAsync(draft, cancellationToken).ConfigureAwait(false);
+        draft.IsContentChanged = true;
+        BitmapGeometry geometry = GeometryOf(draft.GranularityBits);
+        long end = offsetBytes + lengthBytes;
+        if (value)
+        {
+            content.Fill(offsetBytes >> geometry.GranularityBits, ImageGeometry.DivideRoundingUpByPowerOfTwo(end, geometry.GranularityBits), true);
+        }
+        else
+        {
+            // A granule that is clean in part only stays dirty; the disk's end ends the last one.
+            long endBit = end == _image.VirtualSizeBytes ? geometry.BitCount : end >> geometry.GranularityBits;
+            content.Fill(ImageGeometry.DivideRoundingUpByPowerOfTwo(offsetBytes, geometry.GranularityBits), endBit, false);
+        }
+    }
+
+    /// <summary>Merges a bitmap of this image, as it is at this step.</summary>
+    public async ValueTask MergeAsync(string source, string into, CancellationToken cancellationToken)
+    {
+        BitmapDraft target = RequireConsistent(into);
+        BitmapDraft draft = RequireConsistent(source);
+        if (draft != target)
+        {
+            EditedContent content = await ContentOfAsync(draft, cancellationToken).ConfigureAwait(false);
+            await MergeAsync(content.Freeze(), target, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Merges bits from elsewhere.</summary>
+    public ValueTask MergeAsync(IBitmapPages source, string into, CancellationToken cancellationToken) =>
+        MergeAsync(source, RequireConsistent(into), cancellationToken);
+
+    /// <summary>Merges a bitmap of another image.</summary>
+    public async ValueTask MergeAsync(Qcow2Image image, string source, string into, CancellationToken cancellationToken)
+    {
+        if (ReferenceEquals(image, _image))
+        {
+            await MergeAsync(source, into, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        BitmapDraft target = RequireConsistent(into);
+        PersistentBitmap pages = await image.Bitmaps.OpenPagesAsync(source, image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
+        await MergeAsync(pages, target, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Checks, at the end, that what is to be stored is what QEMU opens.</summary>
+    public void RequireStorable()
+    {
+        BitmapDraft? broken = _drafts.Find(static draft => draft.Stored?.Faults.Count > 0);
+        if (broken is not null)
+        {
+            throw new Qcow2FormatException(broken.Stored!.Faults[0], _image.Name);
+        }
+
+        if (!IsMended && !_image.Bitmaps.IsComplete && _drafts.Count > 0)
+        {
+            throw new BitmapStateException(
+                "", $"'{PrintableText.Escape(_image.Name)}': the bitmap directory cannot be read to its end; broken entries are to be dropped first");
+        }
+    }
+
+    private async ValueTask MergeAsync(IBitmapPages source, BitmapDraft target, CancellationToken cancellationToken)
+    {
+        EditedContent content = await ContentOfAsync(target, cancellationToken).ConfigureAwait(false);
+        content.Merge(source);
+        target.IsContentChanged = true;
+    }
+
+    private async ValueTask<EditedContent> ContentOfAsync(BitmapDraft draft, CancellationToken cancellationToken) => draft.Content ??= new EditedContent(
+        GeometryOf(draft.GranularityBits),
+        await _image.Bitmaps.OpenPagesAsync(draft.Stored!, _image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false));
+
+    private BitmapGeometry GeometryOf(int granularityBits) =>
+        new(_image.VirtualSizeBytes, granularityBits, _image.Geometry.ClusterBits + 3);
+
+    private void Append(BitmapDraft draft)
+    {
+        _drafts.Add(draft);
+        _directoryBytes += EntrySizeBytes(draft.Name);
+        // Of two of one name the first is meant.
+        _byName.TryAdd(draft.Name, draft);
+    }
+
+    private void RemoveWhere(Predicate<BitmapDraft> condition)
+    {
+        BitmapDraft[] removed = [.. _drafts.Where(draft => condition(draft))];
+        _drafts.RemoveAll(condition);
+        foreach (BitmapDraft draft in removed)
+        {
+            _directoryBytes -= EntrySizeBytes(draft.Name);
+            if (_byName.GetValueOrDefault(draft.Name) == draft)
+            {
+                _byName.Remove(draft.Name);
+                if (draft.Stored?.Faults.Count > 0 && _drafts.Find(other => string.Equals(other.Name, draft.Name, StringComparison.Ordinal)) is { } next)
+                {
+                    _byName.Add(next.Name, next);
+                }
+            }
+        }
+    }
+
+    private BitmapDraft? Find(string name) => _byName.GetValueOrDefault(name);
+
+    private BitmapDraft Require(string name) =>
+        Find(name) ?? throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found");
+
+    private BitmapDraft RequireConsistent(string name)
+    {
+        BitmapDraft draft = Require(name);
+        return !draft.Flags.HasFlag(BitmapFlags.InUse)
+            ? draft
+            : throw new BitmapStateException(
+                name, $"Bitmap '{PrintableText.Escape(name)}' is inconsistent and cannot be used\nTry block-dirty-bitmap-remove to delete this bitmap from disk");
+    }
+
+    /// <summary>QEMU's limits on what is stored, in its order.</summary>
+    private void RequireRoom(string name, int granularityBits)
+    {
+        Qcow2Limits limits = _image.Limits;
+        long entries = _image.Geometry.BitmapTableEntries(granularityBits);
+        if (entries > Math.Min(limits.MaxBitmapTableEntries, limits.MaxBitmapBytes >> _image.Geometry.ClusterBits))
+        {
+            throw new BitmapStateException(name, CannotPersist(name, "Too much space will be occupied by the bitmap. Use larger granularity"));
+        }
+
+        if (entries == 0)
+        {
+            throw new BitmapStateException(name, CannotPersist(name, "The disk has no bytes, and a bitmap at least one bit"));
+        }
+
+        if (_drafts.Count >= limits.MaxBitmaps)
+        {
+            throw new BitmapStateException(name, CannotPersist(name, "Maximum number of persistent bitmaps is already reached"));
+        }
+
+        if (_directoryBytes + EntrySizeBytes(name) > limits.MaxBitmapDirectoryBytes)
+        {
+            throw new BitmapStateException(name, CannotPersist(name, "Not enough space in the bitmap directory"));
+        }
+    }
+
+    private static int EntrySizeBytes(string name) => new BitmapDirectoryEntry { Name = ImageText.Encode(name) }.SizeBytes;
+
+    private string CannotPersist(string name, string why) =>
+        $"Can't make bitmap '{PrintableText.Escape(name)}' persistent in '{PrintableText.Escape(_image.Name)}': {why}";
+}

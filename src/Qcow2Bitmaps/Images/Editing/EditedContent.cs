@@ -1,0 +1,156 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Images.Editing;
+
+/// <summary>The bits of a bitmap at one moment of an edit: what is stored, or nothing, and the changes up to then. Nothing is read before a page is asked for.</summary>
+internal sealed class EditedContent : IBitmapPages
+{
+    private readonly BitmapGeometry _geometry;
+    private readonly PersistentBitmap? _stored;
+    private readonly List<IContentChange> _changes;
+    private readonly PageBuffer _buffer = new();
+    private readonly int? _changeCount;
+
+    /// <summary>Starts with what is stored, or with nothing.</summary>
+    public EditedContent(BitmapGeometry geometry, PersistentBitmap? stored)
+        : this(geometry, stored, [], null)
+    {
+    }
+
+    private EditedContent(BitmapGeometry geometry, PersistentBitmap? stored, List<IContentChange> changes, int? changeCount)
+    {
+        _geometry = geometry;
+        _stored = stored;
+        _changes = changes;
+        _changeCount = changeCount;
+    }
+
+    public long SizeBytes => _geometry.SizeBytes;
+
+    public int GranularityBits => _geometry.GranularityBits;
+
+    public int PageShift => _geometry.PageShift;
+
+    private int ChangeCount => _changeCount ?? _changes.Count;
+
+    private bool IsFrozen { get; set; }
+
+    /// <summary>This content as it is now, whatever is changed later.</summary>
+    public EditedContent Freeze()
+    {
+        IsFrozen = true;
+        return new EditedContent(_geometry, _stored, _changes, _changes.Count);
+    }
+
+    public void Merge(IBitmapPages source) => Add(new MergeChange(source));
+
+    /// <summary>Sets or clears bits.</summary>
+    public void Fill(long firstBit, long endBit, bool value)
+    {
+        if (firstBit >= endBit)
+        {
+            return;
+        }
+
+        if (IsFrozen || _changes.Count == 0 || _changes[^1] is not RangesChange last || last.Value != value)
+        {
+            Add(last = new RangesChange(value));
+        }
+
+        last.Add(firstBit, endBit);
+    }
+
+    public BitmapPageKind KindOf(int page)
+    {
+        PageMerge.Piece piece = _geometry.PieceOf(page);
+        BitmapPageKind kind = _stored?.KindOf(page) ?? BitmapPageKind.AllClean;
+        for (int i = 0; i < ChangeCount; i++)
+        {
+            kind = (_changes[i].EffectOn(piece, SizeBytes), kind) switch
+            {
+                (PageEffect.None, _) => kind,
+                (PageEffect.MakesClean, _) or (PageEffect.TakesBits, BitmapPageKind.AllClean) => BitmapPageKind.AllClean,
+                (PageEffect.MakesDirty, _) or (PageEffect.AddsBits, BitmapPageKind.AllDirty) => BitmapPageKind.AllDirty,
+                _ => BitmapPageKind.Bits,
+            };
+        }
+
+        return kind;
+    }
+
+    /// <summary>The entry of the stored table, if it says what the page is to be.</summary>
+    public BitmapTableEntry? KeptEntry(int page)
+    {
+        if (_stored is null || !_stored.IsWhole(page))
+        {
+            return null;
+        }
+
+        PageMerge.Piece piece = _geometry.PieceOf(page);
+        for (int i = 0; i < ChangeCount; i++)
+        {
+            if (_changes[i].EffectOn(piece, SizeBytes) != PageEffect.None)
+            {
+                return null;
+            }
+        }
+
+        return _stored.EntryOf(page);
+    }
+
+    public async ValueTask ReadPageAsync(int page, Memory<ulong> words, CancellationToken cancellationToken)
+    {
+        PageMerge.Piece piece = _geometry.PieceOf(page);
+        int next = await StartPageAsync(page, piece, words, cancellationToken).ConfigureAwait(false);
+        for (; next < ChangeCount; next++)
+        {
+            if (_changes[next].EffectOn(piece, SizeBytes) != PageEffect.None)
+            {
+                await _changes[next].ApplyAsync(piece, words, SizeBytes, _buffer, cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <summary>Makes a page as the last change leaves it that makes it uniform; as it is stored where there is none.</summary>
+    /// <returns>The first change that is still to be applied.</returns>
+    private async ValueTask<int> StartPageAsync(int page, PageMerge.Piece piece, Memory<ulong> words, CancellationToken cancellationToken)
+    {
+        BitmapPageKind kind = BitmapPageKind.AllClean;
+        int next = ChangeCount;
+        for (; next > 0; next--)
+        {
+            PageEffect effect = _changes[next - 1].EffectOn(piece, SizeBytes);
+            if (effect is PageEffect.MakesClean or PageEffect.MakesDirty)
+            {
+                kind = effect == PageEffect.MakesDirty ? BitmapPageKind.AllDirty : BitmapPageKind.AllClean;
+                break;
+            }
+        }
+
+        if (next == 0 && _stored is not null)
+        {
+            kind = _stored.KindOf(page);
+        }
+
+        if (kind == BitmapPageKind.Bits)
+        {
+            await _stored!.ReadPageAsync(page, words, cancellationToken).ConfigureAwait(false);
+            return next;
+        }
+
+        words.Span.Clear();
+        if (kind == BitmapPageKind.AllDirty)
+        {
+            BitKernels.Fill(words.Span, 0, piece.BitCount, true);
+        }
+
+        return next;
+    }
+
+    private void Add(IContentChange change)
+    {
+        _changes.Add(change);
+        IsFrozen = false;
+    }
+}

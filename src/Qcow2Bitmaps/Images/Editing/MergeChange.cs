@@ -1,0 +1,18 @@
+using Qcow2Bitmaps.Bitmaps;
+
+namespace Qcow2Bitmaps.Images.Editing;
+
+/// <summary>Adds all that another bitmap says is dirty, whatever its granularity and size.</summary>
+internal sealed class MergeChange(IBitmapPages source) : IContentChange
+{
+    public PageEffect EffectOn(PageMerge.Piece page, long sizeBytes) =>
+        PageBuffer.KindWithin(source, page, Math.Min(sizeBytes, source.SizeBytes)) switch
+        {
+            BitmapPageKind.AllClean => PageEffect.None,
+            BitmapPageKind.AllDirty => PageEffect.MakesDirty,
+            _ => PageEffect.AddsBits,
+        };
+
+    public ValueTask ApplyAsync(PageMerge.Piece page, Memory<ulong> words, long sizeBytes, PageBuffer buffer, CancellationToken cancellationToken) =>
+        buffer.OrAsync(source, page, words, Math.Min(sizeBytes, source.SizeBytes), cancellationToken);
+}

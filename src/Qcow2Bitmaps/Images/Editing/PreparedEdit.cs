@@ -1,0 +1,242 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Editing;
+
+/// <summary>An edit whose new structures are on disk, durable, and not yet in use: what is left is the switch, then the freeing of what it replaces.</summary>
+internal sealed class PreparedEdit
+{
+    private readonly ImageStorage _storage;
+    private readonly ImageContents _contents;
+    private readonly ImageGeometry _geometry;
+    private readonly EditPlan _plan;
+    private readonly MetadataWriter _writer;
+    private BitmapsExtension? _target;
+
+    private PreparedEdit(ImageStorage storage, ImageContents contents, EditPlan plan, MetadataWriter writer)
+    {
+        _storage = storage;
+        _contents = contents;
+        _geometry = contents.First.Header.Geometry;
+        _plan = plan;
+        _writer = writer;
+    }
+
+    /// <summary>The stages of the switch.</summary>
+    public IReadOnlyList<IReadOnlyList<SectorWrite>> Stages { get; private set; } = [];
+
+    /// <summary>Applies the steps in memory, and writes what they need to free clusters.</summary>
+    /// <returns>What is left to do; null when the steps change nothing.</returns>
+    /// <exception cref="Qcow2Exception">The edit is refused, or there is no space; the image is as before.</exception>
+    /// <exception cref="IOException">The storage failed; the image is as before, perhaps with leaked clusters.</exception>
+    public static async ValueTask<PreparedEdit?> PrepareAsync(
+        Qcow2Image image, ImageStorage storage, BitmapEdit edit, CancellationToken cancellationToken)
+    {
+        var plan = new EditPlan(image);
+        await edit.ApplyAsync(plan, cancellationToken).ConfigureAwait(false);
+        plan.RequireStorable();
+        MetadataWriter writer = await MetadataWriter.BeginAsync(storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
+        var prepared = new PreparedEdit(storage, image.Contents, plan, writer);
+        try
+        {
+            if (await prepared.WriteAsync(cancellationToken).ConfigureAwait(false))
+            {
+                return prepared;
+            }
+        }
+        catch (Exception e)
+        {
+            NoSpaceException? described = e is NoSpaceException noSpace ? await prepared.DescribeAsync(noSpace).ConfigureAwait(false) : null;
+            await prepared.RollBackAfterErrorAsync().ConfigureAwait(false);
+            if (described is not null)
+            {
+                throw described;
+            }
+
+            throw;
+        }
+
+        await prepared.RollBackAsync().ConfigureAwait(false);
+        return null;
+    }
+
+    /// <summary>Switches the image.</summary>
+    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
+    public ValueTask SwitchAsync() => MetadataWriter.SwitchAsync(_storage, Stages, CancellationToken.None);
+
+    /// <summary>Frees what the switch has replaced.</summary>
+    /// <exception cref="IOException">The storage failed; the edit took effect, and clusters are leaked.</exception>
+    public ValueTask ReleaseAsync()
+    {
+        var used = new List<(ulong, long)>();
+        if (_target is { } extension)
+        {
+            used.Add((extension.DirectoryOffset, (long)extension.DirectorySizeBytes));
+        }
+
+        used.AddRange(_plan.Bitmaps.Select(static draft => (draft.TableOffset, (long)draft.TableEntries * ImageGeometry.TableEntryBytes)));
+        return _writer.ReleaseAsync(used, CancellationToken.None);
+    }
+
+    /// <summary>Takes the preparation back.</summary>
+    /// <exception cref="IOException">The storage failed; clusters are leaked.</exception>
+    public ValueTask RollBackAsync() => _writer.RollBackAsync(CancellationToken.None);
+
+    private async ValueTask RollBackAfterErrorAsync()
+    {
+        try
+        {
+            await RollBackAsync().ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            // The storage fails for good: clusters stay leaked. The error that led here is the one to report.
+        }
+    }
+
+    private async ValueTask<bool> WriteAsync(CancellationToken cancellationToken)
+    {
+        await WriteBitmapsAsync(cancellationToken).ConfigureAwait(false);
+        byte[] directory = BuildDirectory();
+        if (await IsStoredAsync(directory, cancellationToken).ConfigureAwait(false))
+        {
+            return false;
+        }
+
+        if (directory.Length > 0)
+        {
+            long offset = await _writer.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);
+            await _writer.WriteAsync(offset, directory, cancellationToken).ConfigureAwait(false);
+            _target = new BitmapsExtension((uint)_plan.Bitmaps.Count, 0, (ulong)directory.Length, (ulong)offset);
+        }
+
+        await FreeReplacedAsync(cancellationToken).ConfigureAwait(false);
+        await _writer.PrepareAsync(cancellationToken).ConfigureAwait(false);
+        // A refcount table that was moved has changed the header.
+        var first = new byte[_contents.First.Bytes.Length];
+        await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
+        Stages = HeaderSwitch.Plan(_storage.Name, _contents.First.Header, first, _target);
+        return Stages.Count > 0;
+    }
+
+    private async ValueTask WriteBitmapsAsync(CancellationToken cancellationToken)
+    {
+        BitmapTableWriter? tables = null;
+        foreach (BitmapDraft draft in _plan.Bitmaps.Where(static draft => draft.IsContentChanged))
+        {
+            tables ??= new BitmapTableWriter(_writer, _geometry);
+            ulong[] table = await tables.WriteBitsAsync(draft.Content!, cancellationToken).ConfigureAwait(false);
+            ulong[] stored = draft.Stored is { } info ? await ReadTableAsync(info, cancellationToken).ConfigureAwait(false) : [];
+            if (table.AsSpan().SequenceEqual(stored))
+            {
+                draft.IsContentChanged = false;
+                continue;
+            }
+
+            draft.TableOffset = (ulong)await tables.WriteTableAsync(table, cancellationToken).ConfigureAwait(false);
+            draft.TableEntries = (uint)table.Length;
+            draft.Table = table;
+        }
+    }
+
+    private ValueTask<ulong[]> ReadTableAsync(BitmapInfo bitmap, CancellationToken cancellationToken) =>
+        BigEndianTable.ReadAsync(_storage, bitmap.TableOffset, bitmap.TableEntries, cancellationToken);
+
+    private byte[] BuildDirectory()
+    {
+        var directory = new List<byte>();
+        foreach (BitmapDraft draft in _plan.Bitmaps)
+        {
+            var entry = new BitmapDirectoryEntry
+            {
+                TableOffset = draft.TableOffset,
+                TableEntries = draft.TableEntries,
+                Flags = draft.Flags,
+                Type = BitmapDirectoryEntry.DirtyTrackingType,
+                GranularityBits = (byte)draft.GranularityBits,
+                Name = ImageText.Encode(draft.Name),
+            };
+            var bytes = new byte[entry.SizeBytes];
+            entry.Write(bytes);
+            directory.AddRange(bytes);
+        }
+
+        return [.. directory];
+    }
+
+    private async ValueTask<bool> IsStoredAsync(byte[] directory, CancellationToken cancellationToken)
+    {
+        bool isPublished = _contents.First.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps);
+        if (_contents.First.Bitmaps is not { } extension)
+        {
+            return directory.Length == 0 && !isPublished && !_plan.IsMended;
+        }
+
+        if (!isPublished || extension.DirectorySizeBytes != (ulong)directory.Length || extension.BitmapCount != (uint)_plan.Bitmaps.Count)
+        {
+            return false;
+        }
+
+        var stored = new byte[directory.Length];
+        await _storage.ReadZeroFilledAsync((long)extension.DirectoryOffset, stored, cancellationToken).ConfigureAwait(false);
+        return stored.AsSpan().SequenceEqual(directory);
+    }
+
+    /// <summary>Lists what the switch makes superfluous: the directory, tables that were replaced or removed, and the clusters of bits that no new table has taken over.</summary>
+    private async ValueTask FreeReplacedAsync(CancellationToken cancellationToken)
+    {
+        if (_contents.First.Bitmaps is not { } extension || !_contents.First.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))
+        {
+            // Ignored bitmaps: whether their clusters are still theirs nobody knows.
+            return;
+        }
+
+        _writer.Free(extension.DirectoryOffset, (long)extension.DirectorySizeBytes);
+        var remaining = _plan.Bitmaps.Where(static draft => draft.Stored is not null).ToDictionary(static draft => draft.Stored!);
+        var freedTables = new HashSet<ulong>();
+        foreach (BitmapInfo bitmap in _contents.Bitmaps.Bitmaps)
+        {
+            BitmapDraft? draft = remaining.GetValueOrDefault(bitmap);
+            if (draft is { IsContentChanged: false } || bitmap.Faults.Count > 0 || bitmap.TableOffset > Faults.MaxOffset || !freedTables.Add(bitmap.TableOffset))
+            {
+                continue;
+            }
+
+            ulong[] table = await ReadTableAsync(bitmap, cancellationToken).ConfigureAwait(false);
+            for (int i = 0; i < table.Length; i++)
+            {
+                var entry = new BitmapTableEntry(table[i]);
+                bool isKept = draft?.Table is { } kept && i < kept.Length && kept[i] == table[i];
+                if (!isKept && entry.HasData && entry.Check(_geometry.ClusterBits) == FaultCode.None)
+                {
+                    _writer.Free(entry.Offset, _geometry.ClusterSizeBytes);
+                }
+            }
+
+            _writer.Free(bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
+        }
+    }
+
+    /// <summary>Says how much space the whole edit would need at most.</summary>
+    private async ValueTask<NoSpaceException> DescribeAsync(NoSpaceException e)
+    {
+        long clusters = _geometry.ClustersFor(Math.Max(1, BuildDirectory().Length));
+        foreach (BitmapDraft draft in _plan.Bitmaps.Where(static draft => draft.IsContentChanged))
+        {
+            long pages = BitmapGeometry.Of(draft.Content!).PageCount;
+            clusters += _geometry.ClustersFor(pages * ImageGeometry.TableEntryBytes);
+            for (int page = 0; page < pages; page++)
+            {
+                clusters += draft.Content!.KeptEntry(page) is null && draft.Content.KindOf(page) == BitmapPageKind.Bits ? 1 : 0;
+            }
+        }
+
+        long needed = Math.Max(clusters << _geometry.ClusterBits, e.NeededBytes);
+        long available = await _writer.CountFreeBytesAsync(CancellationToken.None).ConfigureAwait(false);
+        string how = needed > available ? "" : $", of which {e.NeededBytes} in a row";
+        return new NoSpaceException(
+            $"'{PrintableText.Escape(_storage.Name)}': no space: {needed} bytes needed{how}, {available} there", needed, available);
+    }
+}

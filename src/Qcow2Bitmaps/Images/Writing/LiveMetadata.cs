@@ -1,0 +1,114 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Writing;
+
+/// <summary>Where an image's structures lie, so that nothing is written over one, or freed under one, because a reference count is wrong.</summary>
+/// <remarks>
+/// Holds what QEMU looks at before it writes (header, refcount table and blocks, active L1 and L2 tables, snapshot table, L1 tables of snapshots, bitmap
+/// directory) and beside it bitmap tables and the encryption header. Guest data and the bits of bitmaps are protected by their counts alone.
+/// </remarks>
+internal sealed class LiveMetadata
+{
+    private readonly List<(ulong Start, ulong End, string What)> _ranges = [];
+    private readonly int _clusterBits;
+    private ulong[] _l2Tables = [];
+    private bool _isSorted;
+
+    private LiveMetadata(int clusterBits) => _clusterBits = clusterBits;
+
+    /// <summary>Collects the structures of an image without its bitmaps.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask<LiveMetadata> ReadAsync(
+        ImageStorage storage, Qcow2Header header, SnapshotTable snapshots, CryptoHeaderPointer? encryptionHeader, ulong[] refcountTable, CancellationToken cancellationToken)
+    {
+        var live = new LiveMetadata((int)header.ClusterBits);
+        live.Add("the header", 0, 1L << (int)header.ClusterBits);
+        live.Add("the refcount table", header.RefcountTableOffset, (long)header.RefcountTableClusters << (int)header.ClusterBits);
+        foreach (ulong raw in refcountTable)
+        {
+            live.Add("a refcount block", new RefcountTableEntry(raw).BlockOffset, raw == 0 ? 0 : 1L << (int)header.ClusterBits);
+        }
+
+        live.Add("the active L1 table", header.L1TableOffset, (long)header.L1Size * ImageGeometry.TableEntryBytes);
+        live.Add("the snapshot table", header.SnapshotsOffset, snapshots.LengthBytes);
+        foreach (SnapshotInfo snapshot in snapshots.Snapshots)
+        {
+            live.Add("the L1 table of a snapshot", snapshot.L1TableOffset, (long)snapshot.L1Size * ImageGeometry.TableEntryBytes);
+        }
+
+        if (encryptionHeader is { } pointer)
+        {
+            live.Add("the encryption header", pointer.Offset, (long)Math.Min(pointer.Length, Faults.MaxOffset));
+        }
+
+        ulong[] l1 = await BigEndianTable.ReadAsync(storage, header.L1TableOffset, header.L1Size, cancellationToken).ConfigureAwait(false);
+        live._l2Tables = [.. l1.Select(static raw => new L1Entry(raw).L2TableOffset).Where(static offset => offset != 0)];
+        Array.Sort(live._l2Tables);
+        return live;
+    }
+
+    /// <summary>A copy to which other ranges can be added.</summary>
+    public LiveMetadata Clone()
+    {
+        var copy = new LiveMetadata(_clusterBits) { _l2Tables = _l2Tables };
+        copy._ranges.AddRange(_ranges);
+        return copy;
+    }
+
+    /// <summary>Adds a structure; ranges that cannot be are cut where offsets end.</summary>
+    public void Add(string what, ulong offset, long bytes)
+    {
+        if (bytes > 0)
+        {
+            _ranges.Add((offset, offset + Math.Min((ulong)bytes, ulong.MaxValue - offset), what));
+            _isSorted = false;
+        }
+    }
+
+    /// <summary>Which structure lies, as a whole or in part, in a cluster.</summary>
+    /// <returns>Its name; null when none does.</returns>
+    public string? Find(long cluster)
+    {
+        ulong start = (ulong)cluster << _clusterBits;
+        ulong end = start + (1UL << _clusterBits);
+        if (!_isSorted)
+        {
+            SortAndClose();
+        }
+
+        // The last range that starts before the cluster's end: ends ascend with starts, as each covers all that lie inside it.
+        int low = 0;
+        for (int high = _ranges.Count; low < high;)
+        {
+            int middle = (low + high) / 2;
+            (low, high) = _ranges[middle].Start < end ? (middle + 1, high) : (low, middle);
+        }
+
+        if (low > 0 && _ranges[low - 1].End > start)
+        {
+            return _ranges[low - 1].What;
+        }
+
+        int l2 = Array.BinarySearch(_l2Tables, start);
+        l2 = l2 < 0 ? ~l2 : l2;
+        return (l2 < _l2Tables.Length && _l2Tables[l2] < end) || (l2 > 0 && _l2Tables[l2 - 1] + (1UL << _clusterBits) > start)
+            ? "an active L2 table"
+            : null;
+    }
+
+    /// <summary>Sorts the ranges, and lengthens each to where those before it end, so that one look finds what covers a place.</summary>
+    private void SortAndClose()
+    {
+        _ranges.Sort(static (a, b) => a.Start.CompareTo(b.Start));
+        for (int i = 1; i < _ranges.Count; i++)
+        {
+            if (_ranges[i - 1].End > _ranges[i].End)
+            {
+                _ranges[i] = (_ranges[i].Start, _ranges[i - 1].End, _ranges[i - 1].What);
+            }
+        }
+
+        _isSorted = true;
+    }
+}

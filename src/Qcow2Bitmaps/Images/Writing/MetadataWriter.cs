@@ -1,0 +1,144 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Writing;
+
+/// <summary>One change of an image's metadata: new structures go to free clusters, one switch makes them count, then the old ones are freed.</summary>
+/// <remarks>Nothing is written but clusters that this change has allocated, sectors of refcount blocks, and the stages of a <see cref="HeaderSwitch"/>. Not thread-safe.</remarks>
+internal sealed class MetadataWriter
+{
+    private readonly ImageStorage _storage;
+    private readonly ImageGeometry _geometry;
+    private readonly LiveMetadata _live;
+    private readonly RefcountEditor _refcounts;
+
+    private MetadataWriter(ImageStorage storage, ImageGeometry geometry, LiveMetadata live, RefcountEditor refcounts)
+    {
+        _storage = storage;
+        _geometry = geometry;
+        _live = live;
+        _refcounts = refcounts;
+    }
+
+    /// <summary>Begins a change.</summary>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
+    /// <exception cref="Qcow2FormatException">The image is corrupt, or its refcounts cannot be relied on.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask<MetadataWriter> BeginAsync(
+        ImageStorage storage, ImageContents contents, Qcow2Limits limits, CancellationToken cancellationToken)
+    {
+        Qcow2Header header = contents.First.Header;
+        RequireWritable(storage, header, limits);
+        RefcountEditor refcounts = await RefcountEditor.OpenAsync(storage, header, limits, cancellationToken).ConfigureAwait(false);
+        LiveMetadata other = await LiveMetadata.ReadAsync(
+            storage, header, contents.Snapshots, contents.First.CryptoHeader, refcounts.Table, cancellationToken).ConfigureAwait(false);
+        LiveMetadata all = other.Clone();
+        if (contents.First.Bitmaps is { } extension)
+        {
+            all.Add("the bitmap directory", extension.DirectoryOffset, (long)extension.DirectorySizeBytes);
+        }
+
+        foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
+        {
+            all.Add("the table of a bitmap", bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
+        }
+
+        refcounts.Live = all;
+        return new MetadataWriter(storage, header.Geometry, other, refcounts);
+    }
+
+    /// <summary>Where a structure may be written that takes some bytes in a row.</summary>
+    /// <returns>The offset of the first of its clusters.</returns>
+    /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<long> AllocateAsync(long bytes, CancellationToken cancellationToken) =>
+        await _refcounts.AllocateAsync(_geometry.ClustersFor(bytes), cancellationToken).ConfigureAwait(false) << _geometry.ClusterBits;
+
+    /// <summary>Writes to clusters that were allocated.</summary>
+    /// <exception cref="InvalidOperationException">The bytes do not lie in clusters of this change.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    {
+        long first = offset >> _geometry.ClusterBits;
+        long last = (offset + bytes.Length - 1) >> _geometry.ClusterBits;
+        for (int i = _refcounts.Allocated.Count - 1; i >= 0; i--)
+        {
+            ClusterRange range = _refcounts.Allocated[i];
+            if (range.First <= first && last < range.End)
+            {
+                return _storage.WriteAsync(offset, bytes, cancellationToken);
+            }
+        }
+
+        throw new InvalidOperationException($"Clusters {first} to {last} were not allocated for this change");
+    }
+
+    /// <summary>Says that a structure is no longer used once the image is switched.</summary>
+    public void Free(ulong offset, long bytes) => _refcounts.Free(offset, bytes);
+
+    /// <summary>What is free, in bytes, on a storage that cannot grow; what this change has taken counts as free.</summary>
+    public async ValueTask<long> CountFreeBytesAsync(CancellationToken cancellationToken) =>
+        (await _refcounts.CountFreeAsync(cancellationToken).ConfigureAwait(false) + _refcounts.Allocated.Sum(static range => range.Count)) << _geometry.ClusterBits;
+
+    /// <summary>Makes all that was allocated and written durable.</summary>
+    /// <exception cref="IOException">The storage failed; the image is as before.</exception>
+    public ValueTask PrepareAsync(CancellationToken cancellationToken) => _refcounts.PublishAsync(cancellationToken);
+
+    /// <summary>Switches the image, stage by stage.</summary>
+    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
+    public static async ValueTask SwitchAsync(ImageStorage storage, IReadOnlyList<IReadOnlyList<SectorWrite>> stages, CancellationToken cancellationToken)
+    {
+        foreach (IReadOnlyList<SectorWrite> stage in stages)
+        {
+            foreach (SectorWrite write in stage)
+            {
+                await storage.WriteAsync(write.Offset, write.After, cancellationToken).ConfigureAwait(false);
+            }
+
+            await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Frees what is no longer used.</summary>
+    /// <param name="bitmaps">The bitmap structures that are in use now: offsets and lengths in bytes.</param>
+    /// <param name="cancellationToken">Ends the work; what is not freed by then is leaked.</param>
+    /// <exception cref="IOException">The storage failed; what is not freed by then is leaked.</exception>
+    public ValueTask ReleaseAsync(IEnumerable<(ulong Offset, long Bytes)> bitmaps, CancellationToken cancellationToken)
+    {
+        foreach ((ulong offset, long bytes) in bitmaps)
+        {
+            _live.Add("a bitmap", offset, bytes);
+        }
+
+        return _refcounts.ReleaseAsync(_live, cancellationToken);
+    }
+
+    /// <summary>Takes all allocations back, as far as the storage still works. Only before the switch.</summary>
+    /// <exception cref="IOException">The storage failed; what was allocated is leaked.</exception>
+    public ValueTask RollBackAsync(CancellationToken cancellationToken) => _refcounts.RollBackAsync(cancellationToken);
+
+    private static void RequireWritable(ImageStorage storage, Qcow2Header header, Qcow2Limits limits)
+    {
+        if (!storage.CanWrite)
+        {
+            throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{PrintableText.Escape(storage.Name)}' is open for reading only");
+        }
+
+        if (header.Check(limits) is { } fault)
+        {
+            throw new Qcow2FormatException(fault, storage.Name);
+        }
+
+        if (header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Corrupt))
+        {
+            throw new Qcow2FormatException(
+                Faults.OfHex(FaultCode.HeaderCorruptBit, "header", "incompatible_features", HeaderLayout.IncompatibleFeatures, (ulong)header.IncompatibleFeatures, "bit 1 clear: the image is corrupt and cannot be written before 'check -r all' has repaired it"), storage.Name);
+        }
+
+        if (header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty))
+        {
+            throw new Qcow2FormatException(
+                Faults.OfHex(FaultCode.HeaderDirtyBit, "header", "incompatible_features", HeaderLayout.IncompatibleFeatures, (ulong)header.IncompatibleFeatures, "bit 0 clear: the refcounts are behind and 'check -r all' brings them up to date"), storage.Name);
+        }
+    }
+}

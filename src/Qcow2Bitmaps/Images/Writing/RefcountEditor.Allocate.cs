@@ -1,0 +1,232 @@
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Images.Writing;
+
+/// <summary>Finding free clusters, and making room to count new ones.</summary>
+internal sealed partial class RefcountEditor
+{
+    private const int MaxHostOffsetBits = 56;
+
+    // Of a large image only the last counts are looked through for free clusters before the file grows.
+    private const int SearchedBytes = 4 << 20;
+
+    private readonly long _endCluster;
+    private readonly List<ClusterRange> _allocated = [];
+    private readonly List<(long Block, long Cluster)> _newBlocks = [];
+    private long _searchStart;
+    private long _position;
+    private bool _isAround;
+    private bool _isTableMoved;
+
+    /// <summary>The clusters that were allocated, the refcounts' own not among them.</summary>
+    public IReadOnlyList<ClusterRange> Allocated => _allocated;
+
+    /// <summary>Allocates clusters that follow one another: their counts become 1, in memory.</summary>
+    /// <param name="clusters">How many.</param>
+    /// <param name="cancellationToken">Ends the reading of counts.</param>
+    /// <returns>The first one's number.</returns>
+    /// <exception cref="NoSpaceException">There are not as many on a storage that cannot grow.</exception>
+    /// <exception cref="Qcow2FormatException">A cluster that is free by its count is in use.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<long> AllocateAsync(long clusters, CancellationToken cancellationToken)
+    {
+        long first = clusters == 1
+            ? await TakeOneAsync(cancellationToken).ConfigureAwait(false)
+            : await TakeRunAsync(clusters, cancellationToken).ConfigureAwait(false);
+        if (_allocated.Count > 0 && _allocated[^1].End == first)
+        {
+            _allocated[^1] = _allocated[^1] with { Count = _allocated[^1].Count + clusters };
+        }
+        else
+        {
+            _allocated.Add(new ClusterRange(first, clusters));
+        }
+
+        return first;
+    }
+
+    /// <summary>Counts the clusters that are free on a storage that cannot grow.</summary>
+    public async ValueTask<long> CountFreeAsync(CancellationToken cancellationToken)
+    {
+        long free = 0;
+        for (long cluster = 0; cluster < _endCluster; cluster++)
+        {
+            if (HasBlock(cluster / _geometry.RefcountsPerBlock))
+            {
+                free += await ReadAsync(cluster, cancellationToken).ConfigureAwait(false) == 0 ? 1 : 0;
+            }
+            else
+            {
+                // All of the range are free, but for the one that the block itself will need.
+                long end = Math.Min(_endCluster, (cluster / _geometry.RefcountsPerBlock + 1) * _geometry.RefcountsPerBlock);
+                free += end - cluster - 1;
+                cluster = end - 1;
+            }
+        }
+
+        return free;
+    }
+
+    private void StartSearch()
+    {
+        long lastBlock = Array.FindLastIndex(_table, static raw => raw != 0);
+        long searched = Math.Max(2, SearchedBytes >> _geometry.ClusterBits);
+        _searchStart = Math.Max(0, lastBlock + 1 - searched) * _geometry.RefcountsPerBlock;
+        _position = _searchStart;
+    }
+
+    private async ValueTask<long> TakeOneAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            if (_position >= (_isAround ? _searchStart : _endCluster))
+            {
+                if (_isAround || _searchStart == 0)
+                {
+                    throw OutOfClusters(1);
+                }
+
+                _isAround = true;
+                _position = 0;
+                continue;
+            }
+
+            long block = _position / _geometry.RefcountsPerBlock;
+            if (!HasBlock(block))
+            {
+                // The block counts itself: whatever of the two a crash leaves, the other is not missed.
+                long own = _position;
+                Require(own);
+                AddBlock(block, own);
+                _position++;
+                continue;
+            }
+
+            long cluster = _position++;
+            if (await ReadAsync(cluster, cancellationToken).ConfigureAwait(false) == 0)
+            {
+                Require(cluster);
+                await SetAsync(cluster, 1, cancellationToken).ConfigureAwait(false);
+                return cluster;
+            }
+        }
+    }
+
+    private async ValueTask<long> TakeRunAsync(long clusters, CancellationToken cancellationToken)
+    {
+        long start = _position;
+        long end = _endCluster;
+        bool isAround = _isAround;
+        while (true)
+        {
+            long first = await FindRunAsync(start, end, clusters, cancellationToken).ConfigureAwait(false);
+            if (first >= 0)
+            {
+                for (long cluster = first; cluster < first + clusters; cluster++)
+                {
+                    Require(cluster);
+                    await SetAsync(cluster, 1, cancellationToken).ConfigureAwait(false);
+                }
+
+                return first;
+            }
+
+            if (isAround)
+            {
+                throw OutOfClusters(clusters);
+            }
+
+            isAround = true;
+            start = 0;
+        }
+    }
+
+    /// <summary>Finds free clusters in a row, after making the blocks that count them.</summary>
+    /// <returns>The first one's number, or -1.</returns>
+    private async ValueTask<long> FindRunAsync(long start, long end, long clusters, CancellationToken cancellationToken)
+    {
+        long first = start;
+        for (long cluster = start; cluster < end; cluster++)
+        {
+            long block = cluster / _geometry.RefcountsPerBlock;
+            if (!HasBlock(block))
+            {
+                await AddBlockForAsync(block, cancellationToken).ConfigureAwait(false);
+                // It may have taken a cluster out of the run: look at that again.
+                cluster = first - 1;
+                continue;
+            }
+
+            if (await ReadAsync(cluster, cancellationToken).ConfigureAwait(false) != 0)
+            {
+                first = cluster + 1;
+            }
+            else if (cluster - first + 1 == clusters)
+            {
+                return first;
+            }
+        }
+
+        return -1;
+    }
+
+    /// <summary>Makes the block of a range with a cluster of another range, so that the range itself stays whole; with one of its own where no other is free.</summary>
+    private async ValueTask AddBlockForAsync(long block, CancellationToken cancellationToken)
+    {
+        long own = await TakeOneAsync(cancellationToken).ConfigureAwait(false);
+        if (!HasBlock(block))
+        {
+            AddBlock(block, own, isCountedByAnother: true);
+            return;
+        }
+
+        // Taking the cluster has made the block already.
+        await SetAsync(own, 0, cancellationToken).ConfigureAwait(false);
+        _position = own;
+    }
+
+    private void AddBlock(long block, long own, bool isCountedByAnother = false)
+    {
+        if (block >= _table.Length)
+        {
+            GrowTable(block + 1);
+        }
+
+        long offset = own << _geometry.ClusterBits;
+        _table[block] = (ulong)offset;
+        RefcountBlockEdit edit = RefcountBlockEdit.OfNew(offset, _geometry.ClusterSizeBytes);
+        _edits[block] = edit;
+        _newBlocks.Add((block, own));
+        if (!isCountedByAnother)
+        {
+            Set(edit, (int)(own % _geometry.RefcountsPerBlock), 1);
+        }
+    }
+
+    private void GrowTable(long entries)
+    {
+        long perCluster = _geometry.ClusterSizeBytes / ImageGeometry.TableEntryBytes;
+        long most = _limits.MaxRefcountTableBytes / ImageGeometry.TableEntryBytes;
+        if (entries > most)
+        {
+            throw new IOException(
+                $"'{PrintableText.Escape(_storage.Name)}': the refcount table needs {entries} entries, at most {most} are allowed: the image has too many clusters");
+        }
+
+        long wanted = Math.Min(Math.Max(entries, _table.LongLength * 3 / 2), most);
+        Array.Resize(ref _table, (int)(ImageGeometry.DivideRoundingUp(wanted, perCluster) * perCluster));
+        _isTableMoved = true;
+    }
+
+    private void Require(long cluster)
+    {
+        if (Live?.Find(cluster) is { } what)
+        {
+            throw new Qcow2FormatException(
+                Faults.Of(FaultCode.RefcountTooLow, what, "reference count", (ulong)cluster << _geometry.ClusterBits, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), _storage.Name);
+        }
+    }
+
+    private NoSpaceException OutOfClusters(long clusters) => new(
+        $"'{PrintableText.Escape(_storage.Name)}': no space: {clusters << _geometry.ClusterBits} bytes in a row are needed and not there", clusters << _geometry.ClusterBits, null);
+}

@@ -1,0 +1,187 @@
+using System.Buffers.Binary;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Images.Writing;
+
+/// <summary>Writing the counts, in order.</summary>
+internal sealed partial class RefcountEditor
+{
+    private readonly List<ClusterRange> _freed = [];
+    private ClusterRange? _oldTable;
+    private bool _isLinked;
+
+    /// <summary>Says that clusters are no longer used once the image is switched; their counts fall in <see cref="ReleaseAsync"/>.</summary>
+    public void Free(ulong offset, long bytes)
+    {
+        long first = (long)_geometry.ClusterIndex(offset);
+        long end = (long)_geometry.ClusterIndex(offset + (ulong)bytes - 1) + 1;
+        if (_freed.Count > 0 && _freed[^1].End == first)
+        {
+            _freed[^1] = _freed[^1] with { Count = end - _freed[^1].First };
+        }
+        else
+        {
+            _freed.Add(new ClusterRange(first, end - first));
+        }
+    }
+
+    /// <summary>Makes all allocations durable, with the data that were written to them, so that the image can be switched to them.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask PublishAsync(CancellationToken cancellationToken)
+    {
+        long tableOffset = _isTableMoved ? await WriteNewTableAsync(cancellationToken).ConfigureAwait(false) : 0;
+        await WriteBlocksAsync(cancellationToken).ConfigureAwait(false);
+        await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
+        if (_isTableMoved)
+        {
+            await SwitchTableAsync(tableOffset, cancellationToken).ConfigureAwait(false);
+        }
+        else
+        {
+            await LinkBlocksAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Lowers the counts of what was freed, and gives the space back.</summary>
+    /// <param name="live">What is in use now: nothing of it is freed, whatever the counts say.</param>
+    /// <param name="cancellationToken">Ends the work; what is not freed by then is leaked.</param>
+    /// <exception cref="IOException">The storage failed; what is not freed by then is leaked.</exception>
+    public async ValueTask ReleaseAsync(LiveMetadata? live, CancellationToken cancellationToken)
+    {
+        if (_oldTable is { } table)
+        {
+            _freed.Add(table);
+        }
+
+        var unused = new List<ClusterRange>();
+        foreach (ClusterRange range in _freed.OrderBy(static range => range.First))
+        {
+            for (long cluster = range.First; cluster < range.End; cluster++)
+            {
+                ulong count = await ReadAsync(cluster, cancellationToken).ConfigureAwait(false);
+                if (count == 0 || live?.Find(cluster) is not null)
+                {
+                    // The counts were wrong before; a check says so.
+                    continue;
+                }
+
+                await SetAsync(cluster, count - 1, cancellationToken).ConfigureAwait(false);
+                if (count == 1)
+                {
+                    AddTo(unused, cluster);
+                }
+            }
+        }
+
+        await WriteBlocksAsync(cancellationToken).ConfigureAwait(false);
+        foreach (ClusterRange range in unused)
+        {
+            await _storage.DiscardAsync(range.First << _geometry.ClusterBits, range.Count << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+        }
+
+        _freed.Clear();
+        _oldTable = null;
+    }
+
+    /// <summary>Takes all allocations back, before anything names them, as far as the storage still works.</summary>
+    /// <exception cref="IOException">The storage failed; what was allocated is leaked.</exception>
+    public async ValueTask RollBackAsync(CancellationToken cancellationToken)
+    {
+        if (_isLinked)
+        {
+            // New blocks, or a larger table, are in use by now and do no harm.
+            _freed.Clear();
+            _freed.AddRange(_allocated);
+            await ReleaseAsync(null, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        foreach (RefcountBlockEdit block in _edits.Values)
+        {
+            await block.RestoreAsync(_storage, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (_storage.CapacityBytes is null && _storage.Length > _originalLength)
+        {
+            await _storage.SetLengthAsync(_originalLength, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private static void AddTo(List<ClusterRange> ranges, long cluster)
+    {
+        if (ranges.Count > 0 && ranges[^1].End == cluster)
+        {
+            ranges[^1] = ranges[^1] with { Count = ranges[^1].Count + 1 };
+        }
+        else
+        {
+            ranges.Add(new ClusterRange(cluster, 1));
+        }
+    }
+
+    private async ValueTask WriteBlocksAsync(CancellationToken cancellationToken)
+    {
+        foreach (RefcountBlockEdit block in _edits.Values.OrderBy(static block => block.Offset))
+        {
+            await block.WriteAsync(_storage, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Writes the larger table to clusters of its own, together with the blocks that these may need.</summary>
+    private async ValueTask<long> WriteNewTableAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            int entries = _table.Length;
+            long clusters = _geometry.ClustersFor((long)entries * ImageGeometry.TableEntryBytes);
+            long first = await TakeRunAsync(clusters, cancellationToken).ConfigureAwait(false);
+            if (entries == _table.Length)
+            {
+                await _storage.WriteAsync(first << _geometry.ClusterBits, BigEndianTable.BytesOf(_table), cancellationToken).ConfigureAwait(false);
+                return first << _geometry.ClusterBits;
+            }
+
+            // Counting the table's own clusters has made it grow once more.
+            for (long cluster = first; cluster < first + clusters; cluster++)
+            {
+                await SetAsync(cluster, 0, cancellationToken).ConfigureAwait(false);
+            }
+
+            _position = Math.Min(_position, first);
+        }
+    }
+
+    /// <summary>Names a new table in the header: its offset and its length lie side by side in the first sector.</summary>
+    private async ValueTask SwitchTableAsync(long tableOffset, CancellationToken cancellationToken)
+    {
+        var fields = new byte[sizeof(ulong) + sizeof(uint)];
+        BinaryPrimitives.WriteUInt64BigEndian(fields, (ulong)tableOffset);
+        BinaryPrimitives.WriteUInt32BigEndian(fields.AsSpan(sizeof(ulong)), (uint)_geometry.ClustersFor((long)_table.Length * ImageGeometry.TableEntryBytes));
+        _isLinked = true;
+        await _storage.WriteAsync(HeaderLayout.RefcountTableOffset, fields, cancellationToken).ConfigureAwait(false);
+        await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
+        _oldTable = new ClusterRange((long)_geometry.ClusterIndex(_header.RefcountTableOffset), _header.RefcountTableClusters);
+    }
+
+    /// <summary>Names new blocks in the table: a block that another new one counts only after that one.</summary>
+    private async ValueTask LinkBlocksAsync(CancellationToken cancellationToken)
+    {
+        var waiting = _newBlocks.Select(static block => block.Block).ToHashSet();
+        while (waiting.Count > 0)
+        {
+            (long Block, long Cluster)[] ready = [.. _newBlocks.Where(block =>
+                waiting.Contains(block.Block)
+                && (block.Cluster / _geometry.RefcountsPerBlock == block.Block || !waiting.Contains(block.Cluster / _geometry.RefcountsPerBlock)))];
+            _isLinked = true;
+            foreach ((long block, _) in ready)
+            {
+                var entry = new byte[ImageGeometry.TableEntryBytes];
+                BinaryPrimitives.WriteUInt64BigEndian(entry, _table[block]);
+                await _storage.WriteAsync((long)_header.RefcountTableOffset + (block * ImageGeometry.TableEntryBytes), entry, cancellationToken).ConfigureAwait(false);
+                waiting.Remove(block);
+            }
+
+            await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+}
