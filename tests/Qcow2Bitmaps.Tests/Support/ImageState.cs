@@ -73,7 +73,7 @@ internal sealed record ImageState
 
         text.AppendLine(CultureInfo.InvariantCulture, $"  {Identity}").AppendLine(CultureInfo.InvariantCulture, $"  disk {Guest}");
         text.AppendLine(CultureInfo.InvariantCulture, $"  {Check.Corruptions} corruptions, {Check.Leaks} leaks, {Check.CheckErrors} check errors{(HasStrayAutoclearBit ? ", stray autoclear bit" : "")}");
-        foreach (CheckFinding finding in Check.Findings.Where(static f => f.Kind != CheckFindingKind.Leak).Take(5))
+        foreach (CheckFinding finding in Check.Findings.OrderByDescending(static f => f.Kind).Take(5))
         {
             text.AppendLine(CultureInfo.InvariantCulture, $"    {finding.Message}");
         }

@@ -20,7 +20,7 @@ public sealed class FailedEditTests
         for (int n = 1; hasFailed; n++)
         {
             var crashes = new CrashStorage(trial.Start);
-            var storage = new FailingStorage(crashes) { FailingWrite = n, TornBytes = n % 3 * 300 };
+            var storage = new FailingStorage(crashes) { FailingWrite = n, TornBytes = n % 3 * 600 };
             hasFailed = await FailAsync(trial, storage, crashes, $"write {n} fails");
         }
     }
