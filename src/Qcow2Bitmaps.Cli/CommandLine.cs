@@ -89,7 +89,7 @@ internal static class CommandLine
         return new Command(
             MessageWriter.ToolName,
             """
-            Inspects qcow2 images, their persistent dirty bitmaps and their backing chains, without QEMU and without writing anything.
+            Works on qcow2 images, their persistent dirty bitmaps and their backing chains, without QEMU.
 
             Exit codes: 0 success; 1 error; 2 a bitmap is not valid over its chain. Those of 'check' are in its help.
             """)
@@ -99,6 +99,7 @@ internal static class CommandLine
             InfoCommand.Create(output, messages),
             ExtentsCommand.Create(output, messages),
             CheckCommand.Create(output, messages),
+            BitmapCommand.Create(output, messages),
             chain,
         };
     }

@@ -14,7 +14,7 @@ internal static class CommonOptions
         CustomParser = static result => OneOf(result, ("human", OutputFormat.Human), ("json", OutputFormat.Json)),
     };
 
-    public static Option<string?> Format(string what) => new("-f", "--format")
+    public static Option<string?> Format(string what, string name = "-f", string alias = "--format") => new(name, alias)
     {
         Description = $"The format of {what}: qcow2 or raw. Without it the first bytes decide, which the guest of a raw disk can write",
         HelpName = "FMT",

@@ -11,8 +11,6 @@ namespace Qcow2Bitmaps.Images;
 /// </remarks>
 public sealed class BitmapEdit
 {
-    private const int MaxNameBytes = 1023;
-
     private readonly List<(string Operation, Func<EditPlan, CancellationToken, ValueTask> Apply)> _steps = [];
 
     /// <summary>The number of steps so far.</summary>
@@ -144,13 +142,7 @@ public sealed class BitmapEdit
 
     private static void RequireName(string name)
     {
-        ArgumentNullException.ThrowIfNull(name);
-        string? fault = name.Length == 0 ? "Bitmap name cannot be empty"
-            : ImageText.Encode(name).Length > MaxNameBytes ? $"Bitmap name too long: {PrintableText.Escape(name)}"
-            : name.Contains('\0', StringComparison.Ordinal) ? "A bitmap's name cannot hold a NUL"
-            : ImageText.HasInvalidBytes(name) || !string.Equals(ImageText.Decode(ImageText.Encode(name)), name, StringComparison.Ordinal) ? "A bitmap's name must be UTF-8"
-            : null;
-        if (fault is not null)
+        if (BitmapName.FaultOf(name) is { } fault)
         {
             throw new ArgumentException(fault, nameof(name));
         }

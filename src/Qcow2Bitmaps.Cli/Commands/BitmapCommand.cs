@@ -1,0 +1,290 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using System.Numerics;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>bitmap</c>: qemu-img's verb, all steps or none.</summary>
+internal static class BitmapCommand
+{
+    private const string Add = "--add";
+    private const string Remove = "--remove";
+    private const string Clear = "--clear";
+    private const string Enable = "--enable";
+    private const string Disable = "--disable";
+    private const string Merge = "--merge";
+    private const string Rename = "--rename";
+    private const string RemoveAll = "--remove-all";
+
+    public static Command Create(ToolWriter output, MessageWriter messages)
+    {
+        var source = new Option<string?>("-b", "--source-file") { Description = "The image whose bitmaps --merge reads; without it FILE's own", HelpName = "FILE" };
+        Option<string?> sourceFormat = CommonOptions.Format("the source file", "-F", "--source-format");
+        var granularity = new Option<string?>("-g", "--granularity")
+        {
+            Description = "With --add: how many bytes a bit stands for, a power of two from 512 to 2G. Default: the cluster size, within 4k to 64k",
+            HelpName = "SIZE",
+        };
+        Option<string?> format = CommonOptions.Format("the image");
+        Option<OutputFormat> form = CommonOptions.Output();
+        Argument<string[]> names = new("FILE NAME") { Description = "The image and the bitmap; --remove-all alone needs no bitmap", Arity = ArgumentArity.ZeroOrMore };
+        var command = new Command(
+            "bitmap",
+            """
+            Change a persistent bitmap of an image, as qemu-img does, but all steps or none of them. Steps are taken in the order of the options. Needs no key, data file or backing file.
+
+            Exit codes: 0 success; 1 error: nothing was changed.
+            """)
+        {
+            StepFlag(Add, "Add the bitmap, recording"),
+            StepFlag(Remove, "Remove the bitmap; an inconsistent one too"),
+            StepFlag(Clear, "Make all of the bitmap clean"),
+            StepFlag(Enable, "Let the bitmap record"),
+            StepFlag(Disable, "Let the bitmap no longer record"),
+            StepOption(Merge, "Add what bitmap SOURCE says is dirty", "SOURCE"),
+            StepOption(Rename, "Give the bitmap another name; steps behind it work on the new name", "NEW"),
+            StepFlag(RemoveAll, "Remove all bitmaps of the image"),
+            source, sourceFormat, granularity, format, form, names,
+        };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            List<(string Step, string Value)> steps = StepsOf(parsed);
+            string[] arguments = parsed.GetValue(names) ?? [];
+            if (UsageError(steps, arguments, parsed.GetValue(granularity) is not null, parsed.GetValue(source) is not null, parsed.GetValue(sourceFormat) is not null) is { } usage)
+            {
+                messages.Error(usage);
+                return ExitCode.Error;
+            }
+
+            long granularityBytes = 0;
+            if (parsed.GetValue(granularity) is { } size && !SizeArgument.TryParse(size, "granularity", out granularityBytes, out string error))
+            {
+                messages.Error(error);
+                return ExitCode.Error;
+            }
+
+            string path = arguments[0];
+            string name = arguments.ElementAtOrDefault(1) ?? "";
+            await using Qcow2Image? image = await OpenAsync(path, parsed.GetValue(format), StorageAccess.ReadWrite, cancellationToken);
+            await using Qcow2Image? other = parsed.GetValue(source) is { } sourcePath
+                ? await OpenAsync(sourcePath, parsed.GetValue(sourceFormat), StorageAccess.Read, cancellationToken)
+                : null;
+            if (image is not null)
+            {
+                messages.Warn(path, image.Findings);
+            }
+
+            if (Build(steps, name, granularityBytes, image, path, parsed.GetValue(source) is not null, other, out BitmapEdit edit) is { } refusal)
+            {
+                messages.Error(refusal);
+                return ExitCode.Error;
+            }
+
+            try
+            {
+                await image!.Bitmaps.EditAsync(edit, cancellationToken);
+            }
+            catch (BitmapStateException e)
+            {
+                messages.Error(Failed(e.Operation ?? "merge", name, e.Message));
+                return ExitCode.Error;
+            }
+            catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.BitmapsInVersion2)
+            {
+                messages.Error(Failed("add", name, e.Message));
+                return ExitCode.Error;
+            }
+
+            if (parsed.GetValue(form) == OutputFormat.Json)
+            {
+                WriteJson(image, path, output);
+            }
+
+            return ExitCode.Success;
+        });
+        return command;
+    }
+
+    /// <summary>The steps in the order of the command line, each with its value.</summary>
+    private static List<(string Step, string Value)> StepsOf(ParseResult parsed)
+    {
+        var steps = new List<(string, string)>();
+        for (int i = 0; i < parsed.Tokens.Count && parsed.Tokens[i].Type != TokenType.DoubleDash; i++)
+        {
+            Token token = parsed.Tokens[i];
+            if (token.Type == TokenType.Option && token.Value is Add or Remove or Clear or Enable or Disable or RemoveAll or Merge or Rename)
+            {
+                steps.Add((token.Value, token.Value is Merge or Rename ? parsed.Tokens[++i].Value : ""));
+            }
+            else if (token.Type == TokenType.Option)
+            {
+                // Every other option has a value, which may look like anything.
+                i++;
+            }
+        }
+
+        return steps;
+    }
+
+    private static string? UsageError(List<(string Step, string Value)> steps, string[] arguments, bool hasGranularity, bool hasSource, bool hasSourceFormat) =>
+        steps.Count == 0 ? "Need at least one of --add, --remove, --clear, --enable, --disable, --merge, --rename, or --remove-all"
+        : hasGranularity && !Has(steps, Add) ? "granularity only supported with --add"
+        : hasSourceFormat && !hasSource ? "-F only supported with -b"
+        : hasSource && !Has(steps, Merge) ? "Merge bitmap source file only supported with --merge"
+        : arguments.Length != 2 && !(arguments.Length == 1 && steps.TrueForAll(static step => step.Step is RemoveAll)) ? "Expecting filename and bitmap name"
+        : null;
+
+    private static bool Has(List<(string Step, string Value)> steps, string step) => steps.Exists(other => string.Equals(other.Step, step, StringComparison.Ordinal));
+
+    /// <summary>Opens an image; null when it is raw, which has no bitmaps.</summary>
+    private static async Task<Qcow2Image?> OpenAsync(string path, string? format, StorageAccess access, CancellationToken cancellationToken)
+    {
+        var storage = FileStorage.Open(path, access, access == StorageAccess.ReadWrite ? ImageLock.Write : ImageLock.Read);
+        bool isQcow2;
+        try
+        {
+            string found = format ?? await ImageFormat.ProbeAsync(storage, cancellationToken);
+            isQcow2 = found switch
+            {
+                ImageFormat.Qcow2 => true,
+                ImageFormat.Raw => false,
+                _ => throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{PrintableText.Escape(path)}' is of format {found}, which has no bitmaps here; the formats are qcow2 and raw"),
+            };
+        }
+        catch
+        {
+            await storage.DisposeAsync();
+            throw;
+        }
+
+        if (isQcow2)
+        {
+            return await Qcow2Image.OpenAsync(storage, cancellationToken: cancellationToken);
+        }
+
+        await storage.DisposeAsync();
+        return null;
+    }
+
+    /// <summary>Builds the edit.</summary>
+    /// <returns>Why a step cannot be taken, where that shows without looking at the bitmaps.</returns>
+    private static string? Build(
+        List<(string Step, string Value)> steps, string name, long granularityBytes, Qcow2Image? image, string path, bool hasSource, Qcow2Image? source, out BitmapEdit edit)
+    {
+        edit = new BitmapEdit();
+        foreach ((string step, string value) in steps)
+        {
+            string? refusal = image is null
+                ? step is Add ? $"Can't store persistent bitmaps to '{PrintableText.Escape(path)}': Operation not supported" : $"Dirty bitmap '{PrintableText.Escape(name)}' not found"
+                : step switch
+                {
+                    Add => AddTo(edit, image, name, granularityBytes),
+                    Remove => Done(edit.Remove(name)),
+                    Clear => Done(edit.Clear(name)),
+                    Enable => Done(edit.Enable(name)),
+                    Disable => Done(edit.Disable(name)),
+                    RemoveAll => Done(edit.RemoveAll()),
+                    Merge when hasSource => MergeInto(edit, image, source, value, name),
+                    Merge => Done(edit.Merge(value, into: name)),
+                    _ => RenameTo(edit, ref name, value),
+                };
+            if (refusal is not null)
+            {
+                return Failed(step[2..], name, refusal);
+            }
+        }
+
+        return null;
+    }
+
+    private static string? AddTo(BitmapEdit edit, Qcow2Image image, string name, long granularityBytes)
+    {
+        if (BitmapName.FaultOf(name) is { } fault)
+        {
+            return ImageText.Encode(name).Length <= BitmapName.MaxBytes ? fault : CannotPersist(image, name, $"Name length exceeds maximum ({BitmapName.MaxBytes} characters)");
+        }
+
+        if (granularityBytes != 0 && (granularityBytes < 512 || !BitOperations.IsPow2(granularityBytes) || granularityBytes > uint.MaxValue))
+        {
+            return "Granularity must be power of 2 and at least 512";
+        }
+
+        if (granularityBytes > 1L << BitmapGranularity.MaxBits)
+        {
+            return CannotPersist(image, name, string.Create(CultureInfo.InvariantCulture, $"Granularity exceeds maximum ({1L << BitmapGranularity.MaxBits} bytes)"));
+        }
+
+        return Done(edit.Add(name, granularityBytes == 0 ? null : granularityBytes));
+    }
+
+    private static string CannotPersist(Qcow2Image image, string name, string why) =>
+        $"Can't make bitmap '{PrintableText.Escape(name)}' persistent in '{PrintableText.Escape(image.Name)}': {why}";
+
+    private static string? RenameTo(BitmapEdit edit, ref string name, string newName)
+    {
+        if (BitmapName.FaultOf(newName) is { } fault)
+        {
+            return fault;
+        }
+
+        edit.Rename(name, newName);
+        name = newName;
+        return null;
+    }
+
+    private static string? MergeInto(BitmapEdit edit, Qcow2Image image, Qcow2Image? source, string sourceName, string name)
+    {
+        if (source is null || !source.Bitmaps.TryGet(sourceName, out _))
+        {
+            return $"Dirty bitmap '{PrintableText.Escape(sourceName)}' not found";
+        }
+
+        return source.VirtualSizeBytes != image.VirtualSizeBytes
+            ? $"Bitmaps are of different sizes (destination size is {image.VirtualSizeBytes}, source size is {source.VirtualSizeBytes}) and can't be merged"
+            : Done(edit.Merge(source, sourceName, into: name));
+    }
+
+    private static string? Done(BitmapEdit edit)
+    {
+        _ = edit;
+        return null;
+    }
+
+    private static string Failed(string operation, string name, string why) =>
+        $"Operation {operation} on bitmap {PrintableText.Escape(name)} failed: {why}";
+
+    private static void WriteJson(Qcow2Image image, string path, ToolWriter output)
+    {
+        var json = new QemuJsonWriter(output);
+        json.StartObject();
+        json.String("filename", path);
+        json.StartArray("bitmaps");
+        foreach (BitmapInfo bitmap in image.Bitmaps)
+        {
+            json.StartObject();
+            json.StartArray("flags");
+            foreach (string flag in FormatSpecificInfo.Flags(bitmap.Flags))
+            {
+                json.String(null, flag);
+            }
+
+            json.EndArray();
+            json.String("name", bitmap.Name);
+            json.Number("granularity", bitmap.GranularityBytes);
+            json.EndObject();
+        }
+
+        json.EndArray();
+        json.EndObject();
+        json.Complete();
+    }
+
+    private static Option<bool> StepFlag(string name, string description) => new(name) { Arity = ArgumentArity.Zero, Description = description };
+
+    private static Option<string[]> StepOption(string name, string description, string value) => new(name) { Description = description, HelpName = value };
+}
