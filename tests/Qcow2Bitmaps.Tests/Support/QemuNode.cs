@@ -62,4 +62,11 @@ internal sealed class QemuNode
         ProcessResult result = await Qemu.RunAsync("qemu-io", _folder, [.. _key, "-c", $"write {offsetBytes} {lengthBytes}", _spec]);
         Assert.True(result.ExitCode == 0 && result.Output.Contains("wrote", StringComparison.Ordinal), $"qemu-io: {result.Output}{result.Error}");
     }
+
+    /// <summary>Opens the image for writing, and is killed.</summary>
+    public async Task CrashAsync()
+    {
+        ProcessResult result = await Qemu.RunAsync("qemu-io", _folder, [.. _key, "-c", "sigraise 9", _spec]);
+        Assert.True(result.ExitCode == 128 + 9, $"qemu-io: {result.ExitCode} {result.Error}");
+    }
 }

@@ -256,17 +256,8 @@ public sealed class EditFixtureTests : IDisposable
         var bits = new ModelBits(size, 1 << GranularityBits);
         bits.Set(0, 1);
         bits.Set(size * 3 / 8, size / 10);
-        var stored = new byte[(bits.InMemory.BitCount + 7) / 8];
-        foreach (DirtyExtent extent in bits.Extents().Where(static extent => extent.IsDirty))
-        {
-            for (long bit = extent.OffsetBytes >> GranularityBits; bit << GranularityBits < extent.EndBytes; bit++)
-            {
-                stored[bit / 8] |= (byte)(1 << (int)(bit % 8));
-            }
-        }
-
         var other = new TestImage(image.Geometry.ClusterBits == 16 ? 14 : 16, size);
-        _folder.Write("other.qcow2", other.WithBitmap(EditKind.Elsewhere, GranularityBits, bits: stored).Build());
+        _folder.Write("other.qcow2", other.WithBitmap(EditKind.Elsewhere, GranularityBits, bits: bits.ToBytes()).Build());
         return bits;
     }
 }

@@ -18,6 +18,8 @@ internal sealed class EditModel(long sizeBytes, int clusterSizeBytes)
 
     public ModelBitmap this[string name] => Find(name) ?? throw new ArgumentException(name, nameof(name));
 
+    public bool Has(string name) => Find(name) is not null;
+
     /// <summary>Puts a bitmap that the image has already.</summary>
     public void Put(ModelBitmap bitmap)
     {

@@ -54,5 +54,20 @@ internal sealed class ModelBits
         }
     }
 
+    /// <summary>The bits as an image has them: the least significant bit first.</summary>
+    public byte[] ToBytes()
+    {
+        var bytes = new byte[(InMemory.BitCount + 7) / 8];
+        foreach (DirtyExtent extent in Extents().Where(static extent => extent.IsDirty))
+        {
+            for (long bit = extent.OffsetBytes / InMemory.GranularityBytes; bit * InMemory.GranularityBytes < extent.EndBytes; bit++)
+            {
+                bytes[bit / 8] |= (byte)(1 << (int)(bit % 8));
+            }
+        }
+
+        return bytes;
+    }
+
     public IReadOnlyList<DirtyExtent> Extents() => _naive?.Extents() ?? [.. InMemory.Extents()];
 }
