@@ -150,6 +150,11 @@ internal sealed class CreateCommand
             string detected = "";
             if (!parsed.GetValue(_unsafe))
             {
+                if (format is not null && !ImageFormat.IsKnown(format))
+                {
+                    return $"Unknown driver '{PrintableText.Escape(format)}'\nCould not open backing image.";
+                }
+
                 OverlayBase below = await InspectAsync(parsed, file, backing, format, cancellationToken);
                 detected = $"\nDetected format of {below.Format}.";
                 if (!options.Has(CreateOptions.Size))
