@@ -188,6 +188,29 @@ public sealed class FileStorage : ImageStorage
     }
 
     /// <inheritdoc/>
+    public override ValueTask<StorageRange?> FindDataAsync(long offset, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        if (!LinuxNative.IsSupported)
+        {
+            return base.FindDataAsync(offset, cancellationToken);
+        }
+
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        long start = LinuxNative.Seek(_file, offset, LinuxNative.SeekData);
+        if (start < 0)
+        {
+            // Any other error: the file system knows of no holes.
+            return Marshal.GetLastPInvokeError() == LinuxNative.ErrorNoSuchAddress
+                ? ValueTask.FromResult<StorageRange?>(null)
+                : base.FindDataAsync(offset, cancellationToken);
+        }
+
+        long end = LinuxNative.Seek(_file, start, LinuxNative.SeekHole);
+        return ValueTask.FromResult<StorageRange?>(new StorageRange(start, end > start ? end : Length));
+    }
+
+    /// <inheritdoc/>
     public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
@@ -211,6 +234,19 @@ public sealed class FileStorage : ImageStorage
         cancellationToken.ThrowIfCancellationRequested();
         RequireWritable();
         RandomAccess.FlushToDisk(_file);
+        return ValueTask.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    internal override ValueTask BeginWriteBackAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        if (LinuxNative.IsSupported)
+        {
+            // What cannot be started now is written by the flush, which tells of errors too.
+            _ = LinuxNative.SyncFileRange(_file, offset, length, LinuxNative.SyncFileRangeWrite);
+        }
+
         return ValueTask.CompletedTask;
     }
 

@@ -16,6 +16,8 @@ internal static partial class LinuxNative
     public const int OpenPathOnly = 0x200000;
 
     public const int SeekEnd = 2;
+    public const int SeekData = 3;
+    public const int SeekHole = 4;
 
     public const int OfdGetLock = 36;
     public const int OfdSetLock = 37;
@@ -24,6 +26,7 @@ internal static partial class LinuxNative
     public const short Unlock = 2;
 
     public const int ErrorNoEntry = 2;
+    public const int ErrorNoSuchAddress = 6;
     public const int ErrorExists = 17;
     public const int ErrorAgain = 11;
     public const int ErrorAccess = 13;
@@ -35,6 +38,8 @@ internal static partial class LinuxNative
 
     public const int AllocateKeepSize = 1;
     public const int AllocatePunchHole = 2;
+
+    public const uint SyncFileRangeWrite = 2;
 
     public const uint StatxBasicStats = 0x7ff;
     public const int AtEmptyPath = 0x1000;
@@ -55,6 +60,9 @@ internal static partial class LinuxNative
 
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     public static partial int FileControl(SafeFileHandle file, int command, ref FileLock fileLock);
+
+    [LibraryImport("libc", EntryPoint = "sync_file_range")]
+    public static partial int SyncFileRange(SafeFileHandle file, long offset, long length, uint flags);
 
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     public static partial int Flush(SafeFileHandle file);
