@@ -34,7 +34,7 @@ internal sealed record QemuOpinion(int CheckExitCode, string CheckOutput, IReadO
             $"{context}: qemu-img info lists {string.Join(", ", opinion.Bitmaps)}; we read\n{state}");
     }
 
-    internal static StoredBitmap Read(JsonElement bitmap)
+    private static StoredBitmap Read(JsonElement bitmap)
     {
         BitmapFlags flags = BitmapFlags.None;
         foreach (JsonElement flag in bitmap.GetProperty("flags").EnumerateArray())
