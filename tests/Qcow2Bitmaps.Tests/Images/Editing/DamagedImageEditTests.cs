@@ -69,6 +69,67 @@ public sealed class DamagedImageEditTests
         await Assert.ThrowsAsync<BitmapStateException>(async () => await image.Bitmaps.EditAsync(edit => edit.Merge(other, "a", into: "a"), Token));
     }
 
+    /// <summary>Two bitmaps that name one cluster, or one table: QEMU opens such images.</summary>
+    [Theory]
+    [InlineData(false, 1)]
+    [InlineData(false, 2)]
+    [InlineData(true, 1)]
+    [InlineData(true, 2)]
+    public async Task BitsThatTwoBitmapsShareStayWhileOneIsLeft(bool isTableShared, int count)
+    {
+        var builder = new TestImage(virtualSizeBytes: 1L << 27).WithBitmap("a", bits: [1, 2, 3]).WithBitmap("b", bits: [4, 5, 6]);
+        byte[] bytes = builder.Build();
+        int from = isTableShared ? builder.DirectoryOffset + builder.Bitmaps[0].EntryOffsetInDirectory : builder.Bitmaps[0].TableOffset;
+        int to = isTableShared ? builder.DirectoryOffset + builder.Bitmaps[1].EntryOffsetInDirectory : builder.Bitmaps[1].TableOffset;
+        bytes.AsSpan(from, sizeof(ulong)).CopyTo(bytes.AsSpan(to));
+        int bitsCluster = (int)(BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(builder.Bitmaps[0].TableOffset)) >> 12);
+        SetCount(bytes, builder, bitsCluster, (ulong)count);
+        var storage = new MemoryStorage(bytes);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+        DirtyBitmap before = await image.Bitmaps.LoadAsync("b", cancellationToken: Token);
+
+        await image.Bitmaps.EditAsync(static edit => edit.Remove("a"), Token);
+        await image.Bitmaps.EditAsync(static edit => edit.Add("c").Set("c", 0, 1), Token);
+
+        Assert.True(before.HasSameContent(await image.Bitmaps.LoadAsync("b", cancellationToken: Token)));
+        Assert.Equal(1UL, RefcountBlock.Read(storage.ToArray().AsSpan(2 << 12, 4096), bitsCluster, builder.Geometry.RefcountOrder));
+    }
+
+    /// <summary>A bitmap names a cluster that is not counted, and the edit takes it for something else.</summary>
+    [Fact]
+    public async Task WhatAnEditHasWrittenIsNotFreedByIt()
+    {
+        var builder = new TestImage(clusterBits: 12, virtualSizeBytes: 1L << 28).WithBitmap("a", 12, bits: [.. Enumerable.Repeat((byte)0x11, 8192)]);
+        byte[] bytes = builder.Build();
+        BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(builder.Bitmaps[0].TableOffset + sizeof(ulong)), (ulong)bytes.Length);
+        await using Qcow2Image image = await OpenAsync(bytes);
+        DirtyBitmap model = await image.Bitmaps.LoadAsync("a", cancellationToken: Token);
+
+        await image.Bitmaps.EditAsync(static edit => edit.Set("a", 4096, 1), Token);
+
+        model.Set(4096, 1);
+        Assert.True(model.HasSameContent(await image.Bitmaps.LoadAsync("a", cancellationToken: Token)));
+        Assert.Equal(0, (await image.CheckAsync(Token)).Corruptions);
+    }
+
+    /// <summary>The refcount table names the L1 table, or one block twice: counts are written in place.</summary>
+    [Theory]
+    [InlineData(3)]
+    [InlineData(2)]
+    public async Task CountsAreNotWrittenOverAnotherStructure(int cluster)
+    {
+        const int ClusterSize = 512;
+        byte[] bytes = new TestImage(clusterBits: 9).Build();
+        bytes.AsSpan(2 * ClusterSize, ClusterSize).Fill(1);
+        BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(ClusterSize + sizeof(ulong)), (ulong)cluster * ClusterSize);
+        var storage = new MemoryStorage(bytes);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+
+        await Assert.ThrowsAsync<Qcow2FormatException>(async () => await image.Bitmaps.EditAsync(static edit => edit.Add("a"), Token));
+
+        Assert.Equal(bytes, storage.ToArray());
+    }
+
     /// <summary>The header of version 2 ends where later ones have feature bits.</summary>
     [Fact]
     public async Task ExtensionsOfVersion2StayWhenItsBitmapsAreRemoved()
