@@ -10,6 +10,9 @@ namespace Qcow2Bitmaps.Images.Writing;
 /// </remarks>
 internal sealed class LiveMetadata
 {
+    private const string RefcountTable = "the refcount table";
+    private const string RefcountBlock = "a refcount block";
+
     private readonly List<(ulong Start, ulong End, string What)> _ranges = [];
     private readonly int _clusterBits;
     private ulong[] _l2Tables = [];
@@ -24,10 +27,10 @@ internal sealed class LiveMetadata
     {
         var live = new LiveMetadata((int)header.ClusterBits);
         live.Add("the header", 0, 1L << (int)header.ClusterBits);
-        live.Add("the refcount table", header.RefcountTableOffset, (long)header.RefcountTableClusters << (int)header.ClusterBits);
+        live.Add(RefcountTable, header.RefcountTableOffset, (long)header.RefcountTableClusters << (int)header.ClusterBits);
         foreach (ulong raw in refcountTable)
         {
-            live.Add("a refcount block", new RefcountTableEntry(raw).BlockOffset, raw == 0 ? 0 : 1L << (int)header.ClusterBits);
+            live.Add(RefcountBlock, new RefcountTableEntry(raw).BlockOffset, raw == 0 ? 0 : 1L << (int)header.ClusterBits);
         }
 
         live.Add("the active L1 table", header.L1TableOffset, (long)header.L1Size * ImageGeometry.TableEntryBytes);
@@ -46,6 +49,29 @@ internal sealed class LiveMetadata
         live._l2Tables = [.. l1.Select(static raw => new L1Entry(raw).L2TableOffset).Where(static offset => offset != 0)];
         Array.Sort(live._l2Tables);
         return live;
+    }
+
+    /// <summary>Refuses an image whose refcounts, which are written in place, share bytes with another structure, or with one another.</summary>
+    /// <exception cref="Qcow2FormatException">They do.</exception>
+    public void RequireRefcountsApart(string imageName)
+    {
+        _ranges.Sort(static (a, b) => a.Start.CompareTo(b.Start));
+        (ulong Start, ulong End, string What) widest = default;
+        (ulong Start, ulong End, string What) widestRefcounts = default;
+        foreach ((ulong Start, ulong End, string What) range in _ranges)
+        {
+            bool isRefcounts = range.What is RefcountTable or RefcountBlock;
+            (ulong Start, ulong End, string What) other = isRefcounts ? widest : widestRefcounts;
+            string? what = range.Start < other.End ? other.What : isRefcounts ? FindL2(range.Start, range.End) : null;
+            if (what is not null)
+            {
+                throw new Qcow2FormatException(
+                    Faults.OfHex(FaultCode.RefcountTooLow, range.What, "offset", range.Start, range.Start, $"one apart from {what}; 'check -r all' repairs this"), imageName);
+            }
+
+            widest = range.End > widest.End ? range : widest;
+            widestRefcounts = isRefcounts && range.End > widestRefcounts.End ? range : widestRefcounts;
+        }
     }
 
     /// <summary>A copy to which other ranges can be added.</summary>
@@ -90,6 +116,11 @@ internal sealed class LiveMetadata
             return _ranges[low - 1].What;
         }
 
+        return FindL2(start, end);
+    }
+
+    private string? FindL2(ulong start, ulong end)
+    {
         int l2 = Array.BinarySearch(_l2Tables, start);
         l2 = l2 < 0 ? ~l2 : l2;
         return (l2 < _l2Tables.Length && _l2Tables[l2] < end) || (l2 > 0 && _l2Tables[l2 - 1] + (1UL << _clusterBits) > start)

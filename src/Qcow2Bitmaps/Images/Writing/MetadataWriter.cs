@@ -33,6 +33,7 @@ internal sealed class MetadataWriter
         RefcountEditor refcounts = await RefcountEditor.OpenAsync(storage, header, limits, cancellationToken).ConfigureAwait(false);
         LiveMetadata other = await LiveMetadata.ReadAsync(
             storage, header, contents.Snapshots, contents.First.CryptoHeader, refcounts.Table, cancellationToken).ConfigureAwait(false);
+        other.RequireRefcountsApart(storage.Name);
         LiveMetadata all = other.Clone();
         if (contents.First.Bitmaps is { } extension)
         {
@@ -143,6 +144,11 @@ internal sealed class MetadataWriter
         foreach ((ulong offset, long bytes) in bitmaps)
         {
             _live.Add("a bitmap", offset, bytes);
+        }
+
+        foreach (ClusterRange range in _refcounts.Allocated)
+        {
+            _live.Add("a new structure", (ulong)range.First << _geometry.ClusterBits, range.Count << _geometry.ClusterBits);
         }
 
         return _refcounts.ReleaseAsync(_live, cancellationToken);
