@@ -36,7 +36,10 @@ internal sealed class CreatedTwice : IDisposable
 
         ProcessResult qemu = await Support.Qemu.RunAsync("qemu-img", qemuFolder, ["create", .. arguments]);
         string ourImage = Path.Combine(ourFolder, "x");
-        ProcessResult ours = await Support.Cli.RunAsync(["create", .. arguments.Select(argument => argument == "x" ? ourImage : argument)]);
+        // QEMU takes a data file's name relative to the current folder, and so do we: then it must be another one.
+        ProcessResult ours = Array.Exists(arguments, static argument => argument.Contains("data_file", StringComparison.Ordinal))
+            ? await Support.Qemu.RunAsync("dotnet", ourFolder, [Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "create", .. arguments])
+            : await Support.Cli.RunAsync(["create", .. arguments.Select(argument => argument == "x" ? ourImage : argument)]);
         return new CreatedTwice(folder)
         {
             Qemu = qemu,
