@@ -25,7 +25,7 @@ internal sealed class CreatedTwice : IDisposable
     /// <summary>Runs both. The image is to be called 'x', a data file 'd'.</summary>
     public static async Task<CreatedTwice> RunAsync(params string[] arguments)
     {
-        var folder = new TempFolder();
+        TempFolder folder = TempFolder.InMemory();
         string qemuFolder = Directory.CreateDirectory(Path.Combine(folder.Path, "qemu")).FullName;
         string ourFolder = Directory.CreateDirectory(Path.Combine(folder.Path, "ours")).FullName;
         if (Array.Exists(arguments, static argument => argument.Contains("base", StringComparison.Ordinal)))
