@@ -1,18 +1,20 @@
+using System.Globalization;
 using BenchmarkDotNet.Running;
 using Qcow2Bitmaps.Benchmarks.Reporting;
 using Qcow2Bitmaps.Benchmarks.SideBySide;
 
-if (args is ["fill", string image, string bitmap, string how])
+switch (args)
 {
-    await BitmapImage.FillAsync(image, bitmap, how);
-    return 0;
+    case ["fill", string image, string bitmap, string how]:
+        await BitmapImage.FillAsync(image, bitmap, how);
+        return 0;
+    case ["time-edit", string warmUp, string timed, string kind]:
+        await TimedEdit.RunAsync(warmUp, timed, kind);
+        return 0;
+    case ["fragmented-image", string path, string tebibytes]:
+        FragmentedImage.Write(path, long.Parse(tebibytes, CultureInfo.InvariantCulture) << 40);
+        return 0;
+    default:
+        BenchmarkSwitcher.FromAssembly(typeof(ShortConfig).Assembly).Run(args, ShortConfig.Create());
+        return 0;
 }
-
-if (args is ["time-edit", string warmUp, string timed, string kind])
-{
-    await TimedEdit.RunAsync(warmUp, timed, kind);
-    return 0;
-}
-
-BenchmarkSwitcher.FromAssembly(typeof(ShortConfig).Assembly).Run(args, ShortConfig.Create());
-return 0;

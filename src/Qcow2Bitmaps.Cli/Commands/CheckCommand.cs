@@ -38,7 +38,7 @@ internal static class CheckCommand
                 return ExitCode.CannotCheck;
             }
 
-            await using Qcow2Image image = await OpenAsync(storage, options, cancellationToken);
+            await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, options, cancellationToken);
             // The report lists what a lenient reader found of bitmaps.
             messages.Warn(path, [.. image.Findings.Where(finding => image.Strictness == Strictness.AsQemu || !finding.IsOfBitmaps)]);
             CheckReport report = await image.CheckAsync(cancellationToken);
@@ -76,18 +76,5 @@ internal static class CheckCommand
                 : ExitCode.Success;
         });
         return command;
-    }
-
-    /// <summary>Opens as QEMU does, and leniently where bitmaps alone stand in the way.</summary>
-    private static async Task<Qcow2Image> OpenAsync(FileStorage storage, Qcow2OpenOptions options, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return await Qcow2Image.OpenAsync(storage, options, leaveOpen: true, cancellationToken);
-        }
-        catch (Qcow2FormatException e) when (e.Fault.IsOfBitmaps)
-        {
-            return await Qcow2Image.OpenAsync(storage, options with { Strictness = Strictness.Lenient }, leaveOpen: true, cancellationToken);
-        }
     }
 }

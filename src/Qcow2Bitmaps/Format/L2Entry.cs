@@ -5,7 +5,7 @@ namespace Qcow2Bitmaps.Format;
 public readonly record struct L2Entry(ulong Raw)
 {
     private const ulong CompressedFlag = 1UL << 62;
-    private const ulong ZeroFlag = 1;
+    internal const ulong ZeroFlag = 1;
     private const ulong ReservedMask = 0x3f000000000001fe;
 
     /// <summary>Whether the cluster is compressed (bit 62).</summary>

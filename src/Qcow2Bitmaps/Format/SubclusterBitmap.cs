@@ -22,5 +22,5 @@ public readonly record struct SubclusterBitmap(ulong Raw)
     /// <param name="isCompressed">Whether the cluster is compressed; then it has no subclusters.</param>
     /// <returns><see cref="FaultCode.None"/> or <see cref="FaultCode.L2SubclusterBitmap"/>.</returns>
     public FaultCode Check(bool isCompressed) =>
-        (Allocated & Zero) != 0 || (isCompressed && Raw != 0) ? FaultCode.L2SubclusterBitmap : FaultCode.None;
+        (Raw & (Raw >> 32)) != 0 || (isCompressed && Raw != 0) ? FaultCode.L2SubclusterBitmap : FaultCode.None;
 }

@@ -12,7 +12,7 @@ internal sealed record ImageContents(FirstCluster First, SnapshotTable Snapshots
         var log = new FaultLog(strictness, storage.Name);
         FirstCluster first = await FirstCluster.ReadAsync(storage, limits, log, cancellationToken).ConfigureAwait(false);
         SnapshotTable snapshots = await SnapshotTableReader
-            .ReadAsync(storage, first.Header, limits, log, cancellationToken).ConfigureAwait(false);
+            .ReadAsync(storage, first.Header, limits, log, zeroFilled: false, cancellationToken).ConfigureAwait(false);
         var directory = new BitmapDirectoryReader(first, first.Header.Geometry, limits, log);
         IReadOnlyList<BitmapInfo> bitmaps = await directory.ReadAsync(storage, cancellationToken).ConfigureAwait(false);
         return new ImageContents(first, snapshots, new BitmapDirectory(bitmaps, directory.IsComplete), log.Findings);

@@ -10,7 +10,7 @@ namespace Qcow2Bitmaps.Images;
 /// Opening reads the first cluster, the snapshot table and the bitmap directory, nothing else; it opens no other file, and
 /// needs no key, data file or backing file. Thread-safe; edits of one image exclude one another.
 /// </remarks>
-public sealed class Qcow2Image : IAsyncDisposable
+public sealed partial class Qcow2Image : IAsyncDisposable
 {
     private readonly ImageStorage _storage;
     private readonly bool _leaveOpen;
@@ -137,10 +137,37 @@ public sealed class Qcow2Image : IAsyncDisposable
         }
     }
 
+    /// <summary>Opens an image for <see cref="CheckAsync"/>, also one that QEMU cannot open and that can be checked all the same.</summary>
+    /// <remarks>
+    /// The image is opened as strictly as the options say, and leniently where its bitmaps, its snapshot table or its reference counts stand in the way.
+    /// </remarks>
+    /// <param name="storage">The storage, which stays open; its locks are the caller's business.</param>
+    /// <param name="options">How; the defaults when null.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <returns>The image, to be disposed.</returns>
+    /// <exception cref="Qcow2FormatException">The storage holds no qcow2 image, or one that is too broken to be checked.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image needs a feature that is not known here.</exception>
+    /// <exception cref="IOException">The storage cannot be read.</exception>
+    public static async Task<Qcow2Image> OpenForCheckAsync(
+        ImageStorage storage, Qcow2OpenOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(storage);
+        options ??= Qcow2OpenOptions.Default;
+        try
+        {
+            return await OpenAsync(storage, options, leaveOpen: true, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Qcow2FormatException e) when (ImageChecker.CanCheckDespite(e.Fault))
+        {
+            return await OpenAsync(storage, options with { Strictness = Strictness.Lenient }, leaveOpen: true, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     /// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does. Nothing is repaired.</summary>
     /// <remarks>
     /// Of an image that was opened leniently the faults of its bitmaps count as corruptions; broken bitmaps own no clusters, so that theirs are leaks.
-    /// An image whose autoclear bit is off is to be opened strictly: its ignored bitmaps own nothing for QEMU.
+    /// Of an image whose autoclear bit is off the bitmaps own nothing. A table of an inconsistent bitmap with an entry that cannot be is a corruption,
+    /// where QEMU gives the check up.
     /// </remarks>
     /// <param name="cancellationToken">Ends the check.</param>
     /// <returns>What was found.</returns>
@@ -202,7 +229,7 @@ public sealed class Qcow2Image : IAsyncDisposable
 
             try
             {
-                await prepared.SwitchAsync().ConfigureAwait(false);
+                await prepared.SwitchOrRollBackAsync().ConfigureAwait(false);
                 await prepared.ReleaseAsync().ConfigureAwait(false);
             }
             finally

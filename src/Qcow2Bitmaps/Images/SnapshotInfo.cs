@@ -35,4 +35,7 @@ public sealed record SnapshotInfo
 
     /// <summary>The extra data's length in bytes; version 3 demands 16.</summary>
     public required int ExtraDataBytes { get; init; }
+
+    /// <summary>Whether the entry is one of zeros.</summary>
+    internal bool IsNothing => Id.Length == 0 && Name.Length == 0 && L1TableOffset == 0 && L1Size == 0 && ExtraDataBytes == 0;
 }

@@ -7,8 +7,15 @@ namespace Qcow2Bitmaps.Images;
 /// <summary>Reads the table of internal snapshots.</summary>
 internal static class SnapshotTableReader
 {
+    /// <summary>Reads the table.</summary>
+    /// <param name="storage">The image.</param>
+    /// <param name="header">Its header, checked.</param>
+    /// <param name="limits">What is believed.</param>
+    /// <param name="log">Takes what is wrong.</param>
+    /// <param name="zeroFilled">Whether what lies behind the file's end reads as zeros; else it is a fault.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
     public static async ValueTask<SnapshotTable> ReadAsync(
-        ImageStorage storage, Qcow2Header header, Qcow2Limits limits, FaultLog log, CancellationToken cancellationToken)
+        ImageStorage storage, Qcow2Header header, Qcow2Limits limits, FaultLog log, bool zeroFilled, CancellationToken cancellationToken)
     {
         var snapshots = new List<SnapshotInfo>();
         long start = (long)Math.Min(header.SnapshotsOffset, Faults.MaxOffset);
@@ -16,8 +23,16 @@ internal static class SnapshotTableReader
         var buffer = new byte[SnapshotEntry.FixedBytes];
         for (uint i = 0; i < header.SnapshotCount && snapshots.Count < limits.MaxSnapshots; i++)
         {
+            if (zeroFilled && offset >= storage.Length && snapshots.Count > 0 && snapshots[^1].IsNothing)
+            {
+                // Zeros for ever: the entry before was the same.
+                snapshots.Add(snapshots[^1]);
+                offset += SnapshotEntry.FixedBytes;
+                continue;
+            }
+
             string structure = string.Create(CultureInfo.InvariantCulture, $"snapshot table entry {i}");
-            if (await storage.ReadAsync(offset, buffer.AsMemory(0, SnapshotEntry.FixedBytes), cancellationToken).ConfigureAwait(false) < SnapshotEntry.FixedBytes)
+            if (await storage.ReadZeroFilledAsync(offset, buffer.AsMemory(0, SnapshotEntry.FixedBytes), cancellationToken).ConfigureAwait(false) < SnapshotEntry.FixedBytes && !zeroFilled)
             {
                 ReportTruncated(log, structure, offset);
                 break;
@@ -36,7 +51,7 @@ internal static class SnapshotTableReader
                 buffer = new byte[Math.Max(length, 2 * buffer.Length)];
             }
 
-            if (await storage.ReadAsync(offset, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false) < length)
+            if (await storage.ReadZeroFilledAsync(offset, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false) < length && !zeroFilled)
             {
                 ReportTruncated(log, structure, offset);
                 break;

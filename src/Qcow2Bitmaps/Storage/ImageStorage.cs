@@ -56,6 +56,9 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <exception cref="NotSupportedException">The storage is read-only.</exception>
     public abstract ValueTask FlushAsync(CancellationToken cancellationToken = default);
 
+    /// <summary>Lets the device start on what was written, so that a flush later has less to wait for. A hint: storage without a way to do so does nothing.</summary>
+    internal virtual ValueTask BeginWriteBackAsync(long offset, long length, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
     /// <summary>Cuts the storage, or extends it with zeros.</summary>
     /// <param name="length">The new length in bytes.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
@@ -71,6 +74,18 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <exception cref="IOException">The device failed.</exception>
     /// <exception cref="NotSupportedException">The storage is read-only.</exception>
     public virtual ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default) => ValueTask.CompletedTask;
+
+    /// <summary>Finds the next range that may hold something else than zeros, so that a reader can pass over holes. Storage that knows of no holes says that all is data.</summary>
+    /// <param name="offset">Where to start, in bytes, not negative; may lie behind the end.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <returns>The range, which starts at the offset or behind it; null when nothing but zeros is left. It may also hold zeros.</returns>
+    /// <exception cref="IOException">The device failed.</exception>
+    public virtual ValueTask<StorageRange?> FindDataAsync(long offset, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        long length = Length;
+        return ValueTask.FromResult<StorageRange?>(offset < length ? new StorageRange(offset, length) : null);
+    }
 
     /// <summary>Reads as QEMU does: what lies behind the end reads as zeros.</summary>
     /// <param name="offset">The first byte's offset, not negative; may lie behind the end.</param>

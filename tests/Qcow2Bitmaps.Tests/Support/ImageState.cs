@@ -20,8 +20,8 @@ internal sealed record ImageState
     /// <summary>The header without what a writer of bitmaps may change, the names and the other extensions in their order.</summary>
     public required string Identity { get; init; }
 
-    /// <summary>The hash of the disk's and the snapshots' tables and clusters.</summary>
-    public required string Guest { get; init; }
+    /// <summary>The disk's and the snapshots' tables and clusters.</summary>
+    public required GuestContent Guest { get; init; }
 
     /// <summary>Whether the autoclear bit of the bitmaps is on though there is no extension: QEMU would mark the image corrupt with its next write.</summary>
     public required bool HasStrayAutoclearBit { get; init; }
@@ -50,7 +50,7 @@ internal sealed record ImageState
         {
             Bitmaps = bitmaps.ToImmutable(),
             Identity = IdentityOf(image),
-            Guest = GuestHash.Of(content, image),
+            Guest = GuestContent.Of(content, image),
             HasStrayAutoclearBit = image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps)
                 && image.Extensions.All(static e => e.Type != HeaderExtensionType.Bitmaps),
             Check = await image.CheckAsync(token),
@@ -58,7 +58,7 @@ internal sealed record ImageState
     }
 
     /// <summary>Whether both hold the same bitmaps and all else that is not for a writer of bitmaps to change.</summary>
-    public bool IsSameAs(ImageState other) => Bitmaps.SequenceEqual(other.Bitmaps) && Identity == other.Identity && Guest == other.Guest;
+    public bool IsSameAs(ImageState other) => Bitmaps.SequenceEqual(other.Bitmaps) && Identity == other.Identity && Guest.IsSameAs(other.Guest);
 
     /// <summary>Whether a check finds leaks at worst, and QEMU could write the image.</summary>
     public bool IsSound => Check.Corruptions == 0 && Check.CheckErrors == 0 && !HasStrayAutoclearBit;

@@ -1,181 +1,230 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>Counting what L1 and L2 tables use, the active ones and those of snapshots.</summary>
+/// <summary>Counting what L1 tables use, the active one and those of snapshots, and telling in QEMU's order what was found.</summary>
 internal sealed partial class ImageChecker
 {
-    private async ValueTask<ulong[]> CountL1Async(
-        ulong offset, uint entries, long times, Dictionary<long, long> l2Tables, CancellationToken cancellationToken)
+    // One for each time that a table is named, until they are merged.
+    private readonly List<L2Table> _l2Tables = [];
+    private L1Table _activeL1 = null!;
+    // Whether any flag says that its cluster has more than one owner.
+    private bool _hasShared;
+
+    /// <summary>Reads the table of snapshots as QEMU does for a check: what the file does not have are zeros.</summary>
+    private async ValueTask<SnapshotTable> ReadSnapshotsAsync(CancellationToken cancellationToken)
     {
-        CountRegion(offset, (long)entries * ImageGeometry.TableEntryBytes, times);
-        ulong[] table = await ReadTableAsync(offset, entries, cancellationToken).ConfigureAwait(false);
-        foreach (ulong raw in table)
+        SnapshotTable table = _image.Contents.Snapshots;
+        if (_image.Findings.Any(static finding => finding.Code is >= FaultCode.SnapshotTableSize and <= FaultCode.SnapshotTableTruncated))
         {
-            var entry = new L1Entry(raw);
-            if (raw == 0)
-            {
-                // Only this is no table: flags beside an offset of 0 name the first cluster as one.
-                continue;
-            }
+            table = await SnapshotTableReader.ReadAsync(
+                _storage, _header, _image.Limits, new FaultLog(Strictness.AsQemu, _image.Name), zeroFilled: true, cancellationToken).ConfigureAwait(false);
+        }
 
-            FaultCode fault = entry.Check(_geometry.ClusterBits);
-            if (fault == FaultCode.L1EntryReserved)
+        for (int i = 0; i < table.Snapshots.Count; i++)
+        {
+            if (_header.Version >= 3 && table.Snapshots[i].ExtraDataBytes < SnapshotEntry.MinVersion3ExtraDataBytes)
             {
-                Corrupt($"ERROR found L1 entry with reserved bits set: {raw:x}", times);
+                _log.Corrupt($"ERROR snapshot table entry {i} is incomplete");
             }
-
-            CountRegion(entry.L2TableOffset, _geometry.ClusterSizeBytes, times);
-            if (!_geometry.IsClusterAligned(entry.L2TableOffset))
-            {
-                Corrupt($"ERROR l2_offset={entry.L2TableOffset:x}: Table is not cluster aligned; L1 entry corrupted", times);
-            }
-
-            long key = (long)entry.L2TableOffset;
-            l2Tables[key] = l2Tables.GetValueOrDefault(key) + times;
         }
 
         return table;
     }
 
-    private async ValueTask CountSnapshotsAsync(CancellationToken cancellationToken)
+    private async ValueTask CountGuestAsync(SnapshotTable snapshots, CancellationToken cancellationToken)
     {
-        // Snapshots may share a table.
-        var tables = new Dictionary<(ulong Offset, uint Entries), long>();
-        for (int i = 0; i < _image.Snapshots.Count; i++)
+        _activeL1 = new L1Table(_header.L1TableOffset, _header.L1Size) { IsActive = true, Times = 1 };
+        L1Table?[] ofSnapshots = FindL1Tables(snapshots.Snapshots);
+        _log.Hold();
+        await CountL1Async(_activeL1, cancellationToken).ConfigureAwait(false);
+        foreach (L1Table l1 in ofSnapshots.OfType<L1Table>().Distinct())
         {
-            SnapshotInfo snapshot = _image.Snapshots[i];
-            if (_header.Version >= 3 && snapshot.ExtraDataBytes < SnapshotEntry.MinVersion3ExtraDataBytes)
-            {
-                Corrupt($"ERROR snapshot table entry {i} is incomplete");
-            }
+            await CountL1Async(l1, cancellationToken).ConfigureAwait(false);
+        }
 
-            if (!_geometry.IsClusterAligned(snapshot.L1TableOffset) || snapshot.L1TableOffset > Faults.MaxOffset)
+        MergeL2Tables();
+        Dictionary<long, List<CheckFinding>> ofTables = await CountL2TablesAsync(cancellationToken).ConfigureAwait(false);
+        _log.EndHolding();
+        await TellAsync(_activeL1, ofTables, cancellationToken).ConfigureAwait(false);
+        for (int i = 0; i < ofSnapshots.Length; i++)
+        {
+            if (ofSnapshots[i] is { } l1)
             {
-                Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_offset=0x{snapshot.L1TableOffset:x}: L1 table is not cluster aligned; snapshot table entry corrupted");
-            }
-            else if (snapshot.L1Size > _image.Limits.MaxL1TableBytes / ImageGeometry.TableEntryBytes)
-            {
-                Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_size=0x{snapshot.L1Size:x}: L1 table is too large; snapshot table entry corrupted");
+                await TellAsync(l1, ofTables, cancellationToken).ConfigureAwait(false);
             }
             else
             {
-                (ulong, uint) table = (snapshot.L1TableOffset, snapshot.L1Size);
-                tables[table] = tables.GetValueOrDefault(table) + 1;
+                TellBroken(snapshots.Snapshots[i]);
             }
         }
 
-        foreach (((ulong offset, uint entries), long times) in tables)
-        {
-            await CountL1Async(offset, entries, times, _snapshotL2, cancellationToken).ConfigureAwait(false);
-        }
-
-        CountRegion(_header.SnapshotsOffset, _image.SnapshotTableBytes);
+        CountRegion(_header.SnapshotsOffset, snapshots.LengthBytes);
     }
 
-    private async ValueTask CountL2TablesAsync(ulong[] activeL1, CancellationToken cancellationToken)
+    /// <summary>The L1 table of each snapshot; null where it cannot be one. Snapshots may share a table.</summary>
+    private L1Table?[] FindL1Tables(IReadOnlyList<SnapshotInfo> snapshots)
     {
-        var counted = new HashSet<long>();
-        foreach (ulong raw in activeL1)
+        var tables = new Dictionary<(ulong Offset, uint Entries), L1Table>();
+        var found = new L1Table?[snapshots.Count];
+        for (int i = 0; i < found.Length; i++)
         {
-            var entry = new L1Entry(raw);
-            long offset = (long)entry.L2TableOffset;
-            if (raw != 0 && counted.Add(offset))
+            SnapshotInfo snapshot = snapshots[i];
+            if (!HasL1Offset(snapshot) || snapshot.L1Size > _image.Limits.MaxL1TableBytes / ImageGeometry.TableEntryBytes)
             {
-                long active = _activeL2[offset];
-                await CountL2Async(entry.L2TableOffset, active + _snapshotL2.GetValueOrDefault(offset), active, cancellationToken).ConfigureAwait(false);
+                continue;
             }
+
+            ref L1Table? l1 = ref CollectionsMarshal.GetValueRefOrAddDefault(tables, (snapshot.L1TableOffset, snapshot.L1Size), out _);
+            l1 ??= new L1Table(snapshot.L1TableOffset, snapshot.L1Size);
+            l1.Times++;
+            found[i] = l1;
         }
 
-        foreach ((long offset, long times) in _snapshotL2)
-        {
-            if (counted.Add(offset))
-            {
-                await CountL2Async((ulong)offset, times, 0, cancellationToken).ConfigureAwait(false);
-            }
-        }
+        return found;
     }
 
-    private async ValueTask CountL2Async(ulong tableOffset, long times, long activeTimes, CancellationToken cancellationToken)
+    private bool HasL1Offset(SnapshotInfo snapshot) => _geometry.IsClusterAligned(snapshot.L1TableOffset) && snapshot.L1TableOffset <= Faults.MaxOffset;
+
+    private void TellBroken(SnapshotInfo snapshot)
     {
-        ulong[] table = await ReadTableAsync(tableOffset, (uint)(_geometry.ClusterSizeBytes / sizeof(ulong)), cancellationToken).ConfigureAwait(false);
-        int step = _geometry.L2EntryBytes / sizeof(ulong);
-        ulong nextContiguous = 0;
-        for (int i = 0; i < table.Length; i += step)
+        if (!HasL1Offset(snapshot))
         {
-            var entry = new L2Entry(table[i]);
-            ulong subclusters = step == 2 ? table[i + 1] : 0;
-            L2EntryKind kind = entry.Kind(_header);
-            if (kind != L2EntryKind.Compressed && entry.Check(_geometry.ClusterBits) == FaultCode.L2EntryReserved)
-            {
-                Corrupt($"ERROR found l2 entry with reserved bits set: {entry.Raw:x}", times);
-            }
-
-            switch (kind)
-            {
-                case L2EntryKind.Compressed:
-                    if (TryCountCompressed(entry, i / step, subclusters, times))
-                    {
-                        _allocated += activeTimes;
-                        _compressed += activeTimes;
-                        _fragmented += activeTimes;
-                    }
-
-                    break;
-                case L2EntryKind.Normal or L2EntryKind.ZeroAllocated:
-                    if (new SubclusterBitmap(subclusters).Check(isCompressed: false) != FaultCode.None)
-                    {
-                        Corrupt($"ERROR offset={entry.HostOffset:x}: Allocated cluster has corrupted subcluster allocation bitmap", times);
-                    }
-
-                    if (!_geometry.IsClusterAligned(entry.HostOffset))
-                    {
-                        bool hasData = step == 2 ? (subclusters & uint.MaxValue) != 0 : kind == L2EntryKind.Normal;
-                        Corrupt($"ERROR offset={entry.HostOffset:x}: {(hasData ? "Data" : "Preallocated")} cluster is not properly aligned; L2 entry corrupted.", times);
-                    }
-
-                    _allocated += activeTimes;
-                    _fragmented += nextContiguous != 0 && entry.HostOffset != nextContiguous ? activeTimes : 0;
-                    nextContiguous = entry.HostOffset + (ulong)_geometry.ClusterSizeBytes;
-                    if (!_header.HasExternalDataFile)
-                    {
-                        CountRegion(entry.HostOffset, _geometry.ClusterSizeBytes, times);
-                    }
-
-                    break;
-                default:
-                    if ((subclusters & uint.MaxValue) != 0)
-                    {
-                        Corrupt($"ERROR: Unallocated cluster has non-zero subcluster allocation map", times);
-                    }
-
-                    break;
-            }
+            _log.Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_offset=0x{snapshot.L1TableOffset:x}: L1 table is not cluster aligned; snapshot table entry corrupted");
+        }
+        else
+        {
+            _log.Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_size=0x{snapshot.L1Size:x}: L1 table is too large; snapshot table entry corrupted");
         }
     }
 
-    private bool TryCountCompressed(L2Entry entry, int index, ulong subclusters, long times)
+    private async ValueTask CountL1Async(L1Table l1, CancellationToken cancellationToken)
     {
-        CompressedDescriptor descriptor = entry.Compressed(_geometry.ClusterBits);
-        if (entry.IsCopied)
+        CountRegion(l1.Offset, (long)l1.Entries * ImageGeometry.TableEntryBytes, l1.Times);
+        HoldFor(l1, index: -1);
+        await ForEachEntryAsync(
+            l1,
+            (index, raw) =>
+            {
+                CountL1Entry(l1, new L1Entry(raw));
+                HoldFor(l1, index);
+            },
+            cancellationToken).ConfigureAwait(false);
+        FailIfRefused(l1.Offset);
+        HoldFor(l1, int.MaxValue);
+    }
+
+    private void CountL1Entry(L1Table l1, L1Entry entry)
+    {
+        if (entry.Check(_geometry.ClusterBits) == FaultCode.L1EntryReserved)
         {
-            Corrupt($"ERROR: coffset=0x{descriptor.HostOffset:x}: copied flag must never be set for compressed clusters", times);
-            entry = new L2Entry(entry.Raw & ~L1Entry.CopiedFlag);
+            _log.Corrupt($"ERROR found L1 entry with reserved bits set: {entry.Raw:x}", l1.Times);
         }
 
-        if (_header.HasExternalDataFile)
+        CountRegion(entry.L2TableOffset, _geometry.ClusterSizeBytes, l1.Times);
+        if (!_geometry.IsClusterAligned(entry.L2TableOffset))
         {
-            Corrupt($"ERROR compressed cluster {index} with data file, entry=0x{entry.Raw:x}", times);
-            return false;
+            _log.Corrupt($"ERROR l2_offset={entry.L2TableOffset:x}: Table is not cluster aligned; L1 entry corrupted", l1.Times);
         }
 
-        if (subclusters != 0)
+        _hasShared |= l1.IsActive && !entry.IsCopied;
+        _l2Tables.Add(new L2Table((long)entry.L2TableOffset, l1.Times, l1.IsActive ? 1 : 0));
+    }
+
+    /// <summary>Visits the entries of an L1 table that are not 0. Flags beside an offset of 0 name the first cluster as a table.</summary>
+    private async ValueTask ForEachEntryAsync(L1Table l1, Action<int, ulong> visit, CancellationToken cancellationToken)
+    {
+        (long start, long end) = _scanner.Clip(l1.Offset, (long)l1.Entries * ImageGeometry.TableEntryBytes);
+        long position = start;
+        while (await _scanner.NextAsync(position, end, cancellationToken).ConfigureAwait(false) is { Bytes.IsEmpty: false } piece)
         {
-            Corrupt($"ERROR compressed cluster {index} with non-zero subcluster allocation bitmap, entry=0x{entry.Raw:x}", times);
-            return false;
+            int first = (int)((piece.Offset - start) / ImageGeometry.TableEntryBytes);
+            ReadOnlySpan<ulong> words = MemoryMarshal.Cast<byte, ulong>(piece.Bytes.Span);
+            for (int i = 0; i < words.Length; i++)
+            {
+                if (words[i] != 0)
+                {
+                    visit(first + i, BinaryPrimitives.ReverseEndianness(words[i]));
+                }
+            }
+
+            position = piece.EndOffset;
+        }
+    }
+
+    /// <summary>Makes one of each table, in the order of the file.</summary>
+    private void MergeL2Tables()
+    {
+        Span<L2Table> tables = CollectionsMarshal.AsSpan(_l2Tables);
+        tables.Sort(static (a, b) => a.Offset.CompareTo(b.Offset));
+        int count = 0;
+        foreach (L2Table table in tables)
+        {
+            if (count > 0 && tables[count - 1].Offset == table.Offset)
+            {
+                L2Table same = tables[count - 1];
+                tables[count - 1] = new L2Table(table.Offset, same.Times + table.Times, same.ActiveTimes + table.ActiveTimes);
+            }
+            else
+            {
+                tables[count++] = table;
+            }
         }
 
-        CountRegion(descriptor.HostOffset, descriptor.LengthBytes, times);
-        return true;
+        _l2Tables.RemoveRange(count, _l2Tables.Count - count);
+    }
+
+    private void HoldFor(L1Table l1, int index)
+    {
+        if (_log.TakeHeld() is { Count: > 0 } held)
+        {
+            l1.Findings.Add((index, held));
+        }
+    }
+
+    /// <summary>Tells what was found in an L1 table and, with each of its entries, in the L2 table that the entry names.</summary>
+    private async ValueTask TellAsync(L1Table l1, Dictionary<long, List<CheckFinding>> ofTables, CancellationToken cancellationToken)
+    {
+        if (_log.IsFull)
+        {
+            return;
+        }
+
+        if (l1.InOrder is null)
+        {
+            l1.InOrder = [];
+            int next = 0;
+            if (ofTables.Count > 0)
+            {
+                await ForEachEntryAsync(
+                    l1,
+                    (index, raw) =>
+                    {
+                        next = Gather(l1, next, index);
+                        if (ofTables.TryGetValue((long)new L1Entry(raw).L2TableOffset, out List<CheckFinding>? held) && l1.InOrder.Count < CheckReport.MaxKeptFindings)
+                        {
+                            l1.InOrder.AddRange(held);
+                        }
+                    },
+                    cancellationToken).ConfigureAwait(false);
+            }
+
+            Gather(l1, next, int.MaxValue);
+        }
+
+        _log.Tell(l1.InOrder);
+    }
+
+    /// <summary>Takes over what was found in an L1 table's entries up to an index.</summary>
+    private static int Gather(L1Table l1, int next, int lastIndex)
+    {
+        for (; next < l1.Findings.Count && l1.Findings[next].Index <= lastIndex; next++)
+        {
+            l1.InOrder!.AddRange(l1.Findings[next].Held);
+        }
+
+        return next;
     }
 }

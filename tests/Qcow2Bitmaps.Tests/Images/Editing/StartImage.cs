@@ -57,6 +57,9 @@ internal sealed record StartImage(string Name, int ClusterBits, int RefcountOrde
 
     private static RawHeaderExtension BackingFormat => new(HeaderExtensionType.BackingFormat, "raw"u8.ToArray());
 
+    /// <summary>Whether reading and checking the image takes long: it has megabytes, or hundreds of thousands of counts.</summary>
+    public bool IsLarge => ClusterBits == 16 || FillsRefcountTable || (ClusterBits == 12 && FreeRefcounts is not null);
+
     /// <summary>The disk's size: fine bitmaps take two pages, and the last granule is cut.</summary>
     private long VirtualSizeBytes => (ClusterBits switch { 9 => 4L << 20, 12 => 24L << 20, _ => 300L << 20 }) + 512;
 

@@ -1,0 +1,72 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Images.Checking;
+
+/// <summary>Counting what bitmaps use.</summary>
+internal sealed partial class ImageChecker
+{
+    private async ValueTask CountBitmapsAsync(CancellationToken cancellationToken)
+    {
+        if (!_header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))
+        {
+            // Nobody has bitmaps then, whatever an extension says.
+            return;
+        }
+
+        foreach (FormatFault finding in _image.Findings.Where(static finding => finding.IsOfBitmaps && !IsHarmless(finding.Code)))
+        {
+            // A lenient reader's: QEMU cannot open such an image, and so not check it.
+            _log.Corrupt($"ERROR {finding}");
+        }
+
+        if (_image.BitmapDirectory is not { } directory)
+        {
+            return;
+        }
+
+        CountRegion(directory.DirectoryOffset, (long)directory.DirectorySizeBytes);
+        foreach (BitmapInfo bitmap in _image.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0))
+        {
+            long bytes = (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes;
+            CountRegion(bitmap.TableOffset, bytes);
+            (long position, long end) = _scanner.Clip(bitmap.TableOffset, bytes);
+            while (await _scanner.NextAsync(position, end, cancellationToken).ConfigureAwait(false) is { Bytes.IsEmpty: false } piece)
+            {
+                CountBitmap(bitmap, MemoryMarshal.Cast<byte, ulong>(piece.Bytes.Span));
+                position = piece.EndOffset;
+            }
+
+            FailIfRefused(bitmap.TableOffset);
+        }
+    }
+
+    private void CountBitmap(BitmapInfo bitmap, ReadOnlySpan<ulong> table)
+    {
+        foreach (ulong bigEndian in table)
+        {
+            var entry = new BitmapTableEntry(BinaryPrimitives.ReverseEndianness(bigEndian));
+            if (entry.Check(_geometry.ClusterBits) != FaultCode.None)
+            {
+                _log.Corrupt($"ERROR bitmap '{PrintableText.Escape(bitmap.Name)}': table entry 0x{entry.Raw:x} is not allowed");
+            }
+            else if (entry.HasData)
+            {
+                CountRegion(entry.Offset, _geometry.ClusterSizeBytes);
+            }
+        }
+    }
+
+    /// <summary>What the specification forbids and does no harm, and what the counting of leaks shows anyway.</summary>
+    private static bool IsHarmless(FaultCode code) => code is
+        FaultCode.BitmapsExtensionAutoclearOff or FaultCode.BitmapsExtensionMissing or FaultCode.BitmapName or FaultCode.BitmapPadding or FaultCode.BitmapInUse;
+
+    private void FailIfRefused(ulong offset)
+    {
+        if (_scanner.TakeRefusal())
+        {
+            _log.Fail($"The table at offset 0x{offset:x} is not checked: tables overlap, together they are longer than the file");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Images.Checking;
+
+/// <summary>Checking the flags that say that a cluster has one owner.</summary>
+internal sealed partial class ImageChecker
+{
+    /// <summary>Where every count is right and none above one, and every flag says so, no flag is wrong.</summary>
+    private bool CanFlagsBeWrong => _hasShared || _log.Corruptions + _log.Leaks + _log.CheckErrors > 0;
+
+    private async ValueTask CheckCopiedFlagsAsync(StoredRefcounts stored, CancellationToken cancellationToken)
+    {
+        _log.Hold();
+        Dictionary<long, List<CheckFinding>> ofTables = _header.HasExternalDataFile ? [] : await CheckL2FlagsAsync(stored, cancellationToken).ConfigureAwait(false);
+        var l1 = new L1Table(_activeL1.Offset, _activeL1.Entries);
+        var tables = new List<(int Index, L1Entry Entry)>();
+        await ForEachEntryAsync(l1, (index, raw) => AddSuspicious(tables, index, new L1Entry(raw)), cancellationToken).ConfigureAwait(false);
+        foreach ((int index, L1Entry entry) in tables)
+        {
+            ulong? refcount = await StoredCountAsync(stored, entry.L2TableOffset, cancellationToken).ConfigureAwait(false);
+            if (refcount is not null && (refcount == 1) != entry.IsCopied)
+            {
+                _log.Corrupt($"ERROR OFLAG_COPIED L2 cluster: l1_index={index} l1_entry={entry.Raw:x} refcount={refcount}");
+            }
+
+            HoldFor(l1, index);
+        }
+
+        _log.EndHolding();
+        await TellAsync(l1, ofTables, cancellationToken).ConfigureAwait(false);
+    }
+
+    private void AddSuspicious(List<(int Index, L1Entry Entry)> tables, int index, L1Entry entry)
+    {
+        if (entry.IsAllocated && IsSuspicious(entry.L2TableOffset, entry.IsCopied))
+        {
+            tables.Add((index, entry));
+        }
+    }
+
+    private async ValueTask<Dictionary<long, List<CheckFinding>>> CheckL2FlagsAsync(StoredRefcounts stored, CancellationToken cancellationToken)
+    {
+        var findings = new Dictionary<long, List<CheckFinding>>();
+        var walk = new L2TableWalk(_scanner, _l2Tables, _geometry.ClusterSizeBytes, activeOnly: true, _log);
+        while (await walk.MoveNextAsync(cancellationToken).ConfigureAwait(false))
+        {
+            int words = walk.Bytes.Length / sizeof(ulong);
+            for (int i = 0; (i = NextSuspicious(MemoryMarshal.Cast<byte, ulong>(walk.Bytes.Span), i)) < words; i += EntryWords)
+            {
+                var entry = new L2Entry(BinaryPrimitives.ReadUInt64BigEndian(walk.Bytes.Span[(i * sizeof(ulong))..]));
+                ulong? refcount = await StoredCountAsync(stored, entry.HostOffset, cancellationToken).ConfigureAwait(false);
+                if (refcount is not null && (refcount == 1) != entry.IsCopied)
+                {
+                    _log.Corrupt($"ERROR OFLAG_COPIED data cluster: l2_entry={entry.Raw:x} refcount={refcount}", walk.Table.ActiveTimes);
+                }
+            }
+
+            AddHeld(findings, walk.Table.Offset);
+        }
+
+        AddHeld(findings, -1);
+        return findings;
+    }
+
+    /// <summary>The index of the first entry whose flag seems wrong; where the words end when there is none.</summary>
+    private int NextSuspicious(ReadOnlySpan<ulong> words, int start)
+    {
+        for (int i = start; i < words.Length; i += EntryWords)
+        {
+            var entry = new L2Entry(BinaryPrimitives.ReverseEndianness(words[i]));
+            if (entry.HostOffset != 0 && !entry.IsCompressed && IsSuspicious(entry.HostOffset, entry.IsCopied))
+            {
+                return i;
+            }
+        }
+
+        return words.Length;
+    }
+
+    private bool IsSuspicious(ulong offset, bool isCopied) => (_references[(long)_geometry.ClusterIndex(offset)] == 1) != isCopied;
+
+    /// <summary>The stored count of a cluster; null when nobody knows.</summary>
+    private ValueTask<ulong?> StoredCountAsync(StoredRefcounts stored, ulong offset, CancellationToken cancellationToken)
+    {
+        long cluster = (long)_geometry.ClusterIndex(offset);
+        long block = cluster / _geometry.RefcountsPerBlock;
+        uint known = _references[cluster];
+        // All clusters in use have been compared, unless some table was not read.
+        bool isKnown = cluster < _clusters && known < uint.MaxValue && (known > 0 || _log.CheckErrors == 0) && (!stored.HasBlock(block) || stored.IsReadable(block));
+        return isKnown ? ValueTask.FromResult<ulong?>(known) : stored.ReadCountAsync(cluster, cancellationToken);
+    }
+}

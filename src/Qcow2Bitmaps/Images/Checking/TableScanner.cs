@@ -1,0 +1,89 @@
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Checking;
+
+/// <summary>Reads tables in large pieces, passing over holes.</summary>
+/// <remarks>
+/// Tables that overlap could make a small file cost any time. Tables that do not overlap are read twice at most and are together no longer than what the
+/// file occupies; file systems that compress may say that it occupies less. Whatever claims much more is not read. Not thread-safe.
+/// </remarks>
+internal sealed class TableScanner
+{
+    public const int PieceBytes = 1 << 20;
+
+    private const int SectorBytes = 512;
+    private const long SmallestReadableBytes = 64 << 20;
+    private const int CompressionRatio = 16;
+
+    private readonly ImageStorage _storage;
+    private readonly byte[] _buffer = new byte[PieceBytes];
+    private long _readableBytes;
+    // Between where was asked and the range that was found there are zeros.
+    private long _asked = long.MaxValue;
+    private StorageRange _found;
+    private bool _wasRefused;
+
+    public TableScanner(ImageStorage storage)
+    {
+        _storage = storage;
+        LengthBytes = storage.Length;
+        // A block device occupies nothing of its file system.
+        long occupied = storage.CapacityBytes is null ? storage.AllocatedBytes ?? LengthBytes : LengthBytes;
+        _readableBytes = (4 * Math.Min(LengthBytes, CompressionRatio * occupied)) + SmallestReadableBytes;
+    }
+
+    /// <summary>Whether anything was not read since this was last asked.</summary>
+    public bool TakeRefusal()
+    {
+        bool wasRefused = _wasRefused;
+        _wasRefused = false;
+        return wasRefused;
+    }
+
+    /// <summary>The storage's length when the scanner was made, in bytes.</summary>
+    public long LengthBytes { get; }
+
+    /// <summary>Where a table starts and ends as far as the file has it; nowhere when it starts behind the end.</summary>
+    public (long Start, long End) Clip(ulong offset, long bytes) =>
+        offset < (ulong)LengthBytes ? ((long)offset, (long)offset + Math.Min(bytes, LengthBytes - (long)offset)) : (0, 0);
+
+    /// <summary>Reads the next piece that has data.</summary>
+    /// <param name="offset">Where to start, in bytes from the start of the file.</param>
+    /// <param name="endOffset">Where to end; what lies behind the file's end is zeros.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The piece; empty when there is none up to the end, or when so much was read that tables must overlap.</returns>
+    public async ValueTask<TablePiece> NextAsync(long offset, long endOffset, CancellationToken cancellationToken)
+    {
+        endOffset = Math.Min(endOffset, LengthBytes);
+        if (offset >= endOffset)
+        {
+            return default;
+        }
+
+        if (offset < _asked || offset >= _found.EndOffset)
+        {
+            _asked = offset;
+            _found = await _storage.FindDataAsync(offset, cancellationToken).ConfigureAwait(false) ?? new StorageRange(long.MaxValue, long.MaxValue);
+        }
+
+        long start = Math.Max(offset, _found.Offset - ((_found.Offset - offset) % SectorBytes));
+        if (start >= endOffset)
+        {
+            return default;
+        }
+
+        // Whole entries only.
+        int length = (int)Math.Min(Math.Min(endOffset, _found.EndOffset) - start, PieceBytes);
+        length = (int)Math.Min(endOffset - start, (length + SectorBytes - 1) & -SectorBytes);
+        if (_readableBytes < length)
+        {
+            _wasRefused = true;
+            return default;
+        }
+
+        _readableBytes -= length;
+
+        int read = await _storage.ReadAsync(start, _buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
+        return new TablePiece(start, _buffer.AsMemory(0, read));
+    }
+}
