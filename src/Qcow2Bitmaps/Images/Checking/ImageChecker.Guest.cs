@@ -12,6 +12,8 @@ internal sealed partial class ImageChecker
     private L1Table _activeL1 = null!;
     // Whether any flag says that its cluster has more than one owner.
     private bool _hasShared;
+    // Whether something is in use that could not be counted, so that what looks leaked may not be. QEMU frees it.
+    private bool _missesUses;
 
     /// <summary>Reads the table of snapshots as QEMU does for a check: what the file does not have are zeros.</summary>
     private async ValueTask<SnapshotTable> ReadSnapshotsAsync(CancellationToken cancellationToken)
@@ -90,6 +92,7 @@ internal sealed partial class ImageChecker
 
     private void TellBroken(SnapshotInfo snapshot)
     {
+        _missesUses = true;
         if (!HasL1Offset(snapshot))
         {
             _log.Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_offset=0x{snapshot.L1TableOffset:x}: L1 table is not cluster aligned; snapshot table entry corrupted");

@@ -10,6 +10,9 @@ internal sealed partial class ImageChecker
     // Behind the last allocated cluster of the table that is being read; 0 before the first.
     private ulong _nextContiguous;
 
+    // L2 entries that are to be replaced, by their offsets in the file.
+    private readonly List<(long Offset, ulong Entry)> _mendedEntries = [];
+
     private int EntryWords => _geometry.L2EntryBytes / sizeof(ulong);
 
     /// <summary>The bits that no entry of a cluster that needs nothing but counting has set.</summary>
@@ -88,7 +91,7 @@ internal sealed partial class ImageChecker
             if ((raw & unusual) != 0 || entry.HostOffset == 0 || entry.HostOffset >= (ulong)_length
                 || new SubclusterBitmap(subclusters).Check(isCompressed: false) != FaultCode.None)
             {
-                CountUnusual(table, entry, subclusters, (offsetInTable / _geometry.L2EntryBytes) + (i / step));
+                CountUnusual(table, entry, subclusters, (offsetInTable + (i * sizeof(ulong))) / _geometry.L2EntryBytes);
                 continue;
             }
 
@@ -146,7 +149,7 @@ internal sealed partial class ImageChecker
 
                 break;
             case L2EntryKind.Normal or L2EntryKind.ZeroAllocated:
-                CountUnusualAllocated(table, entry, subclusters, kind);
+                CountUnusualAllocated(table, entry, subclusters, kind, index);
                 break;
             default:
                 if ((subclusters & uint.MaxValue) != 0)
@@ -158,7 +161,7 @@ internal sealed partial class ImageChecker
         }
     }
 
-    private void CountUnusualAllocated(L2Table table, L2Entry entry, ulong subclusters, L2EntryKind kind)
+    private void CountUnusualAllocated(L2Table table, L2Entry entry, ulong subclusters, L2EntryKind kind, int index)
     {
         if (new SubclusterBitmap(subclusters).Check(isCompressed: false) != FaultCode.None)
         {
@@ -168,6 +171,14 @@ internal sealed partial class ImageChecker
         if (!_geometry.IsClusterAligned(entry.HostOffset))
         {
             bool hasData = _geometry.HasExtendedL2 ? (subclusters & uint.MaxValue) != 0 : kind == L2EntryKind.Normal;
+            if (!hasData && _repair.HasFlag(RepairKinds.Corruptions))
+            {
+                // Zeros without a cluster. An extended entry says of each subcluster what it is without one.
+                _log.FixCorruption($"Repairing offset={entry.HostOffset:x}: Preallocated cluster is not properly aligned; L2 entry corrupted.");
+                _mendedEntries.Add((table.Offset + ((long)index * _geometry.L2EntryBytes), _geometry.HasExtendedL2 ? 0 : L2Entry.ZeroFlag));
+                return;
+            }
+
             _log.Corrupt($"ERROR offset={entry.HostOffset:x}: {(hasData ? "Data" : "Preallocated")} cluster is not properly aligned; L2 entry corrupted.", table.Times);
         }
 
@@ -199,6 +210,8 @@ internal sealed partial class ImageChecker
         if (subclusters != 0)
         {
             _log.Corrupt($"ERROR compressed cluster {index} with non-zero subcluster allocation bitmap, entry=0x{entry.Raw:x}", times);
+            // QEMU does not count the data, and so frees them.
+            _missesUses = true;
             return false;
         }
 
