@@ -8,6 +8,9 @@ switch (args)
     case ["fill", string image, string bitmap, string how]:
         await BitmapImage.FillAsync(image, bitmap, how);
         return 0;
+    case ["time-edit", string warmUp, string timed, string kind]:
+        await TimedEdit.RunAsync(warmUp, timed, kind);
+        return 0;
     case ["fragmented-image", string path, string tebibytes]:
         FragmentedImage.Write(path, long.Parse(tebibytes, CultureInfo.InvariantCulture) << 40);
         return 0;

@@ -96,6 +96,7 @@ internal static class CommandLine
         {
             new HelpOption { Recursive = true },
             new VersionOption(),
+            CreateCommand.Create(output, messages),
             InfoCommand.Create(output, messages),
             ExtentsCommand.Create(output, messages),
             CheckCommand.Create(output, messages),

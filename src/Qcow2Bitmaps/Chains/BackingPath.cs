@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Storage;
+
 namespace Qcow2Bitmaps.Chains;
 
 /// <summary>How a backing file's name becomes a path, by QEMU's rules.</summary>
@@ -9,8 +11,7 @@ public static class BackingPath
     public static bool HasProtocol(string name)
     {
         ArgumentNullException.ThrowIfNull(name);
-        int end = name.AsSpan().IndexOfAny(':', '/');
-        return end >= 0 && name[end] == ':';
+        return ImagePath.HasProtocol(name);
     }
 
     /// <summary>Puts a name behind the folder of the image that holds it; an absolute name and one with a protocol stay as they are.</summary>
@@ -20,11 +21,6 @@ public static class BackingPath
     {
         ArgumentNullException.ThrowIfNull(imagePath);
         ArgumentNullException.ThrowIfNull(name);
-        if (name.StartsWith('/') || HasProtocol(name))
-        {
-            return name;
-        }
-
-        return string.Concat(imagePath.AsSpan(0, imagePath.LastIndexOf('/') + 1), name);
+        return ImagePath.Combine(imagePath, name);
     }
 }

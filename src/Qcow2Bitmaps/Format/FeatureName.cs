@@ -13,6 +13,19 @@ public readonly record struct FeatureName(byte Kind, byte Bit, string Name)
 
     private const int NameOffset = 2;
 
+    // All bits that have a meaning here, in QEMU's words and order.
+    private static readonly FeatureName[] s_known =
+    [
+        new(0, 0, "dirty bit"),
+        new(0, 1, "corrupt bit"),
+        new(0, 2, "external data file"),
+        new(0, 3, "compression type"),
+        new(0, 4, "extended L2 entries"),
+        new(1, 0, "lazy refcounts"),
+        new(2, 0, "bitmaps"),
+        new(2, 1, "raw external data"),
+    ];
+
     /// <summary>Reads an entry.</summary>
     /// <param name="source">At least <see cref="EntryBytes"/> bytes.</param>
     /// <returns>The entry; the name ends at the first zero byte or at the entry's end.</returns>
@@ -49,5 +62,17 @@ public readonly record struct FeatureName(byte Kind, byte Bit, string Name)
 
         name = null;
         return false;
+    }
+
+    /// <summary>The data of the feature-name extension of an image that is made here.</summary>
+    internal static byte[] KnownTable()
+    {
+        var table = new byte[s_known.Length * EntryBytes];
+        for (int i = 0; i < s_known.Length; i++)
+        {
+            s_known[i].Write(table.AsSpan(i * EntryBytes));
+        }
+
+        return table;
     }
 }

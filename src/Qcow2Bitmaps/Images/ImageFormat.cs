@@ -31,6 +31,10 @@ public static class ImageFormat
         ("parallels", 0, "WithouFreSpacExt"u8.ToArray()),
     ];
 
+    /// <summary>Whether a name is one that QEMU has for a format of disk images.</summary>
+    /// <param name="name">The name.</param>
+    public static bool IsKnown(string name) => name is Qcow2 or Raw or "bochs" or "cloop" or "dmg" || Array.Exists(s_others, other => string.Equals(other.Format, name, StringComparison.Ordinal));
+
     /// <summary>Looks for the magic bytes of qcow2 and of other formats of disk images; everything else counts as raw.</summary>
     /// <param name="storage">The storage.</param>
     /// <param name="cancellationToken">Ends the reading.</param>

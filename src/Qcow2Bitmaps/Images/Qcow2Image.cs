@@ -11,7 +11,7 @@ namespace Qcow2Bitmaps.Images;
 /// Opening reads the first cluster, the snapshot table and the bitmap directory, nothing else; it opens no other file, and
 /// needs no key, data file or backing file. Thread-safe; edits of one image exclude one another.
 /// </remarks>
-public sealed class Qcow2Image : IAsyncDisposable
+public sealed partial class Qcow2Image : IAsyncDisposable
 {
     private readonly ImageStorage _storage;
     private readonly bool _leaveOpen;

@@ -82,6 +82,26 @@ public sealed class FileStorage : ImageStorage
     public static FileStorage Open(string path, StorageAccess access = StorageAccess.Read, ImageLock imageLock = ImageLock.Read) =>
         Open(path, access, imageLock, mayOpen: null);
 
+    /// <summary>Opens a file or block device for writing, with the locks of a writer; makes a regular file where there is nothing.</summary>
+    /// <param name="path">The path. A new file is made at the path itself, not where a symbolic link that leads nowhere points.</param>
+    /// <param name="isNew">Whether the file was made. An existing file keeps its bytes.</param>
+    /// <returns>The storage.</returns>
+    /// <exception cref="ImageLockedException">Somebody else has the file open.</exception>
+    /// <exception cref="IOException">The path leads to something else than a regular file or a block device, or nowhere; or the file cannot be made or opened.</exception>
+    /// <exception cref="UnauthorizedAccessException">The permissions of the file or the folder forbid it.</exception>
+    public static FileStorage Create(string path, out bool isNew)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        SafeFileHandle? made = LinuxNative.IsSupported ? LinuxFile.CreateNew(path) : CreateElsewhere(path);
+        isNew = made is not null;
+        if (made is null)
+        {
+            return Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+        }
+
+        return Lock(made, path, StorageAccess.ReadWrite, ImageLock.Write);
+    }
+
     /// <summary>Where a folder really is, every symbolic link followed; nothing is opened for that.</summary>
     /// <exception cref="IOException">There is nothing at the path, or something else than a folder.</exception>
     internal static string RealFolder(string path)
@@ -107,15 +127,41 @@ public sealed class FileStorage : ImageStorage
         SafeFileHandle file = LinuxNative.IsSupported
             ? OpenOnLinux(path, access, mayOpen)
             : OpenElsewhere(path, access);
+        return Lock(file, path, access, imageLock);
+    }
+
+    /// <summary>Which file or device a path leads to; null when there is nothing, or when that is not known.</summary>
+    /// <exception cref="IOException">The path cannot be followed.</exception>
+    internal static StorageIdentity? IdentityOf(string path)
+    {
+        if (!LinuxNative.IsSupported)
+        {
+            return null;
+        }
+
         try
         {
-            OfdLocks.Acquire(file, path, imageLock);
-            return new FileStorage(file, path, access);
+            using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
+            return LinuxFile.Identity(LinuxFile.Facts(pathOnly, path));
         }
-        catch
+        catch (FileNotFoundException)
         {
-            file.Dispose();
-            throw;
+            return null;
+        }
+    }
+
+    /// <summary>Removes the file's name, if the path still leads to it; the storage stays open.</summary>
+    /// <exception cref="IOException">The name cannot be removed.</exception>
+    /// <exception cref="UnauthorizedAccessException">The permissions of the folder forbid it.</exception>
+    internal void Delete()
+    {
+        if (LinuxNative.IsSupported)
+        {
+            LinuxFile.Delete(_file, _path);
+        }
+        else
+        {
+            File.Delete(_path);
         }
     }
 
@@ -183,6 +229,19 @@ public sealed class FileStorage : ImageStorage
     }
 
     /// <inheritdoc/>
+    internal override ValueTask BeginWriteBackAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        if (LinuxNative.IsSupported)
+        {
+            // What cannot be started now is written by the flush, which tells of errors too.
+            _ = LinuxNative.SyncFileRange(_file, offset, length, LinuxNative.SyncFileRangeWrite);
+        }
+
+        return ValueTask.CompletedTask;
+    }
+
+    /// <inheritdoc/>
     public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
@@ -227,6 +286,20 @@ public sealed class FileStorage : ImageStorage
         return LinuxFile.Reopen(pathOnly, path, access);
     }
 
+    private static FileStorage Lock(SafeFileHandle file, string path, StorageAccess access, ImageLock imageLock)
+    {
+        try
+        {
+            OfdLocks.Acquire(file, path, imageLock);
+            return new FileStorage(file, path, access);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
     private static FilePlace PlaceOf(SafeFileHandle pathOnly, string path)
     {
         LinuxNative.FileFacts facts = LinuxFile.Facts(pathOnly, path);
@@ -236,6 +309,18 @@ public sealed class FileStorage : ImageStorage
 
     private static SafeFileHandle OpenElsewhere(string path, StorageAccess access) => File.OpenHandle(
         path, FileMode.Open, access == StorageAccess.ReadWrite ? FileAccess.ReadWrite : FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+
+    private static SafeFileHandle? CreateElsewhere(string path)
+    {
+        try
+        {
+            return File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+        }
+        catch (IOException) when (Path.Exists(path))
+        {
+            return null;
+        }
+    }
 
     private bool IsBlockDevice => LinuxNative.IsSupported && LinuxFile.IsBlockDevice(LinuxFile.Facts(_file, _path));
 

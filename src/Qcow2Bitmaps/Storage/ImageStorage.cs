@@ -56,6 +56,9 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <exception cref="NotSupportedException">The storage is read-only.</exception>
     public abstract ValueTask FlushAsync(CancellationToken cancellationToken = default);
 
+    /// <summary>Lets the device start on what was written, so that a flush later has less to wait for. A hint: storage without a way to do so does nothing.</summary>
+    internal virtual ValueTask BeginWriteBackAsync(long offset, long length, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
     /// <summary>Cuts the storage, or extends it with zeros.</summary>
     /// <param name="length">The new length in bytes.</param>
     /// <param name="cancellationToken">Ends the wait.</param>

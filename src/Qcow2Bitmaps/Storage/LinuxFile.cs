@@ -8,6 +8,8 @@ namespace Qcow2Bitmaps.Storage;
 /// <summary>Opens files on Linux so that nothing but a regular file or a block device is ever opened for real.</summary>
 internal static class LinuxFile
 {
+    private const int NewFileMode = 0x1A4; // rw-r--r--
+
     /// <summary>Finds out what a path leads to, without opening it in any way that a device or a FIFO would notice.</summary>
     public static SafeFileHandle OpenPathOnly(string path) =>
         OpenHandle(ImageText.Encode(path), path, LinuxNative.OpenPathOnly | LinuxNative.OpenCloseOnExec);
@@ -18,6 +20,31 @@ internal static class LinuxFile
         int mode = access == StorageAccess.ReadWrite ? LinuxNative.OpenReadWrite : LinuxNative.OpenReadOnly;
         return OpenHandle(
             ImageText.Encode(LinkOf(pathOnly)), path, mode | LinuxNative.OpenNonBlocking | LinuxNative.OpenCloseOnExec);
+    }
+
+    /// <summary>Makes a regular file for reading and writing, mode 0644 less the umask; null when there is something at the path.</summary>
+    public static SafeFileHandle? CreateNew(string path)
+    {
+        const int flags = LinuxNative.OpenReadWrite | LinuxNative.OpenCreate | LinuxNative.OpenExclusive | LinuxNative.OpenCloseOnExec;
+        int descriptor = LinuxNative.Open(Terminated(ImageText.Encode(path), path), flags, NewFileMode);
+        if (descriptor >= 0)
+        {
+            return new SafeFileHandle(descriptor, ownsHandle: true);
+        }
+
+        int error = Marshal.GetLastPInvokeError();
+        return error == LinuxNative.ErrorExists ? null : throw Error(path, error, "create");
+    }
+
+    /// <summary>Removes the name of a file, if the path still leads to it.</summary>
+    public static void Delete(SafeFileHandle file, string path)
+    {
+        using SafeFileHandle found = OpenPathOnly(path);
+        if (Identity(Facts(found, path)) == Identity(Facts(file, path))
+            && LinuxNative.Unlink(Terminated(ImageText.Encode(path), path)) != 0)
+        {
+            throw Error(path, Marshal.GetLastPInvokeError(), "delete");
+        }
     }
 
     /// <summary>Where the file of a handle really is, every symbolic link on the way followed.</summary>
@@ -65,19 +92,18 @@ internal static class LinuxFile
 
     private static SafeFileHandle OpenHandle(byte[] pathBytes, string path, int flags)
     {
-        if (pathBytes.AsSpan().Contains((byte)0))
-        {
-            throw new IOException($"Could not open '{PrintableText.Escape(path)}': it holds a NUL character");
-        }
-
-        int descriptor = LinuxNative.Open([.. pathBytes, 0], flags, 0);
+        int descriptor = LinuxNative.Open(Terminated(pathBytes, path), flags, 0);
         return descriptor >= 0 ? new SafeFileHandle(descriptor, ownsHandle: true) : throw Error(path, Marshal.GetLastPInvokeError());
     }
 
-    private static Exception Error(string path, int error) => error switch
+    private static byte[] Terminated(byte[] pathBytes, string path) => pathBytes.AsSpan().Contains((byte)0)
+        ? throw new IOException($"Could not open '{PrintableText.Escape(path)}': it holds a NUL character")
+        : [.. pathBytes, 0];
+
+    private static Exception Error(string path, int error, string what = "open") => error switch
     {
-        LinuxNative.ErrorNoEntry => new FileNotFoundException($"Could not open '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}", path),
-        LinuxNative.ErrorAccess => new UnauthorizedAccessException($"Could not open '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}"),
-        _ => new IOException($"Could not open '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}", error),
+        LinuxNative.ErrorNoEntry => new FileNotFoundException($"Could not {what} '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}", path),
+        LinuxNative.ErrorAccess => new UnauthorizedAccessException($"Could not {what} '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}"),
+        _ => new IOException($"Could not {what} '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}", error),
     };
 }

@@ -9,6 +9,8 @@ internal static partial class LinuxNative
 {
     public const int OpenReadOnly = 0;
     public const int OpenReadWrite = 2;
+    public const int OpenCreate = 0x40;
+    public const int OpenExclusive = 0x80;
     public const int OpenNonBlocking = 0x800;
     public const int OpenCloseOnExec = 0x80000;
     public const int OpenPathOnly = 0x200000;
@@ -25,6 +27,7 @@ internal static partial class LinuxNative
 
     public const int ErrorNoEntry = 2;
     public const int ErrorNoSuchAddress = 6;
+    public const int ErrorExists = 17;
     public const int ErrorAgain = 11;
     public const int ErrorAccess = 13;
     public const int ErrorInvalid = 22;
@@ -35,6 +38,8 @@ internal static partial class LinuxNative
 
     public const int AllocateKeepSize = 1;
     public const int AllocatePunchHole = 2;
+
+    public const uint SyncFileRangeWrite = 2;
 
     public const uint StatxBasicStats = 0x7ff;
     public const int AtEmptyPath = 0x1000;
@@ -56,6 +61,9 @@ internal static partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     public static partial int FileControl(SafeFileHandle file, int command, ref FileLock fileLock);
 
+    [LibraryImport("libc", EntryPoint = "sync_file_range")]
+    public static partial int SyncFileRange(SafeFileHandle file, long offset, long length, uint flags);
+
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     public static partial int Flush(SafeFileHandle file);
 
@@ -64,6 +72,9 @@ internal static partial class LinuxNative
 
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true)]
     public static partial int Statx(SafeFileHandle directory, ReadOnlySpan<byte> path, int flags, uint mask, out FileFacts facts);
+
+    [LibraryImport("libc", EntryPoint = "unlink", SetLastError = true)]
+    public static partial int Unlink(ReadOnlySpan<byte> path);
 
     [LibraryImport("libc", EntryPoint = "readlink", SetLastError = true)]
     public static partial nint ReadLink(ReadOnlySpan<byte> path, Span<byte> buffer, nint bufferBytes);

@@ -9,7 +9,9 @@ internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry ima
 {
     private const int BufferBytes = 2 << 20;
 
-    private readonly ulong[] _buffer = new ulong[Math.Max(BufferBytes, image.ClusterSizeBytes) / sizeof(ulong)];
+    private ulong[] _buffer = new ulong[Math.Max(BufferBytes, image.ClusterSizeBytes) / sizeof(ulong)];
+    private ulong[] _other = [];
+    private Task _writing = Task.CompletedTask;
     private long _bufferOffset;
     private int _bufferWords;
 
@@ -19,15 +21,24 @@ internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry ima
     {
         var geometry = BitmapGeometry.Of(content);
         var table = new ulong[geometry.PageCount];
-        for (int page = 0; page < table.Length; page++)
+        try
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            BitmapTableEntry entry = content.KeptEntry(page)
-                ?? await WritePageAsync(content, geometry, page, cancellationToken).ConfigureAwait(false);
-            table[page] = entry.Raw;
+            for (int page = 0; page < table.Length; page++)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                BitmapTableEntry entry = content.KeptEntry(page)
+                    ?? await WritePageAsync(content, geometry, page, cancellationToken).ConfigureAwait(false);
+                table[page] = entry.Raw;
+            }
+
+            await FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            // Whatever ended the work: nobody else may write while a write is on its way.
+            await _writing.ConfigureAwait(false);
         }
 
-        await FlushAsync(cancellationToken).ConfigureAwait(false);
         return table;
     }
 
@@ -97,13 +108,19 @@ internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry ima
     // QEMU takes an all-ones entry for all bits up to the next 64, also behind the disk's end.
     private static bool IsWholeWords(int bits) => (bits & 63) == 0;
 
+    /// <summary>Has the buffer written while the next one is filled.</summary>
     private async ValueTask FlushAsync(CancellationToken cancellationToken)
     {
-        if (_bufferWords > 0)
+        if (_bufferWords == 0)
         {
-            using var bytes = new WordBytes(_buffer.AsMemory(0, _bufferWords));
-            await writer.WriteAsync(_bufferOffset, bytes.Memory, cancellationToken).ConfigureAwait(false);
-            _bufferWords = 0;
+            return;
         }
+
+        await _writing.ConfigureAwait(false);
+        (_buffer, _other) = (_other.Length > 0 ? _other : new ulong[_buffer.Length], _buffer);
+        Memory<ulong> full = _other.AsMemory(0, _bufferWords);
+        long offset = _bufferOffset;
+        _bufferWords = 0;
+        _writing = writer.BeginWrite(offset, new WordBytes(full), cancellationToken);
     }
 }

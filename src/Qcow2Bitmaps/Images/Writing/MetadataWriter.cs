@@ -1,3 +1,4 @@
+using System.Buffers;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
@@ -64,18 +65,28 @@ internal sealed class MetadataWriter
     /// <exception cref="IOException">The storage failed.</exception>
     public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
-        long first = offset >> _geometry.ClusterBits;
-        long last = (offset + bytes.Length - 1) >> _geometry.ClusterBits;
-        for (int i = _refcounts.Allocated.Count - 1; i >= 0; i--)
-        {
-            ClusterRange range = _refcounts.Allocated[i];
-            if (range.First <= first && last < range.End)
-            {
-                return _storage.WriteAsync(offset, bytes, cancellationToken);
-            }
-        }
+        RequireAllocated(offset, bytes.Length);
+        return _storage.WriteAsync(offset, bytes, cancellationToken);
+    }
 
-        throw new InvalidOperationException($"Clusters {first} to {last} were not allocated for this change");
+    /// <summary>Writes to clusters that were allocated, beside what the caller does next.</summary>
+    /// <param name="offset">Where to write.</param>
+    /// <param name="bytes">What to write; disposed when it is written, and left alone until then.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="InvalidOperationException">The bytes do not lie in clusters of this change.</exception>
+    public Task BeginWrite(long offset, IMemoryOwner<byte> bytes, CancellationToken cancellationToken)
+    {
+        RequireAllocated(offset, bytes.Memory.Length);
+        return Task.Run(
+            async () =>
+            {
+                using (bytes)
+                {
+                    await _storage.WriteAsync(offset, bytes.Memory, cancellationToken).ConfigureAwait(false);
+                    await _storage.BeginWriteBackAsync(offset, bytes.Memory.Length, cancellationToken).ConfigureAwait(false);
+                }
+            },
+            cancellationToken);
     }
 
     /// <summary>Says that a structure is no longer used once the image is switched.</summary>
@@ -145,5 +156,21 @@ internal sealed class MetadataWriter
             throw new Qcow2FormatException(
                 Faults.OfHex(FaultCode.HeaderDirtyBit, "header", "incompatible_features", HeaderLayout.IncompatibleFeatures, (ulong)header.IncompatibleFeatures, "bit 0 clear: the refcounts are behind and 'check -r all' brings them up to date"), storage.Name);
         }
+    }
+
+    private void RequireAllocated(long offset, int length)
+    {
+        long first = offset >> _geometry.ClusterBits;
+        long last = (offset + length - 1) >> _geometry.ClusterBits;
+        for (int i = _refcounts.Allocated.Count - 1; i >= 0; i--)
+        {
+            ClusterRange range = _refcounts.Allocated[i];
+            if (range.First <= first && last < range.End)
+            {
+                return;
+            }
+        }
+
+        throw new InvalidOperationException($"Clusters {first} to {last} were not allocated for this change");
     }
 }

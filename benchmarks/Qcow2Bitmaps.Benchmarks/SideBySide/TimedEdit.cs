@@ -1,0 +1,46 @@
+using System.Diagnostics;
+using System.Globalization;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Benchmarks.SideBySide;
+
+/// <summary>Times one edit inside a process that has run an edit of the same kind before, as a program that embeds the library does.</summary>
+internal static class TimedEdit
+{
+    /// <summary>Edits an image and prints the seconds from opening it to its being closed, and the memory that the process has used at most.</summary>
+    /// <param name="warmUpPath">A small image with the same bitmaps, edited first.</param>
+    /// <param name="path">The image.</param>
+    /// <param name="kind"><c>merge</c> (a into b), <c>remove</c> (a) or <c>add100</c>.</param>
+    public static async Task RunAsync(string warmUpPath, string path, string kind)
+    {
+        await EditAsync(warmUpPath, kind);
+        var watch = Stopwatch.StartNew();
+        await EditAsync(path, kind);
+        await Console.Out.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"{watch.Elapsed.TotalSeconds:F3} {Process.GetCurrentProcess().PeakWorkingSet64 >> 10}"));
+    }
+
+    private static async Task EditAsync(string path, string kind)
+    {
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite);
+        await image.Bitmaps.EditAsync(edit =>
+        {
+            switch (kind)
+            {
+                case "merge":
+                    edit.Merge("a", into: "b");
+                    break;
+                case "remove":
+                    edit.Remove("a");
+                    break;
+                default:
+                    for (int i = 0; i < 100; i++)
+                    {
+                        edit.Add(string.Create(CultureInfo.InvariantCulture, $"added-{i}"));
+                    }
+
+                    break;
+            }
+        });
+    }
+}

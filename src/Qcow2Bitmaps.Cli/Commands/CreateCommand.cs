@@ -1,0 +1,274 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Options;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>create</c>: makes an image as qemu-img does.</summary>
+internal sealed class CreateCommand
+{
+    private const int SectorBytes = 512;
+
+    private readonly Argument<string?> _file = new("FILE") { Description = "The image to make; an existing one is overwritten", Arity = ArgumentArity.ZeroOrOne };
+    private readonly Argument<string?> _size = new("SIZE")
+    {
+        Description = "The disk's size, such as 10G. Not needed with a backing file or a data file that is kept: then it is theirs",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
+
+    private readonly Option<string> _format = new("-f", "--format") { Description = "The image's format: qcow2, or raw (default)", HelpName = "FMT" };
+    private readonly Option<string?> _backing = new("-b") { Description = "The backing file, stored as it is named here; relative to the image", HelpName = "BACKING" };
+    private readonly Option<string?> _backingFormat = new("-F") { Description = "The backing file's format; required with a backing file", HelpName = "FMT" };
+    private readonly Option<bool> _unsafe = new("-u") { Arity = ArgumentArity.Zero, Description = "Do not open the backing file; SIZE is required then" };
+    private readonly Option<string[]> _options = new("-o") { Description = "Options, name=value with commas between; '-o help' lists them. May be repeated", HelpName = "OPTIONS" };
+    private readonly Option<bool> _quiet = new("-q") { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
+    private readonly Option<string[]> _allowBacking = new("--allow-backing")
+    {
+        Description = "A folder where the files below the backing file may be, besides the backing file's own. May be repeated",
+        HelpName = "DIR",
+    };
+
+    private readonly ToolWriter _output;
+    private readonly MessageWriter _messages;
+
+    private CreateCommand(ToolWriter output, MessageWriter messages)
+    {
+        _output = output;
+        _messages = messages;
+    }
+
+    public static Command Create(ToolWriter output, MessageWriter messages)
+    {
+        var create = new CreateCommand(output, messages);
+        var command = new Command("create", "Make a qcow2 or raw image with qemu-img's options, and its messages. A qcow2 file is the same as qemu-img's, byte for byte, but for refcount tables of more than one cluster.")
+        {
+            create._format, create._backing, create._backingFormat, create._unsafe, create._options, create._quiet, create._allowBacking, create._file, create._size,
+        };
+        command.SetAction(create.RunAsync);
+        return command;
+    }
+
+    private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        string[] lists = parsed.GetValue(_options) ?? [];
+        if (Array.Find(lists, static list => !OptionList.IsValid(list)) is { } invalid)
+        {
+            _messages.Error($"Invalid option list: {PrintableText.Escape(invalid)}");
+            return ExitCode.Error;
+        }
+
+        string? file = parsed.GetValue(_file);
+        string format = parsed.GetValue(_format) ?? ImageFormat.Raw;
+        if (Array.Exists(lists, OptionList.AsksForHelp))
+        {
+            return ShowHelp(file, format);
+        }
+
+        if (file is null)
+        {
+            _messages.Error("Expecting image file name");
+            _messages.WriteLine($"Try '{MessageWriter.ToolName} create --help' for more information");
+            return ExitCode.Error;
+        }
+
+        if (!TryParseSize(parsed.GetValue(_size), out long? size))
+        {
+            return ExitCode.Error;
+        }
+
+        OptionList? options = Describe(format) is { } descriptions ? new OptionList(descriptions) : null;
+        string? fault = options is null ? UnknownFormat(format) : Collect(parsed, options, lists, format, size);
+        fault ??= FindNameFault(options!, file) ?? await CompleteAsync(parsed, options!, file, cancellationToken);
+        if (fault is not null)
+        {
+            return Fail(file, fault);
+        }
+
+        if (!parsed.GetValue(_quiet))
+        {
+            _output.WriteLine($"Formatting '{_output.Foreign(file)}', fmt={format}{_output.Foreign(options!.Show())}");
+        }
+
+        return CreateOptions.FindUnsupported(options!) is { } unsupported ? Fail(file, unsupported)
+            : string.Equals(format, ImageFormat.Raw, StringComparison.Ordinal) ? await MakeRawAsync(file, options!, cancellationToken)
+            : await MakeQcow2Async(file, options!, cancellationToken);
+    }
+
+    private static OptionDescription[]? Describe(string format) => format switch
+    {
+        ImageFormat.Qcow2 => CreateOptions.Qcow2,
+        ImageFormat.Raw => CreateOptions.Raw,
+        _ => null,
+    };
+
+    private static string UnknownFormat(string format) => ImageFormat.IsKnown(format)
+        ? $"Images of format '{format}' cannot be made here; the formats are qcow2 and raw"
+        : $"Unknown file format '{PrintableText.Escape(format)}'";
+
+    /// <summary>Takes the options together. An option of <c>-o</c> gives way to the one that the tool has for it.</summary>
+    private string? Collect(ParseResult parsed, OptionList options, string[] lists, string format, long? size)
+    {
+        // QEMU joins the lists before it takes them apart.
+        if (lists.Length > 0 && options.Add(string.Join(',', lists)) is { } fault)
+        {
+            return fault;
+        }
+
+        if (size is { } given)
+        {
+            if (options.Has(CreateOptions.Size))
+            {
+                return "The image size must be specified only once";
+            }
+
+            options.Set(CreateOptions.Size, (ulong)given);
+        }
+
+        return parsed.GetValue(_backing) is { } backing && options.Add(CreateOptions.BackingFile, backing) is not null ? $"Backing file not supported for file format '{format}'"
+            : parsed.GetValue(_backingFormat) is { } backingFormat && options.Add(CreateOptions.BackingFormat, backingFormat) is not null ? $"Backing file format not supported for file format '{format}'"
+            : null;
+    }
+
+    private static string? FindNameFault(OptionList options, string file) => options.Text(CreateOptions.BackingFile) switch
+    {
+        "" => "Expected backing file name, got empty string",
+        { } backing when string.Equals(backing, file, StringComparison.Ordinal) => "Error: Trying to create an image with the same filename as the backing file",
+        _ => null,
+    };
+
+    /// <summary>Finds the size where it is not given, and looks at the backing file.</summary>
+    private async Task<string?> CompleteAsync(ParseResult parsed, OptionList options, string file, CancellationToken cancellationToken)
+    {
+        if (options.Text(CreateOptions.BackingFile) is { } backing)
+        {
+            string? format = options.Text(CreateOptions.BackingFormat);
+            string detected = "";
+            if (!parsed.GetValue(_unsafe))
+            {
+                OverlayBase below = await InspectAsync(parsed, file, backing, format, cancellationToken);
+                detected = $"\nDetected format of {below.Format}.";
+                if (!options.Has(CreateOptions.Size))
+                {
+                    options.Set(CreateOptions.Size, (ulong)below.VirtualSizeBytes);
+                }
+            }
+
+            if (format is null)
+            {
+                return "Backing file specified without backing format" + detected;
+            }
+        }
+
+        if (!options.Has(CreateOptions.Size) && options.IsOn(CreateOptions.KeepDataFile) && options.Text(CreateOptions.DataFile) is { } dataFile)
+        {
+            await using var kept = FileStorage.Open(BackingPath.Combine(file, dataFile), StorageAccess.Read, ImageLock.None);
+            options.Set(CreateOptions.Size, (ulong)((kept.Length + (SectorBytes - 1)) / SectorBytes * SectorBytes));
+        }
+
+        return options.Has(CreateOptions.Size) ? null : "Image creation needs a size parameter";
+    }
+
+    private async Task<OverlayBase> InspectAsync(ParseResult parsed, string file, string backing, string? format, CancellationToken cancellationToken)
+    {
+        var chain = new ChainOpenOptions
+        {
+            // As QEMU: a running VM may have the backing file open, only its header is read.
+            Image = new Qcow2OpenOptions { Lock = ImageLock.None },
+            TopFormat = format,
+            AllowedFolders = parsed.GetValue(_allowBacking) ?? [],
+        };
+        try
+        {
+            return await OverlayBase.InspectAsync(file, backing, chain, cancellationToken);
+        }
+        catch (Exception e) when (e is (IOException and not Qcow2UnsupportedException) or UnauthorizedAccessException)
+        {
+            throw new IOException($"{PrintableText.Escape(file)}: {e.Message}\nCould not open backing image.", e);
+        }
+    }
+
+    private async Task<int> MakeQcow2Async(string file, OptionList options, CancellationToken cancellationToken)
+    {
+        Qcow2CreateOptions? image = CreateOptions.ToQcow2(options, out string? fault);
+        fault ??= image!.FindFault();
+        if (fault is not null)
+        {
+            return Fail(file, fault);
+        }
+
+        await Qcow2Image.CreateAsync(file, image!, cancellationToken);
+        return ExitCode.Success;
+    }
+
+    private async Task<int> MakeRawAsync(string file, OptionList options, CancellationToken cancellationToken)
+    {
+        ulong size = options.Number(CreateOptions.Size);
+        string? fault = CreateOptions.FindRawFault(options) ?? (size > RawImage.MaxSizeBytes ? "The image size is too large for file format 'raw'" : null);
+        if (fault is not null)
+        {
+            return Fail(file, fault);
+        }
+
+        await RawImage.CreateAsync(file, (long)size, cancellationToken);
+        return ExitCode.Success;
+    }
+
+    private bool TryParseSize(string? text, out long? size)
+    {
+        size = null;
+        if (text is null)
+        {
+            return true;
+        }
+
+        NumberSyntax syntax = ByteCount.Parse(text, out ulong bytes);
+        if (syntax == NumberSyntax.OutOfRange || (syntax != NumberSyntax.Invalid && bytes > long.MaxValue))
+        {
+            _messages.Error($"Invalid image size specified. Must be between 0 and {long.MaxValue}.");
+            return false;
+        }
+
+        if (syntax == NumberSyntax.Invalid)
+        {
+            _messages.Error("Invalid image size specified. You may use k, M, G, T, P or E suffixes for");
+            _messages.Error("kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");
+            return false;
+        }
+
+        if (syntax == NumberSyntax.HexWithUnit)
+        {
+            _messages.Warn($"Using a multiplier suffix on hex numbers is deprecated: {text}");
+        }
+
+        size = (long)bytes;
+        return true;
+    }
+
+    private int ShowHelp(string? file, string format)
+    {
+        if (Describe(format) is not { } descriptions)
+        {
+            _messages.Error(UnknownFormat(format));
+            return ExitCode.Error;
+        }
+
+        _output.WriteLine(file is null ? $"Supported {format} options:" : "Supported options:");
+        foreach (OptionDescription description in descriptions.Where(static d => d.Help is not null).OrderBy(static d => d.Name, StringComparer.Ordinal))
+        {
+            _output.WriteLine(description.HelpLine);
+        }
+
+        return ExitCode.Success;
+    }
+
+    private int Fail(string file, string fault)
+    {
+        _messages.Error($"{PrintableText.Escape(file)}: {fault}");
+        return ExitCode.Error;
+    }
+}

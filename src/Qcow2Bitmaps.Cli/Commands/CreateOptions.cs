@@ -1,0 +1,130 @@
+using Qcow2Bitmaps.Cli.Options;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary>The options of <c>create -o</c>, and what they mean.</summary>
+internal static class CreateOptions
+{
+    public const string Size = "size";
+    public const string BackingFile = "backing_file";
+    public const string BackingFormat = "backing_fmt";
+    public const string DataFile = "data_file";
+    public const string KeepDataFile = "keep_data_file";
+
+    private const string ClusterSize = "cluster_size";
+    private const string Compat = "compat";
+    private const string CompressionTypeName = "compression_type";
+    private const string DataFileRaw = "data_file_raw";
+    private const string Encryption = "encryption";
+    private const string ExtendedL2 = "extended_l2";
+    private const string ExtentSizeHint = "extent_size_hint";
+    private const string LazyRefcounts = "lazy_refcounts";
+    private const string NoCopyOnWrite = "nocow";
+    private const string PreallocationName = "preallocation";
+    private const string RefcountBits = "refcount_bits";
+
+    /// <summary>qcow2's, in the order in which qemu-img shows their values.</summary>
+    public static OptionDescription[] Qcow2 { get; } =
+    [
+        new(Encryption, OptionKind.Boolean, null),
+        new(ClusterSize, OptionKind.Size, "qcow2 cluster size", "65536"),
+        new(ExtendedL2, OptionKind.Boolean, "Extended L2 tables", "off"),
+        new(PreallocationName, OptionKind.Text, "Preallocation mode (allowed values: off, metadata)"),
+        new(CompressionTypeName, OptionKind.Text, "Compression method used for image cluster compression", "zlib"),
+        new(Size, OptionKind.Size, "Virtual disk size"),
+        new(Compat, OptionKind.Text, "Compatibility level (v2 [0.10] or v3 [1.1])"),
+        new(BackingFile, OptionKind.Text, "File name of a base image"),
+        new(BackingFormat, OptionKind.Text, "Image format of the base image"),
+        new(DataFile, OptionKind.Text, "File name of an external data file"),
+        new(DataFileRaw, OptionKind.Boolean, "The external data file must stay valid as a raw image"),
+        new(KeepDataFile, OptionKind.Boolean, "The external data file exists and is kept as it is; needs data_file_raw"),
+        new(LazyRefcounts, OptionKind.Boolean, "Postpone refcount updates", "off"),
+        new(RefcountBits, OptionKind.Number, "Width of a reference count entry in bits", "16"),
+        new(NoCopyOnWrite, OptionKind.Boolean, null),
+        new(ExtentSizeHint, OptionKind.Size, null),
+    ];
+
+    /// <summary>Those of raw files.</summary>
+    public static OptionDescription[] Raw { get; } =
+    [
+        new(Size, OptionKind.Size, "Virtual disk size"),
+        new(NoCopyOnWrite, OptionKind.Boolean, null),
+        new(PreallocationName, OptionKind.Text, "Preallocation mode (allowed values: off)"),
+        new(ExtentSizeHint, OptionKind.Size, null),
+    ];
+
+    /// <summary>What qemu-img can do and this tool cannot; null when it is not asked for.</summary>
+    public static string? FindUnsupported(OptionList options) =>
+        options.IsOn(Encryption) ? "Encryption is not supported"
+        : options.IsOn(NoCopyOnWrite) ? "nocow=on is not supported"
+        : options.Number(ExtentSizeHint) != 0 ? "An extent size hint is not supported"
+        : null;
+
+    /// <summary>What qcow2's options mean; null when one of them means nothing.</summary>
+    public static Qcow2CreateOptions? ToQcow2(OptionList options, out string? fault)
+    {
+        // In the order in which qemu-img looks at them.
+        int version = 3;
+        Preallocation preallocation = Preallocation.Off;
+        CompressionType compressionType = CompressionType.Zlib;
+        fault = ParseVersion(options.Text(Compat), out version)
+            ?? (options.Text(BackingFormat) is { } format && !ImageFormat.IsKnown(format) ? NotAccepted("backing-fmt", format) : null)
+            ?? ParsePreallocation(options.Text(PreallocationName), out preallocation)
+            ?? (options.Number(RefcountBits) > long.MaxValue ? "Parameter 'refcount-bits' expects integer" : null)
+            ?? ParseCompressionType(options.Text(CompressionTypeName)!, out compressionType);
+        return fault is not null ? null : new Qcow2CreateOptions
+        {
+            SizeBytes = unchecked((long)options.Number(Size)),
+            Version = version,
+            ClusterSizeBytes = (long)Math.Min(options.Number(ClusterSize), long.MaxValue),
+            RefcountBits = (long)options.Number(RefcountBits),
+            ExtendedL2 = options.IsOn(ExtendedL2),
+            CompressionType = compressionType,
+            LazyRefcounts = options.IsOn(LazyRefcounts),
+            BackingFile = options.Text(BackingFile),
+            BackingFormat = options.Text(BackingFormat),
+            DataFile = options.Text(DataFile),
+            DataFileRaw = options.IsOn(DataFileRaw),
+            KeepDataFile = options.IsOn(KeepDataFile),
+            Preallocation = preallocation,
+        };
+    }
+
+    /// <summary>What is wrong with the preallocation of a raw file; null when nothing is.</summary>
+    public static string? FindRawFault(OptionList options) => options.Text(PreallocationName) switch
+    {
+        null or "off" => null,
+        "metadata" or "falloc" or "full" => UnsupportedPreallocation(options.Text(PreallocationName)!),
+        { } other => $"invalid parameter value: {PrintableText.Escape(other)}",
+    };
+
+    private static string? ParseVersion(string? text, out int version)
+    {
+        version = text is "0.10" or "v2" ? 2 : 3;
+        return text is null or "0.10" or "v2" or "1.1" or "v3" ? null : NotAccepted("version", text);
+    }
+
+    private static string? ParsePreallocation(string? text, out Preallocation preallocation)
+    {
+        preallocation = text is "metadata" ? Preallocation.Metadata : Preallocation.Off;
+        return text switch
+        {
+            null or "off" or "metadata" => null,
+            "falloc" or "full" => UnsupportedPreallocation(text),
+            _ => NotAccepted(PreallocationName, text),
+        };
+    }
+
+    private static string? ParseCompressionType(string text, out CompressionType type)
+    {
+        type = text is "zstd" ? CompressionType.Zstd : CompressionType.Zlib;
+        return text is "zlib" or "zstd" ? null : NotAccepted("compression-type", text);
+    }
+
+    private static string NotAccepted(string name, string value) => $"Parameter '{name}' does not accept value '{PrintableText.Escape(value)}'";
+
+    private static string UnsupportedPreallocation(string mode) => $"Unsupported preallocation mode: {mode}";
+}

@@ -1,0 +1,50 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Chains;
+
+/// <summary>What an image that is yet to be made needs to know of its backing file.</summary>
+/// <param name="Format">The backing file's format: <c>qcow2</c> or <c>raw</c>.</param>
+/// <param name="VirtualSizeBytes">Its disk's size in bytes: that of the overlay, unless the caller wants another.</param>
+public sealed record OverlayBase(string Format, long VirtualSizeBytes)
+{
+    /// <summary>Opens the backing file, and all files below it, to look at them; nothing stays open.</summary>
+    /// <param name="overlayPath">The image that is yet to be made; the backing file's name is relative to it.</param>
+    /// <param name="backingFile">The backing file's name, as it is to be stored. The caller names it, so that it may be anywhere.</param>
+    /// <param name="options">How the chain is opened, from the backing file down: its format, its locks, the folders where files below it may be.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <returns>What was found.</returns>
+    /// <exception cref="Qcow2UnsupportedException">The name or one below it is refused; the overlay would be in its own chain, or too far from its end.</exception>
+    /// <exception cref="Qcow2FormatException">An image of the chain is broken.</exception>
+    /// <exception cref="IOException">A file cannot be opened or read.</exception>
+    public static async Task<OverlayBase> InspectAsync(
+        string overlayPath, string backingFile, ChainOpenOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(overlayPath);
+        ArgumentNullException.ThrowIfNull(backingFile);
+        options ??= ChainOpenOptions.Default;
+        if (BackingPath.HasProtocol(backingFile))
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.BackingProtocol, $"backing file '{PrintableText.Escape(backingFile)}' names a protocol; only files are opened");
+        }
+
+        var chain = await ImageChain.OpenAsync(BackingPath.Combine(overlayPath, backingFile), options, cancellationToken).ConfigureAwait(false);
+        await using (chain.ConfigureAwait(false))
+        {
+            if (chain.Layers.Count >= options.Image.Limits.MaxChainDepth)
+            {
+                throw new Qcow2UnsupportedException(
+                    UnsupportedReason.ChainTooDeep, $"The chain would have more than {options.Image.Limits.MaxChainDepth} images");
+            }
+
+            if (FileStorage.IdentityOf(overlayPath) is { } identity && chain.Layers.FirstOrDefault(layer => layer.Storage.Identity == identity) is { } same)
+            {
+                throw new Qcow2UnsupportedException(
+                    UnsupportedReason.ChainLoop, $"'{PrintableText.Escape(overlayPath)}' would be its own backing file: it is the same file as {same} of the chain below it");
+            }
+
+            return new OverlayBase(chain.Layers[0].Format, chain.Layers[0].VirtualSizeBytes);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+using System.Numerics;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Images.Creation;
+
+/// <summary>All that is known of a new image before anything is written: its options, its layout, its first cluster.</summary>
+internal sealed class CreationPlan
+{
+    private const int SectorBytes = 512;
+
+    // QEMU's largest node: the largest signed number of 63 bits, less a gibibyte for alignment.
+    public const long MaxSizeBytes = long.MaxValue / (1L << 30) * (1L << 30);
+    private const string TooLarge = "The image size is too large for file format 'qcow2' (try using a larger cluster size)";
+
+    private CreationPlan(Qcow2CreateOptions options, ImageGeometry geometry, CreationLayout layout, byte[] firstCluster)
+    {
+        Options = options;
+        Geometry = geometry;
+        Layout = layout;
+        FirstCluster = firstCluster;
+    }
+
+    public Qcow2CreateOptions Options { get; }
+
+    public ImageGeometry Geometry { get; }
+
+    public CreationLayout Layout { get; }
+
+    public byte[] FirstCluster { get; }
+
+    /// <summary>Makes the plan.</summary>
+    /// <exception cref="ArgumentException">The options do not go together.</exception>
+    public static CreationPlan Make(Qcow2CreateOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return TryMake(options, out string? fault) ?? throw new ArgumentException(fault, nameof(options));
+    }
+
+    /// <summary>Makes the plan, or says why there is none.</summary>
+    public static CreationPlan? TryMake(Qcow2CreateOptions options, out string? fault)
+    {
+        fault = CreationRules.FindFault(options);
+        if (fault is not null)
+        {
+            return null;
+        }
+
+        // What fits without the backing file's name is asked first, as QEMU adds that at the end.
+        if (FirstClusterWriter.TryWrite(options with { BackingFile = null, BackingFormat = null }, new Qcow2Header { Version = options.Version }, ClusterBitsOf(options)) is null)
+        {
+            fault = "Could not update qcow2 header: No space left on device";
+            return null;
+        }
+
+        if (FindSizeFault(options.SizeBytes) is { } sizeFault)
+        {
+            fault = sizeFault;
+            return null;
+        }
+
+        var geometry = new ImageGeometry(
+            ClusterBitsOf(options), RoundUp(options.SizeBytes), BitOperations.Log2((ulong)options.RefcountBits), options.ExtendedL2);
+        Qcow2Limits limits = Qcow2Limits.Default;
+        CreationLayout? layout = geometry.L1EntriesNeeded > limits.MaxL1TableBytes / ImageGeometry.TableEntryBytes
+            ? null
+            : CreationLayout.TryFind(geometry, options.AllocatesMetadata, options.DataFile is not null, limits);
+        if (layout is null)
+        {
+            fault = TooLarge;
+            return null;
+        }
+
+        byte[]? firstCluster = FirstClusterWriter.TryWrite(options, HeaderOf(options, geometry, layout), geometry.ClusterBits);
+        bool isNameTooLong = options.BackingFile is { } name && ImageText.Encode(name).Length > limits.MaxBackingFileNameBytes;
+        if (firstCluster is null || isNameTooLong)
+        {
+            fault = $"Could not assign backing file '{PrintableText.Escape(options.BackingFile!)}' with format '{PrintableText.Escape(options.BackingFormat!)}': {(isNameTooLong ? "Invalid argument" : "No space left on device")}";
+            return null;
+        }
+
+        return new CreationPlan(options, geometry, layout, firstCluster);
+    }
+
+    /// <summary>Whole sectors, as QEMU counts.</summary>
+    /// <param name="bytes">Not negative, and not within a sector of the largest number.</param>
+    public static long RoundUp(long bytes) => ImageGeometry.DivideRoundingUp(bytes, SectorBytes) * SectorBytes;
+
+    private static string? FindSizeFault(long bytes)
+    {
+        if (bytes is < 0 or > long.MaxValue - SectorBytes + 1)
+        {
+            return "Could not resize image: Image size cannot be negative";
+        }
+
+        long size = RoundUp(bytes);
+        return size > MaxSizeBytes ? $"Could not resize image: offset({size}) exceeds maximum({MaxSizeBytes})" : null;
+    }
+
+    private static int ClusterBitsOf(Qcow2CreateOptions options) => BitOperations.Log2((ulong)options.ClusterSizeBytes);
+
+    private static Qcow2Header HeaderOf(Qcow2CreateOptions options, ImageGeometry geometry, CreationLayout layout)
+    {
+        ulong At(long cluster) => (ulong)(cluster << geometry.ClusterBits);
+        return new Qcow2Header
+        {
+            Version = options.Version,
+            ClusterBits = (uint)geometry.ClusterBits,
+            VirtualSize = (ulong)geometry.VirtualSizeBytes,
+            L1Size = (uint)geometry.L1EntriesNeeded,
+            L1TableOffset = At(layout.L1FirstCluster),
+            RefcountTableOffset = At(1),
+            RefcountTableClusters = (uint)layout.RefcountTableClusters,
+            IncompatibleFeatures =
+                (options.DataFile is not null ? IncompatibleFeatures.ExternalDataFile : IncompatibleFeatures.None)
+                | (options.CompressionType != CompressionType.Zlib ? IncompatibleFeatures.CompressionType : IncompatibleFeatures.None)
+                | (options.ExtendedL2 ? IncompatibleFeatures.ExtendedL2 : IncompatibleFeatures.None),
+            CompatibleFeatures = options.LazyRefcounts ? CompatibleFeatures.LazyRefcounts : CompatibleFeatures.None,
+            AutoclearFeatures = options.DataFileRaw ? AutoclearFeatures.RawExternalData : AutoclearFeatures.None,
+            RefcountOrder = (uint)geometry.RefcountOrder,
+            CompressionType = (byte)options.CompressionType,
+        };
+    }
+}

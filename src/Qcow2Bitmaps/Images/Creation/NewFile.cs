@@ -1,0 +1,56 @@
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Creation;
+
+/// <summary>A file that is being made. Unless it is kept in the end, its name goes again, if there was nothing before.</summary>
+internal sealed class NewFile : IAsyncDisposable
+{
+    private readonly bool _isNew;
+    private bool _isKept;
+
+    private NewFile(FileStorage storage, bool isNew)
+    {
+        Storage = storage;
+        _isNew = isNew;
+    }
+
+    public FileStorage Storage { get; }
+
+    /// <inheritdoc cref="FileStorage.Create"/>
+    public static NewFile Create(string path) => new(FileStorage.Create(path, out bool isNew), isNew);
+
+    /// <summary>The file is whole.</summary>
+    public void Keep() => _isKept = true;
+
+    /// <summary>Gives the file a length and nothing but zeros; of a block device only the capacity is checked, and its bytes stay.</summary>
+    /// <exception cref="NoSpaceException">The block device is too small.</exception>
+    public async ValueTask FillAsync(long lengthBytes, CancellationToken cancellationToken)
+    {
+        ImageCreator.RequireRoom(Storage, lengthBytes);
+        if (Storage.CapacityBytes is null)
+        {
+            await Storage.SetLengthAsync(0, cancellationToken).ConfigureAwait(false);
+            await Storage.SetLengthAsync(lengthBytes, cancellationToken).ConfigureAwait(false);
+            await Storage.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            if (_isNew && !_isKept)
+            {
+                Storage.Delete();
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The error that ended the making is on its way and tells more.
+        }
+        finally
+        {
+            await Storage.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+}
