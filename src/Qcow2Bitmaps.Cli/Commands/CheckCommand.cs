@@ -21,6 +21,7 @@ internal static class CheckCommand
         {
             Description = "Repair: 'leaks' lowers reference counts that are too high, 'all' also repairs all else that qemu-img does, 'bitmaps' what keeps QEMU from opening the image because of its bitmaps. May be repeated",
             HelpName = "leaks|all|bitmaps",
+            Arity = ArgumentArity.OneOrMore,
             CustomParser = ParseKinds,
         };
         var command = new Command(

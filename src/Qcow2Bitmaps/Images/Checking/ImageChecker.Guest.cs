@@ -209,6 +209,8 @@ internal sealed partial class ImageChecker
                         if (ofTables.TryGetValue((long)new L1Entry(raw).L2TableOffset, out List<CheckFinding>? held) && l1.InOrder.Count < CheckReport.MaxKeptFindings)
                         {
                             l1.InOrder.AddRange(held);
+                            // What is mended is whole when the table is met again.
+                            held.RemoveAll(static finding => finding.Kind == CheckFindingKind.Repair);
                         }
                     },
                     cancellationToken).ConfigureAwait(false);
@@ -218,6 +220,7 @@ internal sealed partial class ImageChecker
         }
 
         _log.Tell(l1.InOrder);
+        l1.InOrder.RemoveAll(static finding => finding.Kind == CheckFindingKind.Repair);
     }
 
     /// <summary>Takes over what was found in an L1 table's entries up to an index.</summary>

@@ -149,7 +149,7 @@ internal sealed partial class ImageChecker
 
                 break;
             case L2EntryKind.Normal or L2EntryKind.ZeroAllocated:
-                CountUnusualAllocated(table, entry, subclusters, kind, index);
+                CountUnusualAllocated(table, entry, subclusters, index);
                 break;
             default:
                 if ((subclusters & uint.MaxValue) != 0)
@@ -161,7 +161,7 @@ internal sealed partial class ImageChecker
         }
     }
 
-    private void CountUnusualAllocated(L2Table table, L2Entry entry, ulong subclusters, L2EntryKind kind, int index)
+    private void CountUnusualAllocated(L2Table table, L2Entry entry, ulong subclusters, int index)
     {
         if (new SubclusterBitmap(subclusters).Check(isCompressed: false) != FaultCode.None)
         {
@@ -170,12 +170,14 @@ internal sealed partial class ImageChecker
 
         if (!_geometry.IsClusterAligned(entry.HostOffset))
         {
-            bool hasData = _geometry.HasExtendedL2 ? (subclusters & uint.MaxValue) != 0 : kind == L2EntryKind.Normal;
-            if (!hasData && _repair.HasFlag(RepairKinds.Corruptions))
+            // QEMU looks at the flag in version 2 too, which has none: an entry of 0 reads as zeros there.
+            bool hasData = _geometry.HasExtendedL2 ? (subclusters & uint.MaxValue) != 0 : (entry.Raw & L2Entry.ZeroFlag) == 0;
+            bool needsFlag = !_geometry.HasExtendedL2 && (_header.Version >= 3 || _image.BackingFile is not null);
+            if (!hasData && !(needsFlag && _header.Version < 3) && _repair.HasFlag(RepairKinds.Corruptions))
             {
                 // Zeros without a cluster. An extended entry says of each subcluster what it is without one.
                 _log.FixCorruption($"Repairing offset={entry.HostOffset:x}: Preallocated cluster is not properly aligned; L2 entry corrupted.");
-                _mendedEntries.Add((table.Offset + ((long)index * _geometry.L2EntryBytes), _geometry.HasExtendedL2 ? 0 : L2Entry.ZeroFlag));
+                _mendedEntries.Add((table.Offset + ((long)index * _geometry.L2EntryBytes), needsFlag ? L2Entry.ZeroFlag : 0));
                 return;
             }
 
