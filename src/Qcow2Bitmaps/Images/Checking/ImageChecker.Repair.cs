@@ -128,7 +128,7 @@ internal sealed partial class ImageChecker
         var again = new ImageChecker(_image, RepairKinds.None, _log);
         await again.CountAsync(cancellationToken).ConfigureAwait(false);
         await ClearUnknownAutoclearBitsAsync().ConfigureAwait(false);
-        await new RefcountRebuild(_storage, _header, _image.Limits, again._references, stored).RunAsync(cancellationToken).ConfigureAwait(false);
+        await new RefcountRebuild(_storage, _header, _image.Limits, again._references, stored, again._behindEnd).RunAsync(cancellationToken).ConfigureAwait(false);
         TellOldStructure(stored, again._references);
         _references = again._references;
         _isRebuilt = true;

@@ -31,6 +31,8 @@ internal sealed partial class ImageChecker
     private long _highestCluster;
     private readonly List<(long Cluster, long Excess)> _overflowed = [];
     private long _overflows;
+    // What entries name behind the file's end: nothing may come to stand there.
+    private readonly List<(long First, long Last)> _behindEnd = [];
 
     /// <summary>Prepares a check; refuses a header that only a lenient reader takes, as what it says cannot be followed.</summary>
     /// <param name="image">The image.</param>
@@ -129,6 +131,7 @@ internal sealed partial class ImageChecker
         if (offset > Faults.MaxOffset - (ulong)size || offset + (ulong)size >= (ulong)_length + (ulong)_geometry.ClusterSizeBytes)
         {
             _log.Corrupt($"ERROR: counting reference for region exceeding the end of the file by one cluster or more: offset 0x{offset:x} size 0x{size:x}", times);
+            NoteBehindEnd(offset, size);
             return;
         }
 
@@ -141,6 +144,19 @@ internal sealed partial class ImageChecker
         }
 
         CountClusters(cluster, end, times);
+    }
+
+    private void NoteBehindEnd(ulong offset, long size)
+    {
+        if (_behindEnd.Count < CheckReport.MaxKeptFindings)
+        {
+            ulong last = offset + Math.Min((ulong)size - 1, ulong.MaxValue - offset);
+            _behindEnd.Add(((long)_geometry.ClusterIndex(offset), (long)_geometry.ClusterIndex(last)));
+        }
+        else
+        {
+            _missesUses = true;
+        }
     }
 
     private void CountClusters(long cluster, long end, long times)

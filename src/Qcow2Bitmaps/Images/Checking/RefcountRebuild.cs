@@ -6,7 +6,8 @@ namespace Qcow2Bitmaps.Images.Checking;
 
 /// <summary>Writes all reference counts anew to clusters that are free, and switches the image to them with one write of 12 bytes in the first sector.</summary>
 /// <remarks>Until the switch the image is as before, whatever of the new counts was written; after it the old structure is nobody's.</remarks>
-internal sealed class RefcountRebuild(ImageStorage storage, Qcow2Header header, Qcow2Limits limits, ReferenceCounts references, StoredRefcounts stored)
+internal sealed class RefcountRebuild(
+    ImageStorage storage, Qcow2Header header, Qcow2Limits limits, ReferenceCounts references, StoredRefcounts stored, List<(long First, long Last)> behindEnd)
 {
     private readonly ImageGeometry _geometry = header.Geometry;
     private readonly SortedSet<long> _blocks = [];
@@ -104,19 +105,14 @@ internal sealed class RefcountRebuild(ImageStorage storage, Qcow2Header header, 
         }
     }
 
-    /// <summary>The first of free clusters in a row. A file grows: what is behind its end is free for sure.</summary>
+    /// <summary>The first of free clusters in a row. A file grows: what is behind its end is nobody's, unless a broken entry names it.</summary>
     private async ValueTask<long> FindAsync(long position, long run, long needed, CancellationToken cancellationToken)
     {
-        if (storage.CapacityBytes is not { } capacity)
-        {
-            return position;
-        }
-
+        long end = storage.CapacityBytes is { } capacity ? capacity >> _geometry.ClusterBits : 1L << (56 - _geometry.ClusterBits);
         long free = 0;
-        for (long end = capacity >> _geometry.ClusterBits; position < end; position++)
+        for (; position < end; position++)
         {
-            // What counts as used may be a leak, and may be what somebody still wants to save.
-            free = references[position] == 0 && !IsOldStructure(position) && await stored.ReadCountAsync(position, cancellationToken).ConfigureAwait(false) is null or 0 ? free + 1 : 0;
+            free = await IsFreeAsync(position, cancellationToken).ConfigureAwait(false) ? free + 1 : 0;
             if (free == run)
             {
                 return position - run + 1;
@@ -125,6 +121,22 @@ internal sealed class RefcountRebuild(ImageStorage storage, Qcow2Header header, 
 
         throw new NoSpaceException(
             $"'{PrintableText.Escape(storage.Name)}': no space: {needed << _geometry.ClusterBits} bytes needed for new reference counts", needed << _geometry.ClusterBits, null);
+    }
+
+    private async ValueTask<bool> IsFreeAsync(long cluster, CancellationToken cancellationToken)
+    {
+        if (references[cluster] > 0)
+        {
+            return false;
+        }
+
+        if (storage.CapacityBytes is null)
+        {
+            return !behindEnd.Exists(range => range.First <= cluster && cluster <= range.Last);
+        }
+
+        // What counts as used may be a leak, and may be what somebody still wants to save.
+        return !IsOldStructure(cluster) && await stored.ReadCountAsync(cluster, cancellationToken).ConfigureAwait(false) is null or 0;
     }
 
     private bool IsOldStructure(long cluster)

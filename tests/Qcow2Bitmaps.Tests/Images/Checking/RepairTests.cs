@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -16,7 +17,7 @@ public sealed class RepairTests
     private static readonly ConcurrentDictionary<string, Task<byte[]>> s_images = [];
 
     public static TheoryData<string, int, string> Mutations =>
-        [.. s_bases.SelectMany(static b => Enumerable.Range(100, 25).SelectMany(seed => new[] { (b, seed, "leaks"), (b, seed, "all") }))];
+        [.. s_bases.SelectMany(static b => Enumerable.Range(100, 12).SelectMany(seed => new[] { (b, seed, "leaks"), (b, seed, "all") }))];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -131,12 +132,13 @@ public sealed class RepairTests
         byte[] image = new TestImage(12, 1 << 20).WithBitmap("a", bits: [1]).Build();
         // The refcount block counts nothing, and no cluster is free.
         image.AsSpan(2 << 12, 1 << 12).Clear();
-        await using var storage = new FixedStorage(image);
+        await using var inner = new MemoryStorage(image);
+        await using var storage = new FixedSizeStorage(inner);
         await using Qcow2Image opened = await Qcow2Image.OpenForCheckAsync(storage, cancellationToken: Token);
 
         await Assert.ThrowsAsync<NoSpaceException>(async () => await opened.RepairAsync(RepairKinds.All, Token));
 
-        Assert.Equal(image, storage.ToArray());
+        Assert.Equal(image, inner.ToArray());
     }
 
     [Fact]
@@ -146,7 +148,8 @@ public sealed class RepairTests
         int end = image.Length;
         Array.Resize(ref image, end + (2 << 12));
         image.AsSpan(2 << 12, 1 << 12).Clear();
-        await using var storage = new FixedStorage(image);
+        await using var inner = new MemoryStorage(image);
+        await using var storage = new FixedSizeStorage(inner);
         await using Qcow2Image opened = await Qcow2Image.OpenForCheckAsync(storage, cancellationToken: Token);
 
         CheckReport report = await opened.RepairAsync(RepairKinds.All, Token);
