@@ -295,7 +295,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         {
             if (counts != RepairKinds.None)
             {
-                report = await new ImageChecker(this, counts, log).RepairAsync(cancellationToken).ConfigureAwait(false);
+                report = await RepairCountsAsync(counts, log, cancellationToken).ConfigureAwait(false);
             }
 
             if (kinds.HasFlag(RepairKinds.Bitmaps))
@@ -307,7 +307,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
                 {
                     // What the bitmaps no longer have are leaks, and all that is in use can be counted now.
                     log.Recount(0, 0, 0);
-                    report = await new ImageChecker(this, counts, log).RepairAsync(cancellationToken).ConfigureAwait(false);
+                    report = await RepairCountsAsync(counts, log, cancellationToken).ConfigureAwait(false);
                 }
             }
         }
@@ -323,6 +323,19 @@ public sealed partial class Qcow2Image : IAsyncDisposable
 
         CheckReport after = await CheckAsync(cancellationToken).ConfigureAwait(false);
         return after with { CorruptionsFixed = log.CorruptionsFixed, LeaksFixed = log.LeaksFixed, Repairs = log.Told };
+    }
+
+    private async ValueTask<CheckReport> RepairCountsAsync(RepairKinds kinds, FindingLog log, CancellationToken cancellationToken)
+    {
+        var checker = new ImageChecker(this, kinds, log);
+        CheckReport report = await checker.RepairAsync(cancellationToken).ConfigureAwait(false);
+        if (checker.MustCompleteSnapshots && report.CheckErrors == 0)
+        {
+            await ReloadAsync().ConfigureAwait(false);
+            await SnapshotTableRepair.RunAsync(_storage, _contents, Limits, cancellationToken).ConfigureAwait(false);
+        }
+
+        return report;
     }
 
     /// <summary>Repairs bitmaps through a lenient reader, who lists what is broken.</summary>

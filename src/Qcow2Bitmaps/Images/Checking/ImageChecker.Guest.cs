@@ -15,19 +15,35 @@ internal sealed partial class ImageChecker
     // Whether something is in use that could not be counted, so that what looks leaked may not be. QEMU frees it.
     private bool _missesUses;
 
+    /// <summary>Whether entries of the snapshot table are to be completed once counts are right.</summary>
+    public bool MustCompleteSnapshots { get; private set; }
+
     /// <summary>Reads the table of snapshots as QEMU does for a check: what the file does not have are zeros.</summary>
     private async ValueTask<SnapshotTable> ReadSnapshotsAsync(CancellationToken cancellationToken)
     {
         SnapshotTable table = _image.Contents.Snapshots;
-        if (_image.Findings.Any(static finding => finding.Code is >= FaultCode.SnapshotTableSize and <= FaultCode.SnapshotTableTruncated))
+        if (table.Snapshots.Count < _header.SnapshotCount)
         {
+            // What the lost entries named looks leaked.
+            _missesUses = true;
             table = await SnapshotTableReader.ReadAsync(
                 _storage, _header, _image.Limits, new FaultLog(Strictness.AsQemu, _image.Name), zeroFilled: true, cancellationToken).ConfigureAwait(false);
         }
 
         for (int i = 0; i < table.Snapshots.Count; i++)
         {
-            if (_header.Version >= 3 && table.Snapshots[i].ExtraDataBytes < SnapshotEntry.MinVersion3ExtraDataBytes)
+            if (_header.Version < 3 || table.Snapshots[i].ExtraDataBytes >= SnapshotEntry.MinVersion3ExtraDataBytes)
+            {
+                continue;
+            }
+
+            // Entries that the file does not have are lost: QEMU makes snapshots without a name of them.
+            if (_repair.HasFlag(RepairKinds.Corruptions) && ReferenceEquals(table, _image.Contents.Snapshots))
+            {
+                _log.FixCorruption($"Repairing snapshot table entry {i} is incomplete");
+                MustCompleteSnapshots = true;
+            }
+            else
             {
                 _log.Corrupt($"ERROR snapshot table entry {i} is incomplete");
             }
