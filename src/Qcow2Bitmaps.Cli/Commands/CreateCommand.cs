@@ -150,6 +150,11 @@ internal sealed class CreateCommand
             string detected = "";
             if (!parsed.GetValue(_unsafe))
             {
+                if (format is not null && !ImageFormat.IsKnown(format))
+                {
+                    return $"Unknown driver '{PrintableText.Escape(format)}'\nCould not open backing image.";
+                }
+
                 OverlayBase below = await InspectAsync(parsed, file, backing, format, cancellationToken);
                 detected = $"\nDetected format of {below.Format}.";
                 if (!options.Has(CreateOptions.Size))
@@ -226,26 +231,13 @@ internal sealed class CreateCommand
             return true;
         }
 
-        NumberSyntax syntax = ByteCount.Parse(text, out ulong bytes);
-        if (syntax == NumberSyntax.OutOfRange || (syntax != NumberSyntax.Invalid && bytes > long.MaxValue))
+        if (!SizeArgument.TryParse(text, "image size", out long bytes, out string error))
         {
-            _messages.Error($"Invalid image size specified. Must be between 0 and {long.MaxValue}.");
+            _messages.Error(error);
             return false;
         }
 
-        if (syntax == NumberSyntax.Invalid)
-        {
-            _messages.Error("Invalid image size specified. You may use k, M, G, T, P or E suffixes for");
-            _messages.Error("kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");
-            return false;
-        }
-
-        if (syntax == NumberSyntax.HexWithUnit)
-        {
-            _messages.Warn($"Using a multiplier suffix on hex numbers is deprecated: {text}");
-        }
-
-        size = (long)bytes;
+        size = bytes;
         return true;
     }
 

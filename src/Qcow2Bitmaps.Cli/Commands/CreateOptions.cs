@@ -73,14 +73,14 @@ internal static class CreateOptions
         fault = ParseVersion(options.Text(Compat), out version)
             ?? (options.Text(BackingFormat) is { } format && !ImageFormat.IsKnown(format) ? NotAccepted("backing-fmt", format) : null)
             ?? ParsePreallocation(options.Text(PreallocationName), out preallocation)
-            ?? (options.Number(RefcountBits) > long.MaxValue ? "Parameter 'refcount-bits' expects integer" : null)
+            ?? (FitsSigned(options, RefcountBits) ? null : "Parameter 'refcount-bits' expects integer")
             ?? ParseCompressionType(options.Text(CompressionTypeName)!, out compressionType);
         return fault is not null ? null : new Qcow2CreateOptions
         {
-            SizeBytes = unchecked((long)options.Number(Size)),
+            SizeBytes = Signed(options, Size),
             Version = version,
             ClusterSizeBytes = (long)Math.Min(options.Number(ClusterSize), long.MaxValue),
-            RefcountBits = (long)options.Number(RefcountBits),
+            RefcountBits = Signed(options, RefcountBits),
             ExtendedL2 = options.IsOn(ExtendedL2),
             CompressionType = compressionType,
             LazyRefcounts = options.IsOn(LazyRefcounts),
@@ -100,6 +100,12 @@ internal static class CreateOptions
         "metadata" or "falloc" or "full" => UnsupportedPreallocation(options.Text(PreallocationName)!),
         { } other => $"invalid parameter value: {PrintableText.Escape(other)}",
     };
+
+    /// <summary>QEMU takes numbers of 64 bits, negative ones wrapped around, and takes some as signed in the end.</summary>
+    private static long Signed(OptionList options, string name) => unchecked((long)options.Number(name));
+
+    private static bool FitsSigned(OptionList options, string name) =>
+        Signed(options, name) == 0 || Signed(options, name) < 0 == options.Text(name)!.Contains('-', StringComparison.Ordinal);
 
     private static string? ParseVersion(string? text, out int version)
     {

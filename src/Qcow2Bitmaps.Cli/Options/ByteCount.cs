@@ -8,7 +8,7 @@ internal static class ByteCount
     private const string Suffixes = "BKMGTPE";
 
     /// <summary>Parses a size.</summary>
-    /// <param name="text">A decimal number, which a fraction may follow if a unit does, or a hexadecimal one; then perhaps a unit: b, k, M, G, T, P, E.</param>
+    /// <param name="text">A decimal number, which a fraction may follow if a unit does, or a hexadecimal one; then perhaps a unit: b, k, M, G, T, P, E. What is left of a byte is dropped.</param>
     /// <param name="bytes">The size in bytes.</param>
     public static NumberSyntax Parse(string text, out ulong bytes)
     {
@@ -48,7 +48,7 @@ internal static class ByteCount
         }
 
         bytes = (ulong)size;
-        return isHex && unit >= 0 && !tail.IsEmpty ? NumberSyntax.HexWithUnit : NumberSyntax.Valid;
+        return NumberSyntax.Valid;
     }
 
     /// <summary>Parses a number without a unit as C does: decimal, hexadecimal with 0x, octal with a leading 0; a negative one wraps around.</summary>

@@ -5,8 +5,6 @@ internal enum NumberSyntax
 {
     /// <summary>It is one.</summary>
     Valid,
-    /// <summary>It is a hexadecimal one with a unit, which is easily misread.</summary>
-    HexWithUnit,
     /// <summary>It is none.</summary>
     Invalid,
     /// <summary>It is too large for 64 bits.</summary>

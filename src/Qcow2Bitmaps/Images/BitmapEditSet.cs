@@ -160,7 +160,14 @@ public sealed class BitmapEditSet
             isBegun = true;
             foreach ((_, PreparedEdit edit) in prepared)
             {
-                await edit.SwitchAsync().ConfigureAwait(false);
+                if (needsJournal)
+                {
+                    await edit.SwitchAsync().ConfigureAwait(false);
+                }
+                else
+                {
+                    await edit.SwitchOrRollBackAsync().ConfigureAwait(false);
+                }
             }
 
             if (needsJournal)

@@ -18,6 +18,8 @@ internal sealed class PersistentBitmap : IBitmapPages
     private readonly FaultLog _log;
     private readonly ulong[] _table;
     private readonly BitmapGeometry _geometry;
+    // An edit lets the file grow while it reads: what was missing must not turn into zeros in between.
+    private readonly long _lengthBytes;
     private bool _missesEntries;
 
     private PersistentBitmap(ImageStorage storage, string structure, FaultLog log, BitmapGeometry geometry)
@@ -26,6 +28,7 @@ internal sealed class PersistentBitmap : IBitmapPages
         _structure = structure;
         _log = log;
         _geometry = geometry;
+        _lengthBytes = storage.Length;
         _table = new ulong[geometry.PageCount];
     }
 
@@ -59,7 +62,7 @@ internal sealed class PersistentBitmap : IBitmapPages
     public BitmapTableEntry EntryOf(int page) => new(_table[page]);
 
     /// <summary>Whether the file has all bits of a page: what it misses counts as dirty, but would read as clean once the file has grown.</summary>
-    public bool IsWhole(int page) => !EntryOf(page).HasData || (long)EntryOf(page).Offset + ((long)_geometry.WordsIn(page) * sizeof(ulong)) <= _storage.Length;
+    public bool IsWhole(int page) => !EntryOf(page).HasData || (long)EntryOf(page).Offset + ((long)_geometry.WordsIn(page) * sizeof(ulong)) <= _lengthBytes;
 
     /// <summary>Whether the file does not have all entries of the table, or all bits of a page.</summary>
     public bool MissesBits
@@ -80,7 +83,8 @@ internal sealed class PersistentBitmap : IBitmapPages
     {
         long offset = (long)new BitmapTableEntry(_table[page]).Offset;
         using var bytes = new WordBytes(words);
-        int read = await _storage.ReadAsync(offset, bytes.Memory, cancellationToken).ConfigureAwait(false);
+        int present = (int)Math.Clamp(_lengthBytes - offset, 0, bytes.Memory.Length);
+        int read = await _storage.ReadAsync(offset, bytes.Memory[..present], cancellationToken).ConfigureAwait(false);
         Complete(page, words.Span, offset, read);
     }
 
@@ -99,13 +103,12 @@ internal sealed class PersistentBitmap : IBitmapPages
 
         // Entries that a lenient reader misses, because the table is too short, count like those that the file has lost.
         _table.AsSpan(whole).Fill(BitmapTableEntry.AllOnes.Raw);
-        long length = _storage.Length;
         for (int i = 0; i < whole; i++)
         {
-            CheckEntry(i, info.TableOffset + ((ulong)i * ImageGeometry.TableEntryBytes), image.ClusterBits, length);
+            CheckEntry(i, info.TableOffset + ((ulong)i * ImageGeometry.TableEntryBytes), image.ClusterBits, _lengthBytes);
         }
 
-        CheckAliases(info, image.ClustersFor(length));
+        CheckAliases(info, image.ClustersFor(_lengthBytes));
     }
 
     /// <summary>Finds tables that claim more than the file holds, which would let a small file fill the memory.</summary>

@@ -272,7 +272,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
 
         try
         {
-            await prepared.SwitchAsync().ConfigureAwait(false);
+            await prepared.SwitchOrRollBackAsync().ConfigureAwait(false);
             await prepared.ReleaseAsync().ConfigureAwait(false);
         }
         finally

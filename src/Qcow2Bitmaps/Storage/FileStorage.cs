@@ -215,7 +215,16 @@ public sealed class FileStorage : ImageStorage
     {
         cancellationToken.ThrowIfCancellationRequested();
         RequireWritable();
-        RandomAccess.Write(_file, buffer.Span, offset);
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        try
+        {
+            RandomAccess.Write(_file, buffer.Span, offset);
+        }
+        catch (ArgumentOutOfRangeException e)
+        {
+            throw TooLarge(offset + buffer.Length, e);
+        }
+
         return ValueTask.CompletedTask;
     }
 
@@ -251,7 +260,16 @@ public sealed class FileStorage : ImageStorage
             throw new IOException($"'{PrintableText.Escape(_path)}' is a block device of {Length} bytes, which cannot be given a length of {length}");
         }
 
-        RandomAccess.SetLength(_file, length);
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        try
+        {
+            RandomAccess.SetLength(_file, length);
+        }
+        catch (ArgumentOutOfRangeException e)
+        {
+            throw TooLarge(length, e);
+        }
+
         return ValueTask.CompletedTask;
     }
 
@@ -323,6 +341,10 @@ public sealed class FileStorage : ImageStorage
     }
 
     private bool IsBlockDevice => LinuxNative.IsSupported && LinuxFile.IsBlockDevice(LinuxFile.Facts(_file, _path));
+
+    /// <summary>What .NET says of a file that its file system cannot hold is no matter of arguments.</summary>
+    private IOException TooLarge(long length, Exception inner) =>
+        new($"'{PrintableText.Escape(_path)}': the file system has no files of {length} bytes", inner);
 
     private void RequireWritable()
     {

@@ -3,8 +3,11 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Tests.Support;
 
 /// <summary>A storage whose user is told to stop at a chosen call.</summary>
-internal sealed class CancellingStorage(ImageStorage inner, CancellationTokenSource source, int cancellingCall, bool isDoneFirst) : ImageStorage
+internal sealed class CancellingStorage(ImageStorage inner, CancellationTokenSource source, bool isDoneFirst) : ImageStorage
 {
+    /// <summary>The call in which the user is told, from 1; 0 for none.</summary>
+    public int CancellingCall { get; set; }
+
     /// <summary>Reads, writes, flushes, changes of length and discards so far.</summary>
     public int Calls { get; private set; }
 
@@ -38,7 +41,7 @@ internal sealed class CancellingStorage(ImageStorage inner, CancellationTokenSou
 
     private async ValueTask CallAsync(Func<ValueTask> call)
     {
-        bool isChosen = ++Calls == cancellingCall;
+        bool isChosen = ++Calls == CancellingCall;
         if (isChosen && !isDoneFirst)
         {
             await source.CancelAsync();

@@ -9,7 +9,7 @@ internal sealed class CrashEpoch
     private const int SectorBytes = 512;
 
     private readonly byte[] _start;
-    private readonly int _flushes;
+    private readonly int _operationsBefore;
     private readonly List<StorageOperation> _operations = [];
     private readonly SortedDictionary<int, SectorHistory> _sectors = [];
     // The lengths in the order in which the file may have had them, with the number of operations after which it had them.
@@ -23,7 +23,7 @@ internal sealed class CrashEpoch
     {
         _start = start;
         _now = start;
-        _flushes = operationsBefore;
+        _operationsBefore = operationsBefore;
         _lengths = [(start.Length, 0)];
     }
 
@@ -58,7 +58,17 @@ internal sealed class CrashEpoch
         }
 
         IEnumerable<int[]> choices = combinations <= exhaustive ? EveryChoice(all) : SomeChoices(sectors, all, new SplitMix(seed), samples);
-        return choices.Select(choice => new CrashState(Build(sectors, choice), Describe(sectors, choice, all)));
+        var seen = new HashSet<string>(StringComparer.Ordinal);
+        foreach (int[] choice in choices)
+        {
+            // Sectors behind the end are not there, whatever was written to them. Nothing at all is what the epoch before has ended with.
+            int length = _lengths[choice[^1]].Length;
+            string key = string.Join(',', sectors.Select((s, i) => s.Offset < length ? choice[i] : 0).Append(length));
+            if ((_operationsBefore == 0 || Array.Exists(choice, static c => c != 0)) && seen.Add(key))
+            {
+                yield return new CrashState(Build(sectors, choice), Describe(sectors, choice, all));
+            }
+        }
     }
 
     private byte[] Apply(StorageOperation operation)
@@ -211,6 +221,6 @@ internal sealed class CrashEpoch
         string unflushed = string.Join(", ", _operations);
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"operations 1 to {_flushes} are there; of [{unflushed}], {sectors.Length} sectors changed, these are there: {{{string.Join(", ", written)}}}, length 0x{_lengths[choice[^1]].Length:x}");
+            $"operations 1 to {_operationsBefore} are there; of [{unflushed}], {sectors.Length} sectors changed, these are there: {{{string.Join(", ", written)}}}, length 0x{_lengths[choice[^1]].Length:x}");
     }
 }

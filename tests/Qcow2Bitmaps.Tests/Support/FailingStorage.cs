@@ -25,7 +25,7 @@ internal sealed class FailingStorage(ImageStorage inner) : ImageStorage
     /// <summary>Whether discards fail.</summary>
     public bool FailsDiscards { get; init; }
 
-    /// <summary>How many bytes of a failing write are written before it fails.</summary>
+    /// <summary>How many bytes of a failing write are written before it fails, at most: up to the end of a sector.</summary>
     public int TornBytes { get; init; }
 
     /// <summary>Whether, once one of them has failed, all further writes fail: the disk is gone. Else only that one fails.</summary>
@@ -59,9 +59,10 @@ internal sealed class FailingStorage(ImageStorage inner) : ImageStorage
         Writes++;
         if (IsRefused(Writes == FailingWrite, offset + buffer.Length))
         {
-            if (TornBytes > 0)
+            long tornEnd = (offset + Math.Min(TornBytes, buffer.Length)) / 512 * 512;
+            if (tornEnd > offset)
             {
-                await inner.WriteAsync(offset, buffer[..Math.Min(TornBytes, buffer.Length)], cancellationToken);
+                await inner.WriteAsync(offset, buffer[..(int)(tornEnd - offset)], cancellationToken);
             }
 
             throw NoSpace();

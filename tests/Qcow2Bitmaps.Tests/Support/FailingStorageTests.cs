@@ -12,16 +12,16 @@ public sealed class FailingStorageTests
     [Fact]
     public async Task TheChosenWriteFailsTornAndTheNextSucceeds()
     {
-        var memory = new MemoryStorage(new byte[8]);
-        await using var storage = new FailingStorage(memory) { FailingWrite = 2, TornBytes = 1 };
+        var memory = new MemoryStorage(new byte[520]);
+        await using var storage = new FailingStorage(memory) { FailingWrite = 2, TornBytes = 3 };
         await storage.WriteAsync(0, s_ones, Token);
 
-        IOException full = await Assert.ThrowsAsync<IOException>(async () => await storage.WriteAsync(4, s_ones, Token));
+        IOException full = await Assert.ThrowsAsync<IOException>(async () => await storage.WriteAsync(510, s_ones, Token));
 
         Assert.Equal((28, true, 2), (full.HResult, storage.HasFailed, storage.Writes));
-        Assert.Equal([1, 1, 1, 1, 1, 0, 0, 0], memory.ToArray());
-        await storage.WriteAsync(4, s_ones, Token);
-        Assert.Equal([1, 1, 1, 1, 1, 1, 1, 1], memory.ToArray());
+        Assert.Equal([1, 1, 0, 0], memory.ToArray()[510..514]);
+        await storage.WriteAsync(510, s_ones, Token);
+        Assert.Equal([1, 1, 1, 1], memory.ToArray()[510..514]);
     }
 
     [Fact]
@@ -95,7 +95,7 @@ public sealed class FailingStorageTests
     {
         using var source = new CancellationTokenSource();
         var memory = new MemoryStorage(new byte[4]);
-        await using var storage = new CancellingStorage(memory, source, 2, isDoneFirst);
+        await using var storage = new CancellingStorage(memory, source, isDoneFirst) { CancellingCall = 2 };
         await storage.FlushAsync(source.Token);
 
         Exception? thrown = await Record.ExceptionAsync(async () => await storage.WriteAsync(0, s_ones, source.Token));

@@ -11,14 +11,17 @@ namespace Qcow2Bitmaps.Tests.Support;
 /// <summary>All that an image says, so that two images can be compared: its bitmaps with their bits, what the disk reads, names and unknown extensions, and what a check finds.</summary>
 internal sealed record ImageState
 {
+    // What a writer of bitmaps may leave where an extension was, and may use again: it means nothing.
+    private const HeaderExtensionType Filler = (HeaderExtensionType)0x5142464C;
+
     /// <summary>The bitmaps that QEMU would show, in the directory's order.</summary>
     public required ImmutableArray<StoredBitmap> Bitmaps { get; init; }
 
     /// <summary>The header without what a writer of bitmaps may change, the names and the other extensions in their order.</summary>
     public required string Identity { get; init; }
 
-    /// <summary>The hash of the disk's and the snapshots' tables and clusters.</summary>
-    public required string Guest { get; init; }
+    /// <summary>The disk's and the snapshots' tables and clusters.</summary>
+    public required GuestContent Guest { get; init; }
 
     /// <summary>Whether the autoclear bit of the bitmaps is on though there is no extension: QEMU would mark the image corrupt with its next write.</summary>
     public required bool HasStrayAutoclearBit { get; init; }
@@ -47,7 +50,7 @@ internal sealed record ImageState
         {
             Bitmaps = bitmaps.ToImmutable(),
             Identity = IdentityOf(image),
-            Guest = GuestHash.Of(content, image),
+            Guest = GuestContent.Of(content, image),
             HasStrayAutoclearBit = image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps)
                 && image.Extensions.All(static e => e.Type != HeaderExtensionType.Bitmaps),
             Check = await image.CheckAsync(token),
@@ -55,7 +58,7 @@ internal sealed record ImageState
     }
 
     /// <summary>Whether both hold the same bitmaps and all else that is not for a writer of bitmaps to change.</summary>
-    public bool IsSameAs(ImageState other) => Bitmaps.SequenceEqual(other.Bitmaps) && Identity == other.Identity && Guest == other.Guest;
+    public bool IsSameAs(ImageState other) => Bitmaps.SequenceEqual(other.Bitmaps) && Identity == other.Identity && Guest.IsSameAs(other.Guest);
 
     /// <summary>Whether a check finds leaks at worst, and QEMU could write the image.</summary>
     public bool IsSound => Check.Corruptions == 0 && Check.CheckErrors == 0 && !HasStrayAutoclearBit;
@@ -70,7 +73,7 @@ internal sealed record ImageState
 
         text.AppendLine(CultureInfo.InvariantCulture, $"  {Identity}").AppendLine(CultureInfo.InvariantCulture, $"  disk {Guest}");
         text.AppendLine(CultureInfo.InvariantCulture, $"  {Check.Corruptions} corruptions, {Check.Leaks} leaks, {Check.CheckErrors} check errors{(HasStrayAutoclearBit ? ", stray autoclear bit" : "")}");
-        foreach (CheckFinding finding in Check.Findings.Where(static f => f.Kind != CheckFindingKind.Leak).Take(5))
+        foreach (CheckFinding finding in Check.Findings.OrderByDescending(static f => f.Kind).Take(5))
         {
             text.AppendLine(CultureInfo.InvariantCulture, $"    {finding.Message}");
         }
@@ -89,7 +92,7 @@ internal sealed record ImageState
             TrailingBytes = default,
         };
         IEnumerable<string> extensions = image.Extensions
-            .Where(static e => e.Type != HeaderExtensionType.Bitmaps)
+            .Where(static e => e.Type is not HeaderExtensionType.Bitmaps and not Filler)
             .Select(static e => string.Create(CultureInfo.InvariantCulture, $"{(uint)e.Type:x}:{Convert.ToHexString(e.Data.Span)}"));
         return string.Create(
             CultureInfo.InvariantCulture,

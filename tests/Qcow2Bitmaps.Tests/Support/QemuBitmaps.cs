@@ -6,12 +6,15 @@ namespace Qcow2Bitmaps.Tests.Support;
 /// <summary>Reads bitmaps through QEMU.</summary>
 internal static class QemuBitmaps
 {
-    /// <summary>The ranges of a bitmap as nbdinfo reads them from qemu-nbd, dirty and clean in turn. The image must not name a backing file that is absent.</summary>
+    /// <summary>A name for QEMU's tools under which a file is a qcow2 image without backing file.</summary>
+    public static string WithoutBacking(string image) =>
+        $"json:{{\"driver\":\"qcow2\",\"backing\":null,\"file\":{{\"driver\":\"file\",\"filename\":\"{image}\"}}}}";
+
+    /// <summary>The ranges of a bitmap as nbdinfo reads them from qemu-nbd, dirty and clean in turn.</summary>
     public static async Task<IReadOnlyList<DirtyExtent>> ReadExtentsAsync(string image, string bitmap)
     {
-        string spec = $"json:{{\"driver\":\"qcow2\",\"backing\":null,\"file\":{{\"driver\":\"file\",\"filename\":\"{image}\"}}}}";
         ProcessResult result = await Qemu.RunAsync(
-            "nbdinfo", Path.GetDirectoryName(image), $"--map=qemu:dirty-bitmap:{bitmap}", "--", "[", "qemu-nbd", "-r", "-B", bitmap, spec, "]");
+            "nbdinfo", Path.GetDirectoryName(image), $"--map=qemu:dirty-bitmap:{bitmap}", "--", "[", "qemu-nbd", "-r", "-B", bitmap, WithoutBacking(image), "]");
         Assert.True(result.ExitCode == 0, $"nbdinfo of {bitmap} in {image}: {result.Error}");
         return ParseMap(result.Output);
     }

@@ -9,11 +9,12 @@ namespace Qcow2Bitmaps.Tests.Support;
 /// <param name="Bitmaps">Names, granularities and flags as <c>qemu-img info</c> lists them; no bits.</param>
 internal sealed record QemuOpinion(int CheckExitCode, string CheckOutput, IReadOnlyList<StoredBitmap> Bitmaps)
 {
-    /// <summary>Asks QEMU about an image whose backing file, if it names one, lies beside it.</summary>
+    /// <summary>Asks QEMU about an image; it opens no backing file.</summary>
     public static async Task<QemuOpinion> AskAsync(string path)
     {
-        ProcessResult check = await Qemu.ImgAsync("check", "-f", "qcow2", path);
-        using var info = JsonDocument.Parse(await Qemu.ImgOkAsync("info", "-f", "qcow2", "--output=json", path));
+        string alone = QemuBitmaps.WithoutBacking(path);
+        ProcessResult check = await Qemu.ImgAsync("check", alone);
+        using var info = JsonDocument.Parse(await Qemu.ImgOkAsync("info", "--output=json", alone));
         var bitmaps = new List<StoredBitmap>();
         if (info.RootElement.GetProperty("format-specific").GetProperty("data").TryGetProperty("bitmaps", out JsonElement list))
         {

@@ -7,16 +7,21 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Tests.Support;
 
 /// <summary>Builds small version 3 images with bitmaps in memory, whole and valid, with all refcounts right, so that tests can break one byte.</summary>
-/// <remarks>Clusters: 0 header, 1 refcount table, 2 refcount block, 3.. L1 table, then what the bitmaps need, the directory last.</remarks>
+/// <remarks>
+/// Clusters: 0 header, 1 refcount table, 2 refcount block, 3.. L1 table, then what is added, in order, the directory, and last the other refcount blocks where one is
+/// not enough.
+/// </remarks>
 internal sealed class TestImage
 {
     private readonly List<byte[]> _clusters = [];
     private readonly List<TestBitmap> _bitmaps = [];
+    private readonly HashSet<int> _free = [];
     private readonly int _l1Clusters;
+    private int _guestClusters;
 
-    public TestImage(int clusterBits = 12, long virtualSizeBytes = 1 << 20)
+    public TestImage(int clusterBits = 12, long virtualSizeBytes = 1 << 20, int refcountOrder = 4)
     {
-        Header = new Qcow2Header { ClusterBits = (uint)clusterBits, VirtualSize = (ulong)virtualSizeBytes };
+        Header = new Qcow2Header { ClusterBits = (uint)clusterBits, VirtualSize = (ulong)virtualSizeBytes, RefcountOrder = (uint)refcountOrder };
         Geometry = Header.Geometry;
         _l1Clusters = Math.Max(1, (int)Geometry.ClustersFor(Geometry.L1EntriesNeeded * ImageGeometry.TableEntryBytes));
         for (int i = 0; i < 3 + _l1Clusters; i++)
@@ -31,6 +36,9 @@ internal sealed class TestImage
 
     /// <summary>Header extensions to put before the bitmaps extension.</summary>
     public List<RawHeaderExtension> Extensions { get; } = [];
+
+    /// <summary>Header extensions to put behind the bitmaps extension.</summary>
+    public List<RawHeaderExtension> ExtensionsBehind { get; } = [];
 
     public string? BackingFile { get; init; }
 
@@ -91,7 +99,46 @@ internal sealed class TestImage
         return this;
     }
 
-    public byte[] Build()
+    /// <summary>Fills clusters of the disk, behind those filled before, each with a byte of its own.</summary>
+    public TestImage WithGuestData(int clusters)
+    {
+        for (int i = 0; i < clusters; i++)
+        {
+            int perTable = Geometry.L2EntriesPerTable;
+            Span<byte> l1Entry = TableEntry(3, _guestClusters / perTable);
+            if (_guestClusters % perTable == 0)
+            {
+                BinaryPrimitives.WriteUInt64BigEndian(l1Entry, L1Entry.Create((ulong)Allocate() << Geometry.ClusterBits, isCopied: true).Raw);
+            }
+
+            int cluster = Allocate();
+            _clusters[cluster].AsSpan().Fill((byte)(1 + (_guestClusters % 255)));
+            int l2 = (int)(new L1Entry(BinaryPrimitives.ReadUInt64BigEndian(l1Entry)).L2TableOffset >> Geometry.ClusterBits);
+            BinaryPrimitives.WriteUInt64BigEndian(
+                TableEntry(l2, _guestClusters % perTable), L2Entry.Create((ulong)cluster << Geometry.ClusterBits, isCopied: true).Raw);
+            _guestClusters++;
+        }
+
+        return this;
+    }
+
+    /// <summary>Leaves clusters that are not in use, with what somebody has left there.</summary>
+    public TestImage WithFreeClusters(int clusters)
+    {
+        for (int i = 0; i < clusters; i++)
+        {
+            int cluster = Allocate();
+            _clusters[cluster].AsSpan().Fill(0xA5);
+            _free.Add(cluster);
+        }
+
+        return this;
+    }
+
+    /// <summary>Builds the image; then the test image can be asked where things are.</summary>
+    /// <param name="freeRefcounts">How many clusters more the refcount blocks shall count, at most; guest data are added until it is so. Null for as many as it happens.</param>
+    /// <param name="fillsRefcountTable">Whether guest data are added until the refcount table has no entry left, too.</param>
+    public byte[] Build(int? freeRefcounts = null, bool fillsRefcountTable = false)
     {
         byte[] directory = BuildDirectory();
         if (directory.Length > 0)
@@ -105,13 +152,13 @@ internal sealed class TestImage
         }
 
         WriteFirstCluster(directory.Length);
-        BinaryPrimitives.WriteUInt64BigEndian(_clusters[1], 2UL << Geometry.ClusterBits);
-        Assert.True(_clusters.Count <= Geometry.RefcountsPerBlock, "The test image needs more clusters than one refcount block covers");
-        for (int i = 0; i < _clusters.Count; i++)
+        while ((freeRefcounts is { } free && BlocksNeeded() * Geometry.RefcountsPerBlock - (_clusters.Count + BlocksNeeded() - 1) > free)
+            || (fillsRefcountTable && BlocksNeeded() < Geometry.ClusterSizeBytes / ImageGeometry.TableEntryBytes))
         {
-            RefcountBlock.Write(_clusters[2], i, Geometry.RefcountOrder, 1);
+            WithGuestData(1);
         }
 
+        WriteRefcounts();
         return [.. _clusters.SelectMany(static cluster => cluster)];
     }
 
@@ -119,6 +166,34 @@ internal sealed class TestImage
 
     public static Task<Qcow2Image> OpenAsync(byte[] bytes, Strictness strictness = Strictness.AsQemu) => Qcow2Image.OpenAsync(
         MemoryStorage.ReadOnly(bytes), new Qcow2OpenOptions { Strictness = strictness }, cancellationToken: TestContext.Current.CancellationToken);
+
+    private int BlocksNeeded()
+    {
+        int blocks = 1;
+        while (blocks * Geometry.RefcountsPerBlock < _clusters.Count + blocks - 1)
+        {
+            blocks++;
+        }
+
+        return blocks;
+    }
+
+    private void WriteRefcounts()
+    {
+        int blocks = BlocksNeeded();
+        Assert.True(blocks <= Geometry.ClusterSizeBytes / ImageGeometry.TableEntryBytes, "The test image needs more refcount blocks than one cluster of a table names");
+        var clusters = new int[blocks];
+        for (int i = 0; i < blocks; i++)
+        {
+            clusters[i] = i == 0 ? 2 : Allocate();
+            WriteTableEntry(1, i, (ulong)clusters[i] << Geometry.ClusterBits);
+        }
+
+        for (int i = 0; i < _clusters.Count; i++)
+        {
+            RefcountBlock.Write(_clusters[clusters[i / Geometry.RefcountsPerBlock]], i % Geometry.RefcountsPerBlock, Geometry.RefcountOrder, _free.Contains(i) ? 0UL : 1);
+        }
+    }
 
     private int Allocate()
     {
@@ -137,11 +212,12 @@ internal sealed class TestImage
         return first;
     }
 
-    private void WriteTableEntry(int firstCluster, int index, ulong entry)
+    private void WriteTableEntry(int firstCluster, int index, ulong entry) => BinaryPrimitives.WriteUInt64BigEndian(TableEntry(firstCluster, index), entry);
+
+    private Span<byte> TableEntry(int firstCluster, int index)
     {
         int offset = index * ImageGeometry.TableEntryBytes;
-        BinaryPrimitives.WriteUInt64BigEndian(
-            _clusters[firstCluster + (offset >> Geometry.ClusterBits)].AsSpan(Geometry.OffsetInCluster((ulong)offset)), entry);
+        return _clusters[firstCluster + (offset >> Geometry.ClusterBits)].AsSpan(Geometry.OffsetInCluster((ulong)offset), ImageGeometry.TableEntryBytes);
     }
 
     private byte[] BuildDirectory()
@@ -177,7 +253,7 @@ internal sealed class TestImage
             L1TableOffset = 3UL << Geometry.ClusterBits,
             L1Size = (uint)Geometry.L1EntriesNeeded,
             AutoclearFeatures = Header.AutoclearFeatures | (directoryBytes > 0 ? AutoclearFeatures.Bitmaps : AutoclearFeatures.None),
-            TrailingBytes = new byte[7],
+            TrailingBytes = Header.TrailingBytes.IsEmpty && Header.HeaderLength >= Qcow2Header.MaxKnownBytes ? new byte[7] : Header.TrailingBytes,
         };
         var writer = new HeaderExtensionWriter(cluster.AsSpan((int)Header.HeaderLength));
         foreach (RawHeaderExtension extension in Extensions)
@@ -191,6 +267,11 @@ internal sealed class TestImage
             new BitmapsExtension((uint)_bitmaps.Count, 0, (ulong)directoryBytes, (ulong)DirectoryOffset).Write(data);
             BitmapsExtensionOffset = (int)Header.HeaderLength + writer.BytesWritten + HeaderExtension.HeaderBytes;
             Assert.True(writer.TryWrite(HeaderExtensionType.Bitmaps, data));
+        }
+
+        foreach (RawHeaderExtension extension in ExtensionsBehind)
+        {
+            Assert.True(writer.TryWrite(extension.Type, extension.Data.Span));
         }
 
         Assert.True(writer.TryWriteEnd());

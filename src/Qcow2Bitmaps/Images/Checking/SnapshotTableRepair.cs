@@ -28,7 +28,7 @@ internal static class SnapshotTableRepair
         {
             long offset = await writer.AllocateAsync(table.Length, cancellationToken).ConfigureAwait(false);
             await writer.WriteAsync(offset, table, cancellationToken).ConfigureAwait(false);
-            writer.Free(header.SnapshotsOffset, old.Length);
+            writer.FreeLive(header.SnapshotsOffset, old.Length);
             await writer.PrepareAsync(cancellationToken).ConfigureAwait(false);
             BinaryPrimitives.WriteUInt64BigEndian(fields, (ulong)offset);
         }

@@ -110,11 +110,12 @@ internal sealed class CreationLayout
             return length;
         }
 
-        // QEMU writes the L1 table up to its last entry, and without subclusters also what is left of the last cluster of data.
+        // QEMU writes the L1 table up to its last entry, and data up to the end of the last subcluster.
         return last.Use switch
         {
             ClusterUse.L1Table => (last.First << _geometry.ClusterBits) + (_geometry.L1EntriesNeeded * ImageGeometry.TableEntryBytes),
-            ClusterUse.Data when _geometry.HasExtendedL2 => length - ((_geometry.ClustersFor(_geometry.VirtualSizeBytes) << _geometry.ClusterBits) - _geometry.VirtualSizeBytes),
+            ClusterUse.Data => ((last.First - last.FirstGuestCluster) << _geometry.ClusterBits)
+                + (ImageGeometry.DivideRoundingUp(_geometry.VirtualSizeBytes, _geometry.SubclusterSizeBytes) * _geometry.SubclusterSizeBytes),
             _ => length,
         };
     }

@@ -144,6 +144,9 @@ internal sealed class EditPlan
     /// <summary>Merges a bitmap of this image, as it is at this step.</summary>
     public async ValueTask MergeAsync(string source, string into, CancellationToken cancellationToken)
     {
+        // Both must be there before the state of either counts.
+        _ = Require(into);
+        _ = Require(source);
         BitmapDraft target = RequireConsistent(into);
         BitmapDraft draft = RequireConsistent(source);
         if (draft != target)

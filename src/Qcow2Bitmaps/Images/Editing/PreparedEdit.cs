@@ -8,6 +8,7 @@ namespace Qcow2Bitmaps.Images.Editing;
 /// <summary>An edit whose new structures are on disk, durable, and not yet in use: what is left is the switch, then the freeing of what it replaces.</summary>
 internal sealed class PreparedEdit
 {
+    private readonly Qcow2Image _image;
     private readonly ImageStorage _storage;
     private readonly ImageContents _contents;
     private readonly ImageGeometry _geometry;
@@ -15,11 +16,12 @@ internal sealed class PreparedEdit
     private readonly MetadataWriter _writer;
     private BitmapsExtension? _target;
 
-    private PreparedEdit(ImageStorage storage, ImageContents contents, EditPlan plan, MetadataWriter writer)
+    private PreparedEdit(Qcow2Image image, EditPlan plan, MetadataWriter writer)
     {
-        _storage = storage;
-        _contents = contents;
-        _geometry = contents.First.Header.Geometry;
+        _image = image;
+        _storage = image.Storage;
+        _contents = image.Contents;
+        _geometry = _contents.First.Header.Geometry;
         _plan = plan;
         _writer = writer;
     }
@@ -38,12 +40,11 @@ internal sealed class PreparedEdit
     public static async ValueTask<PreparedEdit?> PrepareAsync(
         Qcow2Image image, BitmapEdit edit, CancellationToken cancellationToken)
     {
-        ImageStorage storage = image.Storage;
         var plan = new EditPlan(image);
         await edit.ApplyAsync(plan, cancellationToken).ConfigureAwait(false);
         plan.RequireStorable();
-        MetadataWriter writer = await MetadataWriter.BeginAsync(storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
-        var prepared = new PreparedEdit(storage, image.Contents, plan, writer);
+        MetadataWriter writer = await MetadataWriter.BeginAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
+        var prepared = new PreparedEdit(image, plan, writer);
         try
         {
             if (await prepared.WriteAsync(cancellationToken).ConfigureAwait(false))
@@ -71,6 +72,21 @@ internal sealed class PreparedEdit
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public ValueTask SwitchAsync() => MetadataWriter.SwitchAsync(_storage, Stages, CancellationToken.None);
 
+    /// <summary>Switches the image, or takes all back where that fails. Not for an edit that a journal may finish.</summary>
+    /// <exception cref="IOException">The storage failed; the image is as before if it could be switched back, else as before or as after.</exception>
+    public async ValueTask SwitchOrRollBackAsync()
+    {
+        try
+        {
+            await SwitchAsync().ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            await SwitchBackAfterErrorAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
     /// <summary>Frees what the switch has replaced.</summary>
     /// <exception cref="IOException">The storage failed; the edit took effect, and clusters are leaked.</exception>
     public ValueTask ReleaseAsync()
@@ -87,7 +103,34 @@ internal sealed class PreparedEdit
 
     /// <summary>Takes the preparation back.</summary>
     /// <exception cref="IOException">The storage failed; clusters are leaked.</exception>
-    public ValueTask RollBackAsync() => _writer.RollBackAsync(CancellationToken.None);
+    public async ValueTask RollBackAsync()
+    {
+        try
+        {
+            await _writer.RollBackAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            // A refcount table that was moved may stay where it is now.
+            await _image.ReloadAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private async ValueTask SwitchBackAfterErrorAsync()
+    {
+        try
+        {
+            await MetadataWriter.SwitchBackAsync(_storage, Stages, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            // Which of the two the image is now nobody knows: nothing is freed. The error that led here is the one to report.
+            return;
+        }
+
+        await RollBackAfterErrorAsync().ConfigureAwait(false);
+    }
 
     private async ValueTask RollBackAfterErrorAsync()
     {
@@ -118,12 +161,23 @@ internal sealed class PreparedEdit
         }
 
         await FreeReplacedAsync(cancellationToken).ConfigureAwait(false);
+        // Refuses before any reference count is changed.
+        Stages = await PlanSwitchAsync(cancellationToken).ConfigureAwait(false);
         await _writer.PrepareAsync(cancellationToken).ConfigureAwait(false);
-        // A refcount table that was moved has changed the header.
+        if (_writer.HasMovedRefcountTable)
+        {
+            // That has changed the header.
+            Stages = await PlanSwitchAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        return Stages.Count > 0;
+    }
+
+    private async ValueTask<IReadOnlyList<IReadOnlyList<SectorWrite>>> PlanSwitchAsync(CancellationToken cancellationToken)
+    {
         var first = new byte[_contents.First.Bytes.Length];
         await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
-        Stages = HeaderSwitch.Plan(_storage.Name, _contents.First.Header, first, _target);
-        return Stages.Count > 0;
+        return HeaderSwitch.Plan(_storage.Name, _contents.First.Header, first, _target);
     }
 
     private async ValueTask WriteBitmapsAsync(CancellationToken cancellationToken)

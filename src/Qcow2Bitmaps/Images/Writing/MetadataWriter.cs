@@ -89,8 +89,18 @@ internal sealed class MetadataWriter
             cancellationToken);
     }
 
+    /// <summary>Whether the header names another refcount table than before, or may do so.</summary>
+    public bool HasMovedRefcountTable => _refcounts.HasMovedTable;
+
     /// <summary>Says that a structure is no longer used once the image is switched.</summary>
     public void Free(ulong offset, long bytes) => _refcounts.Free(offset, bytes);
+
+    /// <summary>As <see cref="Free"/>, for a structure that is protected as long as it is in use. Not before all is allocated.</summary>
+    public void FreeLive(ulong offset, long bytes)
+    {
+        _live.Remove(offset);
+        Free(offset, bytes);
+    }
 
     /// <summary>What is free, in bytes, on a storage that cannot grow; what this change has taken counts as free.</summary>
     public async ValueTask<long> CountFreeBytesAsync(CancellationToken cancellationToken) =>
@@ -106,13 +116,29 @@ internal sealed class MetadataWriter
     {
         foreach (IReadOnlyList<SectorWrite> stage in stages)
         {
-            foreach (SectorWrite write in stage)
-            {
-                await storage.WriteAsync(write.Offset, write.After, cancellationToken).ConfigureAwait(false);
-            }
-
-            await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
+            await WriteStageAsync(storage, stage.Select(static write => (write.Offset, write.After)), cancellationToken).ConfigureAwait(false);
         }
+    }
+
+    /// <summary>Switches the image back, whichever stages it has gone through.</summary>
+    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
+    public static async ValueTask SwitchBackAsync(ImageStorage storage, IReadOnlyList<IReadOnlyList<SectorWrite>> stages, CancellationToken cancellationToken)
+    {
+        foreach (IReadOnlyList<SectorWrite> stage in stages.Reverse())
+        {
+            await WriteStageAsync(storage, stage.Select(static write => (write.Offset, write.Before)), cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private static async ValueTask WriteStageAsync(
+        ImageStorage storage, IEnumerable<(int Offset, ReadOnlyMemory<byte> Bytes)> writes, CancellationToken cancellationToken)
+    {
+        foreach ((int offset, ReadOnlyMemory<byte> bytes) in writes)
+        {
+            await storage.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+        }
+
+        await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Frees what is no longer used.</summary>

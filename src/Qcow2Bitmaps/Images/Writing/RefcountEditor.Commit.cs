@@ -7,8 +7,11 @@ namespace Qcow2Bitmaps.Images.Writing;
 internal sealed partial class RefcountEditor
 {
     private readonly List<ClusterRange> _freed = [];
+    private readonly Stack<long[]> _linked = [];
     private ClusterRange? _oldTable;
-    private bool _isLinked;
+
+    /// <summary>Whether the header names another table than before, or may do so.</summary>
+    public bool HasMovedTable => _oldTable is not null;
 
     /// <summary>Says that clusters are no longer used once the image is switched; their counts fall in <see cref="ReleaseAsync"/>.</summary>
     public void Free(ulong offset, long bytes)
@@ -44,10 +47,10 @@ internal sealed partial class RefcountEditor
     }
 
     /// <summary>Lowers the counts of what was freed, and gives the space back.</summary>
-    /// <param name="live">What is in use now: nothing of it is freed, whatever the counts say.</param>
+    /// <param name="live">What is in use now: nothing of it but a refcount table that was moved is freed, whatever the counts say.</param>
     /// <param name="cancellationToken">Ends the work; what is not freed by then is leaked.</param>
     /// <exception cref="IOException">The storage failed; what is not freed by then is leaked.</exception>
-    public async ValueTask ReleaseAsync(LiveMetadata? live, CancellationToken cancellationToken)
+    public async ValueTask ReleaseAsync(LiveMetadata live, CancellationToken cancellationToken)
     {
         if (_oldTable is { } table)
         {
@@ -60,7 +63,7 @@ internal sealed partial class RefcountEditor
             for (long cluster = range.First; cluster < range.End; cluster++)
             {
                 ulong count = await ReadAsync(cluster, cancellationToken).ConfigureAwait(false);
-                if (count == 0 || live?.Find(cluster) is not null)
+                if (count == 0 || (!IsInOldTable(cluster) && live.Find(cluster) is not null))
                 {
                     // The counts were wrong before; a check says so.
                     continue;
@@ -75,11 +78,7 @@ internal sealed partial class RefcountEditor
         }
 
         await WriteBlocksAsync(cancellationToken).ConfigureAwait(false);
-        foreach (ClusterRange range in unused)
-        {
-            await _storage.DiscardAsync(range.First << _geometry.ClusterBits, range.Count << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
-        }
-
+        await DiscardAsync(unused, cancellationToken).ConfigureAwait(false);
         _freed.Clear();
         _oldTable = null;
     }
@@ -88,15 +87,7 @@ internal sealed partial class RefcountEditor
     /// <exception cref="IOException">The storage failed; what was allocated is leaked.</exception>
     public async ValueTask RollBackAsync(CancellationToken cancellationToken)
     {
-        if (_isLinked)
-        {
-            // New blocks, or a larger table, are in use by now and do no harm.
-            _freed.Clear();
-            _freed.AddRange(_allocated);
-            await ReleaseAsync(null, cancellationToken).ConfigureAwait(false);
-            return;
-        }
-
+        await UnlinkAsync(cancellationToken).ConfigureAwait(false);
         foreach (RefcountBlockEdit block in _edits.Values)
         {
             await block.RestoreAsync(_storage, cancellationToken).ConfigureAwait(false);
@@ -107,6 +98,23 @@ internal sealed partial class RefcountEditor
             await _storage.SetLengthAsync(_originalLength, cancellationToken).ConfigureAwait(false);
         }
     }
+
+    private async ValueTask DiscardAsync(List<ClusterRange> unused, CancellationToken cancellationToken)
+    {
+        try
+        {
+            foreach (ClusterRange range in unused)
+            {
+                await _storage.DiscardAsync(range.First << _geometry.ClusterBits, range.Count << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+            }
+        }
+        catch (IOException)
+        {
+            // A hint that the storage did not take: the clusters are free nevertheless.
+        }
+    }
+
+    private bool IsInOldTable(long cluster) => _oldTable is { } table && table.First <= cluster && cluster < table.End;
 
     /// <summary>Lets a file that has grown end with a whole cluster: then a file that ends before is known to have lost something.</summary>
     private ValueTask FillLastClusterAsync(CancellationToken cancellationToken)
@@ -165,13 +173,18 @@ internal sealed partial class RefcountEditor
     /// <summary>Names a new table in the header: its offset and its length lie side by side in the first sector.</summary>
     private async ValueTask SwitchTableAsync(long tableOffset, CancellationToken cancellationToken)
     {
+        _oldTable = new ClusterRange((long)_geometry.ClusterIndex(_header.RefcountTableOffset), _header.RefcountTableClusters);
+        long clusters = _geometry.ClustersFor((long)_table.Length * ImageGeometry.TableEntryBytes);
+        await WriteTableFieldsAsync((ulong)tableOffset, (uint)clusters, cancellationToken).ConfigureAwait(false);
+    }
+
+    private async ValueTask WriteTableFieldsAsync(ulong offset, uint clusters, CancellationToken cancellationToken)
+    {
         var fields = new byte[sizeof(ulong) + sizeof(uint)];
-        BinaryPrimitives.WriteUInt64BigEndian(fields, (ulong)tableOffset);
-        BinaryPrimitives.WriteUInt32BigEndian(fields.AsSpan(sizeof(ulong)), (uint)_geometry.ClustersFor((long)_table.Length * ImageGeometry.TableEntryBytes));
-        _isLinked = true;
+        BinaryPrimitives.WriteUInt64BigEndian(fields, offset);
+        BinaryPrimitives.WriteUInt32BigEndian(fields.AsSpan(sizeof(ulong)), clusters);
         await _storage.WriteAsync(HeaderLayout.RefcountTableOffset, fields, cancellationToken).ConfigureAwait(false);
         await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
-        _oldTable = new ClusterRange((long)_geometry.ClusterIndex(_header.RefcountTableOffset), _header.RefcountTableClusters);
     }
 
     /// <summary>Names new blocks in the table: a block that another new one counts only after that one.</summary>
@@ -180,19 +193,39 @@ internal sealed partial class RefcountEditor
         var waiting = _newBlocks.Select(static block => block.Block).ToHashSet();
         while (waiting.Count > 0)
         {
-            (long Block, long Cluster)[] ready = [.. _newBlocks.Where(block =>
-                waiting.Contains(block.Block)
-                && (block.Cluster / _geometry.RefcountsPerBlock == block.Block || !waiting.Contains(block.Cluster / _geometry.RefcountsPerBlock)))];
-            _isLinked = true;
-            foreach ((long block, _) in ready)
-            {
-                var entry = new byte[ImageGeometry.TableEntryBytes];
-                BinaryPrimitives.WriteUInt64BigEndian(entry, _table[block]);
-                await _storage.WriteAsync((long)_header.RefcountTableOffset + (block * ImageGeometry.TableEntryBytes), entry, cancellationToken).ConfigureAwait(false);
-                waiting.Remove(block);
-            }
-
-            await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
+            long[] ready = [.. _newBlocks
+                .Where(block => waiting.Contains(block.Block)
+                    && (block.Cluster / _geometry.RefcountsPerBlock == block.Block || !waiting.Contains(block.Cluster / _geometry.RefcountsPerBlock)))
+                .Select(static block => block.Block)];
+            _linked.Push(ready);
+            await WriteEntriesAsync(ready, block => _table[block], cancellationToken).ConfigureAwait(false);
+            waiting.ExceptWith(ready);
         }
+    }
+
+    /// <summary>Takes new blocks, or a larger table, out of use again: in the reverse order, so that what is in use is counted at any time.</summary>
+    private async ValueTask UnlinkAsync(CancellationToken cancellationToken)
+    {
+        if (_oldTable is not null)
+        {
+            await WriteTableFieldsAsync(_header.RefcountTableOffset, _header.RefcountTableClusters, cancellationToken).ConfigureAwait(false);
+        }
+
+        foreach (long[] blocks in _linked)
+        {
+            await WriteEntriesAsync(blocks, static _ => 0, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask WriteEntriesAsync(long[] blocks, Func<long, ulong> valueOf, CancellationToken cancellationToken)
+    {
+        foreach (long block in blocks)
+        {
+            var entry = new byte[ImageGeometry.TableEntryBytes];
+            BinaryPrimitives.WriteUInt64BigEndian(entry, valueOf(block));
+            await _storage.WriteAsync((long)_header.RefcountTableOffset + (block * ImageGeometry.TableEntryBytes), entry, cancellationToken).ConfigureAwait(false);
+        }
+
+        await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
     }
 }

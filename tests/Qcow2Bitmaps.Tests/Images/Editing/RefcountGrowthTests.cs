@@ -1,0 +1,55 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Images.Editing;
+
+/// <summary>Edits that need so many clusters that the refcount table moves.</summary>
+public sealed class RefcountGrowthTests : IDisposable
+{
+    private const long DiskBytes = 16L << 30;
+
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    /// <summary>The table has moved and stays where it is: the image goes on with the new one.</summary>
+    [Fact]
+    public async Task AnEditThatIsTakenBackAfterTheRefcountTableHasMovedLeavesAnImageThatCanBeEdited()
+    {
+        Qemu.Require();
+        string path = _folder.File("a.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", "cluster_size=512,refcount_bits=64", path, "16G");
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
+        await using (Qcow2Image other = await new TestImage().OpenAsync())
+        {
+            ulong before = image.Header.RefcountTableOffset;
+            DirtyBitmap bits = OneGranuleOfEachPage();
+            BitmapEditSet set = new BitmapEditSet().Add(image, edit => edit.Add("a", 512).Merge(bits, "a")).Add(other, static edit => edit.Remove("none"));
+            await Assert.ThrowsAsync<BitmapStateException>(async () => await set.CommitAsync(_folder.File("journal"), Token));
+            Assert.NotEqual(before, image.Header.RefcountTableOffset);
+            Assert.Empty(image.Bitmaps);
+
+            await image.Bitmaps.EditAsync(edit => edit.Add("b", 512).Merge(bits, "b"), Token);
+            await image.Bitmaps.EditAsync(static edit => edit.Add("c", 512).Merge("b", "c").Remove("b"), Token);
+
+            Assert.True(bits.HasSameContent(await image.Bitmaps.LoadAsync("c", cancellationToken: Token)));
+        }
+
+        Assert.Equal("No errors were found on the image.", (await Qemu.ImgOkAsync("check", path)).Split('\n')[0]);
+    }
+
+    private static DirtyBitmap OneGranuleOfEachPage()
+    {
+        var bits = new DirtyBitmap(DiskBytes, 512);
+        for (long offset = 0; offset < DiskBytes; offset += 512 * 4096)
+        {
+            bits.Set(offset, 1);
+        }
+
+        return bits;
+    }
+}
