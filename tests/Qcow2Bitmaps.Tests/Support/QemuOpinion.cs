@@ -34,7 +34,8 @@ internal sealed record QemuOpinion(int CheckExitCode, string CheckOutput, IReadO
             $"{context}: qemu-img info lists {string.Join(", ", opinion.Bitmaps)}; we read\n{state}");
     }
 
-    private static StoredBitmap Read(JsonElement bitmap)
+    /// <summary>A bitmap as <c>qemu-img info</c> lists it, without bits.</summary>
+    public static StoredBitmap Read(JsonElement bitmap)
     {
         BitmapFlags flags = BitmapFlags.None;
         foreach (JsonElement flag in bitmap.GetProperty("flags").EnumerateArray())
