@@ -92,6 +92,9 @@ internal sealed class LiveMetadata
         }
     }
 
+    /// <summary>Takes away what starts at an offset: it is about to be replaced.</summary>
+    public void Remove(ulong offset) => _ranges.RemoveAll(range => range.Start == offset);
+
     /// <summary>Which structure lies, as a whole or in part, in a cluster.</summary>
     /// <returns>Its name; null when none does.</returns>
     public string? Find(long cluster)

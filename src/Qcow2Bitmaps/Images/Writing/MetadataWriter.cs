@@ -96,6 +96,13 @@ internal sealed class MetadataWriter
     /// <summary>Says that a structure is no longer used once the image is switched.</summary>
     public void Free(ulong offset, long bytes) => _refcounts.Free(offset, bytes);
 
+    /// <summary>As <see cref="Free"/>, for a structure that is protected as long as it is in use. Not before all is allocated.</summary>
+    public void FreeLive(ulong offset, long bytes)
+    {
+        _live.Remove(offset);
+        Free(offset, bytes);
+    }
+
     /// <summary>What is free, in bytes, on a storage that cannot grow; what this change has taken counts as free.</summary>
     public async ValueTask<long> CountFreeBytesAsync(CancellationToken cancellationToken) =>
         (await _refcounts.CountFreeAsync(cancellationToken).ConfigureAwait(false) + _refcounts.Allocated.Sum(static range => range.Count)) << _geometry.ClusterBits;
