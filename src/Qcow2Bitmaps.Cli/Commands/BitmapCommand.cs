@@ -189,7 +189,8 @@ internal static class BitmapCommand
                     Enable => Done(edit.Enable(name)),
                     Disable => Done(edit.Disable(name)),
                     RemoveAll => Done(edit.RemoveAll()),
-                    Merge when hasSource => MergeInto(edit, image, source, value, name),
+                    Merge when hasSource && source is null => $"Dirty bitmap '{PrintableText.Escape(value)}' not found",
+                    Merge when hasSource => Done(edit.Merge(source!, value, into: name, requireSameSize: true)),
                     Merge => Done(edit.Merge(value, into: name)),
                     _ => RenameTo(edit, ref name, value),
                 };
@@ -235,18 +236,6 @@ internal static class BitmapCommand
         edit.Rename(name, newName);
         name = newName;
         return null;
-    }
-
-    private static string? MergeInto(BitmapEdit edit, Qcow2Image image, Qcow2Image? source, string sourceName, string name)
-    {
-        if (source is null || !source.Bitmaps.TryGet(sourceName, out _))
-        {
-            return $"Dirty bitmap '{PrintableText.Escape(sourceName)}' not found";
-        }
-
-        return source.VirtualSizeBytes != image.VirtualSizeBytes
-            ? $"Bitmaps are of different sizes (destination size is {image.VirtualSizeBytes}, source size is {source.VirtualSizeBytes}) and can't be merged"
-            : Done(edit.Merge(source, sourceName, into: name));
     }
 
     private static string? Done(BitmapEdit edit)

@@ -104,12 +104,13 @@ public sealed class BitmapEdit
     /// <param name="image">The other image, open until the edit is done.</param>
     /// <param name="source">The bitmap to read, of any granularity and size: it counts as clean behind its end, and what lies behind this image's end is left out.</param>
     /// <param name="into">The bitmap that takes its bits.</param>
+    /// <param name="requireSameSize">Whether a disk of another size is refused, as QEMU does.</param>
     /// <returns>This edit.</returns>
-    public BitmapEdit Merge(Qcow2Image image, string source, string into)
+    public BitmapEdit Merge(Qcow2Image image, string source, string into, bool requireSameSize = false)
     {
         ArgumentNullException.ThrowIfNull(image);
         ArgumentNullException.ThrowIfNull(source);
-        return Step("merge", into, (plan, cancellationToken) => plan.MergeAsync(image, source, into, cancellationToken));
+        return Step("merge", into, (plan, cancellationToken) => plan.MergeAsync(image, source, into, requireSameSize, cancellationToken));
     }
 
     /// <summary>Adds to a bitmap all that bits in memory say is dirty.</summary>

@@ -292,6 +292,8 @@ public sealed class FileStorage : ImageStorage
     /// <inheritdoc/>
     public override ValueTask DisposeAsync()
     {
+        // A child process that is being started shares the open file until it runs its program, and would keep the locks so long.
+        OfdLocks.Release(_file);
         _file.Dispose();
         return ValueTask.CompletedTask;
     }

@@ -53,7 +53,7 @@ internal static class OfdLocks
         {
             if (!done)
             {
-                ReleaseAll(file);
+                Release(file);
             }
         }
     }
@@ -102,8 +102,14 @@ internal static class OfdLocks
         return probe.Type != LinuxNative.Unlock;
     }
 
-    private static void ReleaseAll(SafeFileHandle file)
+    /// <summary>Gives up all locks of an open file.</summary>
+    public static void Release(SafeFileHandle file)
     {
+        if (!LinuxNative.IsSupported || file.IsClosed)
+        {
+            return;
+        }
+
         LinuxNative.FileLock everything = LockOf(LinuxNative.Unlock, 0) with { Length = 0 };
         // A failure leaves locks until the file is closed, which the caller does next.
         _ = LinuxNative.FileControl(file, LinuxNative.OfdSetLock, ref everything);

@@ -125,6 +125,12 @@ internal sealed class EditPlan
                 name, $"Bitmap '{PrintableText.Escape(name)}': the range of {lengthBytes} bytes at {offsetBytes} does not lie inside the disk of {_image.VirtualSizeBytes} bytes");
         }
 
+        if (lengthBytes == 0)
+        {
+            // Touches no granule, wherever it lies.
+            return;
+        }
+
         EditedContent content = await ContentOfAsync(draft, cancellationToken).ConfigureAwait(false);
         draft.IsContentChanged = true;
         BitmapGeometry geometry = GeometryOf(draft.GranularityBits);
@@ -161,7 +167,7 @@ internal sealed class EditPlan
         MergeAsync(source, RequireConsistent(into), cancellationToken);
 
     /// <summary>Merges a bitmap of another image.</summary>
-    public async ValueTask MergeAsync(Qcow2Image image, string source, string into, CancellationToken cancellationToken)
+    public async ValueTask MergeAsync(Qcow2Image image, string source, string into, bool requireSameSize, CancellationToken cancellationToken)
     {
         if (ReferenceEquals(image, _image))
         {
@@ -169,8 +175,25 @@ internal sealed class EditPlan
             return;
         }
 
+        _ = Require(into);
+        if (!image.Bitmaps.TryGet(source, out BitmapInfo? info))
+        {
+            throw NotFound(source);
+        }
+
         BitmapDraft target = RequireConsistent(into);
-        PersistentBitmap pages = await image.Bitmaps.OpenPagesAsync(source, image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
+        if (info.State == BitmapState.Inconsistent)
+        {
+            throw Inconsistent(source);
+        }
+
+        if (requireSameSize && image.VirtualSizeBytes != _image.VirtualSizeBytes)
+        {
+            throw new BitmapStateException(
+                into, $"Bitmaps are of different sizes (destination size is {_image.VirtualSizeBytes}, source size is {image.VirtualSizeBytes}) and can't be merged");
+        }
+
+        PersistentBitmap pages = await image.Bitmaps.OpenPagesAsync(info, image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
         await MergeAsync(pages, target, cancellationToken).ConfigureAwait(false);
     }
 
@@ -246,17 +269,18 @@ internal sealed class EditPlan
 
     private BitmapDraft? Find(string name) => _byName.GetValueOrDefault(name);
 
-    private BitmapDraft Require(string name) =>
-        Find(name) ?? throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found");
+    private BitmapDraft Require(string name) => Find(name) ?? throw NotFound(name);
 
     private BitmapDraft RequireConsistent(string name)
     {
         BitmapDraft draft = Require(name);
-        return !draft.Flags.HasFlag(BitmapFlags.InUse)
-            ? draft
-            : throw new BitmapStateException(
-                name, $"Bitmap '{PrintableText.Escape(name)}' is inconsistent and cannot be used\nTry block-dirty-bitmap-remove to delete this bitmap from disk");
+        return !draft.Flags.HasFlag(BitmapFlags.InUse) ? draft : throw Inconsistent(name);
     }
+
+    private static BitmapStateException NotFound(string name) => new(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found");
+
+    private static BitmapStateException Inconsistent(string name) => new(
+        name, $"Bitmap '{PrintableText.Escape(name)}' is inconsistent and cannot be used\nTry block-dirty-bitmap-remove to delete this bitmap from disk");
 
     /// <summary>QEMU's limits on what is stored, in its order.</summary>
     private void RequireRoom(string name, int granularityBits)

@@ -56,7 +56,8 @@ public sealed class EditFixtureTests : IDisposable
 
             ImageState after = await ImageState.ReadAsync(await File.ReadAllBytesAsync(path, Token));
             Assert.True(after.IsSound && after.Check.Leaks == before.Check.Leaks, $"{kind}: {after}");
-            Assert.Equal((before.Identity, before.Guest), (after.Identity, after.Guest));
+            Assert.Equal(before.Identity, after.Identity);
+            Assert.True(before.Guest.IsSameAs(after.Guest), "The guest's tables or data have changed");
             var node = new QemuNode(path, EncryptionOf(fixture));
             await EditAssert.QemuAgreesAsync(node, model, hadLeaks);
             if ((number + EditKind.All.ToList().IndexOf(kind)) % EveryPair == 0)
