@@ -20,7 +20,7 @@ internal sealed class StoredRefcounts
         _storage = storage;
         _geometry = geometry;
         Table = table;
-        _buffer = new byte[Math.Max(BufferBytes, geometry.ClusterSizeBytes)];
+        _buffer = new byte[Math.Max(Math.Min(BufferBytes, (long)table.Length << geometry.ClusterBits), geometry.ClusterSizeBytes)];
     }
 
     /// <summary>The refcount table as far as the file has it.</summary>
