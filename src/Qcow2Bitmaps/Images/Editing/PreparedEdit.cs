@@ -14,6 +14,7 @@ internal sealed class PreparedEdit
     private readonly ImageGeometry _geometry;
     private readonly EditPlan _plan;
     private readonly MetadataWriter _writer;
+    private readonly List<ulong> _sharedClusters = [];
     private BitmapsExtension? _target;
 
     private PreparedEdit(Qcow2Image image, EditPlan plan, MetadataWriter writer)
@@ -98,6 +99,7 @@ internal sealed class PreparedEdit
         }
 
         used.AddRange(_plan.Bitmaps.Select(static draft => (draft.TableOffset, (long)draft.TableEntries * ImageGeometry.TableEntryBytes)));
+        used.AddRange(_sharedClusters.Select(offset => (offset, (long)_geometry.ClusterSizeBytes)));
         return _writer.ReleaseAsync(used, CancellationToken.None);
     }
 
@@ -260,6 +262,7 @@ internal sealed class PreparedEdit
         _writer.Free(extension.DirectoryOffset, (long)extension.DirectorySizeBytes);
         var remaining = _plan.Bitmaps.Where(static draft => draft.Stored is not null).ToDictionary(static draft => draft.Stored!);
         var freedTables = new HashSet<ulong>();
+        var freedClusters = new HashSet<ulong>();
         foreach (BitmapInfo bitmap in _contents.Bitmaps.Bitmaps)
         {
             BitmapDraft? draft = remaining.GetValueOrDefault(bitmap);
@@ -276,10 +279,32 @@ internal sealed class PreparedEdit
                 if (!isKept && entry.HasData && entry.Check(_geometry.ClusterBits) == FaultCode.None)
                 {
                     _writer.Free(entry.Offset, _geometry.ClusterSizeBytes);
+                    freedClusters.Add(entry.Offset);
                 }
             }
 
             _writer.Free(bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
+        }
+
+        if (freedClusters.Count > 0)
+        {
+            await FindSharedAsync(freedClusters, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Finds clusters to be freed that other bitmaps name too. QEMU opens such images, and their counts need not tell.</summary>
+    private async ValueTask FindSharedAsync(HashSet<ulong> freedClusters, CancellationToken cancellationToken)
+    {
+        foreach (BitmapDraft draft in _plan.Bitmaps.Where(static draft => draft.Stored is not null && draft.TableOffset <= Faults.MaxOffset))
+        {
+            foreach (ulong raw in draft.Table ?? await ReadTableAsync(draft.Stored!, cancellationToken).ConfigureAwait(false))
+            {
+                var entry = new BitmapTableEntry(raw);
+                if (entry.HasData && freedClusters.Remove(entry.Offset))
+                {
+                    _sharedClusters.Add(entry.Offset);
+                }
+            }
         }
     }
 
