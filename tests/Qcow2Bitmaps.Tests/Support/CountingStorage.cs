@@ -2,12 +2,14 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Support;
 
-/// <summary>Counts what is read of a storage.</summary>
+/// <summary>Counts what is read of a storage and written to it.</summary>
 internal sealed class CountingStorage(ImageStorage inner) : ImageStorage
 {
     public long BytesRead { get; private set; }
 
     public List<(long Offset, int Length)> Reads { get; } = [];
+
+    public List<(long Offset, int Length)> Writes { get; } = [];
 
     public override string Name => inner.Name;
 
@@ -23,13 +25,19 @@ internal sealed class CountingStorage(ImageStorage inner) : ImageStorage
         return read;
     }
 
-    public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
-        inner.WriteAsync(offset, buffer, cancellationToken);
+    public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        Writes.Add((offset, buffer.Length));
+        return inner.WriteAsync(offset, buffer, cancellationToken);
+    }
 
     public override ValueTask FlushAsync(CancellationToken cancellationToken = default) => inner.FlushAsync(cancellationToken);
 
     public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default) =>
         inner.SetLengthAsync(length, cancellationToken);
+
+    public override ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default) =>
+        inner.DiscardAsync(offset, length, cancellationToken);
 
     public override ValueTask DisposeAsync() => inner.DisposeAsync();
 }
