@@ -33,5 +33,25 @@ internal sealed class TempFolder : IDisposable
         return File(name);
     }
 
+    /// <summary>Whether the file system has files of a length; most have not of exabytes.</summary>
+    public bool HoldsFilesOf(long lengthBytes)
+    {
+        string path = File("length-probe");
+        try
+        {
+            using Microsoft.Win32.SafeHandles.SafeFileHandle file = System.IO.File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write);
+            RandomAccess.SetLength(file, lengthBytes);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or ArgumentException)
+        {
+            return false;
+        }
+        finally
+        {
+            System.IO.File.Delete(path);
+        }
+    }
+
     public void Dispose() => Directory.Delete(Path, recursive: true);
 }

@@ -179,10 +179,12 @@ public sealed class CreateFilesTests
         await Assert.ThrowsAnyAsync<IOException>(() => Qcow2Image.CreateAsync(folder.File("x"), s_plain with { DataFile = folder.File("./x") }, Token));
         await Assert.ThrowsAsync<ArgumentException>(() => Qcow2Image.CreateAsync(precious, s_plain with { ClusterSizeBytes = 3 }, Token));
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Qcow2Image.CreateAsync(folder.File("x"), s_plain with { DataFile = folder.File("d") }, new CancellationToken(canceled: true)));
-        // No file is that long.
-        await Assert.ThrowsAsync<IOException>(() => RawImage.CreateAsync(folder.File("x"), 7L << 60, Token));
-        await Assert.ThrowsAsync<IOException>(() => Qcow2Image.CreateAsync(
-            folder.File("x"), new Qcow2CreateOptions { SizeBytes = 1L << 60, ClusterSizeBytes = 2 << 20, DataFile = folder.File("d") }, Token));
+        if (!folder.HoldsFilesOf(7L << 60))
+        {
+            await Assert.ThrowsAsync<IOException>(() => RawImage.CreateAsync(folder.File("x"), 7L << 60, Token));
+            await Assert.ThrowsAsync<IOException>(() => Qcow2Image.CreateAsync(
+                folder.File("x"), new Qcow2CreateOptions { SizeBytes = 1L << 60, ClusterSizeBytes = 2 << 20, DataFile = folder.File("d") }, Token));
+        }
 
         Assert.Equal([precious], Directory.GetFiles(folder.Path));
         Assert.Equal([1, 2, 3], await File.ReadAllBytesAsync(precious, Token));

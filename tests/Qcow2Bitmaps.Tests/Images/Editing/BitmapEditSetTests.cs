@@ -132,7 +132,7 @@ public sealed class BitmapEditSetTests : IDisposable
     }
 
     [Fact]
-    public async Task AJournalThatIsCutShortIsRolledBack()
+    public async Task AJournalThatIsCutShortIsNoneAndStays()
     {
         await using var trial = new EditSetTrial(_folder);
         await StopAsync(trial, await WriteThatInterruptsAsync() - 1);
@@ -142,6 +142,14 @@ public sealed class BitmapEditSetTests : IDisposable
         for (int length = 0; length <= journal.Length; length++)
         {
             await File.WriteAllBytesAsync(trial.JournalPath, journal[..length], Token);
+            if (length < journal.Length)
+            {
+                // A journal has its name once it is whole: somebody else has cut this one.
+                await Assert.ThrowsAsync<IOException>(async () => await BitmapEditSet.RecoverAsync(trial.JournalPath, images, Token));
+                Assert.Equal([trial.JournalPath], Directory.GetFiles(_folder.Path));
+                continue;
+            }
+
             Assert.Equal(EditRecovery.RolledBack, await BitmapEditSet.RecoverAsync(trial.JournalPath, images, Token));
             Assert.Empty(Directory.GetFiles(_folder.Path));
         }
