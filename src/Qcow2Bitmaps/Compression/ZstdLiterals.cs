@@ -3,8 +3,6 @@ namespace Qcow2Bitmaps.Compression;
 /// <summary>The literals of a block, and the Huffman tree that a later block of the frame may use again. RFC 8878, 3.1.1.3.1.</summary>
 internal sealed class ZstdLiterals
 {
-    private const int MaxHeaderBytes = 5;
-
     private readonly HuffmanTree _tree = new();
     private readonly HuffmanDecoder _decoder = new();
     private readonly byte[] _buffer = new byte[ZstdFrameHeader.BlockLimitBytes + WideMemory.Slack];
@@ -45,7 +43,7 @@ internal sealed class ZstdLiterals
         }
 
         ulong header = 0;
-        for (int i = 0; i < Math.Min(headerLength, MaxHeaderBytes); i++)
+        for (int i = 0; i < headerLength; i++)
         {
             header |= (ulong)block[i] << (8 * i);
         }
