@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
@@ -7,7 +8,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>check</c>: what qemu-img check says, without repairing anything.</summary>
+/// <summary><c>check</c>: what qemu-img check says and repairs, and faults of bitmaps beside it.</summary>
 internal static class CheckCommand
 {
     public static Command Create(ToolWriter output, MessageWriter messages)
@@ -16,21 +17,36 @@ internal static class CheckCommand
         Option<string?> format = CommonOptions.Format("the image");
         Option<bool> share = CommonOptions.ForceShare();
         Option<OutputFormat> form = CommonOptions.Output();
+        var repair = new Option<RepairKinds>("-r", "--repair")
+        {
+            Description = "Repair: 'leaks' lowers reference counts that are too high, 'all' also repairs all else that qemu-img does, 'bitmaps' what keeps QEMU from opening the image because of its bitmaps. May be repeated",
+            HelpName = "leaks|all|bitmaps",
+            Arity = ArgumentArity.OneOrMore,
+            CustomParser = ParseKinds,
+        };
         var command = new Command(
             "check",
             """
-            Count every use of every cluster and compare with the stored reference counts, in qemu-img's words. Nothing is repaired. Needs no key, data file or backing file. An image that QEMU cannot open because of its bitmaps is checked too, and their faults are listed.
+            Count every use of every cluster and compare with the stored reference counts, in qemu-img's words; with -r repair what is wrong, then check once more. Needs no key, data file or backing file. An image that QEMU cannot open because of its bitmaps is checked too, and their faults are listed.
 
-            Exit codes: 0 no faults; 1 error; 2 corruptions; 3 leaked clusters only; 63 the format has nothing to check.
+            Exit codes: 0 no faults, or none left; 1 error; 2 corruptions; 3 leaked clusters only; 63 the format has nothing to check.
             """)
         {
-            format, share, form, file,
+            repair, format, share, form, file,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string path = parsed.GetRequiredValue(file);
-            var options = new Qcow2OpenOptions { Lock = parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read };
-            await using var storage = FileStorage.Open(path, StorageAccess.Read, options.Lock);
+            RepairKinds kinds = parsed.GetValue(repair);
+            if (kinds != RepairKinds.None && parsed.GetValue(share))
+            {
+                messages.Error("-U only reads: it cannot be used with -r");
+                return ExitCode.Error;
+            }
+
+            await using FileStorage storage = kinds != RepairKinds.None
+                ? FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write)
+                : FileStorage.Open(path, StorageAccess.Read, parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read);
             string found = parsed.GetValue(format) ?? await ImageFormat.ProbeAsync(storage, cancellationToken);
             if (!string.Equals(found, ImageFormat.Qcow2, StringComparison.Ordinal))
             {
@@ -38,43 +54,90 @@ internal static class CheckCommand
                 return ExitCode.CannotCheck;
             }
 
-            await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, options, cancellationToken);
+            await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, cancellationToken: cancellationToken);
             // The report lists what a lenient reader found of bitmaps.
             messages.Warn(path, [.. image.Findings.Where(finding => image.Strictness == Strictness.AsQemu || !finding.IsOfBitmaps)]);
-            CheckReport report = await image.CheckAsync(cancellationToken);
-            foreach (CheckFinding finding in report.Findings)
-            {
-                foreach (string line in finding.Message.Split('\n'))
-                {
-                    messages.WriteLine(PrintableText.Escape(line));
-                }
-            }
-
-            long unshown = report.Corruptions + report.Leaks + report.CheckErrors - report.Findings.Count;
-            if (unshown > 0)
-            {
-                messages.WriteLine($"{unshown} more of these");
-            }
-
-            if (parsed.GetValue(form) == OutputFormat.Json)
-            {
-                CheckOutput.WriteJson(report, path, output);
-            }
-            else
-            {
-                CheckOutput.WriteText(report, output);
-            }
-
-            if (report.CheckErrors > 0)
-            {
-                messages.Error("Check failed");
-            }
-
-            return report.CheckErrors > 0 ? ExitCode.Error
-                : report.Corruptions > 0 ? ExitCode.Corruptions
-                : report.Leaks > 0 ? ExitCode.Leaks
-                : ExitCode.Success;
+            CheckReport report = kinds != RepairKinds.None
+                ? await image.RepairAsync(kinds, cancellationToken)
+                : await image.CheckAsync(cancellationToken);
+            return Print(report, path, parsed.GetValue(form), output, messages);
         });
         return command;
+    }
+
+    private static RepairKinds ParseKinds(ArgumentResult result)
+    {
+        RepairKinds kinds = RepairKinds.None;
+        foreach (Token token in result.Tokens)
+        {
+            switch (token.Value)
+            {
+                case "leaks":
+                    kinds |= RepairKinds.Leaks;
+                    break;
+                case "all":
+                    kinds |= RepairKinds.All;
+                    break;
+                case "bitmaps":
+                    kinds |= RepairKinds.Bitmaps;
+                    break;
+                default:
+                    result.AddError($"Unknown option value for -r (expecting 'leaks', 'all' or 'bitmaps'): {token.Value}");
+                    break;
+            }
+        }
+
+        return kinds;
+    }
+
+    private static int Print(CheckReport report, string path, OutputFormat form, ToolWriter output, MessageWriter messages)
+    {
+        Write(report.Repairs, messages);
+        if (report.Repairs.Count >= CheckReport.MaxKeptFindings)
+        {
+            messages.WriteLine("and more of these");
+        }
+
+        if (form == OutputFormat.Human)
+        {
+            CheckOutput.WriteFixed(report, output);
+        }
+
+        Write(report.Findings, messages);
+        long unshown = report.Corruptions + report.Leaks + report.CheckErrors - report.Findings.Count;
+        if (unshown > 0 && report.Findings.Count >= CheckReport.MaxKeptFindings)
+        {
+            messages.WriteLine($"{unshown} more of these");
+        }
+
+        if (form == OutputFormat.Json)
+        {
+            CheckOutput.WriteJson(report, path, output);
+        }
+        else
+        {
+            CheckOutput.WriteText(report, output);
+        }
+
+        if (report.CheckErrors > 0)
+        {
+            messages.Error("Check failed");
+        }
+
+        return report.CheckErrors > 0 ? ExitCode.Error
+            : report.Corruptions > 0 ? ExitCode.Corruptions
+            : report.Leaks > 0 ? ExitCode.Leaks
+            : ExitCode.Success;
+    }
+
+    private static void Write(IReadOnlyList<CheckFinding> findings, MessageWriter messages)
+    {
+        foreach (CheckFinding finding in findings)
+        {
+            foreach (string line in finding.Message.Split('\n'))
+            {
+                messages.WriteLine(PrintableText.Escape(line));
+            }
+        }
     }
 }

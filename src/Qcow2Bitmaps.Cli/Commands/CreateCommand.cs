@@ -171,7 +171,7 @@ internal sealed class CreateCommand
 
         if (!options.Has(CreateOptions.Size) && options.IsOn(CreateOptions.KeepDataFile) && options.Text(CreateOptions.DataFile) is { } dataFile)
         {
-            await using var kept = FileStorage.Open(BackingPath.Combine(file, dataFile), StorageAccess.Read, ImageLock.None);
+            await using var kept = FileStorage.Open(dataFile, StorageAccess.Read, ImageLock.None);
             options.Set(CreateOptions.Size, (ulong)((kept.Length + (SectorBytes - 1)) / SectorBytes * SectorBytes));
         }
 

@@ -26,10 +26,16 @@ internal static class CreateOptions
     private const string PreallocationName = "preallocation";
     private const string RefcountBits = "refcount_bits";
 
+    private static readonly string[] s_encryption =
+    [
+        "encrypt.format", "encrypt.key-secret", "encrypt.cipher-alg", "encrypt.cipher-mode", "encrypt.ivgen-alg", "encrypt.ivgen-hash-alg", "encrypt.hash-alg", "encrypt.iter-time",
+    ];
+
     /// <summary>qcow2's, in the order in which qemu-img shows their values.</summary>
     public static OptionDescription[] Qcow2 { get; } =
     [
         new(Encryption, OptionKind.Boolean, null),
+        .. s_encryption.Select(static name => new OptionDescription(name, OptionKind.Text, null)),
         new(ClusterSize, OptionKind.Size, "qcow2 cluster size", "65536"),
         new(ExtendedL2, OptionKind.Boolean, "Extended L2 tables", "off"),
         new(PreallocationName, OptionKind.Text, "Preallocation mode (allowed values: off, metadata)"),
@@ -58,7 +64,7 @@ internal static class CreateOptions
 
     /// <summary>What qemu-img can do and this tool cannot; null when it is not asked for.</summary>
     public static string? FindUnsupported(OptionList options) =>
-        options.IsOn(Encryption) ? "Encryption is not supported"
+        options.IsOn(Encryption) || Array.Exists(s_encryption, options.Has) ? "Encryption is not supported"
         : options.IsOn(NoCopyOnWrite) ? "nocow=on is not supported"
         : options.Number(ExtentSizeHint) != 0 ? "An extent size hint is not supported"
         : null;

@@ -8,7 +8,7 @@ internal static class SizeArgument
     /// <summary>Reads a size.</summary>
     /// <param name="text">For example <c>1.5G</c>, <c>64k</c>, <c>0x1000</c>.</param>
     /// <param name="what">What the size is of, for the message.</param>
-    /// <param name="bytes">The size in bytes, rounded down; not negative.</param>
+    /// <param name="bytes">The size in bytes, rounded; not negative.</param>
     /// <param name="error">What is wrong, in qemu-img's words.</param>
     /// <returns>Whether the text is a size of at most 2^63-1 bytes.</returns>
     public static bool TryParse(string text, string what, out long bytes, out string error)

@@ -8,7 +8,7 @@ internal static class ByteCount
     private const string Suffixes = "BKMGTPE";
 
     /// <summary>Parses a size.</summary>
-    /// <param name="text">A decimal number, which a fraction may follow if a unit does, or a hexadecimal one; then perhaps a unit: b, k, M, G, T, P, E. What is left of a byte is dropped.</param>
+    /// <param name="text">A decimal number, which a fraction may follow if a unit does, or a hexadecimal one; then perhaps a unit: b, k, M, G, T, P, E. It is rounded to whole bytes.</param>
     /// <param name="bytes">The size in bytes.</param>
     public static NumberSyntax Parse(string text, out ulong bytes)
     {
@@ -38,9 +38,9 @@ internal static class ByteCount
         }
 
         int shift = 10 * unit;
-        // The fraction is below one, but may have been rounded to it.
+        // In floating point, as QEMU does: the fraction may round to one.
         UInt128 size = ParseDigits(digits, isHex) is { } whole
-            ? (whole << shift) + (UInt128)(fraction * Math.ScaleB(1, shift))
+            ? (whole << shift) + (UInt128)((fraction * Math.ScaleB(1, shift)) + 0.5)
             : UInt128.MaxValue;
         if (size > ulong.MaxValue)
         {

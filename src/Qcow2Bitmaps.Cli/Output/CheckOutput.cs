@@ -7,6 +7,15 @@ namespace Qcow2Bitmaps.Cli.Output;
 /// <summary>Prints the summary of a check as qemu-img prints it.</summary>
 internal static class CheckOutput
 {
+    /// <summary>What a repair has done, before the image is checked once more.</summary>
+    public static void WriteFixed(CheckReport report, ToolWriter output)
+    {
+        if (report.LeaksFixed + report.CorruptionsFixed > 0)
+        {
+            output.WriteLine($"The following inconsistencies were found and repaired:\n\n    {report.LeaksFixed} leaked clusters\n    {report.CorruptionsFixed} corruptions\n\nDouble checking the fixed image now...");
+        }
+    }
+
     public static void WriteText(CheckReport report, ToolWriter output)
     {
         if (report is { Corruptions: 0, Leaks: 0, CheckErrors: 0 })
@@ -51,8 +60,10 @@ internal static class CheckOutput
         NumberUnlessZero(json, "compressed-clusters", report.CompressedClusters);
         NumberUnlessZero(json, "total-clusters", report.TotalClusters);
         NumberUnlessZero(json, "corruptions", report.Corruptions);
+        NumberUnlessZero(json, "corruptions-fixed", report.CorruptionsFixed);
         json.Number("check-errors", report.CheckErrors);
         NumberUnlessZero(json, "leaks", report.Leaks);
+        NumberUnlessZero(json, "leaks-fixed", report.LeaksFixed);
         NumberUnlessZero(json, "allocated-clusters", report.AllocatedClusters);
         json.String("filename", path);
         json.String("format", ImageFormat.Qcow2);

@@ -21,6 +21,11 @@ public static class BackingPath
     {
         ArgumentNullException.ThrowIfNull(imagePath);
         ArgumentNullException.ThrowIfNull(name);
-        return ImagePath.Combine(imagePath, name);
+        if (name.StartsWith('/') || HasProtocol(name))
+        {
+            return name;
+        }
+
+        return string.Concat(imagePath.AsSpan(0, imagePath.LastIndexOf('/') + 1), name);
     }
 }

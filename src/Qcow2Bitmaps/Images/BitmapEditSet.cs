@@ -18,6 +18,7 @@ namespace Qcow2Bitmaps.Images;
 public sealed class BitmapEditSet
 {
     private const string JournalSuffix = ".bitmap-edits";
+    private const string NotOurs = "the journal was not written by this library";
     private const int MaxJournalBytes = 64 << 20;
 
     private readonly List<(Qcow2Image Image, BitmapEdit Edit)> _edits = [];
@@ -63,23 +64,16 @@ public sealed class BitmapEditSet
         }
 
         journalPath ??= JournalPathOf(_edits[0].Image.Name);
-        await RecoverAsync(journalPath, [.. Images], cancellationToken).ConfigureAwait(false);
-        var held = new List<SemaphoreSlim>();
-        try
-        {
-            // Always in one order, so that two sets do not wait for one another.
-            foreach (Qcow2Image image in Images.OrderBy(static image => image.Name, StringComparer.Ordinal))
+        Qcow2Image[] images = [.. Images];
+        await HoldAsync(
+            images,
+            async () =>
             {
-                await image.Editing.WaitAsync(cancellationToken).ConfigureAwait(false);
-                held.Add(image.Editing);
-            }
-
-            await CommitHeldAsync(journalPath, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            held.ForEach(static semaphore => semaphore.Release());
-        }
+                await RecoverHeldAsync(journalPath, images, cancellationToken).ConfigureAwait(false);
+                await CommitHeldAsync(journalPath, cancellationToken).ConfigureAwait(false);
+                return true;
+            },
+            cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Finishes an edit of several images that was interrupted, or finds that it had not begun to take effect.</summary>
@@ -88,24 +82,46 @@ public sealed class BitmapEditSet
     /// <param name="cancellationToken">Ends the work before the next image is switched.</param>
     /// <returns>What was done.</returns>
     /// <exception cref="IOException">
-    /// The journal names an image that was not given, or one was changed since it was written; nothing was changed then, and the journal is still there. Or a storage failed.
+    /// The journal names an image that was not given, or one was changed since it was written, or it is damaged, or something else; nothing was changed then, and the journal is still
+    /// there. Or a storage failed.
     /// </exception>
     public static async ValueTask<EditRecovery> RecoverAsync(
         string journalPath, IReadOnlyCollection<Qcow2Image> images, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(journalPath);
         ArgumentNullException.ThrowIfNull(images);
+        return await HoldAsync(images, async () => await RecoverHeldAsync(journalPath, images, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Does something while nobody else edits the images.</summary>
+    private static async ValueTask<T> HoldAsync<T>(IReadOnlyCollection<Qcow2Image> images, Func<ValueTask<T>> work, CancellationToken cancellationToken)
+    {
+        var held = new List<SemaphoreSlim>();
+        try
+        {
+            // Always in one order, so that two sets do not wait for one another.
+            foreach (Qcow2Image image in images.Distinct().OrderBy(static image => image.Name, StringComparer.Ordinal))
+            {
+                await image.Editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+                held.Add(image.Editing);
+            }
+
+            return await work().ConfigureAwait(false);
+        }
+        finally
+        {
+            held.ForEach(static semaphore => semaphore.Release());
+        }
+    }
+
+    private static async ValueTask<EditRecovery> RecoverHeldAsync(string journalPath, IReadOnlyCollection<Qcow2Image> images, CancellationToken cancellationToken)
+    {
         if (DurableFile.TryRead(journalPath, MaxJournalBytes) is not { } journal)
         {
             return EditRecovery.NothingToDo;
         }
 
-        if (EditJournal.TryRead(journal) is not { } entries)
-        {
-            DurableFile.Delete(journalPath);
-            return EditRecovery.RolledBack;
-        }
-
+        IReadOnlyList<JournalEntry> entries = Read(journalPath, journal);
         var states = new List<(Qcow2Image Image, JournalEntry Entry, int Done)>();
         foreach (JournalEntry entry in entries)
         {
@@ -134,6 +150,18 @@ public sealed class BitmapEditSet
 
         DurableFile.Delete(journalPath);
         return EditRecovery.Finished;
+    }
+
+    private static IReadOnlyList<JournalEntry> Read(string journalPath, byte[] journal)
+    {
+        try
+        {
+            return EditJournal.Read(journal);
+        }
+        catch (IOException e)
+        {
+            throw new IOException($"'{PrintableText.Escape(journalPath)}' cannot be read as the journal of an edit: {e.Message}. It was left as it is", e);
+        }
     }
 
     private async ValueTask CommitHeldAsync(string journalPath, CancellationToken cancellationToken)
@@ -225,9 +253,10 @@ public sealed class BitmapEditSet
     {
         var first = new byte[image.ClusterSizeBytes];
         await image.Storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
-        return !entry.ChangesOnlyExtensions((int)image.Header.HeaderLength)
-            ? throw Unrecoverable(journalPath, entry, "the journal was not written by this library")
+        int done = !entry.ChangesOnlyExtensions((int)image.Header.HeaderLength)
+            ? throw Unrecoverable(journalPath, entry, NotOurs)
             : entry.StagesDone(first) ?? throw Unrecoverable(journalPath, entry, "its header was changed since");
+        return await entry.KeepsAllButBitmapsAsync(first, cancellationToken).ConfigureAwait(false) ? done : throw Unrecoverable(journalPath, entry, NotOurs);
     }
 
     /// <summary>Refuses to finish where somebody has written an image that was not switched yet: its new bitmaps would miss that.</summary>

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Editing;
@@ -174,7 +175,38 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <exception cref="Qcow2FormatException">The header is one that only a lenient reader takes.</exception>
     /// <exception cref="IOException">The storage failed, or the file has more than 2^31-1 clusters.</exception>
     public async ValueTask<CheckReport> CheckAsync(CancellationToken cancellationToken = default) =>
-        await new ImageChecker(_storage, this).CheckAsync(cancellationToken).ConfigureAwait(false);
+        await new ImageChecker(this, RepairKinds.None, new FindingLog()).CheckAsync(cancellationToken).ConfigureAwait(false);
+
+    /// <summary>Checks the image and repairs what was found, as <c>qemu-img check -r</c> does; then, where anything was repaired, checks it again.</summary>
+    /// <remarks>
+    /// To be used on an image from <see cref="OpenForCheckAsync"/> whose storage can be written. A stop at any byte leaves the image as before, as after, or
+    /// repaired in part, never worse than it was. Counts are not lowered while something in use could not be counted (a snapshot or a bitmap whose
+    /// entry is broken), because what looks like a leak may then be its data: QEMU frees it. Where nothing is wrong, the dirty and the corrupt bit are cleared.
+    /// </remarks>
+    /// <param name="kinds">What may be repaired.</param>
+    /// <param name="cancellationToken">Ends the work, between two writes.</param>
+    /// <returns>What is left, what was repaired, and how often.</returns>
+    /// <exception cref="Qcow2FormatException">The image is too broken to be checked.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, or its header has no room for what is to be written.</exception>
+    /// <exception cref="NoSpaceException">There is no room for what is to be written, on a storage that cannot grow.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<CheckReport> RepairAsync(RepairKinds kinds, CancellationToken cancellationToken = default)
+    {
+        if (!_storage.CanWrite)
+        {
+            throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{PrintableText.Escape(Name)}' is open for reading only");
+        }
+
+        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return await RepairLockedAsync(kinds, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _editing.Release();
+        }
+    }
 
     /// <summary>Whether another process has the image open for writing, as its locks tell; then flags <c>in-use</c> are as they should be.</summary>
     public bool IsOpenForWritingElsewhere() => _storage.IsOpenForWritingElsewhere();
@@ -221,22 +253,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            PreparedEdit? prepared = await PreparedEdit.PrepareAsync(this, edit, cancellationToken).ConfigureAwait(false);
-            if (prepared is null)
-            {
-                return;
-            }
-
-            try
-            {
-                await prepared.SwitchOrRollBackAsync().ConfigureAwait(false);
-                await prepared.ReleaseAsync().ConfigureAwait(false);
-            }
-            finally
-            {
-                // Also when the storage failed: what is on disk now counts.
-                await ReloadAsync().ConfigureAwait(false);
-            }
+            await EditBitmapsLockedAsync(edit, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -244,7 +261,89 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         }
     }
 
+    /// <summary>As <see cref="EditBitmapsAsync"/>, for who holds <see cref="Editing"/>.</summary>
+    internal async ValueTask EditBitmapsLockedAsync(BitmapEdit edit, CancellationToken cancellationToken)
+    {
+        PreparedEdit? prepared = await PreparedEdit.PrepareAsync(this, edit, cancellationToken).ConfigureAwait(false);
+        if (prepared is null)
+        {
+            return;
+        }
+
+        try
+        {
+            await prepared.SwitchOrRollBackAsync().ConfigureAwait(false);
+            await prepared.ReleaseAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            // Also when the storage failed: what is on disk now counts.
+            await ReloadAsync().ConfigureAwait(false);
+        }
+    }
+
     /// <summary>Reads again what an edit may have changed.</summary>
     internal async ValueTask ReloadAsync() =>
         _contents = await ImageContents.ReadAsync(_storage, Strictness, Limits, CancellationToken.None).ConfigureAwait(false);
+
+    private async ValueTask<CheckReport> RepairLockedAsync(RepairKinds kinds, CancellationToken cancellationToken)
+    {
+        var log = new FindingLog();
+        RepairKinds counts = kinds & RepairKinds.All;
+        CheckReport? report = null;
+        try
+        {
+            if (counts != RepairKinds.None)
+            {
+                report = await RepairCountsAsync(counts, log, cancellationToken).ConfigureAwait(false);
+            }
+
+            if (kinds.HasFlag(RepairKinds.Bitmaps))
+            {
+                long before = log.CorruptionsFixed;
+                await RepairBitmapsAsync(log, cancellationToken).ConfigureAwait(false);
+                await ReloadAsync().ConfigureAwait(false);
+                if (counts != RepairKinds.None && log.CorruptionsFixed > before)
+                {
+                    // What the bitmaps no longer have are leaks, and all that is in use can be counted now.
+                    log.Recount(0, 0, 0);
+                    report = await RepairCountsAsync(counts, log, cancellationToken).ConfigureAwait(false);
+                }
+            }
+        }
+        finally
+        {
+            await ReloadAsync().ConfigureAwait(false);
+        }
+
+        if (report is not null && log.CorruptionsFixed + log.LeaksFixed == 0)
+        {
+            return report;
+        }
+
+        CheckReport after = await CheckAsync(cancellationToken).ConfigureAwait(false);
+        return after with { CorruptionsFixed = log.CorruptionsFixed, LeaksFixed = log.LeaksFixed, Repairs = log.Told };
+    }
+
+    private async ValueTask<CheckReport> RepairCountsAsync(RepairKinds kinds, FindingLog log, CancellationToken cancellationToken)
+    {
+        var checker = new ImageChecker(this, kinds, log);
+        CheckReport report = await checker.RepairAsync(cancellationToken).ConfigureAwait(false);
+        if (checker.MustCompleteSnapshots && report.CheckErrors == 0)
+        {
+            await ReloadAsync().ConfigureAwait(false);
+            await SnapshotTableRepair.RunAsync(_storage, _contents, Limits, cancellationToken).ConfigureAwait(false);
+        }
+
+        return report;
+    }
+
+    /// <summary>Repairs bitmaps through a lenient reader, who lists what is broken.</summary>
+    private async ValueTask RepairBitmapsAsync(FindingLog log, CancellationToken cancellationToken)
+    {
+        Qcow2Image lenient = await OpenAsync(
+            _storage, new Qcow2OpenOptions { Strictness = Strictness.Lenient, Limits = Limits }, leaveOpen: true, cancellationToken).ConfigureAwait(false);
+        await using ConfiguredAsyncDisposable closing = lenient.ConfigureAwait(false);
+        await new BitmapRepair(lenient, log).RunAsync(cancellationToken).ConfigureAwait(false);
+    }
 }

@@ -7,30 +7,32 @@ namespace Qcow2Bitmaps.Storage;
 /// <summary>Small files whose being there or not survives a loss of power.</summary>
 internal static class DurableFile
 {
-    /// <summary>Writes a file; it must not exist.</summary>
-    /// <exception cref="IOException">The file exists or cannot be written; then it is not there.</exception>
+    private const string UnfinishedSuffix = ".new";
+
+    /// <summary>Writes a file; it must not exist. Whoever finds it finds all of it: until it is durable it has another name.</summary>
+    /// <exception cref="IOException">The file exists or cannot be written.</exception>
     public static void Write(string path, ReadOnlySpan<byte> bytes)
     {
-        SafeFileHandle file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.None);
-        bool isDone = false;
+        string unfinished = path + UnfinishedSuffix;
+        // A stop may have left one.
+        File.Delete(unfinished);
         try
         {
-            using (file)
+            using (SafeFileHandle file = File.OpenHandle(unfinished, FileMode.CreateNew, FileAccess.Write, FileShare.None))
             {
                 RandomAccess.Write(file, bytes, 0);
                 RandomAccess.FlushToDisk(file);
             }
 
-            FlushFolderOf(path);
-            isDone = true;
+            File.Move(unfinished, path, overwrite: false);
         }
-        finally
+        catch
         {
-            if (!isDone)
-            {
-                File.Delete(path);
-            }
+            File.Delete(unfinished);
+            throw;
         }
+
+        FlushFolderOf(path);
     }
 
     /// <summary>Reads a file whole.</summary>

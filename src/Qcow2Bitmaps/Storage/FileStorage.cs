@@ -278,10 +278,11 @@ public sealed class FileStorage : ImageStorage
     {
         cancellationToken.ThrowIfCancellationRequested();
         RequireWritable();
+        // A device whose sectors are larger than what is given up calls that invalid.
         if (LinuxNative.IsSupported
             && length > 0
             && LinuxNative.Allocate(_file, LinuxNative.AllocatePunchHole | LinuxNative.AllocateKeepSize, offset, length) != 0
-            && Marshal.GetLastPInvokeError() is not (LinuxNative.ErrorNotSupported or LinuxNative.ErrorNoDevice or LinuxNative.ErrorNoSystemCall) and int error)
+            && Marshal.GetLastPInvokeError() is not (LinuxNative.ErrorInvalid or LinuxNative.ErrorNotSupported or LinuxNative.ErrorNoDevice or LinuxNative.ErrorNoSystemCall) and int error)
         {
             throw new IOException($"'{PrintableText.Escape(_path)}': Could not discard {length} bytes at offset {offset}: {Marshal.GetPInvokeErrorMessage(error)}", error);
         }

@@ -3,7 +3,25 @@ namespace Qcow2Bitmaps.Tests.Support;
 /// <summary>A folder of its own for a test, deleted with all that is in it.</summary>
 internal sealed class TempFolder : IDisposable
 {
-    public TempFolder() => Path = Directory.CreateTempSubdirectory("qcow2bitmaps-").FullName;
+    private const string MemoryFolder = "/dev/shm";
+
+    public TempFolder()
+        : this(Directory.CreateTempSubdirectory("qcow2bitmaps-").FullName)
+    {
+    }
+
+    private TempFolder(string path) => Path = path;
+
+    /// <summary>A folder in memory, where there are gigabytes of it: for tests that write much and flush often. Else one on disk.</summary>
+    public static TempFolder InMemory()
+    {
+        if (!Directory.Exists(MemoryFolder) || new DriveInfo(MemoryFolder).AvailableFreeSpace < 4L << 30)
+        {
+            return new TempFolder();
+        }
+
+        return new TempFolder(Directory.CreateDirectory(System.IO.Path.Combine(MemoryFolder, "qcow2bitmaps-" + Guid.NewGuid().ToString("N"))).FullName);
+    }
 
     public string Path { get; }
 

@@ -9,4 +9,6 @@ public enum CheckFindingKind
     Corruption,
     /// <summary>Something could not be checked.</summary>
     CheckError,
+    /// <summary>Something that was wrong and was repaired, or a step of a repair.</summary>
+    Repair,
 }

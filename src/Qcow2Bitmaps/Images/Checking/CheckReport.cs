@@ -30,6 +30,15 @@ public sealed record CheckReport
     /// <summary>The end of the last cluster that is used or counted, in bytes from the start of the file.</summary>
     public required long ImageEndOffset { get; init; }
 
+    /// <summary>Corruptions that a repair has mended. 0 without one.</summary>
+    public long CorruptionsFixed { get; init; }
+
+    /// <summary>Leaks that a repair has mended. 0 without one.</summary>
+    public long LeaksFixed { get; init; }
+
+    /// <summary>What a repair found and did, in order. The other members say what a check after it has found. Empty where nothing was repaired.</summary>
+    public IReadOnlyList<CheckFinding> Repairs { get; init; } = [];
+
     /// <summary>The findings in the order in which they were made, at most <see cref="MaxKeptFindings"/>.</summary>
     public required IReadOnlyList<CheckFinding> Findings { get; init; }
 }

@@ -25,6 +25,10 @@ internal sealed class FindingLog
 
     public long CheckErrors { get; private set; }
 
+    public long CorruptionsFixed { get; private set; }
+
+    public long LeaksFixed { get; private set; }
+
     public bool IsFull => (_isHolding ? _heldInAll : _told.Count) >= CheckReport.MaxKeptFindings;
 
     /// <summary>A corruption, counted as often as its table is named.</summary>
@@ -47,6 +51,33 @@ internal sealed class FindingLog
     {
         CheckErrors++;
         Keep(CheckFindingKind.CheckError, ref text);
+    }
+
+    /// <summary>A corruption that is repaired.</summary>
+    public void FixCorruption([InterpolatedStringHandlerArgument("")] ref FindingText text, long times = 1)
+    {
+        CorruptionsFixed += times;
+        Keep(CheckFindingKind.Repair, ref text);
+    }
+
+    /// <summary>A leak that is repaired.</summary>
+    public void FixLeak([InterpolatedStringHandlerArgument("")] ref FindingText text)
+    {
+        LeaksFixed++;
+        Keep(CheckFindingKind.Repair, ref text);
+    }
+
+    /// <summary>A step of a repair.</summary>
+    public void Say([InterpolatedStringHandlerArgument("")] ref FindingText text) => Keep(CheckFindingKind.Repair, ref text);
+
+    /// <summary>Forgets counts, not what was told: it is counted again.</summary>
+    public void Recount(long corruptions, long leaks, long checkErrors) => (Corruptions, Leaks, CheckErrors) = (corruptions, leaks, checkErrors);
+
+    /// <summary>Says that what was counted before and is no longer there was repaired.</summary>
+    public void FixDifference(long corruptions, long leaks)
+    {
+        CorruptionsFixed += Math.Max(0, corruptions - Corruptions);
+        LeaksFixed += Math.Max(0, leaks - Leaks);
     }
 
     /// <summary>From here on findings are held.</summary>

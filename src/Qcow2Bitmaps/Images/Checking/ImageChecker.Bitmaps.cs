@@ -7,6 +7,8 @@ namespace Qcow2Bitmaps.Images.Checking;
 /// <summary>Counting what bitmaps use.</summary>
 internal sealed partial class ImageChecker
 {
+    private long _bitmapCorruptions;
+
     private async ValueTask CountBitmapsAsync(CancellationToken cancellationToken)
     {
         if (!_header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))
@@ -19,6 +21,8 @@ internal sealed partial class ImageChecker
         {
             // A lenient reader's: QEMU cannot open such an image, and so not check it.
             _log.Corrupt($"ERROR {finding}");
+            _bitmapCorruptions++;
+            _missesUses = true;
         }
 
         if (_image.BitmapDirectory is not { } directory)
@@ -50,6 +54,8 @@ internal sealed partial class ImageChecker
             if (entry.Check(_geometry.ClusterBits) != FaultCode.None)
             {
                 _log.Corrupt($"ERROR bitmap '{PrintableText.Escape(bitmap.Name)}': table entry 0x{entry.Raw:x} is not allowed");
+                _bitmapCorruptions++;
+                _missesUses = true;
             }
             else if (entry.HasData)
             {
@@ -59,7 +65,7 @@ internal sealed partial class ImageChecker
     }
 
     /// <summary>What the specification forbids and does no harm, and what the counting of leaks shows anyway.</summary>
-    private static bool IsHarmless(FaultCode code) => code is
+    public static bool IsHarmless(FaultCode code) => code is
         FaultCode.BitmapsExtensionAutoclearOff or FaultCode.BitmapsExtensionMissing or FaultCode.BitmapName or FaultCode.BitmapPadding or FaultCode.BitmapInUse;
 
     private void FailIfRefused(ulong offset)

@@ -10,6 +10,10 @@ internal sealed partial class ImageChecker
     // The stored counts of a page of clusters that are each used once.
     private readonly byte[] _onceStored = new byte[ReferenceCounts.PageClusters * sizeof(ulong)];
 
+    // Whether counts cannot be mended where they are: the structure is broken, or a count of 0 would have to rise.
+    private bool _mustRebuild;
+    private bool _isRepairing;
+
     private void CountRefcounts(StoredRefcounts stored)
     {
         CountRegion(_header.RefcountTableOffset, (long)_header.RefcountTableClusters << _geometry.ClusterBits);
@@ -20,14 +24,18 @@ internal sealed partial class ImageChecker
             if (entry.Raw != 0 && entry.Check(_geometry.ClusterBits) == FaultCode.RefcountTableEntryReserved)
             {
                 _log.Corrupt($"ERROR refcount table entry {i} has reserved bits set");
+                _mustRebuild = true;
             }
             else if (!_geometry.IsClusterAligned(entry.BlockOffset))
             {
                 _log.Corrupt($"ERROR refcount block {i} is not cluster aligned; refcount table entry corrupted");
+                _mustRebuild = true;
             }
             else if (cluster >= _clusters)
             {
+                // Counts can be lowered all the same. QEMU makes the file so long that it has the block.
                 _log.Corrupt($"ERROR refcount block {i} is outside image");
+                _mustRebuild |= _repair.HasFlag(RepairKinds.Corruptions);
             }
             else if (entry.BlockOffset != 0)
             {
@@ -35,13 +43,15 @@ internal sealed partial class ImageChecker
                 if (_references[cluster] != 1)
                 {
                     _log.Corrupt($"ERROR refcount block {i} refcount={_references[cluster]}");
+                    _mustRebuild = true;
                 }
             }
         }
     }
 
-    private async ValueTask CompareAsync(StoredRefcounts stored, CancellationToken cancellationToken)
+    private async ValueTask CompareAsync(StoredRefcounts stored, bool isRepairing, CancellationToken cancellationToken)
     {
+        _isRepairing = isRepairing;
         for (int i = 0; i < ReferenceCounts.PageClusters; i++)
         {
             RefcountBlock.Write(_onceStored, i, _geometry.RefcountOrder, 1);
@@ -161,18 +171,35 @@ internal sealed partial class ImageChecker
             return;
         }
 
+        _mustRebuild |= refcount == 0;
         if (refcount < reference)
         {
+            if (_isRepairing && _repair.HasFlag(RepairKinds.Corruptions))
+            {
+                _log.FixCorruption($"Repairing cluster {cluster} refcount={refcount} reference={reference}");
+                return;
+            }
+
             _log.Corrupt($"ERROR cluster {cluster} refcount={refcount} reference={reference}");
         }
         else
         {
+            if (_isRepairing && CanLower)
+            {
+                _log.FixLeak($"Repairing cluster {cluster} refcount={refcount} reference={reference}");
+                return;
+            }
+
             _log.Leak($"Leaked cluster {cluster} refcount={refcount} reference={reference}");
         }
 
-        if (reference > 0)
+        // A first look before a repair needs the counts of uses once more.
+        if (_repair == RepairKinds.None || _isRepairing)
         {
-            _references.Set(cluster, (uint)Math.Min(refcount, uint.MaxValue));
+            if (reference > 0)
+            {
+                _references.Set(cluster, (uint)Math.Min(refcount, uint.MaxValue));
+            }
         }
     }
 }

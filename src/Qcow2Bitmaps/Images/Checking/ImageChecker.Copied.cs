@@ -8,12 +8,20 @@ namespace Qcow2Bitmaps.Images.Checking;
 internal sealed partial class ImageChecker
 {
     /// <summary>Where every count is right and none above one, and every flag says so, no flag is wrong.</summary>
-    private bool CanFlagsBeWrong => _hasShared || _log.Corruptions + _log.Leaks + _log.CheckErrors > 0;
+    private bool CanFlagsBeWrong =>
+        _hasShared || _log.Corruptions + _log.Leaks + _log.CheckErrors + _log.CorruptionsFixed + _log.LeaksFixed > 0;
+
+    private bool MendsFlags => _repair.HasFlag(RepairKinds.Corruptions)
+        || (_repair.HasFlag(RepairKinds.Leaks) && _log.Corruptions == 0 && _log.CheckErrors == 0);
+
+    private ValueTask CheckFlagsAsync(StoredRefcounts stored, CancellationToken cancellationToken) =>
+        CanFlagsBeWrong ? CheckCopiedFlagsAsync(stored, cancellationToken) : ValueTask.CompletedTask;
 
     private async ValueTask CheckCopiedFlagsAsync(StoredRefcounts stored, CancellationToken cancellationToken)
     {
+        bool mends = MendsFlags;
         _log.Hold();
-        Dictionary<long, List<CheckFinding>> ofTables = _header.HasExternalDataFile ? [] : await CheckL2FlagsAsync(stored, cancellationToken).ConfigureAwait(false);
+        Dictionary<long, List<CheckFinding>> ofTables = _header.HasExternalDataFile ? [] : await CheckL2FlagsAsync(stored, mends, cancellationToken).ConfigureAwait(false);
         var l1 = new L1Table(_activeL1.Offset, _activeL1.Entries);
         var tables = new List<(int Index, L1Entry Entry)>();
         await ForEachEntryAsync(l1, (index, raw) => AddSuspicious(tables, index, new L1Entry(raw)), cancellationToken).ConfigureAwait(false);
@@ -22,7 +30,15 @@ internal sealed partial class ImageChecker
             ulong? refcount = await StoredCountAsync(stored, entry.L2TableOffset, cancellationToken).ConfigureAwait(false);
             if (refcount is not null && (refcount == 1) != entry.IsCopied)
             {
-                _log.Corrupt($"ERROR OFLAG_COPIED L2 cluster: l1_index={index} l1_entry={entry.Raw:x} refcount={refcount}");
+                if (mends)
+                {
+                    _log.FixCorruption($"Repairing OFLAG_COPIED L2 cluster: l1_index={index} l1_entry={entry.Raw:x} refcount={refcount}");
+                    await WriteEntryAsync((long)l1.Offset + ((long)index * ImageGeometry.TableEntryBytes), entry.Raw ^ L1Entry.CopiedFlag).ConfigureAwait(false);
+                }
+                else
+                {
+                    _log.Corrupt($"ERROR OFLAG_COPIED L2 cluster: l1_index={index} l1_entry={entry.Raw:x} refcount={refcount}");
+                }
             }
 
             HoldFor(l1, index);
@@ -40,21 +56,39 @@ internal sealed partial class ImageChecker
         }
     }
 
-    private async ValueTask<Dictionary<long, List<CheckFinding>>> CheckL2FlagsAsync(StoredRefcounts stored, CancellationToken cancellationToken)
+    private async ValueTask<Dictionary<long, List<CheckFinding>>> CheckL2FlagsAsync(StoredRefcounts stored, bool mends, CancellationToken cancellationToken)
     {
         var findings = new Dictionary<long, List<CheckFinding>>();
         var walk = new L2TableWalk(_scanner, _l2Tables, _geometry.ClusterSizeBytes, activeOnly: true, _log);
         while (await walk.MoveNextAsync(cancellationToken).ConfigureAwait(false))
         {
             int words = walk.Bytes.Length / sizeof(ulong);
+            (int firstMended, int endMended) = (-1, 0);
             for (int i = 0; (i = NextSuspicious(MemoryMarshal.Cast<byte, ulong>(walk.Bytes.Span), i)) < words; i += EntryWords)
             {
                 var entry = new L2Entry(BinaryPrimitives.ReadUInt64BigEndian(walk.Bytes.Span[(i * sizeof(ulong))..]));
                 ulong? refcount = await StoredCountAsync(stored, entry.HostOffset, cancellationToken).ConfigureAwait(false);
-                if (refcount is not null && (refcount == 1) != entry.IsCopied)
+                if (refcount is null || (refcount == 1) == entry.IsCopied)
+                {
+                    continue;
+                }
+
+                if (!mends)
                 {
                     _log.Corrupt($"ERROR OFLAG_COPIED data cluster: l2_entry={entry.Raw:x} refcount={refcount}", walk.Table.ActiveTimes);
+                    continue;
                 }
+
+                _log.FixCorruption($"Repairing OFLAG_COPIED data cluster: l2_entry={entry.Raw:x} refcount={refcount}");
+                BinaryPrimitives.WriteUInt64BigEndian(walk.Bytes.Span[(i * sizeof(ulong))..], entry.Raw ^ L1Entry.CopiedFlag);
+                firstMended = firstMended < 0 ? i : firstMended;
+                endMended = i + 1;
+            }
+
+            if (firstMended >= 0)
+            {
+                Memory<byte> mended = walk.Bytes[(firstMended * sizeof(ulong))..(endMended * sizeof(ulong))];
+                await WriteAsync(walk.Table.Offset + walk.OffsetInTable + (firstMended * sizeof(ulong)), mended).ConfigureAwait(false);
             }
 
             AddHeld(findings, walk.Table.Offset);
@@ -85,6 +119,11 @@ internal sealed partial class ImageChecker
     private ValueTask<ulong?> StoredCountAsync(StoredRefcounts stored, ulong offset, CancellationToken cancellationToken)
     {
         long cluster = (long)_geometry.ClusterIndex(offset);
+        if (_isRebuilt)
+        {
+            return ValueTask.FromResult<ulong?>(_references[cluster]);
+        }
+
         long block = cluster / _geometry.RefcountsPerBlock;
         uint known = _references[cluster];
         // All clusters in use have been compared, unless some table was not read.

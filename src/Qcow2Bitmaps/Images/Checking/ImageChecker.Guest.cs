@@ -12,20 +12,38 @@ internal sealed partial class ImageChecker
     private L1Table _activeL1 = null!;
     // Whether any flag says that its cluster has more than one owner.
     private bool _hasShared;
+    // Whether something is in use that could not be counted, so that what looks leaked may not be. QEMU frees it.
+    private bool _missesUses;
+
+    /// <summary>Whether entries of the snapshot table are to be completed once counts are right.</summary>
+    public bool MustCompleteSnapshots { get; private set; }
 
     /// <summary>Reads the table of snapshots as QEMU does for a check: what the file does not have are zeros.</summary>
     private async ValueTask<SnapshotTable> ReadSnapshotsAsync(CancellationToken cancellationToken)
     {
         SnapshotTable table = _image.Contents.Snapshots;
-        if (_image.Findings.Any(static finding => finding.Code is >= FaultCode.SnapshotTableSize and <= FaultCode.SnapshotTableTruncated))
+        if (table.Snapshots.Count < _header.SnapshotCount)
         {
+            // What the lost entries named looks leaked.
+            _missesUses = true;
             table = await SnapshotTableReader.ReadAsync(
                 _storage, _header, _image.Limits, new FaultLog(Strictness.AsQemu, _image.Name), zeroFilled: true, cancellationToken).ConfigureAwait(false);
         }
 
         for (int i = 0; i < table.Snapshots.Count; i++)
         {
-            if (_header.Version >= 3 && table.Snapshots[i].ExtraDataBytes < SnapshotEntry.MinVersion3ExtraDataBytes)
+            if (_header.Version < 3 || table.Snapshots[i].ExtraDataBytes >= SnapshotEntry.MinVersion3ExtraDataBytes)
+            {
+                continue;
+            }
+
+            // Entries that the file does not have are lost: QEMU makes snapshots without a name of them.
+            if (_repair.HasFlag(RepairKinds.Corruptions) && ReferenceEquals(table, _image.Contents.Snapshots))
+            {
+                _log.FixCorruption($"Repairing snapshot table entry {i} is incomplete");
+                MustCompleteSnapshots = true;
+            }
+            else
             {
                 _log.Corrupt($"ERROR snapshot table entry {i} is incomplete");
             }
@@ -90,6 +108,7 @@ internal sealed partial class ImageChecker
 
     private void TellBroken(SnapshotInfo snapshot)
     {
+        _missesUses = true;
         if (!HasL1Offset(snapshot))
         {
             _log.Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_offset=0x{snapshot.L1TableOffset:x}: L1 table is not cluster aligned; snapshot table entry corrupted");
@@ -206,6 +225,8 @@ internal sealed partial class ImageChecker
                         if (ofTables.TryGetValue((long)new L1Entry(raw).L2TableOffset, out List<CheckFinding>? held) && l1.InOrder.Count < CheckReport.MaxKeptFindings)
                         {
                             l1.InOrder.AddRange(held);
+                            // What is mended is whole when the table is met again.
+                            held.RemoveAll(static finding => finding.Kind == CheckFindingKind.Repair);
                         }
                     },
                     cancellationToken).ConfigureAwait(false);
@@ -215,6 +236,7 @@ internal sealed partial class ImageChecker
         }
 
         _log.Tell(l1.InOrder);
+        l1.InOrder.RemoveAll(static finding => finding.Kind == CheckFindingKind.Repair);
     }
 
     /// <summary>Takes over what was found in an L1 table's entries up to an index.</summary>

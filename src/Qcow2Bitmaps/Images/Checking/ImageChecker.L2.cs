@@ -10,6 +10,9 @@ internal sealed partial class ImageChecker
     // Behind the last allocated cluster of the table that is being read; 0 before the first.
     private ulong _nextContiguous;
 
+    // L2 entries that are to be replaced, by their offsets in the file.
+    private readonly List<(long Offset, ulong Entry)> _mendedEntries = [];
+
     private int EntryWords => _geometry.L2EntryBytes / sizeof(ulong);
 
     /// <summary>The bits that no entry of a cluster that needs nothing but counting has set.</summary>
@@ -88,7 +91,7 @@ internal sealed partial class ImageChecker
             if ((raw & unusual) != 0 || entry.HostOffset == 0 || entry.HostOffset >= (ulong)_length
                 || new SubclusterBitmap(subclusters).Check(isCompressed: false) != FaultCode.None)
             {
-                CountUnusual(table, entry, subclusters, (offsetInTable / _geometry.L2EntryBytes) + (i / step));
+                CountUnusual(table, entry, subclusters, (offsetInTable + (i * sizeof(ulong))) / _geometry.L2EntryBytes);
                 continue;
             }
 
@@ -146,7 +149,7 @@ internal sealed partial class ImageChecker
 
                 break;
             case L2EntryKind.Normal or L2EntryKind.ZeroAllocated:
-                CountUnusualAllocated(table, entry, subclusters, kind);
+                CountUnusualAllocated(table, entry, subclusters, index);
                 break;
             default:
                 if ((subclusters & uint.MaxValue) != 0)
@@ -158,7 +161,7 @@ internal sealed partial class ImageChecker
         }
     }
 
-    private void CountUnusualAllocated(L2Table table, L2Entry entry, ulong subclusters, L2EntryKind kind)
+    private void CountUnusualAllocated(L2Table table, L2Entry entry, ulong subclusters, int index)
     {
         if (new SubclusterBitmap(subclusters).Check(isCompressed: false) != FaultCode.None)
         {
@@ -167,7 +170,17 @@ internal sealed partial class ImageChecker
 
         if (!_geometry.IsClusterAligned(entry.HostOffset))
         {
-            bool hasData = _geometry.HasExtendedL2 ? (subclusters & uint.MaxValue) != 0 : kind == L2EntryKind.Normal;
+            // QEMU looks at the flag in version 2 too, which has none: an entry of 0 reads as zeros there.
+            bool hasData = _geometry.HasExtendedL2 ? (subclusters & uint.MaxValue) != 0 : (entry.Raw & L2Entry.ZeroFlag) == 0;
+            bool needsFlag = !_geometry.HasExtendedL2 && (_header.Version >= 3 || _image.BackingFile is not null);
+            if (!hasData && !(needsFlag && _header.Version < 3) && _repair.HasFlag(RepairKinds.Corruptions))
+            {
+                // Zeros without a cluster. An extended entry says of each subcluster what it is without one.
+                _log.FixCorruption($"Repairing offset={entry.HostOffset:x}: Preallocated cluster is not properly aligned; L2 entry corrupted.");
+                _mendedEntries.Add((table.Offset + ((long)index * _geometry.L2EntryBytes), needsFlag ? L2Entry.ZeroFlag : 0));
+                return;
+            }
+
             _log.Corrupt($"ERROR offset={entry.HostOffset:x}: {(hasData ? "Data" : "Preallocated")} cluster is not properly aligned; L2 entry corrupted.", table.Times);
         }
 
@@ -199,6 +212,8 @@ internal sealed partial class ImageChecker
         if (subclusters != 0)
         {
             _log.Corrupt($"ERROR compressed cluster {index} with non-zero subcluster allocation bitmap, entry=0x{entry.Raw:x}", times);
+            // QEMU does not count the data, and so frees them.
+            _missesUses = true;
             return false;
         }
 

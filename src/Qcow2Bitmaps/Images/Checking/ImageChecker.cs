@@ -17,12 +17,13 @@ internal sealed partial class ImageChecker
     private readonly Qcow2Image _image;
     private readonly Qcow2Header _header;
     private readonly ImageGeometry _geometry;
-    private readonly FindingLog _log = new();
+    private readonly FindingLog _log;
+    private readonly RepairKinds _repair;
     private readonly TableScanner _scanner;
     private readonly long _length;
     private readonly long _clusters;
     // Counts of uses; once they are compared, the stored counts of all clusters in use.
-    private readonly ReferenceCounts _references;
+    private ReferenceCounts _references;
     private long _countableClusters;
     private long _allocated;
     private long _fragmented;
@@ -30,17 +31,25 @@ internal sealed partial class ImageChecker
     private long _highestCluster;
     private readonly List<(long Cluster, long Excess)> _overflowed = [];
     private long _overflows;
+    // What entries name behind the file's end: nothing may come to stand there.
+    private readonly List<(long First, long Last)> _behindEnd = [];
 
     /// <summary>Prepares a check; refuses a header that only a lenient reader takes, as what it says cannot be followed.</summary>
-    public ImageChecker(ImageStorage storage, Qcow2Image image)
+    /// <param name="image">The image.</param>
+    /// <param name="repair">What is to be repaired.</param>
+    /// <param name="log">Takes the findings.</param>
+    public ImageChecker(Qcow2Image image, RepairKinds repair, FindingLog log)
     {
         if (image.Header.CheckFaults(image.Limits).FirstOrDefault(fault => !CanFollow(fault, image.Header)) is { } fault)
         {
             throw new Qcow2FormatException(fault, image.Name);
         }
 
+        ImageStorage storage = image.Storage;
         _storage = storage;
         _image = image;
+        _repair = repair;
+        _log = log;
         _header = image.Header;
         _geometry = image.Geometry;
         _scanner = new TableScanner(storage);
@@ -65,7 +74,19 @@ internal sealed partial class ImageChecker
     /// <summary>QEMU checks images without reference counts.</summary>
     private static bool CanFollow(FormatFault fault, Qcow2Header header) => fault.Code == FaultCode.HeaderRefcountTable && header.RefcountTableClusters == 0;
 
+    /// <summary>Checks.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<CheckReport> CheckAsync(CancellationToken cancellationToken)
+    {
+        await CountAsync(cancellationToken).ConfigureAwait(false);
+        StoredRefcounts stored = await CountRefcountsAsync(cancellationToken).ConfigureAwait(false);
+        await CompareAsync(stored, isRepairing: false, cancellationToken).ConfigureAwait(false);
+        await CheckFlagsAsync(stored, cancellationToken).ConfigureAwait(false);
+        return Report();
+    }
+
+    /// <summary>Counts all uses but those of the reference counts themselves.</summary>
+    private async ValueTask CountAsync(CancellationToken cancellationToken)
     {
         SnapshotTable snapshots = await ReadSnapshotsAsync(cancellationToken).ConfigureAwait(false);
         CountRegion(0, _geometry.ClusterSizeBytes);
@@ -73,28 +94,31 @@ internal sealed partial class ImageChecker
         TellOverflows();
         CountEncryptionHeader();
         await CountBitmapsAsync(cancellationToken).ConfigureAwait(false);
+        TellOverflows();
+    }
+
+    private async ValueTask<StoredRefcounts> CountRefcountsAsync(CancellationToken cancellationToken)
+    {
         StoredRefcounts stored = await StoredRefcounts.OpenAsync(_storage, _header, cancellationToken).ConfigureAwait(false);
         CountRefcounts(stored);
         TellOverflows();
-        await CompareAsync(stored, cancellationToken).ConfigureAwait(false);
-        if (CanFlagsBeWrong)
-        {
-            await CheckCopiedFlagsAsync(stored, cancellationToken).ConfigureAwait(false);
-        }
-
-        return new CheckReport
-        {
-            Corruptions = _log.Corruptions,
-            Leaks = _log.Leaks,
-            CheckErrors = _log.CheckErrors,
-            TotalClusters = _geometry.ClustersFor(_geometry.VirtualSizeBytes),
-            AllocatedClusters = _allocated,
-            FragmentedClusters = _fragmented,
-            CompressedClusters = _compressed,
-            ImageEndOffset = (_highestCluster + 1) << _geometry.ClusterBits,
-            Findings = _log.Told,
-        };
+        return stored;
     }
+
+    private CheckReport Report() => new()
+    {
+        Corruptions = _log.Corruptions,
+        Leaks = _log.Leaks,
+        CheckErrors = _log.CheckErrors,
+        CorruptionsFixed = _log.CorruptionsFixed,
+        LeaksFixed = _log.LeaksFixed,
+        TotalClusters = _geometry.ClustersFor(_geometry.VirtualSizeBytes),
+        AllocatedClusters = _allocated,
+        FragmentedClusters = _fragmented,
+        CompressedClusters = _compressed,
+        ImageEndOffset = (_highestCluster + 1) << _geometry.ClusterBits,
+        Findings = _log.Told,
+    };
 
     private void CountRegion(ulong offset, long size, long times = 1)
     {
@@ -107,6 +131,7 @@ internal sealed partial class ImageChecker
         if (offset > Faults.MaxOffset - (ulong)size || offset + (ulong)size >= (ulong)_length + (ulong)_geometry.ClusterSizeBytes)
         {
             _log.Corrupt($"ERROR: counting reference for region exceeding the end of the file by one cluster or more: offset 0x{offset:x} size 0x{size:x}", times);
+            NoteBehindEnd(offset, size);
             return;
         }
 
@@ -119,6 +144,19 @@ internal sealed partial class ImageChecker
         }
 
         CountClusters(cluster, end, times);
+    }
+
+    private void NoteBehindEnd(ulong offset, long size)
+    {
+        if (_behindEnd.Count < CheckReport.MaxKeptFindings)
+        {
+            ulong last = offset + Math.Min((ulong)size - 1, ulong.MaxValue - offset);
+            _behindEnd.Add(((long)_geometry.ClusterIndex(offset), (long)_geometry.ClusterIndex(last)));
+        }
+        else
+        {
+            _missesUses = true;
+        }
     }
 
     private void CountClusters(long cluster, long end, long times)

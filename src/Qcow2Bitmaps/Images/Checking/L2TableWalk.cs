@@ -15,8 +15,8 @@ internal sealed class L2TableWalk(TableScanner scanner, IReadOnlyList<L2Table> t
     /// <summary>Where in the table they start.</summary>
     public int OffsetInTable { get; private set; }
 
-    /// <summary>A piece of the table.</summary>
-    public ReadOnlyMemory<byte> Bytes { get; private set; }
+    /// <summary>A piece of the table; it may be changed, and has to be written then.</summary>
+    public Memory<byte> Bytes { get; private set; }
 
     public async ValueTask<bool> MoveNextAsync(CancellationToken cancellationToken)
     {

@@ -128,6 +128,18 @@ internal sealed class ReferenceCounts
         return wanted - possible;
     }
 
+    /// <summary>How many pages there are, used or not.</summary>
+    public long PageCount => _pages.Length;
+
+    /// <summary>Replaces the count of a cluster, if it is not behind the end.</summary>
+    public void TrySet(long cluster, uint count)
+    {
+        if (cluster < _clusters)
+        {
+            Set(cluster, count);
+        }
+    }
+
     /// <summary>Replaces the count of a cluster that is not behind the end.</summary>
     public void Set(long cluster, uint count)
     {

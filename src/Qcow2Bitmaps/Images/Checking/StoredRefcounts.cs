@@ -20,7 +20,7 @@ internal sealed class StoredRefcounts
         _storage = storage;
         _geometry = geometry;
         Table = table;
-        _buffer = new byte[Math.Max(BufferBytes, geometry.ClusterSizeBytes)];
+        _buffer = new byte[Math.Max(Math.Min(BufferBytes, (long)table.Length << geometry.ClusterBits), geometry.ClusterSizeBytes)];
     }
 
     /// <summary>The refcount table as far as the file has it.</summary>
@@ -40,8 +40,8 @@ internal sealed class StoredRefcounts
     public bool IsReadable(long block) => Entry(block).BlockOffset <= Faults.MaxOffset && _geometry.IsClusterAligned(Entry(block).BlockOffset);
 
     /// <summary>Reads a block that is named and readable. Best asked for in their order: blocks that follow one another in the file are read together.</summary>
-    /// <returns>The block, valid until the next reading.</returns>
-    public async ValueTask<ReadOnlyMemory<byte>> ReadBlockAsync(long block, CancellationToken cancellationToken)
+    /// <returns>The block, valid until the next reading; it may be changed, and has to be written then.</returns>
+    public async ValueTask<Memory<byte>> ReadBlockAsync(long block, CancellationToken cancellationToken)
     {
         if (block < _firstBuffered || block >= _endBuffered)
         {
@@ -81,6 +81,9 @@ internal sealed class StoredRefcounts
         await _storage.ReadZeroFilledAsync((long)Entry(block).BlockOffset + (index / perWord * sizeof(ulong)), word, cancellationToken).ConfigureAwait(false);
         return RefcountBlock.Read(word, index % perWord, _geometry.RefcountOrder);
     }
+
+    /// <summary>Where a block stands that is named, in bytes from the start of the file.</summary>
+    public long OffsetOf(long block) => (long)Entry(block).BlockOffset;
 
     private RefcountTableEntry Entry(long block) => new(Table[block]);
 

@@ -9,14 +9,14 @@ namespace Qcow2Bitmaps.Images.Checking;
 /// </remarks>
 internal sealed class TableScanner
 {
-    public const int PieceBytes = 1 << 20;
+    private const int PieceBytes = 1 << 20;
 
     private const int SectorBytes = 512;
     private const long SmallestReadableBytes = 64 << 20;
     private const int CompressionRatio = 16;
 
     private readonly ImageStorage _storage;
-    private readonly byte[] _buffer = new byte[PieceBytes];
+    private readonly byte[] _buffer;
     private long _readableBytes;
     // Between where was asked and the range that was found there are zeros.
     private long _asked = long.MaxValue;
@@ -27,6 +27,7 @@ internal sealed class TableScanner
     {
         _storage = storage;
         LengthBytes = storage.Length;
+        _buffer = new byte[Math.Min(PieceBytes, LengthBytes)];
         // A block device occupies nothing of its file system.
         long occupied = storage.CapacityBytes is null ? storage.AllocatedBytes ?? LengthBytes : LengthBytes;
         _readableBytes = (4 * Math.Min(LengthBytes, CompressionRatio * occupied)) + SmallestReadableBytes;

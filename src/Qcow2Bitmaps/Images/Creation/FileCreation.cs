@@ -14,17 +14,16 @@ internal static class FileCreation
         await using (image.ConfigureAwait(false))
         {
             ImageCreator.RequireRoom(image.Storage, plan.Layout.LengthBytes);
-            string? dataPath = options.DataFile is { } name ? ImagePath.Combine(path, name) : null;
-            switch (dataPath)
+            switch (options.DataFile)
             {
                 case null:
                     await WriteAsync(plan, image, areDataZeros: true, cancellationToken).ConfigureAwait(false);
                     break;
                 case not null when options.KeepDataFile:
-                    await WriteKeepingAsync(plan, image, dataPath, cancellationToken).ConfigureAwait(false);
+                    await WriteKeepingAsync(plan, image, options.DataFile, cancellationToken).ConfigureAwait(false);
                     break;
                 default:
-                    NewFile data = NewFile.Create(dataPath);
+                    NewFile data = NewFile.Create(options.DataFile);
                     await using (data.ConfigureAwait(false))
                     {
                         await data.FillAsync(plan.Geometry.VirtualSizeBytes, cancellationToken).ConfigureAwait(false);

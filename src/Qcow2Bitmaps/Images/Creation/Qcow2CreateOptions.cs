@@ -32,7 +32,10 @@ public sealed record Qcow2CreateOptions
     /// <summary>The backing file's format by QEMU's name; required with a backing file.</summary>
     public string? BackingFormat { get; init; }
 
-    /// <summary>The name of the file that holds the guest data, relative to the image; null when the image holds them itself. Version 3 only.</summary>
+    /// <summary>The path of the file that holds the guest data, stored as it is; null when the image holds them itself. Version 3 only.</summary>
+    /// <remarks>
+    /// A relative path is relative to the process's current folder, not to the image: QEMU makes and opens it so, whatever folder it runs in then. Better give a whole path.
+    /// </remarks>
     public string? DataFile { get; init; }
 
     /// <summary>Whether the data file is to be a raw image at all times, so that other programs can read it. Implies <see cref="Preallocation.Metadata"/>.</summary>

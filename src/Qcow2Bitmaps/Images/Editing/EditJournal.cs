@@ -6,9 +6,16 @@ using Qcow2Bitmaps.Images.Writing;
 namespace Qcow2Bitmaps.Images.Editing;
 
 /// <summary>The journal of an edit of several images, as bytes: big-endian numbers, counted lists, and at the end the SHA-256 of all before it.</summary>
-/// <remarks>A journal that is not whole was not durable when the first image would have been switched, so that no image was.</remarks>
+/// <remarks>A journal gets its name once it is durable, so that one that is not whole is damaged, or something else: nothing can be said of the images then.</remarks>
 internal static class EditJournal
 {
+    // Each number and the length of each run of bytes takes 8.
+    private const int MinEntryBytes = 4 * sizeof(long);
+    private const int MinDirectoryBytes = 3 * sizeof(long);
+    private const int MinWriteBytes = 3 * sizeof(long);
+    private const int MaxDirectoryBytes = 1 << 30;
+    private const int LastWriteBytes = 16;
+
     private static readonly byte[] s_magic = "qcow2bitmaps edit journal 1\n"u8.ToArray();
 
     public static byte[] ToBytes(IReadOnlyList<JournalEntry> entries)
@@ -46,36 +53,41 @@ internal static class EditJournal
     }
 
     /// <summary>Reads a journal.</summary>
-    /// <returns>What it says; null when it is not whole.</returns>
-    /// <exception cref="IOException">The journal is whole, and not one that this library wrote.</exception>
-    public static IReadOnlyList<JournalEntry>? TryRead(ReadOnlySpan<byte> bytes)
+    /// <returns>What it says.</returns>
+    /// <exception cref="IOException">It is no journal that this library wrote, or is damaged.</exception>
+    public static IReadOnlyList<JournalEntry> Read(ReadOnlySpan<byte> bytes)
     {
         int end = bytes.Length - SHA256.HashSizeInBytes;
         if (end < s_magic.Length || !bytes.StartsWith(s_magic) || !SHA256.HashData(bytes[..end]).AsSpan().SequenceEqual(bytes[end..]))
         {
-            return null;
+            throw Foreign();
         }
 
         ReadOnlySpan<byte> rest = bytes[s_magic.Length..end];
-        var entries = new JournalEntry[ReadCount(ref rest)];
+        var entries = new JournalEntry[ReadCount(ref rest, MinEntryBytes)];
         for (int i = 0; i < entries.Length; i++)
         {
             string path = ImageText.Decode(ReadBytes(ref rest));
             ReadOnlySpan<byte> lastWrite = ReadBytes(ref rest);
-            Int128? lastWriteNumber = lastWrite.IsEmpty ? null : BinaryPrimitives.ReadInt128BigEndian(lastWrite);
-            var directories = new JournalDirectory[ReadCount(ref rest)];
+            Int128? lastWriteNumber = lastWrite.Length switch
+            {
+                0 => null,
+                LastWriteBytes => BinaryPrimitives.ReadInt128BigEndian(lastWrite),
+                _ => throw Foreign(),
+            };
+            var directories = new JournalDirectory[ReadCount(ref rest, MinDirectoryBytes)];
             for (int d = 0; d < directories.Length; d++)
             {
-                directories[d] = new JournalDirectory(ReadNumber(ref rest), (int)ReadNumber(ref rest), ReadBytes(ref rest).ToArray());
+                directories[d] = new JournalDirectory(ReadNumber(ref rest, long.MaxValue), (int)ReadNumber(ref rest, MaxDirectoryBytes), ReadBytes(ref rest).ToArray());
             }
 
-            var stages = new IReadOnlyList<SectorWrite>[ReadCount(ref rest)];
+            var stages = new IReadOnlyList<SectorWrite>[ReadCount(ref rest, sizeof(long))];
             for (int s = 0; s < stages.Length; s++)
             {
-                var stage = new SectorWrite[ReadCount(ref rest)];
+                var stage = new SectorWrite[ReadCount(ref rest, MinWriteBytes)];
                 for (int w = 0; w < stage.Length; w++)
                 {
-                    stage[w] = new SectorWrite((int)ReadNumber(ref rest), ReadBytes(ref rest).ToArray(), ReadBytes(ref rest).ToArray());
+                    stage[w] = new SectorWrite((int)ReadNumber(ref rest, 1 << ImageGeometry.MaxClusterBits), ReadBytes(ref rest).ToArray(), ReadBytes(ref rest).ToArray());
                 }
 
                 stages[s] = stage;
@@ -89,7 +101,7 @@ internal static class EditJournal
 
     private static byte[] Bytes(Int128 number)
     {
-        var bytes = new byte[16];
+        var bytes = new byte[LastWriteBytes];
         BinaryPrimitives.WriteInt128BigEndian(bytes, number);
         return bytes;
     }
@@ -107,16 +119,17 @@ internal static class EditJournal
         stream.Write(bytes);
     }
 
-    /// <summary>A number of things that take a byte each at least.</summary>
-    private static int ReadCount(ref ReadOnlySpan<byte> rest)
+    /// <summary>A number of things that take some bytes each at least.</summary>
+    private static int ReadCount(ref ReadOnlySpan<byte> rest, int minBytes)
     {
-        long count = ReadNumber(ref rest);
-        return count >= 0 && count <= rest.Length ? (int)count : throw Foreign();
+        long count = ReadNumber(ref rest, int.MaxValue);
+        return count <= rest.Length / minBytes ? (int)count : throw Foreign();
     }
 
-    private static IOException Foreign() => new("The journal of an edit of several images was not written by this library");
+    private static IOException Foreign() => new("It is damaged, or no journal of an edit of several images");
 
-    private static long ReadNumber(ref ReadOnlySpan<byte> rest)
+    /// <summary>A number from 0.</summary>
+    private static long ReadNumber(ref ReadOnlySpan<byte> rest, long max)
     {
         if (rest.Length < sizeof(long))
         {
@@ -125,12 +138,12 @@ internal static class EditJournal
 
         long number = BinaryPrimitives.ReadInt64BigEndian(rest);
         rest = rest[sizeof(long)..];
-        return number;
+        return number >= 0 && number <= max ? number : throw Foreign();
     }
 
     private static ReadOnlySpan<byte> ReadBytes(ref ReadOnlySpan<byte> rest)
     {
-        int length = ReadCount(ref rest);
+        int length = ReadCount(ref rest, 1);
         ReadOnlySpan<byte> bytes = rest[..length];
         rest = rest[length..];
         return bytes;

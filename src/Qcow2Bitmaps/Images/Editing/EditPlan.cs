@@ -7,6 +7,8 @@ namespace Qcow2Bitmaps.Images.Editing;
 /// <remarks>Rules and wording are those of QEMU's monitor commands and of <c>qemu-img bitmap</c>. Not thread-safe.</remarks>
 internal sealed class EditPlan
 {
+    private const string NoRoomInDirectory = "Not enough space in the bitmap directory";
+
     private readonly Qcow2Image _image;
     private readonly List<BitmapDraft> _drafts = [];
     private readonly Dictionary<string, BitmapDraft> _byName = new(StringComparer.Ordinal);
@@ -110,9 +112,15 @@ internal sealed class EditPlan
             throw new BitmapStateException(newName, $"Bitmap already exists: {PrintableText.Escape(newName)}");
         }
 
-        _byName.Remove(name);
-        _directoryBytes += EntrySizeBytes(newName) - EntrySizeBytes(name);
+        int growth = EntrySizeBytes(newName) - EntrySizeBytes(name);
+        if (growth > 0 && _directoryBytes + growth > _image.Limits.MaxBitmapDirectoryBytes)
+        {
+            throw new BitmapStateException(newName, CannotPersist(newName, NoRoomInDirectory));
+        }
+
+        _directoryBytes += growth;
         draft.Name = newName;
+        ForgetName(name, draft);
         _byName[newName] = draft;
     }
 
@@ -256,14 +264,22 @@ internal sealed class EditPlan
         foreach (BitmapDraft draft in removed)
         {
             _directoryBytes -= EntrySizeBytes(draft.Name);
-            if (_byName.GetValueOrDefault(draft.Name) == draft)
-            {
-                _byName.Remove(draft.Name);
-                if (draft.Stored?.Faults.Count > 0 && _drafts.Find(other => string.Equals(other.Name, draft.Name, StringComparison.Ordinal)) is { } next)
-                {
-                    _byName.Add(next.Name, next);
-                }
-            }
+            ForgetName(draft.Name, draft);
+        }
+    }
+
+    /// <summary>A name that a bitmap has no longer is that of the next one that shares it: QEMU opens images where that one is inconsistent.</summary>
+    private void ForgetName(string name, BitmapDraft draft)
+    {
+        if (_byName.GetValueOrDefault(name) != draft)
+        {
+            return;
+        }
+
+        _byName.Remove(name);
+        if (_drafts.Find(other => string.Equals(other.Name, name, StringComparison.Ordinal)) is { } next)
+        {
+            _byName.Add(name, next);
         }
     }
 
@@ -304,7 +320,7 @@ internal sealed class EditPlan
 
         if (_directoryBytes + EntrySizeBytes(name) > limits.MaxBitmapDirectoryBytes)
         {
-            throw new BitmapStateException(name, CannotPersist(name, "Not enough space in the bitmap directory"));
+            throw new BitmapStateException(name, CannotPersist(name, NoRoomInDirectory));
         }
     }
 

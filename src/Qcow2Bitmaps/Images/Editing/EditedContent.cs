@@ -12,6 +12,10 @@ internal sealed class EditedContent : IBitmapPages
     private readonly PageBuffer _buffer = new();
     private readonly int? _changeCount;
 
+    // What is frozen may be merged from many times, also by way of others that were merged from it: without the page that was asked for last, time would double with each merge.
+    private (int Page, BitmapPageKind Kind)? _lastKind;
+    private (int Page, ulong[] Words)? _lastPage;
+
     /// <summary>Starts with what is stored, or with nothing.</summary>
     public EditedContent(BitmapGeometry geometry, PersistentBitmap? stored)
         : this(geometry, stored, [], null)
@@ -35,6 +39,8 @@ internal sealed class EditedContent : IBitmapPages
     private int ChangeCount => _changeCount ?? _changes.Count;
 
     private bool IsFrozen { get; set; }
+
+    private bool KeepsLastPage => _changeCount is not null && _changes.Take(ChangeCount).Any(static change => change is MergeChange { IsOfSameEdit: true });
 
     /// <summary>This content as it is now, whatever is changed later.</summary>
     public EditedContent Freeze()
@@ -62,6 +68,18 @@ internal sealed class EditedContent : IBitmapPages
     }
 
     public BitmapPageKind KindOf(int page)
+    {
+        if (_lastKind is { } last && last.Page == page)
+        {
+            return last.Kind;
+        }
+
+        BitmapPageKind kind = FindKind(page);
+        _lastKind = _changeCount is null ? null : (page, kind);
+        return kind;
+    }
+
+    private BitmapPageKind FindKind(int page)
     {
         PageMerge.Piece piece = _geometry.PieceOf(page);
         BitmapPageKind kind = _stored?.KindOf(page) ?? BitmapPageKind.AllClean;
@@ -100,6 +118,23 @@ internal sealed class EditedContent : IBitmapPages
     }
 
     public async ValueTask ReadPageAsync(int page, Memory<ulong> words, CancellationToken cancellationToken)
+    {
+        if (_lastPage is { } last && last.Page == page)
+        {
+            last.Words.AsMemory(0, words.Length).CopyTo(words);
+            return;
+        }
+
+        await MakePageAsync(page, words, cancellationToken).ConfigureAwait(false);
+        if (KeepsLastPage)
+        {
+            ulong[] kept = _lastPage?.Words ?? new ulong[_geometry.WordsIn(0)];
+            words.CopyTo(kept);
+            _lastPage = (page, kept);
+        }
+    }
+
+    private async ValueTask MakePageAsync(int page, Memory<ulong> words, CancellationToken cancellationToken)
     {
         PageMerge.Piece piece = _geometry.PieceOf(page);
         int next = await StartPageAsync(page, piece, words, cancellationToken).ConfigureAwait(false);

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
@@ -52,6 +53,34 @@ internal sealed record JournalEntry(
 
         return true;
     }
+
+    /// <summary>Whether the stages leave all else that the first cluster says: names of other files, other extensions.</summary>
+    /// <param name="firstCluster">The first cluster as it is, in a state that the stages lead through.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    public async ValueTask<bool> KeepsAllButBitmapsAsync(ReadOnlyMemory<byte> firstCluster, CancellationToken cancellationToken)
+    {
+        byte[] after = firstCluster.ToArray();
+        foreach (SectorWrite write in Stages.SelectMany(static stage => stage).Where(static write => !write.After.IsEmpty))
+        {
+            write.After.CopyTo(after.AsMemory(write.Offset));
+        }
+
+        FirstCluster from = await ParseAsync(firstCluster.ToArray(), cancellationToken).ConfigureAwait(false);
+        FirstCluster to = await ParseAsync(after, cancellationToken).ConfigureAwait(false);
+        return string.Equals(from.BackingFile, to.BackingFile, StringComparison.Ordinal)
+            && string.Equals(from.BackingFormat, to.BackingFormat, StringComparison.Ordinal)
+            && string.Equals(from.DataFile, to.DataFile, StringComparison.Ordinal)
+            && from.CryptoHeader == to.CryptoHeader
+            && (from.Header.AutoclearFeatures | to.Header.AutoclearFeatures | AutoclearFeatures.Bitmaps) == (from.Header.AutoclearFeatures | AutoclearFeatures.Bitmaps)
+            && from.Extensions.Where(IsOther).Select(TextOf).SequenceEqual(to.Extensions.Where(IsOther).Select(TextOf), StringComparer.Ordinal);
+    }
+
+    private static async ValueTask<FirstCluster> ParseAsync(byte[] firstCluster, CancellationToken cancellationToken) => await FirstCluster.ReadAsync(
+        MemoryStorage.ReadOnly(firstCluster), Qcow2Limits.Default, new FaultLog(Strictness.Lenient, "journal"), cancellationToken).ConfigureAwait(false);
+
+    private static bool IsOther(RawHeaderExtension extension) => extension.Type is not (HeaderExtensionType.Bitmaps or HeaderSwitch.Filler);
+
+    private static string TextOf(RawHeaderExtension extension) => $"{(uint)extension.Type} {Convert.ToHexString(extension.Data.Span)}";
 
     private bool IsAfter(int done, ReadOnlySpan<byte> firstCluster)
     {

@@ -5,6 +5,9 @@ namespace Qcow2Bitmaps.Images.Editing;
 /// <summary>Adds all that another bitmap says is dirty, whatever its granularity and size.</summary>
 internal sealed class MergeChange(IBitmapPages source) : IContentChange
 {
+    /// <summary>Whether the other bitmap is one that the same edit has changed.</summary>
+    public bool IsOfSameEdit => source is EditedContent;
+
     public PageEffect EffectOn(PageMerge.Piece page, long sizeBytes) =>
         PageBuffer.KindWithin(source, page, Math.Min(sizeBytes, source.SizeBytes)) switch
         {

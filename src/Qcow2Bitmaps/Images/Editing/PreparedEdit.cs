@@ -14,6 +14,7 @@ internal sealed class PreparedEdit
     private readonly ImageGeometry _geometry;
     private readonly EditPlan _plan;
     private readonly MetadataWriter _writer;
+    private readonly List<ulong> _sharedClusters = [];
     private BitmapsExtension? _target;
 
     private PreparedEdit(Qcow2Image image, EditPlan plan, MetadataWriter writer)
@@ -98,6 +99,7 @@ internal sealed class PreparedEdit
         }
 
         used.AddRange(_plan.Bitmaps.Select(static draft => (draft.TableOffset, (long)draft.TableEntries * ImageGeometry.TableEntryBytes)));
+        used.AddRange(_sharedClusters.Select(offset => (offset, (long)_geometry.ClusterSizeBytes)));
         return _writer.ReleaseAsync(used, CancellationToken.None);
     }
 
@@ -264,6 +266,7 @@ internal sealed class PreparedEdit
         // A broken image may have two bitmaps with one table: it stays while one of them does.
         var remainingTables = remaining.Keys.GroupBy(static bitmap => bitmap.TableOffset).ToDictionary(static group => group.Key, static group => group.Count());
         var freedTables = new HashSet<ulong>();
+        var freedClusters = new HashSet<ulong>();
         foreach (BitmapInfo bitmap in _contents.Bitmaps.Bitmaps)
         {
             BitmapDraft? draft = remaining.GetValueOrDefault(bitmap);
@@ -284,10 +287,32 @@ internal sealed class PreparedEdit
                 if (!kept.Contains(entry.Raw) && entry.HasData && entry.Check(_geometry.ClusterBits) == FaultCode.None)
                 {
                     _writer.Free(entry.Offset, _geometry.ClusterSizeBytes);
+                    freedClusters.Add(entry.Offset);
                 }
             }
 
             _writer.Free(bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
+        }
+
+        if (freedClusters.Count > 0)
+        {
+            await FindSharedAsync(freedClusters, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Finds clusters to be freed that other bitmaps name too. QEMU opens such images, and their counts need not tell.</summary>
+    private async ValueTask FindSharedAsync(HashSet<ulong> freedClusters, CancellationToken cancellationToken)
+    {
+        foreach (BitmapDraft draft in _plan.Bitmaps.Where(static draft => draft.Stored is not null && draft.TableOffset <= Faults.MaxOffset))
+        {
+            foreach (ulong raw in draft.Table ?? await ReadTableAsync(draft.Stored!, cancellationToken).ConfigureAwait(false))
+            {
+                var entry = new BitmapTableEntry(raw);
+                if (entry.HasData && freedClusters.Remove(entry.Offset))
+                {
+                    _sharedClusters.Add(entry.Offset);
+                }
+            }
         }
     }
 

@@ -53,9 +53,15 @@ internal sealed class HeaderSwitch
 
     private bool IsPublished
     {
-        get => (BinaryPrimitives.ReadUInt64BigEndian(_cluster.AsSpan(HeaderLayout.AutoclearFeatures)) & (ulong)AutoclearFeatures.Bitmaps) != 0;
+        get => _header.Version >= 3 && (BinaryPrimitives.ReadUInt64BigEndian(_cluster.AsSpan(HeaderLayout.AutoclearFeatures)) & (ulong)AutoclearFeatures.Bitmaps) != 0;
         set
         {
+            if (_header.Version < 3)
+            {
+                // There extensions stand in that place.
+                return;
+            }
+
             // Bits that are not known here say something about data that is no longer true once somebody else has written: the specification has them cleared.
             AutoclearFeatures known = (AutoclearFeatures)BinaryPrimitives.ReadUInt64BigEndian(_cluster.AsSpan(HeaderLayout.AutoclearFeatures)) & AutoclearFeatures.RawExternalData;
             BinaryPrimitives.WriteUInt64BigEndian(
@@ -101,6 +107,7 @@ internal sealed class HeaderSwitch
         // Clears unknown autoclear bits in any case.
         IsPublished = wasPublished;
         int last = _extensions.FindLastIndex(static e => e.Type == HeaderExtensionType.Bitmaps && e.Length == BitmapsExtension.SizeBytes);
+        DropOthers(last);
         if (last >= 0 && !(wasPublished && Crosses(_extensions[last].DataOffset, BitmapsExtension.SizeBytes)))
         {
             if (wasPublished)
@@ -141,6 +148,19 @@ internal sealed class HeaderSwitch
             }
 
             IsPublished = true;
+        }
+    }
+
+    /// <summary>Drops bitmaps extensions that do not count, as the last one does, and that no reader must ever take for it.</summary>
+    private void DropOthers(int last)
+    {
+        for (int i = 0; i < _extensions.Count; i++)
+        {
+            if (i != last && _extensions[i].Type == HeaderExtensionType.Bitmaps)
+            {
+                SetType(i, Filler);
+                EndStage();
+            }
         }
     }
 
@@ -196,6 +216,12 @@ internal sealed class HeaderSwitch
 
     private void MoveBackingFileName(int firstFree)
     {
+        if (_header.BackingFileSize > (uint)(_cluster.Length - _backingFileOffset))
+        {
+            throw new Qcow2FormatException(
+                Faults.Of(FaultCode.HeaderBackingFileSize, "header", "backing_file_size", HeaderLayout.BackingFileSize, _header.BackingFileSize, $"at most {_cluster.Length - _backingFileOffset} bytes, for a name that is to be moved"), _imageName);
+        }
+
         int length = (int)_header.BackingFileSize;
         int oldEnd = _backingFileOffset + length;
         // In one sector all changes at once, so that the old name may be written over.

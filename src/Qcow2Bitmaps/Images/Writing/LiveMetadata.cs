@@ -10,6 +10,9 @@ namespace Qcow2Bitmaps.Images.Writing;
 /// </remarks>
 internal sealed class LiveMetadata
 {
+    private const string RefcountTable = "the refcount table";
+    private const string RefcountBlock = "a refcount block";
+
     private readonly List<(ulong Start, ulong End, string What)> _ranges = [];
     private readonly int _clusterBits;
     private ulong[] _l2Tables = [];
@@ -24,10 +27,10 @@ internal sealed class LiveMetadata
     {
         var live = new LiveMetadata((int)header.ClusterBits);
         live.Add("the header", 0, 1L << (int)header.ClusterBits);
-        live.Add("the refcount table", header.RefcountTableOffset, (long)header.RefcountTableClusters << (int)header.ClusterBits);
+        live.Add(RefcountTable, header.RefcountTableOffset, (long)header.RefcountTableClusters << (int)header.ClusterBits);
         foreach (ulong raw in refcountTable)
         {
-            live.Add("a refcount block", new RefcountTableEntry(raw).BlockOffset, raw == 0 ? 0 : 1L << (int)header.ClusterBits);
+            live.Add(RefcountBlock, new RefcountTableEntry(raw).BlockOffset, raw == 0 ? 0 : 1L << (int)header.ClusterBits);
         }
 
         live.Add("the active L1 table", header.L1TableOffset, (long)header.L1Size * ImageGeometry.TableEntryBytes);
@@ -48,6 +51,29 @@ internal sealed class LiveMetadata
         return live;
     }
 
+    /// <summary>Refuses an image whose refcounts, which are written in place, share bytes with another structure, or with one another.</summary>
+    /// <exception cref="Qcow2FormatException">They do.</exception>
+    public void RequireRefcountsApart(string imageName)
+    {
+        _ranges.Sort(static (a, b) => a.Start.CompareTo(b.Start));
+        (ulong Start, ulong End, string What) widest = default;
+        (ulong Start, ulong End, string What) widestRefcounts = default;
+        foreach ((ulong Start, ulong End, string What) range in _ranges)
+        {
+            bool isRefcounts = range.What is RefcountTable or RefcountBlock;
+            (ulong Start, ulong End, string What) other = isRefcounts ? widest : widestRefcounts;
+            string? what = range.Start < other.End ? other.What : isRefcounts ? FindL2(range.Start, range.End) : null;
+            if (what is not null)
+            {
+                throw new Qcow2FormatException(
+                    Faults.OfHex(FaultCode.RefcountTooLow, range.What, "offset", range.Start, range.Start, $"one apart from {what}; 'check -r all' repairs this"), imageName);
+            }
+
+            widest = range.End > widest.End ? range : widest;
+            widestRefcounts = isRefcounts && range.End > widestRefcounts.End ? range : widestRefcounts;
+        }
+    }
+
     /// <summary>A copy to which other ranges can be added.</summary>
     public LiveMetadata Clone()
     {
@@ -65,6 +91,9 @@ internal sealed class LiveMetadata
             _isSorted = false;
         }
     }
+
+    /// <summary>Takes away what starts at an offset: it is about to be replaced.</summary>
+    public void Remove(ulong offset) => _ranges.RemoveAll(range => range.Start == offset);
 
     /// <summary>Which structure lies, as a whole or in part, in a cluster.</summary>
     /// <returns>Its name; null when none does.</returns>
@@ -90,6 +119,11 @@ internal sealed class LiveMetadata
             return _ranges[low - 1].What;
         }
 
+        return FindL2(start, end);
+    }
+
+    private string? FindL2(ulong start, ulong end)
+    {
         int l2 = Array.BinarySearch(_l2Tables, start);
         l2 = l2 < 0 ? ~l2 : l2;
         return (l2 < _l2Tables.Length && _l2Tables[l2] < end) || (l2 > 0 && _l2Tables[l2 - 1] + (1UL << _clusterBits) > start)

@@ -33,6 +33,7 @@ internal sealed class MetadataWriter
         RefcountEditor refcounts = await RefcountEditor.OpenAsync(storage, header, limits, cancellationToken).ConfigureAwait(false);
         LiveMetadata other = await LiveMetadata.ReadAsync(
             storage, header, contents.Snapshots, contents.First.CryptoHeader, refcounts.Table, cancellationToken).ConfigureAwait(false);
+        other.RequireRefcountsApart(storage.Name);
         LiveMetadata all = other.Clone();
         if (contents.First.Bitmaps is { } extension)
         {
@@ -95,6 +96,13 @@ internal sealed class MetadataWriter
     /// <summary>Says that a structure is no longer used once the image is switched.</summary>
     public void Free(ulong offset, long bytes) => _refcounts.Free(offset, bytes);
 
+    /// <summary>As <see cref="Free"/>, for a structure that is protected as long as it is in use. Not before all is allocated.</summary>
+    public void FreeLive(ulong offset, long bytes)
+    {
+        _live.Remove(offset);
+        Free(offset, bytes);
+    }
+
     /// <summary>What is free, in bytes, on a storage that cannot grow; what this change has taken counts as free.</summary>
     public async ValueTask<long> CountFreeBytesAsync(CancellationToken cancellationToken) =>
         (await _refcounts.CountFreeAsync(cancellationToken).ConfigureAwait(false) + _refcounts.Allocated.Sum(static range => range.Count)) << _geometry.ClusterBits;
@@ -143,6 +151,11 @@ internal sealed class MetadataWriter
         foreach ((ulong offset, long bytes) in bitmaps)
         {
             _live.Add("a bitmap", offset, bytes);
+        }
+
+        foreach (ClusterRange range in _refcounts.Allocated)
+        {
+            _live.Add("a new structure", (ulong)range.First << _geometry.ClusterBits, range.Count << _geometry.ClusterBits);
         }
 
         return _refcounts.ReleaseAsync(_live, cancellationToken);

@@ -47,7 +47,7 @@ internal sealed partial class RefcountEditor
     }
 
     /// <summary>Lowers the counts of what was freed, and gives the space back.</summary>
-    /// <param name="live">What is in use now: nothing of it but a refcount table that was moved is freed, whatever the counts say.</param>
+    /// <param name="live">What is in use now: its counts stay above zero, but those of a refcount table that was moved.</param>
     /// <param name="cancellationToken">Ends the work; what is not freed by then is leaked.</param>
     /// <exception cref="IOException">The storage failed; what is not freed by then is leaked.</exception>
     public async ValueTask ReleaseAsync(LiveMetadata live, CancellationToken cancellationToken)
@@ -63,7 +63,7 @@ internal sealed partial class RefcountEditor
             for (long cluster = range.First; cluster < range.End; cluster++)
             {
                 ulong count = await ReadAsync(cluster, cancellationToken).ConfigureAwait(false);
-                if (count == 0 || (!IsInOldTable(cluster) && live.Find(cluster) is not null))
+                if (count == 0 || (count == 1 && !IsInOldTable(cluster) && live.Find(cluster) is not null))
                 {
                     // The counts were wrong before; a check says so.
                     continue;

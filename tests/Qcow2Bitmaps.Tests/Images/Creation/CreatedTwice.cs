@@ -25,7 +25,7 @@ internal sealed class CreatedTwice : IDisposable
     /// <summary>Runs both. The image is to be called 'x', a data file 'd'.</summary>
     public static async Task<CreatedTwice> RunAsync(params string[] arguments)
     {
-        var folder = new TempFolder();
+        TempFolder folder = TempFolder.InMemory();
         string qemuFolder = Directory.CreateDirectory(Path.Combine(folder.Path, "qemu")).FullName;
         string ourFolder = Directory.CreateDirectory(Path.Combine(folder.Path, "ours")).FullName;
         if (Array.Exists(arguments, static argument => argument.Contains("base", StringComparison.Ordinal)))
@@ -36,7 +36,10 @@ internal sealed class CreatedTwice : IDisposable
 
         ProcessResult qemu = await Support.Qemu.RunAsync("qemu-img", qemuFolder, ["create", .. arguments]);
         string ourImage = Path.Combine(ourFolder, "x");
-        ProcessResult ours = await Support.Cli.RunAsync(["create", .. arguments.Select(argument => argument == "x" ? ourImage : argument)]);
+        // QEMU takes a data file's name relative to the current folder, and so do we: then it must be another one.
+        ProcessResult ours = Array.Exists(arguments, static argument => argument.Contains("data_file", StringComparison.Ordinal))
+            ? await Support.Qemu.RunAsync("dotnet", ourFolder, [Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "create", .. arguments])
+            : await Support.Cli.RunAsync(["create", .. arguments.Select(argument => argument == "x" ? ourImage : argument)]);
         return new CreatedTwice(folder)
         {
             Qemu = qemu,

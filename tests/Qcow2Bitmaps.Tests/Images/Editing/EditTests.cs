@@ -41,6 +41,53 @@ public sealed class EditTests : IDisposable
         Assert.Equal((IEnumerable<DirtyExtent>)[.. model.Extents()], await QemuBitmaps.ReadExtentsAsync(path, "b"));
     }
 
+    /// <summary>Clusters of 512 bytes on a device with sectors of 4096: nothing can be discarded there.</summary>
+    [Fact]
+    public async Task ADeviceWithLargeSectorsCanBeEdited()
+    {
+        Qemu.Require();
+        string file = _folder.File("device");
+        using (FileStream stream = File.Create(file))
+        {
+            stream.SetLength(4 << 20);
+        }
+
+        using var devices = new LoopDevices();
+        string device = await devices.AttachAsync(file, sectorBytes: 4096);
+        await File.WriteAllBytesAsync(device, new TestImage(clusterBits: 9).WithBitmap("a", 9, bits: [1, 2, 3]).Build(), Token);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(device, StorageAccess.ReadWrite, cancellationToken: Token);
+
+        await image.Bitmaps.EditAsync(static edit => edit.Clear("a").Add("b"), Token);
+
+        Assert.Equal(["a", "b"], image.Bitmaps.Select(static bitmap => bitmap.Name));
+        Assert.Equal(0, (await image.CheckAsync(Token)).Corruptions);
+    }
+
+    /// <summary>Each merge reads what all before it have made.</summary>
+    [Fact]
+    public async Task BitmapsThatAreMergedIntoOneAnotherManyTimesCostAPassEach()
+    {
+        const int Merges = 60;
+        var storage = new MemoryStorage(new TestImage(virtualSizeBytes: 1L << 28).WithBitmap("a", 12, bits: [1, 2, 3]).WithBitmap("b", 16, bits: [4, 5, 6]).Build());
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+        DirtyBitmap a = await image.Bitmaps.LoadAsync("a", cancellationToken: Token);
+        DirtyBitmap b = await image.Bitmaps.LoadAsync("b", cancellationToken: Token);
+        var edit = new BitmapEdit();
+        for (int i = 0; i < Merges; i++)
+        {
+            edit.Set("a", i << 21, 1).Merge("a", "b").Clear("a", i << 20, 1 << 20).Merge("b", "a");
+            a.Set(i << 21, 1);
+            b.Merge(a);
+            a.Clear(i << 20, 1 << 20);
+            a.Merge(b);
+        }
+
+        await image.Bitmaps.EditAsync(edit, Token).AsTask().WaitAsync(TimeSpan.FromMinutes(1), Token);
+
+        Assert.True(a.HasSameContent(await image.Bitmaps.LoadAsync("a", cancellationToken: Token)));
+        Assert.True(b.HasSameContent(await image.Bitmaps.LoadAsync("b", cancellationToken: Token)));
+    }
+
     /// <summary>What lies behind the file's end counts as dirty; an edit lets the file grow over the place, where it would read as clean.</summary>
     [Theory]
     [InlineData(1)]

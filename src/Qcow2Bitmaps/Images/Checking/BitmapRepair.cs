@@ -1,0 +1,139 @@
+using System.Buffers.Binary;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Checking;
+
+/// <summary>Mends what keeps QEMU from opening an image because of its bitmaps.</summary>
+/// <remarks>
+/// Bits in doubt become dirty: that costs a copy, and a missing one would lose a change. Entries of the directory that cannot be followed are dropped; their
+/// clusters are leaks afterwards. All of that is one atomic edit. Entries of an inconsistent bitmap, whose bits nobody reads, become all dirty in place.
+/// </remarks>
+internal sealed class BitmapRepair(Qcow2Image image, FindingLog log)
+{
+    private readonly ImageStorage _storage = image.Storage;
+    private readonly ImageGeometry _geometry = image.Geometry;
+
+    /// <summary>Repairs.</summary>
+    /// <exception cref="Qcow2Exception">The image cannot be written: it is corrupt otherwise, or has no room.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask RunAsync(CancellationToken cancellationToken)
+    {
+        bool isPublished = image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps);
+        bool hasExtension = image.Extensions.Any(static extension => extension.Type == HeaderExtensionType.Bitmaps);
+        if (isPublished != hasExtension)
+        {
+            await WithdrawAsync(hasExtension, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        if (!isPublished)
+        {
+            return;
+        }
+
+        var edit = new BitmapEdit();
+        foreach (FormatFault fault in image.Findings.Where(static fault => fault.IsOfBitmaps && !ImageChecker.IsHarmless(fault.Code)))
+        {
+            log.FixCorruption($"Repairing {fault}");
+            if (edit.Count == 0)
+            {
+                edit.DropBroken();
+            }
+        }
+
+        var names = image.Bitmaps.GroupBy(static bitmap => bitmap.Name, StringComparer.Ordinal).Where(static group => group.Count() == 1).Select(static group => group.Key).ToHashSet(StringComparer.Ordinal);
+        foreach (BitmapInfo bitmap in image.Bitmaps.Where(bitmap => bitmap.Faults.Count == 0 && names.Contains(bitmap.Name)))
+        {
+            await MendTableAsync(bitmap, edit, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (edit.Count > 0)
+        {
+            await image.EditBitmapsLockedAsync(edit, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Takes away an extension that everybody ignores, or the bit that promises one.</summary>
+    private async ValueTask WithdrawAsync(bool hasExtension, CancellationToken cancellationToken)
+    {
+        if (hasExtension)
+        {
+            log.FixCorruption($"Repairing bitmaps extension without autoclear bit 0: its bitmaps were ignored while somebody wrote, they are dropped");
+        }
+        else
+        {
+            log.FixCorruption($"Repairing autoclear bit 0 without bitmaps extension");
+        }
+
+        var first = new byte[_geometry.ClusterSizeBytes];
+        await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
+        await MetadataWriter.SwitchAsync(_storage, HeaderSwitch.Plan(image.Name, image.Header, first, null), CancellationToken.None).ConfigureAwait(false);
+    }
+
+    private async ValueTask MendTableAsync(BitmapInfo bitmap, BitmapEdit edit, CancellationToken cancellationToken)
+    {
+        ulong[] table = await BigEndianTable.ReadAsync(_storage, bitmap.TableOffset, bitmap.TableEntries, cancellationToken).ConfigureAwait(false);
+        bool isInUse = bitmap.Flags.HasFlag(BitmapFlags.InUse);
+        long pageBytes = _geometry.BitsPerBitmapCluster * bitmap.GranularityBytes;
+        for (int i = 0; i < bitmap.TableEntries; i++)
+        {
+            bool isLost = i >= table.Length;
+            var entry = new BitmapTableEntry(isLost ? 0 : table[i]);
+            bool isBroken = !isLost && entry.Check(_geometry.ClusterBits) != FaultCode.None;
+            bool isBehindEnd = !isBroken && entry.HasData && entry.Offset >= (ulong)_storage.Length;
+            if (isInUse ? !isBroken : !isLost && !isBroken && !isBehindEnd)
+            {
+                continue;
+            }
+
+            log.FixCorruption($"Repairing bitmap '{PrintableText.Escape(bitmap.Name)}': table entry {i} (0x{entry.Raw:x}) {(isBroken ? "is not allowed" : "lies behind the file's end")}, its range is made dirty");
+            if (isInUse)
+            {
+                var bytes = new byte[ImageGeometry.TableEntryBytes];
+                BinaryPrimitives.WriteUInt64BigEndian(bytes, BitmapTableEntry.AllOnes.Raw);
+                await _storage.WriteAsync((long)bitmap.TableOffset + ((long)i * ImageGeometry.TableEntryBytes), bytes, CancellationToken.None).ConfigureAwait(false);
+                await _storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+            }
+            else
+            {
+                long start = i * pageBytes;
+                edit.Set(bitmap.Name, start, Math.Min(pageBytes, image.VirtualSizeBytes - start));
+            }
+        }
+
+        if (!isInUse)
+        {
+            await ClearTailAsync(bitmap, table, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Clears the bits behind the disk's end, a byte at a time.</summary>
+    private async ValueTask ClearTailAsync(BitmapInfo bitmap, ulong[] table, CancellationToken cancellationToken)
+    {
+        long bits = _geometry.BitmapBits(System.Numerics.BitOperations.Log2((ulong)bitmap.GranularityBytes));
+        long used = bits - ((table.Length - 1) * _geometry.BitsPerBitmapCluster);
+        var entry = new BitmapTableEntry(table.Length == bitmap.TableEntries ? table[^1] : 0);
+        if (!entry.HasData || entry.Check(_geometry.ClusterBits) != FaultCode.None || used >= _geometry.BitsPerBitmapCluster)
+        {
+            return;
+        }
+
+        int firstByte = (int)(used >> 3);
+        var bytes = new byte[_geometry.ClusterSizeBytes - firstByte];
+        int read = await _storage.ReadAsync((long)entry.Offset + firstByte, bytes, cancellationToken).ConfigureAwait(false);
+        var kept = new byte[read];
+        if (read > 0)
+        {
+            kept[0] = (byte)(bytes[0] & ((1 << (int)(used & 7)) - 1));
+        }
+
+        if (!bytes.AsSpan(0, read).SequenceEqual(kept))
+        {
+            log.FixCorruption($"Repairing bitmap '{PrintableText.Escape(bitmap.Name)}': bits are set behind the disk's end");
+            await _storage.WriteAsync((long)entry.Offset + firstByte, kept, CancellationToken.None).ConfigureAwait(false);
+            await _storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+}

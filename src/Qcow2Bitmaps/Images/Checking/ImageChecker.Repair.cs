@@ -1,0 +1,207 @@
+using System.Buffers.Binary;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Images.Checking;
+
+/// <summary>Repairing what was found, in an order that leaves the image no worse wherever it is stopped.</summary>
+/// <remarks>
+/// Entries that need no cluster go first, then counts rise, then they fall, then flags follow the counts, each durable before the next; bits of the
+/// header last. All writes change whole entries and whole counts, which lie in one sector each.
+/// </remarks>
+internal sealed partial class ImageChecker
+{
+    private bool _isRebuilt;
+    private bool _hasWritten;
+
+    /// <summary>Counts may only fall where every use was counted.</summary>
+    private bool CanLower => _repair.HasFlag(RepairKinds.Leaks) && !_missesUses && _log.CheckErrors == 0;
+
+    /// <summary>Checks, and repairs what may be repaired.</summary>
+    /// <returns>What was found and what is left of it.</returns>
+    /// <exception cref="NoSpaceException">A storage that cannot grow has no room for new reference counts; nothing was changed that a check would notice.</exception>
+    /// <exception cref="IOException">The storage failed; the image is as before, or repaired in part.</exception>
+    public async ValueTask<CheckReport> RepairAsync(CancellationToken cancellationToken)
+    {
+        await CountAsync(cancellationToken).ConfigureAwait(false);
+        (long corruptions, long leaks, long checkErrors) before = (_log.Corruptions, _log.Leaks, _log.CheckErrors);
+        StoredRefcounts stored = await CountRefcountsAsync(cancellationToken).ConfigureAwait(false);
+        long corruptions = _log.Corruptions;
+        await CompareAsync(stored, isRepairing: false, cancellationToken).ConfigureAwait(false);
+        if (_mustRebuild && !(_repair.HasFlag(RepairKinds.Corruptions) && !_missesUses && before.checkErrors == 0))
+        {
+            _log.Fail($"ERROR need to rebuild refcount structures");
+            return Report();
+        }
+
+        await WriteMendedEntriesAsync(cancellationToken).ConfigureAwait(false);
+        if (_mustRebuild)
+        {
+            await RebuildAsync(stored, cancellationToken).ConfigureAwait(false);
+        }
+        else if (_log.Corruptions > corruptions || _log.Leaks > 0)
+        {
+            _log.Recount(corruptions, before.leaks, before.checkErrors);
+            await CompareAsync(stored, isRepairing: true, cancellationToken).ConfigureAwait(false);
+            await WriteCountsAsync(raise: true, cancellationToken).ConfigureAwait(false);
+            await WriteCountsAsync(raise: false, cancellationToken).ConfigureAwait(false);
+        }
+
+        await CheckFlagsAsync(stored, cancellationToken).ConfigureAwait(false);
+        await FlushAsync(cancellationToken).ConfigureAwait(false);
+        // What is wrong with bitmaps alone says nothing about reference counts.
+        if (_log.CheckErrors == 0 && _log.Corruptions == _bitmapCorruptions)
+        {
+            await ClearBitsAsync(HeaderLayout.IncompatibleFeatures, (ulong)(IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt), cancellationToken).ConfigureAwait(false);
+        }
+
+        return Report();
+    }
+
+    private async ValueTask WriteMendedEntriesAsync(CancellationToken cancellationToken)
+    {
+        foreach ((long offset, ulong entry) in _mendedEntries)
+        {
+            await WriteEntryAsync(offset, entry).ConfigureAwait(false);
+        }
+
+        await FlushAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Makes the stored counts those that are wanted, only up or only down.</summary>
+    private async ValueTask WriteCountsAsync(bool raise, CancellationToken cancellationToken)
+    {
+        if (!raise && !CanLower)
+        {
+            return;
+        }
+
+        StoredRefcounts stored = await StoredRefcounts.OpenAsync(_storage, _header, cancellationToken).ConfigureAwait(false);
+        for (long first = 0, block = 0; first < _clusters; first += _geometry.RefcountsPerBlock, block++)
+        {
+            if (!stored.HasBlock(block) || !stored.IsReadable(block))
+            {
+                continue;
+            }
+
+            Memory<byte> bytes = await stored.ReadBlockAsync(block, cancellationToken).ConfigureAwait(false);
+            (int start, int end) = Correct(bytes.Span, first, Math.Min(first + _geometry.RefcountsPerBlock, _clusters), raise);
+            if (end > start)
+            {
+                await WriteAsync(stored.OffsetOf(block) + start, bytes[start..end]).ConfigureAwait(false);
+            }
+        }
+
+        await FlushAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Corrects the counts of a block.</summary>
+    /// <returns>The bytes that changed, from the first to behind the last.</returns>
+    private (int Start, int End) Correct(Span<byte> block, long first, long end, bool raise)
+    {
+        (int start, int endByte) = (block.Length, 0);
+        for (long cluster = first; cluster < end; cluster++)
+        {
+            int index = (int)(cluster - first);
+            ulong found = RefcountBlock.Read(block, index, _geometry.RefcountOrder);
+            ulong wanted = _references[cluster];
+            // Counts above 2^32-1 are not told apart.
+            if (found == wanted || raise != (wanted > found) || (wanted == uint.MaxValue && found > wanted))
+            {
+                continue;
+            }
+
+            RefcountBlock.Write(block, index, _geometry.RefcountOrder, wanted);
+            long bit = (long)index << _geometry.RefcountOrder;
+            start = Math.Min(start, (int)(bit >> 3));
+            endByte = (int)((bit + _geometry.RefcountBits - 1) >> 3) + 1;
+        }
+
+        return (start, endByte);
+    }
+
+    private async ValueTask RebuildAsync(StoredRefcounts stored, CancellationToken cancellationToken)
+    {
+        (long corruptions, long leaks) = (_log.Corruptions, _log.Leaks);
+        _log.Say($"Rebuilding refcount structure");
+        _log.Recount(0, 0, 0);
+        // All uses once more, without those of the old counts.
+        var again = new ImageChecker(_image, RepairKinds.None, _log);
+        await again.CountAsync(cancellationToken).ConfigureAwait(false);
+        await ClearUnknownAutoclearBitsAsync().ConfigureAwait(false);
+        await new RefcountRebuild(_storage, _header, _image.Limits, again._references, stored, again._behindEnd).RunAsync(cancellationToken).ConfigureAwait(false);
+        TellOldStructure(stored, again._references);
+        _references = again._references;
+        _isRebuilt = true;
+        _log.FixDifference(corruptions, leaks);
+    }
+
+    /// <summary>Tells, as QEMU does, that the clusters of the old counts are free, if nobody else uses them.</summary>
+    private void TellOldStructure(StoredRefcounts stored, ReferenceCounts now)
+    {
+        var clusters = new SortedSet<long>();
+        long table = (long)_geometry.ClusterIndex(_header.RefcountTableOffset);
+        for (long i = 0; i < _header.RefcountTableClusters && clusters.Count < CheckReport.MaxKeptFindings; i++)
+        {
+            clusters.Add(table + i);
+        }
+
+        for (long block = 0; block < stored.Table.Length && clusters.Count < 2 * CheckReport.MaxKeptFindings; block++)
+        {
+            if (stored.HasBlock(block) && stored.IsReadable(block))
+            {
+                clusters.Add(stored.OffsetOf(block) >> _geometry.ClusterBits);
+            }
+        }
+
+        foreach (long cluster in clusters.Where(cluster => _references[cluster] > now[cluster]))
+        {
+            _log.Say($"Repairing cluster {cluster} refcount={_references[cluster]} reference={now[cluster]}");
+        }
+    }
+
+    private ValueTask WriteEntryAsync(long offset, ulong entry)
+    {
+        var bytes = new byte[sizeof(ulong)];
+        BinaryPrimitives.WriteUInt64BigEndian(bytes, entry);
+        return WriteAsync(offset, bytes);
+    }
+
+    /// <summary>Writes; not to be stopped half way.</summary>
+    private async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes)
+    {
+        await ClearUnknownAutoclearBitsAsync().ConfigureAwait(false);
+        _hasWritten = true;
+        await _storage.WriteAsync(offset, bytes, CancellationToken.None).ConfigureAwait(false);
+    }
+
+    /// <summary>The specification has them cleared by whoever writes and does not know them.</summary>
+    private async ValueTask ClearUnknownAutoclearBitsAsync()
+    {
+        if (!_hasWritten)
+        {
+            _hasWritten = true;
+            await ClearBitsAsync(
+                HeaderLayout.AutoclearFeatures, ~(ulong)(AutoclearFeatures.Bitmaps | AutoclearFeatures.RawExternalData), CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask ClearBitsAsync(int headerOffset, ulong bits, CancellationToken cancellationToken)
+    {
+        if (_header.Version < 3)
+        {
+            return;
+        }
+
+        var word = new byte[sizeof(ulong)];
+        await _storage.ReadZeroFilledAsync(headerOffset, word, cancellationToken).ConfigureAwait(false);
+        ulong value = BinaryPrimitives.ReadUInt64BigEndian(word);
+        if ((value & bits) != 0)
+        {
+            BinaryPrimitives.WriteUInt64BigEndian(word, value & ~bits);
+            await _storage.WriteAsync(headerOffset, word, CancellationToken.None).ConfigureAwait(false);
+            await _storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    private ValueTask FlushAsync(CancellationToken cancellationToken) => _hasWritten ? _storage.FlushAsync(cancellationToken) : ValueTask.CompletedTask;
+}

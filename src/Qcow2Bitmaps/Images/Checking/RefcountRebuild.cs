@@ -1,0 +1,182 @@
+using System.Buffers.Binary;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Checking;
+
+/// <summary>Writes all reference counts anew to clusters that are free, and switches the image to them with one write of 12 bytes in the first sector.</summary>
+/// <remarks>Until the switch the image is as before, whatever of the new counts was written; after it the old structure is nobody's.</remarks>
+internal sealed class RefcountRebuild(
+    ImageStorage storage, Qcow2Header header, Qcow2Limits limits, ReferenceCounts references, StoredRefcounts stored, List<(long First, long Last)> behindEnd)
+{
+    private readonly ImageGeometry _geometry = header.Geometry;
+    private readonly SortedSet<long> _blocks = [];
+    private readonly long _length = storage.Length;
+
+    /// <summary>Writes, flushes, switches, flushes.</summary>
+    /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask RunAsync(CancellationToken cancellationToken)
+    {
+        AddUsedBlocks();
+        (long tableCluster, long tableClusters, long[] blockClusters) = await PlaceAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await WriteBlocksAsync(tableCluster, tableClusters, blockClusters, cancellationToken).ConfigureAwait(false);
+            await WriteTableAsync(tableCluster, tableClusters, blockClusters, cancellationToken).ConfigureAwait(false);
+            await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (IOException) when (storage.CapacityBytes is null && storage.Length > _length)
+        {
+            await storage.SetLengthAsync(_length, CancellationToken.None).ConfigureAwait(false);
+            throw;
+        }
+
+        var fields = new byte[sizeof(ulong) + sizeof(uint)];
+        BinaryPrimitives.WriteUInt64BigEndian(fields, (ulong)tableCluster << _geometry.ClusterBits);
+        BinaryPrimitives.WriteUInt32BigEndian(fields.AsSpan(sizeof(ulong)), (uint)tableClusters);
+        await storage.WriteAsync(HeaderLayout.RefcountTableOffset, fields, CancellationToken.None).ConfigureAwait(false);
+        await storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+        for (long cluster = tableCluster; cluster < tableCluster + tableClusters; cluster++)
+        {
+            references.TrySet(cluster, 1);
+        }
+
+        foreach (long cluster in blockClusters)
+        {
+            references.TrySet(cluster, 1);
+        }
+    }
+
+    private void AddUsedBlocks()
+    {
+        for (long page = 0; (page = references.NextUsedPage(page, references.PageCount)) < references.PageCount; page++)
+        {
+            long first = page << ReferenceCounts.PageShift;
+            for (long cluster = first; cluster < first + ReferenceCounts.PageClusters; cluster++)
+            {
+                if (references[cluster] > 0)
+                {
+                    long block = cluster / _geometry.RefcountsPerBlock;
+                    _blocks.Add(block);
+                    cluster = Math.Max(cluster, ((block + 1) * _geometry.RefcountsPerBlock) - 1);
+                }
+            }
+        }
+    }
+
+    /// <summary>Finds clusters for the table, in a row, and for the blocks; these need blocks to count them in turn.</summary>
+    private async ValueTask<(long TableCluster, long TableClusters, long[] BlockClusters)> PlaceAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            int blocks = _blocks.Count;
+            long tableClusters = _geometry.ClustersFor((_blocks.Max + 1) * ImageGeometry.TableEntryBytes);
+            long needed = tableClusters + blocks;
+            if (tableClusters << _geometry.ClusterBits > limits.MaxRefcountTableBytes)
+            {
+                throw new IOException($"'{PrintableText.Escape(storage.Name)}': the refcount table would be longer than {limits.MaxRefcountTableBytes} bytes");
+            }
+
+            long position = storage.CapacityBytes is null ? _geometry.ClustersFor(_length) : 0;
+            long table = await FindAsync(position, tableClusters, needed, cancellationToken).ConfigureAwait(false);
+            var clusters = new long[blocks];
+            for (int i = 0; i < blocks; i++)
+            {
+                position = await FindAsync(position, 1, needed, cancellationToken).ConfigureAwait(false);
+                if (position >= table && position < table + tableClusters)
+                {
+                    position = await FindAsync(table + tableClusters, 1, needed, cancellationToken).ConfigureAwait(false);
+                }
+
+                clusters[i] = position++;
+            }
+
+            for (long cluster = table; cluster < table + tableClusters; cluster++)
+            {
+                _blocks.Add(cluster / _geometry.RefcountsPerBlock);
+            }
+
+            _blocks.UnionWith(clusters.Select(cluster => cluster / _geometry.RefcountsPerBlock));
+            if (_blocks.Count == blocks)
+            {
+                return (table, tableClusters, clusters);
+            }
+        }
+    }
+
+    /// <summary>The first of free clusters in a row. A file grows: what is behind its end is nobody's, unless a broken entry names it.</summary>
+    private async ValueTask<long> FindAsync(long position, long run, long needed, CancellationToken cancellationToken)
+    {
+        long end = storage.CapacityBytes is { } capacity ? capacity >> _geometry.ClusterBits : 1L << (56 - _geometry.ClusterBits);
+        long free = 0;
+        for (; position < end; position++)
+        {
+            free = await IsFreeAsync(position, cancellationToken).ConfigureAwait(false) ? free + 1 : 0;
+            if (free == run)
+            {
+                return position - run + 1;
+            }
+        }
+
+        throw new NoSpaceException(
+            $"'{PrintableText.Escape(storage.Name)}': no space: {needed << _geometry.ClusterBits} bytes needed for new reference counts", needed << _geometry.ClusterBits, null);
+    }
+
+    private async ValueTask<bool> IsFreeAsync(long cluster, CancellationToken cancellationToken)
+    {
+        if (references[cluster] > 0)
+        {
+            return false;
+        }
+
+        if (storage.CapacityBytes is null)
+        {
+            return !behindEnd.Exists(range => range.First <= cluster && cluster <= range.Last);
+        }
+
+        // What counts as used may be a leak, and may be what somebody still wants to save.
+        return !IsOldStructure(cluster) && await stored.ReadCountAsync(cluster, cancellationToken).ConfigureAwait(false) is null or 0;
+    }
+
+    private bool IsOldStructure(long cluster)
+    {
+        long table = (long)_geometry.ClusterIndex(header.RefcountTableOffset);
+        return (cluster >= table && cluster < table + header.RefcountTableClusters)
+            || Array.Exists(stored.Table, raw => (long)_geometry.ClusterIndex(new RefcountTableEntry(raw).BlockOffset & (ulong)long.MaxValue) == cluster);
+    }
+
+    private async ValueTask WriteBlocksAsync(long tableCluster, long tableClusters, long[] blockClusters, CancellationToken cancellationToken)
+    {
+        var own = blockClusters.ToHashSet();
+        var bytes = new byte[_geometry.ClusterSizeBytes];
+        foreach ((int index, long block) in _blocks.Index())
+        {
+            Array.Clear(bytes);
+            long first = block * _geometry.RefcountsPerBlock;
+            for (int i = 0; i < _geometry.RefcountsPerBlock; i++)
+            {
+                long cluster = first + i;
+                bool isOwn = own.Contains(cluster) || (cluster >= tableCluster && cluster < tableCluster + tableClusters);
+                ulong count = isOwn ? 1 : references[cluster];
+                if (count > 0)
+                {
+                    RefcountBlock.Write(bytes, i, _geometry.RefcountOrder, count);
+                }
+            }
+
+            await storage.WriteAsync(blockClusters[index] << _geometry.ClusterBits, bytes, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask WriteTableAsync(long tableCluster, long tableClusters, long[] blockClusters, CancellationToken cancellationToken)
+    {
+        var table = new ulong[(tableClusters << _geometry.ClusterBits) / ImageGeometry.TableEntryBytes];
+        foreach ((int index, long block) in _blocks.Index())
+        {
+            table[block] = (ulong)blockClusters[index] << _geometry.ClusterBits;
+        }
+
+        await storage.WriteAsync(tableCluster << _geometry.ClusterBits, BigEndianTable.BytesOf(table), cancellationToken).ConfigureAwait(false);
+    }
+}

@@ -1,0 +1,81 @@
+using System.Buffers.Binary;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Checking;
+
+/// <summary>Completes the entries of a snapshot table that lack what version 3 demands: a new table beside the old one, one write that switches to it.</summary>
+/// <remarks>An entry without a disk size gets the disk's present one, as in QEMU.</remarks>
+internal static class SnapshotTableRepair
+{
+    /// <summary>Repairs.</summary>
+    /// <param name="storage">The image.</param>
+    /// <param name="contents">What the image says now. All of the table lies in the file.</param>
+    /// <param name="limits">What is believed.</param>
+    /// <param name="cancellationToken">Ends the preparation.</param>
+    /// <exception cref="NoSpaceException">A storage that cannot grow has no room.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask RunAsync(ImageStorage storage, ImageContents contents, Qcow2Limits limits, CancellationToken cancellationToken)
+    {
+        Qcow2Header header = contents.First.Header;
+        var old = new byte[contents.Snapshots.LengthBytes];
+        await storage.ReadZeroFilledAsync((long)header.SnapshotsOffset, old, cancellationToken).ConfigureAwait(false);
+        byte[] table = Complete(old, header);
+        MetadataWriter writer = await MetadataWriter.BeginAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false);
+        var fields = new byte[sizeof(ulong)];
+        try
+        {
+            long offset = await writer.AllocateAsync(table.Length, cancellationToken).ConfigureAwait(false);
+            await writer.WriteAsync(offset, table, cancellationToken).ConfigureAwait(false);
+            writer.FreeLive(header.SnapshotsOffset, old.Length);
+            await writer.PrepareAsync(cancellationToken).ConfigureAwait(false);
+            BinaryPrimitives.WriteUInt64BigEndian(fields, (ulong)offset);
+        }
+        catch
+        {
+            await writer.RollBackAsync(CancellationToken.None).ConfigureAwait(false);
+            throw;
+        }
+
+        // The number of snapshots stays. Eight bytes lie in one sector.
+        await storage.WriteAsync(HeaderLayout.SnapshotsOffset, fields, CancellationToken.None).ConfigureAwait(false);
+        await storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+        await writer.ReleaseAsync(BitmapStructures(contents), CancellationToken.None).ConfigureAwait(false);
+    }
+
+    private static byte[] Complete(ReadOnlySpan<byte> old, Qcow2Header header)
+    {
+        var table = new List<byte>(old.Length + (int)(header.SnapshotCount * SnapshotEntry.MinVersion3ExtraDataBytes));
+        for (uint i = 0; i < header.SnapshotCount && SnapshotEntry.TryRead(old, out SnapshotEntry entry); i++)
+        {
+            old = old[Math.Min(old.Length, entry.SizeBytes)..];
+            if (entry.ExtraData.Length < SnapshotEntry.MinVersion3ExtraDataBytes)
+            {
+                var extra = new byte[SnapshotEntry.MinVersion3ExtraDataBytes];
+                BinaryPrimitives.WriteUInt64BigEndian(extra, entry.VmStateSizeBytes);
+                BinaryPrimitives.WriteUInt64BigEndian(extra.AsSpan(sizeof(ulong)), header.VirtualSize);
+                entry = entry with { ExtraData = extra };
+            }
+
+            var bytes = new byte[entry.SizeBytes];
+            entry.Write(bytes);
+            table.AddRange(bytes);
+        }
+
+        return [.. table];
+    }
+
+    private static IEnumerable<(ulong Offset, long Bytes)> BitmapStructures(ImageContents contents)
+    {
+        if (contents.First.Bitmaps is { } directory)
+        {
+            yield return (directory.DirectoryOffset, (long)directory.DirectorySizeBytes);
+        }
+
+        foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
+        {
+            yield return (bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
+        }
+    }
+}
