@@ -101,6 +101,7 @@ internal static class CommandLine
             ExtentsCommand.Create(output, messages),
             CheckCommand.Create(output, messages),
             BitmapCommand.Create(output, messages),
+            MapCommand.Create(output, messages),
             chain,
         };
     }

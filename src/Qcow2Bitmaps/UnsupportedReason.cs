@@ -23,4 +23,6 @@ public enum UnsupportedReason
     BitmapsInVersion2 = 9,
     /// <summary>The image is open for reading only.</summary>
     ReadOnly = 10,
+    /// <summary>The guest data are encrypted.</summary>
+    Encryption = 11,
 }

@@ -22,4 +22,7 @@ public sealed record ChainOpenOptions
 
     /// <summary>Opens backing files; <see cref="FileBackingResolver.ForTop"/> of the top image when null and that is a file.</summary>
     public IBackingResolver? Resolver { get; init; }
+
+    /// <summary>The id or the name of an internal snapshot of the top image whose disk is read instead of the active one; ids first. Bitmaps are those of the active state.</summary>
+    public string? TopSnapshot { get; init; }
 }

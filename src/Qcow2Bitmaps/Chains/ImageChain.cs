@@ -2,18 +2,26 @@ using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
 
 /// <summary>A backing chain: the top image and all images below it, down to one without a backing file.</summary>
-/// <remarks>Thread-safe. The images are read-only; no data file is opened.</remarks>
+/// <remarks>Thread-safe. The images are read-only. An external data file is opened when guest data are first read.</remarks>
 public sealed class ImageChain : IAsyncDisposable
 {
     private readonly List<ChainLayer> _layers = [];
+    private readonly ChainOpenOptions _options;
+    private readonly SemaphoreSlim _opening = new(1, 1);
+    private readonly List<ImageStorage> _dataFiles = [];
+    private IBackingResolver? _resolver;
+    private ChainMap? _map;
 
-    private ImageChain()
+    private ImageChain(ChainOpenOptions options)
     {
+        _options = options;
+        _resolver = options.Resolver;
     }
 
     /// <summary>The images, top first.</summary>
@@ -47,11 +55,10 @@ public sealed class ImageChain : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(top);
         options ??= ChainOpenOptions.Default;
-        var chain = new ImageChain();
+        var chain = new ImageChain(options);
         try
         {
             await chain.AddAsync(top, options.TopFormat, options.Image, cancellationToken).ConfigureAwait(false);
-            IBackingResolver? resolver = options.Resolver;
             while (options.FollowBacking && chain._layers[^1] is { Image: { BackingFile: { } name } image } layer)
             {
                 int depth = layer.Index + 1;
@@ -60,11 +67,8 @@ public sealed class ImageChain : IAsyncDisposable
                     throw new Qcow2UnsupportedException(UnsupportedReason.ChainTooDeep, $"The chain has more than {options.Image.Limits.MaxChainDepth} images");
                 }
 
-                resolver ??= top is FileStorage
-                    ? FileBackingResolver.ForTop(top.Name, options.AllowedFolders)
-                    : throw new Qcow2UnsupportedException(UnsupportedReason.NoResolver, $"'{PrintableText.Escape(top.Name)}' is no file: opening its backing file needs a resolver");
                 var reference = new BackingReference(layer.Path, name, image.BackingFormat, depth);
-                ImageStorage storage = await OpenBackingAsync(resolver, reference, options.Image.Lock, cancellationToken).ConfigureAwait(false);
+                ImageStorage storage = await OpenBackingAsync(chain.RequireResolver(), reference, options.Image.Lock, cancellationToken).ConfigureAwait(false);
                 await chain.AddAsync(storage, image.BackingFormat, options.Image, cancellationToken).ConfigureAwait(false);
             }
 
@@ -176,14 +180,179 @@ public sealed class ImageChain : IAsyncDisposable
         return await reader.CountAsync(cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>The disk's size in bytes, as the guest sees it: the top image's, or that of its snapshot.</summary>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <inheritdoc cref="ReadAsync" path="/exception"/>
+    public async ValueTask<long> GetSizeBytesAsync(CancellationToken cancellationToken = default) =>
+        (await OpenMapAsync(cancellationToken).ConfigureAwait(false)).SizeBytes;
+
+    /// <summary>Lists what the guest sees and which image has it, from the tables alone.</summary>
+    /// <param name="offsetBytes">Where to start on the disk, in bytes, not negative.</param>
+    /// <param name="lengthBytes">How much to list, in bytes; to the disk's end when null.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>Extents in ascending order without gaps; neighbours that continue one another are one.</returns>
+    /// <exception cref="Qcow2FormatException">A table has an entry that cannot be.</exception>
+    /// <exception cref="IOException">A storage failed.</exception>
+    public async IAsyncEnumerable<ChainExtent> MapAsync(
+        long offsetBytes = 0, long? lengthBytes = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
+        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
+        long end = Math.Min(map.SizeBytes, lengthBytes is { } length && length < long.MaxValue - offsetBytes ? offsetBytes + length : long.MaxValue);
+        var extents = new List<ChainExtent>();
+        while (offsetBytes < end)
+        {
+            offsetBytes = await map.ListAsync(offsetBytes, end, extents, cancellationToken).ConfigureAwait(false);
+            // The last one may go on.
+            for (int i = 0; i < extents.Count - 1; i++)
+            {
+                yield return extents[i];
+            }
+
+            extents.RemoveRange(0, extents.Count - 1);
+        }
+
+        foreach (ChainExtent extent in extents)
+        {
+            yield return extent;
+        }
+    }
+
+    /// <summary>Reads the disk as the guest sees it.</summary>
+    /// <param name="offsetBytes">Where to start, in bytes, not negative; may lie behind the end.</param>
+    /// <param name="buffer">Takes the bytes.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The number of bytes read: less than the buffer's length only at the disk's end.</returns>
+    /// <exception cref="Qcow2FormatException">A table has an entry that cannot be, or a compressed cluster is broken.</exception>
+    /// <exception cref="Qcow2UnsupportedException">An image is encrypted, or its data file's name is refused.</exception>
+    /// <exception cref="IOException">A storage failed.</exception>
+    /// <remarks>Where an image is shorter than the one above it, zeros are read behind its end, whatever lies below. Reads may run side by side.</remarks>
+    public async ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
+        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
+        await OpenDataFilesAsync(cancellationToken).ConfigureAwait(false);
+        int total = (int)Math.Clamp(map.SizeBytes - offsetBytes, 0, buffer.Length);
+        long end = offsetBytes + total;
+        var extents = new List<ChainExtent>();
+        for (long at = offsetBytes; at < end;)
+        {
+            extents.Clear();
+            at = await map.ListAsync(at, end, extents, cancellationToken).ConfigureAwait(false);
+            foreach (ChainExtent extent in extents)
+            {
+                await map.ReadAsync(extent, buffer.Slice((int)(extent.OffsetBytes - offsetBytes), (int)extent.LengthBytes), cancellationToken).ConfigureAwait(false);
+            }
+        }
+
+        return total;
+    }
+
+    /// <summary>Opens the disk as a stream that can be read and sought in. Several may be open at once; each is for one reader at a time.</summary>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <returns>The stream, which is not to outlive the chain.</returns>
+    /// <inheritdoc cref="ReadAsync" path="/exception"/>
+    public async ValueTask<Stream> OpenStreamAsync(CancellationToken cancellationToken = default) =>
+        new ChainStream(this, await GetSizeBytesAsync(cancellationToken).ConfigureAwait(false));
+
     /// <summary>Closes all images.</summary>
     public async ValueTask DisposeAsync()
     {
+        _opening.Dispose();
+        foreach (ImageStorage storage in _dataFiles)
+        {
+            await storage.DisposeAsync().ConfigureAwait(false);
+        }
+
         foreach (ChainLayer layer in _layers)
         {
             await layer.Storage.DisposeAsync().ConfigureAwait(false);
         }
     }
+
+    private IBackingResolver RequireResolver() => _resolver ??= _layers[0].Storage is FileStorage top
+        ? FileBackingResolver.ForTop(top.Name, _options.AllowedFolders)
+        : throw new Qcow2UnsupportedException(UnsupportedReason.NoResolver, $"'{PrintableText.Escape(_layers[0].Path)}' is no file: opening the files that it names needs a resolver");
+
+    private async ValueTask<ChainMap> OpenMapAsync(CancellationToken cancellationToken)
+    {
+        if (Volatile.Read(ref _map) is { } opened)
+        {
+            return opened;
+        }
+
+        await _opening.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (_map is null)
+            {
+                var disks = new List<GuestDisk?>();
+                foreach (ChainLayer layer in _layers)
+                {
+                    disks.Add(layer.Image is { } image
+                        ? await GuestDisk.OpenAsync(image, layer.Index == 0 ? FindSnapshot(image) : null, cancellationToken).ConfigureAwait(false)
+                        : null);
+                }
+
+                Volatile.Write(ref _map, new ChainMap(_layers, disks));
+            }
+
+            return _map!;
+        }
+        finally
+        {
+            _opening.Release();
+        }
+    }
+
+    /// <summary>Opens the data files of those images that have one, by the same rules as backing files.</summary>
+    private async ValueTask OpenDataFilesAsync(CancellationToken cancellationToken)
+    {
+        ChainMap map = _map!;
+        if (map.HasAllData)
+        {
+            return;
+        }
+
+        await _opening.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            foreach (ChainLayer layer in _layers)
+            {
+                if (layer.Image is not { } image || map.HasData(layer.Index))
+                {
+                    continue;
+                }
+
+                if (image.Encryption != EncryptionMethod.None)
+                {
+                    throw new Qcow2UnsupportedException(
+                        UnsupportedReason.Encryption, $"{PrintableText.Escape(layer.ToString())} is encrypted ({image.Encryption}): its guest data are not read; its bitmaps can be");
+                }
+
+                ImageStorage data = image.Storage;
+                if (image.Header.HasExternalDataFile)
+                {
+                    string name = image.DataFile ?? throw new Qcow2FormatException(
+                        Faults.Of(FaultCode.ExtensionDataFile, "header", "external data file names", image.Header.HeaderLength, 0, "one, as incompatible bit 2 is set"), layer.Path);
+                    data = await RequireResolver().OpenAsync(new BackingReference(layer.Path, name, ImageFormat.Raw, layer.Index), _options.Image.Lock, cancellationToken).ConfigureAwait(false);
+                    _dataFiles.Add(data);
+                }
+
+                map.SetData(layer.Index, data);
+            }
+        }
+        finally
+        {
+            _opening.Release();
+        }
+    }
+
+    private SnapshotInfo? FindSnapshot(Qcow2Image image) => _options.TopSnapshot is not { } wanted
+        ? null
+        : image.Snapshots.FirstOrDefault(snapshot => string.Equals(snapshot.Id, wanted, StringComparison.Ordinal))
+            ?? image.Snapshots.FirstOrDefault(snapshot => string.Equals(snapshot.Name, wanted, StringComparison.Ordinal))
+            ?? throw new FileNotFoundException($"'{PrintableText.Escape(image.Name)}' has no snapshot '{PrintableText.Escape(wanted)}'");
 
     private static async ValueTask<ImageStorage> OpenBackingAsync(
         IBackingResolver resolver, BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken)

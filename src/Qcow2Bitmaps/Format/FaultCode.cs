@@ -121,6 +121,10 @@ public enum FaultCode
     L2SubclusterBitmap = 604,
     /// <summary>A compressed cluster is marked as having a reference count of one.</summary>
     L2CompressedCopied = 605,
+    /// <summary>An L2 entry of an image with a data file names another offset than that of its cluster on the disk.</summary>
+    L2DataFileOffset = 606,
+    /// <summary>A compressed cluster is cut short, corrupt, or not one cluster long when it is unpacked.</summary>
+    CompressedData = 607,
     /// <summary>Reserved bits of a refcount table entry are set.</summary>
     RefcountTableEntryReserved = 610,
     /// <summary>A refcount table entry's offset is not aligned to a cluster.</summary>

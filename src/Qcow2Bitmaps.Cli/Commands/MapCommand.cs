@@ -1,0 +1,57 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>map</c>: what qemu-img map says of a chain.</summary>
+internal static class MapCommand
+{
+    public static Command Create(ToolWriter output, MessageWriter messages)
+    {
+        Argument<string> file = CommonOptions.File("FILE", "The image, the top of its chain");
+        Option<string?> format = CommonOptions.Format("the image");
+        Option<bool> share = CommonOptions.ForceShare();
+        Option<OutputFormat> form = CommonOptions.Output();
+        var start = new Option<string?>("-s", "--start-offset") { Description = "Where to start on the disk", HelpName = "SIZE" };
+        var length = new Option<string?>("-l", "--max-length") { Description = "How much to list", HelpName = "SIZE" };
+        Option<string[]> allowBacking = CommonOptions.AllowBacking();
+        var command = new Command("map", "Show which image of the chain has what for each part of the disk, in qemu-img's words. Reads tables only, and needs no key.")
+        {
+            format, share, form, start, length, allowBacking, file,
+        };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            long startBytes = 0;
+            long lengthBytes = 0;
+            string error = "";
+            if ((parsed.GetValue(start) is { } startText && !SizeArgument.TryParse(startText, "start offset", out startBytes, out error))
+                || (parsed.GetValue(length) is { } lengthText && !SizeArgument.TryParse(lengthText, "max length", out lengthBytes, out error)))
+            {
+                messages.Error(error);
+                return ExitCode.Error;
+            }
+
+            var options = new ChainOpenOptions
+            {
+                Image = new Qcow2OpenOptions { Lock = parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read },
+                TopFormat = parsed.GetValue(format),
+                AllowedFolders = parsed.GetValue(allowBacking) ?? [],
+            };
+            await using ImageChain chain = await ImageChain.OpenAsync(parsed.GetRequiredValue(file), options, cancellationToken);
+            messages.WarnOf(chain);
+            var map = new MapOutput(chain, output, parsed.GetValue(form) == OutputFormat.Json);
+            map.Start();
+            await foreach (ChainExtent extent in chain.MapAsync(startBytes, parsed.GetValue(length) is null ? null : lengthBytes, cancellationToken))
+            {
+                map.Add(extent);
+            }
+
+            map.Complete();
+            return ExitCode.Success;
+        });
+        return command;
+    }
+}

@@ -1,0 +1,90 @@
+using System.Globalization;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Cli.Output;
+
+/// <summary>Prints extents as qemu-img map prints them: those that look alike and continue one another are one.</summary>
+internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson)
+{
+    private ChainExtent? _last;
+    private bool _hasAny;
+
+    /// <summary>Writes what comes before the extents.</summary>
+    public void Start() => output.Write(isJson ? "[" : "Offset          Length          Mapped to       File\n");
+
+    /// <summary>Takes the next extent.</summary>
+    /// <exception cref="IOException">Data of this kind cannot be shown for people.</exception>
+    public void Add(ChainExtent extent)
+    {
+        if (_last is { } last && LooksAlike(last, extent))
+        {
+            _last = last with { LengthBytes = last.LengthBytes + extent.LengthBytes };
+            return;
+        }
+
+        WriteLast();
+        _last = extent;
+    }
+
+    /// <summary>Writes what is left.</summary>
+    /// <exception cref="IOException">Data of this kind cannot be shown for people.</exception>
+    public void Complete()
+    {
+        WriteLast();
+        if (isJson)
+        {
+            // qemu-img says something of a disk without bytes, too.
+            output.Write(_hasAny ? "]\n" : "{ \"start\": 0, \"length\": 0, \"depth\": 0, \"present\": false, \"zero\": false, \"data\": false}]\n");
+        }
+    }
+
+    private bool LooksAlike(ChainExtent a, ChainExtent b) => a.Depth == b.Depth
+        && IsPresent(a) == IsPresent(b)
+        && a.IsZero == b.IsZero
+        && IsData(a) == IsData(b)
+        && (OffsetOf(a) is { } offset ? offset + a.LengthBytes == OffsetOf(b) : OffsetOf(b) is null);
+
+    /// <summary>Where bytes stand that can be read as they are.</summary>
+    private long? OffsetOf(ChainExtent extent) =>
+        extent.Kind == GuestExtentKind.Compressed || chain.Layers[extent.Depth].Image?.Encryption is not (null or EncryptionMethod.None) ? null : extent.HostOffset;
+
+    private static bool IsPresent(ChainExtent extent) => extent.Kind != GuestExtentKind.Unallocated;
+
+    private static bool IsData(ChainExtent extent) => extent.Kind is GuestExtentKind.Data or GuestExtentKind.Compressed;
+
+    private void WriteLast()
+    {
+        if (_last is not { } extent)
+        {
+            return;
+        }
+
+        _last = null;
+        long? offset = OffsetOf(extent);
+        if (isJson)
+        {
+            string suffix = offset is { } at ? string.Create(CultureInfo.InvariantCulture, $", \"offset\": {at}") : "";
+            output.Write(string.Create(
+                CultureInfo.InvariantCulture,
+                $"{(_hasAny ? ",\n" : "")}{{ \"start\": {extent.OffsetBytes}, \"length\": {extent.LengthBytes}, \"depth\": {extent.Depth}, \"present\": {Word(IsPresent(extent))}, \"zero\": {Word(extent.IsZero)}, \"data\": {Word(IsData(extent))}{suffix}}}"));
+            _hasAny = true;
+        }
+        else if (!extent.IsZero)
+        {
+            if (offset is not { } at)
+            {
+                throw new IOException("File contains external, encrypted or compressed clusters.");
+            }
+
+            ChainLayer layer = chain.Layers[extent.Depth];
+            string file = layer.Image is { Header.HasExternalDataFile: true, DataFile: { } dataFile } ? dataFile : layer.Path;
+            output.WriteLine($"{Hex(extent.OffsetBytes),-16}{Hex(extent.LengthBytes),-16}{Hex(at),-16}{output.Foreign(file)}");
+        }
+    }
+
+    private static string Hex(long value) => value == 0 ? "0" : string.Create(CultureInfo.InvariantCulture, $"0x{value:x}");
+
+    private static string Word(bool value) => value ? "true" : "false";
+}

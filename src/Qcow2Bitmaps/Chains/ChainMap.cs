@@ -1,0 +1,146 @@
+using System.Runtime.InteropServices;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Guest;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Chains;
+
+/// <summary>Finds out which image of a chain has what for each part of the disk. Thread-safe, while nobody writes the images.</summary>
+/// <remarks>Each image is asked within its own size: what lies behind the end of the one below reads as zeros, whatever lies further down.</remarks>
+internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<GuestDisk?> disks)
+{
+    /// <summary>The disk's size in bytes, as the top image has it.</summary>
+    public long SizeBytes => SizeOf(0);
+
+    /// <summary>Whether data can be read from all images.</summary>
+    public bool HasAllData => disks.All(static disk => disk is null || disk.Data is not null);
+
+    /// <summary>Whether data can be read from an image.</summary>
+    public bool HasData(int depth) => disks[depth]?.Data is not null;
+
+    /// <summary>Says where an image's data stand.</summary>
+    public void SetData(int depth, ImageStorage data) => disks[depth]!.Data = data;
+
+    /// <summary>Lists what the guest sees, from an offset on up to an end or before, where that costs less.</summary>
+    /// <param name="offset">Where to start, in bytes.</param>
+    /// <param name="end">Where to end at the latest, at most <see cref="SizeBytes"/>.</param>
+    /// <param name="extents">Takes the extents in ascending order.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>Where the list ends.</returns>
+    public ValueTask<long> ListAsync(long offset, long end, List<ChainExtent> extents, CancellationToken cancellationToken) =>
+        ListAsync(0, offset, end, extents, cancellationToken);
+
+    /// <summary>Reads the bytes of an extent, or of a part of one.</summary>
+    public async ValueTask ReadAsync(ChainExtent extent, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        if (extent.IsZero)
+        {
+            buffer.Span.Clear();
+        }
+        else if (disks[extent.Depth] is { } disk)
+        {
+            await disk.ReadAsync(new GuestExtent(extent.OffsetBytes, buffer.Length, extent.Kind, extent.HostOffset, extent.CompressedBytes), buffer, cancellationToken).ConfigureAwait(false);
+        }
+        else
+        {
+            await layers[extent.Depth].Storage.ReadZeroFilledAsync(extent.OffsetBytes, buffer, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private long SizeOf(int depth) => disks[depth]?.Map.SizeBytes ?? layers[depth].VirtualSizeBytes;
+
+    private async ValueTask<long> ListAsync(int depth, long offset, long end, List<ChainExtent> extents, CancellationToken cancellationToken)
+    {
+        if (disks[depth] is not { } disk)
+        {
+            return await ListRawAsync(depth, offset, end, extents, cancellationToken).ConfigureAwait(false);
+        }
+
+        var own = new List<GuestExtent>();
+        long listed = await disk.Map.ListAsync(offset, end, own, cancellationToken).ConfigureAwait(false);
+        foreach (GuestExtent extent in own)
+        {
+            long at = extent.OffsetBytes;
+            if (extent.Kind == GuestExtentKind.Unallocated && depth + 1 < layers.Count)
+            {
+                long belowEnd = Math.Min(extent.EndBytes, SizeOf(depth + 1));
+                while (at < belowEnd)
+                {
+                    at = await ListAsync(depth + 1, at, belowEnd, extents, cancellationToken).ConfigureAwait(false);
+                }
+            }
+
+            if (extent.Kind == GuestExtentKind.Data && disk.MayHaveHoles)
+            {
+                await AddDataAsync(depth, disk.Image, extent, extents, cancellationToken).ConfigureAwait(false);
+            }
+            else if (at < extent.EndBytes)
+            {
+                Add(extents, new ChainExtent(at, extent.EndBytes - at, extent.Kind, depth, extent.HostOffset + (at - extent.OffsetBytes), extent.CompressedBytes));
+            }
+        }
+
+        return listed;
+    }
+
+    /// <summary>Adds data, cut where the file has holes.</summary>
+    private static async ValueTask AddDataAsync(int depth, ImageStorage file, GuestExtent extent, List<ChainExtent> extents, CancellationToken cancellationToken)
+    {
+        long host = extent.HostOffset!.Value;
+        for (long at = 0; at < extent.LengthBytes;)
+        {
+            StorageRange? data = await file.FindDataAsync(host + at, cancellationToken).ConfigureAwait(false);
+            long start = Math.Min(extent.LengthBytes, (data?.Offset ?? long.MaxValue) - host);
+            if (start > at)
+            {
+                Add(extents, new ChainExtent(extent.OffsetBytes + at, start - at, GuestExtentKind.Data, depth, host + at, IsHole: true));
+            }
+
+            long end = Math.Min(extent.LengthBytes, (data?.EndOffset ?? long.MaxValue) - host);
+            if (end > start)
+            {
+                Add(extents, new ChainExtent(extent.OffsetBytes + start, end - start, GuestExtentKind.Data, depth, host + start));
+            }
+
+            at = end;
+        }
+    }
+
+    private async ValueTask<long> ListRawAsync(int depth, long offset, long end, List<ChainExtent> extents, CancellationToken cancellationToken)
+    {
+        StorageRange? data = await layers[depth].Storage.FindDataAsync(offset, cancellationToken).ConfigureAwait(false);
+        long dataStart = Math.Min(end, data?.Offset ?? end);
+        if (dataStart > offset)
+        {
+            Add(extents, new ChainExtent(offset, dataStart - offset, GuestExtentKind.Zero, depth, offset));
+        }
+
+        long dataEnd = Math.Min(end, data?.EndOffset ?? end);
+        if (dataEnd > dataStart)
+        {
+            Add(extents, new ChainExtent(dataStart, dataEnd - dataStart, GuestExtentKind.Data, depth, dataStart));
+        }
+
+        return Math.Max(dataStart, dataEnd);
+    }
+
+    private static void Add(List<ChainExtent> extents, ChainExtent extent)
+    {
+        if (extents.Count > 0)
+        {
+            ref ChainExtent last = ref CollectionsMarshal.AsSpan(extents)[^1];
+            if (last.Depth == extent.Depth
+                && last.Kind == extent.Kind
+                && last.IsHole == extent.IsHole
+                && last.Kind != GuestExtentKind.Compressed
+                && last.EndBytes == extent.OffsetBytes
+                && (last.HostOffset is { } host ? host + last.LengthBytes == extent.HostOffset : extent.HostOffset is null))
+            {
+                last = last with { LengthBytes = last.LengthBytes + extent.LengthBytes };
+                return;
+            }
+        }
+
+        extents.Add(extent);
+    }
+}

@@ -1,0 +1,44 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using Qcow2Bitmaps.Compression;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Guest;
+
+/// <summary>Reads compressed clusters. Thread-safe: each caller gets a decoder for itself.</summary>
+internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header)
+{
+    private readonly ConcurrentBag<IClusterDecoder> _decoders = [];
+
+    /// <summary>Reads and unpacks a cluster.</summary>
+    /// <param name="offset">Where its compressed bytes start, in bytes.</param>
+    /// <param name="length">The most bytes that they may take.</param>
+    /// <param name="cluster">Takes the cluster, whole.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="Qcow2FormatException">The bytes are not a cluster's.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask ReadAsync(long offset, int length, Memory<byte> cluster, CancellationToken cancellationToken)
+    {
+        byte[] packed = ArrayPool<byte>.Shared.Rent(length);
+        if (!_decoders.TryTake(out IClusterDecoder? decoder))
+        {
+            decoder = (CompressionType)header.CompressionType == CompressionType.Zstd ? new ZstdDecoder() : new DeflateDecoder();
+        }
+
+        try
+        {
+            int read = await storage.ReadAsync(offset, packed.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
+            if (!decoder.TryDecode(packed.AsSpan(0, read), cluster.Span, out CompressionFault fault))
+            {
+                throw new Qcow2FormatException(
+                    new FormatFault(FaultCode.CompressedData, "compressed cluster", "data", (ulong)offset, $"{fault} in {read} bytes", $"what unpacks to {cluster.Length} bytes"), storage.Name);
+            }
+        }
+        finally
+        {
+            _decoders.Add(decoder);
+            ArrayPool<byte>.Shared.Return(packed);
+        }
+    }
+}

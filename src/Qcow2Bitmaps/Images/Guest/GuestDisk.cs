@@ -1,0 +1,110 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Guest;
+
+/// <summary>The disk as one image has it: what it has for each part, and the bytes of that. Nothing of a backing image. Thread-safe, while nobody writes the image.</summary>
+internal sealed class GuestDisk
+{
+    private readonly ClusterUnpacker _unpacker;
+    private readonly int _clusterSizeBytes;
+    private readonly Lock _gate = new();
+    // The cluster that was unpacked last, for those who read it in pieces.
+    private (long HostOffset, byte[] Bytes)? _unpacked;
+
+    private GuestDisk(ImageStorage image, ClusterUnpacker unpacker, int clusterSizeBytes, GuestMap map, bool mayHaveHoles)
+    {
+        Image = image;
+        MayHaveHoles = mayHaveHoles;
+        _unpacker = unpacker;
+        _clusterSizeBytes = clusterSizeBytes;
+        Map = map;
+    }
+
+    /// <summary>What the image has for each part.</summary>
+    public GuestMap Map { get; }
+
+    /// <summary>The image's file.</summary>
+    public ImageStorage Image { get; }
+
+    /// <summary>Whether data may never have been written, so that holes of the file are worth looking for.</summary>
+    public bool MayHaveHoles { get; }
+
+    /// <summary>Where data stand that are not compressed: the image, or its external data file. To be set before data are read.</summary>
+    public ImageStorage? Data { get; set; }
+
+    /// <summary>Opens the active state, or a snapshot's.</summary>
+    /// <param name="image">The image.</param>
+    /// <param name="snapshot">The snapshot; null for the active state.</param>
+    /// <param name="cancellationToken">Ends the reading of the L1 table.</param>
+    /// <exception cref="Qcow2FormatException">The snapshot's table cannot be.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask<GuestDisk> OpenAsync(Qcow2Image image, SnapshotInfo? snapshot, CancellationToken cancellationToken)
+    {
+        if (snapshot is not null
+            && Faults.CheckTable(FaultCode.SnapshotL1Table, $"snapshot '{PrintableText.Escape(snapshot.Name)}'", "L1 table", image.Header.SnapshotsOffset, snapshot.L1TableOffset, snapshot.L1Size, ImageGeometry.TableEntryBytes, (ulong)image.Limits.MaxL1TableBytes, image.Geometry.ClusterBits) is { } fault)
+        {
+            throw new Qcow2FormatException(fault, image.Name);
+        }
+
+        long size = snapshot?.DiskSizeBytes is { } then and <= long.MaxValue ? (long)then : image.VirtualSizeBytes;
+        GuestMap map = await GuestMap.OpenAsync(
+            image.Storage, image.Header, snapshot?.L1TableOffset ?? image.Header.L1TableOffset, snapshot?.L1Size ?? image.Header.L1Size, size, cancellationToken).ConfigureAwait(false);
+        bool mayHaveHoles = await MetadataPreallocation.IsLikelyAsync(image, cancellationToken).ConfigureAwait(false);
+        return new GuestDisk(image.Storage, new ClusterUnpacker(image.Storage, image.Header), image.ClusterSizeBytes, map, mayHaveHoles);
+    }
+
+    /// <summary>Reads what an extent has.</summary>
+    /// <param name="extent">An extent of <see cref="Map"/>, or a part of one whose host offset is that of the part; of a compressed cluster that of the cluster.</param>
+    /// <param name="buffer">Takes the bytes: as many as the extent has.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="Qcow2FormatException">A compressed cluster is broken.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask ReadAsync(GuestExtent extent, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        switch (extent.Kind)
+        {
+            case GuestExtentKind.Data:
+                await Data!.ReadZeroFilledAsync(extent.HostOffset!.Value, buffer, cancellationToken).ConfigureAwait(false);
+                break;
+            case GuestExtentKind.Compressed:
+                await UnpackAsync(extent, buffer, cancellationToken).ConfigureAwait(false);
+                break;
+            default:
+                buffer.Span.Clear();
+                break;
+        }
+    }
+
+    private async ValueTask UnpackAsync(GuestExtent extent, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        long host = extent.HostOffset!.Value;
+        if (buffer.Length == _clusterSizeBytes)
+        {
+            await _unpacker.ReadAsync(host, extent.CompressedBytes, buffer, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        int inCluster = (int)(extent.OffsetBytes & (_clusterSizeBytes - 1));
+        byte[]? cluster = null;
+        lock (_gate)
+        {
+            if (_unpacked is { } last && last.HostOffset == host)
+            {
+                cluster = last.Bytes;
+            }
+        }
+
+        if (cluster is null)
+        {
+            cluster = new byte[_clusterSizeBytes];
+            await _unpacker.ReadAsync(host, extent.CompressedBytes, cluster, cancellationToken).ConfigureAwait(false);
+            lock (_gate)
+            {
+                _unpacked = (host, cluster);
+            }
+        }
+
+        cluster.AsMemory(inCluster, buffer.Length).CopyTo(buffer);
+    }
+}
