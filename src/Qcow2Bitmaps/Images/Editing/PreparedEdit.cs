@@ -263,19 +263,12 @@ internal sealed class PreparedEdit
         var remaining = _plan.Bitmaps.Where(static draft => draft.Stored is not null).ToDictionary(static draft => draft.Stored!);
         // Of a broken table two entries may name one cluster: it stays while one of them does.
         var kept = _plan.Bitmaps.SelectMany(static draft => draft.Table ?? []).ToHashSet();
-        // A broken image may have two bitmaps with one table: it stays while one of them does.
-        var remainingTables = remaining.Keys.GroupBy(static bitmap => bitmap.TableOffset).ToDictionary(static group => group.Key, static group => group.Count());
         var freedTables = new HashSet<ulong>();
         var freedClusters = new HashSet<ulong>();
         foreach (BitmapInfo bitmap in _contents.Bitmaps.Bitmaps)
         {
             BitmapDraft? draft = remaining.GetValueOrDefault(bitmap);
             if (draft is { IsContentChanged: false } || bitmap.Faults.Count > 0 || bitmap.TableOffset > Faults.MaxOffset || !freedTables.Add(bitmap.TableOffset))
-            {
-                continue;
-            }
-
-            if (remainingTables.GetValueOrDefault(bitmap.TableOffset) > (draft is null ? 0 : 1))
             {
                 continue;
             }
