@@ -261,6 +261,8 @@ internal sealed class PreparedEdit
 
         _writer.Free(extension.DirectoryOffset, (long)extension.DirectorySizeBytes);
         var remaining = _plan.Bitmaps.Where(static draft => draft.Stored is not null).ToDictionary(static draft => draft.Stored!);
+        // Of a broken table two entries may name one cluster: it stays while one of them does.
+        var kept = _plan.Bitmaps.SelectMany(static draft => draft.Table ?? []).ToHashSet();
         var freedTables = new HashSet<ulong>();
         var freedClusters = new HashSet<ulong>();
         foreach (BitmapInfo bitmap in _contents.Bitmaps.Bitmaps)
@@ -272,11 +274,10 @@ internal sealed class PreparedEdit
             }
 
             ulong[] table = await ReadTableAsync(bitmap, cancellationToken).ConfigureAwait(false);
-            for (int i = 0; i < table.Length; i++)
+            foreach (ulong raw in table)
             {
-                var entry = new BitmapTableEntry(table[i]);
-                bool isKept = draft?.Table is { } kept && i < kept.Length && kept[i] == table[i];
-                if (!isKept && entry.HasData && entry.Check(_geometry.ClusterBits) == FaultCode.None)
+                var entry = new BitmapTableEntry(raw);
+                if (!kept.Contains(entry.Raw) && entry.HasData && entry.Check(_geometry.ClusterBits) == FaultCode.None)
                 {
                     _writer.Free(entry.Offset, _geometry.ClusterSizeBytes);
                     freedClusters.Add(entry.Offset);
