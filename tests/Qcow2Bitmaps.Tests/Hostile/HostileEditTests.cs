@@ -78,6 +78,16 @@ public sealed class HostileEditTests
     }
 
     [Fact]
+    public async Task ABitmapThatSharesItsBitsWithAnotherTakesNothingAlong()
+    {
+        TestImage built = new TestImage().WithBitmap("a", bits: [0xf0]).WithBitmap("b");
+        var image = new Patched(built);
+        image.U64(built.Bitmaps[1].TableOffset, BinaryPrimitives.ReadUInt64BigEndian(image.Bytes.AsSpan(image.Table)));
+
+        await AssertRemovalKeepsTheRestAsync(image.Bytes);
+    }
+
+    [Fact]
     public async Task ATableThatNamesAClusterTwiceLosesNothing()
     {
         TestImage built = new TestImage(virtualSizeBytes: 32 << 20).WithBitmap("a", 9, bits: [0xf0]);
@@ -97,7 +107,7 @@ public sealed class HostileEditTests
     [InlineData(4)]
     public async Task ABitmapWhoseBitsAreATableOfTheImageTakesNothingAlong(int cluster)
     {
-        // The refcount table and block, the L1 and the L2 table. The guest's data and the bits of other bitmaps are protected by their counts alone, as with QEMU.
+        // The refcount table and block, the L1 and the L2 table. The guest's data are protected by their counts alone, as with QEMU.
         var image = new Patched(new TestImage().WithGuestData(2).WithBitmap("a").WithBitmap("b", bits: [3]));
         image.U64(image.Table, (ulong)cluster * ClusterBytes);
 
