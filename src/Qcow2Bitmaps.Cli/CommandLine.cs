@@ -85,7 +85,15 @@ internal static class CommandLine
 
     private static Command Build(ToolWriter output, MessageWriter messages)
     {
-        var chain = new Command("chain", "Work on a backing chain as a whole.") { ChainCheckCommand.Create(output, messages) };
+        var chain = new Command("chain", "Work on a backing chain as a whole.")
+        {
+            ChainCheckCommand.Create(output, messages),
+            ChainSnapshotCommand.Create(output, messages),
+            ChainBitmapCommands.CreatePopulate(output, messages),
+            ChainBitmapCommands.CreateDelete(output, messages),
+            ChainBitmapCommands.CreatePrune(output, messages),
+            ChainReconcileCommand.Create(output, messages),
+        };
         return new Command(
             MessageWriter.ToolName,
             """

@@ -24,6 +24,8 @@ public sealed class ImageChain : IAsyncDisposable
         _resolver = options.Resolver;
     }
 
+    internal ChainOpenOptions Options => _options;
+
     /// <summary>The images, top first.</summary>
     public IReadOnlyList<ChainLayer> Layers => _layers;
 
@@ -40,7 +42,7 @@ public sealed class ImageChain : IAsyncDisposable
         string topPath, ChainOpenOptions? options = null, CancellationToken cancellationToken = default)
     {
         options ??= ChainOpenOptions.Default;
-        var top = FileStorage.Open(topPath, options.TopAccess, LockFor(options.TopAccess, options));
+        var top = FileStorage.Open(topPath, options.AccessOf(0), options.LockOf(0));
         return await OpenAsync(top, options, cancellationToken).ConfigureAwait(false);
     }
 
@@ -67,8 +69,8 @@ public sealed class ImageChain : IAsyncDisposable
                     throw new Qcow2UnsupportedException(UnsupportedReason.ChainTooDeep, $"The chain has more than {options.Image.Limits.MaxChainDepth} images");
                 }
 
-                var reference = new BackingReference(layer.Path, name, image.BackingFormat, depth);
-                ImageStorage storage = await OpenBackingAsync(chain.RequireResolver(), reference, options.Image.Lock, cancellationToken).ConfigureAwait(false);
+                var reference = new BackingReference(layer.Path, name, image.BackingFormat, depth) { Access = options.AccessOf(depth) };
+                ImageStorage storage = await OpenBackingAsync(chain.RequireResolver(), reference, options.LockOf(depth), cancellationToken).ConfigureAwait(false);
                 await chain.AddAsync(storage, image.BackingFormat, options.Image, cancellationToken).ConfigureAwait(false);
             }
 
@@ -255,6 +257,27 @@ public sealed class ImageChain : IAsyncDisposable
     public async ValueTask<Stream> OpenStreamAsync(CancellationToken cancellationToken = default) =>
         new ChainStream(this, await GetSizeBytesAsync(cancellationToken).ConfigureAwait(false));
 
+    /// <summary>Lists what one image of the chain itself has, whatever those below it have.</summary>
+    /// <param name="layer">The image's index; not that of a raw one.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The extents, from the start of the image's disk to its end.</returns>
+    /// <inheritdoc cref="ReadAsync" path="/exception"/>
+    public async IAsyncEnumerable<GuestExtent> ListOwnAsync(int layer, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
+        GuestMap own = map.DiskOf(layer)?.Map ?? throw new InvalidOperationException($"'{PrintableText.Escape(_layers[layer].Path)}' is raw: it has all that it has");
+        var extents = new List<GuestExtent>();
+        for (long at = 0; at < own.SizeBytes;)
+        {
+            extents.Clear();
+            at = await own.ListAsync(at, own.SizeBytes, extents, cancellationToken).ConfigureAwait(false);
+            foreach (GuestExtent extent in extents)
+            {
+                yield return extent;
+            }
+        }
+    }
+
     /// <summary>Opens a writer of what the guest sees; it writes to the top image, and to its data file. The chain has to be opened for writing.</summary>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <returns>The writer, to be disposed before the chain. Reading through the chain sees what it has written.</returns>
@@ -290,9 +313,6 @@ public sealed class ImageChain : IAsyncDisposable
             await layer.Storage.DisposeAsync().ConfigureAwait(false);
         }
     }
-
-    private static ImageLock LockFor(StorageAccess access, ChainOpenOptions options) =>
-        access == StorageAccess.ReadWrite && options.Image.Lock != ImageLock.None ? ImageLock.Write : options.Image.Lock;
 
     private IBackingResolver RequireResolver() => _resolver ??= _layers[0].Storage is FileStorage top
         ? FileBackingResolver.ForTop(top.Name, _options.AllowedFolders)
@@ -359,9 +379,8 @@ public sealed class ImageChain : IAsyncDisposable
                 {
                     string name = image.DataFile ?? throw new Qcow2FormatException(
                         Faults.Of(FaultCode.ExtensionDataFile, "header", "external data file names", image.Header.HeaderLength, 0, "one, as incompatible bit 2 is set"), layer.Path);
-                    StorageAccess access = layer.Index == 0 ? _options.TopAccess : StorageAccess.Read;
-                    var reference = new BackingReference(layer.Path, name, ImageFormat.Raw, layer.Index) { Access = access };
-                    data = await RequireResolver().OpenAsync(reference, LockFor(access, _options), cancellationToken).ConfigureAwait(false);
+                    var reference = new BackingReference(layer.Path, name, ImageFormat.Raw, layer.Index) { Access = _options.AccessOf(layer.Index) };
+                    data = await RequireResolver().OpenAsync(reference, _options.LockOf(layer.Index), cancellationToken).ConfigureAwait(false);
                     _dataFiles.Add(data);
                 }
 

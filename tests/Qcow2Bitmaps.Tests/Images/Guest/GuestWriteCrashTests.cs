@@ -40,7 +40,7 @@ public sealed class GuestWriteCrashTests
         byte[] model = await ReadAsync(storage.ToArray(), options);
         // The disk after each step, when the step began, and whether it was a flush.
         var versions = new List<(byte[] Disk, int Began, int Ended, bool IsFlushed)> { ([.. model], 0, 0, true) };
-        await using (ImageChain chain = await ImageChain.OpenAsync(storage, options with { TopAccess = StorageAccess.ReadWrite }, Token))
+        await using (ImageChain chain = await ImageChain.OpenAsync(storage, options with { WritableLayers = [0] }, Token))
         {
             await using GuestWriter writer = await chain.OpenWriterAsync(Token);
             foreach (WriteStep step in write.Steps)

@@ -2,7 +2,6 @@ using System.Globalization;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Guest;
@@ -51,7 +50,7 @@ public sealed class GuestWriteTests
         int at = 0;
         while (at < write.Steps.Count)
         {
-            await using ImageChain chain = await ImageChain.OpenAsync(path, new ChainOpenOptions { TopAccess = StorageAccess.ReadWrite }, Token);
+            await using ImageChain chain = await ImageChain.OpenAsync(path, new ChainOpenOptions { WritableLayers = [0] }, Token);
             await using GuestWriter writer = await chain.OpenWriterAsync(Token);
             for (bool goesOn = true; goesOn && at < write.Steps.Count; at++)
             {
