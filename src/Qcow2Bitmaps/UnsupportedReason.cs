@@ -25,4 +25,6 @@ public enum UnsupportedReason
     ReadOnly = 10,
     /// <summary>The guest data are encrypted.</summary>
     Encryption = 11,
+    /// <summary>An edit of several images was interrupted, and is to be finished before this image is edited.</summary>
+    InterruptedEdit = 20,
 }

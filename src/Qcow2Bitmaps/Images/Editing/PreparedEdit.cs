@@ -41,6 +41,7 @@ internal sealed class PreparedEdit
     public static async ValueTask<PreparedEdit?> PrepareAsync(
         Qcow2Image image, BitmapEdit edit, CancellationToken cancellationToken)
     {
+        await image.RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
         var plan = new EditPlan(image);
         await edit.ApplyAsync(plan, cancellationToken).ConfigureAwait(false);
         plan.RequireStorable();
