@@ -21,6 +21,9 @@ internal sealed partial class RefcountEditor
     /// <summary>The clusters that were allocated, the refcounts' own not among them.</summary>
     public IReadOnlyList<ClusterRange> Allocated => _allocated;
 
+    /// <summary>The clusters that were taken for new refcount blocks.</summary>
+    public IEnumerable<long> NewBlockClusters => _newBlocks.Select(static block => block.Cluster);
+
     /// <summary>Allocates clusters that follow one another: their counts become 1, in memory.</summary>
     /// <param name="clusters">How many.</param>
     /// <param name="cancellationToken">Ends the reading of counts.</param>
@@ -222,10 +225,13 @@ internal sealed partial class RefcountEditor
     {
         if (Live?.Find(cluster) is { } what)
         {
-            throw new Qcow2FormatException(
-                Faults.Of(FaultCode.RefcountTooLow, what, "reference count", (ulong)cluster << _geometry.ClusterBits, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), _storage.Name);
+            throw InUse(what, cluster << _geometry.ClusterBits, _storage.Name);
         }
     }
+
+    /// <summary>Says that what is free by its count is in use.</summary>
+    public static Qcow2FormatException InUse(string what, long offset, string imageName) => new(
+        Faults.Of(FaultCode.RefcountTooLow, what, "reference count", (ulong)offset, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), imageName);
 
     private NoSpaceException OutOfClusters(long clusters) => new(
         $"'{PrintableText.Escape(_storage.Name)}': no space: {clusters << _geometry.ClusterBits} bytes in a row are needed and not there", clusters << _geometry.ClusterBits, null);
