@@ -52,18 +52,20 @@ internal sealed partial class RefcountEditor
     public async ValueTask<long> CountFreeAsync(CancellationToken cancellationToken)
     {
         long free = 0;
-        for (long cluster = 0; cluster < _endCluster; cluster++)
+        for (long first = 0, block = 0; first < _endCluster; first += _geometry.RefcountsPerBlock, block++)
         {
-            if (HasBlock(cluster / _geometry.RefcountsPerBlock))
-            {
-                free += await ReadAsync(cluster, cancellationToken).ConfigureAwait(false) == 0 ? 1 : 0;
-            }
-            else
+            int clusters = (int)Math.Min(_geometry.RefcountsPerBlock, _endCluster - first);
+            if (!HasBlock(block))
             {
                 // All of the range are free, but for the one that the block itself will need.
-                long end = Math.Min(_endCluster, (cluster / _geometry.RefcountsPerBlock + 1) * _geometry.RefcountsPerBlock);
-                free += end - cluster - 1;
-                cluster = end - 1;
+                free += clusters - 1;
+                continue;
+            }
+
+            byte[] counts = await BytesOfAsync(block, cancellationToken).ConfigureAwait(false);
+            for (int i = 0; i < clusters; i++)
+            {
+                free += RefcountBlock.Read(counts, i, _geometry.RefcountOrder) == 0 ? 1 : 0;
             }
         }
 
