@@ -27,4 +27,6 @@ public enum UnsupportedReason
     Encryption = 11,
     /// <summary>Clusters of this image are not written compressed here.</summary>
     Compression = 12,
+    /// <summary>An edit of several images was interrupted, and is to be finished before this image is edited.</summary>
+    InterruptedEdit = 20,
 }

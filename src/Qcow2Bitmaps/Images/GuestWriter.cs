@@ -75,6 +75,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
                 throw new InvalidOperationException($"'{PrintableText.Escape(image.Name)}' has a writer already");
             }
 
+            await image.RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
             // Refuses what cannot be written, before anything is.
             await MetadataWriter.OpenRefcountsAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
             await AutoclearBits.ClearUnknownAsync(image, cancellationToken).ConfigureAwait(false);

@@ -29,6 +29,7 @@ public sealed partial class Qcow2Image
         await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
+            await RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
             MetadataWriter.RequireWritable(_storage, Header, Limits);
             var first = new byte[ClusterSizeBytes];
             await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
