@@ -102,6 +102,7 @@ internal static class CommandLine
             CheckCommand.Create(output, messages),
             BitmapCommand.Create(output, messages),
             MapCommand.Create(output, messages),
+            SnapshotCommand.Create(output, messages),
             chain,
         };
     }

@@ -165,7 +165,8 @@ internal sealed class MetadataWriter
     /// <exception cref="IOException">The storage failed; what was allocated is leaked.</exception>
     public ValueTask RollBackAsync(CancellationToken cancellationToken) => _refcounts.RollBackAsync(cancellationToken);
 
-    private static void RequireWritable(ImageStorage storage, Qcow2Header header, Qcow2Limits limits)
+    /// <summary>Refuses an image that must not be written.</summary>
+    internal static void RequireWritable(ImageStorage storage, Qcow2Header header, Qcow2Limits limits)
     {
         if (!storage.CanWrite)
         {
