@@ -47,7 +47,7 @@ internal sealed class SnapshotChange
         ShadowRefcounts counts = await ShadowRefcounts.BeginAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
         HeaderUpdate update = await HeaderUpdate.ReadAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
         var change = new SnapshotChange(image, counts, update);
-        await ShadowSwitch.RunAsync(image, counts, update, () => prepare(change), cancellationToken).ConfigureAwait(false);
+        await ShadowSwitch.RunAsync(image, counts, update, () => prepare(change), isCut: false, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Takes a snapshot of the active state.</summary>

@@ -4,32 +4,36 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>A change of header fields that takes effect as a whole: they lie in the first sector.</summary>
+/// <summary>A change of what the first cluster says that takes effect as a whole: the header's fields lie in the first sector.</summary>
 /// <remarks>Autoclear bits that are not known here are cleared, as by every writer.</remarks>
 internal sealed class HeaderUpdate
 {
     private const int SectorBytes = RefcountBlockEdit.SectorBytes;
     private const AutoclearFeatures KnownAutoclear = AutoclearFeatures.Bitmaps | AutoclearFeatures.RawExternalData;
 
+    private readonly string _imageName;
+    private readonly Qcow2Header _header;
     private readonly byte[] _before;
-    private readonly byte[] _after;
+    private readonly Dictionary<int, byte[]> _fields = [];
+    private BitmapsExtension? _bitmaps;
 
-    private HeaderUpdate(byte[] firstSector, int version)
+    private HeaderUpdate(string imageName, Qcow2Header header, byte[] firstCluster)
     {
-        _before = firstSector;
-        _after = [.. firstSector];
-        if (version >= 3)
+        _imageName = imageName;
+        _header = header;
+        _before = firstCluster;
+        if (header.Version >= 3)
         {
-            Set(HeaderLayout.AutoclearFeatures, BinaryPrimitives.ReadUInt64BigEndian(_after.AsSpan(HeaderLayout.AutoclearFeatures)) & (ulong)KnownAutoclear);
+            Set(HeaderLayout.AutoclearFeatures, BinaryPrimitives.ReadUInt64BigEndian(_before.AsSpan(HeaderLayout.AutoclearFeatures)) & (ulong)KnownAutoclear);
         }
     }
 
-    /// <summary>Reads the header as it is.</summary>
+    /// <summary>Reads the first cluster as it is.</summary>
     public static async ValueTask<HeaderUpdate> ReadAsync(ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken)
     {
-        var sector = new byte[SectorBytes];
-        await storage.ReadZeroFilledAsync(0, sector, cancellationToken).ConfigureAwait(false);
-        return new HeaderUpdate(sector, header.Version);
+        var cluster = new byte[1 << (int)header.ClusterBits];
+        await storage.ReadZeroFilledAsync(0, cluster, cancellationToken).ConfigureAwait(false);
+        return new HeaderUpdate(storage.Name, header, cluster);
     }
 
     public void SetVirtualSize(long bytes) => Set(HeaderLayout.VirtualSize, (ulong)bytes);
@@ -52,25 +56,75 @@ internal sealed class HeaderUpdate
         Set(HeaderLayout.SnapshotCount, count);
     }
 
-    /// <summary>The one write that makes the change count; null when nothing changes.</summary>
-    public SectorWrite? Plan()
+    /// <summary>Has the bitmaps extension, which there is, say something else.</summary>
+    public void SetBitmaps(BitmapsExtension extension) => _bitmaps = extension;
+
+    /// <summary>Plans the writes: stages, each with a flush after it, of which one is a single sector and makes the change count.</summary>
+    /// <exception cref="Qcow2UnsupportedException">The first cluster has no room for what the switch needs.</exception>
+    public IReadOnlyList<IReadOnlyList<SectorWrite>> Plan()
     {
-        int first = _before.AsSpan().CommonPrefixLength(_after);
-        if (first == SectorBytes)
+        IReadOnlyList<byte[]> states = _bitmaps is { } extension
+            ? ExtensionMove.Plan(_imageName, _header, _before, extension)
+            : [_before, [.. _before]];
+        var stages = new List<IReadOnlyList<SectorWrite>>();
+        byte[] now = _before;
+        for (int i = 0; i < states.Count; i++)
         {
-            return null;
+            if (i > 0)
+            {
+                // From the switch on.
+                foreach ((int field, byte[] value) in _fields)
+                {
+                    value.CopyTo(states[i], field);
+                }
+            }
+
+            List<SectorWrite> writes = Difference(now, states[i]);
+            if (writes.Count > 0)
+            {
+                stages.Add(writes);
+            }
+
+            now = states[i];
         }
 
-        int end = SectorBytes;
-        while (_before[end - 1] == _after[end - 1])
-        {
-            end--;
-        }
-
-        return new SectorWrite(first, _before.AsMemory(first, end - first), _after.AsMemory(first, end - first));
+        return stages;
     }
 
-    private void Set(int field, ulong value) => BinaryPrimitives.WriteUInt64BigEndian(_after.AsSpan(field), value);
+    private static List<SectorWrite> Difference(byte[] before, byte[] after)
+    {
+        var writes = new List<SectorWrite>();
+        for (int sector = 0; sector < before.Length; sector += SectorBytes)
+        {
+            int first = before.AsSpan(sector, SectorBytes).CommonPrefixLength(after.AsSpan(sector, SectorBytes));
+            if (first == SectorBytes)
+            {
+                continue;
+            }
 
-    private void Set(int field, uint value) => BinaryPrimitives.WriteUInt32BigEndian(_after.AsSpan(field), value);
+            int end = SectorBytes;
+            while (before[sector + end - 1] == after[sector + end - 1])
+            {
+                end--;
+            }
+
+            writes.Add(new SectorWrite(sector + first, before.AsMemory(sector + first, end - first), after.AsMemory(sector + first, end - first)));
+        }
+
+        return writes;
+    }
+
+    private void Set(int field, ulong value)
+    {
+        var bytes = new byte[sizeof(ulong)];
+        BinaryPrimitives.WriteUInt64BigEndian(bytes, value);
+        _fields[field] = bytes;
+    }
+
+    private void Set(int field, uint value)
+    {
+        var bytes = new byte[sizeof(uint)];
+        BinaryPrimitives.WriteUInt32BigEndian(bytes, value);
+        _fields[field] = bytes;
+    }
 }

@@ -70,9 +70,18 @@ internal sealed partial class ShadowRefcounts
         }
     }
 
-    /// <summary>Finds the last cluster that will be counted; -1 without one. Only after <see cref="WriteAsync"/>.</summary>
+    /// <summary>Lets the file end with the last cluster that is counted, after the switch, where the storage can be cut.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<long> FindLastCountedAsync(CancellationToken cancellationToken)
+    public async ValueTask CutFileAsync(CancellationToken cancellationToken)
+    {
+        long length = (await FindLastCountedAsync(cancellationToken).ConfigureAwait(false) + 1) << _geometry.ClusterBits;
+        if (_storage.CapacityBytes is null && length < _storage.Length)
+        {
+            await _storage.SetLengthAsync(length, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask<long> FindLastCountedAsync(CancellationToken cancellationToken)
     {
         for (long index = _table.Length - 1; index >= 0; index--)
         {

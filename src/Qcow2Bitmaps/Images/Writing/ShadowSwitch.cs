@@ -11,21 +11,22 @@ internal static class ShadowSwitch
     /// <param name="counts">The counts.</param>
     /// <param name="update">The header.</param>
     /// <param name="prepare">Writes what is new, and says what the header shall name.</param>
+    /// <param name="isCut">Whether the file is to end with the last cluster that is in use.</param>
     /// <param name="cancellationToken">Ends the work while the image is as before.</param>
     /// <exception cref="Qcow2Exception">The change is refused, or there is no space; the image is as before.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public static async ValueTask RunAsync(
-        Qcow2Image image, ShadowRefcounts counts, HeaderUpdate update, Func<ValueTask> prepare, CancellationToken cancellationToken)
+        Qcow2Image image, ShadowRefcounts counts, HeaderUpdate update, Func<ValueTask> prepare, bool isCut, CancellationToken cancellationToken)
     {
         ImageStorage storage = image.Storage;
-        SectorWrite? write;
+        IReadOnlyList<IReadOnlyList<SectorWrite>> stages;
         try
         {
             await RequireNothingMissingAsync(image, cancellationToken).ConfigureAwait(false);
             await prepare().ConfigureAwait(false);
             (ulong offset, uint clusters) = await counts.WriteAsync(cancellationToken).ConfigureAwait(false);
             update.SetRefcountTable(offset, clusters);
-            write = update.Plan();
+            stages = update.Plan();
             await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
         }
         catch
@@ -34,12 +35,6 @@ internal static class ShadowSwitch
             throw;
         }
 
-        if (write is null)
-        {
-            return;
-        }
-
-        IReadOnlyList<SectorWrite>[] stages = [[write]];
         try
         {
             await MetadataWriter.SwitchAsync(storage, stages, CancellationToken.None).ConfigureAwait(false);
@@ -51,9 +46,13 @@ internal static class ShadowSwitch
         }
 
         await counts.ReleaseAsync(CancellationToken.None).ConfigureAwait(false);
+        if (isCut)
+        {
+            await counts.CutFileAsync(CancellationToken.None).ConfigureAwait(false);
+        }
     }
 
-    private static async ValueTask SwitchBackAsync(ImageStorage storage, IReadOnlyList<SectorWrite>[] stages, ShadowRefcounts counts)
+    private static async ValueTask SwitchBackAsync(ImageStorage storage, IReadOnlyList<IReadOnlyList<SectorWrite>> stages, ShadowRefcounts counts)
     {
         try
         {
