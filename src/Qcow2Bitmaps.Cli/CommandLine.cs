@@ -26,6 +26,7 @@ internal static class CommandLine
     public static async Task<int> InvokeAsync(string[] args, ToolWriter output, TextWriter error)
     {
         var messages = new MessageWriter(error);
+        args = ResizeCommand.WithSizeAsArgument(args);
         ParseResult parsed = Build(output, messages).Parse(args, s_configuration);
         if (UsageError(parsed, args, output, messages) is { } usageError)
         {
@@ -110,6 +111,8 @@ internal static class CommandLine
             CheckCommand.Create(output, messages),
             BitmapCommand.Create(output, messages),
             MapCommand.Create(output, messages),
+            SnapshotCommand.Create(output, messages),
+            ResizeCommand.Create(output, messages),
             chain,
         };
     }
