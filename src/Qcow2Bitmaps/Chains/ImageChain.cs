@@ -230,8 +230,7 @@ public sealed class ImageChain : IAsyncDisposable
     public async ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
-        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
-        await OpenDataFilesAsync(cancellationToken).ConfigureAwait(false);
+        ChainMap map = await OpenDataAsync(cancellationToken).ConfigureAwait(false);
         int total = (int)Math.Clamp(map.SizeBytes - offsetBytes, 0, buffer.Length);
         long end = offsetBytes + total;
         var extents = new List<ChainExtent>();
@@ -268,6 +267,15 @@ public sealed class ImageChain : IAsyncDisposable
         {
             await layer.Storage.DisposeAsync().ConfigureAwait(false);
         }
+    }
+
+    /// <summary>Opens all that is needed to read guest data: tables and data files.</summary>
+    /// <inheritdoc cref="ReadAsync" path="/exception"/>
+    internal async ValueTask<ChainMap> OpenDataAsync(CancellationToken cancellationToken)
+    {
+        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
+        await OpenDataFilesAsync(cancellationToken).ConfigureAwait(false);
+        return map;
     }
 
     private IBackingResolver RequireResolver() => _resolver ??= _layers[0].Storage is FileStorage top
