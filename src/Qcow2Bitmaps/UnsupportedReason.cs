@@ -25,4 +25,6 @@ public enum UnsupportedReason
     ReadOnly = 10,
     /// <summary>The guest data are encrypted.</summary>
     Encryption = 11,
+    /// <summary>Clusters of this image are not written compressed here.</summary>
+    Compression = 12,
 }

@@ -16,6 +16,9 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
     /// <summary>How many images the chain has.</summary>
     public int LayerCount => layers.Count;
 
+    /// <summary>The disk as an image has it; null of a raw one.</summary>
+    public GuestDisk? DiskOf(int depth) => disks[depth];
+
     /// <summary>Whether data can be read from all images.</summary>
     public bool HasAllData => disks.All(static disk => disk is null || disk.Data is not null);
 
@@ -57,6 +60,23 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
         else
         {
             await layers[extent.Depth].Storage.ReadZeroFilledAsync(extent.OffsetBytes, buffer, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Reads what the guest sees through an image and those below it; zeros behind that image's end.</summary>
+    public async ValueTask ReadAsync(int depth, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        long end = Math.Clamp(SizeOf(depth), offset, offset + buffer.Length);
+        buffer.Span[(int)(end - offset)..].Clear();
+        var extents = new List<ChainExtent>();
+        for (long at = offset; at < end;)
+        {
+            extents.Clear();
+            at = await ListAsync(depth, at, end, extents, cancellationToken).ConfigureAwait(false);
+            foreach (ChainExtent extent in extents)
+            {
+                await ReadAsync(extent, buffer.Slice((int)(extent.OffsetBytes - offset), (int)extent.LengthBytes), cancellationToken).ConfigureAwait(false);
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
 
@@ -13,6 +14,9 @@ public sealed record ChainOpenOptions
 
     /// <summary>The top image's format, <c>qcow2</c> or <c>raw</c>; probed when null.</summary>
     public string? TopFormat { get; init; }
+
+    /// <summary>What the top image is opened for; for <see cref="ImageChain.OpenWriterAsync"/> it has to be writing, with the locks of a writer. All others are only read.</summary>
+    public StorageAccess TopAccess { get; init; } = StorageAccess.Read;
 
     /// <summary>Whether backing files are opened; if not, the chain is the top image alone.</summary>
     public bool FollowBacking { get; init; } = true;

@@ -69,7 +69,7 @@ public sealed class FileBackingResolver : IBackingResolver
 
         string path = BackingPath.Combine(reference.ImagePath, reference.FileName);
         return ValueTask.FromResult<ImageStorage>(
-            FileStorage.Open(path, StorageAccess.Read, imageLock, place => RequireAllowed(reference, path, place)));
+            FileStorage.Open(path, reference.Access, imageLock, place => RequireAllowed(reference, path, place)));
     }
 
     private void RequireAllowed(BackingReference reference, string path, FilePlace place)

@@ -40,7 +40,7 @@ public sealed class ImageChain : IAsyncDisposable
         string topPath, ChainOpenOptions? options = null, CancellationToken cancellationToken = default)
     {
         options ??= ChainOpenOptions.Default;
-        var top = FileStorage.Open(topPath, StorageAccess.Read, options.Image.Lock);
+        var top = FileStorage.Open(topPath, options.TopAccess, LockFor(options.TopAccess, options));
         return await OpenAsync(top, options, cancellationToken).ConfigureAwait(false);
     }
 
@@ -254,6 +254,27 @@ public sealed class ImageChain : IAsyncDisposable
     public async ValueTask<Stream> OpenStreamAsync(CancellationToken cancellationToken = default) =>
         new ChainStream(this, await GetSizeBytesAsync(cancellationToken).ConfigureAwait(false));
 
+    /// <summary>Opens a writer of what the guest sees; it writes to the top image, and to its data file. The chain has to be opened for writing.</summary>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <returns>The writer, to be disposed before the chain. Reading through the chain sees what it has written.</returns>
+    /// <exception cref="InvalidOperationException">The top image is raw, has a writer already, is read as a snapshot, or was opened without its backing file.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The top image is open for reading only, an image is encrypted, or the name of a data file is refused.</exception>
+    /// <exception cref="Qcow2FormatException">The top image is corrupt, or its refcounts cannot be relied on.</exception>
+    /// <exception cref="IOException">A storage failed.</exception>
+    public async ValueTask<GuestWriter> OpenWriterAsync(CancellationToken cancellationToken = default)
+    {
+        if (_layers[0].Image is not { } top || _options.TopSnapshot is not null || (_layers.Count == 1 && top.BackingFile is not null))
+        {
+            throw new InvalidOperationException($"'{PrintableText.Escape(_layers[0].Path)}' cannot be written through this chain: it is raw, read as a snapshot, or without its backing file");
+        }
+
+        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
+        await OpenDataFilesAsync(cancellationToken).ConfigureAwait(false);
+        GuestDisk disk = map.DiskOf(0)!;
+        return await GuestWriter.OpenAsync(
+            top, disk, top.Header.HasExternalDataFile ? disk.Data : null, _layers.Count > 1 ? new ChainBacking(map) : null, cancellationToken).ConfigureAwait(false);
+    }
+
     /// <summary>Closes all images.</summary>
     public async ValueTask DisposeAsync()
     {
@@ -277,6 +298,9 @@ public sealed class ImageChain : IAsyncDisposable
         await OpenDataFilesAsync(cancellationToken).ConfigureAwait(false);
         return map;
     }
+
+    private static ImageLock LockFor(StorageAccess access, ChainOpenOptions options) =>
+        access == StorageAccess.ReadWrite && options.Image.Lock != ImageLock.None ? ImageLock.Write : options.Image.Lock;
 
     private IBackingResolver RequireResolver() => _resolver ??= _layers[0].Storage is FileStorage top
         ? FileBackingResolver.ForTop(top.Name, _options.AllowedFolders)
@@ -343,7 +367,9 @@ public sealed class ImageChain : IAsyncDisposable
                 {
                     string name = image.DataFile ?? throw new Qcow2FormatException(
                         Faults.Of(FaultCode.ExtensionDataFile, "header", "external data file names", image.Header.HeaderLength, 0, "one, as incompatible bit 2 is set"), layer.Path);
-                    data = await RequireResolver().OpenAsync(new BackingReference(layer.Path, name, ImageFormat.Raw, layer.Index), _options.Image.Lock, cancellationToken).ConfigureAwait(false);
+                    StorageAccess access = layer.Index == 0 ? _options.TopAccess : StorageAccess.Read;
+                    var reference = new BackingReference(layer.Path, name, ImageFormat.Raw, layer.Index) { Access = access };
+                    data = await RequireResolver().OpenAsync(reference, LockFor(access, _options), cancellationToken).ConfigureAwait(false);
                     _dataFiles.Add(data);
                 }
 

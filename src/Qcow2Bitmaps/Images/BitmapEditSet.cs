@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Editing;
+using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images;
@@ -96,7 +97,7 @@ public sealed class BitmapEditSet
     /// <summary>Does something while nobody else edits the images.</summary>
     private static async ValueTask<T> HoldAsync<T>(IReadOnlyCollection<Qcow2Image> images, Func<ValueTask<T>> work, CancellationToken cancellationToken)
     {
-        var held = new List<SemaphoreSlim>();
+        var held = new List<ImageGate>();
         try
         {
             // Always in one order, so that two sets do not wait for one another.
@@ -110,7 +111,7 @@ public sealed class BitmapEditSet
         }
         finally
         {
-            held.ForEach(static semaphore => semaphore.Release());
+            held.ForEach(static gate => gate.Release());
         }
     }
 

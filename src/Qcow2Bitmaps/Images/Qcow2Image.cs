@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Editing;
+using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images;
@@ -15,7 +16,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
 {
     private readonly ImageStorage _storage;
     private readonly bool _leaveOpen;
-    private readonly SemaphoreSlim _editing = new(1, 1);
+    private readonly ImageGate _editing = new();
     private volatile ImageContents _contents;
 
     private Qcow2Image(ImageStorage storage, bool leaveOpen, Qcow2OpenOptions options, ImageContents contents)
@@ -245,7 +246,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     internal ImageStorage Storage => _storage;
 
     /// <summary>Held by whoever edits the image.</summary>
-    internal SemaphoreSlim Editing => _editing;
+    internal ImageGate Editing => _editing;
 
     /// <summary>See <see cref="BitmapCollection.EditAsync(BitmapEdit, CancellationToken)"/>.</summary>
     internal async ValueTask EditBitmapsAsync(BitmapEdit edit, CancellationToken cancellationToken)

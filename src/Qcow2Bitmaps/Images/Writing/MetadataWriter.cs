@@ -28,6 +28,18 @@ internal sealed class MetadataWriter
     public static async ValueTask<MetadataWriter> BeginAsync(
         ImageStorage storage, ImageContents contents, Qcow2Limits limits, CancellationToken cancellationToken)
     {
+        (RefcountEditor refcounts, LiveMetadata other) = await OpenRefcountsAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false);
+        return new MetadataWriter(storage, contents.First.Header.Geometry, other, refcounts);
+    }
+
+    /// <summary>Opens the counts of an image that can be written, so that nothing live is allocated.</summary>
+    /// <returns>The counts, which know all structures, and the structures without those of the bitmaps.</returns>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
+    /// <exception cref="Qcow2FormatException">The image is corrupt, or its refcounts cannot be relied on.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask<(RefcountEditor Refcounts, LiveMetadata Other)> OpenRefcountsAsync(
+        ImageStorage storage, ImageContents contents, Qcow2Limits limits, CancellationToken cancellationToken)
+    {
         Qcow2Header header = contents.First.Header;
         RequireWritable(storage, header, limits);
         RefcountEditor refcounts = await RefcountEditor.OpenAsync(storage, header, limits, cancellationToken).ConfigureAwait(false);
@@ -46,7 +58,7 @@ internal sealed class MetadataWriter
         }
 
         refcounts.Live = all;
-        return new MetadataWriter(storage, header.Geometry, other, refcounts);
+        return (refcounts, other);
     }
 
     /// <summary>Whether the file ends before the last cluster that is counted does: it may have lost its end, and grow over the place by being written.</summary>

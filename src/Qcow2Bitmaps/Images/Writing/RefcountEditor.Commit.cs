@@ -73,6 +73,7 @@ internal sealed partial class RefcountEditor
                 if (count == 1)
                 {
                     AddTo(unused, cluster);
+                    SearchFrom(cluster);
                 }
             }
         }
