@@ -105,6 +105,7 @@ internal static class CommandLine
             BitmapCommand.Create(output, messages),
             MapCommand.Create(output, messages),
             CompareCommand.Create(output, messages),
+            ConvertCommand.Create(output, messages),
             chain,
         };
     }

@@ -116,7 +116,7 @@ internal sealed class CompareCommand
                     WarnOfSizes(ref isWarned);
                 }
 
-                progress.Update(100.0 * at / Math.Max(firstSize, secondSize));
+                progress.Update(at, Math.Max(firstSize, secondSize));
             });
             result = await ImageComparison.CompareAsync(first, second, isStrict, steps, cancellationToken);
         }

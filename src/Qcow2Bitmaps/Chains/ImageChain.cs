@@ -27,6 +27,9 @@ public sealed class ImageChain : IAsyncDisposable
     /// <summary>The images, top first.</summary>
     public IReadOnlyList<ChainLayer> Layers => _layers;
 
+    /// <summary>All files that are open.</summary>
+    internal IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_dataFiles);
+
     /// <summary>Opens a chain of files.</summary>
     /// <param name="topPath">The top image.</param>
     /// <param name="options">How; the defaults when null.</param>
