@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Storage;
@@ -12,6 +13,9 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
     /// <summary>The disk's size in bytes, as the top image has it.</summary>
     public long SizeBytes => SizeOf(0);
 
+    /// <summary>How many images the chain has.</summary>
+    public int LayerCount => layers.Count;
+
     /// <summary>The disk as an image has it; null of a raw one.</summary>
     public GuestDisk? DiskOf(int depth) => disks[depth];
 
@@ -20,6 +24,15 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
 
     /// <summary>Whether data can be read from an image.</summary>
     public bool HasData(int depth) => disks[depth]?.Data is not null;
+
+    /// <summary>The disk's size in bytes, as an image has it.</summary>
+    public long SizeOf(int depth) => disks[depth]?.Map.SizeBytes ?? layers[depth].VirtualSizeBytes;
+
+    /// <summary>The geometry of an image; null of a raw one.</summary>
+    public ImageGeometry? GeometryOf(int depth) => layers[depth].Image?.Geometry;
+
+    /// <summary>Which file an image is; null when that is not known.</summary>
+    public StorageIdentity? IdentityOf(int depth) => layers[depth].Storage.Identity;
 
     /// <summary>Says where an image's data stand.</summary>
     public void SetData(int depth, ImageStorage data) => disks[depth]!.Data = data;
@@ -66,8 +79,6 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
             }
         }
     }
-
-    private long SizeOf(int depth) => disks[depth]?.Map.SizeBytes ?? layers[depth].VirtualSizeBytes;
 
     private async ValueTask<long> ListAsync(int depth, long offset, long end, List<ChainExtent> extents, CancellationToken cancellationToken)
     {

@@ -29,6 +29,9 @@ public sealed class ImageChain : IAsyncDisposable
     /// <summary>The images, top first.</summary>
     public IReadOnlyList<ChainLayer> Layers => _layers;
 
+    /// <summary>All files that are open.</summary>
+    internal IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_dataFiles);
+
     /// <summary>Opens a chain of files.</summary>
     /// <param name="topPath">The top image.</param>
     /// <param name="options">How; the defaults when null.</param>
@@ -232,8 +235,7 @@ public sealed class ImageChain : IAsyncDisposable
     public async ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
-        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
-        await OpenDataFilesAsync(cancellationToken).ConfigureAwait(false);
+        ChainMap map = await OpenDataAsync(cancellationToken).ConfigureAwait(false);
         int total = (int)Math.Clamp(map.SizeBytes - offsetBytes, 0, buffer.Length);
         long end = offsetBytes + total;
         var extents = new List<ChainExtent>();
@@ -312,6 +314,15 @@ public sealed class ImageChain : IAsyncDisposable
         {
             await layer.Storage.DisposeAsync().ConfigureAwait(false);
         }
+    }
+
+    /// <summary>Opens all that is needed to read guest data: tables and data files.</summary>
+    /// <inheritdoc cref="ReadAsync" path="/exception"/>
+    internal async ValueTask<ChainMap> OpenDataAsync(CancellationToken cancellationToken)
+    {
+        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
+        await OpenDataFilesAsync(cancellationToken).ConfigureAwait(false);
+        return map;
     }
 
     private IBackingResolver RequireResolver() => _resolver ??= _layers[0].Storage is FileStorage top
