@@ -117,7 +117,13 @@ public sealed class ImageChain : IAsyncDisposable
         string name, VerdictProfile profile = VerdictProfile.Libvirt, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(name);
-        BitmapVerdict verdict = BitmapJudge.Judge(_layers, name, profile);
+        return await JudgeBitmapAsync(_layers, name, profile, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Judges one bitmap over some of the images, as if they were the chain.</summary>
+    internal async ValueTask<BitmapVerdict> JudgeBitmapAsync(IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile, CancellationToken cancellationToken)
+    {
+        BitmapVerdict verdict = BitmapJudge.Judge(layers, name, profile);
         if (!verdict.IsValid)
         {
             return verdict;
@@ -127,7 +133,7 @@ public sealed class ImageChain : IAsyncDisposable
         {
             if (layer.Image!.Bitmaps.HaveOverlappingTables)
             {
-                return BitmapJudge.Unreadable(_layers, name, layer, "the tables of the image's bitmaps overlap, together they are longer than the file");
+                return BitmapJudge.Unreadable(layers, name, layer, "the tables of the image's bitmaps overlap, together they are longer than the file");
             }
 
             try
@@ -137,7 +143,7 @@ public sealed class ImageChain : IAsyncDisposable
             }
             catch (Qcow2FormatException e)
             {
-                return BitmapJudge.Unreadable(_layers, name, layer, e.Fault.ToString());
+                return BitmapJudge.Unreadable(layers, name, layer, e.Fault.ToString());
             }
         }
 
@@ -289,16 +295,24 @@ public sealed class ImageChain : IAsyncDisposable
     /// <exception cref="IOException">A storage failed.</exception>
     public async ValueTask<GuestWriter> OpenWriterAsync(CancellationToken cancellationToken = default)
     {
-        if (_layers[0].Image is not { } top || _options.TopSnapshot is not null || (_layers.Count == 1 && top.BackingFile is not null))
+        return await OpenWriterAsync(0, marksWrites: true, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>As <see cref="OpenWriterAsync(CancellationToken)"/>, of any image that was opened for writing.</summary>
+    /// <param name="layer">The image's index.</param>
+    /// <param name="marksWrites">Whether recording bitmaps get the bits of what is written; else they have them already, or are not to have them.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    internal async ValueTask<GuestWriter> OpenWriterAsync(int layer, bool marksWrites, CancellationToken cancellationToken)
+    {
+        if (_layers[layer].Image is not { } image || _options.TopSnapshot is not null || (_layers.Count == layer + 1 && image.BackingFile is not null))
         {
-            throw new InvalidOperationException($"'{PrintableText.Escape(_layers[0].Path)}' cannot be written through this chain: it is raw, read as a snapshot, or without its backing file");
+            throw new InvalidOperationException($"'{PrintableText.Escape(_layers[layer].Path)}' cannot be written through this chain: it is raw, read as a snapshot, or without its backing file");
         }
 
-        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
-        await OpenDataFilesAsync(cancellationToken).ConfigureAwait(false);
-        GuestDisk disk = map.DiskOf(0)!;
+        ChainMap map = await OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        GuestDisk disk = map.DiskOf(layer)!;
         return await GuestWriter.OpenAsync(
-            top, disk, top.Header.HasExternalDataFile ? disk.Data : null, _layers.Count > 1 ? new ChainBacking(map) : null, cancellationToken).ConfigureAwait(false);
+            image, disk, image.Header.HasExternalDataFile ? disk.Data : null, _layers.Count > layer + 1 ? new ChainBacking(map, layer + 1) : null, marksWrites, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Closes all images.</summary>

@@ -22,9 +22,10 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
     /// <param name="skipFromDepth">From which image of the source on down the target reads the same.</param>
     /// <param name="compareFromDepth">From which one on down it may.</param>
     /// <param name="cancellationToken">Ends the copying.</param>
-    public async Task RunAsync(IReadOnlyList<ChainMap> sources, int skipFromDepth, int compareFromDepth, CancellationToken cancellationToken)
+    /// <param name="copyFromDepth">Down to which image of the source, without it, the target has all that those images have.</param>
+    public async Task RunAsync(IReadOnlyList<ChainMap> sources, int skipFromDepth, int compareFromDepth, CancellationToken cancellationToken, int copyFromDepth = 0)
     {
-        using var planner = new CopyPlanner(sources, ItemBytesOf(target), writesZeros: options.SparseBytes == 0, skipFromDepth, compareFromDepth);
+        using var planner = new CopyPlanner(sources, ItemBytesOf(target), writesZeros: options.SparseBytes == 0, skipFromDepth, compareFromDepth, copyFromDepth);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         Task[] workers = [.. Enumerable.Range(0, options.Workers).Select(_ => Task.Run(() => WorkAsync(planner, stop), CancellationToken.None))];
         // Where one fails, the others are stopped; of all that ends them, errors come before that.

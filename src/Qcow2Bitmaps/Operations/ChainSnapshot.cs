@@ -45,7 +45,7 @@ public static class ChainSnapshot
             }
         }
 
-        byte[] image = await BuildAsync(below, backingFile ?? NameFor(below.Path, overlayPath), edit, cancellationToken).ConfigureAwait(false);
+        byte[] image = await BuildAsync(below, backingFile ?? RelativeName.Of(below.Path, overlayPath), edit, cancellationToken).ConfigureAwait(false);
         if (FileStorage.IdentityOf(overlayPath) is null)
         {
             DurableFile.Write(overlayPath, image);
@@ -105,15 +105,6 @@ public static class ChainSnapshot
 
             return memory.ToArray();
         }
-    }
-
-    /// <summary>The name of a file as another one stores it: QEMU looks for relative names beside the image that has them.</summary>
-    private static string NameFor(string path, string overlayPath)
-    {
-        string whole = Path.GetFullPath(path);
-        return string.Equals(Path.GetDirectoryName(whole), Path.GetDirectoryName(Path.GetFullPath(overlayPath)), StringComparison.Ordinal)
-            ? Path.GetFileName(whole)
-            : whole;
     }
 
     /// <summary>Writes the first sector last: until then nobody takes the device for an image.</summary>
