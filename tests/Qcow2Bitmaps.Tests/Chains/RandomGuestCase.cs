@@ -1,4 +1,7 @@
+using System.Buffers.Binary;
 using System.Globalization;
+using Microsoft.Win32.SafeHandles;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -85,6 +88,22 @@ internal sealed class RandomGuestCase
                 await Qemu.ImgOkAsync("snapshot", "-c", "s", path);
             }
         }
+
+        if (Next(4) == 0)
+        {
+            CutSize(path, size);
+        }
+    }
+
+    /// <summary>Lets the disk end in the middle of a sector, which no tool of QEMU's makes.</summary>
+    private void CutSize(string path, long size)
+    {
+        size -= 1 + Next(Sector - 1);
+        _log.Add(string.Create(CultureInfo.InvariantCulture, $"size {size}"));
+        var bytes = new byte[sizeof(long)];
+        BinaryPrimitives.WriteInt64BigEndian(bytes, size);
+        using SafeFileHandle file = File.OpenHandle(path, access: FileAccess.Write);
+        RandomAccess.Write(file, bytes, HeaderLayout.VirtualSize);
     }
 
     private string Command(long size, int cluster)
