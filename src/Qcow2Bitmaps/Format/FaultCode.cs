@@ -125,6 +125,8 @@ public enum FaultCode
     L2DataFileOffset = 606,
     /// <summary>A compressed cluster is cut short, corrupt, or not one cluster long when it is unpacked.</summary>
     CompressedData = 607,
+    /// <summary>More L1 entries name an L2 table than the file has clusters: entries share tables.</summary>
+    L1TableAliased = 609,
     /// <summary>Reserved bits of a refcount table entry are set.</summary>
     RefcountTableEntryReserved = 610,
     /// <summary>A refcount table entry's offset is not aligned to a cluster.</summary>

@@ -15,6 +15,7 @@ namespace Qcow2Bitmaps.Images.Guest;
 internal sealed class GuestMap
 {
     private const int CachedBytes = 16 << 20;
+    private const int ListedClusters = 4096;
 
     private readonly ImageStorage _storage;
     private readonly Qcow2Header _header;
@@ -45,9 +46,34 @@ internal sealed class GuestMap
     /// <param name="cancellationToken">Ends the reading.</param>
     public static async ValueTask<GuestMap> OpenAsync(
         ImageStorage storage, Qcow2Header header, ulong l1Offset, uint l1Size, long sizeBytes, CancellationToken cancellationToken) =>
-        new(storage, header, sizeBytes, await BigEndianTable.ReadAsync(storage, l1Offset, l1Size, cancellationToken).ConfigureAwait(false));
+        new(storage, header, sizeBytes, RequireApart(storage, header, l1Offset, sizeBytes, await BigEndianTable.ReadAsync(storage, l1Offset, l1Size, cancellationToken).ConfigureAwait(false)));
 
-    /// <summary>Lists what the image has from an offset on, up to an end or to where the next L2 table begins.</summary>
+    /// <summary>Refuses L1 entries that share L2 tables for sure, as they are more than the file has clusters: a small file would look like terabytes in pieces.</summary>
+    private static ulong[] RequireApart(ImageStorage storage, Qcow2Header header, ulong l1Offset, long sizeBytes, ulong[] l1)
+    {
+        ulong length = (ulong)storage.Length;
+        long clusters = header.Geometry.ClustersFor((long)length);
+        long tables = 0;
+        int used = sizeBytes == 0 ? 0 : (int)Math.Min(l1.Length, header.Geometry.L1Index(sizeBytes - 1) + 1);
+        for (int i = 0; i < used; i++)
+        {
+            ulong offset = new L1Entry(l1[i]).L2TableOffset;
+            if (offset >= length && header.Geometry.IsClusterAligned(offset))
+            {
+                // Reads as zeros.
+                l1[i] = 0;
+            }
+            else if (offset != 0)
+            {
+                tables++;
+            }
+        }
+
+        return tables <= clusters ? l1 : throw new Qcow2FormatException(
+            Faults.Of(FaultCode.L1TableAliased, "L1 table", "entries that name an L2 table", l1Offset, (ulong)tables, $"at most {clusters}, the clusters of the file: entries share tables"), storage.Name);
+    }
+
+    /// <summary>Lists what the image has from an offset on, up to an end or to where the next L2 table begins, or before where that would be many extents.</summary>
     /// <param name="offset">Where to start on the disk, in bytes.</param>
     /// <param name="end">Where to end at the latest, at most <see cref="SizeBytes"/>.</param>
     /// <param name="extents">Takes the extents, in ascending order; neighbours that continue one another in the file are one.</param>
@@ -69,6 +95,7 @@ internal sealed class GuestMap
 
         ulong[] table = await ReadTableAsync(l1Index, cancellationToken).ConfigureAwait(false);
         long last = Math.Min(end, (l1Index + 1) * tableBytes);
+        last = offset + Math.Min(last - offset, (long)ListedClusters << _geometry.ClusterBits);
         ListTable(table, offset, last, extents);
         return last;
     }
