@@ -10,6 +10,9 @@ namespace Qcow2Bitmaps.Chains;
 /// <remarks>Each image is asked within its own size: what lies behind the end of the one below reads as zeros, whatever lies further down.</remarks>
 internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<GuestDisk?> disks)
 {
+    // A list ends soon after as many: what one extent of a layer hides may be a whole disk in small pieces.
+    private const int EnoughExtents = 1 << 16;
+
     /// <summary>The disk's size in bytes, as the top image has it.</summary>
     public long SizeBytes => SizeOf(0);
 
@@ -95,12 +98,21 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
         foreach (GuestExtent extent in own)
         {
             long at = extent.OffsetBytes;
+            if (extents.Count >= EnoughExtents)
+            {
+                return at;
+            }
+
             if (extent.Kind == GuestExtentKind.Unallocated && depth + 1 < layers.Count)
             {
                 long belowEnd = Math.Min(extent.EndBytes, SizeOf(depth + 1));
                 while (at < belowEnd)
                 {
                     at = await ListAsync(depth + 1, at, belowEnd, extents, cancellationToken).ConfigureAwait(false);
+                    if (extents.Count >= EnoughExtents)
+                    {
+                        return at;
+                    }
                 }
             }
 

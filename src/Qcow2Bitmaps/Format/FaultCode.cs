@@ -128,7 +128,9 @@ public enum FaultCode
     /// <summary>An L2 entry names a cluster for guest data in which a structure of the image lies: writing there would destroy it.</summary>
     L2Overlap = 608,
     /// <summary>The L1 table is too short for the disk, or the file ends before it does.</summary>
-    L1TableTruncated = 609,
+    L1TableTruncated = 614,
+    /// <summary>More L1 entries name an L2 table than the file has clusters: entries share tables.</summary>
+    L1TableAliased = 609,
     /// <summary>Reserved bits of a refcount table entry are set.</summary>
     RefcountTableEntryReserved = 610,
     /// <summary>A refcount table entry's offset is not aligned to a cluster.</summary>

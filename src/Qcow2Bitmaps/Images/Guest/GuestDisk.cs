@@ -49,7 +49,7 @@ internal sealed class GuestDisk
 
         long size = snapshot?.DiskSizeBytes is { } then and <= long.MaxValue ? (long)then : image.VirtualSizeBytes;
         GuestTables tables = await GuestTables.OpenAsync(
-            image.Storage, image.Header, snapshot?.L1TableOffset ?? image.Header.L1TableOffset, snapshot?.L1Size ?? image.Header.L1Size, cancellationToken).ConfigureAwait(false);
+            image.Storage, image.Header, snapshot?.L1TableOffset ?? image.Header.L1TableOffset, snapshot?.L1Size ?? image.Header.L1Size, size, cancellationToken).ConfigureAwait(false);
         var map = new GuestMap(tables, size);
         bool mayHaveHoles = await MetadataPreallocation.IsLikelyAsync(image, cancellationToken).ConfigureAwait(false);
         return new GuestDisk(image.Storage, new ClusterUnpacker(image.Storage, image.Header), image.ClusterSizeBytes, map, mayHaveHoles);

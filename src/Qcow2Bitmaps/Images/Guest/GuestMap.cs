@@ -11,6 +11,8 @@ namespace Qcow2Bitmaps.Images.Guest;
 /// </remarks>
 internal sealed class GuestMap
 {
+    private const int ListedClusters = 4096;
+
     private readonly GuestTables _tables;
 
     /// <summary>A map of a disk.</summary>
@@ -30,7 +32,7 @@ internal sealed class GuestMap
 
     private ImageGeometry Geometry => _tables.Geometry;
 
-    /// <summary>Lists what the image has from an offset on, up to an end or to where the next L2 table begins.</summary>
+    /// <summary>Lists what the image has from an offset on, up to an end or to where the next L2 table begins, or before where that would be many extents.</summary>
     /// <param name="offset">Where to start on the disk, in bytes.</param>
     /// <param name="end">Where to end at the latest, at most <see cref="SizeBytes"/>.</param>
     /// <param name="extents">Takes the extents, in ascending order; neighbours that continue one another in the file are one.</param>
@@ -51,6 +53,7 @@ internal sealed class GuestMap
         }
 
         long last = Math.Min(end, (l1Index + 1) * tableBytes);
+        last = offset + Math.Min(last - offset, (long)ListedClusters << Geometry.ClusterBits);
         lock (_tables.Gate)
         {
             ListTable(table, offset, last, extents);

@@ -41,11 +41,16 @@ internal sealed partial class GuestTables
     /// <param name="header">Its header.</param>
     /// <param name="l1Offset">Where the table stands, in bytes.</param>
     /// <param name="l1Size">Its entries, checked against the limit. Those behind the file's end count as zero.</param>
+    /// <param name="sizeBytes">The disk's size in bytes.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="Qcow2FormatException">Entries share L2 tables for sure.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<GuestTables> OpenAsync(
-        ImageStorage storage, Qcow2Header header, ulong l1Offset, uint l1Size, CancellationToken cancellationToken) =>
-        new(storage, header, l1Offset, await BigEndianTable.ReadAsync(storage, l1Offset, l1Size, cancellationToken).ConfigureAwait(false));
+        ImageStorage storage, Qcow2Header header, ulong l1Offset, uint l1Size, long sizeBytes, CancellationToken cancellationToken)
+    {
+        ulong[] l1 = await BigEndianTable.ReadAsync(storage, l1Offset, l1Size, cancellationToken).ConfigureAwait(false);
+        return new GuestTables(storage, header, l1Offset, RequireApart(storage, header, l1Offset, sizeBytes, l1));
+    }
 
     /// <summary>Reads an L2 table.</summary>
     /// <param name="l1Index">The index of its entry in the L1 table; may lie behind it.</param>
@@ -153,6 +158,31 @@ internal sealed partial class GuestTables
         {
             throw Broken(FaultCode.L2SubclusterBitmap, offset, entry.Raw, "subclusters that are allocated or zero, not both, and allocated only in a cluster that the image has");
         }
+    }
+
+    /// <summary>Refuses L1 entries that share L2 tables for sure, as they are more than the file has clusters: a small file would look like terabytes in pieces.</summary>
+    private static ulong[] RequireApart(ImageStorage storage, Qcow2Header header, ulong l1Offset, long sizeBytes, ulong[] l1)
+    {
+        ulong length = (ulong)storage.Length;
+        long clusters = header.Geometry.ClustersFor((long)length);
+        long tables = 0;
+        int used = sizeBytes == 0 ? 0 : (int)Math.Min(l1.Length, header.Geometry.L1Index(sizeBytes - 1) + 1);
+        for (int i = 0; i < used; i++)
+        {
+            ulong offset = new L1Entry(l1[i]).L2TableOffset;
+            if (offset >= length && header.Geometry.IsClusterAligned(offset))
+            {
+                // Reads as zeros.
+                l1[i] = 0;
+            }
+            else if (offset != 0)
+            {
+                tables++;
+            }
+        }
+
+        return tables <= clusters ? l1 : throw new Qcow2FormatException(
+            Faults.Of(FaultCode.L1TableAliased, "L1 table", "entries that name an L2 table", l1Offset, (ulong)tables, $"at most {clusters}, the clusters of the file: entries share tables"), storage.Name);
     }
 
     private Qcow2FormatException Broken(FaultCode code, long guestOffset, ulong raw, string allowed)
