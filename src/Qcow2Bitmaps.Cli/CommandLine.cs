@@ -53,10 +53,7 @@ internal static class CommandLine
         {
             // What was printed before the error stays: it is true as far as it goes.
             TryFlush(output);
-            string hint = e is Qcow2UnsupportedException { Reason: UnsupportedReason.BackingOutsideAllowedFolders }
-                ? " (--allow-backing DIR allows more)"
-                : "";
-            messages.Error(e.Message + hint);
+            messages.Error(Describe(e));
             return ExitCode.Error;
         }
         catch (OperationCanceledException)
@@ -65,6 +62,11 @@ internal static class CommandLine
             return ExitCode.Error;
         }
     }
+
+    /// <summary>What an error says to people, with what they can do about it.</summary>
+    public static string Describe(Exception e) => e is Qcow2UnsupportedException { Reason: UnsupportedReason.BackingOutsideAllowedFolders }
+        ? e.Message + " (--allow-backing DIR allows more)"
+        : e.Message;
 
     /// <summary>What is wrong with the command line; null when nothing is, or when only help is asked for.</summary>
     private static string? UsageError(ParseResult parsed, string[] args, ToolWriter output, MessageWriter messages)
@@ -86,13 +88,21 @@ internal static class CommandLine
 
     private static Command Build(ToolWriter output, MessageWriter messages)
     {
-        var chain = new Command("chain", "Work on a backing chain as a whole.") { ChainCheckCommand.Create(output, messages) };
+        var chain = new Command("chain", "Work on a backing chain as a whole.")
+        {
+            ChainCheckCommand.Create(output, messages),
+            ChainSnapshotCommand.Create(output, messages),
+            ChainBitmapCommands.CreatePopulate(output, messages),
+            ChainBitmapCommands.CreateDelete(output, messages),
+            ChainBitmapCommands.CreatePrune(output, messages),
+            ChainReconcileCommand.Create(output, messages),
+        };
         return new Command(
             MessageWriter.ToolName,
             """
             Works on qcow2 images, their persistent dirty bitmaps and their backing chains, without QEMU.
 
-            Exit codes: 0 success; 1 error; 2 a bitmap is not valid over its chain. Those of 'check' are in its help.
+            Exit codes: 0 success; 1 error; 2 a bitmap is not valid over its chain. Those of 'check' and 'compare' are in their help.
             """)
         {
             new HelpOption { Recursive = true },
@@ -103,6 +113,8 @@ internal static class CommandLine
             CheckCommand.Create(output, messages),
             BitmapCommand.Create(output, messages),
             MapCommand.Create(output, messages),
+            CompareCommand.Create(output, messages),
+            ConvertCommand.Create(output, messages),
             SnapshotCommand.Create(output, messages),
             ResizeCommand.Create(output, messages),
             chain,

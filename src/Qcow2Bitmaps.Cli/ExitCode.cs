@@ -20,4 +20,16 @@ internal static class ExitCode
 
     /// <summary><c>check</c>: the format has nothing to check.</summary>
     public const int CannotCheck = 63;
+
+    /// <summary><c>compare</c>: the disks are different.</summary>
+    public const int Different = 1;
+
+    /// <summary><c>compare</c>: an image cannot be opened.</summary>
+    public const int CannotOpen = 2;
+
+    /// <summary><c>compare</c>: an image's tables cannot be read.</summary>
+    public const int CannotMap = 3;
+
+    /// <summary><c>compare</c>: an image's data cannot be read.</summary>
+    public const int CannotRead = 4;
 }

@@ -35,4 +35,8 @@ public enum UnsupportedReason
     Version2 = 15,
     /// <summary>A limit of the format or of QEMU is reached.</summary>
     Limit = 16,
+    /// <summary>Clusters of this image are not written compressed here.</summary>
+    Compression = 17,
+    /// <summary>An edit of several images was interrupted, and is to be finished before this image is edited.</summary>
+    InterruptedEdit = 18,
 }

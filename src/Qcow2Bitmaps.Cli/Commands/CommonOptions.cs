@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -29,6 +30,17 @@ internal static class CommonOptions
             },
         },
     };
+
+    /// <summary>A format whose fault the command itself tells, with an exit code of its own.</summary>
+    public static Option<string?> AnyFormat(string what, string name = "-f") => new(name)
+    {
+        Description = $"The format of {what}: qcow2 or raw. Without it the first bytes decide, which the guest of a raw disk can write",
+        HelpName = "FMT",
+    };
+
+    public static string UnknownDriver(string format) => ImageFormat.IsKnown(format)
+        ? $"Images of format '{format}' are not read here; the formats are qcow2 and raw"
+        : $"Unknown driver '{PrintableText.Escape(format)}'";
 
     public static Option<bool> ForceShare() => new("-U", "--force-share")
     {

@@ -99,14 +99,14 @@ internal sealed class CreateCommand
             : await MakeQcow2Async(file, options!, cancellationToken);
     }
 
-    private static OptionDescription[]? Describe(string format) => format switch
+    public static OptionDescription[]? Describe(string format) => format switch
     {
         ImageFormat.Qcow2 => CreateOptions.Qcow2,
         ImageFormat.Raw => CreateOptions.Raw,
         _ => null,
     };
 
-    private static string UnknownFormat(string format) => ImageFormat.IsKnown(format)
+    public static string UnknownFormat(string format) => ImageFormat.IsKnown(format)
         ? $"Images of format '{format}' cannot be made here; the formats are qcow2 and raw"
         : $"Unknown file format '{PrintableText.Escape(format)}'";
 

@@ -10,6 +10,9 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
     private readonly byte[] _buffer = new byte[1 << 16];
     private int _used;
 
+    /// <summary>Whether a person is looking.</summary>
+    public bool IsTerminal => isTerminal;
+
     /// <summary>Writes text.</summary>
     /// <exception cref="IOException">The output failed; what was not written by then is dropped.</exception>
     public void Write(string text)

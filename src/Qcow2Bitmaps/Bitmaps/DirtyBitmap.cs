@@ -91,6 +91,44 @@ public sealed partial class DirtyBitmap : IBitmapPages
         };
     }
 
+    /// <summary>Whether every granule that a range touches is dirty.</summary>
+    /// <param name="offsetBytes">Where the range starts.</param>
+    /// <param name="lengthBytes">Its length; nothing is dirty in whole.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The range does not lie inside the disk.</exception>
+    public bool AreAllDirty(long offsetBytes, long lengthBytes)
+    {
+        RequireInside(offsetBytes, lengthBytes);
+        if (lengthBytes == 0)
+        {
+            return true;
+        }
+
+        long end = ((offsetBytes + lengthBytes - 1) >> _geometry.GranularityBits) + 1;
+        for (long bit = offsetBytes >> _geometry.GranularityBits; bit < end;)
+        {
+            int page = (int)(bit >> _geometry.PageShift);
+            long pageStart = _geometry.FirstBit(page);
+            long pageEnd = pageStart + _geometry.BitsIn(page);
+            if (KindOf(page) == BitmapPageKind.AllClean)
+            {
+                return false;
+            }
+
+            for (; KindOf(page) == BitmapPageKind.Bits && bit < Math.Min(end, pageEnd); bit++)
+            {
+                int inPage = (int)(bit - pageStart);
+                if ((_pages[page]![inPage >> BitmapGeometry.WordShift] >> (inPage & 63) & 1) == 0)
+                {
+                    return false;
+                }
+            }
+
+            bit = pageEnd;
+        }
+
+        return true;
+    }
+
     /// <summary>Marks a range as dirty: every granule that it touches.</summary>
     /// <param name="offsetBytes">Where the range starts.</param>
     /// <param name="lengthBytes">Its length; 0 marks nothing.</param>

@@ -28,4 +28,11 @@ public static class BackingPath
 
         return string.Concat(imagePath.AsSpan(0, imagePath.LastIndexOf('/') + 1), name);
     }
+
+    /// <summary>The folder that a path names, up to its last slash.</summary>
+    internal static string FolderOf(string path) => path.LastIndexOf('/') switch
+    {
+        < 0 => ".",
+        int slash => path[..(slash + 1)],
+    };
 }

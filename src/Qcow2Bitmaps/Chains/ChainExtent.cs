@@ -18,4 +18,12 @@ public readonly record struct ChainExtent(
 
     /// <summary>Whether it is known, without reading, to read as zeros.</summary>
     public bool IsZero => IsHole || Kind is GuestExtentKind.Zero or GuestExtentKind.Unallocated;
+
+    /// <summary>A part of the extent. A compressed cluster's place stays that of the cluster.</summary>
+    internal ChainExtent Slice(long offsetBytes, long lengthBytes) => this with
+    {
+        OffsetBytes = offsetBytes,
+        LengthBytes = lengthBytes,
+        HostOffset = Kind == GuestExtentKind.Compressed ? HostOffset : HostOffset + (offsetBytes - OffsetBytes),
+    };
 }

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Storage;
@@ -12,11 +13,29 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
     /// <summary>The disk's size in bytes, as the top image has it.</summary>
     public long SizeBytes => SizeOf(0);
 
+    /// <summary>How many images the chain has.</summary>
+    public int LayerCount => layers.Count;
+
+    /// <summary>The map of the chain that starts at an image; its depths count from there.</summary>
+    public ChainMap From(int depth) => depth == 0 ? this : new ChainMap([.. layers.Skip(depth)], [.. disks.Skip(depth)]);
+
+    /// <summary>The disk as an image has it; null of a raw one.</summary>
+    public GuestDisk? DiskOf(int depth) => disks[depth];
+
     /// <summary>Whether data can be read from all images.</summary>
     public bool HasAllData => disks.All(static disk => disk is null || disk.Data is not null);
 
     /// <summary>Whether data can be read from an image.</summary>
     public bool HasData(int depth) => disks[depth]?.Data is not null;
+
+    /// <summary>The disk's size in bytes, as an image has it.</summary>
+    public long SizeOf(int depth) => disks[depth]?.Map.SizeBytes ?? layers[depth].VirtualSizeBytes;
+
+    /// <summary>The geometry of an image; null of a raw one.</summary>
+    public ImageGeometry? GeometryOf(int depth) => layers[depth].Image?.Geometry;
+
+    /// <summary>Which file an image is; null when that is not known.</summary>
+    public StorageIdentity? IdentityOf(int depth) => layers[depth].Storage.Identity;
 
     /// <summary>Says where an image's data stand.</summary>
     public void SetData(int depth, ImageStorage data) => disks[depth]!.Data = data;
@@ -47,7 +66,22 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
         }
     }
 
-    private long SizeOf(int depth) => disks[depth]?.Map.SizeBytes ?? layers[depth].VirtualSizeBytes;
+    /// <summary>Reads what the guest sees through an image and those below it; zeros behind that image's end.</summary>
+    public async ValueTask ReadAsync(int depth, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        long end = Math.Clamp(SizeOf(depth), offset, offset + buffer.Length);
+        buffer.Span[(int)(end - offset)..].Clear();
+        var extents = new List<ChainExtent>();
+        for (long at = offset; at < end;)
+        {
+            extents.Clear();
+            at = await ListAsync(depth, at, end, extents, cancellationToken).ConfigureAwait(false);
+            foreach (ChainExtent extent in extents)
+            {
+                await ReadAsync(extent, buffer.Slice((int)(extent.OffsetBytes - offset), (int)extent.LengthBytes), cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
 
     private async ValueTask<long> ListAsync(int depth, long offset, long end, List<ChainExtent> extents, CancellationToken cancellationToken)
     {

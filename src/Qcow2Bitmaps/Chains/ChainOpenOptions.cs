@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
 
@@ -13,6 +14,14 @@ public sealed record ChainOpenOptions
 
     /// <summary>The top image's format, <c>qcow2</c> or <c>raw</c>; probed when null.</summary>
     public string? TopFormat { get; init; }
+
+    /// <summary>The images that are opened for writing, with the locks of a writer, by their index from the top, which is 0; an external data file goes with its image. All others are only read.</summary>
+    public IReadOnlyCollection<int> WritableLayers { get; init; } = [];
+
+    internal StorageAccess AccessOf(int layer) => WritableLayers.Contains(layer) ? StorageAccess.ReadWrite : StorageAccess.Read;
+
+    /// <summary>The locks that go with <see cref="AccessOf"/>; none where none are wanted.</summary>
+    internal ImageLock LockOf(int layer) => WritableLayers.Contains(layer) && Image.Lock != ImageLock.None ? ImageLock.Write : Image.Lock;
 
     /// <summary>Whether backing files are opened; if not, the chain is the top image alone.</summary>
     public bool FollowBacking { get; init; } = true;

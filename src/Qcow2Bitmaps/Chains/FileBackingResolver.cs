@@ -46,11 +46,11 @@ public sealed class FileBackingResolver : IBackingResolver
     {
         ArgumentNullException.ThrowIfNull(topPath);
         var resolver = new FileBackingResolver(moreFolders ?? []);
-        resolver.AllowOwn(FileStorage.RealFolder(FolderOf(topPath)));
+        resolver.AllowOwn(FileStorage.RealFolder(BackingPath.FolderOf(topPath)));
         FilePlace top = FileStorage.PlaceOf(topPath);
         if (!top.IsBlockDevice)
         {
-            resolver.AllowOwn(FolderOf(top.RealPath));
+            resolver.AllowOwn(BackingPath.FolderOf(top.RealPath));
         }
 
         return resolver;
@@ -69,14 +69,14 @@ public sealed class FileBackingResolver : IBackingResolver
 
         string path = BackingPath.Combine(reference.ImagePath, reference.FileName);
         return ValueTask.FromResult<ImageStorage>(
-            FileStorage.Open(path, StorageAccess.Read, imageLock, place => RequireAllowed(reference, path, place)));
+            FileStorage.Open(path, reference.Access, imageLock, place => RequireAllowed(reference, path, place)));
     }
 
     private void RequireAllowed(BackingReference reference, string path, FilePlace place)
     {
         bool isLinkToDevice = place.IsBlockDevice
             && place.RealPath.StartsWith(DeviceFolder, StringComparison.Ordinal)
-            && _roots.Contains(WithSlash(FileStorage.RealFolder(FolderOf(path))), StringComparer.Ordinal);
+            && _roots.Contains(WithSlash(FileStorage.RealFolder(BackingPath.FolderOf(path))), StringComparer.Ordinal);
         if (!isLinkToDevice && !_roots.Exists(root => place.RealPath.StartsWith(root, StringComparison.Ordinal)))
         {
             string allowed = _roots.Count > 0 ? PrintableText.Escape(string.Join(", ", _roots)) : "none";
@@ -105,12 +105,6 @@ public sealed class FileBackingResolver : IBackingResolver
     }
 
     private static string WithSlash(string folder) => folder.EndsWith('/') ? folder : folder + "/";
-
-    private static string FolderOf(string path) => path.LastIndexOf('/') switch
-    {
-        < 0 => ".",
-        int slash => path[..(slash + 1)],
-    };
 
     private static string Describe(BackingReference reference) =>
         $"backing file '{PrintableText.Escape(reference.FileName)}' of '{PrintableText.Escape(reference.ImagePath)}'";

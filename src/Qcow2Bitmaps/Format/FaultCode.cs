@@ -125,6 +125,10 @@ public enum FaultCode
     L2DataFileOffset = 606,
     /// <summary>A compressed cluster is cut short, corrupt, or not one cluster long when it is unpacked.</summary>
     CompressedData = 607,
+    /// <summary>An L2 entry names a cluster for guest data in which a structure of the image lies: writing there would destroy it.</summary>
+    L2Overlap = 608,
+    /// <summary>The L1 table is too short for the disk, or the file ends before it does.</summary>
+    L1TableTruncated = 609,
     /// <summary>Reserved bits of a refcount table entry are set.</summary>
     RefcountTableEntryReserved = 610,
     /// <summary>A refcount table entry's offset is not aligned to a cluster.</summary>

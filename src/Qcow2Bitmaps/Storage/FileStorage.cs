@@ -291,6 +291,17 @@ public sealed class FileStorage : ImageStorage
     }
 
     /// <inheritdoc/>
+    internal override ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        RequireWritable();
+        // A hole reads as zeros, of files and of devices; whatever the error, zeros can still be written.
+        return ValueTask.FromResult(LinuxNative.IsSupported
+            && length > 0
+            && LinuxNative.Allocate(_file, LinuxNative.AllocatePunchHole | LinuxNative.AllocateKeepSize, offset, length) == 0);
+    }
+
+    /// <inheritdoc/>
     public override ValueTask DisposeAsync()
     {
         // A child process that is being started shares the open file until it runs its program, and would keep the locks so long.

@@ -75,6 +75,10 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <exception cref="NotSupportedException">The storage is read-only.</exception>
     public virtual ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default) => ValueTask.CompletedTask;
 
+    /// <summary>Makes a range read as zeros without writing them, if there is a way to.</summary>
+    /// <returns>Whether the range reads as zeros now; if not, nothing was done.</returns>
+    internal virtual ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken) => ValueTask.FromResult(false);
+
     /// <summary>Finds the next range that may hold something else than zeros, so that a reader can pass over holes. Storage that knows of no holes says that all is data.</summary>
     /// <param name="offset">Where to start, in bytes, not negative; may lie behind the end.</param>
     /// <param name="cancellationToken">Ends the wait.</param>

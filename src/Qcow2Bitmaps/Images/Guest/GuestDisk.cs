@@ -48,8 +48,9 @@ internal sealed class GuestDisk
         }
 
         long size = snapshot?.DiskSizeBytes is { } then and <= long.MaxValue ? (long)then : image.VirtualSizeBytes;
-        GuestMap map = await GuestMap.OpenAsync(
-            image.Storage, image.Header, snapshot?.L1TableOffset ?? image.Header.L1TableOffset, snapshot?.L1Size ?? image.Header.L1Size, size, cancellationToken).ConfigureAwait(false);
+        GuestTables tables = await GuestTables.OpenAsync(
+            image.Storage, image.Header, snapshot?.L1TableOffset ?? image.Header.L1TableOffset, snapshot?.L1Size ?? image.Header.L1Size, cancellationToken).ConfigureAwait(false);
+        var map = new GuestMap(tables, size);
         bool mayHaveHoles = await MetadataPreallocation.IsLikelyAsync(image, cancellationToken).ConfigureAwait(false);
         return new GuestDisk(image.Storage, new ClusterUnpacker(image.Storage, image.Header), image.ClusterSizeBytes, map, mayHaveHoles);
     }
@@ -73,6 +74,15 @@ internal sealed class GuestDisk
             default:
                 buffer.Span.Clear();
                 break;
+        }
+    }
+
+    /// <summary>Forgets what was unpacked: something else may have taken its place in the file.</summary>
+    public void Forget()
+    {
+        lock (_gate)
+        {
+            _unpacked = null;
         }
     }
 

@@ -1,9 +1,6 @@
-using System.Buffers.Binary;
 using System.Numerics;
 using System.Runtime.InteropServices;
-using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest;
 
@@ -14,38 +11,24 @@ namespace Qcow2Bitmaps.Images.Guest;
 /// </remarks>
 internal sealed class GuestMap
 {
-    private const int CachedBytes = 16 << 20;
+    private readonly GuestTables _tables;
 
-    private readonly ImageStorage _storage;
-    private readonly Qcow2Header _header;
-    private readonly ImageGeometry _geometry;
-    private readonly ulong[] _l1;
-    private readonly (long Offset, ulong[] Entries)?[] _tables;
-    private readonly Lock _gate = new();
-
-    private GuestMap(ImageStorage storage, Qcow2Header header, long sizeBytes, ulong[] l1)
+    /// <summary>A map of a disk.</summary>
+    /// <param name="tables">Its tables.</param>
+    /// <param name="sizeBytes">The disk's size in bytes.</param>
+    public GuestMap(GuestTables tables, long sizeBytes)
     {
-        _storage = storage;
-        _header = header;
-        _geometry = header.Geometry;
-        _l1 = l1;
+        _tables = tables;
         SizeBytes = sizeBytes;
-        _tables = new (long, ulong[])?[Math.Clamp(CachedBytes >> _geometry.ClusterBits, 2, 256)];
     }
 
     /// <summary>The disk's size in bytes.</summary>
-    public long SizeBytes { get; }
+    public long SizeBytes { get; set; }
 
-    /// <summary>Reads an L1 table.</summary>
-    /// <param name="storage">The image.</param>
-    /// <param name="header">Its header.</param>
-    /// <param name="l1Offset">Where the table stands, in bytes.</param>
-    /// <param name="l1Size">Its entries, checked against the limit.</param>
-    /// <param name="sizeBytes">The disk's size in bytes.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
-    public static async ValueTask<GuestMap> OpenAsync(
-        ImageStorage storage, Qcow2Header header, ulong l1Offset, uint l1Size, long sizeBytes, CancellationToken cancellationToken) =>
-        new(storage, header, sizeBytes, await BigEndianTable.ReadAsync(storage, l1Offset, l1Size, cancellationToken).ConfigureAwait(false));
+    /// <summary>The tables that say so.</summary>
+    public GuestTables Tables => _tables;
+
+    private ImageGeometry Geometry => _tables.Geometry;
 
     /// <summary>Lists what the image has from an offset on, up to an end or to where the next L2 table begins.</summary>
     /// <param name="offset">Where to start on the disk, in bytes.</param>
@@ -57,54 +40,39 @@ internal sealed class GuestMap
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<long> ListAsync(long offset, long end, List<GuestExtent> extents, CancellationToken cancellationToken)
     {
-        long tableBytes = (long)_geometry.L2EntriesPerTable << _geometry.ClusterBits;
-        long l1Index = _geometry.L1Index(offset);
-        if (l1Index >= _l1.Length || !new L1Entry(_l1[l1Index]).IsAllocated)
+        long tableBytes = (long)Geometry.L2EntriesPerTable << Geometry.ClusterBits;
+        long l1Index = Geometry.L1Index(offset);
+        if (await _tables.ReadAsync(l1Index, cancellationToken).ConfigureAwait(false) is not { } table)
         {
-            long next = NextAllocated(l1Index);
+            long next = _tables.NextAllocated(l1Index);
             long emptyEnd = next < 0 || next > (end - 1) / tableBytes ? end : Math.Min(end, next * tableBytes);
             Add(extents, new GuestExtent(offset, emptyEnd - offset, GuestExtentKind.Unallocated, null));
             return emptyEnd;
         }
 
-        ulong[] table = await ReadTableAsync(l1Index, cancellationToken).ConfigureAwait(false);
         long last = Math.Min(end, (l1Index + 1) * tableBytes);
-        ListTable(table, offset, last, extents);
+        lock (_tables.Gate)
+        {
+            ListTable(table, offset, last, extents);
+        }
+
         return last;
-    }
-
-    private long NextAllocated(long l1Index)
-    {
-        if (l1Index >= _l1.Length)
-        {
-            return -1;
-        }
-
-        ReadOnlySpan<ulong> rest = _l1.AsSpan((int)l1Index);
-        int at = rest.IndexOfAnyExcept(0UL);
-        while (at >= 0 && !new L1Entry(rest[at]).IsAllocated)
-        {
-            int more = rest[(at + 1)..].IndexOfAnyExcept(0UL);
-            at = more < 0 ? -1 : at + 1 + more;
-        }
-
-        return at < 0 ? -1 : l1Index + at;
     }
 
     private void ListTable(ulong[] table, long offset, long end, List<GuestExtent> extents)
     {
-        int words = _geometry.L2EntryBytes / sizeof(ulong);
-        int index = _geometry.L2Index(offset);
+        int words = Geometry.L2EntryBytes / sizeof(ulong);
+        int index = Geometry.L2Index(offset);
         while (offset < end)
         {
-            long clusterEnd = Math.Min(end, ((offset >> _geometry.ClusterBits) + 1) << _geometry.ClusterBits);
+            long clusterEnd = Math.Min(end, ((offset >> Geometry.ClusterBits) + 1) << Geometry.ClusterBits);
             var entry = new L2Entry(table[index * words]);
             if (words == 1 && entry.Raw == 0)
             {
                 // Runs of nothing are found by vectors.
                 int run = table.AsSpan(index).IndexOfAnyExcept(0UL);
                 run = run < 0 ? table.Length - index : run;
-                clusterEnd = Math.Min(end, ((offset >> _geometry.ClusterBits) + run) << _geometry.ClusterBits);
+                clusterEnd = Math.Min(end, ((offset >> Geometry.ClusterBits) + run) << Geometry.ClusterBits);
                 Add(extents, new GuestExtent(offset, clusterEnd - offset, GuestExtentKind.Unallocated, null));
                 index += run;
                 offset = clusterEnd;
@@ -119,35 +87,20 @@ internal sealed class GuestMap
 
     private void ListCluster(L2Entry entry, ulong subclusters, long offset, long end, List<GuestExtent> extents)
     {
-        L2EntryKind kind = entry.Kind(_header);
-        long inCluster = offset & (_geometry.ClusterSizeBytes - 1);
+        _tables.RequireSane(entry, new SubclusterBitmap(subclusters), offset);
+        L2EntryKind kind = entry.Kind(_tables.Header);
+        long inCluster = offset & (Geometry.ClusterSizeBytes - 1);
         if (kind == L2EntryKind.Compressed)
         {
-            if (_header.HasExternalDataFile || subclusters != 0)
-            {
-                throw Broken(FaultCode.L2SubclusterBitmap, offset, entry.Raw, "no compressed cluster beside a data file, and one without subclusters");
-            }
-
-            CompressedDescriptor descriptor = entry.Compressed(_geometry.ClusterBits);
+            CompressedDescriptor descriptor = entry.Compressed(Geometry.ClusterBits);
             extents.Add(new GuestExtent(offset, end - offset, GuestExtentKind.Compressed, (long)descriptor.HostOffset, descriptor.LengthBytes));
             return;
         }
 
-        bool hasHostCluster = kind is L2EntryKind.Normal or L2EntryKind.ZeroAllocated;
-        if (hasHostCluster && !_geometry.IsClusterAligned(entry.HostOffset))
+        long? host = kind is L2EntryKind.Normal or L2EntryKind.ZeroAllocated ? (long)entry.HostOffset + inCluster : null;
+        if (Geometry.HasExtendedL2)
         {
-            throw Broken(FaultCode.L2EntryUnaligned, offset, entry.Raw, $"an offset that is a multiple of {_geometry.ClusterSizeBytes}");
-        }
-
-        if (hasHostCluster && _header.HasExternalDataFile && (long)entry.HostOffset != offset - inCluster)
-        {
-            throw Broken(FaultCode.L2DataFileOffset, offset, entry.Raw, "the same offset in the data file as on the disk");
-        }
-
-        long? host = hasHostCluster ? (long)entry.HostOffset + inCluster : null;
-        if (_geometry.HasExtendedL2)
-        {
-            ListSubclusters(new SubclusterBitmap(subclusters), entry, offset, end, host, extents);
+            ListSubclusters(new SubclusterBitmap(subclusters), offset, end, host, extents);
             return;
         }
 
@@ -159,17 +112,12 @@ internal sealed class GuestMap
         }, host));
     }
 
-    private void ListSubclusters(SubclusterBitmap bitmap, L2Entry entry, long offset, long end, long? host, List<GuestExtent> extents)
+    private void ListSubclusters(SubclusterBitmap bitmap, long offset, long end, long? host, List<GuestExtent> extents)
     {
-        if (bitmap.Check(isCompressed: false) != FaultCode.None || (host is null && bitmap.Allocated != 0))
-        {
-            throw Broken(FaultCode.L2SubclusterBitmap, offset, entry.Raw, "subclusters that are allocated or zero, not both, and allocated only in a cluster that the image has");
-        }
-
-        int subclusterBits = BitOperations.Log2((uint)_geometry.SubclusterSizeBytes);
+        int subclusterBits = BitOperations.Log2((uint)Geometry.SubclusterSizeBytes);
         while (offset < end)
         {
-            int index = (int)((offset & (_geometry.ClusterSizeBytes - 1)) >> subclusterBits);
+            int index = (int)((offset & (Geometry.ClusterSizeBytes - 1)) >> subclusterBits);
             long next = Math.Min(end, ((offset >> subclusterBits) + 1) << subclusterBits);
             GuestExtentKind kind = (bitmap.Allocated >> index & 1) != 0 ? GuestExtentKind.Data
                 : (bitmap.Zero >> index & 1) != 0 ? GuestExtentKind.Zero
@@ -201,49 +149,5 @@ internal sealed class GuestMap
         }
 
         extents.Add(extent);
-    }
-
-    private async ValueTask<ulong[]> ReadTableAsync(long l1Index, CancellationToken cancellationToken)
-    {
-        var entry = new L1Entry(_l1[l1Index]);
-        if (!_geometry.IsClusterAligned(entry.L2TableOffset))
-        {
-            throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.L1EntryUnaligned, "L1 table", $"entry {l1Index}", _header.L1TableOffset + ((ulong)l1Index * ImageGeometry.TableEntryBytes), entry.Raw, $"an offset that is a multiple of {_geometry.ClusterSizeBytes}"), _storage.Name);
-        }
-
-        long offset = (long)entry.L2TableOffset;
-        int slot = (int)(l1Index % _tables.Length);
-        lock (_gate)
-        {
-            if (_tables[slot] is { } cached && cached.Offset == offset)
-            {
-                return cached.Entries;
-            }
-        }
-
-        var table = new ulong[_geometry.ClusterSizeBytes / sizeof(ulong)];
-        using (var bytes = new WordBytes(table))
-        {
-            await _storage.ReadZeroFilledAsync(offset, bytes.Memory, cancellationToken).ConfigureAwait(false);
-        }
-
-        // From big endian to the machine's order, whatever that is.
-        LittleEndianWords.ToHostOrder(table);
-        BinaryPrimitives.ReverseEndianness(table, table);
-
-        lock (_gate)
-        {
-            _tables[slot] = (offset, table);
-        }
-
-        return table;
-    }
-
-    private Qcow2FormatException Broken(FaultCode code, long guestOffset, ulong raw, string allowed)
-    {
-        ulong table = new L1Entry(_l1[_geometry.L1Index(guestOffset)]).L2TableOffset;
-        ulong entry = table + ((ulong)_geometry.L2Index(guestOffset) * (ulong)_geometry.L2EntryBytes);
-        return new Qcow2FormatException(Faults.OfHex(code, "L2 table", $"entry for offset {guestOffset} of the disk", entry, raw, allowed), _storage.Name);
     }
 }

@@ -97,7 +97,10 @@ internal sealed class LiveMetadata
 
     /// <summary>Which structure lies, as a whole or in part, in a cluster.</summary>
     /// <returns>Its name; null when none does.</returns>
-    public string? Find(long cluster)
+    public string? Find(long cluster) => FindBesideL2(cluster) ?? FindL2((ulong)cluster << _clusterBits, ((ulong)cluster << _clusterBits) + (1UL << _clusterBits));
+
+    /// <summary>As <see cref="Find"/>, without the active L2 tables.</summary>
+    public string? FindBesideL2(long cluster)
     {
         ulong start = (ulong)cluster << _clusterBits;
         ulong end = start + (1UL << _clusterBits);
@@ -114,12 +117,7 @@ internal sealed class LiveMetadata
             (low, high) = _ranges[middle].Start < end ? (middle + 1, high) : (low, middle);
         }
 
-        if (low > 0 && _ranges[low - 1].End > start)
-        {
-            return _ranges[low - 1].What;
-        }
-
-        return FindL2(start, end);
+        return low > 0 && _ranges[low - 1].End > start ? _ranges[low - 1].What : null;
     }
 
     private string? FindL2(ulong start, ulong end)

@@ -5,7 +5,8 @@ namespace Qcow2Bitmaps.Images.Writing;
 
 /// <summary>Reads, allocates and frees the clusters of one image. Changes stay in memory until they are written, in an order that survives a stop at any byte.</summary>
 /// <remarks>
-/// One use: allocate and write data to what was allocated, <see cref="PublishAsync"/>, switch the image to the new clusters, <see cref="ReleaseAsync"/>. Counts rise
+/// One round: allocate and write data to what was allocated, <see cref="PublishAsync"/>, switch the image to the new clusters, <see cref="ReleaseAsync"/>; then
+/// <see cref="Restart"/> begins another. Counts rise
 /// before anything names a cluster and fall when nothing names it any more, so that a stop leaves leaked clusters at worst. Not thread-safe.
 /// </remarks>
 internal sealed partial class RefcountEditor
@@ -13,12 +14,12 @@ internal sealed partial class RefcountEditor
     private const int CacheBytes = 8 << 20;
 
     private readonly ImageStorage _storage;
-    private readonly Qcow2Header _header;
+    private Qcow2Header _header;
     private readonly Qcow2Limits _limits;
     private readonly ImageGeometry _geometry;
     private readonly Dictionary<long, RefcountBlockEdit> _edits = [];
     private readonly (long Index, byte[] Bytes)[] _cache;
-    private readonly long _originalLength;
+    private long _originalLength;
     private ulong[] _table;
 
     private RefcountEditor(ImageStorage storage, Qcow2Header header, Qcow2Limits limits, ulong[] table)

@@ -1,0 +1,300 @@
+using System.CommandLine;
+using System.Globalization;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Options;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>convert</c>: copies disks as qemu-img convert does.</summary>
+internal sealed class ConvertCommand
+{
+    private const double MinStepPercent = 1;
+
+    private static readonly string[] s_cacheModes = ["none", "off", "writeback", "unsafe", "directsync", "writethrough"];
+
+    private readonly Argument<string[]> _files = new("FILE… OUTPUT") { Description = "The images to copy, one behind the other, each the top of its chain; last the target", Arity = ArgumentArity.ZeroOrMore };
+    private readonly Option<string?> _format = CommonOptions.AnyFormat("the images to copy");
+    private readonly Option<string> _outputFormat = new("-O") { Description = "The target's format: qcow2, or raw (default)", HelpName = "FMT" };
+    private readonly Option<bool> _compress = Flag("-c", "Compress the clusters of a qcow2 target, side by side and so in any order; zlib only");
+    private readonly Option<bool> _outOfOrder = Flag("-W", "Write the parts of the disk in any order");
+    private readonly Option<string?> _workers = new("-m") { Description = "How many parts of the disk are in work at a time, 1 to 16 (default 8)", HelpName = "N" };
+    private readonly Option<string?> _snapshot = new("-l") { Description = "Copy the disk of an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME", HelpName = "SNAPSHOT" };
+    private readonly Option<string[]> _options = new("-o") { Description = "Options of the target, name=value with commas between; '-o help' lists them. May be repeated", HelpName = "OPTIONS" };
+    private readonly Option<string?> _backing = new("-B")
+    {
+        Description = "The target's backing file. If it is one of the source's chain, only what stands above it is copied; of another one, what the source's top image does not hold is compared with it, and copied where it differs",
+        HelpName = "BACKING",
+    };
+
+    private readonly Option<string?> _backingFormat = new("-F") { Description = "The backing file's format; required with a backing file", HelpName = "FMT" };
+    private readonly Option<string?> _sparse = new("-S") { Description = "How many bytes of zeros are left out (default 4k); 0 writes all zeros as data", HelpName = "SIZE" };
+    private readonly Option<bool> _exists = Flag("-n", "Do not make the target: write it as it is. It must be large enough");
+    private readonly Option<bool> _isZero = Flag("--target-is-zero", "With -n: the target reads as zeros, so that none are written");
+    private readonly Option<bool> _progress = Flag("-p", "Show progress");
+    private readonly Option<bool> _quiet = Flag("-q", "Print nothing but errors");
+    private readonly Option<bool> _share = CommonOptions.ForceShare();
+    private readonly Option<string> _cache = new("-t") { Description = "'unsafe' (default) does not wait for the target's disk; all other modes of qemu-img do so at the end", HelpName = "CACHE" };
+    private readonly Option<string> _sourceCache = new("-T") { Description = "The sources' cache mode; it makes no difference", HelpName = "CACHE" };
+    private readonly Option<bool> _bitmaps = Flag(
+        "--bitmaps", "Copy the bitmaps of the top image too, each with the bits of all images of the chain that hold it. A bitmap that is not valid over the chain is refused. (qemu-img copies the top image's bits only and calls the result valid: changes in the images below are lost)");
+
+    private readonly Option<bool> _skipBroken = Flag("--skip-broken-bitmaps", "With --bitmaps: leave bitmaps behind that are not valid, with a warning");
+    private readonly Option<string[]> _allowBacking = CommonOptions.AllowBacking();
+    private readonly ToolWriter _output;
+    private readonly MessageWriter _messages;
+
+    private ConvertCommand(ToolWriter output, MessageWriter messages)
+    {
+        _output = output;
+        _messages = messages;
+    }
+
+    public static Command Create(ToolWriter output, MessageWriter messages)
+    {
+        var convert = new ConvertCommand(output, messages);
+        var command = new Command(
+            "convert",
+            "Copy what the guest sees of images to a raw or qcow2 image, with qemu-img's options and messages. Holes and zeros are neither read nor written. A target that exists is overwritten; one that is read at the same time is refused.")
+        {
+            convert._format, convert._outputFormat, convert._compress, convert._outOfOrder, convert._workers, convert._snapshot, convert._options, convert._backing, convert._backingFormat,
+            convert._sparse, convert._exists, convert._isZero, convert._progress, convert._quiet, convert._share, convert._cache, convert._sourceCache, convert._bitmaps, convert._skipBroken,
+            convert._allowBacking, convert._files,
+        };
+        command.SetAction(convert.RunAsync);
+        return command;
+    }
+
+    private static Option<bool> Flag(string name, string description) => new(name) { Arity = ArgumentArity.Zero, Description = description };
+
+    private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        string[] lists = parsed.GetValue(_options) ?? [];
+        string format = parsed.GetValue(_outputFormat) ?? ImageFormat.Raw;
+        string[] files = parsed.GetValue(_files) ?? [];
+        if (Array.Exists(lists, OptionList.AsksForHelp))
+        {
+            return ShowHelp(format);
+        }
+
+        string? fault = FindFault(parsed, lists, format, files);
+        if (fault is not null)
+        {
+            _messages.Error(fault);
+            return ExitCode.Error;
+        }
+
+        var sources = new List<ImageChain>();
+        var progress = new ProgressOutput(parsed.GetValue(_progress) && !parsed.GetValue(_quiet) ? _output : null, MinStepPercent);
+        try
+        {
+            foreach (string file in files[..^1])
+            {
+                sources.Add(await ImageChain.OpenAsync(file, SourceOptions(parsed), cancellationToken));
+                _messages.WarnOf(sources[^1]);
+            }
+
+            return FindSnapshotFault(parsed, sources) is { } snapshotFault
+                ? Fail(snapshotFault)
+                : await ConvertAsync(parsed, sources, files[^1], progress, cancellationToken);
+        }
+        finally
+        {
+            progress.End();
+            foreach (ImageChain source in sources)
+            {
+                await source.DisposeAsync();
+            }
+        }
+    }
+
+    private string? FindFault(ParseResult parsed, string[] lists, string format, string[] files)
+    {
+        bool exists = parsed.GetValue(_exists);
+        return Array.Find(lists, static list => !OptionList.IsValid(list)) is { } invalid ? $"Invalid option list: {PrintableText.Escape(invalid)}"
+            : parsed.GetValue(_workers) is { } workers && ParseWorkers(workers) is null ? new ConversionOptions { Workers = 0 }.FindFault()
+            : parsed.GetValue(_sparse) is { } sparse && FindSparseFault(sparse) is { } sparseFault ? sparseFault
+            : files.Length < 2 ? "Must specify image file name"
+            : parsed.GetValue(_skipBroken) && !parsed.GetValue(_bitmaps) ? "Use of --skip-broken-bitmaps requires --bitmaps"
+            : parsed.GetValue(_isZero) && !exists ? "--target-is-zero requires use of -n flag"
+            : exists && lists.Length > 0 ? "-o has no effect when skipping image creation"
+            : parsed.GetValue(_snapshot) is not null && files.Length > 2 ? "No support for concatenating multiple snapshot"
+            : parsed.GetValue(_snapshot) is not null && parsed.GetValue(_bitmaps) ? "Bitmaps are those of the present, not of a snapshot: --bitmaps cannot be used with -l"
+            : parsed.GetValue(_cache) is { } cache && !s_cacheModes.Contains(cache, StringComparer.Ordinal) ? $"Invalid cache option: {PrintableText.Escape(cache)}"
+            : parsed.GetValue(_sourceCache) is { } sourceCache && !s_cacheModes.Contains(sourceCache, StringComparer.Ordinal) ? $"Invalid source cache option: {PrintableText.Escape(sourceCache)}"
+            : parsed.GetValue(_format) is { } given && given is not (ImageFormat.Qcow2 or ImageFormat.Raw) ? $"Could not open '{PrintableText.Escape(files[0])}': {CommonOptions.UnknownDriver(given)}"
+            : CreateCommand.Describe(format) is not null ? null
+            : exists ? $"Could not open '{PrintableText.Escape(files[^1])}': {CommonOptions.UnknownDriver(format)}"
+            : CreateCommand.UnknownFormat(format);
+    }
+
+    private async Task<int> ConvertAsync(ParseResult parsed, List<ImageChain> sources, string file, ProgressOutput progress, CancellationToken cancellationToken)
+    {
+        ConversionOptions? options = Collect(parsed, file, out string? fault);
+        fault ??= options!.FindFault();
+        if (fault is null && sources.Count > 1)
+        {
+            fault = options!.Bitmaps != BitmapCopying.None ? "Copying bitmaps only possible with single source"
+                : options.TargetHasBacking || options.Create?.BackingFile is not null ? "Having a backing file for the target makes no sense when concatenating multiple input images"
+                : null;
+        }
+
+        if (fault is not null)
+        {
+            return Fail(fault);
+        }
+
+        long total = 0;
+        foreach (ImageChain source in sources)
+        {
+            total += await source.GetSizeBytesAsync(cancellationToken);
+        }
+
+        progress.Start();
+        try
+        {
+            IReadOnlyList<BitmapVerdict> skipped = await ImageConversion.ConvertAsync(sources, file, options!, new ProgressSteps(done => progress.Update(done, total)), cancellationToken);
+            foreach (BitmapVerdict verdict in skipped)
+            {
+                _messages.Warn(verdict is { Reason: InvalidReason.Inconsistent, Image: 0 } ? $"Skipping inconsistent bitmap '{PrintableText.Escape(verdict.Name)}'" : $"Skipping: {verdict}");
+            }
+        }
+        catch (BitmapStateException e) when (e.Message.StartsWith("Cannot copy", StringComparison.Ordinal))
+        {
+            _messages.Error(e.Message);
+            _messages.WriteLine($"Try --skip-broken-bitmaps, or use '{MessageWriter.ToolName} bitmap --remove' to delete it");
+            return ExitCode.Error;
+        }
+
+        progress.Update(total, total);
+        return ExitCode.Success;
+    }
+
+    /// <summary>Takes the target's options together.</summary>
+    private ConversionOptions? Collect(ParseResult parsed, string file, out string? fault)
+    {
+        bool isQcow2 = string.Equals(parsed.GetValue(_outputFormat), ImageFormat.Qcow2, StringComparison.Ordinal);
+        bool exists = parsed.GetValue(_exists);
+        Qcow2CreateOptions? create = null;
+        fault = exists ? null : FindCreateFault(parsed, isQcow2, file, out create);
+        return fault is not null ? null : new ConversionOptions
+        {
+            IsQcow2 = isQcow2,
+            Create = create,
+            TargetExists = exists,
+            TargetIsZero = parsed.GetValue(_isZero),
+            TargetHasBacking = exists && parsed.GetValue(_backing) is not null,
+            Compress = parsed.GetValue(_compress),
+            OutOfOrder = parsed.GetValue(_outOfOrder),
+            Workers = parsed.GetValue(_workers) is { } workers ? ParseWorkers(workers)!.Value : new ConversionOptions().Workers,
+            SparseBytes = parsed.GetValue(_sparse) is { } sparse && SizeArgument.TryParse(sparse, "", out long bytes, out _) ? (int)bytes : new ConversionOptions().SparseBytes,
+            Flush = parsed.GetValue(_cache) is not null and not "unsafe",
+            Bitmaps = !parsed.GetValue(_bitmaps) ? BitmapCopying.None : parsed.GetValue(_skipBroken) ? BitmapCopying.SkipInvalid : BitmapCopying.All,
+            AllowedFolders = parsed.GetValue(_allowBacking) ?? [],
+        };
+    }
+
+    private string? FindCreateFault(ParseResult parsed, bool isQcow2, string file, out Qcow2CreateOptions? create)
+    {
+        create = null;
+        string format = isQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw;
+        var options = new OptionList(CreateCommand.Describe(format)!);
+        string[] lists = parsed.GetValue(_options) ?? [];
+        if (lists.Length > 0 && options.Add(string.Join(',', lists)) is { } listFault)
+        {
+            return listFault;
+        }
+
+        if (parsed.GetValue(_backing) is { } backing && options.Add(CreateOptions.BackingFile, backing) is not null)
+        {
+            return $"Backing file not supported for file format '{format}'";
+        }
+
+        if (parsed.GetValue(_backingFormat) is { } backingFormat && options.Add(CreateOptions.BackingFormat, backingFormat) is not null)
+        {
+            return $"Backing file format not supported for file format '{format}'";
+        }
+
+        if (options.Text(CreateOptions.BackingFile) is not null && options.Text(CreateOptions.BackingFormat) is null)
+        {
+            return "Use of backing file requires explicit backing format";
+        }
+
+        // The sources have the size, whatever is said.
+        options.Set(CreateOptions.Size, 0);
+        string? fault = CreateOptions.FindUnsupported(options) ?? (isQcow2 ? null : CreateOptions.FindRawFault(options));
+        create = isQcow2 && fault is null ? CreateOptions.ToQcow2(options, out fault) : null;
+        fault ??= create?.FindFault();
+        return fault is null ? null : $"{PrintableText.Escape(file)}: error while converting {format}: {fault}";
+    }
+
+    private ChainOpenOptions SourceOptions(ParseResult parsed) => new()
+    {
+        Image = new Qcow2OpenOptions { Lock = parsed.GetValue(_share) ? ImageLock.SharedRead : ImageLock.Read },
+        TopFormat = parsed.GetValue(_format),
+        AllowedFolders = parsed.GetValue(_allowBacking) ?? [],
+        TopSnapshot = parsed.GetValue(_snapshot) is { } snapshot ? ParseSnapshot(snapshot) switch
+        {
+            (var id, null) => id,
+            (_, var name) => name,
+        }
+        : null,
+    };
+
+    private string? FindSnapshotFault(ParseResult parsed, List<ImageChain> sources)
+    {
+        if (parsed.GetValue(_snapshot) is not { } text)
+        {
+            return null;
+        }
+
+        (string? id, string? name) = ParseSnapshot(text);
+        return sources[0].Layers[0].Image?.Snapshots.Any(snapshot => string.Equals(snapshot.Id, id, StringComparison.Ordinal) || string.Equals(snapshot.Name, name, StringComparison.Ordinal)) ?? false
+            ? null
+            : "Failed to load snapshot: Can't find snapshot";
+    }
+
+    /// <summary>The id and the name that a snapshot may have; a word alone is either.</summary>
+    private static (string? Id, string? Name) ParseSnapshot(string text)
+    {
+        const string IdKey = "snapshot.id=";
+        const string NameKey = "snapshot.name=";
+        return text.StartsWith(IdKey, StringComparison.Ordinal) ? (text[IdKey.Length..], null)
+            : text.StartsWith(NameKey, StringComparison.Ordinal) ? (null, text[NameKey.Length..])
+            : (text, text);
+    }
+
+    private static int? ParseWorkers(string text) =>
+        int.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowLeadingWhite, CultureInfo.InvariantCulture, out int count) && count is >= 1 and <= ConversionOptions.MaxWorkers ? count : null;
+
+    private static string? FindSparseFault(string text) =>
+        !SizeArgument.TryParse(text, "buffer size for sparse output", out long bytes, out string error) ? error
+        : new ConversionOptions { SparseBytes = (int)Math.Min(bytes, int.MaxValue) }.FindFault();
+
+    private int ShowHelp(string format)
+    {
+        if (CreateCommand.Describe(format) is not { } descriptions)
+        {
+            return Fail(CreateCommand.UnknownFormat(format));
+        }
+
+        _output.WriteLine($"Supported {format} options:");
+        foreach (OptionDescription description in descriptions.Where(static d => d.Help is not null).OrderBy(static d => d.Name, StringComparer.Ordinal))
+        {
+            _output.WriteLine(description.HelpLine);
+        }
+
+        return ExitCode.Success;
+    }
+
+    private int Fail(string fault)
+    {
+        _messages.Error(fault);
+        return ExitCode.Error;
+    }
+}

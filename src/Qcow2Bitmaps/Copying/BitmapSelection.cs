@@ -1,0 +1,70 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Copying;
+
+/// <summary>Decides which bitmaps of a chain go along with its disk, and reads them.</summary>
+internal static class BitmapSelection
+{
+    /// <summary>Judges the bitmaps of the top image.</summary>
+    /// <param name="chain">The chain.</param>
+    /// <param name="skipsInvalid">Whether those that are not valid are left behind; else the first one is refused.</param>
+    /// <param name="skipped">Takes the verdicts on those that are left behind.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="BitmapStateException">A bitmap is not valid.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The top image is raw.</exception>
+    public static async ValueTask<IReadOnlyList<CarriedBitmap>> ReadAsync(ImageChain chain, bool skipsInvalid, List<BitmapVerdict> skipped, CancellationToken cancellationToken)
+    {
+        Qcow2Image top = chain.Layers[0].Image ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "Source lacks bitmap support");
+        var carried = new List<CarriedBitmap>();
+        foreach (BitmapInfo bitmap in top.Bitmaps)
+        {
+            BitmapVerdict verdict = await chain.JudgeBitmapAsync(bitmap.Name, cancellationToken: cancellationToken).ConfigureAwait(false);
+            if (verdict.IsValid)
+            {
+                var bits = new DirtyBitmap(top.VirtualSizeBytes, bitmap.GranularityBytes);
+                await foreach (DirtyExtent extent in chain.ReadExtentsAsync(bitmap.Name, cancellationToken: cancellationToken).ConfigureAwait(false))
+                {
+                    bits.Set(extent.OffsetBytes, extent.LengthBytes);
+                }
+
+                carried.Add(new CarriedBitmap(bitmap.Name, bits, IsRecording: true));
+            }
+            else if (bitmap.State == BitmapState.Disabled)
+            {
+                carried.Add(new CarriedBitmap(bitmap.Name, await ReadDisabledAsync(chain, bitmap, cancellationToken).ConfigureAwait(false), IsRecording: false));
+            }
+            else if (skipsInvalid)
+            {
+                skipped.Add(verdict);
+            }
+            else
+            {
+                throw new BitmapStateException(bitmap.Name, verdict is { Reason: InvalidReason.Inconsistent, Image: 0 }
+                    ? $"Cannot copy inconsistent bitmap '{PrintableText.Escape(bitmap.Name)}'"
+                    : $"Cannot copy: {verdict}");
+            }
+        }
+
+        return carried;
+    }
+
+    /// <summary>A disabled bitmap is no record of the present, and stays marked so. Its bits are those of all images that hold it, from the top down without a gap.</summary>
+    private static async ValueTask<DirtyBitmap> ReadDisabledAsync(ImageChain chain, BitmapInfo bitmap, CancellationToken cancellationToken)
+    {
+        DirtyBitmap bits = await chain.Layers[0].Image!.Bitmaps.LoadAsync(bitmap.Name, cancellationToken: cancellationToken).ConfigureAwait(false);
+        foreach (ChainLayer layer in chain.Layers.Skip(1))
+        {
+            if (layer.Image is not { } image || !image.Bitmaps.TryGet(bitmap.Name, out BitmapInfo? below) || below.State == BitmapState.Inconsistent)
+            {
+                break;
+            }
+
+            bits.Merge(await image.Bitmaps.LoadAsync(bitmap.Name, cancellationToken: cancellationToken).ConfigureAwait(false));
+        }
+
+        return bits;
+    }
+}

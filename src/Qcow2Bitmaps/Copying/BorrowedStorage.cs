@@ -1,0 +1,43 @@
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Copying;
+
+/// <summary>A storage that stays open when its user disposes it, and that passes flushes over where nobody asks for them.</summary>
+/// <remarks>An image that is being made is worth nothing before it is whole: the order of writes does not matter, and qemu-img by default waits for no disk.</remarks>
+internal sealed class BorrowedStorage(ImageStorage storage, bool isFlushed) : ImageStorage
+{
+    public override string Name => storage.Name;
+
+    public override StorageIdentity? Identity => storage.Identity;
+
+    public override long? AllocatedBytes => storage.AllocatedBytes;
+
+    public override long Length => storage.Length;
+
+    public override bool CanWrite => storage.CanWrite;
+
+    public override long? CapacityBytes => storage.CapacityBytes;
+
+    internal override Int128? LastWrite => storage.LastWrite;
+
+    public override bool IsOpenForWritingElsewhere() => storage.IsOpenForWritingElsewhere();
+
+    public override ValueTask<int> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default) => storage.ReadAsync(offset, buffer, cancellationToken);
+
+    public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => storage.WriteAsync(offset, buffer, cancellationToken);
+
+    public override ValueTask FlushAsync(CancellationToken cancellationToken = default) => isFlushed ? storage.FlushAsync(cancellationToken) : ValueTask.CompletedTask;
+
+    public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default) => storage.SetLengthAsync(length, cancellationToken);
+
+    public override ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default) => storage.DiscardAsync(offset, length, cancellationToken);
+
+    public override ValueTask<StorageRange?> FindDataAsync(long offset, CancellationToken cancellationToken = default) => storage.FindDataAsync(offset, cancellationToken);
+
+    public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
+
+    internal override ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken) => storage.TryZeroAsync(offset, length, cancellationToken);
+
+    internal override ValueTask BeginWriteBackAsync(long offset, long length, CancellationToken cancellationToken) =>
+        isFlushed ? storage.BeginWriteBackAsync(offset, length, cancellationToken) : ValueTask.CompletedTask;
+}

@@ -1,0 +1,9 @@
+using Qcow2Bitmaps.Bitmaps;
+
+namespace Qcow2Bitmaps.Copying;
+
+/// <summary>A bitmap that a target is to have.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Bits">Its bits.</param>
+/// <param name="IsRecording">Whether it records writes.</param>
+internal sealed record CarriedBitmap(string Name, DirtyBitmap Bits, bool IsRecording);

@@ -1,0 +1,105 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Copying;
+
+/// <summary>Goes through two chains side by side.</summary>
+internal sealed class ChainComparer(ChainMap first, ChainMap second, bool strict, IProgress<long>? progress)
+{
+    private const int BufferBytes = 2 << 20;
+    private const int SectorBytes = 512;
+
+    private readonly byte[] _firstBytes = GC.AllocateUninitializedArray<byte>(BufferBytes);
+    private readonly byte[] _secondBytes = GC.AllocateUninitializedArray<byte>(BufferBytes);
+
+    public async ValueTask<ImageComparison> RunAsync(CancellationToken cancellationToken)
+    {
+        bool sizesDiffer = first.SizeBytes != second.SizeBytes;
+        if (strict && sizesDiffer)
+        {
+            return new ImageComparison(ComparisonOutcome.SizesDiffer, 0, SizesDiffer: true);
+        }
+
+        var firstCursor = new ChainCursor(first);
+        var secondCursor = new ChainCursor(second);
+        long common = Math.Min(first.SizeBytes, second.SizeBytes);
+        for (long at = 0; at < common;)
+        {
+            ChainExtent one = await firstCursor.GoToAsync(at, cancellationToken).ConfigureAwait(false);
+            ChainExtent other = await secondCursor.GoToAsync(at, cancellationToken).ConfigureAwait(false);
+            if (strict)
+            {
+                (one, BlockStatus oneStatus) = StrictStatus.Of(first, one);
+                (other, BlockStatus otherStatus) = StrictStatus.Of(second, other);
+                if (oneStatus != otherStatus)
+                {
+                    return new ImageComparison(ComparisonOutcome.StatusDiffers, at, SizesDiffer: false);
+                }
+            }
+
+            long length = Math.Min(common, Math.Min(one.EndBytes, other.EndBytes)) - at;
+            if (!(one.IsZero && other.IsZero))
+            {
+                length = Math.Min(length, BufferBytes);
+                if (!IsSamePlace(one, other) && await FindDifferenceAsync(one, other, (int)length, cancellationToken).ConfigureAwait(false) is { } difference)
+                {
+                    return new ImageComparison(ComparisonOutcome.ContentDiffers, at + difference, SizesDiffer: false);
+                }
+            }
+
+            at += length;
+            progress?.Report(at);
+        }
+
+        return sizesDiffer ? await CheckRestAsync(common, cancellationToken).ConfigureAwait(false) : new ImageComparison(ComparisonOutcome.Identical, 0, SizesDiffer: false);
+    }
+
+    /// <summary>Whether the longer disk has nothing but zeros behind the end of the shorter one.</summary>
+    private async ValueTask<ImageComparison> CheckRestAsync(long start, CancellationToken cancellationToken)
+    {
+        ChainMap longer = first.SizeBytes > second.SizeBytes ? first : second;
+        var cursor = new ChainCursor(longer);
+        for (long at = start; at < longer.SizeBytes;)
+        {
+            ChainExtent extent = await cursor.GoToAsync(at, cancellationToken).ConfigureAwait(false);
+            if (!extent.IsZero)
+            {
+                extent = extent.Slice(at, Math.Min(extent.LengthBytes, BufferBytes));
+                Memory<byte> bytes = _firstBytes.AsMemory(0, (int)extent.LengthBytes);
+                await longer.ReadAsync(extent, bytes, cancellationToken).ConfigureAwait(false);
+                int found = bytes.Span.IndexOfAnyExcept((byte)0);
+                if (found >= 0)
+                {
+                    return new ImageComparison(ComparisonOutcome.ContentDiffers, at + StartOfSector(found), SizesDiffer: true);
+                }
+            }
+
+            at = extent.EndBytes;
+            progress?.Report(at);
+        }
+
+        return new ImageComparison(ComparisonOutcome.Identical, 0, SizesDiffer: true);
+    }
+
+    private async ValueTask<int?> FindDifferenceAsync(ChainExtent one, ChainExtent other, int length, CancellationToken cancellationToken)
+    {
+        Memory<byte> oneBytes = _firstBytes.AsMemory(0, length);
+        Memory<byte> otherBytes = _secondBytes.AsMemory(0, length);
+        await first.ReadAsync(one, oneBytes, cancellationToken).ConfigureAwait(false);
+        await second.ReadAsync(other, otherBytes, cancellationToken).ConfigureAwait(false);
+        int same = oneBytes.Span.CommonPrefixLength(otherBytes.Span);
+        return same < length ? StartOfSector(same) : null;
+    }
+
+    /// <summary>Whether both are the same bytes of the same file. What broken data would read as does not matter: it is the same.</summary>
+    private bool IsSamePlace(ChainExtent one, ChainExtent other) =>
+        one.Kind == other.Kind
+        && one.Kind is GuestExtentKind.Data or GuestExtentKind.Compressed
+        && one.HostOffset == other.HostOffset
+        && one.CompressedBytes == other.CompressedBytes
+        && first.IdentityOf(one.Depth) is { } identity
+        && identity == second.IdentityOf(other.Depth);
+
+    /// <summary>QEMU tells the sector, counted from where it began to read.</summary>
+    private static int StartOfSector(int offset) => offset / SectorBytes * SectorBytes;
+}

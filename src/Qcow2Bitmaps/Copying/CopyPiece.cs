@@ -1,0 +1,15 @@
+using Qcow2Bitmaps.Chains;
+
+namespace Qcow2Bitmaps.Copying;
+
+/// <summary>A part of the disk to copy.</summary>
+/// <param name="Source">Where it is read.</param>
+/// <param name="Extent">How the source has it.</param>
+/// <param name="OffsetBytes">Where it starts on the target's disk, in bytes.</param>
+/// <param name="Kind">What is to be done with it.</param>
+internal readonly record struct CopyPiece(ChainMap Source, ChainExtent Extent, long OffsetBytes, CopyPieceKind Kind)
+{
+    public long LengthBytes => Extent.LengthBytes;
+
+    public long EndBytes => OffsetBytes + Extent.LengthBytes;
+}

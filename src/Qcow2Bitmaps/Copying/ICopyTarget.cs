@@ -1,0 +1,27 @@
+namespace Qcow2Bitmaps.Copying;
+
+/// <summary>What a disk is copied to. Calls may run side by side, for parts that do not overlap.</summary>
+internal interface ICopyTarget : IAsyncDisposable
+{
+    /// <summary>From where on the disk reads as zeros, as long as nobody writes there, in bytes; <see cref="long.MaxValue"/> where nothing is known.</summary>
+    long ZeroFromBytes { get; }
+
+    /// <summary>The smallest part that it is of use to leave out, in bytes; a power of two.</summary>
+    int UnitBytes { get; }
+
+    /// <summary>How many bytes of the disk are written together at least, where it goes by whole clusters; a power of two.</summary>
+    int ClusterBytes { get; }
+
+    ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken);
+
+    ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken);
+
+    ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken);
+
+    ValueTask WriteCompressedAsync(long offset, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken);
+
+    /// <summary>Makes the target whole. Until then it goes again when it is disposed, if there was nothing before.</summary>
+    /// <param name="bitmaps">Bitmaps that it is to have.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    ValueTask CompleteAsync(IReadOnlyList<CarriedBitmap> bitmaps, CancellationToken cancellationToken);
+}

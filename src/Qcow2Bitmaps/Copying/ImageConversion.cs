@@ -1,0 +1,108 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Copying;
+
+/// <summary>Copies what the guest sees of chains to another image.</summary>
+public static class ImageConversion
+{
+    /// <summary>Copies the disks of chains, one behind the other, to a file or block device.</summary>
+    /// <param name="sources">The chains, at least one.</param>
+    /// <param name="targetPath">The target. Unless it is to be written as it is, it is made anew, whatever there was.</param>
+    /// <param name="options">How.</param>
+    /// <param name="progress">Is told how many bytes of the disk are done, one call after the other, from any thread.</param>
+    /// <param name="cancellationToken">Ends the copying.</param>
+    /// <returns>The verdicts on bitmaps that were left behind as not valid.</returns>
+    /// <remarks>
+    /// <para>
+    /// What the maps say to be zeros is not read, and what reads as zeros on the target not written. Where the target has a backing file that is one of the source's chain, what
+    /// stands there or below is not written either; of any other backing file what lies below the source's top image is compared with what the target reads, and written where that differs.
+    /// </para>
+    /// <para>A target that was not there before goes again when the copying fails; one that is overwritten is lost then. A target that is an image of a source is refused.</para>
+    /// </remarks>
+    /// <exception cref="ArgumentException">The options do not go together (see <see cref="ConversionOptions.FindFault"/>), or there is no source.</exception>
+    /// <exception cref="BitmapStateException">A bitmap cannot be copied; nothing is written.</exception>
+    /// <exception cref="ImageLockedException">Somebody else has the target open.</exception>
+    /// <exception cref="NoSpaceException">The target is too small and cannot grow.</exception>
+    /// <exception cref="Qcow2FormatException">A source has a table entry that cannot be, or a compressed cluster that is broken; or the target, where it exists, is broken.</exception>
+    /// <exception cref="Qcow2UnsupportedException">An image is encrypted, a name in one is refused, or bitmaps are asked of a raw source.</exception>
+    /// <exception cref="IOException">A storage failed, or the target is also a source.</exception>
+    /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
+    public static async Task<IReadOnlyList<BitmapVerdict>> ConvertAsync(
+        IReadOnlyList<ImageChain> sources, string targetPath, ConversionOptions options, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(sources);
+        ArgumentNullException.ThrowIfNull(targetPath);
+        ArgumentNullException.ThrowIfNull(options);
+        string? fault = options.FindFault() ?? FindFault(sources, options);
+        if (fault is not null)
+        {
+            throw new ArgumentException(fault, nameof(options));
+        }
+
+        var maps = new List<ChainMap>();
+        long size = 0;
+        foreach (ImageChain source in sources)
+        {
+            maps.Add(await source.OpenDataAsync(cancellationToken).ConfigureAwait(false));
+            size += maps[^1].SizeBytes;
+        }
+
+        RequireNoSource(sources, targetPath);
+        var skipped = new List<BitmapVerdict>();
+        IReadOnlyList<CarriedBitmap> bitmaps = options.Bitmaps == BitmapCopying.None
+            ? []
+            : await BitmapSelection.ReadAsync(sources[0], options.Bitmaps == BitmapCopying.SkipInvalid, skipped, cancellationToken).ConfigureAwait(false);
+        ICopyTarget target = await OpenTargetAsync(targetPath, size, options, cancellationToken).ConfigureAwait(false);
+        await using (target.ConfigureAwait(false))
+        {
+            (target as Qcow2Target)?.RequireRoomFor(bitmaps);
+            (int skipFrom, int compareFrom) = RelateBacking(sources[0], target, options);
+            await new CopyEngine(target, options, progress).RunAsync(maps, skipFrom, compareFrom, cancellationToken).ConfigureAwait(false);
+            await target.CompleteAsync(bitmaps, cancellationToken).ConfigureAwait(false);
+        }
+
+        return skipped;
+    }
+
+    internal static NoSpaceException TooSmall(long neededBytes, long thereBytes) => new("output file is smaller than input file", neededBytes, thereBytes);
+
+    private static string? FindFault(IReadOnlyList<ImageChain> sources, ConversionOptions options) =>
+        sources.Count == 0 ? "Nothing is to be copied"
+        : sources.Count > 1 && options.Bitmaps != BitmapCopying.None ? "Copying bitmaps only possible with single source"
+        : sources.Count > 1 && (options.TargetHasBacking || options.Create?.BackingFile is not null)
+            ? "Having a backing file for the target makes no sense when concatenating multiple input images"
+        : null;
+
+    private static async ValueTask<ICopyTarget> OpenTargetAsync(string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken) => (options.IsQcow2, options.TargetExists) switch
+    {
+        (true, true) => await Qcow2Target.OpenAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
+        (true, false) => await Qcow2Target.CreateAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
+        (false, true) => await RawTarget.OpenAsync(path, sizeBytes, options).ConfigureAwait(false),
+        _ => await RawTarget.CreateAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
+    };
+
+    /// <summary>From which image of the source on down the target reads the same, and from which one on it may.</summary>
+    private static (int SkipFrom, int CompareFrom) RelateBacking(ImageChain source, ICopyTarget target, ConversionOptions options)
+    {
+        if (target is not Qcow2Target { Backing: { } backing } || (options.TargetExists && !options.TargetHasBacking))
+        {
+            return (int.MaxValue, int.MaxValue);
+        }
+
+        // A target that exists may have anything above its backing file.
+        int shared = options.TargetExists ? -1 : source.Layers.ToList().FindIndex(1, layer => layer.Storage.Identity == backing);
+        return shared > 0 ? (shared, int.MaxValue) : (int.MaxValue, 1);
+    }
+
+    /// <summary>Locks alone do not tell: sources that are read with shared locks let a writer in.</summary>
+    private static void RequireNoSource(IReadOnlyList<ImageChain> sources, string targetPath)
+    {
+        if (FileStorage.IdentityOf(targetPath) is { } identity
+            && sources.SelectMany(static source => source.Storages).FirstOrDefault(storage => storage.Identity == identity) is { } same)
+        {
+            throw new IOException($"'{PrintableText.Escape(targetPath)}' cannot be written: it is the same file as '{PrintableText.Escape(same.Name)}', which is copied");
+        }
+    }
+}

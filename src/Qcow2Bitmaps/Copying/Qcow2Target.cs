@@ -1,0 +1,187 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Copying;
+
+/// <summary>A qcow2 image, new or as it is.</summary>
+internal sealed class Qcow2Target : ICopyTarget
+{
+    private readonly IAsyncDisposable _file;
+    private readonly ImageChain _chain;
+    private readonly GuestWriter _writer;
+    private bool _isComplete;
+
+    private Qcow2Target(IAsyncDisposable file, ImageChain chain, GuestWriter writer, long zeroFromBytes)
+    {
+        _file = file;
+        _chain = chain;
+        _writer = writer;
+        ZeroFromBytes = zeroFromBytes;
+    }
+
+    public long ZeroFromBytes { get; }
+
+    public int UnitBytes => Image.Geometry.HasExtendedL2 ? Image.Geometry.SubclusterSizeBytes : Image.ClusterSizeBytes;
+
+    public int ClusterBytes => Image.ClusterSizeBytes;
+
+    /// <summary>The backing file; null without one.</summary>
+    public StorageIdentity? Backing => _chain.Layers.Count > 1 ? _chain.Layers[1].Storage.Identity : null;
+
+    private Qcow2Image Image => _chain.Layers[0].Image!;
+
+    /// <summary>Makes an image, in place of a file that there may be.</summary>
+    /// <inheritdoc cref="Qcow2Image.CreateAsync(string, Qcow2CreateOptions, CancellationToken)" path="/exception"/>
+    public static async ValueTask<Qcow2Target> CreateAsync(string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
+    {
+        Qcow2CreateOptions create = (options.Create ?? new Qcow2CreateOptions { SizeBytes = sizeBytes }) with { SizeBytes = sizeBytes };
+        long zeroFrom = create.BackingFile is null ? 0 : (await InspectAsync(path, create, options, cancellationToken).ConfigureAwait(false)).VirtualSizeBytes;
+        if (create.DataFile is not null)
+        {
+            await Qcow2Image.CreateAsync(path, create, cancellationToken).ConfigureAwait(false);
+            var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+            return await OpenAsync(storage, storage, create, options, zeroFrom, cancellationToken).ConfigureAwait(false);
+        }
+
+        NewFile file = NewFile.Create(path);
+        try
+        {
+            await Qcow2Image.CreateAsync(new BorrowedStorage(file.Storage, options.Flush), create, cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            await file.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+
+        return await OpenAsync(file, file.Storage, create, options, zeroFrom, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Opens an image that there is.</summary>
+    /// <exception cref="NoSpaceException">Its disk is too small.</exception>
+    /// <exception cref="ImageLockedException">Somebody else has it open.</exception>
+    /// <exception cref="Qcow2FormatException">It is broken.</exception>
+    /// <exception cref="Qcow2UnsupportedException">It cannot be written.</exception>
+    /// <exception cref="IOException">It cannot be opened.</exception>
+    public static async ValueTask<Qcow2Target> OpenAsync(string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
+    {
+        var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+        Qcow2Target target = await OpenAsync(storage, storage, null, options, options.TargetIsZero ? 0 : long.MaxValue, cancellationToken).ConfigureAwait(false);
+        if (target._writer.SizeBytes < sizeBytes)
+        {
+            long there = target._writer.SizeBytes;
+            await target.DisposeAsync().ConfigureAwait(false);
+            throw ImageConversion.TooSmall(sizeBytes, there);
+        }
+
+        return target;
+    }
+
+    public async ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) =>
+        await _writer.ReadAsync(offset, buffer, cancellationToken).ConfigureAwait(false);
+
+    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) => _writer.WriteAsync(offset, bytes, cancellationToken);
+
+    public ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken) => _writer.WriteZerosAsync(offset, length, mayUnmap: true, cancellationToken);
+
+    public ValueTask WriteCompressedAsync(long offset, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken) =>
+        // The sources may end within a cluster of a longer target, which keeps the rest of it.
+        cluster.Length == ClusterBytes || offset + cluster.Length == _writer.SizeBytes
+            ? _writer.WriteCompressedAsync(offset, cluster, cancellationToken)
+            : _writer.WriteAsync(offset, cluster, cancellationToken);
+
+    /// <summary>Refuses bitmaps that the image cannot take.</summary>
+    /// <exception cref="BitmapStateException">It has one of that name, or its disk is of another size.</exception>
+    public void RequireRoomFor(IReadOnlyList<CarriedBitmap> bitmaps)
+    {
+        foreach (CarriedBitmap bitmap in bitmaps)
+        {
+            string name = PrintableText.Escape(bitmap.Name);
+            if (Image.Bitmaps.TryGet(bitmap.Name, out _))
+            {
+                throw new BitmapStateException(bitmap.Name, $"Failed to create bitmap {name}: Bitmap already exists: {name}");
+            }
+
+            if (bitmap.Bits.SizeBytes != _writer.SizeBytes)
+            {
+                throw new BitmapStateException(
+                    bitmap.Name, $"Failed to populate bitmap {name}: Bitmaps are of different sizes (destination size is {_writer.SizeBytes}, source size is {bitmap.Bits.SizeBytes}) and can't be merged");
+            }
+        }
+    }
+
+    public async ValueTask CompleteAsync(IReadOnlyList<CarriedBitmap> bitmaps, CancellationToken cancellationToken)
+    {
+        await _writer.DisposeAsync().ConfigureAwait(false);
+        if (bitmaps.Count > 0)
+        {
+            var edit = new BitmapEdit();
+            foreach (CarriedBitmap bitmap in bitmaps)
+            {
+                edit.Add(bitmap.Name, bitmap.Bits.GranularityBytes, bitmap.IsRecording).Merge(bitmap.Bits, bitmap.Name);
+            }
+
+            await Image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+        }
+
+        (_file as NewFile)?.Keep();
+        _isComplete = true;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            await _writer.DisposeAsync().ConfigureAwait(false);
+        }
+        catch (Exception e) when (!_isComplete && e is IOException or UnauthorizedAccessException)
+        {
+            // The error that ended the copying is on its way and tells more.
+        }
+        finally
+        {
+            await _chain.DisposeAsync().ConfigureAwait(false);
+            await _file.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>The chain below the new image: the caller names the backing file, so that it may be anywhere.</summary>
+    private static async ValueTask<OverlayBase> InspectAsync(string path, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
+    {
+        var below = new ChainOpenOptions { Image = new Qcow2OpenOptions { Lock = ImageLock.None }, TopFormat = create.BackingFormat, AllowedFolders = options.AllowedFolders };
+        return await OverlayBase.InspectAsync(path, create.BackingFile!, below, cancellationToken).ConfigureAwait(false);
+    }
+
+    private static async ValueTask<Qcow2Target> OpenAsync(
+        IAsyncDisposable file, FileStorage storage, Qcow2CreateOptions? create, ConversionOptions options, long zeroFrom, CancellationToken cancellationToken)
+    {
+        ImageChain? chain = null;
+        try
+        {
+            IEnumerable<string> named = new[] { create?.BackingFile, create?.DataFile }.OfType<string>().Select(name => BackingPath.FolderOf(BackingPath.Combine(storage.Name, name)));
+            chain = await ImageChain.OpenAsync(
+                new BorrowedStorage(storage, options.Flush),
+                new ChainOpenOptions
+                {
+                    TopFormat = ImageFormat.Qcow2,
+                    WritableLayers = [0],
+                    Resolver = LinuxNative.IsSupported ? FileBackingResolver.ForTop(storage.Name, [.. named, .. options.AllowedFolders]) : null,
+                },
+                cancellationToken).ConfigureAwait(false);
+            return new Qcow2Target(file, chain, await chain.OpenWriterAsync(cancellationToken).ConfigureAwait(false), zeroFrom);
+        }
+        catch
+        {
+            if (chain is not null)
+            {
+                await chain.DisposeAsync().ConfigureAwait(false);
+            }
+
+            await file.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+}

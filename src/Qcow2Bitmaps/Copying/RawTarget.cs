@@ -1,0 +1,107 @@
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Copying;
+
+/// <summary>A raw file or device: the disk's bytes as they are.</summary>
+internal sealed class RawTarget : ICopyTarget
+{
+    private const int ZeroBufferBytes = 1 << 20;
+    private const int SectorBytes = 512;
+
+    private static readonly byte[] s_zeros = new byte[ZeroBufferBytes];
+
+    private readonly NewFile? _made;
+    private readonly ImageStorage _storage;
+    private readonly bool _isFlushed;
+
+    private RawTarget(NewFile? made, ImageStorage storage, long zeroFromBytes, bool isFlushed)
+    {
+        _made = made;
+        _storage = storage;
+        _isFlushed = isFlushed;
+        ZeroFromBytes = zeroFromBytes;
+    }
+
+    public long ZeroFromBytes { get; }
+
+    public int UnitBytes => SectorBytes;
+
+    public int ClusterBytes => SectorBytes;
+
+    /// <summary>Makes a file, in place of one that there may be; a block device is taken as it is.</summary>
+    /// <exception cref="NoSpaceException">A block device is too small.</exception>
+    /// <exception cref="ImageLockedException">Somebody else has it open.</exception>
+    /// <exception cref="IOException">It cannot be made.</exception>
+    public static async ValueTask<RawTarget> CreateAsync(string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
+    {
+        NewFile file = NewFile.Create(path);
+        try
+        {
+            ImageCreator.RequireRoom(file.Storage, sizeBytes);
+            bool isFile = file.Storage.CapacityBytes is null;
+            if (isFile)
+            {
+                await file.Storage.SetLengthAsync(0, cancellationToken).ConfigureAwait(false);
+                await file.Storage.SetLengthAsync(sizeBytes, cancellationToken).ConfigureAwait(false);
+            }
+
+            return new RawTarget(file, file.Storage, isFile ? 0 : long.MaxValue, options.Flush);
+        }
+        catch
+        {
+            await file.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Opens one that there is.</summary>
+    /// <exception cref="NoSpaceException">It is too small.</exception>
+    /// <exception cref="ImageLockedException">Somebody else has it open.</exception>
+    /// <exception cref="IOException">It cannot be opened.</exception>
+    public static async ValueTask<RawTarget> OpenAsync(string path, long sizeBytes, ConversionOptions options)
+    {
+        var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+        long there = (storage.Length + (SectorBytes - 1)) / SectorBytes * SectorBytes;
+        if (there < sizeBytes)
+        {
+            await storage.DisposeAsync().ConfigureAwait(false);
+            throw ImageConversion.TooSmall(sizeBytes, there);
+        }
+
+        return new RawTarget(null, storage, options.TargetIsZero ? 0 : long.MaxValue, options.Flush);
+    }
+
+    public async ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) =>
+        await _storage.ReadZeroFilledAsync(offset, buffer, cancellationToken).ConfigureAwait(false);
+
+    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) => _storage.WriteAsync(offset, bytes, cancellationToken);
+
+    public async ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        if (await _storage.TryZeroAsync(offset, length, cancellationToken).ConfigureAwait(false))
+        {
+            return;
+        }
+
+        for (long done = 0; done < length; done += ZeroBufferBytes)
+        {
+            await _storage.WriteAsync(offset + done, s_zeros.AsMemory(0, (int)Math.Min(ZeroBufferBytes, length - done)), cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    public ValueTask WriteCompressedAsync(long offset, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken) =>
+        throw new NotSupportedException("A raw disk is not compressed");
+
+    public async ValueTask CompleteAsync(IReadOnlyList<CarriedBitmap> bitmaps, CancellationToken cancellationToken)
+    {
+        if (_isFlushed)
+        {
+            await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        _made?.Keep();
+    }
+
+    public ValueTask DisposeAsync() => _made?.DisposeAsync() ?? _storage.DisposeAsync();
+}

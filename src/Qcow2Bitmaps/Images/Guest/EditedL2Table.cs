@@ -1,0 +1,73 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Numerics;
+using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Guest;
+
+/// <summary>An L2 table that a writer has changed in memory: its words, and which of its sectors differ from the file.</summary>
+internal sealed class EditedL2Table(long offset, ulong[] entries, bool isNew)
+{
+    private const int WordsPerSector = RefcountBlockEdit.SectorBytes / sizeof(ulong);
+
+    private readonly ulong[] _changed = new ulong[((entries.Length / WordsPerSector) + 63) / 64];
+
+    /// <summary>Where the table stands, in bytes from the start of the file.</summary>
+    public long Offset => offset;
+
+    /// <summary>The table as it is to be.</summary>
+    public ulong[] Entries => entries;
+
+    /// <summary>Whether nothing in the file names the table yet.</summary>
+    public bool IsNew => isNew;
+
+    /// <summary>Says that a word has changed.</summary>
+    public void Touch(int word) => _changed[word / WordsPerSector >> 6] |= 1UL << (word / WordsPerSector & 63);
+
+    /// <summary>Writes what has changed, neighbouring sectors together; of a new table all.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask WriteAsync(ImageStorage storage, CancellationToken cancellationToken)
+    {
+        int sectors = entries.Length / WordsPerSector;
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(entries.Length * sizeof(ulong));
+        try
+        {
+            for (int first = Next(0, sectors, true); first < sectors;)
+            {
+                int end = Next(first, sectors, false);
+                int bytes = (end - first) * RefcountBlockEdit.SectorBytes;
+                for (int word = first * WordsPerSector; word < end * WordsPerSector; word++)
+                {
+                    BinaryPrimitives.WriteUInt64BigEndian(buffer.AsSpan((word - (first * WordsPerSector)) * sizeof(ulong)), entries[word]);
+                }
+
+                await storage.WriteAsync(offset + ((long)first * RefcountBlockEdit.SectorBytes), buffer.AsMemory(0, bytes), cancellationToken).ConfigureAwait(false);
+                first = Next(end, sectors, true);
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private int Next(int from, int count, bool value)
+    {
+        if (isNew)
+        {
+            return value ? from : count;
+        }
+
+        for (int at = from; at < count; at = (at | 63) + 1)
+        {
+            ulong word = (value ? _changed[at >> 6] : ~_changed[at >> 6]) >> (at & 63);
+            if (word != 0)
+            {
+                return Math.Min(at + BitOperations.TrailingZeroCount(word), count);
+            }
+        }
+
+        return count;
+    }
+}

@@ -1,0 +1,164 @@
+using System.Buffers.Binary;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Guest;
+
+/// <summary>The L1 table of one state of the disk, and its L2 tables: those that were read last, and those that a writer has changed.</summary>
+/// <remarks>Thread-safe for readers. Who changes entries of a table, or lists one, holds <see cref="Gate"/>.</remarks>
+internal sealed partial class GuestTables
+{
+    private const int CachedBytes = 16 << 20;
+
+    private readonly ImageStorage _storage;
+    private readonly (long Offset, ulong[] Entries)?[] _cache;
+    private ulong[] _l1;
+
+    private GuestTables(ImageStorage storage, Qcow2Header header, ulong l1Offset, ulong[] l1)
+    {
+        _storage = storage;
+        Header = header;
+        L1Offset = l1Offset;
+        _l1 = l1;
+        _cache = new (long, ulong[])?[Math.Clamp(CachedBytes >> Geometry.ClusterBits, 2, 256)];
+    }
+
+    /// <summary>Held while a table's entries are looked at or changed.</summary>
+    public Lock Gate { get; } = new();
+
+    /// <summary>The image's header.</summary>
+    public Qcow2Header Header { get; private set; }
+
+    /// <summary>Where the L1 table stands, in bytes.</summary>
+    public ulong L1Offset { get; private set; }
+
+    /// <summary>The cluster arithmetic.</summary>
+    public ImageGeometry Geometry => Header.Geometry;
+
+    /// <summary>Reads an L1 table.</summary>
+    /// <param name="storage">The image.</param>
+    /// <param name="header">Its header.</param>
+    /// <param name="l1Offset">Where the table stands, in bytes.</param>
+    /// <param name="l1Size">Its entries, checked against the limit. Those behind the file's end count as zero.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask<GuestTables> OpenAsync(
+        ImageStorage storage, Qcow2Header header, ulong l1Offset, uint l1Size, CancellationToken cancellationToken) =>
+        new(storage, header, l1Offset, await BigEndianTable.ReadAsync(storage, l1Offset, l1Size, cancellationToken).ConfigureAwait(false));
+
+    /// <summary>Reads an L2 table.</summary>
+    /// <param name="l1Index">The index of its entry in the L1 table; may lie behind it.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>Its words; of extended entries two for each. Null where there is no table. What lies behind the file's end reads as zeros.</returns>
+    /// <exception cref="Qcow2FormatException">The entry of the L1 table cannot be.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<ulong[]?> ReadAsync(long l1Index, CancellationToken cancellationToken)
+    {
+        L1Entry entry;
+        int slot = (int)(l1Index % _cache.Length);
+        lock (Gate)
+        {
+            if (_edited.TryGetValue(l1Index, out EditedL2Table? edited))
+            {
+                return edited.Entries;
+            }
+
+            if (l1Index >= _l1.Length || !(entry = new L1Entry(_l1[l1Index])).IsAllocated)
+            {
+                return null;
+            }
+
+            if (_cache[slot] is { } cached && cached.Offset == (long)entry.L2TableOffset)
+            {
+                return cached.Entries;
+            }
+        }
+
+        if (!Geometry.IsClusterAligned(entry.L2TableOffset))
+        {
+            throw new Qcow2FormatException(
+                Faults.OfHex(FaultCode.L1EntryUnaligned, "L1 table", $"entry {l1Index}", L1Offset + ((ulong)l1Index * ImageGeometry.TableEntryBytes), entry.Raw, $"an offset that is a multiple of {Geometry.ClusterSizeBytes}"), _storage.Name);
+        }
+
+        var table = new ulong[Geometry.ClusterSizeBytes / sizeof(ulong)];
+        using (var bytes = new WordBytes(table))
+        {
+            await _storage.ReadZeroFilledAsync((long)entry.L2TableOffset, bytes.Memory, cancellationToken).ConfigureAwait(false);
+        }
+
+        // From big endian to the machine's order, whatever that is.
+        LittleEndianWords.ToHostOrder(table);
+        BinaryPrimitives.ReverseEndianness(table, table);
+
+        lock (Gate)
+        {
+            _cache[slot] = ((long)entry.L2TableOffset, table);
+        }
+
+        return table;
+    }
+
+    /// <summary>The index of the first entry of the L1 table, from one on, that names a table; -1 without one.</summary>
+    public long NextAllocated(long l1Index)
+    {
+        lock (Gate)
+        {
+            if (l1Index >= _l1.Length)
+            {
+                return -1;
+            }
+
+            ReadOnlySpan<ulong> rest = _l1.AsSpan((int)l1Index);
+            int at = rest.IndexOfAnyExcept(0UL);
+            while (at >= 0 && !new L1Entry(rest[at]).IsAllocated)
+            {
+                int more = rest[(at + 1)..].IndexOfAnyExcept(0UL);
+                at = more < 0 ? -1 : at + 1 + more;
+            }
+
+            return at < 0 ? -1 : l1Index + at;
+        }
+    }
+
+    /// <summary>Requires that an entry can be.</summary>
+    /// <param name="entry">The entry.</param>
+    /// <param name="subclusters">What it says of subclusters; zero where there are none.</param>
+    /// <param name="offset">An offset on the disk in the entry's cluster.</param>
+    /// <exception cref="Qcow2FormatException">It cannot.</exception>
+    public void RequireSane(L2Entry entry, SubclusterBitmap subclusters, long offset)
+    {
+        if (entry.IsCompressed)
+        {
+            if (Header.HasExternalDataFile || subclusters.Raw != 0)
+            {
+                throw Broken(FaultCode.L2SubclusterBitmap, offset, entry.Raw, "no compressed cluster beside a data file, and one without subclusters");
+            }
+
+            return;
+        }
+
+        bool hasHostCluster = entry.Kind(Header) is L2EntryKind.Normal or L2EntryKind.ZeroAllocated;
+        if (hasHostCluster && !Geometry.IsClusterAligned(entry.HostOffset))
+        {
+            throw Broken(FaultCode.L2EntryUnaligned, offset, entry.Raw, $"an offset that is a multiple of {Geometry.ClusterSizeBytes}");
+        }
+
+        if (hasHostCluster && Header.HasExternalDataFile && (long)entry.HostOffset != (offset & -Geometry.ClusterSizeBytes))
+        {
+            throw Broken(FaultCode.L2DataFileOffset, offset, entry.Raw, "the same offset in the data file as on the disk");
+        }
+
+        if (Geometry.HasExtendedL2 && (subclusters.Check(isCompressed: false) != FaultCode.None || (!hasHostCluster && subclusters.Allocated != 0)))
+        {
+            throw Broken(FaultCode.L2SubclusterBitmap, offset, entry.Raw, "subclusters that are allocated or zero, not both, and allocated only in a cluster that the image has");
+        }
+    }
+
+    private Qcow2FormatException Broken(FaultCode code, long guestOffset, ulong raw, string allowed)
+    {
+        ulong table = new L1Entry(_l1[Geometry.L1Index(guestOffset)]).L2TableOffset;
+        ulong entry = table + ((ulong)Geometry.L2Index(guestOffset) * (ulong)Geometry.L2EntryBytes);
+        return new Qcow2FormatException(Faults.OfHex(code, "L2 table", $"entry for offset {guestOffset} of the disk", entry, raw, allowed), _storage.Name);
+    }
+}

@@ -1,0 +1,312 @@
+using System.Numerics;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Guest.Writing;
+
+/// <summary>The tables and counts that a writer of guest data changes: in memory first, then in the file, in an order that survives a stop at any byte.</summary>
+/// <remarks>
+/// Counts rise and data become durable before L2 tables name clusters, L2 tables before the L1 table names them, and all of that before counts fall and
+/// clusters are used again. So a stop leaves leaked clusters at worst, and each cluster old or new. Not thread-safe.
+/// </remarks>
+internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, ImageStorage? dataFile, bool hasBacking)
+{
+    private const int MaxChangedBytes = 32 << 20;
+
+    private RefcountEditor? _refcounts;
+
+    /// <summary>Why tables could not be written; then memory and file can no longer be told apart, and nothing more may be written.</summary>
+    public Exception? Failure { get; private set; }
+
+    /// <summary>Whether clusters stand in a data file.</summary>
+    public bool HasDataFile => dataFile is not null;
+
+    private GuestTables Tables => disk.Map.Tables;
+
+    private Qcow2Header Header => Tables.Header;
+
+    private ImageGeometry Geometry => Tables.Geometry;
+
+    /// <summary>Whether memory says more than the file, so that somebody should write it.</summary>
+    private bool IsChanged => Tables.EditedCount > 0 || _refcounts is { HasChanges: true };
+
+    /// <summary>Reads again what others may have changed in the file. Nothing may be in memory that is not written.</summary>
+    /// <exception cref="Qcow2FormatException">The L1 table does not cover the disk.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask ReloadAsync(CancellationToken cancellationToken)
+    {
+        _refcounts = null;
+        _packedEnd = 0;
+        disk.Forget();
+        await Tables.ReloadAsync(image.Header, cancellationToken).ConfigureAwait(false);
+        disk.Map.SizeBytes = image.VirtualSizeBytes;
+        Tables.RequireWhole();
+    }
+
+    /// <summary>Plans the writing of bytes that one L2 table maps: decides where each cluster goes, and allocates.</summary>
+    /// <param name="start">Where the bytes start on the disk.</param>
+    /// <param name="end">Where they end.</param>
+    /// <param name="cancellationToken">Ends the planning.</param>
+    /// <exception cref="NoSpaceException">There is no room; nothing has changed.</exception>
+    /// <exception cref="Qcow2FormatException">An entry cannot be, or a structure lies where the bytes should go.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<List<ClusterWrite>> PlanWriteAsync(long start, long end, CancellationToken cancellationToken)
+    {
+        await OpenAsync(cancellationToken).ConfigureAwait(false);
+        var plan = new List<ClusterWrite>();
+        long l1Index = Geometry.L1Index(start);
+        ulong[]? table = await Tables.ReadAsync(l1Index, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            bool isChanged = false;
+            for (long cluster = start & -Geometry.ClusterSizeBytes; cluster < end; cluster += Geometry.ClusterSizeBytes)
+            {
+                int from = (int)Math.Max(0, start - cluster);
+                int to = (int)Math.Min(Geometry.ClusterSizeBytes, end - cluster);
+                plan.Add(await PlanClusterAsync(EntryOf(table, cluster), cluster, from, to, cancellationToken).ConfigureAwait(false));
+                isChanged |= plan[^1].New != plan[^1].Old;
+            }
+
+            if (isChanged)
+            {
+                await OwnTableAsync(l1Index, cancellationToken).ConfigureAwait(false);
+            }
+
+            return plan;
+        }
+        catch
+        {
+            await AbandonAsync(plan).ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Lets the L2 table name what was written.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask ApplyAsync(List<ClusterWrite> plan)
+    {
+        EditedL2Table? table = null;
+        foreach (ClusterWrite write in plan)
+        {
+            if (write.New == write.Old)
+            {
+                continue;
+            }
+
+            table ??= await Tables.EditAsync(Geometry.L1Index(write.GuestOffset), null, CancellationToken.None).ConfigureAwait(false);
+            Set(table, write.GuestOffset, write.New);
+            Free(write.Old, write.New);
+        }
+
+        await LimitMemoryAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>Gives back what was allocated for bytes that were not written after all.</summary>
+    public async ValueTask AbandonAsync(List<ClusterWrite> plan)
+    {
+        foreach (ClusterWrite write in plan.Where(static write => write.IsAllocated))
+        {
+            await _refcounts!.GiveBackAsync(write.HostOffset >> Geometry.ClusterBits, CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Writes all that is in memory, in order, and makes it and all data durable.</summary>
+    /// <exception cref="IOException">The storage failed; the image is whole, with leaked clusters at worst, and what was not flushed before is old or new.</exception>
+    public async ValueTask CommitAsync()
+    {
+        if (dataFile is not null)
+        {
+            await dataFile.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+
+        if (!IsChanged)
+        {
+            await image.Storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+            return;
+        }
+
+        try
+        {
+            await WriteAsync(_refcounts!).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            Failure = e;
+            throw;
+        }
+    }
+
+    private async ValueTask WriteAsync(RefcountEditor refcounts)
+    {
+        await refcounts.PublishAsync(CancellationToken.None).ConfigureAwait(false);
+        bool hasMoved = refcounts.HasMovedTable;
+        if (Tables.EditedCount > 0)
+        {
+            await Tables.WriteAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+
+        await refcounts.ReleaseAsync(refcounts.Live!, CancellationToken.None).ConfigureAwait(false);
+        if (hasMoved)
+        {
+            await image.ReloadAsync().ConfigureAwait(false);
+        }
+
+        refcounts.Restart(image.Header);
+    }
+
+    private async ValueTask OpenAsync(CancellationToken cancellationToken) =>
+        _refcounts ??= (await MetadataWriter.OpenRefcountsAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false)).Refcounts;
+
+    private ValueTask LimitMemoryAsync() =>
+        ((long)Tables.EditedCount << Geometry.ClusterBits) + _refcounts!.EditedBytes > MaxChangedBytes ? CommitAsync() : ValueTask.CompletedTask;
+
+    private async ValueTask<ClusterWrite> PlanClusterAsync(ClusterEntry old, long cluster, int from, int to, CancellationToken cancellationToken)
+    {
+        Tables.RequireSane(old.Entry, old.Subclusters, cluster);
+        L2EntryKind kind = old.Entry.Kind(Header);
+        bool hasHost = kind is L2EntryKind.Normal or L2EntryKind.ZeroAllocated;
+        bool inPlace = hasHost && (dataFile is not null || old.Entry.IsCopied);
+        (int writeFrom, int writeTo, SubclusterBitmap subclusters) = Geometry.HasExtendedL2
+            ? PlanSubclusters(old, kind, inPlace, from, to)
+            : inPlace && kind == L2EntryKind.Normal ? (from, to, default) : (0, Geometry.ClusterSizeBytes, default(SubclusterBitmap));
+        long host = (long)old.Entry.HostOffset;
+        bool isAllocated = false;
+        if (dataFile is not null)
+        {
+            // A data file has the disk's length, and not that of whole clusters.
+            host = cluster;
+            writeTo = (int)Math.Min(writeTo, Geometry.VirtualSizeBytes - cluster);
+        }
+        else if (inPlace)
+        {
+            RequireNoStructureAt(host, cluster, old);
+        }
+        else
+        {
+            host = await AllocateAsync(cancellationToken).ConfigureAwait(false) << Geometry.ClusterBits;
+            isAllocated = true;
+        }
+
+        var written = new ClusterEntry(L2Entry.Create((ulong)host, isCopied: true), subclusters);
+        return new ClusterWrite(cluster, host, writeFrom, writeTo, old, written, isAllocated);
+    }
+
+    /// <summary>Which bytes of a cluster with subclusters have to be written with those from one to another, and what is allocated and zero then.</summary>
+    private (int From, int To, SubclusterBitmap Subclusters) PlanSubclusters(ClusterEntry old, L2EntryKind kind, bool inPlace, int from, int to)
+    {
+        if (kind == L2EntryKind.Compressed)
+        {
+            return (0, Geometry.ClusterSizeBytes, new SubclusterBitmap(uint.MaxValue, 0));
+        }
+
+        int size = Geometry.SubclusterSizeBytes;
+        int first = from / size;
+        int last = (to - 1) / size;
+        uint stays = old.Subclusters.Allocated;
+        if (stays != 0 && !inPlace)
+        {
+            // Moves to another cluster, with all that lies between.
+            first = Math.Min(first, BitOperations.TrailingZeroCount(stays));
+            last = Math.Max(last, 31 - BitOperations.LeadingZeroCount(stays));
+            stays = 0;
+        }
+
+        uint written = Mask(first, last);
+        return (
+            (stays >> first & 1) != 0 ? from : first * size,
+            (stays >> last & 1) != 0 ? to : (last + 1) * size,
+            new SubclusterBitmap(stays | written, old.Subclusters.Zero & ~written));
+    }
+
+    private static uint Mask(int first, int last) => (uint)(((1UL << (last - first + 1)) - 1) << first);
+
+    private ClusterEntry EntryOf(ulong[]? table, long guestOffset)
+    {
+        if (table is null)
+        {
+            return default;
+        }
+
+        int index = Geometry.L2Index(guestOffset);
+        return Geometry.HasExtendedL2
+            ? new ClusterEntry(new L2Entry(table[index * 2]), new SubclusterBitmap(table[(index * 2) + 1]))
+            : new ClusterEntry(new L2Entry(table[index]), default);
+    }
+
+    private void Set(EditedL2Table table, long guestOffset, ClusterEntry entry)
+    {
+        int word = Geometry.L2Index(guestOffset) * Geometry.L2EntryBytes / sizeof(ulong);
+        lock (Tables.Gate)
+        {
+            table.Entries[word] = entry.Entry.Raw;
+            if (Geometry.HasExtendedL2)
+            {
+                table.Entries[word + 1] = entry.Subclusters.Raw;
+            }
+
+            table.Touch(word);
+        }
+    }
+
+    /// <summary>Frees what an entry has named and no longer does.</summary>
+    private void Free(ClusterEntry old, ClusterEntry now)
+    {
+        if (old.Entry.IsCompressed)
+        {
+            CompressedDescriptor descriptor = old.Entry.Compressed(Geometry.ClusterBits);
+            _refcounts!.Free(descriptor.HostOffset, descriptor.LengthBytes);
+        }
+        else if (dataFile is null && old.Entry.HostOffset != 0 && old.Entry.HostOffset != now.Entry.HostOffset)
+        {
+            _refcounts!.Free(old.Entry.HostOffset, Geometry.ClusterSizeBytes);
+        }
+    }
+
+    private async ValueTask<long> AllocateAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await _refcounts!.AllocateAsync(1, cancellationToken).ConfigureAwait(false);
+        }
+        catch (NoSpaceException) when (_refcounts!.HasFreed)
+        {
+            await CommitAsync().ConfigureAwait(false);
+            return await _refcounts.AllocateAsync(1, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Sees to it that an L2 table can be changed where it is: makes it where there is none, and copies one that a snapshot shares.</summary>
+    private async ValueTask OwnTableAsync(long l1Index, CancellationToken cancellationToken)
+    {
+        if (Tables.IsOwned(l1Index))
+        {
+            long offset = (long)Tables.OffsetOf(l1Index);
+            if (_refcounts!.Live!.FindBesideL2(offset >> Geometry.ClusterBits) is { } what)
+            {
+                throw Overlap("L1 table", $"entry {l1Index}", Tables.L1Offset + ((ulong)l1Index * ImageGeometry.TableEntryBytes), (ulong)offset, what);
+            }
+
+            return;
+        }
+
+        long cluster = await AllocateAsync(cancellationToken).ConfigureAwait(false);
+        ulong shared = Tables.OffsetOf(l1Index);
+        await Tables.EditAsync(l1Index, cluster << Geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+        if (shared != 0)
+        {
+            _refcounts!.Free(shared, Geometry.ClusterSizeBytes);
+        }
+    }
+
+    private void RequireNoStructureAt(long host, long cluster, ClusterEntry old)
+    {
+        if (_refcounts!.Live!.Find(host >> Geometry.ClusterBits) is { } what)
+        {
+            throw Overlap("L2 table", $"entry for offset {cluster} of the disk", Tables.OffsetOf(Geometry.L1Index(cluster)) + (ulong)(Geometry.L2Index(cluster) * Geometry.L2EntryBytes), old.Entry.Raw, what);
+        }
+    }
+
+    private Qcow2FormatException Overlap(string structure, string field, ulong offset, ulong found, string what) => new(
+        Faults.OfHex(FaultCode.L2Overlap, structure, field, offset, found, $"a cluster apart from {what}; 'check -r all' repairs this"), image.Name);
+}

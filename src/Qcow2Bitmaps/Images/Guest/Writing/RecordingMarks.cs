@@ -1,0 +1,76 @@
+using Qcow2Bitmaps.Bitmaps;
+
+namespace Qcow2Bitmaps.Images.Guest.Writing;
+
+/// <summary>Marks in all recording bitmaps, on disk, what is about to be written: first the bits, then the data.</summary>
+/// <remarks>So no bitmap ever looks valid and misses a write, wherever the writer stops. Remembers what is marked. <see cref="Covers"/> is not for use beside a mark.</remarks>
+internal sealed class RecordingMarks(Qcow2Image image)
+{
+    private readonly Dictionary<string, DirtyBitmap> _marked = new(StringComparer.Ordinal);
+    // What the image was when these marks were made: any other edit makes them doubtful.
+    private ImageContents? _of;
+
+    private IEnumerable<BitmapInfo> Recording => image.Bitmaps.Where(static bitmap => bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0);
+
+    /// <summary>Whether a range is marked in all recording bitmaps.</summary>
+    public bool Covers(long offsetBytes, long lengthBytes)
+    {
+        bool isCurrent = ReferenceEquals(_of, image.Contents);
+        foreach (BitmapInfo bitmap in Recording)
+        {
+            if (!isCurrent || !_marked.TryGetValue(bitmap.Name, out DirtyBitmap? marked) || !marked.AreAllDirty(offsetBytes, lengthBytes))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>Marks a range, in one atomic edit of all recording bitmaps.</summary>
+    /// <exception cref="Qcow2Exception">The image cannot be edited, or has no room.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public ValueTask MarkAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => MarkAsync(
+        (edit, name) => edit.Set(name, offsetBytes, lengthBytes), marked => marked.Set(offsetBytes, lengthBytes), cancellationToken);
+
+    /// <summary>Marks what is dirty in a bitmap, in one atomic edit of all recording bitmaps.</summary>
+    /// <inheritdoc cref="MarkAsync(long, long, CancellationToken)" path="/exception"/>
+    public ValueTask MarkAsync(DirtyBitmap ranges, CancellationToken cancellationToken) => MarkAsync(
+        (edit, name) => edit.Merge(ranges, name), marked => marked.Merge(ranges), cancellationToken);
+
+    private async ValueTask MarkAsync(Action<BitmapEdit, string> step, Action<DirtyBitmap> mark, CancellationToken cancellationToken)
+    {
+        await image.Editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (!ReferenceEquals(_of, image.Contents))
+            {
+                _marked.Clear();
+            }
+
+            var edit = new BitmapEdit();
+            foreach (BitmapInfo bitmap in Recording)
+            {
+                step(edit, bitmap.Name);
+            }
+
+            _of = null;
+            await image.EditBitmapsLockedAsync(edit, cancellationToken).ConfigureAwait(false);
+            foreach (BitmapInfo bitmap in Recording)
+            {
+                if (!_marked.TryGetValue(bitmap.Name, out DirtyBitmap? marked))
+                {
+                    _marked[bitmap.Name] = marked = new DirtyBitmap(image.VirtualSizeBytes, bitmap.GranularityBytes);
+                }
+
+                mark(marked);
+            }
+
+            _of = image.Contents;
+        }
+        finally
+        {
+            image.Editing.Release();
+        }
+    }
+}

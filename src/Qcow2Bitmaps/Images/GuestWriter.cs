@@ -1,0 +1,394 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Compression;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Guest;
+using Qcow2Bitmaps.Images.Guest.Writing;
+using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images;
+
+/// <summary>Writes what the guest sees of an image: bytes, zeros, discards, compressed clusters. Reads it too.</summary>
+/// <remarks>
+/// <para>Calls may run side by side; writes that overlap go one after the other, in any order. A read beside a write that overlaps it may see parts of both.</para>
+/// <para>
+/// A stop at any byte leaves an image that opens, with leaked clusters at worst. What was flushed is there; what was not is, cluster by cluster, as before or as after (and
+/// sector by sector where a cluster was written in place). Bytes are written when a call returns; tables and counts are written by <see cref="FlushAsync"/>, by <see cref="DisposeAsync"/>,
+/// before any edit of the image, and when they take much memory.
+/// </para>
+/// <para>
+/// Every recording bitmap has the bits of a write on disk before the write: the bitmaps stay valid wherever the writer stops. Where bits are not set yet that costs an
+/// edit with its flushes; who knows beforehand what will be written calls <see cref="MarkAsync(DirtyBitmap, CancellationToken)"/> once.
+/// </para>
+/// <para>After an error of the storage while tables were being written nothing more can be written: all calls fail; the image is as after a stop.</para>
+/// </remarks>
+public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
+{
+    private const int MaxChunkBytes = 8 << 20;
+    private const int ZeroBufferBytes = 1 << 20;
+
+    private static readonly byte[] s_zeros = new byte[ZeroBufferBytes];
+
+    private readonly Qcow2Image _image;
+    private readonly GuestDisk _disk;
+    private readonly ImageStorage _data;
+    private readonly IGuestBacking? _backing;
+    private readonly GuestMetadata _metadata;
+    private readonly RecordingMarks? _marks;
+    private readonly SharedLock _shared = new();
+    private readonly RangeLock _ranges = new();
+    private readonly SemaphoreSlim _tables = new(1, 1);
+    private readonly ConcurrentBag<DeflateEncoder> _encoders = [];
+    private volatile bool _isStale;
+    private volatile bool _isClosed;
+
+    private GuestWriter(Qcow2Image image, GuestDisk disk, ImageStorage? dataFile, IGuestBacking? backing, bool marksWrites)
+    {
+        _image = image;
+        _disk = disk;
+        _data = dataFile ?? image.Storage;
+        _backing = backing;
+        _metadata = new GuestMetadata(image, disk, dataFile, backing is not null);
+        _marks = marksWrites ? new RecordingMarks(image) : null;
+    }
+
+    /// <summary>The disk's size in bytes.</summary>
+    public long SizeBytes => _image.VirtualSizeBytes;
+
+    /// <summary>Opens a writer. One at a time for an image.</summary>
+    internal static async ValueTask<GuestWriter> OpenAsync(
+        Qcow2Image image, GuestDisk disk, ImageStorage? dataFile, IGuestBacking? backing, bool marksWrites, CancellationToken cancellationToken)
+    {
+        if (image.Encryption != EncryptionMethod.None)
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.Encryption, $"'{PrintableText.Escape(image.Name)}' is encrypted ({image.Encryption}): its guest data are not written; its bitmaps can be");
+        }
+
+        await image.Editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (image.Editing.Writer is not null)
+            {
+                throw new InvalidOperationException($"'{PrintableText.Escape(image.Name)}' has a writer already");
+            }
+
+            await image.RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
+            // Refuses what cannot be written, before anything is.
+            await MetadataWriter.OpenRefcountsAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
+            await AutoclearBits.ClearUnknownAsync(image, cancellationToken).ConfigureAwait(false);
+            var writer = new GuestWriter(image, disk, dataFile, backing, marksWrites);
+            await writer._metadata.ReloadAsync(cancellationToken).ConfigureAwait(false);
+            disk.Data = writer._data;
+            image.Editing.Writer = writer;
+            return writer;
+        }
+        finally
+        {
+            image.Editing.Release();
+        }
+    }
+
+    /// <summary>Reads what the guest sees.</summary>
+    /// <param name="offsetBytes">Where to start on the disk, in bytes.</param>
+    /// <param name="buffer">Takes the bytes.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>How many bytes were read: less than the buffer takes only at the disk's end.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The offset is negative.</exception>
+    /// <exception cref="Qcow2FormatException">A table's entry cannot be, or a compressed cluster is broken.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
+        await EnterAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            int length = (int)Math.Clamp(SizeBytes - offsetBytes, 0, buffer.Length);
+            await ReadOwnAsync(offsetBytes, buffer[..length], cancellationToken).ConfigureAwait(false);
+            return length;
+        }
+        finally
+        {
+            _shared.Exit();
+        }
+    }
+
+    /// <summary>Writes bytes.</summary>
+    /// <param name="offsetBytes">Where on the disk, in bytes; any alignment.</param>
+    /// <param name="bytes">The bytes; left alone until the call returns.</param>
+    /// <param name="cancellationToken">Ends the writing, between clusters.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The range does not lie on the disk.</exception>
+    /// <exception cref="NoSpaceException">The storage cannot grow and has no room; what was written by then is written.</exception>
+    /// <exception cref="Qcow2FormatException">A table's entry cannot be, or names a place where a structure of the image lies.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
+    {
+        using IDisposable? turn = await BeginAsync(offsetBytes, bytes.Length, cancellationToken).ConfigureAwait(false);
+        await WriteOwnAsync(offsetBytes, bytes, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Makes a range read as zeros, by tables alone where they can say so.</summary>
+    /// <param name="offsetBytes">Where it starts on the disk, in bytes; any alignment.</param>
+    /// <param name="lengthBytes">Its length in bytes.</param>
+    /// <param name="mayUnmap">Whether clusters may be given up; else they stay allocated.</param>
+    /// <param name="cancellationToken">Ends the work, between L2 tables.</param>
+    /// <inheritdoc cref="WriteAsync" path="/exception"/>
+    public async ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
+    {
+        using IDisposable? turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        await ZeroOwnAsync(offsetBytes, offsetBytes + lengthBytes, mayUnmap, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Gives up a range: what clusters it holds as a whole read as zeros afterwards; the rest stays as it is, as QEMU does.</summary>
+    /// <remarks>In version 2 over a backing file nothing is given up. Of a raw data file the whole range reads as zeros afterwards.</remarks>
+    /// <param name="offsetBytes">Where it starts on the disk, in bytes; any alignment.</param>
+    /// <param name="lengthBytes">Its length in bytes.</param>
+    /// <param name="cancellationToken">Ends the work, between L2 tables.</param>
+    /// <inheritdoc cref="WriteAsync" path="/exception"/>
+    public async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
+    {
+        using IDisposable? turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        int size = _image.ClusterSizeBytes;
+        long end = offsetBytes + lengthBytes;
+        long firstWhole = (offsetBytes + size - 1) & -size;
+        long endWhole = end == SizeBytes ? end : end & -size;
+        if (!_metadata.CanDiscard || firstWhole >= endWhole)
+        {
+            return;
+        }
+
+        if (_metadata.HasDataFile)
+        {
+            await DiscardInDataFileAsync(firstWhole, endWhole, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        await ForEachTableAsync(firstWhole, endWhole, (start, to) => _metadata.DiscardAsync(start, to, cancellationToken), cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Writes a whole cluster compressed, or plainly where that makes it no shorter.</summary>
+    /// <param name="offsetBytes">Where the cluster starts on the disk, in bytes.</param>
+    /// <param name="cluster">Its bytes: as many as a cluster has, or up to the disk's end.</param>
+    /// <param name="cancellationToken">Ends the work before anything is written.</param>
+    /// <exception cref="ArgumentException">These are not the bytes of one cluster.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image's compression is not zlib, or it has an external data file.</exception>
+    /// <inheritdoc cref="WriteAsync" path="/exception"/>
+    public async ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
+    {
+        if (!_metadata.CanPack)
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.Compression, $"'{PrintableText.Escape(_image.Name)}': clusters are compressed with zlib only, and not in an external data file");
+        }
+
+        using IDisposable? turn = await BeginAsync(offsetBytes, cluster.Length, cancellationToken).ConfigureAwait(false);
+        int size = _image.ClusterSizeBytes;
+        if (offsetBytes % size != 0 || cluster.Length != Math.Min(size, SizeBytes - offsetBytes))
+        {
+            throw new ArgumentException($"A compressed cluster has {size} bytes, or those up to the disk's end, and starts at a multiple of that; not {cluster.Length} at {offsetBytes}", nameof(cluster));
+        }
+
+        if (cluster.IsEmpty)
+        {
+            return;
+        }
+
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(2 * size);
+        try
+        {
+            ReadOnlyMemory<byte> whole = cluster;
+            if (cluster.Length < size)
+            {
+                cluster.CopyTo(buffer.AsMemory(size));
+                buffer.AsSpan(size + cluster.Length, size - cluster.Length).Clear();
+                whole = buffer.AsMemory(size, size);
+            }
+
+            if (TryPack(whole.Span, buffer.AsSpan(0, size - 1), out int packedBytes))
+            {
+                await WritePackedAsync(offsetBytes, buffer.AsMemory(0, packedBytes), cancellationToken).ConfigureAwait(false);
+            }
+            else
+            {
+                await WriteOwnAsync(offsetBytes, cluster, cancellationToken).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    /// <summary>Marks ranges in all recording bitmaps, in one atomic edit, so that writing there costs none.</summary>
+    /// <param name="ranges">What will be written, of any granularity.</param>
+    /// <param name="cancellationToken">Ends the work before anything is changed.</param>
+    /// <exception cref="Qcow2Exception">The image has no room for the bits.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public ValueTask MarkAsync(DirtyBitmap ranges, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(ranges);
+        return _marks is null ? ValueTask.CompletedTask : _marks.MarkAsync(ranges, cancellationToken);
+    }
+
+    /// <summary>Makes durable all that calls have written which have returned.</summary>
+    /// <param name="cancellationToken">Ends the wait for other calls, not the writing.</param>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask FlushAsync(CancellationToken cancellationToken = default)
+    {
+        await EnterAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await CommitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _shared.Exit();
+        }
+    }
+
+    /// <summary>Makes all durable, and closes the writer; the image stays open.</summary>
+    /// <exception cref="IOException">The storage failed, and no call has said so before.</exception>
+    public async ValueTask DisposeAsync()
+    {
+        if (_isClosed)
+        {
+            return;
+        }
+
+        await _image.Editing.WaitAsync(CancellationToken.None).ConfigureAwait(false);
+        _isClosed = true;
+        _image.Editing.Writer = null;
+        _image.Editing.Release();
+    }
+
+    async Task IQuiescent.HaltAsync()
+    {
+        await _shared.EnterAloneAsync().ConfigureAwait(false);
+        try
+        {
+            if (_metadata.Failure is null)
+            {
+                await CommitAsync(CancellationToken.None).ConfigureAwait(false);
+            }
+            else
+            {
+                // Somewhere between before and after: whoever goes on starts from what is in the file.
+                await _image.ReloadAsync().ConfigureAwait(false);
+            }
+        }
+        catch
+        {
+            _shared.Exit();
+            throw;
+        }
+    }
+
+    void IQuiescent.Resume()
+    {
+        _isStale = true;
+        _shared.Exit();
+    }
+
+    private bool TryPack(ReadOnlySpan<byte> cluster, Span<byte> packed, out int packedBytes)
+    {
+        if (!_encoders.TryTake(out DeflateEncoder? encoder))
+        {
+            encoder = new DeflateEncoder();
+        }
+
+        bool fits = encoder.TryEncode(cluster, packed, out packedBytes);
+        _encoders.Add(encoder);
+        return fits;
+    }
+
+    /// <summary>Enters, together with others, when what is known of the image is up to date.</summary>
+    private async ValueTask EnterAsync(CancellationToken cancellationToken)
+    {
+        await _shared.EnterAsync().ConfigureAwait(false);
+        try
+        {
+            ObjectDisposedException.ThrowIf(_isClosed, this);
+            if (_metadata.Failure is { } failure)
+            {
+                throw new IOException($"'{PrintableText.Escape(_image.Name)}': nothing more can be written, as writing its tables has failed: {failure.Message}", failure);
+            }
+
+            if (_isStale)
+            {
+                await _tables.WaitAsync(cancellationToken).ConfigureAwait(false);
+                try
+                {
+                    if (_isStale)
+                    {
+                        await _metadata.ReloadAsync(cancellationToken).ConfigureAwait(false);
+                        _isStale = false;
+                    }
+                }
+                finally
+                {
+                    _tables.Release();
+                }
+            }
+        }
+        catch
+        {
+            _shared.Exit();
+            throw;
+        }
+    }
+
+    /// <summary>Begins a write: enters when its bits are set, and waits for the range.</summary>
+    private async ValueTask<IDisposable?> BeginAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        while (true)
+        {
+            await EnterAsync(cancellationToken).ConfigureAwait(false);
+            bool isMarked;
+            try
+            {
+                ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, SizeBytes);
+                ArgumentOutOfRangeException.ThrowIfGreaterThan(length, SizeBytes - offset);
+                isMarked = length == 0 || _marks is null || _marks.Covers(offset, length);
+                if (isMarked)
+                {
+                    int size = _image.ClusterSizeBytes;
+                    return new Turn(this, await _ranges.EnterAsync(offset & -size, (offset + length + size - 1) & -size, cancellationToken).ConfigureAwait(false));
+                }
+            }
+            catch
+            {
+                _shared.Exit();
+                throw;
+            }
+
+            _shared.Exit();
+            await _marks!.MarkAsync(offset, length, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask CommitAsync(CancellationToken cancellationToken)
+    {
+        await _tables.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await _metadata.CommitAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            _tables.Release();
+        }
+    }
+
+    private sealed class Turn(GuestWriter writer, IDisposable range) : IDisposable
+    {
+        public void Dispose()
+        {
+            range.Dispose();
+            writer._shared.Exit();
+        }
+    }
+}
