@@ -1,13 +1,15 @@
 #!/bin/bash
 # Runs edits of bitmaps beside qemu-img on the same images, in turn, and prints a table: the medians of five runs, in seconds, the peak
 # memory, and how many times faster than qemu-img. Each run has a fresh copy of the image, flushed to disk and in the page cache.
+# The tool is the published one, compiled ahead of time; the library runs in a process that has made 40 such edits of a small image.
 # Usage: benchmarks/side-by-side.sh [FOLDER]   needs qemu-img, GNU time, and about 6 GB in FOLDER.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d "${1:-/tmp}/side-by-side.XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 dotnet build -c Release -v q --nologo >/dev/null
-tool="dotnet $PWD/src/Qcow2Bitmaps.Cli/bin/Release/net10.0/Qcow2Bitmaps.Cli.dll"
+dotnet publish src/Qcow2Bitmaps.Cli -r linux-x64 -o "$folder/tool" -v q --nologo >/dev/null
+tool="$folder/tool/Qcow2Bitmaps.Cli"
 bench="dotnet $PWD/benchmarks/Qcow2Bitmaps.Benchmarks/bin/Release/net10.0/Qcow2Bitmaps.Benchmarks.dll"
 runs=5
 
@@ -29,8 +31,8 @@ compare() { # TITLE IMAGE KIND COMMAND…
     for _ in $(seq $runs); do
         fresh "$image"; /usr/bin/time -a -o "$folder/q" -f '%e %M' bash -c "$1"
         if [ -n "${2:-}" ]; then fresh "$image"; /usr/bin/time -a -o "$folder/t" -f '%e %M' bash -c "$2"; fi
-        fresh "$image"; cp "$folder/warm.qcow2" "$folder/warm-run.qcow2"
-        $bench time-edit "$folder/warm-run.qcow2" "$folder/run.qcow2" "$kind" >>"$folder/l"
+        fresh "$image"
+        $bench time-edit "$folder/warm.qcow2" "$folder/run.qcow2" "$kind" >>"$folder/l"
         qemu-img check -q "$folder/run.qcow2"
     done
     local q t l

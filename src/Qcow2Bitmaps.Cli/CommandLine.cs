@@ -26,6 +26,7 @@ internal static class CommandLine
     public static async Task<int> InvokeAsync(string[] args, ToolWriter output, TextWriter error)
     {
         var messages = new MessageWriter(error);
+        args = ResizeCommand.WithSizeAsArgument(args);
         ParseResult parsed = Build(output, messages).Parse(args, s_configuration);
         if (UsageError(parsed, args, output, messages) is { } usageError)
         {
@@ -87,7 +88,15 @@ internal static class CommandLine
 
     private static Command Build(ToolWriter output, MessageWriter messages)
     {
-        var chain = new Command("chain", "Work on a backing chain as a whole.") { ChainCheckCommand.Create(output, messages) };
+        var chain = new Command("chain", "Work on a backing chain as a whole.")
+        {
+            ChainCheckCommand.Create(output, messages),
+            ChainSnapshotCommand.Create(output, messages),
+            ChainBitmapCommands.CreatePopulate(output, messages),
+            ChainBitmapCommands.CreateDelete(output, messages),
+            ChainBitmapCommands.CreatePrune(output, messages),
+            ChainReconcileCommand.Create(output, messages),
+        };
         return new Command(
             MessageWriter.ToolName,
             """
@@ -106,6 +115,8 @@ internal static class CommandLine
             MapCommand.Create(output, messages),
             CompareCommand.Create(output, messages),
             ConvertCommand.Create(output, messages),
+            SnapshotCommand.Create(output, messages),
+            ResizeCommand.Create(output, messages),
             chain,
         };
     }

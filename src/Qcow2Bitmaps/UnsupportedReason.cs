@@ -25,6 +25,18 @@ public enum UnsupportedReason
     ReadOnly = 10,
     /// <summary>The guest data are encrypted.</summary>
     Encryption = 11,
+    /// <summary>A reference count does not fit the width of the image's counts.</summary>
+    RefcountWidth = 12,
+    /// <summary>The guest data stand in an external data file, which has no snapshots.</summary>
+    ExternalDataFile = 13,
+    /// <summary>The image has persistent bitmaps, which know nothing of the snapshot's past.</summary>
+    SnapshotWithBitmaps = 14,
+    /// <summary>The image is of version 2 and what is asked needs version 3.</summary>
+    Version2 = 15,
+    /// <summary>A limit of the format or of QEMU is reached.</summary>
+    Limit = 16,
     /// <summary>Clusters of this image are not written compressed here.</summary>
-    Compression = 12,
+    Compression = 17,
+    /// <summary>An edit of several images was interrupted, and is to be finished before this image is edited.</summary>
+    InterruptedEdit = 18,
 }

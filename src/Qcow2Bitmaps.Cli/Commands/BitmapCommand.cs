@@ -20,6 +20,7 @@ internal static class BitmapCommand
     private const string Merge = "--merge";
     private const string Rename = "--rename";
     private const string RemoveAll = "--remove-all";
+    private const string Recover = "--recover";
 
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
@@ -32,6 +33,11 @@ internal static class BitmapCommand
         };
         Option<string?> format = CommonOptions.Format("the image");
         Option<OutputFormat> form = CommonOptions.Output();
+        var recover = new Option<bool>(Recover)
+        {
+            Arity = ArgumentArity.Zero,
+            Description = "Finish an edit of several images that was interrupted, or find that it had not begun to take effect: FILE is the image beside which the journal lies, and the others of the edit follow it",
+        };
         Argument<string[]> names = new("FILE NAME") { Description = "The image and the bitmap; --remove-all alone needs no bitmap", Arity = ArgumentArity.ZeroOrMore };
         var command = new Command(
             "bitmap",
@@ -49,12 +55,24 @@ internal static class BitmapCommand
             StepOption(Merge, "Add what bitmap SOURCE says is dirty", "SOURCE"),
             StepOption(Rename, "Give the bitmap another name; steps behind it work on the new name", "NEW"),
             StepFlag(RemoveAll, "Remove all bitmaps of the image"),
-            source, sourceFormat, granularity, format, form, names,
+            recover, source, sourceFormat, granularity, format, form, names,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             List<(string Step, string Value)> steps = StepsOf(parsed);
             string[] arguments = parsed.GetValue(names) ?? [];
+            if (parsed.GetValue(recover))
+            {
+                if (steps.Count > 0 || arguments.Length == 0)
+                {
+                    messages.Error("--recover takes the images of the interrupted edit and no other step");
+                    return ExitCode.Error;
+                }
+
+                await RecoverAsync(arguments, output, cancellationToken);
+                return ExitCode.Success;
+            }
+
             if (UsageError(steps, arguments, parsed.GetValue(granularity) is not null, parsed.GetValue(source) is not null, parsed.GetValue(sourceFormat) is not null) is { } usage)
             {
                 messages.Error(usage);
@@ -110,6 +128,34 @@ internal static class BitmapCommand
         return command;
     }
 
+    /// <summary>Finishes an interrupted edit of several images.</summary>
+    private static async Task RecoverAsync(string[] paths, ToolWriter output, CancellationToken cancellationToken)
+    {
+        var images = new List<Qcow2Image>();
+        try
+        {
+            foreach (string path in paths)
+            {
+                images.Add(await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: cancellationToken));
+            }
+
+            EditRecovery outcome = await BitmapEditSet.RecoverAsync(BitmapEditSet.JournalPathOf(paths[0]), images, cancellationToken);
+            output.WriteLine(outcome switch
+            {
+                EditRecovery.Finished => "The edit was finished.",
+                EditRecovery.RolledBack => "The edit had not begun to take effect.",
+                _ => "No edit was interrupted.",
+            });
+        }
+        finally
+        {
+            foreach (Qcow2Image image in images)
+            {
+                await image.DisposeAsync();
+            }
+        }
+    }
+
     /// <summary>The steps in the order of the command line, each with its value.</summary>
     private static List<(string Step, string Value)> StepsOf(ParseResult parsed)
     {
@@ -121,7 +167,7 @@ internal static class BitmapCommand
             {
                 steps.Add((token.Value, token.Value is Merge or Rename ? parsed.Tokens[++i].Value : ""));
             }
-            else if (token.Type == TokenType.Option)
+            else if (token.Type == TokenType.Option && token.Value is not Recover)
             {
                 // Every other option has a value, which may look like anything.
                 i++;

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Output;
@@ -8,8 +7,6 @@ namespace Qcow2Bitmaps.Cli.Output;
 /// <summary>Prints what <c>qemu-img info</c> prints for people.</summary>
 internal sealed class InfoText(ToolWriter output)
 {
-    private const ulong NanosecondsPerMillisecond = 1_000_000;
-
     public void Write(ImageReport report)
     {
         output.WriteLine($"image: {output.Foreign(report.FileName)}");
@@ -33,7 +30,7 @@ internal sealed class InfoText(ToolWriter output)
         }
 
         WriteBackingFile(image, report.FullBackingFile);
-        WriteSnapshots(image.Snapshots);
+        new SnapshotList(output).Write(image.Snapshots);
         output.WriteLine("Format specific information:");
         WriteNodes(FormatSpecificInfo.Of(image, report.Luks), 1);
     }
@@ -53,42 +50,6 @@ internal sealed class InfoText(ToolWriter output)
         {
             output.WriteLine($"backing file format: {output.Foreign(format)}");
         }
-    }
-
-    private void WriteSnapshots(IReadOnlyList<SnapshotInfo> snapshots)
-    {
-        if (snapshots.Count == 0)
-        {
-            return;
-        }
-
-        output.WriteLine("Snapshot list:");
-        WriteSnapshotRow("ID", "TAG", "VM SIZE", "DATE", "VM CLOCK", "ICOUNT");
-        foreach (SnapshotInfo snapshot in snapshots)
-        {
-            WriteSnapshotRow(
-                output.Foreign(snapshot.Id),
-                output.Foreign(snapshot.Name),
-                SizeText.Of(snapshot.VmStateSizeBytes),
-                snapshot.Time.ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture),
-                Clock(snapshot.VmClockNanoseconds),
-                snapshot.InstructionCount?.ToString(CultureInfo.InvariantCulture) ?? "");
-        }
-    }
-
-    private void WriteSnapshotRow(string id, string tag, string size, string date, string clock, string instructionCount) =>
-        output.WriteLine($"{PadBytes(id, 9)} {PadBytes(tag, 16)} {size,8}{date,20}{clock,13}{instructionCount,11}");
-
-    // C's printf pads by bytes, not by characters.
-    private static string PadBytes(string text, int width) =>
-        text + new string(' ', Math.Max(0, width - ImageText.Encode(text).Length));
-
-    private static string Clock(ulong nanoseconds)
-    {
-        ulong milliseconds = nanoseconds / NanosecondsPerMillisecond;
-        ulong seconds = milliseconds / 1000;
-        return string.Create(
-            CultureInfo.InvariantCulture, $"{seconds / 3600:00}:{seconds / 60 % 60:00}:{seconds % 60:00}.{milliseconds % 1000:000}");
     }
 
     private void WriteNodes(IReadOnlyList<InfoNode> nodes, int depth)

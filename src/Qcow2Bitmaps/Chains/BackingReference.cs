@@ -9,6 +9,6 @@ namespace Qcow2Bitmaps.Chains;
 /// <param name="Depth">The backing file's index in the chain, counted from the top image, which is 0.</param>
 public sealed record BackingReference(string ImagePath, string FileName, string? Format, int Depth)
 {
-    /// <summary>What the file is opened for. Only an external data file is ever opened for writing, and only for a writer of its image.</summary>
+    /// <summary>What the file is opened for.</summary>
     public StorageAccess Access { get; init; } = StorageAccess.Read;
 }

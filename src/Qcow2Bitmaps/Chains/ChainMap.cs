@@ -16,6 +16,9 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
     /// <summary>How many images the chain has.</summary>
     public int LayerCount => layers.Count;
 
+    /// <summary>The map of the chain that starts at an image; its depths count from there.</summary>
+    public ChainMap From(int depth) => depth == 0 ? this : new ChainMap([.. layers.Skip(depth)], [.. disks.Skip(depth)]);
+
     /// <summary>The disk as an image has it; null of a raw one.</summary>
     public GuestDisk? DiskOf(int depth) => disks[depth];
 

@@ -15,8 +15,13 @@ public sealed record ChainOpenOptions
     /// <summary>The top image's format, <c>qcow2</c> or <c>raw</c>; probed when null.</summary>
     public string? TopFormat { get; init; }
 
-    /// <summary>What the top image is opened for; for <see cref="ImageChain.OpenWriterAsync"/> it has to be writing, with the locks of a writer. All others are only read.</summary>
-    public StorageAccess TopAccess { get; init; } = StorageAccess.Read;
+    /// <summary>The images that are opened for writing, with the locks of a writer, by their index from the top, which is 0; an external data file goes with its image. All others are only read.</summary>
+    public IReadOnlyCollection<int> WritableLayers { get; init; } = [];
+
+    internal StorageAccess AccessOf(int layer) => WritableLayers.Contains(layer) ? StorageAccess.ReadWrite : StorageAccess.Read;
+
+    /// <summary>The locks that go with <see cref="AccessOf"/>; none where none are wanted.</summary>
+    internal ImageLock LockOf(int layer) => WritableLayers.Contains(layer) && Image.Lock != ImageLock.None ? ImageLock.Write : Image.Lock;
 
     /// <summary>Whether backing files are opened; if not, the chain is the top image alone.</summary>
     public bool FollowBacking { get; init; } = true;

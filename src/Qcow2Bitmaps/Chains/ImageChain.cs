@@ -24,6 +24,8 @@ public sealed class ImageChain : IAsyncDisposable
         _resolver = options.Resolver;
     }
 
+    internal ChainOpenOptions Options => _options;
+
     /// <summary>The images, top first.</summary>
     public IReadOnlyList<ChainLayer> Layers => _layers;
 
@@ -43,7 +45,7 @@ public sealed class ImageChain : IAsyncDisposable
         string topPath, ChainOpenOptions? options = null, CancellationToken cancellationToken = default)
     {
         options ??= ChainOpenOptions.Default;
-        var top = FileStorage.Open(topPath, options.TopAccess, LockFor(options.TopAccess, options));
+        var top = FileStorage.Open(topPath, options.AccessOf(0), options.LockOf(0));
         return await OpenAsync(top, options, cancellationToken).ConfigureAwait(false);
     }
 
@@ -70,8 +72,8 @@ public sealed class ImageChain : IAsyncDisposable
                     throw new Qcow2UnsupportedException(UnsupportedReason.ChainTooDeep, $"The chain has more than {options.Image.Limits.MaxChainDepth} images");
                 }
 
-                var reference = new BackingReference(layer.Path, name, image.BackingFormat, depth);
-                ImageStorage storage = await OpenBackingAsync(chain.RequireResolver(), reference, options.Image.Lock, cancellationToken).ConfigureAwait(false);
+                var reference = new BackingReference(layer.Path, name, image.BackingFormat, depth) { Access = options.AccessOf(depth) };
+                ImageStorage storage = await OpenBackingAsync(chain.RequireResolver(), reference, options.LockOf(depth), cancellationToken).ConfigureAwait(false);
                 await chain.AddAsync(storage, image.BackingFormat, options.Image, cancellationToken).ConfigureAwait(false);
             }
 
@@ -115,7 +117,13 @@ public sealed class ImageChain : IAsyncDisposable
         string name, VerdictProfile profile = VerdictProfile.Libvirt, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(name);
-        BitmapVerdict verdict = BitmapJudge.Judge(_layers, name, profile);
+        return await JudgeBitmapAsync(_layers, name, profile, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Judges one bitmap over some of the images, as if they were the chain.</summary>
+    internal async ValueTask<BitmapVerdict> JudgeBitmapAsync(IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile, CancellationToken cancellationToken)
+    {
+        BitmapVerdict verdict = BitmapJudge.Judge(layers, name, profile);
         if (!verdict.IsValid)
         {
             return verdict;
@@ -125,7 +133,7 @@ public sealed class ImageChain : IAsyncDisposable
         {
             if (layer.Image!.Bitmaps.HaveOverlappingTables)
             {
-                return BitmapJudge.Unreadable(_layers, name, layer, "the tables of the image's bitmaps overlap, together they are longer than the file");
+                return BitmapJudge.Unreadable(layers, name, layer, "the tables of the image's bitmaps overlap, together they are longer than the file");
             }
 
             try
@@ -135,7 +143,7 @@ public sealed class ImageChain : IAsyncDisposable
             }
             catch (Qcow2FormatException e)
             {
-                return BitmapJudge.Unreadable(_layers, name, layer, e.Fault.ToString());
+                return BitmapJudge.Unreadable(layers, name, layer, e.Fault.ToString());
             }
         }
 
@@ -257,6 +265,27 @@ public sealed class ImageChain : IAsyncDisposable
     public async ValueTask<Stream> OpenStreamAsync(CancellationToken cancellationToken = default) =>
         new ChainStream(this, await GetSizeBytesAsync(cancellationToken).ConfigureAwait(false));
 
+    /// <summary>Lists what one image of the chain itself has, whatever those below it have.</summary>
+    /// <param name="layer">The image's index; not that of a raw one.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The extents, from the start of the image's disk to its end.</returns>
+    /// <inheritdoc cref="ReadAsync" path="/exception"/>
+    public async IAsyncEnumerable<GuestExtent> ListOwnAsync(int layer, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
+        GuestMap own = map.DiskOf(layer)?.Map ?? throw new InvalidOperationException($"'{PrintableText.Escape(_layers[layer].Path)}' is raw: it has all that it has");
+        var extents = new List<GuestExtent>();
+        for (long at = 0; at < own.SizeBytes;)
+        {
+            extents.Clear();
+            at = await own.ListAsync(at, own.SizeBytes, extents, cancellationToken).ConfigureAwait(false);
+            foreach (GuestExtent extent in extents)
+            {
+                yield return extent;
+            }
+        }
+    }
+
     /// <summary>Opens a writer of what the guest sees; it writes to the top image, and to its data file. The chain has to be opened for writing.</summary>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <returns>The writer, to be disposed before the chain. Reading through the chain sees what it has written.</returns>
@@ -266,16 +295,24 @@ public sealed class ImageChain : IAsyncDisposable
     /// <exception cref="IOException">A storage failed.</exception>
     public async ValueTask<GuestWriter> OpenWriterAsync(CancellationToken cancellationToken = default)
     {
-        if (_layers[0].Image is not { } top || _options.TopSnapshot is not null || (_layers.Count == 1 && top.BackingFile is not null))
+        return await OpenWriterAsync(0, marksWrites: true, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>As <see cref="OpenWriterAsync(CancellationToken)"/>, of any image that was opened for writing.</summary>
+    /// <param name="layer">The image's index.</param>
+    /// <param name="marksWrites">Whether recording bitmaps get the bits of what is written; else they have them already, or are not to have them.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    internal async ValueTask<GuestWriter> OpenWriterAsync(int layer, bool marksWrites, CancellationToken cancellationToken)
+    {
+        if (_layers[layer].Image is not { } image || _options.TopSnapshot is not null || (_layers.Count == layer + 1 && image.BackingFile is not null))
         {
-            throw new InvalidOperationException($"'{PrintableText.Escape(_layers[0].Path)}' cannot be written through this chain: it is raw, read as a snapshot, or without its backing file");
+            throw new InvalidOperationException($"'{PrintableText.Escape(_layers[layer].Path)}' cannot be written through this chain: it is raw, read as a snapshot, or without its backing file");
         }
 
-        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
-        await OpenDataFilesAsync(cancellationToken).ConfigureAwait(false);
-        GuestDisk disk = map.DiskOf(0)!;
+        ChainMap map = await OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        GuestDisk disk = map.DiskOf(layer)!;
         return await GuestWriter.OpenAsync(
-            top, disk, top.Header.HasExternalDataFile ? disk.Data : null, _layers.Count > 1 ? new ChainBacking(map) : null, cancellationToken).ConfigureAwait(false);
+            image, disk, image.Header.HasExternalDataFile ? disk.Data : null, _layers.Count > layer + 1 ? new ChainBacking(map, layer + 1) : null, marksWrites, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Closes all images.</summary>
@@ -301,9 +338,6 @@ public sealed class ImageChain : IAsyncDisposable
         await OpenDataFilesAsync(cancellationToken).ConfigureAwait(false);
         return map;
     }
-
-    private static ImageLock LockFor(StorageAccess access, ChainOpenOptions options) =>
-        access == StorageAccess.ReadWrite && options.Image.Lock != ImageLock.None ? ImageLock.Write : options.Image.Lock;
 
     private IBackingResolver RequireResolver() => _resolver ??= _layers[0].Storage is FileStorage top
         ? FileBackingResolver.ForTop(top.Name, _options.AllowedFolders)
@@ -370,9 +404,8 @@ public sealed class ImageChain : IAsyncDisposable
                 {
                     string name = image.DataFile ?? throw new Qcow2FormatException(
                         Faults.Of(FaultCode.ExtensionDataFile, "header", "external data file names", image.Header.HeaderLength, 0, "one, as incompatible bit 2 is set"), layer.Path);
-                    StorageAccess access = layer.Index == 0 ? _options.TopAccess : StorageAccess.Read;
-                    var reference = new BackingReference(layer.Path, name, ImageFormat.Raw, layer.Index) { Access = access };
-                    data = await RequireResolver().OpenAsync(reference, LockFor(access, _options), cancellationToken).ConfigureAwait(false);
+                    var reference = new BackingReference(layer.Path, name, ImageFormat.Raw, layer.Index) { Access = _options.AccessOf(layer.Index) };
+                    data = await RequireResolver().OpenAsync(reference, _options.LockOf(layer.Index), cancellationToken).ConfigureAwait(false);
                     _dataFiles.Add(data);
                 }
 

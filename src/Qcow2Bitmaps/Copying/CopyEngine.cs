@@ -4,7 +4,8 @@ namespace Qcow2Bitmaps.Copying;
 
 /// <summary>Copies disks to a target: several workers read, unpack and write side by side.</summary>
 /// <remarks>
-/// Parts are given out in order and written as they come: a worker that had to wait for its turn would cost a switch of threads for each part, which is longer than writing it. Memory: a buffer for each worker, and a second one where the target's content is looked at. Nothing of it depends on the disk's size.
+/// <para>Parts are given out in order and written as they come: waiting for a turn would cost a switch of threads for each part, which takes longer than writing it.</para>
+/// <para>Memory: a buffer for each worker, and a second one where the target's content is looked at. Nothing of it depends on the disk's size.</para>
 /// </remarks>
 internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, IProgress<long>? progress)
 {
@@ -24,9 +25,10 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
     /// <param name="skipFromDepth">From which image of the source on down the target reads the same.</param>
     /// <param name="compareFromDepth">From which one on down it may.</param>
     /// <param name="cancellationToken">Ends the copying.</param>
-    public async Task RunAsync(IReadOnlyList<ChainMap> sources, int skipFromDepth, int compareFromDepth, CancellationToken cancellationToken)
+    /// <param name="copyFromDepth">Down to which image of the source, without it, the target has all that those images have.</param>
+    public async Task RunAsync(IReadOnlyList<ChainMap> sources, int skipFromDepth, int compareFromDepth, CancellationToken cancellationToken, int copyFromDepth = 0)
     {
-        using var planner = new CopyPlanner(sources, ItemBytesOf(target), writesZeros: options.SparseBytes == 0, skipFromDepth, compareFromDepth);
+        using var planner = new CopyPlanner(sources, ItemBytesOf(target), writesZeros: options.SparseBytes == 0, skipFromDepth, compareFromDepth, copyFromDepth);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         Task[] workers = [.. Enumerable.Range(0, options.Workers).Select(_ => Task.Run(() => WorkAsync(planner, stop), CancellationToken.None))];
         // Where one fails, the others are stopped; of all that ends them, errors come before that.

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Copying;
 
@@ -8,7 +9,8 @@ namespace Qcow2Bitmaps.Copying;
 /// <param name="writesZeros">Whether zeros are written as data, so that they are no runs.</param>
 /// <param name="skipFromDepth">From which image of the source on down the target reads the same.</param>
 /// <param name="compareFromDepth">From which one on down it may.</param>
-internal sealed class CopyPlanner(IReadOnlyList<ChainMap> sources, int itemBytes, bool writesZeros, int skipFromDepth, int compareFromDepth) : IDisposable
+/// <param name="copyFromDepth">Down to which image of the source, without it, the target has all that those images have.</param>
+internal sealed class CopyPlanner(IReadOnlyList<ChainMap> sources, int itemBytes, bool writesZeros, int skipFromDepth, int compareFromDepth, int copyFromDepth) : IDisposable
 {
     private readonly SemaphoreSlim _turn = new(1, 1);
     private ChainCursor _cursor = new(sources[0]);
@@ -59,7 +61,7 @@ internal sealed class CopyPlanner(IReadOnlyList<ChainMap> sources, int itemBytes
         }
 
         ChainExtent extent = await _cursor.GoToAsync(_at - _sourceStart, cancellationToken).ConfigureAwait(false);
-        CopyPieceKind kind = extent.Depth >= skipFromDepth ? CopyPieceKind.Skip
+        CopyPieceKind kind = extent.Depth >= skipFromDepth || (extent.Depth < copyFromDepth && extent.Kind != GuestExtentKind.Unallocated) ? CopyPieceKind.Skip
             : extent.Depth >= compareFromDepth ? CopyPieceKind.Compare
             : extent.IsZero && !writesZeros ? CopyPieceKind.Zero
             : CopyPieceKind.Copy;

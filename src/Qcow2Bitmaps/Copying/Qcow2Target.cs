@@ -167,7 +167,7 @@ internal sealed class Qcow2Target : ICopyTarget
                 new ChainOpenOptions
                 {
                     TopFormat = ImageFormat.Qcow2,
-                    TopAccess = StorageAccess.ReadWrite,
+                    WritableLayers = [0],
                     Resolver = LinuxNative.IsSupported ? FileBackingResolver.ForTop(storage.Name, [.. named, .. options.AllowedFolders]) : null,
                 },
                 cancellationToken).ConfigureAwait(false);

@@ -155,12 +155,15 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <returns>Once the edit is durable. Steps that change nothing write nothing.</returns>
     /// <exception cref="BitmapStateException">A step is refused; nothing was changed.</exception>
     /// <exception cref="Qcow2FormatException">The image is broken in a way that makes writing unsafe; nothing was changed.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, of version 2, or has no room for the bitmaps extension; nothing was changed.</exception>
+    /// <exception cref="Qcow2UnsupportedException">
+    /// The image is open for reading only, of version 2, or has no room for the bitmaps extension, or the journal of an interrupted <see cref="BitmapEditSet"/> lies beside its file; nothing was changed.
+    /// </exception>
     /// <exception cref="NoSpaceException">The storage cannot grow and is too full; nothing was changed.</exception>
     /// <exception cref="IOException">The storage failed. The image is as before or as after, at worst with leaked clusters.</exception>
     /// <remarks>
     /// New structures go to free clusters, refcounts first, and are flushed; one write in one sector of the header cluster switches to them (DESIGN decision 3); then the old
     /// clusters are freed. A stop at any byte leaves the image as before or as after. Cost follows what changes: bits that stay are neither read nor written.
+    /// An image whose reference counts are behind (the dirty bit of lazy refcounts) is repaired first, as QEMU does whenever it opens one for writing.
     /// </remarks>
     public ValueTask EditAsync(BitmapEdit edit, CancellationToken cancellationToken = default)
     {

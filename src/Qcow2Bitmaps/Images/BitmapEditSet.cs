@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using System.Security.Cryptography;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Editing;
@@ -140,6 +141,11 @@ public sealed class BitmapEditSet
         foreach ((Qcow2Image image, JournalEntry entry, int done) in states)
         {
             await RequireUntouchedAsync(journalPath, image, entry, done, cancellationToken).ConfigureAwait(false);
+            if (done < entry.Stages.Count
+                && !await PreparedClusters.AreCountedAsync(image.Storage, entry, image.Bitmaps, image.Limits, cancellationToken).ConfigureAwait(false))
+            {
+                throw Unrecoverable(journalPath, entry, "what was prepared for it was freed since, as leaks are by a repair");
+            }
         }
 
         foreach ((Qcow2Image image, JournalEntry entry, int done) in states)
@@ -211,7 +217,17 @@ public sealed class BitmapEditSet
         }
         finally
         {
-            foreach ((Qcow2Image image, PreparedEdit edit) in prepared)
+            await EndAsync(prepared, isBegun).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Reads the images again, or takes their preparations back: all of them, also where one storage fails.</summary>
+    private static async ValueTask EndAsync(List<(Qcow2Image Image, PreparedEdit Edit)> prepared, bool isBegun)
+    {
+        IOException? failure = null;
+        foreach ((Qcow2Image image, PreparedEdit edit) in prepared)
+        {
+            try
             {
                 if (isBegun)
                 {
@@ -222,6 +238,15 @@ public sealed class BitmapEditSet
                     await edit.RollBackAsync().ConfigureAwait(false);
                 }
             }
+            catch (IOException e)
+            {
+                failure ??= e;
+            }
+        }
+
+        if (failure is not null)
+        {
+            ExceptionDispatchInfo.Throw(failure);
         }
     }
 

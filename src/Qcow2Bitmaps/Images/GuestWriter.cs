@@ -36,7 +36,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     private readonly ImageStorage _data;
     private readonly IGuestBacking? _backing;
     private readonly GuestMetadata _metadata;
-    private readonly RecordingMarks _marks;
+    private readonly RecordingMarks? _marks;
     private readonly SharedLock _shared = new();
     private readonly RangeLock _ranges = new();
     private readonly SemaphoreSlim _tables = new(1, 1);
@@ -44,14 +44,14 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     private volatile bool _isStale;
     private volatile bool _isClosed;
 
-    private GuestWriter(Qcow2Image image, GuestDisk disk, ImageStorage? dataFile, IGuestBacking? backing)
+    private GuestWriter(Qcow2Image image, GuestDisk disk, ImageStorage? dataFile, IGuestBacking? backing, bool marksWrites)
     {
         _image = image;
         _disk = disk;
         _data = dataFile ?? image.Storage;
         _backing = backing;
         _metadata = new GuestMetadata(image, disk, dataFile, backing is not null);
-        _marks = new RecordingMarks(image);
+        _marks = marksWrites ? new RecordingMarks(image) : null;
     }
 
     /// <summary>The disk's size in bytes.</summary>
@@ -59,7 +59,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
 
     /// <summary>Opens a writer. One at a time for an image.</summary>
     internal static async ValueTask<GuestWriter> OpenAsync(
-        Qcow2Image image, GuestDisk disk, ImageStorage? dataFile, IGuestBacking? backing, CancellationToken cancellationToken)
+        Qcow2Image image, GuestDisk disk, ImageStorage? dataFile, IGuestBacking? backing, bool marksWrites, CancellationToken cancellationToken)
     {
         if (image.Encryption != EncryptionMethod.None)
         {
@@ -75,10 +75,11 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
                 throw new InvalidOperationException($"'{PrintableText.Escape(image.Name)}' has a writer already");
             }
 
+            await image.RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
             // Refuses what cannot be written, before anything is.
             await MetadataWriter.OpenRefcountsAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
             await AutoclearBits.ClearUnknownAsync(image, cancellationToken).ConfigureAwait(false);
-            var writer = new GuestWriter(image, disk, dataFile, backing);
+            var writer = new GuestWriter(image, disk, dataFile, backing, marksWrites);
             await writer._metadata.ReloadAsync(cancellationToken).ConfigureAwait(false);
             disk.Data = writer._data;
             image.Editing.Writer = writer;
@@ -228,7 +229,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     public ValueTask MarkAsync(DirtyBitmap ranges, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(ranges);
-        return _marks.MarkAsync(ranges, cancellationToken);
+        return _marks is null ? ValueTask.CompletedTask : _marks.MarkAsync(ranges, cancellationToken);
     }
 
     /// <summary>Makes durable all that calls have written which have returned.</summary>
@@ -351,7 +352,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
             {
                 ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, SizeBytes);
                 ArgumentOutOfRangeException.ThrowIfGreaterThan(length, SizeBytes - offset);
-                isMarked = length == 0 || _marks.Covers(offset, length);
+                isMarked = length == 0 || _marks is null || _marks.Covers(offset, length);
                 if (isMarked)
                 {
                     int size = _image.ClusterSizeBytes;
@@ -365,7 +366,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
             }
 
             _shared.Exit();
-            await _marks.MarkAsync(offset, length, cancellationToken).ConfigureAwait(false);
+            await _marks!.MarkAsync(offset, length, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -22,14 +22,14 @@ internal sealed class PersistentBitmap : IBitmapPages
     private readonly long _lengthBytes;
     private bool _missesEntries;
 
-    private PersistentBitmap(ImageStorage storage, string structure, FaultLog log, BitmapGeometry geometry)
+    private PersistentBitmap(ImageStorage storage, string structure, FaultLog log, BitmapGeometry geometry, ulong[]? table = null)
     {
         _storage = storage;
         _structure = structure;
         _log = log;
         _geometry = geometry;
         _lengthBytes = storage.Length;
-        _table = new ulong[geometry.PageCount];
+        _table = table ?? new ulong[geometry.PageCount];
     }
 
     public long SizeBytes => _geometry.SizeBytes;
@@ -45,12 +45,15 @@ internal sealed class PersistentBitmap : IBitmapPages
     public static async ValueTask<PersistentBitmap> OpenAsync(
         ImageStorage storage, BitmapInfo info, ImageGeometry image, FaultLog log, CancellationToken cancellationToken)
     {
-        string structure = $"table of bitmap '{PrintableText.Escape(info.Name)}'";
         var geometry = new BitmapGeometry(image.VirtualSizeBytes, BitmapGranularity.BitsOf(info.GranularityBytes), image.ClusterBits + 3);
-        var bitmap = new PersistentBitmap(storage, structure, log, geometry);
+        var bitmap = new PersistentBitmap(storage, StructureOf(info.Name), log, geometry);
         await bitmap.ReadTableAsync(info, image, cancellationToken).ConfigureAwait(false);
         return bitmap;
     }
+
+    /// <summary>Reads by a table that was written just now.</summary>
+    public static PersistentBitmap OfTable(ImageStorage storage, string name, BitmapGeometry geometry, ulong[] table, FaultLog log) =>
+        new(storage, StructureOf(name), log, geometry, table);
 
     public BitmapPageKind KindOf(int page)
     {
@@ -170,6 +173,8 @@ internal sealed class PersistentBitmap : IBitmapPages
 
     private void NoteTruncated(int index, ulong offset, int read) => _log.Note(Faults.Of(
         FaultCode.BitmapDataTruncated, _structure, $"bytes of bits for {EntryName(index)} up to the file's end", offset, (ulong)read, "all of them; the missing ones count as dirty"));
+
+    private static string StructureOf(string name) => $"table of bitmap '{PrintableText.Escape(name)}'";
 
     private static string EntryName(int index) => string.Create(CultureInfo.InvariantCulture, $"entry {index}");
 }

@@ -21,6 +21,6 @@ public sealed partial class Qcow2Image
         }
 
         GuestDisk disk = await GuestDisk.OpenAsync(this, null, cancellationToken).ConfigureAwait(false);
-        return await GuestWriter.OpenAsync(this, disk, null, null, cancellationToken).ConfigureAwait(false);
+        return await GuestWriter.OpenAsync(this, disk, null, null, marksWrites: true, cancellationToken).ConfigureAwait(false);
     }
 }

@@ -254,6 +254,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
+            RequireNoInterruptedEdit();
             await EditBitmapsLockedAsync(edit, cancellationToken).ConfigureAwait(false);
         }
         finally
@@ -286,6 +287,27 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <summary>Reads again what an edit may have changed.</summary>
     internal async ValueTask ReloadAsync() =>
         _contents = await ImageContents.ReadAsync(_storage, Strictness, Limits, CancellationToken.None).ConfigureAwait(false);
+
+    /// <summary>Brings reference counts up to date that a crash has left behind. For who holds <see cref="Editing"/>.</summary>
+    internal async ValueTask RepairIfDirtyAsync(CancellationToken cancellationToken)
+    {
+        // A corrupt image is not touched unasked.
+        if (_storage.CanWrite && (Header.IncompatibleFeatures & (IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt)) == IncompatibleFeatures.Dirty)
+        {
+            await RepairLockedAsync(RepairKinds.All, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Refuses an edit that would make an interrupted one of several images impossible to finish.</summary>
+    private void RequireNoInterruptedEdit()
+    {
+        if (_storage is FileStorage && BitmapEditSet.JournalPathOf(Name) is var journal && DurableFile.Exists(journal))
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.InterruptedEdit,
+                $"'{PrintableText.Escape(Name)}': an edit of several images was interrupted, as '{PrintableText.Escape(journal)}' says. Finish it first, with all its images: 'bitmap --recover', this one first, or BitmapEditSet.RecoverAsync");
+        }
+    }
 
     private async ValueTask<CheckReport> RepairLockedAsync(RepairKinds kinds, CancellationToken cancellationToken)
     {

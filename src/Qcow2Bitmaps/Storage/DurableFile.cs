@@ -35,6 +35,9 @@ internal static class DurableFile
         FlushFolderOf(path);
     }
 
+    /// <summary>Whether there is something of that name; it is not opened, whatever it is.</summary>
+    public static bool Exists(string path) => Path.Exists(path);
+
     /// <summary>Reads a file whole.</summary>
     /// <returns>Its bytes; null when it does not exist.</returns>
     /// <exception cref="IOException">The file cannot be read, or is longer than allowed.</exception>

@@ -66,7 +66,7 @@ internal sealed class CrashEpoch
             string key = string.Join(',', sectors.Select((s, i) => s.Offset < length ? choice[i] : 0).Append(length));
             if ((_operationsBefore == 0 || Array.Exists(choice, static c => c != 0)) && seen.Add(key))
             {
-                yield return new CrashState(Build(sectors, choice), Describe(sectors, choice, all));
+                yield return new CrashState(Build(sectors, choice), Describe(sectors, choice, all), _operationsBefore, _operationsBefore + _operations.Count);
             }
         }
     }

@@ -26,7 +26,7 @@ internal static class Qemu
     /// <summary>Runs qemu-io's commands on an image and expects success.</summary>
     public static async Task IoOkAsync(string image, params string[] commands)
     {
-        ProcessResult result = await RunAsync("qemu-io", null, ["-f", "qcow2", .. commands.SelectMany(static c => new[] { "-c", c }), image]);
+        ProcessResult result = await RunAsync("qemu-io", null, ["-f", "qcow2", "-d", "unmap", .. commands.SelectMany(static c => new[] { "-c", c }), image]);
         Assert.True(result.ExitCode == 0 && !result.Output.Contains("failed", StringComparison.Ordinal), $"qemu-io: {result.Output}{result.Error}");
     }
 

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
@@ -10,6 +11,9 @@ namespace Qcow2Bitmaps.Images.Checking;
 /// </remarks>
 internal sealed partial class ImageChecker
 {
+    // Beyond that clusters are freed and keep their space.
+    private const int MaxDiscards = 1 << 20;
+
     private bool _isRebuilt;
     private bool _hasWritten;
 
@@ -75,6 +79,7 @@ internal sealed partial class ImageChecker
             return;
         }
 
+        var unused = new List<ClusterRange>();
         StoredRefcounts stored = await StoredRefcounts.OpenAsync(_storage, _header, cancellationToken).ConfigureAwait(false);
         for (long first = 0, block = 0; first < _clusters; first += _geometry.RefcountsPerBlock, block++)
         {
@@ -84,7 +89,7 @@ internal sealed partial class ImageChecker
             }
 
             Memory<byte> bytes = await stored.ReadBlockAsync(block, cancellationToken).ConfigureAwait(false);
-            (int start, int end) = Correct(bytes.Span, first, Math.Min(first + _geometry.RefcountsPerBlock, _clusters), raise);
+            (int start, int end) = Correct(bytes.Span, first, Math.Min(first + _geometry.RefcountsPerBlock, _clusters), raise, unused);
             if (end > start)
             {
                 await WriteAsync(stored.OffsetOf(block) + start, bytes[start..end]).ConfigureAwait(false);
@@ -92,11 +97,33 @@ internal sealed partial class ImageChecker
         }
 
         await FlushAsync(cancellationToken).ConfigureAwait(false);
+        await DiscardAsync(unused, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Corrects the counts of a block.</summary>
+    /// <summary>Gives the space back of clusters that are free for good.</summary>
+    private async ValueTask DiscardAsync(List<ClusterRange> unused, CancellationToken cancellationToken)
+    {
+        try
+        {
+            foreach (ClusterRange range in unused)
+            {
+                long offset = range.First << _geometry.ClusterBits;
+                long end = Math.Min(range.End << _geometry.ClusterBits, _storage.Length);
+                if (offset < end)
+                {
+                    await _storage.DiscardAsync(offset, end - offset, cancellationToken).ConfigureAwait(false);
+                }
+            }
+        }
+        catch (IOException)
+        {
+            // A hint that the storage did not take: the clusters are free nevertheless.
+        }
+    }
+
+    /// <summary>Corrects the counts of a block, and lists which clusters are free then that were not.</summary>
     /// <returns>The bytes that changed, from the first to behind the last.</returns>
-    private (int Start, int End) Correct(Span<byte> block, long first, long end, bool raise)
+    private (int Start, int End) Correct(Span<byte> block, long first, long end, bool raise, List<ClusterRange> unused)
     {
         (int start, int endByte) = (block.Length, 0);
         for (long cluster = first; cluster < end; cluster++)
@@ -111,6 +138,11 @@ internal sealed partial class ImageChecker
             }
 
             RefcountBlock.Write(block, index, _geometry.RefcountOrder, wanted);
+            if (wanted == 0 && unused.Count < MaxDiscards)
+            {
+                ClusterRange.Append(unused, cluster);
+            }
+
             long bit = (long)index << _geometry.RefcountOrder;
             start = Math.Min(start, (int)(bit >> 3));
             endByte = (int)((bit + _geometry.RefcountBits - 1) >> 3) + 1;

@@ -13,6 +13,7 @@ internal sealed class EditPlan
     private readonly List<BitmapDraft> _drafts = [];
     private readonly Dictionary<string, BitmapDraft> _byName = new(StringComparer.Ordinal);
     private long _directoryBytes;
+    private long _changes;
 
     public EditPlan(Qcow2Image image)
     {
@@ -63,6 +64,7 @@ internal sealed class EditPlan
             Flags = isRecording ? BitmapFlags.Auto : BitmapFlags.None,
             Content = new EditedContent(GeometryOf(granularityBits), null),
             IsContentChanged = true,
+            LastChange = ++_changes,
         });
     }
 
@@ -91,6 +93,7 @@ internal sealed class EditPlan
         BitmapDraft draft = RequireConsistent(name);
         draft.Content = new EditedContent(GeometryOf(draft.GranularityBits), null);
         draft.IsContentChanged = true;
+        draft.LastChange = ++_changes;
     }
 
     public void SetRecording(string name, bool isRecording)
@@ -141,6 +144,7 @@ internal sealed class EditPlan
 
         EditedContent content = await ContentOfAsync(draft, cancellationToken).ConfigureAwait(false);
         draft.IsContentChanged = true;
+        draft.LastChange = ++_changes;
         BitmapGeometry geometry = GeometryOf(draft.GranularityBits);
         long end = offsetBytes + lengthBytes;
         if (value)
@@ -215,6 +219,7 @@ internal sealed class EditPlan
             {
                 draft.Content = new EditedContent(GeometryOf(draft.GranularityBits), stored);
                 draft.IsContentChanged = true;
+                draft.LastChange = ++_changes;
             }
         }
     }
@@ -240,6 +245,7 @@ internal sealed class EditPlan
         EditedContent content = await ContentOfAsync(target, cancellationToken).ConfigureAwait(false);
         content.Merge(source);
         target.IsContentChanged = true;
+        target.LastChange = ++_changes;
     }
 
     private async ValueTask<EditedContent> ContentOfAsync(BitmapDraft draft, CancellationToken cancellationToken) => draft.Content ??= new EditedContent(

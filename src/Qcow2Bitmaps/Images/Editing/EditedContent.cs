@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 
@@ -9,8 +10,10 @@ internal sealed class EditedContent : IBitmapPages
     private readonly BitmapGeometry _geometry;
     private readonly PersistentBitmap? _stored;
     private readonly List<IContentChange> _changes;
-    private readonly PageBuffer _buffer = new();
     private readonly int? _changeCount;
+    private readonly EditedContent? _origin;
+    private PageBuffer _buffer = new();
+    private PersistentBitmap? _written;
 
     // What is frozen may be merged from many times, also by way of others that were merged from it: without the page that was asked for last, time would double with each merge.
     private (int Page, BitmapPageKind Kind)? _lastKind;
@@ -18,12 +21,13 @@ internal sealed class EditedContent : IBitmapPages
 
     /// <summary>Starts with what is stored, or with nothing.</summary>
     public EditedContent(BitmapGeometry geometry, PersistentBitmap? stored)
-        : this(geometry, stored, [], null)
+        : this(geometry, stored, [], null, null)
     {
     }
 
-    private EditedContent(BitmapGeometry geometry, PersistentBitmap? stored, List<IContentChange> changes, int? changeCount)
+    private EditedContent(BitmapGeometry geometry, PersistentBitmap? stored, List<IContentChange> changes, int? changeCount, EditedContent? origin)
     {
+        _origin = origin;
         _geometry = geometry;
         _stored = stored;
         _changes = changes;
@@ -40,13 +44,23 @@ internal sealed class EditedContent : IBitmapPages
 
     private bool IsFrozen { get; set; }
 
+    /// <summary>What is frozen here as it was written, if it was, and was not changed in between.</summary>
+    private PersistentBitmap? Written => _changes.Count == _changeCount ? _origin?._written : null;
+
     private bool KeepsLastPage => _changeCount is not null && _changes.Take(ChangeCount).Any(static change => change is MergeChange { IsOfSameEdit: true });
 
     /// <summary>This content as it is now, whatever is changed later.</summary>
     public EditedContent Freeze()
     {
         IsFrozen = true;
-        return new EditedContent(_geometry, _stored, _changes, _changes.Count);
+        return new EditedContent(_geometry, _stored, _changes, _changes.Count, this);
+    }
+
+    /// <summary>Says that the content was written as it is: what was frozen of it is read from there.</summary>
+    public void SetWritten(PersistentBitmap written)
+    {
+        _written = written;
+        _buffer = new PageBuffer();
     }
 
     public void Merge(IBitmapPages source) => Add(new MergeChange(source));
@@ -69,9 +83,20 @@ internal sealed class EditedContent : IBitmapPages
 
     public BitmapPageKind KindOf(int page)
     {
+        if (Written is { } written)
+        {
+            return written.KindOf(page);
+        }
+
         if (_lastKind is { } last && last.Page == page)
         {
             return last.Kind;
+        }
+
+        if (!RuntimeHelpers.TryEnsureSufficientExecutionStack())
+        {
+            // Of bitmaps merged into one another by turns, thousands of times. Whoever reads the bits sees what they are.
+            return BitmapPageKind.Bits;
         }
 
         BitmapPageKind kind = FindKind(page);
@@ -119,13 +144,28 @@ internal sealed class EditedContent : IBitmapPages
 
     public async ValueTask ReadPageAsync(int page, Memory<ulong> words, CancellationToken cancellationToken)
     {
+        if (Written is { } written && written.KindOf(page) == BitmapPageKind.Bits)
+        {
+            await written.ReadPageAsync(page, words, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
         if (_lastPage is { } last && last.Page == page)
         {
             last.Words.AsMemory(0, words.Length).CopyTo(words);
             return;
         }
 
-        await MakePageAsync(page, words, cancellationToken).ConfigureAwait(false);
+        if (RuntimeHelpers.TryEnsureSufficientExecutionStack())
+        {
+            await MakePageAsync(page, words, cancellationToken).ConfigureAwait(false);
+        }
+        else
+        {
+            // Goes on where the stack is empty.
+            await Task.Run(async () => await MakePageAsync(page, words, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+        }
+
         if (KeepsLastPage)
         {
             ulong[] kept = _lastPage?.Words ?? new ulong[_geometry.WordsIn(0)];

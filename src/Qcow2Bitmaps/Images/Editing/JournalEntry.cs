@@ -59,12 +59,7 @@ internal sealed record JournalEntry(
     /// <param name="cancellationToken">Ends the work.</param>
     public async ValueTask<bool> KeepsAllButBitmapsAsync(ReadOnlyMemory<byte> firstCluster, CancellationToken cancellationToken)
     {
-        byte[] after = firstCluster.ToArray();
-        foreach (SectorWrite write in Stages.SelectMany(static stage => stage).Where(static write => !write.After.IsEmpty))
-        {
-            write.After.CopyTo(after.AsMemory(write.Offset));
-        }
-
+        byte[] after = Switched(firstCluster);
         FirstCluster from = await ParseAsync(firstCluster.ToArray(), cancellationToken).ConfigureAwait(false);
         FirstCluster to = await ParseAsync(after, cancellationToken).ConfigureAwait(false);
         return string.Equals(from.BackingFile, to.BackingFile, StringComparison.Ordinal)
@@ -73,6 +68,18 @@ internal sealed record JournalEntry(
             && from.CryptoHeader == to.CryptoHeader
             && (from.Header.AutoclearFeatures | to.Header.AutoclearFeatures | AutoclearFeatures.Bitmaps) == (from.Header.AutoclearFeatures | AutoclearFeatures.Bitmaps)
             && from.Extensions.Where(IsOther).Select(TextOf).SequenceEqual(to.Extensions.Where(IsOther).Select(TextOf), StringComparer.Ordinal);
+    }
+
+    /// <summary>The first cluster once all stages are done.</summary>
+    public byte[] Switched(ReadOnlyMemory<byte> firstCluster)
+    {
+        byte[] after = firstCluster.ToArray();
+        foreach (SectorWrite write in Stages.SelectMany(static stage => stage).Where(static write => !write.After.IsEmpty))
+        {
+            write.After.CopyTo(after.AsMemory(write.Offset));
+        }
+
+        return after;
     }
 
     private static async ValueTask<FirstCluster> ParseAsync(byte[] firstCluster, CancellationToken cancellationToken) => await FirstCluster.ReadAsync(

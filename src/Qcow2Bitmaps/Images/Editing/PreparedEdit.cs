@@ -41,6 +41,7 @@ internal sealed class PreparedEdit
     public static async ValueTask<PreparedEdit?> PrepareAsync(
         Qcow2Image image, BitmapEdit edit, CancellationToken cancellationToken)
     {
+        await image.RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
         var plan = new EditPlan(image);
         await edit.ApplyAsync(plan, cancellationToken).ConfigureAwait(false);
         plan.RequireStorable();
@@ -190,10 +191,12 @@ internal sealed class PreparedEdit
         }
 
         BitmapTableWriter? tables = null;
-        foreach (BitmapDraft draft in _plan.Bitmaps.Where(static draft => draft.IsContentChanged))
+        // A bitmap that was merged into another one and stays as it was then is written before that one, which reads what is written: a chain of merges costs each page once.
+        foreach (BitmapDraft draft in _plan.Bitmaps.Where(static draft => draft.IsContentChanged).OrderBy(static draft => draft.LastChange))
         {
             tables ??= new BitmapTableWriter(_writer, _geometry);
             ulong[] table = await tables.WriteBitsAsync(draft.Content!, cancellationToken).ConfigureAwait(false);
+            draft.Content!.SetWritten(PersistentBitmap.OfTable(_storage, draft.Name, BitmapGeometry.Of(draft.Content), table, _image.Bitmaps.NewLog()));
             ulong[] stored = draft.Stored is { } info ? await ReadTableAsync(info, cancellationToken).ConfigureAwait(false) : [];
             if (table.AsSpan().SequenceEqual(stored))
             {

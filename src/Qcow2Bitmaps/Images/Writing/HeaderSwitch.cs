@@ -256,7 +256,7 @@ internal sealed class HeaderSwitch
         }
     }
 
-    private static List<SectorWrite> Difference(byte[] before, byte[] after)
+    internal static List<SectorWrite> Difference(byte[] before, byte[] after)
     {
         var writes = new List<SectorWrite>();
         for (int sector = 0; sector < before.Length; sector += SectorBytes)

@@ -12,9 +12,13 @@ internal sealed class MetadataWriter
     private readonly ImageGeometry _geometry;
     private readonly LiveMetadata _live;
     private readonly RefcountEditor _refcounts;
+    private readonly BitmapClusters _bits;
+    private readonly long _endOfFile;
 
-    private MetadataWriter(ImageStorage storage, ImageGeometry geometry, LiveMetadata live, RefcountEditor refcounts)
+    private MetadataWriter(ImageStorage storage, ImageGeometry geometry, LiveMetadata live, RefcountEditor refcounts, BitmapClusters bits)
     {
+        _bits = bits;
+        _endOfFile = geometry.ClustersFor(storage.Length);
         _storage = storage;
         _geometry = geometry;
         _live = live;
@@ -29,7 +33,8 @@ internal sealed class MetadataWriter
         ImageStorage storage, ImageContents contents, Qcow2Limits limits, CancellationToken cancellationToken)
     {
         (RefcountEditor refcounts, LiveMetadata other) = await OpenRefcountsAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false);
-        return new MetadataWriter(storage, contents.First.Header.Geometry, other, refcounts);
+        ImageGeometry geometry = contents.First.Header.Geometry;
+        return new MetadataWriter(storage, geometry, other, refcounts, new BitmapClusters(storage, geometry, contents.Bitmaps.Bitmaps));
     }
 
     /// <summary>Opens the counts of an image that can be written, so that nothing live is allocated.</summary>
@@ -69,9 +74,15 @@ internal sealed class MetadataWriter
     /// <summary>Where a structure may be written that takes some bytes in a row.</summary>
     /// <returns>The offset of the first of its clusters.</returns>
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
+    /// <exception cref="Qcow2FormatException">A cluster that is free by its count is in use.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<long> AllocateAsync(long bytes, CancellationToken cancellationToken) =>
-        await _refcounts.AllocateAsync(_geometry.ClustersFor(bytes), cancellationToken).ConfigureAwait(false) << _geometry.ClusterBits;
+    public async ValueTask<long> AllocateAsync(long bytes, CancellationToken cancellationToken)
+    {
+        long clusters = _geometry.ClustersFor(bytes);
+        long first = await _refcounts.AllocateAsync(clusters, cancellationToken).ConfigureAwait(false);
+        await RequireNoBitsAsync(first, clusters, cancellationToken).ConfigureAwait(false);
+        return first << _geometry.ClusterBits;
+    }
 
     /// <summary>Writes to clusters that were allocated.</summary>
     /// <exception cref="InvalidOperationException">The bytes do not lie in clusters of this change.</exception>
@@ -120,8 +131,17 @@ internal sealed class MetadataWriter
         (await _refcounts.CountFreeAsync(cancellationToken).ConfigureAwait(false) + _refcounts.Allocated.Sum(static range => range.Count)) << _geometry.ClusterBits;
 
     /// <summary>Makes all that was allocated and written durable.</summary>
+    /// <exception cref="Qcow2FormatException">A cluster that is free by its count, and was taken for a refcount block, is in use.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before.</exception>
-    public ValueTask PrepareAsync(CancellationToken cancellationToken) => _refcounts.PublishAsync(cancellationToken);
+    public async ValueTask PrepareAsync(CancellationToken cancellationToken)
+    {
+        foreach (long cluster in _refcounts.NewBlockClusters)
+        {
+            await RequireNoBitsAsync(cluster, 1, cancellationToken).ConfigureAwait(false);
+        }
+
+        await _refcounts.PublishAsync(cancellationToken).ConfigureAwait(false);
+    }
 
     /// <summary>Switches the image, stage by stage.</summary>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
@@ -177,7 +197,8 @@ internal sealed class MetadataWriter
     /// <exception cref="IOException">The storage failed; what was allocated is leaked.</exception>
     public ValueTask RollBackAsync(CancellationToken cancellationToken) => _refcounts.RollBackAsync(cancellationToken);
 
-    private static void RequireWritable(ImageStorage storage, Qcow2Header header, Qcow2Limits limits)
+    /// <summary>Refuses an image that must not be written.</summary>
+    public static void RequireWritable(ImageStorage storage, Qcow2Header header, Qcow2Limits limits)
     {
         if (!storage.CanWrite)
         {
@@ -199,6 +220,15 @@ internal sealed class MetadataWriter
         {
             throw new Qcow2FormatException(
                 Faults.OfHex(FaultCode.HeaderDirtyBit, "header", "incompatible_features", HeaderLayout.IncompatibleFeatures, (ulong)header.IncompatibleFeatures, "bit 0 clear: the refcounts are behind and 'check -r all' brings them up to date"), storage.Name);
+        }
+    }
+
+    /// <summary>Refuses to write over bits of a bitmap whose count is wrong. What lies behind the file's end held nothing: then no table is read.</summary>
+    private async ValueTask RequireNoBitsAsync(long first, long clusters, CancellationToken cancellationToken)
+    {
+        if (first < _endOfFile && await _bits.FindAsync(first, clusters, cancellationToken).ConfigureAwait(false) is { } cluster)
+        {
+            throw RefcountEditor.InUse("bits of a bitmap", cluster << _geometry.ClusterBits, _storage.Name);
         }
     }
 

@@ -21,6 +21,9 @@ internal sealed partial class RefcountEditor
     /// <summary>The clusters that were allocated, the refcounts' own not among them.</summary>
     public IReadOnlyList<ClusterRange> Allocated => _allocated;
 
+    /// <summary>The clusters that were taken for new refcount blocks.</summary>
+    public IEnumerable<long> NewBlockClusters => _newBlocks.Select(static block => block.Cluster);
+
     /// <summary>Allocates clusters that follow one another: their counts become 1, in memory.</summary>
     /// <param name="clusters">How many.</param>
     /// <param name="cancellationToken">Ends the reading of counts.</param>
@@ -49,18 +52,20 @@ internal sealed partial class RefcountEditor
     public async ValueTask<long> CountFreeAsync(CancellationToken cancellationToken)
     {
         long free = 0;
-        for (long cluster = 0; cluster < _endCluster; cluster++)
+        for (long first = 0, block = 0; first < _endCluster; first += _geometry.RefcountsPerBlock, block++)
         {
-            if (HasBlock(cluster / _geometry.RefcountsPerBlock))
-            {
-                free += await ReadAsync(cluster, cancellationToken).ConfigureAwait(false) == 0 ? 1 : 0;
-            }
-            else
+            int clusters = (int)Math.Min(_geometry.RefcountsPerBlock, _endCluster - first);
+            if (!HasBlock(block))
             {
                 // All of the range are free, but for the one that the block itself will need.
-                long end = Math.Min(_endCluster, (cluster / _geometry.RefcountsPerBlock + 1) * _geometry.RefcountsPerBlock);
-                free += end - cluster - 1;
-                cluster = end - 1;
+                free += clusters - 1;
+                continue;
+            }
+
+            byte[] counts = await BytesOfAsync(block, cancellationToken).ConfigureAwait(false);
+            for (int i = 0; i < clusters; i++)
+            {
+                free += RefcountBlock.Read(counts, i, _geometry.RefcountOrder) == 0 ? 1 : 0;
             }
         }
 
@@ -222,10 +227,13 @@ internal sealed partial class RefcountEditor
     {
         if (Live?.Find(cluster) is { } what)
         {
-            throw new Qcow2FormatException(
-                Faults.Of(FaultCode.RefcountTooLow, what, "reference count", (ulong)cluster << _geometry.ClusterBits, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), _storage.Name);
+            throw InUse(what, cluster << _geometry.ClusterBits, _storage.Name);
         }
     }
+
+    /// <summary>Says that what is free by its count is in use.</summary>
+    public static Qcow2FormatException InUse(string what, long offset, string imageName) => new(
+        Faults.Of(FaultCode.RefcountTooLow, what, "reference count", (ulong)offset, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), imageName);
 
     private NoSpaceException OutOfClusters(long clusters) => new(
         $"'{PrintableText.Escape(_storage.Name)}': no space: {clusters << _geometry.ClusterBits} bytes in a row are needed and not there", clusters << _geometry.ClusterBits, null);

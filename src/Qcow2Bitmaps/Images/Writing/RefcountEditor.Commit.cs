@@ -72,7 +72,7 @@ internal sealed partial class RefcountEditor
                 await SetAsync(cluster, count - 1, cancellationToken).ConfigureAwait(false);
                 if (count == 1)
                 {
-                    AddTo(unused, cluster);
+                    ClusterRange.Append(unused, cluster);
                     SearchFrom(cluster);
                 }
             }
@@ -125,18 +125,6 @@ internal sealed partial class RefcountEditor
         return _storage.CapacityBytes is null && length > _originalLength && length < whole
             ? _storage.SetLengthAsync(whole, cancellationToken)
             : ValueTask.CompletedTask;
-    }
-
-    private static void AddTo(List<ClusterRange> ranges, long cluster)
-    {
-        if (ranges.Count > 0 && ranges[^1].End == cluster)
-        {
-            ranges[^1] = ranges[^1] with { Count = ranges[^1].Count + 1 };
-        }
-        else
-        {
-            ranges.Add(new ClusterRange(cluster, 1));
-        }
     }
 
     private async ValueTask WriteBlocksAsync(CancellationToken cancellationToken)

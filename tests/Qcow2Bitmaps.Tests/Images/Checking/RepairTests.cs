@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Storage;
@@ -72,6 +73,27 @@ public sealed class RepairTests
         }
 
         await AssertSameGuestAsync(folder, theirs, ours);
+    }
+
+    /// <summary>The space of what was leaked is given back, and of nothing else.</summary>
+    [Fact]
+    public async Task WhatIsFreedIsDiscarded()
+    {
+        var builder = new TestImage(clusterBits: 12, virtualSizeBytes: 1 << 24).WithGuestData(2);
+        byte[] bytes = builder.Build();
+        byte[] leaking = [.. bytes, .. Enumerable.Repeat((byte)0x5A, 3 << 12)];
+        Span<byte> counts = leaking.AsSpan(2 << 12, 1 << 12);
+        int first = bytes.Length >> 12;
+        RefcountBlock.Write(counts, first, 4, 1);
+        RefcountBlock.Write(counts, first + 2, 4, 7);
+        var storage = new MemoryStorage(leaking);
+        await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, cancellationToken: Token);
+
+        CheckReport report = await image.RepairAsync(RepairKinds.Leaks, Token);
+
+        Assert.Equal((2, 0), (report.LeaksFixed, report.Leaks));
+        byte[] expected = bytes;
+        Assert.Equal([.. expected, .. new byte[1 << 12], .. Enumerable.Repeat((byte)0x5A, 1 << 12), .. new byte[1 << 12]], storage.ToArray());
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -247,6 +248,91 @@ public sealed class BitmapEditSetTests : IDisposable
         }
     }
 
+    /// <summary>An edit, by the library or by the tool, would make the journal one that cannot be finished.</summary>
+    [Fact]
+    public async Task AnImageWithAJournalIsNotEditedBeforeThatIsFinished()
+    {
+        (_, ImageState[] after) = await BeforeAndAfterAsync();
+        (EditSetTrial trial, string[] paths) = await InterruptFilesAsync();
+        await using EditSetTrial disposed = trial;
+        byte[][] before = [.. paths.Select(File.ReadAllBytes)];
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(paths[0], StorageAccess.ReadWrite, cancellationToken: Token))
+        {
+            Qcow2UnsupportedException refusal = await Assert.ThrowsAsync<Qcow2UnsupportedException>(
+                async () => await image.Bitmaps.EditAsync(static edit => edit.Add("x"), Token));
+            Assert.Equal(UnsupportedReason.InterruptedEdit, refusal.Reason);
+        }
+
+        ProcessResult tool = await Support.Cli.RunAsync("bitmap", "--add", paths[0], "x");
+        Assert.Equal(1, tool.ExitCode);
+        Assert.Contains($"'{trial.JournalPath}'", tool.Error, StringComparison.Ordinal);
+        ProcessResult partly = await Support.Cli.RunAsync("bitmap", "--recover", paths[0], paths[1]);
+        Assert.Equal(1, partly.ExitCode);
+        Assert.Contains($"'{paths[2]}': it is needed to finish the edit", partly.Error, StringComparison.Ordinal);
+        Assert.Equal(before, paths.Select(File.ReadAllBytes));
+
+        ProcessResult recovered = await Support.Cli.RunAsync(["bitmap", "--recover", .. paths]);
+
+        Assert.Equal((0, "The edit was finished.\n"), (recovered.ExitCode, recovered.Output));
+        for (int i = 0; i < paths.Length; i++)
+        {
+            Assert.True((await ImageState.ReadAsync(await File.ReadAllBytesAsync(paths[i], Token))).IsSameAs(after[i]));
+        }
+
+        Assert.Equal("No edit was interrupted.\n", (await Support.Cli.RunAsync(["bitmap", "--recover", .. paths])).Output);
+        Assert.Equal(0, (await Support.Cli.RunAsync("bitmap", "--add", paths[0], "x")).ExitCode);
+    }
+
+    /// <summary>What was prepared looks like leaks until the switch. Where no time of change tells, as on block devices, the counts do.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task AnImageWhosePreparedClustersWereFreedIsNotSwitched(int freed)
+    {
+        int begun = await WriteThatInterruptsAsync();
+        await using var trial = new EditSetTrial(_folder);
+        await StopAsync(trial, begun);
+        // Where discards do nothing, all bytes are still there.
+        var noDiscards = new FailingStorage(trial.Storages[freed]) { FailsDiscards = true };
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(noDiscards, leaveOpen: true, cancellationToken: Token))
+        {
+            CheckReport repaired = await image.RepairAsync(RepairKinds.Leaks, Token);
+            Assert.True(repaired.LeaksFixed > 0);
+        }
+
+        byte[][] before = trial.Bytes();
+
+        IOException refusal = await Assert.ThrowsAsync<IOException>(
+            async () => await BitmapEditSet.RecoverAsync(trial.JournalPath, await trial.OpenAsync(), Token));
+
+        Assert.Contains($"'{trial.Storages[freed].Name}': what was prepared for it was freed since", refusal.Message, StringComparison.Ordinal);
+        Assert.Equal(before, trial.Bytes());
+        Assert.Equal([trial.JournalPath], Directory.GetFiles(_folder.Path));
+    }
+
+    /// <summary>One storage that fails for good does not keep the others from being taken back.</summary>
+    [Fact]
+    public async Task WhereOneImageCannotBeRolledBackTheOthersAre()
+    {
+        Exception? error = null;
+        for (int n = 1; error is not BitmapStateException; n++)
+        {
+            await using var trial = new EditSetTrial(_folder);
+            var fuse = new Fuse(n);
+            Qcow2Image[] images = await trial.OpenAsync((storage, i) => i == 0 ? new FusedStorage(storage, fuse) : storage);
+            byte[] before = trial.Storages[1].ToArray();
+            BitmapEditSet set = new BitmapEditSet()
+                .Add(images[0], static edit => edit.Add("x").Set("x", 0, 1))
+                .Add(images[1], static edit => edit.Add("x").Set("x", 0, 1))
+                .Add(images[2], static edit => edit.Clear("nosuch"));
+
+            error = await Record.ExceptionAsync(async () => await set.CommitAsync(cancellationToken: Token));
+
+            Assert.Equal(fuse.IsBlown, error is IOException and not Qcow2Exception);
+            Assert.Equal(before, trial.Storages[1].ToArray());
+        }
+    }
+
     [Fact]
     public async Task ASetOfOneImageOrOfNothingNeedsNoJournal()
     {
@@ -260,6 +346,18 @@ public sealed class BitmapEditSetTests : IDisposable
 
         Assert.Equal(["a", "x"], images[0].Bitmaps.Select(static bitmap => bitmap.Name));
         Assert.Throws<ArgumentException>(() => new BitmapEditSet().Add(images[0], static _ => { }).Add(images[0], static _ => { }));
+    }
+
+    /// <summary>Files of which the first is switched, with the journal beside it.</summary>
+    private async Task<(EditSetTrial Trial, string[] Paths)> InterruptFilesAsync()
+    {
+        int begun = await WriteThatInterruptsAsync();
+        var trial = new EditSetTrial(_folder);
+        string[] paths = [.. trial.Storages.Select(storage => _folder.Write(Path.GetFileName(storage.Name), storage.ToArray()))];
+        Qcow2Image[] images = await OpenFilesAsync(paths, new Fuse(begun));
+        await Assert.ThrowsAnyAsync<IOException>(async () => await EditSetTrial.SetOf(images).CommitAsync(cancellationToken: Token));
+        await DisposeAsync(images);
+        return (trial, paths);
     }
 
     private static async Task<Qcow2Image[]> OpenFilesAsync(string[] paths, Fuse fuse)

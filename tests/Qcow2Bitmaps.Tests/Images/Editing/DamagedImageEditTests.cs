@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -110,6 +111,46 @@ public sealed class DamagedImageEditTests
         model.Set(4096, 1);
         Assert.True(model.HasSameContent(await image.Bitmaps.LoadAsync("a", cancellationToken: Token)));
         Assert.Equal(0, (await image.CheckAsync(Token)).Corruptions);
+    }
+
+    /// <summary>Another bitmap's bits stand in a cluster whose count is zero: QEMU would write over them.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task BitsThatAreNotCountedAreNotWrittenOver(bool isRemoved)
+    {
+        var builder = new TestImage(clusterBits: 12, virtualSizeBytes: 1L << 28).WithBitmap("a", 12, bits: [.. Enumerable.Repeat((byte)0x11, 8192)]).WithBitmap("c", 12);
+        byte[] bytes = builder.Build();
+        ulong second = BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(builder.Bitmaps[0].TableOffset + sizeof(ulong)));
+        SetCount(bytes, builder, (int)(second >> 12), 0);
+        var storage = new MemoryStorage(bytes);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+
+        Qcow2FormatException refusal = await Assert.ThrowsAsync<Qcow2FormatException>(
+            async () => await image.Bitmaps.EditAsync(edit => (isRemoved ? edit.Remove("a") : edit.Disable("c")).Add("b").Set("b", 0, 1), Token));
+
+        Assert.Equal((FaultCode.RefcountTooLow, second), (refusal.Fault.Code, refusal.Fault.Offset));
+        Assert.Equal(bytes, storage.ToArray());
+        await image.RepairAsync(RepairKinds.All, Token);
+        await image.Bitmaps.EditAsync(static edit => edit.Add("b").Set("b", 0, 1), Token);
+        Assert.Equal(0, (await image.CheckAsync(Token)).Corruptions);
+    }
+
+    /// <summary>The same where no refcount block counts the cluster: a new block would take it for itself.</summary>
+    [Fact]
+    public async Task BitsThatNoBlockCountsAreNotTakenForOne()
+    {
+        var builder = new TestImage(clusterBits: 9, virtualSizeBytes: 1 << 20, refcountOrder: 6).WithBitmap("a", 9);
+        byte[] bytes = builder.Build(freeRefcounts: 0);
+        byte[] longer = [.. bytes, .. Enumerable.Repeat((byte)0x11, 512)];
+        BinaryPrimitives.WriteUInt64BigEndian(longer.AsSpan(builder.Bitmaps[0].TableOffset), (ulong)bytes.Length);
+        var storage = new MemoryStorage(longer);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+
+        Qcow2FormatException refusal = await Assert.ThrowsAsync<Qcow2FormatException>(async () => await image.Bitmaps.EditAsync(static edit => edit.Add("b"), Token));
+
+        Assert.Equal((FaultCode.RefcountTooLow, (ulong)bytes.Length), (refusal.Fault.Code, refusal.Fault.Offset));
+        Assert.Equal(longer, storage.ToArray());
     }
 
     /// <summary>The refcount table names the L1 table, or one block twice: counts are written in place.</summary>

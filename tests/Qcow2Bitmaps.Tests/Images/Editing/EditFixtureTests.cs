@@ -16,7 +16,7 @@ public sealed class EditFixtureTests : IDisposable
 
     private static readonly string[] s_refused =
     [
-        "images/v2-plain.qcow2", "images/v2-snapshot.qcow2", "images/v2-bitmaps-extension.qcow2", "images/corrupt-flag.qcow2", "images/lazy-refcounts-dirty.qcow2",
+        "images/v2-plain.qcow2", "images/v2-snapshot.qcow2", "images/v2-bitmaps-extension.qcow2", "images/corrupt-flag.qcow2",
     ];
 
     private readonly TempFolder _folder = new();
@@ -56,7 +56,8 @@ public sealed class EditFixtureTests : IDisposable
 
             ImageState after = await ImageState.ReadAsync(await File.ReadAllBytesAsync(path, Token));
             Assert.True(after.IsSound && after.Check.Leaks == before.Check.Leaks, $"{kind}: {after}");
-            Assert.Equal(before.Identity, after.Identity);
+            // What lazy refcounts left behind is repaired first.
+            Assert.Equal(before.Identity.Replace("IncompatibleFeatures = Dirty", "IncompatibleFeatures = None", StringComparison.Ordinal), after.Identity);
             Assert.True(before.Guest.IsSameAs(after.Guest), "The guest's tables or data have changed");
             var node = new QemuNode(path, EncryptionOf(fixture));
             await EditAssert.QemuAgreesAsync(node, model, hadLeaks);

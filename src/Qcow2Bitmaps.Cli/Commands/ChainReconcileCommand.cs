@@ -1,0 +1,120 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Operations;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>chain reconcile</c>: what is there beside what is expected.</summary>
+internal static class ChainReconcileCommand
+{
+    public static Command Create(ToolWriter output, MessageWriter messages)
+    {
+        var options = new ChainOptions("TOP", "The top image");
+        var expect = new Option<string[]>("--expect")
+        {
+            Description = "A bitmap that should be there. May be repeated; none means that none should",
+            HelpName = "NAME",
+        };
+        var drop = new Option<bool>("--drop")
+        {
+            Arity = ArgumentArity.Zero,
+            Description = "Remove what is surplus or unusable from every image that holds it",
+        };
+        var command = new Command(
+            "reconcile",
+            """
+            Compare the bitmaps of a chain with those that are expected: which are valid, missing, unusable, surplus.
+
+            Exit codes: 0 all that is expected is valid, and nothing else is there (with --drop: any more); 2 not so; 1 error.
+            """)
+        {
+            expect, drop,
+        };
+        options.AddTo(command);
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            ChainOpenOptions open = options.Read(parsed);
+            string top = parsed.GetRequiredValue(options.Top);
+            Reconciliation found;
+            await using (ImageChain look = await ImageChain.OpenAsync(top, open, cancellationToken))
+            {
+                messages.WarnOf(look);
+                found = await ChainBitmaps.ReconcileAsync(look, parsed.GetValue(expect) ?? [], cancellationToken);
+            }
+
+            IReadOnlyList<BitmapChange> dropped = [];
+            string[] useless = [.. found.ToDrop];
+            if (parsed.GetValue(drop) && useless.Length > 0)
+            {
+                await using ImageChain chain = await ChainAccess.OpenAsync(top, open, again => ChainBitmaps.Holders(again, useless), cancellationToken);
+                dropped = await ChainBitmaps.DeleteAsync(chain, useless, cancellationToken);
+            }
+
+            Write(found, dropped, options.IsJson(parsed), output);
+            bool isInOrder = found.IsInOrder || (parsed.GetValue(drop) && found.Missing.Count == 0 && found.Unusable.Count == 0);
+            return isInOrder ? ExitCode.Success : ExitCode.Invalid;
+        });
+        return command;
+    }
+
+    private static void Write(Reconciliation found, IReadOnlyList<BitmapChange> dropped, bool asJson, ToolWriter output)
+    {
+        if (asJson)
+        {
+            var json = new QemuJsonWriter(output);
+            json.StartObject();
+            WriteNames(json, "valid", found.Valid);
+            WriteNames(json, "missing", found.Missing);
+            json.StartArray("unusable");
+            foreach (BitmapVerdict verdict in found.Unusable)
+            {
+                json.StartObject();
+                json.String("name", verdict.Name);
+                json.String("reason", verdict.ReasonId!);
+                json.String("detail", verdict.Detail!);
+                json.EndObject();
+            }
+
+            json.EndArray();
+            WriteNames(json, "surplus", found.Surplus);
+            ChangeOutput.WriteMembers(dropped, json);
+            json.EndObject();
+            json.Complete();
+            return;
+        }
+
+        WriteLines(output, "valid", found.Valid);
+        WriteLines(output, "missing", found.Missing);
+        foreach (BitmapVerdict verdict in found.Unusable)
+        {
+            output.WriteLine($"unusable: {PrintableText.Escape(verdict.Name)} ({verdict.ReasonId}): {verdict.Detail}");
+        }
+
+        WriteLines(output, "surplus", found.Surplus);
+        foreach (BitmapChange change in dropped)
+        {
+            output.WriteLine(change.ToString());
+        }
+    }
+
+    private static void WriteNames(QemuJsonWriter json, string member, IReadOnlyList<string> names)
+    {
+        json.StartArray(member);
+        foreach (string name in names)
+        {
+            json.String(null, name);
+        }
+
+        json.EndArray();
+    }
+
+    private static void WriteLines(ToolWriter output, string what, IReadOnlyList<string> names)
+    {
+        foreach (string name in names)
+        {
+            output.WriteLine($"{what}: {PrintableText.Escape(name)}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Options;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>resize</c>: qemu-img's verb, with bitmaps that grow and are cut with the disk.</summary>
+internal static class ResizeCommand
+{
+    private const string Name = "resize";
+    private const int SectorBytes = 512;
+
+    /// <summary>A size may begin with a minus and is no option then: it is the last argument, as in qemu-img.</summary>
+    public static string[] WithSizeAsArgument(string[] args) =>
+        args.Length > 2 && args[0] is Name && args[^1] is ['-', >= '0' and <= '9', ..] && !args.Contains("--", StringComparer.Ordinal)
+            ? [.. args[..^1], "--", args[^1]]
+            : args;
+
+    public static Command Create(ToolWriter output, MessageWriter messages)
+    {
+        Argument<string[]> arguments = new("FILE [+|-]SIZE") { Description = "The image, and its size or by how much it changes", Arity = ArgumentArity.ZeroOrMore };
+        Option<string?> format = CommonOptions.Format("the image");
+        var shrink = new Option<bool>("--shrink") { Arity = ArgumentArity.Zero, Description = "Let the disk become smaller: all behind its new end is deleted" };
+        var preallocation = new Option<string?>("--preallocation") { Description = "Only 'off': what the disk gains takes no space", HelpName = "off" };
+        var quiet = new Option<bool>("-q", "--quiet") { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
+        Option<string[]> allowBacking = CommonOptions.AllowBacking();
+        var command = new Command(
+            Name,
+            """
+            Give a disk another size, as qemu-img does. Bitmaps grow and are cut with it, and where QEMU would lose one nothing is done. What a disk gains reads as zeros, also where something was stored behind its end; QEMU shows that. A stop at any moment leaves the image as before or as after.
+
+            Exit codes: 0 success; 1 error: nothing was changed.
+            """)
+        {
+            shrink, preallocation, format, quiet, allowBacking, arguments,
+        };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            string[] words = parsed.GetValue(arguments) ?? [];
+            string mode = parsed.GetValue(preallocation) ?? "off";
+            if (UsageError(words, mode) is { } usage)
+            {
+                messages.Error(usage);
+                return ExitCode.Error;
+            }
+
+            string path = words[0];
+            await using FileStorage storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+            string found = parsed.GetValue(format) ?? await ImageFormat.ProbeAsync(storage, cancellationToken);
+            if (found is not (ImageFormat.Qcow2 or ImageFormat.Raw))
+            {
+                throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{PrintableText.Escape(path)}' is of format {found}, which is not resized here; the formats are qcow2 and raw");
+            }
+
+            await using Qcow2Image? image = found is ImageFormat.Qcow2 ? await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: cancellationToken) : null;
+            long size = image?.VirtualSizeBytes ?? (storage.Length + SectorBytes - 1) / SectorBytes * SectorBytes;
+            Int128 wanted = Wanted(words[1], size);
+            if (Refusal(wanted, size, mode, parsed.GetValue(shrink), image is not null) is { } refusal)
+            {
+                messages.Error(refusal);
+                if (wanted > 0 && wanted < size && mode is "off")
+                {
+                    messages.Warn("Shrinking an image will delete all data beyond the shrunken image's end. Before performing such an operation, make sure there is no important data there.");
+                }
+
+                return ExitCode.Error;
+            }
+
+            if (image is null)
+            {
+                await storage.SetLengthAsync((long)wanted, cancellationToken);
+                await storage.FlushAsync(cancellationToken);
+            }
+            else
+            {
+                messages.Warn(path, image.Findings);
+                await ResizeAsync(image, path, (long)wanted, parsed.GetValue(allowBacking) ?? [], cancellationToken);
+            }
+
+            if (!parsed.GetValue(quiet))
+            {
+                output.WriteLine("Image resized.");
+            }
+
+            return ExitCode.Success;
+        });
+        return command;
+    }
+
+    private static async ValueTask ResizeAsync(Qcow2Image image, string path, long size, string[] allowBacking, CancellationToken cancellationToken)
+    {
+        var options = new Qcow2ResizeOptions { AllowShrink = true };
+        if (image.BackingFile is not { } name || size <= image.VirtualSizeBytes)
+        {
+            await image.ResizeAsync(size, options, cancellationToken);
+            return;
+        }
+
+        var resolver = FileBackingResolver.ForTop(path, allowBacking);
+        ImageStorage below = await resolver.OpenAsync(new BackingReference(path, name, image.BackingFormat, 1), ImageLock.Read, cancellationToken);
+        await using ImageChain chain = await ImageChain.OpenAsync(below, new ChainOpenOptions { TopFormat = image.BackingFormat, Resolver = resolver }, cancellationToken);
+        await image.ResizeAsync(size, options with { Backing = await ChainDisk.OfAsync(chain, cancellationToken) }, cancellationToken);
+    }
+
+    private static string? UsageError(string[] words, string mode)
+    {
+        if (words.Length != 2)
+        {
+            return words.Length < 2 ? "Not enough arguments" : "Expecting image file name and size";
+        }
+
+        if (mode is not ("off" or "metadata" or "falloc" or "full"))
+        {
+            return $"Invalid preallocation mode '{PrintableText.Escape(mode)}'";
+        }
+
+        string number = words[1].Length > 0 && words[1][0] is '+' or '-' ? words[1][1..] : words[1];
+        return number is ['+' or '-', ..] ? InvalidSize : ByteCount.Parse(number, out _) switch
+        {
+            NumberSyntax.Invalid => InvalidSize,
+            NumberSyntax.OutOfRange => $"Value '{PrintableText.Escape(number)}' is out of range for parameter 'size'",
+            _ => null,
+        };
+    }
+
+    private const string InvalidSize =
+        "Parameter 'size' expects a non-negative number below 2^64\nOptional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.";
+
+    private static Int128 Wanted(string text, long size)
+    {
+        _ = ByteCount.Parse(text.TrimStart('+', '-'), out ulong bytes);
+        return text[0] switch
+        {
+            '+' => (Int128)size + bytes,
+            '-' => (Int128)size - bytes,
+            _ => bytes,
+        };
+    }
+
+    private static string? Refusal(Int128 wanted, long size, string mode, bool mayShrink, bool isQcow2) =>
+        wanted <= 0 || wanted > long.MaxValue ? "New image size must be positive"
+        : wanted <= size && mode is not "off" ? "Preallocation can only be used for growing images"
+        : wanted < size && !mayShrink ? "Use the --shrink option to perform a shrink operation."
+        : mode is not "off" ? $"Unsupported preallocation mode: {mode}"
+        : isQcow2 && wanted % SectorBytes != 0 ? $"The new size must be a multiple of {SectorBytes}"
+        : null;
+}

@@ -1,0 +1,159 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>snapshot</c>: qemu-img's verb for internal snapshots.</summary>
+internal static class SnapshotCommand
+{
+    private const string NotSupported = "Operation not supported";
+    private const string InvalidArgument = "Invalid argument";
+    private const string NotFound = "snapshot not found";
+
+    public static Command Create(ToolWriter output, MessageWriter messages)
+    {
+        Argument<string[]> file = new("FILE") { Description = "The image", Arity = ArgumentArity.ZeroOrMore };
+        var list = new Option<bool>("-l") { Arity = ArgumentArity.Zero, Description = "List the snapshots" };
+        Option<string[]> apply = Action("-a", "Make the snapshot the disk's state, its size included; what the disk holds now is lost. NAME may be an id. Refused where the image has bitmaps");
+        Option<string[]> create = Action("-c", "Take a snapshot of the disk. Bitmaps stay as they are");
+        Option<string[]> delete = Action("-d", "Remove the snapshot and give its space back. Bitmaps stay as they are");
+        var quiet = new Option<bool>("-q") { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
+        Option<bool> share = CommonOptions.ForceShare();
+        var command = new Command(
+            "snapshot",
+            """
+            Work on the internal snapshots of an image, as qemu-img does. A stop at any moment leaves the image as before or as after. Needs no key and no backing file.
+
+            Exit codes: 0 success; 1 error: nothing was changed.
+            """)
+        {
+            list, apply, create, delete, quiet, share, file,
+        };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            string[] files = parsed.GetValue(file) ?? [];
+            (char Kind, string Name)[] actions =
+            [
+                .. parsed.GetValue(list) ? [('l', "")] : Array.Empty<(char, string)>(),
+                .. Actions('a', parsed.GetValue(apply)), .. Actions('c', parsed.GetValue(create)), .. Actions('d', parsed.GetValue(delete)),
+            ];
+            if (actions.Length > 1 || files.Length != 1)
+            {
+                messages.Error(actions.Length > 1 ? "Cannot mix '-l', '-a', '-c', '-d'" : "Expecting one image file name");
+                messages.WriteLine($"Try '{MessageWriter.ToolName} snapshot --help' for more information");
+                return ExitCode.Error;
+            }
+
+            bool isRead = actions is [('l', _)];
+            if (!isRead && parsed.GetValue(share))
+            {
+                messages.Error($"Could not open '{PrintableText.Escape(files[0])}': force-share=on can only be used with read-only images");
+                return ExitCode.Error;
+            }
+
+            await using FileStorage storage = isRead
+                ? FileStorage.Open(files[0], StorageAccess.Read, parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read)
+                : FileStorage.Open(files[0], StorageAccess.ReadWrite, ImageLock.Write);
+            bool isQcow2 = string.Equals(await ImageFormat.ProbeAsync(storage, cancellationToken), ImageFormat.Qcow2, StringComparison.Ordinal);
+            await using Qcow2Image? image = isQcow2 ? await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: cancellationToken) : null;
+            if (image is not null)
+            {
+                messages.Warn(files[0], image.Findings);
+            }
+
+            if (isRead)
+            {
+                new SnapshotList(output).Write(image?.Snapshots ?? []);
+                return ExitCode.Success;
+            }
+
+            // Without an action there is nothing to do, as in qemu-img.
+            string? refusal = actions is [(char kind, string name)] ? await RunAsync(image, kind, name, cancellationToken) : null;
+            if (refusal is null)
+            {
+                return ExitCode.Success;
+            }
+
+            messages.Error(refusal);
+            return ExitCode.Error;
+        });
+        return command;
+    }
+
+    /// <summary>Carries an action out.</summary>
+    /// <returns>Why it cannot be, in qemu-img's words; null when it is done.</returns>
+    private static async ValueTask<string?> RunAsync(Qcow2Image? image, char kind, string name, CancellationToken cancellationToken)
+    {
+        string? why = image is not null
+            ? await TryAsync(image, kind, name, cancellationToken)
+            : kind switch
+            {
+                'c' => $"-95 ({NotSupported})",
+                'd' => NotFound,
+                _ => "Block driver does not support snapshots",
+            };
+        string verb = kind switch
+        {
+            'c' => "create",
+            'd' => "delete",
+            _ => "apply",
+        };
+        return why is null ? null : $"Could not {verb} snapshot '{PrintableText.Escape(name)}': {why}";
+    }
+
+    private static async ValueTask<string?> TryAsync(Qcow2Image image, char kind, string name, CancellationToken cancellationToken)
+    {
+        try
+        {
+            switch (kind)
+            {
+                case 'c':
+                    await image.CreateSnapshotAsync(Cut(name), cancellationToken);
+                    break;
+                case 'd':
+                    await image.DeleteSnapshotAsync(name, cancellationToken);
+                    break;
+                default:
+                    await image.ApplySnapshotAsync(name, cancellationToken);
+                    break;
+            }
+
+            return null;
+        }
+        catch (SnapshotStateException)
+        {
+            return kind == 'd' ? NotFound : "Failed to load snapshot: No such file or directory";
+        }
+        catch (Qcow2UnsupportedException e) when (Describe(kind, e) is { } why)
+        {
+            return why;
+        }
+    }
+
+    private static string? Describe(char kind, Qcow2UnsupportedException e) => (kind, e.Reason) switch
+    {
+        ('c', UnsupportedReason.RefcountWidth) => $"-22 ({InvalidArgument})\n{e.Message}",
+        ('c', UnsupportedReason.ExternalDataFile) => $"-95 ({NotSupported})",
+        ('c', UnsupportedReason.Limit) => $"-27 (File too large)\n{e.Message}",
+        // qemu-img looks for the snapshot first, and such an image has none.
+        ('d', UnsupportedReason.ExternalDataFile) => NotFound,
+        ('a', UnsupportedReason.ExternalDataFile) => $"Failed to load snapshot: {NotSupported}",
+        ('a', UnsupportedReason.RefcountWidth) => $"Failed to load snapshot: {InvalidArgument}\n{e.Message}",
+        ('a', UnsupportedReason.SnapshotWithBitmaps or UnsupportedReason.Version2) => e.Message,
+        _ => null,
+    };
+
+    /// <summary>QEMU keeps as much of a name as it has room for.</summary>
+    private static string Cut(string name)
+    {
+        byte[] bytes = ImageText.Encode(name);
+        return bytes.Length > Qcow2Image.MaxSnapshotNameBytes ? ImageText.Decode(bytes.AsSpan(0, Qcow2Image.MaxSnapshotNameBytes)) : name;
+    }
+
+    private static IEnumerable<(char Kind, string Name)> Actions(char kind, string[]? names) => (names ?? []).Select(name => (kind, name));
+
+    private static Option<string[]> Action(string name, string description) => new(name) { Description = description, HelpName = "NAME" };
+}

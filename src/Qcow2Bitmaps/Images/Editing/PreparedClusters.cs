@@ -1,0 +1,82 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Editing;
+
+/// <summary>What an interrupted edit has prepared. Nothing names it yet, so that a repair takes it for leaks.</summary>
+internal static class PreparedClusters
+{
+    /// <summary>Whether all clusters that the switch would bring into use are counted.</summary>
+    /// <param name="storage">The image.</param>
+    /// <param name="entry">What the journal says of it.</param>
+    /// <param name="bitmaps">The bitmaps that the image has now: what they have is not looked at.</param>
+    /// <param name="limits">The limits of the image.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask<bool> AreCountedAsync(
+        ImageStorage storage, JournalEntry entry, IEnumerable<BitmapInfo> bitmaps, Qcow2Limits limits, CancellationToken cancellationToken)
+    {
+        var log = new FaultLog(Strictness.Lenient, storage.Name);
+        FirstCluster now = await FirstCluster.ReadAsync(storage, limits, log, cancellationToken).ConfigureAwait(false);
+        FirstCluster first = await FirstCluster.ReadAsync(MemoryStorage.ReadOnly(entry.Switched(now.Bytes)), limits, log, cancellationToken).ConfigureAwait(false);
+        if (first.Bitmaps is not { } extension)
+        {
+            return true;
+        }
+
+        ImageGeometry geometry = first.Header.Geometry;
+        IReadOnlyList<BitmapInfo> prepared = await new BitmapDirectoryReader(first, geometry, limits, log).ReadAsync(storage, cancellationToken).ConfigureAwait(false);
+        var known = bitmaps.Select(static bitmap => bitmap.TableOffset).ToHashSet();
+        StoredRefcounts stored = await StoredRefcounts.OpenAsync(storage, first.Header, cancellationToken).ConfigureAwait(false);
+        if (!await IsCountedAsync(stored, geometry, extension.DirectoryOffset, (long)extension.DirectorySizeBytes, cancellationToken).ConfigureAwait(false))
+        {
+            return false;
+        }
+
+        foreach (BitmapInfo bitmap in prepared.Where(bitmap => known.Add(bitmap.TableOffset)))
+        {
+            if (!await IsCountedAsync(stored, geometry, bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes, cancellationToken).ConfigureAwait(false))
+            {
+                return false;
+            }
+
+            foreach (ulong raw in await BigEndianTable.ReadAsync(storage, bitmap.TableOffset, bitmap.TableEntries, cancellationToken).ConfigureAwait(false))
+            {
+                var page = new BitmapTableEntry(raw);
+                if (page.HasData && !await IsCountedAsync(stored, geometry, page.Offset, 1, cancellationToken).ConfigureAwait(false))
+                {
+                    return false;
+                }
+            }
+        }
+
+        return true;
+    }
+
+    private static async ValueTask<bool> IsCountedAsync(StoredRefcounts stored, ImageGeometry geometry, ulong offset, long bytes, CancellationToken cancellationToken)
+    {
+        if (bytes <= 0 || offset > Faults.MaxOffset)
+        {
+            return false;
+        }
+
+        long last = (long)geometry.ClusterIndex(offset + (ulong)bytes - 1);
+        for (long cluster = (long)geometry.ClusterIndex(offset); cluster <= last; cluster++)
+        {
+            long block = cluster / geometry.RefcountsPerBlock;
+            if (!stored.HasBlock(block) || !stored.IsReadable(block))
+            {
+                return false;
+            }
+
+            Memory<byte> counts = await stored.ReadBlockAsync(block, cancellationToken).ConfigureAwait(false);
+            if (RefcountBlock.Read(counts.Span, (int)(cluster % geometry.RefcountsPerBlock), geometry.RefcountOrder) == 0)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+}

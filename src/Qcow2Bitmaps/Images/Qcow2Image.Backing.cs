@@ -1,0 +1,52 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Writing;
+
+namespace Qcow2Bitmaps.Images;
+
+/// <summary>The name of the backing file.</summary>
+public sealed partial class Qcow2Image
+{
+    private const int MaxBackingFileBytes = 1023;
+
+    /// <summary>Has the image name another backing file, or none; nothing else changes, as with <c>qemu-img rebase -u</c>.</summary>
+    /// <remarks>A stop at any byte leaves the old name or the new one. Nothing is opened: whether the guest sees the same is the caller's to know.</remarks>
+    /// <param name="name">The name as it is to be stored, at most 1023 bytes of UTF-8; null for no backing file.</param>
+    /// <param name="format">The backing file's format by QEMU's name, at most 8 bytes; without meaning where there is none.</param>
+    /// <param name="cancellationToken">Ends the work while the image is as before.</param>
+    /// <exception cref="ArgumentException">The name or the format is empty or too long.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, or its first cluster has no room.</exception>
+    /// <exception cref="Qcow2FormatException">The image is corrupt.</exception>
+    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
+    public async ValueTask SetBackingFileAsync(string? name, string format, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(format);
+        byte[]? bytes = name is null ? null : ImageText.Encode(name);
+        if (bytes is { Length: 0 or > MaxBackingFileBytes })
+        {
+            throw new ArgumentException($"The name of a backing file has 1 to {MaxBackingFileBytes} bytes, not {bytes.Length}", nameof(name));
+        }
+
+        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
+            MetadataWriter.RequireWritable(_storage, Header, Limits);
+            var first = new byte[ClusterSizeBytes];
+            await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
+            IReadOnlyList<IReadOnlyList<SectorWrite>> stages = BackingSwitch.Plan(Name, Header, first, bytes, ImageText.Encode(format));
+            try
+            {
+                await MetadataWriter.SwitchAsync(_storage, stages, CancellationToken.None).ConfigureAwait(false);
+            }
+            finally
+            {
+                // Also when the storage failed: what is on disk now counts.
+                await ReloadAsync().ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            _editing.Release();
+        }
+    }
+}

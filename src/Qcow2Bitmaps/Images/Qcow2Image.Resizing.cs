@@ -1,0 +1,52 @@
+using Qcow2Bitmaps.Images.Resizing;
+
+namespace Qcow2Bitmaps.Images;
+
+public sealed partial class Qcow2Image
+{
+    private const int SectorBytes = 512;
+
+    /// <summary>Whether the image has a backing file.</summary>
+    internal bool HasBacking => BackingFile is not null;
+
+    /// <summary>Gives the disk another size. Bitmaps grow and are cut with it; snapshots keep theirs.</summary>
+    /// <remarks>
+    /// A stop at any byte leaves the image as before or as after, and a check finds nothing. What the disk gains reads as zeros, whatever was stored behind its end, in the image or below it.
+    /// </remarks>
+    /// <param name="sizeBytes">The new size in bytes, a multiple of 512, not 0.</param>
+    /// <param name="options">How; the defaults when null.</param>
+    /// <param name="cancellationToken">Ends the work while the image is as before; once the switch has begun it is carried through.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The size is not positive, or no multiple of 512.</exception>
+    /// <exception cref="ArgumentException">The disk would shrink, and the options do not allow that.</exception>
+    /// <exception cref="BitmapStateException">A bitmap is inconsistent, or would have more bits than QEMU opens: it would be lost.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image is of version 2 and has snapshots or would have to hide its backing image; has an external data file; is open for reading only; or is encrypted, and an end lies inside a cluster that has data.</exception>
+    /// <exception cref="Qcow2FormatException">The image is corrupt, or its reference counts are wrong.</exception>
+    /// <exception cref="NoSpaceException">There is no room, on a storage that cannot grow.</exception>
+    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
+    public async ValueTask ResizeAsync(long sizeBytes, Qcow2ResizeOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(sizeBytes);
+        if (sizeBytes % SectorBytes != 0)
+        {
+            throw new ArgumentOutOfRangeException(nameof(sizeBytes), sizeBytes, $"The new size must be a multiple of {SectorBytes}");
+        }
+
+        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            try
+            {
+                await ResizeChange.RunAsync(this, sizeBytes, options ?? Qcow2ResizeOptions.Default, cancellationToken).ConfigureAwait(false);
+            }
+            finally
+            {
+                // Also when the storage failed: what is on disk now counts.
+                await ReloadAsync().ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            _editing.Release();
+        }
+    }
+}

@@ -1,0 +1,14 @@
+namespace Qcow2Bitmaps.Images;
+
+/// <summary>How a disk is given another size. Immutable.</summary>
+public sealed record Qcow2ResizeOptions
+{
+    /// <summary>The defaults.</summary>
+    public static Qcow2ResizeOptions Default { get; } = new();
+
+    /// <summary>Whether the disk may become smaller, which deletes all behind the new end.</summary>
+    public bool AllowShrink { get; init; }
+
+    /// <summary>What the backing image's disk holds, so that nothing of it shows where the disk grows; null when that is not known: then the backing image counts as endless.</summary>
+    public IBackingDisk? Backing { get; init; }
+}

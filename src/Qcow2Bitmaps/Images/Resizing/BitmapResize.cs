@@ -1,0 +1,172 @@
+using System.Buffers.Binary;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Resizing;
+
+/// <summary>Cuts and lengthens an image's bitmaps: their tables must fit the disk exactly. Bits behind the new end are dropped, new ones are clean; a last granule that is cut keeps its bit.</summary>
+internal sealed class BitmapResize(Qcow2Image image, long newSize)
+{
+    // Directory entry: where the table's offset and its entries stand, and the sizes that tell how long the entry is.
+    private const int TableEntriesField = sizeof(ulong);
+    private const int NameSizeField = 18;
+    private const int ExtraDataSizeField = 20;
+    private const int FixedBytes = 24;
+
+    private readonly ImageStorage _storage = image.Storage;
+    private readonly ImageGeometry _geometry = image.Geometry;
+    private readonly IReadOnlyList<BitmapInfo> _bitmaps = image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps) ? image.Contents.Bitmaps.Bitmaps : [];
+
+    /// <summary>Refuses an image with bitmaps that cannot be carried over.</summary>
+    /// <exception cref="BitmapStateException">A bitmap is inconsistent.</exception>
+    /// <exception cref="Qcow2FormatException">A bitmap, or the directory, is broken.</exception>
+    public void Check()
+    {
+        foreach (BitmapInfo bitmap in _bitmaps)
+        {
+            string name = PrintableText.Escape(bitmap.Name);
+            if (bitmap.Faults.Count > 0)
+            {
+                throw new Qcow2FormatException(bitmap.Faults[0], image.Name);
+            }
+
+            if (bitmap.State == BitmapState.Inconsistent)
+            {
+                throw new BitmapStateException(bitmap.Name, $"Bitmap '{name}' is inconsistent and cannot be used\nTry block-dirty-bitmap-remove to delete this bitmap from disk");
+            }
+        }
+
+        if (_bitmaps.Count > 0 && !image.Bitmaps.IsComplete)
+        {
+            throw new BitmapStateException("", $"'{PrintableText.Escape(image.Name)}': the bitmap directory cannot be read to its end; broken entries are to be dropped first");
+        }
+    }
+
+    /// <summary>Refuses a size at which a bitmap would have more bits than QEMU opens. QEMU resizes and loses the bitmap.</summary>
+    /// <exception cref="BitmapStateException">A bitmap would be too large.</exception>
+    public void RequireRoom()
+    {
+        foreach (BitmapInfo bitmap in _bitmaps)
+        {
+            long pages = GeometryOf(bitmap, newSize).PageCount;
+            if (pages > Math.Min(image.Limits.MaxBitmapTableEntries, image.Limits.MaxBitmapBytes >> _geometry.ClusterBits))
+            {
+                throw new BitmapStateException(bitmap.Name, $"Bitmap '{PrintableText.Escape(bitmap.Name)}' doesn't satisfy the constraints: Too much space will be occupied by the bitmap. Use larger granularity");
+            }
+        }
+    }
+
+    /// <summary>Writes what changes to free clusters, and says what the header shall name.</summary>
+    public async ValueTask PrepareAsync(ShadowRefcounts counts, HeaderUpdate update, CancellationToken cancellationToken)
+    {
+        if (_bitmaps.Count == 0 || image.Contents.First.Bitmaps is not { } extension || newSize == image.VirtualSizeBytes)
+        {
+            return;
+        }
+
+        var directory = new byte[extension.DirectorySizeBytes];
+        await _storage.ReadZeroFilledAsync((long)extension.DirectoryOffset, directory, cancellationToken).ConfigureAwait(false);
+        bool isChanged = false;
+        int at = 0;
+        foreach (BitmapInfo bitmap in _bitmaps)
+        {
+            await counts.TrimAsync(cancellationToken).ConfigureAwait(false);
+            if (await ResizeAsync(bitmap, counts, cancellationToken).ConfigureAwait(false) is { } table)
+            {
+                byte[] bytes = BigEndianTable.BytesOf(table);
+                long offset = await counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
+                await _storage.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+                await counts.FreeAsync(bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes, cancellationToken).ConfigureAwait(false);
+                BinaryPrimitives.WriteUInt64BigEndian(directory.AsSpan(at), (ulong)offset);
+                BinaryPrimitives.WriteUInt32BigEndian(directory.AsSpan(at + TableEntriesField), (uint)table.Length);
+                isChanged = true;
+            }
+
+            int names = BinaryPrimitives.ReadUInt16BigEndian(directory.AsSpan(at + NameSizeField)) + (int)BinaryPrimitives.ReadUInt32BigEndian(directory.AsSpan(at + ExtraDataSizeField));
+            at += (FixedBytes + names + 7) & ~7;
+        }
+
+        if (isChanged)
+        {
+            long offset = await counts.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);
+            await _storage.WriteAsync(offset, directory, cancellationToken).ConfigureAwait(false);
+            await counts.FreeAsync(extension.DirectoryOffset, directory.Length, cancellationToken).ConfigureAwait(false);
+            update.SetBitmaps(extension with { DirectoryOffset = (ulong)offset });
+        }
+    }
+
+    /// <summary>Makes the table of a bitmap over the new disk; all pages but the last common one stay as they are.</summary>
+    /// <returns>The table; null when the stored one fits.</returns>
+    private async ValueTask<ulong[]?> ResizeAsync(BitmapInfo bitmap, ShadowRefcounts counts, CancellationToken cancellationToken)
+    {
+        PersistentBitmap stored = await image.Bitmaps.OpenPagesAsync(bitmap, image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
+        var old = BitmapGeometry.Of(stored);
+        BitmapGeometry now = GeometryOf(bitmap, newSize);
+        if (old.BitCount == now.BitCount)
+        {
+            return null;
+        }
+
+        var table = new ulong[now.PageCount];
+        int common = (int)Math.Min(old.PageCount, now.PageCount);
+        for (int page = 0; page < common; page++)
+        {
+            table[page] = stored.EntryOf(page).Raw;
+        }
+
+        for (int page = common; page < old.PageCount; page++)
+        {
+            await FreePageAsync(stored.EntryOf(page), counts, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (common > 0 && old.BitsIn(common - 1) != now.BitsIn(common - 1) && stored.KindOf(common - 1) != BitmapPageKind.AllClean)
+        {
+            table[common - 1] = await ResizePageAsync(stored, common - 1, old, now, counts, cancellationToken).ConfigureAwait(false);
+        }
+
+        return old.PageCount == now.PageCount && common > 0 && table[common - 1] == stored.EntryOf(common - 1).Raw ? null : table;
+    }
+
+    private async ValueTask<ulong> ResizePageAsync(
+        PersistentBitmap stored, int page, BitmapGeometry old, BitmapGeometry now, ShadowRefcounts counts, CancellationToken cancellationToken)
+    {
+        BitmapPageKind kind = stored.KindOf(page);
+        int bits = Math.Min(old.BitsIn(page), now.BitsIn(page));
+        if (kind == BitmapPageKind.AllDirty && bits == now.BitsIn(page) && (bits & 63) == 0)
+        {
+            // QEMU takes such an entry for all bits up to the next 64, also behind the disk's end.
+            return BitmapTableEntry.AllOnes.Raw;
+        }
+
+        var words = new ulong[_geometry.ClusterSizeBytes / sizeof(ulong)];
+        if (kind == BitmapPageKind.AllDirty)
+        {
+            BitKernels.Fill(words, 0, bits, true);
+        }
+        else
+        {
+            await stored.ReadPageAsync(page, words.AsMemory(0, old.WordsIn(page)), cancellationToken).ConfigureAwait(false);
+            BitKernels.Fill(words, bits, words.Length * 64, false);
+        }
+
+        await FreePageAsync(stored.EntryOf(page), counts, cancellationToken).ConfigureAwait(false);
+        if (BitKernels.IsAll(words, 0))
+        {
+            return BitmapTableEntry.AllZeroes.Raw;
+        }
+
+        LittleEndianWords.ToHostOrder(words);
+        long offset = await counts.AllocateAsync(_geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
+        using var bytes = new WordBytes(words);
+        await _storage.WriteAsync(offset, bytes.Memory, cancellationToken).ConfigureAwait(false);
+        return BitmapTableEntry.AtOffset((ulong)offset).Raw;
+    }
+
+    private ValueTask FreePageAsync(BitmapTableEntry entry, ShadowRefcounts counts, CancellationToken cancellationToken) => entry.HasData
+        ? counts.FreeAsync(entry.Offset, _geometry.ClusterSizeBytes, cancellationToken)
+        : ValueTask.CompletedTask;
+
+    private BitmapGeometry GeometryOf(BitmapInfo bitmap, long sizeBytes) => new(sizeBytes, BitmapGranularity.BitsOf(bitmap.GranularityBytes), _geometry.ClusterBits + 3);
+}

@@ -1,0 +1,125 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Images.Writing;
+
+/// <summary>Looks through the entries of L2 tables. Pure.</summary>
+internal sealed class L2Scan(string imageName, Qcow2Header header)
+{
+    private readonly ImageGeometry _geometry = header.Geometry;
+    // Wherever the clusters of guest data are not the file's own, they are not counted.
+    private readonly bool _isCounted = !header.HasExternalDataFile;
+
+    /// <summary>Lists the clusters of the file that entries of a table name, neighbours together; a cluster as often as it is named.</summary>
+    /// <param name="tableOffset">Where the table stands, for messages.</param>
+    /// <param name="table">The table's bytes, or those from some entry on.</param>
+    /// <param name="clusters">Takes the clusters; emptied first.</param>
+    /// <exception cref="Qcow2FormatException">An entry cannot be.</exception>
+    public void List(long tableOffset, ReadOnlySpan<byte> table, List<ClusterRange> clusters)
+    {
+        clusters.Clear();
+        if (!_isCounted)
+        {
+            return;
+        }
+
+        int words = _geometry.L2EntryBytes / sizeof(ulong);
+        ReadOnlySpan<ulong> entries = MemoryMarshal.Cast<byte, ulong>(table);
+        ClusterRange run = default;
+        for (int i = 0; i < entries.Length; i += words)
+        {
+            if (entries[i] == 0)
+            {
+                int skipped = entries[i..].IndexOfAnyExcept(0UL);
+                if (skipped < 0)
+                {
+                    break;
+                }
+
+                i = (i + skipped) / words * words;
+            }
+
+            var entry = new L2Entry(BinaryPrimitives.ReadUInt64BigEndian(table[(i * sizeof(ulong))..]));
+            ClusterRange named = entry.IsCompressed ? OfCompressed(entry) : OfNormal(entry, tableOffset + (i * sizeof(ulong)));
+            if (named.Count == 0)
+            {
+                continue;
+            }
+
+            if (run.Count > 0 && run.End == named.First)
+            {
+                run = run with { Count = run.Count + named.Count };
+                continue;
+            }
+
+            if (run.Count > 0)
+            {
+                clusters.Add(run);
+            }
+
+            run = named;
+        }
+
+        if (run.Count > 0)
+        {
+            clusters.Add(run);
+        }
+    }
+
+    /// <summary>Clears the flags that say that a cluster is named once only.</summary>
+    /// <returns>Whether any was set.</returns>
+    public bool ClearCopied(Span<byte> table)
+    {
+        bool wasSet = false;
+        for (int i = 0; i < table.Length; i += _geometry.L2EntryBytes)
+        {
+            // The flag is the highest bit of the first byte; compressed clusters never have it.
+            if ((table[i] & 0x80) != 0)
+            {
+                table[i] &= 0x7f;
+                wasSet = true;
+            }
+        }
+
+        return wasSet;
+    }
+
+    /// <summary>The cluster that an entry names and that its flag is about; null when there is none.</summary>
+    public long? HostClusterOf(ReadOnlySpan<byte> entryBytes)
+    {
+        var entry = new L2Entry(BinaryPrimitives.ReadUInt64BigEndian(entryBytes));
+        return !_isCounted || entry.IsCompressed || entry.HostOffset == 0 ? null : (long)_geometry.ClusterIndex(entry.HostOffset);
+    }
+
+    /// <summary>Sets or clears the flag of an entry.</summary>
+    /// <returns>Whether it was otherwise.</returns>
+    public static bool SetCopied(Span<byte> entryBytes, bool value)
+    {
+        byte wanted = (byte)(value ? entryBytes[0] | 0x80 : entryBytes[0] & 0x7f);
+        bool isChanged = entryBytes[0] != wanted;
+        entryBytes[0] = wanted;
+        return isChanged;
+    }
+
+    private ClusterRange OfCompressed(L2Entry entry)
+    {
+        CompressedDescriptor descriptor = entry.Compressed(_geometry.ClusterBits);
+        long first = (long)(descriptor.HostOffset >> _geometry.ClusterBits);
+        long last = (long)((descriptor.HostOffset + (ulong)descriptor.LengthBytes - 1) >> _geometry.ClusterBits);
+        return new ClusterRange(first, last - first + 1);
+    }
+
+    private ClusterRange OfNormal(L2Entry entry, long entryOffset)
+    {
+        if (entry.HostOffset == 0)
+        {
+            return default;
+        }
+
+        return _geometry.IsClusterAligned(entry.HostOffset)
+            ? new ClusterRange((long)_geometry.ClusterIndex(entry.HostOffset), 1)
+            : throw new Qcow2FormatException(
+                Faults.OfHex(FaultCode.L2EntryUnaligned, "L2 table", "entry", (ulong)entryOffset, entry.Raw, $"an offset that is a multiple of {_geometry.ClusterSizeBytes}; 'check' lists what is broken"), imageName);
+    }
+}

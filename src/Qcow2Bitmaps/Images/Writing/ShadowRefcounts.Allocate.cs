@@ -1,0 +1,138 @@
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Images.Writing;
+
+/// <summary>Finding clusters that are free before and after the switch.</summary>
+internal sealed partial class ShadowRefcounts
+{
+    private const int MaxHostOffsetBits = 56;
+
+    // Of a large image only the last counts are looked through for free clusters before the file grows.
+    private const int SearchedBytes = 4 << 20;
+
+    private readonly long _endCluster;
+    private readonly List<ClusterRange> _allocated = [];
+    private (long Index, byte[] Bytes) _oldBlock = (-1, []);
+    private long _searchStart;
+    private long _position;
+    private bool _isAround;
+
+    /// <summary>Allocates clusters that follow one another for a structure: their counts become 1.</summary>
+    /// <param name="bytes">How many bytes the structure has.</param>
+    /// <param name="cancellationToken">Ends the reading of counts.</param>
+    /// <returns>Where the first one starts, in bytes.</returns>
+    /// <exception cref="NoSpaceException">There are not as many on a storage that cannot grow.</exception>
+    /// <exception cref="Qcow2FormatException">A cluster that is free by its count is in use.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<long> AllocateAsync(long bytes, CancellationToken cancellationToken)
+    {
+        long clusters = Math.Max(1, _geometry.ClustersFor(bytes));
+        long first = clusters == 1
+            ? await FindOneAsync(cancellationToken).ConfigureAwait(false)
+            : await FindRunAsync(clusters, cancellationToken).ConfigureAwait(false);
+        for (long cluster = first; cluster < first + clusters; cluster++)
+        {
+            if (_live.Find(cluster) is { } what)
+            {
+                throw new Qcow2FormatException(
+                    Faults.Of(FaultCode.RefcountTooLow, what, "reference count", (ulong)cluster << _geometry.ClusterBits, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), _storage.Name);
+            }
+
+            long index = cluster / _geometry.RefcountsPerBlock;
+            ShadowBlock block = HasBlock(index) ? await LoadAsync(index, cancellationToken).ConfigureAwait(false) : AddBlock(index);
+            Change(block);
+            RefcountBlock.Write(block.Bytes, (int)(cluster % _geometry.RefcountsPerBlock), _geometry.RefcountOrder, 1);
+        }
+
+        if (_allocated.Count > 0 && _allocated[^1].End == first)
+        {
+            _allocated[^1] = _allocated[^1] with { Count = _allocated[^1].Count + clusters };
+        }
+        else
+        {
+            _allocated.Add(new ClusterRange(first, clusters));
+        }
+
+        return first << _geometry.ClusterBits;
+    }
+
+    private void StartSearch()
+    {
+        long lastBlock = Array.FindLastIndex(_table, static raw => raw != 0);
+        long searched = Math.Max(2, SearchedBytes >> _geometry.ClusterBits);
+        _searchStart = Math.Max(0, lastBlock + 1 - searched) * _geometry.RefcountsPerBlock;
+        _position = _searchStart;
+    }
+
+    private async ValueTask<long> FindOneAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            if (_position >= (_isAround ? _searchStart : _endCluster))
+            {
+                if (_isAround || _searchStart == 0)
+                {
+                    throw OutOfClusters(1);
+                }
+
+                _isAround = true;
+                _position = 0;
+                continue;
+            }
+
+            long cluster = _position++;
+            if (await IsFreeAsync(cluster, cancellationToken).ConfigureAwait(false))
+            {
+                return cluster;
+            }
+        }
+    }
+
+    private async ValueTask<long> FindRunAsync(long clusters, CancellationToken cancellationToken)
+    {
+        foreach ((long start, long end) in new[] { (_position, _endCluster), (0, _endCluster) })
+        {
+            long first = start;
+            for (long cluster = start; cluster < end; cluster++)
+            {
+                if (!await IsFreeAsync(cluster, cancellationToken).ConfigureAwait(false))
+                {
+                    first = cluster + 1;
+                }
+                else if (cluster - first + 1 == clusters)
+                {
+                    return first;
+                }
+            }
+        }
+
+        throw OutOfClusters(clusters);
+    }
+
+    private async ValueTask<bool> IsFreeAsync(long cluster, CancellationToken cancellationToken)
+    {
+        if (await ReadAsync(cluster, cancellationToken).ConfigureAwait(false) != 0)
+        {
+            return false;
+        }
+
+        long index = cluster / _geometry.RefcountsPerBlock;
+        if (index >= _oldTable.Length || _oldTable[index] == 0)
+        {
+            return true;
+        }
+
+        if (_oldBlock.Index != index)
+        {
+            byte[] bytes = _oldBlock.Bytes.Length > 0 ? _oldBlock.Bytes : new byte[_geometry.ClusterSizeBytes];
+            _oldBlock = (-1, bytes);
+            await ReadBlockAsync(index, _oldTable[index], bytes, cancellationToken).ConfigureAwait(false);
+            _oldBlock = (index, bytes);
+        }
+
+        return RefcountBlock.Read(_oldBlock.Bytes, (int)(cluster % _geometry.RefcountsPerBlock), _geometry.RefcountOrder) == 0;
+    }
+
+    private NoSpaceException OutOfClusters(long clusters) => new(
+        $"'{PrintableText.Escape(_storage.Name)}': no space: {clusters << _geometry.ClusterBits} bytes in a row are needed and not there", clusters << _geometry.ClusterBits, null);
+}

@@ -1,0 +1,204 @@
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Images.Writing;
+
+/// <summary>Writing the counts, and giving space back.</summary>
+internal sealed partial class ShadowRefcounts
+{
+    /// <summary>Writes all changed counts and the table to clusters of their own. Nothing names them yet; the caller flushes.</summary>
+    /// <returns>Where the table is that the header is to name, in bytes, and how many clusters it has.</returns>
+    /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<(ulong Offset, uint Clusters)> WriteAsync(CancellationToken cancellationToken)
+    {
+        if (!HasChanges)
+        {
+            return (_header.RefcountTableOffset, _header.RefcountTableClusters);
+        }
+
+        await FreeAsync(_header.RefcountTableOffset, (long)_header.RefcountTableClusters << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+        (long offset, long clusters) = await PlaceTableAsync(cancellationToken).ConfigureAwait(false);
+        foreach (ShadowBlock block in _blocks.Values.Where(static block => block.IsChanged).OrderBy(block => _table[block.Index]))
+        {
+            await WriteBlockAsync(block, cancellationToken).ConfigureAwait(false);
+        }
+
+        await _storage.WriteAsync(offset, BigEndianTable.BytesOf(_table), cancellationToken).ConfigureAwait(false);
+        await FillLastClusterAsync(cancellationToken).ConfigureAwait(false);
+        return ((ulong)offset, (uint)clusters);
+    }
+
+    /// <summary>Gives back the space of what the switch has freed.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask ReleaseAsync(CancellationToken cancellationToken)
+    {
+        var old = new byte[_geometry.ClusterSizeBytes];
+        var now = new byte[_geometry.ClusterSizeBytes];
+        // Old blocks are read until the end.
+        var last = new List<long>();
+        var oldBlocks = _changed.Where(index => index < _oldTable.Length && _oldTable[index] != 0).Select(index => (long)_geometry.ClusterIndex(_oldTable[index])).ToHashSet();
+        foreach (long index in _changed.Order())
+        {
+            if (index >= _oldTable.Length || _oldTable[index] == 0)
+            {
+                continue;
+            }
+
+            await ReadBlockAsync(index, _oldTable[index], old, cancellationToken).ConfigureAwait(false);
+            await ReadBlockAsync(index, _table[index], now, cancellationToken).ConfigureAwait(false);
+            await DiscardFreedAsync(index, old, now, oldBlocks, last, cancellationToken).ConfigureAwait(false);
+        }
+
+        foreach (long cluster in last)
+        {
+            await DiscardAsync(cluster, 1, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Takes back what was written, before the switch: nothing names it.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask RollBackAsync(CancellationToken cancellationToken)
+    {
+        if (_storage.CapacityBytes is null && _storage.Length > _originalLength)
+        {
+            await _storage.SetLengthAsync(_originalLength, cancellationToken).ConfigureAwait(false);
+        }
+
+        foreach (ClusterRange range in _allocated.Where(range => range.First << _geometry.ClusterBits < _storage.Length))
+        {
+            await DiscardAsync(range.First, range.Count, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Lets the file end with the last cluster that is counted, after the switch, where the storage can be cut.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask CutFileAsync(CancellationToken cancellationToken)
+    {
+        long length = (await FindLastCountedAsync(cancellationToken).ConfigureAwait(false) + 1) << _geometry.ClusterBits;
+        if (_storage.CapacityBytes is null && length < _storage.Length)
+        {
+            await _storage.SetLengthAsync(length, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask<long> FindLastCountedAsync(CancellationToken cancellationToken)
+    {
+        for (long index = _table.Length - 1; index >= 0; index--)
+        {
+            if (!HasBlock(index))
+            {
+                continue;
+            }
+
+            ShadowBlock block = await LoadAsync(index, cancellationToken).ConfigureAwait(false);
+            for (int i = _geometry.RefcountsPerBlock - 1; i >= 0; i--)
+            {
+                if (RefcountBlock.Read(block.Bytes, i, _geometry.RefcountOrder) != 0)
+                {
+                    return (index * _geometry.RefcountsPerBlock) + i;
+                }
+            }
+
+            await TrimAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        return -1;
+    }
+
+    /// <summary>Lets a file that has grown end with a whole cluster: then a file that ends before is known to have lost something.</summary>
+    private ValueTask FillLastClusterAsync(CancellationToken cancellationToken)
+    {
+        long length = _storage.Length;
+        long whole = _geometry.ClustersFor(length) << _geometry.ClusterBits;
+        return _storage.CapacityBytes is null && length > _originalLength && length < whole
+            ? _storage.SetLengthAsync(whole, cancellationToken)
+            : ValueTask.CompletedTask;
+    }
+
+    private async ValueTask PlaceAsync(long index, CancellationToken cancellationToken)
+    {
+        if (_unplaced.Contains(index))
+        {
+            long offset = await AllocateAsync(_geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
+            _table[index] = (ulong)offset;
+            _unplaced.Remove(index);
+        }
+    }
+
+    /// <summary>Gives each changed block its place, frees the old ones, and finds room for the table: each of these may change other blocks.</summary>
+    private async ValueTask<(long Offset, long Clusters)> PlaceTableAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            await PlaceBlocksAsync(cancellationToken).ConfigureAwait(false);
+            int entries = _table.Length;
+            long bytes = (long)entries * ImageGeometry.TableEntryBytes;
+            long offset = await AllocateAsync(bytes, cancellationToken).ConfigureAwait(false);
+            await PlaceBlocksAsync(cancellationToken).ConfigureAwait(false);
+            if (entries == _table.Length)
+            {
+                return (offset, _geometry.ClustersFor(bytes));
+            }
+
+            // Counting the table's own clusters has made it grow once more.
+            await FreeAsync((ulong)offset, bytes, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask PlaceBlocksAsync(CancellationToken cancellationToken)
+    {
+        while (_unplaced.Count > 0 || _replaced.Count > 0)
+        {
+            while (_replaced.TryDequeue(out long index))
+            {
+                await FreeAsync(_oldTable[index], _geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
+            }
+
+            foreach (long index in _unplaced.Order().ToArray())
+            {
+                await PlaceAsync(index, cancellationToken).ConfigureAwait(false);
+            }
+
+            await TrimAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask DiscardFreedAsync(
+        long index, byte[] old, byte[] now, HashSet<long> oldBlocks, List<long> last, CancellationToken cancellationToken)
+    {
+        long first = index * _geometry.RefcountsPerBlock;
+        int start = -1;
+        for (int i = 0; i <= _geometry.RefcountsPerBlock; i++)
+        {
+            bool isFreed = i < _geometry.RefcountsPerBlock
+                && RefcountBlock.Read(old, i, _geometry.RefcountOrder) != 0 && RefcountBlock.Read(now, i, _geometry.RefcountOrder) == 0;
+            if (isFreed && oldBlocks.Contains(first + i))
+            {
+                last.Add(first + i);
+                isFreed = false;
+            }
+
+            if (isFreed && start < 0)
+            {
+                start = i;
+            }
+            else if (!isFreed && start >= 0)
+            {
+                await DiscardAsync(first + start, i - start, cancellationToken).ConfigureAwait(false);
+                start = -1;
+            }
+        }
+    }
+
+    private async ValueTask DiscardAsync(long firstCluster, long clusters, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _storage.DiscardAsync(firstCluster << _geometry.ClusterBits, clusters << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            // A hint that the storage did not take: the clusters are free nevertheless.
+        }
+    }
+}

@@ -1,0 +1,274 @@
+using System.Buffers.Binary;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Writing;
+
+/// <summary>Reference counts that are written beside those in use: blocks that change, and the table, go to free clusters, and the header switches to them with all else that it names.</summary>
+/// <remarks>
+/// So counts change with what they count, in one sector, and a stop anywhere leaves an image whose counts are right. What is freed is free the moment of the switch; until then
+/// it is not allocated again. Takes bounded memory, whatever changes. One use: change, <see cref="WriteAsync"/>, switch, <see cref="ReleaseAsync"/>. Not thread-safe.
+/// </remarks>
+internal sealed partial class ShadowRefcounts
+{
+    private const int CacheBytes = 64 << 20;
+    private const int MinCachedBlocks = 16;
+
+    private readonly ImageStorage _storage;
+    private readonly Qcow2Header _header;
+    private readonly Qcow2Limits _limits;
+    private readonly ImageGeometry _geometry;
+    private readonly LiveMetadata _live;
+    private readonly ulong[] _oldTable;
+    private readonly ulong _maxCount;
+    private readonly Dictionary<long, ShadowBlock> _blocks = [];
+    private readonly Queue<ShadowBlock> _byAge = new();
+    private readonly int _cachedBlocks;
+    private readonly long _originalLength;
+    // Blocks that change: those without a place, and the places of old ones, which are free after the switch.
+    private readonly HashSet<long> _unplaced = [];
+    private readonly HashSet<long> _changed = [];
+    private readonly Queue<long> _replaced = new();
+    private ulong[] _table;
+    private ShadowBlock? _last;
+
+    private ShadowRefcounts(ImageStorage storage, Qcow2Header header, Qcow2Limits limits, LiveMetadata live, ulong[] table)
+    {
+        _storage = storage;
+        _header = header;
+        _limits = limits;
+        _geometry = header.Geometry;
+        _live = live;
+        _oldTable = table;
+        _table = [.. table];
+        _maxCount = RefcountBlock.MaxCount(_geometry.RefcountOrder);
+        _originalLength = storage.Length;
+        _cachedBlocks = Math.Max(MinCachedBlocks, CacheBytes >> _geometry.ClusterBits);
+        _endCluster = storage.CapacityBytes is { } capacity
+            ? capacity >> _geometry.ClusterBits
+            : 1L << (MaxHostOffsetBits - _geometry.ClusterBits);
+        StartSearch();
+    }
+
+    /// <summary>Whether any count is to change.</summary>
+    public bool HasChanges => _changed.Count > 0;
+
+    /// <summary>Begins a change of an image that may be written.</summary>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
+    /// <exception cref="Qcow2FormatException">The image is corrupt, or its refcounts cannot be relied on.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask<ShadowRefcounts> BeginAsync(
+        ImageStorage storage, ImageContents contents, Qcow2Limits limits, CancellationToken cancellationToken)
+    {
+        Qcow2Header header = contents.First.Header;
+        MetadataWriter.RequireWritable(storage, header, limits);
+        RefcountEditor stored = await RefcountEditor.OpenAsync(storage, header, limits, cancellationToken).ConfigureAwait(false);
+        LiveMetadata live = await LiveMetadata.ReadAsync(
+            storage, header, contents.Snapshots, contents.First.CryptoHeader, stored.Table, cancellationToken).ConfigureAwait(false);
+        live.RequireRefcountsApart(storage.Name);
+        if (contents.First.Bitmaps is { } extension)
+        {
+            live.Add("the bitmap directory", extension.DirectoryOffset, (long)extension.DirectorySizeBytes);
+        }
+
+        foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
+        {
+            live.Add("the table of a bitmap", bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
+        }
+
+        return new ShadowRefcounts(storage, header, limits, live, stored.Table);
+    }
+
+    /// <summary>Reads the count of a cluster, as it is to be.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<ulong> ReadAsync(long cluster, CancellationToken cancellationToken)
+    {
+        long index = cluster / _geometry.RefcountsPerBlock;
+        if (!HasBlock(index))
+        {
+            return 0;
+        }
+
+        ShadowBlock block = _last?.Index == index ? _last : await LoadAsync(index, cancellationToken).ConfigureAwait(false);
+        return RefcountBlock.Read(block.Bytes, (int)(cluster % _geometry.RefcountsPerBlock), _geometry.RefcountOrder);
+    }
+
+    /// <summary>Says that clusters in a row, all of which are in use, are named more often, or less often, than before.</summary>
+    /// <param name="first">The first one's number.</param>
+    /// <param name="clusters">How many.</param>
+    /// <param name="times">How much oftener; negative for less often.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    /// <exception cref="Qcow2UnsupportedException">A count does not fit the width of the image's counts.</exception>
+    /// <exception cref="Qcow2FormatException">A count is lower than the cluster's uses.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask AddAsync(long first, long clusters, long times, CancellationToken cancellationToken)
+    {
+        long end = first + clusters;
+        while (first < end)
+        {
+            long index = first / _geometry.RefcountsPerBlock;
+            long blockStart = index * _geometry.RefcountsPerBlock;
+            if (!HasBlock(index))
+            {
+                throw TooLow(first, 0);
+            }
+
+            ShadowBlock block = _last?.Index == index ? _last : await LoadAsync(index, cancellationToken).ConfigureAwait(false);
+            Change(block);
+            int from = (int)(first - blockStart);
+            int to = (int)Math.Min(_geometry.RefcountsPerBlock, end - blockStart);
+            AddInBlock(block, from, to, times);
+            first = blockStart + to;
+        }
+    }
+
+    private void AddInBlock(ShadowBlock block, int from, int to, long times)
+    {
+        long blockStart = block.Index * _geometry.RefcountsPerBlock;
+        bool isRise = times > 0;
+        ulong change = (ulong)Math.Abs(times);
+        for (int i = from; i < to; i++)
+        {
+            bool isWide = _geometry.RefcountOrder == 4;
+            ulong count = isWide
+                ? BinaryPrimitives.ReadUInt16BigEndian(block.Bytes.AsSpan(2 * i))
+                : RefcountBlock.Read(block.Bytes, i, _geometry.RefcountOrder);
+            if (isRise ? count == 0 : count < change)
+            {
+                throw TooLow(blockStart + i, count);
+            }
+
+            if (isRise && count > _maxCount - change)
+            {
+                throw new Qcow2UnsupportedException(
+                    UnsupportedReason.RefcountWidth,
+                    $"'{PrintableText.Escape(_storage.Name)}': the cluster at 0x{(blockStart + i) << _geometry.ClusterBits:x} is in use {count} times; its count has {_geometry.RefcountBits} bits and cannot rise by {change}");
+            }
+
+            count = isRise ? count + change : count - change;
+            if (isWide)
+            {
+                BinaryPrimitives.WriteUInt16BigEndian(block.Bytes.AsSpan(2 * i), (ushort)count);
+            }
+            else
+            {
+                RefcountBlock.Write(block.Bytes, i, _geometry.RefcountOrder, count);
+            }
+        }
+    }
+
+    /// <summary>Says that a structure which takes some bytes in a row, in clusters of its own, is not named any more.</summary>
+    public ValueTask FreeAsync(ulong offset, long bytes, CancellationToken cancellationToken) =>
+        AddAsync((long)_geometry.ClusterIndex(offset), _geometry.ClustersFor(bytes), -1, cancellationToken);
+
+    private bool HasBlock(long block) => block < _table.Length && (_table[block] != 0 || _unplaced.Contains(block));
+
+    /// <summary>Says that a block will change: it gets a place of its own, and leaves the one it has.</summary>
+    private void Change(ShadowBlock block)
+    {
+        block.IsChanged = true;
+        if (_changed.Add(block.Index))
+        {
+            if (_table[block.Index] != 0)
+            {
+                _replaced.Enqueue(block.Index);
+            }
+
+            _unplaced.Add(block.Index);
+        }
+    }
+
+    private ShadowBlock AddBlock(long index)
+    {
+        if (index >= _table.Length)
+        {
+            GrowTable(index + 1);
+        }
+
+        var block = new ShadowBlock(index, new byte[_geometry.ClusterSizeBytes]);
+        Change(block);
+        Keep(block);
+        return block;
+    }
+
+    private void GrowTable(long entries)
+    {
+        long perCluster = _geometry.ClusterSizeBytes / ImageGeometry.TableEntryBytes;
+        long most = _limits.MaxRefcountTableBytes / ImageGeometry.TableEntryBytes;
+        if (entries > most)
+        {
+            throw new IOException(
+                $"'{PrintableText.Escape(_storage.Name)}': the refcount table needs {entries} entries, at most {most} are allowed: the image has too many clusters");
+        }
+
+        long wanted = Math.Min(Math.Max(entries, _table.LongLength * 3 / 2), most);
+        Array.Resize(ref _table, (int)(ImageGeometry.DivideRoundingUp(wanted, perCluster) * perCluster));
+    }
+
+    private async ValueTask<ShadowBlock> LoadAsync(long index, CancellationToken cancellationToken)
+    {
+        if (!_blocks.TryGetValue(index, out ShadowBlock? block))
+        {
+            var bytes = new byte[_geometry.ClusterSizeBytes];
+            await ReadBlockAsync(index, _table[index], bytes, cancellationToken).ConfigureAwait(false);
+            block = new ShadowBlock(index, bytes);
+            Keep(block);
+        }
+
+        block.WasUsed = true;
+        _last = block;
+        return block;
+    }
+
+    private async ValueTask ReadBlockAsync(long index, ulong offset, byte[] bytes, CancellationToken cancellationToken)
+    {
+        int read = await _storage.ReadZeroFilledAsync((long)offset, bytes, cancellationToken).ConfigureAwait(false);
+        if (read == 0)
+        {
+            throw new Qcow2FormatException(
+                Faults.OfHex(FaultCode.RefcountBlockTruncated, "refcount table", $"entry {index}", _header.RefcountTableOffset + ((ulong)index * ImageGeometry.TableEntryBytes), offset, "an offset inside the file; 'check -r all' repairs this"), _storage.Name);
+        }
+    }
+
+    private void Keep(ShadowBlock block)
+    {
+        _blocks.Add(block.Index, block);
+        _byAge.Enqueue(block);
+    }
+
+    /// <summary>Drops blocks from memory until they are few enough; those that have changed are written to their places.</summary>
+    /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask TrimAsync(CancellationToken cancellationToken)
+    {
+        while (_blocks.Count > _cachedBlocks)
+        {
+            ShadowBlock block = _byAge.Dequeue();
+            if (block.WasUsed)
+            {
+                block.WasUsed = false;
+                _byAge.Enqueue(block);
+                continue;
+            }
+
+            if (block.IsChanged)
+            {
+                // Placing it changes another block, or this one.
+                await PlaceAsync(block.Index, cancellationToken).ConfigureAwait(false);
+                await WriteBlockAsync(block, cancellationToken).ConfigureAwait(false);
+            }
+
+            _blocks.Remove(block.Index);
+            _last = null;
+        }
+    }
+
+    private async ValueTask WriteBlockAsync(ShadowBlock block, CancellationToken cancellationToken)
+    {
+        await _storage.WriteAsync((long)_table[block.Index], block.Bytes, cancellationToken).ConfigureAwait(false);
+        block.IsChanged = false;
+    }
+
+    private Qcow2FormatException TooLow(long cluster, ulong count) => new(
+        Faults.Of(FaultCode.RefcountTooLow, "cluster", "reference count", (ulong)cluster << _geometry.ClusterBits, count, "as many as the cluster's uses, which are more; 'check -r all' repairs this"), _storage.Name);
+}

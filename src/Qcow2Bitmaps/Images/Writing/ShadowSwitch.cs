@@ -1,0 +1,100 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Writing;
+
+/// <summary>Carries out a change that is written beside what is there: prepare, switch, give back.</summary>
+internal static class ShadowSwitch
+{
+    /// <summary>Carries the change out, or leaves the image as it is.</summary>
+    /// <param name="image">The image, which nobody else edits.</param>
+    /// <param name="counts">The counts.</param>
+    /// <param name="update">The header.</param>
+    /// <param name="prepare">Writes what is new, and says what the header shall name.</param>
+    /// <param name="isCut">Whether the file is to end with the last cluster that is in use.</param>
+    /// <param name="cancellationToken">Ends the work while the image is as before.</param>
+    /// <exception cref="Qcow2Exception">The change is refused, or there is no space; the image is as before.</exception>
+    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
+    public static async ValueTask RunAsync(
+        Qcow2Image image, ShadowRefcounts counts, HeaderUpdate update, Func<ValueTask> prepare, bool isCut, CancellationToken cancellationToken)
+    {
+        ImageStorage storage = image.Storage;
+        IReadOnlyList<IReadOnlyList<SectorWrite>> stages;
+        try
+        {
+            await RequireNothingMissingAsync(image, cancellationToken).ConfigureAwait(false);
+            await prepare().ConfigureAwait(false);
+            (ulong offset, uint clusters) = await counts.WriteAsync(cancellationToken).ConfigureAwait(false);
+            update.SetRefcountTable(offset, clusters);
+            stages = update.Plan();
+            await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            await RollBackAsync(counts).ConfigureAwait(false);
+            throw;
+        }
+
+        try
+        {
+            await MetadataWriter.SwitchAsync(storage, stages, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            await SwitchBackAsync(storage, stages, counts).ConfigureAwait(false);
+            throw;
+        }
+
+        await counts.ReleaseAsync(CancellationToken.None).ConfigureAwait(false);
+        if (isCut)
+        {
+            await counts.CutFileAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    private static async ValueTask SwitchBackAsync(ImageStorage storage, IReadOnlyList<IReadOnlyList<SectorWrite>> stages, ShadowRefcounts counts)
+    {
+        try
+        {
+            await MetadataWriter.SwitchBackAsync(storage, stages, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            // Which of the two the image is now nobody knows: nothing is freed. The error that led here is the one to report.
+            return;
+        }
+
+        await RollBackAsync(counts).ConfigureAwait(false);
+    }
+
+    private static async ValueTask RollBackAsync(ShadowRefcounts counts)
+    {
+        try
+        {
+            await counts.RollBackAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            // What was written stays where nothing names it. The error that led here is the one to report.
+        }
+    }
+
+    /// <summary>Refuses an image that has lost bits of bitmaps behind its end: they count as dirty, and would read as clean once the file has grown.</summary>
+    private static async ValueTask RequireNothingMissingAsync(Qcow2Image image, CancellationToken cancellationToken)
+    {
+        if (!image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))
+        {
+            return;
+        }
+
+        foreach (BitmapInfo bitmap in image.Contents.Bitmaps.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0 && bitmap.State != BitmapState.Inconsistent))
+        {
+            PersistentBitmap stored = await image.Bitmaps.OpenPagesAsync(bitmap, image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
+            if (stored.MissesBits)
+            {
+                throw new Qcow2FormatException(
+                    new FormatFault(FaultCode.BitmapDataTruncated, $"bitmap '{PrintableText.Escape(bitmap.Name)}'", "bits", bitmap.TableOffset, "cut off by the file's end", "all of them; an edit of the bitmap writes the missing ones as dirty"), image.Name);
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Writing;
+
+/// <summary>Counts what an L1 table names, directly and through its L2 tables, once more or once less, and keeps the flags "named once only" true.</summary>
+/// <remarks>Each entry of an L1 table counts all that its L2 table names, also where L2 tables are shared: that is how QEMU counts.</remarks>
+internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, ShadowRefcounts counts)
+{
+    private readonly ImageGeometry _geometry = header.Geometry;
+    private readonly L2Scan _scan = new(storage.Name, header);
+    private readonly List<ClusterRange> _clusters = [];
+
+    /// <summary>Counts all once more, for another L1 table that names it, and clears the flags.</summary>
+    /// <param name="tables">The L2 tables; those with flags that have to be cleared get a new place.</param>
+    /// <param name="isMoved">Whether tables with flags are left by the L1 table that has them, too; else only the other one has new ones.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    public ValueTask RaiseAsync(L2Tables tables, bool isMoved, CancellationToken cancellationToken) => tables.ReadEachAsync(
+        static _ => ValueTask.FromResult(true),
+        async (index, bytes) =>
+        {
+            NamedTable table = tables[index];
+            await AddClustersAsync(table, bytes, table.Times, cancellationToken).ConfigureAwait(false);
+            if (_scan.ClearCopied(bytes.Span))
+            {
+                tables.Move(index, await MoveAsync(table, bytes, isMoved ? 2 * table.Times : table.Times, isMoved, cancellationToken).ConfigureAwait(false));
+            }
+        },
+        cancellationToken);
+
+    /// <summary>Counts the L2 tables themselves, but for those that have a new place.</summary>
+    public async ValueTask AddTablesAsync(L2Tables tables, int sign, CancellationToken cancellationToken)
+    {
+        for (int i = 0; i < tables.Count; i++)
+        {
+            NamedTable table = tables[i];
+            if (table.NewOffset == table.Offset)
+            {
+                await counts.AddAsync(table.Offset >> _geometry.ClusterBits, 1, sign * table.Times, cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <summary>Counts all that tables name once less, but not the tables.</summary>
+    public ValueTask LowerAsync(L2Tables tables, CancellationToken cancellationToken) => tables.ReadEachAsync(
+        static _ => ValueTask.FromResult(true),
+        (index, bytes) => AddClustersAsync(tables[index], bytes, -tables[index].Times, cancellationToken),
+        cancellationToken);
+
+    /// <summary>Sets the flags of tables that counts have fallen under, and clears those that are wrong. A table whose flags change gets a new place.</summary>
+    public ValueTask SettleFlagsAsync(L2Tables tables, CancellationToken cancellationToken) => tables.ReadEachAsync(
+        // What a shared table names is shared.
+        async index => await counts.ReadAsync(tables[index].Offset >> _geometry.ClusterBits, cancellationToken).ConfigureAwait(false) == 1,
+        async (index, bytes) =>
+        {
+            await counts.TrimAsync(cancellationToken).ConfigureAwait(false);
+            if (await SettleAsync(bytes, cancellationToken).ConfigureAwait(false))
+            {
+                NamedTable table = tables[index];
+                tables.Move(index, await MoveAsync(table, bytes, table.Times, isLeft: true, cancellationToken).ConfigureAwait(false));
+            }
+        },
+        cancellationToken);
+
+    /// <summary>Gives the entries of an L1 table the new places of its tables, and their flags.</summary>
+    /// <returns>The table as it is to be.</returns>
+    public async ValueTask<ulong[]> ApplyAsync(L2Tables tables, ulong[] l1, CancellationToken cancellationToken)
+    {
+        var single = new HashSet<ulong>();
+        for (int i = 0; i < tables.Count; i++)
+        {
+            long offset = tables[i].NewOffset;
+            if (await counts.ReadAsync(offset >> _geometry.ClusterBits, cancellationToken).ConfigureAwait(false) == 1)
+            {
+                single.Add((ulong)offset);
+            }
+        }
+
+        ulong[] result = [.. l1];
+        tables.Apply(result, single.Contains);
+        return result;
+    }
+
+    private async ValueTask AddClustersAsync(NamedTable table, Memory<byte> bytes, long times, CancellationToken cancellationToken)
+    {
+        await counts.TrimAsync(cancellationToken).ConfigureAwait(false);
+        _scan.List(table.Offset, bytes.Span, _clusters);
+        foreach (ClusterRange range in _clusters)
+        {
+            await counts.AddAsync(range.First, range.Count, times, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Writes a table to a cluster of its own.</summary>
+    private async ValueTask<long> MoveAsync(NamedTable table, Memory<byte> bytes, int times, bool isLeft, CancellationToken cancellationToken)
+    {
+        long offset = await counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
+        await storage.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+        if (times > 1)
+        {
+            await counts.AddAsync(offset >> _geometry.ClusterBits, 1, times - 1, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (isLeft)
+        {
+            await counts.AddAsync(table.Offset >> _geometry.ClusterBits, 1, -table.Times, cancellationToken).ConfigureAwait(false);
+        }
+
+        return offset;
+    }
+
+    private async ValueTask<bool> SettleAsync(Memory<byte> bytes, CancellationToken cancellationToken)
+    {
+        bool isChanged = false;
+        for (int i = 0; i < bytes.Length; i += _geometry.L2EntryBytes)
+        {
+            if (_scan.HostClusterOf(bytes.Span[i..]) is not { } cluster)
+            {
+                continue;
+            }
+
+            bool isSingle = await counts.ReadAsync(cluster, cancellationToken).ConfigureAwait(false) == 1;
+            isChanged |= L2Scan.SetCopied(bytes.Span[i..], isSingle);
+        }
+
+        return isChanged;
+    }
+}

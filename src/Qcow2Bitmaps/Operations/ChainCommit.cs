@@ -1,0 +1,201 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Operations;
+
+/// <summary>Commits: the data and the bitmaps of images become those of an image below them.</summary>
+/// <remarks>
+/// <para>
+/// In this order, each step durable before the next: the base grows; images between get the bitmaps that the base is to get, empty, from the top down, so that there is never a gap; the base gets
+/// the bits, in one atomic edit; the data are copied; the image above names the base. A commit stopped anywhere is run again and ends right; the guest sees the same, and
+/// every bitmap that was valid is valid, at every moment.
+/// </para>
+/// <para>
+/// Each valid bitmap of the committed top is made in the base where it is absent, and merged from every image of its run. Recording bitmaps of the base that are not part of a valid run
+/// get the bits of all that is committed: nobody else has recorded it.
+/// </para>
+/// </remarks>
+public static class ChainCommit
+{
+    /// <summary>Says which images a commit writes.</summary>
+    /// <param name="top">The index of the topmost committed image.</param>
+    /// <param name="base">The index of the image that takes all.</param>
+    public static IEnumerable<int> WritableLayers(int top, int @base) => Enumerable.Range(Math.Max(0, top - 1), @base - Math.Max(0, top - 1) + 1);
+
+    /// <summary>Commits images.</summary>
+    /// <param name="chain">The chain, from the active image down, with <see cref="WritableLayers"/> open for writing; to be closed afterwards.</param>
+    /// <param name="top">The index of the topmost committed image; the image above it, if there is one, names the base afterwards.</param>
+    /// <param name="base">The index of the image that takes all.</param>
+    /// <param name="options">How; the defaults when null.</param>
+    /// <param name="progress">Is told how many bytes of the disk are done.</param>
+    /// <param name="cancellationToken">Ends the commit; the chain is valid then, and the commit can be run again.</param>
+    /// <returns>What became of the bitmaps, and how much was copied.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such image, or the base does not lie below the top.</exception>
+    /// <exception cref="BitmapStateException">The base cannot hold bitmaps, or cannot grow as a bitmap of it is inconsistent; nothing is written.</exception>
+    /// <exception cref="Qcow2Exception">An image is broken, cannot be written, or has no room.</exception>
+    /// <exception cref="IOException">A storage failed.</exception>
+    public static async Task<ChainResult> RunAsync(
+        ImageChain chain, int top, int @base, CommitOptions? options = null, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(chain);
+        ArgumentOutOfRangeException.ThrowIfNegative(top);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(top, @base);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(@base, chain.Layers.Count);
+        options ??= CommitOptions.Default;
+        ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        ChainLayer target = chain.Layers[@base];
+        List<BitmapVerdict> verdicts = await JudgeAsync(chain, top, cancellationToken).ConfigureAwait(false);
+        RequireHolder(target, verdicts, options);
+        var changes = new List<BitmapChange>();
+        long oldSize = target.VirtualSizeBytes;
+        await GrowAsync(chain, map, @base, chain.Layers[top].VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
+        if (target.Image is { Header.Version: >= 3 })
+        {
+            await StoreBitsAsync(chain, map.From(top), top, @base, oldSize, verdicts, changes, cancellationToken).ConfigureAwait(false);
+        }
+        else
+        {
+            changes.AddRange(verdicts.Select(verdict => new BitmapChange(verdict.Name, BitmapChangeKind.LeftBehind, target.Path, "the base holds no bitmaps")));
+        }
+
+        long copied = await CopyAsync(chain, map.From(top), top, @base, oldSize, options, progress, cancellationToken).ConfigureAwait(false);
+        if (top > 0)
+        {
+            Qcow2Image above = chain.Layers[top - 1].Image!;
+            string name = options.BackingFile ?? RelativeName.Of(target.Path, above.Name);
+            await above.SetBackingFileAsync(name, target.Format, CancellationToken.None).ConfigureAwait(false);
+        }
+
+        return new ChainResult(changes, copied);
+    }
+
+    private static async ValueTask<List<BitmapVerdict>> JudgeAsync(ImageChain chain, int top, CancellationToken cancellationToken)
+    {
+        var verdicts = new List<BitmapVerdict>();
+        ChainLayer[] layers = [.. chain.Layers.Skip(top)];
+        foreach (BitmapInfo bitmap in layers[0].Image!.Bitmaps)
+        {
+            verdicts.Add(await chain.JudgeBitmapAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false));
+        }
+
+        return verdicts;
+    }
+
+    private static void RequireHolder(ChainLayer target, List<BitmapVerdict> verdicts, CommitOptions options)
+    {
+        if (target.Image is not { Header.Version: >= 3 } && !options.DropBitmaps && verdicts.Find(static verdict => verdict.IsValid) is { } lost)
+        {
+            throw new BitmapStateException(
+                lost.Name, $"Bitmap '{PrintableText.Escape(lost.Name)}' would be lost: {PrintableText.Escape(target.ToString())} is {(target.Image is null ? "raw" : "of version 2")} and holds no bitmaps");
+        }
+    }
+
+    private static async ValueTask GrowAsync(ImageChain chain, ChainMap map, int @base, long sizeBytes, CancellationToken cancellationToken)
+    {
+        ChainLayer target = chain.Layers[@base];
+        if (target.VirtualSizeBytes >= sizeBytes)
+        {
+            return;
+        }
+
+        if (target.Image is { } image)
+        {
+            IBackingDisk? below = @base + 1 < chain.Layers.Count ? new LayerDisk(map, @base + 1) : null;
+            await image.ResizeAsync(sizeBytes, new Qcow2ResizeOptions { Backing = below }, cancellationToken).ConfigureAwait(false);
+        }
+        else
+        {
+            await target.Storage.SetLengthAsync(sizeBytes, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private static async ValueTask StoreBitsAsync(
+        ImageChain chain, ChainMap map, int top, int @base, long oldSize, List<BitmapVerdict> verdicts, List<BitmapChange> changes, CancellationToken cancellationToken)
+    {
+        Qcow2Image target = chain.Layers[@base].Image!;
+        var edit = new BitmapEdit();
+        var merged = new List<string>();
+        foreach (BitmapVerdict verdict in verdicts)
+        {
+            if (!verdict.IsValid)
+            {
+                changes.Add(new BitmapChange(verdict.Name, BitmapChangeKind.LeftBehind, chain.Layers[top].Path, verdict.Detail));
+                continue;
+            }
+
+            _ = chain.Layers[top].Image!.Bitmaps.TryGet(verdict.Name, out BitmapInfo? first);
+            if (!target.Bitmaps.TryGet(verdict.Name, out _))
+            {
+                await CloseGapAsync(chain, verdict.Images[^1] + 1, @base, first!, changes, cancellationToken).ConfigureAwait(false);
+                edit.Add(verdict.Name, first!.GranularityBytes);
+            }
+
+            foreach (int index in verdict.Images.Where(index => index < @base))
+            {
+                edit.Merge(chain.Layers[index].Image!, verdict.Name, verdict.Name);
+            }
+
+            merged.Add(verdict.Name);
+            changes.Add(new BitmapChange(verdict.Name, BitmapChangeKind.Merged, target.Name));
+        }
+
+        BitmapInfo[] others = [.. target.Bitmaps.Where(bitmap => IsRecording(bitmap) && !merged.Contains(bitmap.Name, StringComparer.Ordinal))];
+        long granularity = others.Select(static bitmap => bitmap.GranularityBytes).DefaultIfEmpty(65536).Min();
+        (DirtyBitmap has, DirtyBitmap hides) = await SubchainRanges.CollectAsync(map, @base - top, target.VirtualSizeBytes, granularity, cancellationToken).ConfigureAwait(false);
+        if (oldSize < target.VirtualSizeBytes)
+        {
+            // Nothing was hidden there.
+            hides.Clear(oldSize, target.VirtualSizeBytes - oldSize);
+        }
+
+        foreach (string name in merged)
+        {
+            edit.Merge(hides, name);
+        }
+
+        foreach (BitmapInfo bitmap in others)
+        {
+            edit.Merge(has, bitmap.Name).Merge(hides, bitmap.Name);
+            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, target.Name, "what is committed"));
+        }
+
+        await target.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Makes a bitmap in the images between the lowest that holds it and the base: in the base alone it would lie behind a gap.</summary>
+    private static async ValueTask CloseGapAsync(ImageChain chain, int from, int @base, BitmapInfo bitmap, List<BitmapChange> changes, CancellationToken cancellationToken)
+    {
+        for (int index = from; index < @base; index++)
+        {
+            Qcow2Image between = chain.Layers[index].Image!;
+            if (between.Header.Version < 3)
+            {
+                // Until the commit is done the bitmap is behind a gap then; nothing in this image can hold it.
+                continue;
+            }
+
+            await between.Bitmaps.EditAsync(new BitmapEdit().Add(bitmap.Name, bitmap.GranularityBytes), cancellationToken).ConfigureAwait(false);
+            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Added, between.Name, "so that there is no gap"));
+        }
+    }
+
+    private static async Task<long> CopyAsync(
+        ImageChain chain, ChainMap map, int top, int @base, long oldSize, CommitOptions options, IProgress<long>? progress, CancellationToken cancellationToken)
+    {
+        ChainLayer layer = chain.Layers[@base];
+        GuestWriter? writer = layer.Image is null ? null : await chain.OpenWriterAsync(@base, marksWrites: false, cancellationToken).ConfigureAwait(false);
+        var target = new LayerTarget(writer, layer.Storage, layer.Image, oldSize);
+        await using (target.ConfigureAwait(false))
+        {
+            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers }, progress);
+            await engine.RunAsync([map], @base - top, int.MaxValue, cancellationToken).ConfigureAwait(false);
+            await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
+            return target.WrittenBytes;
+        }
+    }
+
+    private static bool IsRecording(BitmapInfo bitmap) => bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0;
+}

@@ -1,0 +1,127 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Operations;
+
+/// <summary>Rebuilds tracking from allocation, where a bitmap is missing in upper images, has a gap, or is inconsistent after a crash.</summary>
+/// <remarks>
+/// An overlay has only what was written since it was made, and what was zeroed or discarded stays allocated as zeros; so all that it has is a superset of its changes. That holds for version 3 images with a backing
+/// file and without internal snapshots (one may have been applied). An image without a backing file gives clusters up: there only "everything changed" is true.
+/// </remarks>
+public static class ChainPopulate
+{
+    /// <summary>Says which images need their bitmap rebuilt: those from the one where it was born, the lowest that holds it, up to the top that hold no usable one.</summary>
+    /// <param name="chain">The chain.</param>
+    /// <param name="name">The bitmap's name.</param>
+    /// <returns>Their indexes from the bottom up; empty where the bitmap is valid.</returns>
+    /// <exception cref="BitmapStateException">No image holds the bitmap.</exception>
+    public static IReadOnlyList<int> FindImages(ImageChain chain, string name)
+    {
+        ArgumentNullException.ThrowIfNull(chain);
+        int birth = ChainBitmaps.Holders(chain, [name]).DefaultIfEmpty(-1).Last();
+        if (birth < 0)
+        {
+            throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found in any image of the chain: since when changes count nobody knows");
+        }
+
+        return [.. Enumerable.Range(0, birth + 1).Reverse().Where(index => !IsUsable(chain.Layers[index], name))];
+    }
+
+    /// <summary>Rebuilds a bitmap, image by image from the bottom up, each by one atomic edit. Afterwards it is valid over the chain.</summary>
+    /// <param name="chain">The chain; the images of <see cref="FindImages"/> are open for writing.</param>
+    /// <param name="name">The bitmap's name.</param>
+    /// <param name="allDirty">Whether all of an image counts as changed where its allocation does not tell; else that is refused.</param>
+    /// <param name="cancellationToken">Ends the work between two images; the bitmap is not valid before the last.</param>
+    /// <returns>What was rebuilt where.</returns>
+    /// <exception cref="BitmapStateException">No image holds the bitmap, or an image's allocation does not tell what changed; nothing is changed.</exception>
+    /// <exception cref="Qcow2Exception">An image is broken, or has no room.</exception>
+    /// <exception cref="IOException">A storage failed, or an image is open for reading only.</exception>
+    public static async ValueTask<IReadOnlyList<BitmapChange>> RunAsync(ImageChain chain, string name, bool allDirty = false, CancellationToken cancellationToken = default)
+    {
+        IReadOnlyList<int> images = FindImages(chain, name);
+        foreach (int index in images)
+        {
+            ChainLayer layer = chain.Layers[index];
+            if (WhyImpossible(layer) is { } impossible)
+            {
+                throw new BitmapStateException(name, $"Bitmap '{PrintableText.Escape(name)}' cannot be rebuilt in {PrintableText.Escape(layer.ToString())}: {impossible}");
+            }
+
+            if (!allDirty && WhyUnsound(layer) is { } unsound)
+            {
+                throw new BitmapStateException(
+                    name, $"Bitmap '{PrintableText.Escape(name)}' cannot be rebuilt from what {PrintableText.Escape(layer.ToString())} has: {unsound}; all of it could be marked instead, or a full backup be taken");
+            }
+        }
+
+        var changes = new List<BitmapChange>();
+        long granularity = GranularityIn(chain, name);
+        foreach (int index in images)
+        {
+            ChainLayer layer = chain.Layers[index];
+            Qcow2Image image = layer.Image!;
+            bool isSound = WhyUnsound(layer) is null;
+            var edit = new BitmapEdit();
+            if (image.Bitmaps.TryGet(name, out BitmapInfo? old))
+            {
+                granularity = old.GranularityBytes;
+                edit.Remove(name);
+            }
+
+            var bits = new DirtyBitmap(layer.VirtualSizeBytes, granularity);
+            if (isSound)
+            {
+                await MarkAllocatedAsync(chain, index, bits, cancellationToken).ConfigureAwait(false);
+            }
+            else
+            {
+                bits.SetAll();
+            }
+
+            edit.Add(name, granularity).Merge(bits, name);
+            await image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+            changes.Add(new BitmapChange(
+                name, BitmapChangeKind.Populated, layer.Path, $"{bits.Count().Bytes} bytes {(isSound ? "are allocated" : "are all there is")}"));
+        }
+
+        return changes;
+    }
+
+    /// <summary>Marks all that an image itself has.</summary>
+    internal static async ValueTask MarkAllocatedAsync(ImageChain chain, int index, DirtyBitmap bits, CancellationToken cancellationToken)
+    {
+        await foreach (GuestExtent extent in chain.ListOwnAsync(index, cancellationToken).ConfigureAwait(false))
+        {
+            if (extent.Kind != GuestExtentKind.Unallocated && extent.OffsetBytes < bits.SizeBytes)
+            {
+                bits.Set(extent.OffsetBytes, Math.Min(extent.LengthBytes, bits.SizeBytes - extent.OffsetBytes));
+            }
+        }
+    }
+
+    /// <summary>Why an image's allocation is no superset of its changes; null when it is.</summary>
+    internal static string? WhyUnsound(ChainLayer layer) =>
+        layer.Image is not { } image ? "it is raw"
+        : image.Header.Version < 3 ? "it is of version 2, whose discards leave no trace"
+        : image.BackingFile is null ? "it has no backing file, and what is discarded there is no longer allocated"
+        : image.Snapshots.Count > 0 ? "it has internal snapshots, and one of them may have been applied"
+        : null;
+
+    private static string? WhyImpossible(ChainLayer layer) =>
+        layer.Image is not { } image ? "a raw image holds no bitmaps"
+        : image.Header.Version < 3 ? "an image of version 2 holds no bitmaps"
+        : layer.IsOpenForWritingElsewhere ? "it is open for writing in another process"
+        : null;
+
+    private static bool IsUsable(ChainLayer layer, string name) =>
+        layer.Image is { } image && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap) && bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0;
+
+    private static long GranularityIn(ImageChain chain, string name)
+    {
+        Qcow2Image birth = chain.Layers[ChainBitmaps.Holders(chain, [name]).Last()].Image!;
+        _ = birth.Bitmaps.TryGet(name, out BitmapInfo? bitmap);
+        return bitmap!.GranularityBytes;
+    }
+}

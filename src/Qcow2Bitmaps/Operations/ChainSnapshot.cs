@@ -1,0 +1,135 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Operations;
+
+/// <summary>External snapshots: an overlay on top of a chain, that goes on recording.</summary>
+public static class ChainSnapshot
+{
+    /// <summary>Makes an overlay with an empty recording bitmap, of the same name and granularity, for every bitmap of the active image that records and is consistent.</summary>
+    /// <remarks>
+    /// libvirt's rule for live snapshots, of which its offline ones know nothing. Cluster size and extended L2 entries are the active image's, the size is that of its disk. The overlay
+    /// appears whole or not at all: a file under its name when it is on disk, on a block device with its first sector. The active image is only read.
+    /// </remarks>
+    /// <param name="active">The chain below the overlay; its top image is the active one so far.</param>
+    /// <param name="overlayPath">Where to make the overlay: a file that does not exist, or a block device, whose content is lost.</param>
+    /// <param name="backingFile">The active image's name as the overlay is to store it; null for its file name where both lie in one folder, else its whole path.</param>
+    /// <param name="cancellationToken">Ends the work before the overlay appears.</param>
+    /// <returns>What became of the active image's bitmaps.</returns>
+    /// <exception cref="Qcow2UnsupportedException">The chain would be too deep or lead back to itself, or the active image is raw and nobody stated that.</exception>
+    /// <exception cref="NoSpaceException">The block device is too small.</exception>
+    /// <exception cref="IOException">The overlay exists, or cannot be written.</exception>
+    public static async Task<IReadOnlyList<BitmapChange>> CreateAsync(
+        ImageChain active, string overlayPath, string? backingFile = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(active);
+        ArgumentException.ThrowIfNullOrEmpty(overlayPath);
+        ChainLayer below = active.Layers[0];
+        RequireFits(active, overlayPath);
+        var changes = new List<BitmapChange>();
+        var edit = new BitmapEdit();
+        foreach (BitmapInfo bitmap in below.Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>())
+        {
+            if (bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0)
+            {
+                edit.Add(bitmap.Name, bitmap.GranularityBytes);
+                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Added, overlayPath));
+            }
+            else
+            {
+                changes.Add(new BitmapChange(
+                    bitmap.Name, BitmapChangeKind.LeftBehind, below.Path, bitmap.State == BitmapState.Disabled ? "it does not record" : "it is inconsistent"));
+            }
+        }
+
+        byte[] image = await BuildAsync(below, backingFile ?? RelativeName.Of(below.Path, overlayPath), edit, cancellationToken).ConfigureAwait(false);
+        if (FileStorage.IdentityOf(overlayPath) is null)
+        {
+            DurableFile.Write(overlayPath, image);
+        }
+        else
+        {
+            await WriteToDeviceAsync(overlayPath, image, cancellationToken).ConfigureAwait(false);
+        }
+
+        return changes;
+    }
+
+    private static void RequireFits(ImageChain active, string overlayPath)
+    {
+        ChainLayer below = active.Layers[0];
+        if (below.Image is null && below.IsFormatProbed)
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.Format, $"'{PrintableText.Escape(below.Path)}' looks raw, but its guest could have written that: its format has to be stated");
+        }
+
+        if (active.Layers.Count >= active.Options.Image.Limits.MaxChainDepth)
+        {
+            throw new Qcow2UnsupportedException(UnsupportedReason.ChainTooDeep, $"The chain would have more than {active.Options.Image.Limits.MaxChainDepth} images");
+        }
+
+        if (FileStorage.IdentityOf(overlayPath) is { } identity && active.Layers.FirstOrDefault(layer => layer.Storage.Identity == identity) is { } same)
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.ChainLoop, $"'{PrintableText.Escape(overlayPath)}' would be its own backing file: it is the same file as {same} of the chain below it");
+        }
+    }
+
+    /// <summary>Makes the image in memory: it has no guest data, so that it is small whatever the disk's size.</summary>
+    private static async ValueTask<byte[]> BuildAsync(ChainLayer below, string backingFile, BitmapEdit edit, CancellationToken cancellationToken)
+    {
+        var options = new Qcow2CreateOptions
+        {
+            SizeBytes = below.VirtualSizeBytes,
+            BackingFile = backingFile,
+            BackingFormat = below.Format,
+        };
+        if (below.Image is { } image)
+        {
+            options = options with { ClusterSizeBytes = image.ClusterSizeBytes, ExtendedL2 = image.Header.HasExtendedL2 };
+        }
+
+        var memory = new MemoryStorage([], "overlay");
+        await using (memory.ConfigureAwait(false))
+        {
+            await Qcow2Image.CreateAsync(memory, options, cancellationToken).ConfigureAwait(false);
+            Qcow2Image overlay = await Qcow2Image.OpenAsync(memory, leaveOpen: true, cancellationToken: cancellationToken).ConfigureAwait(false);
+            await using (overlay.ConfigureAwait(false))
+            {
+                await overlay.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+            }
+
+            return memory.ToArray();
+        }
+    }
+
+    /// <summary>Writes the first sector last: until then nobody takes the device for an image.</summary>
+    private static async ValueTask WriteToDeviceAsync(string path, byte[] image, CancellationToken cancellationToken)
+    {
+        var device = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+        await using (device.ConfigureAwait(false))
+        {
+            if (device.CapacityBytes is not { } capacity)
+            {
+                throw new IOException($"'{PrintableText.Escape(path)}' exists: an overlay is made as a new file, or on a block device");
+            }
+
+            if (capacity < image.Length)
+            {
+                throw new NoSpaceException($"'{PrintableText.Escape(path)}': no space: {image.Length} bytes needed, {capacity} there", image.Length, capacity);
+            }
+
+            const int Sector = 512;
+            await device.WriteAsync(0, new byte[Sector], cancellationToken).ConfigureAwait(false);
+            await device.FlushAsync(cancellationToken).ConfigureAwait(false);
+            await device.WriteAsync(Sector, image.AsMemory(Sector), cancellationToken).ConfigureAwait(false);
+            await device.FlushAsync(cancellationToken).ConfigureAwait(false);
+            await device.WriteAsync(0, image.AsMemory(0, Sector), cancellationToken).ConfigureAwait(false);
+            await device.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+}

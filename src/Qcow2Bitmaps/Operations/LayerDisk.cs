@@ -1,0 +1,12 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Operations;
+
+/// <summary>The disk that the guest would see of an image of a chain, without those above.</summary>
+internal sealed class LayerDisk(ChainMap map, int layer) : IBackingDisk
+{
+    public long SizeBytes => map.From(layer).SizeBytes;
+
+    public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) => map.ReadAsync(layer, offsetBytes, buffer, cancellationToken);
+}

@@ -1,0 +1,38 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+
+namespace Qcow2Bitmaps.Operations;
+
+/// <summary>What the images from one down to another, without that, decide of the disk.</summary>
+internal static class SubchainRanges
+{
+    /// <summary>Collects what is there, in bounded memory.</summary>
+    /// <param name="map">The map of the chain that starts at the first image.</param>
+    /// <param name="endDepth">The image, counted from there, that is no longer meant.</param>
+    /// <param name="sizeBytes">The size of the disk that the ranges are for.</param>
+    /// <param name="granularityBytes">The granularity of the ranges.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>What those images have, and what a shorter one of them hides of those below it: both are parts that an image further down does not decide.</returns>
+    public static async ValueTask<(DirtyBitmap Has, DirtyBitmap Hides)> CollectAsync(
+        ChainMap map, int endDepth, long sizeBytes, long granularityBytes, CancellationToken cancellationToken)
+    {
+        var has = new DirtyBitmap(sizeBytes, granularityBytes);
+        var hides = new DirtyBitmap(sizeBytes, granularityBytes);
+        long end = Math.Min(map.SizeBytes, sizeBytes);
+        var extents = new List<ChainExtent>();
+        for (long at = 0; at < end;)
+        {
+            extents.Clear();
+            at = await map.ListAsync(at, end, extents, cancellationToken).ConfigureAwait(false);
+            foreach (ChainExtent extent in extents)
+            {
+                if (extent.Depth < endDepth)
+                {
+                    (extent.Kind == Images.GuestExtentKind.Unallocated ? hides : has).Set(extent.OffsetBytes, extent.LengthBytes);
+                }
+            }
+        }
+
+        return (has, hides);
+    }
+}

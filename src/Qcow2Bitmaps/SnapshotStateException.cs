@@ -1,0 +1,14 @@
+namespace Qcow2Bitmaps;
+
+/// <summary>There is no such internal snapshot. Nothing was changed.</summary>
+public sealed class SnapshotStateException : Qcow2Exception
+{
+    /// <summary>Says which snapshot is meant.</summary>
+    /// <param name="snapshot">The snapshot's name or id.</param>
+    /// <param name="message">What is wrong.</param>
+    public SnapshotStateException(string snapshot, string message)
+        : base(message) => Snapshot = snapshot;
+
+    /// <summary>The snapshot's name or id, as it was asked for.</summary>
+    public string Snapshot { get; }
+}

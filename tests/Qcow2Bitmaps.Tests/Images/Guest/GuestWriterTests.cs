@@ -1,0 +1,224 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Storage;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Images.Guest;
+
+/// <summary>What a writer does beside others, without room, after errors, and with what it must not write.</summary>
+public sealed class GuestWriterTests
+{
+    private const int Cluster = 4096;
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task CallsSideBySideEndInWhatEachWrote()
+    {
+        const int Workers = 8;
+        MemoryStorage storage = await CreateAsync(8 << 20);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+        await image.Bitmaps.EditAsync(new BitmapEdit().Add("a", 4096), Token);
+        byte[] model = new byte[8 << 20];
+        await using (GuestWriter writer = await image.OpenWriterAsync(Token))
+        {
+            await Task.WhenAll(Enumerable.Range(0, Workers).Select(worker => Task.Run(() => WriteInterleavedAsync(writer, worker, Workers, model), Token)));
+            var read = new byte[model.Length];
+            await writer.ReadAsync(0, read, Token);
+            Assert.Equal(model, read);
+        }
+
+        CheckReport check = await image.CheckAsync(Token);
+        Assert.Equal((0, 0), (check.Corruptions, check.Leaks));
+        DirtyBitmap bits = await image.Bitmaps.LoadAsync("a", cancellationToken: Token);
+        for (int at = 0; at < model.Length; at += 512)
+        {
+            Assert.True(model[at] == 0 || bits.IsDirty(at));
+        }
+    }
+
+    [Fact]
+    public async Task EditsOfBitmapsGoBetweenWrites()
+    {
+        MemoryStorage storage = await CreateAsync(1 << 20);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+        await using GuestWriter writer = await image.OpenWriterAsync(Token);
+        await writer.WriteAsync(0, Filled(100, 1), Token);
+        await image.Bitmaps.EditAsync(new BitmapEdit().Add("since", 512), Token);
+        await writer.WriteAsync(70000, Filled(1000, 2), Token);
+        await image.Bitmaps.EditAsync(new BitmapEdit().Clear("since"), Token);
+        await writer.WriteAsync(70512, Filled(10, 3), Token);
+
+        Assert.Equal([new DirtyExtent(70144, 512, true)], [.. (await image.Bitmaps.LoadAsync("since", cancellationToken: Token)).DirtyExtents()]);
+        CheckReport check = await image.CheckAsync(Token);
+        Assert.Equal((0, 0), (check.Corruptions, check.Leaks));
+    }
+
+    [Fact]
+    public async Task WhatIsMarkedBeforehandCostsNoEdit()
+    {
+        MemoryStorage memory = await CreateAsync(1 << 20);
+        var storage = new CrashStorage(memory.ToArray());
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+        await image.Bitmaps.EditAsync(new BitmapEdit().Add("a", 4096), Token);
+        await using GuestWriter writer = await image.OpenWriterAsync(Token);
+        var ranges = new DirtyBitmap(1 << 20, 65536);
+        ranges.Set(0, 200_000);
+        await writer.MarkAsync(ranges, Token);
+        int before = storage.Operations.Count;
+        await writer.WriteAsync(100, Filled(10_000, 1), Token);
+        await writer.WriteAsync(150_000, Filled(10_000, 1), Token);
+
+        Assert.DoesNotContain(storage.Operations.Skip(before), static operation => operation.Kind == StorageOperationKind.Flush);
+    }
+
+    [Fact]
+    public async Task WithoutRoomNothingIsLostAndSpaceThatWasGivenUpIsUsedAgain()
+    {
+        MemoryStorage memory = await CreateAsync(1 << 20);
+        await memory.SetLengthAsync(memory.Length + (20 * Cluster), Token);
+        var storage = new FixedSizeStorage(memory);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+        await using (GuestWriter writer = await image.OpenWriterAsync(Token))
+        {
+            await writer.WriteAsync(0, Filled(10 * Cluster, 1), Token);
+            await Assert.ThrowsAsync<NoSpaceException>(async () => await writer.WriteAsync(20 * Cluster, Filled(30 * Cluster, 2), Token));
+            await writer.DiscardAsync(0, 10 * Cluster, Token);
+            await writer.WriteAsync(100 * Cluster, Filled(10 * Cluster, 3), Token);
+            var read = new byte[10 * Cluster];
+            await writer.ReadAsync(100 * Cluster, read, Token);
+            Assert.Equal(Filled(10 * Cluster, 3), read);
+        }
+
+        CheckReport check = await image.CheckAsync(Token);
+        Assert.Equal((0, 0), (check.Corruptions, check.Leaks));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task AfterAFailureTheImageIsWhole(bool fromWrites)
+    {
+        MemoryStorage memory = await CreateAsync(1 << 20);
+        for (int operations = 1; ; operations++)
+        {
+            byte[] start = memory.ToArray();
+            var inner = new MemoryStorage(start, "failing");
+            var storage = new FailingStorage(inner) { FailingWrite = fromWrites ? operations : 0, FailingFlush = fromWrites ? 0 : operations };
+            await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+            bool hasFailed = false;
+            try
+            {
+                await using GuestWriter writer = await image.OpenWriterAsync(Token);
+                await writer.WriteAsync(0, Filled(5 * Cluster, 1), Token);
+                await writer.WriteZerosAsync(Cluster, Cluster, cancellationToken: Token);
+                await writer.FlushAsync(Token);
+                await writer.DiscardAsync(0, Cluster, Token);
+                await writer.WriteCompressedAsync(8 * Cluster, Filled(Cluster, 2), Token);
+                await writer.FlushAsync(Token);
+            }
+            catch (IOException)
+            {
+                hasFailed = true;
+            }
+
+            await using Qcow2Image left = await Qcow2Image.OpenAsync(new MemoryStorage(inner.ToArray(), "left"), cancellationToken: Token);
+            CheckReport check = await left.CheckAsync(Token);
+            Assert.Equal(0, check.Corruptions);
+            if (!hasFailed)
+            {
+                Assert.True(operations > 3);
+                return;
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(1, "the refcount table")]
+    [InlineData(2, "a refcount block")]
+    [InlineData(0, "the header")]
+    public async Task DataAreNotWrittenOverAStructure(int cluster, string what)
+    {
+        MemoryStorage storage = await CreateAsync(1 << 20);
+        await using (Qcow2Image first = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token))
+        {
+            await using GuestWriter writer = await first.OpenWriterAsync(Token);
+            await writer.WriteAsync(0, Filled(Cluster, 1), Token);
+        }
+
+        byte[] bytes = storage.ToArray();
+        var patched = new MemoryStorage(bytes, "patched");
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(patched, cancellationToken: Token);
+        long table = (long)new L1Entry(System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan((int)image.Header.L1TableOffset))).L2TableOffset;
+        var entry = new byte[8];
+        // Offset 0 is no cluster; there the L1 table stands in for the header.
+        ulong host = cluster == 0 ? image.Header.L1TableOffset : (ulong)cluster * Cluster;
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt64BigEndian(entry, L2Entry.Create(host, isCopied: true).Raw);
+        await patched.WriteAsync(table, entry, Token);
+        byte[] before = patched.ToArray();
+        await using (GuestWriter writer = await image.OpenWriterAsync(Token))
+        {
+            Qcow2FormatException e = await Assert.ThrowsAsync<Qcow2FormatException>(async () => await writer.WriteAsync(10, Filled(10, 9), Token));
+            Assert.Equal(FaultCode.L2Overlap, e.Fault.Code);
+            Assert.Contains(cluster == 0 ? "the active L1 table" : what, e.Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(before, patched.ToArray());
+    }
+
+    [Fact]
+    public async Task OutsideTheDiskAndAfterClosingIsRefused()
+    {
+        MemoryStorage storage = await CreateAsync(1 << 20);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+        GuestWriter writer = await image.OpenWriterAsync(Token);
+        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(async () => await writer.WriteAsync(-1, Filled(1, 1), Token));
+        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(async () => await writer.WriteAsync((1 << 20) - 5, Filled(6, 1), Token));
+        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(async () => await writer.WriteZerosAsync(5, long.MaxValue, cancellationToken: Token));
+        await Assert.ThrowsAsync<ArgumentException>(async () => await writer.WriteCompressedAsync(512, Filled(Cluster, 1), Token));
+        await Assert.ThrowsAsync<InvalidOperationException>(async () => await image.OpenWriterAsync(Token));
+        await writer.DisposeAsync();
+        await writer.DisposeAsync();
+        await Assert.ThrowsAsync<ObjectDisposedException>(async () => await writer.WriteAsync(0, Filled(1, 1), Token));
+        await using GuestWriter next = await image.OpenWriterAsync(Token);
+        await next.WriteAsync(0, Filled(1, 1), Token);
+    }
+
+    private static async Task WriteInterleavedAsync(GuestWriter writer, int worker, int workers, byte[] model)
+    {
+        // Pieces of 1.5 KiB: neighbours in a cluster belong to different workers.
+        const int Piece = 1536;
+        for (int i = worker; (i + 1) * Piece <= model.Length; i += workers)
+        {
+            if (i % 3 == 0)
+            {
+                continue;
+            }
+
+            byte[] bytes = Filled(Piece, (byte)(1 + (i % 250)));
+            bytes.CopyTo(model, i * Piece);
+            await writer.WriteAsync(i * Piece, bytes, Token);
+            if (i % 97 == 0)
+            {
+                await writer.FlushAsync(Token);
+            }
+        }
+    }
+
+    private static byte[] Filled(int length, byte value)
+    {
+        var bytes = new byte[length];
+        Array.Fill(bytes, value);
+        return bytes;
+    }
+
+    private static async Task<MemoryStorage> CreateAsync(long size)
+    {
+        var storage = new MemoryStorage([], "image");
+        await Qcow2Image.CreateAsync(storage, new Qcow2CreateOptions { SizeBytes = size, ClusterSizeBytes = Cluster }, Token);
+        return storage;
+    }
+}

@@ -1,0 +1,110 @@
+using FsCheck;
+using FsCheck.Fluent;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Storage;
+using Qcow2Bitmaps.Tests.Images.Editing;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Operations;
+
+/// <summary>Another name for the backing file: the old one or the new one, whenever it stops.</summary>
+public sealed class BackingSwitchTests
+{
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    public static TheoryData<string, string?> Cases
+    {
+        get
+        {
+            var cases = new TheoryData<string, string?>();
+            foreach (StartImage image in StartImage.All.Where(static image => !image.IsLarge))
+            {
+                cases.Add(image.Name, "new name.qcow2");
+                cases.Add(image.Name, null);
+                cases.Add(image.Name, new string('n', 120));
+            }
+
+            return cases;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public async Task AStopAnywhereLeavesOneOfTheTwo(string imageName, string? name)
+    {
+        byte[] start = StartImage.All.Single(image => image.Name == imageName).Build(Population.One);
+        (string? Name, string? Format) before = await BackingOfAsync(start);
+        var storage = new CrashStorage(start);
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token))
+        {
+            try
+            {
+                await image.SetBackingFileAsync(name, "qcow2", Token);
+            }
+            catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.NoRoomInHeader)
+            {
+                // Some of these images are made so that nothing fits. Nothing was written then.
+                Assert.Empty(storage.Operations);
+                Assert.NotNull(name);
+                return;
+            }
+        }
+
+        (string? Name, string? Format) after = await BackingOfAsync(storage.ToArray());
+        Assert.Equal(name, after.Name);
+        ImageState first = await ImageState.ReadAsync(start);
+        foreach (CrashState state in storage.States())
+        {
+            (string? Name, string? Format) now = await BackingOfAsync(state.Content);
+            Assert.True(now == before || now == after, $"{state}: {now}");
+            ImageState read = await ImageState.ReadAsync(state.Content);
+            Assert.True(read.IsSound && read.Bitmaps.SequenceEqual(first.Bitmaps) && read.Guest.IsSameAs(first.Guest), $"{state}: {read}");
+        }
+    }
+
+    [Fact]
+    public void QemuSeesTheNameAndTheRestAsItWas()
+    {
+        Qemu.Require();
+        Gen<(int Bits, string First, string Format, string Second)> cases =
+            from bits in Gen.Elements(9, 10, 12, 16)
+            from first in Gen.Choose(0, 200)
+            from second in Gen.Choose(1, 200)
+            from format in Gen.Elements("raw", "qcow2")
+            select (bits, first == 0 ? "" : new string('f', first), format, new string('s', second));
+        Properties.ForAll(cases, 60, static c => CompareAsync(c.Bits, c.First, c.Format, c.Second).GetAwaiter().GetResult());
+    }
+
+    private static async Task CompareAsync(int clusterBits, string first, string format, string second)
+    {
+        using var folder = TempFolder.InMemory();
+        string path = folder.File("image.qcow2");
+        var options = new Qcow2CreateOptions { SizeBytes = 1 << 20, ClusterSizeBytes = 1 << clusterBits };
+        await Qcow2Image.CreateAsync(path, first.Length == 0 ? options : options with { BackingFile = first, BackingFormat = "raw" }, Token);
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
+        {
+            try
+            {
+                await image.SetBackingFileAsync(second, format, Token);
+            }
+            catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.NoRoomInHeader)
+            {
+                Assert.True(clusterBits == 9 || (clusterBits == 10 && first.Length + second.Length > 100), e.Message);
+                return;
+            }
+        }
+
+        string info = await Qemu.ImgOkAsync("info", "--output=json", path);
+        Assert.Contains($"\"backing-filename\": \"{second}\"", info, StringComparison.Ordinal);
+        Assert.Contains($"\"backing-filename-format\": \"{format}\"", info, StringComparison.Ordinal);
+        ProcessResult check = await Qemu.ImgAsync("check", QemuBitmaps.WithoutBacking(path));
+        Assert.True(check.ExitCode == 0, check.Output + check.Error);
+    }
+
+    private static async Task<(string? Name, string? Format)> BackingOfAsync(byte[] content)
+    {
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(MemoryStorage.ReadOnly(content), cancellationToken: Token);
+        return (image.BackingFile, image.BackingFile is null ? null : image.BackingFormat);
+    }
+}
