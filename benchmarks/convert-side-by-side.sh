@@ -8,7 +8,8 @@ folder=$(mktemp -d "${1:-/tmp}/convert-side-by-side.XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 runs=${2:-5}
 dotnet build -c Release -v q --nologo >/dev/null
-tool="dotnet $PWD/src/Qcow2Bitmaps.Cli/bin/Release/net10.0/Qcow2Bitmaps.Cli.dll"
+dotnet publish src/Qcow2Bitmaps.Cli -r linux-x64 -o "$folder/tool" -v q --nologo >/dev/null
+tool="$folder/tool/Qcow2Bitmaps.Cli"
 bench="dotnet $PWD/benchmarks/Qcow2Bitmaps.Benchmarks/bin/Release/net10.0/Qcow2Bitmaps.Benchmarks.dll"
 out=$folder/out
 
