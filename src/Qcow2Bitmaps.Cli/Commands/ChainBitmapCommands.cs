@@ -73,6 +73,11 @@ internal static class ChainBitmapCommands
             Arity = ArgumentArity.Zero,
             Description = "Count all of an image as changed where its allocation does not tell, instead of refusing",
         };
+        var trust = new Option<bool>("--trust-birth")
+        {
+            Arity = ArgumentArity.Zero,
+            Description = "Rebuild from allocation also in the lowest image that holds BITMAP: only if that image was never committed (and emptied) nor rebased since the bitmap was made",
+        };
         var command = new Command(
             "populate",
             """
@@ -82,7 +87,7 @@ internal static class ChainBitmapCommands
             Afterwards the bitmap is valid over the chain, and an incremental backup by it is complete, if perhaps larger than it had to be.
             """)
         {
-            allDirty,
+            allDirty, trust,
         };
         options.AddTo(command);
         command.Add(name);
@@ -92,7 +97,7 @@ internal static class ChainBitmapCommands
             await using ImageChain chain = await ChainAccess.OpenAsync(
                 parsed.GetRequiredValue(options.Top), options.Read(parsed), look => ChainPopulate.FindImages(look, bitmap), cancellationToken);
             messages.WarnOf(chain);
-            IReadOnlyList<BitmapChange> changes = await ChainPopulate.RunAsync(chain, bitmap, parsed.GetValue(allDirty), cancellationToken);
+            IReadOnlyList<BitmapChange> changes = await ChainPopulate.RunAsync(chain, bitmap, parsed.GetValue(allDirty), parsed.GetValue(trust), cancellationToken);
             ChangeOutput.Write(changes.Count == 0 ? "The bitmap is usable in all images." : "Bitmap rebuilt.", changes, options.IsJson(parsed), output);
             return ExitCode.Success;
         });

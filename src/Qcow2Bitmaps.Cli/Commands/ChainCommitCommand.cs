@@ -47,6 +47,12 @@ internal static class ChainCommitCommand
                 messages.WarnOf(chain);
                 int top = ChainPlace.Find(chain, topPath);
                 int target = ChainPlace.Find(chain, basePath);
+                if (!parsed.GetValue(keep) && chain.Layers.Skip(top).Take(target - top).FirstOrDefault(static layer => layer.Image is { Snapshots.Count: > 0 }) is { } kept)
+                {
+                    messages.Error($"{kept} has internal snapshots, which would be removed with it: use --keep, or delete them first");
+                    return ExitCode.Error;
+                }
+
                 committed = [.. chain.Layers.Skip(top).Take(target - top).Where(static layer => !layer.IsFixedSize).Select(static layer => layer.Path)];
                 result = await progress.RunAsync(
                     parsed,

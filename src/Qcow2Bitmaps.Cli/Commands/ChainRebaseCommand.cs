@@ -68,6 +68,12 @@ internal sealed class ChainRebaseCommand
         if (isUnsafe)
         {
             Qcow2Image image = chain.Layers[0].Image ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "a raw image has no backing file");
+            if (name.Length > 0 && chain.IndexOf(BackingPath.Combine(file, name)) is not null)
+            {
+                _messages.Error("The image cannot be its own backing file");
+                return ExitCode.Error;
+            }
+
             await image.SetBackingFileAsync(name.Length == 0 ? null : name, format, cancellationToken);
             return ExitCode.Success;
         }

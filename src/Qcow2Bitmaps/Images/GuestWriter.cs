@@ -240,7 +240,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         await EnterAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            await CommitAsync(cancellationToken).ConfigureAwait(false);
+            await CommitAsync(isAlone: false, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -278,7 +278,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         {
             if (_metadata.Failure is null)
             {
-                await CommitAsync(CancellationToken.None).ConfigureAwait(false);
+                await CommitAsync(isAlone: true, CancellationToken.None).ConfigureAwait(false);
             }
             else
             {
@@ -378,12 +378,12 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         }
     }
 
-    private async ValueTask CommitAsync(CancellationToken cancellationToken)
+    private async ValueTask CommitAsync(bool isAlone, CancellationToken cancellationToken)
     {
         await _tables.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            await _metadata.CommitAsync().ConfigureAwait(false);
+            await _metadata.CommitAsync(isAlone).ConfigureAwait(false);
         }
         finally
         {

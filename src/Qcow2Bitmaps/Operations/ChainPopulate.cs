@@ -33,14 +33,21 @@ public static class ChainPopulate
     /// <param name="chain">The chain; the images of <see cref="FindImages"/> are open for writing.</param>
     /// <param name="name">The bitmap's name.</param>
     /// <param name="allDirty">Whether all of an image counts as changed where its allocation does not tell; else that is refused.</param>
+    /// <param name="trustsBirth">
+    /// Whether the image where the bitmap was born, the lowest that holds it, counts as one that has all that was written to it, where the bitmap is not usable there. It has not, and nothing shows
+    /// that, if it was committed and emptied, or rebased, since: then this would lose changes. Without this all of it has to count as changed.
+    /// </param>
     /// <param name="cancellationToken">Ends the work between two images; the bitmap is not valid before the last.</param>
     /// <returns>What was rebuilt where.</returns>
     /// <exception cref="BitmapStateException">No image holds the bitmap, or an image's allocation does not tell what changed; nothing is changed.</exception>
     /// <exception cref="Qcow2Exception">An image is broken, or has no room.</exception>
     /// <exception cref="IOException">A storage failed, or an image is open for reading only.</exception>
-    public static async ValueTask<IReadOnlyList<BitmapChange>> RunAsync(ImageChain chain, string name, bool allDirty = false, CancellationToken cancellationToken = default)
+    public static async ValueTask<IReadOnlyList<BitmapChange>> RunAsync(ImageChain chain, string name, bool allDirty = false, bool trustsBirth = false, CancellationToken cancellationToken = default)
     {
         IReadOnlyList<int> images = FindImages(chain, name);
+        int birth = ChainBitmaps.Holders(chain, [name]).Last();
+        string? WhyUntold(ChainLayer layer) => WhyUnsound(layer)
+            ?? (layer.Index == birth && !trustsBirth ? "the bitmap was born there, and an image that was committed and emptied, or rebased, since then no longer has what was written to it" : null);
         foreach (int index in images)
         {
             ChainLayer layer = chain.Layers[index];
@@ -49,7 +56,7 @@ public static class ChainPopulate
                 throw new BitmapStateException(name, $"Bitmap '{PrintableText.Escape(name)}' cannot be rebuilt in {PrintableText.Escape(layer.ToString())}: {impossible}");
             }
 
-            if (!allDirty && WhyUnsound(layer) is { } unsound)
+            if (!allDirty && WhyUntold(layer) is { } unsound)
             {
                 throw new BitmapStateException(
                     name, $"Bitmap '{PrintableText.Escape(name)}' cannot be rebuilt from what {PrintableText.Escape(layer.ToString())} has: {unsound}; all of it could be marked instead, or a full backup be taken");
@@ -62,7 +69,7 @@ public static class ChainPopulate
         {
             ChainLayer layer = chain.Layers[index];
             Qcow2Image image = layer.Image!;
-            bool isSound = WhyUnsound(layer) is null;
+            bool isSound = WhyUntold(layer) is null;
             var edit = new BitmapEdit();
             if (image.Bitmaps.TryGet(name, out BitmapInfo? old))
             {

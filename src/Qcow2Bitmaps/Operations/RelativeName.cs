@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Chains;
+
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>The name of a file as an image stores it.</summary>
@@ -7,8 +9,13 @@ internal static class RelativeName
     public static string Of(string path, string imagePath)
     {
         string whole = Path.GetFullPath(path);
-        return string.Equals(Path.GetDirectoryName(whole), Path.GetDirectoryName(Path.GetFullPath(imagePath)), StringComparison.Ordinal)
-            ? Path.GetFileName(whole)
-            : whole;
+        if (!string.Equals(Path.GetDirectoryName(whole), Path.GetDirectoryName(Path.GetFullPath(imagePath)), StringComparison.Ordinal))
+        {
+            return whole;
+        }
+
+        // A name with a colon would be taken for one with a protocol.
+        string name = Path.GetFileName(whole);
+        return BackingPath.HasProtocol(name) ? "./" + name : name;
     }
 }

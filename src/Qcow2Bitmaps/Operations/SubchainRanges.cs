@@ -6,16 +6,24 @@ namespace Qcow2Bitmaps.Operations;
 /// <summary>What the images from one down to another, without that, decide of the disk.</summary>
 internal static class SubchainRanges
 {
+    // 32 MiB of bits.
+    private const long MaxGranules = 1L << 28;
+
     /// <summary>Collects what is there, in bounded memory.</summary>
     /// <param name="map">The map of the chain that starts at the first image.</param>
     /// <param name="endDepth">The image, counted from there, that is no longer meant.</param>
     /// <param name="sizeBytes">The size of the disk that the ranges are for.</param>
-    /// <param name="granularityBytes">The granularity of the ranges.</param>
+    /// <param name="granularityBytes">The granularity of the ranges; they are rounded out to a coarser one where a large disk would take much memory.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>What those images have, and what a shorter one of them hides of those below it: both are parts that an image further down does not decide.</returns>
     public static async ValueTask<(DirtyBitmap Has, DirtyBitmap Hides)> CollectAsync(
         ChainMap map, int endDepth, long sizeBytes, long granularityBytes, CancellationToken cancellationToken)
     {
+        while (sizeBytes / granularityBytes > MaxGranules)
+        {
+            granularityBytes *= 2;
+        }
+
         var has = new DirtyBitmap(sizeBytes, granularityBytes);
         var hides = new DirtyBitmap(sizeBytes, granularityBytes);
         long end = Math.Min(map.SizeBytes, sizeBytes);

@@ -13,9 +13,8 @@ internal static class DurableFile
     /// <exception cref="IOException">The file exists or cannot be written.</exception>
     public static void Write(string path, ReadOnlySpan<byte> bytes)
     {
-        string unfinished = path + UnfinishedSuffix;
-        // A stop may have left one.
-        File.Delete(unfinished);
+        // A name that nobody else has: what stands beside the file is not ours.
+        string unfinished = $"{path}.{Guid.NewGuid():N}{UnfinishedSuffix}";
         try
         {
             using (SafeFileHandle file = File.OpenHandle(unfinished, FileMode.CreateNew, FileAccess.Write, FileShare.None))

@@ -24,6 +24,7 @@ internal sealed partial class GuestTables
             L1Offset = header.L1TableOffset;
             _l1 = l1;
             Array.Clear(_cache);
+            _generation++;
         }
     }
 
@@ -72,6 +73,7 @@ internal sealed partial class GuestTables
             }
 
             _edited.Add(l1Index, edited);
+            _generation++;
         }
 
         return edited;
@@ -115,6 +117,7 @@ internal sealed partial class GuestTables
 
             _edited.Clear();
             _changedL1Sectors.Clear();
+            _generation++;
         }
     }
 }

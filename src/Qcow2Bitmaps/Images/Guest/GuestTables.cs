@@ -14,6 +14,8 @@ internal sealed partial class GuestTables
     private readonly ImageStorage _storage;
     private readonly (long Offset, ulong[] Entries)?[] _cache;
     private ulong[] _l1;
+    // Counts what writers do to tables: what was read from the file before may be old.
+    private long _generation;
 
     private GuestTables(ImageStorage storage, Qcow2Header header, ulong l1Offset, ulong[] l1)
     {
@@ -60,23 +62,38 @@ internal sealed partial class GuestTables
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<ulong[]?> ReadAsync(long l1Index, CancellationToken cancellationToken)
     {
+        while (true)
+        {
+            (bool isCurrent, ulong[]? table) = await TryReadAsync(l1Index, cancellationToken).ConfigureAwait(false);
+            if (isCurrent)
+            {
+                return table;
+            }
+        }
+    }
+
+    /// <summary>Reads an L2 table; what a writer has done meanwhile makes what was read worthless.</summary>
+    private async ValueTask<(bool IsCurrent, ulong[]? Table)> TryReadAsync(long l1Index, CancellationToken cancellationToken)
+    {
         L1Entry entry;
         int slot = (int)(l1Index % _cache.Length);
+        long generation;
         lock (Gate)
         {
+            generation = _generation;
             if (_edited.TryGetValue(l1Index, out EditedL2Table? edited))
             {
-                return edited.Entries;
+                return (true, edited.Entries);
             }
 
             if (l1Index >= _l1.Length || !(entry = new L1Entry(_l1[l1Index])).IsAllocated)
             {
-                return null;
+                return (true, null);
             }
 
             if (_cache[slot] is { } cached && cached.Offset == (long)entry.L2TableOffset)
             {
-                return cached.Entries;
+                return (true, cached.Entries);
             }
         }
 
@@ -98,10 +115,15 @@ internal sealed partial class GuestTables
 
         lock (Gate)
         {
+            if (generation != _generation)
+            {
+                return (false, null);
+            }
+
             _cache[slot] = ((long)entry.L2TableOffset, table);
         }
 
-        return table;
+        return (true, table);
     }
 
     /// <summary>The index of the first entry of the L1 table, from one on, that names a table; -1 without one.</summary>

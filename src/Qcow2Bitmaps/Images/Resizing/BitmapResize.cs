@@ -7,7 +7,11 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Resizing;
 
 /// <summary>Cuts and lengthens an image's bitmaps: their tables must fit the disk exactly. Bits behind the new end are dropped, new ones are clean; a last granule that is cut keeps its bit.</summary>
-internal sealed class BitmapResize(Qcow2Image image, long newSize)
+/// <remarks>
+/// Up to <c>hiddenEnd</c> a longer backing image has something that the shorter disk hid. Growing hides it for good, where zeros are read that nobody wrote and nobody recorded: recording bitmaps get
+/// those bits, in the same switch. QEMU leaves them clean.
+/// </remarks>
+internal sealed class BitmapResize(Qcow2Image image, long newSize, long hiddenEnd)
 {
     // Directory entry: where the table's offset and its entries stand, and the sizes that tell how long the entry is.
     private const int TableEntriesField = sizeof(ulong);
@@ -104,7 +108,10 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
         PersistentBitmap stored = await image.Bitmaps.OpenPagesAsync(bitmap, image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
         var old = BitmapGeometry.Of(stored);
         BitmapGeometry now = GeometryOf(bitmap, newSize);
-        if (old.BitCount == now.BitCount)
+        bool isMarked = bitmap.State == BitmapState.Recording && hiddenEnd > image.VirtualSizeBytes;
+        long markStart = isMarked ? image.VirtualSizeBytes >> BitmapGranularity.BitsOf(bitmap.GranularityBytes) : 0;
+        long markEnd = isMarked ? ImageGeometry.DivideRoundingUp(hiddenEnd, bitmap.GranularityBytes) : 0;
+        if (old.BitCount == now.BitCount && !isMarked)
         {
             return null;
         }
@@ -121,40 +128,56 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
             await FreePageAsync(stored.EntryOf(page), counts, cancellationToken).ConfigureAwait(false);
         }
 
-        if (common > 0 && old.BitsIn(common - 1) != now.BitsIn(common - 1) && stored.KindOf(common - 1) != BitmapPageKind.AllClean)
+        bool isChanged = old.PageCount != now.PageCount;
+        for (int page = Math.Max(0, common - 1); page < now.PageCount; page++)
         {
-            table[common - 1] = await ResizePageAsync(stored, common - 1, old, now, counts, cancellationToken).ConfigureAwait(false);
+            long first = now.FirstBit(page);
+            int from = (int)Math.Clamp(markStart - first, 0, now.BitsIn(page));
+            int to = (int)Math.Clamp(markEnd - first, from, now.BitsIn(page));
+            bool isCut = page < common && old.BitsIn(page) != now.BitsIn(page) && stored.KindOf(page) != BitmapPageKind.AllClean;
+            if (isCut || from < to)
+            {
+                ulong entry = await MakePageAsync(stored, page, old, now, from, to, counts, cancellationToken).ConfigureAwait(false);
+                isChanged |= entry != table[page];
+                table[page] = entry;
+            }
         }
 
-        return old.PageCount == now.PageCount && common > 0 && table[common - 1] == stored.EntryOf(common - 1).Raw ? null : table;
+        return isChanged ? table : null;
     }
 
-    private async ValueTask<ulong> ResizePageAsync(
-        PersistentBitmap stored, int page, BitmapGeometry old, BitmapGeometry now, ShadowRefcounts counts, CancellationToken cancellationToken)
+    /// <summary>Makes a page of the new table: what the old one has of it, with some bits set.</summary>
+    private async ValueTask<ulong> MakePageAsync(
+        PersistentBitmap stored, int page, BitmapGeometry old, BitmapGeometry now, int from, int to, ShadowRefcounts counts, CancellationToken cancellationToken)
     {
-        BitmapPageKind kind = stored.KindOf(page);
-        int bits = Math.Min(old.BitsIn(page), now.BitsIn(page));
-        if (kind == BitmapPageKind.AllDirty && bits == now.BitsIn(page) && (bits & 63) == 0)
-        {
-            // QEMU takes such an entry for all bits up to the next 64, also behind the disk's end.
-            return BitmapTableEntry.AllOnes.Raw;
-        }
-
+        BitmapPageKind kind = page < old.PageCount ? stored.KindOf(page) : BitmapPageKind.AllClean;
+        int bits = page < old.PageCount ? Math.Min(old.BitsIn(page), now.BitsIn(page)) : 0;
         var words = new ulong[_geometry.ClusterSizeBytes / sizeof(ulong)];
         if (kind == BitmapPageKind.AllDirty)
         {
             BitKernels.Fill(words, 0, bits, true);
         }
-        else
+        else if (kind == BitmapPageKind.Bits)
         {
             await stored.ReadPageAsync(page, words.AsMemory(0, old.WordsIn(page)), cancellationToken).ConfigureAwait(false);
             BitKernels.Fill(words, bits, words.Length * 64, false);
         }
 
-        await FreePageAsync(stored.EntryOf(page), counts, cancellationToken).ConfigureAwait(false);
+        BitKernels.Fill(words, from, to, true);
+        if (page < old.PageCount)
+        {
+            await FreePageAsync(stored.EntryOf(page), counts, cancellationToken).ConfigureAwait(false);
+        }
+
         if (BitKernels.IsAll(words, 0))
         {
             return BitmapTableEntry.AllZeroes.Raw;
+        }
+
+        // QEMU takes such an entry for all bits up to the next 64, also behind the disk's end.
+        if ((now.BitsIn(page) & 63) == 0 && BitKernels.IsAll(words.AsSpan(0, now.WordsIn(page)), ulong.MaxValue))
+        {
+            return BitmapTableEntry.AllOnes.Raw;
         }
 
         LittleEndianWords.ToHostOrder(words);

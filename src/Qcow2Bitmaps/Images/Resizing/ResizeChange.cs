@@ -43,7 +43,7 @@ internal sealed class ResizeChange
             throw new Qcow2UnsupportedException(UnsupportedReason.Version2, "Can't resize a v2 image which has snapshots");
         }
 
-        var bitmaps = new BitmapResize(image, newSize);
+        var bitmaps = new BitmapResize(image, newSize, HiddenEnd(image, newSize, options.Backing));
         bitmaps.Check();
         if (header.HasExternalDataFile)
         {
@@ -73,11 +73,15 @@ internal sealed class ResizeChange
             cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>Up to where the backing image would show through.</summary>
+    private static long HiddenEnd(Qcow2Image image, long newSize, IBackingDisk? backing) =>
+        Math.Min(newSize, !image.HasBacking ? 0 : backing?.SizeBytes ?? long.MaxValue);
+
     private async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
         // Behind this offset nothing that is stored shall be read.
         long kept = Math.Min(_image.VirtualSizeBytes, _newSize);
-        long zeroEnd = Math.Min(_newSize, !_image.HasBacking ? 0 : _backing?.SizeBytes ?? long.MaxValue);
+        long zeroEnd = HiddenEnd(_image, _newSize, _backing);
         if (zeroEnd > kept && _image.Header.Version < 3)
         {
             throw new Qcow2UnsupportedException(UnsupportedReason.Version2, "Failed to zero out new clusters: Operation not supported");

@@ -29,12 +29,18 @@ internal sealed partial class RefcountEditor
     }
 
     /// <summary>Makes all allocations durable, with the data that were written to them, so that the image can be switched to them.</summary>
+    /// <param name="cancellationToken">Ends the work.</param>
+    /// <param name="isAlone">Whether nobody writes data meanwhile; else the file's length is left alone, as setting it could cut off what is just being written.</param>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask PublishAsync(CancellationToken cancellationToken)
+    public async ValueTask PublishAsync(CancellationToken cancellationToken, bool isAlone = true)
     {
         long tableOffset = _isTableMoved ? await WriteNewTableAsync(cancellationToken).ConfigureAwait(false) : 0;
         await WriteBlocksAsync(cancellationToken).ConfigureAwait(false);
-        await FillLastClusterAsync(cancellationToken).ConfigureAwait(false);
+        if (isAlone)
+        {
+            await FillLastClusterAsync(cancellationToken).ConfigureAwait(false);
+        }
+
         await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
         if (_isTableMoved)
         {

@@ -112,34 +112,37 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
     }
 
     /// <summary>Writes all that is in memory, in order, and makes it and all data durable.</summary>
+    /// <param name="isAlone">Whether nobody writes data meanwhile.</param>
     /// <exception cref="IOException">The storage failed; the image is whole, with leaked clusters at worst, and what was not flushed before is old or new.</exception>
-    public async ValueTask CommitAsync()
+    public async ValueTask CommitAsync(bool isAlone)
     {
-        if (dataFile is not null)
-        {
-            await dataFile.FlushAsync(CancellationToken.None).ConfigureAwait(false);
-        }
-
-        if (!IsChanged)
-        {
-            await image.Storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
-            return;
-        }
-
         try
         {
-            await WriteAsync(_refcounts!).ConfigureAwait(false);
+            if (dataFile is not null)
+            {
+                await dataFile.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+            }
+
+            if (IsChanged)
+            {
+                await WriteAsync(_refcounts!, isAlone).ConfigureAwait(false);
+            }
+            else
+            {
+                await image.Storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+            }
         }
         catch (Exception e)
         {
+            // Also after a flush that failed: the next one may succeed though data are lost.
             Failure = e;
             throw;
         }
     }
 
-    private async ValueTask WriteAsync(RefcountEditor refcounts)
+    private async ValueTask WriteAsync(RefcountEditor refcounts, bool isAlone)
     {
-        await refcounts.PublishAsync(CancellationToken.None).ConfigureAwait(false);
+        await refcounts.PublishAsync(CancellationToken.None, isAlone).ConfigureAwait(false);
         bool hasMoved = refcounts.HasMovedTable;
         if (Tables.EditedCount > 0)
         {
@@ -159,7 +162,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
         _refcounts ??= (await MetadataWriter.OpenRefcountsAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false)).Refcounts;
 
     private ValueTask LimitMemoryAsync() =>
-        ((long)Tables.EditedCount << Geometry.ClusterBits) + _refcounts!.EditedBytes > MaxChangedBytes ? CommitAsync() : ValueTask.CompletedTask;
+        ((long)Tables.EditedCount << Geometry.ClusterBits) + _refcounts!.EditedBytes > MaxChangedBytes ? CommitAsync(isAlone: false) : ValueTask.CompletedTask;
 
     private async ValueTask<ClusterWrite> PlanClusterAsync(ClusterEntry old, long cluster, int from, int to, CancellationToken cancellationToken)
     {
@@ -271,7 +274,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
         }
         catch (NoSpaceException) when (_refcounts!.HasFreed)
         {
-            await CommitAsync().ConfigureAwait(false);
+            await CommitAsync(isAlone: false).ConfigureAwait(false);
             return await _refcounts.AllocateAsync(1, cancellationToken).ConfigureAwait(false);
         }
     }
