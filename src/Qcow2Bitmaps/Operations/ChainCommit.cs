@@ -65,6 +65,11 @@ public static class ChainCommit
         if (top > 0)
         {
             Qcow2Image above = chain.Layers[top - 1].Image!;
+            if (target.Image is not { Header.Version: >= 3 })
+            {
+                await InvalidateAboveAsync(chain, top, @base, changes).ConfigureAwait(false);
+            }
+
             string name = options.BackingFile ?? RelativeName.Of(target.Path, above.Name);
             await above.SetBackingFileAsync(name, target.Format, CancellationToken.None).ConfigureAwait(false);
         }
@@ -142,6 +147,12 @@ public static class ChainCommit
             changes.Add(new BitmapChange(verdict.Name, BitmapChangeKind.Merged, target.Name));
         }
 
+        foreach (BitmapInfo bitmap in LostBitmaps(chain, top, @base).Where(bitmap => !merged.Contains(bitmap.Name, StringComparer.Ordinal) && !target.Bitmaps.TryGet(bitmap.Name, out _)))
+        {
+            edit.Add(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
+            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, target.Name, "so that it does not become valid without the bits of what is committed"));
+        }
+
         BitmapInfo[] others = [.. target.Bitmaps.Where(bitmap => IsRecording(bitmap) && !merged.Contains(bitmap.Name, StringComparer.Ordinal))];
         long granularity = others.Select(static bitmap => bitmap.GranularityBytes).DefaultIfEmpty(65536).Min();
         (DirtyBitmap has, DirtyBitmap hides) = await SubchainRanges.CollectAsync(map, @base - top, target.VirtualSizeBytes, granularity, cancellationToken).ConfigureAwait(false);
@@ -180,6 +191,34 @@ public static class ChainCommit
             await between.Bitmaps.EditAsync(new BitmapEdit().Add(bitmap.Name, bitmap.GranularityBytes), cancellationToken).ConfigureAwait(false);
             changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Added, between.Name, "so that there is no gap"));
         }
+    }
+
+    /// <summary>The bitmaps of the committed images, each name once, of which images above have bits too: those would look like all there is.</summary>
+    private static IEnumerable<BitmapInfo> LostBitmaps(ImageChain chain, int top, int @base) => chain.Layers
+        .Skip(top)
+        .Take(@base - top)
+        .SelectMany(static layer => layer.Image!.Bitmaps)
+        .DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
+        .Where(bitmap => chain.Layers.Take(top).Any(layer => layer.Image!.Bitmaps.TryGet(bitmap.Name, out _)));
+
+    /// <summary>Where the base holds no bitmaps: lets the image above say that bits are lost.</summary>
+    private static async ValueTask InvalidateAboveAsync(ImageChain chain, int top, int @base, List<BitmapChange> changes)
+    {
+        Qcow2Image above = chain.Layers[top - 1].Image!;
+        var edit = new BitmapEdit();
+        foreach (BitmapInfo bitmap in LostBitmaps(chain, top, @base))
+        {
+            if (above.Bitmaps.TryGet(bitmap.Name, out BitmapInfo? there) ? !IsRecording(there) : above.Header.Version < 3)
+            {
+                // It is not valid as it is. In version 2 nothing can say so.
+                continue;
+            }
+
+            _ = there is null ? edit.Add(bitmap.Name, bitmap.GranularityBytes, isRecording: false) : edit.Disable(bitmap.Name);
+            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, above.Name, "its bits of what is committed are lost"));
+        }
+
+        await above.Bitmaps.EditAsync(edit, CancellationToken.None).ConfigureAwait(false);
     }
 
     private static async Task<long> CopyAsync(
