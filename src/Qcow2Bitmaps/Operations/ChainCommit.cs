@@ -123,6 +123,7 @@ public static class ChainCommit
         Qcow2Image target = chain.Layers[@base].Image!;
         var edit = new BitmapEdit();
         var merged = new List<string>();
+        long granularity = 65536;
         foreach (BitmapVerdict verdict in verdicts)
         {
             if (!verdict.IsValid)
@@ -132,8 +133,13 @@ public static class ChainCommit
             }
 
             _ = chain.Layers[top].Image!.Bitmaps.TryGet(verdict.Name, out BitmapInfo? first);
-            if (!target.Bitmaps.TryGet(verdict.Name, out _))
+            if (target.Bitmaps.TryGet(verdict.Name, out BitmapInfo? own))
             {
+                granularity = Math.Min(granularity, own.GranularityBytes);
+            }
+            else
+            {
+                granularity = Math.Min(granularity, first!.GranularityBytes);
                 await CloseGapAsync(chain, verdict.Images[^1] + 1, @base, first!, changes, cancellationToken).ConfigureAwait(false);
                 edit.Add(verdict.Name, first!.GranularityBytes);
             }
@@ -154,12 +160,13 @@ public static class ChainCommit
         }
 
         BitmapInfo[] others = [.. target.Bitmaps.Where(bitmap => IsRecording(bitmap) && !merged.Contains(bitmap.Name, StringComparer.Ordinal))];
-        long granularity = others.Select(static bitmap => bitmap.GranularityBytes).DefaultIfEmpty(65536).Min();
-        (DirtyBitmap has, DirtyBitmap hides) = await SubchainRanges.CollectAsync(map, @base - top, target.VirtualSizeBytes, granularity, cancellationToken).ConfigureAwait(false);
-        if (oldSize < target.VirtualSizeBytes)
+        granularity = others.Select(static bitmap => bitmap.GranularityBytes).Append(granularity).Min();
+        (DirtyBitmap has, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
+            map, @base - top, target.VirtualSizeBytes, granularity, cancellationToken, hiddenEndBytes: oldSize).ConfigureAwait(false);
+        if (map.SizeBytes < oldSize)
         {
-            // Nothing was hidden there.
-            hides.Clear(oldSize, target.VirtualSizeBytes - oldSize);
+            // Behind the top's end the disk read zeros, or did not exist.
+            hides.Set(map.SizeBytes, oldSize - map.SizeBytes);
         }
 
         foreach (string name in merged)
@@ -229,6 +236,12 @@ public static class ChainCommit
         var target = new LayerTarget(writer, layer.Storage, layer.Image, oldSize);
         await using (target.ConfigureAwait(false))
         {
+            if (map.SizeBytes < oldSize && chain.Layers.Take(top).Any(above => above.VirtualSizeBytes > map.SizeBytes))
+            {
+                // Behind the top's end the images above it have read zeros so far, whatever the base has there.
+                await target.WriteZerosAsync(map.SizeBytes, oldSize - map.SizeBytes, cancellationToken).ConfigureAwait(false);
+            }
+
             var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers }, progress);
             await engine.RunAsync([map], @base - top, int.MaxValue, cancellationToken).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
