@@ -11,6 +11,9 @@ switch (args)
     case ["time-edit", string warmUp, string timed, string kind]:
         await TimedEdit.RunAsync(warmUp, timed, kind);
         return 0;
+    case ["time-convert", string warmUp, string source, string target, string format]:
+        await TimedConversion.RunAsync(warmUp, source, target, format);
+        return 0;
     case ["fragmented-image", string path, string tebibytes]:
         FragmentedImage.Write(path, long.Parse(tebibytes, CultureInfo.InvariantCulture) << 40);
         return 0;

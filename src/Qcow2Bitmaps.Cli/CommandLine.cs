@@ -92,6 +92,10 @@ internal static class CommandLine
         {
             ChainCheckCommand.Create(output, messages),
             ChainSnapshotCommand.Create(output, messages),
+            ChainCommitCommand.Create(output, messages),
+            ChainPullCommand.Create(output, messages),
+            ChainRebaseCommand.Create(output, messages, tells: true),
+            ChainFlattenCommand.Create(output, messages),
             ChainBitmapCommands.CreatePopulate(output, messages),
             ChainBitmapCommands.CreateDelete(output, messages),
             ChainBitmapCommands.CreatePrune(output, messages),
@@ -117,6 +121,8 @@ internal static class CommandLine
             ConvertCommand.Create(output, messages),
             SnapshotCommand.Create(output, messages),
             ResizeCommand.Create(output, messages),
+            CommitCommand.Create(output, messages),
+            ChainRebaseCommand.Create(output, messages, tells: false),
             chain,
         };
     }

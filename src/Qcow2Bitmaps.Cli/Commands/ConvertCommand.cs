@@ -21,8 +21,8 @@ internal sealed class ConvertCommand
     private readonly Argument<string[]> _files = new("FILE… OUTPUT") { Description = "The images to copy, one behind the other, each the top of its chain; last the target", Arity = ArgumentArity.ZeroOrMore };
     private readonly Option<string?> _format = CommonOptions.AnyFormat("the images to copy");
     private readonly Option<string> _outputFormat = new("-O") { Description = "The target's format: qcow2, or raw (default)", HelpName = "FMT" };
-    private readonly Option<bool> _compress = Flag("-c", "Compress the clusters of a qcow2 target, side by side and so in any order; zlib only");
-    private readonly Option<bool> _outOfOrder = Flag("-W", "Write the parts of the disk in any order");
+    private readonly Option<bool> _compress = Flag("-c", "Compress the clusters of a qcow2 target, several side by side; zlib only");
+    private readonly Option<bool> _outOfOrder = Flag("-W", "Accepted, and makes no difference: the few parts of the disk that are in work are always written as they come");
     private readonly Option<string?> _workers = new("-m") { Description = "How many parts of the disk are in work at a time, 1 to 16 (default 8)", HelpName = "N" };
     private readonly Option<string?> _snapshot = new("-l") { Description = "Copy the disk of an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME", HelpName = "SNAPSHOT" };
     private readonly Option<string[]> _options = new("-o") { Description = "Options of the target, name=value with commas between; '-o help' lists them. May be repeated", HelpName = "OPTIONS" };
@@ -190,7 +190,6 @@ internal sealed class ConvertCommand
             TargetIsZero = parsed.GetValue(_isZero),
             TargetHasBacking = exists && parsed.GetValue(_backing) is not null,
             Compress = parsed.GetValue(_compress),
-            OutOfOrder = parsed.GetValue(_outOfOrder),
             Workers = parsed.GetValue(_workers) is { } workers ? ParseWorkers(workers)!.Value : new ConversionOptions().Workers,
             SparseBytes = parsed.GetValue(_sparse) is { } sparse && SizeArgument.TryParse(sparse, "", out long bytes, out _) ? (int)bytes : new ConversionOptions().SparseBytes,
             Flush = parsed.GetValue(_cache) is not null and not "unsafe",

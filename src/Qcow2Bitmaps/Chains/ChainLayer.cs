@@ -26,6 +26,9 @@ public sealed class ChainLayer
     /// <summary>The path, as the chain led to it.</summary>
     public string Path => Storage.Name;
 
+    /// <summary>Whether it cannot grow, nor be removed as a file can: a block device.</summary>
+    public bool IsFixedSize => Storage.CapacityBytes is not null;
+
     /// <summary>The format: <c>qcow2</c> or <c>raw</c>.</summary>
     public string Format => Image is null ? ImageFormat.Raw : ImageFormat.Qcow2;
 

@@ -265,6 +265,13 @@ public sealed class ImageChain : IAsyncDisposable
     public async ValueTask<Stream> OpenStreamAsync(CancellationToken cancellationToken = default) =>
         new ChainStream(this, await GetSizeBytesAsync(cancellationToken).ConfigureAwait(false));
 
+    /// <summary>Finds an image of the chain, whatever path leads to it.</summary>
+    /// <param name="path">A path to the image.</param>
+    /// <returns>Its index; null when there is no such file, or it is none of the chain.</returns>
+    public int? IndexOf(string path) => FileStorage.IdentityOf(path) is { } identity
+        ? _layers.Find(layer => layer.Storage.Identity == identity)?.Index
+        : null;
+
     /// <summary>Lists what one image of the chain itself has, whatever those below it have.</summary>
     /// <param name="layer">The image's index; not that of a raw one.</param>
     /// <param name="cancellationToken">Ends the reading.</param>

@@ -29,10 +29,7 @@ public sealed record ConversionOptions
     /// <summary>Whether clusters are compressed; qcow2 with zlib only.</summary>
     public bool Compress { get; init; }
 
-    /// <summary>Whether the parts of the disk may be written in any order. Compressed ones always are.</summary>
-    public bool OutOfOrder { get; init; }
-
-    /// <summary>How many parts of the disk are in work at a time, each with a buffer of its own: 1 to <see cref="MaxWorkers"/>.</summary>
+    /// <summary>How many parts of the disk are in work at a time at most, each with a buffer of its own, and so how far writing strays from the disk's order: 1 to <see cref="MaxWorkers"/>.</summary>
     public int Workers { get; init; } = 8;
 
     /// <summary>How many bytes of zeros, at a multiple of as many, are left out: a multiple of 512 up to <see cref="MaxSparseBytes"/>; 0 writes all zeros as data.</summary>

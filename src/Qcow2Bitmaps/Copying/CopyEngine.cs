@@ -2,12 +2,15 @@ using Qcow2Bitmaps.Chains;
 
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Copies disks to a target: several workers read and unpack side by side, and write one after the other unless any order will do.</summary>
-/// <remarks>Memory: a buffer for each worker, and a second one where the target's content is looked at. Nothing of it depends on the disk's size.</remarks>
+/// <summary>Copies disks to a target: several workers read, unpack and write side by side.</summary>
+/// <remarks>
+/// <para>Parts are given out in order and written as they come: waiting for a turn would cost a switch of threads for each part, which takes longer than writing it.</para>
+/// <para>Memory: a buffer for each worker, and a second one where the target's content is looked at. Nothing of it depends on the disk's size.</para>
+/// </remarks>
 internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, IProgress<long>? progress)
 {
     // Small enough to stay in a core's cache between reading and writing.
-    private const int ItemBytes = 512 << 10;
+    private const int ItemBytes = 1 << 20;
 
     private readonly Lock _gate = new();
     private long _doneBytes;
@@ -65,13 +68,7 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
                     Plan(item, buffer, there, writes);
                 }
 
-                if (!options.OutOfOrder && !options.Compress)
-                {
-                    await item.Before.WaitAsync(cancellationToken).ConfigureAwait(false);
-                }
-
                 await WriteAsync(item, buffer, writes, cancellationToken).ConfigureAwait(false);
-                item.Written.SetResult();
                 Report(item.EndBytes - item.OffsetBytes);
             }
         }

@@ -6,12 +6,6 @@ internal sealed class CopyItem
     /// <summary>Its pieces, in ascending order without gaps.</summary>
     public List<CopyPiece> Pieces { get; } = [];
 
-    /// <summary>Done when all that lies before it is written.</summary>
-    public Task Before { get; set; } = Task.CompletedTask;
-
-    /// <summary>To be set when it is written.</summary>
-    public TaskCompletionSource Written { get; set; } = new();
-
     public long OffsetBytes => Pieces[0].OffsetBytes;
 
     public long EndBytes => Pieces[^1].EndBytes;

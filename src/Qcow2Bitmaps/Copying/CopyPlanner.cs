@@ -13,7 +13,6 @@ namespace Qcow2Bitmaps.Copying;
 internal sealed class CopyPlanner(IReadOnlyList<ChainMap> sources, int itemBytes, bool writesZeros, int skipFromDepth, int compareFromDepth, int copyFromDepth) : IDisposable
 {
     private readonly SemaphoreSlim _turn = new(1, 1);
-    private Task _lastWritten = Task.CompletedTask;
     private ChainCursor _cursor = new(sources[0]);
     private int _source;
     private long _sourceStart;
@@ -40,9 +39,6 @@ internal sealed class CopyPlanner(IReadOnlyList<ChainMap> sources, int itemBytes
                 _at = end;
             }
 
-            item.Before = _lastWritten;
-            item.Written = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            _lastWritten = item.Written.Task;
             return item.Pieces.Count > 0;
         }
         finally

@@ -263,6 +263,14 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         _image.Editing.Release();
     }
 
+    /// <summary>Gives up all that the image has, so that the disk reads as its backing file does. No bitmap records that.</summary>
+    /// <inheritdoc cref="WriteAsync" path="/exception"/>
+    internal async ValueTask EmptyAsync(CancellationToken cancellationToken)
+    {
+        using IDisposable? turn = await BeginAsync(0, SizeBytes, cancellationToken).ConfigureAwait(false);
+        await ForEachTableAsync(0, SizeBytes, (start, to) => _metadata.ForgetAsync(start, to, cancellationToken), cancellationToken).ConfigureAwait(false);
+    }
+
     async Task IQuiescent.HaltAsync()
     {
         await _shared.EnterAloneAsync().ConfigureAwait(false);

@@ -21,6 +21,7 @@ public sealed partial class Qcow2Image
     /// <exception cref="BitmapStateException">A bitmap is inconsistent, or would have more bits than QEMU opens: it would be lost.</exception>
     /// <exception cref="Qcow2UnsupportedException">The image is of version 2 and has snapshots or would have to hide its backing image; has an external data file; is open for reading only; or is encrypted, and an end lies inside a cluster that has data.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt, or its reference counts are wrong.</exception>
+    /// <exception cref="InvalidOperationException">A writer of guest data is open on the image.</exception>
     /// <exception cref="NoSpaceException">There is no room, on a storage that cannot grow.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public async ValueTask ResizeAsync(long sizeBytes, Qcow2ResizeOptions? options = null, CancellationToken cancellationToken = default)
@@ -34,6 +35,8 @@ public sealed partial class Qcow2Image
         await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
+            RequireNoInterruptedEdit();
+            RequireNoWriter();
             try
             {
                 await ResizeChange.RunAsync(this, sizeBytes, options ?? Qcow2ResizeOptions.Default, cancellationToken).ConfigureAwait(false);

@@ -18,6 +18,7 @@ public sealed partial class Qcow2Image
     /// <exception cref="ArgumentException">The name is too long, or has a NUL.</exception>
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, has an external data file or as many snapshots as it may have, or its counts are too narrow to count a cluster once more.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt, or its reference counts are wrong.</exception>
+    /// <exception cref="InvalidOperationException">A writer of guest data is open on the image.</exception>
     /// <exception cref="NoSpaceException">There is no room, on a storage that cannot grow.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public async ValueTask<SnapshotInfo> CreateSnapshotAsync(string name, CancellationToken cancellationToken = default)
@@ -39,6 +40,7 @@ public sealed partial class Qcow2Image
     /// <exception cref="SnapshotStateException">There is no such snapshot.</exception>
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, or has an external data file.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt, the snapshot's table is not allowed, or reference counts are wrong.</exception>
+    /// <exception cref="InvalidOperationException">A writer of guest data is open on the image.</exception>
     /// <exception cref="NoSpaceException">There is no room, on a storage that cannot grow.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public ValueTask DeleteSnapshotAsync(string name, CancellationToken cancellationToken = default)
@@ -55,6 +57,7 @@ public sealed partial class Qcow2Image
     /// <exception cref="SnapshotStateException">There is no such snapshot.</exception>
     /// <exception cref="Qcow2UnsupportedException">The image has any bitmap, as bitmaps do not say what differs from the snapshot; is open for reading only; has an external data file; its counts are too narrow; or it is of version 2 and had another size.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt, the snapshot's table is not allowed, or reference counts are wrong.</exception>
+    /// <exception cref="InvalidOperationException">A writer of guest data is open on the image.</exception>
     /// <exception cref="NoSpaceException">There is no room, on a storage that cannot grow.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public ValueTask ApplySnapshotAsync(string idOrName, CancellationToken cancellationToken = default)
@@ -79,11 +82,22 @@ public sealed partial class Qcow2Image
     private SnapshotStateException NoSnapshot(string name) =>
         new(name, $"'{PrintableText.Escape(Name)}' has no snapshot '{PrintableText.Escape(name)}'");
 
+    /// <summary>Refuses to move the tables that a writer of guest data works on.</summary>
+    private void RequireNoWriter()
+    {
+        if (_editing.Writer is not null)
+        {
+            throw new InvalidOperationException("A writer of guest data is open on the image; it is to be disposed first.");
+        }
+    }
+
     private async ValueTask ChangeSnapshotsAsync(Func<SnapshotChange, ValueTask> prepare, CancellationToken cancellationToken)
     {
         await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
+            RequireNoInterruptedEdit();
+            RequireNoWriter();
             try
             {
                 await SnapshotChange.RunAsync(this, prepare, cancellationToken).ConfigureAwait(false);

@@ -77,6 +77,20 @@ public static class ChainCommit
         return new ChainResult(changes, copied);
     }
 
+    /// <summary>Empties the top image after a commit to the one below it, as <c>qemu-img commit</c> does: the guest sees the same. Its bitmaps stay as they are.</summary>
+    /// <param name="chain">The chain, its top image open for writing.</param>
+    /// <param name="cancellationToken">Ends the work; what is left in the image then is what the base has too.</param>
+    /// <exception cref="IOException">A storage failed.</exception>
+    public static async Task EmptyTopAsync(ImageChain chain, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(chain);
+        GuestWriter writer = await chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false);
+        await using (writer.ConfigureAwait(false))
+        {
+            await writer.EmptyAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     private static async ValueTask<List<BitmapVerdict>> JudgeAsync(ImageChain chain, int top, CancellationToken cancellationToken)
     {
         var verdicts = new List<BitmapVerdict>();

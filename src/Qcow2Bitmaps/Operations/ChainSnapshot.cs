@@ -110,14 +110,19 @@ public static class ChainSnapshot
     /// <summary>Writes the first sector last: until then nobody takes the device for an image.</summary>
     private static async ValueTask WriteToDeviceAsync(string path, byte[] image, CancellationToken cancellationToken)
     {
-        var device = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
-        await using (device.ConfigureAwait(false))
+        var look = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+        await using (look.ConfigureAwait(false))
         {
-            if (device.CapacityBytes is not { } capacity)
+            if (look.CapacityBytes is null)
             {
                 throw new IOException($"'{PrintableText.Escape(path)}' exists: an overlay is made as a new file, or on a block device");
             }
+        }
 
+        var device = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+        await using (device.ConfigureAwait(false))
+        {
+            long capacity = device.CapacityBytes ?? 0;
             if (capacity < image.Length)
             {
                 throw new NoSpaceException($"'{PrintableText.Escape(path)}': no space: {image.Length} bytes needed, {capacity} there", image.Length, capacity);

@@ -56,7 +56,7 @@ internal sealed class ResizeChange
         }
 
         bitmaps.RequireRoom();
-        ShadowRefcounts counts = await ShadowRefcounts.BeginAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
+        ShadowRefcounts counts = await ShadowRefcounts.BeginAsync(image.Storage, image.Contents, image.Limits, searchesAll: newSize < image.VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
         HeaderUpdate update = await HeaderUpdate.ReadAsync(image.Storage, header, cancellationToken).ConfigureAwait(false);
         TableEditor tables = await TableEditor.OpenAsync(image, counts, cancellationToken).ConfigureAwait(false);
         var change = new ResizeChange(image, newSize, options.Backing, counts, update, tables);

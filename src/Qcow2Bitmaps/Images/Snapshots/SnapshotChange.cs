@@ -44,7 +44,7 @@ internal sealed class SnapshotChange
                 UnsupportedReason.ExternalDataFile, $"'{PrintableText.Escape(image.Name)}' keeps its data in an external file, which has no snapshots");
         }
 
-        ShadowRefcounts counts = await ShadowRefcounts.BeginAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
+        ShadowRefcounts counts = await ShadowRefcounts.BeginAsync(image.Storage, image.Contents, image.Limits, searchesAll: false, cancellationToken).ConfigureAwait(false);
         HeaderUpdate update = await HeaderUpdate.ReadAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
         var change = new SnapshotChange(image, counts, update);
         await ShadowSwitch.RunAsync(image, counts, update, () => prepare(change), isCut: false, cancellationToken).ConfigureAwait(false);

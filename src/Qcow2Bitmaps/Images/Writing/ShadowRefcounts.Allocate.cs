@@ -56,8 +56,13 @@ internal sealed partial class ShadowRefcounts
         return first << _geometry.ClusterBits;
     }
 
-    private void StartSearch()
+    private void StartSearch(bool searchesAll)
     {
+        if (searchesAll)
+        {
+            return;
+        }
+
         long lastBlock = Array.FindLastIndex(_table, static raw => raw != 0);
         long searched = Math.Max(2, SearchedBytes >> _geometry.ClusterBits);
         _searchStart = Math.Max(0, lastBlock + 1 - searched) * _geometry.RefcountsPerBlock;

@@ -32,7 +32,7 @@ internal sealed partial class ShadowRefcounts
     private ulong[] _table;
     private ShadowBlock? _last;
 
-    private ShadowRefcounts(ImageStorage storage, Qcow2Header header, Qcow2Limits limits, LiveMetadata live, ulong[] table)
+    private ShadowRefcounts(ImageStorage storage, Qcow2Header header, Qcow2Limits limits, LiveMetadata live, ulong[] table, bool searchesAll)
     {
         _storage = storage;
         _header = header;
@@ -47,18 +47,23 @@ internal sealed partial class ShadowRefcounts
         _endCluster = storage.CapacityBytes is { } capacity
             ? capacity >> _geometry.ClusterBits
             : 1L << (MaxHostOffsetBits - _geometry.ClusterBits);
-        StartSearch();
+        StartSearch(searchesAll);
     }
 
     /// <summary>Whether any count is to change.</summary>
     public bool HasChanges => _changed.Count > 0;
 
     /// <summary>Begins a change of an image that may be written.</summary>
+    /// <param name="storage">The image.</param>
+    /// <param name="contents">What it says.</param>
+    /// <param name="limits">What is believed.</param>
+    /// <param name="searchesAll">Whether free clusters are looked for from the start of the file, so that it can be cut; else from where a large one ends.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt, or its refcounts cannot be relied on.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<ShadowRefcounts> BeginAsync(
-        ImageStorage storage, ImageContents contents, Qcow2Limits limits, CancellationToken cancellationToken)
+        ImageStorage storage, ImageContents contents, Qcow2Limits limits, bool searchesAll, CancellationToken cancellationToken)
     {
         Qcow2Header header = contents.First.Header;
         MetadataWriter.RequireWritable(storage, header, limits);
@@ -76,7 +81,7 @@ internal sealed partial class ShadowRefcounts
             live.Add("the table of a bitmap", bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
         }
 
-        return new ShadowRefcounts(storage, header, limits, live, stored.Table);
+        return new ShadowRefcounts(storage, header, limits, live, stored.Table, searchesAll);
     }
 
     /// <summary>Reads the count of a cluster, as it is to be.</summary>

@@ -59,6 +59,12 @@ internal sealed partial class GuestMetadata
                 : old,
             cancellationToken);
 
+    /// <summary>Gives up all that an image has for whole clusters, so that its backing file shows through.</summary>
+    /// <inheritdoc cref="DiscardAsync" path="/param"/>
+    /// <inheritdoc cref="DiscardAsync" path="/exception"/>
+    public ValueTask ForgetAsync(long start, long end, CancellationToken cancellationToken) =>
+        ChangeAsync(start, end, static (_, _, _, _) => default, cancellationToken);
+
     /// <summary>Whether discarding does anything: not in version 2 over a backing file, which would show through.</summary>
     public bool CanDiscard => Header.Version >= 3 || !hasBacking;
 

@@ -1,0 +1,33 @@
+using System.Diagnostics;
+using System.Globalization;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Copying;
+
+namespace Qcow2Bitmaps.Benchmarks.SideBySide;
+
+/// <summary>Times one conversion, as a process does it that is running already, and prints the seconds and the peak memory in KiB.</summary>
+internal static class TimedConversion
+{
+    private const int WarmUps = 5;
+
+    public static async Task RunAsync(string warmUp, string source, string target, string format)
+    {
+        for (int i = 0; i < WarmUps; i++)
+        {
+            await ConvertAsync(warmUp, target + ".warm", format);
+        }
+
+        long start = Stopwatch.GetTimestamp();
+        await ConvertAsync(source, target, format);
+        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        using var process = Process.GetCurrentProcess();
+        await Console.Out.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"{seconds:F3} {process.PeakWorkingSet64 / 1024}"));
+    }
+
+    private static async Task ConvertAsync(string source, string target, string format)
+    {
+        await using ImageChain chain = await ImageChain.OpenAsync(source);
+        var options = new ConversionOptions { IsQcow2 = format is "qcow2", Flush = false };
+        await ImageConversion.ConvertAsync([chain], target, options);
+    }
+}

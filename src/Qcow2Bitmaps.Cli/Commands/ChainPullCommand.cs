@@ -1,0 +1,59 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Operations;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>chain pull</c>: what lies between is pulled into the top image.</summary>
+internal static class ChainPullCommand
+{
+    public static Command Create(ToolWriter output, MessageWriter messages)
+    {
+        var options = new ChainOptions("TOP", "The top image");
+        var @base = new Option<string?>("--base") { Description = "The image of the chain that is to be TOP's backing file; without it TOP has none afterwards", HelpName = "BASE" };
+        Option<GapPolicy> gaps = GapsOption();
+        var progress = new ChainProgress(output);
+        var command = new Command(
+            "pull",
+            """
+            Pull what the images between TOP and BASE have into TOP, with their bitmaps; TOP names BASE afterwards. The images between stay as they are.
+
+            Bits are stored before data: a pull that was stopped is run again.
+            """)
+        {
+            @base, gaps,
+        };
+        progress.AddTo(command);
+        options.AddTo(command);
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            await using ImageChain chain = await ImageChain.OpenAsync(parsed.GetRequiredValue(options.Top), options.Read(parsed) with { WritableLayers = [0] }, cancellationToken);
+            messages.WarnOf(chain);
+            int? target = parsed.GetValue(@base) is { } path ? ChainPlace.Find(chain, path) : null;
+            if (target == 0)
+            {
+                messages.Error("BASE is TOP itself: nothing lies between");
+                return ExitCode.Error;
+            }
+
+            ChainResult result = await progress.RunAsync(
+                parsed,
+                options.IsJson(parsed),
+                chain,
+                steps => ChainRebase.PullAsync(chain, target, new RebaseOptions { Gaps = parsed.GetValue(gaps) }, steps, cancellationToken),
+                cancellationToken);
+            ChangeOutput.Write("Images pulled.", result.Bitmaps, options.IsJson(parsed), output);
+            return ExitCode.Success;
+        });
+        return command;
+    }
+
+    /// <summary>What becomes of bitmaps that would look valid afterwards.</summary>
+    public static Option<GapPolicy> GapsOption() => new("--gaps")
+    {
+        Description = "What becomes of a bitmap that is not valid, as an image that leaves the chain did not record, and that would look valid without it: 'mark' what that image has (default), or 'disable' it",
+        HelpName = "mark|disable",
+        CustomParser = static result => CommonOptions.OneOf(result, ("mark", GapPolicy.Mark), ("disable", GapPolicy.Disable)),
+    };
+}

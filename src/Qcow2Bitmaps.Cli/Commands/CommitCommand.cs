@@ -1,0 +1,70 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Operations;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>commit</c>: as qemu-img's, with bitmaps.</summary>
+internal static class CommitCommand
+{
+    public static Command Create(ToolWriter output, MessageWriter messages)
+    {
+        var options = new ChainOptions("FILE", "The image to commit, the top of its chain");
+        var @base = new Option<string?>("-b") { Description = "The image of the chain that takes all (default: the backing file). FILE is not emptied then", HelpName = "BASE" };
+        var dontEmpty = new Option<bool>("-d") { Arity = ArgumentArity.Zero, Description = "Do not empty FILE afterwards" };
+        var quiet = new Option<bool>("-q") { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
+        var cache = new Option<string?>("-t") { Description = "The cache mode; all is durable at the end whatever it is", HelpName = "CACHE" };
+        var drop = new Option<bool>("--drop-bitmaps") { Arity = ArgumentArity.Zero, Description = "Let bitmaps be lost that the base cannot hold, as it is raw or of version 2, instead of refusing" };
+        var progress = new ChainProgress(output);
+        var command = new Command(
+            "commit",
+            "Commit an image to its backing file, with qemu-img's options. Unlike qemu-img, bitmaps are carried along: see 'chain commit'.")
+        {
+            @base, dontEmpty, quiet, cache, drop,
+        };
+        progress.AddTo(command);
+        options.AddTo(command);
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            string? basePath = parsed.GetValue(@base);
+            await using ImageChain chain = await ChainAccess.OpenAsync(
+                parsed.GetRequiredValue(options.Top),
+                options.Read(parsed),
+                look => look.Layers.Count == 1 ? [0] : ChainCommit.WritableLayers(0, basePath is null ? 1 : ChainPlace.Find(look, basePath)),
+                cancellationToken);
+            if (chain.Layers.Count == 1)
+            {
+                messages.Error("Image does not have a backing file");
+                return ExitCode.Error;
+            }
+
+            messages.WarnOf(chain);
+            int target = basePath is null ? 1 : ChainPlace.Find(chain, basePath);
+            if (target == 0)
+            {
+                messages.Error("The image cannot be committed to itself");
+                return ExitCode.Error;
+            }
+
+            await progress.RunAsync(
+                parsed,
+                parsed.GetValue(quiet),
+                chain,
+                steps => ChainCommit.RunAsync(chain, 0, target, new CommitOptions { DropBitmaps = parsed.GetValue(drop) }, steps, cancellationToken),
+                cancellationToken);
+            if (basePath is null && !parsed.GetValue(dontEmpty))
+            {
+                await ChainCommit.EmptyTopAsync(chain, cancellationToken);
+            }
+
+            if (!parsed.GetValue(quiet))
+            {
+                output.WriteLine("Image committed.");
+            }
+
+            return ExitCode.Success;
+        });
+        return command;
+    }
+}

@@ -1,0 +1,17 @@
+namespace Qcow2Bitmaps.Operations;
+
+/// <summary>How an image gets another backing file. Immutable.</summary>
+public sealed record RebaseOptions
+{
+    /// <summary>The defaults.</summary>
+    public static RebaseOptions Default { get; } = new();
+
+    /// <summary>What becomes of bitmaps that are not valid and would look so afterwards.</summary>
+    public GapPolicy Gaps { get; init; }
+
+    /// <summary>The backing file's name as the image is to store it; null for its file name where both lie in one folder, else its whole path.</summary>
+    public string? BackingFile { get; init; }
+
+    /// <summary>How many parts of the disk are in work at a time, each with a buffer of its own.</summary>
+    public int Workers { get; init; } = 8;
+}

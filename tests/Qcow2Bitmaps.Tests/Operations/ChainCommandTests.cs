@@ -1,0 +1,306 @@
+using System.Globalization;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Operations;
+
+/// <summary>The commands on chains, on chains that QEMU made.</summary>
+public sealed class ChainCommandTests : IDisposable
+{
+    private readonly TempFolder _folder = TempFolder.InMemory();
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [InlineData("cluster_size=64k")]
+    [InlineData("cluster_size=4k")]
+    [InlineData("cluster_size=128k,extended_l2=on")]
+    public async Task AnOverlayRecordsWhatItsBaseRecords(string options)
+    {
+        Qemu.Require();
+        string active = _folder.File("active.qcow2");
+        string overlay = _folder.File("overlay.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", options, active, "5M");
+        await Qemu.ImgOkAsync("bitmap", "--add", active, "a");
+        await Qemu.ImgOkAsync("bitmap", "--add", "-g", "512", active, "fine");
+        await Qemu.ImgOkAsync("bitmap", "--add", "--disable", active, "off");
+        byte[] before = await File.ReadAllBytesAsync(active, Token);
+
+        await RunAsync("chain", "snapshot", active, overlay);
+
+        Assert.Equal(before, await File.ReadAllBytesAsync(active, Token));
+        await Qemu.IoOkAsync(overlay, "write -P 7 1M 4k");
+        Assert.Equal(0, (await Qemu.ImgAsync("check", overlay)).ExitCode);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(overlay, cancellationToken: Token);
+        await using Qcow2Image below = await Qcow2Image.OpenAsync(active, cancellationToken: Token);
+        Assert.Equal("active.qcow2", image.BackingFile);
+        Assert.Equal((below.ClusterSizeBytes, below.Header.HasExtendedL2, below.VirtualSizeBytes), (image.ClusterSizeBytes, image.Header.HasExtendedL2, image.VirtualSizeBytes));
+        Assert.Equal([("a", below.Bitmaps[0].GranularityBytes, BitmapState.Recording), ("fine", 512L, BitmapState.Recording)], image.Bitmaps.Select(static b => (b.Name, b.GranularityBytes, b.State)));
+        Assert.Equal([new DirtyExtent(1 << 20, 4096, true)], [.. (await image.Bitmaps.LoadAsync("fine", cancellationToken: Token)).DirtyExtents()]);
+        ProcessResult again = await Support.Cli.RunAsync("chain", "snapshot", active, overlay);
+        Assert.Equal(1, again.ExitCode);
+        Assert.Contains("exists", again.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ARawDiskNeedsItsFormatStatedAndGetsAnOverlay()
+    {
+        Qemu.Require();
+        string active = _folder.File("disk.raw");
+        string overlay = _folder.File("overlay.qcow2");
+        await File.WriteAllBytesAsync(active, new byte[1 << 20], Token);
+        Assert.Equal(1, (await Support.Cli.RunAsync("chain", "snapshot", active, overlay)).ExitCode);
+        await RunAsync("chain", "snapshot", "-f", "raw", active, overlay);
+        Assert.Contains("\"backing-filename-format\": \"raw\"", await Qemu.ImgOkAsync("info", "--output=json", overlay), StringComparison.Ordinal);
+        Assert.Equal(0, (await Qemu.ImgAsync("compare", "-f", "raw", "-F", "qcow2", active, overlay)).ExitCode);
+    }
+
+    [Fact]
+    public async Task ABitmapIsRebuiltFromWhatOverlaysHave()
+    {
+        Qemu.Require();
+        (string[] images, byte[] atCheckpoint) = await MakeBrokenChainAsync();
+        ProcessResult check = await Support.Cli.RunAsync("chain", "check", images[^1]);
+        Assert.Equal(2, check.ExitCode);
+
+        await RunAsync("chain", "populate", images[^1], "a");
+
+        await RunAsync("chain", "check", images[^1]);
+        foreach (string image in images)
+        {
+            ProcessResult sound = await Qemu.ImgAsync("check", image);
+            Assert.True(sound.ExitCode == 0, sound.Output + sound.Error);
+        }
+
+        await using ImageChain chain = await ImageChain.OpenAsync(images[^1], cancellationToken: Token);
+        var now = new byte[await chain.GetSizeBytesAsync(Token)];
+        await chain.ReadAsync(0, now, Token);
+        var bits = new DirtyBitmap(now.Length, 512);
+        await foreach (DirtyExtent extent in chain.ReadExtentsAsync("a", cancellationToken: Token))
+        {
+            bits.Set(extent.OffsetBytes, extent.LengthBytes);
+        }
+
+        int changed = 0;
+        for (int at = 0; at < now.Length; at += 512)
+        {
+            bool differs = !now.AsSpan(at, 512).SequenceEqual(atCheckpoint.AsSpan(at, 512));
+            changed += differs ? 1 : 0;
+            Assert.True(bits.IsDirty(at) || !differs, $"the change at {at} is missed");
+        }
+
+        Assert.True(changed > 0 && bits.Count().Bytes < now.Length / 2);
+    }
+
+    [Fact]
+    public async Task WhereAllocationDoesNotTellRebuildingIsRefused()
+    {
+        Qemu.Require();
+        string image = _folder.File("only.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", image, "1M");
+        await Qemu.ImgOkAsync("bitmap", "--add", image, "a");
+        await new QemuNode(image).CrashAsync();
+        byte[] before = await File.ReadAllBytesAsync(image, Token);
+
+        ProcessResult refused = await Support.Cli.RunAsync("chain", "populate", image, "a");
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("no backing file", refused.Error, StringComparison.Ordinal);
+        Assert.Equal(before, await File.ReadAllBytesAsync(image, Token));
+
+        await RunAsync("chain", "populate", "--all-dirty", image, "a");
+        await using Qcow2Image opened = await Qcow2Image.OpenAsync(image, cancellationToken: Token);
+        Assert.Equal(BitmapState.Recording, opened.Bitmaps[0].State);
+        Assert.Equal([new DirtyExtent(0, 1 << 20, true)], [.. (await opened.Bitmaps.LoadAsync("a", cancellationToken: Token)).DirtyExtents()]);
+    }
+
+    [Fact]
+    public async Task BitmapsAreRemovedFromAllImages()
+    {
+        Qemu.Require();
+        (string[] images, _) = await MakeBrokenChainAsync();
+        string top = images[^1];
+        ProcessResult reconcile = await Support.Cli.RunAsync("chain", "reconcile", "--output", "json", "--expect", "a", "--expect", "nobody", top);
+        Assert.Equal(2, reconcile.ExitCode);
+        Assert.Contains("\"nobody\"", reconcile.Output, StringComparison.Ordinal);
+
+        await RunAsync("chain", "prune", top);
+        foreach (string image in images)
+        {
+            await using Qcow2Image opened = await Qcow2Image.OpenAsync(image, cancellationToken: Token);
+            Assert.DoesNotContain(opened.Bitmaps, static bitmap => bitmap.Name == "a");
+            Assert.Equal(0, (await Qemu.ImgAsync("check", image)).ExitCode);
+        }
+
+        Assert.Equal(1, (await Support.Cli.RunAsync("chain", "delete", top, "a")).ExitCode);
+    }
+
+    [Theory]
+    [InlineData("", false)]
+    [InlineData("-d", false)]
+    [InlineData("-b", true)]
+    public async Task CommitIsThatOfQemuAndCarriesBitmaps(string option, bool namesBase)
+    {
+        Qemu.Require();
+        string[] ours = await MakeChainAsync("ours");
+        string[] theirs = await MakeChainAsync("theirs");
+        byte[] view = await ReadAsync(ours[^1]);
+        string[] arguments = [.. option.Length == 0 ? [] : namesBase ? new[] { option, "BASE" } : [option]];
+
+        ProcessResult expected = await Qemu.ImgAsync(["commit", .. arguments.Select(a => a == "BASE" ? theirs[0] : a), theirs[^1]]);
+        ProcessResult actual = await Support.Cli.RunAsync(["commit", .. arguments.Select(a => a == "BASE" ? ours[0] : a), ours[^1]]);
+
+        Assert.Equal((expected.ExitCode, expected.Output), (actual.ExitCode, actual.Output));
+        for (int i = 0; i < ours.Length; i++)
+        {
+            Assert.Equal(await ReadAsync(theirs[i]), await ReadAsync(ours[i]));
+            Assert.Equal(0, (await Qemu.ImgAsync("check", ours[i])).ExitCode);
+        }
+
+        Assert.Equal(view, await ReadAsync(ours[^1]));
+        string target = namesBase ? ours[0] : ours[^2];
+        await RunAsync("chain", "check", target);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(target, cancellationToken: Token);
+        Assert.Contains(image.Bitmaps, static bitmap => bitmap.Name == "top");
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(-1)]
+    public async Task RebaseIsThatOfQemu(int target)
+    {
+        Qemu.Require();
+        string[] ours = await MakeChainAsync("ours");
+        string[] theirs = await MakeChainAsync("theirs");
+        byte[] view = await ReadAsync(ours[^1]);
+        string[] To(string[] images) => target < 0 ? ["-b", ""] : ["-b", Path.GetFileName(images[target]), "-F", "qcow2"];
+
+        ProcessResult expected = await Qemu.RunAsync("qemu-img", _folder.Path, ["rebase", .. To(theirs), theirs[^1]]);
+        ProcessResult actual = await Support.Cli.RunAsync(["rebase", .. To(ours), ours[^1]]);
+
+        Assert.Equal((expected.ExitCode, expected.Output), (actual.ExitCode, actual.Output + actual.Error));
+        Assert.Equal(view, await ReadAsync(ours[^1]));
+        Assert.Equal(await ReadAsync(theirs[^1]), await ReadAsync(ours[^1]));
+        Assert.Equal(0, (await Qemu.ImgAsync("check", ours[^1])).ExitCode);
+        await RunAsync("chain", "check", ours[^1]);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(ours[^1], cancellationToken: Token);
+        Assert.Equal(target < 0 ? null : Path.GetFileName(ours[target]), image.BackingFile);
+    }
+
+    [Fact]
+    public async Task FlatteningKeepsAllBits()
+    {
+        Qemu.Require();
+        string[] images = await MakeChainAsync("ours");
+        string flat = _folder.File("flat.qcow2");
+
+        await RunAsync("chain", "flatten", images[^1], flat);
+
+        Assert.Equal(await ReadAsync(images[^1]), await ReadAsync(flat));
+        await using ImageChain chain = await ImageChain.OpenAsync(images[^1], cancellationToken: Token);
+        await using ImageChain one = await ImageChain.OpenAsync(flat, cancellationToken: Token);
+        Assert.Single(one.Layers);
+        foreach (string name in new[] { "all", "top" })
+        {
+            Assert.Equal(await chain.ReadExtentsAsync(name, cancellationToken: Token).ToListAsync(Token), await one.ReadExtentsAsync(name, cancellationToken: Token).ToListAsync(Token));
+        }
+    }
+
+    [Fact]
+    public async Task WhatIsPulledOverAGapIsMarkedOrDisables()
+    {
+        Qemu.Require();
+        foreach (string policy in new[] { "mark", "disable" })
+        {
+            (string[] images, byte[] atCheckpoint) = await MakeGapAsync(policy);
+            byte[] view = await ReadAsync(images[^1]);
+            await RunAsync("chain", "pull", "--base", images[0], "--gaps", policy, images[^1]);
+            Assert.Equal(view, await ReadAsync(images[^1]));
+            await using ImageChain chain = await ImageChain.OpenAsync(images[^1], cancellationToken: Token);
+            Assert.Equal(2, chain.Layers.Count);
+            BitmapVerdict verdict = await chain.JudgeBitmapAsync("a", cancellationToken: Token);
+            Assert.Equal(policy == "mark", verdict.IsValid);
+            if (verdict.IsValid)
+            {
+                var bits = new DirtyBitmap(view.Length, 65536);
+                await foreach (DirtyExtent extent in chain.ReadExtentsAsync("a", cancellationToken: Token))
+                {
+                    bits.Set(extent.OffsetBytes, extent.LengthBytes);
+                }
+
+                for (int at = 0; at < view.Length; at += 512)
+                {
+                    Assert.True(bits.IsDirty(at) || view.AsSpan(at, 512).SequenceEqual(atCheckpoint.AsSpan(at, 512)), $"the change at {at} is missed");
+                }
+            }
+        }
+    }
+
+    private static async Task<string> RunAsync(params string[] arguments)
+    {
+        ProcessResult result = await Support.Cli.RunAsync(arguments);
+        Assert.True(result.ExitCode == 0, $"{string.Join(' ', arguments)}: {result.Error}");
+        return result.Output;
+    }
+
+    private async Task<byte[]> ReadAsync(string image)
+    {
+        string raw = _folder.File("view.raw");
+        await Qemu.ImgOkAsync("convert", "-O", "raw", image, raw);
+        return await File.ReadAllBytesAsync(raw, Token);
+    }
+
+    /// <summary>Three images that all hold bitmap "all"; the top one holds "top" too.</summary>
+    private async Task<string[]> MakeChainAsync(string name)
+    {
+        string[] images = [.. Enumerable.Range(0, 3).Select(i => _folder.File(string.Create(CultureInfo.InvariantCulture, $"{name}-{i}.qcow2")))];
+        for (int i = 0; i < images.Length; i++)
+        {
+            string[] backing = i == 0 ? [] : ["-b", Path.GetFileName(images[i - 1]), "-F", "qcow2"];
+            await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", .. backing, images[i], i == 0 ? "3M" : "4M"]);
+            await Qemu.ImgOkAsync("bitmap", "--add", images[i], "all");
+            await Qemu.IoOkAsync(images[i], $"write -P {i + 1} {i * 512}k 1M", $"write -z {(i * 512) + 100}k 64k", $"write -P {i + 9} 2900k 100k");
+        }
+
+        await Qemu.ImgOkAsync("bitmap", "--add", images[^1], "top");
+        await Qemu.IoOkAsync(images[^1], "write -P 99 2M 64k");
+        return images;
+    }
+
+    /// <summary>A checkpoint in the base, an overlay that QEMU crashed with, and an overlay without bitmaps.</summary>
+    private async Task<(string[] Images, byte[] AtCheckpoint)> MakeBrokenChainAsync()
+    {
+        string[] images = [_folder.File("base.qcow2"), _folder.File("mid.qcow2"), _folder.File("top.qcow2")];
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", images[0], "8M");
+        await Qemu.IoOkAsync(images[0], "write -P 1 0 2M");
+        await Qemu.ImgOkAsync("bitmap", "--add", images[0], "a");
+        byte[] atCheckpoint = await ReadAsync(images[0]);
+        await Qemu.IoOkAsync(images[0], "write -P 2 1M 128k");
+        await RunAsync("chain", "snapshot", images[0], images[1]);
+        await Qemu.IoOkAsync(images[1], "write -P 3 4M 64k", "write -z 0 64k");
+        await new QemuNode(images[1]).CrashAsync();
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", "mid.qcow2", "-F", "qcow2", images[2]);
+        await Qemu.IoOkAsync(images[2], "write -P 4 5M 64k", "discard 1M 64k");
+        return (images, atCheckpoint);
+    }
+
+    /// <summary>Bitmap "a" in the base and in the top image, and none between.</summary>
+    private async Task<(string[] Images, byte[] AtCheckpoint)> MakeGapAsync(string name)
+    {
+        string[] images = [_folder.File(name + "-base.qcow2"), _folder.File(name + "-mid.qcow2"), _folder.File(name + "-top.qcow2")];
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", images[0], "8M");
+        await Qemu.ImgOkAsync("bitmap", "--add", images[0], "a");
+        byte[] atCheckpoint = await ReadAsync(images[0]);
+        await Qemu.IoOkAsync(images[0], "write -P 2 1M 128k");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", Path.GetFileName(images[0]), "-F", "qcow2", images[1]);
+        await Qemu.IoOkAsync(images[1], "write -P 3 4M 64k");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", Path.GetFileName(images[1]), "-F", "qcow2", images[2]);
+        await Qemu.ImgOkAsync("bitmap", "--add", images[2], "a");
+        await Qemu.IoOkAsync(images[2], "write -P 5 6M 64k");
+        return (images, atCheckpoint);
+    }
+}
