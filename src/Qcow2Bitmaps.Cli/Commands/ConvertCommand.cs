@@ -23,7 +23,7 @@ internal sealed class ConvertCommand
     private readonly Option<string> _outputFormat = new("-O") { Description = "The target's format: qcow2, or raw (default)", HelpName = "FMT" };
     private readonly Option<bool> _compress = Flag("-c", "Compress the clusters of a qcow2 target, several side by side; zlib only");
     private readonly Option<bool> _outOfOrder = Flag("-W", "Accepted, and makes no difference: the few parts of the disk that are in work are always written as they come");
-    private readonly Option<string?> _workers = new("-m") { Description = "How many parts of the disk are in work at a time, 1 to 16 (default 8)", HelpName = "N" };
+    private readonly Option<string?> _workers = new("-m") { Description = "How many parts of the disk are in work at a time, 1 to 16 (default: as many as there are processors, from 2 to 8)", HelpName = "N" };
     private readonly Option<string?> _snapshot = new("-l") { Description = "Copy the disk of an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME", HelpName = "SNAPSHOT" };
     private readonly Option<string[]> _options = new("-o") { Description = "Options of the target, name=value with commas between; '-o help' lists them. May be repeated", HelpName = "OPTIONS" };
     private readonly Option<string?> _backing = new("-B")

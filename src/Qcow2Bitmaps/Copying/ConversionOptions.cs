@@ -8,6 +8,9 @@ public sealed record ConversionOptions
     /// <summary>The most workers, as in qemu-img.</summary>
     public const int MaxWorkers = 16;
 
+    /// <summary>As many as there are processors, from 2 to 8: writes to one file take turns anyway, and more workers are in one another's way.</summary>
+    public static readonly int DefaultWorkers = Math.Clamp(Environment.ProcessorCount, 2, 8);
+
     /// <summary>The largest value of <see cref="SparseBytes"/>: 16 MiB.</summary>
     public const int MaxSparseBytes = 16 << 20;
 
@@ -30,7 +33,7 @@ public sealed record ConversionOptions
     public bool Compress { get; init; }
 
     /// <summary>How many parts of the disk are in work at a time at most, each with a buffer of its own, and so how far writing strays from the disk's order: 1 to <see cref="MaxWorkers"/>.</summary>
-    public int Workers { get; init; } = 8;
+    public int Workers { get; init; } = DefaultWorkers;
 
     /// <summary>How many bytes of zeros, at a multiple of as many, are left out: a multiple of 512 up to <see cref="MaxSparseBytes"/>; 0 writes all zeros as data.</summary>
     public int SparseBytes { get; init; } = 4096;

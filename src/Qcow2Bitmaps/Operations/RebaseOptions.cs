@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Copying;
+
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>How an image gets another backing file. Immutable.</summary>
@@ -13,5 +15,5 @@ public sealed record RebaseOptions
     public string? BackingFile { get; init; }
 
     /// <summary>How many parts of the disk are in work at a time, each with a buffer of its own.</summary>
-    public int Workers { get; init; } = 8;
+    public int Workers { get; init; } = ConversionOptions.DefaultWorkers;
 }
