@@ -167,14 +167,9 @@ public static class ChainCommit
             changes.Add(new BitmapChange(verdict.Name, BitmapChangeKind.Merged, target.Name));
         }
 
-        foreach (BitmapInfo bitmap in LostBitmaps(chain, top, @base).Where(bitmap => !merged.Contains(bitmap.Name, StringComparer.Ordinal) && !target.Bitmaps.TryGet(bitmap.Name, out _)))
-        {
-            edit.Add(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
-            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, target.Name, "so that it does not become valid without the bits of what is committed"));
-        }
-
+        BitmapInfo[] lost = [.. LostBitmaps(chain, top, @base).Where(bitmap => !merged.Contains(bitmap.Name, StringComparer.Ordinal) && !target.Bitmaps.TryGet(bitmap.Name, out _))];
         BitmapInfo[] others = [.. target.Bitmaps.Where(bitmap => IsRecording(bitmap) && !merged.Contains(bitmap.Name, StringComparer.Ordinal))];
-        granularity = others.Select(static bitmap => bitmap.GranularityBytes).Append(granularity).Min();
+        granularity = others.Concat(lost).Select(static bitmap => bitmap.GranularityBytes).Append(granularity).Min();
         (DirtyBitmap has, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
             map, @base - top, target.VirtualSizeBytes, granularity, cancellationToken, hiddenEndBytes: oldSize).ConfigureAwait(false);
         if (map.SizeBytes < oldSize)
@@ -192,6 +187,12 @@ public static class ChainCommit
         {
             edit.Merge(has, bitmap.Name).Merge(hides, bitmap.Name);
             changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, target.Name, "what is committed"));
+        }
+
+        foreach (BitmapInfo bitmap in lost)
+        {
+            edit.Add(bitmap.Name, bitmap.GranularityBytes, isRecording: false).Merge(has, bitmap.Name).Merge(hides, bitmap.Name);
+            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, target.Name, "it was not valid, and would look so without what is committed"));
         }
 
         await target.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
@@ -235,7 +236,9 @@ public static class ChainCommit
                 continue;
             }
 
+            // All dirty: nobody can tell any more, and populating keeps what is there.
             _ = there is null ? edit.Add(bitmap.Name, bitmap.GranularityBytes, isRecording: false) : edit.Disable(bitmap.Name);
+            edit.Set(bitmap.Name, 0, above.VirtualSizeBytes);
             changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, above.Name, "its bits of what is committed are lost"));
         }
 

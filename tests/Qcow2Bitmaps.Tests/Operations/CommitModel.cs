@@ -67,7 +67,7 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
             else if (Layers.Take(Top).Any(layer => layer.Bitmaps.ContainsKey(name)) && Layers.Skip(Top).Take(Base - Top).FirstOrDefault(layer => layer.Bitmaps.ContainsKey(name)) is { } lost)
             {
                 // Not libvirt's: what is lost must not make valid what is left.
-                expected.Add(name, new CommitBitmap(BitmapState.Disabled, lost.Bitmaps[name].GranularityBytes, new bool[TargetSectors]));
+                expected.Add(name, new CommitBitmap(BitmapState.Disabled, lost.Bitmaps[name].GranularityBytes, []).With(TargetSectors, has, hides));
             }
         }
 

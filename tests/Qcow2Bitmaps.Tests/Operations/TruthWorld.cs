@@ -63,7 +63,7 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
         string name = _random.Pick(s_names);
         if (_layers.Count == MaxLayers && kind is >= 52 and < 72)
         {
-            kind = 99;
+            kind = 81 + Below(19);
         }
 
         return kind switch
@@ -79,7 +79,9 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
             < 52 => OurAsync($"delete {name}", () => DeleteAsync(name)),
             < 59 => OverlayAsync(null),
             < 72 => OurAsync("snapshot", SnapshotAsync),
-            < 83 => OurAsync($"populate {name}", () => PopulateAsync(name)),
+            < 81 => OurAsync($"populate {name}", () => PopulateAsync(name)),
+            < 86 => PullAsync(),
+            < 90 => RebaseAsync(),
             _ => CommitAsync(),
         };
     }
@@ -280,13 +282,79 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
                 }
             }
 
-            foreach (string path in _layers.GetRange(top, target - top))
+            Drop(top, target);
+        }, mayDrop: dropBitmaps, mayGrow: top == 0);
+    }
+
+    private async Task PullAsync()
+    {
+        int top = RandomTop();
+        int end = top + 1 + Below(_layers.Count - top);
+        GapPolicy gaps = Below(3) == 0 ? GapPolicy.Disable : GapPolicy.Mark;
+        await OurAsync($"pull into {Path.GetFileName(_layers[top])} down to {(end == _layers.Count ? "none" : Path.GetFileName(_layers[end]))}, {gaps}", async () =>
+        {
+            await using (ImageChain chain = await ChainAccess.OpenAsync(_layers[top], ChainOpenOptions.Default, static _ => [0], Token))
             {
-                File.Delete(path);
+                ChainResult result = await ChainRebase.PullAsync(chain, end == _layers.Count ? null : end - top, new RebaseOptions { Gaps = gaps }, cancellationToken: Token);
+                _log.AddRange(result.Bitmaps.Select(static change => $"  {change}"));
             }
 
-            _layers.RemoveRange(top, target - top);
-        }, mayDrop: dropBitmaps, mayGrow: top == 0);
+            Drop(top + 1, end);
+        });
+    }
+
+    private async Task RebaseAsync()
+    {
+        int top = RandomTop();
+        int end = top + 1 + Below(_layers.Count - top);
+        GapPolicy gaps = Below(3) == 0 ? GapPolicy.Disable : GapPolicy.Mark;
+        string? backing = end == _layers.Count ? null : _layers[end];
+        bool isOther = backing is null && Below(2) == 0;
+        if (isOther)
+        {
+            await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", RandomOptions(mayBeOld: true), backing = NewFile(), Text(RandomSize()));
+            await Qemu.IoOkAsync(backing, "write -P 77 100k 300k", "write -P 78 800k 64k");
+            if (Below(2) == 0)
+            {
+                await Qemu.ImgAsync("bitmap", "--add", backing, "a");
+            }
+        }
+
+        await OurAsync($"rebase {Path.GetFileName(_layers[top])} onto {(isOther ? "another " : "")}{Path.GetFileName(backing)}, {gaps}", async () =>
+        {
+            try
+            {
+                await using ImageChain chain = await ChainAccess.OpenAsync(_layers[top], ChainOpenOptions.Default, static _ => [0], Token);
+                await using ImageChain? below = backing is null ? null : await ImageChain.OpenAsync(backing, cancellationToken: Token);
+                ChainResult result = await ChainRebase.RebaseAsync(chain, below, new RebaseOptions { Gaps = gaps }, cancellationToken: Token);
+                _log.AddRange(result.Bitmaps.Select(static change => $"  {change}"));
+            }
+            catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.NoRoomInHeader)
+            {
+                // Images without a backing file have no place in their first sector for a format's name.
+                Log($"  refused: {e.Message}");
+                return;
+            }
+
+            Drop(top + 1, end);
+            if (isOther)
+            {
+                _layers.Add(backing!);
+            }
+        }, mayDrop: isOther);
+    }
+
+    /// <summary>A qcow2 image of the chain, often the active one.</summary>
+    private int RandomTop() => Below(2) == 0 ? 0 : Below(_layers.Count(static path => FormatOf(path) == "qcow2"));
+
+    private void Drop(int start, int end)
+    {
+        foreach (string path in _layers.GetRange(start, end - start))
+        {
+            File.Delete(path);
+        }
+
+        _layers.RemoveRange(start, end - start);
     }
 
     /// <summary>Does something of ours, and looks at what it left.</summary>
