@@ -51,10 +51,12 @@ public static class ChainCommit
         RequireHolder(target, verdicts, options);
         var changes = new List<BitmapChange>();
         long oldSize = target.VirtualSizeBytes;
+        long hiddenEnd = Math.Clamp(chain.Layers.Skip(@base + 1).Select(static layer => layer.VirtualSizeBytes).DefaultIfEmpty().Max(), oldSize, Math.Max(oldSize, chain.Layers[top].VirtualSizeBytes));
+        await KeepHiddenAsync(chain, top, @base, verdicts, oldSize, hiddenEnd, cancellationToken).ConfigureAwait(false);
         await GrowAsync(chain, map, @base, chain.Layers[top].VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
         if (target.Image is { Header.Version: >= 3 })
         {
-            await StoreBitsAsync(chain, map.From(top), top, @base, oldSize, verdicts, changes, cancellationToken).ConfigureAwait(false);
+            await StoreBitsAsync(chain, map.From(top), top, @base, oldSize, hiddenEnd, verdicts, changes, cancellationToken).ConfigureAwait(false);
         }
         else
         {
@@ -112,6 +114,25 @@ public static class ChainCommit
         }
     }
 
+    /// <summary>Marks in the top what the base hides of longer images below it, as it is shorter: once it has grown, sizes no longer tell.</summary>
+    private static async ValueTask KeepHiddenAsync(
+        ImageChain chain, int top, int @base, List<BitmapVerdict> verdicts, long oldSize, long hiddenEnd, CancellationToken cancellationToken)
+    {
+        var edit = new BitmapEdit();
+        if (oldSize < hiddenEnd)
+        {
+            foreach (BitmapVerdict verdict in verdicts.Where(verdict => verdict.IsValid && verdict.Images[^1] > @base))
+            {
+                edit.Set(verdict.Name, oldSize, hiddenEnd - oldSize);
+            }
+        }
+
+        if (edit.Count > 0)
+        {
+            await chain.Layers[top].Image!.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     private static async ValueTask GrowAsync(ImageChain chain, ChainMap map, int @base, long sizeBytes, CancellationToken cancellationToken)
     {
         ChainLayer target = chain.Layers[@base];
@@ -132,7 +153,7 @@ public static class ChainCommit
     }
 
     private static async ValueTask StoreBitsAsync(
-        ImageChain chain, ChainMap map, int top, int @base, long oldSize, List<BitmapVerdict> verdicts, List<BitmapChange> changes, CancellationToken cancellationToken)
+        ImageChain chain, ChainMap map, int top, int @base, long oldSize, long hiddenEnd, List<BitmapVerdict> verdicts, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
         Qcow2Image target = chain.Layers[@base].Image!;
         var edit = new BitmapEdit();
@@ -172,6 +193,12 @@ public static class ChainCommit
         granularity = others.Concat(lost).Select(static bitmap => bitmap.GranularityBytes).Append(granularity).Min();
         (DirtyBitmap has, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
             map, @base - top, target.VirtualSizeBytes, granularity, cancellationToken, hiddenEndBytes: oldSize).ConfigureAwait(false);
+        foreach (BitmapInfo bitmap in others)
+        {
+            // As KeepHiddenAsync does for the valid ones.
+            edit.Set(bitmap.Name, oldSize, hiddenEnd - oldSize);
+        }
+
         if (map.SizeBytes < oldSize)
         {
             // Behind the top's end the disk read zeros, or did not exist.

@@ -24,7 +24,7 @@ public sealed class ChainCommitCrashTests
     {
         Qemu.Require();
         (int stops, int reruns) = (0, 0);
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), 8 * Factor, seed =>
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), 12 * Factor, seed =>
         {
             (int Stops, int Reruns) done = StopAsync(seed).GetAwaiter().GetResult();
             (stops, reruns) = (stops + done.Stops, reruns + done.Reruns);
@@ -62,7 +62,7 @@ public sealed class ChainCommitCrashTests
             before.AssertKept(now, context);
             stops++;
             bool hasSwitched = top > 0 && now.Names[top] == names[target];
-            if (!hasSwitched && stops % 3 == 0)
+            if (!hasSwitched && stops % 4 == 0)
             {
                 reruns++;
                 await CommitAsync(stopped, names[0], top, target, workers);

@@ -53,13 +53,14 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
             if (run.Count > 0)
             {
                 CommitBitmap start = own ?? Layers[Top].Bitmaps[name] with { Sectors = [] };
-                expected.Add(name, start.With(TargetSectors, [.. run.Where(i => i < Base).Select(i => Layers[i].Bitmaps[name].Sectors), hides]));
+                bool[] uncovered = run[^1] > Base ? Layers[Top].Bitmaps[name].With(Layers[Top].Sectors, HiddenByBase()).Sectors : [];
+                expected.Add(name, start.With(TargetSectors, [.. run.Where(i => i < Base).Select(i => Layers[i].Bitmaps[name].Sectors), hides, uncovered]));
             }
             else if (isThere)
             {
                 expected.Add(name, own!.State switch
                 {
-                    BitmapState.Recording => own.With(TargetSectors, has, hides),
+                    BitmapState.Recording => own.With(TargetSectors, has, hides, HiddenByBase()),
                     BitmapState.Disabled => own.With(TargetSectors),
                     _ => own,
                 });
@@ -72,6 +73,13 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
         }
 
         return expected.ToImmutable();
+    }
+
+    /// <summary>What the base hides of longer images below it until it grows.</summary>
+    private bool[] HiddenByBase()
+    {
+        int below = Layers.Skip(Base + 1).Select(static layer => layer.Sectors).DefaultIfEmpty().Max();
+        return [.. Enumerable.Range(0, TargetSectors).Select(sector => sector >= Target.Sectors && sector < below)];
     }
 
     public override string ToString() => $"commit {Top} into {Base} of\n  {string.Join("  ", Layers)}";

@@ -130,6 +130,15 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
 
     private async Task ResizeAsync()
     {
+        await using (ImageChain chain = await ImageChain.OpenAsync(Active, cancellationToken: Token))
+        {
+            if (chain.Layers.Any(layer => layer.VirtualSizeBytes > chain.Layers[0].VirtualSizeBytes))
+            {
+                // QEMU makes zeros of what a longer image below would show now, and records that in no bitmap.
+                _checkpoints.Clear();
+            }
+        }
+
         long size = await SizeAsync() + (Sector * (1L + Below(1024)));
         ProcessResult result = await Qemu.ImgAsync("resize", "-q", "-f", "qcow2", Active, Text(size));
         Log($"resize to {size}{Outcome(result)}");
