@@ -121,6 +121,7 @@ internal static class CommandLine
             ConvertCommand.Create(output, messages),
             SnapshotCommand.Create(output, messages),
             ResizeCommand.Create(output, messages),
+            MeasureCommand.Create(output, messages),
             CommitCommand.Create(output, messages),
             ChainRebaseCommand.Create(output, messages, tells: false),
             chain,

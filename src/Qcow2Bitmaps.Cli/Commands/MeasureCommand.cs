@@ -1,0 +1,127 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Options;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>measure</c>: how much room a target needs, as qemu-img says it.</summary>
+internal sealed class MeasureCommand
+{
+    private readonly Argument<string?> _file = new("FILE") { Description = "The image to copy, the top of its chain", Arity = ArgumentArity.ZeroOrOne };
+    private readonly Option<string?> _format = CommonOptions.AnyFormat("FILE");
+    private readonly Option<string> _outputFormat = new("-O") { Description = "The target's format: qcow2, or raw (default)", HelpName = "FMT" };
+    private readonly Option<string[]> _options = new("-o") { Description = "Options of the target, name=value with commas between. May be repeated", HelpName = "OPTIONS" };
+    private readonly Option<string?> _size = new("--size") { Description = "Measure an empty disk of this size instead of a file", HelpName = "SIZE" };
+    private readonly Option<string?> _snapshot = new("-l") { Description = "Measure the disk of an internal snapshot, by id or name", HelpName = "SNAPSHOT" };
+    private readonly Option<OutputFormat> _form = CommonOptions.Output();
+    private readonly Option<bool> _share = CommonOptions.ForceShare();
+    private readonly Option<string[]> _allowBacking = CommonOptions.AllowBacking();
+    private readonly ToolWriter _output;
+    private readonly MessageWriter _messages;
+
+    private MeasureCommand(ToolWriter output, MessageWriter messages)
+    {
+        _output = output;
+        _messages = messages;
+    }
+
+    public static Command Create(ToolWriter output, MessageWriter messages)
+    {
+        var measure = new MeasureCommand(output, messages);
+        var command = new Command("measure", "Say how many bytes a new image takes for what the guest sees of a chain, or for an empty disk, with qemu-img's options and output.")
+        {
+            measure._format, measure._outputFormat, measure._options, measure._size, measure._snapshot, measure._form, measure._share, measure._allowBacking, measure._file,
+        };
+        command.SetAction(measure.RunAsync);
+        return command;
+    }
+
+    private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        string format = parsed.GetValue(_outputFormat) ?? ImageFormat.Raw;
+        string? file = parsed.GetValue(_file);
+        long size = 0;
+        string? fault = parsed.GetValue(_size) is { } text && !SizeArgument.TryParse(text, "image size", out size, out string? sizeFault) ? sizeFault
+            : file is not null && parsed.GetValue(_size) is not null ? "--size N cannot be used together with a filename."
+            : file is null && parsed.GetValue(_size) is null ? "Either --size N or one filename must be specified."
+            : CreateCommand.Describe(format) is null ? ImageFormat.IsKnown(format) ? $"Block driver '{format}' does not support size measurement" : $"Unknown file format '{PrintableText.Escape(format)}'"
+            : null;
+        Qcow2CreateOptions? create = null;
+        fault ??= Collect(parsed, format, size, out create);
+        if (fault is not null)
+        {
+            _messages.Error(fault);
+            return ExitCode.Error;
+        }
+
+        Write(parsed, file is null ? MeasureEmpty(create, size) : await MeasureAsync(parsed, file, create, cancellationToken));
+        return ExitCode.Success;
+    }
+
+    private string? Collect(ParseResult parsed, string format, long size, out Qcow2CreateOptions? create)
+    {
+        create = null;
+        var options = new OptionList(CreateCommand.Describe(format)!);
+        string[] lists = parsed.GetValue(_options) ?? [];
+        if (lists.Length > 0 && options.Add(string.Join(',', lists)) is { } listFault)
+        {
+            return listFault;
+        }
+
+        options.Set(CreateOptions.Size, (ulong)size);
+        bool isQcow2 = string.Equals(format, ImageFormat.Qcow2, StringComparison.Ordinal);
+        string? fault = CreateOptions.FindUnsupported(options) ?? (isQcow2 ? null : CreateOptions.FindRawFault(options));
+        create = isQcow2 && fault is null ? CreateOptions.ToQcow2(options, out fault) : null;
+        return fault ?? create?.FindFault();
+    }
+
+    private static ImageMeasurement MeasureEmpty(Qcow2CreateOptions? create, long size) => create is null ? ImageMeasurement.OfRaw(size) : ImageMeasurement.OfEmpty(create);
+
+    private async Task<ImageMeasurement> MeasureAsync(ParseResult parsed, string file, Qcow2CreateOptions? create, CancellationToken cancellationToken)
+    {
+        var open = new ChainOpenOptions
+        {
+            Image = new Qcow2OpenOptions { Lock = parsed.GetValue(_share) ? ImageLock.SharedRead : ImageLock.Read },
+            TopFormat = parsed.GetValue(_format),
+            TopSnapshot = parsed.GetValue(_snapshot),
+            AllowedFolders = parsed.GetValue(_allowBacking) ?? [],
+        };
+        await using ImageChain chain = await ImageChain.OpenAsync(file, open, cancellationToken);
+        _messages.WarnOf(chain);
+        return create is null
+            ? ImageMeasurement.OfRaw(await chain.GetSizeBytesAsync(cancellationToken))
+            : await ImageMeasurement.OfChainAsync(chain, create, cancellationToken);
+    }
+
+    private void Write(ParseResult parsed, ImageMeasurement measured)
+    {
+        if (parsed.GetValue(_form) == OutputFormat.Json)
+        {
+            var json = new QemuJsonWriter(_output);
+            json.StartObject();
+            if (measured.BitmapBytes is { } bitmapBytes)
+            {
+                json.Number("bitmaps", bitmapBytes);
+            }
+
+            json.Number("required", measured.RequiredBytes);
+            json.Number("fully-allocated", measured.FullyAllocatedBytes);
+            json.EndObject();
+            json.Complete();
+            return;
+        }
+
+        _output.WriteLine($"required size: {measured.RequiredBytes}");
+        _output.WriteLine($"fully allocated size: {measured.FullyAllocatedBytes}");
+        if (measured.BitmapBytes is { } bytes)
+        {
+            _output.WriteLine($"bitmaps size: {bytes}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
+
+namespace Qcow2Bitmaps.Copying;
+
+/// <summary>How many bytes a target takes, before anything is written: QEMU's <c>measure</c>.</summary>
+/// <param name="RequiredBytes">What the disk's data take, plain, with all metadata of a full image.</param>
+/// <param name="FullyAllocatedBytes">What the whole disk takes.</param>
+/// <param name="BitmapBytes">What the source's bitmaps take at most; null where source or target holds none.</param>
+public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedBytes, long? BitmapBytes)
+{
+    /// <summary>Measures a raw target.</summary>
+    /// <param name="sizeBytes">The disk's size in bytes.</param>
+    public static ImageMeasurement OfRaw(long sizeBytes) => new(sizeBytes, sizeBytes, null);
+
+    /// <summary>Measures a new qcow2 target of a size without data.</summary>
+    /// <param name="target">What the target is like.</param>
+    /// <exception cref="ArgumentException">The options do not go together, or the disk is too large for them.</exception>
+    public static ImageMeasurement OfEmpty(Qcow2CreateOptions target)
+    {
+        ArgumentNullException.ThrowIfNull(target);
+        return Of(target, 0, null);
+    }
+
+    /// <summary>Measures a qcow2 target for what the guest sees of a chain.</summary>
+    /// <param name="source">The chain.</param>
+    /// <param name="target">What the target is like; its size is the source's, whatever it says.</param>
+    /// <param name="cancellationToken">Ends the reading of tables.</param>
+    /// <exception cref="ArgumentException">The options do not go together, or the disk is too large for them.</exception>
+    /// <exception cref="Qcow2FormatException">A table's entry cannot be.</exception>
+    /// <exception cref="IOException">A storage failed.</exception>
+    public static async ValueTask<ImageMeasurement> OfChainAsync(ImageChain source, Qcow2CreateOptions target, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentNullException.ThrowIfNull(target);
+        long size = await source.GetSizeBytesAsync(cancellationToken).ConfigureAwait(false);
+        target = target with { SizeBytes = size };
+        if (target.FindFault() is { } fault)
+        {
+            throw new ArgumentException(fault, nameof(target));
+        }
+
+        long cluster = target.ClusterSizeBytes;
+        long data = 0;
+        // Behind the last cluster that was counted.
+        long counted = 0;
+        await foreach (ChainExtent extent in source.MapAsync(cancellationToken: cancellationToken).ConfigureAwait(false))
+        {
+            if (!extent.IsZero && extent.EndBytes > counted)
+            {
+                long start = Math.Max(counted, extent.OffsetBytes / cluster * cluster);
+                counted = ImageGeometry.DivideRoundingUp(extent.EndBytes, cluster) * cluster;
+                data += counted - start;
+            }
+        }
+
+        bool holdsBitmaps = target.Version >= 3 && source.Layers[0].Image is { Header.Version: >= 3 };
+        return Of(target, target.BackingFile is null ? data : WholeClusters(size, cluster), holdsBitmaps ? BitmapsOf(source.Layers[0].Image!, cluster) : null);
+    }
+
+    private static ImageMeasurement Of(Qcow2CreateOptions target, long dataBytes, long? bitmapBytes)
+    {
+        if (target.FindFault() is { } fault)
+        {
+            throw new ArgumentException(fault, nameof(target));
+        }
+
+        long disk = WholeClusters(target.SizeBytes, target.ClusterSizeBytes);
+        long full = disk + MetadataOf(target, disk);
+        return new ImageMeasurement(full - disk + dataBytes, full, bitmapBytes);
+    }
+
+    private static long MetadataOf(Qcow2CreateOptions target, long diskBytes)
+    {
+        long cluster = target.ClusterSizeBytes;
+        long perTable = cluster / (target.ExtendedL2 ? 16 : 8);
+        long tables = ImageGeometry.DivideRoundingUp(diskBytes / cluster, perTable);
+        long l1 = ImageGeometry.DivideRoundingUp(tables * sizeof(ulong), cluster);
+        long clusters = 1 + tables + l1 + (diskBytes / cluster);
+        return (1 + tables + l1 + CountsFor(clusters, cluster, target.RefcountBits)) * cluster;
+    }
+
+    /// <summary>The clusters of counts that count all clusters, themselves among them.</summary>
+    private static long CountsFor(long clusters, long clusterBytes, long refcountBits)
+    {
+        long perBlock = clusterBytes * 8 / refcountBits;
+        long counts = 0;
+        while (true)
+        {
+            long blocks = ImageGeometry.DivideRoundingUp(clusters + counts, perBlock);
+            long needed = blocks + ImageGeometry.DivideRoundingUp(blocks * sizeof(ulong), clusterBytes);
+            if (needed == counts)
+            {
+                return counts;
+            }
+
+            counts = needed;
+        }
+    }
+
+    private static long BitmapsOf(Qcow2Image image, long clusterBytes)
+    {
+        long bytes = 0;
+        long directory = 0;
+        foreach (BitmapInfo bitmap in image.Bitmaps)
+        {
+            long bits = ImageGeometry.DivideRoundingUp(image.VirtualSizeBytes, bitmap.GranularityBytes);
+            long pages = ImageGeometry.DivideRoundingUp(ImageGeometry.DivideRoundingUp(bits, 8), clusterBytes);
+            bytes += (pages * clusterBytes) + WholeClusters(pages * ImageGeometry.TableEntryBytes, clusterBytes);
+            directory += new BitmapDirectoryEntry { TableOffset = 0, TableEntries = 0, GranularityBits = 0, Type = BitmapDirectoryEntry.DirtyTrackingType, Flags = BitmapFlags.None, Name = ImageText.Encode(bitmap.Name) }.SizeBytes;
+        }
+
+        return bytes + WholeClusters(directory, clusterBytes);
+    }
+
+    private static long WholeClusters(long bytes, long clusterBytes) => ImageGeometry.DivideRoundingUp(bytes, clusterBytes) * clusterBytes;
+}
