@@ -15,7 +15,9 @@ namespace Qcow2Bitmaps.Operations;
 /// </para>
 /// <para>
 /// Each valid bitmap of the committed top is made in the base where it is absent, and merged from every image of its run. Recording bitmaps of the base that are not part of a valid run
-/// get the bits of all that is committed: nobody else has recorded it.
+/// get the bits of all that is committed: nobody else has recorded it. A bitmap of the committed images that is not valid, and of which images above have bits too, must not look valid without
+/// them: it is made in the base, disabled, with the bits of all that is committed; where the base holds no bitmaps, that of the image above is disabled, all dirty. What the top, being shorter than
+/// the base, hides of it counts as changed, and reads as zeros for longer images above.
 /// </para>
 /// </remarks>
 public static class ChainCommit

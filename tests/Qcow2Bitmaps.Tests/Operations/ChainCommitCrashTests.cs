@@ -74,12 +74,16 @@ public sealed class ChainCommitCrashTests
             {
                 View again = await ReadAsync(stopped, names[target]);
                 end.AssertKept(again, $"{context}, run again, base");
-                Assert.True(end.Stored == again.Stored, $"{context}: the base's bitmaps, not stopped:\n{end.Stored}\nstopped and run again:\n{again.Stored}");
+                // Once the base has grown, what a shorter image between hides of it cannot be told from what it has gained: then more is marked, as asserted above.
+                bool isSame = model.TargetSectors > model.Layers[target].Sectors ? WithoutBits(end.Stored) == WithoutBits(again.Stored) : end.Stored == again.Stored;
+                Assert.True(isSame, $"{context}: the base's bitmaps, not stopped:\n{end.Stored}\nstopped and run again:\n{again.Stored}");
             }
         }
 
         return (stops, reruns);
     }
+
+    private static string WithoutBits(string stored) => string.Join('\n', stored.Split('\n').Select(static line => line[..(line.LastIndexOf(' ') + 1)]));
 
     private static async Task CommitAsync(CrashChain images, string active, int top, int target, int workers)
     {
