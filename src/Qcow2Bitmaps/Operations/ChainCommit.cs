@@ -15,7 +15,9 @@ namespace Qcow2Bitmaps.Operations;
 /// </para>
 /// <para>
 /// Each valid bitmap of the committed top is made in the base where it is absent, and merged from every image of its run. Recording bitmaps of the base that are not part of a valid run
-/// get the bits of all that is committed: nobody else has recorded it.
+/// get the bits of all that is committed: nobody else has recorded it. A bitmap of the committed images that is not valid, and of which images above have bits too, must not look valid without
+/// them: it is made in the base, disabled, with the bits of all that is committed; where the base holds no bitmaps, that of the image above is disabled, all dirty. What the top, being shorter than
+/// the base, hides of it counts as changed, and reads as zeros for longer images above.
 /// </para>
 /// </remarks>
 public static class ChainCommit
@@ -51,10 +53,12 @@ public static class ChainCommit
         RequireHolder(target, verdicts, options);
         var changes = new List<BitmapChange>();
         long oldSize = target.VirtualSizeBytes;
+        long hiddenEnd = Math.Clamp(chain.Layers.Skip(@base + 1).Select(static layer => layer.VirtualSizeBytes).DefaultIfEmpty().Max(), oldSize, Math.Max(oldSize, chain.Layers[top].VirtualSizeBytes));
+        await KeepHiddenAsync(chain, top, @base, verdicts, oldSize, hiddenEnd, cancellationToken).ConfigureAwait(false);
         await GrowAsync(chain, map, @base, chain.Layers[top].VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
         if (target.Image is { Header.Version: >= 3 })
         {
-            await StoreBitsAsync(chain, map.From(top), top, @base, oldSize, verdicts, changes, cancellationToken).ConfigureAwait(false);
+            await StoreBitsAsync(chain, map.From(top), top, @base, oldSize, hiddenEnd, verdicts, changes, cancellationToken).ConfigureAwait(false);
         }
         else
         {
@@ -65,6 +69,11 @@ public static class ChainCommit
         if (top > 0)
         {
             Qcow2Image above = chain.Layers[top - 1].Image!;
+            if (target.Image is not { Header.Version: >= 3 })
+            {
+                await InvalidateAboveAsync(chain, top, @base, changes).ConfigureAwait(false);
+            }
+
             string name = options.BackingFile ?? RelativeName.Of(target.Path, above.Name);
             await above.SetBackingFileAsync(name, target.Format, CancellationToken.None).ConfigureAwait(false);
         }
@@ -107,6 +116,25 @@ public static class ChainCommit
         }
     }
 
+    /// <summary>Marks in the top what the base hides of longer images below it, as it is shorter: once it has grown, sizes no longer tell.</summary>
+    private static async ValueTask KeepHiddenAsync(
+        ImageChain chain, int top, int @base, List<BitmapVerdict> verdicts, long oldSize, long hiddenEnd, CancellationToken cancellationToken)
+    {
+        var edit = new BitmapEdit();
+        if (oldSize < hiddenEnd)
+        {
+            foreach (BitmapVerdict verdict in verdicts.Where(verdict => verdict.IsValid && verdict.Images[^1] > @base))
+            {
+                edit.Set(verdict.Name, oldSize, hiddenEnd - oldSize);
+            }
+        }
+
+        if (edit.Count > 0)
+        {
+            await chain.Layers[top].Image!.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     private static async ValueTask GrowAsync(ImageChain chain, ChainMap map, int @base, long sizeBytes, CancellationToken cancellationToken)
     {
         ChainLayer target = chain.Layers[@base];
@@ -127,11 +155,12 @@ public static class ChainCommit
     }
 
     private static async ValueTask StoreBitsAsync(
-        ImageChain chain, ChainMap map, int top, int @base, long oldSize, List<BitmapVerdict> verdicts, List<BitmapChange> changes, CancellationToken cancellationToken)
+        ImageChain chain, ChainMap map, int top, int @base, long oldSize, long hiddenEnd, List<BitmapVerdict> verdicts, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
         Qcow2Image target = chain.Layers[@base].Image!;
         var edit = new BitmapEdit();
         var merged = new List<string>();
+        long granularity = 65536;
         foreach (BitmapVerdict verdict in verdicts)
         {
             if (!verdict.IsValid)
@@ -141,8 +170,13 @@ public static class ChainCommit
             }
 
             _ = chain.Layers[top].Image!.Bitmaps.TryGet(verdict.Name, out BitmapInfo? first);
-            if (!target.Bitmaps.TryGet(verdict.Name, out _))
+            if (target.Bitmaps.TryGet(verdict.Name, out BitmapInfo? own))
             {
+                granularity = Math.Min(granularity, own.GranularityBytes);
+            }
+            else
+            {
+                granularity = Math.Min(granularity, first!.GranularityBytes);
                 await CloseGapAsync(chain, verdict.Images[^1] + 1, @base, first!, changes, cancellationToken).ConfigureAwait(false);
                 edit.Add(verdict.Name, first!.GranularityBytes);
             }
@@ -156,13 +190,21 @@ public static class ChainCommit
             changes.Add(new BitmapChange(verdict.Name, BitmapChangeKind.Merged, target.Name));
         }
 
+        BitmapInfo[] lost = [.. LostBitmaps(chain, top, @base).Where(bitmap => !merged.Contains(bitmap.Name, StringComparer.Ordinal) && !target.Bitmaps.TryGet(bitmap.Name, out _))];
         BitmapInfo[] others = [.. target.Bitmaps.Where(bitmap => IsRecording(bitmap) && !merged.Contains(bitmap.Name, StringComparer.Ordinal))];
-        long granularity = others.Select(static bitmap => bitmap.GranularityBytes).DefaultIfEmpty(65536).Min();
-        (DirtyBitmap has, DirtyBitmap hides) = await SubchainRanges.CollectAsync(map, @base - top, target.VirtualSizeBytes, granularity, cancellationToken).ConfigureAwait(false);
-        if (oldSize < target.VirtualSizeBytes)
+        granularity = others.Concat(lost).Select(static bitmap => bitmap.GranularityBytes).Append(granularity).Min();
+        (DirtyBitmap has, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
+            map, @base - top, target.VirtualSizeBytes, granularity, cancellationToken, hiddenEndBytes: oldSize).ConfigureAwait(false);
+        foreach (BitmapInfo bitmap in others)
         {
-            // Nothing was hidden there.
-            hides.Clear(oldSize, target.VirtualSizeBytes - oldSize);
+            // As KeepHiddenAsync does for the valid ones.
+            edit.Set(bitmap.Name, oldSize, hiddenEnd - oldSize);
+        }
+
+        if (map.SizeBytes < oldSize)
+        {
+            // Behind the top's end the disk read zeros, or did not exist.
+            hides.Set(map.SizeBytes, oldSize - map.SizeBytes);
         }
 
         foreach (string name in merged)
@@ -174,6 +216,12 @@ public static class ChainCommit
         {
             edit.Merge(has, bitmap.Name).Merge(hides, bitmap.Name);
             changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, target.Name, "what is committed"));
+        }
+
+        foreach (BitmapInfo bitmap in lost)
+        {
+            edit.Add(bitmap.Name, bitmap.GranularityBytes, isRecording: false).Merge(has, bitmap.Name).Merge(hides, bitmap.Name);
+            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, target.Name, "it was not valid, and would look so without what is committed"));
         }
 
         await target.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
@@ -196,6 +244,36 @@ public static class ChainCommit
         }
     }
 
+    /// <summary>The bitmaps of the committed images, each name once, of which images above have bits too: those would look like all there is.</summary>
+    private static IEnumerable<BitmapInfo> LostBitmaps(ImageChain chain, int top, int @base) => chain.Layers
+        .Skip(top)
+        .Take(@base - top)
+        .SelectMany(static layer => layer.Image!.Bitmaps)
+        .DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
+        .Where(bitmap => chain.Layers.Take(top).Any(layer => layer.Image!.Bitmaps.TryGet(bitmap.Name, out _)));
+
+    /// <summary>Where the base holds no bitmaps: lets the image above say that bits are lost.</summary>
+    private static async ValueTask InvalidateAboveAsync(ImageChain chain, int top, int @base, List<BitmapChange> changes)
+    {
+        Qcow2Image above = chain.Layers[top - 1].Image!;
+        var edit = new BitmapEdit();
+        foreach (BitmapInfo bitmap in LostBitmaps(chain, top, @base))
+        {
+            if (above.Bitmaps.TryGet(bitmap.Name, out BitmapInfo? there) ? !IsRecording(there) : above.Header.Version < 3)
+            {
+                // It is not valid as it is. In version 2 nothing can say so.
+                continue;
+            }
+
+            // All dirty: nobody can tell any more, and populating keeps what is there.
+            _ = there is null ? edit.Add(bitmap.Name, bitmap.GranularityBytes, isRecording: false) : edit.Disable(bitmap.Name);
+            edit.Set(bitmap.Name, 0, above.VirtualSizeBytes);
+            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, above.Name, "its bits of what is committed are lost"));
+        }
+
+        await above.Bitmaps.EditAsync(edit, CancellationToken.None).ConfigureAwait(false);
+    }
+
     private static async Task<long> CopyAsync(
         ImageChain chain, ChainMap map, int top, int @base, long oldSize, CommitOptions options, IProgress<long>? progress, CancellationToken cancellationToken)
     {
@@ -204,6 +282,12 @@ public static class ChainCommit
         var target = new LayerTarget(writer, layer.Storage, layer.Image, oldSize);
         await using (target.ConfigureAwait(false))
         {
+            if (map.SizeBytes < oldSize && chain.Layers.Take(top).Any(above => above.VirtualSizeBytes > map.SizeBytes))
+            {
+                // Behind the top's end the images above it have read zeros so far, whatever the base has there.
+                await target.WriteZerosAsync(map.SizeBytes, oldSize - map.SizeBytes, cancellationToken).ConfigureAwait(false);
+            }
+
             var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers }, progress);
             await engine.RunAsync([map], @base - top, int.MaxValue, cancellationToken).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);

@@ -78,6 +78,11 @@ public static class ChainPopulate
             }
 
             var bits = new DirtyBitmap(layer.VirtualSizeBytes, granularity);
+            if (old is not null)
+            {
+                await KeepBitsAsync(image, old, bits, cancellationToken).ConfigureAwait(false);
+            }
+
             if (isSound)
             {
                 await MarkAllocatedAsync(chain, index, bits, cancellationToken).ConfigureAwait(false);
@@ -105,6 +110,23 @@ public static class ChainPopulate
             {
                 bits.Set(extent.OffsetBytes, Math.Min(extent.LengthBytes, bits.SizeBytes - extent.OffsetBytes));
             }
+        }
+    }
+
+    /// <summary>Takes over what a bitmap has that is incomplete: its bits are changes all the same, and it may stand for images that have left the chain.</summary>
+    private static async ValueTask KeepBitsAsync(Qcow2Image image, BitmapInfo old, DirtyBitmap bits, CancellationToken cancellationToken)
+    {
+        try
+        {
+            PersistentBitmap pages = await image.Bitmaps.OpenPagesAsync(old, new FaultLog(Strictness.Lenient, image.Name), cancellationToken).ConfigureAwait(false);
+            if (pages.Aliases is null)
+            {
+                await bits.MergeAsync(pages, cancellationToken).ConfigureAwait(false);
+            }
+        }
+        catch (Qcow2FormatException)
+        {
+            // Its table is broken: there is nothing to keep.
         }
     }
 

@@ -49,10 +49,15 @@ internal static class DroppedImages
         ChainLayer? untold = dropped.FirstOrDefault(layer => UsableIn(layer, bitmap.Name) is null && ChainPopulate.WhyUnsound(layer) is not null);
         if (gaps == GapPolicy.Disable || untold is not null)
         {
+            // Populating keeps the bits that it has: they have to tell what leaves the chain.
             edit.Disable(bitmap.Name);
             changes.Add(new BitmapChange(
                 bitmap.Name, BitmapChangeKind.Disabled, top, untold is null ? "it is not valid, and would look so" : $"it is not valid, and what changed in {untold.Path} cannot be told: {ChainPopulate.WhyUnsound(untold)}"));
-            return;
+            if (untold is not null)
+            {
+                edit.Set(bitmap.Name, 0, chain.Layers[0].VirtualSizeBytes);
+                return;
+            }
         }
 
         var bits = new DirtyBitmap(chain.Layers[0].VirtualSizeBytes, bitmap.GranularityBytes);
@@ -69,6 +74,11 @@ internal static class DroppedImages
         }
 
         edit.Merge(bits, bitmap.Name).Merge(hides, bitmap.Name);
+        if (gaps == GapPolicy.Disable)
+        {
+            return;
+        }
+
         changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top, "what the images have that leave the chain and did not record"));
     }
 

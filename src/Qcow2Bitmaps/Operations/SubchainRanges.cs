@@ -15,9 +15,10 @@ internal static class SubchainRanges
     /// <param name="sizeBytes">The size of the disk that the ranges are for.</param>
     /// <param name="granularityBytes">The granularity of the ranges; they are rounded out to a coarser one where a large disk would take much memory.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
+    /// <param name="hiddenEndBytes">Up to where there was something to hide.</param>
     /// <returns>What those images have, and what a shorter one of them hides of those below it: both are parts that an image further down does not decide.</returns>
     public static async ValueTask<(DirtyBitmap Has, DirtyBitmap Hides)> CollectAsync(
-        ChainMap map, int endDepth, long sizeBytes, long granularityBytes, CancellationToken cancellationToken)
+        ChainMap map, int endDepth, long sizeBytes, long granularityBytes, CancellationToken cancellationToken, long hiddenEndBytes = long.MaxValue)
     {
         while (sizeBytes / granularityBytes > MaxGranules)
         {
@@ -34,9 +35,11 @@ internal static class SubchainRanges
             at = await map.ListAsync(at, end, extents, cancellationToken).ConfigureAwait(false);
             foreach (ChainExtent extent in extents)
             {
-                if (extent.Depth < endDepth)
+                bool isHidden = extent.Kind == Images.GuestExtentKind.Unallocated;
+                long length = Math.Min(extent.EndBytes, isHidden ? hiddenEndBytes : long.MaxValue) - extent.OffsetBytes;
+                if (extent.Depth < endDepth && length > 0)
                 {
-                    (extent.Kind == Images.GuestExtentKind.Unallocated ? hides : has).Set(extent.OffsetBytes, extent.LengthBytes);
+                    (isHidden ? hides : has).Set(extent.OffsetBytes, length);
                 }
             }
         }

@@ -1,0 +1,47 @@
+using System.Globalization;
+using FsCheck.Fluent;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Operations;
+
+/// <summary>No change is ever missed: whatever QEMU and we do to a chain, a bitmap that we call valid covers all that differs since its checkpoint.</summary>
+public sealed class ChainTruthTests
+{
+    private const int Steps = 12;
+
+    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
+
+    [Fact]
+    public void ValidBitmapsCoverAllThatChangedSinceTheirCheckpoint()
+    {
+        Qemu.Require();
+        int comparisons = 0;
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), 40 * Factor, seed => comparisons += RunAsync(seed).GetAwaiter().GetResult());
+        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{comparisons} valid bitmaps compared with the truth"));
+        // A harness in which everything is soon invalid shows nothing.
+        Assert.True(comparisons > 40 * Factor, $"only {comparisons} valid bitmaps compared");
+    }
+
+    /// <summary>Runs a sequence.</summary>
+    /// <returns>How often a valid bitmap was compared.</returns>
+    private static async Task<int> RunAsync(int seed)
+    {
+        using var folder = TempFolder.InMemory();
+        var world = new TruthWorld(folder, seed);
+        try
+        {
+            await world.StartAsync();
+            for (int step = 0; step < Steps; step++)
+            {
+                await world.StepAsync();
+            }
+
+            await world.EndAsync();
+            return world.Comparisons;
+        }
+        catch (Exception e)
+        {
+            throw new InvalidOperationException($"Seed {seed}:\n{world}\n{e.Message}", e);
+        }
+    }
+}

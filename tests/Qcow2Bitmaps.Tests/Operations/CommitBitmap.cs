@@ -1,0 +1,36 @@
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Tests.Operations;
+
+/// <summary>A bitmap as naively as can be.</summary>
+/// <param name="State">Its state.</param>
+/// <param name="GranularityBytes">Its granularity.</param>
+/// <param name="Sectors">For each sector of 512 bytes, whether its granule is dirty; empty of an inconsistent one.</param>
+internal sealed record CommitBitmap(BitmapState State, long GranularityBytes, bool[] Sectors)
+{
+    private const int SectorBytes = 512;
+
+    /// <summary>Adds sectors, rounded out to granules.</summary>
+    public CommitBitmap With(int sectorCount, params IEnumerable<bool[]> others)
+    {
+        var sectors = new bool[sectorCount];
+        int granule = (int)(GranularityBytes / SectorBytes);
+        foreach (bool[] other in others.Prepend(Sectors))
+        {
+            for (int i = 0; i < Math.Min(other.Length, sectorCount); i++)
+            {
+                if (other[i])
+                {
+                    int start = i / granule * granule;
+                    sectors.AsSpan(start, Math.Min(granule, sectorCount - start)).Fill(true);
+                }
+            }
+        }
+
+        return this with { Sectors = sectors };
+    }
+
+    public bool IsSameAs(CommitBitmap other) => State == other.State && GranularityBytes == other.GranularityBytes && Sectors.AsSpan().SequenceEqual(other.Sectors);
+
+    public override string ToString() => $"{State} {GranularityBytes} {string.Concat(Sectors.Chunk(8).Select(static eight => eight.All(static bit => bit) ? '#' : eight.Any(static bit => bit) ? '+' : '.'))}";
+}

@@ -1,0 +1,112 @@
+using System.Collections.Immutable;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Tests.Operations;
+
+/// <summary>What libvirt's rules make of bitmaps when images are committed, sector by sector.</summary>
+/// <param name="Layers">The images, top first.</param>
+/// <param name="Top">The topmost committed image.</param>
+/// <param name="Base">The image that takes all.</param>
+internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, int Base)
+{
+    private CommitLayer Target => Layers[Base];
+
+    /// <summary>The base's size afterwards, in sectors.</summary>
+    public int TargetSectors => Math.Max(Layers[Top].Sectors, Target.Sectors);
+
+    /// <summary>Whether the base cannot grow because of a bitmap that cannot.</summary>
+    public bool IsRefused => TargetSectors > Target.Sectors && Target.Bitmaps.Values.Any(static bitmap => bitmap.State == BitmapState.Inconsistent);
+
+    /// <summary>The images that hold a valid bitmap of the committed top, top first; empty when it is not valid.</summary>
+    public IReadOnlyList<int> RunOf(string name)
+    {
+        var run = new List<int>();
+        bool hasEnded = false;
+        for (int i = Top; i < Layers.Count; i++)
+        {
+            if (!Layers[i].Bitmaps.TryGetValue(name, out CommitBitmap? bitmap))
+            {
+                hasEnded = true;
+            }
+            else if (hasEnded || bitmap.State != BitmapState.Recording)
+            {
+                return [];
+            }
+            else
+            {
+                run.Add(i);
+            }
+        }
+
+        return run;
+    }
+
+    /// <summary>The base's bitmaps afterwards.</summary>
+    public ImmutableSortedDictionary<string, CommitBitmap> Expected()
+    {
+        (bool[] has, bool[] hides) = Committed();
+        var expected = ImmutableSortedDictionary.CreateBuilder<string, CommitBitmap>(StringComparer.Ordinal);
+        foreach (string name in Layers.SelectMany(static layer => layer.Bitmaps.Keys).Distinct())
+        {
+            IReadOnlyList<int> run = RunOf(name);
+            bool isThere = Target.Bitmaps.TryGetValue(name, out CommitBitmap? own);
+            if (run.Count > 0)
+            {
+                CommitBitmap start = own ?? Layers[Top].Bitmaps[name] with { Sectors = [] };
+                bool[] uncovered = run[^1] > Base ? Layers[Top].Bitmaps[name].With(Layers[Top].Sectors, HiddenByBase()).Sectors : [];
+                expected.Add(name, start.With(TargetSectors, [.. run.Where(i => i < Base).Select(i => Layers[i].Bitmaps[name].Sectors), hides, uncovered]));
+            }
+            else if (isThere)
+            {
+                expected.Add(name, own!.State switch
+                {
+                    BitmapState.Recording => own.With(TargetSectors, has, hides, HiddenByBase()),
+                    BitmapState.Disabled => own.With(TargetSectors),
+                    _ => own,
+                });
+            }
+            else if (Layers.Take(Top).Any(layer => layer.Bitmaps.ContainsKey(name)) && Layers.Skip(Top).Take(Base - Top).FirstOrDefault(layer => layer.Bitmaps.ContainsKey(name)) is { } lost)
+            {
+                // Not libvirt's: what is lost must not make valid what is left.
+                expected.Add(name, new CommitBitmap(BitmapState.Disabled, lost.Bitmaps[name].GranularityBytes, []).With(TargetSectors, has, hides));
+            }
+        }
+
+        return expected.ToImmutable();
+    }
+
+    /// <summary>What the base hides of longer images below it until it grows.</summary>
+    private bool[] HiddenByBase()
+    {
+        int below = Layers.Skip(Base + 1).Select(static layer => layer.Sectors).DefaultIfEmpty().Max();
+        return [.. Enumerable.Range(0, TargetSectors).Select(sector => sector >= Target.Sectors && sector < below)];
+    }
+
+    public override string ToString() => $"commit {Top} into {Base} of\n  {string.Join("  ", Layers)}";
+
+    /// <summary>What the committed images have, and what they hide of the base and those below it as they end before it.</summary>
+    private (bool[] Has, bool[] Hides) Committed()
+    {
+        var has = new bool[TargetSectors];
+        var hides = new bool[TargetSectors];
+        for (int sector = 0; sector < TargetSectors; sector++)
+        {
+            for (int i = Top; i < Base; i++)
+            {
+                if (sector >= Layers[i].Sectors)
+                {
+                    hides[sector] = sector < Target.Sectors;
+                    break;
+                }
+
+                if (Layers[i].Has[sector])
+                {
+                    has[sector] = true;
+                    break;
+                }
+            }
+        }
+
+        return (has, hides);
+    }
+}
