@@ -238,7 +238,8 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
             try
             {
                 await using ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, chain => ChainBitmaps.Holders(chain, [name]).Any() ? ChainPopulate.FindImages(chain, name) : [], Token);
-                await ChainPopulate.RunAsync(chain, name, allDirty, Token);
+                // No image is emptied here: what each was born with is there.
+                await ChainPopulate.RunAsync(chain, name, allDirty, trustsBirth: true, Token);
                 Log("  done");
                 break;
             }
