@@ -121,7 +121,7 @@ public sealed class ImageChain : IAsyncDisposable
     }
 
     /// <summary>Judges one bitmap over some of the images, as if they were the chain.</summary>
-    internal async ValueTask<BitmapVerdict> JudgeBitmapAsync(IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile, CancellationToken cancellationToken)
+    internal static async ValueTask<BitmapVerdict> JudgeBitmapAsync(IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile, CancellationToken cancellationToken)
     {
         BitmapVerdict verdict = BitmapJudge.Judge(layers, name, profile);
         if (!verdict.IsValid)
@@ -129,7 +129,8 @@ public sealed class ImageChain : IAsyncDisposable
             return verdict;
         }
 
-        foreach (ChainLayer layer in verdict.Images.Select(index => _layers[index]))
+        // Not by their indexes: the images may be those of several chains.
+        foreach (ChainLayer layer in layers.Where(layer => layer.Image?.Bitmaps.TryGet(name, out _) == true))
         {
             if (layer.Image!.Bitmaps.HaveOverlappingTables)
             {

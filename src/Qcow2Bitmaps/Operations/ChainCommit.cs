@@ -101,7 +101,7 @@ public static class ChainCommit
         ChainLayer[] layers = [.. chain.Layers.Skip(top)];
         foreach (BitmapInfo bitmap in layers[0].Image!.Bitmaps)
         {
-            verdicts.Add(await chain.JudgeBitmapAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false));
+            verdicts.Add(await ImageChain.JudgeBitmapAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false));
         }
 
         return verdicts;

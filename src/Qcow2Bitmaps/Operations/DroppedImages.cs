@@ -33,7 +33,7 @@ internal static class DroppedImages
 
                 edit.Merge(hides, bitmap.Name);
             }
-            else if ((await chain.JudgeBitmapAsync(remaining, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false)).IsValid)
+            else if ((await ImageChain.JudgeBitmapAsync(remaining, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false)).IsValid)
             {
                 await CloseGapAsync(chain, dropped, bitmap, hides, gaps, edit, changes, cancellationToken).ConfigureAwait(false);
             }
