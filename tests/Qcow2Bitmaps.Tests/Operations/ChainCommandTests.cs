@@ -240,6 +240,45 @@ public sealed class ChainCommandTests : IDisposable
         }
     }
 
+    [Fact]
+    public async Task WhatADiskHidOfALongerBackingFileAndHidesForGoodIsMarked()
+    {
+        Qemu.Require();
+        string below = _folder.File("below.qcow2");
+        string image = _folder.File("short.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", below, "3M");
+        await Qemu.IoOkAsync(below, "write -P 1 0 3M");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", below, "-F", "qcow2", image, "1M");
+        await Qemu.ImgOkAsync("bitmap", "--add", "-g", "4k", image, "a");
+        await Qemu.ImgOkAsync("bitmap", "--add", "--disable", image, "off");
+
+        await RunAsync("resize", image, "5M");
+
+        await using Qcow2Image resized = await Qcow2Image.OpenAsync(image, cancellationToken: Token);
+        Assert.Equal([new DirtyExtent(1 << 20, 2 << 20, true)], [.. (await resized.Bitmaps.LoadAsync("a", cancellationToken: Token)).DirtyExtents()]);
+        Assert.True((await resized.Bitmaps.LoadAsync("off", cancellationToken: Token)).IsClean);
+        byte[] view = await ReadAsync(image);
+        Assert.True(view.AsSpan(0, 1 << 20).IndexOfAnyExcept((byte)1) < 0 && view.AsSpan(1 << 20).IndexOfAnyExcept((byte)0) < 0);
+        Assert.Equal(0, (await Qemu.ImgAsync("check", image)).ExitCode);
+    }
+
+    [Fact]
+    public async Task NamesWithColonsAndFilesOfOthersAreNoTrouble()
+    {
+        Qemu.Require();
+        string active = _folder.File("a:1.qcow2");
+        string overlay = _folder.File("overlay.qcow2");
+        string other = _folder.File("overlay.qcow2.new");
+        await File.WriteAllTextAsync(other, "not ours", Token);
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "file:" + active, "1M");
+
+        await RunAsync("chain", "snapshot", active, overlay);
+
+        Assert.Equal("not ours", await File.ReadAllTextAsync(other, Token));
+        await RunAsync("chain", "check", overlay);
+        Assert.Equal(0, (await Qemu.ImgAsync("check", overlay)).ExitCode);
+    }
+
     private static async Task<string> RunAsync(params string[] arguments)
     {
         ProcessResult result = await Support.Cli.RunAsync(arguments);

@@ -136,6 +136,61 @@ public sealed class GuestWriterTests
         }
     }
 
+    [Fact]
+    public async Task ATableThatWasReadBeforeAWriteIsNotTakenForTheOneAfterIt()
+    {
+        MemoryStorage memory = await CreateAsync(1 << 20);
+        await using (Qcow2Image first = await Qcow2Image.OpenAsync(memory, leaveOpen: true, cancellationToken: Token))
+        {
+            await using GuestWriter writer = await first.OpenWriterAsync(Token);
+            await writer.WriteAsync(0, Filled(Cluster, 1), Token);
+        }
+
+        var storage = new HeldReadStorage(memory);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+        await using (GuestWriter writer = await image.OpenWriterAsync(Token))
+        {
+            byte[] l1 = new byte[8];
+            await memory.ReadAsync((long)image.Header.L1TableOffset, l1, Token);
+            storage.Hold((long)new L1Entry(System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(l1)).L2TableOffset);
+            Task slow = Task.Run(async () => await writer.ReadAsync(0, new byte[Cluster], Token), Token);
+            await storage.Begun;
+            await writer.WriteAsync(5 * Cluster, Filled(Cluster, 2), Token);
+            await writer.FlushAsync(Token);
+            storage.Release();
+            await slow;
+            await writer.WriteAsync(6 * Cluster, Filled(Cluster, 3), Token);
+        }
+
+        await using GuestWriter again = await image.OpenWriterAsync(Token);
+        var read = new byte[2 * Cluster];
+        await again.ReadAsync(5 * Cluster, read, Token);
+        Assert.Equal([.. Filled(Cluster, 2), .. Filled(Cluster, 3)], read);
+        Assert.Equal(0, (await image.CheckAsync(Token)).Corruptions);
+    }
+
+    [Fact]
+    public async Task AFlushLeavesTheLengthAloneAsSomebodyMayJustExtendTheFile()
+    {
+        var memory = new MemoryStorage([], "image");
+        await Qcow2Image.CreateAsync(memory, new Qcow2CreateOptions { SizeBytes = 4 << 20, ClusterSizeBytes = 64 << 10, ExtendedL2 = true }, Token);
+        var storage = new CrashStorage(memory.ToArray());
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+        await using (GuestWriter writer = await image.OpenWriterAsync(Token))
+        {
+            await writer.WriteAsync(0, Filled(2048, 1), Token);
+            await writer.WriteAsync(200_000, Filled(2048, 1), Token);
+            await writer.FlushAsync(Token);
+            await writer.WriteAsync(400_000, Filled(2048, 1), Token);
+            await writer.FlushAsync(Token);
+            Assert.NotEqual(0, storage.Length % (64 << 10));
+            Assert.DoesNotContain(storage.Operations, static operation => operation.Kind == StorageOperationKind.SetLength);
+            await writer.WriteAsync(100_000, Filled(10, 1), Token);
+        }
+
+        Assert.Equal(0, storage.Length % (64 << 10));
+    }
+
     [Theory]
     [InlineData(1, "the refcount table")]
     [InlineData(2, "a refcount block")]
