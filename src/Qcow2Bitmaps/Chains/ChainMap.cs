@@ -19,6 +19,9 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
     /// <summary>How many images the chain has.</summary>
     public int LayerCount => layers.Count;
 
+    /// <summary>The lowest image's depth.</summary>
+    public int LastDepth => layers.Count - 1;
+
     /// <summary>The map of the chain that starts at an image; its depths count from there.</summary>
     public ChainMap From(int depth) => depth == 0 ? this : new ChainMap([.. layers.Skip(depth)], [.. disks.Skip(depth)]);
 

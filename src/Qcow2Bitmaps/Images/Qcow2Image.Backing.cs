@@ -19,21 +19,11 @@ public sealed partial class Qcow2Image
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public async ValueTask SetBackingFileAsync(string? name, string format, CancellationToken cancellationToken = default)
     {
-        ArgumentException.ThrowIfNullOrEmpty(format);
-        byte[]? bytes = name is null ? null : ImageText.Encode(name);
-        if (bytes is { Length: 0 or > MaxBackingFileBytes })
-        {
-            throw new ArgumentException($"The name of a backing file has 1 to {MaxBackingFileBytes} bytes, not {bytes.Length}", nameof(name));
-        }
-
         await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             await RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
-            MetadataWriter.RequireWritable(_storage, Header, Limits);
-            var first = new byte[ClusterSizeBytes];
-            await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
-            IReadOnlyList<IReadOnlyList<SectorWrite>> stages = BackingSwitch.Plan(Name, Header, first, bytes, ImageText.Encode(format));
+            IReadOnlyList<IReadOnlyList<SectorWrite>> stages = await PlanBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
             try
             {
                 await MetadataWriter.SwitchAsync(_storage, stages, CancellationToken.None).ConfigureAwait(false);
@@ -48,5 +38,22 @@ public sealed partial class Qcow2Image
         {
             _editing.Release();
         }
+    }
+
+    /// <summary>Plans what <see cref="SetBackingFileAsync"/> writes, so that one who works long before it knows whether there is room.</summary>
+    /// <inheritdoc cref="SetBackingFileAsync" path="/exception"/>
+    internal async ValueTask<IReadOnlyList<IReadOnlyList<SectorWrite>>> PlanBackingFileAsync(string? name, string format, CancellationToken cancellationToken)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(format);
+        byte[]? bytes = name is null ? null : ImageText.Encode(name);
+        if (bytes is { Length: 0 or > MaxBackingFileBytes })
+        {
+            throw new ArgumentException($"The name of a backing file has 1 to {MaxBackingFileBytes} bytes, not {bytes.Length}", nameof(name));
+        }
+
+        MetadataWriter.RequireWritable(_storage, Header, Limits);
+        var first = new byte[ClusterSizeBytes];
+        await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
+        return BackingSwitch.Plan(Name, Header, first, bytes, ImageText.Encode(format));
     }
 }

@@ -37,6 +37,7 @@ public static class ChainRebase
         RequireQcow2(chain);
         ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         ChainLayer[] below = [.. chain.Layers.Skip(end)];
+        await RequireRoomAsync(chain, below, options, cancellationToken).ConfigureAwait(false);
         List<BitmapChange> changes = await StoreBitsAsync(chain, map, [.. chain.Layers.Take(end).Skip(1)], end, below, options, cancellationToken).ConfigureAwait(false);
         GuestWriter writer = await chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false);
         var target = new LayerTarget(writer, chain.Layers[0].Storage, chain.Layers[0].Image, below.Length == 0 ? 0 : below[0].VirtualSizeBytes);
@@ -74,6 +75,7 @@ public static class ChainRebase
         }
 
         ChainLayer[] dropped = [.. chain.Layers.Skip(1).Where(layer => layer.Storage.Identity is not { } identity || below.All(other => other.Storage.Identity != identity))];
+        await RequireRoomAsync(chain, below, options, cancellationToken).ConfigureAwait(false);
         List<BitmapChange> changes = await StoreBitsAsync(chain, map, dropped, chain.Layers.Count, below, options, cancellationToken).ConfigureAwait(false);
         GuestWriter writer = await chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false);
         var target = new RebaseTarget(writer, chain.Layers[0].Image!, other);
@@ -107,50 +109,31 @@ public static class ChainRebase
         }
 
         long granularity = top.Bitmaps.Min(static bitmap => bitmap.GranularityBytes);
-        (_, DirtyBitmap hides) = await SubchainRanges.CollectAsync(map, endDepth, top.VirtualSizeBytes, granularity, cancellationToken).ConfigureAwait(false);
         long longestBelow = chain.Layers.Skip(1).Max(static layer => layer.VirtualSizeBytes);
-        if (longestBelow < top.VirtualSizeBytes)
-        {
-            // Nothing lies there that could be hidden.
-            hides.Clear(longestBelow, top.VirtualSizeBytes - longestBelow);
-        }
-
-        if (endDepth == chain.Layers.Count && chain.Layers.Count > 1)
-        {
-            await KeepHiddenOnlyAsync(chain, map, hides, cancellationToken).ConfigureAwait(false);
-        }
-
+        (_, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
+            map, endDepth, top.VirtualSizeBytes, granularity, cancellationToken, hiddenEndBytes: longestBelow).ConfigureAwait(false);
         BitmapEdit edit = await DroppedImages.PlanAsync(chain, dropped, [chain.Layers[0], .. below], hides, options.Gaps, changes, cancellationToken).ConfigureAwait(false);
         await top.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
         return changes;
     }
 
-    /// <summary>Takes out what no image has, not even the lowest: that hides nothing.</summary>
-    private static async ValueTask KeepHiddenOnlyAsync(ImageChain chain, ChainMap map, DirtyBitmap hides, CancellationToken cancellationToken)
+    /// <summary>Refuses, before anything is written, a header that cannot take the new name.</summary>
+    private static async ValueTask RequireRoomAsync(ImageChain chain, IReadOnlyList<ChainLayer> below, RebaseOptions options, CancellationToken cancellationToken)
     {
-        int last = chain.Layers.Count - 1;
-        var extents = new List<ChainExtent>();
-        for (long at = 0; at < hides.SizeBytes;)
+        (string? name, string format) = NameOf(chain, below, options);
+        if (!chain.Layers[0].Image!.Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty))
         {
-            extents.Clear();
-            at = await map.ListAsync(at, hides.SizeBytes, extents, cancellationToken).ConfigureAwait(false);
-            foreach (ChainExtent extent in extents.Where(extent => extent.Depth == last && extent.Kind == GuestExtentKind.Unallocated))
-            {
-                hides.Clear(extent.OffsetBytes, extent.LengthBytes);
-            }
+            await chain.Layers[0].Image!.PlanBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    private static async ValueTask SwitchAsync(ImageChain chain, IReadOnlyList<ChainLayer> below, RebaseOptions options)
+    private static ValueTask SwitchAsync(ImageChain chain, IReadOnlyList<ChainLayer> below, RebaseOptions options)
     {
-        Qcow2Image top = chain.Layers[0].Image!;
-        if (below.Count == 0)
-        {
-            await top.SetBackingFileAsync(null, ImageFormat.Raw, CancellationToken.None).ConfigureAwait(false);
-            return;
-        }
-
-        string name = options.BackingFile ?? RelativeName.Of(below[0].Path, top.Name);
-        await top.SetBackingFileAsync(name, below[0].Format, CancellationToken.None).ConfigureAwait(false);
+        (string? name, string format) = NameOf(chain, below, options);
+        return chain.Layers[0].Image!.SetBackingFileAsync(name, format, CancellationToken.None);
     }
+
+    private static (string? Name, string Format) NameOf(ImageChain chain, IReadOnlyList<ChainLayer> below, RebaseOptions options) => below.Count == 0
+        ? (null, ImageFormat.Raw)
+        : (options.BackingFile ?? RelativeName.Of(below[0].Path, chain.Layers[0].Path), below[0].Format);
 }

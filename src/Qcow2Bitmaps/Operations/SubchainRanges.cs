@@ -37,7 +37,8 @@ internal static class SubchainRanges
             {
                 bool isHidden = extent.Kind == Images.GuestExtentKind.Unallocated;
                 long length = Math.Min(extent.EndBytes, isHidden ? hiddenEndBytes : long.MaxValue) - extent.OffsetBytes;
-                if (extent.Depth < endDepth && length > 0)
+                // What not even the lowest image has hides nothing.
+                if (extent.Depth < endDepth && length > 0 && !(isHidden && extent.Depth == map.LastDepth))
                 {
                     (isHidden ? hides : has).Set(extent.OffsetBytes, length);
                 }

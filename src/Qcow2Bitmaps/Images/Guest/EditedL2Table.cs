@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Buffers.Binary;
-using System.Numerics;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -11,16 +10,13 @@ internal sealed class EditedL2Table(long offset, ulong[] entries, bool isNew)
 {
     private const int WordsPerSector = RefcountBlockEdit.SectorBytes / sizeof(ulong);
 
-    private readonly ulong[] _changed = new ulong[((entries.Length / WordsPerSector) + 63) / 64];
+    private readonly ulong[] _changed = Bits(entries.Length / WordsPerSector, isNew);
 
     /// <summary>Where the table stands, in bytes from the start of the file.</summary>
     public long Offset => offset;
 
     /// <summary>The table as it is to be.</summary>
     public ulong[] Entries => entries;
-
-    /// <summary>Whether nothing in the file names the table yet.</summary>
-    public bool IsNew => isNew;
 
     /// <summary>Says that a word has changed.</summary>
     public void Touch(int word) => _changed[word / WordsPerSector >> 6] |= 1UL << (word / WordsPerSector & 63);
@@ -33,9 +29,9 @@ internal sealed class EditedL2Table(long offset, ulong[] entries, bool isNew)
         byte[] buffer = ArrayPool<byte>.Shared.Rent(entries.Length * sizeof(ulong));
         try
         {
-            for (int first = Next(0, sectors, true); first < sectors;)
+            for (int first = RefcountBlockEdit.Next(_changed, 0, sectors, true); first < sectors;)
             {
-                int end = Next(first, sectors, false);
+                int end = RefcountBlockEdit.Next(_changed, first, sectors, false);
                 int bytes = (end - first) * RefcountBlockEdit.SectorBytes;
                 for (int word = first * WordsPerSector; word < end * WordsPerSector; word++)
                 {
@@ -43,7 +39,7 @@ internal sealed class EditedL2Table(long offset, ulong[] entries, bool isNew)
                 }
 
                 await storage.WriteAsync(offset + ((long)first * RefcountBlockEdit.SectorBytes), buffer.AsMemory(0, bytes), cancellationToken).ConfigureAwait(false);
-                first = Next(end, sectors, true);
+                first = RefcountBlockEdit.Next(_changed, end, sectors, true);
             }
         }
         finally
@@ -52,22 +48,10 @@ internal sealed class EditedL2Table(long offset, ulong[] entries, bool isNew)
         }
     }
 
-    private int Next(int from, int count, bool value)
+    private static ulong[] Bits(int sectors, bool value)
     {
-        if (isNew)
-        {
-            return value ? from : count;
-        }
-
-        for (int at = from; at < count; at = (at | 63) + 1)
-        {
-            ulong word = (value ? _changed[at >> 6] : ~_changed[at >> 6]) >> (at & 63);
-            if (word != 0)
-            {
-                return Math.Min(at + BitOperations.TrailingZeroCount(word), count);
-            }
-        }
-
-        return count;
+        var bits = new ulong[(sectors + 63) / 64];
+        Array.Fill(bits, value ? ulong.MaxValue : 0);
+        return bits;
     }
 }

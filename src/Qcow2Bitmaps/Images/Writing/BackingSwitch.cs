@@ -12,7 +12,6 @@ internal sealed class BackingSwitch
 {
     private const int SectorBytes = RefcountBlockEdit.SectorBytes;
     private const int FormatBytes = 8;
-    private const AutoclearFeatures KnownAutoclear = AutoclearFeatures.Bitmaps | AutoclearFeatures.RawExternalData;
 
     private readonly string _imageName;
     private readonly Qcow2Header _header;
@@ -80,7 +79,7 @@ internal sealed class BackingSwitch
         BinaryPrimitives.WriteUInt32BigEndian(after.AsSpan(HeaderLayout.BackingFileSize), (uint)(name?.Length ?? 0));
         if (header.Version >= 3)
         {
-            ulong autoclear = BinaryPrimitives.ReadUInt64BigEndian(after.AsSpan(HeaderLayout.AutoclearFeatures)) & (ulong)KnownAutoclear;
+            ulong autoclear = BinaryPrimitives.ReadUInt64BigEndian(after.AsSpan(HeaderLayout.AutoclearFeatures)) & (ulong)HeaderSwitch.KnownAutoclear;
             BinaryPrimitives.WriteUInt64BigEndian(after.AsSpan(HeaderLayout.AutoclearFeatures), autoclear);
         }
 

@@ -15,6 +15,9 @@ internal sealed class HeaderSwitch
     /// <summary>An extension that means nothing: what is left of a bitmaps extension where nothing can be moved up. It is used again.</summary>
     public const HeaderExtensionType Filler = (HeaderExtensionType)0x5142464C;
 
+    /// <summary>The autoclear bits that are known here; every writer clears all others. Spec: "autoclear_features".</summary>
+    public const AutoclearFeatures KnownAutoclear = AutoclearFeatures.Bitmaps | AutoclearFeatures.RawExternalData;
+
     private const int SectorBytes = RefcountBlockEdit.SectorBytes;
     private const int ExtensionBytes = HeaderExtension.HeaderBytes + BitmapsExtension.SizeBytes;
 
@@ -256,7 +259,8 @@ internal sealed class HeaderSwitch
         }
     }
 
-    internal static List<SectorWrite> Difference(byte[] before, byte[] after)
+    /// <summary>What has to be written to make one state of the first cluster another, sector by sector.</summary>
+    public static List<SectorWrite> Difference(byte[] before, byte[] after)
     {
         var writes = new List<SectorWrite>();
         for (int sector = 0; sector < before.Length; sector += SectorBytes)

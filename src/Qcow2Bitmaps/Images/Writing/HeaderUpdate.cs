@@ -8,8 +8,6 @@ namespace Qcow2Bitmaps.Images.Writing;
 /// <remarks>Autoclear bits that are not known here are cleared, as by every writer.</remarks>
 internal sealed class HeaderUpdate
 {
-    private const int SectorBytes = RefcountBlockEdit.SectorBytes;
-    private const AutoclearFeatures KnownAutoclear = AutoclearFeatures.Bitmaps | AutoclearFeatures.RawExternalData;
 
     private readonly string _imageName;
     private readonly Qcow2Header _header;
@@ -24,7 +22,7 @@ internal sealed class HeaderUpdate
         _before = firstCluster;
         if (header.Version >= 3)
         {
-            Set(HeaderLayout.AutoclearFeatures, BinaryPrimitives.ReadUInt64BigEndian(_before.AsSpan(HeaderLayout.AutoclearFeatures)) & (ulong)KnownAutoclear);
+            Set(HeaderLayout.AutoclearFeatures, BinaryPrimitives.ReadUInt64BigEndian(_before.AsSpan(HeaderLayout.AutoclearFeatures)) & (ulong)HeaderSwitch.KnownAutoclear);
         }
     }
 
@@ -79,7 +77,7 @@ internal sealed class HeaderUpdate
                 }
             }
 
-            List<SectorWrite> writes = Difference(now, states[i]);
+            List<SectorWrite> writes = HeaderSwitch.Difference(now, states[i]);
             if (writes.Count > 0)
             {
                 stages.Add(writes);
@@ -89,29 +87,6 @@ internal sealed class HeaderUpdate
         }
 
         return stages;
-    }
-
-    private static List<SectorWrite> Difference(byte[] before, byte[] after)
-    {
-        var writes = new List<SectorWrite>();
-        for (int sector = 0; sector < before.Length; sector += SectorBytes)
-        {
-            int first = before.AsSpan(sector, SectorBytes).CommonPrefixLength(after.AsSpan(sector, SectorBytes));
-            if (first == SectorBytes)
-            {
-                continue;
-            }
-
-            int end = SectorBytes;
-            while (before[sector + end - 1] == after[sector + end - 1])
-            {
-                end--;
-            }
-
-            writes.Add(new SectorWrite(sector + first, before.AsMemory(sector + first, end - first), after.AsMemory(sector + first, end - first)));
-        }
-
-        return writes;
     }
 
     private void Set(int field, ulong value)

@@ -78,7 +78,8 @@ internal sealed class RefcountBlockEdit
         }
     }
 
-    private static int Next(ulong[] sectors, int from, int count, bool value)
+    /// <summary>The first sector from one on whose bit has a value; the count without one.</summary>
+    public static int Next(ulong[] sectors, int from, int count, bool value)
     {
         for (int at = from; at < count; at = (at | 63) + 1)
         {
