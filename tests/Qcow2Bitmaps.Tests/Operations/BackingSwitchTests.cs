@@ -69,11 +69,34 @@ public sealed class BackingSwitchTests
         Qemu.Require();
         Gen<(int Bits, string First, string Format, string Second)> cases =
             from bits in Gen.Elements(9, 10, 12, 16)
-            from first in Gen.Choose(0, 200)
+            from first in Gen.Frequency((1, Gen.Constant(0)), (2, Gen.Choose(1, 200)))
             from second in Gen.Choose(1, 200)
             from format in Gen.Elements("raw", "qcow2")
             select (bits, first == 0 ? "" : new string('f', first), format, new string('s', second));
         Properties.ForAll(cases, 60, static c => CompareAsync(c.Bits, c.First, c.Format, c.Second).GetAwaiter().GetResult());
+    }
+
+    [Theory]
+    [InlineData("host_device", "raw")]
+    [InlineData("host_cdrom", "qcow2")]
+    [InlineData("raw", "qcow2")]
+    public async Task AnotherFormatLeavesWhatFollowsIt(string before, string after)
+    {
+        Qemu.Require();
+        using var folder = TempFolder.InMemory();
+        string path = folder.File("image.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-u", "-b", "/dev/null", "-F", before, path, "1M");
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
+        {
+            await image.Bitmaps.EditAsync(edit => edit.Add("kept"), Token);
+            await image.SetBackingFileAsync("other", after, Token);
+            Assert.Equal(after, image.BackingFormat);
+            Assert.Equal("kept", Assert.Single(image.Bitmaps).Name);
+        }
+
+        string info = await Qemu.ImgOkAsync("info", "--output=json", path);
+        Assert.Contains($"\"backing-filename-format\": \"{after}\"", info, StringComparison.Ordinal);
+        Assert.Contains("\"name\": \"kept\"", info, StringComparison.Ordinal);
     }
 
     private static async Task CompareAsync(int clusterBits, string first, string format, string second)

@@ -61,19 +61,24 @@ internal sealed class BackingSwitch
         var plan = new BackingSwitch(imageName, header, staged);
         var stages = new List<IReadOnlyList<SectorWrite>>();
         int place = 0;
+        byte[] named = staged;
         if (name is not null)
         {
             place = plan.PlaceFor(name, isFormatNew: plan._format is null);
+            plan.StageFormat(format);
             name.CopyTo(staged, place);
             Add(stages, before, staged);
+            named = [.. staged];
+            plan.NameFormat(named, format);
+            if (plan.IsFormatApart)
+            {
+                // Means nothing while there is no backing file.
+                Add(stages, staged, named);
+                staged = named;
+            }
         }
 
-        byte[] after = [.. staged];
-        var switched = new BackingSwitch(imageName, header, after);
-        if (name is not null)
-        {
-            switched.SetFormat(format);
-        }
+        byte[] after = [.. named];
 
         BinaryPrimitives.WriteUInt64BigEndian(after.AsSpan(HeaderLayout.BackingFileOffset), (ulong)place);
         BinaryPrimitives.WriteUInt32BigEndian(after.AsSpan(HeaderLayout.BackingFileSize), (uint)(name?.Length ?? 0));
@@ -120,25 +125,48 @@ internal sealed class BackingSwitch
         return place;
     }
 
-    private void SetFormat(byte[] format)
-    {
-        int data = _format?.DataOffset ?? _endMarker + HeaderExtension.HeaderBytes;
-        if (_format is { } stored && _cluster.AsSpan(stored.DataOffset, stored.Length).SequenceEqual(format))
-        {
-            return;
-        }
+    /// <summary>Whether the format stands behind the sector with the name's place, so that both cannot change at once.</summary>
+    private bool IsFormatApart => _format is null ? _endMarker >= SectorBytes : FormatEnd > SectorBytes;
 
-        int room = _format is { } old ? (old.Length + 7) & ~7 : FormatBytes;
-        int end = data + room + (_format is null ? HeaderExtension.HeaderBytes : 0);
-        if (format.Length > room || end > SectorBytes || (_format is null && !HasEndMarker) || OverlapsName(data, end))
+    private int FormatStart => _format?.DataOffset ?? _endMarker + HeaderExtension.HeaderBytes;
+
+    private int FormatRoom => _format is { } stored ? (stored.Length + 7) & ~7 : FormatBytes;
+
+    private int FormatEnd => FormatStart + FormatRoom;
+
+    /// <summary>Refuses a format that has no room. One that is not there yet is written behind the end marker, where nobody reads it.</summary>
+    private void StageFormat(byte[] format)
+    {
+        bool isSame = _format is { } stored && _cluster.AsSpan(stored.DataOffset, stored.Length).SequenceEqual(format);
+        if (!isSame && (format.Length > FormatRoom || (IsFormatApart && _header.BackingFileOffset != 0)))
         {
             throw NoRoom("the backing format beside it in the first sector");
         }
 
-        BinaryPrimitives.WriteUInt32BigEndian(_cluster.AsSpan(data - HeaderExtension.HeaderBytes), (uint)HeaderExtensionType.BackingFormat);
-        BinaryPrimitives.WriteUInt32BigEndian(_cluster.AsSpan(data - sizeof(uint)), (uint)format.Length);
-        _cluster.AsSpan(data, end - data).Clear();
-        format.CopyTo(_cluster, data);
+        if (_format is null)
+        {
+            int end = FormatEnd + HeaderExtension.HeaderBytes;
+            if (!HasEndMarker || end > _cluster.Length || OverlapsName(FormatStart, end))
+            {
+                throw NoRoom("the backing format");
+            }
+
+            _cluster.AsSpan(FormatStart, end - FormatStart).Clear();
+            format.CopyTo(_cluster, FormatStart);
+        }
+    }
+
+    /// <summary>Lets the extensions have the format.</summary>
+    /// <param name="cluster">A cluster where it is staged.</param>
+    /// <param name="format">The format's name.</param>
+    private void NameFormat(Span<byte> cluster, byte[] format)
+    {
+        // Zeros fill it up, so that what follows stays where it is.
+        int length = Math.Max(format.Length, FormatRoom - 7);
+        BinaryPrimitives.WriteUInt32BigEndian(cluster[(FormatStart - HeaderExtension.HeaderBytes)..], (uint)HeaderExtensionType.BackingFormat);
+        BinaryPrimitives.WriteUInt32BigEndian(cluster[(FormatStart - sizeof(uint))..], (uint)length);
+        cluster[FormatStart..FormatEnd].Clear();
+        format.CopyTo(cluster[FormatStart..]);
     }
 
     /// <summary>Whether the name in use stands where an extension is to go. In a cluster of one sector both change at once.</summary>

@@ -57,6 +57,24 @@ public sealed class GuestWriterTests
         Assert.Equal((0, 0), (check.Corruptions, check.Leaks));
     }
 
+    /// <summary>The next compressed cluster goes behind the last one, but not when plain data stand there by now.</summary>
+    [Fact]
+    public async Task CompressedClustersLeaveAlonePlainOnesWhereTheyStoodBefore()
+    {
+        MemoryStorage storage = await CreateAsync(1 << 20);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
+        await using GuestWriter writer = await image.OpenWriterAsync(Token);
+        await writer.WriteCompressedAsync(0, Filled(Cluster, 1), Token);
+        await writer.DiscardAsync(0, Cluster, Token);
+        await writer.FlushAsync(Token);
+        await writer.WriteAsync(0, Filled(4 * Cluster, 2), Token);
+        await writer.WriteCompressedAsync(8 * Cluster, Filled(Cluster, 3), Token);
+
+        var read = new byte[9 * Cluster];
+        await writer.ReadAsync(0, read, Token);
+        Assert.Equal([.. Filled(4 * Cluster, 2), .. new byte[4 * Cluster], .. Filled(Cluster, 3)], read);
+    }
+
     [Fact]
     public async Task WhatIsMarkedBeforehandCostsNoEdit()
     {

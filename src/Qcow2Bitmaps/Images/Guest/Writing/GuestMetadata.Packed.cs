@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images.Guest.Writing;
 
@@ -62,7 +63,7 @@ internal sealed partial class GuestMetadata
         long room = -_packedEnd & (Geometry.ClusterSizeBytes - 1);
         long started = _packedEnd >> Geometry.ClusterBits;
         ulong count = room > 0 ? await _refcounts!.ReadAsync(started, cancellationToken).ConfigureAwait(false) : 0;
-        // A cluster may have become free, and may have as many owners as its count can tell.
+        // A cluster may have as many owners as its count can tell.
         bool isUsable = count > 0 && count < MaxCount;
         if (isUsable && lengthBytes <= room)
         {
@@ -79,6 +80,15 @@ internal sealed partial class GuestMetadata
         }
 
         return next << Geometry.ClusterBits;
+    }
+
+    /// <summary>Goes on elsewhere when the last compressed clusters have been freed: from now on anything may be allocated where they were.</summary>
+    private async ValueTask ForgetFreedPackedEndAsync(RefcountEditor refcounts)
+    {
+        if (_packedEnd > 0 && await refcounts.ReadAsync((_packedEnd - 1) >> Geometry.ClusterBits, CancellationToken.None).ConfigureAwait(false) == 0)
+        {
+            _packedEnd = 0;
+        }
     }
 
     private ulong MaxCount => Geometry.RefcountBits == 64 ? ulong.MaxValue : (1UL << Geometry.RefcountBits) - 1;

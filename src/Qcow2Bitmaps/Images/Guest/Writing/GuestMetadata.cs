@@ -150,6 +150,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
         }
 
         await refcounts.ReleaseAsync(refcounts.Live!, CancellationToken.None).ConfigureAwait(false);
+        await ForgetFreedPackedEndAsync(refcounts).ConfigureAwait(false);
         if (hasMoved)
         {
             await image.ReloadAsync().ConfigureAwait(false);
