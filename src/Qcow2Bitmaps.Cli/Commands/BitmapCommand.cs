@@ -38,6 +38,11 @@ internal static class BitmapCommand
             Arity = ArgumentArity.Zero,
             Description = "Finish an edit of several images that was interrupted, or find that it had not begun to take effect: FILE is the image beside which the journal lies, and the others of the edit follow it",
         };
+        var discard = new Option<DiscardMode>("--discard")
+        {
+            Description = "ignore: the file keeps the space of clusters that become free, as with qemu-img; quicker. Default: unmap, which gives it back to the file system or the device",
+            HelpName = "ignore|unmap",
+        };
         Argument<string[]> names = new("FILE NAME") { Description = "The image and the bitmap; --remove-all alone needs no bitmap", Arity = ArgumentArity.ZeroOrMore };
         var command = new Command(
             "bitmap",
@@ -55,7 +60,7 @@ internal static class BitmapCommand
             StepOption(Merge, "Add what bitmap SOURCE says is dirty", "SOURCE"),
             StepOption(Rename, "Give the bitmap another name; steps behind it work on the new name", "NEW"),
             StepFlag(RemoveAll, "Remove all bitmaps of the image"),
-            recover, source, sourceFormat, granularity, format, form, names,
+            recover, source, sourceFormat, granularity, discard, format, form, names,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -88,9 +93,9 @@ internal static class BitmapCommand
 
             string path = arguments[0];
             string name = arguments.ElementAtOrDefault(1) ?? "";
-            await using Qcow2Image? image = await OpenAsync(path, parsed.GetValue(format), StorageAccess.ReadWrite, cancellationToken);
+            await using Qcow2Image? image = await OpenAsync(path, parsed.GetValue(format), StorageAccess.ReadWrite, parsed.GetValue(discard), cancellationToken);
             await using Qcow2Image? other = parsed.GetValue(source) is { } sourcePath
-                ? await OpenAsync(sourcePath, parsed.GetValue(sourceFormat), StorageAccess.Read, cancellationToken)
+                ? await OpenAsync(sourcePath, parsed.GetValue(sourceFormat), StorageAccess.Read, default, cancellationToken)
                 : null;
             if (image is not null)
             {
@@ -188,9 +193,10 @@ internal static class BitmapCommand
     private static bool Has(List<(string Step, string Value)> steps, string step) => steps.Exists(other => string.Equals(other.Step, step, StringComparison.Ordinal));
 
     /// <summary>Opens an image; null when it is raw, which has no bitmaps.</summary>
-    private static async Task<Qcow2Image?> OpenAsync(string path, string? format, StorageAccess access, CancellationToken cancellationToken)
+    private static async Task<Qcow2Image?> OpenAsync(string path, string? format, StorageAccess access, DiscardMode discard, CancellationToken cancellationToken)
     {
         var storage = FileStorage.Open(path, access, access == StorageAccess.ReadWrite ? ImageLock.Write : ImageLock.Read);
+        storage.Discard = discard;
         bool isQcow2;
         try
         {

@@ -110,6 +110,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         options ??= Qcow2OpenOptions.Default;
         ImageLock imageLock = access == StorageAccess.ReadWrite && options.Lock != ImageLock.None ? ImageLock.Write : options.Lock;
         var storage = FileStorage.Open(path, access, imageLock);
+        storage.Discard = options.Discard;
         return await OpenAsync(storage, options, leaveOpen: false, cancellationToken).ConfigureAwait(false);
     }
 

@@ -22,4 +22,7 @@ public sealed record Qcow2OpenOptions
         get;
         init => field = value != ImageLock.Write ? value : throw new ArgumentException("The lock of a writer is taken when an image is opened for writing", nameof(value));
     } = ImageLock.Read;
+
+    /// <summary>Whether the space of clusters that edits free is given back. For images that are opened by their path; other storage decides for itself.</summary>
+    public DiscardMode Discard { get; init; }
 }

@@ -28,6 +28,9 @@ public sealed class FileStorage : ImageStorage
     /// <inheritdoc/>
     public override bool CanWrite { get; }
 
+    /// <summary>What <see cref="DiscardAsync"/> does.</summary>
+    public DiscardMode Discard { get; set; }
+
     /// <inheritdoc/>
     public override long? CapacityBytes => IsBlockDevice ? Length : null;
 
@@ -279,7 +282,8 @@ public sealed class FileStorage : ImageStorage
         cancellationToken.ThrowIfCancellationRequested();
         RequireWritable();
         // A device whose sectors are larger than what is given up calls that invalid.
-        if (LinuxNative.IsSupported
+        if (Discard == DiscardMode.Unmap
+            && LinuxNative.IsSupported
             && length > 0
             && LinuxNative.Allocate(_file, LinuxNative.AllocatePunchHole | LinuxNative.AllocateKeepSize, offset, length) != 0
             && Marshal.GetLastPInvokeError() is not (LinuxNative.ErrorInvalid or LinuxNative.ErrorNotSupported or LinuxNative.ErrorNoDevice or LinuxNative.ErrorNoSystemCall) and int error)

@@ -4,6 +4,8 @@ using System.Text.RegularExpressions;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Cli;
@@ -22,6 +24,42 @@ public sealed partial class BitmapCommandTests : IDisposable
     {
         _theirs.Dispose();
         _ours.Dispose();
+    }
+
+    /// <summary>qemu-img lets the file keep what becomes free; we give it back unless asked to do as it does.</summary>
+    [Theory]
+    [InlineData("ignore", false)]
+    [InlineData("unmap", true)]
+    [InlineData("", true)]
+    public async Task RemovingGivesTheSpaceBackUnlessTold(string discard, bool isGivenBack)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Space is given back on Linux");
+        const int Dirty = 1 << 20;
+        string path = _ours.File("d.qcow2");
+        await Qcow2Image.CreateAsync(path, new Qcow2CreateOptions { SizeBytes = 1L << 34 }, Token);
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
+        {
+            var bits = new DirtyBitmap(1L << 34, 512);
+            for (long at = 0; at < 1L << 34; at += 1024)
+            {
+                bits.Set(at, 512);
+            }
+
+            await image.Bitmaps.EditAsync(edit => edit.Add("x", 512).Merge(bits, "x"), Token);
+        }
+
+        long before = await AllocatedBytesAsync(path);
+        string[] option = discard.Length == 0 ? [] : ["--discard", discard];
+        ProcessResult result = await Support.Cli.RunAsync(["bitmap", "--remove", .. option, path, "x"]);
+        Assert.Equal((0, "", ""), (result.ExitCode, result.Output, result.Error));
+        long given = before - await AllocatedBytesAsync(path);
+        Assert.True(isGivenBack ? given > Dirty : given == 0, $"{given} bytes were given back");
+    }
+
+    private static async Task<long> AllocatedBytesAsync(string path)
+    {
+        await using var storage = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+        return storage.AllocatedBytes!.Value;
     }
 
     [Theory]
