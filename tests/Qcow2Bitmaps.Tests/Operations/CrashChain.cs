@@ -25,6 +25,12 @@ internal sealed class CrashChain : IBackingResolver
 
     public int Operations => _operations.Count;
 
+    /// <summary>Is cancelled with an operation, which is still done; null for never.</summary>
+    public CancellationTokenSource? CancelledBy { get; init; }
+
+    /// <summary>At which operation, from 1.</summary>
+    public int CancelledAt { get; init; }
+
     /// <summary>What is there now.</summary>
     public Dictionary<string, byte[]> Content => _storages.ToDictionary(static pair => pair.Key, static pair => pair.Value.ToArray());
 
@@ -83,6 +89,10 @@ internal sealed class CrashChain : IBackingResolver
         lock (_gate)
         {
             _operations.Add((name, operation));
+            if (_operations.Count == CancelledAt)
+            {
+                CancelledBy?.Cancel();
+            }
         }
     }
 
@@ -103,24 +113,28 @@ internal sealed class CrashChain : IBackingResolver
 
         public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             chain.Record(name, StorageOperation.Write(offset, buffer.ToArray()));
             return _inner.WriteAsync(offset, buffer, CancellationToken.None);
         }
 
         public override ValueTask FlushAsync(CancellationToken cancellationToken = default)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             chain.Record(name, StorageOperation.Flush());
             return ValueTask.CompletedTask;
         }
 
         public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             chain.Record(name, StorageOperation.SetLength(length));
             return _inner.SetLengthAsync(length, CancellationToken.None);
         }
 
         public override ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             chain.Record(name, StorageOperation.Discard(offset, length));
             return _inner.DiscardAsync(offset, length, CancellationToken.None);
         }

@@ -87,6 +87,29 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
         };
     }
 
+    /// <summary>Makes a gap, and has images leave the chain from below the active one.</summary>
+    public async Task StepBelowAsync()
+    {
+        if (Below(3) == 0)
+        {
+            await OurAsync("snapshot", SnapshotAsync);
+        }
+
+        await GapAsync("a");
+        await WriteAsync(crash: false);
+        if (Below(3) == 0)
+        {
+            await OurAsync("snapshot", SnapshotAsync);
+        }
+
+        await (Below(4) switch
+        {
+            0 => RebaseAsync(),
+            1 => CommitAsync(),
+            _ => PullAsync(),
+        });
+    }
+
     /// <summary>Looks at all once more.</summary>
     public async Task EndAsync()
     {
@@ -400,7 +423,7 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
     /// <summary>Does something of ours, and looks at what it left.</summary>
     private async Task OurAsync(string what, Func<Task> action, bool mayDrop = false, bool mayGrow = false)
     {
-        if (_layers.Count == MaxLayers && what == "snapshot")
+        if (_layers.Count >= MaxLayers && what == "snapshot")
         {
             return;
         }
