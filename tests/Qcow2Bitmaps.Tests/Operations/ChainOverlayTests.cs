@@ -179,7 +179,7 @@ public sealed class ChainOverlayTests : IDisposable
         ProcessResult refused = await Support.Cli.RunAsync("chain", "commit", "--active", active, mid, @base);
 
         Assert.Equal(1, refused.ExitCode);
-        Assert.Contains("no room", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("No space left in the file header", refused.Error, StringComparison.Ordinal);
         Assert.Equal(before, await ReadFilesAsync());
     }
 

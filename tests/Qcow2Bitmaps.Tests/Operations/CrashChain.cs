@@ -34,6 +34,9 @@ internal sealed class CrashChain : IBackingResolver
     /// <summary>What is there now.</summary>
     public Dictionary<string, byte[]> Content => _storages.ToDictionary(static pair => pair.Key, static pair => pair.Value.ToArray());
 
+    /// <summary>What is there if all is lost that was not flushed.</summary>
+    public Dictionary<string, byte[]> Flushed => _storages.ToDictionary(static pair => pair.Key, static pair => pair.Value.Flushed);
+
     public Task<ImageChain> OpenAsync(string top, params IReadOnlyCollection<int> writable) =>
         ImageChain.OpenAsync(_storages[top], new ChainOpenOptions { Resolver = this, WritableLayers = writable }, TestContext.Current.CancellationToken);
 
@@ -101,6 +104,8 @@ internal sealed class CrashChain : IBackingResolver
     {
         private readonly MemoryStorage _inner = new(content, name);
 
+        public byte[] Flushed { get; private set; } = content;
+
         public override string Name => name;
 
         public override long Length => _inner.Length;
@@ -122,6 +127,7 @@ internal sealed class CrashChain : IBackingResolver
         {
             cancellationToken.ThrowIfCancellationRequested();
             chain.Record(name, StorageOperation.Flush());
+            Flushed = _inner.ToArray();
             return ValueTask.CompletedTask;
         }
 
