@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -54,12 +55,11 @@ internal static class ChainCommitCommand
                 }
 
                 committed = [.. chain.Layers.Skip(top).Take(target - top).Where(static layer => !layer.IsFixedSize).Select(static layer => layer.Path)];
-                result = await progress.RunAsync(
-                    parsed,
-                    options.IsJson(parsed),
-                    chain,
-                    steps => ChainCommit.RunAsync(chain, top, target, new CommitOptions { DropBitmaps = parsed.GetValue(drop) }, steps, cancellationToken),
-                    cancellationToken);
+                var how = new CommitOptions { DropBitmaps = parsed.GetValue(drop) };
+                bool isJson = options.IsJson(parsed);
+                await progress.ForetellAsync(
+                    parsed, isJson, messages, async () => (await ChainMeasurement.OfCommitAsync(chain, top, target, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
+                result = await progress.RunAsync(parsed, isJson, chain, steps => ChainCommit.RunAsync(chain, top, target, how, steps, cancellationToken), cancellationToken);
             }
 
             if (!parsed.GetValue(keep))
@@ -70,13 +70,13 @@ internal static class ChainCommitCommand
                 }
             }
 
-            ChangeOutput.Write("Images committed.", result.Bitmaps, options.IsJson(parsed), output);
+            ChangeOutput.Write("Images committed.", result, options.IsJson(parsed), output, parsed.GetValue(keep) ? [] : committed);
             return ExitCode.Success;
         });
         return command;
     }
 
-    private static int RequireBelow(ImageChain chain, string topPath, string basePath)
+    public static int RequireBelow(ImageChain chain, string topPath, string basePath)
     {
         int target = ChainPlace.Find(chain, basePath);
         return target > ChainPlace.Find(chain, topPath)

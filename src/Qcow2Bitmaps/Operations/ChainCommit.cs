@@ -49,6 +49,12 @@ public static class ChainCommit
         options ??= CommitOptions.Default;
         ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         ChainLayer target = chain.Layers[@base];
+        await SpaceCheck.RequireAsync(
+            chain,
+            @base,
+            Math.Max(target.VirtualSizeBytes, chain.Layers[top].VirtualSizeBytes),
+            (copy, depth) => RunAsync(copy, top, @base, options with { Rehearses = depth }, null, cancellationToken),
+            cancellationToken).ConfigureAwait(false);
         List<BitmapVerdict> verdicts = await JudgeAsync(chain, top, cancellationToken).ConfigureAwait(false);
         RequireHolder(target, verdicts, options);
         var changes = new List<BitmapChange>();
@@ -76,6 +82,7 @@ public static class ChainCommit
 
             string name = options.BackingFile ?? RelativeName.Of(target.Path, above.Name);
             await above.SetBackingFileAsync(name, target.Format, CancellationToken.None).ConfigureAwait(false);
+            return new ChainResult(changes, copied) { RebasedImage = above.Name, BackingFile = name };
         }
 
         return new ChainResult(changes, copied);
@@ -288,7 +295,7 @@ public static class ChainCommit
                 await target.WriteZerosAsync(map.SizeBytes, oldSize - map.SizeBytes, cancellationToken).ConfigureAwait(false);
             }
 
-            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers }, progress);
+            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress);
             await engine.RunAsync([map], @base - top, int.MaxValue, cancellationToken).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
             return target.WrittenBytes;

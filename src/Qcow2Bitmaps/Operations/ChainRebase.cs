@@ -38,18 +38,24 @@ public static class ChainRebase
         ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         ChainLayer[] below = [.. chain.Layers.Skip(end)];
         await RequireRoomAsync(chain, below, options, cancellationToken).ConfigureAwait(false);
+        await SpaceCheck.RequireAsync(
+            chain,
+            0,
+            chain.Layers[0].VirtualSizeBytes,
+            (copy, depth) => PullAsync(copy, @base, options with { Rehearses = depth }, null, cancellationToken),
+            cancellationToken).ConfigureAwait(false);
         List<BitmapChange> changes = await StoreBitsAsync(chain, map, [.. chain.Layers.Take(end).Skip(1)], end, below, options, cancellationToken).ConfigureAwait(false);
         GuestWriter writer = await chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false);
         var target = new LayerTarget(writer, chain.Layers[0].Storage, chain.Layers[0].Image, below.Length == 0 ? 0 : below[0].VirtualSizeBytes);
         await using (target.ConfigureAwait(false))
         {
-            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers }, progress);
+            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress);
             await engine.RunAsync([map], end, int.MaxValue, cancellationToken, copyFromDepth: 1).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
         }
 
-        await SwitchAsync(chain, below, options).ConfigureAwait(false);
-        return new ChainResult(changes, target.WrittenBytes);
+        string? name = await SwitchAsync(chain, below, options).ConfigureAwait(false);
+        return new ChainResult(changes, target.WrittenBytes) { RebasedImage = chain.Layers[0].Path, BackingFile = name };
     }
 
     /// <summary>Has the top image name another backing file, after copying what the guest would see differently: <c>qemu-img rebase</c>, the safe one.</summary>
@@ -76,18 +82,24 @@ public static class ChainRebase
 
         ChainLayer[] dropped = [.. chain.Layers.Skip(1).Where(layer => layer.Storage.Identity is not { } identity || below.All(other => other.Storage.Identity != identity))];
         await RequireRoomAsync(chain, below, options, cancellationToken).ConfigureAwait(false);
+        await SpaceCheck.RequireAsync(
+            chain,
+            0,
+            chain.Layers[0].VirtualSizeBytes,
+            (copy, depth) => RebaseAsync(copy, backing, options with { Rehearses = depth }, null, cancellationToken),
+            cancellationToken).ConfigureAwait(false);
         List<BitmapChange> changes = await StoreBitsAsync(chain, map, dropped, chain.Layers.Count, below, options, cancellationToken).ConfigureAwait(false);
         GuestWriter writer = await chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false);
         var target = new RebaseTarget(writer, chain.Layers[0].Image!, other);
         await using (target.ConfigureAwait(false))
         {
-            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers }, progress);
+            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress);
             await engine.RunAsync([map], int.MaxValue, compareFromDepth: 1, cancellationToken, copyFromDepth: 1).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
         }
 
-        await SwitchAsync(chain, below, options).ConfigureAwait(false);
-        return new ChainResult(changes, target.WrittenBytes);
+        string? name = await SwitchAsync(chain, below, options).ConfigureAwait(false);
+        return new ChainResult(changes, target.WrittenBytes) { RebasedImage = chain.Layers[0].Path, BackingFile = name };
     }
 
     private static void RequireQcow2(ImageChain chain)
@@ -127,10 +139,11 @@ public static class ChainRebase
         }
     }
 
-    private static ValueTask SwitchAsync(ImageChain chain, IReadOnlyList<ChainLayer> below, RebaseOptions options)
+    private static async ValueTask<string?> SwitchAsync(ImageChain chain, IReadOnlyList<ChainLayer> below, RebaseOptions options)
     {
         (string? name, string format) = NameOf(chain, below, options);
-        return chain.Layers[0].Image!.SetBackingFileAsync(name, format, CancellationToken.None);
+        await chain.Layers[0].Image!.SetBackingFileAsync(name, format, CancellationToken.None).ConfigureAwait(false);
+        return name;
     }
 
     private static (string? Name, string Format) NameOf(ImageChain chain, IReadOnlyList<ChainLayer> below, RebaseOptions options) => below.Count == 0
