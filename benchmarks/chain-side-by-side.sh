@@ -28,7 +28,7 @@ sums() { awk '{ printf "%.2f %.2f %d\n", $1, $2 + $3, $4 / 1024 }' "$1" >"$1.sum
 show() { echo "$(column "$1.sums" 1) s ($(column "$1.sums" 2) s), $(column "$1.sums" 3) MiB"; }
 
 compare() { # TITLE IMAGES RESULT OURS-RESULT KIND LIBRARY-ARGUMENT QEMU-COMMAND TOOL-COMMAND
-    rm -f "$folder"/[qtl] "$folder"/*.sums
+    rm -rf "$folder"/[qtl] "$folder"/*.sums "$folder/beside"
     for _ in $(seq "$runs"); do
         fresh "$2"; run "$folder/q" sh -c "$7"; mv "$work/$3" "$folder/expected"
         fresh "$2"; run "$folder/t" sh -c "$8"; mv "$work/$4" "$folder/actual"
@@ -42,7 +42,7 @@ compare() { # TITLE IMAGES RESULT OURS-RESULT KIND LIBRARY-ARGUMENT QEMU-COMMAND
     echo "| $1 | $(show "$folder/q") | $(show "$folder/t"), **$(ratio "$q" "$(column "$folder/t.sums" 1)")×** (**$(ratio "$qp" "$(column "$folder/t.sums" 2)")×**) | $(column "$folder/l" 1) s ($(column "$folder/l" 2) s), $(($(column "$folder/l" 3) / 1024)) MiB, **$(ratio "$q" "$(column "$folder/l" 1)")×** (**$(ratio "$qp" "$(column "$folder/l" 2)")×**) |"
 }
 # A result is compared beside the images that it may name.
-link() { cp -n --sparse=always "$folder/$2"/* "$work/" 2>/dev/null || true; mv "$folder/$1" "$work/$1"; echo "$work/$1"; }
+link() { mkdir -p "$folder/beside"; ln -f "$folder/$2"/* "$folder/$1" "$folder/beside"; echo "$folder/beside/$1"; }
 
 alone() { # TITLE IMAGES TOOL-COMMAND
     rm -f "$folder"/t "$folder"/*.sums
