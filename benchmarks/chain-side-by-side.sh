@@ -18,7 +18,7 @@ work=$folder/work
 
 median() { sort -n | sed -n "$((runs / 2 + 1))p"; }
 column() { cut -d' ' -f"$2" "$1" | median; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", b > 0 ? a / b : 0 }'; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", (b + 0 == 0) ? 0 : a / b }'; }
 fresh() { rm -rf "$work"; cp -r --sparse=always "$folder/$1" "$work"; cat "$work"/* >/dev/null; }
 run() { # FILE COMMAND…
     local times=$1; shift
