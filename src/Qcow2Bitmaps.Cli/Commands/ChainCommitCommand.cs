@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -65,12 +66,11 @@ internal static class ChainCommitCommand
                 await active.RequireNoOthersAsync(parsed, chain, Enumerable.Range(top, target - top + 1).Where(index => index != top || !parsed.GetValue(keep)), cancellationToken);
                 // From the bottom up: those that are left after a stop are found from TOP.
                 committed = [.. chain.Layers.Skip(top).Take(target - top).Reverse().Where(static layer => !layer.IsFixedSize).Select(static layer => layer.Path)];
-                result = await progress.RunAsync(
-                    parsed,
-                    options.IsJson(parsed),
-                    chain,
-                    steps => ChainCommit.RunAsync(chain, top, target, new CommitOptions { DropBitmaps = parsed.GetValue(drop) }, steps, cancellationToken),
-                    cancellationToken);
+                var how = new CommitOptions { DropBitmaps = parsed.GetValue(drop) };
+                bool isJson = options.IsJson(parsed);
+                await progress.ForetellAsync(
+                    parsed, isJson, messages, async () => (await ChainMeasurement.OfCommitAsync(chain, top, target, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
+                result = await progress.RunAsync(parsed, isJson, chain, steps => ChainCommit.RunAsync(chain, top, target, how, steps, cancellationToken), cancellationToken);
             }
 
             if (!parsed.GetValue(keep))
@@ -78,7 +78,7 @@ internal static class ChainCommitCommand
                 Remove(committed, messages);
             }
 
-            ChangeOutput.Write("Images committed.", result.Bitmaps, options.IsJson(parsed), output);
+            ChangeOutput.Write("Images committed.", result, options.IsJson(parsed), output, parsed.GetValue(keep) ? [] : committed);
             return ExitCode.Success;
         });
         return command;
@@ -98,7 +98,7 @@ internal static class ChainCommitCommand
         }
     }
 
-    private static int RequireBelow(ImageChain chain, string topPath, string basePath)
+    public static int RequireBelow(ImageChain chain, string topPath, string basePath)
     {
         int target = ChainPlace.Find(chain, basePath);
         return target > ChainPlace.Find(chain, topPath)

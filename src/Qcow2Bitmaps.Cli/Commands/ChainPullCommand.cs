@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -47,13 +48,12 @@ internal static class ChainPullCommand
                 await active.RequireNoOthersAsync(parsed, chain, [top], cancellationToken);
             }
 
-            ChainResult result = await progress.RunAsync(
-                parsed,
-                options.IsJson(parsed),
-                chain,
-                steps => ChainRebase.PullAsync(chain, target, new RebaseOptions { Top = top, Gaps = parsed.GetValue(gaps) }, steps, cancellationToken),
-                cancellationToken);
-            ChangeOutput.Write("Images pulled.", result.Bitmaps, options.IsJson(parsed), output);
+            var how = new RebaseOptions { Top = top, Gaps = parsed.GetValue(gaps) };
+            bool isJson = options.IsJson(parsed);
+            await progress.ForetellAsync(
+                parsed, isJson, messages, async () => (await ChainMeasurement.OfPullAsync(chain, target, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
+            ChainResult result = await progress.RunAsync(parsed, isJson, chain, steps => ChainRebase.PullAsync(chain, target, how, steps, cancellationToken), cancellationToken);
+            ChangeOutput.Write("Images pulled.", result, isJson, output);
             return ExitCode.Success;
         });
         return command;

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Operations;
 
@@ -94,15 +95,18 @@ internal sealed class ChainRebaseCommand
             : await ImageChain.OpenAsync(BackingPath.Combine(file, name), _options.Read(parsed) with { TopFormat = format }, cancellationToken);
         try
         {
-            ChainResult result = await _progress.RunAsync(
-                parsed,
-                !tells || _options.IsJson(parsed) || parsed.GetValue(_quiet),
-                chain,
-                steps => ChainRebase.RebaseAsync(chain, backing, new RebaseOptions { Top = top, Gaps = parsed.GetValue(_gaps), BackingFile = name }, steps, cancellationToken),
-                cancellationToken);
+            var how = new RebaseOptions { Top = top, Gaps = parsed.GetValue(_gaps), BackingFile = name };
+            bool isQuiet = !tells || _options.IsJson(parsed) || parsed.GetValue(_quiet);
             if (tells)
             {
-                ChangeOutput.Write("Image rebased.", result.Bitmaps, _options.IsJson(parsed), _output);
+                await _progress.ForetellAsync(
+                    parsed, isQuiet, _messages, async () => (await ChainMeasurement.OfRebaseAsync(chain, backing, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
+            }
+
+            ChainResult result = await _progress.RunAsync(parsed, isQuiet, chain, steps => ChainRebase.RebaseAsync(chain, backing, how, steps, cancellationToken), cancellationToken);
+            if (tells)
+            {
+                ChangeOutput.Write("Image rebased.", result, _options.IsJson(parsed), _output);
             }
 
             return ExitCode.Success;

@@ -48,7 +48,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     {
         _image = image;
         _disk = disk;
-        _data = dataFile ?? image.Storage;
+        _data = (dataFile ?? image.Storage).GuestData;
         _backing = backing;
         _metadata = new GuestMetadata(image, disk, dataFile, backing is not null);
         _marks = marksWrites ? new RecordingMarks(image) : null;

@@ -49,6 +49,12 @@ public static class ChainCommit
         options ??= CommitOptions.Default;
         ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         ChainLayer target = chain.Layers[@base];
+        await SpaceCheck.RequireAsync(
+            chain,
+            @base,
+            Math.Max(target.VirtualSizeBytes, chain.Layers[top].VirtualSizeBytes),
+            (copy, depth) => RunAsync(copy, top, @base, options with { Rehearses = depth }, null, cancellationToken),
+            cancellationToken).ConfigureAwait(false);
         List<BitmapVerdict> verdicts = await JudgeAsync(chain, top, cancellationToken).ConfigureAwait(false);
         RequireHolder(target, verdicts, options);
         if (top > 0)
@@ -79,7 +85,9 @@ public static class ChainCommit
                 await InvalidateAboveAsync(chain, top, @base, changes).ConfigureAwait(false);
             }
 
-            await above.SetBackingFileAsync(NameOf(chain, top, target, options), target.Format, CancellationToken.None).ConfigureAwait(false);
+            string name = NameOf(chain, top, target, options);
+            await above.SetBackingFileAsync(name, target.Format, CancellationToken.None).ConfigureAwait(false);
+            return new ChainResult(changes, copied) { RebasedImage = above.Name, BackingFile = name };
         }
 
         return new ChainResult(changes, copied);
@@ -304,7 +312,7 @@ public static class ChainCommit
                 await target.WriteZerosAsync(map.SizeBytes, oldSize - map.SizeBytes, cancellationToken).ConfigureAwait(false);
             }
 
-            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers }, progress);
+            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress);
             await engine.RunAsync([map], @base - top, int.MaxValue, cancellationToken).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
             return target.WrittenBytes;

@@ -56,19 +56,25 @@ public static class ChainRebase
         ChainMap map = (await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false)).From(top.Index);
         ChainLayer[] below = [.. chain.Layers.Skip(end)];
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
+        await SpaceCheck.RequireAsync(
+            chain,
+            top.Index,
+            top.VirtualSizeBytes,
+            (copy, depth) => PullAsync(copy, @base, options with { Rehearses = depth }, null, cancellationToken),
+            cancellationToken).ConfigureAwait(false);
         List<BitmapChange> changes = await StoreBitsAsync(chain, map, [.. chain.Layers.Take(end).Skip(top.Index + 1)], end - top.Index, below, options, cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
         GuestWriter writer = await chain.OpenWriterAsync(top.Index, marksWrites: false, cancellationToken).ConfigureAwait(false);
         var target = new LayerTarget(writer, top.Storage, top.Image, below.Length == 0 ? 0 : below[0].VirtualSizeBytes);
         await using (target.ConfigureAwait(false))
         {
-            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers }, progress);
+            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress);
             await engine.RunAsync([map], end - top.Index, int.MaxValue, cancellationToken, copyFromDepth: 1).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
         }
 
-        await SwitchAsync(top, below, options).ConfigureAwait(false);
-        return new ChainResult(changes, target.WrittenBytes);
+        string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
+        return new ChainResult(changes, target.WrittenBytes) { RebasedImage = top.Path, BackingFile = name };
     }
 
     /// <summary>Has the top image name another backing file, after copying what the guest would see differently: <c>qemu-img rebase</c>, the safe one.</summary>
@@ -95,19 +101,25 @@ public static class ChainRebase
 
         ChainLayer[] dropped = [.. chain.Layers.Skip(top.Index + 1).Where(layer => layer.Storage.Identity is not { } identity || below.All(other => other.Storage.Identity != identity))];
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
+        await SpaceCheck.RequireAsync(
+            chain,
+            top.Index,
+            top.VirtualSizeBytes,
+            (copy, depth) => RebaseAsync(copy, backing, options with { Rehearses = depth }, null, cancellationToken),
+            cancellationToken).ConfigureAwait(false);
         List<BitmapChange> changes = await StoreBitsAsync(chain, map, dropped, chain.Layers.Count, below, options, cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
         GuestWriter writer = await chain.OpenWriterAsync(top.Index, marksWrites: false, cancellationToken).ConfigureAwait(false);
         var target = new RebaseTarget(writer, top.Image!, other);
         await using (target.ConfigureAwait(false))
         {
-            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers }, progress);
+            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress);
             await engine.RunAsync([map], int.MaxValue, compareFromDepth: 1, cancellationToken, copyFromDepth: 1).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
         }
 
-        await SwitchAsync(top, below, options).ConfigureAwait(false);
-        return new ChainResult(changes, target.WrittenBytes);
+        string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
+        return new ChainResult(changes, target.WrittenBytes) { RebasedImage = top.Path, BackingFile = name };
     }
 
     private static ChainLayer RequireTop(ImageChain chain, RebaseOptions options)
@@ -181,10 +193,11 @@ public static class ChainRebase
         await top.Image!.RequireRoomForBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
     }
 
-    private static ValueTask SwitchAsync(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options)
+    private static async ValueTask<string?> SwitchAsync(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options)
     {
         (string? name, string format) = NameOf(top, below, options);
-        return top.Image!.SetBackingFileAsync(name, format, CancellationToken.None);
+        await top.Image!.SetBackingFileAsync(name, format, CancellationToken.None).ConfigureAwait(false);
+        return name;
     }
 
     private static (string? Name, string Format) NameOf(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options) => below.Count == 0
