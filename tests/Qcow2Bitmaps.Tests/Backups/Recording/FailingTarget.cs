@@ -5,6 +5,11 @@ namespace Qcow2Bitmaps.Tests.Backups.Recording;
 /// <summary>A target that fails from some place on.</summary>
 internal sealed class FailingTarget(long sizeBytes, long failsFrom) : BackupTarget
 {
+    private long _writtenBytes;
+
+    /// <summary>How many bytes were written that are not zeros.</summary>
+    public long WrittenBytes => _writtenBytes;
+
     public bool IsDisposed { get; private set; }
 
     public override string Name => "failing";
@@ -13,8 +18,16 @@ internal sealed class FailingTarget(long sizeBytes, long failsFrom) : BackupTarg
 
     public override int ClusterBytes => 512;
 
-    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
-        offsetBytes >= failsFrom ? throw new IOException("The target fails") : ValueTask.CompletedTask;
+    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    {
+        if (offsetBytes >= failsFrom)
+        {
+            throw new IOException("The target fails");
+        }
+
+        Interlocked.Add(ref _writtenBytes, bytes.Length);
+        return ValueTask.CompletedTask;
+    }
 
     public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => ValueTask.CompletedTask;
 

@@ -152,6 +152,19 @@ public sealed class RecordingSessionTests
     }
 
     [Fact]
+    public async Task Of_a_large_disk_a_job_reads_what_there_is()
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(1L << 40);
+        await using RecordingSession session = await disk.OpenAsync();
+        await session.WriteAsync(700L << 30, GuestBytes(1), Token);
+        var target = new FailingTarget(1L << 40, long.MaxValue);
+        BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = target }, Token);
+        Assert.Equal(BackupJobState.Completed, await job.WaitAsync(Token));
+        Assert.Equal(1L << 40, job.CopiedBytes);
+        Assert.Equal(DiskBytes, target.WrittenBytes);
+    }
+
+    [Fact]
     public async Task A_backup_has_the_disk_of_its_start_and_its_bitmap_what_was_written_since()
     {
         MemoryDisk storage = await MemoryDisk.CreateAsync(DiskBytes, "a");
