@@ -23,6 +23,7 @@ internal sealed class BackupJob : IAsyncDisposable
     private BitmapVerdict? _verdict;
     private BackupManifest _manifest = null!;
     private DirtyBitmap? _copied;
+    private long _keptBytes;
     private bool _isBegun;
     private bool _isPlaced;
 
@@ -88,7 +89,9 @@ internal sealed class BackupJob : IAsyncDisposable
             isFull = !_verdict.IsValid && _options.Fallback == BackupFallback.Full;
             if (!isFull)
             {
-                _below = await new ParentSearch(since, source, Folder).FindAsync(_disk.PreviousPath, _unfinished, cancellationToken).ConfigureAwait(false);
+                var search = new ParentSearch(since, source, Folder);
+                _below = await search.FindAsync(_disk.PreviousPath, _unfinished, cancellationToken).ConfigureAwait(false);
+                _keptBytes = search.KeptBytes;
             }
 
             if (!isFull && !_verdict.IsValid)
@@ -154,7 +157,7 @@ internal sealed class BackupJob : IAsyncDisposable
                     observer = new CopiedRanges(digests, _copied);
                 }
 
-                var ranges = new CopyRanges(BackupRanges.DirtyAsync(_chain, _options.Since!, _below[0].Manifest.SizeBytes, SizeBytes, bytes => dirty += bytes, cancellationToken));
+                var ranges = new CopyRanges(BackupRanges.DirtyAsync(_chain, _options.Since!, _keptBytes, SizeBytes, bytes => dirty += bytes, cancellationToken));
                 await using (ranges.ConfigureAwait(false))
                 {
                     try

@@ -18,7 +18,7 @@ public static class BackupPaths
     public static string ManifestOf(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        return path.EndsWith(ManifestSuffix, StringComparison.Ordinal) ? path : path + ManifestSuffix;
+        return path.EndsWith(ManifestSuffix, StringComparison.Ordinal) || path.EndsWith(ManifestSuffix + PartialSuffix, StringComparison.Ordinal) ? path : path + ManifestSuffix;
     }
 
     internal static string PartialOf(string path) => path + PartialSuffix;

@@ -12,6 +12,9 @@ namespace Qcow2Bitmaps.Backups;
 /// <param name="folder">The target's folder.</param>
 internal sealed class ParentSearch(string bitmap, IReadOnlyList<string> chainPaths, string folder)
 {
+    /// <summary>Up to where the disk is known to have been all the time since the backup that was found, in bytes: it may have shrunk, and grown again, which no bitmap tells.</summary>
+    public long KeptBytes { get; private set; }
+
     /// <summary>Finds it.</summary>
     /// <param name="previousPath">The one that the caller wants; null for any.</param>
     /// <param name="resuming">The manifest of the unfinished backup that is gone on with; null for none.</param>
@@ -32,8 +35,14 @@ internal sealed class ParentSearch(string bitmap, IReadOnlyList<string> chainPat
                 : $"'{PrintableText.Escape(parent.ManifestPath)}' cannot be built on by bitmap '{name}', which began to record neither at its point nor at that of one that it stands on");
         }
 
+        KeptBytes = parent.Manifest.SizeBytes;
         foreach (StoredBackup other in all)
         {
+            if (IsSameDisk(other, parent) && IsNewer(other, parent))
+            {
+                KeptBytes = Math.Min(KeptBytes, other.Manifest.SizeBytes);
+            }
+
             if (MayAnchor(other) && IsSameDisk(other, parent) && IsNewer(other, parent) && !string.Equals(other.Manifest.Id, resuming?.Manifest.Id, StringComparison.Ordinal))
             {
                 throw new BackupException(
@@ -50,15 +59,16 @@ internal sealed class ParentSearch(string bitmap, IReadOnlyList<string> chainPat
         string where = PrintableText.Escape(folder);
         List<StoredBackup> known = [.. all.Where(backup => MayAnchor(backup) && backup.Manifest.State != BackupState.Partial)];
         List<StoredBackup> own = [.. known.Where(backup => backup.Manifest.Source.Count > 0 && chainPaths.Contains(backup.Manifest.Source[0], StringComparer.Ordinal))];
-        // After a commit the image that was on top then is gone.
-        own = own.Count > 0 ? own : [.. known.Where(backup => backup.Manifest.Source.Intersect(chainPaths, StringComparer.Ordinal).Any())];
+        // After a commit the image that was on top then is gone; what goes back to the same full backup is of the same disk.
+        own = own.Count > 0 ? [.. known.Where(backup => own.Exists(found => string.Equals(found.Manifest.Series, backup.Manifest.Series, StringComparison.Ordinal)))] : [.. known.Where(backup => backup.Manifest.Source.Intersect(chainPaths, StringComparer.Ordinal).Any())];
         if (own.Count == 0)
         {
             throw new BackupException($"'{where}' has no backup of this disk at whose point bitmap '{name}' began to record: name the one to build on, or take a full backup");
         }
 
+        // Disks over one template have that in common, and may have checkpoints of one name.
         if (own.Select(static backup => backup.Manifest.Series).Distinct(StringComparer.Ordinal).Count() > 1
-            && own.Select(static backup => backup.Manifest.Source[0]).Distinct(StringComparer.Ordinal).Count() > 1)
+            && !own.Exists(backup => backup.Manifest.Source.Count > 0 && chainPaths.Contains(backup.Manifest.Source[0], StringComparer.Ordinal)))
         {
             throw new BackupException($"'{where}' has backups of several disks, of which each could be this one: name the one to build on");
         }

@@ -41,7 +41,7 @@ public sealed record StoredBackup(string ManifestPath, BackupManifest Manifest)
         try
         {
             // A link in the folder may lead anywhere: this opens nothing outside it.
-            return await FileBackingResolver.ForTop(ManifestPath)
+            return await new FileBackingResolver([BackupPaths.FolderOf(ManifestPath)])
                 .OpenAsync(new BackingReference(ManifestPath, "./" + Manifest.ImageFile, Manifest.ImageFormat, 0), ImageLock.Read, cancellationToken).ConfigureAwait(false);
         }
         catch (FileNotFoundException e)
