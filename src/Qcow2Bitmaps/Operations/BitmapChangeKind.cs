@@ -13,10 +13,10 @@ public enum BitmapChangeKind
     Populated,
     /// <summary>It records no longer.</summary>
     Disabled,
-    /// <summary>All of it was made clean.</summary>
-    Cleared,
     /// <summary>It was removed.</summary>
     Removed,
     /// <summary>It was not carried along.</summary>
     LeftBehind,
+    /// <summary>All of it was made clean.</summary>
+    Cleared,
 }
