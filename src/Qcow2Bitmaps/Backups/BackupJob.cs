@@ -106,6 +106,11 @@ internal sealed class BackupJob : IAsyncDisposable
         }
 
         IsIncremental = !isFull;
+        if (IsIncremental)
+        {
+            await RequireSameCourseAsync(cancellationToken).ConfigureAwait(false);
+        }
+
         if (IsResumed && (!IsIncremental || !IsStandingOn(_unfinished!.Manifest, _below[0].Manifest) || _unfinished!.Manifest.SizeBytes != SizeBytes))
         {
             throw new BackupException($"'{PrintableText.Escape(PartialManifest)}' cannot be gone on with: the disk has another size, or the backup stands on another one. A full backup is needed");
@@ -122,6 +127,7 @@ internal sealed class BackupJob : IAsyncDisposable
             ImageFormat = _options.IsRaw ? ImageFormat.Raw : ImageFormat.Qcow2,
             SizeBytes = SizeBytes,
             Source = source,
+            SourceFile = SourceFileOf(_chain.Layers[0]),
             Bitmap = _options.Since,
             Fallback = _verdict is { IsValid: false } ? _options.Fallback : BackupFallback.None,
             Verdict = _verdict is { IsValid: false } verdict ? PrintableText.Escape(verdict.ToString()) : null,
@@ -332,6 +338,34 @@ internal sealed class BackupJob : IAsyncDisposable
 
         await edits.CommitAsync(cancellationToken: CancellationToken.None).ConfigureAwait(false);
     }
+
+    /// <summary>
+    /// Where the image is gone that was on top when the backup below was taken, it was committed, or else discarded: then the disk is not what became of that backup, and no bitmap tells. Their bytes do.
+    /// </summary>
+    private async ValueTask RequireSameCourseAsync(CancellationToken cancellationToken)
+    {
+        // Of one that is gone on with, what it has copied is told by no bitmap: it has to be the image that it was taken of.
+        string? taken = (_unfinished ?? _below[0]).Manifest.SourceFile;
+        if (taken is { } file && _chain.Layers.Any(layer => string.Equals(SourceFileOf(layer), file, StringComparison.Ordinal)))
+        {
+            return;
+        }
+
+        if (IsResumed)
+        {
+            throw new BackupException($"'{PrintableText.Escape(PartialManifest)}' cannot be gone on with: the image that it was taken of is not in the chain any more. A full backup is needed");
+        }
+
+        (long? difference, _) = await BackupVerification.CompareAsync(_below, _chain, _options.Since!, _keptBytes, null, cancellationToken).ConfigureAwait(false);
+        if (difference is { } at)
+        {
+            throw new BackupException(
+                $"'{PrintableText.Escape(_below[0].ManifestPath)}' cannot be built on: the disk differs from it at byte {at}, which bitmap '{PrintableText.Escape(_options.Since!)}' does not call dirty. "
+                + "Perhaps a snapshot was discarded that it was taken of; a full backup is needed");
+        }
+    }
+
+    private static string? SourceFileOf(ChainLayer layer) => layer.Storage is FileStorage ? FileStorage.MarkOf(layer.Path) : null;
 
     private static bool IsStandingOn(BackupManifest backup, BackupManifest below) =>
         backup.Parents.Count > 0 && string.Equals(backup.Parents[0].Id, below.Id, StringComparison.Ordinal);

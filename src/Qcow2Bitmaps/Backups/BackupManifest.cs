@@ -35,6 +35,9 @@ public sealed record BackupManifest
     /// <summary>The whole paths of the disk's images, top first, when it was taken. For telling disks apart; nothing is opened by them.</summary>
     public IReadOnlyList<string> Source { get; init; } = [];
 
+    /// <summary>Which file the top image was: its number and when it was made; null where that is not known. Another file of the same path may be what was made after a snapshot was discarded.</summary>
+    public string? SourceFile { get; init; }
+
     /// <summary>The bitmap that it was to go by; null of a full backup.</summary>
     public string? Bitmap { get; init; }
 

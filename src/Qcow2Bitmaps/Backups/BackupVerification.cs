@@ -46,7 +46,7 @@ public static class BackupVerification
         BackupManifest manifest = chain[0].Manifest;
         string bitmap = since ?? manifest.Anchors.Concat([manifest.Bitmap]).FirstOrDefault(static name => name is not null)
             ?? throw new BackupException($"'{PrintableText.Escape(chain[0].ManifestPath)}' names no bitmap that tells what has changed since: one has to be given");
-        (long? difference, long compared) = await CompareAsync(chain, disk, bitmap, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
+        (long? difference, long compared) = await CompareAsync(chain, disk, bitmap, manifest.SizeBytes, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
         var check = new BackupCheck(found, difference, compared, bitmap, IsConfirmed: false);
         if (!check.IsGood || manifest.State != BackupState.Anchoring || !manifest.Anchors.Contains(bitmap, StringComparer.Ordinal))
         {
@@ -89,8 +89,8 @@ public static class BackupVerification
     }
 
     /// <summary>Compares what the bitmap calls clean.</summary>
-    private static async ValueTask<(long? Difference, long ComparedBytes)> CompareAsync(
-        IReadOnlyList<StoredBackup> backups, ImageChain disk, string bitmap, IProgress<long>? progress, CancellationToken cancellationToken)
+    internal static async ValueTask<(long? Difference, long ComparedBytes)> CompareAsync(
+        IReadOnlyList<StoredBackup> backups, ImageChain disk, string bitmap, long endBytes, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         var layers = new BackupDisks(backups);
         await using (layers.ConfigureAwait(false))
@@ -103,7 +103,7 @@ public static class BackupVerification
             await foreach (DirtyExtent extent in disk.ReadExtentsAsync(bitmap, includeClean: true, cancellationToken: cancellationToken).ConfigureAwait(false))
             {
                 // What the disk has gained is always copied.
-                long end = Math.Min(extent.EndBytes, Math.Min(size, backups[0].Manifest.SizeBytes));
+                long end = Math.Min(extent.EndBytes, Math.Min(size, endBytes));
                 for (long at = extent.OffsetBytes; at < end && !extent.IsDirty;)
                 {
                     long zeros = await layers.ZerosAsync(disk, at, end, cancellationToken).ConfigureAwait(false);

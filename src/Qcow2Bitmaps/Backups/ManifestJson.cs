@@ -51,6 +51,7 @@ internal static class ManifestJson
             json.WriteString("image-format", manifest.ImageFormat);
             json.WriteNumber("size", manifest.SizeBytes);
             WriteNames(json, "source", manifest.Source);
+            json.WriteString("source-file", manifest.SourceFile);
             json.WriteString("bitmap", manifest.Bitmap);
             json.WriteString("fallback", manifest.FallbackId);
             json.WriteString("verdict", manifest.Verdict);
@@ -134,6 +135,7 @@ internal static class ManifestJson
             ImageFormat = imageFormat,
             SizeBytes = size,
             Source = Names(root, "source"),
+            SourceFile = TextOrNull(root, "source-file"),
             Bitmap = TextOrNull(root, "bitmap"),
             Fallback = OneOf<BackupFallback>(root, "fallback"),
             Verdict = TextOrNull(root, "verdict"),

@@ -117,6 +117,33 @@ public sealed class BackupTests
         Assert.Equal("a1.backup.json", a.Parents[0].Manifest);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task ASnapshotThatWasDiscardedAfterABackupIsNoticed(bool isMadeAnew)
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
+        string overlay = folder.File("overlay.qcow2");
+        Assert.Equal(0, (await Support.Cli.RunAsync("chain", "snapshot", scene.Disk, overlay)).ExitCode);
+        await Qemu.IoOkAsync(overlay, "write -P 4 1M 64k");
+        // The bitmaps of both images are cleared, and what the overlay had is told by none.
+        ProcessResult taken = await Support.Cli.RunAsync("backup", "incremental", overlay, scene.Backup("one"), "--since", "c");
+        Assert.True(taken.ExitCode == 0, taken.Error);
+        File.Delete(overlay);
+        if (isMadeAnew)
+        {
+            Assert.Equal(0, (await Support.Cli.RunAsync("chain", "snapshot", scene.Disk, overlay)).ExitCode);
+        }
+
+        string[] before = scene.Names();
+        ProcessResult refused = await Support.Cli.RunAsync("backup", "incremental", isMadeAnew ? overlay : scene.Disk, scene.Backup("two"), "--since", "c");
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("differs from it at byte 1048576", refused.Error, StringComparison.Ordinal);
+        Assert.Equal(before, scene.Names());
+    }
+
     [Fact]
     public async Task ADiskThatShrankAndGrewBetweenBackupsReadsZerosAgain()
     {

@@ -58,6 +58,7 @@ internal sealed class BackupWorld(TempFolder folder, int seed)
         < 50 => SnapshotAsync(),
         < 58 => CommitAsync(),
         < 66 => ResizeAsync(),
+        < 67 => DiscardAsync(),
         < 69 => ForeignOverlayAsync(),
         < 74 => FullAsync(),
         _ => IncrementalAsync(),
@@ -150,6 +151,19 @@ internal sealed class BackupWorld(TempFolder folder, int seed)
         }
     }
 
+    /// <summary>Goes back to what the image below has.</summary>
+    private async Task DiscardAsync()
+    {
+        if (_layers.Count > 1)
+        {
+            File.Delete(Active);
+            _layers.RemoveAt(0);
+            await using ImageChain chain = await ImageChain.OpenAsync(Active, cancellationToken: Token);
+            _size = await chain.GetSizeBytesAsync(Token);
+            Log("discard");
+        }
+    }
+
     private async Task CommitAsync()
     {
         if (_layers.Count > 1)
@@ -202,7 +216,7 @@ internal sealed class BackupWorld(TempFolder folder, int seed)
         {
             await TakeAsync(options);
         }
-        catch (Exception e) when (e is BitmapStateException || (e is BackupException && e.Message.Contains("has no backup", StringComparison.Ordinal)))
+        catch (Exception e) when (e is BitmapStateException || (e is BackupException && (e.Message.Contains("has no backup", StringComparison.Ordinal) || e.Message.Contains("was discarded", StringComparison.Ordinal))))
         {
             Log($"refused: {e.Message}");
             Assert.True(options.Fallback == BackupFallback.Populate || e is BackupException, e.ToString());
