@@ -102,6 +102,14 @@ internal static class CommandLine
             ChainReconcileCommand.Create(output, messages),
             ChainMeasureCommand.Create(output, messages),
         };
+        var backup = new Command("backup", "Back up disks that nobody uses meanwhile, in full or what has changed; verify, restore and list backups.")
+        {
+            BackupTakeCommand.CreateFull(output, messages),
+            BackupTakeCommand.CreateIncremental(output, messages),
+            BackupVerifyCommand.Create(output, messages),
+            BackupRestoreCommand.Create(output),
+            BackupListCommand.Create(output, messages),
+        };
         return new Command(
             MessageWriter.ToolName,
             """
@@ -126,6 +134,7 @@ internal static class CommandLine
             CommitCommand.Create(output, messages),
             ChainRebaseCommand.Create(output, messages, tells: false),
             chain,
+            backup,
         };
     }
 

@@ -51,7 +51,7 @@ internal static class ChainCommitCommand
             }
 
             await using (ImageChain chain = await ChainAccess.OpenAsync(
-                activePath, options.Read(parsed), look => ChainCommit.WritableLayers(ChainPlace.Find(look, topPath), RequireBelow(look, topPath, basePath)), cancellationToken))
+                activePath, options.Read(parsed), look => ChainCommit.WritableLayers(look, ChainPlace.Find(look, topPath), RequireBelow(look, topPath, basePath)), cancellationToken))
             {
                 messages.WarnOf(chain);
                 int top = ChainPlace.Find(chain, topPath);

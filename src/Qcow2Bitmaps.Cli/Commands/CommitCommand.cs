@@ -31,7 +31,7 @@ internal static class CommitCommand
             await using ImageChain chain = await ChainAccess.OpenAsync(
                 parsed.GetRequiredValue(options.Top),
                 options.Read(parsed),
-                look => look.Layers.Count == 1 ? [0] : ChainCommit.WritableLayers(0, basePath is null ? 1 : ChainPlace.Find(look, basePath)),
+                look => look.Layers.Count == 1 ? [0] : ChainCommit.WritableLayers(look, 0, basePath is null ? 1 : ChainPlace.Find(look, basePath)),
                 cancellationToken);
             if (chain.Layers.Count == 1)
             {

@@ -30,23 +30,26 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
     /// <param name="compareFromDepth">From which one on down it may.</param>
     /// <param name="cancellationToken">Ends the copying.</param>
     /// <param name="copyFromDepth">Down to which image of the source, without it, the target has all that those images have.</param>
-    public async Task RunAsync(IReadOnlyList<ChainMap> sources, int skipFromDepth, int compareFromDepth, CancellationToken cancellationToken, int copyFromDepth = 0)
+    /// <param name="ranges">The parts of the disk that are copied, nothing else; all of it when null. They start and end at the target's clusters, or at the disk's end.</param>
+    /// <param name="observer">Is shown all that is written.</param>
+    public async Task RunAsync(
+        IReadOnlyList<ChainMap> sources, int skipFromDepth, int compareFromDepth, CancellationToken cancellationToken, int copyFromDepth = 0, CopyRanges? ranges = null, ICopyObserver? observer = null)
     {
         if (options.Rehearses == MeasureDepth.Bitmaps)
         {
             return;
         }
 
-        using var planner = new CopyPlanner(sources, ItemBytesOf(target), writesZeros: options.SparseBytes == 0, skipFromDepth, compareFromDepth, copyFromDepth);
+        using var planner = new CopyPlanner(sources, ItemBytesOf(target), writesZeros: options.SparseBytes == 0, skipFromDepth, compareFromDepth, copyFromDepth, ranges, observer);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        Task[] workers = [.. Enumerable.Range(0, options.Workers).Select(_ => Task.Run(() => WorkAsync(planner, stop), CancellationToken.None))];
+        Task[] workers = [.. Enumerable.Range(0, options.Workers).Select(_ => Task.Run(() => WorkAsync(planner, observer, stop), CancellationToken.None))];
         // Where one fails, the others are stopped; of all that ends them, errors come before that.
         await Task.WhenAll(workers).ConfigureAwait(false);
     }
 
     private static int ItemBytesOf(ICopyTarget target) => Math.Max(ItemBytes, target.ClusterBytes);
 
-    private async Task WorkAsync(CopyPlanner planner, CancellationTokenSource stop)
+    private async Task WorkAsync(CopyPlanner planner, ICopyObserver? observer, CancellationTokenSource stop)
     {
         CancellationToken cancellationToken = stop.Token;
         try
@@ -81,7 +84,9 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
                     Plan(item, buffer, there, writes);
                 }
 
+                LeaveOutZeros(writes);
                 await WriteAsync(item, buffer, writes, cancellationToken).ConfigureAwait(false);
+                observer?.End(item, buffer, writes);
                 Report(item.EndBytes - item.OffsetBytes);
             }
         }
@@ -230,20 +235,31 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
         }
     }
 
+    /// <summary>Drops zeros where the target reads zeros already.</summary>
+    private void LeaveOutZeros(List<CopyWrite> writes)
+    {
+        for (int i = writes.Count - 1; i >= 0; i--)
+        {
+            CopyWrite write = writes[i];
+            if (write.IsZero && write.OffsetBytes >= target.ZeroFromBytes)
+            {
+                writes.RemoveAt(i);
+            }
+            else if (write.IsZero && write.EndBytes > target.ZeroFromBytes)
+            {
+                writes[i] = write with { EndBytes = target.ZeroFromBytes };
+            }
+        }
+    }
+
     private async ValueTask WriteAsync(CopyItem item, byte[] buffer, List<CopyWrite> writes, CancellationToken cancellationToken)
     {
         foreach (CopyWrite write in writes)
         {
-            // Behind that the target reads zeros already.
-            long end = write.IsZero ? Math.Min(write.EndBytes, target.ZeroFromBytes) : write.EndBytes;
-            Interlocked.Add(ref _writtenBytes, Math.Max(0, end - write.OffsetBytes));
+            Interlocked.Add(ref _writtenBytes, write.EndBytes - write.OffsetBytes);
             if (write.IsZero)
             {
-                if (write.OffsetBytes < end)
-                {
-                    await target.WriteZerosAsync(write.OffsetBytes, end - write.OffsetBytes, cancellationToken).ConfigureAwait(false);
-                }
-
+                await target.WriteZerosAsync(write.OffsetBytes, write.EndBytes - write.OffsetBytes, cancellationToken).ConfigureAwait(false);
                 continue;
             }
 

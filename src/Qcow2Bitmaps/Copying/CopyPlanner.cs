@@ -10,7 +10,10 @@ namespace Qcow2Bitmaps.Copying;
 /// <param name="skipFromDepth">From which image of the source on down the target reads the same.</param>
 /// <param name="compareFromDepth">From which one on down it may.</param>
 /// <param name="copyFromDepth">Down to which image of the source, without it, the target has all that those images have.</param>
-internal sealed class CopyPlanner(IReadOnlyList<ChainMap> sources, int itemBytes, bool writesZeros, int skipFromDepth, int compareFromDepth, int copyFromDepth) : IDisposable
+/// <param name="ranges">The parts of the disk that are copied; all of it when null.</param>
+/// <param name="observer">Is told of each item, in the disk's order.</param>
+internal sealed class CopyPlanner(
+    IReadOnlyList<ChainMap> sources, int itemBytes, bool writesZeros, int skipFromDepth, int compareFromDepth, int copyFromDepth, CopyRanges? ranges = null, ICopyObserver? observer = null) : IDisposable
 {
     private readonly SemaphoreSlim _turn = new(1, 1);
     private ChainCursor _cursor = new(sources[0]);
@@ -39,7 +42,13 @@ internal sealed class CopyPlanner(IReadOnlyList<ChainMap> sources, int itemBytes
                 _at = end;
             }
 
-            return item.Pieces.Count > 0;
+            if (item.Pieces.Count > 0)
+            {
+                observer?.Begin(item.OffsetBytes);
+                return true;
+            }
+
+            return false;
         }
         finally
         {
@@ -60,7 +69,16 @@ internal sealed class CopyPlanner(IReadOnlyList<ChainMap> sources, int itemBytes
             _cursor = new ChainCursor(sources[++_source]);
         }
 
+        (bool isWanted, long rangeEnd) = ranges is null ? (true, long.MaxValue) : await ranges.AtAsync(_at, cancellationToken).ConfigureAwait(false);
+        if (!isWanted)
+        {
+            // Nobody asks the map: what lies between may be a large disk.
+            long length = Math.Min(rangeEnd, _sourceStart + sources[_source].SizeBytes) - _at;
+            return new CopyPiece(sources[_source], new ChainExtent(_at - _sourceStart, length, GuestExtentKind.Unallocated, 0, null), _at, CopyPieceKind.Skip);
+        }
+
         ChainExtent extent = await _cursor.GoToAsync(_at - _sourceStart, cancellationToken).ConfigureAwait(false);
+        extent = extent.Slice(extent.OffsetBytes, Math.Min(extent.LengthBytes, rangeEnd - _at));
         CopyPieceKind kind = extent.Depth >= skipFromDepth || (extent.Depth < copyFromDepth && extent.Kind != GuestExtentKind.Unallocated) ? CopyPieceKind.Skip
             : extent.Depth >= compareFromDepth ? CopyPieceKind.Compare
             : extent.IsZero && !writesZeros ? CopyPieceKind.Zero

@@ -16,4 +16,7 @@ public sealed record Qcow2ResizeOptions
 
     /// <summary>The external data file, open for writing, of an image that has one; it gets the disk's new size. The caller disposes it.</summary>
     public ImageStorage? DataFile { get; init; }
+
+    /// <summary>Whether of what the disk gains only that counts as changed which a longer backing image has there: when somebody else knows what changed.</summary>
+    internal bool MarksHiddenOnly { get; init; }
 }

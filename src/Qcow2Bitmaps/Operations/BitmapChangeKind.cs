@@ -17,4 +17,6 @@ public enum BitmapChangeKind
     Removed,
     /// <summary>It was not carried along.</summary>
     LeftBehind,
+    /// <summary>All of it was made clean.</summary>
+    Cleared,
 }

@@ -22,10 +22,16 @@ namespace Qcow2Bitmaps.Operations;
 /// </remarks>
 public static class ChainCommit
 {
-    /// <summary>Says which images a commit writes.</summary>
+    /// <summary>Says which images a commit writes: the committed ones and the base, the image above, and now and then others above it that are longer.</summary>
+    /// <param name="chain">The chain.</param>
     /// <param name="top">The index of the topmost committed image.</param>
     /// <param name="base">The index of the image that takes all.</param>
-    public static IEnumerable<int> WritableLayers(int top, int @base) => Enumerable.Range(Math.Max(0, top - 1), @base - Math.Max(0, top - 1) + 1);
+    public static IEnumerable<int> WritableLayers(ImageChain chain, int top, int @base)
+    {
+        ArgumentNullException.ThrowIfNull(chain);
+        int first = Math.Max(0, top - 1);
+        return [.. OverhangsAbove(chain, top, @base).Select(static overhang => overhang.Layer).Where(layer => layer < first), .. Enumerable.Range(first, @base - first + 1)];
+    }
 
     /// <summary>Commits images.</summary>
     /// <param name="chain">The chain, from the active image down, with <see cref="WritableLayers"/> open for writing; to be closed afterwards.</param>
@@ -66,6 +72,7 @@ public static class ChainCommit
         long oldSize = target.VirtualSizeBytes;
         long hiddenEnd = Math.Clamp(chain.Layers.Skip(@base + 1).Select(static layer => layer.VirtualSizeBytes).DefaultIfEmpty().Max(), oldSize, Math.Max(oldSize, chain.Layers[top].VirtualSizeBytes));
         await KeepHiddenAsync(chain, top, @base, verdicts, oldSize, hiddenEnd, cancellationToken).ConfigureAwait(false);
+        await Overhangs.MarkAsync(chain, OverhangsAbove(chain, top, @base), [.. chain.Layers.Take(@base).Skip(top)], changes, cancellationToken).ConfigureAwait(false);
         await GrowAsync(chain, map, @base, chain.Layers[top].VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
         if (target.Image is { Header.Version: >= 3 })
         {
@@ -106,6 +113,9 @@ public static class ChainCommit
             await writer.EmptyAsync(cancellationToken).ConfigureAwait(false);
         }
     }
+
+    private static IEnumerable<(int Layer, long Start, long End)> OverhangsAbove(ImageChain chain, int top, int @base) =>
+        Overhangs.Find(chain, top, chain.Layers.Take(@base).Skip(top).Select(static layer => layer.VirtualSizeBytes).DefaultIfEmpty().Max());
 
     private static async ValueTask<List<BitmapVerdict>> JudgeAsync(ImageChain chain, int top, CancellationToken cancellationToken)
     {
@@ -161,7 +171,7 @@ public static class ChainCommit
         if (target.Image is { } image)
         {
             IBackingDisk? below = @base + 1 < chain.Layers.Count ? new LayerDisk(map, @base + 1) : null;
-            await image.ResizeAsync(sizeBytes, new Qcow2ResizeOptions { Backing = below }, cancellationToken).ConfigureAwait(false);
+            await image.ResizeAsync(sizeBytes, new Qcow2ResizeOptions { Backing = below, MarksHiddenOnly = true }, cancellationToken).ConfigureAwait(false);
         }
         else
         {

@@ -75,13 +75,14 @@ public static class ChainPopulate
         }
 
         var changes = new List<BitmapChange>();
-        long granularity = GranularityIn(chain, name);
+        long granularityOfBirth = GranularityIn(chain, name);
         foreach (int index in images)
         {
             ChainLayer layer = chain.Layers[index];
             Qcow2Image image = layer.Image!;
             bool isSound = WhyUntold(layer) is null;
             var edit = new BitmapEdit();
+            long granularity = granularityOfBirth;
             if (image.Bitmaps.TryGet(name, out BitmapInfo? old))
             {
                 granularity = old.GranularityBytes;

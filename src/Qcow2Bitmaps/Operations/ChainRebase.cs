@@ -30,7 +30,7 @@ public static class ChainRebase
         ArgumentNullException.ThrowIfNull(chain);
         ArgumentOutOfRangeException.ThrowIfNegative(top);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(top, chain.Layers.Count);
-        return [.. Overhangs(chain, top).Select(static overhang => overhang.Layer), top];
+        return [.. OverhangsAbove(chain, top).Select(static overhang => overhang.Layer), top];
     }
 
     /// <summary>Pulls what the images between have into the top image.</summary>
@@ -147,44 +147,13 @@ public static class ChainRebase
         (_, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
             map, endDepth, top.VirtualSizeBytes, granularity, cancellationToken, hiddenEndBytes: longestBelow).ConfigureAwait(false);
         BitmapEdit edit = await DroppedImages.PlanAsync(chain, top, dropped, [top, .. below], hides, options.Gaps, changes, cancellationToken).ConfigureAwait(false);
-        await MarkOverhangsAsync(chain, top.Index, dropped, changes, cancellationToken).ConfigureAwait(false);
+        await Overhangs.MarkAsync(chain, OverhangsAbove(chain, top.Index), dropped, changes, cancellationToken).ConfigureAwait(false);
         await top.Image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
         return changes;
     }
 
-    /// <summary>Marks in longer images above the top what shorter ones hide of those that leave: without them sizes no longer tell.</summary>
-    private static async ValueTask MarkOverhangsAsync(ImageChain chain, int top, ChainLayer[] dropped, List<BitmapChange> changes, CancellationToken cancellationToken)
-    {
-        foreach ((int layer, long start, long end) in Overhangs(chain, top))
-        {
-            Qcow2Image image = chain.Layers[layer].Image!;
-            var edit = new BitmapEdit();
-            foreach (BitmapInfo bitmap in image.Bitmaps)
-            {
-                if (dropped.Any(leaves => leaves.Image?.Bitmaps.TryGet(bitmap.Name, out _) == true)
-                    && await ImageChain.IsUsableAsync(chain.Layers[layer], bitmap.Name, cancellationToken).ConfigureAwait(false))
-                {
-                    edit.Set(bitmap.Name, start, end - start);
-                    changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, image.Name, "what the shorter image below it hides"));
-                }
-            }
-
-            if (edit.Count > 0)
-            {
-                await image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
-            }
-        }
-    }
-
-    /// <summary>Where images above the top, from the active one down, reach behind the end of the next one, while something below the top is longer.</summary>
-    private static IEnumerable<(int Layer, long Start, long End)> Overhangs(ImageChain chain, int top)
-    {
-        long longest = chain.Layers.Skip(top + 1).Select(static layer => layer.VirtualSizeBytes).DefaultIfEmpty().Max();
-        return chain.Layers
-            .Take(top)
-            .Select(layer => (Layer: layer.Index, Start: chain.Layers[layer.Index + 1].VirtualSizeBytes, End: Math.Min(layer.VirtualSizeBytes, longest)))
-            .Where(overhang => overhang.Start < overhang.End && chain.Layers[overhang.Layer].Image!.Bitmaps.Count > 0);
-    }
+    private static IEnumerable<(int Layer, long Start, long End)> OverhangsAbove(ImageChain chain, int top) =>
+        Overhangs.Find(chain, top, chain.Layers.Skip(top + 1).Select(static layer => layer.VirtualSizeBytes).DefaultIfEmpty().Max());
 
     /// <summary>Refuses, before anything is copied, a header that cannot take the new name.</summary>
     private static async ValueTask RequireRoomAsync(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options, CancellationToken cancellationToken)

@@ -11,7 +11,21 @@ internal static class DurableFile
 
     /// <summary>Writes a file; it must not exist. Whoever finds it finds all of it: until it is durable it has another name.</summary>
     /// <exception cref="IOException">The file exists or cannot be written.</exception>
-    public static void Write(string path, ReadOnlySpan<byte> bytes)
+    public static void Write(string path, ReadOnlySpan<byte> bytes) => Write(path, bytes, overwrite: false);
+
+    /// <summary>Writes a file in place of one that there may be. Whoever looks finds the old one or the new one.</summary>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    public static void Replace(string path, ReadOnlySpan<byte> bytes) => Write(path, bytes, overwrite: true);
+
+    /// <summary>Gives a file another name, which nothing has.</summary>
+    /// <exception cref="IOException">Something has that name, or the file cannot be renamed.</exception>
+    public static void Rename(string path, string newPath)
+    {
+        File.Move(path, newPath, overwrite: false);
+        FlushFolderOf(newPath);
+    }
+
+    private static void Write(string path, ReadOnlySpan<byte> bytes, bool overwrite)
     {
         // A name that nobody else has: what stands beside the file is not ours.
         string unfinished = $"{path}.{Guid.NewGuid():N}{UnfinishedSuffix}";
@@ -23,7 +37,7 @@ internal static class DurableFile
                 RandomAccess.FlushToDisk(file);
             }
 
-            File.Move(unfinished, path, overwrite: false);
+            File.Move(unfinished, path, overwrite);
         }
         catch
         {

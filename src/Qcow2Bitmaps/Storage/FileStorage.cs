@@ -115,6 +115,20 @@ public sealed class FileStorage : ImageStorage
             : throw new IOException($"'{PrintableText.Escape(path)}' is not a folder");
     }
 
+    /// <summary>A mark of a file that another one does not get, though it gets its path and its number: that number, and when it was made (0 where the file system does not tell). Null where there is none.</summary>
+    /// <exception cref="IOException">There is nothing at the path.</exception>
+    internal static string? MarkOf(string path)
+    {
+        if (!LinuxNative.IsSupported)
+        {
+            return null;
+        }
+
+        using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
+        LinuxNative.FileFacts facts = LinuxFile.Facts(pathOnly, path);
+        return string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{facts.Inode:x}-{facts.BirthSeconds:x}.{facts.BirthNanoseconds:x}");
+    }
+
     /// <summary>What a path leads to; nothing is opened for that.</summary>
     /// <exception cref="IOException">There is nothing at the path, or neither a regular file nor a block device.</exception>
     internal static FilePlace PlaceOf(string path)

@@ -58,7 +58,7 @@ internal static class LinuxFile
     }
 
     public static LinuxNative.FileFacts Facts(SafeFileHandle file, string path) =>
-        LinuxNative.Statx(file, "\0"u8, LinuxNative.AtEmptyPath, LinuxNative.StatxBasicStats, out LinuxNative.FileFacts facts) == 0
+        LinuxNative.Statx(file, "\0"u8, LinuxNative.AtEmptyPath, LinuxNative.StatxBasicStatsAndBirth, out LinuxNative.FileFacts facts) == 0
             ? facts
             : throw Error(path, Marshal.GetLastPInvokeError());
 

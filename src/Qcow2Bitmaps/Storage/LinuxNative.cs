@@ -41,7 +41,7 @@ internal static partial class LinuxNative
 
     public const uint SyncFileRangeWrite = 2;
 
-    public const uint StatxBasicStats = 0x7ff;
+    public const uint StatxBasicStatsAndBirth = 0xfff;
     public const int AtEmptyPath = 0x1000;
 
     public const int ModeTypeMask = 0xf000;
@@ -102,6 +102,10 @@ internal static partial class LinuxNative
         public ulong SizeBytes;
         [FieldOffset(48)]
         public ulong Blocks512;
+        [FieldOffset(80)]
+        public long BirthSeconds;
+        [FieldOffset(88)]
+        public uint BirthNanoseconds;
         [FieldOffset(112)]
         public long LastWriteSeconds;
         [FieldOffset(120)]

@@ -1,4 +1,6 @@
 using System.Text.RegularExpressions;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -119,7 +121,9 @@ public sealed partial class SnapshotAndResizeTests : IDisposable
     private async Task BothAsync(params string[] arguments)
     {
         string line = string.Join(' ', arguments);
+        long before = arguments[0] == "resize" ? await DiskSizeAsync(Theirs) : long.MaxValue;
         ProcessResult theirs = await Qemu.ImgAsync([.. arguments.Select(word => word == "@" ? Theirs : word)]);
+        await MarkGainAsync(before);
         ProcessResult ours = await Support.Cli.RunAsync([.. arguments.Select(word => word == "@" ? Ours : word)]);
         Assert.True(theirs.ExitCode == ours.ExitCode, $"{line}: {ours.ExitCode} {ours.Error}, QEMU {theirs.ExitCode} {theirs.Error}");
         Assert.Equal(Date().Replace(theirs.Output, "DATE"), Date().Replace(ours.Output, "DATE"));
@@ -140,6 +144,40 @@ public sealed partial class SnapshotAndResizeTests : IDisposable
         ImageViews mine = await ImageViews.ReadAsync(image);
         Assert.Equal((await ImageViews.ReadAsync(await File.ReadAllBytesAsync(Theirs, Token))).Text, mine.Text);
         Assert.True(mine.IsClean || theirs.ExitCode != 0, $"{line}: {mine}");
+    }
+
+    private static async Task<long> DiskSizeAsync(string path)
+    {
+        if (!File.Exists(path) || await File.ReadAllBytesAsync(path, Token) is not [(byte)'Q', (byte)'F', (byte)'I', ..])
+        {
+            return long.MaxValue;
+        }
+
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, cancellationToken: Token);
+        return image.VirtualSizeBytes;
+    }
+
+    /// <summary>What a disk gains is dirty here, as it may have been longer before; QEMU calls it clean.</summary>
+    private async Task MarkGainAsync(long before)
+    {
+        if (before == long.MaxValue || await DiskSizeAsync(Theirs) <= before)
+        {
+            return;
+        }
+
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(Theirs, StorageAccess.ReadWrite, cancellationToken: Token);
+        if (image.Bitmaps.Any(static bitmap => bitmap.State == BitmapState.Recording))
+        {
+            await image.Bitmaps.EditAsync(
+                edit =>
+                {
+                    foreach (BitmapInfo bitmap in image.Bitmaps.Where(static bitmap => bitmap.State == BitmapState.Recording))
+                    {
+                        edit.Set(bitmap.Name, before, image.VirtualSizeBytes - before);
+                    }
+                },
+                Token);
+        }
     }
 
     [GeneratedRegex(@"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", RegexOptions.None, 1000)]

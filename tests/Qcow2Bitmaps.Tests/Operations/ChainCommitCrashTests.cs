@@ -28,6 +28,15 @@ public sealed class ChainCommitCrashTests
         Assert.True(reruns > Factor && stops > reruns, $"{stops} stops, {reruns} commits run again");
     }
 
+    /// <summary>A committed image that was longer than the one above it, and than the base: what was hidden of it counted as changed.</summary>
+    [Theory]
+    [InlineData(393257524)]
+    public async Task WhatTheTopHidOfLongerImagesIsNotForgotten(int seed)
+    {
+        Qemu.Require();
+        Assert.True((await StopAsync(seed)).Stops > 0);
+    }
+
     private static async Task<(int Stops, int Reruns)> StopAsync(int seed)
     {
         using var folder = TempFolder.InMemory();
@@ -46,6 +55,7 @@ public sealed class ChainCommitCrashTests
         ChainView before = await ChainView.ReadAsync(start, names[0]);
         int workers = random.Pick([1, 8]);
         await CommitAsync(start, names[0], top, target, workers);
+        before.AssertKept(await ChainView.ReadAsync(start, names[0]), $"seed {seed}: {model}");
         ChainView end = await ChainView.ReadAsync(start, names[target]);
         int stops = 0;
         int reruns = 0;
@@ -80,7 +90,7 @@ public sealed class ChainCommitCrashTests
 
     private static async Task CommitAsync(CrashChain images, string active, int top, int target, int workers)
     {
-        await using ImageChain chain = await images.OpenAsync(active, [.. ChainCommit.WritableLayers(top, target)]);
+        await using ImageChain chain = await images.OpenForCommitAsync(active, top, target);
         await ChainCommit.RunAsync(chain, top, target, new CommitOptions { Workers = workers }, cancellationToken: Token);
     }
 }

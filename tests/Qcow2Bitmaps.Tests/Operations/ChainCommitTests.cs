@@ -96,7 +96,7 @@ public sealed class ChainCommitTests
 
     private static async Task CommitAsync(IReadOnlyList<string> paths, int top, int target)
     {
-        await using ImageChain chain = await ChainAccess.OpenAsync(paths[0], ChainOpenOptions.Default, _ => ChainCommit.WritableLayers(top, target), Token);
+        await using ImageChain chain = await ChainAccess.OpenAsync(paths[0], ChainOpenOptions.Default, look => ChainCommit.WritableLayers(look, top, target), Token);
         await ChainCommit.RunAsync(chain, top, target, cancellationToken: Token);
     }
 

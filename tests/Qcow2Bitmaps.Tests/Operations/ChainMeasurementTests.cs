@@ -143,7 +143,7 @@ public sealed class ChainMeasurementTests
 
     private static async Task<ChainResult> CommitAsync(IReadOnlyList<string> paths, int top, int target, CommitOptions options)
     {
-        await using ImageChain chain = await ChainAccess.OpenAsync(paths[0], ChainOpenOptions.Default, _ => ChainCommit.WritableLayers(top, target), Token);
+        await using ImageChain chain = await ChainAccess.OpenAsync(paths[0], ChainOpenOptions.Default, look => ChainCommit.WritableLayers(look, top, target), Token);
         return await ChainCommit.RunAsync(chain, top, target, options, cancellationToken: Token);
     }
 

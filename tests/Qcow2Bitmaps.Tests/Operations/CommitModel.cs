@@ -54,7 +54,7 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
             {
                 CommitBitmap start = own ?? Layers[Top].Bitmaps[name] with { Sectors = [] };
                 bool[] uncovered = run[^1] > Base ? Layers[Top].Bitmaps[name].With(Layers[Top].Sectors, HiddenByBase()).Sectors : [];
-                expected.Add(name, start.With(TargetSectors, [.. run.Where(i => i < Base).Select(i => Layers[i].Bitmaps[name].Sectors), hides, uncovered]));
+                expected.Add(name, start.With(TargetSectors, [.. run.Where(i => i < Base).Select(i => Layers[i].Bitmaps[name].Sectors), hides, uncovered, own is null ? [] : HiddenByBase()]));
             }
             else if (isThere)
             {

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -39,6 +40,13 @@ internal sealed class CrashChain : IBackingResolver
 
     public Task<ImageChain> OpenAsync(string top, params IReadOnlyCollection<int> writable) =>
         ImageChain.OpenAsync(_storages[top], new ChainOpenOptions { Resolver = this, WritableLayers = writable }, TestContext.Current.CancellationToken);
+
+    /// <summary>Opens a chain with the images open for writing that a commit writes.</summary>
+    public async Task<ImageChain> OpenForCommitAsync(string active, int top, int target)
+    {
+        await using ImageChain look = await OpenAsync(active);
+        return await OpenAsync(active, [.. ChainCommit.WritableLayers(look, top, target)]);
+    }
 
     public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken) =>
         ValueTask.FromResult<ImageStorage>(_storages[reference.FileName]);

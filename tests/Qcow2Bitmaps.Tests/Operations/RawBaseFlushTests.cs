@@ -47,7 +47,7 @@ public sealed class RawBaseFlushTests
 
     private static async Task CommitAsync(CrashChain images, int top)
     {
-        await using ImageChain chain = await images.OpenAsync("top", [.. ChainCommit.WritableLayers(top, 2)]);
+        await using ImageChain chain = await images.OpenForCommitAsync("top", top, 2);
         await ChainCommit.RunAsync(chain, top, 2, cancellationToken: Token);
     }
 

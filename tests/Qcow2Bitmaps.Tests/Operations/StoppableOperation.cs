@@ -65,7 +65,7 @@ internal sealed record StoppableOperation(
                             return;
                         }
 
-                        await using ImageChain chain = await chains.OpenAsync(names[0], [.. ChainCommit.WritableLayers(top, target)]);
+                        await using ImageChain chain = await chains.OpenForCommitAsync(names[0], top, target);
                         await ChainCommit.RunAsync(chain, top, target, new CommitOptions { Workers = workers }, cancellationToken: cancellationToken);
                     },
                 };

@@ -316,7 +316,7 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
 
         await OurAsync($"commit {Path.GetFileName(_layers[top])} into {Path.GetFileName(_layers[target])}{(dropBitmaps ? " dropping bitmaps" : "")}", async () =>
         {
-            await using (ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, _ => ChainCommit.WritableLayers(top, target), Token))
+            await using (ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, look => ChainCommit.WritableLayers(look, top, target), Token))
             {
                 try
                 {

@@ -6,12 +6,12 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Resizing;
 
-/// <summary>Cuts and lengthens an image's bitmaps: their tables must fit the disk exactly. Bits behind the new end are dropped, new ones are clean; a last granule that is cut keeps its bit.</summary>
+/// <summary>Cuts and lengthens an image's bitmaps: their tables must fit the disk exactly. Bits behind the new end are dropped; a last granule that is cut keeps its bit.</summary>
 /// <remarks>
-/// Up to <c>hiddenEnd</c> a longer backing image has something that the shorter disk hid. Growing hides it for good, where zeros are read that nobody wrote and nobody recorded: recording bitmaps get
-/// those bits, in the same switch. QEMU leaves them clean.
+/// Up to <c>markedEnd</c> what the disk gains is dirty in recording bitmaps, in the same switch: the disk may have been longer at the checkpoint, and what was there reads as zeros now, that nobody wrote and
+/// nobody recorded; or a longer backing image has something there. QEMU leaves new bits clean.
 /// </remarks>
-internal sealed class BitmapResize(Qcow2Image image, long newSize, long hiddenEnd)
+internal sealed class BitmapResize(Qcow2Image image, long newSize, long markedEnd)
 {
     // Directory entry: where the table's offset and its entries stand, and the sizes that tell how long the entry is.
     private const int TableEntriesField = sizeof(ulong);
@@ -108,9 +108,9 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize, long hiddenEn
         PersistentBitmap stored = await image.Bitmaps.OpenPagesAsync(bitmap, image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
         var old = BitmapGeometry.Of(stored);
         BitmapGeometry now = GeometryOf(bitmap, newSize);
-        bool isMarked = bitmap.State == BitmapState.Recording && hiddenEnd > image.VirtualSizeBytes;
+        bool isMarked = bitmap.State == BitmapState.Recording && markedEnd > image.VirtualSizeBytes;
         long markStart = isMarked ? image.VirtualSizeBytes >> BitmapGranularity.BitsOf(bitmap.GranularityBytes) : 0;
-        long markEnd = isMarked ? ImageGeometry.DivideRoundingUp(hiddenEnd, bitmap.GranularityBytes) : 0;
+        long markEnd = isMarked ? ImageGeometry.DivideRoundingUp(markedEnd, bitmap.GranularityBytes) : 0;
         if (old.BitCount == now.BitCount && !isMarked)
         {
             return null;

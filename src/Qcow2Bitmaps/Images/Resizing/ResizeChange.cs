@@ -46,7 +46,7 @@ internal sealed class ResizeChange
             throw new Qcow2UnsupportedException(UnsupportedReason.Version2, "Can't resize a v2 image which has snapshots");
         }
 
-        var bitmaps = new BitmapResize(image, newSize, HiddenEnd(image, newSize, options.Backing));
+        var bitmaps = new BitmapResize(image, newSize, options.MarksHiddenOnly ? HiddenEnd(image, newSize, options.Backing) : newSize);
         bitmaps.Check();
         if (header.HasExternalDataFile && options.DataFile is null)
         {

@@ -1,0 +1,85 @@
+using System.CommandLine;
+using System.Globalization;
+using Qcow2Bitmaps.Backups;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>backup list</c>.</summary>
+internal static class BackupListCommand
+{
+    public static Command Create(ToolWriter output, MessageWriter messages)
+    {
+        Argument<string> folder = CommonOptions.File("FOLDER", "Where the backups are");
+        Option<OutputFormat> form = CommonOptions.Output();
+        var command = new Command(
+            "list",
+            "List the backups in a folder: what each stands on, which checkpoints started with it, and whether it can be restored as far as that shows without reading images. Exit codes: 0 all can; 1 one cannot, or an error.")
+        {
+            form, folder,
+        };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            IReadOnlyList<ListedBackup> backups = await BackupListing.ReadAsync(parsed.GetRequiredValue(folder), cancellationToken);
+            if (parsed.GetValue(form) == OutputFormat.Json)
+            {
+                WriteJson(backups, output);
+            }
+            else
+            {
+                WriteText(backups, output, messages);
+            }
+
+            return backups.All(static backup => backup.Fault is null) ? ExitCode.Success : ExitCode.Error;
+        });
+        return command;
+    }
+
+    private static void WriteText(IReadOnlyList<ListedBackup> backups, ToolWriter output, MessageWriter messages)
+    {
+        foreach (ListedBackup backup in backups)
+        {
+            if (backup.Manifest is { } manifest)
+            {
+                output.WriteLine(string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}  {BackupOutput.KindOf(manifest),-11}  {manifest.StateId,-9}  {PrintableText.Escape(Path.GetFileName(backup.ManifestPath))}"
+                    + $"{(manifest.IsFull ? "" : $"  on {PrintableText.Escape(manifest.Parents[0].Manifest)}")}{(manifest.Checkpoint is null ? "" : $"  checkpoint {PrintableText.Escape(manifest.Checkpoint)}")}"));
+            }
+
+            if (backup.Fault is not null)
+            {
+                messages.Warn($"'{PrintableText.Escape(backup.ManifestPath)}': {backup.Fault}");
+            }
+        }
+    }
+
+    private static void WriteJson(IReadOnlyList<ListedBackup> backups, ToolWriter output)
+    {
+        var json = new QemuJsonWriter(output);
+        json.StartArray();
+        foreach (ListedBackup backup in backups)
+        {
+            json.StartObject();
+            if (backup.Manifest is { } manifest)
+            {
+                BackupOutput.WriteMembers(backup.ManifestPath, manifest, json);
+            }
+            else
+            {
+                json.String("manifest", backup.ManifestPath);
+            }
+
+            if (backup.Fault is not null)
+            {
+                json.String("fault", backup.Fault);
+            }
+
+            json.EndObject();
+        }
+
+        json.EndArray();
+        json.Complete();
+    }
+}

@@ -1,0 +1,43 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Backups;
+using Qcow2Bitmaps.Cli.Output;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary>Progress of a backup or a restore: with <c>-p</c>, and on a terminal unless asked for JSON.</summary>
+internal sealed class BackupProgressLine(ToolWriter output)
+{
+    private const double MinStepPercent = 1;
+
+    private readonly Option<bool> _progress = new("-p") { Arity = ArgumentArity.Zero, Description = "Show progress; on a terminal that is done anyway" };
+
+    public void AddTo(Command command) => command.Add(_progress);
+
+    /// <summary>Does the work, and shows how far it is.</summary>
+    public async Task<T> RunAsync<T>(ParseResult parsed, bool isJson, Func<IProgress<BackupProgress>?, Task<T>> work)
+    {
+        if (!parsed.GetValue(_progress) && (isJson || !output.IsTerminal))
+        {
+            return await work(null);
+        }
+
+        var line = new ProgressOutput(output, MinStepPercent);
+        line.Start();
+        try
+        {
+            T result = await work(new BackupSteps(step => line.Update(step.DoneBytes, step.TotalBytes)));
+            line.Update(1, 1);
+            return result;
+        }
+        finally
+        {
+            line.End();
+        }
+    }
+
+    // Progress<T> would post to other threads, and out of order.
+    private sealed class BackupSteps(Action<BackupProgress> report) : IProgress<BackupProgress>
+    {
+        public void Report(BackupProgress value) => report(value);
+    }
+}

@@ -1,0 +1,136 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Backups;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>backup verify</c>.</summary>
+internal static class BackupVerifyCommand
+{
+    public static Command Create(ToolWriter output, MessageWriter messages)
+    {
+        Argument<string> manifest = CommonOptions.File("MANIFEST", "The backup: its manifest or its image");
+        var disk = new Option<string?>("--disk") { Description = "Also compare with the disk outside what has changed since: the top image of its chain", HelpName = "TOP" };
+        var since = new Option<string?>("--since") { Description = "With --disk: the bitmap that says what has changed since; the backup's own when absent", HelpName = "NAME" };
+        Option<string?> format = CommonOptions.Format("the disk's top image");
+        Option<string[]> allowBacking = CommonOptions.AllowBacking();
+        Option<OutputFormat> form = CommonOptions.Output();
+        var progress = new BackupProgressLine(output);
+        var command = new Command(
+            "verify",
+            """
+            Read a backup and all that it stands on, and compare it with the checksums of the manifests; with --disk also with the disk, outside what its bitmap calls dirty.
+
+            A backup that was stopped before it was known whether its checkpoint records (state 'anchoring') is complete when the disk turns out to agree.
+            Exit codes: 0 all is as it should be; 1 error, damage or a difference.
+            """)
+        {
+            disk, since, form, format, allowBacking,
+        };
+        progress.AddTo(command);
+        command.Add(manifest);
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            bool isJson = parsed.GetValue(form) == OutputFormat.Json;
+            if (parsed.GetValue(since) is not null && parsed.GetValue(disk) is null)
+            {
+                messages.Error("--since says what has changed on a disk, which --disk names");
+                return ExitCode.Error;
+            }
+
+            ImageChain? chain = parsed.GetValue(disk) is { } top
+                ? await ImageChain.OpenAsync(top, new ChainOpenOptions { TopFormat = parsed.GetValue(format), AllowedFolders = parsed.GetValue(allowBacking) ?? [] }, cancellationToken)
+                : null;
+            BackupCheck check;
+            try
+            {
+                check = await progress.RunAsync(
+                    parsed, isJson, steps => BackupVerification.RunAsync(parsed.GetRequiredValue(manifest), chain, parsed.GetValue(since), progress: steps, cancellationToken: cancellationToken));
+            }
+            finally
+            {
+                if (chain is not null)
+                {
+                    await chain.DisposeAsync();
+                }
+            }
+
+            if (isJson)
+            {
+                WriteJson(check, output);
+            }
+            else
+            {
+                WriteText(check, output);
+            }
+
+            return check.IsGood ? ExitCode.Success : ExitCode.Error;
+        });
+        return command;
+    }
+
+    private static void WriteText(BackupCheck check, ToolWriter output)
+    {
+        foreach ((StoredBackup backup, IReadOnlyList<BackupDamage> damage) in check.Backups)
+        {
+            output.WriteLine($"{PrintableText.Escape(backup.ImagePath)}: {(damage.Count == 0 ? "in order" : "damaged")}");
+            foreach (BackupDamage one in damage)
+            {
+                output.WriteLine($"  from byte {one.OffsetBytes} of the disk on: {one.Detail}");
+            }
+        }
+
+        if (check.Bitmap is not null)
+        {
+            string bitmap = PrintableText.Escape(check.Bitmap);
+            output.WriteLine(check.Difference is { } at
+                ? $"The disk differs at byte {at}, which bitmap '{bitmap}' does not call dirty"
+                : $"The disk agrees outside what bitmap '{bitmap}' calls dirty: {check.ComparedBytes} bytes compared{(check.IsConfirmed ? ". The backup is complete now" : "")}");
+        }
+    }
+
+    private static void WriteJson(BackupCheck check, ToolWriter output)
+    {
+        var json = new QemuJsonWriter(output);
+        json.StartObject();
+        json.Boolean("good", check.IsGood);
+        json.StartArray("backups");
+        foreach ((StoredBackup backup, IReadOnlyList<BackupDamage> damage) in check.Backups)
+        {
+            json.StartObject();
+            json.String("manifest", backup.ManifestPath);
+            json.String("id", backup.Manifest.Id);
+            json.StartArray("damage");
+            foreach (BackupDamage one in damage)
+            {
+                json.StartObject();
+                json.Number("offset", one.OffsetBytes);
+                json.String("detail", one.Detail);
+                json.EndObject();
+            }
+
+            json.EndArray();
+            json.EndObject();
+        }
+
+        json.EndArray();
+        if (check.Bitmap is not null)
+        {
+            json.StartObject("disk");
+            json.String("bitmap", check.Bitmap);
+            json.Number("compared", check.ComparedBytes!.Value);
+            if (check.Difference is { } at)
+            {
+                json.Number("difference", at);
+            }
+
+            json.Boolean("confirmed", check.IsConfirmed);
+            json.EndObject();
+        }
+
+        json.EndObject();
+        json.Complete();
+    }
+}

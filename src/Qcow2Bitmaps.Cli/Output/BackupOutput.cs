@@ -1,0 +1,117 @@
+using Qcow2Bitmaps.Backups;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Cli.Output;
+
+/// <summary>Prints backups.</summary>
+internal static class BackupOutput
+{
+    public static void WriteText(IReadOnlyList<BackupResult> results, ToolWriter output, MessageWriter messages)
+    {
+        foreach (BackupResult result in results)
+        {
+            BackupManifest manifest = result.Manifest;
+            if (manifest.Verdict is not null)
+            {
+                messages.Warn($"{manifest.Verdict}: {(manifest.Fallback == BackupFallback.Full ? "a full backup was taken instead" : "it was rebuilt from what is allocated")}");
+            }
+
+            foreach (Operations.BitmapChange change in result.Bitmaps)
+            {
+                output.WriteLine(change.ToString());
+            }
+
+            output.WriteLine($"{PrintableText.Escape(result.ImagePath)}: {KindOf(manifest)} backup {manifest.Id}, {manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
+        }
+    }
+
+    public static async Task WriteJsonAsync(IReadOnlyList<BackupResult> results, bool withExtents, ToolWriter output, CancellationToken cancellationToken)
+    {
+        var json = new QemuJsonWriter(output);
+        json.StartArray();
+        foreach (BackupResult result in results)
+        {
+            json.StartObject();
+            WriteMembers(result.ManifestPath, result.Manifest, json);
+            json.Number("data", result.Manifest.DataBytes);
+            json.Number("zero", result.Manifest.ZeroBytes);
+            ChangeOutput.WriteMembers(result.Bitmaps, json);
+            if (withExtents)
+            {
+                await WriteExtentsAsync(result, json, cancellationToken);
+            }
+
+            json.EndObject();
+        }
+
+        json.EndArray();
+        json.Complete();
+    }
+
+    public static void WriteMembers(string manifestPath, BackupManifest manifest, QemuJsonWriter json)
+    {
+        json.String("manifest", manifestPath);
+        json.String("image", manifest.ImageFile);
+        json.String("image-format", manifest.ImageFormat);
+        json.String("id", manifest.Id);
+        json.String("kind", KindOf(manifest));
+        json.String("state", manifest.StateId);
+        json.String("created", manifest.CreatedUtc.ToString("O", System.Globalization.CultureInfo.InvariantCulture));
+        json.Number("size", manifest.SizeBytes);
+        WriteText(json, "parent", manifest.Parents.Count > 0 ? manifest.Parents[0].Manifest : null);
+        WriteText(json, "set", manifest.Set);
+        WriteText(json, "bitmap", manifest.Bitmap);
+        WriteText(json, "checkpoint", manifest.Checkpoint);
+        json.StartArray("anchors");
+        foreach (string anchor in manifest.Anchors)
+        {
+            json.String(null, anchor);
+        }
+
+        json.EndArray();
+        if (manifest.DirtyBytes is { } dirty)
+        {
+            json.Number("dirty", dirty);
+        }
+
+        if (manifest.Fallback != BackupFallback.None)
+        {
+            json.String("fallback", manifest.FallbackId);
+            WriteText(json, "verdict", manifest.Verdict);
+        }
+    }
+
+    public static string KindOf(BackupManifest manifest) => manifest.IsFull ? "full" : "incremental";
+
+    private static void WriteText(QemuJsonWriter json, string member, string? value)
+    {
+        if (value is not null)
+        {
+            json.String(member, value);
+        }
+    }
+
+    /// <summary>Streams what the image itself holds: dirty zeros are a kind of their own.</summary>
+    private static async Task WriteExtentsAsync(BackupResult result, QemuJsonWriter json, CancellationToken cancellationToken)
+    {
+        json.StartArray("extents");
+        await using (ImageChain image = await ImageChain.OpenAsync(result.ImagePath, new ChainOpenOptions { TopFormat = result.Manifest.ImageFormat, FollowBacking = false }, cancellationToken))
+        {
+            await foreach (GuestExtent extent in image.ListOwnAsync(0, cancellationToken))
+            {
+                if (extent.Kind != GuestExtentKind.Unallocated)
+                {
+                    json.StartObject();
+                    json.Number("start", extent.OffsetBytes);
+                    json.Number("length", extent.LengthBytes);
+                    json.String("kind", extent.Kind == GuestExtentKind.Zero ? "dirty-zero" : "dirty-data");
+                    json.EndObject();
+                }
+            }
+        }
+
+        json.EndArray();
+    }
+}

@@ -1,0 +1,461 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Operations;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Backups;
+
+/// <summary>The backup of one disk, from its start to the manifest.</summary>
+internal sealed class BackupJob : IAsyncDisposable
+{
+    private const int SectorBytes = 512;
+
+    private readonly BackupDisk _disk;
+    private readonly BackupOptions _options;
+    private readonly ImageChain _chain;
+    private readonly StoredBackup? _unfinished;
+    private readonly List<BitmapChange> _changes = [];
+    private IReadOnlyList<StoredBackup> _below = [];
+    private BitmapVerdict? _verdict;
+    private BackupManifest _manifest = null!;
+    private DirtyBitmap? _copied;
+    private long _keptBytes;
+    private bool _isBegun;
+    private bool _isPlaced;
+
+    private BackupJob(BackupDisk disk, BackupOptions options, ImageChain chain, StoredBackup? unfinished)
+    {
+        _disk = disk;
+        _options = options;
+        _chain = chain;
+        _unfinished = unfinished;
+    }
+
+    public string ManifestPath => BackupPaths.ManifestOf(_disk.TargetPath);
+
+    public long SizeBytes { get; private set; }
+
+    /// <summary>Whether it copies only what a bitmap calls dirty.</summary>
+    public bool IsIncremental { get; private set; }
+
+    /// <summary>Whether the image that it makes has an unfinished beginning already.</summary>
+    public bool IsResumed => _unfinished is not null;
+
+    public BackupResult Result => new(ManifestPath, _disk.TargetPath, _manifest, _changes);
+
+    private string Partial => BackupPaths.PartialOf(_disk.TargetPath);
+
+    private string PartialManifest => BackupPaths.PartialOf(ManifestPath);
+
+    private string Folder => BackupPaths.FolderOf(_disk.TargetPath);
+
+    /// <summary>Whether the bitmap that it goes by records from its point on afterwards.</summary>
+    private bool Clears => IsIncremental && _options.Checkpoint is null && _options.Mode != BackupMode.Never;
+
+    /// <summary>Opens the disk with the locks that keep writers out, and clears away what a stop has left of a backup of that name.</summary>
+    public static async ValueTask<BackupJob> OpenAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
+    {
+        StoredBackup? unfinished = await ClearAwayAsync(disk, options, cancellationToken).ConfigureAwait(false);
+        ImageChain chain = await ChainAccess.OpenAsync(disk.TopPath, options.Chain, look => WrittenLayersAsync(look, options, cancellationToken), cancellationToken).ConfigureAwait(false);
+        return new BackupJob(disk, options, chain, unfinished);
+    }
+
+    /// <summary>Checks all that can be refused, before anything is written; then rebuilds a bitmap, where that was asked for.</summary>
+    public async ValueTask PrepareAsync(string? set, CancellationToken cancellationToken)
+    {
+        SizeBytes = await _chain.GetSizeBytesAsync(cancellationToken).ConfigureAwait(false);
+        if (SizeBytes % SectorBytes != 0)
+        {
+            throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"{_chain.Layers[0]}: the disk has {SizeBytes} bytes, not a multiple of {SectorBytes}");
+        }
+
+        RequireNames();
+        RequireCheckpoint();
+        await RecoverJournalsAsync(cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<string> source = [.. _chain.Layers.Select(static layer => PrintableText.Escape(Path.GetFullPath(layer.Path)))];
+        bool isFull = _options.Since is null;
+        if (_options.Since is { } since)
+        {
+            _verdict = await _chain.JudgeBitmapAsync(since, cancellationToken: cancellationToken).ConfigureAwait(false);
+            if (!_verdict.IsValid && _options.Fallback == BackupFallback.None)
+            {
+                throw new BitmapStateException(since, _verdict.ToString());
+            }
+
+            isFull = !_verdict.IsValid && _options.Fallback == BackupFallback.Full;
+            if (!isFull)
+            {
+                var search = new ParentSearch(since, source, Folder);
+                _below = await search.FindAsync(_disk.PreviousPath, _unfinished, cancellationToken).ConfigureAwait(false);
+                _keptBytes = search.KeptBytes;
+            }
+
+            if (!isFull && !_verdict.IsValid)
+            {
+                _changes.AddRange(await ChainPopulate.RunAsync(_chain, since, cancellationToken: cancellationToken).ConfigureAwait(false));
+                BitmapVerdict again = await _chain.JudgeBitmapAsync(since, cancellationToken: cancellationToken).ConfigureAwait(false);
+                if (!again.IsValid)
+                {
+                    throw new BitmapStateException(since, again.ToString());
+                }
+            }
+        }
+
+        IsIncremental = !isFull;
+        if (IsIncremental)
+        {
+            await RequireSameCourseAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        if (IsResumed && (!IsIncremental || !IsStandingOn(_unfinished!.Manifest, _below[0].Manifest) || _unfinished!.Manifest.SizeBytes != SizeBytes))
+        {
+            throw new BackupException($"'{PrintableText.Escape(PartialManifest)}' cannot be gone on with: the disk has another size, or the backup stands on another one. A full backup is needed");
+        }
+
+        string id = _unfinished?.Manifest.Id ?? NewId();
+        _manifest = new BackupManifest
+        {
+            Id = id,
+            Series = IsIncremental ? _below[0].Manifest.Series : id,
+            CreatedUtc = Later(_below.Count > 0 ? _below[0].Manifest.CreatedUtc : DateTime.MinValue),
+            Parents = IsIncremental ? [.. _below.Select(static backup => new BackupParent(backup.Manifest.Id, Path.GetFileName(backup.ManifestPath)))] : [],
+            ImageFile = Path.GetFileName(_disk.TargetPath),
+            ImageFormat = _options.IsRaw ? ImageFormat.Raw : ImageFormat.Qcow2,
+            SizeBytes = SizeBytes,
+            Source = source,
+            SourceFile = SourceFileOf(_chain.Layers[0]),
+            Bitmap = _options.Since,
+            Fallback = _verdict is { IsValid: false } ? _options.Fallback : BackupFallback.None,
+            Verdict = _verdict is { IsValid: false } verdict ? PrintableText.Escape(verdict.ToString()) : null,
+            Checkpoint = _options.Checkpoint,
+            Anchors = _options.Checkpoint is { } checkpoint ? [checkpoint] : Clears ? [_options.Since!] : [],
+            Set = set,
+            GroupBytes = BackupManifest.GroupBytesFor(SizeBytes),
+        };
+        if (_manifest.Parents.Count > ManifestJson.MaxParents)
+        {
+            throw new BackupException($"The backup would stand on {_manifest.Parents.Count} others, at most {ManifestJson.MaxParents} are read: take a full backup, or one since an older checkpoint");
+        }
+    }
+
+    /// <summary>Copies what is to be copied. Then the image is on disk, under the name of one that is not whole.</summary>
+    public async ValueTask CopyAsync(IProgress<long>? progress, CancellationToken cancellationToken)
+    {
+        var groups = new List<BackupGroup>();
+        var digests = new GroupDigests(_manifest.GroupBytes, SizeBytes, groups.Add);
+        ChainMap map = await _chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        ConversionOptions options = CopyOptions();
+        ICopyTarget target = await OpenTargetAsync(options, cancellationToken).ConfigureAwait(false);
+        long dirty = 0;
+        _isBegun = true;
+        await using (target.ConfigureAwait(false))
+        {
+            if (IsIncremental)
+            {
+                ICopyObserver observer = digests;
+                if (_options.Mode == BackupMode.Always)
+                {
+                    _copied = new DirtyBitmap(SizeBytes, GroupDigests.BlockBytes);
+                    observer = new CopiedRanges(digests, _copied);
+                }
+
+                var ranges = new CopyRanges(BackupRanges.DirtyAsync(_chain, _options.Since!, _keptBytes, SizeBytes, bytes => dirty += bytes, cancellationToken));
+                await using (ranges.ConfigureAwait(false))
+                {
+                    try
+                    {
+                        await new CopyEngine(target, options, progress).RunAsync([map], int.MaxValue, int.MaxValue, cancellationToken, ranges: ranges, observer: observer).ConfigureAwait(false);
+                    }
+                    catch when (_options.Mode == BackupMode.Always)
+                    {
+                        // What it has is gone on with.
+                        await target.CompleteAsync([], CancellationToken.None).ConfigureAwait(false);
+                        throw;
+                    }
+                }
+            }
+            else
+            {
+                await new CopyEngine(target, options, progress).RunAsync([map], int.MaxValue, int.MaxValue, cancellationToken, observer: digests).ConfigureAwait(false);
+            }
+
+            await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
+        }
+
+        digests.Complete();
+        await BackupTargetFile.FlushAsync(Partial).ConfigureAwait(false);
+        if (IsResumed)
+        {
+            // Of what was there before no checksum is known.
+            groups = [.. await LayerReplay.ReadGroupsAsync(new StoredBackup(ManifestPath, _manifest with { ImageFile = Path.GetFileName(Partial) }), _options.Workers, cancellationToken).ConfigureAwait(false)];
+        }
+
+        _manifest = _manifest with { Groups = groups, DirtyBytes = IsIncremental ? dirty : null };
+    }
+
+    /// <summary>Gives the image and its manifest their names. Whoever finds the manifest finds a whole backup.</summary>
+    public void Place()
+    {
+        _manifest = _manifest with { State = _manifest.Anchors.Count > 0 ? BackupState.Anchoring : BackupState.Complete };
+        DurableFile.Replace(PartialManifest, ManifestJson.Write(_manifest));
+        DurableFile.Rename(Partial, _disk.TargetPath);
+        DurableFile.Rename(PartialManifest, ManifestPath);
+        _isPlaced = true;
+    }
+
+    /// <summary>Adds what is to be done to the disk's bitmaps at the backup's point.</summary>
+    public void AddEdits(BitmapEditSet edits)
+    {
+        if (_options.Checkpoint is { } checkpoint)
+        {
+            edits.Add(_chain.Layers[0].Image!, edit => edit.Add(checkpoint));
+            _changes.Add(new BitmapChange(checkpoint, BitmapChangeKind.Added, _chain.Layers[0].Path));
+        }
+        else if (Clears)
+        {
+            foreach (ChainLayer layer in Holders())
+            {
+                edits.Add(layer.Image!, edit => edit.Clear(_options.Since!));
+                _changes.Add(new BitmapChange(_options.Since!, BitmapChangeKind.Cleared, layer.Path));
+            }
+        }
+    }
+
+    /// <summary>Says in the manifest whether its anchors record from its point on.</summary>
+    public void Confirm(bool hasAnchors)
+    {
+        if (_manifest.State == BackupState.Anchoring)
+        {
+            _manifest = _manifest with { State = BackupState.Complete, Anchors = hasAnchors ? _manifest.Anchors : [], Checkpoint = hasAnchors ? _manifest.Checkpoint : null };
+            DurableFile.Replace(ManifestPath, ManifestJson.Write(_manifest));
+        }
+    }
+
+    /// <summary>Removes what was made, as it is not whole; with <see cref="BackupMode.Always"/> keeps what was copied, and makes that clean in the bitmap.</summary>
+    public async ValueTask AbandonAsync()
+    {
+        if (!_isBegun || _isPlaced)
+        {
+            return;
+        }
+
+        if (_copied is not null && DurableFile.Exists(Partial))
+        {
+            await KeepCopiedAsync(_copied).ConfigureAwait(false);
+        }
+        else if (!IsResumed)
+        {
+            File.Delete(Partial);
+        }
+    }
+
+    public ValueTask DisposeAsync() => _chain.DisposeAsync();
+
+    /// <summary>Looks at what there is under the names of a backup that is to be taken.</summary>
+    /// <returns>An unfinished backup that is to be gone on with; null for none.</returns>
+    private static async ValueTask<StoredBackup?> ClearAwayAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
+    {
+        string manifest = BackupPaths.ManifestOf(disk.TargetPath);
+        string partialManifest = BackupPaths.PartialOf(manifest);
+        if (string.Equals(manifest, disk.TargetPath, StringComparison.Ordinal) || disk.TargetPath.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal))
+        {
+            throw new IOException($"'{PrintableText.Escape(disk.TargetPath)}' is a name that a backup gives to other files");
+        }
+
+        if (DurableFile.Exists(manifest))
+        {
+            throw new IOException($"'{PrintableText.Escape(manifest)}' exists: a backup stands there already");
+        }
+
+        if (DurableFile.Exists(partialManifest))
+        {
+            var unfinished = new StoredBackup(partialManifest, await BackupStore.ReadAsync(partialManifest, withGroups: false, cancellationToken).ConfigureAwait(false));
+            if (unfinished.Manifest.State == BackupState.Partial)
+            {
+                return options.Mode == BackupMode.Always && string.Equals(options.Since, unfinished.Manifest.Bitmap, StringComparison.Ordinal)
+                    ? unfinished
+                    : throw new BackupException(
+                        $"'{PrintableText.Escape(partialManifest)}' is an unfinished backup; what it has copied is no longer marked in bitmap '{PrintableText.Escape(unfinished.Manifest.Bitmap ?? "")}': "
+                        + "take it again with the same bitmap and mode 'always', or remove it and take a full backup");
+            }
+
+            // It was stopped between two names; nothing of the disk has changed by then.
+            File.Delete(disk.TargetPath);
+            DurableFile.Delete(partialManifest);
+        }
+
+        return DurableFile.Exists(disk.TargetPath)
+            ? throw new IOException($"'{PrintableText.Escape(disk.TargetPath)}' exists: a backup is a new file")
+            : null;
+    }
+
+    /// <summary>Which images have to be written: for a new checkpoint the top one, else those whose bitmap is cleared, and those where it is rebuilt.</summary>
+    private static async ValueTask<IReadOnlyList<int>> WrittenLayersAsync(ImageChain look, BackupOptions options, CancellationToken cancellationToken)
+    {
+        IEnumerable<int> layers = options.Checkpoint is not null ? [0] : [];
+        if (options.Since is { } since && ChainBitmaps.Holders(look, [since]).Any())
+        {
+            layers = options.Checkpoint is null && options.Mode != BackupMode.Never ? layers.Concat(ChainBitmaps.Holders(look, [since])) : layers;
+            layers = options.Fallback == BackupFallback.Populate ? layers.Concat(await ChainPopulate.FindImagesAsync(look, since, cancellationToken).ConfigureAwait(false)) : layers;
+        }
+
+        return [.. layers.Distinct()];
+    }
+
+    private async ValueTask KeepCopiedAsync(DirtyBitmap copied)
+    {
+        await BackupTargetFile.FlushAsync(Partial).ConfigureAwait(false);
+        BackupManifest partial = _manifest with { State = BackupState.Partial, Anchors = [] };
+        // Only what the file has, read again: whatever failed may have kept its tables from it.
+        var kept = new DirtyBitmap(SizeBytes, GroupDigests.BlockBytes);
+        ImageChain image = await new StoredBackup(ManifestPath, partial with { ImageFile = Path.GetFileName(Partial) }).OpenAloneAsync(CancellationToken.None).ConfigureAwait(false);
+        await using (image.ConfigureAwait(false))
+        {
+            await foreach (DirtyExtent extent in BackupRanges.OwnAsync(image).ConfigureAwait(false))
+            {
+                kept.Set(extent.OffsetBytes, extent.LengthBytes);
+            }
+        }
+
+        kept.Intersect(copied);
+        var left = new DirtyBitmap(SizeBytes, GroupDigests.BlockBytes);
+        await foreach (DirtyExtent extent in _chain.ReadExtentsAsync(_options.Since!).ConfigureAwait(false))
+        {
+            left.Set(extent.OffsetBytes, extent.LengthBytes);
+        }
+
+        left.Subtract(kept);
+        DurableFile.Replace(PartialManifest, ManifestJson.Write(partial));
+        var edits = new BitmapEditSet();
+        foreach (ChainLayer layer in Holders())
+        {
+            edits.Add(layer.Image!, edit => edit.Clear(_options.Since!).Merge(left, _options.Since!));
+        }
+
+        await edits.CommitAsync(cancellationToken: CancellationToken.None).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// Where the image is gone that was on top when the backup below was taken, it was committed, or else discarded: then the disk is not what became of that backup, and no bitmap tells. Their bytes do.
+    /// </summary>
+    private async ValueTask RequireSameCourseAsync(CancellationToken cancellationToken)
+    {
+        // Of one that is gone on with, what it has copied is told by no bitmap: it has to be the image that it was taken of.
+        string? taken = (_unfinished ?? _below[0]).Manifest.SourceFile;
+        if (taken is { } file && _chain.Layers.Any(layer => string.Equals(SourceFileOf(layer), file, StringComparison.Ordinal)))
+        {
+            return;
+        }
+
+        if (IsResumed)
+        {
+            throw new BackupException($"'{PrintableText.Escape(PartialManifest)}' cannot be gone on with: the image that it was taken of is not in the chain any more. A full backup is needed");
+        }
+
+        (long? difference, _) = await BackupVerification.CompareAsync(_below, _chain, _options.Since!, _keptBytes, null, cancellationToken).ConfigureAwait(false);
+        if (difference is { } at)
+        {
+            throw new BackupException(
+                $"'{PrintableText.Escape(_below[0].ManifestPath)}' cannot be built on: the disk differs from it at byte {at}, which bitmap '{PrintableText.Escape(_options.Since!)}' does not call dirty. "
+                + "Perhaps a snapshot was discarded that it was taken of; a full backup is needed");
+        }
+    }
+
+    private static string? SourceFileOf(ChainLayer layer) => layer.Storage is FileStorage ? FileStorage.MarkOf(layer.Path) : null;
+
+    private static bool IsStandingOn(BackupManifest backup, BackupManifest below) =>
+        backup.Parents.Count > 0 && string.Equals(backup.Parents[0].Id, below.Id, StringComparison.Ordinal);
+
+    private static string NewId() => Guid.NewGuid().ToString("N");
+
+    private static DateTime Later(DateTime than)
+    {
+        DateTime now = TimeProvider.System.GetUtcNow().UtcDateTime;
+        // A clock that was set back must not turn the order round.
+        return now > than ? now : than.AddTicks(1);
+    }
+
+    private IEnumerable<ChainLayer> Holders() => ChainBitmaps.Holders(_chain, [_options.Since!]).Select(index => _chain.Layers[index]);
+
+    /// <summary>A manifest is text: names that are not cannot stand in it.</summary>
+    private void RequireNames()
+    {
+        string file = Path.GetFileName(_disk.TargetPath);
+        foreach (string name in new[] { _options.Since, file }.OfType<string>())
+        {
+            if (ImageText.HasInvalidBytes(name) || !BackupPaths.IsFileName(BackupPaths.PartialOf(BackupPaths.ManifestOf(file))))
+            {
+                throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{PrintableText.Escape(name)}' cannot stand in a manifest: it is not UTF-8, or too long");
+            }
+        }
+    }
+
+    private void RequireCheckpoint()
+    {
+        if (_options.Checkpoint is not { } checkpoint)
+        {
+            return;
+        }
+
+        ChainLayer top = _chain.Layers[0];
+        string name = PrintableText.Escape(checkpoint);
+        string? fault = top.Image is null ? "it is raw" : top.Image.Header.Version < 3 ? "it is of version 2" : null;
+        if (fault is not null)
+        {
+            throw new BitmapStateException(checkpoint, $"Checkpoint '{name}' cannot start in {top}: {fault}, and holds no bitmaps");
+        }
+
+        foreach (int index in ChainBitmaps.Holders(_chain, [checkpoint]))
+        {
+            throw new BitmapStateException(checkpoint, $"Bitmap already exists: {name} (in {_chain.Layers[index]}); a checkpoint needs a name that no image of the chain has");
+        }
+    }
+
+    /// <summary>Finishes an edit of several images that was stopped, or refuses where that cannot be done here.</summary>
+    private async ValueTask RecoverJournalsAsync(CancellationToken cancellationToken)
+    {
+        Qcow2Image[] writable = [.. _chain.Layers.Where(static layer => layer.Storage.CanWrite).Select(static layer => layer.Image).OfType<Qcow2Image>()];
+        foreach (ChainLayer layer in _chain.Layers)
+        {
+            string journal = BitmapEditSet.JournalPathOf(layer.Path);
+            if (layer.Image is not null && DurableFile.Exists(journal))
+            {
+                await BitmapEditSet.RecoverAsync(journal, writable, cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private ConversionOptions CopyOptions() => new()
+    {
+        IsQcow2 = !_options.IsRaw,
+        Compress = _options.Compress,
+        Workers = _options.Workers,
+        SparseBytes = GroupDigests.BlockBytes,
+        // All of it is flushed once, at the end; but what is gone on with holds what no bitmap marks any more.
+        Flush = IsResumed,
+        AllowedFolders = [Folder],
+        Create = _options.IsRaw ? null : new Qcow2CreateOptions
+        {
+            SizeBytes = SizeBytes,
+            BackingFile = IsIncremental ? RelativeName.Of(_below[0].ImagePath, _disk.TargetPath) : null,
+            BackingFormat = IsIncremental ? _below[0].Manifest.ImageFormat : null,
+        },
+    };
+
+    private async ValueTask<ICopyTarget> OpenTargetAsync(ConversionOptions options, CancellationToken cancellationToken)
+    {
+        if (IsResumed)
+        {
+            return await Qcow2Target.OpenAsync(Partial, SizeBytes, options with { TargetExists = true, TargetHasBacking = true }, cancellationToken).ConfigureAwait(false);
+        }
+
+        // Nobody else makes it, or its lock says so.
+        return _options.IsRaw
+            ? await RawTarget.CreateAsync(Partial, SizeBytes, options, cancellationToken).ConfigureAwait(false)
+            : await Qcow2Target.CreateAsync(Partial, SizeBytes, options, cancellationToken).ConfigureAwait(false);
+    }
+}

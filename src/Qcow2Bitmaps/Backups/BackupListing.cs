@@ -1,0 +1,42 @@
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Backups;
+
+/// <summary>Lists the backups in a folder.</summary>
+public static class BackupListing
+{
+    /// <summary>Reads all manifests of a folder; no image is opened.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The backups, the oldest first; then manifests that cannot be read.</returns>
+    /// <exception cref="BackupException">There are too many.</exception>
+    /// <exception cref="IOException">The folder cannot be read.</exception>
+    public static async ValueTask<IReadOnlyList<ListedBackup>> ReadAsync(string folder, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        var broken = new List<ListedBackup>();
+        IReadOnlyList<StoredBackup> all = await BackupStore.ScanAsync(folder, (path, e) => broken.Add(new ListedBackup(path, null, e.Message)), cancellationToken).ConfigureAwait(false);
+        return [.. all.OrderBy(static backup => backup.Manifest.CreatedUtc).Select(backup => new ListedBackup(backup.ManifestPath, backup.Manifest, FaultOf(backup, all))), .. broken];
+    }
+
+    private static string? FaultOf(StoredBackup backup, IReadOnlyList<StoredBackup> all)
+    {
+        if (backup.ManifestPath.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal))
+        {
+            return backup.Manifest.State == BackupState.Partial
+                ? "it is not whole: the same backup with mode 'always' goes on with it"
+                : "it was stopped before it was whole: the same backup, taken again, starts anew";
+        }
+
+        if (!Storage.DurableFile.Exists(backup.ImagePath))
+        {
+            return $"its image '{PrintableText.Escape(backup.Manifest.ImageFile)}' is missing";
+        }
+
+        BackupParent? missing = backup.Manifest.Parents.FirstOrDefault(
+            parent => !all.Any(other => string.Equals(other.Manifest.Id, parent.Id, StringComparison.Ordinal) && string.Equals(Path.GetFileName(other.ManifestPath), parent.Manifest, StringComparison.Ordinal)));
+        return missing is not null ? $"it stands on '{PrintableText.Escape(missing.Manifest)}' (backup {missing.Id}), which is missing"
+            : backup.Manifest.State == BackupState.Anchoring ? "it can be restored, but whether its checkpoint records is not known: verify it with the disk"
+            : null;
+    }
+}

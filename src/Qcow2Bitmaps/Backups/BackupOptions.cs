@@ -1,0 +1,48 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Backups;
+
+/// <summary>How backups are taken. Immutable and safe to share between threads.</summary>
+public sealed record BackupOptions
+{
+    /// <summary>How the chains are opened; which of their images are written is not looked at.</summary>
+    public ChainOpenOptions Chain { get; init; } = ChainOpenOptions.Default;
+
+    /// <summary>The bitmap that says what to copy; null for a full backup.</summary>
+    public string? Since { get; init; }
+
+    /// <summary>The recording bitmap that starts in each top image at the point of the backup; null for none.</summary>
+    public string? Checkpoint { get; init; }
+
+    /// <summary>What becomes of the bitmap of <see cref="Since"/>.</summary>
+    public BackupMode Mode { get; init; }
+
+    /// <summary>What is done where that is not valid.</summary>
+    public BackupFallback Fallback { get; init; }
+
+    /// <summary>Whether the target is a raw file, which only a full backup can be; else it is a qcow2 image.</summary>
+    public bool IsRaw { get; init; }
+
+    /// <summary>Whether clusters are compressed; qcow2 only.</summary>
+    public bool Compress { get; init; }
+
+    /// <summary>How many parts of the disk are in work at a time: 1 to <see cref="ConversionOptions.MaxWorkers"/>.</summary>
+    public int Workers { get; init; } = ConversionOptions.DefaultWorkers;
+
+    /// <summary>Says what of the options does not go together; null when all does.</summary>
+    /// <param name="disks">How many disks are backed up.</param>
+    public string? FindFault(int disks = 1) =>
+        disks < 1 ? "No disk is to be backed up"
+        : Workers is < 1 or > ConversionOptions.MaxWorkers ? $"The number of workers is between 1 and {ConversionOptions.MaxWorkers}"
+        : IsRaw && Since is not null ? "A raw file has no backing file, so that it cannot hold what has changed: incremental backups are qcow2"
+        : IsRaw && Compress ? "Compression not supported for this file format"
+        : Checkpoint is not null && BitmapName.FaultOf(Checkpoint) is { } fault ? fault
+        : Since is null && Mode != BackupMode.OnSuccess ? "Cannot specify bitmap sync mode without a bitmap"
+        : Since is null && Fallback != BackupFallback.None ? "A full backup goes by no bitmap, so that nothing can take its place"
+        : Since is not null && string.Equals(Since, Checkpoint, StringComparison.Ordinal) ? "The new checkpoint cannot have the name of the one that the backup goes by"
+        : Mode == BackupMode.Always && Checkpoint is not null ? "Where a new checkpoint starts the bitmap stays as it is, so that mode 'always' has no meaningful effect"
+        : Mode == BackupMode.Always && disks > 1 ? "With mode 'always' a backup that failed is gone on with, for which several disks have no common point: take them one by one"
+        : null;
+}

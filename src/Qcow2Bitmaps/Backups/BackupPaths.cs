@@ -1,0 +1,34 @@
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Backups;
+
+/// <summary>Where the files of a backup stand.</summary>
+public static class BackupPaths
+{
+    /// <summary>What the manifest's name adds to that of its image.</summary>
+    public const string ManifestSuffix = ".backup.json";
+
+    /// <summary>What the name of a file adds that is not whole yet.</summary>
+    public const string PartialSuffix = ".partial";
+
+    private const int MaxNameBytes = 255;
+
+    /// <summary>The manifest of an image; of a manifest itself.</summary>
+    /// <param name="path">The path of the image, or of the manifest.</param>
+    public static string ManifestOf(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        return path.EndsWith(ManifestSuffix, StringComparison.Ordinal) || path.EndsWith(ManifestSuffix + PartialSuffix, StringComparison.Ordinal) ? path : path + ManifestSuffix;
+    }
+
+    internal static string PartialOf(string path) => path + PartialSuffix;
+
+    internal static string FolderOf(string path) => Path.GetDirectoryName(Path.GetFullPath(path)) ?? "/";
+
+    /// <summary>Whether a text is the name of a file, and not a path that leads elsewhere.</summary>
+    internal static bool IsFileName(string name) =>
+        name.Length > 0
+        && name is not ("." or "..")
+        && !name.AsSpan().ContainsAny('/', '\0')
+        && ImageText.Encode(name).Length <= MaxNameBytes;
+}

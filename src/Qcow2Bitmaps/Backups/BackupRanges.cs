@@ -1,0 +1,73 @@
+using System.Runtime.CompilerServices;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Backups;
+
+/// <summary>Which parts of a disk are copied, in whole blocks.</summary>
+internal static class BackupRanges
+{
+    /// <summary>The blocks that a bitmap calls dirty, merged over its chain, and all from an offset on.</summary>
+    /// <param name="chain">The chain; the bitmap is valid over it.</param>
+    /// <param name="bitmap">The bitmap's name.</param>
+    /// <param name="tailBytes">From where on the backup below has nothing, in bytes.</param>
+    /// <param name="sizeBytes">The disk's size in bytes.</param>
+    /// <param name="onDirty">Is told how many bytes of each extent are dirty, before it is rounded.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    public static async IAsyncEnumerable<DirtyExtent> DirtyAsync(
+        ImageChain chain, string bitmap, long tailBytes, long sizeBytes, Action<long> onDirty, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        long tail = Math.Min(sizeBytes, tailBytes) / GroupDigests.BlockBytes * GroupDigests.BlockBytes;
+        tail = tailBytes >= sizeBytes ? sizeBytes : tail;
+        long start = 0;
+        long end = 0;
+        await foreach (DirtyExtent extent in chain.ReadExtentsAsync(bitmap, cancellationToken: cancellationToken).ConfigureAwait(false))
+        {
+            onDirty(extent.LengthBytes);
+            long from = extent.OffsetBytes / GroupDigests.BlockBytes * GroupDigests.BlockBytes;
+            long to = Math.Min(tail, (extent.EndBytes + GroupDigests.BlockBytes - 1) / GroupDigests.BlockBytes * GroupDigests.BlockBytes);
+            if (from > end)
+            {
+                if (end > start)
+                {
+                    yield return new DirtyExtent(start, end - start, IsDirty: true);
+                }
+
+                start = from;
+            }
+
+            end = Math.Max(end, to);
+        }
+
+        if (end > start)
+        {
+            yield return new DirtyExtent(start, end - start, IsDirty: true);
+        }
+
+        if (tail < sizeBytes)
+        {
+            yield return new DirtyExtent(tail, sizeBytes - tail, IsDirty: true);
+        }
+    }
+
+    /// <summary>What an image itself holds.</summary>
+    /// <param name="chain">The image, opened alone.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    public static async IAsyncEnumerable<DirtyExtent> OwnAsync(ImageChain chain, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        if (chain.Layers[0].Image is null)
+        {
+            yield return new DirtyExtent(0, chain.Layers[0].VirtualSizeBytes, IsDirty: true);
+            yield break;
+        }
+
+        await foreach (GuestExtent extent in chain.ListOwnAsync(0, cancellationToken).ConfigureAwait(false))
+        {
+            if (extent.Kind != GuestExtentKind.Unallocated)
+            {
+                yield return new DirtyExtent(extent.OffsetBytes, extent.LengthBytes, IsDirty: true);
+            }
+        }
+    }
+}

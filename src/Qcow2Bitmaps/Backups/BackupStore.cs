@@ -1,0 +1,127 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Backups;
+
+/// <summary>Reads manifests from a folder. Nothing in them is trusted: no name leads out of the folder, every count is bounded.</summary>
+internal static class BackupStore
+{
+    private const int MaxManifests = 10_000;
+
+    /// <summary>Reads a manifest.</summary>
+    /// <param name="path">Where it stands.</param>
+    /// <param name="withGroups">Whether its checksums are read.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="BackupException">It is no manifest.</exception>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    public static async ValueTask<BackupManifest> ReadAsync(string path, bool withGroups, CancellationToken cancellationToken)
+    {
+        // Whatever it is, a FIFO or a device: it is opened as images are.
+        var file = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+        await using (file.ConfigureAwait(false))
+        {
+            if (file.Length > ManifestJson.MaxBytes)
+            {
+                throw new BackupException($"'{PrintableText.Escape(path)}' is no manifest of a backup: it has {file.Length} bytes, at most {ManifestJson.MaxBytes} are read");
+            }
+
+            var text = new byte[file.Length];
+            int read = await file.ReadAsync(0, text, cancellationToken).ConfigureAwait(false);
+            return ManifestJson.Read(path, text.AsMemory(0, read), withGroups);
+        }
+    }
+
+    /// <summary>Reads a backup and all that it stands on.</summary>
+    /// <param name="path">The manifest, or its image.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The backup, then what it stands on, down to a full backup.</returns>
+    /// <exception cref="BackupException">One is no manifest, is not whole, or is not the one that it should be.</exception>
+    /// <exception cref="IOException">One cannot be read.</exception>
+    public static async ValueTask<IReadOnlyList<StoredBackup>> ReadChainAsync(string path, CancellationToken cancellationToken)
+    {
+        path = BackupPaths.ManifestOf(path);
+        BackupManifest leaf = await ReadAsync(path, withGroups: true, cancellationToken).ConfigureAwait(false);
+        RequireWhole(path, leaf);
+        var chain = new List<StoredBackup> { new(path, leaf) };
+        for (int i = 0; i < leaf.Parents.Count; i++)
+        {
+            BackupParent named = leaf.Parents[i];
+            if (chain.Exists(above => string.Equals(above.Manifest.Id, named.Id, StringComparison.Ordinal)))
+            {
+                throw new BackupException($"'{PrintableText.Escape(path)}' names backup {named.Id} twice: what it stands on bites its tail");
+            }
+
+            string parentPath = Path.Combine(BackupPaths.FolderOf(path), named.Manifest);
+            BackupManifest parent = await ReadParentAsync(path, parentPath, cancellationToken).ConfigureAwait(false);
+            RequireWhole(parentPath, parent);
+            if (!string.Equals(parent.Id, named.Id, StringComparison.Ordinal))
+            {
+                throw new BackupException($"'{PrintableText.Escape(parentPath)}' is backup {parent.Id}, but '{PrintableText.Escape(path)}' stands on {named.Id}");
+            }
+
+            if (!parent.Parents.SequenceEqual(leaf.Parents.Skip(i + 1)))
+            {
+                throw new BackupException($"'{PrintableText.Escape(path)}' and '{PrintableText.Escape(parentPath)}' do not agree on what they stand on");
+            }
+
+            chain.Add(new StoredBackup(parentPath, parent));
+        }
+
+        return chain;
+    }
+
+    /// <summary>Reads the heads of all manifests in a folder, unfinished ones too.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="onFault">Takes what cannot be read; when null that is refused.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="BackupException">There are too many.</exception>
+    /// <exception cref="IOException">The folder cannot be read.</exception>
+    public static async ValueTask<IReadOnlyList<StoredBackup>> ScanAsync(string folder, Action<string, IOException>? onFault, CancellationToken cancellationToken)
+    {
+        var found = new List<StoredBackup>();
+        int count = 0;
+        foreach (string path in Directory.EnumerateFiles(folder, "*" + BackupPaths.ManifestSuffix + "*").Order(StringComparer.Ordinal))
+        {
+            if (!path.EndsWith(BackupPaths.ManifestSuffix, StringComparison.Ordinal) && !path.EndsWith(BackupPaths.PartialOf(BackupPaths.ManifestSuffix), StringComparison.Ordinal))
+            {
+                continue;
+            }
+
+            if (++count > MaxManifests)
+            {
+                throw new BackupException($"'{PrintableText.Escape(folder)}' has more than {MaxManifests} manifests");
+            }
+
+            try
+            {
+                found.Add(new StoredBackup(path, await ReadAsync(path, withGroups: false, cancellationToken).ConfigureAwait(false)));
+            }
+            catch (IOException e) when (onFault is not null)
+            {
+                onFault(path, e);
+            }
+        }
+
+        return found;
+    }
+
+    private static async ValueTask<BackupManifest> ReadParentAsync(string path, string parentPath, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await ReadAsync(parentPath, withGroups: true, cancellationToken).ConfigureAwait(false);
+        }
+        catch (FileNotFoundException e)
+        {
+            throw new BackupException($"'{PrintableText.Escape(path)}' stands on '{PrintableText.Escape(parentPath)}', which is missing", e);
+        }
+    }
+
+    private static void RequireWhole(string path, BackupManifest manifest)
+    {
+        if (manifest.State == BackupState.Partial || path.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal))
+        {
+            throw new BackupException($"'{PrintableText.Escape(path)}' is a backup that is not whole");
+        }
+    }
+}

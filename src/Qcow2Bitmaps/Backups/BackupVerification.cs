@@ -1,0 +1,135 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Backups;
+
+/// <summary>Looks whether backups are as their manifests say, and as the disk was.</summary>
+public static class BackupVerification
+{
+    private const int BufferBytes = 1 << 20;
+    // More would tell nothing new.
+    private const int MaxDamage = 100;
+
+    /// <summary>Reads all that a backup and what it stands on hold, and compares it with the checksums of their manifests; and with the disk, if one is given.</summary>
+    /// <param name="path">The backup's manifest, or its image.</param>
+    /// <param name="disk">The disk's chain; null to look at the backup alone.</param>
+    /// <param name="since">The bitmap that says what may have changed since the backup; its first anchor, or else the bitmap that it went by, when null.</param>
+    /// <param name="workers">How many parts are in work at a time.</param>
+    /// <param name="progress">Is told how far the reading is.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <remarks>A backup that was stopped before its anchors were known to record is complete, and its manifest written anew, when the disk equals it outside what an anchor calls dirty.</remarks>
+    /// <exception cref="BackupException">A manifest is none, or is missing, or an image is missing or another one.</exception>
+    /// <exception cref="BitmapStateException">The bitmap is not valid over the disk's chain.</exception>
+    /// <exception cref="IOException">A file cannot be read.</exception>
+    public static async Task<BackupCheck> RunAsync(
+        string path, ImageChain? disk = null, string? since = null, int? workers = null, IProgress<BackupProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        IReadOnlyList<StoredBackup> chain = await BackupStore.ReadChainAsync(path, cancellationToken).ConfigureAwait(false);
+        long total = chain.Sum(static backup => backup.Manifest.SizeBytes) + (disk is null ? 0 : chain[0].Manifest.SizeBytes);
+        long done = 0;
+        var found = new List<(StoredBackup, IReadOnlyList<BackupDamage>)>();
+        foreach (StoredBackup backup in chain)
+        {
+            found.Add((backup, await ReadAsync(backup, workers ?? ConversionOptions.DefaultWorkers, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false)));
+            done += backup.Manifest.SizeBytes;
+        }
+
+        if (disk is null)
+        {
+            return new BackupCheck(found, null, null, null, IsConfirmed: false);
+        }
+
+        BackupManifest manifest = chain[0].Manifest;
+        string bitmap = since ?? manifest.Anchors.Concat([manifest.Bitmap]).FirstOrDefault(static name => name is not null)
+            ?? throw new BackupException($"'{PrintableText.Escape(chain[0].ManifestPath)}' names no bitmap that tells what has changed since: one has to be given");
+        (long? difference, long compared) = await CompareAsync(chain, disk, bitmap, manifest.SizeBytes, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
+        var check = new BackupCheck(found, difference, compared, bitmap, IsConfirmed: false);
+        if (!check.IsGood || manifest.State != BackupState.Anchoring || !manifest.Anchors.Contains(bitmap, StringComparer.Ordinal))
+        {
+            return check;
+        }
+
+        // What the bitmap does not call dirty is as it was: whether or not the edit was made, it may be relied on.
+        BackupManifest confirmed = manifest with { State = BackupState.Complete, Anchors = [bitmap] };
+        DurableFile.Replace(chain[0].ManifestPath, ManifestJson.Write(confirmed));
+        return check with { IsConfirmed = true };
+    }
+
+    private static async ValueTask<IReadOnlyList<BackupDamage>> ReadAsync(StoredBackup backup, int workers, IProgress<long>? progress, CancellationToken cancellationToken)
+    {
+        var damage = new List<BackupDamage>();
+        var check = new GroupCheck(backup.Manifest.Groups, fault => Add(damage, fault));
+        var target = new NoTarget { ZeroFromBytes = LayerReplay.ZeroFrom(backup.Manifest) };
+        await using (target.ConfigureAwait(false))
+        {
+            try
+            {
+                await LayerReplay.RunAsync(backup, target, workers, check.Add, progress, cancellationToken).ConfigureAwait(false);
+                check.Complete();
+            }
+            catch (Qcow2FormatException e)
+            {
+                Add(damage, new BackupDamage(0, e.Message));
+            }
+        }
+
+        return damage;
+    }
+
+    private static void Add(List<BackupDamage> damage, BackupDamage fault)
+    {
+        if (damage.Count < MaxDamage)
+        {
+            damage.Add(fault);
+        }
+    }
+
+    /// <summary>Compares what the bitmap calls clean.</summary>
+    internal static async ValueTask<(long? Difference, long ComparedBytes)> CompareAsync(
+        IReadOnlyList<StoredBackup> backups, ImageChain disk, string bitmap, long endBytes, IProgress<long>? progress, CancellationToken cancellationToken)
+    {
+        var layers = new BackupDisks(backups);
+        await using (layers.ConfigureAwait(false))
+        {
+            await layers.OpenAsync(cancellationToken).ConfigureAwait(false);
+            long size = await disk.GetSizeBytesAsync(cancellationToken).ConfigureAwait(false);
+            byte[] one = GC.AllocateUninitializedArray<byte>(BufferBytes);
+            byte[] other = GC.AllocateUninitializedArray<byte>(BufferBytes);
+            long compared = 0;
+            await foreach (DirtyExtent extent in disk.ReadExtentsAsync(bitmap, includeClean: true, cancellationToken: cancellationToken).ConfigureAwait(false))
+            {
+                // What the disk has gained is always copied.
+                long end = Math.Min(extent.EndBytes, Math.Min(size, endBytes));
+                for (long at = extent.OffsetBytes; at < end && !extent.IsDirty;)
+                {
+                    long zeros = await layers.ZerosAsync(disk, at, end, cancellationToken).ConfigureAwait(false);
+                    if (zeros > at)
+                    {
+                        compared += zeros - at;
+                        at = zeros;
+                        continue;
+                    }
+
+                    int length = (int)Math.Min(BufferBytes, end - at);
+                    await disk.ReadAsync(at, one.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
+                    await layers.ReadAsync(at, other.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
+                    int same = one.AsSpan(0, length).CommonPrefixLength(other.AsSpan(0, length));
+                    if (same < length)
+                    {
+                        return (at + same, compared + same);
+                    }
+
+                    at += length;
+                    compared += length;
+                    progress?.Report(at);
+                }
+            }
+
+            return (null, compared);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Backups;
+
+/// <summary>Takes backups of disks that nobody uses meanwhile: full ones, and of what has changed since a checkpoint.</summary>
+/// <remarks>
+/// <para>
+/// Locks keep writers out from before the first byte is read until all is done, so that what is copied, where the bitmaps begin to record, and all disks of one call belong to one point.
+/// </para>
+/// <para>
+/// The order: the images, on disk; the manifests, which say that the backups are whole; then one atomic edit that starts the checkpoints, or clears the bitmaps, of all disks; then the manifests again, which
+/// say that these record from that point on. So a stop leaves files with <see cref="BackupPaths.PartialSuffix"/>, which the next backup of that name clears away; or whole backups of which
+/// it is not known whether their anchors record. On those no other is built until <see cref="BackupVerification"/> has compared them with the disk.
+/// </para>
+/// </remarks>
+public static class DiskBackup
+{
+    /// <summary>Takes backups of disks at one point.</summary>
+    /// <param name="disks">The disks.</param>
+    /// <param name="options">How.</param>
+    /// <param name="progress">Is told how far the copying is, one call after the other, from any thread.</param>
+    /// <param name="cancellationToken">Ends the copying.</param>
+    /// <returns>What was made, disk by disk.</returns>
+    /// <exception cref="ArgumentException">The options do not go together: see <see cref="BackupOptions.FindFault"/>.</exception>
+    /// <exception cref="BitmapStateException">A bitmap is not valid over its chain (the message is the verdict), or the checkpoint cannot start; nothing was changed.</exception>
+    /// <exception cref="BackupException">There is no backup to build on, or it cannot be built on; nothing was changed.</exception>
+    /// <exception cref="ImageLockedException">Somebody else uses an image.</exception>
+    /// <exception cref="Qcow2Exception">An image is broken, or there is no room.</exception>
+    /// <exception cref="IOException">A target exists, or a storage failed.</exception>
+    public static Task<IReadOnlyList<BackupResult>> RunAsync(
+        IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<BackupProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        RunAsync(disks, options, progress, atStep: null, cancellationToken);
+
+    /// <summary>As the public method; <paramref name="atStep"/> is called between the steps, for tests that look what a stop would leave there.</summary>
+    internal static async Task<IReadOnlyList<BackupResult>> RunAsync(
+        IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<BackupProgress>? progress, Action<string>? atStep, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(disks);
+        ArgumentNullException.ThrowIfNull(options);
+        string? fault = options.FindFault(disks.Count) ?? FindFault(disks);
+        if (fault is not null)
+        {
+            throw new ArgumentException(fault, nameof(options));
+        }
+
+        var jobs = new List<BackupJob>();
+        try
+        {
+            string? set = disks.Count > 1 ? Guid.NewGuid().ToString("N") : null;
+            foreach (BackupDisk disk in disks)
+            {
+                jobs.Add(await BackupJob.OpenAsync(disk, options, cancellationToken).ConfigureAwait(false));
+            }
+
+            foreach (BackupJob job in jobs)
+            {
+                await job.PrepareAsync(set, cancellationToken).ConfigureAwait(false);
+            }
+
+            await CopyAsync(jobs, progress, cancellationToken).ConfigureAwait(false);
+            atStep?.Invoke("copied");
+            foreach (BackupJob job in jobs)
+            {
+                job.Place();
+                atStep?.Invoke("placed");
+            }
+
+            await AnchorAsync(jobs, atStep).ConfigureAwait(false);
+            return [.. jobs.Select(static job => job.Result)];
+        }
+        finally
+        {
+            foreach (BackupJob job in jobs)
+            {
+                await job.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+    }
+
+    private static string? FindFault(IReadOnlyList<BackupDisk> disks) =>
+        disks.Select(static disk => Path.GetFullPath(disk.TargetPath)).Distinct(StringComparer.Ordinal).Count() < disks.Count ? "Two disks have one target"
+        : disks.Select(static disk => Path.GetFullPath(disk.TopPath)).Distinct(StringComparer.Ordinal).Count() < disks.Count ? "One disk is named twice"
+        : null;
+
+    private static async ValueTask CopyAsync(List<BackupJob> jobs, IProgress<BackupProgress>? progress, CancellationToken cancellationToken)
+    {
+        try
+        {
+            long total = jobs.Sum(static job => job.SizeBytes);
+            long done = 0;
+            foreach (BackupJob job in jobs)
+            {
+                await job.CopyAsync(ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
+                done += job.SizeBytes;
+            }
+        }
+        catch
+        {
+            foreach (BackupJob job in jobs)
+            {
+                try
+                {
+                    await job.AbandonAsync().ConfigureAwait(false);
+                }
+                catch (IOException)
+                {
+                    // The error that ended the copying is on its way and tells more. What is left has the name of something unfinished.
+                }
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>From here on nothing is cancelled: the backups are whole.</summary>
+    private static async ValueTask AnchorAsync(List<BackupJob> jobs, Action<string>? atStep)
+    {
+        var edits = new BitmapEditSet();
+        jobs.ForEach(job => job.AddEdits(edits));
+        try
+        {
+            await edits.CommitAsync(cancellationToken: CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (Qcow2Exception)
+        {
+            // It was refused, so that nothing has changed; the backups are good for restoring.
+            jobs.ForEach(static job => job.Confirm(hasAnchors: false));
+            throw;
+        }
+
+        atStep?.Invoke("anchored");
+        foreach (BackupJob job in jobs)
+        {
+            job.Confirm(hasAnchors: true);
+            atStep?.Invoke("confirmed");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Backups;
+
+/// <summary>Finds the backup that an incremental one stands on, and refuses those that it cannot stand on.</summary>
+/// <remarks>
+/// A bitmap tells what changed since a point only as long as nobody has cleared it, or made another one of its name, since. So of the backups of a disk in a folder only the newest
+/// at whose point the bitmap began to record will do, or one that was taken later; one that was stopped before its anchors were known to record counts as newer.
+/// </remarks>
+/// <param name="bitmap">The bitmap.</param>
+/// <param name="chainPaths">The paths of the disk's images, top first, as manifests have them.</param>
+/// <param name="folder">The target's folder.</param>
+internal sealed class ParentSearch(string bitmap, IReadOnlyList<string> chainPaths, string folder)
+{
+    /// <summary>Up to where the disk is known to have been all the time since the backup that was found, in bytes: it may have shrunk, and grown again, which no bitmap tells.</summary>
+    public long KeptBytes { get; private set; }
+
+    /// <summary>Finds it.</summary>
+    /// <param name="previousPath">The one that the caller wants; null for any.</param>
+    /// <param name="resuming">The manifest of the unfinished backup that is gone on with; null for none.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The backup, and what it stands on.</returns>
+    /// <exception cref="BackupException">There is none, or it will not do.</exception>
+    public async ValueTask<IReadOnlyList<StoredBackup>> FindAsync(string? previousPath, StoredBackup? resuming, CancellationToken cancellationToken)
+    {
+        string name = PrintableText.Escape(bitmap);
+        IReadOnlyList<StoredBackup> all = await BackupStore.ScanAsync(folder, onFault: null, cancellationToken).ConfigureAwait(false);
+        StoredBackup parent = previousPath is null ? Choose(all, name) : await ReadAsync(previousPath, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<StoredBackup> chain = await BackupStore.ReadChainAsync(parent.ManifestPath, cancellationToken).ConfigureAwait(false);
+        int anchor = chain.ToList().FindIndex(IsAnchor);
+        if (anchor < 0)
+        {
+            throw new BackupException(parent.Manifest.State == BackupState.Anchoring && MayAnchor(parent)
+                ? NotConfirmed(parent, name)
+                : $"'{PrintableText.Escape(parent.ManifestPath)}' cannot be built on by bitmap '{name}', which began to record neither at its point nor at that of one that it stands on");
+        }
+
+        KeptBytes = parent.Manifest.SizeBytes;
+        foreach (StoredBackup other in all)
+        {
+            if (IsSameDisk(other, parent) && IsNewer(other, parent))
+            {
+                KeptBytes = Math.Min(KeptBytes, other.Manifest.SizeBytes);
+            }
+
+            if (MayAnchor(other) && IsSameDisk(other, parent) && IsNewer(other, parent) && !string.Equals(other.Manifest.Id, resuming?.Manifest.Id, StringComparison.Ordinal))
+            {
+                throw new BackupException(
+                    $"'{PrintableText.Escape(parent.ManifestPath)}' cannot be built on by bitmap '{name}': '{PrintableText.Escape(other.ManifestPath)}' was taken later, and the bitmap "
+                    + (other.Manifest.State == BackupState.Complete ? "records since then" : "may record only since then, as it was stopped before that was known"));
+            }
+        }
+
+        return chain;
+    }
+
+    private StoredBackup Choose(IReadOnlyList<StoredBackup> all, string name)
+    {
+        string where = PrintableText.Escape(folder);
+        List<StoredBackup> known = [.. all.Where(backup => MayAnchor(backup) && backup.Manifest.State != BackupState.Partial)];
+        List<StoredBackup> own = [.. known.Where(backup => backup.Manifest.Source.Count > 0 && chainPaths.Contains(backup.Manifest.Source[0], StringComparer.Ordinal))];
+        // After a commit the image that was on top then is gone; what goes back to the same full backup is of the same disk.
+        own = own.Count > 0 ? [.. known.Where(backup => own.Exists(found => string.Equals(found.Manifest.Series, backup.Manifest.Series, StringComparison.Ordinal)))] : [.. known.Where(backup => backup.Manifest.Source.Intersect(chainPaths, StringComparer.Ordinal).Any())];
+        if (own.Count == 0)
+        {
+            throw new BackupException($"'{where}' has no backup of this disk at whose point bitmap '{name}' began to record: name the one to build on, or take a full backup");
+        }
+
+        // Disks over one template have that in common, and may have checkpoints of one name.
+        if (own.Select(static backup => backup.Manifest.Series).Distinct(StringComparer.Ordinal).Count() > 1
+            && !own.Exists(backup => backup.Manifest.Source.Count > 0 && chainPaths.Contains(backup.Manifest.Source[0], StringComparer.Ordinal)))
+        {
+            throw new BackupException($"'{where}' has backups of several disks, of which each could be this one: name the one to build on");
+        }
+
+        StoredBackup newest = own.MaxBy(static backup => backup.Manifest.CreatedUtc)!;
+        return newest.Manifest.State == BackupState.Anchoring ? throw new BackupException(NotConfirmed(newest, name)) : newest;
+    }
+
+    private async ValueTask<StoredBackup> ReadAsync(string path, CancellationToken cancellationToken)
+    {
+        path = BackupPaths.ManifestOf(path);
+        return string.Equals(BackupPaths.FolderOf(path), folder, StringComparison.Ordinal)
+            ? new StoredBackup(path, await BackupStore.ReadAsync(path, withGroups: false, cancellationToken).ConfigureAwait(false))
+            : throw new BackupException($"'{PrintableText.Escape(path)}' is not in '{PrintableText.Escape(folder)}': a backup and what it stands on lie in one folder");
+    }
+
+    private bool IsAnchor(StoredBackup backup) => backup.Manifest.State == BackupState.Complete && backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal);
+
+    /// <summary>Whether the bitmap may have begun to record at its point, or have lost what the backup had copied before it failed.</summary>
+    private bool MayAnchor(StoredBackup backup) =>
+        backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal)
+        || (backup.Manifest.State == BackupState.Partial && string.Equals(backup.Manifest.Bitmap, bitmap, StringComparison.Ordinal));
+
+    private bool IsSameDisk(StoredBackup other, StoredBackup parent) =>
+        string.Equals(other.Manifest.Series, parent.Manifest.Series, StringComparison.Ordinal)
+        || (other.Manifest.Source.Count > 0 && chainPaths.Contains(other.Manifest.Source[0], StringComparer.Ordinal));
+
+    private static bool IsNewer(StoredBackup other, StoredBackup parent) => other.Manifest.CreatedUtc > parent.Manifest.CreatedUtc;
+
+    private static string NotConfirmed(StoredBackup backup, string name) =>
+        $"'{PrintableText.Escape(backup.ManifestPath)}' is whole, but was stopped before it was known that bitmap '{name}' records from its point on: verify it with the disk first";
+}

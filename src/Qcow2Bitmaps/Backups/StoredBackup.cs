@@ -1,0 +1,52 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Backups;
+
+/// <summary>A backup where it is stored.</summary>
+/// <param name="ManifestPath">The path of its manifest.</param>
+/// <param name="Manifest">The manifest.</param>
+public sealed record StoredBackup(string ManifestPath, BackupManifest Manifest)
+{
+    /// <summary>The path of its image.</summary>
+    public string ImagePath => Path.Combine(BackupPaths.FolderOf(ManifestPath), Manifest.ImageFile);
+
+    /// <summary>Opens its image alone: what it itself holds.</summary>
+    /// <exception cref="BackupException">The image is missing, or not what the manifest says.</exception>
+    /// <exception cref="Qcow2Exception">The image is broken, or leads out of the folder.</exception>
+    /// <exception cref="IOException">It cannot be opened.</exception>
+    internal async ValueTask<ImageChain> OpenAloneAsync(CancellationToken cancellationToken)
+    {
+        var options = new ChainOpenOptions { TopFormat = Manifest.ImageFormat, FollowBacking = false };
+        ImageChain chain = LinuxNative.IsSupported
+            ? await ImageChain.OpenAsync(await OpenFileAsync(cancellationToken).ConfigureAwait(false), options, cancellationToken).ConfigureAwait(false)
+            : await ImageChain.OpenAsync(ImagePath, options, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            string? fault = chain.Layers[0].VirtualSizeBytes != Manifest.SizeBytes ? $"its disk has {chain.Layers[0].VirtualSizeBytes} bytes, not {Manifest.SizeBytes}"
+                : Manifest.IsFull && chain.Layers[0].Image?.BackingFile is not null ? "it has a backing file, but is a full backup"
+                : null;
+            return fault is null ? chain : throw new BackupException($"'{PrintableText.Escape(ImagePath)}' is not the image of '{PrintableText.Escape(ManifestPath)}': {fault}");
+        }
+        catch
+        {
+            await chain.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private async ValueTask<ImageStorage> OpenFileAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            // A link in the folder may lead anywhere: this opens nothing outside it.
+            return await new FileBackingResolver([BackupPaths.FolderOf(ManifestPath)])
+                .OpenAsync(new BackingReference(ManifestPath, "./" + Manifest.ImageFile, Manifest.ImageFormat, 0), ImageLock.Read, cancellationToken).ConfigureAwait(false);
+        }
+        catch (FileNotFoundException e)
+        {
+            throw new BackupException($"The image of '{PrintableText.Escape(ManifestPath)}' is missing: '{PrintableText.Escape(ImagePath)}'", e);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+using System.Globalization;
+using FsCheck.Fluent;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Backups;
+
+/// <summary>Whatever happens to a disk, each backup of it restores what the guest saw at its point, byte for byte.</summary>
+public sealed class BackupHistoryTests
+{
+    private const int Steps = 12;
+    private const int Histories = 8;
+
+    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
+
+    [Fact]
+    public void EveryBackupRestoresTheDiskAsItWasAtItsPoint()
+    {
+        Qemu.Require();
+        int restores = 0;
+        int incrementals = 0;
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), Histories * Factor, seed =>
+        {
+            (int all, int standing) = RunAsync(seed).GetAwaiter().GetResult();
+            restores += all;
+            incrementals += standing;
+        });
+        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{restores} backups restored, {incrementals} of them incremental"));
+        // A harness in which all becomes full shows nothing.
+        Assert.True(incrementals > Histories * Factor, $"only {incrementals} incremental backups of {restores}");
+    }
+
+    private static async Task<(int Restores, int Incrementals)> RunAsync(int seed)
+    {
+        using var folder = TempFolder.InMemory();
+        var world = new BackupWorld(folder, seed);
+        try
+        {
+            await world.StartAsync();
+            for (int step = 0; step < Steps; step++)
+            {
+                await world.StepAsync();
+            }
+
+            await world.EndAsync();
+            return (world.Restores, world.Incrementals);
+        }
+        catch (Exception e)
+        {
+            throw new InvalidOperationException($"Seed {seed}:\n{world}\n{e}", e);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+using Qcow2Bitmaps.Backups;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Backups;
+
+/// <summary>A disk of a few MiB with data, and a folder for its backups.</summary>
+internal sealed class BackupScene(string path)
+{
+    public string Disk => Path.Combine(path, "disk.qcow2");
+
+    public static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    public static async Task<BackupScene> CreateAsync(TempFolder folder, string size = "8M")
+    {
+        Qemu.Require();
+        var scene = new BackupScene(folder.Path);
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", scene.Disk, size);
+        await scene.WriteAsync("write -P 1 0 6M");
+        return scene;
+    }
+
+    /// <summary>All files as they are now, elsewhere: what a stop at this moment would leave.</summary>
+    public void CopyTo(string target)
+    {
+        Directory.CreateDirectory(target);
+        foreach (string file in Directory.EnumerateFiles(path))
+        {
+            File.Copy(file, Path.Combine(target, Path.GetFileName(file)));
+        }
+    }
+
+    /// <summary>All files as they were then.</summary>
+    public void GoBackTo(string copy)
+    {
+        foreach (string file in Directory.EnumerateFiles(path))
+        {
+            File.Delete(file);
+        }
+
+        new BackupScene(copy).CopyTo(path);
+    }
+
+    public string Backup(string name) => Path.Combine(path, name);
+
+    public Task WriteAsync(params string[] commands) => Qemu.IoOkAsync(Disk, commands);
+
+    public async Task<BackupManifest> TakeAsync(string name, BackupOptions options, IProgress<BackupProgress>? progress = null, Action<string>? atStep = null) =>
+        (await DiskBackup.RunAsync([new BackupDisk(Disk, Backup(name))], options with { Workers = 1 }, progress, atStep, Token))[0].Manifest;
+
+    public async Task<bool> HasBitmapAsync(string name)
+    {
+        await using ImageChain chain = await ImageChain.OpenAsync(Disk, cancellationToken: Token);
+        return chain.Layers[0].Image!.Bitmaps.TryGet(name, out _);
+    }
+
+    public async Task<long> DirtyBytesAsync(string name)
+    {
+        await using ImageChain chain = await ImageChain.OpenAsync(Disk, cancellationToken: Token);
+        return (await chain.CountAsync(name, Token)).Bytes;
+    }
+
+    public async Task<BackupCheck> VerifyAsync(string name, string since)
+    {
+        await using ImageChain chain = await ImageChain.OpenAsync(Disk, cancellationToken: Token);
+        return await BackupVerification.RunAsync(Backup(name), chain, since, cancellationToken: Token);
+    }
+
+    /// <summary>Restores a backup, and asserts that it is the disk as it is now.</summary>
+    public async Task AssertRestoresAsync(string name)
+    {
+        string target = Backup("restored");
+        await BackupRestore.RunAsync(Backup(name), target, isQcow2: true, cancellationToken: Token);
+        await AssertSameAsync(target, Disk);
+        File.Delete(target);
+    }
+
+    public static async Task AssertSameAsync(string one, string other) => Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", one, other));
+
+    public string[] Names() => [.. Directory.EnumerateFiles(path).Select(static file => Path.GetFileName(file)!).Order(StringComparer.Ordinal)];
+}

@@ -1,0 +1,194 @@
+using Qcow2Bitmaps.Backups;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Backups;
+
+public sealed class BackupTests
+{
+    [Fact]
+    public async Task DirtyZerosHideWhatTheBackupBelowHas()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
+        await scene.WriteAsync("write -P 0 1M 128k", "write -z -u 2M 128k", "discard 3M 128k", "write -P 2 4M 64k");
+        ProcessResult result = await Support.Cli.RunAsync("backup", "incremental", scene.Disk, scene.Backup("one"), "--since", "c", "--output", "json", "--extents");
+        Assert.True(result.ExitCode == 0, result.Error);
+        string text = result.Output.Replace("\n", "", StringComparison.Ordinal).Replace(" ", "", StringComparison.Ordinal);
+        Assert.Contains("\"dirty\":458752,\"data\":65536,\"zero\":393216", text, StringComparison.Ordinal);
+        Assert.Contains(
+            """
+            "extents":[{"start":1048576,"length":131072,"kind":"dirty-zero"},{"start":2097152,"length":131072,"kind":"dirty-zero"},{"start":3145728,"length":131072,"kind":"dirty-zero"},{"start":4194304,"length":65536,"kind":"dirty-data"}]
+            """.Trim(),
+            text,
+            StringComparison.Ordinal);
+        await scene.AssertRestoresAsync("one");
+        await Qemu.ImgOkAsync("check", scene.Backup("one"));
+    }
+
+    [Fact]
+    public async Task ManyGroupsAreSummedOnceEach()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder, "300M");
+        await scene.WriteAsync("write -P 3 127M 2M", "write -P 4 299M 1M");
+        BackupManifest full = await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c", Compress = true });
+        Assert.Equal([0, 64L << 20, 128L << 20, 256L << 20], full.Groups.Select(static group => group.OffsetBytes));
+        Assert.Equal(9 << 20, full.DataBytes);
+        await scene.WriteAsync("write -z 0 300M");
+        BackupManifest one = await scene.TakeAsync("one", new BackupOptions { Since = "c", Checkpoint = "d" });
+        Assert.Equal((0, 300L << 20), (one.DataBytes, one.ZeroBytes));
+        Assert.Equal(5, one.Groups.Count);
+        await scene.AssertRestoresAsync("one");
+        Assert.True((await scene.VerifyAsync("one", "d")).IsGood);
+    }
+
+    [Fact]
+    public async Task ABitmapThatRecordsSinceALaterBackupBuildsOnThatOneOnly()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
+        await scene.WriteAsync("write -P 2 1M 64k");
+        await scene.TakeAsync("one", new BackupOptions { Since = "c" });
+        await scene.WriteAsync("write -P 3 2M 64k");
+        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => DiskBackup.RunAsync(
+            [new BackupDisk(scene.Disk, scene.Backup("two"), scene.Backup("full"))], new BackupOptions { Since = "c" }, cancellationToken: BackupScene.Token));
+        Assert.Contains("records since then", refused.Message, StringComparison.Ordinal);
+        BackupManifest two = await scene.TakeAsync("two", new BackupOptions { Since = "c", Mode = BackupMode.Never });
+        Assert.Equal("one.backup.json", two.Parents[0].Manifest);
+        Assert.Equal(64 << 10, await scene.DirtyBytesAsync("c"));
+        await scene.AssertRestoresAsync("two");
+    }
+
+    [Fact]
+    public async Task AnInvalidBitmapIsRefusedOrReplacedAsWasAsked()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
+        await Qemu.ImgOkAsync("bitmap", "--disable", scene.Disk, "c");
+        await scene.WriteAsync("write -P 2 1M 64k");
+        string[] before = scene.Names();
+        ProcessResult refused = await Support.Cli.RunAsync("backup", "incremental", scene.Disk, scene.Backup("one"), "--since", "c");
+        Assert.Equal(2, refused.ExitCode);
+        Assert.Contains("not-recording", refused.Error, StringComparison.Ordinal);
+        // What this image has tells nothing of discards.
+        ProcessResult populated = await Support.Cli.RunAsync("backup", "incremental", scene.Disk, scene.Backup("one"), "--since", "c", "--fallback", "populate");
+        Assert.Equal(2, populated.ExitCode);
+        Assert.Equal(before, scene.Names());
+
+        ProcessResult taken = await Support.Cli.RunAsync("backup", "incremental", scene.Disk, scene.Backup("one"), "--since", "c", "--fallback", "full", "--checkpoint", "d", "--output", "json");
+        Assert.True(taken.ExitCode == 0, taken.Error);
+        Assert.Contains("\"kind\": \"full\"", taken.Output, StringComparison.Ordinal);
+        Assert.Contains("\"fallback\": \"full\"", taken.Output, StringComparison.Ordinal);
+        Assert.Contains("not-recording", await File.ReadAllTextAsync(scene.Backup("one.backup.json"), BackupScene.Token), StringComparison.Ordinal);
+        await scene.AssertRestoresAsync("one");
+    }
+
+    [Fact]
+    public async Task DisksOfOnePointStartTheirCheckpointsTogetherOrNotAtAll()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        string other = folder.File("other.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", other, "3M");
+        await scene.TakeAsync("a0", new BackupOptions { Checkpoint = "c" });
+        string[] before = scene.Names();
+        // The second disk was added later: it has no bitmap.
+        ProcessResult refused = await Support.Cli.RunAsync("backup", "incremental", scene.Disk, scene.Backup("a1"), "--disk", $"{other}={scene.Backup("b1")}", "--since", "c", "--checkpoint", "d");
+        Assert.Equal(2, refused.ExitCode);
+        Assert.Equal(before, scene.Names());
+        Assert.False(await scene.HasBitmapAsync("d"));
+
+        string[] set = ["--disk", $"{scene.Disk}={scene.Backup("a1")}", "--disk", $"{other}={scene.Backup("b1")}"];
+        ProcessResult taken = await Support.Cli.RunAsync(["backup", "incremental", .. set, "--since", "c", "--checkpoint", "d", "--fallback", "full"]);
+        Assert.True(taken.ExitCode == 0, taken.Error);
+        await Qemu.IoOkAsync(other, "write -P 5 1M 64k");
+        await scene.WriteAsync("write -P 6 1M 64k");
+        set = ["--disk", $"{scene.Disk}={scene.Backup("a2")}", "--disk", $"{other}={scene.Backup("b2")}"];
+        taken = await Support.Cli.RunAsync(["backup", "incremental", .. set, "--since", "d", "--checkpoint", "e"]);
+        Assert.True(taken.ExitCode == 0, taken.Error);
+        await scene.AssertRestoresAsync("a2");
+        await BackupRestore.RunAsync(scene.Backup("b2"), folder.File("r"), isQcow2: false, cancellationToken: BackupScene.Token);
+        await BackupScene.AssertSameAsync(folder.File("r"), other);
+        BackupManifest a = (await BackupListing.ReadAsync(folder.Path, BackupScene.Token)).Single(backup => backup.ManifestPath.EndsWith("/a2.backup.json", StringComparison.Ordinal)).Manifest!;
+        Assert.NotNull(a.Set);
+        Assert.Equal("a1.backup.json", a.Parents[0].Manifest);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task ASnapshotThatWasDiscardedAfterABackupIsNoticed(bool isMadeAnew)
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
+        string overlay = folder.File("overlay.qcow2");
+        Assert.Equal(0, (await Support.Cli.RunAsync("chain", "snapshot", scene.Disk, overlay)).ExitCode);
+        await Qemu.IoOkAsync(overlay, "write -P 4 1M 64k");
+        // The bitmaps of both images are cleared, and what the overlay had is told by none.
+        ProcessResult taken = await Support.Cli.RunAsync("backup", "incremental", overlay, scene.Backup("one"), "--since", "c");
+        Assert.True(taken.ExitCode == 0, taken.Error);
+        File.Delete(overlay);
+        if (isMadeAnew)
+        {
+            Assert.Equal(0, (await Support.Cli.RunAsync("chain", "snapshot", scene.Disk, overlay)).ExitCode);
+        }
+
+        string[] before = scene.Names();
+        ProcessResult refused = await Support.Cli.RunAsync("backup", "incremental", isMadeAnew ? overlay : scene.Disk, scene.Backup("two"), "--since", "c");
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("differs from it at byte 1048576", refused.Error, StringComparison.Ordinal);
+        Assert.Equal(before, scene.Names());
+    }
+
+    [Fact]
+    public async Task ADiskThatShrankAndGrewBetweenBackupsReadsZerosAgain()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
+        await Qemu.ImgOkAsync("resize", "-q", "--shrink", scene.Disk, "3000k");
+        await scene.TakeAsync("one", new BackupOptions { Since = "c", Checkpoint = "d" });
+        await scene.AssertRestoresAsync("one");
+        await Qemu.ImgOkAsync("resize", "-q", scene.Disk, "9M");
+        await scene.TakeAsync("two", new BackupOptions { Since = "d", Checkpoint = "e" });
+        await scene.AssertRestoresAsync("two");
+        // The older bitmap calls what was cut off clean: that the backup between was shorter tells.
+        await scene.TakeAsync("three", new BackupOptions { Since = "c", Mode = BackupMode.Never });
+        await scene.AssertRestoresAsync("three");
+    }
+
+    [Theory]
+    [InlineData("backup", "incremental", "d", "t")]
+    [InlineData("backup", "incremental", "d", "t", "--since", "c", "--mode", "always", "--checkpoint", "e")]
+    [InlineData("backup", "incremental", "d", "t", "--since", "c", "--checkpoint", "c")]
+    [InlineData("backup", "incremental", "d", "t", "--since", "c", "--disk", "a=b=c")]
+    [InlineData("backup", "incremental", "d", "t", "--since", "c", "--mode", "sometimes")]
+    [InlineData("backup", "full", "d")]
+    [InlineData("backup", "full", "d", "t", "-O", "raw", "-c")]
+    [InlineData("backup", "full", "d", "t", "--checkpoint", "")]
+    [InlineData("backup", "verify", "m", "--since", "c")]
+    public async Task WrongCallsAreRefused(params string[] arguments)
+    {
+        ProcessResult result = await Support.Cli.RunAsync(arguments);
+        Assert.Equal(1, result.ExitCode);
+        Assert.NotEmpty(result.Error);
+        Assert.DoesNotContain("   at ", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task AnImageThatSomebodyWritesIsNotBackedUp()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        await using (await QemuIoHolder.StartAsync(scene.Disk))
+        {
+            await Assert.ThrowsAsync<ImageLockedException>(() => scene.TakeAsync("full", new BackupOptions()));
+        }
+
+        Assert.Equal(["disk.qcow2"], scene.Names());
+    }
+}

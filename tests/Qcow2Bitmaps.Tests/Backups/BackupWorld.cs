@@ -1,0 +1,279 @@
+using System.Globalization;
+using Qcow2Bitmaps.Backups;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Operations;
+using Qcow2Bitmaps.Tests.Hostile;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Backups;
+
+/// <summary>A disk that QEMU and we change at random, of which backups are taken; and what the guest saw at the point of each.</summary>
+internal sealed class BackupWorld(TempFolder folder, int seed)
+{
+    private const int Sector = 512;
+    private const int MaxLayers = 4;
+    private const int MaxBytes = 3 << 20;
+
+    private readonly SplitMix _random = new((ulong)seed);
+    private readonly List<string> _log = [];
+    // Paths, top first.
+    private readonly List<string> _layers = [];
+    private readonly List<string> _names = [];
+    private readonly List<(string Manifest, byte[] Content)> _backups = [];
+    private int _files;
+    private long _size;
+    // What was cut off and not backed up since: growing would bring zeros that no bitmap tells of.
+    private bool _isCut;
+
+    /// <summary>How many backups were restored that stand on others.</summary>
+    public int Incrementals { get; private set; }
+
+    /// <summary>How many backups were restored.</summary>
+    public int Restores { get; private set; }
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    private string Active => _layers[0];
+
+    private string Folder => folder.File("backups");
+
+    public override string ToString() => string.Join('\n', _log);
+
+    public async Task StartAsync()
+    {
+        Directory.CreateDirectory(Folder);
+        _size = Sector * (128L + Below((MaxBytes / Sector) - 128));
+        _layers.Add(NewFile());
+        string options = _random.Pick(["cluster_size=64k", "cluster_size=4k", "cluster_size=512", "cluster_size=128k,extended_l2=on", "cluster_size=2M"]);
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", options, Active, Text(_size));
+        Log($"create {options} {_size}");
+        await WriteAsync();
+        await FullAsync();
+    }
+
+    public Task StepAsync() => Below(100) switch
+    {
+        < 28 => WriteAsync(),
+        < 40 => WriteOurselvesAsync(),
+        < 50 => SnapshotAsync(),
+        < 58 => CommitAsync(),
+        < 66 => ResizeAsync(),
+        < 67 => DiscardAsync(),
+        < 69 => ForeignOverlayAsync(),
+        < 74 => FullAsync(),
+        _ => IncrementalAsync(),
+    };
+
+    /// <summary>Restores all backups, and compares.</summary>
+    public async Task EndAsync()
+    {
+        foreach ((string manifest, byte[] content) in _backups)
+        {
+            bool isQcow2 = Below(2) == 0;
+            string target = folder.File("restored");
+            StoredBackup restored = await BackupRestore.RunAsync(manifest, target, isQcow2, cancellationToken: Token);
+            AssertSame(manifest, content, isQcow2 ? await RawAsync(target) : await File.ReadAllBytesAsync(target, Token));
+            File.Delete(target);
+            // QEMU reads the chain of the backups as it stands.
+            AssertSame(manifest, content, await RawAsync(restored.ImagePath, restored.Manifest.ImageFormat));
+            Assert.True((await BackupVerification.RunAsync(manifest, cancellationToken: Token)).IsGood, manifest);
+            Restores++;
+            Incrementals += restored.Manifest.IsFull ? 0 : 1;
+        }
+    }
+
+    private async Task WriteAsync()
+    {
+        var commands = new List<string>();
+        for (int i = 1 + Below(4); i > 0; i--)
+        {
+            (long offset, long length) = Range();
+            commands.Add(Below(6) switch
+            {
+                0 => $"write -z {Text(offset)} {Text(length)}",
+                1 => $"write -z -u {Text(offset)} {Text(length)}",
+                2 => $"discard {Text(offset)} {Text(length)}",
+                _ => $"write -P {Text(1 + Below(255))} {Text(offset)} {Text(length)}",
+            });
+        }
+
+        Log(string.Join(", ", commands));
+        await Qemu.IoOkAsync(Active, [.. commands]);
+    }
+
+    private async Task WriteOurselvesAsync()
+    {
+        await using ImageChain chain = await ImageChain.OpenAsync(Active, new ChainOpenOptions { WritableLayers = [0] }, Token);
+        await using Qcow2Bitmaps.Images.GuestWriter writer = await chain.OpenWriterAsync(Token);
+        (long offset, long length) = Range();
+        int kind = Below(3);
+        Log($"our write of kind {kind} {offset} {length}");
+        switch (kind)
+        {
+            case 0:
+                await writer.WriteZerosAsync(offset, length, mayUnmap: true, Token);
+                break;
+            case 1:
+                await writer.DiscardAsync(offset, length, Token);
+                break;
+            default:
+                var bytes = new byte[length];
+                Array.Fill(bytes, (byte)(1 + Below(255)));
+                await writer.WriteAsync(offset, bytes, Token);
+                break;
+        }
+    }
+
+    private async Task SnapshotAsync()
+    {
+        if (_layers.Count < MaxLayers)
+        {
+            string path = NewFile();
+            await using (ImageChain chain = await ImageChain.OpenAsync(Active, cancellationToken: Token))
+            {
+                await ChainSnapshot.CreateAsync(chain, path, cancellationToken: Token);
+            }
+
+            _layers.Insert(0, path);
+            Log("snapshot");
+        }
+    }
+
+    /// <summary>An overlay as users make them, without bitmaps: all are invalid from then on.</summary>
+    private async Task ForeignOverlayAsync()
+    {
+        if (_layers.Count < MaxLayers)
+        {
+            string path = NewFile();
+            await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", Path.GetFileName(Active), "-F", "qcow2", path);
+            _layers.Insert(0, path);
+            Log("overlay without bitmaps");
+        }
+    }
+
+    /// <summary>Goes back to what the image below has.</summary>
+    private async Task DiscardAsync()
+    {
+        if (_layers.Count > 1)
+        {
+            File.Delete(Active);
+            _layers.RemoveAt(0);
+            await using ImageChain chain = await ImageChain.OpenAsync(Active, cancellationToken: Token);
+            _size = await chain.GetSizeBytesAsync(Token);
+            Log("discard");
+        }
+    }
+
+    private async Task CommitAsync()
+    {
+        if (_layers.Count > 1)
+        {
+            int @base = 1 + Below(_layers.Count - 1);
+            ProcessResult result = await Support.Cli.RunAsync("chain", "commit", Active, _layers[@base]);
+            Assert.True(result.ExitCode == 0, result.Error);
+            _layers.RemoveRange(0, @base);
+            Log($"commit {@base} down");
+        }
+    }
+
+    private async Task ResizeAsync()
+    {
+        bool shrinks = _layers.Count == 1 && _size > 256 * Sector && Below(3) == 0;
+        long size = shrinks ? Sector * (128L + Below((int)(_size / Sector) - 128)) : _size + (Sector * (1L + Below(1024)));
+        if (!shrinks && _isCut)
+        {
+            return;
+        }
+
+        await Qemu.ImgOkAsync(["resize", "-q", "-f", "qcow2", .. shrinks ? ["--shrink"] : Array.Empty<string>(), Active, Text(size)]);
+        Log($"resize from {_size} to {size}");
+        _isCut |= shrinks;
+        _size = size;
+    }
+
+    private async Task FullAsync()
+    {
+        bool isRaw = Below(4) == 0;
+        string name = NewName();
+        await TakeAsync(new BackupOptions { Checkpoint = name, IsRaw = isRaw, Compress = !isRaw && Below(3) == 0, Workers = 1 + Below(3) });
+        _names.Add(name);
+    }
+
+    private async Task IncrementalAsync()
+    {
+        string since = Below(3) > 0 ? _names[^1] : _random.Pick(_names);
+        bool starts = Below(3) > 0;
+        var options = new BackupOptions
+        {
+            Since = since,
+            Checkpoint = starts ? NewName() : null,
+            Mode = Below(2) == 0 ? BackupMode.OnSuccess : BackupMode.Never,
+            Fallback = Below(2) == 0 ? BackupFallback.Populate : BackupFallback.Full,
+            Compress = Below(4) == 0,
+            Workers = 1 + Below(3),
+        };
+        try
+        {
+            await TakeAsync(options);
+        }
+        catch (Exception e) when (e is BitmapStateException || (e is BackupException && (e.Message.Contains("has no backup", StringComparison.Ordinal) || e.Message.Contains("was discarded", StringComparison.Ordinal))))
+        {
+            Log($"refused: {e.Message}");
+            Assert.True(options.Fallback == BackupFallback.Populate || e is BackupException, e.ToString());
+            await FullAsync();
+            return;
+        }
+
+        if (starts)
+        {
+            _names.Add(options.Checkpoint!);
+        }
+    }
+
+    private async Task TakeAsync(BackupOptions options)
+    {
+        byte[] content = await RawAsync(Active);
+        string target = Path.Combine(Folder, $"b{Text(_backups.Count)}");
+        IReadOnlyList<BackupResult> results = await DiskBackup.RunAsync([new BackupDisk(Active, target)], options, cancellationToken: Token);
+        BackupManifest manifest = results[0].Manifest;
+        Log($"backup {Path.GetFileName(target)} since {options.Since} checkpoint {options.Checkpoint} {options.Mode} on {(manifest.IsFull ? "nothing" : manifest.Parents[0].Manifest)} fallback {manifest.Fallback}");
+        _backups.Add((results[0].ManifestPath, content));
+        _isCut = false;
+        foreach (string anchor in manifest.Anchors)
+        {
+            await using ImageChain disk = await ImageChain.OpenAsync(Active, cancellationToken: Token);
+            BackupCheck check = await BackupVerification.RunAsync(target, disk, anchor, cancellationToken: Token);
+            Assert.True(check.IsGood && check.ComparedBytes == _size, $"{target} {anchor}: differs at {check.Difference}, {check.ComparedBytes} bytes compared");
+        }
+    }
+
+    private async Task<byte[]> RawAsync(string path, string format = "qcow2")
+    {
+        string raw = folder.File("disk.raw");
+        await Qemu.ImgOkAsync("convert", "-f", format, "-O", "raw", path, raw);
+        return await File.ReadAllBytesAsync(raw, Token);
+    }
+
+    private static void AssertSame(string what, byte[] expected, byte[] found)
+    {
+        Assert.Equal(expected.Length, found.Length);
+        int same = expected.AsSpan().CommonPrefixLength(found);
+        Assert.True(same == expected.Length, $"{what} differs from the disk at byte {same}: {(same < expected.Length ? found[same] : 0)}, not {(same < expected.Length ? expected[same] : 0)}");
+    }
+
+    private (long Offset, long Length) Range()
+    {
+        long first = (long)(_random.Next() % (ulong)(_size / Sector));
+        return (first * Sector, Math.Min(_size - (first * Sector), Sector * (1L + Below(512))));
+    }
+
+    private string NewFile() => folder.File($"disk{Text(_files++)}.qcow2");
+
+    private string NewName() => $"c{Text(_files++)}";
+
+    private int Below(int bound) => _random.Below(bound);
+
+    private void Log(string what) => _log.Add(what);
+
+    private static string Text(long number) => number.ToString(CultureInfo.InvariantCulture);
+}

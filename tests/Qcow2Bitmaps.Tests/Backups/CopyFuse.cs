@@ -1,0 +1,25 @@
+using Qcow2Bitmaps.Backups;
+
+namespace Qcow2Bitmaps.Tests.Backups;
+
+/// <summary>Ends a copy when so many bytes are done: by an error, or by cancelling it.</summary>
+internal sealed class CopyFuse(long bytes, CancellationTokenSource? cancellation) : IProgress<BackupProgress>
+{
+    public bool HasBlown { get; private set; }
+
+    public void Report(BackupProgress value)
+    {
+        if (value.DoneBytes < bytes)
+        {
+            return;
+        }
+
+        HasBlown = true;
+        if (cancellation is null)
+        {
+            throw new IOException("The fuse has blown");
+        }
+
+        cancellation.Cancel();
+    }
+}

@@ -1,0 +1,144 @@
+using System.Globalization;
+using System.Text;
+using Qcow2Bitmaps.Backups;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Backups;
+
+/// <summary>Manifests and images of backups that are damaged, or that somebody made to do harm.</summary>
+public sealed class ManifestTests
+{
+    [Theory]
+    [InlineData("\"image\": \"full\"", "\"image\": \"../disk.qcow2\"", "not the name of a file")]
+    [InlineData("\"image\": \"full\"", "\"image\": \"/etc/passwd\"", "not the name of a file")]
+    [InlineData("\"image\": \"full\"", "\"image\": \"..\"", "not the name of a file")]
+    [InlineData("\"image\": \"full\"", "\"image\": \"gone\"", "missing")]
+    [InlineData("\"image\": \"full\"", "\"image\": 7", "no manifest")]
+    [InlineData("\"image-format\": \"qcow2\"", "\"image-format\": \"vmdk\"", "not qcow2 or raw")]
+    [InlineData("\"size\": 8388608", "\"size\": -512", "not a multiple")]
+    [InlineData("\"size\": 8388608", "\"size\": 99999999999999999999", "no manifest")]
+    [InlineData("\"size\": 8388608", "\"size\": 4194304", "its disk has")]
+    [InlineData("\"version\": 1", "\"version\": 2", "only 1 is read")]
+    [InlineData("\"group-size\": 67108864", "\"group-size\": 1", "not a multiple")]
+    [InlineData("\"offset\": 0", "\"offset\": 67108864", "not on the disk")]
+    [InlineData("\"state\": \"complete\"", "\"state\": \"partial\"", "not whole")]
+    [InlineData("\"parents\": []", "\"parents\": [{\"id\": \"00000000000000000000000000000000\", \"manifest\": \"../x\"}]", "not the name of a file")]
+    [InlineData("\"parents\": []", "\"parents\": [{\"id\": \"00000000000000000000000000000000\", \"manifest\": \"x\"}]", "missing")]
+    [InlineData("\"parents\": []", "\"parents\": [{\"id\": \"00000000000000000000000000000000\", \"manifest\": \"full.backup.json\"}]", "stands on")]
+    [InlineData("{", "", "no manifest")]
+    public async Task WhatCannotBeIsRefused(string old, string now, string message)
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await FullAsync(folder);
+        string path = scene.Backup("full.backup.json");
+        string text = await File.ReadAllTextAsync(path, BackupScene.Token);
+        int at = text.IndexOf(old, StringComparison.Ordinal);
+        Assert.True(at >= 0, text);
+        await File.WriteAllTextAsync(path, text[..at] + now + text[(at + old.Length)..], BackupScene.Token);
+        await AssertRefusedAsync(scene, message);
+    }
+
+    [Fact]
+    public async Task ACycleIsRefused()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await FullAsync(folder);
+        string path = scene.Backup("full.backup.json");
+        string text = await File.ReadAllTextAsync(path, BackupScene.Token);
+        string id = (await BackupListing.ReadAsync(folder.Path, BackupScene.Token))[0].Manifest!.Id;
+        await File.WriteAllTextAsync(path, text.Replace("\"parents\": []", $$"""  "parents": [{"id": "{{id}}", "manifest": "full.backup.json"}]""", StringComparison.Ordinal), BackupScene.Token);
+        await AssertRefusedAsync(scene, "bites its tail");
+    }
+
+    [Fact]
+    public async Task HugeAndDeepManifestsAreRefusedInLittleMemory()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await FullAsync(folder);
+        string path = scene.Backup("full.backup.json");
+        string text = await File.ReadAllTextAsync(path, BackupScene.Token);
+        await File.WriteAllTextAsync(path, new string('[', 1 << 20), BackupScene.Token);
+        await AssertRefusedAsync(scene, "no manifest");
+        string group = text[text.IndexOf("{\n      \"offset\"", StringComparison.Ordinal)..(text.LastIndexOf(']') - 1)].TrimEnd();
+        var many = new StringBuilder(text[..(text.LastIndexOf(']') - 1)].TrimEnd());
+        for (int i = 0; i < 70_000; i++)
+        {
+            many.Append(CultureInfo.InvariantCulture, $",{{\"offset\":{i}}}");
+        }
+
+        await File.WriteAllTextAsync(path, many.Append("]}").ToString(), BackupScene.Token);
+        await AssertRefusedAsync(scene, "at most 65536");
+        Assert.NotEmpty(group);
+        using (Microsoft.Win32.SafeHandles.SafeFileHandle file = File.OpenHandle(path, FileMode.Create, FileAccess.Write))
+        {
+            RandomAccess.SetLength(file, 1L << 40);
+        }
+
+        await AssertRefusedAsync(scene, "at most 16777216 are read");
+    }
+
+    [Fact]
+    public async Task ALinkOutOfTheFolderIsNotFollowed()
+    {
+        using var folder = TempFolder.InMemory();
+        using var outside = TempFolder.InMemory();
+        BackupScene scene = await FullAsync(folder);
+        File.Move(scene.Backup("full"), outside.File("full"));
+        File.CreateSymbolicLink(scene.Backup("full"), outside.File("full"));
+        await Assert.ThrowsAsync<Qcow2UnsupportedException>(() => BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token));
+    }
+
+    [Fact]
+    public async Task DamageIsFoundWhereItIs()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder, "200M");
+        await scene.WriteAsync("write -P 7 100M 1M");
+        await scene.TakeAsync("full", new BackupOptions());
+        byte[] image = await File.ReadAllBytesAsync(scene.Backup("full"), BackupScene.Token);
+        image[image.AsSpan().IndexOf(Enumerable.Repeat((byte)7, 4096).ToArray())] ^= 1;
+        await File.WriteAllBytesAsync(scene.Backup("full"), image, BackupScene.Token);
+        BackupCheck check = await BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token);
+        Assert.False(check.IsGood);
+        Assert.Equal(64L << 20, Assert.Single(check.Backups[0].Damage).OffsetBytes);
+        ProcessResult verified = await Support.Cli.RunAsync("backup", "verify", scene.Backup("full"));
+        Assert.Equal(1, verified.ExitCode);
+        Assert.Contains("from byte 67108864", verified.Output, StringComparison.Ordinal);
+        string[] before = scene.Names();
+        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
+        Assert.Contains("damaged from byte 67108864", refused.Message, StringComparison.Ordinal);
+        Assert.Equal(before, scene.Names());
+    }
+
+    [Fact]
+    public async Task AListTellsWhatIsWrong()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await FullAsync(folder);
+        await scene.WriteAsync("write -P 2 0 64k");
+        await scene.TakeAsync("one", new BackupOptions { Since = "c", Checkpoint = "d" });
+        Assert.Equal(0, (await Support.Cli.RunAsync("backup", "list", folder.Path)).ExitCode);
+        File.Delete(scene.Backup("full.backup.json"));
+        await File.WriteAllTextAsync(scene.Backup("x.backup.json"), "{}", BackupScene.Token);
+        ProcessResult listed = await Support.Cli.RunAsync("backup", "list", folder.Path, "--output", "json");
+        Assert.Equal(1, listed.ExitCode);
+        Assert.Contains("which is missing", listed.Output, StringComparison.Ordinal);
+        Assert.Contains("no manifest", listed.Output, StringComparison.Ordinal);
+    }
+
+    private static async Task<BackupScene> FullAsync(TempFolder folder)
+    {
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
+        return scene;
+    }
+
+    private static async Task AssertRefusedAsync(BackupScene scene, string message)
+    {
+        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token));
+        Assert.Contains(message, refused.Message, StringComparison.Ordinal);
+        string[] before = scene.Names();
+        await Assert.ThrowsAsync<BackupException>(() => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
+        Assert.Equal(before, scene.Names());
+    }
+}
