@@ -24,6 +24,8 @@ internal sealed class QmpArguments(JsonElement value, string path, Action<string
         : member.ValueKind is JsonValueKind.True or JsonValueKind.False ? member.GetBoolean()
         : throw WrongType(path + name, "boolean");
 
+    public long Integer(string name) => OptionalInteger(name) ?? throw Missing(name);
+
     /// <summary>A whole number of 64 bits with a sign.</summary>
     public long? OptionalInteger(string name) => !TryGet(name, out JsonElement member) ? null
         : Number(member, name) is { } text && long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) ? number
@@ -59,11 +61,11 @@ internal sealed class QmpArguments(JsonElement value, string path, Action<string
         }
 
         string given = StringOf(member, path + name);
-        foreach ((string word, T word_value) in words)
+        foreach ((string word, T chosen) in words)
         {
             if (string.Equals(word, given, StringComparison.Ordinal))
             {
-                return word_value;
+                return chosen;
             }
         }
 
