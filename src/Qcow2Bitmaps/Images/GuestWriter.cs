@@ -57,6 +57,8 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     /// <summary>The disk's size in bytes.</summary>
     public long SizeBytes => _image.VirtualSizeBytes;
 
+    internal Qcow2Image Image => _image;
+
     /// <summary>Opens a writer. One at a time for an image.</summary>
     internal static async ValueTask<GuestWriter> OpenAsync(
         Qcow2Image image, GuestDisk disk, ImageStorage? dataFile, IGuestBacking? backing, bool marksWrites, CancellationToken cancellationToken)
