@@ -102,7 +102,7 @@ internal static class QueryCommands
         writer.WriteString("filename", path);
         writer.WriteString("format", "qcow2");
         writer.WriteNumber("virtual-size", image.VirtualSizeBytes);
-        if (layer.Storage.AllocatedBytes is { } allocated)
+        if (layer.AllocatedBytes is { } allocated)
         {
             writer.WriteNumber("actual-size", allocated);
         }

@@ -34,6 +34,9 @@ internal sealed class QmpJob(string id, QmpJobGroup group, QmpNode? target, bool
     /// <summary>The job itself, once it was started.</summary>
     public Task<BackupJob> Started => _started.Task;
 
+    /// <summary>Ends when clients have been told how the job ended.</summary>
+    public Task Watch { get; set; } = Task.CompletedTask;
+
     public long TotalBytes => !_started.Task.IsCompletedSuccessfully ? 0
         : _started.Task.Result is { Options.Sync: BackupSync.None } none ? none.Options.Target.SizeBytes
         : _started.Task.Result.TotalBytes;

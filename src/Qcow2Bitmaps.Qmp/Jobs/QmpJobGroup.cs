@@ -7,6 +7,10 @@ internal sealed class QmpJobGroup
     private readonly TaskCompletionSource _finalized = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly List<QmpJob> _jobs = [];
     private int _working;
+    private volatile bool _isAborted;
+
+    /// <summary>Whether one has failed or was cancelled.</summary>
+    public bool IsAborted => _isAborted;
 
     /// <summary>Takes a job in; before any of them runs.</summary>
     public void Add(QmpJob job)
@@ -35,6 +39,7 @@ internal sealed class QmpJobGroup
     /// <summary>Cancels the others: one has failed, or was cancelled.</summary>
     public void Abort()
     {
+        _isAborted = true;
         foreach (QmpJob job in _jobs)
         {
             job.Cancel();

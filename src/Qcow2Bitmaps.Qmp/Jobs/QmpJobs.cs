@@ -13,7 +13,6 @@ internal sealed class QmpJobs(QmpEvents events)
 
     private readonly Lock _gate = new();
     private readonly List<QmpJob> _jobs = [];
-    private readonly Dictionary<QmpJob, Task> _watches = [];
 
     /// <summary>All that are listed, the newest first, as QEMU lists them.</summary>
     public IReadOnlyList<QmpJob> All
@@ -70,11 +69,12 @@ internal sealed class QmpJobs(QmpEvents events)
         Move(job, QmpJobStatus.Created);
         Move(job, QmpJobStatus.Running);
         job.Start(backup);
-        Task watch = WatchAsync(job, backup);
-        lock (_gate)
+        if (job.Group.IsAborted)
         {
-            _watches[job] = watch;
+            job.Cancel();
         }
+
+        job.Watch = WatchAsync(job, backup);
     }
 
     /// <summary>No longer lists a job that has ended.</summary>
@@ -83,29 +83,27 @@ internal sealed class QmpJobs(QmpEvents events)
         lock (_gate)
         {
             _jobs.Remove(job);
-            _watches.Remove(job);
         }
 
         Move(job, QmpJobStatus.Null);
     }
 
-    /// <summary>Waits until all have ended. Those that need somebody to end them are cancelled, or all of them.</summary>
+    /// <summary>Waits until all have ended, when no more are started. Those that need somebody to end them are cancelled, or all of them.</summary>
     public async Task EndAsync(bool cancelsAll)
     {
-        Task[] watches;
-        lock (_gate)
+        IReadOnlyList<QmpJob> jobs = All;
+        foreach (QmpJob job in jobs)
         {
-            watches = [.. _watches.Values];
-            foreach (QmpJob job in _jobs)
+            if (cancelsAll || !job.IsFinalizedAlone || (await job.Started.ConfigureAwait(false)).Options.Sync == BackupSync.None)
             {
-                if (cancelsAll || !job.IsFinalizedAlone || job.Started.Result.Options.Sync == BackupSync.None)
-                {
-                    job.Cancel();
-                }
+                job.Cancel();
             }
         }
 
-        await Task.WhenAll(watches).ConfigureAwait(false);
+        foreach (QmpJob job in jobs)
+        {
+            await job.Watch.ConfigureAwait(false);
+        }
     }
 
     private async Task WatchAsync(QmpJob job, BackupJob backup)

@@ -50,7 +50,8 @@ internal sealed class QmpSession
 
         while (true)
         {
-            ReadResult read = await input.ReadAsync(cancellationToken).ConfigureAwait(false);
+            // A read of standard input cannot be cancelled, only left.
+            ReadResult read = await input.ReadAsync(cancellationToken).AsTask().WaitAsync(cancellationToken).ConfigureAwait(false);
             ReadOnlySequence<byte> buffer = read.Buffer;
             while (framer.TryRead(ref buffer, out QmpFrame frame))
             {

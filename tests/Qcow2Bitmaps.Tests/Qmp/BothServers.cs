@@ -1,0 +1,191 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Qmp;
+
+/// <summary>QEMU's storage daemon and our server with the same images, asked the same.</summary>
+internal sealed class BothServers : IAsyncDisposable
+{
+    private static readonly string[] s_told = ["node-name", "drv", "ro", "backing_file_depth", "dirty-bitmaps"];
+
+    private readonly string _ownFolder;
+    private readonly string _qemuFolder;
+    private readonly OwnServer _own;
+    private readonly QemuDaemon _qemu;
+    private readonly (string Node, string Path, bool IsReadOnly)[] _images;
+    private bool _isExported;
+
+    private BothServers(string ownFolder, string qemuFolder, OwnServer own, QemuDaemon qemu, (string Node, string Path, bool IsReadOnly)[] images)
+    {
+        _ownFolder = ownFolder;
+        _qemuFolder = qemuFolder;
+        _own = own;
+        _qemu = qemu;
+        _images = images;
+    }
+
+    /// <summary>Copies the images of a folder twice and opens each copy.</summary>
+    public static async Task<BothServers> StartAsync(TempFolder folder, params (string Node, string Name, bool IsReadOnly)[] images)
+    {
+        string own = Directory.CreateDirectory(folder.PathOf("own")).FullName;
+        string qemu = Directory.CreateDirectory(folder.PathOf("qemu")).FullName;
+        foreach (string file in Directory.EnumerateFiles(folder.Path))
+        {
+            File.Copy(file, Path.Combine(own, Path.GetFileName(file)));
+            File.Copy(file, Path.Combine(qemu, Path.GetFileName(file)));
+        }
+
+        QemuDaemon daemon = QemuDaemon.Start(images.Select(image => (image.Node, Path.Combine(qemu, image.Name), image.IsReadOnly)));
+        await daemon.Peer.GreetAsync();
+        OwnServer server = await OwnServer.StartAsync([.. images.Select(image => (image.Node, Path.Combine(own, image.Name), image.IsReadOnly))]);
+        return new BothServers(own, qemu, server, daemon, images);
+    }
+
+    /// <summary>Asks both, and expects the same reply. FOLDER in the command becomes the folder of each.</summary>
+    /// <returns>The reply.</returns>
+    public async Task<JsonElement> AskAsync(string command)
+    {
+        JsonElement expected = await _qemu.Peer.AskAsync(command.Replace("FOLDER", _qemuFolder, StringComparison.Ordinal));
+        JsonElement actual = await _own.Peer.AskAsync(command.Replace("FOLDER", _ownFolder, StringComparison.Ordinal));
+        Assert.Equal(expected.GetRawText().Replace(_qemuFolder, "", StringComparison.Ordinal), TextOf(expected, actual).Replace(_ownFolder, "", StringComparison.Ordinal));
+        return actual;
+    }
+
+    /// <summary>Starts a job on both and waits until both have ended.</summary>
+    public async Task RunAsync(string command, string jobId)
+    {
+        JsonElement reply = await AskAsync(command);
+        if (reply.TryGetProperty("return", out _))
+        {
+            await EndedAsync(jobId);
+        }
+    }
+
+    /// <summary>Waits until a job is gone from both, and expects the same events of it.</summary>
+    public async Task EndedAsync(string jobId)
+    {
+        string[] expected = await ReadEventsAsync(_qemu.Peer, jobId);
+        string[] actual = await ReadEventsAsync(_own.Peer, jobId);
+        Assert.Equal(expected, actual);
+    }
+
+    /// <summary>Writes to the disks of both, as a guest would.</summary>
+    public async Task WriteAsync(string node, byte value, long offset, int length)
+    {
+        if (!_isExported)
+        {
+            await _qemu.Peer.OkAsync($$$"""{"execute":"nbd-server-start","arguments":{"addr":{"type":"unix","data":{"path":"{{{_qemuFolder}}}/nbd"}}}}""");
+            _isExported = true;
+        }
+
+        await _qemu.Peer.OkAsync($$$"""{"execute":"block-export-add","arguments":{"type":"nbd","id":"guest","node-name":"{{{node}}}","writable":true}}""");
+        ProcessResult result = await Qemu.RunAsync("qemu-io", null, "-f", "raw", "-c", $"write -P {value} {offset} {length}", $"nbd+unix:///{node}?socket={_qemuFolder}/nbd");
+        Assert.True(result.ExitCode == 0 && result.Output.Contains("wrote", StringComparison.Ordinal), result.Output + result.Error);
+        await _qemu.Peer.OkAsync("""{"execute":"block-export-del","arguments":{"id":"guest","mode":"hard"}}""");
+        await _qemu.Peer.EventAsync(static e => e.GetProperty("event").GetString() == "BLOCK_EXPORT_DELETED", isTaken: true);
+        byte[] bytes = new byte[length];
+        bytes.AsSpan().Fill(value);
+        await _own.Disk(node).WriteAsync(offset, bytes);
+    }
+
+    /// <summary>Expects the same nodes, bitmaps and bits.</summary>
+    public async Task AssertSameAsync()
+    {
+        const string Query = """{"execute":"query-named-block-nodes"}""";
+        JsonElement expected = await _qemu.Peer.OkAsync(Query);
+        JsonElement actual = await _own.Peer.OkAsync(Query);
+        foreach ((string node, _, _) in _images)
+        {
+            string own = Describe(actual, node);
+            Assert.Equal(Describe(expected, node), own);
+            foreach (JsonNode? bitmap in JsonNode.Parse(own)!["dirty-bitmaps"] as JsonArray ?? [])
+            {
+                if (bitmap!["name"]?.GetValue<string>() is { } name)
+                {
+                    await AskAsync($$$"""{"execute":"x-debug-block-dirty-bitmap-sha256","arguments":{"node":"{{{node}}}","name":"{{{name}}}"}}""");
+                }
+            }
+        }
+    }
+
+    /// <summary>Lets both quit, and expects images that QEMU finds right and the same, bitmaps included.</summary>
+    public async Task QuitAsync(params string[] backups)
+    {
+        await _qemu.QuitAsync();
+        await _own.QuitAsync();
+        foreach (string name in _images.Select(static image => image.Path).Concat(backups))
+        {
+            string expected = Path.Combine(_qemuFolder, name);
+            string actual = Path.Combine(_ownFolder, name);
+            await Qemu.ImgOkAsync("check", actual);
+            await Qemu.ImgOkAsync("compare", expected, actual);
+            IReadOnlyList<StoredBitmap> bitmaps = await new QemuNode(actual).ListAsync();
+            Assert.Equal(await new QemuNode(expected).ListAsync(), bitmaps);
+            foreach (StoredBitmap bitmap in bitmaps.Where(static bitmap => !bitmap.IsInUse))
+            {
+                Assert.Equal(await QemuBitmaps.ReadExtentsAsync(expected, bitmap.Name), await QemuBitmaps.ReadExtentsAsync(actual, bitmap.Name));
+            }
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _qemu.Dispose();
+        await _own.DisposeAsync();
+    }
+
+    /// <summary>Our reply; QEMU's own text where they are equal but for the order of members.</summary>
+    private static string TextOf(JsonElement expected, JsonElement actual) => JsonElement.DeepEquals(expected, actual) ? expected.GetRawText() : actual.GetRawText();
+
+    private static async Task<string[]> ReadEventsAsync(QmpPeer peer, string jobId)
+    {
+        await peer.EventAsync(e => IsOf(e, jobId) && StatusOf(e) == "null");
+        var told = new List<string>();
+        foreach (JsonElement e in peer.Take(e => IsOf(e, jobId)))
+        {
+            // QEMU pauses a job whenever it drains its node.
+            string text = e.GetProperty("event").GetString() + " " + (StatusOf(e) ?? Sorted(e.GetProperty("data")));
+            if (StatusOf(e) != "paused" && !(StatusOf(e) == "running" && told.Contains(text)))
+            {
+                told.Add(text);
+            }
+        }
+
+        return [.. told];
+    }
+
+    private static bool IsOf(JsonElement e, string jobId)
+    {
+        JsonElement data = e.GetProperty("data");
+        return (data.TryGetProperty("id", out JsonElement id) || data.TryGetProperty("device", out id)) && id.GetString() == jobId;
+    }
+
+    private static string? StatusOf(JsonElement e) => e.GetProperty("data").TryGetProperty("status", out JsonElement status) ? status.GetString() : null;
+
+    private static string Sorted(JsonElement data) => string.Join(',', data.EnumerateObject().Select(static member => $"{member.Name}={member.Value}").Order(StringComparer.Ordinal));
+
+    private static string Describe(JsonElement nodes, string name)
+    {
+        JsonNode node = JsonNode.Parse(nodes.EnumerateArray().Single(node => node.GetProperty("node-name").GetString() == name).GetRawText())!;
+        var told = new JsonObject();
+        foreach (string member in s_told)
+        {
+            told[member] = node[member]?.DeepClone();
+        }
+
+        foreach (string member in new[] { "virtual-size", "cluster-size", "format" })
+        {
+            told[member] = node["image"]![member]!.DeepClone();
+        }
+
+        if (told["dirty-bitmaps"] is JsonArray bitmaps)
+        {
+            IEnumerable<JsonNode> sorted = bitmaps.Select(static bitmap => (JsonNode)new JsonObject(
+                bitmap!.AsObject().OrderBy(static member => member.Key, StringComparer.Ordinal).Select(static member => KeyValuePair.Create(member.Key, member.Value?.DeepClone()))));
+            told["dirty-bitmaps"] = new JsonArray([.. sorted.OrderBy(static bitmap => bitmap.ToJsonString(), StringComparer.Ordinal)]);
+        }
+
+        return told.ToJsonString();
+    }
+}
