@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Qmp;
@@ -28,8 +29,8 @@ internal sealed class BothServers : IAsyncDisposable
     /// <summary>Copies the images of a folder twice and opens each copy.</summary>
     public static async Task<BothServers> StartAsync(TempFolder folder, params (string Node, string Name, bool IsReadOnly)[] images)
     {
-        string own = Directory.CreateDirectory(folder.PathOf("own")).FullName;
-        string qemu = Directory.CreateDirectory(folder.PathOf("qemu")).FullName;
+        string own = Directory.CreateDirectory(folder.File("own")).FullName;
+        string qemu = Directory.CreateDirectory(folder.File("qemu")).FullName;
         foreach (string file in Directory.EnumerateFiles(folder.Path))
         {
             File.Copy(file, Path.Combine(own, Path.GetFileName(file)));
@@ -70,12 +71,26 @@ internal sealed class BothServers : IAsyncDisposable
         Assert.Equal(expected, actual);
     }
 
+    /// <summary>Waits until a job is gone from both.</summary>
+    public async Task GoneAsync(string jobId)
+    {
+        await ReadEventsAsync(_qemu.Peer, jobId);
+        await ReadEventsAsync(_own.Peer, jobId);
+    }
+
+    /// <summary>Waits until a job has a status on both.</summary>
+    public async Task StatusAsync(string jobId, string status)
+    {
+        await _qemu.Peer.EventAsync(e => IsOf(e, jobId) && StatusOf(e) == status);
+        await _own.Peer.EventAsync(e => IsOf(e, jobId) && StatusOf(e) == status);
+    }
+
     /// <summary>Writes to the disks of both, as a guest would.</summary>
     public async Task WriteAsync(string node, byte value, long offset, int length)
     {
         if (!_isExported)
         {
-            await _qemu.Peer.OkAsync($$$"""{"execute":"nbd-server-start","arguments":{"addr":{"type":"unix","data":{"path":"{{{_qemuFolder}}}/nbd"}}}}""");
+            await _qemu.Peer.OkAsync($$$"""{"execute":"nbd-server-start","arguments":{"addr":{"type":"unix","data":{"path":"{{{_qemuFolder}}}/nbd"} } }}""");
             _isExported = true;
         }
 
@@ -122,7 +137,7 @@ internal sealed class BothServers : IAsyncDisposable
             await Qemu.ImgOkAsync("compare", expected, actual);
             IReadOnlyList<StoredBitmap> bitmaps = await new QemuNode(actual).ListAsync();
             Assert.Equal(await new QemuNode(expected).ListAsync(), bitmaps);
-            foreach (StoredBitmap bitmap in bitmaps.Where(static bitmap => !bitmap.IsInUse))
+            foreach (StoredBitmap bitmap in bitmaps.Where(static bitmap => !bitmap.Flags.HasFlag(BitmapFlags.InUse)))
             {
                 Assert.Equal(await QemuBitmaps.ReadExtentsAsync(expected, bitmap.Name), await QemuBitmaps.ReadExtentsAsync(actual, bitmap.Name));
             }

@@ -66,13 +66,26 @@ internal sealed class QmpPeer(Stream toServer, Stream fromServer) : IDisposable
         }
     }
 
+    /// <summary>Takes events out of those that have come.</summary>
+    public IReadOnlyList<JsonElement> Take(Predicate<JsonElement> isIt)
+    {
+        List<JsonElement> taken = _events.FindAll(isIt);
+        _events.RemoveAll(isIt);
+        return taken;
+    }
+
     /// <summary>Waits for an event, unless it has come.</summary>
-    public async Task<JsonElement> EventAsync(Func<JsonElement, bool> isIt)
+    public async Task<JsonElement> EventAsync(Predicate<JsonElement> isIt, bool isTaken = false)
     {
         while (true)
         {
-            if (_events.Find(found => isIt(found)) is { ValueKind: JsonValueKind.Object } found)
+            if (_events.Find(isIt) is { ValueKind: JsonValueKind.Object } found)
             {
+                if (isTaken)
+                {
+                    _events.Remove(found);
+                }
+
                 return found;
             }
 
