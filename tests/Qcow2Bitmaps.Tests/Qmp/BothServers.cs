@@ -15,7 +15,7 @@ internal sealed class BothServers : IAsyncDisposable
     private readonly OwnServer _own;
     private readonly QemuDaemon _qemu;
     private readonly (string Node, string Path, bool IsReadOnly)[] _images;
-    private bool _isExported;
+    private readonly HashSet<string> _exported = new(StringComparer.Ordinal);
 
     private BothServers(string ownFolder, string qemuFolder, OwnServer own, QemuDaemon qemu, (string Node, string Path, bool IsReadOnly)[] images)
     {
@@ -88,17 +88,19 @@ internal sealed class BothServers : IAsyncDisposable
     /// <summary>Writes to the disks of both, as a guest would.</summary>
     public async Task WriteAsync(string node, byte value, long offset, int length)
     {
-        if (!_isExported)
+        if (_exported.Count == 0)
         {
             await _qemu.Peer.OkAsync($$$"""{"execute":"nbd-server-start","arguments":{"addr":{"type":"unix","data":{"path":"{{{_qemuFolder}}}/nbd"} } }}""");
-            _isExported = true;
         }
 
-        await _qemu.Peer.OkAsync($$$"""{"execute":"block-export-add","arguments":{"type":"nbd","id":"guest","node-name":"{{{node}}}","writable":true}}""");
+        // Before a job starts: it lets nobody come later who writes.
+        if (_exported.Add(node))
+        {
+            await _qemu.Peer.OkAsync($$$"""{"execute":"block-export-add","arguments":{"type":"nbd","id":"{{{node}}}","node-name":"{{{node}}}","writable":true}}""");
+        }
+
         ProcessResult result = await Qemu.RunAsync("qemu-io", null, "-f", "raw", "-c", $"write -P {value} {offset} {length}", $"nbd+unix:///{node}?socket={_qemuFolder}/nbd");
         Assert.True(result.ExitCode == 0 && result.Output.Contains("wrote", StringComparison.Ordinal), result.Output + result.Error);
-        await _qemu.Peer.OkAsync("""{"execute":"block-export-del","arguments":{"id":"guest","mode":"hard"}}""");
-        await _qemu.Peer.EventAsync(static e => e.GetProperty("event").GetString() == "BLOCK_EXPORT_DELETED", isTaken: true);
         byte[] bytes = new byte[length];
         bytes.AsSpan().Fill(value);
         await _own.Disk(node).WriteAsync(offset, bytes);

@@ -10,6 +10,7 @@ internal sealed class OwnServer : IAsyncDisposable
     private readonly QmpServer _server;
     private readonly Pipe _toServer = new();
     private readonly Pipe _fromServer = new();
+    private readonly CancellationTokenSource _stop = new();
     private readonly Task<bool> _serving;
     private bool _isClosed;
 
@@ -60,15 +61,17 @@ internal sealed class OwnServer : IAsyncDisposable
         Peer.Dispose();
         if (!_isClosed)
         {
-            await _toServer.Writer.CompleteAsync();
-            await _serving.WaitAsync(TimeSpan.FromSeconds(30));
+            await _stop.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => _serving.WaitAsync(TimeSpan.FromSeconds(30)));
             await _server.DisposeAsync();
         }
+
+        _stop.Dispose();
     }
 
     private async Task<bool> ServeAsync()
     {
-        bool isQuit = await _server.ServeAsync(_toServer.Reader.AsStream(), _fromServer.Writer.AsStream(), isLast: true);
+        bool isQuit = await _server.ServeAsync(_toServer.Reader.AsStream(), _fromServer.Writer.AsStream(), isLast: true, _stop.Token);
         await _fromServer.Writer.CompleteAsync();
         return isQuit;
     }

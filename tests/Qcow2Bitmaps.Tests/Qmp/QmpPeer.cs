@@ -75,17 +75,12 @@ internal sealed class QmpPeer(Stream toServer, Stream fromServer) : IDisposable
     }
 
     /// <summary>Waits for an event, unless it has come.</summary>
-    public async Task<JsonElement> EventAsync(Predicate<JsonElement> isIt, bool isTaken = false)
+    public async Task<JsonElement> EventAsync(Predicate<JsonElement> isIt)
     {
         while (true)
         {
             if (_events.Find(isIt) is { ValueKind: JsonValueKind.Object } found)
             {
-                if (isTaken)
-                {
-                    _events.Remove(found);
-                }
-
                 return found;
             }
 
@@ -98,7 +93,7 @@ internal sealed class QmpPeer(Stream toServer, Stream fromServer) : IDisposable
     /// <summary>The next message; null at the end.</summary>
     public async Task<JsonElement?> ReadAsync()
     {
-        while (await _lines.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(30)) is { } line)
+        while (await _lines.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(10)) is { } line)
         {
             // The daemon tells of images that it makes on the same stream.
             if (line.StartsWith('{'))

@@ -17,6 +17,8 @@ public sealed class BackupJob : IAsyncDisposable
     private const int MinUnitBytes = 64 << 10;
     private const int MaxStepBytes = 1 << 20;
 
+    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
+
     private static long s_jobs;
 
     private readonly RecordingSession _session;
@@ -176,6 +178,10 @@ public sealed class BackupJob : IAsyncDisposable
 
             await CopyAllAsync().ConfigureAwait(false);
             await _options.Target.FlushAsync(_stopped).ConfigureAwait(false);
+            if (_options.BeforeCompletion is { } wait)
+            {
+                await wait(_stopped).ConfigureAwait(false);
+            }
         }
         catch (Exception e)
         {
@@ -230,12 +236,13 @@ public sealed class BackupJob : IAsyncDisposable
         {
             await CopyAsync(next.Start, next.End, _stopped).ConfigureAwait(false);
             at = next.End;
-            if (BytesPerSecond is > 0 and long speed)
+            // The speed may change meanwhile.
+            while (BytesPerSecond is > 0 and long speed && clock.Elapsed.TotalSeconds < (double)(next.End - next.Start) / speed)
             {
-                var pause = TimeSpan.FromSeconds((double)(next.End - next.Start) / speed) - clock.Elapsed;
-                await Task.Delay(pause > TimeSpan.Zero ? pause : TimeSpan.Zero, _stopped).ConfigureAwait(false);
-                clock.Restart();
+                await Task.Delay(s_pause, _stopped).ConfigureAwait(false);
             }
+
+            clock.Restart();
         }
     }
 
@@ -276,7 +283,8 @@ public sealed class BackupJob : IAsyncDisposable
                     _remaining.Clear(next.Start, bytes.Length);
                 }
 
-                _options.Progress?.Report(Interlocked.Add(ref _copiedBytes, bytes.Length));
+                long copied = Interlocked.Add(ref _copiedBytes, bytes.Length);
+                _options.Progress?.Report(copied);
             }
         }
         finally
