@@ -115,7 +115,8 @@ internal sealed class BothServers : IAsyncDisposable
         foreach ((string node, _, _) in _images)
         {
             string own = Describe(actual, node);
-            Assert.Equal(Describe(expected, node), own);
+            string qemu = Describe(expected, node);
+            Assert.True(qemu == own, $"QEMU: {qemu}\nwe: {own}");
             foreach (JsonNode? bitmap in JsonNode.Parse(own)!["dirty-bitmaps"] as JsonArray ?? [])
             {
                 if (bitmap!["name"]?.GetValue<string>() is { } name)
@@ -198,7 +199,8 @@ internal sealed class BothServers : IAsyncDisposable
 
         if (told["dirty-bitmaps"] is JsonArray bitmaps)
         {
-            IEnumerable<JsonNode> sorted = bitmaps.Select(static bitmap => (JsonNode)new JsonObject(
+            // Of those without a name that record nothing some are what QEMU's job keeps its own accounts in.
+            IEnumerable<JsonNode> sorted = bitmaps.Where(static bitmap => bitmap!["name"] is not null || bitmap["recording"]!.GetValue<bool>()).Select(static bitmap => (JsonNode)new JsonObject(
                 bitmap!.AsObject().OrderBy(static member => member.Key, StringComparer.Ordinal).Select(static member => KeyValuePair.Create(member.Key, member.Value?.DeepClone()))));
             told["dirty-bitmaps"] = new JsonArray([.. sorted.OrderBy(static bitmap => bitmap.ToJsonString(), StringComparer.Ordinal)]);
         }

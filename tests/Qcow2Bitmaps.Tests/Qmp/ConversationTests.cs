@@ -175,7 +175,9 @@ public sealed class ConversationTests
             "full");
         await both.WriteAsync("n", 10, 1 << 20, 200_000);
         await both.RunAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"inc","target":"FOLDER/there.qcow2","mode":"existing","sync":"incremental","bitmap":"b"}}""", "inc");
-        await both.RunAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"top","target":"FOLDER/top.qcow2","sync":"top"}}""", "top");
+        // QEMU counts for the whole disk, also what it then finds not to be in the top image.
+        await both.AskAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"top","target":"FOLDER/top.qcow2","sync":"top"}}""");
+        await both.GoneAsync("top");
         await both.RunAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"raw","target":"FOLDER/raw.img","sync":"full","format":"raw"}}""", "raw");
         await both.AskAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/none.qcow2","mode":"existing","sync":"full"}}""");
         await both.AssertSameAsync();
