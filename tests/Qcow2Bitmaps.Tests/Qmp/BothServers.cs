@@ -49,7 +49,9 @@ internal sealed class BothServers : IAsyncDisposable
     {
         JsonElement expected = await _qemu.Peer.AskAsync(command.Replace("FOLDER", _qemuFolder, StringComparison.Ordinal));
         JsonElement actual = await _own.Peer.AskAsync(command.Replace("FOLDER", _ownFolder, StringComparison.Ordinal));
-        Assert.Equal(expected.GetRawText().Replace(_qemuFolder, "", StringComparison.Ordinal), TextOf(expected, actual).Replace(_ownFolder, "", StringComparison.Ordinal));
+        string qemu = Sorted(expected).Replace(_qemuFolder, "", StringComparison.Ordinal);
+        string own = Sorted(actual).Replace(_ownFolder, "", StringComparison.Ordinal);
+        Assert.True(qemu == own, $"{command}\nQEMU: {qemu}\nwe: {own}");
         return actual;
     }
 
@@ -127,7 +129,7 @@ internal sealed class BothServers : IAsyncDisposable
         }
     }
 
-    /// <summary>Lets both quit, and expects images that QEMU finds right and the same, bitmaps included.</summary>
+    /// <summary>Lets both quit, and expects images that QEMU finds right and the same, bitmaps included; those called .img are raw.</summary>
     public async Task QuitAsync(params string[] backups)
     {
         await _qemu.QuitAsync();
@@ -136,8 +138,13 @@ internal sealed class BothServers : IAsyncDisposable
         {
             string expected = Path.Combine(_qemuFolder, name);
             string actual = Path.Combine(_ownFolder, name);
-            await Qemu.ImgOkAsync("check", actual);
             await Qemu.ImgOkAsync("compare", expected, actual);
+            if (name.EndsWith(".img", StringComparison.Ordinal))
+            {
+                continue;
+            }
+
+            await Qemu.ImgOkAsync("check", actual);
             IReadOnlyList<StoredBitmap> bitmaps = await new QemuNode(actual).ListAsync();
             Assert.Equal(await new QemuNode(expected).ListAsync(), bitmaps);
             foreach (StoredBitmap bitmap in bitmaps.Where(static bitmap => !bitmap.Flags.HasFlag(BitmapFlags.InUse)))
@@ -152,9 +159,6 @@ internal sealed class BothServers : IAsyncDisposable
         _qemu.Dispose();
         await _own.DisposeAsync();
     }
-
-    /// <summary>Our reply; QEMU's own text where they are equal but for the order of members.</summary>
-    private static string TextOf(JsonElement expected, JsonElement actual) => JsonElement.DeepEquals(expected, actual) ? expected.GetRawText() : actual.GetRawText();
 
     private static async Task<string[]> ReadEventsAsync(QmpPeer peer, string jobId)
     {
@@ -181,7 +185,13 @@ internal sealed class BothServers : IAsyncDisposable
 
     private static string? StatusOf(JsonElement e) => e.GetProperty("data").TryGetProperty("status", out JsonElement status) ? status.GetString() : null;
 
-    private static string Sorted(JsonElement data) => string.Join(',', data.EnumerateObject().Select(static member => $"{member.Name}={member.Value}").Order(StringComparer.Ordinal));
+    /// <summary>JSON with the members of objects in order.</summary>
+    private static string Sorted(JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.Object => "{" + string.Join(',', value.EnumerateObject().Select(static member => $"{member.Name}:{Sorted(member.Value)}").Order(StringComparer.Ordinal)) + "}",
+        JsonValueKind.Array => "[" + string.Join(',', value.EnumerateArray().Select(Sorted)) + "]",
+        _ => value.ToString(),
+    };
 
     private static string Describe(JsonElement nodes, string name)
     {
