@@ -40,6 +40,11 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
                     throw new QmpException(ImageFormat.IsKnown(format) ? $"Images of format '{format}' are not made here; the formats are qcow2 and raw" : $"Unknown file format '{format}'");
                 }
 
+                if (target.Length == 0 || target.Contains('\0', StringComparison.Ordinal))
+                {
+                    throw new QmpException($"Could not open '{target}': No such file or directory");
+                }
+
                 if (!isThere && common.Sync == BackupSync.None)
                 {
                     throw new QmpException("sync mode 'none' into a new file, which would be backed by the image that is being written, is not supported: use mode 'existing'");

@@ -16,15 +16,18 @@ internal sealed class QmpOutput : IAsyncDisposable
     private readonly Channel<(byte[] Line, TaskCompletionSource? Written)> _lines = Channel.CreateUnbounded<(byte[], TaskCompletionSource?)>(
         new UnboundedChannelOptions { SingleReader = true });
 
+    private readonly CancellationToken _cancellationToken;
     private readonly Task _pump;
 
     public QmpOutput(PipeWriter pipe, CancellationToken cancellationToken)
     {
+        _cancellationToken = cancellationToken;
         _pump = PumpAsync(pipe, cancellationToken);
     }
 
     /// <summary>Sends a reply or the greeting, and waits until it is on its way.</summary>
     /// <exception cref="IOException">The client is gone.</exception>
+    /// <exception cref="OperationCanceledException">The server stops, and the client does not read.</exception>
     public async ValueTask SendAsync(QmpResult message)
     {
         var written = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -33,17 +36,17 @@ internal sealed class QmpOutput : IAsyncDisposable
             throw Gone(inner: null);
         }
 
-        await written.Task.ConfigureAwait(false);
+        await written.Task.WaitAsync(_cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Sends an event. When the client is gone, nothing happens.</summary>
     public void Post(QmpResult message) => _lines.Writer.TryWrite((LineOf(message), null));
 
-    /// <summary>Waits until all is written.</summary>
+    /// <summary>Waits until all is written, or until the server is to stop: a write to a pipe that nobody reads cannot be cancelled, only left.</summary>
     public async ValueTask DisposeAsync()
     {
         _lines.Writer.TryComplete();
-        await _pump.ConfigureAwait(false);
+        await _pump.WaitAsync(_cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     private static byte[] LineOf(QmpResult message)

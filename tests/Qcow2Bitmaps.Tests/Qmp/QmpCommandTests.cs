@@ -135,6 +135,64 @@ public sealed class QmpCommandTests
         }
     }
 
+    /// <summary>Arguments that are well formed and mean nothing good: each is refused, and the server goes on.</summary>
+    [Fact]
+    public async Task HostileArgumentsAreRefused()
+    {
+        using var folder = TempFolder.InMemory();
+        await MakeImageAsync(folder);
+        await using OwnServer own = await OwnServer.StartAsync(("disk", folder.File("disk.qcow2"), false));
+        string[] texts = ["\\u0000", "a\\u0000b", "", "/", "/dev/null", "/dev/zero", "json:{}", "nbd://localhost/x", "..", new string('x', 5000), "\\ud83d\\ude00\\u001b[31m"];
+        foreach (string text in texts)
+        {
+            foreach (string mode in new[] { "existing", "absolute-paths" })
+            {
+                await own.Peer.RefusedAsync($$"""{"execute":"drive-backup","arguments":{"device":"disk","target":"{{folder.Path}}/none/{{text}}","sync":"full","mode":"{{mode}}"} }""");
+            }
+
+            await own.Peer.RefusedAsync($$"""{"execute":"drive-backup","arguments":{"device":"disk","target":"{{text}}","sync":"full","mode":"existing"} }""");
+            await own.Peer.RefusedAsync($$"""{"execute":"blockdev-backup","arguments":{"device":"disk","target":"{{text}}","sync":"full"} }""");
+            await own.Peer.RefusedAsync($$"""{"execute":"block-dirty-bitmap-clear","arguments":{"node":"disk","name":"{{text}}"} }""");
+            await own.Peer.RefusedAsync($$"""{"execute":"block-dirty-bitmap-add","arguments":{"node":"{{text}}","name":"x"} }""");
+            await own.Peer.RefusedAsync($$"""{"execute":"{{text}}"}""");
+            await own.Peer.RefusedAsync($$"""{"execute":"block-dirty-bitmap-add","arguments":{"node":"disk","name":"x","{{text}}":1} }""");
+        }
+
+        foreach (string name in new[] { "\\u0000", "a\\u0000b", "", new string('x', 5000) })
+        {
+            await own.Peer.RefusedAsync($$"""{"execute":"block-dirty-bitmap-add","arguments":{"node":"disk","name":"{{name}}","persistent":true} }""");
+        }
+
+        await own.Peer.RefusedAsync($$"""{"execute":"transaction","arguments":{"actions":[{{string.Concat(Enumerable.Repeat("""{"type":"block-dirty-bitmap-add","data":{"node":"disk","name":"same"}},""", 2000))}}]} }""");
+        Assert.Empty(own.Disk("disk").Bitmaps);
+        Assert.Equal(["disk.qcow2"], Directory.EnumerateFileSystemEntries(folder.Path).Select(Path.GetFileName));
+        await own.QuitAsync();
+    }
+
+    /// <summary>A signal ends the tool even when nobody reads what it writes.</summary>
+    [Fact]
+    public async Task AClientThatDoesNotReadDoesNotKeepItAlive()
+    {
+        using var folder = TempFolder.InMemory();
+        await MakeImageAsync(folder);
+        using Process process = Qemu.Start("dotnet", folder.Path, Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "qmp", "--image", "disk=disk.qcow2");
+        Task sending = SendAsync(process.StandardInput.BaseStream);
+        await Task.Delay(2000, TestContext.Current.CancellationToken);
+        await Qemu.RunAsync("kill", null, "-TERM", process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+        Assert.Equal(0, process.ExitCode);
+        await Assert.ThrowsAnyAsync<IOException>(() => sending);
+
+        static async Task SendAsync(Stream stream)
+        {
+            byte[] block = System.Text.Encoding.UTF8.GetBytes(string.Concat(Enumerable.Repeat("]\n", 1 << 15)));
+            while (true)
+            {
+                await stream.WriteAsync(block);
+            }
+        }
+    }
+
     [Theory]
     [InlineData("Expecting NODE=FILE", "--image", "disk")]
     [InlineData("Invalid node-name: '1disk'", "--image", "1disk=x")]
