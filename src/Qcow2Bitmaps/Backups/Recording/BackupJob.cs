@@ -16,6 +16,7 @@ public sealed class BackupJob : IAsyncDisposable
 {
     private const int MinUnitBytes = 64 << 10;
     private const int MaxStepBytes = 1 << 20;
+    private const long MaxZeroBytes = 1 << 30;
 
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
 
@@ -36,6 +37,7 @@ public sealed class BackupJob : IAsyncDisposable
     private readonly DirtyBitmap _remaining;
     private Exception? _error;
     private bool _isCancelled;
+    private bool _isTargetClosed;
     private long _copiedBytes;
     private long _bytesPerSecond;
 
@@ -178,6 +180,8 @@ public sealed class BackupJob : IAsyncDisposable
 
             await CopyAllAsync().ConfigureAwait(false);
             await _options.Target.FlushAsync(_stopped).ConfigureAwait(false);
+            // Nothing is left that a write could push here. A target that cannot be closed is no backup.
+            await CloseTargetAsync().ConfigureAwait(false);
             if (_options.BeforeCompletion is { } wait)
             {
                 await wait(_stopped).ConfigureAwait(false);
@@ -189,34 +193,41 @@ public sealed class BackupJob : IAsyncDisposable
         }
 
         BackupJobState state = BackupJobState.Failed;
-        await _session.FinishAsync(
-            this,
-            _bitmap,
-            _mode,
-            () =>
-            {
-                lock (_gate)
-                {
-                    state = _error is null ? BackupJobState.Completed : _isCancelled && _error is OperationCanceledException ? BackupJobState.Cancelled : BackupJobState.Failed;
-                    return state == BackupJobState.Completed;
-                }
-            },
-            _remaining).ConfigureAwait(false);
-        await ForgetAsync().ConfigureAwait(false);
-        if (!_options.LeavesTargetOpen)
+        try
         {
-            try
-            {
-                await _options.Target.DisposeAsync().ConfigureAwait(false);
-            }
-            catch (IOException e)
-            {
-                // All is flushed by now, of a job that has completed.
-                _error ??= e;
-            }
+            await _session.FinishAsync(
+                this,
+                _bitmap,
+                _mode,
+                () =>
+                {
+                    lock (_gate)
+                    {
+                        state = _error is null ? BackupJobState.Completed : _isCancelled && _error is OperationCanceledException ? BackupJobState.Cancelled : BackupJobState.Failed;
+                        return state == BackupJobState.Completed;
+                    }
+                },
+                _remaining).ConfigureAwait(false);
+            await ForgetAsync().ConfigureAwait(false);
+            await CloseTargetAsync().ConfigureAwait(false);
         }
+        catch (IOException) when (state != BackupJobState.Completed)
+        {
+            // The target cannot be closed. It is of no use already, and what made it so is told.
+        }
+        finally
+        {
+            _ended.SetResult(state);
+        }
+    }
 
-        _ended.SetResult(state);
+    private async ValueTask CloseTargetAsync()
+    {
+        if (!_isTargetClosed && !_options.LeavesTargetOpen)
+        {
+            _isTargetClosed = true;
+            await _options.Target.DisposeAsync().ConfigureAwait(false);
+        }
     }
 
     /// <summary>Waits for writes that still copy what they overwrite, and lets late ones find nothing to do.</summary>
@@ -232,12 +243,17 @@ public sealed class BackupJob : IAsyncDisposable
     private async Task CopyAllAsync()
     {
         var clock = Stopwatch.StartNew();
-        for (long at = 0; Next(at) is { } next;)
+        for (long at = 0; Next(at, StepBytes) is { } next;)
         {
-            await CopyAsync(next.Start, next.End, _stopped).ConfigureAwait(false);
-            at = next.End;
+            at = await CopyZerosAsync(next.Start).ConfigureAwait(false);
+            if (at == next.Start)
+            {
+                await CopyAsync(next.Start, next.End, _stopped).ConfigureAwait(false);
+                at = next.End;
+            }
+
             // The speed may change meanwhile.
-            while (BytesPerSecond is > 0 and long speed && clock.Elapsed.TotalSeconds < (double)(next.End - next.Start) / speed)
+            while (BytesPerSecond is > 0 and long speed && clock.Elapsed.TotalSeconds < (double)(at - next.Start) / speed)
             {
                 await Task.Delay(s_pause, _stopped).ConfigureAwait(false);
             }
@@ -247,7 +263,7 @@ public sealed class BackupJob : IAsyncDisposable
     }
 
     /// <summary>The next part that is not copied yet.</summary>
-    private (long Start, long End)? Next(long at)
+    private (long Start, long End)? Next(long at, long maxBytes)
     {
         lock (_gate)
         {
@@ -258,9 +274,34 @@ public sealed class BackupJob : IAsyncDisposable
             }
 
             long start = _remaining.StartOfBit(bit);
-            long end = Math.Min(_remaining.StartOfBit(_remaining.Find(bit, false)), start + StepBytes);
+            long end = Math.Min(_remaining.StartOfBit(_remaining.Find(bit, false)), start + maxBytes);
             return (start, end);
         }
+    }
+
+    /// <summary>Copies zeros that are known from tables alone, if there are many.</summary>
+    /// <returns>Where they end; where they were to start when there are few.</returns>
+    private async ValueTask<long> CopyZerosAsync(long start)
+    {
+        long end = Math.Min(_session.SizeBytes, start + MaxZeroBytes);
+        using IDisposable turn = await _ranges.EnterAsync(start, end, _stopped).ConfigureAwait(false);
+        if (Next(start, MaxZeroBytes) is not { } next || next.Start != start)
+        {
+            // Somebody has copied it meanwhile.
+            return start;
+        }
+
+        // What was not copied nobody overwrites before this turn has ended.
+        long zerosEnd = await _session.FindZerosEndAsync(start, next.End, _stopped).ConfigureAwait(false);
+        zerosEnd = zerosEnd == next.End ? zerosEnd : zerosEnd & -_unitBytes;
+        if (zerosEnd - start < StepBytes)
+        {
+            return start;
+        }
+
+        await _options.Target.WriteZerosAsync(start, zerosEnd - start, _stopped).ConfigureAwait(false);
+        Note(start, zerosEnd - start);
+        return zerosEnd;
     }
 
     /// <summary>Copies what of a part was not copied yet, and waits for who does that.</summary>
@@ -270,7 +311,7 @@ public sealed class BackupJob : IAsyncDisposable
         byte[]? buffer = null;
         try
         {
-            for (long at = start; Next(at) is { } next && next.Start < end;)
+            for (long at = start; Next(at, StepBytes) is { } next && next.Start < end;)
             {
                 _stopped.ThrowIfCancellationRequested();
                 at = Math.Min(next.End, end);
@@ -278,13 +319,7 @@ public sealed class BackupJob : IAsyncDisposable
                 Memory<byte> bytes = buffer.AsMemory(0, (int)(at - next.Start));
                 await _session.ReadAsync(next.Start, bytes, cancellationToken).ConfigureAwait(false);
                 await WriteAsync(next.Start, bytes, cancellationToken).ConfigureAwait(false);
-                lock (_gate)
-                {
-                    _remaining.Clear(next.Start, bytes.Length);
-                }
-
-                long copied = Interlocked.Add(ref _copiedBytes, bytes.Length);
-                _options.Progress?.Report(copied);
+                Note(next.Start, bytes.Length);
             }
         }
         finally
@@ -294,6 +329,17 @@ public sealed class BackupJob : IAsyncDisposable
                 ArrayPool<byte>.Shared.Return(buffer);
             }
         }
+    }
+
+    private void Note(long start, long length)
+    {
+        lock (_gate)
+        {
+            _remaining.Clear(start, length);
+        }
+
+        long copied = Interlocked.Add(ref _copiedBytes, length);
+        _options.Progress?.Report(copied);
     }
 
     /// <summary>Writes units in a row, zeros as such: what they replace must not show through.</summary>

@@ -85,15 +85,23 @@ public sealed partial class RecordingSession
     /// <returns>How to take it back.</returns>
     internal Action ApplyAdd(string name, long? granularityBytes, bool isPersistent, bool isRecording)
     {
-        if (BitmapName.FaultOf(name) is { } fault)
+        string? fault = BitmapName.FaultOf(name);
+        if (name.Length == 0)
         {
-            throw new BitmapStateException(name, fault);
+            throw new BitmapStateException(name, fault!);
         }
 
         long granularity = granularityBytes ?? BitmapGranularity.DefaultBytes(Image.ClusterSizeBytes);
         if (granularity < 1L << BitmapGranularity.MinBits || !System.Numerics.BitOperations.IsPow2(granularity))
         {
             throw new BitmapStateException(name, "Granularity must be power of 2 and at least 512");
+        }
+
+        if (fault is not null)
+        {
+            throw isPersistent && ImageText.Encode(name).Length > BitmapName.MaxBytes
+                ? CannotPersist(name, $"Name length exceeds maximum ({BitmapName.MaxBytes} characters)")
+                : new BitmapStateException(name, fault);
         }
 
         if (isPersistent)
@@ -144,6 +152,11 @@ public sealed partial class RecordingSession
     internal Action ApplyMerge(string into, IReadOnlyList<MergeSource> sources)
     {
         LiveBitmap target = Require(into);
+        if (sources.Count == 0)
+        {
+            target.Require();
+        }
+
         DirtyBitmap merged = target.Bits.Clone();
         foreach (MergeSource source in sources)
         {
@@ -198,7 +211,13 @@ public sealed partial class RecordingSession
     {
         if (_writer is null)
         {
-            throw new BitmapStateException(name, $"Can't make bitmap '{PrintableText.Escape(name)}' persistent in '{PrintableText.Escape(Name)}': No write access");
+            // QEMU accepts it, and loses it when the image is closed.
+            throw CannotPersist(name, "No write access");
+        }
+
+        if (granularity > 1L << BitmapGranularity.MaxBits)
+        {
+            throw CannotPersist(name, $"Granularity exceeds maximum ({1L << BitmapGranularity.MaxBits} bytes)");
         }
 
         var plan = new EditPlan(Image);
@@ -217,6 +236,9 @@ public sealed partial class RecordingSession
             plan.Add(name, granularity, isRecording);
         }
     }
+
+    private BitmapStateException CannotPersist(string name, string why) =>
+        new(name, $"Can't make bitmap '{PrintableText.Escape(name)}' persistent in '{PrintableText.Escape(Name)}': {why}");
 
     private LiveBitmap? FindLive(string name) => _bitmaps.Find(bitmap => string.Equals(bitmap.Name, name, StringComparison.Ordinal));
 

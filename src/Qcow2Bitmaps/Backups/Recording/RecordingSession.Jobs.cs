@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
@@ -115,6 +116,26 @@ public sealed partial class RecordingSession
                 bits.Set(extent.OffsetBytes, Math.Min(extent.LengthBytes, bits.SizeBytes - extent.OffsetBytes));
             }
         }
+    }
+
+    /// <summary>How far the disk is known to read as zeros, from tables alone.</summary>
+    /// <param name="start">Where to begin, in bytes.</param>
+    /// <param name="end">Where to stop looking.</param>
+    /// <param name="cancellationToken">Ends the reading of tables.</param>
+    internal async ValueTask<long> FindZerosEndAsync(long start, long end, CancellationToken cancellationToken)
+    {
+        long at = start;
+        await foreach (ChainExtent extent in _chain.MapAsync(start, end - start, cancellationToken).ConfigureAwait(false))
+        {
+            if (!extent.IsZero)
+            {
+                break;
+            }
+
+            at = Math.Min(end, extent.EndBytes);
+        }
+
+        return at;
     }
 
     private LiveBitmap RequireForBackup(BackupJobOptions options, BackupSync sync, BitmapSyncMode? mode)

@@ -72,6 +72,99 @@ public sealed class RecordingSessionTests
     }
 
     [Fact]
+    public async Task Of_an_image_that_is_only_read_bitmaps_are_read_only_and_jobs_copy_by_them()
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
+        await using (RecordingSession writing = await disk.OpenAsync())
+        {
+            await writing.WriteAsync(65536, GuestBytes(3).AsMemory(0, 65536), Token);
+        }
+
+        byte[] before = disk.Storage.ToArray();
+        await using RecordingSession session = await disk.OpenAsync(isReadOnly: true);
+        Assert.True(session.IsReadOnly && session.Find("a")!.IsReadOnly);
+        await Assert.ThrowsAsync<Qcow2UnsupportedException>(async () => await session.WriteAsync(0, new byte[1], Token));
+        BitmapStateException e = await Assert.ThrowsAsync<BitmapStateException>(async () => await session.ClearAsync("a", Token));
+        Assert.Equal("Bitmap 'a' is readonly and cannot be modified", e.Message);
+        Assert.Equal("clear", e.Operation);
+        await Assert.ThrowsAsync<BitmapStateException>(async () => await session.RemoveAsync("a", Token));
+        await Assert.ThrowsAsync<BitmapStateException>(async () => await session.AddAsync("b", isPersistent: true, cancellationToken: Token));
+        await session.AddAsync("t", cancellationToken: Token);
+        await session.MergeAsync("t", [MergeSource.Of("a"), MergeSource.Of(session.CopyBits("a"))], Token);
+        Assert.Equal(65536, session.Find("t")!.CountBytes);
+        var target = new MemoryStorage(new byte[DiskBytes]);
+        var options = new BackupJobOptions { Sync = BackupSync.Bitmap, Bitmap = "a", BitmapMode = BitmapSyncMode.Never, Target = BackupTarget.OfRaw(target) };
+        await Assert.ThrowsAsync<BitmapStateException>(async () => await session.StartBackupAsync(options with { BitmapMode = BitmapSyncMode.OnSuccess }, Token));
+        Assert.Equal(BackupJobState.Completed, await (await session.StartBackupAsync(options, Token)).WaitAsync(Token));
+        Assert.Equal(GuestBytes(3).AsSpan(0, 65536), target.ToArray().AsSpan(65536, 65536));
+        await session.CloseAsync();
+        Assert.Equal(before, disk.Storage.ToArray());
+    }
+
+    [Fact]
+    public async Task A_transaction_over_sessions_is_taken_back_where_a_step_is_refused()
+    {
+        MemoryDisk one = await MemoryDisk.CreateAsync(DiskBytes, "a");
+        MemoryDisk other = await MemoryDisk.CreateAsync(DiskBytes, "a");
+        await using RecordingSession first = await one.OpenAsync();
+        await using RecordingSession second = await other.OpenAsync();
+        await first.WriteAsync(0, new byte[512], Token);
+        await second.WriteAsync(1 << 20, new byte[512], Token);
+        RecordingTransaction failing = new RecordingTransaction()
+            .Merge(first, "a", [MergeSource.Of(second, "a")])
+            .Add(first, "n")
+            .Backup(first, new BackupJobOptions { Sync = BackupSync.Full, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = new NullTarget(DiskBytes) })
+            .Remove(second, "a")
+            .Clear(second, "a");
+        BitmapStateException e = await Assert.ThrowsAsync<BitmapStateException>(async () => await failing.CommitAsync(Token));
+        Assert.Equal("Dirty bitmap 'a' not found", e.Message);
+        Assert.Equal([(0L, 65536L)], Extents(first.CopyBits("a")));
+        Assert.Equal([(1L << 20, 65536L)], Extents(second.CopyBits("a")));
+        Assert.Equal(["a"], first.Bitmaps.Select(static bitmap => bitmap.Name));
+        Assert.False(first.Find("a")!.IsBusy);
+        Assert.Empty(first.Jobs);
+        Assert.Single(await other.BitmapsAsync());
+        await new RecordingTransaction().Merge(first, "a", [MergeSource.Of(second, "a")]).Remove(second, "a").CommitAsync(Token);
+        Assert.Equal([(0L, 65536L), (1L << 20, 65536L)], Extents(first.CopyBits("a")));
+        Assert.Empty(await other.BitmapsAsync());
+    }
+
+    [Fact]
+    public async Task A_target_that_fails_under_a_write_ends_the_job_and_not_the_write()
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
+        await using RecordingSession session = await disk.OpenAsync();
+        await session.WriteAsync(0, GuestBytes(1), Token);
+        // Only half of it is there; the job begins at the other end.
+        var target = new FailingTarget(DiskBytes, failsFrom: 2 << 20);
+        BackupJob job = await session.StartBackupAsync(
+            new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = target, BytesPerSecond = 1 }, Token);
+        byte[] bytes = GuestBytes(2)[..512];
+        await session.WriteAsync(3 << 20, bytes, Token);
+        Assert.Equal(BackupJobState.Failed, await job.WaitAsync(Token));
+        Assert.IsType<IOException>(job.Error);
+        var read = new byte[512];
+        await session.ReadAsync(3 << 20, read, Token);
+        Assert.Equal(bytes, read);
+        Assert.Equal(DiskBytes, session.Find("a")!.CountBytes);
+        Assert.False(session.Find("a")!.IsBusy);
+        Assert.True(target.IsDisposed);
+    }
+
+    [Fact]
+    public async Task Of_a_large_disk_a_job_reads_what_there_is()
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(1L << 40);
+        await using RecordingSession session = await disk.OpenAsync();
+        await session.WriteAsync(700L << 30, GuestBytes(1), Token);
+        var target = new FailingTarget(1L << 40, long.MaxValue);
+        BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = target }, Token);
+        Assert.Equal(BackupJobState.Completed, await job.WaitAsync(Token));
+        Assert.Equal(1L << 40, job.CopiedBytes);
+        Assert.Equal(DiskBytes, target.WrittenBytes);
+    }
+
+    [Fact]
     public async Task A_backup_has_the_disk_of_its_start_and_its_bitmap_what_was_written_since()
     {
         MemoryDisk storage = await MemoryDisk.CreateAsync(DiskBytes, "a");
