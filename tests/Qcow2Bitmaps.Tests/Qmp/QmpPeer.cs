@@ -33,7 +33,14 @@ internal sealed class QmpPeer(Stream toServer, Stream fromServer) : IDisposable
     public async Task<JsonElement> AskAsync(string command)
     {
         await SendAsync(command);
-        return await ReplyAsync();
+        try
+        {
+            return await ReplyAsync();
+        }
+        catch (EndOfStreamException e)
+        {
+            throw new EndOfStreamException($"The server has gone at {command}", e);
+        }
     }
 
     /// <summary>Sends a command that is to succeed, and gives what it returns.</summary>
