@@ -133,6 +133,7 @@ internal static class CommandLine
             MeasureCommand.Create(output, messages),
             CommitCommand.Create(output, messages),
             ChainRebaseCommand.Create(output, messages, tells: false),
+            QmpCommand.Create(messages),
             chain,
             backup,
         };

@@ -38,6 +38,11 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
     /// <summary>Hands all that was written to the output. Nothing does so by itself at the end.</summary>
     public void Flush()
     {
+        if (_used == 0)
+        {
+            return;
+        }
+
         int used = _used;
         _used = 0;
         Send(_buffer.AsSpan(0, used));

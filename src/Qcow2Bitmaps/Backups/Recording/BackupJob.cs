@@ -182,6 +182,10 @@ public sealed class BackupJob : IAsyncDisposable
             await _options.Target.FlushAsync(_stopped).ConfigureAwait(false);
             // Nothing is left that a write could push here. A target that cannot be closed is no backup.
             await CloseTargetAsync().ConfigureAwait(false);
+            if (_options.BeforeCompletion is { } wait)
+            {
+                await wait(_stopped).ConfigureAwait(false);
+            }
         }
         catch (Exception e)
         {

@@ -21,6 +21,9 @@ public sealed record BackupJobOptions
     /// <summary>Whether the target stays open when the job has ended.</summary>
     public bool LeavesTargetOpen { get; init; }
 
+    /// <summary>What the job waits for when all is copied and flushed, before it ends and decides what becomes of its bitmap: other jobs for example. When that fails the job fails; when the job is cancelled meanwhile, the token says so.</summary>
+    public Func<CancellationToken, ValueTask>? BeforeCompletion { get; init; }
+
     /// <summary>Is told how many bytes are copied, from several threads.</summary>
     public IProgress<long>? Progress { get; init; }
 }

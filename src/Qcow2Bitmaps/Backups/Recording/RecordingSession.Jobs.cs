@@ -146,14 +146,20 @@ public sealed partial class RecordingSession
             throw Refuse(options, "Bitmap sync mode must be given when providing a bitmap");
         }
 
-        bitmap.Require(allowsReadOnly: mode == BitmapSyncMode.Never);
-        return (sync, mode) switch
+        bitmap.Require(allowsReadOnly: true);
+        if (sync == BackupSync.None)
         {
-            (BackupSync.None, _) => throw Refuse(options, $"sync mode '{NameOf(sync)}' does not produce meaningful bitmap outputs"),
-            (not BackupSync.Bitmap, BitmapSyncMode.Never) =>
-                throw Refuse(options, $"Bitmap sync mode '{NameOf(BitmapSyncMode.Never)}' has no meaningful effect when combined with sync mode '{NameOf(sync)}'"),
-            _ => bitmap,
-        };
+            throw Refuse(options, $"sync mode '{NameOf(sync)}' does not produce meaningful bitmap outputs");
+        }
+
+        if (sync != BackupSync.Bitmap && mode == BitmapSyncMode.Never)
+        {
+            throw Refuse(options, $"Bitmap sync mode '{NameOf(BitmapSyncMode.Never)}' has no meaningful effect when combined with sync mode '{NameOf(sync)}'");
+        }
+
+        // QEMU asks last whether the bitmap can be changed.
+        bitmap.Require(allowsReadOnly: mode == BitmapSyncMode.Never);
+        return bitmap;
     }
 
     private async ValueTask CancelJobsAsync()

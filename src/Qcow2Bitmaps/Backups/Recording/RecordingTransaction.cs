@@ -7,6 +7,9 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// </remarks>
 public sealed class RecordingTransaction
 {
+    /// <summary>The <see cref="BitmapStateException.Operation"/> of what <see cref="Abort"/> refuses.</summary>
+    public const string AbortOperation = "abort";
+
     private readonly List<(string Operation, RecordingSession Session, Func<Applied, Action> Apply)> _steps = [];
     private readonly HashSet<RecordingSession> _sessions = [];
 
@@ -82,6 +85,12 @@ public sealed class RecordingTransaction
             return undo;
         });
     }
+
+    /// <summary>Refuses, whatever the other steps are: with this at the end a transaction tells whether it would be accepted, and does nothing.</summary>
+    /// <param name="session">A session.</param>
+    /// <returns>This transaction.</returns>
+    public RecordingTransaction Abort(RecordingSession session) =>
+        Step(AbortOperation, session, "", static _ => throw new BitmapStateException("", "Transaction aborted using Abort action"));
 
     /// <summary>Does all steps, or none.</summary>
     /// <param name="cancellationToken">Ends the work while nothing is changed.</param>

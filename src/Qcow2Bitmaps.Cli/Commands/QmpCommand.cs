@@ -1,0 +1,105 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Runtime.InteropServices;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Qmp;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>qmp</c>: bitmaps and backups by QEMU's machine protocol.</summary>
+internal static class QmpCommand
+{
+    public static Command Create(MessageWriter messages)
+    {
+        Option<QmpImage[]> images = Image("--image", "An image, opened for writing under the name NODE, which is its node and its device. May be repeated", isReadOnly: false);
+        Option<QmpImage[]> readOnly = Image("--read-only-image", "An image that is only read. May be repeated", isReadOnly: true);
+        var socket = new Option<string?>("--socket")
+        {
+            Description = "Listen on a unix socket, which is made, for one client after the other; else standard input and output are the client",
+            HelpName = "PATH",
+        };
+        Option<string[]> allowBacking = CommonOptions.AllowBacking();
+        var command = new Command(
+            "qmp",
+            """
+            Work on bitmaps and make backups by QMP, QEMU's machine protocol, as its storage daemon does.
+
+            While images are open their bitmaps are marked as in use, and stored again at the end: after 'quit', SIGTERM or SIGINT, or at the end of standard input,
+            where jobs are waited for. After a kill they are inconsistent, as with QEMU.
+            """)
+        {
+            images, readOnly, socket, allowBacking,
+        };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            using PosixSignalRegistration terminate = Register(PosixSignal.SIGTERM, stop);
+            using PosixSignalRegistration interrupt = Register(PosixSignal.SIGINT, stop);
+            QmpServer server;
+            try
+            {
+                server = await QmpServer.OpenAsync(
+                    [.. parsed.GetValue(images) ?? [], .. parsed.GetValue(readOnly) ?? []],
+                    text => messages.Warn(PrintableText.Escape(text)),
+                    new ChainOpenOptions { AllowedFolders = parsed.GetValue(allowBacking) ?? [] },
+                    cancellationToken: stop.Token);
+            }
+            catch (ArgumentException e)
+            {
+                messages.Error(e.Message);
+                return ExitCode.Error;
+            }
+
+            await using (server)
+            {
+                try
+                {
+                    if (parsed.GetValue(socket) is { } path)
+                    {
+                        await server.ListenAsync(path, stop.Token);
+                    }
+                    else
+                    {
+                        using Stream input = Console.OpenStandardInput();
+                        using Stream output = StandardStreams.OpenOutput();
+                        await server.ServeAsync(input, output, isLast: true, stop.Token);
+                    }
+                }
+                catch (OperationCanceledException) when (stop.IsCancellationRequested)
+                {
+                    // A signal asks for what 'quit' does.
+                }
+            }
+
+            return ExitCode.Success;
+        });
+        return command;
+    }
+
+    private static Option<QmpImage[]> Image(string name, string description, bool isReadOnly) => new(name)
+    {
+        Description = description,
+        HelpName = "NODE=FILE",
+        CustomParser = result => [.. result.Tokens.Select(token => Parse(token.Value, isReadOnly, result)).OfType<QmpImage>()],
+    };
+
+    private static QmpImage? Parse(string text, bool isReadOnly, ArgumentResult result)
+    {
+        int equals = text.IndexOf('=', StringComparison.Ordinal);
+        if (equals > 0 && equals < text.Length - 1)
+        {
+            return new QmpImage(text[..equals], text[(equals + 1)..], isReadOnly);
+        }
+
+        result.AddError($"Expecting NODE=FILE, not '{text}'");
+        return null;
+    }
+
+    private static PosixSignalRegistration Register(PosixSignal signal, CancellationTokenSource stop) => PosixSignalRegistration.Create(signal, context =>
+    {
+        context.Cancel = true;
+        stop.Cancel();
+    });
+}

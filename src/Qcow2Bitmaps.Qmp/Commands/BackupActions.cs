@@ -1,0 +1,173 @@
+using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Qmp.Jobs;
+using Qcow2Bitmaps.Qmp.Nodes;
+using Qcow2Bitmaps.Qmp.Protocol;
+
+namespace Qcow2Bitmaps.Qmp.Commands;
+
+/// <summary>The starts of backups, as commands and as actions of a transaction: <c>drive-backup</c> into a file, <c>blockdev-backup</c> into an image that is open.</summary>
+internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptions targetOptions)
+{
+    public void AddTo(Dictionary<string, ActionReader> actions)
+    {
+        actions.Add("blockdev-backup", arguments =>
+        {
+            Common common = ReadCommon(arguments);
+            string target = arguments.String("target");
+            arguments.Finish();
+            return plan =>
+            {
+                QmpNode source = nodes.Device(common.Device);
+                QmpNode node = nodes.Device(target);
+                Add(plan, common, source, node, overwritesTarget: false, _ => Task.FromResult(BackupTarget.Of(node.Session)));
+            };
+        });
+        actions.Add("drive-backup", arguments =>
+        {
+            Common common = ReadCommon(arguments);
+            string target = arguments.String("target");
+            string? format = arguments.OptionalString("format");
+            bool isThere = arguments.OptionalOneOf("mode", ("existing", true), ("absolute-paths", false)) ?? false;
+            arguments.Finish();
+            return plan =>
+            {
+                QmpNode source = nodes.Device(common.Device);
+                if (format is not (null or ImageFormat.Qcow2 or ImageFormat.Raw))
+                {
+                    throw new QmpException(ImageFormat.IsKnown(format) ? $"Images of format '{format}' are not made here; the formats are qcow2 and raw" : $"Unknown file format '{format}'");
+                }
+
+                if (target.Length == 0 || target.Contains('\0', StringComparison.Ordinal))
+                {
+                    throw new QmpException($"Could not open '{target}': No such file or directory");
+                }
+
+                if (!isThere && common.Sync == BackupSync.None)
+                {
+                    throw new QmpException("sync mode 'none' into a new file, which would be backed by the image that is being written, is not supported: use mode 'existing'");
+                }
+
+                Add(plan, common, source, target: null, !isThere, async cancellationToken =>
+                {
+                    if (!isThere)
+                    {
+                        await CreateAsync(source, target, format ?? ImageFormat.Qcow2, common.Sync, cancellationToken).ConfigureAwait(false);
+                    }
+
+                    return await BackupTarget.OpenAsync(target, isThere ? format : format ?? ImageFormat.Qcow2, targetOptions, cancellationToken).ConfigureAwait(false);
+                });
+            };
+        });
+    }
+
+    private static Common ReadCommon(QmpArguments arguments)
+    {
+        string? id = arguments.OptionalString("job-id");
+        string device = arguments.String("device");
+        BackupSync sync = arguments.OneOf(
+            "sync",
+            ("top", BackupSync.Top), ("full", BackupSync.Full), ("none", BackupSync.None), ("incremental", BackupSync.Incremental), ("bitmap", BackupSync.Bitmap), (OldIncremental, BackupSync.Incremental));
+        if (arguments.OptionalString("sync") is OldIncremental)
+        {
+            arguments.Warn($"sync mode '{OldIncremental}' is a name from before QEMU 2.4; taken as 'incremental'");
+        }
+
+        long? speed = arguments.OptionalInteger("speed");
+        string? bitmap = arguments.OptionalString("bitmap");
+        BitmapSyncMode? mode = arguments.OptionalOneOf(
+            "bitmap-mode", ("on-success", BitmapSyncMode.OnSuccess), ("never", BitmapSyncMode.Never), ("always", BitmapSyncMode.Always));
+        bool compresses = arguments.OptionalBoolean("compress") ?? false;
+        OnError? onSource = ReadOnError(arguments, "on-source-error");
+        OnError? onTarget = ReadOnError(arguments, "on-target-error");
+        bool isFinalizedAlone = arguments.OptionalBoolean("auto-finalize") ?? true;
+        bool isDismissedAlone = arguments.OptionalBoolean("auto-dismiss") ?? true;
+        foreach (string ignored in (ReadOnlySpan<string>)["filter-node-name", "x-perf"])
+        {
+            if (arguments.Has(ignored))
+            {
+                arguments.Warn($"parameter '{ignored}' has no meaning here; ignored");
+            }
+        }
+
+        return compresses ? throw new QmpException("Parameter 'compress' is not supported")
+            : onSource is OnError.Other || onTarget is OnError.Other ? throw new QmpException("Of 'on-source-error' and 'on-target-error' only 'report' is supported")
+            : new Common(id ?? device, device, sync, speed ?? 0, bitmap, mode, isFinalizedAlone, isDismissedAlone);
+    }
+
+    private static OnError? ReadOnError(QmpArguments arguments, string name) => arguments.OptionalOneOf(
+        name, ("report", OnError.Report), ("ignore", OnError.Other), ("enospc", OnError.Other), ("stop", OnError.Other), ("auto", OnError.Other));
+
+    private void Add(
+        TransactionPlan plan, Common common, QmpNode source, QmpNode? target, bool overwritesTarget, Func<CancellationToken, Task<BackupTarget>> openTarget)
+    {
+        foreach (QmpNode? node in (ReadOnlySpan<QmpNode?>)[source, target])
+        {
+            if (node is not null && (jobs.IsTarget(node) || plan.Backups.Any(other => other.Job.Target == node)))
+            {
+                throw new QmpException($"Node '{node.Name}' is busy: block device is in use by block job: backup");
+            }
+        }
+
+        if (!QmpNodes.IsId(common.Id))
+        {
+            throw new QmpException($"Invalid job ID '{common.Id}'");
+        }
+
+        if (jobs.Find(common.Id) is not null || plan.Backups.Any(other => string.Equals(other.Job.Id, common.Id, StringComparison.Ordinal)))
+        {
+            throw new QmpException($"Job ID '{common.Id}' already in use");
+        }
+
+        if (common.Speed < 0)
+        {
+            throw new QmpException("Parameter 'speed' expects a non-negative value");
+        }
+
+        var job = new QmpJob(common.Id, plan.Group ?? new QmpJobGroup(), target, common.IsFinalizedAlone, common.IsDismissedAlone);
+        job.Group.Add(job);
+        var options = new BackupJobOptions
+        {
+            Sync = common.Sync,
+            Target = new NoTarget(source.Session.SizeBytes),
+            Bitmap = common.Bitmap,
+            BitmapMode = common.Mode,
+            BytesPerSecond = common.Speed,
+            LeavesTargetOpen = target is not null,
+            BeforeCompletion = cancellationToken => jobs.CompleteAsync(job, cancellationToken),
+        };
+        plan.Add(new PlannedBackup(source, job, options, openTarget, overwritesTarget));
+    }
+
+    /// <summary>Makes the target, over what there was. One for the top image alone is backed by what that is backed by.</summary>
+    private static async Task CreateAsync(QmpNode source, string path, string format, BackupSync sync, CancellationToken cancellationToken)
+    {
+        ImageChain chain = source.Session.Chain;
+        if (string.Equals(format, ImageFormat.Raw, StringComparison.Ordinal))
+        {
+            await RawImage.CreateAsync(path, source.Session.SizeBytes, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        ChainLayer? backing = sync == BackupSync.Top && chain.Layers.Count > 1 ? chain.Layers[1] : null;
+        var options = new Qcow2CreateOptions
+        {
+            SizeBytes = source.Session.SizeBytes,
+            BackingFile = backing is null ? null : Path.GetFullPath(backing.Path),
+            BackingFormat = backing?.Format,
+        };
+        await Qcow2Image.CreateAsync(path, options, cancellationToken).ConfigureAwait(false);
+    }
+
+    private const string OldIncremental = "dirty-bitmap";
+
+    private enum OnError
+    {
+        Report,
+        Other,
+    }
+
+    private sealed record Common(string Id, string Device, BackupSync Sync, long Speed, string? Bitmap, BitmapSyncMode? Mode, bool IsFinalizedAlone, bool IsDismissedAlone);
+}

@@ -1,0 +1,19 @@
+using Qcow2Bitmaps.Backups.Recording;
+
+namespace Qcow2Bitmaps.Qmp.Commands;
+
+/// <summary>A target that nobody writes: to ask whether a backup would start.</summary>
+internal sealed class NoTarget(long sizeBytes) : BackupTarget
+{
+    public override string Name => "";
+
+    public override long SizeBytes => sizeBytes;
+
+    public override int ClusterBytes => 1 << 16;
+
+    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) => throw new NotSupportedException();
+
+    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => throw new NotSupportedException();
+
+    public override ValueTask FlushAsync(CancellationToken cancellationToken) => throw new NotSupportedException();
+}

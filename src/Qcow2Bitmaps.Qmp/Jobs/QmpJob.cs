@@ -1,0 +1,62 @@
+using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Qmp.Nodes;
+
+namespace Qcow2Bitmaps.Qmp.Jobs;
+
+/// <summary>A backup as clients see it. Thread-safe.</summary>
+internal sealed class QmpJob(string id, QmpJobGroup group, QmpNode? target, bool isFinalizedAlone, bool isDismissedAlone)
+{
+    private readonly TaskCompletionSource<BackupJob> _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private volatile string _status = QmpJobStatus.Created;
+
+    public string Id => id;
+
+    public QmpJobGroup Group => group;
+
+    /// <summary>The image that it writes, where that is one of the server's.</summary>
+    public QmpNode? Target => target;
+
+    /// <summary>Whether it ends by itself when its work is done (<c>auto-finalize</c>).</summary>
+    public bool IsFinalizedAlone => isFinalizedAlone;
+
+    /// <summary>Whether it is no longer listed when it has ended (<c>auto-dismiss</c>).</summary>
+    public bool IsDismissedAlone => isDismissedAlone;
+
+    public string Status
+    {
+        get => _status;
+        set => _status = value;
+    }
+
+    /// <summary>Why it failed, or that it was cancelled; null while it runs and when it has succeeded.</summary>
+    public string? Error { get; set; }
+
+    /// <summary>The job itself, once it was started.</summary>
+    public Task<BackupJob> Started => _started.Task;
+
+    /// <summary>Ends when clients have been told how the job ended.</summary>
+    public Task Watch { get; set; } = Task.CompletedTask;
+
+    public long TotalBytes => !_started.Task.IsCompletedSuccessfully ? 0
+        : _started.Task.Result is { Options.Sync: BackupSync.None } none ? none.Options.Target.SizeBytes
+        : _started.Task.Result.TotalBytes;
+
+    public long CopiedBytes => _started.Task.IsCompletedSuccessfully ? _started.Task.Result.CopiedBytes : 0;
+
+    public long BytesPerSecond
+    {
+        get => _started.Task.IsCompletedSuccessfully ? _started.Task.Result.BytesPerSecond : 0;
+        set => _started.Task.Result.BytesPerSecond = value;
+    }
+
+    public void Start(BackupJob job) => _started.SetResult(job);
+
+    /// <summary>Asks it to end; without effect when it has.</summary>
+    public void Cancel()
+    {
+        if (_started.Task.IsCompletedSuccessfully)
+        {
+            _started.Task.Result.Cancel();
+        }
+    }
+}

@@ -1,0 +1,203 @@
+using System.Text.Json;
+using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Qmp.Nodes;
+using Qcow2Bitmaps.Qmp.Protocol;
+
+namespace Qcow2Bitmaps.Qmp.Jobs;
+
+/// <summary>The jobs that there are, and what clients are told of them. Thread-safe.</summary>
+internal sealed class QmpJobs(QmpEvents events)
+{
+    private const string Type = "backup";
+    private const string Cancelled = "Operation canceled";
+
+    private readonly Lock _gate = new();
+    private readonly List<QmpJob> _jobs = [];
+
+    /// <summary>All that are listed, the newest first, as QEMU lists them.</summary>
+    public IReadOnlyList<QmpJob> All
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return [.. Enumerable.Reverse(_jobs)];
+            }
+        }
+    }
+
+    public QmpJob? Find(string id)
+    {
+        lock (_gate)
+        {
+            return _jobs.Find(job => string.Equals(job.Id, id, StringComparison.Ordinal));
+        }
+    }
+
+    /// <summary>Whether a job that has not ended writes an image.</summary>
+    public bool IsTarget(QmpNode node) => All.Any(job => job.Target == node && job.Status is not QmpJobStatus.Concluded);
+
+    /// <summary>What a job does when all is copied: it waits for its group, and for the client where it has to.</summary>
+    public async ValueTask CompleteAsync(QmpJob job, CancellationToken cancellationToken)
+    {
+        await job.Started.ConfigureAwait(false);
+        Move(job, QmpJobStatus.Waiting);
+        await job.Group.DoneAsync(cancellationToken).ConfigureAwait(false);
+        Move(job, QmpJobStatus.Pending);
+        if (!job.IsFinalizedAlone)
+        {
+            events.Post("BLOCK_JOB_PENDING", writer =>
+            {
+                writer.WriteStartObject();
+                writer.WriteString("type", Type);
+                writer.WriteString("id", job.Id);
+                writer.WriteEndObject();
+            });
+        }
+
+        await job.Group.FinalizedAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Lists a job that has been started.</summary>
+    public void Start(QmpJob job, BackupJob backup)
+    {
+        lock (_gate)
+        {
+            _jobs.Add(job);
+        }
+
+        Move(job, QmpJobStatus.Created);
+        Move(job, QmpJobStatus.Running);
+        job.Start(backup);
+        if (job.Group.IsAborted)
+        {
+            job.Cancel();
+        }
+
+        job.Watch = WatchAsync(job, backup);
+    }
+
+    /// <summary>No longer lists a job that has ended.</summary>
+    public void Dismiss(QmpJob job)
+    {
+        lock (_gate)
+        {
+            _jobs.Remove(job);
+        }
+
+        Move(job, QmpJobStatus.Null);
+    }
+
+    /// <summary>Waits until all have ended, when no more are started. Those that need somebody to end them are cancelled, or all of them.</summary>
+    public async Task EndAsync(bool cancelsAll)
+    {
+        IReadOnlyList<QmpJob> jobs = All;
+        foreach (QmpJob job in jobs)
+        {
+            if (cancelsAll || !job.IsFinalizedAlone || (await job.Started.ConfigureAwait(false)).Options.Sync == BackupSync.None)
+            {
+                job.Cancel();
+            }
+        }
+
+        foreach (QmpJob job in jobs)
+        {
+            await job.Watch.ConfigureAwait(false);
+        }
+    }
+
+    private async Task WatchAsync(QmpJob job, BackupJob backup)
+    {
+        BackupJobState state = await backup.WaitAsync(CancellationToken.None).ConfigureAwait(false);
+        if (state != BackupJobState.Completed)
+        {
+            job.Error = state == BackupJobState.Cancelled ? Cancelled : backup.Error?.Message ?? "Input/output error";
+            Move(job, QmpJobStatus.Aborting);
+            job.Group.Abort();
+        }
+
+        events.Post(state == BackupJobState.Cancelled ? "BLOCK_JOB_CANCELLED" : "BLOCK_JOB_COMPLETED", writer =>
+        {
+            writer.WriteStartObject();
+            writer.WriteString("device", job.Id);
+            writer.WriteNumber("len", job.TotalBytes);
+            writer.WriteNumber("offset", job.CopiedBytes);
+            writer.WriteNumber("speed", job.BytesPerSecond);
+            writer.WriteString("type", Type);
+            if (state == BackupJobState.Failed)
+            {
+                writer.WriteString("error", job.Error);
+            }
+
+            writer.WriteEndObject();
+        });
+        Move(job, QmpJobStatus.Concluded);
+        if (job.IsDismissedAlone)
+        {
+            Dismiss(job);
+        }
+    }
+
+    private void Move(QmpJob job, string status)
+    {
+        job.Status = status;
+        events.Post("JOB_STATUS_CHANGE", writer =>
+        {
+            writer.WriteStartObject();
+            writer.WriteString("status", status);
+            writer.WriteString("id", job.Id);
+            writer.WriteEndObject();
+        });
+    }
+
+    public void WriteJobs(Utf8JsonWriter writer)
+    {
+        writer.WriteStartArray();
+        foreach (QmpJob job in All)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("id", job.Id);
+            writer.WriteString("type", Type);
+            writer.WriteString("status", job.Status);
+            writer.WriteNumber("current-progress", job.CopiedBytes);
+            writer.WriteNumber("total-progress", job.TotalBytes);
+            WriteError(writer, job);
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+    }
+
+    public void WriteBlockJobs(Utf8JsonWriter writer)
+    {
+        writer.WriteStartArray();
+        foreach (QmpJob job in All)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("device", job.Id);
+            writer.WriteString("type", Type);
+            writer.WriteNumber("len", job.TotalBytes);
+            writer.WriteNumber("offset", job.CopiedBytes);
+            writer.WriteNumber("speed", job.BytesPerSecond);
+            writer.WriteString("status", job.Status);
+            writer.WriteString("io-status", "ok");
+            writer.WriteBoolean("busy", job.Status is QmpJobStatus.Running);
+            writer.WriteBoolean("paused", false);
+            writer.WriteBoolean("ready", false);
+            writer.WriteBoolean("auto-finalize", job.IsFinalizedAlone);
+            writer.WriteBoolean("auto-dismiss", job.IsDismissedAlone);
+            WriteError(writer, job);
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+    }
+
+    private static void WriteError(Utf8JsonWriter writer, QmpJob job)
+    {
+        if (job.Error is { } error)
+        {
+            writer.WriteString("error", error);
+        }
+    }
+}

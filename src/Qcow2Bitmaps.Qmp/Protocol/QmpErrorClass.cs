@@ -1,0 +1,13 @@
+namespace Qcow2Bitmaps.Qmp.Protocol;
+
+/// <summary>The classes of errors that QMP knows and that occur here.</summary>
+internal static class QmpErrorClass
+{
+    public const string Generic = "GenericError";
+
+    /// <summary>No such command, or not now.</summary>
+    public const string CommandNotFound = "CommandNotFound";
+
+    /// <summary>No such block job.</summary>
+    public const string DeviceNotActive = "DeviceNotActive";
+}

@@ -1,0 +1,31 @@
+namespace Qcow2Bitmaps.Qmp.Protocol;
+
+/// <summary>Events, for whoever listens: the client that is connected and has negotiated. Others miss them, as with QEMU. Safe for use by several threads.</summary>
+internal sealed class QmpEvents(TimeProvider clock)
+{
+    private volatile QmpOutput? _listener;
+
+    /// <summary>Who gets events from now on; null for nobody.</summary>
+    public void SendTo(QmpOutput? listener) => _listener = listener;
+
+    /// <summary>Tells of an event.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="data">Writes its data, an object.</param>
+    public void Post(string name, QmpResult data)
+    {
+        const long MicrosecondsPerSecond = 1_000_000;
+        long microseconds = (clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond;
+        _listener?.Post(writer =>
+        {
+            writer.WriteStartObject();
+            writer.WriteStartObject("timestamp");
+            writer.WriteNumber("seconds", microseconds / MicrosecondsPerSecond);
+            writer.WriteNumber("microseconds", microseconds % MicrosecondsPerSecond);
+            writer.WriteEndObject();
+            writer.WriteString("event", name);
+            writer.WritePropertyName("data");
+            data(writer);
+            writer.WriteEndObject();
+        });
+    }
+}

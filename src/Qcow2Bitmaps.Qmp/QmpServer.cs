@@ -1,0 +1,205 @@
+using System.IO.Pipelines;
+using System.Net.Sockets;
+using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Qmp.Commands;
+using Qcow2Bitmaps.Qmp.Jobs;
+using Qcow2Bitmaps.Qmp.Nodes;
+using Qcow2Bitmaps.Qmp.Protocol;
+
+namespace Qcow2Bitmaps.Qmp;
+
+/// <summary>Images that are open, and clients that work on their bitmaps with QEMU's machine protocol, one client after the other.</summary>
+/// <remarks>Not for use by several threads; jobs run beside the clients' commands.</remarks>
+public sealed class QmpServer : IAsyncDisposable
+{
+    private readonly QmpNodes _nodes;
+    private readonly QmpEvents _events;
+    private readonly QmpJobs _jobs;
+    private readonly QmpCommands _commands = new();
+    private readonly Action<string> _warn;
+
+    private QmpServer(QmpNodes nodes, ChainOpenOptions options, Action<string> warn, TimeProvider clock)
+    {
+        _nodes = nodes;
+        _warn = warn;
+        _events = new QmpEvents(clock);
+        _jobs = new QmpJobs(_events);
+        var actions = new Dictionary<string, ActionReader>(StringComparer.Ordinal);
+        BitmapActions.AddTo(actions, nodes);
+        new BackupActions(nodes, _jobs, options).AddTo(actions);
+        TransactionCommand.AddTo(_commands, actions, nodes, _jobs);
+        JobCommands.AddTo(_commands, _jobs);
+        QueryCommands.AddTo(_commands, nodes);
+    }
+
+    /// <summary>Opens the images, with the locks of a writer or of a reader; from now on their bitmaps are in use.</summary>
+    /// <param name="images">The images, at least one.</param>
+    /// <param name="warn">Told of what clients send and should not; called while their commands run.</param>
+    /// <param name="options">How backing files are found; the defaults when null. It goes for targets of backups too.</param>
+    /// <param name="clock">Gives the time of events; the system's when null.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <returns>The server, to be closed.</returns>
+    /// <exception cref="ArgumentException">A name is none, or is given twice, or there is no image.</exception>
+    /// <exception cref="Qcow2Exception">An image is broken, or used elsewhere; none is left open.</exception>
+    /// <exception cref="IOException">An image cannot be opened.</exception>
+    public static async Task<QmpServer> OpenAsync(
+        IReadOnlyList<QmpImage> images, Action<string> warn, ChainOpenOptions? options = null, TimeProvider? clock = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(images);
+        ArgumentNullException.ThrowIfNull(warn);
+        options ??= ChainOpenOptions.Default;
+        var nodes = new List<QmpNode>();
+        foreach (QmpImage image in images)
+        {
+            if (!QmpNodes.IsNodeName(image.Node))
+            {
+                throw new ArgumentException($"Invalid node-name: '{PrintableText.Escape(image.Node)}'", nameof(images));
+            }
+        }
+
+        if (images.Count == 0)
+        {
+            throw new ArgumentException("There is no image", nameof(images));
+        }
+
+        if (images.GroupBy(static image => image.Node, StringComparer.Ordinal).FirstOrDefault(static same => same.Count() > 1) is { } twice)
+        {
+            throw new ArgumentException($"Duplicate nodes with node-name='{twice.Key}'", nameof(images));
+        }
+
+        bool isOpen = false;
+        try
+        {
+            foreach (QmpImage image in images)
+            {
+                RecordingSession session = await RecordingSession.OpenAsync(image.Path, options, image.IsReadOnly, cancellationToken).ConfigureAwait(false);
+                nodes.Add(new QmpNode(image.Node, image.Path, session));
+            }
+
+            isOpen = true;
+            return new QmpServer(new QmpNodes(nodes), options, warn, clock ?? TimeProvider.System);
+        }
+        finally
+        {
+            if (!isOpen)
+            {
+                foreach (QmpNode node in nodes)
+                {
+                    await node.Session.DisposeAsync().ConfigureAwait(false);
+                }
+            }
+        }
+    }
+
+    /// <summary>Serves one client until it goes or quits. When it goes, jobs that end by themselves are waited for first if nobody can come after it.</summary>
+    /// <param name="input">What it sends.</param>
+    /// <param name="output">What it is sent.</param>
+    /// <param name="isLast">Whether nobody comes after it.</param>
+    /// <param name="cancellationToken">Ends the service.</param>
+    /// <returns>Whether it asked the server to end.</returns>
+    /// <exception cref="IOException">Reading failed.</exception>
+    /// <exception cref="OperationCanceledException">The service was ended.</exception>
+    public async Task<bool> ServeAsync(Stream input, Stream output, bool isLast, CancellationToken cancellationToken = default)
+    {
+        PipeReader reader = PipeReader.Create(input, new StreamPipeReaderOptions(leaveOpen: true));
+        PipeWriter writer = PipeWriter.Create(output, new StreamPipeWriterOptions(leaveOpen: true));
+        var sending = new QmpOutput(writer, cancellationToken);
+        try
+        {
+            bool isQuit = await new QmpSession(_commands, _events, QmpLimits.Default, _warn).RunAsync(reader, sending, cancellationToken).ConfigureAwait(false);
+            if (isQuit || isLast)
+            {
+                await _jobs.EndAsync(cancelsAll: isQuit).WaitAsync(cancellationToken).ConfigureAwait(false);
+            }
+
+            return isQuit;
+        }
+        finally
+        {
+            _events.SendTo(null);
+            await sending.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Listens on a unix socket that is made for it, for its owner alone, and serves clients one after the other until one quits.</summary>
+    /// <param name="path">The socket's path; nothing may be there.</param>
+    /// <param name="cancellationToken">Ends the service.</param>
+    /// <exception cref="IOException">The socket cannot be made.</exception>
+    /// <exception cref="OperationCanceledException">The service was ended.</exception>
+    public async Task ListenAsync(string path, CancellationToken cancellationToken = default)
+    {
+        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            listener.Bind(new UnixDomainSocketEndPoint(path));
+        }
+        catch (Exception e) when (e is SocketException or ArgumentException)
+        {
+            throw new IOException($"'{PrintableText.Escape(path)}': no socket can be made: {e.Message}", e);
+        }
+
+        try
+        {
+            if (!OperatingSystem.IsWindows())
+            {
+                // Nobody can connect before the socket listens.
+                File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            }
+
+            listener.Listen(backlog: 1);
+            bool isQuit = false;
+            while (!isQuit)
+            {
+                using Socket client = await listener.AcceptAsync(cancellationToken).ConfigureAwait(false);
+                using var stream = new NetworkStream(client);
+                try
+                {
+                    isQuit = await ServeAsync(stream, stream, isLast: false, cancellationToken).ConfigureAwait(false);
+                }
+                catch (IOException e)
+                {
+                    _warn($"the client was lost: {e.Message}");
+                }
+            }
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    /// <summary>Cancels what jobs there are, stores all bitmaps, and closes the images.</summary>
+    /// <returns>Once all is durable.</returns>
+    /// <exception cref="IOException">Bitmaps of at least one image could not be stored and stay marked as in use; all images are closed.</exception>
+    public async ValueTask CloseAsync()
+    {
+        await _jobs.EndAsync(cancelsAll: true).ConfigureAwait(false);
+        var failed = new List<IOException>();
+        foreach (QmpNode node in _nodes.All)
+        {
+            try
+            {
+                await node.Session.CloseAsync().ConfigureAwait(false);
+            }
+            catch (IOException e)
+            {
+                failed.Add(new IOException($"Lost persistent bitmaps during inactivation of node '{node.Name}': {e.Message}", e));
+            }
+        }
+
+        if (failed.Count > 0)
+        {
+            failed.Skip(1).ToList().ForEach(e => _warn(e.Message));
+            throw failed[0];
+        }
+    }
+
+    /// <summary>As <see cref="CloseAsync"/>.</summary>
+    /// <inheritdoc cref="CloseAsync" path="/exception"/>
+    public ValueTask DisposeAsync() => CloseAsync();
+
+    /// <summary>The session behind a node, for who writes the disk in this process.</summary>
+    internal RecordingSession SessionOf(string node) => _nodes.Node(node).Session;
+}
