@@ -31,8 +31,8 @@ public sealed class PackageTests(PackedPackages packed) : IClassFixture<PackedPa
     [Theory]
     [InlineData("Qcow2Bitmaps", "lib/net10.0/Qcow2Bitmaps.dll")]
     [InlineData("Qcow2Bitmaps.Cli.any", "tools/net10.0/any/Qcow2Bitmaps.dll")]
-    [InlineData("Qcow2Bitmaps.Cli.linux-x64", "tools/any/linux-x64/Qcow2Bitmaps.dll")]
-    [InlineData("Qcow2Bitmaps.Cli", "tools/net10.0/any/DotnetToolSettings.xml")]
+    [InlineData("Qcow2Bitmaps.Cli.linux-x64", "tools/net10.0/linux-x64/Qcow2Bitmaps.dll")]
+    [InlineData("Qcow2Bitmaps.Cli", "tools/any/any/DotnetToolSettings.xml")]
     public void HoldsWhatAFeedShows(string id, string file)
     {
         using ZipArchive package = ZipFile.OpenRead(Path.Combine(packed.Feed, $"{id}.{packed.Version}.nupkg"));
