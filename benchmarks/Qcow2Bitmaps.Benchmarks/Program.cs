@@ -14,6 +14,9 @@ switch (args)
     case ["time-convert", string warmUp, string source, string target, string format]:
         await TimedConversion.RunAsync(warmUp, source, target, format);
         return 0;
+    case ["time-chain", string kind, string top, string other]:
+        await TimedChain.RunAsync(kind, top, other);
+        return 0;
     case ["fragmented-image", string path, string tebibytes]:
         FragmentedImage.Write(path, long.Parse(tebibytes, CultureInfo.InvariantCulture) << 40);
         return 0;

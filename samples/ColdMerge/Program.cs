@@ -41,7 +41,14 @@ try
         await SayAllAsync(await ChainBitmaps.DeleteAsync(chain, useless));
     }
 
-    // 3. Merge: bits first, then data. A full volume is refused before anything is lost; a merge that was stopped is run again.
+    // 3. Measure: how long BASE will be, bitmaps included; a manager extends its volume to that.
+    await using (ImageChain chain = await ImageChain.OpenAsync(top))
+    {
+        ImageRoom room = (await ChainMeasurement.OfCommitAsync(chain, top: 0, @base: 1)).Target;
+        await Console.Out.WriteLineAsync($"base: {room.CurrentBytes} bytes, {room.RequiredBytes} needed");
+    }
+
+    // 4. Merge: bits first, then data. A full volume is refused before anything is lost; a merge that was stopped is run again.
     await using (ImageChain chain = await ChainAccess.OpenAsync(top, ChainOpenOptions.Default, static _ => ChainCommit.WritableLayers(top: 0, @base: 1)))
     {
         ChainResult result = await ChainCommit.RunAsync(chain, top: 0, @base: 1);
@@ -49,7 +56,7 @@ try
         await Console.Out.WriteLineAsync($"copied {result.CopiedBytes} bytes");
     }
 
-    // 4. Look at what the disk is now, before TOP is removed.
+    // 5. Look at what the disk is now, before TOP is removed.
     await using ImageChain merged = await ImageChain.OpenAsync(@base);
     bool isInOrder = true;
     foreach (string checkpoint in checkpoints)

@@ -101,6 +101,7 @@ internal static class CommandLine
             ChainBitmapCommands.CreateDelete(output, messages),
             ChainBitmapCommands.CreatePrune(output, messages),
             ChainReconcileCommand.Create(output, messages),
+            ChainMeasureCommand.Create(output, messages),
         };
         return new Command(
             MessageWriter.ToolName,

@@ -95,7 +95,7 @@ internal static class ChainBitmapCommands
         {
             string bitmap = parsed.GetRequiredValue(name);
             await using ImageChain chain = await ChainAccess.OpenAsync(
-                parsed.GetRequiredValue(options.Top), options.Read(parsed), look => ChainPopulate.FindImages(look, bitmap), cancellationToken);
+                parsed.GetRequiredValue(options.Top), options.Read(parsed), look => ChainPopulate.FindImagesAsync(look, bitmap, cancellationToken), cancellationToken);
             messages.WarnOf(chain);
             IReadOnlyList<BitmapChange> changes = await ChainPopulate.RunAsync(chain, bitmap, parsed.GetValue(allDirty), parsed.GetValue(trust), cancellationToken);
             ChangeOutput.Write(changes.Count == 0 ? "The bitmap is usable in all images." : "Bitmap rebuilt.", changes, options.IsJson(parsed), output);

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -12,11 +13,7 @@ internal static class ChainCommitCommand
     {
         var options = new ChainOptions("TOP", "The topmost image to commit");
         Argument<string> @base = CommonOptions.File("BASE", "The image of TOP's chain that takes all");
-        var active = new Option<string?>("--active")
-        {
-            Description = "The top of the whole chain, where TOP is not: the image above TOP names BASE afterwards. It must be given then, else that image would be without its backing file",
-            HelpName = "ACTIVE",
-        };
+        var active = new ActiveImage("The top of the whole chain, where TOP is not: the image above TOP names BASE afterwards");
         var keep = new Option<bool>("--keep") { Arity = ArgumentArity.Zero, Description = "Keep the committed images; else their files are removed once all is durable" };
         var drop = new Option<bool>("--drop-bitmaps") { Arity = ArgumentArity.Zero, Description = "Let bitmaps be lost that BASE cannot hold, as it is raw or of version 2, instead of refusing" };
         var progress = new ChainProgress(output);
@@ -29,8 +26,9 @@ internal static class ChainCommitCommand
             BASE grows where it is smaller. Bits are stored before data: a commit that was stopped is run again. Without --keep the committed images are removed.
             """)
         {
-            active, keep, drop,
+            keep, drop,
         };
+        active.AddTo(command);
         progress.AddTo(command);
         options.AddTo(command);
         command.Add(@base);
@@ -38,9 +36,20 @@ internal static class ChainCommitCommand
         {
             string topPath = parsed.GetRequiredValue(options.Top);
             string basePath = parsed.GetRequiredValue(@base);
-            string activePath = parsed.GetValue(active) ?? topPath;
+            string activePath = active.Read(parsed) ?? topPath;
             ChainResult result;
-            string[] committed;
+            IReadOnlyList<string> committed;
+            if (!parsed.GetValue(keep))
+            {
+                committed = await CommitRemains.FindAsync(active.Read(parsed), topPath, basePath, options.Read(parsed), cancellationToken);
+                if (committed.Count > 0)
+                {
+                    Remove(committed, messages);
+                    ChangeOutput.Write("The images were committed before; they are removed.", [], options.IsJson(parsed), output);
+                    return ExitCode.Success;
+                }
+            }
+
             await using (ImageChain chain = await ChainAccess.OpenAsync(
                 activePath, options.Read(parsed), look => ChainCommit.WritableLayers(ChainPlace.Find(look, topPath), RequireBelow(look, topPath, basePath)), cancellationToken))
             {
@@ -53,30 +62,43 @@ internal static class ChainCommitCommand
                     return ExitCode.Error;
                 }
 
-                committed = [.. chain.Layers.Skip(top).Take(target - top).Where(static layer => !layer.IsFixedSize).Select(static layer => layer.Path)];
-                result = await progress.RunAsync(
-                    parsed,
-                    options.IsJson(parsed),
-                    chain,
-                    steps => ChainCommit.RunAsync(chain, top, target, new CommitOptions { DropBitmaps = parsed.GetValue(drop) }, steps, cancellationToken),
-                    cancellationToken);
+                // With --keep what is above TOP sees the same.
+                await active.RequireNoOthersAsync(parsed, chain, Enumerable.Range(top, target - top + 1).Where(index => index != top || !parsed.GetValue(keep)), cancellationToken);
+                // From the bottom up: those that are left after a stop are found from TOP.
+                committed = [.. chain.Layers.Skip(top).Take(target - top).Reverse().Where(static layer => !layer.IsFixedSize).Select(static layer => layer.Path)];
+                var how = new CommitOptions { DropBitmaps = parsed.GetValue(drop) };
+                bool isJson = options.IsJson(parsed);
+                await progress.ForetellAsync(
+                    parsed, isJson, messages, async () => (await ChainMeasurement.OfCommitAsync(chain, top, target, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
+                result = await progress.RunAsync(parsed, isJson, chain, steps => ChainCommit.RunAsync(chain, top, target, how, steps, cancellationToken), cancellationToken);
             }
 
             if (!parsed.GetValue(keep))
             {
-                foreach (string path in committed)
-                {
-                    File.Delete(path);
-                }
+                Remove(committed, messages);
             }
 
-            ChangeOutput.Write("Images committed.", result.Bitmaps, options.IsJson(parsed), output);
+            ChangeOutput.Write("Images committed.", result, options.IsJson(parsed), output, parsed.GetValue(keep) ? [] : committed);
             return ExitCode.Success;
         });
         return command;
     }
 
-    private static int RequireBelow(ImageChain chain, string topPath, string basePath)
+    private static void Remove(IReadOnlyList<string> paths, MessageWriter messages)
+    {
+        foreach (string path in paths)
+        {
+            // As rm and libvirt do: what somebody else may know under another name stays.
+            string? target = new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName;
+            File.Delete(path);
+            if (target is not null)
+            {
+                messages.Warn($"'{Format.PrintableText.Escape(path)}' was a symbolic link and is removed; the committed image that it led to, '{Format.PrintableText.Escape(target)}', is kept");
+            }
+        }
+    }
+
+    public static int RequireBelow(ImageChain chain, string topPath, string basePath)
     {
         int target = ChainPlace.Find(chain, basePath);
         return target > ChainPlace.Find(chain, topPath)

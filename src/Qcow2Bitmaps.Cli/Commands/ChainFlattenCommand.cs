@@ -2,7 +2,6 @@ using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -34,31 +33,10 @@ internal static class ChainFlattenCommand
             string path = parsed.GetRequiredValue(target);
             await using ImageChain chain = await ImageChain.OpenAsync(parsed.GetRequiredValue(options.Top), options.Read(parsed), cancellationToken);
             messages.WarnOf(chain);
-            var create = new Qcow2CreateOptions { SizeBytes = chain.Layers[0].VirtualSizeBytes };
-            if (chain.Layers[0].Image is { } image)
-            {
-                create = create with { ClusterSizeBytes = image.ClusterSizeBytes, ExtendedL2 = image.Header.HasExtendedL2 };
-            }
-
-            var conversion = new ConversionOptions
-            {
-                IsQcow2 = true,
-                Create = create,
-                Compress = parsed.GetValue(compress),
-                Bitmaps = chain.Layers[0].Image is null ? BitmapCopying.None : BitmapCopying.SkipInvalid,
-            };
-            IReadOnlyList<BitmapVerdict> skipped = await progress.RunAsync(
-                parsed, options.IsJson(parsed), chain, steps => ImageConversion.ConvertAsync([chain], path, conversion, steps, cancellationToken), cancellationToken);
-            var changes = new List<BitmapChange>();
-            foreach (string name in chain.Layers[0].Image?.Bitmaps.Select(static bitmap => bitmap.Name) ?? [])
-            {
-                BitmapVerdict? left = skipped.FirstOrDefault(verdict => string.Equals(verdict.Name, name, StringComparison.Ordinal));
-                changes.Add(left is null
-                    ? new BitmapChange(name, BitmapChangeKind.Merged, path)
-                    : new BitmapChange(name, BitmapChangeKind.LeftBehind, chain.Layers[0].Path, left.Detail));
-            }
-
-            ChangeOutput.Write("Chain flattened.", changes, options.IsJson(parsed), output);
+            bool isJson = options.IsJson(parsed);
+            await progress.ForetellAsync(parsed, isJson, messages, async () => (await ChainMeasurement.OfFlattenAsync(chain, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
+            ChainResult result = await progress.RunAsync(parsed, isJson, chain, steps => ChainFlatten.RunAsync(chain, path, parsed.GetValue(compress), steps, cancellationToken), cancellationToken);
+            ChangeOutput.Write("Chain flattened.", result, isJson, output);
             return ExitCode.Success;
         });
         return command;

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
@@ -13,10 +14,22 @@ internal sealed class ChainProgress(ToolWriter output)
 
     public void AddTo(Command command) => command.Add(_progress);
 
+    /// <summary>Says on standard error what will become of bitmaps, before anything is written: with <c>-p</c>, and on a terminal unless asked for JSON.</summary>
+    public async Task ForetellAsync(ParseResult parsed, bool isJson, MessageWriter messages, Func<Task<ChainResult>> rehearse)
+    {
+        if (IsShown(parsed, isJson))
+        {
+            foreach (BitmapChange change in (await rehearse()).Bitmaps)
+            {
+                messages.WriteLine($"To be done: {change}");
+            }
+        }
+    }
+
     /// <summary>Does the work, and shows how far it is.</summary>
     public async Task<T> RunAsync<T>(ParseResult parsed, bool isJson, ImageChain chain, Func<IProgress<long>, Task<T>> work, CancellationToken cancellationToken)
     {
-        if (!parsed.GetValue(_progress) && (isJson || !output.IsTerminal))
+        if (!IsShown(parsed, isJson))
         {
             return await work(new ProgressSteps(static _ => { }));
         }
@@ -35,4 +48,6 @@ internal sealed class ChainProgress(ToolWriter output)
             progress.End();
         }
     }
+
+    private bool IsShown(ParseResult parsed, bool isJson) => parsed.GetValue(_progress) || (!isJson && output.IsTerminal);
 }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -10,8 +11,9 @@ internal static class ChainPullCommand
 {
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
-        var options = new ChainOptions("TOP", "The top image");
+        var options = new ChainOptions("TOP", "The image that takes over");
         var @base = new Option<string?>("--base") { Description = "The image of the chain that is to be TOP's backing file; without it TOP has none afterwards", HelpName = "BASE" };
+        var active = new ActiveImage("The top of the whole chain, where TOP is not: bitmaps of the images above TOP count too");
         Option<GapPolicy> gaps = GapsOption();
         var progress = new ChainProgress(output);
         var command = new Command(
@@ -24,26 +26,34 @@ internal static class ChainPullCommand
         {
             @base, gaps,
         };
+        active.AddTo(command);
         progress.AddTo(command);
         options.AddTo(command);
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            await using ImageChain chain = await ImageChain.OpenAsync(parsed.GetRequiredValue(options.Top), options.Read(parsed) with { WritableLayers = [0] }, cancellationToken);
+            string topPath = parsed.GetRequiredValue(options.Top);
+            await using ImageChain chain = await ChainAccess.OpenAsync(
+                active.Read(parsed) ?? topPath, options.Read(parsed), look => ChainRebase.WritableLayers(look, ChainPlace.Find(look, topPath)), cancellationToken);
             messages.WarnOf(chain);
+            int top = ChainPlace.Find(chain, topPath);
             int? target = parsed.GetValue(@base) is { } path ? ChainPlace.Find(chain, path) : null;
-            if (target == 0)
+            if (target <= top)
             {
-                messages.Error("BASE is TOP itself: nothing lies between");
+                messages.Error(target == top ? "BASE is TOP itself: nothing lies between" : "BASE lies above TOP");
                 return ExitCode.Error;
             }
 
-            ChainResult result = await progress.RunAsync(
-                parsed,
-                options.IsJson(parsed),
-                chain,
-                steps => ChainRebase.PullAsync(chain, target, new RebaseOptions { Gaps = parsed.GetValue(gaps) }, steps, cancellationToken),
-                cancellationToken);
-            ChangeOutput.Write("Images pulled.", result.Bitmaps, options.IsJson(parsed), output);
+            if (chain.Layers.Take(target ?? chain.Layers.Count).Skip(top + 1).Any(static layer => layer.Image is { Bitmaps.Count: > 0 }))
+            {
+                await active.RequireNoOthersAsync(parsed, chain, [top], cancellationToken);
+            }
+
+            var how = new RebaseOptions { Top = top, Gaps = parsed.GetValue(gaps) };
+            bool isJson = options.IsJson(parsed);
+            await progress.ForetellAsync(
+                parsed, isJson, messages, async () => (await ChainMeasurement.OfPullAsync(chain, target, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
+            ChainResult result = await progress.RunAsync(parsed, isJson, chain, steps => ChainRebase.PullAsync(chain, target, how, steps, cancellationToken), cancellationToken);
+            ChangeOutput.Write("Images pulled.", result, isJson, output);
             return ExitCode.Success;
         });
         return command;

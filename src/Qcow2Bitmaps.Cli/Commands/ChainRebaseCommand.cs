@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Operations;
 
@@ -14,6 +15,7 @@ internal sealed class ChainRebaseCommand
     private readonly Option<string?> _backingFormat = CommonOptions.AnyFormat("the new backing file", "-F");
     private readonly Option<bool> _unsafe = new("-u") { Arity = ArgumentArity.Zero, Description = "Change the name only: the new backing file reads as the old one did" };
     private readonly Option<bool> _quiet = new("-q") { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
+    private readonly ActiveImage _active = new("The top of the whole chain, where FILE is not: bitmaps of the images above FILE count too");
     private readonly Option<GapPolicy> _gaps = ChainPullCommand.GapsOption();
     private readonly ChainProgress _progress;
     private readonly ToolWriter _output;
@@ -39,6 +41,7 @@ internal sealed class ChainRebaseCommand
         {
             rebase._backing, rebase._backingFormat, rebase._unsafe, rebase._quiet, rebase._gaps,
         };
+        rebase._active.AddTo(command);
         rebase._progress.AddTo(command);
         rebase._options.AddTo(command);
         command.SetAction((parsed, cancellationToken) => rebase.RunAsync(parsed, tells, cancellationToken));
@@ -63,8 +66,10 @@ internal sealed class ChainRebaseCommand
 
         string format = parsed.GetValue(_backingFormat) ?? ImageFormat.Raw;
         bool isUnsafe = parsed.GetValue(_unsafe);
-        ChainOpenOptions open = _options.Read(parsed) with { WritableLayers = [0], FollowBacking = !isUnsafe };
-        await using ImageChain chain = await ImageChain.OpenAsync(file, open, cancellationToken);
+        ChainOpenOptions open = _options.Read(parsed);
+        await using ImageChain chain = isUnsafe
+            ? await ImageChain.OpenAsync(file, open with { WritableLayers = [0], FollowBacking = false }, cancellationToken)
+            : await ChainAccess.OpenAsync(_active.Read(parsed) ?? file, open, look => ChainRebase.WritableLayers(look, ChainPlace.Find(look, file)), cancellationToken);
         if (isUnsafe)
         {
             Qcow2Image image = chain.Layers[0].Image ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "a raw image has no backing file");
@@ -79,20 +84,29 @@ internal sealed class ChainRebaseCommand
         }
 
         _messages.WarnOf(chain);
+        int top = ChainPlace.Find(chain, file);
+        if (chain.Layers.Skip(top + 1).Any(static layer => layer.Image is { Bitmaps.Count: > 0 }))
+        {
+            await _active.RequireNoOthersAsync(parsed, chain, [top], cancellationToken);
+        }
+
         ImageChain? backing = name.Length == 0
             ? null
             : await ImageChain.OpenAsync(BackingPath.Combine(file, name), _options.Read(parsed) with { TopFormat = format }, cancellationToken);
         try
         {
-            ChainResult result = await _progress.RunAsync(
-                parsed,
-                !tells || _options.IsJson(parsed) || parsed.GetValue(_quiet),
-                chain,
-                steps => ChainRebase.RebaseAsync(chain, backing, new RebaseOptions { Gaps = parsed.GetValue(_gaps), BackingFile = name }, steps, cancellationToken),
-                cancellationToken);
+            var how = new RebaseOptions { Top = top, Gaps = parsed.GetValue(_gaps), BackingFile = name };
+            bool isQuiet = !tells || _options.IsJson(parsed) || parsed.GetValue(_quiet);
             if (tells)
             {
-                ChangeOutput.Write("Image rebased.", result.Bitmaps, _options.IsJson(parsed), _output);
+                await _progress.ForetellAsync(
+                    parsed, isQuiet, _messages, async () => (await ChainMeasurement.OfRebaseAsync(chain, backing, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
+            }
+
+            ChainResult result = await _progress.RunAsync(parsed, isQuiet, chain, steps => ChainRebase.RebaseAsync(chain, backing, how, steps, cancellationToken), cancellationToken);
+            if (tells)
+            {
+                ChangeOutput.Write("Image rebased.", result, _options.IsJson(parsed), _output);
             }
 
             return ExitCode.Success;

@@ -93,14 +93,17 @@ internal static class ResizeCommand
 
     private static async ValueTask ResizeAsync(Qcow2Image image, string path, long size, string[] allowBacking, CancellationToken cancellationToken)
     {
-        var options = new Qcow2ResizeOptions { AllowShrink = true };
+        var resolver = FileBackingResolver.ForTop(path, allowBacking);
+        await using ImageStorage? dataFile = image.DataFile is { } dataName
+            ? await resolver.OpenAsync(new BackingReference(path, dataName, ImageFormat.Raw, 0) { Access = StorageAccess.ReadWrite }, ImageLock.Write, cancellationToken)
+            : null;
+        var options = new Qcow2ResizeOptions { AllowShrink = true, DataFile = dataFile };
         if (image.BackingFile is not { } name || size <= image.VirtualSizeBytes)
         {
             await image.ResizeAsync(size, options, cancellationToken);
             return;
         }
 
-        var resolver = FileBackingResolver.ForTop(path, allowBacking);
         ImageStorage below = await resolver.OpenAsync(new BackingReference(path, name, image.BackingFormat, 1), ImageLock.Read, cancellationToken);
         await using ImageChain chain = await ImageChain.OpenAsync(below, new ChainOpenOptions { TopFormat = image.BackingFormat, Resolver = resolver }, cancellationToken);
         await image.ResizeAsync(size, options with { Backing = await ChainDisk.OfAsync(chain, cancellationToken) }, cancellationToken);

@@ -2,28 +2,38 @@ using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>Prints what an operation on a chain did to each bitmap.</summary>
+/// <summary>Prints what an operation on a chain did, to each bitmap above all.</summary>
 internal static class ChangeOutput
 {
-    public static void Write(string done, IReadOnlyList<BitmapChange> changes, bool asJson, ToolWriter output)
+    /// <summary>Prints an operation that changes bitmaps only.</summary>
+    public static void Write(string done, IReadOnlyList<BitmapChange> changes, bool asJson, ToolWriter output) => Write(done, changes, asJson, output, static _ => { });
+
+    /// <summary>Prints an operation that copies.</summary>
+    public static void Write(string done, ChainResult result, bool asJson, ToolWriter output, params IReadOnlyList<string> removed) => Write(done, result.Bitmaps, asJson, output, json =>
     {
-        if (asJson)
+        json.Number("copied", result.CopiedBytes);
+        json.StartArray("removed");
+        foreach (string path in removed)
         {
-            var json = new QemuJsonWriter(output);
+            json.String(null, path);
+        }
+
+        json.EndArray();
+        json.StartArray("rebased");
+        if (result.RebasedImage is not null)
+        {
             json.StartObject();
-            WriteMembers(changes, json);
+            json.String("image", result.RebasedImage);
+            if (result.BackingFile is not null)
+            {
+                json.String("backing-filename", result.BackingFile);
+            }
+
             json.EndObject();
-            json.Complete();
-            return;
         }
 
-        foreach (BitmapChange change in changes)
-        {
-            output.WriteLine(change.ToString());
-        }
-
-        output.WriteLine(done);
-    }
+        json.EndArray();
+    });
 
     public static void WriteMembers(IReadOnlyList<BitmapChange> changes, QemuJsonWriter json)
     {
@@ -43,5 +53,26 @@ internal static class ChangeOutput
         }
 
         json.EndArray();
+    }
+
+    private static void Write(string done, IReadOnlyList<BitmapChange> changes, bool asJson, ToolWriter output, Action<QemuJsonWriter> writeMore)
+    {
+        if (asJson)
+        {
+            var json = new QemuJsonWriter(output);
+            json.StartObject();
+            WriteMembers(changes, json);
+            writeMore(json);
+            json.EndObject();
+            json.Complete();
+            return;
+        }
+
+        foreach (BitmapChange change in changes)
+        {
+            output.WriteLine(change.ToString());
+        }
+
+        output.WriteLine(done);
     }
 }

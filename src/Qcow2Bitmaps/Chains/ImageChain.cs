@@ -132,23 +132,38 @@ public sealed class ImageChain : IAsyncDisposable
         // Not by their indexes: the images may be those of several chains.
         foreach (ChainLayer layer in layers.Where(layer => layer.Image?.Bitmaps.TryGet(name, out _) == true))
         {
-            if (layer.Image!.Bitmaps.HaveOverlappingTables)
+            if (await WhyUnreadableAsync(layer, name, cancellationToken).ConfigureAwait(false) is { } fault)
             {
-                return BitmapJudge.Unreadable(layers, name, layer, "the tables of the image's bitmaps overlap, together they are longer than the file");
-            }
-
-            try
-            {
-                // Lenient or not: a bitmap with a broken table is no record of changes.
-                await layer.Image.Bitmaps.OpenPagesAsync(name, new FaultLog(Strictness.AsQemu, layer.Path), cancellationToken).ConfigureAwait(false);
-            }
-            catch (Qcow2FormatException e)
-            {
-                return BitmapJudge.Unreadable(layers, name, layer, e.Fault.ToString());
+                return BitmapJudge.Unreadable(layers, name, layer, fault);
             }
         }
 
         return verdict;
+    }
+
+    /// <summary>Whether an image's bitmap is a record of changes that can be relied on: it records, and its table can be read.</summary>
+    internal static async ValueTask<bool> IsUsableAsync(ChainLayer layer, string name, CancellationToken cancellationToken) =>
+        layer.Image is { } image && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap) && bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0
+            && await WhyUnreadableAsync(layer, name, cancellationToken).ConfigureAwait(false) is null;
+
+    /// <summary>What is wrong with the table of a bitmap; null when it can be read.</summary>
+    private static async ValueTask<string?> WhyUnreadableAsync(ChainLayer layer, string name, CancellationToken cancellationToken)
+    {
+        if (layer.Image!.Bitmaps.HaveOverlappingTables)
+        {
+            return "the tables of the image's bitmaps overlap, together they are longer than the file";
+        }
+
+        try
+        {
+            // Lenient or not: a bitmap with a broken table is no record of changes.
+            await layer.Image.Bitmaps.OpenPagesAsync(name, new FaultLog(Strictness.AsQemu, layer.Path), cancellationToken).ConfigureAwait(false);
+            return null;
+        }
+        catch (Qcow2FormatException e)
+        {
+            return e.Fault.ToString();
+        }
     }
 
     /// <summary>Reads what a valid bitmap says of the chain: its bits merged over all images that hold it, in bounded memory.</summary>

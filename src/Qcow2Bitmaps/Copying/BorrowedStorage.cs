@@ -18,6 +18,8 @@ internal sealed class BorrowedStorage(ImageStorage storage, bool isFlushed) : Im
 
     public override long? CapacityBytes => storage.CapacityBytes;
 
+    internal override ImageStorage GuestData => ReferenceEquals(storage.GuestData, storage) ? this : storage.GuestData;
+
     internal override Int128? LastWrite => storage.LastWrite;
 
     public override bool IsOpenForWritingElsewhere() => storage.IsOpenForWritingElsewhere();

@@ -47,6 +47,9 @@ public sealed record ConversionOptions
     /// <summary>Folders from which files below the target's backing file may be opened, besides that file's own.</summary>
     public IReadOnlyList<string> AllowedFolders { get; init; } = [];
 
+    /// <summary>How closely the copying is gone through without doing it, on stand-ins for the files; null where it is meant.</summary>
+    internal MeasureDepth? Rehearses { get; init; }
+
     /// <summary>Says what of the options does not go together; null when all does.</summary>
     /// <returns>The first fault, in qemu-img's words where it has some.</returns>
     public string? FindFault() =>

@@ -14,6 +14,10 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
 
     private readonly Lock _gate = new();
     private long _doneBytes;
+    private long _writtenBytes;
+
+    /// <summary>How many bytes of the disk were written or made zeros.</summary>
+    public long WrittenBytes => _writtenBytes;
 
     // Zeros are looked for where a whole unit can be left out, and units lie within items.
     private bool FindsZeros => options.SparseBytes > 0 && UnitBytes <= ItemBytesOf(target);
@@ -28,6 +32,11 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
     /// <param name="copyFromDepth">Down to which image of the source, without it, the target has all that those images have.</param>
     public async Task RunAsync(IReadOnlyList<ChainMap> sources, int skipFromDepth, int compareFromDepth, CancellationToken cancellationToken, int copyFromDepth = 0)
     {
+        if (options.Rehearses == MeasureDepth.Bitmaps)
+        {
+            return;
+        }
+
         using var planner = new CopyPlanner(sources, ItemBytesOf(target), writesZeros: options.SparseBytes == 0, skipFromDepth, compareFromDepth, copyFromDepth);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         Task[] workers = [.. Enumerable.Range(0, options.Workers).Select(_ => Task.Run(() => WorkAsync(planner, stop), CancellationToken.None))];
@@ -55,6 +64,10 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
                     {
                         writes.Add(new CopyWrite(item.OffsetBytes, item.EndBytes, IsZero: true));
                     }
+                }
+                else if (options.Rehearses == MeasureDepth.Tables)
+                {
+                    PlanUnread(item, writes);
                 }
                 else
                 {
@@ -168,6 +181,43 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
         }
     }
 
+    /// <summary>Decides without the bytes: what is not surely zeros counts as data, and what is compared as different.</summary>
+    private void PlanUnread(CopyItem item, List<CopyWrite> writes)
+    {
+        List<CopyPiece> pieces = item.Pieces;
+        for (int i = 0; i < pieces.Count; i++)
+        {
+            CopyPiece piece = pieces[i];
+            if (piece.Kind != CopyPieceKind.Zero)
+            {
+                if (piece.Kind != CopyPieceKind.Skip)
+                {
+                    Add(writes, piece.OffsetBytes, piece.EndBytes, isZero: false);
+                }
+
+                continue;
+            }
+
+            bool isBesideData = i > 0 && pieces[i - 1].Kind != CopyPieceKind.Skip;
+            while (i + 1 < pieces.Count && pieces[i + 1].Kind == CopyPieceKind.Zero)
+            {
+                i++;
+            }
+
+            // Zeros that share a unit with data are written with them.
+            long end = pieces[i].EndBytes;
+            long zeroStart = isBesideData ? Math.Min(end, (piece.OffsetBytes + UnitBytes - 1) / UnitBytes * UnitBytes) : piece.OffsetBytes;
+            long zeroEnd = i + 1 < pieces.Count && pieces[i + 1].Kind != CopyPieceKind.Skip ? Math.Max(zeroStart, end / UnitBytes * UnitBytes) : end;
+            foreach ((long from, long to, bool isZero) in (ReadOnlySpan<(long, long, bool)>)[(piece.OffsetBytes, zeroStart, false), (zeroStart, zeroEnd, FindsZeros), (zeroEnd, end, false)])
+            {
+                if (from < to)
+                {
+                    Add(writes, from, to, isZero);
+                }
+            }
+        }
+    }
+
     private static void Add(List<CopyWrite> writes, long start, long end, bool isZero)
     {
         if (writes.Count > 0 && writes[^1] is { } last && last.EndBytes == start && last.IsZero == isZero)
@@ -184,10 +234,11 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
     {
         foreach (CopyWrite write in writes)
         {
+            // Behind that the target reads zeros already.
+            long end = write.IsZero ? Math.Min(write.EndBytes, target.ZeroFromBytes) : write.EndBytes;
+            Interlocked.Add(ref _writtenBytes, Math.Max(0, end - write.OffsetBytes));
             if (write.IsZero)
             {
-                // Behind that the target reads zeros already.
-                long end = Math.Min(write.EndBytes, target.ZeroFromBytes);
                 if (write.OffsetBytes < end)
                 {
                     await target.WriteZerosAsync(write.OffsetBytes, end - write.OffsetBytes, cancellationToken).ConfigureAwait(false);

@@ -35,6 +35,16 @@ public static class ImageConversion
         ArgumentNullException.ThrowIfNull(sources);
         ArgumentNullException.ThrowIfNull(targetPath);
         ArgumentNullException.ThrowIfNull(options);
+        return (await ConvertAsync(sources, options, OpenAsync, progress, cancellationToken).ConfigureAwait(false)).Skipped;
+
+        ValueTask<ICopyTarget> OpenAsync(long size) => OpenTargetAsync(sources, targetPath, size, options, cancellationToken);
+    }
+
+    /// <summary>As the public method, to a target that is opened once all else is known to be well.</summary>
+    /// <returns>The verdicts on bitmaps that were left behind, and how many bytes of the disk were written.</returns>
+    internal static async Task<(IReadOnlyList<BitmapVerdict> Skipped, long WrittenBytes)> ConvertAsync(
+        IReadOnlyList<ImageChain> sources, ConversionOptions options, Func<long, ValueTask<ICopyTarget>> openTarget, IProgress<long>? progress, CancellationToken cancellationToken)
+    {
         string? fault = options.FindFault() ?? FindFault(sources, options);
         if (fault is not null)
         {
@@ -49,21 +59,20 @@ public static class ImageConversion
             size += maps[^1].SizeBytes;
         }
 
-        RequireNoSource(sources, targetPath);
         var skipped = new List<BitmapVerdict>();
         IReadOnlyList<CarriedBitmap> bitmaps = options.Bitmaps == BitmapCopying.None
             ? []
             : await BitmapSelection.ReadAsync(sources[0], options.Bitmaps == BitmapCopying.SkipInvalid, skipped, cancellationToken).ConfigureAwait(false);
-        ICopyTarget target = await OpenTargetAsync(targetPath, size, options, cancellationToken).ConfigureAwait(false);
+        ICopyTarget target = await openTarget(size).ConfigureAwait(false);
         await using (target.ConfigureAwait(false))
         {
             (target as Qcow2Target)?.RequireRoomFor(bitmaps);
             (int skipFrom, int compareFrom) = RelateBacking(sources[0], target, options);
-            await new CopyEngine(target, options, progress).RunAsync(maps, skipFrom, compareFrom, cancellationToken).ConfigureAwait(false);
+            var engine = new CopyEngine(target, options, progress);
+            await engine.RunAsync(maps, skipFrom, compareFrom, cancellationToken).ConfigureAwait(false);
             await target.CompleteAsync(bitmaps, cancellationToken).ConfigureAwait(false);
+            return (skipped, engine.WrittenBytes);
         }
-
-        return skipped;
     }
 
     internal static NoSpaceException TooSmall(long neededBytes, long thereBytes) => new("output file is smaller than input file", neededBytes, thereBytes);
@@ -75,13 +84,18 @@ public static class ImageConversion
             ? "Having a backing file for the target makes no sense when concatenating multiple input images"
         : null;
 
-    private static async ValueTask<ICopyTarget> OpenTargetAsync(string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken) => (options.IsQcow2, options.TargetExists) switch
+    /// <summary>Opens or makes the target.</summary>
+    internal static async ValueTask<ICopyTarget> OpenTargetAsync(IReadOnlyList<ImageChain> sources, string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
     {
+        RequireNoSource(sources, path);
+        return (options.IsQcow2, options.TargetExists) switch
+        {
         (true, true) => await Qcow2Target.OpenAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
         (true, false) => await Qcow2Target.CreateAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
         (false, true) => await RawTarget.OpenAsync(path, sizeBytes, options).ConfigureAwait(false),
         _ => await RawTarget.CreateAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
-    };
+        };
+    }
 
     /// <summary>From which image of the source on down the target reads the same, and from which one on it may.</summary>
     private static (int SkipFrom, int CompareFrom) RelateBacking(ImageChain source, ICopyTarget target, ConversionOptions options)

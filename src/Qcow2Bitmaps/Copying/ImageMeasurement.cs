@@ -57,7 +57,7 @@ public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedByt
         }
 
         bool holdsBitmaps = target.Version >= 3 && source.Layers[0].Image is { Header.Version: >= 3 };
-        return Of(target, target.BackingFile is null ? data : WholeClusters(size, cluster), holdsBitmaps ? BitmapsOf(source.Layers[0].Image!, cluster) : null);
+        return Of(target, target.BackingFile is null ? data : WholeClusters(size, cluster), holdsBitmaps ? BitmapsOf(source.Layers[0].Image!, source.Layers[0].Image!.VirtualSizeBytes, cluster) : null);
     }
 
     private static ImageMeasurement Of(Qcow2CreateOptions target, long dataBytes, long? bitmapBytes)
@@ -100,13 +100,14 @@ public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedByt
         }
     }
 
-    private static long BitmapsOf(Qcow2Image image, long clusterBytes)
+    /// <summary>What an image's bitmaps take at most, on a disk of some size.</summary>
+    internal static long BitmapsOf(Qcow2Image image, long sizeBytes, long clusterBytes)
     {
         long bytes = 0;
         long directory = 0;
         foreach (BitmapInfo bitmap in image.Bitmaps)
         {
-            long bits = ImageGeometry.DivideRoundingUp(image.VirtualSizeBytes, bitmap.GranularityBytes);
+            long bits = ImageGeometry.DivideRoundingUp(sizeBytes, bitmap.GranularityBytes);
             long pages = ImageGeometry.DivideRoundingUp(ImageGeometry.DivideRoundingUp(bits, 8), clusterBytes);
             bytes += (pages * clusterBytes) + WholeClusters(pages * ImageGeometry.TableEntryBytes, clusterBytes);
             directory += new BitmapDirectoryEntry { TableOffset = 0, TableEntries = 0, GranularityBits = 0, Type = BitmapDirectoryEntry.DirtyTrackingType, Flags = BitmapFlags.None, Name = ImageText.Encode(bitmap.Name) }.SizeBytes;

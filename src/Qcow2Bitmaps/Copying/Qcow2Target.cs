@@ -60,6 +60,15 @@ internal sealed class Qcow2Target : ICopyTarget
         return await OpenAsync(file, file.Storage, create, options, zeroFrom, cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>Makes an image without a backing file in a storage, which stays open.</summary>
+    /// <inheritdoc cref="Qcow2Image.CreateAsync(string, Qcow2CreateOptions, CancellationToken)" path="/exception"/>
+    public static async ValueTask<Qcow2Target> CreateAsync(ImageStorage storage, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
+    {
+        var file = new BorrowedStorage(storage, options.Flush);
+        await Qcow2Image.CreateAsync(file, create, cancellationToken).ConfigureAwait(false);
+        return await OpenAsync(file, storage, create, options, 0, cancellationToken).ConfigureAwait(false);
+    }
+
     /// <summary>Opens an image that there is.</summary>
     /// <exception cref="NoSpaceException">Its disk is too small.</exception>
     /// <exception cref="ImageLockedException">Somebody else has it open.</exception>
@@ -156,7 +165,7 @@ internal sealed class Qcow2Target : ICopyTarget
     }
 
     private static async ValueTask<Qcow2Target> OpenAsync(
-        IAsyncDisposable file, FileStorage storage, Qcow2CreateOptions? create, ConversionOptions options, long zeroFrom, CancellationToken cancellationToken)
+        IAsyncDisposable file, ImageStorage storage, Qcow2CreateOptions? create, ConversionOptions options, long zeroFrom, CancellationToken cancellationToken)
     {
         ImageChain? chain = null;
         try
@@ -168,7 +177,7 @@ internal sealed class Qcow2Target : ICopyTarget
                 {
                     TopFormat = ImageFormat.Qcow2,
                     WritableLayers = [0],
-                    Resolver = LinuxNative.IsSupported ? FileBackingResolver.ForTop(storage.Name, [.. named, .. options.AllowedFolders]) : null,
+                    Resolver = LinuxNative.IsSupported && storage is FileStorage ? FileBackingResolver.ForTop(storage.Name, [.. named, .. options.AllowedFolders]) : null,
                 },
                 cancellationToken).ConfigureAwait(false);
             return new Qcow2Target(file, chain, await chain.OpenWriterAsync(cancellationToken).ConfigureAwait(false), zeroFrom);

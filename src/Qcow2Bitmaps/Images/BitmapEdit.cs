@@ -123,6 +123,17 @@ public sealed class BitmapEdit
         return Step("merge", into, (plan, cancellationToken) => plan.MergeAsync(source, into, cancellationToken));
     }
 
+    /// <summary>Says of all bitmaps that what is stored is no longer what is true: somebody keeps them in memory.</summary>
+    internal BitmapEdit MarkInUse() => Step("mark", static plan => plan.MarkInUse());
+
+    /// <summary>Stores a bitmap that was kept in memory, consistent: one that is there takes its bits and its flags, else it is added.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="bits">Its bits, left as they are until the edit is done.</param>
+    /// <param name="isRecording">Whether it records writes.</param>
+    /// <param name="isChanged">Whether the bits may differ from those that are stored.</param>
+    internal BitmapEdit Store(string name, DirtyBitmap bits, bool isRecording, bool isChanged) =>
+        Step("store", plan => plan.Store(name, bits, isRecording, isChanged));
+
     /// <summary>Applies the steps to a plan.</summary>
     /// <exception cref="BitmapStateException">A step is refused; it says which.</exception>
     internal async ValueTask ApplyAsync(EditPlan plan, CancellationToken cancellationToken)

@@ -106,6 +106,7 @@ public sealed class BitmapEditSet
             {
                 await image.Editing.WaitAsync(cancellationToken).ConfigureAwait(false);
                 held.Add(image.Editing);
+                image.RequireNotRecorded();
             }
 
             return await work().ConfigureAwait(false);

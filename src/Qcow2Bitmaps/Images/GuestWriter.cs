@@ -48,7 +48,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     {
         _image = image;
         _disk = disk;
-        _data = dataFile ?? image.Storage;
+        _data = (dataFile ?? image.Storage).GuestData;
         _backing = backing;
         _metadata = new GuestMetadata(image, disk, dataFile, backing is not null);
         _marks = marksWrites ? new RecordingMarks(image) : null;
@@ -56,6 +56,8 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
 
     /// <summary>The disk's size in bytes.</summary>
     public long SizeBytes => _image.VirtualSizeBytes;
+
+    internal Qcow2Image Image => _image;
 
     /// <summary>Opens a writer. One at a time for an image.</summary>
     internal static async ValueTask<GuestWriter> OpenAsync(

@@ -40,9 +40,17 @@ public sealed partial class Qcow2Image
         }
     }
 
-    /// <summary>Plans what <see cref="SetBackingFileAsync"/> writes, so that one who works long before it knows whether there is room.</summary>
+    /// <summary>Refuses what <see cref="SetBackingFileAsync"/> would refuse, for one who works long before it. An image with the dirty bit is not looked at: it is repaired first.</summary>
     /// <inheritdoc cref="SetBackingFileAsync" path="/exception"/>
-    internal async ValueTask<IReadOnlyList<IReadOnlyList<SectorWrite>>> PlanBackingFileAsync(string? name, string format, CancellationToken cancellationToken)
+    internal async ValueTask RequireRoomForBackingFileAsync(string? name, string format, CancellationToken cancellationToken)
+    {
+        if (!Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty))
+        {
+            await PlanBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask<IReadOnlyList<IReadOnlyList<SectorWrite>>> PlanBackingFileAsync(string? name, string format, CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrEmpty(format);
         byte[]? bytes = name is null ? null : ImageText.Encode(name);

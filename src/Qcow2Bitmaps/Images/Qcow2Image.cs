@@ -255,6 +255,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
+            RequireNotRecorded();
             RequireNoInterruptedEdit();
             await EditBitmapsLockedAsync(edit, cancellationToken).ConfigureAwait(false);
         }
@@ -296,6 +297,15 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         if (_storage.CanWrite && (Header.IncompatibleFeatures & (IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt)) == IncompatibleFeatures.Dirty)
         {
             await RepairLockedAsync(RepairKinds.All, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Refuses to change bitmaps behind the back of a session that keeps them in memory, and the disk's size or content behind that of what it records. For who holds <see cref="Editing"/>.</summary>
+    internal void RequireNotRecorded()
+    {
+        if (_editing.Recorder is not null)
+        {
+            throw new InvalidOperationException($"'{PrintableText.Escape(Name)}': a recording session keeps the image's bitmaps in memory; change them there");
         }
     }
 

@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Storage;
+
 namespace Qcow2Bitmaps.Images;
 
 /// <summary>How a disk is given another size. Immutable.</summary>
@@ -11,4 +13,7 @@ public sealed record Qcow2ResizeOptions
 
     /// <summary>What the backing image's disk holds, so that nothing of it shows where the disk grows; null when that is not known: then the backing image counts as endless.</summary>
     public IBackingDisk? Backing { get; init; }
+
+    /// <summary>The external data file, open for writing, of an image that has one; it gets the disk's new size. The caller disposes it.</summary>
+    public ImageStorage? DataFile { get; init; }
 }

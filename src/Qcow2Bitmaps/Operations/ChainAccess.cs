@@ -15,8 +15,17 @@ public static class ChainAccess
     /// <exception cref="Qcow2UnsupportedException">A backing file's name or format is refused.</exception>
     /// <exception cref="ImageLockedException">Somebody else uses one of the images in a way that excludes this.</exception>
     /// <exception cref="IOException">A file cannot be opened, or the chain became another one in between.</exception>
-    public static async Task<ImageChain> OpenAsync(
+    public static Task<ImageChain> OpenAsync(
         string topPath, ChainOpenOptions options, Func<ImageChain, IEnumerable<int>> choose, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(choose);
+        return OpenAsync(topPath, options, look => ValueTask.FromResult<IReadOnlyList<int>>([.. choose(look)]), cancellationToken);
+    }
+
+    /// <summary>As <see cref="OpenAsync(string, ChainOpenOptions, Func{ImageChain, IEnumerable{int}}, CancellationToken)"/>, where more than the directories has to be read for the choice.</summary>
+    /// <inheritdoc cref="OpenAsync(string, ChainOpenOptions, Func{ImageChain, IEnumerable{int}}, CancellationToken)"/>
+    public static async Task<ImageChain> OpenAsync(
+        string topPath, ChainOpenOptions options, Func<ImageChain, ValueTask<IReadOnlyList<int>>> choose, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(choose);
@@ -25,7 +34,7 @@ public static class ChainAccess
         ImageChain look = await ImageChain.OpenAsync(topPath, options with { WritableLayers = [] }, cancellationToken).ConfigureAwait(false);
         await using (look.ConfigureAwait(false))
         {
-            writable = [.. choose(look)];
+            writable = [.. await choose(look).ConfigureAwait(false)];
             images = [.. look.Layers.Select(static layer => layer.Storage.Identity)];
         }
 

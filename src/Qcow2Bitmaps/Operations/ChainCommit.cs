@@ -37,7 +37,7 @@ public static class ChainCommit
     /// <returns>What became of the bitmaps, and how much was copied.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such image, or the base does not lie below the top.</exception>
     /// <exception cref="BitmapStateException">The base cannot hold bitmaps, or cannot grow as a bitmap of it is inconsistent; nothing is written.</exception>
-    /// <exception cref="Qcow2Exception">An image is broken, cannot be written, or has no room.</exception>
+    /// <exception cref="Qcow2Exception">An image is broken, cannot be written, or has no room; where the image above has none for the base's name nothing is written.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async Task<ChainResult> RunAsync(
         ImageChain chain, int top, int @base, CommitOptions? options = null, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
@@ -49,8 +49,19 @@ public static class ChainCommit
         options ??= CommitOptions.Default;
         ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         ChainLayer target = chain.Layers[@base];
+        await SpaceCheck.RequireAsync(
+            chain,
+            @base,
+            Math.Max(target.VirtualSizeBytes, chain.Layers[top].VirtualSizeBytes),
+            (copy, depth) => RunAsync(copy, top, @base, options with { Rehearses = depth }, null, cancellationToken),
+            cancellationToken).ConfigureAwait(false);
         List<BitmapVerdict> verdicts = await JudgeAsync(chain, top, cancellationToken).ConfigureAwait(false);
         RequireHolder(target, verdicts, options);
+        if (top > 0)
+        {
+            await chain.Layers[top - 1].Image!.RequireRoomForBackingFileAsync(NameOf(chain, top, target, options), target.Format, cancellationToken).ConfigureAwait(false);
+        }
+
         var changes = new List<BitmapChange>();
         long oldSize = target.VirtualSizeBytes;
         long hiddenEnd = Math.Clamp(chain.Layers.Skip(@base + 1).Select(static layer => layer.VirtualSizeBytes).DefaultIfEmpty().Max(), oldSize, Math.Max(oldSize, chain.Layers[top].VirtualSizeBytes));
@@ -74,8 +85,9 @@ public static class ChainCommit
                 await InvalidateAboveAsync(chain, top, @base, changes).ConfigureAwait(false);
             }
 
-            string name = options.BackingFile ?? RelativeName.Of(target.Path, above.Name);
+            string name = NameOf(chain, top, target, options);
             await above.SetBackingFileAsync(name, target.Format, CancellationToken.None).ConfigureAwait(false);
+            return new ChainResult(changes, copied) { RebasedImage = above.Name, BackingFile = name };
         }
 
         return new ChainResult(changes, copied);
@@ -106,6 +118,9 @@ public static class ChainCommit
 
         return verdicts;
     }
+
+    private static string NameOf(ImageChain chain, int top, ChainLayer target, CommitOptions options) =>
+        options.BackingFile ?? RelativeName.Of(target.Path, chain.Layers[top - 1].Path);
 
     private static void RequireHolder(ChainLayer target, List<BitmapVerdict> verdicts, CommitOptions options)
     {
@@ -191,7 +206,16 @@ public static class ChainCommit
         }
 
         BitmapInfo[] lost = [.. LostBitmaps(chain, top, @base).Where(bitmap => !merged.Contains(bitmap.Name, StringComparer.Ordinal) && !target.Bitmaps.TryGet(bitmap.Name, out _))];
-        BitmapInfo[] others = [.. target.Bitmaps.Where(bitmap => IsRecording(bitmap) && !merged.Contains(bitmap.Name, StringComparer.Ordinal))];
+        var others = new List<BitmapInfo>();
+        foreach (BitmapInfo bitmap in target.Bitmaps.Where(bitmap => !merged.Contains(bitmap.Name, StringComparer.Ordinal)))
+        {
+            // One that cannot be read is not valid, nor is it made so.
+            if (await ImageChain.IsUsableAsync(chain.Layers[@base], bitmap.Name, cancellationToken).ConfigureAwait(false))
+            {
+                others.Add(bitmap);
+            }
+        }
+
         granularity = others.Concat(lost).Select(static bitmap => bitmap.GranularityBytes).Append(granularity).Min();
         (DirtyBitmap has, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
             map, @base - top, target.VirtualSizeBytes, granularity, cancellationToken, hiddenEndBytes: oldSize).ConfigureAwait(false);
@@ -288,7 +312,7 @@ public static class ChainCommit
                 await target.WriteZerosAsync(map.SizeBytes, oldSize - map.SizeBytes, cancellationToken).ConfigureAwait(false);
             }
 
-            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers }, progress);
+            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress);
             await engine.RunAsync([map], @base - top, int.MaxValue, cancellationToken).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
             return target.WrittenBytes;

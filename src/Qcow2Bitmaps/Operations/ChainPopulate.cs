@@ -15,9 +15,11 @@ public static class ChainPopulate
     /// <summary>Says which images need their bitmap rebuilt: those from the one where it was born, the lowest that holds it, up to the top that hold no usable one.</summary>
     /// <param name="chain">The chain.</param>
     /// <param name="name">The bitmap's name.</param>
+    /// <param name="cancellationToken">Ends the reading of the bitmap's tables: one that cannot be read is not usable.</param>
     /// <returns>Their indexes from the bottom up; empty where the bitmap is valid.</returns>
     /// <exception cref="BitmapStateException">No image holds the bitmap.</exception>
-    public static IReadOnlyList<int> FindImages(ImageChain chain, string name)
+    /// <exception cref="IOException">A storage failed.</exception>
+    public static async ValueTask<IReadOnlyList<int>> FindImagesAsync(ImageChain chain, string name, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
         int birth = ChainBitmaps.Holders(chain, [name]).DefaultIfEmpty(-1).Last();
@@ -26,11 +28,20 @@ public static class ChainPopulate
             throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found in any image of the chain: since when changes count nobody knows");
         }
 
-        return [.. Enumerable.Range(0, birth + 1).Reverse().Where(index => !IsUsable(chain.Layers[index], name))];
+        var images = new List<int>();
+        for (int index = birth; index >= 0; index--)
+        {
+            if (!await ImageChain.IsUsableAsync(chain.Layers[index], name, cancellationToken).ConfigureAwait(false))
+            {
+                images.Add(index);
+            }
+        }
+
+        return images;
     }
 
     /// <summary>Rebuilds a bitmap, image by image from the bottom up, each by one atomic edit. Afterwards it is valid over the chain.</summary>
-    /// <param name="chain">The chain; the images of <see cref="FindImages"/> are open for writing.</param>
+    /// <param name="chain">The chain; the images of <see cref="FindImagesAsync"/> are open for writing.</param>
     /// <param name="name">The bitmap's name.</param>
     /// <param name="allDirty">Whether all of an image counts as changed where its allocation does not tell; else that is refused.</param>
     /// <param name="trustsBirth">
@@ -44,7 +55,7 @@ public static class ChainPopulate
     /// <exception cref="IOException">A storage failed, or an image is open for reading only.</exception>
     public static async ValueTask<IReadOnlyList<BitmapChange>> RunAsync(ImageChain chain, string name, bool allDirty = false, bool trustsBirth = false, CancellationToken cancellationToken = default)
     {
-        IReadOnlyList<int> images = FindImages(chain, name);
+        IReadOnlyList<int> images = await FindImagesAsync(chain, name, cancellationToken).ConfigureAwait(false);
         int birth = ChainBitmaps.Holders(chain, [name]).Last();
         string? WhyUntold(ChainLayer layer) => WhyUnsound(layer)
             ?? (layer.Index == birth && !trustsBirth ? "the bitmap was born there, and an image that was committed and emptied, or rebased, since then no longer has what was written to it" : null);
@@ -143,9 +154,6 @@ public static class ChainPopulate
         : image.Header.Version < 3 ? "an image of version 2 holds no bitmaps"
         : layer.IsOpenForWritingElsewhere ? "it is open for writing in another process"
         : null;
-
-    private static bool IsUsable(ChainLayer layer, string name) =>
-        layer.Image is { } image && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap) && bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0;
 
     private static long GranularityIn(ImageChain chain, string name)
     {

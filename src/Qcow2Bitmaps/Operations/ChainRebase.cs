@@ -6,54 +6,79 @@ using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>Gives the top image another backing file, so that the guest sees the same: by pulling what lies between, or by copying what differs.</summary>
+/// <summary>Gives an image another backing file, so that the guest sees the same: by pulling what lies between, or by copying what differs.</summary>
 /// <remarks>
 /// <para>
-/// First the top image's bitmaps get what the images recorded that leave the chain, in one atomic edit; then the data are copied; then the header names the other backing file. At each moment
+/// The image is the chain's top, or with <see cref="RebaseOptions.Top"/> one below it; it is called the top here. First its bitmaps get what the images recorded that leave the chain, in one atomic edit; then the data are copied; then the header names the other backing file. At each moment
 /// the guest sees the same, and what was valid is valid; stopped anywhere, the operation is run again and ends right.
 /// </para>
 /// <para>A bitmap that is not valid and would look valid without those images gets what they have, or is disabled (<see cref="RebaseOptions.Gaps"/>). What is copied is not marked: it is no change.</para>
+/// <para>
+/// Images above the top: a bitmap of which they and images that leave have bits, and the top has none, is made in the top, disabled, so that it does not look like all there is. What the top, being shorter,
+/// hides of images that leave is marked in longer ones above it.
+/// </para>
 /// </remarks>
 public static class ChainRebase
 {
+    private const long DefaultGranularityBytes = 65536;
+
+    /// <summary>Says which images a pull or a rebase writes: the top, and now and then longer ones above it.</summary>
+    /// <param name="chain">The chain.</param>
+    /// <param name="top">The index of the image that gets another backing file.</param>
+    public static IEnumerable<int> WritableLayers(ImageChain chain, int top)
+    {
+        ArgumentNullException.ThrowIfNull(chain);
+        ArgumentOutOfRangeException.ThrowIfNegative(top);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(top, chain.Layers.Count);
+        return [.. Overhangs(chain, top).Select(static overhang => overhang.Layer), top];
+    }
+
     /// <summary>Pulls what the images between have into the top image.</summary>
-    /// <param name="chain">The chain, its top image open for writing; to be closed afterwards.</param>
-    /// <param name="base">The index of the image that is to be the backing file; null for none.</param>
+    /// <param name="chain">The chain, with <see cref="WritableLayers"/> open for writing; to be closed afterwards.</param>
+    /// <param name="base">The index of the image that is to be the backing file, below the top; null for none.</param>
     /// <param name="options">How; the defaults when null.</param>
     /// <param name="progress">Is told how many bytes of the disk are done.</param>
     /// <param name="cancellationToken">Ends the work; the chain is valid then, and the pull can be run again.</param>
     /// <returns>What became of the bitmaps, and how much was copied.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">The base is no image below the top.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such top, or the base is no image below it.</exception>
+    /// <exception cref="BitmapStateException">The top is of version 2, holds no bitmaps, and so cannot say that one is not valid; nothing is written.</exception>
     /// <exception cref="Qcow2Exception">An image is broken, cannot be written, or has no room.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async Task<ChainResult> PullAsync(
         ImageChain chain, int? @base, RebaseOptions? options = null, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
-        int end = @base ?? chain.Layers.Count;
-        ArgumentOutOfRangeException.ThrowIfLessThan(end, 1, nameof(@base));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(end, chain.Layers.Count, nameof(@base));
         options ??= RebaseOptions.Default;
-        RequireQcow2(chain);
-        ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        ChainLayer top = RequireTop(chain, options);
+        int end = @base ?? chain.Layers.Count;
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(end, top.Index, nameof(@base));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(end, chain.Layers.Count, nameof(@base));
+        ChainMap map = (await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false)).From(top.Index);
         ChainLayer[] below = [.. chain.Layers.Skip(end)];
-        await RequireRoomAsync(chain, below, options, cancellationToken).ConfigureAwait(false);
-        List<BitmapChange> changes = await StoreBitsAsync(chain, map, [.. chain.Layers.Take(end).Skip(1)], end, below, options, cancellationToken).ConfigureAwait(false);
-        GuestWriter writer = await chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false);
-        var target = new LayerTarget(writer, chain.Layers[0].Storage, chain.Layers[0].Image, below.Length == 0 ? 0 : below[0].VirtualSizeBytes);
+        await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
+        await SpaceCheck.RequireAsync(
+            chain,
+            top.Index,
+            top.VirtualSizeBytes,
+            (copy, depth) => PullAsync(copy, @base, options with { Rehearses = depth }, null, cancellationToken),
+            cancellationToken).ConfigureAwait(false);
+        List<BitmapChange> changes = await StoreBitsAsync(chain, map, [.. chain.Layers.Take(end).Skip(top.Index + 1)], end - top.Index, below, options, cancellationToken).ConfigureAwait(false);
+        await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
+        GuestWriter writer = await chain.OpenWriterAsync(top.Index, marksWrites: false, cancellationToken).ConfigureAwait(false);
+        var target = new LayerTarget(writer, top.Storage, top.Image, below.Length == 0 ? 0 : below[0].VirtualSizeBytes);
         await using (target.ConfigureAwait(false))
         {
-            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers }, progress);
-            await engine.RunAsync([map], end, int.MaxValue, cancellationToken, copyFromDepth: 1).ConfigureAwait(false);
+            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress);
+            await engine.RunAsync([map], end - top.Index, int.MaxValue, cancellationToken, copyFromDepth: 1).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
         }
 
-        await SwitchAsync(chain, below, options).ConfigureAwait(false);
-        return new ChainResult(changes, target.WrittenBytes);
+        string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
+        return new ChainResult(changes, target.WrittenBytes) { RebasedImage = top.Path, BackingFile = name };
     }
 
     /// <summary>Has the top image name another backing file, after copying what the guest would see differently: <c>qemu-img rebase</c>, the safe one.</summary>
-    /// <param name="chain">The chain, its top image open for writing; to be closed afterwards.</param>
+    /// <param name="chain">The chain, with <see cref="WritableLayers"/> open for writing; to be closed afterwards.</param>
     /// <param name="backing">The chain that is to lie below; null for none. The images may be those of the chain.</param>
     /// <param name="options">How; the defaults when null.</param>
     /// <param name="progress">Is told how many bytes of the disk are done.</param>
@@ -65,75 +90,117 @@ public static class ChainRebase
     {
         ArgumentNullException.ThrowIfNull(chain);
         options ??= RebaseOptions.Default;
-        RequireQcow2(chain);
-        ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        ChainLayer top = RequireTop(chain, options);
+        ChainMap map = (await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false)).From(top.Index);
         ChainMap? other = backing is null ? null : await backing.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         IReadOnlyList<ChainLayer> below = backing?.Layers ?? [];
-        if (below.FirstOrDefault(layer => layer.Storage.Identity is { } identity && identity == chain.Layers[0].Storage.Identity) is { } same)
+        if (below.FirstOrDefault(layer => layer.Storage.Identity is { } identity && chain.Layers.Take(top.Index + 1).Any(above => above.Storage.Identity == identity)) is { } same)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.ChainLoop, $"'{PrintableText.Escape(chain.Layers[0].Path)}' would be its own backing file: it is {PrintableText.Escape(same.ToString())} of the new chain");
+            throw new Qcow2UnsupportedException(UnsupportedReason.ChainLoop, $"'{PrintableText.Escape(top.Path)}' would be its own backing file: its chain would lead to {PrintableText.Escape(same.ToString())} of the new chain, which is the top or lies above it");
         }
 
-        ChainLayer[] dropped = [.. chain.Layers.Skip(1).Where(layer => layer.Storage.Identity is not { } identity || below.All(other => other.Storage.Identity != identity))];
-        await RequireRoomAsync(chain, below, options, cancellationToken).ConfigureAwait(false);
+        ChainLayer[] dropped = [.. chain.Layers.Skip(top.Index + 1).Where(layer => layer.Storage.Identity is not { } identity || below.All(other => other.Storage.Identity != identity))];
+        await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
+        await SpaceCheck.RequireAsync(
+            chain,
+            top.Index,
+            top.VirtualSizeBytes,
+            (copy, depth) => RebaseAsync(copy, backing, options with { Rehearses = depth }, null, cancellationToken),
+            cancellationToken).ConfigureAwait(false);
         List<BitmapChange> changes = await StoreBitsAsync(chain, map, dropped, chain.Layers.Count, below, options, cancellationToken).ConfigureAwait(false);
-        GuestWriter writer = await chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false);
-        var target = new RebaseTarget(writer, chain.Layers[0].Image!, other);
+        await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
+        GuestWriter writer = await chain.OpenWriterAsync(top.Index, marksWrites: false, cancellationToken).ConfigureAwait(false);
+        var target = new RebaseTarget(writer, top.Image!, other);
         await using (target.ConfigureAwait(false))
         {
-            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers }, progress);
+            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress);
             await engine.RunAsync([map], int.MaxValue, compareFromDepth: 1, cancellationToken, copyFromDepth: 1).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
         }
 
-        await SwitchAsync(chain, below, options).ConfigureAwait(false);
-        return new ChainResult(changes, target.WrittenBytes);
+        string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
+        return new ChainResult(changes, target.WrittenBytes) { RebasedImage = top.Path, BackingFile = name };
     }
 
-    private static void RequireQcow2(ImageChain chain)
+    private static ChainLayer RequireTop(ImageChain chain, RebaseOptions options)
     {
-        if (chain.Layers[0].Image is null)
-        {
-            throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{PrintableText.Escape(chain.Layers[0].Path)}' is raw: it has no backing file");
-        }
+        ArgumentOutOfRangeException.ThrowIfNegative(options.Top, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(options.Top, chain.Layers.Count, nameof(options));
+        ChainLayer top = chain.Layers[options.Top];
+        return top.Image is null
+            ? throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{PrintableText.Escape(top.Path)}' is raw: it has no backing file")
+            : top;
     }
 
     private static async ValueTask<List<BitmapChange>> StoreBitsAsync(
         ImageChain chain, ChainMap map, ChainLayer[] dropped, int endDepth, IReadOnlyList<ChainLayer> below, RebaseOptions options, CancellationToken cancellationToken)
     {
-        Qcow2Image top = chain.Layers[0].Image!;
+        ChainLayer top = chain.Layers[options.Top];
         var changes = new List<BitmapChange>();
-        if (top.Bitmaps.Count == 0 || dropped.Length == 0)
+        if (dropped.Length == 0 || chain.Layers.Take(top.Index + 1).All(static layer => layer.Image!.Bitmaps.Count == 0))
         {
             return changes;
         }
 
-        long granularity = top.Bitmaps.Min(static bitmap => bitmap.GranularityBytes);
-        long longestBelow = chain.Layers.Skip(1).Max(static layer => layer.VirtualSizeBytes);
+        long granularity = top.Image!.Bitmaps.Select(static bitmap => bitmap.GranularityBytes).DefaultIfEmpty(DefaultGranularityBytes).Min();
+        long longestBelow = chain.Layers.Skip(top.Index + 1).Max(static layer => layer.VirtualSizeBytes);
         (_, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
             map, endDepth, top.VirtualSizeBytes, granularity, cancellationToken, hiddenEndBytes: longestBelow).ConfigureAwait(false);
-        BitmapEdit edit = await DroppedImages.PlanAsync(chain, dropped, [chain.Layers[0], .. below], hides, options.Gaps, changes, cancellationToken).ConfigureAwait(false);
-        await top.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+        BitmapEdit edit = await DroppedImages.PlanAsync(chain, top, dropped, [top, .. below], hides, options.Gaps, changes, cancellationToken).ConfigureAwait(false);
+        await MarkOverhangsAsync(chain, top.Index, dropped, changes, cancellationToken).ConfigureAwait(false);
+        await top.Image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
         return changes;
     }
 
-    /// <summary>Refuses, before anything is written, a header that cannot take the new name.</summary>
-    private static async ValueTask RequireRoomAsync(ImageChain chain, IReadOnlyList<ChainLayer> below, RebaseOptions options, CancellationToken cancellationToken)
+    /// <summary>Marks in longer images above the top what shorter ones hide of those that leave: without them sizes no longer tell.</summary>
+    private static async ValueTask MarkOverhangsAsync(ImageChain chain, int top, ChainLayer[] dropped, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
-        (string? name, string format) = NameOf(chain, below, options);
-        if (!chain.Layers[0].Image!.Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty))
+        foreach ((int layer, long start, long end) in Overhangs(chain, top))
         {
-            await chain.Layers[0].Image!.PlanBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
+            Qcow2Image image = chain.Layers[layer].Image!;
+            var edit = new BitmapEdit();
+            foreach (BitmapInfo bitmap in image.Bitmaps)
+            {
+                if (dropped.Any(leaves => leaves.Image?.Bitmaps.TryGet(bitmap.Name, out _) == true)
+                    && await ImageChain.IsUsableAsync(chain.Layers[layer], bitmap.Name, cancellationToken).ConfigureAwait(false))
+                {
+                    edit.Set(bitmap.Name, start, end - start);
+                    changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, image.Name, "what the shorter image below it hides"));
+                }
+            }
+
+            if (edit.Count > 0)
+            {
+                await image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+            }
         }
     }
 
-    private static ValueTask SwitchAsync(ImageChain chain, IReadOnlyList<ChainLayer> below, RebaseOptions options)
+    /// <summary>Where images above the top, from the active one down, reach behind the end of the next one, while something below the top is longer.</summary>
+    private static IEnumerable<(int Layer, long Start, long End)> Overhangs(ImageChain chain, int top)
     {
-        (string? name, string format) = NameOf(chain, below, options);
-        return chain.Layers[0].Image!.SetBackingFileAsync(name, format, CancellationToken.None);
+        long longest = chain.Layers.Skip(top + 1).Select(static layer => layer.VirtualSizeBytes).DefaultIfEmpty().Max();
+        return chain.Layers
+            .Take(top)
+            .Select(layer => (Layer: layer.Index, Start: chain.Layers[layer.Index + 1].VirtualSizeBytes, End: Math.Min(layer.VirtualSizeBytes, longest)))
+            .Where(overhang => overhang.Start < overhang.End && chain.Layers[overhang.Layer].Image!.Bitmaps.Count > 0);
     }
 
-    private static (string? Name, string Format) NameOf(ImageChain chain, IReadOnlyList<ChainLayer> below, RebaseOptions options) => below.Count == 0
+    /// <summary>Refuses, before anything is copied, a header that cannot take the new name.</summary>
+    private static async ValueTask RequireRoomAsync(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options, CancellationToken cancellationToken)
+    {
+        (string? name, string format) = NameOf(top, below, options);
+        await top.Image!.RequireRoomForBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
+    }
+
+    private static async ValueTask<string?> SwitchAsync(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options)
+    {
+        (string? name, string format) = NameOf(top, below, options);
+        await top.Image!.SetBackingFileAsync(name, format, CancellationToken.None).ConfigureAwait(false);
+        return name;
+    }
+
+    private static (string? Name, string Format) NameOf(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options) => below.Count == 0
         ? (null, ImageFormat.Raw)
-        : (options.BackingFile ?? RelativeName.Of(below[0].Path, chain.Layers[0].Path), below[0].Format);
+        : (options.BackingFile ?? RelativeName.Of(below[0].Path, top.Path), below[0].Format);
 }

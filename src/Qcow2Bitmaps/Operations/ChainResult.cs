@@ -3,4 +3,11 @@ namespace Qcow2Bitmaps.Operations;
 /// <summary>What an operation on a chain has done.</summary>
 /// <param name="Bitmaps">What became of bitmaps, in the order in which it was done.</param>
 /// <param name="CopiedBytes">How many bytes of the disk were copied, those that were made to read as zeros among them.</param>
-public sealed record ChainResult(IReadOnlyList<BitmapChange> Bitmaps, long CopiedBytes);
+public sealed record ChainResult(IReadOnlyList<BitmapChange> Bitmaps, long CopiedBytes)
+{
+    /// <summary>The image that names another backing file afterwards; null where none does.</summary>
+    public string? RebasedImage { get; init; }
+
+    /// <summary>The name that it has for that, as it is stored; null for none.</summary>
+    public string? BackingFile { get; init; }
+}

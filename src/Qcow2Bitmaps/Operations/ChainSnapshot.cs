@@ -27,6 +27,33 @@ public static class ChainSnapshot
     {
         ArgumentNullException.ThrowIfNull(active);
         ArgumentException.ThrowIfNullOrEmpty(overlayPath);
+        (byte[] image, List<BitmapChange> changes) = await BuildAsync(active, overlayPath, backingFile, cancellationToken).ConfigureAwait(false);
+        if (FileStorage.IdentityOf(overlayPath) is null)
+        {
+            if (FileSystemRoom.AvailableBytes(SpaceCheck.FolderOf(overlayPath)) is { } free && free < image.Length)
+            {
+                throw NoSpace(overlayPath, image.Length, free);
+            }
+
+            DurableFile.Write(overlayPath, image);
+        }
+        else
+        {
+            await WriteToDeviceAsync(overlayPath, image, cancellationToken).ConfigureAwait(false);
+        }
+
+        return changes;
+    }
+
+    internal static Qcow2CreateOptions OptionsFor(ChainLayer below)
+    {
+        var options = new Qcow2CreateOptions { SizeBytes = below.VirtualSizeBytes };
+        return below.Image is { } image ? options with { ClusterSizeBytes = image.ClusterSizeBytes, ExtendedL2 = image.Header.HasExtendedL2 } : options;
+    }
+
+    /// <summary>Makes the overlay in memory: it has no guest data, so that it is small whatever the disk's size.</summary>
+    internal static async ValueTask<(byte[] Image, List<BitmapChange> Changes)> BuildAsync(ImageChain active, string overlayPath, string? backingFile, CancellationToken cancellationToken)
+    {
         ChainLayer below = active.Layers[0];
         RequireFits(active, overlayPath);
         var changes = new List<BitmapChange>();
@@ -45,17 +72,7 @@ public static class ChainSnapshot
             }
         }
 
-        byte[] image = await BuildAsync(below, backingFile ?? RelativeName.Of(below.Path, overlayPath), edit, cancellationToken).ConfigureAwait(false);
-        if (FileStorage.IdentityOf(overlayPath) is null)
-        {
-            DurableFile.Write(overlayPath, image);
-        }
-        else
-        {
-            await WriteToDeviceAsync(overlayPath, image, cancellationToken).ConfigureAwait(false);
-        }
-
-        return changes;
+        return (await BuildAsync(below, backingFile ?? RelativeName.Of(below.Path, overlayPath), edit, cancellationToken).ConfigureAwait(false), changes);
     }
 
     private static void RequireFits(ImageChain active, string overlayPath)
@@ -79,20 +96,12 @@ public static class ChainSnapshot
         }
     }
 
-    /// <summary>Makes the image in memory: it has no guest data, so that it is small whatever the disk's size.</summary>
+    private static NoSpaceException NoSpace(string path, long neededBytes, long thereBytes) =>
+        new($"'{PrintableText.Escape(path)}': no space: {neededBytes} bytes needed, {thereBytes} there", neededBytes, thereBytes);
+
     private static async ValueTask<byte[]> BuildAsync(ChainLayer below, string backingFile, BitmapEdit edit, CancellationToken cancellationToken)
     {
-        var options = new Qcow2CreateOptions
-        {
-            SizeBytes = below.VirtualSizeBytes,
-            BackingFile = backingFile,
-            BackingFormat = below.Format,
-        };
-        if (below.Image is { } image)
-        {
-            options = options with { ClusterSizeBytes = image.ClusterSizeBytes, ExtendedL2 = image.Header.HasExtendedL2 };
-        }
-
+        Qcow2CreateOptions options = OptionsFor(below) with { BackingFile = backingFile, BackingFormat = below.Format };
         var memory = new MemoryStorage([], "overlay");
         await using (memory.ConfigureAwait(false))
         {
@@ -125,7 +134,7 @@ public static class ChainSnapshot
             long capacity = device.CapacityBytes ?? 0;
             if (capacity < image.Length)
             {
-                throw new NoSpaceException($"'{PrintableText.Escape(path)}': no space: {image.Length} bytes needed, {capacity} there", image.Length, capacity);
+                throw NoSpace(path, image.Length, capacity);
             }
 
             const int Sector = 512;

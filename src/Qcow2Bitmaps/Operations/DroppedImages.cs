@@ -1,71 +1,102 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>Has the top image's bitmaps know what images recorded that are about to leave the chain.</summary>
+/// <summary>Has an image's bitmaps know what images recorded that are about to leave the chain.</summary>
 internal static class DroppedImages
 {
     /// <summary>Plans the edit of the top image, to be made before the images leave.</summary>
     /// <param name="chain">The chain as it is.</param>
+    /// <param name="top">The image from which they leave; there may be others above it.</param>
     /// <param name="dropped">The images that leave it.</param>
     /// <param name="remaining">The chain as it will be, the top image first.</param>
     /// <param name="hides">What those images hide of those below them.</param>
     /// <param name="gaps">What becomes of bitmaps that would look valid afterwards, and are not.</param>
     /// <param name="changes">Takes what is done.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="BitmapStateException">The top image would have to hold a bitmap, and is of version 2.</exception>
     public static async ValueTask<BitmapEdit> PlanAsync(
-        ImageChain chain, IReadOnlyList<ChainLayer> dropped, IReadOnlyList<ChainLayer> remaining, DirtyBitmap hides, GapPolicy gaps, List<BitmapChange> changes, CancellationToken cancellationToken)
+        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, IReadOnlyList<ChainLayer> remaining, DirtyBitmap hides, GapPolicy gaps, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
-        Qcow2Image top = chain.Layers[0].Image!;
+        ChainLayer[] layers = [.. chain.Layers.Skip(top.Index)];
         var edit = new BitmapEdit();
-        foreach (BitmapInfo bitmap in top.Bitmaps.Where(static bitmap => bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0))
+        foreach (BitmapInfo bitmap in top.Image!.Bitmaps.Where(static bitmap => bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0))
         {
-            BitmapVerdict verdict = await chain.JudgeBitmapAsync(bitmap.Name, cancellationToken: cancellationToken).ConfigureAwait(false);
+            BitmapVerdict verdict = await ImageChain.JudgeBitmapAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false);
             if (verdict.IsValid)
             {
                 foreach (ChainLayer layer in dropped.Where(layer => verdict.Images.Contains(layer.Index)))
                 {
                     edit.Merge(layer.Image!, bitmap.Name, bitmap.Name);
-                    changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Merged, top.Name, $"from {layer.Path}"));
+                    changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Merged, top.Path, $"from {layer.Path}"));
                 }
 
                 edit.Merge(hides, bitmap.Name);
             }
             else if ((await ImageChain.JudgeBitmapAsync(remaining, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false)).IsValid)
             {
-                await CloseGapAsync(chain, dropped, bitmap, hides, gaps, edit, changes, cancellationToken).ConfigureAwait(false);
+                await CloseGapAsync(chain, top, dropped, bitmap, hides, gaps, edit, changes, cancellationToken).ConfigureAwait(false);
             }
+        }
+
+        foreach (BitmapInfo bitmap in LostBitmaps(chain, top, dropped))
+        {
+            if (top.Image.Header.Version < 3)
+            {
+                throw new BitmapStateException(
+                    bitmap.Name,
+                    $"Bitmap '{PrintableText.Escape(bitmap.Name)}' of the images above is not valid, and would look so: {PrintableText.Escape(top.ToString())} is of version 2 and cannot say that bits are lost; delete the bitmap first");
+            }
+
+            edit.Add(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
+            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, top.Path, "it was not valid, and would look so for the images above"));
+            await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
         }
 
         return edit;
     }
 
+    /// <summary>The bitmaps of which images above the top have bits, and images that leave too, and the top none: those above would look like all there is.</summary>
+    private static IEnumerable<BitmapInfo> LostBitmaps(ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped) => dropped
+        .SelectMany(static layer => layer.Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>())
+        .DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
+        .Where(bitmap => !top.Image!.Bitmaps.TryGet(bitmap.Name, out _) && chain.Layers.Take(top.Index).Any(above => above.Image!.Bitmaps.TryGet(bitmap.Name, out _)));
+
     private static async ValueTask CloseGapAsync(
-        ImageChain chain, IReadOnlyList<ChainLayer> dropped, BitmapInfo bitmap, DirtyBitmap hides, GapPolicy gaps, BitmapEdit edit, List<BitmapChange> changes, CancellationToken cancellationToken)
+        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, BitmapInfo bitmap, DirtyBitmap hides, GapPolicy gaps, BitmapEdit edit, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
-        string top = chain.Layers[0].Path;
-        ChainLayer? untold = dropped.FirstOrDefault(layer => UsableIn(layer, bitmap.Name) is null && ChainPopulate.WhyUnsound(layer) is not null);
+        ChainLayer? untold = await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
         if (gaps == GapPolicy.Disable || untold is not null)
         {
-            // Populating keeps the bits that it has: they have to tell what leaves the chain.
             edit.Disable(bitmap.Name);
             changes.Add(new BitmapChange(
-                bitmap.Name, BitmapChangeKind.Disabled, top, untold is null ? "it is not valid, and would look so" : $"it is not valid, and what changed in {untold.Path} cannot be told: {ChainPopulate.WhyUnsound(untold)}"));
-            if (untold is not null)
-            {
-                edit.Set(bitmap.Name, 0, chain.Layers[0].VirtualSizeBytes);
-                return;
-            }
+                bitmap.Name, BitmapChangeKind.Disabled, top.Path, untold is null ? "it is not valid, and would look so" : $"it is not valid, and what changed in {untold.Path} cannot be told: {ChainPopulate.WhyUnsound(untold)}"));
         }
+        else
+        {
+            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images have that leave the chain and did not record"));
+        }
+    }
 
-        var bits = new DirtyBitmap(chain.Layers[0].VirtualSizeBytes, bitmap.GranularityBytes);
+    /// <summary>Gives a bitmap of the top image what changed in the images that leave, as far as that can be told; else all. Populating a disabled one keeps the bits that it has.</summary>
+    /// <returns>An image of which it cannot be told; null when there is none.</returns>
+    private static async ValueTask<ChainLayer?> RecordAsync(
+        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, BitmapInfo bitmap, DirtyBitmap hides, BitmapEdit edit, CancellationToken cancellationToken)
+    {
+        var bits = new DirtyBitmap(top.VirtualSizeBytes, bitmap.GranularityBytes);
         foreach (ChainLayer layer in dropped)
         {
-            if (UsableIn(layer, bitmap.Name) is { } recorded)
+            if (await ImageChain.IsUsableAsync(layer, bitmap.Name, cancellationToken).ConfigureAwait(false))
             {
-                edit.Merge(layer.Image!, recorded.Name, bitmap.Name);
+                edit.Merge(layer.Image!, bitmap.Name, bitmap.Name);
+            }
+            else if (ChainPopulate.WhyUnsound(layer) is not null)
+            {
+                edit.Set(bitmap.Name, 0, top.VirtualSizeBytes);
+                return layer;
             }
             else
             {
@@ -74,14 +105,6 @@ internal static class DroppedImages
         }
 
         edit.Merge(bits, bitmap.Name).Merge(hides, bitmap.Name);
-        if (gaps == GapPolicy.Disable)
-        {
-            return;
-        }
-
-        changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top, "what the images have that leave the chain and did not record"));
+        return null;
     }
-
-    private static BitmapInfo? UsableIn(ChainLayer layer, string name) =>
-        layer.Image is { } image && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap) && bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0 ? bitmap : null;
 }

@@ -12,6 +12,7 @@ internal sealed class LayerTarget(GuestWriter? writer, ImageStorage storage, Qco
     private const int ZeroBytes = 1 << 20;
 
     private static readonly byte[] s_zeros = new byte[ZeroBytes];
+    private readonly ImageStorage _data = storage.GuestData;
     private long _writtenBytes;
 
     /// <summary>How many bytes of the disk were written or made zeros.</summary>
@@ -31,14 +32,14 @@ internal sealed class LayerTarget(GuestWriter? writer, ImageStorage storage, Qco
         }
         else
         {
-            await storage.ReadZeroFilledAsync(offset, buffer, cancellationToken).ConfigureAwait(false);
+            await _data.ReadZeroFilledAsync(offset, buffer, cancellationToken).ConfigureAwait(false);
         }
     }
 
     public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
         Interlocked.Add(ref _writtenBytes, bytes.Length);
-        return writer is null ? storage.WriteAsync(offset, bytes, cancellationToken) : writer.WriteAsync(offset, bytes, cancellationToken);
+        return writer is null ? _data.WriteAsync(offset, bytes, cancellationToken) : writer.WriteAsync(offset, bytes, cancellationToken);
     }
 
     public async ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken)
@@ -48,11 +49,11 @@ internal sealed class LayerTarget(GuestWriter? writer, ImageStorage storage, Qco
         {
             await writer.WriteZerosAsync(offset, length, mayUnmap: true, cancellationToken).ConfigureAwait(false);
         }
-        else if (!await storage.TryZeroAsync(offset, length, cancellationToken).ConfigureAwait(false))
+        else if (!await _data.TryZeroAsync(offset, length, cancellationToken).ConfigureAwait(false))
         {
             for (long done = 0; done < length; done += s_zeros.Length)
             {
-                await storage.WriteAsync(offset + done, s_zeros.AsMemory(0, (int)Math.Min(s_zeros.Length, length - done)), cancellationToken).ConfigureAwait(false);
+                await _data.WriteAsync(offset + done, s_zeros.AsMemory(0, (int)Math.Min(s_zeros.Length, length - done)), cancellationToken).ConfigureAwait(false);
             }
         }
     }
@@ -62,7 +63,7 @@ internal sealed class LayerTarget(GuestWriter? writer, ImageStorage storage, Qco
 
     /// <summary>Makes durable what was written.</summary>
     public ValueTask CompleteAsync(IReadOnlyList<CarriedBitmap> bitmaps, CancellationToken cancellationToken) =>
-        writer is null ? storage.FlushAsync(cancellationToken) : writer.FlushAsync(cancellationToken);
+        writer is null ? _data.FlushAsync(cancellationToken) : writer.FlushAsync(cancellationToken);
 
     public ValueTask DisposeAsync() => writer?.DisposeAsync() ?? ValueTask.CompletedTask;
 }

@@ -8,6 +8,12 @@ public sealed record RebaseOptions
     /// <summary>The defaults.</summary>
     public static RebaseOptions Default { get; } = new();
 
+    /// <summary>
+    /// The image that gets another backing file, by its index from the chain's top, which it is by default. Where it has overlays, the chain has to be that of the active image: else a bitmap of an overlay
+    /// that is not valid may look valid afterwards.
+    /// </summary>
+    public int Top { get; init; }
+
     /// <summary>What becomes of bitmaps that are not valid and would look so afterwards.</summary>
     public GapPolicy Gaps { get; init; }
 
@@ -16,4 +22,7 @@ public sealed record RebaseOptions
 
     /// <summary>How many parts of the disk are in work at a time, each with a buffer of its own.</summary>
     public int Workers { get; init; } = ConversionOptions.DefaultWorkers;
+
+    /// <summary>As of <see cref="ConversionOptions.Rehearses"/>.</summary>
+    internal MeasureDepth? Rehearses { get; init; }
 }

@@ -19,6 +19,9 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <summary>When the storage was last written, by anybody, as a number that only its equality means something of; null when that is not known.</summary>
     internal virtual Int128? LastWrite => null;
 
+    /// <summary>Where guest data are written, and read again: the storage itself, unless what is written is of no interest.</summary>
+    internal virtual ImageStorage GuestData => this;
+
     /// <summary>The length in bytes; a block device's capacity.</summary>
     /// <exception cref="IOException">The length cannot be had.</exception>
     public abstract long Length { get; }

@@ -47,6 +47,10 @@ public sealed class SchemaTests
             ["chain", "reconcile", "--expect", "chk-a", "--expect", "absent", File("vda-4.qcow2")],
             ["chain", "reconcile", "--expect", "chk-a", File("top.qcow2")],
             ["chain", "flatten", File("vda-4.qcow2"), File("flat.qcow2")],
+            ["chain", "measure", "--commit", File("vda-3.qcow2"), File("vda-4.qcow2")],
+            ["chain", "measure", "--pull", File("vda-4.qcow2")],
+            ["chain", "measure", "--snapshot", File("vda-4.qcow2")],
+            ["chain", "measure", "--flatten", "--tables", File("vda-4.qcow2")],
             ["chain", "commit", File("vda-4.qcow2"), File("vda-3.qcow2")],
             ["chain", "pull", "--base", File("vda-1.qcow2"), File("vda-3.qcow2")],
             ["chain", "check", File("top.qcow2")],
@@ -87,7 +91,7 @@ public sealed class SchemaTests
 
     private static string SchemaOf(string[] command) => command switch
     {
-        ["chain", "check" or "reconcile", ..] => $"chain-{command[1]}",
+        ["chain", "check" or "measure" or "reconcile", ..] => $"chain-{command[1]}",
         ["chain", ..] => "chain-operation",
         _ => command[0],
     };

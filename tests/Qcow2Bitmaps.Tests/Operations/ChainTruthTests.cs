@@ -8,6 +8,7 @@ namespace Qcow2Bitmaps.Tests.Operations;
 public sealed class ChainTruthTests
 {
     private const int Steps = 12;
+    private const int GapSteps = 3;
 
     private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
 
@@ -16,24 +17,32 @@ public sealed class ChainTruthTests
     {
         Qemu.Require();
         int comparisons = 0;
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), 40 * Factor, seed => comparisons += RunAsync(seed).GetAwaiter().GetResult());
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), 40 * Factor, seed => comparisons += RunAsync(seed, Steps, static world => world.StepAsync()).GetAwaiter().GetResult());
         TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{comparisons} valid bitmaps compared with the truth"));
         // A harness in which everything is soon invalid shows nothing.
         Assert.True(comparisons > 40 * Factor, $"only {comparisons} valid bitmaps compared");
     }
 
+    /// <summary>A bitmap that is not valid, as an image did not record, does not look valid once images below the active one are gone.</summary>
+    [Fact]
+    public void GapsDoNotVanishWithTheImagesThatLeave()
+    {
+        Qemu.Require();
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), 40 * Factor, static seed => RunAsync(seed, GapSteps, static world => world.StepBelowAsync()).GetAwaiter().GetResult());
+    }
+
     /// <summary>Runs a sequence.</summary>
     /// <returns>How often a valid bitmap was compared.</returns>
-    private static async Task<int> RunAsync(int seed)
+    private static async Task<int> RunAsync(int seed, int steps, Func<TruthWorld, Task> step)
     {
         using var folder = TempFolder.InMemory();
         var world = new TruthWorld(folder, seed);
         try
         {
             await world.StartAsync();
-            for (int step = 0; step < Steps; step++)
+            for (int i = 0; i < steps; i++)
             {
-                await world.StepAsync();
+                await step(world);
             }
 
             await world.EndAsync();

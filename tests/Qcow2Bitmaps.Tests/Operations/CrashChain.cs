@@ -25,8 +25,17 @@ internal sealed class CrashChain : IBackingResolver
 
     public int Operations => _operations.Count;
 
+    /// <summary>Is cancelled with an operation, which is still done; null for never.</summary>
+    public CancellationTokenSource? CancelledBy { get; init; }
+
+    /// <summary>At which operation, from 1.</summary>
+    public int CancelledAt { get; init; }
+
     /// <summary>What is there now.</summary>
     public Dictionary<string, byte[]> Content => _storages.ToDictionary(static pair => pair.Key, static pair => pair.Value.ToArray());
+
+    /// <summary>What is there if all is lost that was not flushed.</summary>
+    public Dictionary<string, byte[]> Flushed => _storages.ToDictionary(static pair => pair.Key, static pair => pair.Value.Flushed);
 
     public Task<ImageChain> OpenAsync(string top, params IReadOnlyCollection<int> writable) =>
         ImageChain.OpenAsync(_storages[top], new ChainOpenOptions { Resolver = this, WritableLayers = writable }, TestContext.Current.CancellationToken);
@@ -83,6 +92,10 @@ internal sealed class CrashChain : IBackingResolver
         lock (_gate)
         {
             _operations.Add((name, operation));
+            if (_operations.Count == CancelledAt)
+            {
+                CancelledBy?.Cancel();
+            }
         }
     }
 
@@ -90,6 +103,8 @@ internal sealed class CrashChain : IBackingResolver
     private sealed class OrderedStorage(CrashChain chain, string name, byte[] content) : ImageStorage
     {
         private readonly MemoryStorage _inner = new(content, name);
+
+        public byte[] Flushed { get; private set; } = content;
 
         public override string Name => name;
 
@@ -103,24 +118,29 @@ internal sealed class CrashChain : IBackingResolver
 
         public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             chain.Record(name, StorageOperation.Write(offset, buffer.ToArray()));
             return _inner.WriteAsync(offset, buffer, CancellationToken.None);
         }
 
         public override ValueTask FlushAsync(CancellationToken cancellationToken = default)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             chain.Record(name, StorageOperation.Flush());
+            Flushed = _inner.ToArray();
             return ValueTask.CompletedTask;
         }
 
         public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             chain.Record(name, StorageOperation.SetLength(length));
             return _inner.SetLengthAsync(length, CancellationToken.None);
         }
 
         public override ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             chain.Record(name, StorageOperation.Discard(offset, length));
             return _inner.DiscardAsync(offset, length, CancellationToken.None);
         }

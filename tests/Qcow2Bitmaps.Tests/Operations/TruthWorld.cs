@@ -77,6 +77,7 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
             < 47 => EnableAsync(name),
             < 49 => BitmapAsync("--remove", name),
             < 52 => OurAsync($"delete {name}", () => DeleteAsync(name)),
+            < 55 => GapAsync(name),
             < 59 => OverlayAsync(null),
             < 72 => OurAsync("snapshot", SnapshotAsync),
             < 81 => OurAsync($"populate {name}", () => PopulateAsync(name)),
@@ -84,6 +85,29 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
             < 90 => RebaseAsync(),
             _ => CommitAsync(),
         };
+    }
+
+    /// <summary>Makes a gap, and has images leave the chain from below the active one.</summary>
+    public async Task StepBelowAsync()
+    {
+        if (Below(3) == 0)
+        {
+            await OurAsync("snapshot", SnapshotAsync);
+        }
+
+        await GapAsync("a");
+        await WriteAsync(crash: false);
+        if (Below(3) == 0)
+        {
+            await OurAsync("snapshot", SnapshotAsync);
+        }
+
+        await (Below(4) switch
+        {
+            0 => RebaseAsync(),
+            1 => CommitAsync(),
+            _ => PullAsync(),
+        });
     }
 
     /// <summary>Looks at all once more.</summary>
@@ -205,6 +229,20 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
         _content = null;
     }
 
+    /// <summary>An overlay that does not record, and one that does again: what was written between is in no bitmap, so that the checkpoint stays and the bitmap is not valid.</summary>
+    private async Task GapAsync(string name)
+    {
+        if (_layers.Count > MaxLayers - 2 || await StateAsync(name) != BitmapState.Recording)
+        {
+            return;
+        }
+
+        await OverlayAsync(null);
+        await WriteAsync(crash: false);
+        await OverlayAsync(null);
+        await BitmapAsync("--add", name, "-g", Text(512 << Below(8)));
+    }
+
     private async Task SnapshotAsync()
     {
         string path = NewFile();
@@ -237,7 +275,7 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
         {
             try
             {
-                await using ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, chain => ChainBitmaps.Holders(chain, [name]).Any() ? ChainPopulate.FindImages(chain, name) : [], Token);
+                await using ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, async chain => ChainBitmaps.Holders(chain, [name]).Any() ? await ChainPopulate.FindImagesAsync(chain, name, Token) : [], Token);
                 // No image is emptied here: what each was born with is there.
                 await ChainPopulate.RunAsync(chain, name, allDirty, trustsBirth: true, Token);
                 Log("  done");
@@ -303,10 +341,18 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
         GapPolicy gaps = Below(3) == 0 ? GapPolicy.Disable : GapPolicy.Mark;
         await OurAsync($"pull into {Path.GetFileName(_layers[top])} down to {(end == _layers.Count ? "none" : Path.GetFileName(_layers[end]))}, {gaps}", async () =>
         {
-            await using (ImageChain chain = await ChainAccess.OpenAsync(_layers[top], ChainOpenOptions.Default, static _ => [0], Token))
+            await using (ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, chain => ChainRebase.WritableLayers(chain, top), Token))
             {
-                ChainResult result = await ChainRebase.PullAsync(chain, end == _layers.Count ? null : end - top, new RebaseOptions { Gaps = gaps }, cancellationToken: Token);
-                _log.AddRange(result.Bitmaps.Select(static change => $"  {change}"));
+                try
+                {
+                    ChainResult result = await ChainRebase.PullAsync(chain, end == _layers.Count ? null : end, new RebaseOptions { Top = top, Gaps = gaps }, cancellationToken: Token);
+                    _log.AddRange(result.Bitmaps.Select(static change => $"  {change}"));
+                }
+                catch (BitmapStateException e) when (chain.Layers[top].Image!.Header.Version < 3)
+                {
+                    Log($"  refused: {e.Message}");
+                    return;
+                }
             }
 
             Drop(top + 1, end);
@@ -320,6 +366,7 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
         GapPolicy gaps = Below(3) == 0 ? GapPolicy.Disable : GapPolicy.Mark;
         string? backing = end == _layers.Count ? null : _layers[end];
         bool isOther = backing is null && Below(2) == 0;
+        bool isOld = false;
         if (isOther)
         {
             await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", RandomOptions(mayBeOld: true), backing = NewFile(), Text(RandomSize()));
@@ -334,14 +381,20 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
         {
             try
             {
-                await using ImageChain chain = await ChainAccess.OpenAsync(_layers[top], ChainOpenOptions.Default, static _ => [0], Token);
+                await using ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, chain => ChainRebase.WritableLayers(chain, top), Token);
+                isOld = chain.Layers[top].Image!.Header.Version < 3;
                 await using ImageChain? below = backing is null ? null : await ImageChain.OpenAsync(backing, cancellationToken: Token);
-                ChainResult result = await ChainRebase.RebaseAsync(chain, below, new RebaseOptions { Gaps = gaps }, cancellationToken: Token);
+                ChainResult result = await ChainRebase.RebaseAsync(chain, below, new RebaseOptions { Top = top, Gaps = gaps }, cancellationToken: Token);
                 _log.AddRange(result.Bitmaps.Select(static change => $"  {change}"));
             }
             catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.NoRoomInHeader)
             {
                 // Images without a backing file have no place in their first sector for a format's name.
+                Log($"  refused: {e.Message}");
+                return;
+            }
+            catch (BitmapStateException e) when (isOld)
+            {
                 Log($"  refused: {e.Message}");
                 return;
             }
@@ -370,7 +423,7 @@ internal sealed class TruthWorld(TempFolder folder, int seed)
     /// <summary>Does something of ours, and looks at what it left.</summary>
     private async Task OurAsync(string what, Func<Task> action, bool mayDrop = false, bool mayGrow = false)
     {
-        if (_layers.Count == MaxLayers && what == "snapshot")
+        if (_layers.Count >= MaxLayers && what == "snapshot")
         {
             return;
         }

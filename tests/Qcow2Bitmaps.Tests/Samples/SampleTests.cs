@@ -21,6 +21,11 @@ public sealed class SampleTests
         Assert.True(result.ExitCode == 0, result.Output + result.Error);
         Assert.Contains("valid: chk-a\nmissing: none\nunusable: none\nsurplus: left-over\n", result.Output, StringComparison.Ordinal);
         Assert.Equal(disk, await ReadAsync(folder, "vda-2.qcow2"));
+        await using (var file = FileStorage.Open(Path.Combine(folder.Path, "vda-2.qcow2")))
+        {
+            Assert.Contains($"bytes, {(file.Length + 65535) / 65536 * 65536} needed\n", result.Output, StringComparison.Ordinal);
+        }
+
         await using ImageChain merged = await ImageChain.OpenAsync(Path.Combine(folder.Path, "vda-2.qcow2"), cancellationToken: TestContext.Current.CancellationToken);
         BitmapVerdict verdict = Assert.Single(await merged.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken));
         Assert.True(verdict.IsValid, verdict.ToString());

@@ -88,6 +88,34 @@ internal sealed class EditPlan
         RemoveWhere(draft => draft.Stored?.Faults.Count > 0 || names.Contains(draft.Name));
     }
 
+    public void MarkInUse() => _drafts.ForEach(static draft => draft.Flags |= BitmapFlags.InUse);
+
+    /// <summary>Makes a bitmap what it is in memory, for who has it in use.</summary>
+    public void Store(string name, DirtyBitmap bits, bool isRecording, bool isChanged)
+    {
+        int granularityBits = BitmapGranularity.BitsOf(bits.GranularityBytes);
+        if (Find(name) is { } other && other.GranularityBits != granularityBits)
+        {
+            Remove(name);
+        }
+
+        if (Find(name) is not { } draft)
+        {
+            Add(name, bits.GranularityBytes, isRecording);
+            draft = Find(name)!;
+            isChanged = true;
+        }
+
+        draft.Flags = isRecording ? BitmapFlags.Auto : BitmapFlags.None;
+        if (isChanged)
+        {
+            draft.Content = new EditedContent(GeometryOf(granularityBits), null);
+            draft.Content.Merge(bits);
+            draft.IsContentChanged = true;
+            draft.LastChange = ++_changes;
+        }
+    }
+
     public void Clear(string name)
     {
         BitmapDraft draft = RequireConsistent(name);

@@ -20,6 +20,12 @@ internal static class EntryBytes
     public static void WriteData(Span<byte> entry, ImageGeometry geometry, long hostOffset, SubclusterBitmap subclusters)
     {
         BinaryPrimitives.WriteUInt64BigEndian(entry, L2Entry.Create((ulong)hostOffset, isCopied: true).Raw);
+        WriteSubclusters(entry, geometry, subclusters);
+    }
+
+    /// <summary>Says what the subclusters of an extended entry are.</summary>
+    public static void WriteSubclusters(Span<byte> entry, ImageGeometry geometry, SubclusterBitmap subclusters)
+    {
         if (geometry.HasExtendedL2)
         {
             BinaryPrimitives.WriteUInt64BigEndian(entry[sizeof(ulong)..], subclusters.Raw);

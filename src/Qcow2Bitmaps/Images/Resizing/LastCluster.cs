@@ -7,7 +7,7 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Resizing;
 
 /// <summary>Lets the cluster that a disk ends in read as zeros behind that end. Other states of the disk keep theirs: what changes is a copy.</summary>
-internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBackingDisk? backing, bool hidesBacking)
+internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBackingDisk? backing, ImageStorage? dataFile, bool hidesBacking)
 {
     private readonly ImageStorage _storage = image.Storage;
     private readonly ImageGeometry _geometry = image.Geometry;
@@ -46,11 +46,33 @@ internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBac
             return false;
         }
 
+        if (dataFile is not null && !isUnallocated)
+        {
+            // The file itself is cut there: it is nobody else's.
+            if ((now.Allocated & ~subclusters.Allocated) != 0)
+            {
+                int from = kept / _geometry.SubclusterSizeBytes * _geometry.SubclusterSizeBytes;
+                await dataFile.WriteAsync(clusterStart + from, cluster.AsMemory(from, kept - from), cancellationToken).ConfigureAwait(false);
+                await dataFile.FlushAsync(cancellationToken).ConfigureAwait(false);
+            }
+
+            EntryBytes.WriteSubclusters(bytes.Span, _geometry, now);
+            return now != subclusters;
+        }
+
         cluster.AsSpan(kept).Clear();
         if (_geometry.HasExtendedL2 && now.Allocated == 0 && kind == L2EntryKind.Unallocated)
         {
             // Nothing but zeros: no space is needed.
-            BinaryPrimitives.WriteUInt64BigEndian(bytes.Span[sizeof(ulong)..], now.Raw);
+            EntryBytes.WriteSubclusters(bytes.Span, _geometry, now);
+            return true;
+        }
+
+        if (dataFile is not null)
+        {
+            await dataFile.WriteAsync(clusterStart, cluster.AsMemory(0, kept), cancellationToken).ConfigureAwait(false);
+            await dataFile.FlushAsync(cancellationToken).ConfigureAwait(false);
+            EntryBytes.WriteData(bytes.Span, _geometry, clusterStart, now);
             return true;
         }
 
@@ -73,7 +95,7 @@ internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBac
         }
         else if (kind == L2EntryKind.Normal)
         {
-            await _storage.ReadZeroFilledAsync((long)entry.HostOffset, cluster, cancellationToken).ConfigureAwait(false);
+            await (dataFile ?? _storage).ReadZeroFilledAsync((long)entry.HostOffset, cluster, cancellationToken).ConfigureAwait(false);
         }
         else if (!_geometry.HasExtendedL2)
         {

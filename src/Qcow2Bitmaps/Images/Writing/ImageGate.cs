@@ -9,6 +9,9 @@ internal sealed class ImageGate : IDisposable
     /// <summary>Who writes guest data. Only to be changed by who is inside.</summary>
     public IQuiescent? Writer { get; set; }
 
+    /// <summary>Who keeps the bitmaps in memory, so that nobody else may change them. Only to be changed by who is inside.</summary>
+    public object? Recorder { get; set; }
+
     /// <summary>Waits until nobody else is inside, and the writer stands still.</summary>
     /// <exception cref="IOException">What the writer had in memory could not be written.</exception>
     public async Task WaitAsync(CancellationToken cancellationToken)

@@ -91,6 +91,64 @@ public sealed class ResizeTests : IDisposable
         await Qemu.ImgOkAsync("check", path);
     }
 
+    /// <summary>An external data file gets the size of the disk; what was behind the end does not come back, and a raw one goes on reading like the disk.</summary>
+    [Theory]
+    [InlineData("", false)]
+    [InlineData(",data_file_raw=on", false)]
+    [InlineData(",extended_l2=on,cluster_size=128k", false)]
+    [InlineData("", true)]
+    [InlineData(",extended_l2=on,cluster_size=128k", true)]
+    public async Task ADataFileIsResizedWithTheDisk(string options, bool hasBacking)
+    {
+        Qemu.Require();
+        const int Size = 1000 << 10;
+        string data = _folder.File("a.data");
+        string path = _folder.File("a.qcow2");
+        string[] backing = hasBacking ? ["-b", _folder.Write("below.raw", [.. Enumerable.Repeat((byte)9, 3 << 20)]), "-F", "raw"] : [];
+        await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", "-o", $"data_file={data}{options}", .. backing, path, $"{Size}"]);
+        await Qemu.ImgOkAsync("bitmap", "--add", path, "b");
+        var model = new byte[Size];
+        model.AsSpan().Fill(hasBacking ? (byte)9 : (byte)0);
+        foreach ((byte pattern, int start, int length) in new[] { ((byte)1, 100 << 10, 300 << 10), ((byte)2, 650 << 10, 35 << 10), ((byte)3, 900 << 10, 60 << 10) })
+        {
+            await Qemu.IoOkAsync(path, $"write -P {pattern} {start} {length}");
+            model.AsSpan(start, length).Fill(pattern);
+        }
+
+        foreach (int size in new[] { 2000 << 10, 702 << 10, 1500 << 10, 1501 << 10, 940 << 10, 130 << 10, 1 << 20 })
+        {
+            ProcessResult result = await Support.Cli.RunAsync("resize", "--shrink", path, $"{size}");
+            Assert.True(result.ExitCode == 0, result.Error);
+            Array.Resize(ref model, size);
+            Assert.Equal(size, (await File.ReadAllBytesAsync(data, Token)).Length);
+            string raw = _folder.File("read.raw");
+            await Qemu.ImgOkAsync("convert", "-O", "raw", path, raw);
+            Assert.Equal(model, await File.ReadAllBytesAsync(raw, Token));
+            if (options.Contains("raw", StringComparison.Ordinal))
+            {
+                Assert.Equal(model, await File.ReadAllBytesAsync(data, Token));
+                Assert.DoesNotContain("\"present\": false", await Qemu.ImgOkAsync("map", "--output=json", path), StringComparison.Ordinal);
+            }
+
+            await Qemu.ImgOkAsync("check", path);
+        }
+
+        // QEMU goes on from there.
+        await Qemu.IoOkAsync(path, "write -P 7 1000k 24k", "read -P 7 1000k 24k");
+    }
+
+    [Fact]
+    public async Task ADataFileThatIsNotGivenRefusesTheResize()
+    {
+        Qemu.Require();
+        string path = _folder.File("a.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", $"data_file={_folder.File("a.data")}", path, "1M");
+        byte[] before = await File.ReadAllBytesAsync(path, Token);
+        Qcow2UnsupportedException e = await Assert.ThrowsAsync<Qcow2UnsupportedException>(async () => await ResizeAsync(path, 2 << 20));
+        Assert.Equal(UnsupportedReason.ExternalDataFile, e.Reason);
+        Assert.Equal(before, await File.ReadAllBytesAsync(path, Token));
+    }
+
     [Fact]
     public async Task AnOverlayWithoutItsBackingImageAtHandHidesAllOfIt()
     {

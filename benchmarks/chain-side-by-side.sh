@@ -1,0 +1,92 @@
+#!/bin/bash
+# Runs chain operations beside qemu-img on copies of the same images, in turn, and prints tables: the medians of the wall time in seconds, of the
+# processor time (user and system), and the peak memory. Images lie in FOLDER, are in the page cache before each run, and are compared afterwards.
+# Usage: benchmarks/chain-side-by-side.sh [FOLDER [RUNS [TOOL BENCH]]]   needs qemu-img, qemu-io, GNU time, and about 6 GB in FOLDER.
+# TOOL and BENCH: a published tool and Qcow2Bitmaps.Benchmarks.dll, where they are built already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=$(mktemp -d "${1:-/tmp}/chain-side-by-side.XXXXXX")
+trap 'rm -rf "$folder"' EXIT
+runs=${2:-3}
+tool=${3:-$folder/tool/Qcow2Bitmaps.Cli}
+bench="dotnet ${4:-$PWD/benchmarks/Qcow2Bitmaps.Benchmarks/bin/Release/net10.0/Qcow2Bitmaps.Benchmarks.dll}"
+if [ -z "${3:-}" ]; then
+    dotnet build -c Release -v q --nologo >/dev/null
+    dotnet publish src/Qcow2Bitmaps.Cli -r linux-x64 -o "$folder/tool" -v q --nologo >/dev/null
+fi
+work=$folder/work
+
+median() { sort -n | sed -n "$((runs / 2 + 1))p"; }
+column() { cut -d' ' -f"$2" "$1" | median; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", (b + 0 == 0) ? 0 : a / b }'; }
+fresh() { rm -rf "$work"; cp -r --sparse=always "$folder/$1" "$work"; cat "$work"/* >/dev/null; }
+run() { # FILE COMMAND…
+    local times=$1; shift
+    (cd "$work" && /usr/bin/time -a -o "$times" -f '%e %U %S %M' "$@" >/dev/null)
+}
+sums() { awk '{ printf "%.2f %.2f %d\n", $1, $2 + $3, $4 / 1024 }' "$1" >"$1.sums"; }
+show() { echo "$(column "$1.sums" 1) s ($(column "$1.sums" 2) s), $(column "$1.sums" 3) MiB"; }
+
+compare() { # TITLE IMAGES RESULT OURS-RESULT KIND LIBRARY-ARGUMENT QEMU-COMMAND TOOL-COMMAND
+    rm -rf "$folder"/[qtl] "$folder"/*.sums "$folder/beside"
+    for _ in $(seq "$runs"); do
+        fresh "$2"; run "$folder/q" sh -c "$7"; mv "$work/$3" "$folder/expected"
+        fresh "$2"; run "$folder/t" sh -c "$8"; mv "$work/$4" "$folder/actual"
+        (cd "$folder" && qemu-img compare -q "$(link expected "$2")" "$(link actual "$2")") || { echo "$1: the tool's result differs" >&2; exit 1; }
+        fresh "$2"; (cd "$work" && $bench time-chain "$5" top.qcow2 "$6" >>"$folder/l"); mv "$work/$4" "$folder/actual"
+        (cd "$folder" && qemu-img compare -q "$(link expected "$2")" "$(link actual "$2")") || { echo "$1: the library's result differs" >&2; exit 1; }
+    done
+    sums "$folder/q"; sums "$folder/t"
+    local q qp
+    q=$(column "$folder/q.sums" 1); qp=$(column "$folder/q.sums" 2)
+    echo "| $1 | $(show "$folder/q") | $(show "$folder/t"), **$(ratio "$q" "$(column "$folder/t.sums" 1)")×** (**$(ratio "$qp" "$(column "$folder/t.sums" 2)")×**) | $(column "$folder/l" 1) s ($(column "$folder/l" 2) s), $(($(column "$folder/l" 3) / 1024)) MiB, **$(ratio "$q" "$(column "$folder/l" 1)")×** (**$(ratio "$qp" "$(column "$folder/l" 2)")×**) |"
+}
+# A result is compared beside the images that it may name.
+link() { mkdir -p "$folder/beside"; ln -f "$folder/$2"/* "$folder/$1" "$folder/beside"; echo "$folder/beside/$1"; }
+
+alone() { # TITLE IMAGES TOOL-COMMAND
+    rm -f "$folder"/t "$folder"/*.sums
+    for _ in $(seq "$runs"); do fresh "$2"; run "$folder/t" sh -c "$3"; done
+    sums "$folder/t"
+    echo "| $1 | $(show "$folder/t") |"
+}
+
+img() { (cd "$folder/$set" && qemu-img create -q -f qcow2 "$@"); }
+set=plain; mkdir -p "$folder/plain"
+head -c 1G /dev/urandom >"$folder/random.raw"
+qemu-img convert -f raw -O qcow2 "$folder/random.raw" "$folder/plain/data.qcow2"; rm "$folder/random.raw"
+# An empty base, and all data in the overlay: for commit and flatten.
+img base.qcow2 1G; mv "$folder/plain/data.qcow2" "$folder/plain/top.qcow2"
+(cd "$folder/plain" && qemu-img rebase -u -b base.qcow2 -F qcow2 top.qcow2)
+# All data in the base, and an empty overlay: for rebase.
+set=below; mkdir -p "$folder/below"; cp "$folder/plain/top.qcow2" "$folder/below/base.qcow2"
+(cd "$folder/below" && qemu-img rebase -u -b "" base.qcow2)
+img -b base.qcow2 -F qcow2 top.qcow2
+set=other; mkdir -p "$folder/other"; cp "$folder/below"/* "$folder/other"
+cp "$folder/other/base.qcow2" "$folder/other/other.qcow2"
+(cd "$folder/other" && qemu-io -f qcow2 -c 'write -P 5 0 64M' other.qcow2 >/dev/null)
+
+echo "| wall time (processor time), peak memory | qemu-img $(qemu-img --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p') | \`qcow2bitmaps\`, the whole process | the library, in a running process |"
+echo "|---|---|---|---|"
+compare "commit of 1 GiB of random data to an empty base" plain base.qcow2 base.qcow2 commit base.qcow2 "qemu-img commit -d -q top.qcow2" "$tool chain commit --keep top.qcow2 base.qcow2"
+compare "rebase of an empty overlay over 1 GiB to no backing file" below top.qcow2 top.qcow2 rebase "" "qemu-img rebase -b '' top.qcow2" "$tool chain rebase -b '' top.qcow2"
+compare "rebase to another base, 64 MiB of 1 GiB differ" other top.qcow2 top.qcow2 rebase other.qcow2 "qemu-img rebase -b other.qcow2 -F qcow2 top.qcow2" "$tool chain rebase -b other.qcow2 -F qcow2 top.qcow2"
+compare "flatten of 1 GiB (durable; qemu-img convert, and sync of the file)" plain flat.qcow2 flat.qcow2 flatten flat.qcow2 "qemu-img convert -O qcow2 top.qcow2 flat.qcow2 && sync flat.qcow2" "$tool chain flatten top.qcow2 flat.qcow2"
+rm -rf "$folder/below" "$folder/other"
+
+echo
+echo "| \`qcow2bitmaps chain commit\` | wall time (processor time), peak memory |"
+echo "|---|---|"
+dirty() { # SET SIZE COUNT: as many pieces of 1 MiB, spread over the disk
+    set=$1; mkdir -p "$folder/$1"; img base.qcow2 "$2"; img -b base.qcow2 -F qcow2 top.qcow2
+    awk -v n="$3" -v size="${2%G}" 'BEGIN { for (i = 0; i < n; i++) printf "write -q -P %d %dk 1M\n", 1 + i % 255, int(i * size * 1024 / n) * 1024 }' | qemu-io -f qcow2 "$folder/$1/top.qcow2" >/dev/null
+}
+dirty empty 10G 0; alone "10 GiB, nothing dirty" empty "$tool chain commit --keep top.qcow2 base.qcow2"
+dirty one 10G 102; alone "10 GiB, 1 % dirty" one "$tool chain commit --keep top.qcow2 base.qcow2"
+dirty ten 10G 1024; alone "10 GiB, 10 % dirty" ten "$tool chain commit --keep top.qcow2 base.qcow2"; rm -rf "$folder/ten"
+dirty large 100G 1024; alone "100 GiB, 1 % dirty" large "$tool chain commit --keep top.qcow2 base.qcow2"; rm -rf "$folder/large"
+for size in 1 4 16 1024; do
+    dirty "sparse$size" "${size}G" 256; alone "256 MiB dirty in $size GiB" "sparse$size" "$tool chain commit --keep top.qcow2 base.qcow2"; rm -rf "$folder/sparse$size"
+done
+alone "measuring the commit of 1 GiB to the byte" plain "$tool chain measure --commit base.qcow2 top.qcow2"
+alone "the same from tables" plain "$tool chain measure --tables --commit base.qcow2 top.qcow2"

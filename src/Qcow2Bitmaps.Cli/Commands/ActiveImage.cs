@@ -1,0 +1,37 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Operations;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary>The options of commands on images that may have overlays: the active image, and the consent to do without it.</summary>
+internal sealed class ActiveImage(string description)
+{
+    private readonly Option<string?> _active = new("--active") { Description = description, HelpName = "ACTIVE" };
+    private readonly Option<bool> _ignore = new("--ignore-overlays")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "Go on although images of the same folder have one of those concerned as their backing file, and are not part of the chain: their guests may see something else afterwards, or their bitmaps look valid and miss changes",
+    };
+
+    public void AddTo(Command command)
+    {
+        command.Add(_active);
+        command.Add(_ignore);
+    }
+
+    /// <summary>The active image; null where none was given.</summary>
+    public string? Read(ParseResult parsed) => parsed.GetValue(_active);
+
+    /// <summary>Refuses where images have overlays that are not part of the chain.</summary>
+    /// <exception cref="IOException">There is such an overlay.</exception>
+    public async ValueTask RequireNoOthersAsync(ParseResult parsed, ImageChain chain, IEnumerable<int> layers, CancellationToken cancellationToken)
+    {
+        if (!parsed.GetValue(_ignore) && await ChainOverlays.FindAsync(chain, layers, cancellationToken) is [{ } other, ..])
+        {
+            throw new IOException(
+                $"'{PrintableText.Escape(other.Path)}' has {PrintableText.Escape(chain.Layers[other.BackingLayer].ToString())} as its backing file and is not part of the chain: give the top of the whole chain with --active; or --ignore-overlays, if it is of no use any more");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+using System.CommandLine;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Operations;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary><c>chain measure</c>: the room that an operation needs, before it starts.</summary>
+internal sealed class ChainMeasureCommand
+{
+    private readonly ChainOptions _options = new("TOP", "The top image; of a commit the topmost one to commit");
+    private readonly Option<string?> _commit = new("--commit") { Description = "Measure a commit to this image of the chain", HelpName = "BASE" };
+    private readonly Option<string?> _active = new("--active") { Description = "With --commit and --pull: the top of the whole chain, where TOP is not", HelpName = "ACTIVE" };
+    private readonly Option<bool> _drop = new("--drop-bitmaps") { Arity = ArgumentArity.Zero, Description = "With --commit: as 'chain commit --drop-bitmaps'" };
+    private readonly Option<bool> _flatten = new("--flatten") { Arity = ArgumentArity.Zero, Description = "Measure a standalone image of all" };
+    private readonly Option<bool> _snapshot = new("--snapshot") { Arity = ArgumentArity.Zero, Description = "Measure an overlay on top, in TOP's folder" };
+    private readonly Option<bool> _pull = new("--pull") { Arity = ArgumentArity.Zero, Description = "Measure a pull of all images below TOP, or down to that of --base" };
+    private readonly Option<string?> _base = new("--base") { Description = "With --pull: the image that is to be TOP's backing file", HelpName = "BASE" };
+    private readonly Option<bool> _fast = new("--tables") { Arity = ArgumentArity.Zero, Description = "Read tables, not data: an upper bound, that counts zeros which stand in clusters as data" };
+    private readonly ToolWriter _output;
+    private readonly MessageWriter _messages;
+
+    private ChainMeasureCommand(ToolWriter output, MessageWriter messages)
+    {
+        _output = output;
+        _messages = messages;
+    }
+
+    public static Command Create(ToolWriter output, MessageWriter messages)
+    {
+        var measure = new ChainMeasureCommand(output, messages);
+        var command = new Command(
+            "measure",
+            """
+            Say how many bytes a commit, pull, flatten or snapshot needs in its target, bitmaps included, and what becomes of bitmaps. Nothing is written.
+
+            'required' is the length of the target afterwards, in whole clusters (of a block device: up to where it is used). Without --tables it is exact, and takes as long as reading the data, as zeros are left out.
+            """)
+        {
+            measure._commit, measure._active, measure._drop, measure._flatten, measure._snapshot, measure._pull, measure._base, measure._fast,
+        };
+        measure._options.AddTo(command);
+        command.SetAction(measure.RunAsync);
+        return command;
+    }
+
+    private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        string? basePath = parsed.GetValue(_commit);
+        bool[] wanted = [basePath is not null, parsed.GetValue(_flatten), parsed.GetValue(_snapshot), parsed.GetValue(_pull)];
+        string? fault = wanted.Count(static one => one) != 1 ? "Exactly one of --commit BASE, --flatten, --snapshot and --pull must be given"
+            : basePath is null && parsed.GetValue(_drop) ? "--drop-bitmaps goes with --commit only"
+            : basePath is null && !parsed.GetValue(_pull) && parsed.GetValue(_active) is not null ? "--active goes with --commit and --pull only"
+            : parsed.GetValue(_base) is not null && !parsed.GetValue(_pull) ? "--base goes with --pull only"
+            : null;
+        if (fault is not null)
+        {
+            _messages.Error(fault);
+            return ExitCode.Error;
+        }
+
+        string top = parsed.GetRequiredValue(_options.Top);
+        await using ImageChain chain = await ImageChain.OpenAsync(parsed.GetValue(_active) ?? top, _options.Read(parsed), cancellationToken);
+        _messages.WarnOf(chain);
+        Write(await MeasureAsync(parsed, chain, top, basePath, cancellationToken), _options.IsJson(parsed));
+        return ExitCode.Success;
+    }
+
+    private async Task<ChainMeasurement> MeasureAsync(ParseResult parsed, ImageChain chain, string top, string? basePath, CancellationToken cancellationToken)
+    {
+        MeasureDepth depth = parsed.GetValue(_fast) ? MeasureDepth.Tables : MeasureDepth.Data;
+        if (basePath is not null)
+        {
+            int target = ChainCommitCommand.RequireBelow(chain, top, basePath);
+            return await ChainMeasurement.OfCommitAsync(chain, ChainPlace.Find(chain, top), target, new CommitOptions { DropBitmaps = parsed.GetValue(_drop) }, depth, cancellationToken);
+        }
+
+        if (parsed.GetValue(_pull))
+        {
+            int? target = parsed.GetValue(_base) is { } path ? ChainPlace.Find(chain, path) : null;
+            return await ChainMeasurement.OfPullAsync(chain, target, new RebaseOptions { Top = ChainPlace.Find(chain, top) }, depth, cancellationToken);
+        }
+
+        return parsed.GetValue(_flatten)
+            ? await ChainMeasurement.OfFlattenAsync(chain, depth, cancellationToken)
+            : await ChainMeasurement.OfSnapshotAsync(chain, Path.Combine(Path.GetDirectoryName(Path.GetFullPath(top))!, "the new image"), null, cancellationToken);
+    }
+
+    private void Write(ChainMeasurement measured, bool asJson)
+    {
+        if (!asJson)
+        {
+            _output.WriteLine($"{(measured.IsExact ? "required size" : "required size at most")}: {measured.Target.RequiredBytes}");
+            if (measured.FullyAllocatedBytes is { } full)
+            {
+                _output.WriteLine($"fully allocated size: {full}");
+            }
+
+            _output.WriteLine($"current size: {measured.Target.CurrentBytes}");
+            foreach (ImageRoom room in measured.Images.Where(room => room != measured.Target && room.AdditionalBytes > 0))
+            {
+                _output.WriteLine($"'{PrintableText.Escape(room.Image)}' grows too, from {room.CurrentBytes} to {room.RequiredBytes}");
+            }
+
+            foreach (BitmapChange change in measured.Forecast.Bitmaps)
+            {
+                _output.WriteLine(change.ToString());
+            }
+
+            return;
+        }
+
+        var json = new QemuJsonWriter(_output);
+        json.StartObject();
+        json.Number("required", measured.Target.RequiredBytes);
+        if (measured.FullyAllocatedBytes is { } bytes)
+        {
+            json.Number("fully-allocated", bytes);
+        }
+
+        json.Number("current", measured.Target.CurrentBytes);
+        json.Number("additional", measured.Target.AdditionalBytes);
+        json.Boolean("exact", measured.IsExact);
+        json.StartArray("images");
+        foreach (ImageRoom room in measured.Images)
+        {
+            json.StartObject();
+            json.String("image", room.Image);
+            json.Number("current", room.CurrentBytes);
+            json.Number("required", room.RequiredBytes);
+            json.EndObject();
+        }
+
+        json.EndArray();
+        ChangeOutput.WriteMembers(measured.Forecast.Bitmaps, json);
+        json.EndObject();
+        json.Complete();
+    }
+}

@@ -1,0 +1,377 @@
+using System.Buffers;
+using System.Diagnostics;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Images.Guest.Writing;
+
+namespace Qcow2Bitmaps.Backups.Recording;
+
+/// <summary>A backup that runs beside the writes of a session. The target becomes what the disk was when the job began.</summary>
+/// <remarks>
+/// <para>
+/// What is about to be overwritten is copied first: such a write waits for the target. When that fails the job fails, and the write goes on: a backup that is lost can be made again (QEMU fails the write).
+/// </para>
+/// <para>Thread-safe.</para>
+/// </remarks>
+public sealed class BackupJob : IAsyncDisposable
+{
+    private const int MinUnitBytes = 64 << 10;
+    private const int MaxStepBytes = 1 << 20;
+    private const long MaxZeroBytes = 1 << 30;
+
+    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
+
+    private static long s_jobs;
+
+    private readonly RecordingSession _session;
+    private readonly BackupJobOptions _options;
+    private readonly BackupSync _sync;
+    private readonly LiveBitmap? _bitmap;
+    private readonly BitmapSyncMode _mode;
+    private readonly int _unitBytes;
+    private readonly RangeLock _ranges = new();
+    private readonly CancellationTokenSource _stop = new();
+    private readonly CancellationToken _stopped;
+    private readonly TaskCompletionSource<BackupJobState> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    // Protects what is to be copied, and the error.
+    private readonly Lock _gate = new();
+    private readonly DirtyBitmap _remaining;
+    private Exception? _error;
+    private bool _isCancelled;
+    private bool _isTargetClosed;
+    private long _copiedBytes;
+    private long _bytesPerSecond;
+
+    internal BackupJob(RecordingSession session, BackupJobOptions options, BackupSync sync, LiveBitmap? bitmap, BitmapSyncMode mode)
+    {
+        _session = session;
+        _options = options;
+        _stopped = _stop.Token;
+        _sync = sync;
+        _bitmap = bitmap;
+        _mode = mode;
+        _unitBytes = Math.Max(MinUnitBytes, options.Target.ClusterBytes);
+        _remaining = new DirtyBitmap(session.SizeBytes, _unitBytes);
+        _bytesPerSecond = options.BytesPerSecond;
+    }
+
+    private int StepBytes => Math.Max(MaxStepBytes, _unitBytes);
+
+    /// <summary>A number that no other job of the process has.</summary>
+    public long Number { get; } = Interlocked.Increment(ref s_jobs);
+
+    /// <summary>What the job was asked to do.</summary>
+    public BackupJobOptions Options => _options;
+
+    /// <summary>Where the job stands. What becomes of the bitmap is decided when it no longer runs.</summary>
+    public BackupJobState State => _ended.Task.IsCompletedSuccessfully ? _ended.Task.Result : BackupJobState.Running;
+
+    /// <summary>What made the job fail; null unless it did.</summary>
+    public Exception? Error => State == BackupJobState.Failed ? _error : null;
+
+    /// <summary>How many bytes are copied.</summary>
+    public long CopiedBytes => Interlocked.Read(ref _copiedBytes);
+
+    /// <summary>How many bytes there were to copy when the job began, in units of at least 64 KiB, cut at the disk's end.</summary>
+    public long TotalBytes { get; private set; }
+
+    /// <summary>How many bytes are copied in a second; 0 for as many as it goes.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The number is negative.</exception>
+    public long BytesPerSecond
+    {
+        get => Interlocked.Read(ref _bytesPerSecond);
+        set
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(value);
+            Interlocked.Exchange(ref _bytesPerSecond, value);
+        }
+    }
+
+    /// <summary>Asks the job to end. It has ended when <see cref="WaitAsync"/> says so, and may have completed by then.</summary>
+    public void Cancel()
+    {
+        if (State != BackupJobState.Running)
+        {
+            return;
+        }
+
+        lock (_gate)
+        {
+            _isCancelled = true;
+        }
+
+        _stop.Cancel();
+    }
+
+    /// <summary>Waits until the job has ended, and its bitmap is no longer busy.</summary>
+    /// <param name="cancellationToken">Ends the wait, not the job.</param>
+    /// <returns>How it ended.</returns>
+    public Task<BackupJobState> WaitAsync(CancellationToken cancellationToken = default) => _ended.Task.WaitAsync(cancellationToken);
+
+    /// <summary>Cancels the job where it still runs, and waits for its end. A job that has ended need not be disposed.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (State == BackupJobState.Running)
+        {
+            Cancel();
+            await WaitAsync().ConfigureAwait(false);
+        }
+
+        _stop.Dispose();
+    }
+
+    /// <summary>Finds what is to be copied. For who is alone in the session.</summary>
+    internal async ValueTask PrepareAsync(CancellationToken cancellationToken)
+    {
+        switch (_sync)
+        {
+            case BackupSync.Bitmap:
+                _remaining.Merge(_bitmap!.Bits);
+                break;
+            case BackupSync.Top:
+                await _session.MarkOwnAsync(_remaining, cancellationToken).ConfigureAwait(false);
+                break;
+            default:
+                _remaining.SetAll();
+                break;
+        }
+
+        TotalBytes = _sync == BackupSync.None ? 0 : _remaining.Count().Bytes;
+    }
+
+    /// <summary>Begins to copy. From now on writes ask for <see cref="CopyBeforeWriteAsync"/>. For who is alone in the session.</summary>
+    internal void Start()
+    {
+        _session.Attach(this);
+        _ = Task.Run(RunAsync);
+    }
+
+    /// <summary>Copies what is about to be overwritten and was not copied yet.</summary>
+    internal async ValueTask CopyBeforeWriteAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        if (lengthBytes == 0 || _stopped.IsCancellationRequested)
+        {
+            return;
+        }
+
+        long start = offsetBytes & -_unitBytes;
+        long end = Math.Min(_session.SizeBytes, (offsetBytes + lengthBytes + _unitBytes - 1) & -_unitBytes);
+        try
+        {
+            for (long at = start; at < end; at += StepBytes)
+            {
+                await CopyAsync(at, Math.Min(end, at + StepBytes), cancellationToken).ConfigureAwait(false);
+            }
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            // The data are about to be lost for the job; nothing can be wrong with the write.
+            await FailAsync(e).ConfigureAwait(false);
+        }
+    }
+
+    private async Task RunAsync()
+    {
+        try
+        {
+            if (_sync == BackupSync.None)
+            {
+                await Task.Delay(Timeout.Infinite, _stopped).ConfigureAwait(false);
+            }
+
+            await CopyAllAsync().ConfigureAwait(false);
+            await _options.Target.FlushAsync(_stopped).ConfigureAwait(false);
+            // Nothing is left that a write could push here. A target that cannot be closed is no backup.
+            await CloseTargetAsync().ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            await FailAsync(e).ConfigureAwait(false);
+        }
+
+        BackupJobState state = BackupJobState.Failed;
+        try
+        {
+            await _session.FinishAsync(
+                this,
+                _bitmap,
+                _mode,
+                () =>
+                {
+                    lock (_gate)
+                    {
+                        state = _error is null ? BackupJobState.Completed : _isCancelled && _error is OperationCanceledException ? BackupJobState.Cancelled : BackupJobState.Failed;
+                        return state == BackupJobState.Completed;
+                    }
+                },
+                _remaining).ConfigureAwait(false);
+            await ForgetAsync().ConfigureAwait(false);
+            await CloseTargetAsync().ConfigureAwait(false);
+        }
+        catch (IOException) when (state != BackupJobState.Completed)
+        {
+            // The target cannot be closed. It is of no use already, and what made it so is told.
+        }
+        finally
+        {
+            _ended.SetResult(state);
+        }
+    }
+
+    private async ValueTask CloseTargetAsync()
+    {
+        if (!_isTargetClosed && !_options.LeavesTargetOpen)
+        {
+            _isTargetClosed = true;
+            await _options.Target.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Waits for writes that still copy what they overwrite, and lets late ones find nothing to do.</summary>
+    private async Task ForgetAsync()
+    {
+        using IDisposable all = await _ranges.EnterAsync(0, long.MaxValue, CancellationToken.None).ConfigureAwait(false);
+        lock (_gate)
+        {
+            _remaining.ClearAll();
+        }
+    }
+
+    private async Task CopyAllAsync()
+    {
+        var clock = Stopwatch.StartNew();
+        for (long at = 0; Next(at, StepBytes) is { } next;)
+        {
+            at = await CopyZerosAsync(next.Start).ConfigureAwait(false);
+            if (at == next.Start)
+            {
+                await CopyAsync(next.Start, next.End, _stopped).ConfigureAwait(false);
+                at = next.End;
+            }
+
+            // The speed may change meanwhile.
+            while (BytesPerSecond is > 0 and long speed && clock.Elapsed.TotalSeconds < (double)(at - next.Start) / speed)
+            {
+                await Task.Delay(s_pause, _stopped).ConfigureAwait(false);
+            }
+
+            clock.Restart();
+        }
+    }
+
+    /// <summary>The next part that is not copied yet.</summary>
+    private (long Start, long End)? Next(long at, long maxBytes)
+    {
+        lock (_gate)
+        {
+            long bit = _remaining.Find(at / _unitBytes, true);
+            if (bit >= _remaining.BitCount)
+            {
+                return null;
+            }
+
+            long start = _remaining.StartOfBit(bit);
+            long end = Math.Min(_remaining.StartOfBit(_remaining.Find(bit, false)), start + maxBytes);
+            return (start, end);
+        }
+    }
+
+    /// <summary>Copies zeros that are known from tables alone, if there are many.</summary>
+    /// <returns>Where they end; where they were to start when there are few.</returns>
+    private async ValueTask<long> CopyZerosAsync(long start)
+    {
+        long end = Math.Min(_session.SizeBytes, start + MaxZeroBytes);
+        using IDisposable turn = await _ranges.EnterAsync(start, end, _stopped).ConfigureAwait(false);
+        if (Next(start, MaxZeroBytes) is not { } next || next.Start != start)
+        {
+            // Somebody has copied it meanwhile.
+            return start;
+        }
+
+        // What was not copied nobody overwrites before this turn has ended.
+        long zerosEnd = await _session.FindZerosEndAsync(start, next.End, _stopped).ConfigureAwait(false);
+        zerosEnd = zerosEnd == next.End ? zerosEnd : zerosEnd & -_unitBytes;
+        if (zerosEnd - start < StepBytes)
+        {
+            return start;
+        }
+
+        await _options.Target.WriteZerosAsync(start, zerosEnd - start, _stopped).ConfigureAwait(false);
+        Note(start, zerosEnd - start);
+        return zerosEnd;
+    }
+
+    /// <summary>Copies what of a part was not copied yet, and waits for who does that.</summary>
+    private async ValueTask CopyAsync(long start, long end, CancellationToken cancellationToken)
+    {
+        using IDisposable turn = await _ranges.EnterAsync(start & -_unitBytes, end, cancellationToken).ConfigureAwait(false);
+        byte[]? buffer = null;
+        try
+        {
+            for (long at = start; Next(at, StepBytes) is { } next && next.Start < end;)
+            {
+                _stopped.ThrowIfCancellationRequested();
+                at = Math.Min(next.End, end);
+                buffer ??= ArrayPool<byte>.Shared.Rent((int)(end - start));
+                Memory<byte> bytes = buffer.AsMemory(0, (int)(at - next.Start));
+                await _session.ReadAsync(next.Start, bytes, cancellationToken).ConfigureAwait(false);
+                await WriteAsync(next.Start, bytes, cancellationToken).ConfigureAwait(false);
+                Note(next.Start, bytes.Length);
+            }
+        }
+        finally
+        {
+            if (buffer is not null)
+            {
+                ArrayPool<byte>.Shared.Return(buffer);
+            }
+        }
+    }
+
+    private void Note(long start, long length)
+    {
+        lock (_gate)
+        {
+            _remaining.Clear(start, length);
+        }
+
+        long copied = Interlocked.Add(ref _copiedBytes, length);
+        _options.Progress?.Report(copied);
+    }
+
+    /// <summary>Writes units in a row, zeros as such: what they replace must not show through.</summary>
+    private async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    {
+        for (int at = 0; at < bytes.Length;)
+        {
+            bool isZero = IsZero(bytes, at);
+            int end = at;
+            do
+            {
+                end = Math.Min(bytes.Length, end + _unitBytes);
+            }
+            while (end < bytes.Length && IsZero(bytes, end) == isZero);
+            if (isZero)
+            {
+                await _options.Target.WriteZerosAsync(offset + at, end - at, cancellationToken).ConfigureAwait(false);
+            }
+            else
+            {
+                await _options.Target.WriteAsync(offset + at, bytes[at..end], cancellationToken).ConfigureAwait(false);
+            }
+
+            at = end;
+        }
+    }
+
+    private bool IsZero(ReadOnlyMemory<byte> bytes, int at) => !bytes.Span[at..Math.Min(bytes.Length, at + _unitBytes)].ContainsAnyExcept((byte)0);
+
+    private async ValueTask FailAsync(Exception e)
+    {
+        lock (_gate)
+        {
+            _error ??= e;
+        }
+
+        await _stop.CancelAsync().ConfigureAwait(false);
+    }
+}

@@ -1,0 +1,26 @@
+namespace Qcow2Bitmaps.Backups.Recording;
+
+/// <summary>What a backup job is to do. Immutable.</summary>
+public sealed record BackupJobOptions
+{
+    /// <summary>What is copied.</summary>
+    public required BackupSync Sync { get; init; }
+
+    /// <summary>Where to; of exactly the disk's size.</summary>
+    public required BackupTarget Target { get; init; }
+
+    /// <summary>The bitmap that says what is dirty, or that starts anew with this backup; null for none.</summary>
+    public string? Bitmap { get; init; }
+
+    /// <summary>What becomes of the bitmap when the job ends; has to be given with a bitmap, but for <see cref="BackupSync.Incremental"/>, and only then.</summary>
+    public BitmapSyncMode? BitmapMode { get; init; }
+
+    /// <summary>How many bytes are copied in a second, not counting what writes push out of the way; 0 for as many as it goes.</summary>
+    public long BytesPerSecond { get; init; }
+
+    /// <summary>Whether the target stays open when the job has ended.</summary>
+    public bool LeavesTargetOpen { get; init; }
+
+    /// <summary>Is told how many bytes are copied, from several threads.</summary>
+    public IProgress<long>? Progress { get; init; }
+}

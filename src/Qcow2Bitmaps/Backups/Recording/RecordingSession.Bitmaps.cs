@@ -1,0 +1,250 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Editing;
+
+namespace Qcow2Bitmaps.Backups.Recording;
+
+/// <summary>Operations on bitmaps: each is a transaction of one step.</summary>
+public sealed partial class RecordingSession
+{
+    /// <summary>Finds a bitmap.</summary>
+    /// <param name="name">Its name.</param>
+    /// <returns>What it is now; null when there is none.</returns>
+    public RecordedBitmap? Find(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        lock (_bits)
+        {
+            return FindLive(name)?.Describe();
+        }
+    }
+
+    /// <summary>Copies a bitmap's bits; those that a job uses when it is busy, those of nothing when it is inconsistent.</summary>
+    /// <param name="name">Its name.</param>
+    /// <exception cref="BitmapStateException">There is no such bitmap.</exception>
+    public DirtyBitmap CopyBits(string name)
+    {
+        lock (_bits)
+        {
+            return Require(name).Bits.Clone();
+        }
+    }
+
+    /// <summary>The SHA-256 of a bitmap's bits, as QEMU's <c>x-debug-block-dirty-bitmap-sha256</c> computes it.</summary>
+    /// <param name="name">Its name.</param>
+    /// <returns>32 bytes.</returns>
+    /// <exception cref="BitmapStateException">There is no such bitmap.</exception>
+    public byte[] Sha256Of(string name)
+    {
+        lock (_bits)
+        {
+            return Require(name).Bits.Sha256();
+        }
+    }
+
+    /// <inheritdoc cref="RecordingTransaction.Add"/>
+    /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
+    public async ValueTask AddAsync(
+        string name, long? granularityBytes = null, bool isPersistent = false, bool isRecording = true, CancellationToken cancellationToken = default) =>
+        await new RecordingTransaction().Add(this, name, granularityBytes, isPersistent, isRecording).CommitAsync(cancellationToken).ConfigureAwait(false);
+
+    /// <inheritdoc cref="RecordingTransaction.Remove"/>
+    /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
+    public async ValueTask RemoveAsync(string name, CancellationToken cancellationToken = default) =>
+        await new RecordingTransaction().Remove(this, name).CommitAsync(cancellationToken).ConfigureAwait(false);
+
+    /// <inheritdoc cref="RecordingTransaction.Clear"/>
+    /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
+    public async ValueTask ClearAsync(string name, CancellationToken cancellationToken = default) =>
+        await new RecordingTransaction().Clear(this, name).CommitAsync(cancellationToken).ConfigureAwait(false);
+
+    /// <inheritdoc cref="RecordingTransaction.Enable"/>
+    /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
+    public async ValueTask EnableAsync(string name, CancellationToken cancellationToken = default) =>
+        await new RecordingTransaction().Enable(this, name).CommitAsync(cancellationToken).ConfigureAwait(false);
+
+    /// <inheritdoc cref="RecordingTransaction.Disable"/>
+    /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
+    public async ValueTask DisableAsync(string name, CancellationToken cancellationToken = default) =>
+        await new RecordingTransaction().Disable(this, name).CommitAsync(cancellationToken).ConfigureAwait(false);
+
+    /// <inheritdoc cref="RecordingTransaction.Merge"/>
+    /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
+    public async ValueTask MergeAsync(string into, IReadOnlyList<MergeSource> sources, CancellationToken cancellationToken = default) =>
+        await new RecordingTransaction().Merge(this, into, sources).CommitAsync(cancellationToken).ConfigureAwait(false);
+
+    /// <summary>Starts a backup: the target becomes what the disk is at this moment, whatever is written meanwhile.</summary>
+    /// <param name="options">What is copied, and where to.</param>
+    /// <param name="cancellationToken">Ends the wait for the start; a job that runs is cancelled by itself.</param>
+    /// <returns>The job, which runs.</returns>
+    /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
+    public async ValueTask<BackupJob> StartBackupAsync(BackupJobOptions options, CancellationToken cancellationToken = default) =>
+        (await new RecordingTransaction().Backup(this, options).CommitAsync(cancellationToken).ConfigureAwait(false))[0];
+
+    /// <summary>Adds a bitmap. This and all below is for who is alone.</summary>
+    /// <returns>How to take it back.</returns>
+    internal Action ApplyAdd(string name, long? granularityBytes, bool isPersistent, bool isRecording)
+    {
+        string? fault = BitmapName.FaultOf(name);
+        if (name.Length == 0)
+        {
+            throw new BitmapStateException(name, fault!);
+        }
+
+        long granularity = granularityBytes ?? BitmapGranularity.DefaultBytes(Image.ClusterSizeBytes);
+        if (granularity < 1L << BitmapGranularity.MinBits || !System.Numerics.BitOperations.IsPow2(granularity))
+        {
+            throw new BitmapStateException(name, "Granularity must be power of 2 and at least 512");
+        }
+
+        if (fault is not null)
+        {
+            throw isPersistent && ImageText.Encode(name).Length > BitmapName.MaxBytes
+                ? CannotPersist(name, $"Name length exceeds maximum ({BitmapName.MaxBytes} characters)")
+                : new BitmapStateException(name, fault);
+        }
+
+        if (isPersistent)
+        {
+            RequireStorable(name, granularity, isRecording);
+        }
+
+        if (FindLive(name) is not null)
+        {
+            throw new BitmapStateException(name, $"Bitmap already exists: {PrintableText.Escape(name)}");
+        }
+
+        DirtyBitmap bits = NewBits(name, granularity);
+        return Insert(_bitmaps.Count, new LiveBitmap(name, bits) { IsEnabled = isRecording, IsPersistent = isPersistent, IsChanged = true });
+    }
+
+    internal (Action Undo, bool IsStored) ApplyRemove(string name)
+    {
+        LiveBitmap bitmap = Require(name);
+        bitmap.Require(allowsInconsistent: true);
+        int index = _bitmaps.IndexOf(bitmap);
+        _bitmaps.RemoveAt(index);
+        return (() =>
+        {
+            // It may be gone from the image.
+            bitmap.IsChanged = true;
+            Insert(index, bitmap);
+        }
+        , bitmap.IsPersistent);
+    }
+
+    internal Action ApplyClear(string name)
+    {
+        LiveBitmap bitmap = Require(name);
+        bitmap.Require();
+        return Replace(bitmap, new DirtyBitmap(bitmap.Bits.SizeBytes, bitmap.Bits.GranularityBytes));
+    }
+
+    internal Action ApplyEnabled(string name, bool isEnabled)
+    {
+        LiveBitmap bitmap = Require(name);
+        bitmap.Require(allowsReadOnly: true);
+        bool before = bitmap.IsEnabled;
+        bitmap.IsEnabled = isEnabled;
+        return () => bitmap.IsEnabled = before;
+    }
+
+    internal Action ApplyMerge(string into, IReadOnlyList<MergeSource> sources)
+    {
+        LiveBitmap target = Require(into);
+        if (sources.Count == 0)
+        {
+            target.Require();
+        }
+
+        DirtyBitmap merged = target.Bits.Clone();
+        foreach (MergeSource source in sources)
+        {
+            LiveBitmap? other = source.Bits is null ? (source.Session ?? this).Require(source.Name) : null;
+            target.Require();
+            other?.Require(allowsReadOnly: true);
+            DirtyBitmap bits = other?.Bits ?? source.Bits!;
+            if (bits.SizeBytes != SizeBytes)
+            {
+                throw new BitmapStateException(
+                    into, $"Bitmaps are of different sizes (destination size is {SizeBytes}, source size is {bits.SizeBytes}) and can't be merged");
+            }
+
+            merged.Merge(bits);
+        }
+
+        return Replace(target, merged);
+    }
+
+    private static Action Replace(LiveBitmap bitmap, DirtyBitmap bits)
+    {
+        DirtyBitmap before = bitmap.Bits;
+        bool wasChanged = bitmap.IsChanged;
+        bitmap.SetBits(bits);
+        return () =>
+        {
+            bitmap.SetBits(before);
+            bitmap.IsChanged = wasChanged;
+        };
+    }
+
+    private Action Insert(int index, LiveBitmap bitmap)
+    {
+        _bitmaps.Insert(index, bitmap);
+        return () => _bitmaps.Remove(bitmap);
+    }
+
+    private DirtyBitmap NewBits(string name, long granularity)
+    {
+        try
+        {
+            return new DirtyBitmap(SizeBytes, granularity);
+        }
+        catch (ArgumentOutOfRangeException e)
+        {
+            throw new BitmapStateException(name, $"Bitmap '{PrintableText.Escape(name)}': {e.Message}");
+        }
+    }
+
+    /// <summary>Refuses a persistent bitmap that could not be stored, beside those that are still to be.</summary>
+    private void RequireStorable(string name, long granularity, bool isRecording)
+    {
+        if (_writer is null)
+        {
+            // QEMU accepts it, and loses it when the image is closed.
+            throw CannotPersist(name, "No write access");
+        }
+
+        if (granularity > 1L << BitmapGranularity.MaxBits)
+        {
+            throw CannotPersist(name, $"Granularity exceeds maximum ({1L << BitmapGranularity.MaxBits} bytes)");
+        }
+
+        var plan = new EditPlan(Image);
+        foreach (LiveBitmap other in _bitmaps.Where(other => other.IsPersistent && !Image.Bitmaps.TryGet(other.Name, out _)))
+        {
+            plan.Add(other.Name, other.Bits.GranularityBytes, other.IsEnabled);
+        }
+
+        foreach (string gone in Image.Bitmaps.Select(static bitmap => bitmap.Name).Where(stored => FindLive(stored)?.IsPersistent != true))
+        {
+            plan.Remove(gone);
+        }
+
+        if (FindLive(name)?.IsPersistent != true)
+        {
+            plan.Add(name, granularity, isRecording);
+        }
+    }
+
+    private BitmapStateException CannotPersist(string name, string why) =>
+        new(name, $"Can't make bitmap '{PrintableText.Escape(name)}' persistent in '{PrintableText.Escape(Name)}': {why}");
+
+    private LiveBitmap? FindLive(string name) => _bitmaps.Find(bitmap => string.Equals(bitmap.Name, name, StringComparison.Ordinal));
+
+    private LiveBitmap Require(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        return FindLive(name) ?? throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found");
+    }
+}

@@ -1,0 +1,109 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Backups.Recording;
+
+/// <summary>What the guest reads and writes.</summary>
+public sealed partial class RecordingSession
+{
+    /// <inheritdoc cref="GuestWriter.ReadAsync"/>
+    public ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) => _writer is null
+        ? _chain.ReadAsync(offsetBytes, buffer, cancellationToken)
+        : _writer.ReadAsync(offsetBytes, buffer, cancellationToken);
+
+    /// <summary>Writes bytes, and records them.</summary>
+    /// <inheritdoc cref="GuestWriter.WriteAsync"/>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
+    public async ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
+    {
+        GuestWriter writer = await BeginAsync(offsetBytes, bytes.Length, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await writer.WriteAsync(offsetBytes, bytes, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _access.Exit();
+        }
+    }
+
+    /// <summary>Makes a range read as zeros, and records it.</summary>
+    /// <inheritdoc cref="GuestWriter.WriteZerosAsync"/>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
+    public async ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
+    {
+        GuestWriter writer = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await writer.WriteZerosAsync(offsetBytes, lengthBytes, mayUnmap, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _access.Exit();
+        }
+    }
+
+    /// <summary>Gives up a range, and records all of it, whatever of it stays.</summary>
+    /// <inheritdoc cref="GuestWriter.DiscardAsync"/>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
+    public async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
+    {
+        GuestWriter writer = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await writer.DiscardAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _access.Exit();
+        }
+    }
+
+    /// <summary>Makes durable what was written by calls that have returned. Bitmaps are not stored.</summary>
+    /// <param name="cancellationToken">Ends the wait for other calls, not the writing.</param>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public ValueTask FlushAsync(CancellationToken cancellationToken = default) => _writer?.FlushAsync(cancellationToken) ?? ValueTask.CompletedTask;
+
+    /// <summary>Begins a write: pushes old data out of its way for the jobs, and records it. Holds <see cref="_access"/> when it returns.</summary>
+    private async ValueTask<GuestWriter> BeginAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
+        ArgumentOutOfRangeException.ThrowIfNegative(lengthBytes);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offsetBytes, SizeBytes);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(lengthBytes, SizeBytes - offsetBytes);
+        GuestWriter writer = _writer ?? throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{PrintableText.Escape(Name)}' is open for reading only");
+        while (true)
+        {
+            // Not while anything is held: a job's target may be another session, which somebody holds who waits for this one.
+            BackupJob[] jobs = _jobs;
+            foreach (BackupJob job in jobs)
+            {
+                await job.CopyBeforeWriteAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+            }
+
+            await _access.EnterAsync().ConfigureAwait(false);
+            if (!_isClosed && !_isStored && ReferenceEquals(jobs, _jobs))
+            {
+                break;
+            }
+
+            _access.Exit();
+            ObjectDisposedException.ThrowIf(_isClosed, this);
+            if (_isStored)
+            {
+                await MarkInUseAsync(cancellationToken).ConfigureAwait(false);
+            }
+        }
+
+        // Before the data, as whoever reads both must not find a write that is not recorded.
+        lock (_bits)
+        {
+            foreach (LiveBitmap bitmap in _bitmaps)
+            {
+                bitmap.Record(offsetBytes, lengthBytes);
+            }
+        }
+
+        return writer;
+    }
+}

@@ -1,0 +1,177 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Backups.Recording;
+
+/// <summary>The start and the end of backup jobs.</summary>
+public sealed partial class RecordingSession
+{
+    /// <summary>Does something while nobody else looks at the bitmaps.</summary>
+    internal T WithBits<T>(Func<T> work)
+    {
+        lock (_bits)
+        {
+            return work();
+        }
+    }
+
+    /// <summary>Makes a job that does not run yet, and freezes its bitmap. For who is alone.</summary>
+    internal (BackupJob Job, Action Undo) ApplyBackup(BackupJobOptions options)
+    {
+        BackupSync sync = options.Sync;
+        BitmapSyncMode? mode = options.BitmapMode;
+        if (sync is BackupSync.Bitmap or BackupSync.Incremental && options.Bitmap is null)
+        {
+            throw Refuse(options, $"must provide a valid bitmap name for '{NameOf(sync)}' sync mode");
+        }
+
+        if (sync == BackupSync.Incremental)
+        {
+            if (mode is not (null or BitmapSyncMode.OnSuccess))
+            {
+                throw Refuse(options, $"Bitmap sync mode must be '{NameOf(BitmapSyncMode.OnSuccess)}' when using sync mode '{NameOf(sync)}'");
+            }
+
+            mode = BitmapSyncMode.OnSuccess;
+            sync = BackupSync.Bitmap;
+        }
+
+        LiveBitmap? bitmap = options.Bitmap is null ? null : RequireForBackup(options, sync, mode);
+        if (bitmap is null && mode is not null)
+        {
+            throw Refuse(options, "Cannot specify bitmap sync mode without a bitmap");
+        }
+
+        if (Equals(options.Target.Identity, Identity))
+        {
+            throw Refuse(options, "Source and target cannot be the same");
+        }
+
+        if (options.Target.SizeBytes != SizeBytes)
+        {
+            throw Refuse(options, "Source and target image have different sizes");
+        }
+
+        bitmap?.Freeze();
+        var job = new BackupJob(this, options, sync, bitmap, mode ?? BitmapSyncMode.Never);
+        return (job, () => bitmap?.Reclaim());
+    }
+
+    /// <summary>Lets writes from now on push old data out of their way for a job. For who is alone.</summary>
+    internal void Attach(BackupJob job) => _jobs = [.. _jobs, job];
+
+    /// <summary>Ends a job: decides what becomes of its bitmap.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="bitmap">Its bitmap.</param>
+    /// <param name="mode">What becomes of it.</param>
+    /// <param name="isSuccess">Tells whether all was copied; asked when no write is under way.</param>
+    /// <param name="remaining">What was not copied.</param>
+    internal async ValueTask FinishAsync(BackupJob job, LiveBitmap? bitmap, BitmapSyncMode mode, Func<bool> isSuccess, DirtyBitmap remaining)
+    {
+        await _access.EnterAloneAsync().ConfigureAwait(false);
+        try
+        {
+            lock (_bits)
+            {
+                _jobs = [.. _jobs.Where(other => other != job)];
+                bool succeeded = isSuccess();
+                if (bitmap is null)
+                {
+                    return;
+                }
+
+                if (mode == BitmapSyncMode.Never || (mode == BitmapSyncMode.OnSuccess && !succeeded))
+                {
+                    bitmap.Reclaim();
+                    return;
+                }
+
+                bitmap.Abdicate();
+                if (!succeeded)
+                {
+                    bitmap.Bits.Merge(remaining);
+                }
+
+                // The successor is the newer one.
+                _bitmaps.Remove(bitmap);
+                _bitmaps.Add(bitmap);
+            }
+        }
+        finally
+        {
+            _access.Exit();
+        }
+    }
+
+    /// <summary>Marks what the top image itself has.</summary>
+    internal async ValueTask MarkOwnAsync(DirtyBitmap bits, CancellationToken cancellationToken)
+    {
+        await FlushAsync(cancellationToken).ConfigureAwait(false);
+        await foreach (GuestExtent extent in _chain.ListOwnAsync(0, cancellationToken).ConfigureAwait(false))
+        {
+            if (extent.Kind != GuestExtentKind.Unallocated)
+            {
+                bits.Set(extent.OffsetBytes, Math.Min(extent.LengthBytes, bits.SizeBytes - extent.OffsetBytes));
+            }
+        }
+    }
+
+    /// <summary>How far the disk is known to read as zeros, from tables alone.</summary>
+    /// <param name="start">Where to begin, in bytes.</param>
+    /// <param name="end">Where to stop looking.</param>
+    /// <param name="cancellationToken">Ends the reading of tables.</param>
+    internal async ValueTask<long> FindZerosEndAsync(long start, long end, CancellationToken cancellationToken)
+    {
+        long at = start;
+        await foreach (ChainExtent extent in _chain.MapAsync(start, end - start, cancellationToken).ConfigureAwait(false))
+        {
+            if (!extent.IsZero)
+            {
+                break;
+            }
+
+            at = Math.Min(end, extent.EndBytes);
+        }
+
+        return at;
+    }
+
+    private LiveBitmap RequireForBackup(BackupJobOptions options, BackupSync sync, BitmapSyncMode? mode)
+    {
+        LiveBitmap bitmap = FindLive(options.Bitmap!) ?? throw Refuse(options, $"Bitmap '{PrintableText.Escape(options.Bitmap!)}' could not be found");
+        if (mode is null)
+        {
+            throw Refuse(options, "Bitmap sync mode must be given when providing a bitmap");
+        }
+
+        bitmap.Require(allowsReadOnly: mode == BitmapSyncMode.Never);
+        return (sync, mode) switch
+        {
+            (BackupSync.None, _) => throw Refuse(options, $"sync mode '{NameOf(sync)}' does not produce meaningful bitmap outputs"),
+            (not BackupSync.Bitmap, BitmapSyncMode.Never) =>
+                throw Refuse(options, $"Bitmap sync mode '{NameOf(BitmapSyncMode.Never)}' has no meaningful effect when combined with sync mode '{NameOf(sync)}'"),
+            _ => bitmap,
+        };
+    }
+
+    private async ValueTask CancelJobsAsync()
+    {
+        BackupJob[] jobs = _jobs;
+        foreach (BackupJob job in jobs)
+        {
+            job.Cancel();
+        }
+
+        foreach (BackupJob job in jobs)
+        {
+            await job.WaitAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    private static BitmapStateException Refuse(BackupJobOptions options, string message) => new(options.Bitmap ?? "", message);
+
+    private static string NameOf<T>(T value)
+        where T : struct, Enum => KebabCase.From(value.ToString());
+}

@@ -1,0 +1,377 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Guest.Writing;
+
+namespace Qcow2Bitmaps.Backups.Recording;
+
+/// <summary>A disk that is open for writing as QEMU opens it: its bitmaps are kept in memory, record what is written, and are stored when it is closed.</summary>
+/// <remarks>
+/// <para>
+/// Opening loads all bitmaps and marks them <c>in-use</c> in the image, in one atomic edit: whoever looks at the image of a process that was killed finds them inconsistent, as with QEMU, and never
+/// valid and without a change. <see cref="CheckpointAsync"/> and <see cref="CloseAsync"/> store what is in memory, valid again, in one atomic edit. After a checkpoint the first write marks them anew.
+/// No write costs an edit, which is the difference to <see cref="GuestWriter"/>, whose bitmaps are valid at any moment. What happened while a session was killed can be rebuilt from
+/// allocation: <see cref="Operations.ChainPopulate"/>.
+/// </para>
+/// <para>
+/// Rules and messages are those of QEMU's monitor commands. Of a chain that is open for reading only the bitmaps are read-only: they can be merged from and copied by jobs.
+/// </para>
+/// <para>
+/// Thread-safe. Reads and writes run side by side; operations on bitmaps, the start and the end of jobs and checkpoints wait until no write is under way, and keep new ones waiting.
+/// While the session is open nobody else may change the image's bitmaps, not even through the same <see cref="Qcow2Image"/>.
+/// </para>
+/// </remarks>
+public sealed partial class RecordingSession : IAsyncDisposable
+{
+    private static long s_sessions;
+
+    private readonly ImageChain _chain;
+    private readonly bool _leaveOpen;
+    private readonly GuestWriter? _writer;
+    // Held together by writes, alone by all that changes which bitmaps and jobs there are, and what is stored.
+    private readonly SharedLock _access = new();
+    // Protects the bitmaps against those who look at them beside writes.
+    private readonly Lock _bits = new();
+    // In the order in which they came.
+    private readonly List<LiveBitmap> _bitmaps = [];
+    private volatile BackupJob[] _jobs = [];
+    // Whether bitmaps may look valid in the image, so that they have to be marked as in use before anything is written.
+    private volatile bool _isStored = true;
+    // Whether an edit has failed, so that nobody knows what the image has now.
+    private bool _isUncertain;
+    private volatile bool _isClosed;
+
+    private RecordingSession(ImageChain chain, bool leaveOpen, GuestWriter? writer)
+    {
+        _chain = chain;
+        _leaveOpen = leaveOpen;
+        _writer = writer;
+    }
+
+    /// <summary>What the top image is called.</summary>
+    public string Name => Image.Name;
+
+    /// <summary>The disk's size in bytes.</summary>
+    public long SizeBytes => Image.VirtualSizeBytes;
+
+    /// <summary>Whether nothing can be written.</summary>
+    public bool IsReadOnly => _writer is null;
+
+    /// <summary>The chain whose disk this is.</summary>
+    public ImageChain Chain => _chain;
+
+    /// <summary>The bitmaps as they are now, the newest first, as QEMU lists them. Of those from the image the last of the directory is the newest.</summary>
+    public IReadOnlyList<RecordedBitmap> Bitmaps
+    {
+        get
+        {
+            lock (_bits)
+            {
+                return [.. Enumerable.Reverse(_bitmaps).Select(static bitmap => bitmap.Describe())];
+            }
+        }
+    }
+
+    /// <summary>The jobs that have not ended.</summary>
+    public IReadOnlyList<BackupJob> Jobs => _jobs;
+
+    internal Qcow2Image Image => _chain.Layers[0].Image!;
+
+    /// <summary>Tells sessions apart, and says in which order several are held.</summary>
+    internal long Number { get; } = Interlocked.Increment(ref s_sessions);
+
+    internal object Identity => Image.Storage.Identity is { } identity ? identity : Image;
+
+    /// <summary>Opens a chain of files, the top image for writing, with the locks of a writer.</summary>
+    /// <param name="topPath">The top image.</param>
+    /// <param name="options">How; the defaults when null. Which images can be written is not looked at.</param>
+    /// <param name="isReadOnly">Whether the top image, too, is only read.</param>
+    /// <param name="cancellationToken">Ends the opening before anything is changed.</param>
+    /// <returns>The session, to be closed.</returns>
+    /// <exception cref="Qcow2FormatException">An image, or a bitmap, is broken.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The top image cannot be written, or is raw; or a backing file's name or format is refused.</exception>
+    /// <exception cref="ImageLockedException">Somebody else uses one of the images in a way that excludes this.</exception>
+    /// <exception cref="NoSpaceException">A device has no room to mark the bitmaps as in use.</exception>
+    /// <exception cref="IOException">A file cannot be opened, read or written.</exception>
+    public static async Task<RecordingSession> OpenAsync(
+        string topPath, ChainOpenOptions? options = null, bool isReadOnly = false, CancellationToken cancellationToken = default)
+    {
+        options = (options ?? ChainOpenOptions.Default) with { WritableLayers = isReadOnly ? [] : [0] };
+        ImageChain chain = await ImageChain.OpenAsync(topPath, options, cancellationToken).ConfigureAwait(false);
+        return await OpenAsync(chain, leaveOpen: false, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Opens the disk of a chain; it can be written if the chain's top image is open for writing.</summary>
+    /// <param name="chain">The chain.</param>
+    /// <param name="leaveOpen">Whether the chain stays open when the session is closed, or cannot be opened.</param>
+    /// <param name="cancellationToken">Ends the opening before anything is changed.</param>
+    /// <inheritdoc cref="OpenAsync(string, ChainOpenOptions?, bool, CancellationToken)"/>
+    public static async Task<RecordingSession> OpenAsync(ImageChain chain, bool leaveOpen = false, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(chain);
+        try
+        {
+            if (chain.Layers[0].Image is not { } image)
+            {
+                throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{PrintableText.Escape(chain.Layers[0].Path)}' is raw: it has no bitmaps");
+            }
+
+            GuestWriter? writer = image.Storage.CanWrite ? await chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false) : null;
+            var session = new RecordingSession(chain, leaveOpen, writer);
+            try
+            {
+                await session.LoadAsync(cancellationToken).ConfigureAwait(false);
+                return session;
+            }
+            catch when (writer is not null)
+            {
+                await writer.DisposeAsync().ConfigureAwait(false);
+                throw;
+            }
+        }
+        catch when (!leaveOpen)
+        {
+            await chain.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Stores all bitmaps as they are now, valid, together with all that was written, and goes on.</summary>
+    /// <remarks>
+    /// A bitmap that a job uses is stored as it would be if the job failed. Transient bitmaps are not stored, inconsistent ones stay as they are.
+    /// When there is no room, or the storage fails, the bitmaps stay marked as in use; memory is as before, and the checkpoint can be tried again.
+    /// </remarks>
+    /// <param name="cancellationToken">Ends the work while the image is as before.</param>
+    /// <returns>Once all is durable.</returns>
+    /// <exception cref="NoSpaceException">The storage cannot grow and is too full: the bitmaps are still marked as in use.</exception>
+    /// <exception cref="IOException">The storage failed; the bitmaps are marked as in use, or stored.</exception>
+    public async ValueTask CheckpointAsync(CancellationToken cancellationToken = default)
+    {
+        await EnterAloneAsync().ConfigureAwait(false);
+        try
+        {
+            await StoreAsync(cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _access.Exit();
+        }
+    }
+
+    /// <summary>Cancels what jobs there are, stores all bitmaps, valid, and closes the image.</summary>
+    /// <remarks>Closed is the session in any case. When the bitmaps cannot be stored they stay marked as in use, that is inconsistent, as with QEMU: nothing is ever valid and misses a change.</remarks>
+    /// <returns>Once all is durable.</returns>
+    /// <inheritdoc cref="CheckpointAsync" path="/exception"/>
+    public async ValueTask CloseAsync()
+    {
+        if (_isClosed)
+        {
+            return;
+        }
+
+        await _access.EnterAloneAsync().ConfigureAwait(false);
+        while (_jobs.Length > 0)
+        {
+            _access.Exit();
+            await CancelJobsAsync().ConfigureAwait(false);
+            await _access.EnterAloneAsync().ConfigureAwait(false);
+        }
+
+        try
+        {
+            if (!_isClosed)
+            {
+                _isClosed = true;
+                await StoreAndCloseAsync().ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            _access.Exit();
+        }
+    }
+
+    /// <summary>As <see cref="CloseAsync"/>.</summary>
+    /// <inheritdoc cref="CloseAsync" path="/exception"/>
+    public ValueTask DisposeAsync() => CloseAsync();
+
+    internal async ValueTask EnterAloneAsync()
+    {
+        await _access.EnterAloneAsync().ConfigureAwait(false);
+        if (_isClosed)
+        {
+            _access.Exit();
+            throw new ObjectDisposedException(nameof(RecordingSession), $"The session of '{PrintableText.Escape(Name)}' is closed");
+        }
+    }
+
+    internal void Exit() => _access.Exit();
+
+    /// <summary>Deletes bitmaps from the image at once. For who is alone.</summary>
+    internal async ValueTask DeleteStoredAsync(IEnumerable<string> names, CancellationToken cancellationToken)
+    {
+        var edit = new BitmapEdit();
+        foreach (string name in names.Where(name => Image.Bitmaps.TryGet(name, out _)))
+        {
+            edit.Remove(name);
+        }
+
+        if (edit.Count > 0)
+        {
+            await EditAsync(edit, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask LoadAsync(CancellationToken cancellationToken)
+    {
+        // Of two of one name the second is in use, or the image would not have opened; QEMU does not look at it either.
+        foreach (BitmapInfo info in Image.Bitmaps.Where(info => FindLive(info.Name) is null))
+        {
+            _bitmaps.Add(await LoadAsync(info, cancellationToken).ConfigureAwait(false));
+        }
+
+        if (_writer is null)
+        {
+            return;
+        }
+
+        await Image.Editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            Image.RequireNotRecorded();
+            await Image.EditBitmapsLockedAsync(new BitmapEdit().MarkInUse(), cancellationToken).ConfigureAwait(false);
+            _isStored = false;
+            Image.Editing.Recorder = this;
+        }
+        finally
+        {
+            Image.Editing.Release();
+        }
+    }
+
+    private async ValueTask<LiveBitmap> LoadAsync(BitmapInfo info, CancellationToken cancellationToken)
+    {
+        var bits = new DirtyBitmap(SizeBytes, info.GranularityBytes);
+        bool misses = false;
+        if (info.State != BitmapState.Inconsistent)
+        {
+            PersistentBitmap pages = await Image.Bitmaps.OpenPagesAsync(info, Image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
+            if (pages.Aliases is { } aliases)
+            {
+                throw new Qcow2FormatException(aliases, Image.Name);
+            }
+
+            await bits.MergeAsync(pages, cancellationToken).ConfigureAwait(false);
+            // What the file misses counts as dirty, and would read as clean once it has grown.
+            misses = pages.MissesBits;
+        }
+
+        return new LiveBitmap(info.Name, bits)
+        {
+            IsEnabled = info.State == BitmapState.Recording,
+            IsPersistent = true,
+            IsInconsistent = info.State == BitmapState.Inconsistent,
+            IsReadOnly = _writer is null,
+            IsChanged = misses,
+        };
+    }
+
+    /// <summary>Stores all, for who is alone.</summary>
+    private async ValueTask StoreAsync(CancellationToken cancellationToken)
+    {
+        if (_writer is null)
+        {
+            return;
+        }
+
+        var edit = new BitmapEdit();
+        LiveBitmap[] stored = [.. _bitmaps.Where(static bitmap => bitmap.IsPersistent && !bitmap.IsInconsistent)];
+        foreach (LiveBitmap bitmap in stored.Where(bitmap => Image.Bitmaps.TryGet(bitmap.Name, out _)).Concat(Enumerable.Reverse(stored).Where(bitmap => !Image.Bitmaps.TryGet(bitmap.Name, out _))))
+        {
+            edit.Store(bitmap.Name, bitmap.StorableBits(), bitmap.IsEnabled, bitmap.IsChanged);
+        }
+
+        // Also where that fails: the switch may have been made.
+        _isStored = true;
+        await EditAsync(edit, cancellationToken).ConfigureAwait(false);
+        foreach (LiveBitmap bitmap in stored)
+        {
+            bitmap.IsChanged = bitmap.Successor is not null;
+        }
+    }
+
+    /// <summary>Marks all stored bitmaps as in use again, before the first write after a checkpoint.</summary>
+    private async ValueTask MarkInUseAsync(CancellationToken cancellationToken)
+    {
+        await EnterAloneAsync().ConfigureAwait(false);
+        try
+        {
+            if (_isStored)
+            {
+                await EditAsync(new BitmapEdit().MarkInUse(), cancellationToken).ConfigureAwait(false);
+                _isStored = false;
+            }
+        }
+        finally
+        {
+            _access.Exit();
+        }
+    }
+
+    private async ValueTask EditAsync(BitmapEdit edit, CancellationToken cancellationToken)
+    {
+        // The writer stands still meanwhile, with all that it has done on disk.
+        await Image.Editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (_isUncertain)
+            {
+                await Image.ReloadAsync().ConfigureAwait(false);
+            }
+
+            _isUncertain = true;
+            await Image.EditBitmapsLockedAsync(edit, cancellationToken).ConfigureAwait(false);
+            _isUncertain = false;
+        }
+        finally
+        {
+            Image.Editing.Release();
+        }
+    }
+
+    private async ValueTask StoreAndCloseAsync()
+    {
+        try
+        {
+            await StoreAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        finally
+        {
+            await CloseImageAsync().ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask CloseImageAsync()
+    {
+        try
+        {
+            if (_writer is not null)
+            {
+                await _writer.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            if (_writer is not null)
+            {
+                Image.Editing.Recorder = null;
+            }
+
+            if (!_leaveOpen)
+            {
+                await _chain.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+    }
+}

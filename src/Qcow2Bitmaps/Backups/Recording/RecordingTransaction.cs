@@ -1,0 +1,179 @@
+namespace Qcow2Bitmaps.Backups.Recording;
+
+/// <summary>Steps on the bitmaps of one session or several that are done together: all, or none. Backups can start among them, at the very moment of the other steps.</summary>
+/// <remarks>
+/// Steps are only collected here. Each sees what those before it have done. No write runs meanwhile in any of the sessions, so that all steps are one moment for the guest.
+/// Not thread-safe; several transactions may be committed side by side.
+/// </remarks>
+public sealed class RecordingTransaction
+{
+    private readonly List<(string Operation, RecordingSession Session, Func<Applied, Action> Apply)> _steps = [];
+    private readonly HashSet<RecordingSession> _sessions = [];
+
+    /// <summary>The number of steps so far.</summary>
+    public int Count => _steps.Count;
+
+    /// <summary>Adds a bitmap in which nothing is dirty.</summary>
+    /// <param name="session">The session.</param>
+    /// <param name="name">Its name: 1 to 1023 bytes of UTF-8 without NUL.</param>
+    /// <param name="granularityBytes">How many bytes a bit stands for, a power of two from 512 on; null for QEMU's default, the cluster size within 4 KiB to 64 KiB.</param>
+    /// <param name="isPersistent">Whether it is stored at the next checkpoint; else it is gone when the session is closed.</param>
+    /// <param name="isRecording">Whether it records writes.</param>
+    /// <returns>This transaction.</returns>
+    public RecordingTransaction Add(RecordingSession session, string name, long? granularityBytes = null, bool isPersistent = false, bool isRecording = true) =>
+        Step("add", session, name, _ => session.ApplyAdd(name, granularityBytes, isPersistent, isRecording));
+
+    /// <summary>Removes a bitmap, an inconsistent one too; from the image at once.</summary>
+    /// <param name="session">The session.</param>
+    /// <param name="name">Its name.</param>
+    /// <returns>This transaction.</returns>
+    public RecordingTransaction Remove(RecordingSession session, string name) => Step("remove", session, name, applied =>
+    {
+        (Action undo, bool isStored) = session.ApplyRemove(name);
+        if (isStored)
+        {
+            applied.Removed.Add((session, name));
+        }
+
+        return undo;
+    });
+
+    /// <summary>Makes all of a bitmap clean.</summary>
+    /// <param name="session">The session.</param>
+    /// <param name="name">Its name.</param>
+    /// <returns>This transaction.</returns>
+    public RecordingTransaction Clear(RecordingSession session, string name) => Step("clear", session, name, _ => session.ApplyClear(name));
+
+    /// <summary>Lets a bitmap record writes.</summary>
+    /// <param name="session">The session.</param>
+    /// <param name="name">Its name.</param>
+    /// <returns>This transaction.</returns>
+    public RecordingTransaction Enable(RecordingSession session, string name) => Step("enable", session, name, _ => session.ApplyEnabled(name, true));
+
+    /// <summary>Lets a bitmap no longer record writes.</summary>
+    /// <param name="session">The session.</param>
+    /// <param name="name">Its name.</param>
+    /// <returns>This transaction.</returns>
+    public RecordingTransaction Disable(RecordingSession session, string name) => Step("disable", session, name, _ => session.ApplyEnabled(name, false));
+
+    /// <summary>Adds to a bitmap all that others say is dirty, rounded out to its granules; of disks of the same size.</summary>
+    /// <param name="session">The session.</param>
+    /// <param name="into">The bitmap that takes the bits.</param>
+    /// <param name="sources">The others.</param>
+    /// <returns>This transaction.</returns>
+    public RecordingTransaction Merge(RecordingSession session, string into, IReadOnlyList<MergeSource> sources)
+    {
+        ArgumentNullException.ThrowIfNull(sources);
+        _sessions.UnionWith(sources.Select(static source => source.Session).OfType<RecordingSession>());
+        return Step("merge", session, into, _ => session.ApplyMerge(into, sources));
+    }
+
+    /// <summary>Starts a backup: the target becomes what the disk is at the moment of the transaction.</summary>
+    /// <param name="session">The session.</param>
+    /// <param name="options">What is copied, and where to.</param>
+    /// <returns>This transaction.</returns>
+    public RecordingTransaction Backup(RecordingSession session, BackupJobOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return Step("backup", session, "", applied =>
+        {
+            (BackupJob job, Action undo) = session.ApplyBackup(options);
+            applied.Jobs.Add(job);
+            return undo;
+        });
+    }
+
+    /// <summary>Does all steps, or none.</summary>
+    /// <param name="cancellationToken">Ends the work while nothing is changed.</param>
+    /// <returns>The jobs that were started, in the order of their steps.</returns>
+    /// <exception cref="BitmapStateException">A step is refused, in QEMU's words; nothing was changed.</exception>
+    /// <exception cref="Qcow2Exception">An image cannot take a bitmap; nothing was changed.</exception>
+    /// <exception cref="ObjectDisposedException">A session is closed; nothing was changed.</exception>
+    /// <exception cref="IOException">
+    /// The storage failed where a bitmap was to be deleted from an image; in memory nothing was changed, and a bitmap that is gone from the image comes back with the next checkpoint.
+    /// </exception>
+    public async ValueTask<IReadOnlyList<BackupJob>> CommitAsync(CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        var held = new List<RecordingSession>();
+        try
+        {
+            // Always in one order, so that two transactions do not wait for one another.
+            foreach (RecordingSession session in _sessions.OrderBy(static session => session.Number))
+            {
+                await session.EnterAloneAsync().ConfigureAwait(false);
+                held.Add(session);
+            }
+
+            return await ApplyAsync(cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            held.ForEach(static session => session.Exit());
+        }
+    }
+
+    private async ValueTask<IReadOnlyList<BackupJob>> ApplyAsync(CancellationToken cancellationToken)
+    {
+        var applied = new Applied();
+        var undo = new Stack<(RecordingSession Session, Action Undo)>();
+        bool isDone = false;
+        try
+        {
+            foreach ((string operation, RecordingSession session, Func<Applied, Action> apply) in _steps)
+            {
+                try
+                {
+                    undo.Push((session, session.WithBits(() => apply(applied))));
+                }
+                catch (BitmapStateException e)
+                {
+                    e.Operation = operation;
+                    throw;
+                }
+            }
+
+            foreach (BackupJob job in applied.Jobs)
+            {
+                await job.PrepareAsync(cancellationToken).ConfigureAwait(false);
+            }
+
+            foreach (IGrouping<RecordingSession, string> names in applied.Removed.GroupBy(static removed => removed.Session, static removed => removed.Name))
+            {
+                await names.Key.DeleteStoredAsync(names.Distinct(StringComparer.Ordinal), cancellationToken).ConfigureAwait(false);
+            }
+
+            isDone = true;
+        }
+        finally
+        {
+            while (!isDone && undo.TryPop(out (RecordingSession Session, Action Undo) step))
+            {
+                step.Session.WithBits(() =>
+                {
+                    step.Undo();
+                    return true;
+                });
+            }
+        }
+
+        applied.Jobs.ForEach(static job => job.Start());
+        return applied.Jobs;
+    }
+
+    private RecordingTransaction Step(string operation, RecordingSession session, string name, Func<Applied, Action> apply)
+    {
+        ArgumentNullException.ThrowIfNull(session);
+        ArgumentNullException.ThrowIfNull(name);
+        _sessions.Add(session);
+        _steps.Add((operation, session, apply));
+        return this;
+    }
+
+    private sealed class Applied
+    {
+        public List<BackupJob> Jobs { get; } = [];
+
+        public List<(RecordingSession Session, string Name)> Removed { get; } = [];
+    }
+}

@@ -1,0 +1,21 @@
+namespace Qcow2Bitmaps.Backups.Recording;
+
+/// <summary>The disk of a session.</summary>
+internal sealed class SessionBackupTarget(RecordingSession session) : BackupTarget
+{
+    public override string Name => session.Name;
+
+    public override long SizeBytes => session.SizeBytes;
+
+    public override int ClusterBytes => session.Image.ClusterSizeBytes;
+
+    internal override object Identity => session.Identity;
+
+    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
+        session.WriteAsync(offsetBytes, bytes, cancellationToken);
+
+    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
+        session.WriteZerosAsync(offsetBytes, lengthBytes, mayUnmap: true, cancellationToken);
+
+    public override ValueTask FlushAsync(CancellationToken cancellationToken) => session.FlushAsync(cancellationToken);
+}

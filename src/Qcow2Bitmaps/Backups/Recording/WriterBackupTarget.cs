@@ -1,0 +1,42 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Backups.Recording;
+
+/// <summary>A qcow2 image, through its writer.</summary>
+internal sealed class WriterBackupTarget(GuestWriter writer, ImageChain? owned) : BackupTarget
+{
+    public override string Name => writer.Image.Name;
+
+    public override long SizeBytes => writer.SizeBytes;
+
+    public override int ClusterBytes => writer.Image.ClusterSizeBytes;
+
+    internal override object Identity => writer.Image.Storage.Identity is { } identity ? identity : writer.Image;
+
+    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
+        writer.WriteAsync(offsetBytes, bytes, cancellationToken);
+
+    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
+        writer.WriteZerosAsync(offsetBytes, lengthBytes, mayUnmap: true, cancellationToken);
+
+    public override ValueTask FlushAsync(CancellationToken cancellationToken) => writer.FlushAsync(cancellationToken);
+
+    public override async ValueTask DisposeAsync()
+    {
+        await base.DisposeAsync().ConfigureAwait(false);
+        if (owned is null)
+        {
+            return;
+        }
+
+        try
+        {
+            await writer.DisposeAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            await owned.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Operations;
+
+/// <summary>Refuses an operation, before anything is written, whose images have no room for it.</summary>
+internal static class SpaceCheck
+{
+    /// <summary>Checks the images of a chain. Nothing is read where the room is plenty whatever the operation does.</summary>
+    /// <param name="chain">The chain, of which nothing has been written since it was opened.</param>
+    /// <param name="target">The image that takes the data.</param>
+    /// <param name="sizeBytes">The size of its disk afterwards.</param>
+    /// <param name="operation">The operation, on a stand-in for the chain.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    /// <param name="freeBytes">The room for the target to grow, where somebody knows it.</param>
+    /// <exception cref="NoSpaceException">There is surely not enough.</exception>
+    public static async ValueTask RequireAsync(
+        ImageChain chain, int target, long sizeBytes, Func<ImageChain, MeasureDepth, Task> operation, CancellationToken cancellationToken, long? freeBytes = null)
+    {
+        ChainLayer layer = chain.Layers[target];
+        if (layer.Storage is RehearsalStorage)
+        {
+            return;
+        }
+
+        if (chain.Layers.Any(static layer => layer.IsFixedSize && layer.Storage.CanWrite))
+        {
+            await RequireDevicesAsync(chain, operation, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (layer.IsFixedSize
+            || layer.Image is not { } image
+            || (freeBytes ?? (layer.Storage is FileStorage ? FileSystemRoom.AvailableBytes(FolderOf(layer.Path)) : null)) is not { } free
+            || free >= MostBytes(chain, image, sizeBytes))
+        {
+            return;
+        }
+
+        ImageRoom room = await RoomAsync(chain, target, operation, MeasureDepth.Tables, cancellationToken).ConfigureAwait(false);
+        if (room.AdditionalBytes <= free)
+        {
+            return;
+        }
+
+        room = await RoomAsync(chain, target, operation, MeasureDepth.Data, cancellationToken).ConfigureAwait(false);
+        if (room.AdditionalBytes > free)
+        {
+            throw new NoSpaceException(
+                $"'{PrintableText.Escape(layer.Path)}': no space: it grows by {room.AdditionalBytes} bytes, {free} are free; nothing was written", room.AdditionalBytes, free);
+        }
+    }
+
+    /// <summary>The real folder of a file, for <see cref="FileSystemRoom"/>.</summary>
+    public static string FolderOf(string path) => Path.GetDirectoryName(FileStorage.IdentityOf(path) is null ? Path.GetFullPath(path) : FileStorage.PlaceOf(path).RealPath) ?? "/";
+
+    private static async ValueTask RequireDevicesAsync(ImageChain chain, Func<ImageChain, MeasureDepth, Task> operation, CancellationToken cancellationToken)
+    {
+        foreach (MeasureDepth depth in (MeasureDepth[])[MeasureDepth.Tables, MeasureDepth.Data])
+        {
+            try
+            {
+                Rehearsal bounded = await Rehearsal.OpenAsync(chain, isBounded: true, cancellationToken).ConfigureAwait(false);
+                await using (bounded.ConfigureAwait(false))
+                {
+                    await operation(bounded.Chain, depth).ConfigureAwait(false);
+                    return;
+                }
+            }
+            catch (NoSpaceException) when (depth == MeasureDepth.Tables)
+            {
+                // What is zeros may make room enough.
+            }
+            catch (NoSpaceException)
+            {
+                Rehearsal free = await Rehearsal.OpenAsync(chain, isBounded: false, cancellationToken).ConfigureAwait(false);
+                await using (free.ConfigureAwait(false))
+                {
+                    await operation(free.Chain, MeasureDepth.Data).ConfigureAwait(false);
+                    foreach (ChainLayer layer in chain.Layers)
+                    {
+                        long required = free.RoomOf(layer.Index).RequiredBytes;
+                        if (layer.Storage.CapacityBytes is { } capacity && required > capacity)
+                        {
+                            throw new NoSpaceException($"'{PrintableText.Escape(layer.Path)}': no space: {required} bytes needed, {capacity} there; nothing was written", required, capacity);
+                        }
+                    }
+                }
+
+                throw;
+            }
+        }
+    }
+
+    private static async ValueTask<ImageRoom> RoomAsync(ImageChain chain, int target, Func<ImageChain, MeasureDepth, Task> operation, MeasureDepth depth, CancellationToken cancellationToken)
+    {
+        Rehearsal rehearsal = await Rehearsal.OpenAsync(chain, isBounded: false, cancellationToken).ConfigureAwait(false);
+        await using (rehearsal.ConfigureAwait(false))
+        {
+            await operation(rehearsal.Chain, depth).ConfigureAwait(false);
+            return rehearsal.RoomOf(target);
+        }
+    }
+
+    /// <summary>More than any operation needs: the whole disk, and all bitmaps of the chain whole, twice, as edits write anew.</summary>
+    private static long MostBytes(ImageChain chain, Qcow2Image image, long sizeBytes)
+    {
+        var whole = new Qcow2CreateOptions { SizeBytes = sizeBytes, ClusterSizeBytes = image.ClusterSizeBytes, ExtendedL2 = image.Header.HasExtendedL2, RefcountBits = image.Geometry.RefcountBits };
+        long bitmaps = chain.Layers.Where(static layer => layer.Image is not null).Sum(layer => ImageMeasurement.BitmapsOf(layer.Image!, sizeBytes, image.ClusterSizeBytes));
+        return whole.FindFault() is null ? ImageMeasurement.OfEmpty(whole).FullyAllocatedBytes + (2 * bitmaps) + (16L * image.ClusterSizeBytes) : long.MaxValue;
+    }
+}

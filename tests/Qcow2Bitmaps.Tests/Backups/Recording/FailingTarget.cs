@@ -1,0 +1,41 @@
+using Qcow2Bitmaps.Backups.Recording;
+
+namespace Qcow2Bitmaps.Tests.Backups.Recording;
+
+/// <summary>A target that fails from some place on.</summary>
+internal sealed class FailingTarget(long sizeBytes, long failsFrom) : BackupTarget
+{
+    private long _writtenBytes;
+
+    /// <summary>How many bytes were written that are not zeros.</summary>
+    public long WrittenBytes => _writtenBytes;
+
+    public bool IsDisposed { get; private set; }
+
+    public override string Name => "failing";
+
+    public override long SizeBytes => sizeBytes;
+
+    public override int ClusterBytes => 512;
+
+    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    {
+        if (offsetBytes >= failsFrom)
+        {
+            throw new IOException("The target fails");
+        }
+
+        Interlocked.Add(ref _writtenBytes, bytes.Length);
+        return ValueTask.CompletedTask;
+    }
+
+    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
+    public override ValueTask FlushAsync(CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
+    public override ValueTask DisposeAsync()
+    {
+        IsDisposed = true;
+        return base.DisposeAsync();
+    }
+}

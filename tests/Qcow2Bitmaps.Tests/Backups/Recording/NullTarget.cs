@@ -1,0 +1,19 @@
+using Qcow2Bitmaps.Backups.Recording;
+
+namespace Qcow2Bitmaps.Tests.Backups.Recording;
+
+/// <summary>A target that takes anything.</summary>
+internal sealed class NullTarget(long sizeBytes) : BackupTarget
+{
+    public override string Name => "null";
+
+    public override long SizeBytes => sizeBytes;
+
+    public override int ClusterBytes => 65536;
+
+    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
+    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
+    public override async ValueTask FlushAsync(CancellationToken cancellationToken) => await Task.Delay(TimeSpan.FromMinutes(5), cancellationToken);
+}

@@ -1,0 +1,247 @@
+using System.Security.Cryptography;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Operations;
+
+/// <summary>Images that have overlays, that are links, and that somebody began to remove.</summary>
+public sealed class ChainOverlayTests : IDisposable
+{
+    private readonly TempFolder _folder = TempFolder.InMemory();
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [InlineData("mid2.qcow2", "base.qcow2", "active.qcow2")]
+    [InlineData("mid2.qcow2", "mid1.qcow2", "active.qcow2")]
+    [InlineData("active.qcow2", "base.qcow2", "other.qcow2")]
+    public async Task ACommitThatAnOverlayNeedsIsRefused(string top, string target, string overlay)
+    {
+        Qemu.Require();
+        await MakeChainAsync();
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", _folder.File("mid1.qcow2"), "-F", "qcow2", _folder.File("other.qcow2"));
+        (string Name, string Sha256)[] before = await ReadFilesAsync();
+
+        ProcessResult refused = await Support.Cli.RunAsync("chain", "commit", _folder.File(top), _folder.File(target));
+
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("as its backing file and is not part of the chain", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("--active", refused.Error, StringComparison.Ordinal);
+        Assert.True(refused.Error.Contains(overlay, StringComparison.Ordinal) || refused.Error.Contains("other.qcow2", StringComparison.Ordinal), refused.Error);
+        Assert.Equal(before, await ReadFilesAsync());
+    }
+
+    [Fact]
+    public async Task WhoConsentsMayOrphanAnOverlay()
+    {
+        Qemu.Require();
+        await MakeChainAsync();
+        await RunAsync("chain", "commit", "--ignore-overlays", _folder.File("mid2.qcow2"), _folder.File("mid1.qcow2"));
+        Assert.False(Path.Exists(_folder.File("mid2.qcow2")));
+    }
+
+    [Fact]
+    public async Task WhatIsKeptMayHaveAnOverlay()
+    {
+        Qemu.Require();
+        await MakeChainAsync();
+        byte[] view = await ReadAsync("active.qcow2");
+        await RunAsync("chain", "commit", "--keep", _folder.File("mid2.qcow2"), _folder.File("mid1.qcow2"));
+        Assert.Equal(view, await ReadAsync("active.qcow2"));
+    }
+
+    [Theory]
+    [InlineData("pull")]
+    [InlineData("rebase")]
+    public async Task AGapBelowTheActiveImageStays(string verb)
+    {
+        Qemu.Require();
+        // Bitmap "a" is in the base and in the active image, and in none between.
+        await MakeChainAsync();
+        await Qemu.ImgOkAsync("bitmap", "--add", _folder.File("base.qcow2"), "a");
+        await Qemu.ImgOkAsync("bitmap", "--add", _folder.File("active.qcow2"), "a");
+        byte[] view = await ReadAsync("active.qcow2");
+        string top = _folder.File("mid1.qcow2");
+        string[] command = verb == "pull" ? ["chain", "pull"] : ["chain", "rebase", "-b", ""];
+
+        ProcessResult refused = await Support.Cli.RunAsync([.. command, top]);
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("mid2.qcow2", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("--active", refused.Error, StringComparison.Ordinal);
+
+        await RunAsync([.. command, "--active", _folder.File("active.qcow2"), top]);
+
+        Assert.Equal(view, await ReadAsync("active.qcow2"));
+        await using ImageChain chain = await ImageChain.OpenAsync(_folder.File("active.qcow2"), cancellationToken: Token);
+        Assert.Equal(3, chain.Layers.Count);
+        Assert.False((await chain.JudgeBitmapAsync("a", cancellationToken: Token)).IsValid);
+        Assert.True(chain.Layers[2].Image!.Bitmaps.TryGet("a", out BitmapInfo? there));
+        Assert.Equal(BitmapState.Disabled, there.State);
+    }
+
+    [Fact]
+    public async Task WhereNoBitmapLeavesOverlaysDoNotMatter()
+    {
+        Qemu.Require();
+        await MakeChainAsync();
+        byte[] view = await ReadAsync("active.qcow2");
+        await RunAsync("chain", "pull", "--base", _folder.File("base.qcow2"), _folder.File("mid2.qcow2"));
+        await RunAsync("rebase", "-b", "", _folder.File("mid2.qcow2"));
+        Assert.Equal(view, await ReadAsync("active.qcow2"));
+    }
+
+    [Theory]
+    [InlineData(true, 0)]
+    [InlineData(true, 1)]
+    [InlineData(false, 1)]
+    public async Task ACommitThatWasStoppedBeforeTheRemovalIsFinished(bool hasActive, int removed)
+    {
+        Qemu.Require();
+        await MakeChainAsync();
+        string[] mids = [_folder.File("mid1.qcow2"), _folder.File("mid2.qcow2")];
+        if (!hasActive)
+        {
+            File.Delete(_folder.File("active.qcow2"));
+        }
+
+        byte[] view = await ReadAsync(hasActive ? "active.qcow2" : "mid2.qcow2");
+        byte[][] contents = await Task.WhenAll(mids.Select(path => File.ReadAllBytesAsync(path, Token)));
+        string[] command = ["chain", "commit", .. hasActive ? ["--active", _folder.File("active.qcow2")] : Array.Empty<string>(), mids[1], _folder.File("base.qcow2")];
+        await RunAsync(command);
+        Assert.All(mids, static path => Assert.False(Path.Exists(path)));
+        for (int i = removed; i < mids.Length; i++)
+        {
+            await File.WriteAllBytesAsync(mids[i], contents[i], Token);
+        }
+
+        await RunAsync(command);
+
+        Assert.All(mids, static path => Assert.False(Path.Exists(path)));
+        Assert.Equal(view, await ReadAsync(hasActive ? "active.qcow2" : "base.qcow2"));
+    }
+
+    [Fact]
+    public async Task WhatTheBaseDoesNotHaveIsNotRemoved()
+    {
+        Qemu.Require();
+        await MakeChainAsync();
+        string stranger = _folder.File("stranger.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", stranger);
+        await Qemu.IoOkAsync(stranger, "write -P 55 2M 512");
+        ProcessResult refused = await Support.Cli.RunAsync("chain", "commit", "--active", _folder.File("active.qcow2"), stranger, _folder.File("base.qcow2"));
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("is no image of the chain", refused.Error, StringComparison.Ordinal);
+        Assert.True(Path.Exists(stranger));
+
+        // An image between is gone, and it was no commit that removed it.
+        File.Delete(_folder.File("mid1.qcow2"));
+        File.Delete(_folder.File("active.qcow2"));
+        Assert.Equal(1, (await Support.Cli.RunAsync("chain", "commit", _folder.File("mid2.qcow2"), _folder.File("base.qcow2"))).ExitCode);
+        Assert.True(Path.Exists(_folder.File("mid2.qcow2")));
+    }
+
+    [Fact]
+    public async Task OfALinkOnlyTheLinkIsRemoved()
+    {
+        Qemu.Require();
+        await MakeChainAsync();
+        string link = _folder.File("link.qcow2");
+        File.CreateSymbolicLink(link, _folder.File("active.qcow2"));
+        byte[] view = await ReadAsync("active.qcow2");
+
+        ProcessResult result = await Support.Cli.RunAsync("chain", "commit", link, _folder.File("mid2.qcow2"));
+
+        Assert.Equal(0, result.ExitCode);
+        Assert.Contains("was a symbolic link", result.Error, StringComparison.Ordinal);
+        Assert.False(Path.Exists(link));
+        Assert.True(Path.Exists(_folder.File("active.qcow2")));
+        Assert.Equal(view, await ReadAsync("mid2.qcow2"));
+    }
+
+    [Fact]
+    public async Task AHeaderWithoutRoomForTheBasesNameIsToldBeforeAnythingIsCopied()
+    {
+        Qemu.Require();
+        string below = Directory.CreateDirectory(Path.Combine(_folder.Path, new string('x', 200))).FullName;
+        string @base = Path.Combine(below, new string('b', 200));
+        string mid = _folder.File("m");
+        string active = _folder.File("active.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", @base, "1M");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", @base, "-F", "qcow2", mid);
+        await Qemu.IoOkAsync(mid, "write -P 1 0 64k");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", "cluster_size=512", "-b", "m", "-F", "qcow2", active);
+        (string Name, string Sha256)[] before = await ReadFilesAsync();
+
+        ProcessResult refused = await Support.Cli.RunAsync("chain", "commit", "--active", active, mid, @base);
+
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("No space left in the file header", refused.Error, StringComparison.Ordinal);
+        Assert.Equal(before, await ReadFilesAsync());
+    }
+
+    [Fact]
+    public async Task ABitmapWhoseTableCannotBeReadIsRebuilt()
+    {
+        Qemu.Require();
+        await MakeChainAsync();
+        string active = _folder.File("active.qcow2");
+        foreach (string image in new[] { "mid2.qcow2", "active.qcow2" })
+        {
+            await Qemu.ImgOkAsync("bitmap", "--add", "-g", "4k", _folder.File(image), "a");
+        }
+
+        await Qemu.IoOkAsync(active, "write -P 44 3M 4k");
+        byte[] bytes = await File.ReadAllBytesAsync(active, Token);
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(active, cancellationToken: Token))
+        {
+            bytes[image.Bitmaps[0].TableOffset] = 0xff;
+        }
+
+        await File.WriteAllBytesAsync(active, bytes, Token);
+        Assert.Equal(2, (await Support.Cli.RunAsync("chain", "check", active)).ExitCode);
+
+        await RunAsync("chain", "populate", active, "a");
+
+        await RunAsync("chain", "check", active);
+        await using ImageChain chain = await ImageChain.OpenAsync(active, cancellationToken: Token);
+        List<DirtyExtent> extents = await chain.ReadExtentsAsync("a", cancellationToken: Token).ToListAsync(Token);
+        Assert.Contains(extents, static extent => extent.OffsetBytes <= 3 << 20 && extent.EndBytes >= (3 << 20) + 4096);
+        // The cluster that the broken entry named belongs to nobody.
+        Assert.Equal(3, (await Qemu.ImgAsync("check", active)).ExitCode);
+    }
+
+    private static async Task RunAsync(params string[] arguments)
+    {
+        ProcessResult result = await Support.Cli.RunAsync(arguments);
+        Assert.True(result.ExitCode == 0, $"{string.Join(' ', arguments)}: {result.Error}");
+    }
+
+    private async Task<byte[]> ReadAsync(string name)
+    {
+        string raw = _folder.File("view.raw");
+        await Qemu.ImgOkAsync("convert", "-f", "qcow2", "-O", "raw", _folder.File(name), raw);
+        byte[] view = await File.ReadAllBytesAsync(raw, Token);
+        File.Delete(raw);
+        return view;
+    }
+
+    private async Task<(string Name, string Sha256)[]> ReadFilesAsync() =>
+        await Task.WhenAll(Directory.GetFiles(_folder.Path).Order(StringComparer.Ordinal).Select(static async path => (path, Convert.ToHexString(SHA256.HashData(await File.ReadAllBytesAsync(path, Token))))));
+
+    /// <summary>Four images with data and without bitmaps.</summary>
+    private async Task MakeChainAsync()
+    {
+        string? below = null;
+        int value = 1;
+        foreach (string name in new[] { "base.qcow2", "mid1.qcow2", "mid2.qcow2", "active.qcow2" })
+        {
+            await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", .. below is null ? Array.Empty<string>() : ["-b", below, "-F", "qcow2"], _folder.File(name), "4M"]);
+            await Qemu.IoOkAsync(_folder.File(name), $"write -P {value} {value * 300}k 500k");
+            (below, value) = (name, value + 1);
+        }
+    }
+}

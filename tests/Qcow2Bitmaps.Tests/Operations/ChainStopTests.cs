@@ -1,0 +1,121 @@
+using System.Globalization;
+using FsCheck.Fluent;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Operations;
+
+/// <summary>
+/// Operations that are stopped anywhere, or cancelled: the guest sees the same, no bitmap that is valid misses a change, and run again they end as if they had not been stopped. Commits that are stopped are
+/// those of <see cref="ChainCommitCrashTests"/>.
+/// </summary>
+public sealed class ChainStopTests
+{
+    private const int CancelledPerCase = 12;
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
+
+    public static TheoryData<string> Stopped => [.. StoppableOperation.Kinds.Where(static kind => kind != "commit")];
+
+    public static TheoryData<string> Cancelled => [.. StoppableOperation.Kinds];
+
+    [Theory]
+    [MemberData(nameof(Stopped))]
+    public void StoppedAnywhereItIsRunAgainAndEndsTheSame(string kind)
+    {
+        Qemu.Require();
+        (int stops, int reruns) = (0, 0);
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), 6 * Factor, seed =>
+        {
+            (int Stops, int Reruns) done = StopAsync(kind, seed).GetAwaiter().GetResult();
+            (stops, reruns) = (stops + done.Stops, reruns + done.Reruns);
+        });
+        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{kind}: {stops} stops, {reruns} run again"));
+        Assert.True(reruns > Factor && stops > reruns, $"{stops} stops, {reruns} run again");
+    }
+
+    [Theory]
+    [MemberData(nameof(Cancelled))]
+    public void CancelledAnywhereItIsRunAgainAndEndsTheSame(string kind)
+    {
+        Qemu.Require();
+        int cancelled = 0;
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), 6 * Factor, seed => cancelled += CancelAsync(kind, seed).GetAwaiter().GetResult());
+        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{kind}: {cancelled} cancelled"));
+        Assert.True(cancelled > Factor, $"{cancelled} cancelled");
+    }
+
+    private static async Task<(int Stops, int Reruns)> StopAsync(string kind, int seed)
+    {
+        if (await StoppableOperation.MakeAsync(kind, seed) is not { } operation)
+        {
+            return (0, 0);
+        }
+
+        var whole = new CrashChain(operation.Images);
+        ChainView before = await ChainView.ReadAsync(whole, operation.Active);
+        await operation.RunAsync(whole, Token);
+        ChainView end = await ChainView.ReadAsync(whole, operation.Seen);
+        before.AssertKept(await ChainView.ReadAsync(whole, operation.Active), operation.Name, operation.Stays);
+        (int stops, int reruns) = (0, 0);
+        foreach ((Dictionary<string, byte[]> content, string description) in whole.Stops((ulong)seed, samples: 3))
+        {
+            var stopped = new CrashChain(content);
+            before.AssertKept(await ChainView.ReadAsync(stopped, operation.Active), $"{operation.Name}, {description}", operation.Stays);
+            if (++stops % 4 == 0)
+            {
+                reruns++;
+                await RunAgainAsync(operation, stopped, before, end, description);
+            }
+        }
+
+        return (stops, reruns);
+    }
+
+    private static async Task<int> CancelAsync(string kind, int seed)
+    {
+        if (await StoppableOperation.MakeAsync(kind, seed) is not { } operation)
+        {
+            return 0;
+        }
+
+        var whole = new CrashChain(operation.Images);
+        ChainView before = await ChainView.ReadAsync(whole, operation.Active);
+        await operation.RunAsync(whole, Token);
+        ChainView end = await ChainView.ReadAsync(whole, operation.Seen);
+        int cancelled = 0;
+        int step = Math.Max(1, whole.Operations / CancelledPerCase);
+        for (int at = 1 + (seed % step); at <= whole.Operations; at += step)
+        {
+            using var source = new CancellationTokenSource();
+            var chains = new CrashChain(operation.Images) { CancelledBy = source, CancelledAt = at };
+            string context = string.Create(CultureInfo.InvariantCulture, $"cancelled at operation {at} of {whole.Operations}");
+            try
+            {
+                await operation.RunAsync(chains, source.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                cancelled++;
+            }
+
+            before.AssertKept(await ChainView.ReadAsync(chains, operation.Active), $"{operation.Name}, {context}", operation.Stays);
+            await RunAgainAsync(operation, chains, before, end, context);
+        }
+
+        return cancelled;
+    }
+
+    private static async Task RunAgainAsync(StoppableOperation operation, CrashChain chains, ChainView before, ChainView end, string context)
+    {
+        context = $"{operation.Name}, {context}, run again";
+        await operation.RunAsync(chains, Token);
+        before.AssertKept(await ChainView.ReadAsync(chains, operation.Active), context, operation.Stays);
+        ChainView again = await ChainView.ReadAsync(chains, operation.Seen);
+        end.AssertKept(again, context);
+        Assert.Equal(end.Names, again.Names);
+        bool isSame = operation.HasSameBits ? end.Stored == again.Stored : end.StoredWithoutBits == again.StoredWithoutBits;
+        Assert.True(isSame, $"{context}: the bitmaps, not stopped:\n{end.Stored}\nstopped and run again:\n{again.Stored}");
+    }
+}

@@ -1,0 +1,156 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Operations;
+using Qcow2Bitmaps.Tests.Hostile;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Operations;
+
+/// <summary>An operation on a random chain, that can be run again whatever it has done before.</summary>
+/// <param name="Name">What it does.</param>
+/// <param name="Images">The images at the start.</param>
+/// <param name="Active">The active image.</param>
+/// <param name="Seen">The image through which the end is looked at.</param>
+/// <param name="RunAsync">Does it, or what is left of it.</param>
+/// <param name="Stays">Whether a bitmap has to stay valid.</param>
+internal sealed record StoppableOperation(
+    string Name, IReadOnlyDictionary<string, byte[]> Images, string Active, string Seen, Func<CrashChain, CancellationToken, Task> RunAsync, Func<string, bool> Stays)
+{
+    private const string Other = "other.qcow2";
+
+    public static IReadOnlyList<string> Kinds { get; } = ["commit", "pull", "rebase", "populate", "delete", "prune"];
+
+    /// <summary>Whether stopped and run again the end has the same bits: a commit whose base has grown may mark more.</summary>
+    public bool HasSameBits { get; private init; } = true;
+
+    /// <summary>Makes one; null where what was drawn is refused, or does nothing.</summary>
+    public static async Task<StoppableOperation?> MakeAsync(string kind, int seed)
+    {
+        CancellationToken token = TestContext.Current.CancellationToken;
+        using var folder = TempFolder.InMemory();
+        var random = new SplitMix((ulong)seed);
+        IReadOnlyList<string> paths = await new CommitChain(folder, random).MakeAsync(maxLayers: 5, maxClusterBits: 12, maxSectors: 200);
+        if (kind == "rebase")
+        {
+            string other = folder.File(Other);
+            await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", "cluster_size=2k", other, "70k");
+            await Qemu.IoOkAsync(other, "write -P 77 10k 30k");
+        }
+
+        var images = new Dictionary<string, byte[]>(StringComparer.Ordinal);
+        foreach (string path in Directory.GetFiles(folder.Path, "*.qcow2"))
+        {
+            images.Add(Path.GetFileName(path), await File.ReadAllBytesAsync(path, token));
+        }
+
+        string[] names = [.. paths.Select(static path => Path.GetFileName(path))];
+        int workers = random.Pick([1, 8]);
+        int top = random.Below(2) == 0 ? 0 : random.Below(names.Length - 1);
+        int end = top + 1 + random.Below(names.Length - top);
+        string bitmap = random.Pick(["a", "b", "c"]);
+        var rebase = new RebaseOptions { Top = top, Workers = workers, Gaps = random.Below(3) == 0 ? GapPolicy.Disable : GapPolicy.Mark };
+        var operation = new StoppableOperation($"{kind}, seed {seed}, top {top}, end {end}", images, names[0], names[0], (_, _) => Task.CompletedTask, static _ => true);
+        switch (kind)
+        {
+            case "commit":
+                int target = Math.Min(end, names.Length - 1);
+                var model = new CommitModel([.. await Task.WhenAll(paths.Select(CommitLayer.ReadAsync))], top, target);
+                return model.IsRefused ? null : operation with
+                {
+                    Seen = names[target],
+                    HasSameBits = model.TargetSectors == model.Layers[target].Sectors,
+                    RunAsync = async (chains, cancellationToken) =>
+                    {
+                        if (top > 0 && !await HasAsync(chains, names[0], names[top]))
+                        {
+                            return;
+                        }
+
+                        await using ImageChain chain = await chains.OpenAsync(names[0], [.. ChainCommit.WritableLayers(top, target)]);
+                        await ChainCommit.RunAsync(chain, top, target, new CommitOptions { Workers = workers }, cancellationToken: cancellationToken);
+                    },
+                };
+            case "pull":
+                return operation with
+                {
+                    RunAsync = async (chains, cancellationToken) =>
+                    {
+                        await using ImageChain chain = await chains.OpenAsync(names[0], await WritableAsync(chains, names[0], top));
+                        int? index = end == names.Length ? null : chain.Layers.Single(layer => layer.Path == names[end]).Index;
+                        await ChainRebase.PullAsync(chain, index, rebase, cancellationToken: cancellationToken);
+                    },
+                };
+            case "rebase":
+                bool isOther = end == names.Length && random.Below(2) == 0;
+                return operation with
+                {
+                    Stays = _ => !isOther,
+                    RunAsync = async (chains, cancellationToken) =>
+                    {
+                        await using ImageChain chain = await chains.OpenAsync(names[0], await WritableAsync(chains, names[0], top));
+                        await using ImageChain? below = isOther ? await chains.OpenAsync(Other) : end == names.Length ? null : await chains.OpenAsync(names[end]);
+                        await ChainRebase.RebaseAsync(chain, below, rebase, cancellationToken: cancellationToken);
+                    },
+                };
+            case "populate":
+                return operation with
+                {
+                    RunAsync = async (chains, cancellationToken) =>
+                    {
+                        IReadOnlyList<int> writable;
+                        await using (ImageChain look = await chains.OpenAsync(names[0]))
+                        {
+                            writable = ChainBitmaps.Holders(look, [bitmap]).Any() ? await ChainPopulate.FindImagesAsync(look, bitmap, cancellationToken) : [];
+                        }
+
+                        await using ImageChain chain = await chains.OpenAsync(names[0], writable);
+                        if (writable.Count > 0)
+                        {
+                            await ChainPopulate.RunAsync(chain, bitmap, allDirty: true, trustsBirth: true, cancellationToken);
+                        }
+                    },
+                };
+            case "delete":
+                return operation with { Stays = name => name != bitmap, RunAsync = (chains, cancellationToken) => DeleteAsync(chains, names[0], [bitmap], cancellationToken) };
+            default:
+                return operation with
+                {
+                    RunAsync = async (chains, cancellationToken) =>
+                    {
+                        IReadOnlyList<string> useless;
+                        await using (ImageChain look = await chains.OpenAsync(names[0]))
+                        {
+                            useless = await ChainBitmaps.FindUselessAsync(look, cancellationToken: cancellationToken);
+                        }
+
+                        await DeleteAsync(chains, names[0], useless, cancellationToken);
+                    },
+                };
+        }
+    }
+
+    private static async Task<IReadOnlyCollection<int>> WritableAsync(CrashChain chains, string active, int top)
+    {
+        await using ImageChain look = await chains.OpenAsync(active);
+        return [.. ChainRebase.WritableLayers(look, top)];
+    }
+
+    private static async Task<bool> HasAsync(CrashChain chains, string active, string image)
+    {
+        await using ImageChain look = await chains.OpenAsync(active);
+        return look.Layers.Any(layer => layer.Path == image);
+    }
+
+    private static async Task DeleteAsync(CrashChain chains, string active, IReadOnlyList<string> names, CancellationToken cancellationToken)
+    {
+        string[] there;
+        int[] writable;
+        await using (ImageChain look = await chains.OpenAsync(active))
+        {
+            there = [.. names.Where(name => ChainBitmaps.Holders(look, [name]).Any())];
+            writable = [.. ChainBitmaps.Holders(look, there)];
+        }
+
+        await using ImageChain chain = await chains.OpenAsync(active, writable);
+        await ChainBitmaps.DeleteAsync(chain, there, cancellationToken);
+    }
+}
