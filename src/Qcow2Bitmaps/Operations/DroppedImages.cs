@@ -40,6 +40,12 @@ internal static class DroppedImages
             {
                 await CloseGapAsync(chain, top, dropped, bitmap, hides, gaps, edit, changes, cancellationToken).ConfigureAwait(false);
             }
+            else
+            {
+                // An image that stays may leave later, and what is missing here with it.
+                await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
+                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images have that leave the chain; it is not valid, and stays so"));
+            }
         }
 
         foreach (BitmapInfo bitmap in LostBitmaps(chain, top, dropped))

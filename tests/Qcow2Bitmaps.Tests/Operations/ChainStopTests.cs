@@ -48,14 +48,8 @@ public sealed class ChainStopTests
 
     private static async Task<(int Stops, int Reruns)> StopAsync(string kind, int seed)
     {
-        if (await StoppableOperation.MakeAsync(kind, seed) is not { } operation)
-        {
-            return (0, 0);
-        }
-
-        var whole = new CrashChain(operation.Images);
-        ChainView before = await ChainView.ReadAsync(whole, operation.Active);
-        await operation.RunAsync(whole, Token);
+        (StoppableOperation operation, CrashChain whole) = await RunWholeAsync(kind, seed);
+        ChainView before = await ChainView.ReadAsync(new CrashChain(operation.Images), operation.Active);
         ChainView end = await ChainView.ReadAsync(whole, operation.Seen);
         before.AssertKept(await ChainView.ReadAsync(whole, operation.Active), operation.Name, operation.Stays);
         (int stops, int reruns) = (0, 0);
@@ -75,14 +69,8 @@ public sealed class ChainStopTests
 
     private static async Task<int> CancelAsync(string kind, int seed)
     {
-        if (await StoppableOperation.MakeAsync(kind, seed) is not { } operation)
-        {
-            return 0;
-        }
-
-        var whole = new CrashChain(operation.Images);
-        ChainView before = await ChainView.ReadAsync(whole, operation.Active);
-        await operation.RunAsync(whole, Token);
+        (StoppableOperation operation, CrashChain whole) = await RunWholeAsync(kind, seed);
+        ChainView before = await ChainView.ReadAsync(new CrashChain(operation.Images), operation.Active);
         ChainView end = await ChainView.ReadAsync(whole, operation.Seen);
         int cancelled = 0;
         int step = Math.Max(1, whole.Operations / CancelledPerCase);
@@ -105,6 +93,26 @@ public sealed class ChainStopTests
         }
 
         return cancelled;
+    }
+
+    /// <summary>Makes an operation that writes something, and runs it to its end.</summary>
+    private static async Task<(StoppableOperation Operation, CrashChain Whole)> RunWholeAsync(string kind, int seed)
+    {
+        const int Most = 50;
+        for (int i = 0; i < Most; i++)
+        {
+            if (await StoppableOperation.MakeAsync(kind, (int)(((uint)seed + (uint)i) & int.MaxValue)) is { } operation)
+            {
+                var whole = new CrashChain(operation.Images);
+                await operation.RunAsync(whole, Token);
+                if (whole.Operations > 0)
+                {
+                    return (operation, whole);
+                }
+            }
+        }
+
+        throw new InvalidOperationException($"None of {Most} cases behind seed {seed} writes anything");
     }
 
     private static async Task RunAgainAsync(StoppableOperation operation, CrashChain chains, ChainView before, ChainView end, string context)
