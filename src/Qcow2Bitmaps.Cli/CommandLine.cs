@@ -86,7 +86,8 @@ internal static class CommandLine
             : null;
     }
 
-    private static Command Build(ToolWriter output, MessageWriter messages)
+    /// <summary>All commands with their options; the reference in <c>docs/cli.md</c> is written from it.</summary>
+    public static Command Build(ToolWriter output, MessageWriter messages)
     {
         var chain = new Command("chain", "Work on a backing chain as a whole.")
         {

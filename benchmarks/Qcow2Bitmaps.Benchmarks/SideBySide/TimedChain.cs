@@ -54,7 +54,7 @@ internal static class TimedChain
     private static async Task DoAsync(string kind, string top, string other)
     {
         await using ImageChain chain = await ChainAccess.OpenAsync(
-            top, ChainOpenOptions.Default, look => kind is "flatten" ? [] : kind is "commit" ? ChainCommit.WritableLayers(0, look.IndexOf(other)!.Value) : [0]);
+            top, ChainOpenOptions.Default, look => kind is "flatten" ? [] : kind is "commit" ? ChainCommit.WritableLayers(look, 0, look.IndexOf(other)!.Value) : [0]);
         switch (kind)
         {
             case "commit":

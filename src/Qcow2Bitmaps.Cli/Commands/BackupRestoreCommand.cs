@@ -46,7 +46,7 @@ internal static class BackupRestoreCommand
             }
             else
             {
-                output.WriteLine($"{PrintableText.Escape(path)}: restored from backup {restored.Manifest.Id}, verified.");
+                output.WriteLine($"{PrintableText.Escape(path)}: restored from {PrintableText.Escape(Path.GetFileName(restored.ImagePath))}, verified.");
             }
 
             return ExitCode.Success;

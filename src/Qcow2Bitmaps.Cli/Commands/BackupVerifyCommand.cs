@@ -75,7 +75,7 @@ internal static class BackupVerifyCommand
     {
         foreach ((StoredBackup backup, IReadOnlyList<BackupDamage> damage) in check.Backups)
         {
-            output.WriteLine($"{PrintableText.Escape(backup.ImagePath)}: {(damage.Count == 0 ? "in order" : "damaged")}");
+            output.WriteLine($"{PrintableText.Escape(Path.GetFileName(backup.ImagePath))}: {(damage.Count == 0 ? "in order" : "damaged")}");
             foreach (BackupDamage one in damage)
             {
                 output.WriteLine($"  from byte {one.OffsetBytes} of the disk on: {one.Detail}");

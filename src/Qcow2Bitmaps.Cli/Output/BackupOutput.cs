@@ -23,7 +23,7 @@ internal static class BackupOutput
                 output.WriteLine(change.ToString());
             }
 
-            output.WriteLine($"{PrintableText.Escape(result.ImagePath)}: {KindOf(manifest)} backup {manifest.Id}, {manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
+            output.WriteLine($"{PrintableText.Escape(result.ImagePath)}: {KindOf(manifest)} backup, {manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
         }
     }
 

@@ -90,10 +90,10 @@ public static class ImageConversion
         RequireNoSource(sources, path);
         return (options.IsQcow2, options.TargetExists) switch
         {
-        (true, true) => await Qcow2Target.OpenAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
-        (true, false) => await Qcow2Target.CreateAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
-        (false, true) => await RawTarget.OpenAsync(path, sizeBytes, options).ConfigureAwait(false),
-        _ => await RawTarget.CreateAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
+            (true, true) => await Qcow2Target.OpenAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
+            (true, false) => await Qcow2Target.CreateAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
+            (false, true) => await RawTarget.OpenAsync(path, sizeBytes, options).ConfigureAwait(false),
+            _ => await RawTarget.CreateAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
         };
     }
 

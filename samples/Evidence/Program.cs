@@ -1,0 +1,76 @@
+using System.Security.Cryptography;
+using Qcow2Bitmaps;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+
+// Evidence FILE: prints what a damaged image still tells of its bitmaps. The file is opened for reading only and without locks, no other file is opened, and its hash is taken before and after.
+// Exit code 0 when the file is the same afterwards, 2 when somebody else changed it meanwhile, 1 when it cannot be read.
+if (args.Length != 1)
+{
+    await Console.Error.WriteLineAsync("usage: Evidence FILE");
+    return 1;
+}
+
+try
+{
+    string before = await HashAsync(args[0]);
+    await Console.Out.WriteLineAsync($"sha256 before: {before}");
+    await PrintAsync(args[0]);
+    string after = await HashAsync(args[0]);
+    await Console.Out.WriteLineAsync($"sha256 after:  {after}");
+    return string.Equals(before, after, StringComparison.Ordinal) ? 0 : 2;
+}
+catch (IOException e)
+{
+    await Console.Error.WriteLineAsync(e.Message);
+    return 1;
+}
+
+static async Task<string> HashAsync(string path)
+{
+    await using FileStream file = File.OpenRead(path);
+    return Convert.ToHexString(await SHA256.HashDataAsync(file));
+}
+
+static async Task PrintAsync(string path)
+{
+    await using FileStorage storage = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+    // Opens what QEMU opens, and images that QEMU refuses because of their bitmaps.
+    await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, new Qcow2OpenOptions { Strictness = Strictness.Lenient });
+    await Console.Out.WriteLineAsync($"version {image.Header.Version}, {image.VirtualSizeBytes} bytes, backing file: {PrintableText.Escape(image.BackingFile ?? "none")}");
+    foreach (FormatFault fault in image.Findings)
+    {
+        await Console.Out.WriteLineAsync($"fault {(int)fault.Code}: {fault}");
+    }
+
+    foreach (BitmapInfo bitmap in image.Bitmaps)
+    {
+        await PrintBitmapAsync(image, bitmap);
+    }
+}
+
+static async Task PrintBitmapAsync(Qcow2Image image, BitmapInfo bitmap)
+{
+    var faults = new List<FormatFault>();
+    await Console.Out.WriteLineAsync($"bitmap {PrintableText.Escape(bitmap.Name)}: {bitmap.State}, granularity {bitmap.GranularityBytes}");
+    try
+    {
+        // Bits that are missing count as dirty, and are listed as a fault.
+        await foreach (DirtyExtent extent in image.Bitmaps.ReadExtentsAsync(bitmap, findings: faults))
+        {
+            await Console.Out.WriteLineAsync($"  dirty {extent.OffsetBytes} {extent.LengthBytes}");
+        }
+    }
+    catch (Qcow2FormatException e)
+    {
+        // Nothing tells where its bits are; the others may be whole.
+        await Console.Out.WriteLineAsync($"  cannot be read: {(int)e.Fault.Code}");
+    }
+
+    foreach (FormatFault fault in faults)
+    {
+        await Console.Out.WriteLineAsync($"  fault {(int)fault.Code}: {fault}");
+    }
+}

@@ -1,0 +1,88 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.Globalization;
+using System.Text;
+
+namespace Qcow2Bitmaps.Tests.Documents;
+
+/// <summary>Writes the reference of all commands from the commands themselves.</summary>
+internal static class CliReference
+{
+    public static string Of(Command root)
+    {
+        var text = new StringBuilder(
+            """
+            # The commands
+
+            What `qcow2bitmaps --help` says, on one page; it is generated from the tool, and a test compares the two. The README has [examples](../README.md), and
+            [differences-from-qemu-img.md](differences-from-qemu-img.md) says what each verb does and where it departs from qemu-img's. What `--output json` prints is described by the
+            schemas in [schemas/](schemas/).
+
+
+            """);
+        Append(text, root, root.Name);
+        return text.ToString().TrimEnd('\n') + "\n";
+    }
+
+    private static void Append(StringBuilder text, Command command, string path)
+    {
+        text.Append(CultureInfo.InvariantCulture, $"## {path}\n\n{Prose(command.Description)}\n\n");
+        if (command.Subcommands.Count > 0)
+        {
+            foreach (Command child in command.Subcommands)
+            {
+                text.Append(CultureInfo.InvariantCulture, $"- [`{path} {child.Name}`](#{$"{path} {child.Name}".Replace(' ', '-')}): {FirstSentence(child.Description)}\n");
+            }
+
+            text.Append('\n');
+        }
+        else
+        {
+            text.Append(CultureInfo.InvariantCulture, $"```text\n{path} [options]{string.Concat(command.Arguments.Select(Synopsis))}\n```\n\n");
+            AppendTable(text, "argument", [.. command.Arguments.Select(static argument => (argument.HelpName ?? argument.Name, argument.Description))]);
+            AppendTable(text, "option", [.. command.Options.Where(static option => !option.Hidden && option is not HelpOption).Select(static option => (Spelling(option), option.Description))]);
+        }
+
+        foreach (Command child in command.Subcommands)
+        {
+            Append(text, child, $"{path} {child.Name}");
+        }
+    }
+
+    private static void AppendTable(StringBuilder text, string head, (string Name, string? Description)[] rows)
+    {
+        if (rows.Length == 0)
+        {
+            return;
+        }
+
+        text.Append(CultureInfo.InvariantCulture, $"| {head} | |\n|---|---|\n");
+        foreach ((string name, string? description) in rows)
+        {
+            string cell = Prose(description).Replace("\n", " ", StringComparison.Ordinal).Replace("|", "\\|", StringComparison.Ordinal);
+            text.Append(CultureInfo.InvariantCulture, $"| `{name.Replace("|", "\\|", StringComparison.Ordinal)}` | {cell} |\n");
+        }
+
+        text.Append('\n');
+    }
+
+    private static string Spelling(Option option) =>
+        string.Join("`, `", option.Aliases.Prepend(option.Name).OrderBy(static name => name.Length)) + (option.HelpName is { } value && option.Arity.MaximumNumberOfValues > 0 ? " " + value : "");
+
+    private static string Synopsis(Argument argument) => (argument.Arity.MinimumNumberOfValues, argument.Arity.MaximumNumberOfValues) switch
+    {
+        (0, 1) => $" [{argument.HelpName ?? argument.Name}]",
+        (0, _) => $" [{argument.HelpName ?? argument.Name}…]",
+        (_, 1) => $" {argument.HelpName ?? argument.Name}",
+        _ => $" {argument.HelpName ?? argument.Name}…",
+    };
+
+    /// <summary>A description as Markdown: what stands in angle brackets would be taken for HTML.</summary>
+    private static string Prose(string? description) => (description ?? "").Replace("<", "&lt;", StringComparison.Ordinal).Replace("\r", "", StringComparison.Ordinal).TrimEnd('\n');
+
+    private static string FirstSentence(string? description)
+    {
+        string line = Prose(description).Split('\n')[0];
+        return line.Split(". ")[0].TrimEnd('.') + ".";
+    }
+}

@@ -1,0 +1,38 @@
+using Qcow2Bitmaps.Cli;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Tests.Documents;
+
+/// <summary>What can be written from the code is: it never says anything else than the code does.</summary>
+public sealed class GeneratedDocumentTests
+{
+    private const string Errors = "docs/errors.md";
+
+    [Fact]
+    public async Task CommandsAreThoseOfTheTool()
+    {
+        using var stream = new MemoryStream();
+        using var error = new StringWriter();
+        await Document.ExpectAsync("docs/cli.md", CliReference.Of(CommandLine.Build(new ToolWriter(stream, isTerminal: false), new MessageWriter(error))));
+    }
+
+    [Fact]
+    public async Task CodesAreThoseOfTheLibrary()
+    {
+        string page = string.Concat((await Document.ReadAsync(Errors)).Lines.Select(static line => line + "\n"));
+        string expected = Between(Between(page, "fault codes", FaultTable.Of<FaultCode>("code")), "unsupported reasons", FaultTable.Of<UnsupportedReason>("code"));
+        await Document.ExpectAsync(Errors, expected);
+    }
+
+    /// <summary>Puts a text between the two comments that name it.</summary>
+    private static string Between(string page, string name, string text)
+    {
+        string start = $"<!-- {name} -->\n";
+        string end = $"<!-- end of {name} -->\n";
+        int from = page.IndexOf(start, StringComparison.Ordinal);
+        int to = page.IndexOf(end, StringComparison.Ordinal);
+        Assert.True(from >= 0 && to > from, $"the page has no place for {name}");
+        return page[..(from + start.Length)] + text + page[to..];
+    }
+}
