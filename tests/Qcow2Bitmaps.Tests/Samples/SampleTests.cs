@@ -57,6 +57,29 @@ public sealed class SampleTests
     }
 
     [Fact]
+    public async Task NightlyBackupTakesAllThenWhatChanged()
+    {
+        using DocumentFolder folder = await DocumentFolder.CreateAsync();
+        Directory.CreateDirectory(Path.Combine(folder.Path, "backups"));
+
+        ProcessResult first = await RunAsync("NightlyBackup", folder.Path, "backups", "mon", "vda-3.qcow2", "vdb.qcow2");
+        Assert.True(first.ExitCode == 0, first.Output + first.Error);
+        Assert.Contains("vda-3-mon.qcow2: full, ", first.Output, StringComparison.Ordinal);
+        Assert.Contains("vdb-mon.qcow2: full, ", first.Output, StringComparison.Ordinal);
+        await using (ImageChain chain = await ImageChain.OpenAsync(Path.Combine(folder.Path, "vdb.qcow2"), new ChainOpenOptions { WritableLayers = [0] }, TestContext.Current.CancellationToken))
+        await using (GuestWriter writer = await chain.OpenWriterAsync(TestContext.Current.CancellationToken))
+        {
+            await writer.WriteAsync(1 << 20, new byte[4096], TestContext.Current.CancellationToken);
+            await writer.WriteAsync(8 << 20, Enumerable.Repeat((byte)1, 4096).ToArray(), TestContext.Current.CancellationToken);
+        }
+
+        ProcessResult second = await RunAsync("NightlyBackup", folder.Path, "backups", "tue", "vda-3.qcow2", "vdb.qcow2");
+        Assert.True(second.ExitCode == 0, second.Output + second.Error);
+        Assert.Contains("vda-3-tue.qcow2: since mon, 0 bytes, verified\n", second.Output, StringComparison.Ordinal);
+        Assert.Contains("vdb-tue.qcow2: since mon, 131072 bytes, verified\n", second.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task EvidenceTellsOfADamagedImageAndLeavesItAlone()
     {
         using DocumentFolder folder = await DocumentFolder.CreateAsync();

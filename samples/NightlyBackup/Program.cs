@@ -1,0 +1,57 @@
+using Qcow2Bitmaps;
+using Qcow2Bitmaps.Backups;
+using Qcow2Bitmaps.Chains;
+
+// NightlyBackup FOLDER CHECKPOINT TOP…: backs up the disks of a machine that is shut down, all at one point. The first run takes full backups, later ones what changed since the last checkpoint.
+// A disk whose record is lost is rebuilt from allocation where that tells what changed, and copied as a whole where not. Exit code 0 when all is backed up and verified, 1 on an error.
+if (args.Length < 3)
+{
+    await Console.Error.WriteLineAsync("usage: NightlyBackup FOLDER CHECKPOINT TOP...");
+    return 1;
+}
+
+(string folder, string checkpoint, string[] tops) = (args[0], args[1], args[2..]);
+try
+{
+    // 1. What is there: the newest backup whose checkpoint records is what tonight's stands on.
+    IReadOnlyList<ListedBackup> before = await BackupListing.ReadAsync(folder);
+    string? since = before.LastOrDefault(static backup => backup.Fault is null && backup.Manifest is { Checkpoint: not null })?.Manifest!.Checkpoint;
+
+    // 2. All disks at one point: their checkpoints start together, or none does.
+    BackupDisk[] disks = [.. tops.Select(top => new BackupDisk(top, Path.Combine(folder, $"{Path.GetFileNameWithoutExtension(top)}-{checkpoint}.qcow2")))];
+    BackupOptions options = since is null
+        ? new BackupOptions { Checkpoint = checkpoint }
+        : new BackupOptions { Checkpoint = checkpoint, Since = since, Fallback = BackupFallback.Populate };
+    IReadOnlyList<BackupResult> results;
+    try
+    {
+        results = await DiskBackup.RunAsync(disks, options);
+    }
+    catch (BitmapStateException e) when (since is not null)
+    {
+        await Console.Error.WriteLineAsync($"{e.Message}: all is copied");
+        results = await DiskBackup.RunAsync(disks, options with { Fallback = BackupFallback.Full });
+    }
+
+    // 3. Believe nothing: each backup is read again, and compared with the disk.
+    foreach ((BackupResult result, BackupDisk disk) in results.Zip(disks))
+    {
+        await using ImageChain chain = await ImageChain.OpenAsync(disk.TopPath);
+        BackupCheck check = await BackupVerification.RunAsync(result.ImagePath, chain);
+        if (!check.IsGood)
+        {
+            await Console.Error.WriteLineAsync($"{result.ImagePath} does not agree with {disk.TopPath}");
+            return 1;
+        }
+
+        string kind = result.Manifest.IsFull ? "full" : $"since {result.Manifest.Bitmap}";
+        await Console.Out.WriteLineAsync($"{Path.GetFileName(result.ImagePath)}: {kind}, {result.Manifest.DataBytes} bytes, verified");
+    }
+
+    return 0;
+}
+catch (Exception e) when (e is Qcow2Exception or IOException or UnauthorizedAccessException)
+{
+    await Console.Error.WriteLineAsync(e.Message);
+    return 1;
+}
