@@ -27,7 +27,8 @@ public sealed class QmpCommandTests
         string image = folder.File("disk.qcow2");
         await Qemu.ImgOkAsync("create", "-f", "qcow2", image, "4M");
         await Qemu.ImgOkAsync("bitmap", "--add", image, "old");
-        using Process process = Qemu.Start("dotnet", folder.Path, Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "qmp", "--image", "disk=disk.qcow2");
+        // A shell's background jobs ignore SIGINT, and so would what they start.
+        using Process process = Qemu.Start("env", folder.Path, "--default-signal=INT", "dotnet", Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "qmp", "--image", "disk=disk.qcow2");
         using var peer = new QmpPeer(process.StandardInput.BaseStream, process.StandardOutput.BaseStream);
         await peer.GreetAsync();
         await peer.OkAsync(AddPersistent);
@@ -41,7 +42,7 @@ public sealed class QmpCommandTests
             await Qemu.RunAsync("kill", null, "-" + signal, process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture));
         }
 
-        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
         Assert.Equal(exitCode, process.ExitCode);
         IReadOnlyList<StoredBitmap> bitmaps = await new QemuNode(image).ListAsync();
         Assert.Equal(isInUse ? ["old"] : ["old", "kept"], bitmaps.Select(static bitmap => bitmap.Name));
