@@ -1,5 +1,5 @@
-using Qcow2Bitmaps.Tests.Support;
 using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Bitmaps;
 
