@@ -1,13 +1,13 @@
 #!/bin/bash
-# Runs chain operations beside qemu-img on copies of the same images, in turn, and prints tables: the medians of the wall time in seconds, of the
-# processor time (user and system), and the peak memory. Images lie in FOLDER, are in the page cache before each run, and are compared afterwards.
+# Runs chain operations beside qemu-img on copies of the same images, in turn, and prints tables: the best wall time in seconds and processor
+# time (user and system) of all runs, since what disturbs a run only adds to it, and the peak memory. Images lie in FOLDER, are in the page cache before each run, and are compared afterwards.
 # Usage: benchmarks/chain-side-by-side.sh [FOLDER [RUNS [TOOL BENCH]]]   needs qemu-img, qemu-io, GNU time, and about 6 GB in FOLDER.
 # TOOL and BENCH: a published tool and Qcow2Bitmaps.Benchmarks.dll, where they are built already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d "${1:-/tmp}/chain-side-by-side.XXXXXX")
 trap 'rm -rf "$folder"' EXIT
-runs=${2:-3}
+runs=${2:-5}
 tool=${3:-$folder/tool/Qcow2Bitmaps.Cli}
 bench="dotnet ${4:-$PWD/benchmarks/Qcow2Bitmaps.Benchmarks/bin/Release/net10.0/Qcow2Bitmaps.Benchmarks.dll}"
 if [ -z "${3:-}" ]; then
@@ -16,16 +16,20 @@ if [ -z "${3:-}" ]; then
 fi
 work=$folder/work
 
-median() { sort -n | sed -n "$((runs / 2 + 1))p"; }
-column() { cut -d' ' -f"$2" "$1" | median; }
+best() { cut -d' ' -f"$2" "$1" | sort -n | head -n 1; }
+most() { cut -d' ' -f"$2" "$1" | sort -n | tail -n 1; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", (b + 0 == 0) ? 0 : a / b }'; }
-fresh() { rm -rf "$work"; cp -r --sparse=always "$folder/$1" "$work"; cat "$work"/* >/dev/null; }
+# Where the host takes free memory back, the first to use it pays: 1 GiB that was just in use is freed before each run.
+fresh() {
+    rm -rf "$work"; cp -r --sparse=always "$folder/$1" "$work"; cat "$work"/* >/dev/null
+    head -c 1G /dev/zero >"$folder/warm"; rm "$folder/warm"
+}
 run() { # FILE COMMAND…
     local times=$1; shift
     (cd "$work" && /usr/bin/time -a -o "$times" -f '%e %U %S %M' "$@" >/dev/null)
 }
 sums() { awk '{ printf "%.2f %.2f %d\n", $1, $2 + $3, $4 / 1024 }' "$1" >"$1.sums"; }
-show() { echo "$(column "$1.sums" 1) s ($(column "$1.sums" 2) s), $(column "$1.sums" 3) MiB"; }
+show() { echo "$(best "$1.sums" 1) s ($(best "$1.sums" 2) s), $(most "$1.sums" 3) MiB"; }
 
 compare() { # TITLE IMAGES RESULT OURS-RESULT KIND LIBRARY-ARGUMENT QEMU-COMMAND TOOL-COMMAND
     rm -rf "$folder"/[qtl] "$folder"/*.sums "$folder/beside"
@@ -38,8 +42,8 @@ compare() { # TITLE IMAGES RESULT OURS-RESULT KIND LIBRARY-ARGUMENT QEMU-COMMAND
     done
     sums "$folder/q"; sums "$folder/t"
     local q qp
-    q=$(column "$folder/q.sums" 1); qp=$(column "$folder/q.sums" 2)
-    echo "| $1 | $(show "$folder/q") | $(show "$folder/t"), **$(ratio "$q" "$(column "$folder/t.sums" 1)")×** (**$(ratio "$qp" "$(column "$folder/t.sums" 2)")×**) | $(column "$folder/l" 1) s ($(column "$folder/l" 2) s), $(($(column "$folder/l" 3) / 1024)) MiB, **$(ratio "$q" "$(column "$folder/l" 1)")×** (**$(ratio "$qp" "$(column "$folder/l" 2)")×**) |"
+    q=$(best "$folder/q.sums" 1); qp=$(best "$folder/q.sums" 2)
+    echo "| $1 | $(show "$folder/q") | $(show "$folder/t"), **$(ratio "$q" "$(best "$folder/t.sums" 1)")×** (**$(ratio "$qp" "$(best "$folder/t.sums" 2)")×**) | $(best "$folder/l" 1) s ($(best "$folder/l" 2) s), $(($(most "$folder/l" 3) / 1024)) MiB, **$(ratio "$q" "$(best "$folder/l" 1)")×** (**$(ratio "$qp" "$(best "$folder/l" 2)")×**) |"
 }
 # A result is compared beside the images that it may name.
 link() { mkdir -p "$folder/beside"; ln -f "$folder/$2"/* "$folder/$1" "$folder/beside"; echo "$folder/beside/$1"; }

@@ -278,6 +278,12 @@ public sealed class FileStorage : ImageStorage
         }
 
         ArgumentOutOfRangeException.ThrowIfNegative(length);
+        // Cutting a file to nothing, even an empty one, makes ext4 write all that follows to the disk when the file is closed.
+        if (length == 0 && RandomAccess.GetLength(_file) == 0)
+        {
+            return ValueTask.CompletedTask;
+        }
+
         try
         {
             RandomAccess.SetLength(_file, length);
