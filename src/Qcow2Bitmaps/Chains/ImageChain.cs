@@ -3,6 +3,7 @@ using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Guest;
+using Qcow2Bitmaps.Images.Guest.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
@@ -276,7 +277,8 @@ public sealed class ImageChain : IAsyncDisposable
     /// <param name="layer">The image's index.</param>
     /// <param name="marksWrites">Whether recording bitmaps get the bits of what is written; else they have them already, or are not to have them.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
-    internal async ValueTask<GuestWriter> OpenWriterAsync(int layer, bool marksWrites, CancellationToken cancellationToken)
+    /// <param name="getsBacking">Whether the image is about to get another backing file, so that zeros which are written have to be held even where none is there yet.</param>
+    internal async ValueTask<GuestWriter> OpenWriterAsync(int layer, bool marksWrites, CancellationToken cancellationToken, bool getsBacking = false)
     {
         if (_layers[layer].Image is not { } image || _options.TopSnapshot is not null || (_layers.Count == layer + 1 && image.BackingFile is not null))
         {
@@ -285,8 +287,8 @@ public sealed class ImageChain : IAsyncDisposable
 
         ChainMap map = await OpenDataAsync(cancellationToken).ConfigureAwait(false);
         GuestDisk disk = map.DiskOf(layer)!;
-        return await GuestWriter.OpenAsync(
-            image, disk, image.Header.HasExternalDataFile ? disk.Data : null, _layers.Count > layer + 1 ? new ChainBacking(map, layer + 1) : null, marksWrites, cancellationToken).ConfigureAwait(false);
+        IGuestBacking? backing = _layers.Count > layer + 1 ? new ChainBacking(map, layer + 1) : getsBacking ? new NoBacking() : null;
+        return await GuestWriter.OpenAsync(image, disk, image.Header.HasExternalDataFile ? disk.Data : null, backing, marksWrites, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Closes all images.</summary>

@@ -104,7 +104,7 @@ public static class ChainPopulate
                 bits.SetAll();
             }
 
-            edit.Add(name, granularity).Merge(bits, name);
+            edit.AddCarried(name, granularity).Merge(bits, name);
             await image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
             changes.Add(new BitmapChange(
                 name, BitmapChangeKind.Populated, layer.Path, $"{bits.Count().Bytes} bytes {(isSound ? "are allocated" : "are all there is")}"));

@@ -57,7 +57,7 @@ internal static class DroppedImages
                     $"Bitmap '{PrintableText.Escape(bitmap.Name)}' of the images above is not valid, and would look so: {PrintableText.Escape(top.ToString())} is of version 2 and cannot say that bits are lost; delete the bitmap first");
             }
 
-            edit.Add(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
+            edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
             changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, top.Path, "it was not valid, and would look so for the images above"));
             await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
         }
