@@ -12,6 +12,8 @@ public sealed class HostileCommandTests
     private const int ChainsPerFixture = 6;
     private const int CommandsPerChain = 4;
     private const int MaxFlips = 3;
+    private const int LastTableBytes = 200_000;
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
 
     private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
 
@@ -26,8 +28,7 @@ public sealed class HostileCommandTests
         int count = ChainsPerFixture * Factor;
         for (int i = 0; i < count; i++)
         {
-            ulong offset = ulong.Parse(Environment.GetEnvironmentVariable("FUZZ_OFFSET") ?? "0", System.Globalization.CultureInfo.InvariantCulture);
-            var random = new SplitMix(((offset + (ulong)i) << 16) + (ulong)fixture.Sum(static c => (int)c));
+            var random = new SplitMix(((ulong)i << 16) + (ulong)fixture.Sum(static c => (int)c));
             using var folder = TempFolder.InMemory();
             foreach (string file in files)
             {
@@ -36,14 +37,16 @@ public sealed class HostileCommandTests
 
             string victim = random.Pick(files.Where(static file => file.EndsWith(".qcow2", StringComparison.Ordinal)).ToArray());
             byte[] bytes = await File.ReadAllBytesAsync(victim, cancellationToken);
-            IReadOnlyList<MetadataField> fields = await MetadataFields.FindAsync(bytes, cancellationToken);
+            // In one of three anywhere: tables and refcounts too. What counts wrongly may be lost, as with QEMU, which does not look either; but nothing unforeseen comes of it.
+            bool isAnywhere = i % 3 == 2;
+            IReadOnlyList<MetadataField> fields = isAnywhere ? Words(bytes) : await MetadataFields.FindAsync(bytes, cancellationToken);
             string what = "";
             for (int flips = 1 + random.Below(MaxFlips); flips > 0; flips--)
             {
                 MetadataField field = random.Pick(fields);
-                long place = field.Offset + random.Below(field.Bytes + 1);
+                long place = field.Offset + random.Below(field.Bytes);
                 byte value = random.Below(3) switch { 0 => 0, 1 => byte.MaxValue, _ => (byte)random.Below(256) };
-                what += $"{field} at {place}: {bytes[place]:x2} to {value:x2}; ";
+                what += $"{field.Name} at {place}: {bytes[place]:x2} to {value:x2}; ";
                 bytes[place] = value;
             }
 
@@ -55,24 +58,31 @@ public sealed class HostileCommandTests
                 string line = $"{fixture} {i}: {Path.GetFileName(victim)} with {what}\n{string.Join(' ', arguments)}";
                 try
                 {
-                    ProcessResult result = await Support.Cli.RunAsync(arguments).WaitAsync(TimeSpan.FromSeconds(60), cancellationToken);
+                    ProcessResult result = await Support.Cli.RunAsync(arguments).WaitAsync(s_patience, cancellationToken);
                     Assert.True(result.ExitCode is >= 0 and <= 3 || (result.ExitCode == 63 && arguments[0] == "check"), $"{line}\n{result.ExitCode}");
                     Assert.True(result.ExitCode != 1 || arguments[0] == "compare" || result.Error.Length > 0, $"{line}\nno message");
                     string? after = await ViewAsync(folder, cancellationToken);
-                    Assert.True(before is null || before == after, $"{line}\nthe guest sees something else\n{before}\n{after}\n{result.ExitCode} {result.Error}");
+                    Assert.True(before is null || isAnywhere || before == after, $"{line}\nthe guest sees something else\n{before}\n{after}\n{result.ExitCode} {result.Error}");
                 }
                 catch (Exception e) when (e is not OperationCanceledException and not Xunit.Sdk.XunitException)
                 {
                     Assert.Fail($"{line}\n{e}");
                 }
 
-                if (!File.Exists(folder.File("top.qcow2")))
+                if (Directory.GetFiles(folder.Path, "top.qcow2").Length == 0)
                 {
                     break;
                 }
             }
         }
     }
+
+    /// <summary>All words of 8 bytes that are not zero, up to where tables of these images end.</summary>
+    private static IReadOnlyList<MetadataField> Words(byte[] bytes) =>
+    [
+        .. Enumerable.Range(0, Math.Min(bytes.Length, LastTableBytes) / sizeof(ulong)).Where(i => i > 0 && bytes.AsSpan(i * sizeof(ulong), sizeof(ulong)).ContainsAnyExcept((byte)0))
+            .Select(static i => new MetadataField("word", i * sizeof(ulong), sizeof(ulong))),
+    ];
 
     private static string[] Command(TempFolder folder, SplitMix random, int number)
     {

@@ -1,5 +1,6 @@
 using System.Globalization;
 using FsCheck.Fluent;
+using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
@@ -22,17 +23,17 @@ public sealed class RebaseViewTests
     public void StaysAsItWas()
     {
         Qemu.Require();
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), Cases * Factor, static seed => RunAsync(new Random(seed)).GetAwaiter().GetResult());
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), Cases * Factor, static seed => RunAsync(new SplitMix((ulong)seed)).GetAwaiter().GetResult());
     }
 
-    private static async Task RunAsync(Random random)
+    private static async Task RunAsync(SplitMix random)
     {
         using var folder = TempFolder.InMemory();
         string top = folder.File("top.qcow2");
-        string options = s_topOptions[random.Next(s_topOptions.Length)];
+        string options = random.Pick(s_topOptions);
         string size = Sectors(random);
-        string? old = random.Next(2) == 0 ? null : await BackingAsync(folder.File("old"), random);
-        string? other = random.Next(5) == 0 ? null : await BackingAsync(folder.File("other"), random);
+        string? old = random.Below(2) == 0 ? null : await BackingAsync(folder.File("old"), random);
+        string? other = random.Below(5) == 0 ? null : await BackingAsync(folder.File("other"), random);
         await Qemu.ImgOkAsync(old is null ? ["create", "-q", "-f", "qcow2", "-o", options, top, size] : ["create", "-q", "-f", "qcow2", "-o", options, "-b", old, "-F", FormatOf(old), top, size]);
         await WriteAsync(top, "qcow2", size, random);
         byte[] before = await ViewAsync(folder, top);
@@ -47,9 +48,9 @@ public sealed class RebaseViewTests
         await Qemu.ImgOkAsync("check", "-q", top);
     }
 
-    private static async Task<string> BackingAsync(string name, Random random)
+    private static async Task<string> BackingAsync(string name, SplitMix random)
     {
-        string format = random.Next(3) == 0 ? "raw" : "qcow2";
+        string format = random.Below(3) == 0 ? "raw" : "qcow2";
         string path = $"{name}.{format}";
         string size = Sectors(random);
         await Qemu.ImgOkAsync("create", "-q", "-f", format, path, size);
@@ -57,14 +58,14 @@ public sealed class RebaseViewTests
         return path;
     }
 
-    private static async Task WriteAsync(string path, string format, string size, Random random)
+    private static async Task WriteAsync(string path, string format, string size, SplitMix random)
     {
-        long sectors = long.Parse(size, CultureInfo.InvariantCulture) / SectorBytes;
-        for (int i = random.Next(5); i > 0; i--)
+        int sectors = int.Parse(size, CultureInfo.InvariantCulture) / SectorBytes;
+        for (int i = random.Below(5); i > 0; i--)
         {
-            long start = random.NextInt64(sectors);
-            long length = 1 + random.NextInt64(sectors - start);
-            string command = random.Next(4) switch { 0 => "write -z", 1 => "write -z -u", 2 => "discard", _ => string.Create(CultureInfo.InvariantCulture, $"write -P {random.Next(1, 255)}") };
+            int start = random.Below(sectors);
+            int length = 1 + random.Below(sectors - start);
+            string command = random.Below(4) switch { 0 => "write -z", 1 => "write -z -u", 2 => "discard", _ => string.Create(CultureInfo.InvariantCulture, $"write -P {1 + random.Below(254)}") };
             await Qemu.RunAsync("qemu-io", null, "-f", format, "-d", "unmap", "-c", string.Create(CultureInfo.InvariantCulture, $"{command} {start * SectorBytes} {length * SectorBytes}"), path);
         }
     }
@@ -75,7 +76,7 @@ public sealed class RebaseViewTests
         return await File.ReadAllBytesAsync(folder.File("view"));
     }
 
-    private static string Sectors(Random random) => (random.Next(1, MaxSectors) * SectorBytes).ToString(CultureInfo.InvariantCulture);
+    private static string Sectors(SplitMix random) => ((1 + random.Below(MaxSectors)) * SectorBytes).ToString(CultureInfo.InvariantCulture);
 
     private static string FormatOf(string path) => Path.GetExtension(path)[1..];
 }

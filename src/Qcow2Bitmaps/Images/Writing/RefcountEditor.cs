@@ -148,13 +148,7 @@ internal sealed partial class RefcountEditor
 
         byte[] bytes = slot.Bytes.Length > 0 ? slot.Bytes : new byte[_geometry.ClusterSizeBytes];
         slot = (-1, bytes);
-        int read = await _storage.ReadZeroFilledAsync((long)_table[block], bytes, cancellationToken).ConfigureAwait(false);
-        if (read == 0)
-        {
-            throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.RefcountBlockTruncated, "refcount table", $"entry {block}", _header.RefcountTableOffset + ((ulong)block * ImageGeometry.TableEntryBytes), _table[block], "an offset inside the file; 'check -r all' repairs this"), _storage.Name);
-        }
-
+        await StoredRefcountBlock.ReadAsync(_storage, _header, block, _table[block], bytes, cancellationToken).ConfigureAwait(false);
         _cache[block % _cache.Length] = (block, bytes);
         return bytes;
     }

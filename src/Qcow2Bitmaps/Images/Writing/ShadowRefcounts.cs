@@ -225,15 +225,8 @@ internal sealed partial class ShadowRefcounts
         return block;
     }
 
-    private async ValueTask ReadBlockAsync(long index, ulong offset, byte[] bytes, CancellationToken cancellationToken)
-    {
-        int read = await _storage.ReadZeroFilledAsync((long)offset, bytes, cancellationToken).ConfigureAwait(false);
-        if (read == 0)
-        {
-            throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.RefcountBlockTruncated, "refcount table", $"entry {index}", _header.RefcountTableOffset + ((ulong)index * ImageGeometry.TableEntryBytes), offset, "an offset inside the file; 'check -r all' repairs this"), _storage.Name);
-        }
-    }
+    private ValueTask ReadBlockAsync(long index, ulong offset, byte[] bytes, CancellationToken cancellationToken) =>
+        StoredRefcountBlock.ReadAsync(_storage, _header, index, offset, bytes, cancellationToken);
 
     private void Keep(ShadowBlock block)
     {
