@@ -123,7 +123,7 @@ public static class ChainCommit
         ChainLayer[] layers = [.. chain.Layers.Skip(top)];
         foreach (BitmapInfo bitmap in layers[0].Image!.Bitmaps)
         {
-            verdicts.Add(await ImageChain.JudgeBitmapAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false));
+            verdicts.Add(await TableJudge.JudgeAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false));
         }
 
         return verdicts;
@@ -220,7 +220,7 @@ public static class ChainCommit
         foreach (BitmapInfo bitmap in target.Bitmaps.Where(bitmap => !merged.Contains(bitmap.Name, StringComparer.Ordinal)))
         {
             // One that cannot be read is not valid, nor is it made so.
-            if (await ImageChain.IsUsableAsync(chain.Layers[@base], bitmap.Name, cancellationToken).ConfigureAwait(false))
+            if (await TableJudge.IsUsableAsync(chain.Layers[@base], bitmap.Name, cancellationToken).ConfigureAwait(false))
             {
                 others.Add(bitmap);
             }

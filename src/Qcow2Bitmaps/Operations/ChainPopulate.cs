@@ -31,7 +31,7 @@ public static class ChainPopulate
         var images = new List<int>();
         for (int index = birth; index >= 0; index--)
         {
-            if (!await ImageChain.IsUsableAsync(chain.Layers[index], name, cancellationToken).ConfigureAwait(false))
+            if (!await TableJudge.IsUsableAsync(chain.Layers[index], name, cancellationToken).ConfigureAwait(false))
             {
                 images.Add(index);
             }
