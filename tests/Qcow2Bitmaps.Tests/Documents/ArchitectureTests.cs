@@ -7,6 +7,7 @@ namespace Qcow2Bitmaps.Tests.Documents;
 public sealed partial class ArchitectureTests
 {
     private const string Library = "Qcow2Bitmaps";
+    private const int TimeoutMilliseconds = 10_000;
 
     private static readonly string s_root = Path.GetDirectoryName(FixtureFiles.Root)!;
 
@@ -65,7 +66,7 @@ public sealed partial class ArchitectureTests
         {
             // A public face of a room may stand in one around it.
             string[] places = [.. room.Split('/').Select((_, i) => Path.Combine([s_root, "src", Library, .. room.Split('/').Take(i + 1)]))];
-            string[] missing = [.. FileNames().Matches(files).Select(static match => match.Value).Where(file => !places.Any(place => File.Exists(Path.Combine(place, file))))];
+            string[] missing = [.. FileNames().Matches(files).Select(static match => match.Value).Where(file => !places.Any(place => new FileInfo(Path.Combine(place, file)).Exists))];
             Assert.True(missing.Length == 0, $"{room}: {string.Join(' ', missing)}");
         }
     }
@@ -83,22 +84,22 @@ public sealed partial class ArchitectureTests
     private static string LayerOf(string room) => room.Split('/')[0];
 
     // A namespace beside one's own needs no using: Chains.ImageChain is found from Operations.
-    private static IEnumerable<string> LayersUsedBy(string text) => Usings().Matches(text).Select(static match => match.Groups[1].Value)
-        .Concat(Names().Matches(Comments().Replace(text, "")).Select(static match => match.Groups[1].Value).Where(s_layers.ContainsKey))
+    private static IEnumerable<string> LayersUsedBy(string text) => Usings().Matches(text).Select(static match => match.Groups["layer"].Value)
+        .Concat(Names().Matches(Comments().Replace(text, "")).Select(static match => match.Groups["layer"].Value).Where(s_layers.ContainsKey))
         .Distinct(StringComparer.Ordinal);
 
-    [GeneratedRegex(@"^(?:global )?using (?:static |\w+ = )?Qcow2Bitmaps\.?(\w*)[\w.]*;", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"^(?:global )?using (?:static |\w+ = )?Qcow2Bitmaps\.?(?<layer>\w*)[\w.]*;", RegexOptions.Multiline | RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, TimeoutMilliseconds)]
     private static partial Regex Usings();
 
-    [GeneratedRegex(@"(?<![\w.])(?:Qcow2Bitmaps\.)?([A-Z]\w+)\.[A-Z]\w*[\s({<?;,)]", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"(?<![\w.])(?:Qcow2Bitmaps\.)?(?<layer>[A-Z]\w+)\.[A-Z]\w*[\s({<?;,)]", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, TimeoutMilliseconds)]
     private static partial Regex Names();
 
-    [GeneratedRegex(@"//.*", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"//.*", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, TimeoutMilliseconds)]
     private static partial Regex Comments();
 
-    [GeneratedRegex(@"\w+", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"\w+", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, TimeoutMilliseconds)]
     private static partial Regex Words();
 
-    [GeneratedRegex(@"[\w.]+\.cs", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"[\w.]+\.cs", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, TimeoutMilliseconds)]
     private static partial Regex FileNames();
 }
