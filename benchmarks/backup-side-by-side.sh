@@ -1,17 +1,9 @@
 #!/bin/bash
 # Takes an incremental backup of 1 % of 100 GiB beside qemu-storage-daemon's blockdev-backup (sync=bitmap) of the same image, in turn, and prints a table:
-# medians of the wall time and the peak memory. The whole process counts on both sides; QEMU is timed once its daemon answers, until the job is done.
-# Usage: benchmarks/backup-side-by-side.sh [FOLDER [RUNS]]   needs qemu-storage-daemon, qemu-img, qemu-io, GNU time, python3, and about 4 GB in FOLDER.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-folder=$(mktemp -d "${1:-/tmp}/backup-side-by-side.XXXXXX")
-trap 'rm -rf "$folder"' EXIT
+# the best wall time of all runs and the peak memory. The whole process counts on both sides; QEMU is timed once its daemon answers, until the job is done.
+# Usage: benchmarks/backup-side-by-side.sh [FOLDER [RUNS]]   needs qemu-storage-daemon, qemu-img, qemu-io, GNU time, python3, and about 5 GB in FOLDER.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 runs=${2:-5}
-tool=${TOOL:-}
-if [ -z "$tool" ]; then
-    dotnet publish src/Qcow2Bitmaps.Cli -r linux-x64 -o "$folder/tool" -v q --nologo >/dev/null
-    tool="$folder/tool/Qcow2Bitmaps.Cli"
-fi
 mkdir "$folder/b"
 disk=$folder/disk.qcow2
 python3 - >"$folder/commands" <<'P'
@@ -55,19 +47,18 @@ daemon.stdin.write(json.dumps({"execute": "quit"}) + "\n")
 daemon.stdin.flush()
 daemon.stdout.read()
 daemon.wait()
-print(f"{end - start:.2f} {peak}")
+print(f"{end - start:.2f} 0 {peak}")
 P
 }
 
-median() { cut -d' ' -f"$2" "$1" | sort -n | sed -n "$((runs / 2 + 1))p"; }
 for _ in $(seq "$runs"); do
-    rm -f "$folder/out"; qemu >>"$folder/q"
+    rm -f "$folder/out"; warm_memory; qemu >>"$folder/q"
     qemu-img compare -q "$folder/out" "$disk"
-    rm -f "$folder/b/inc"*
-    /usr/bin/time -a -o "$folder/t" -f '%e %M' $tool backup incremental "$disk" "$folder/b/inc" --since c --mode never >/dev/null
+    rm -f "$folder/b/inc"*; warm_memory
+    timed "$folder/t" "$tool" backup incremental "$disk" "$folder/b/inc" --since c --mode never
     qemu-img compare -q "$folder/b/inc" "$disk"
 done
-q=$(median "$folder/q" 1); t=$(median "$folder/t" 1)
-echo "| 1 GiB dirty of 100 GiB, 1024 runs of 1 MiB | qemu-storage-daemon $(qemu-img --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p'), the job alone | \`qcow2bitmaps\`, the whole process, with checksums |"
+q=$(best "$folder/q" 1); t=$(best "$folder/t" 1)
+echo "| 1 GiB dirty of 100 GiB, 1024 runs of 1 MiB | qemu-storage-daemon $qemu_version, the job alone | \`qcow2bitmaps\`, the whole process, with checksums |"
 echo "|---|---|---|"
-echo "| incremental backup | $q s, $(($(median "$folder/q" 2) / 1024)) MiB | $t s, $(($(median "$folder/t" 2) / 1024)) MiB, **$(awk -v a="$q" -v b="$t" 'BEGIN { printf "%.2f", a / b }')×** |"
+echo "| incremental backup | $q s, $(peak "$folder/q") | $t s, $(peak "$folder/t"), **$(ratio "$q" "$t")×** |"

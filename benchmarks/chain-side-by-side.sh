@@ -1,57 +1,35 @@
 #!/bin/bash
 # Runs chain operations beside qemu-img on copies of the same images, in turn, and prints tables: the best wall time in seconds and processor
-# time (user and system) of all runs, since what disturbs a run only adds to it, and the peak memory. Images lie in FOLDER, are in the page cache before each run, and are compared afterwards.
-# Usage: benchmarks/chain-side-by-side.sh [FOLDER [RUNS [TOOL BENCH]]]   needs qemu-img, qemu-io, GNU time, and about 6 GB in FOLDER.
-# TOOL and BENCH: a published tool and Qcow2Bitmaps.Benchmarks.dll, where they are built already.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-folder=$(mktemp -d "${1:-/tmp}/chain-side-by-side.XXXXXX")
-trap 'rm -rf "$folder"' EXIT
+# time (user and system) of all runs, and the peak memory. Images lie in FOLDER, are in the page cache before each run, and are compared afterwards.
+# Usage: benchmarks/chain-side-by-side.sh [FOLDER [RUNS]]   needs qemu-img, qemu-io, GNU time, and about 6 GB in FOLDER.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 runs=${2:-5}
-tool=${3:-$folder/tool/Qcow2Bitmaps.Cli}
-bench="dotnet ${4:-$PWD/benchmarks/Qcow2Bitmaps.Benchmarks/bin/Release/net10.0/Qcow2Bitmaps.Benchmarks.dll}"
-if [ -z "${3:-}" ]; then
-    dotnet build -c Release -v q --nologo >/dev/null
-    dotnet publish src/Qcow2Bitmaps.Cli -r linux-x64 -o "$folder/tool" -v q --nologo >/dev/null
-fi
 work=$folder/work
 
-best() { cut -d' ' -f"$2" "$1" | sort -n | head -n 1; }
-most() { cut -d' ' -f"$2" "$1" | sort -n | tail -n 1; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", (b + 0 == 0) ? 0 : a / b }'; }
-# Where the host takes free memory back, the first to use it pays: 1 GiB that was just in use is freed before each run.
-fresh() {
-    rm -rf "$work"; cp -r --sparse=always "$folder/$1" "$work"; cat "$work"/* >/dev/null
-    head -c 1G /dev/zero >"$folder/warm"; rm "$folder/warm"
+fresh() { rm -rf "$work"; cp -r --sparse=always "$folder/$1" "$work"; cat "$work"/* >/dev/null; warm_memory; } # IMAGES
+run() { # LINES COMMAND
+    (cd "$work" && timed "$1" sh -c "$2")
 }
-run() { # FILE COMMAND…
-    local times=$1; shift
-    (cd "$work" && /usr/bin/time -a -o "$times" -f '%e %U %S %M' "$@" >/dev/null)
-}
-sums() { awk '{ printf "%.2f %.2f %d\n", $1, $2 + $3, $4 / 1024 }' "$1" >"$1.sums"; }
-show() { echo "$(best "$1.sums" 1) s ($(best "$1.sums" 2) s), $(most "$1.sums" 3) MiB"; }
+show() { echo "$(best "$1" 1) s ($(best "$1" 2) s), $(peak "$1")"; } # LINES
+versus() { echo "$(show "$2"), **$(ratio "$(best "$1" 1)" "$(best "$2" 1)")×** (**$(ratio "$(best "$1" 2)" "$(best "$2" 2)")×**)"; } # LINES LINES
 
 compare() { # TITLE IMAGES RESULT OURS-RESULT KIND LIBRARY-ARGUMENT QEMU-COMMAND TOOL-COMMAND
-    rm -rf "$folder"/[qtl] "$folder"/*.sums "$folder/beside"
+    rm -rf "$folder"/[qtl] "$folder/beside"
     for _ in $(seq "$runs"); do
-        fresh "$2"; run "$folder/q" sh -c "$7"; mv "$work/$3" "$folder/expected"
-        fresh "$2"; run "$folder/t" sh -c "$8"; mv "$work/$4" "$folder/actual"
+        fresh "$2"; run "$folder/q" "$7"; mv "$work/$3" "$folder/expected"
+        fresh "$2"; run "$folder/t" "$8"; mv "$work/$4" "$folder/actual"
         (cd "$folder" && qemu-img compare -q "$(link expected "$2")" "$(link actual "$2")") || { echo "$1: the tool's result differs" >&2; exit 1; }
         fresh "$2"; (cd "$work" && $bench time-chain "$5" top.qcow2 "$6" >>"$folder/l"); mv "$work/$4" "$folder/actual"
         (cd "$folder" && qemu-img compare -q "$(link expected "$2")" "$(link actual "$2")") || { echo "$1: the library's result differs" >&2; exit 1; }
     done
-    sums "$folder/q"; sums "$folder/t"
-    local q qp
-    q=$(best "$folder/q.sums" 1); qp=$(best "$folder/q.sums" 2)
-    echo "| $1 | $(show "$folder/q") | $(show "$folder/t"), **$(ratio "$q" "$(best "$folder/t.sums" 1)")×** (**$(ratio "$qp" "$(best "$folder/t.sums" 2)")×**) | $(best "$folder/l" 1) s ($(best "$folder/l" 2) s), $(($(most "$folder/l" 3) / 1024)) MiB, **$(ratio "$q" "$(best "$folder/l" 1)")×** (**$(ratio "$qp" "$(best "$folder/l" 2)")×**) |"
+    echo "| $1 | $(show "$folder/q") | $(versus "$folder/q" "$folder/t") | $(versus "$folder/q" "$folder/l") |"
 }
 # A result is compared beside the images that it may name.
 link() { mkdir -p "$folder/beside"; ln -f "$folder/$2"/* "$folder/$1" "$folder/beside"; echo "$folder/beside/$1"; }
 
 alone() { # TITLE IMAGES TOOL-COMMAND
-    rm -f "$folder"/t "$folder"/*.sums
-    for _ in $(seq "$runs"); do fresh "$2"; run "$folder/t" sh -c "$3"; done
-    sums "$folder/t"
+    rm -f "$folder/t"
+    for _ in $(seq "$runs"); do fresh "$2"; run "$folder/t" "$3"; done
     echo "| $1 | $(show "$folder/t") |"
 }
 
@@ -70,7 +48,7 @@ set=other; mkdir -p "$folder/other"; cp "$folder/below"/* "$folder/other"
 cp "$folder/other/base.qcow2" "$folder/other/other.qcow2"
 (cd "$folder/other" && qemu-io -f qcow2 -c 'write -P 5 0 64M' other.qcow2 >/dev/null)
 
-echo "| wall time (processor time), peak memory | qemu-img $(qemu-img --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p') | \`qcow2bitmaps\`, the whole process | the library, in a running process |"
+echo "| wall time (processor time), peak memory | qemu-img $qemu_version | \`qcow2bitmaps\`, the whole process | the library, in a running process |"
 echo "|---|---|---|---|"
 compare "commit of 1 GiB of random data to an empty base" plain base.qcow2 base.qcow2 commit base.qcow2 "qemu-img commit -d -q top.qcow2" "$tool chain commit --keep top.qcow2 base.qcow2"
 compare "rebase of an empty overlay over 1 GiB to no backing file" below top.qcow2 top.qcow2 rebase "" "qemu-img rebase -b '' top.qcow2" "$tool chain rebase -b '' top.qcow2"

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Qcow2Bitmaps.Benchmarks.Support;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Images;
@@ -33,6 +34,21 @@ internal static class BitmapImage
             for (long offset = 0; offset < image.VirtualSizeBytes; offset += 64 * pageBytes)
             {
                 edit.Set(bitmap, offset, 3 * granularity);
+            }
+        });
+    }
+
+    /// <summary>Adds bitmaps <c>b1</c>, <c>b2</c> and so on to an image, each with one dirty granule.</summary>
+    public static async Task AddAsync(string path, int count)
+    {
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite);
+        await image.Bitmaps.EditAsync(edit =>
+        {
+            for (int i = 1; i <= count; i++)
+            {
+                string name = string.Create(CultureInfo.InvariantCulture, $"b{i}");
+                edit.Add(name);
+                edit.Set(name, 0, 1);
             }
         });
     }

@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Copying;
 
 namespace Qcow2Bitmaps.Benchmarks.SideBySide;
 
-/// <summary>Times one conversion, as a process does it that is running already, and prints the seconds and the peak memory in KiB.</summary>
+/// <summary>Times one conversion, as a process does it that is running already, and prints the seconds, those of the processor and the peak memory in KiB.</summary>
 internal static class TimedConversion
 {
     private const int WarmUps = 5;
@@ -17,11 +17,14 @@ internal static class TimedConversion
             await ConvertAsync(warmUp, target + ".warm", format);
         }
 
+        using var process = Process.GetCurrentProcess();
+        TimeSpan processor = process.TotalProcessorTime;
         long start = Stopwatch.GetTimestamp();
         await ConvertAsync(source, target, format);
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        using var process = Process.GetCurrentProcess();
-        await Console.Out.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"{seconds:F3} {process.PeakWorkingSet64 / 1024}"));
+        process.Refresh();
+        await Console.Out.WriteLineAsync(string.Create(
+            CultureInfo.InvariantCulture, $"{seconds:F3} {(process.TotalProcessorTime - processor).TotalSeconds:F3} {process.PeakWorkingSet64 / 1024}"));
     }
 
     private static async Task ConvertAsync(string source, string target, string format)

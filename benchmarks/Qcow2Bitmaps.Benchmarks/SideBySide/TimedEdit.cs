@@ -14,7 +14,7 @@ internal static class TimedEdit
     private const int LargeWarmUpEdits = 3;
     private const int CompilingMilliseconds = 500;
 
-    /// <summary>Edits an image and prints the seconds from opening it to its being closed, and the memory that the process has used at most.</summary>
+    /// <summary>Edits an image and prints the seconds from opening it to its being closed, those of the processor, and the peak memory in KiB.</summary>
     /// <param name="warmUpPath">A small image with the same bitmaps, of which copies are edited first, until the code that they run is compiled with optimisations.</param>
     /// <param name="path">The image.</param>
     /// <param name="kind"><c>merge</c> (a into b), <c>remove</c> (a), <c>remove-ignore</c> (a, without giving space back, as qemu-img) or <c>add100</c>.</param>
@@ -29,9 +29,14 @@ internal static class TimedEdit
 
         File.Delete(copyPath);
         await Task.Delay(CompilingMilliseconds);
-        var watch = Stopwatch.StartNew();
+        using var process = Process.GetCurrentProcess();
+        TimeSpan processor = process.TotalProcessorTime;
+        long start = Stopwatch.GetTimestamp();
         await EditAsync(path, kind);
-        await Console.Out.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"{watch.Elapsed.TotalSeconds:F3} {Process.GetCurrentProcess().PeakWorkingSet64 >> 10}"));
+        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        process.Refresh();
+        await Console.Out.WriteLineAsync(string.Create(
+            CultureInfo.InvariantCulture, $"{seconds:F3} {(process.TotalProcessorTime - processor).TotalSeconds:F3} {process.PeakWorkingSet64 / 1024}"));
     }
 
     private static async Task EditAsync(string path, string kind)

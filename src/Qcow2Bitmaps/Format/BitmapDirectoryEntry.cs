@@ -130,7 +130,8 @@ public readonly ref struct BitmapDirectoryEntry
             Add(ref faults, Faults.Of(FaultCode.BitmapTableSize, Describe(index), "bitmap_table_size", offset + TableSizeField, TableEntries, $"1 to {maxEntries} entries"));
         }
 
-        bool isInUse = Flags.HasFlag(BitmapFlags.InUse);
+        // HasFlag boxes until the method is compiled with optimisations.
+        bool isInUse = (Flags & BitmapFlags.InUse) != BitmapFlags.None;
         if (TableOffset == 0 || !geometry.IsClusterAligned(TableOffset) || (TableOffset > Faults.MaxOffset && !isInUse))
         {
             Add(ref faults, Faults.OfHex(FaultCode.BitmapTableOffset, Describe(index), "bitmap_table_offset", offset + TableOffsetField, TableOffset, $"a multiple of {geometry.ClusterSizeBytes} above 0 and below 2^63"));

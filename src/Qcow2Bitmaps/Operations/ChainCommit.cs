@@ -183,8 +183,9 @@ public static class ChainCommit
         ImageChain chain, ChainMap map, int top, int @base, long oldSize, long hiddenEnd, List<BitmapVerdict> verdicts, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
         Qcow2Image target = chain.Layers[@base].Image!;
+        await CloseGapsAsync(chain, top, @base, verdicts, changes, cancellationToken).ConfigureAwait(false);
         var edit = new BitmapEdit();
-        var merged = new List<string>();
+        var merged = new HashSet<string>(StringComparer.Ordinal);
         long granularity = 65536;
         foreach (BitmapVerdict verdict in verdicts)
         {
@@ -202,7 +203,6 @@ public static class ChainCommit
             else
             {
                 granularity = Math.Min(granularity, first!.GranularityBytes);
-                await CloseGapAsync(chain, verdict.Images[^1] + 1, @base, first!, changes, cancellationToken).ConfigureAwait(false);
                 edit.AddCarried(verdict.Name, first!.GranularityBytes);
             }
 
@@ -215,9 +215,9 @@ public static class ChainCommit
             changes.Add(new BitmapChange(verdict.Name, BitmapChangeKind.Merged, target.Name));
         }
 
-        BitmapInfo[] lost = [.. LostBitmaps(chain, top, @base).Where(bitmap => !merged.Contains(bitmap.Name, StringComparer.Ordinal) && !target.Bitmaps.TryGet(bitmap.Name, out _))];
+        BitmapInfo[] lost = [.. LostBitmaps(chain, top, @base).Where(bitmap => !merged.Contains(bitmap.Name) && !target.Bitmaps.TryGet(bitmap.Name, out _))];
         var others = new List<BitmapInfo>();
-        foreach (BitmapInfo bitmap in target.Bitmaps.Where(bitmap => !merged.Contains(bitmap.Name, StringComparer.Ordinal)))
+        foreach (BitmapInfo bitmap in target.Bitmaps.Where(bitmap => !merged.Contains(bitmap.Name)))
         {
             // One that cannot be read is not valid, nor is it made so.
             if (await TableJudge.IsUsableAsync(chain.Layers[@base], bitmap.Name, cancellationToken).ConfigureAwait(false))
@@ -261,20 +261,31 @@ public static class ChainCommit
         await target.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Makes a bitmap in the images between the lowest that holds it and the base: in the base alone it would lie behind a gap.</summary>
-    private static async ValueTask CloseGapAsync(ImageChain chain, int from, int @base, BitmapInfo bitmap, List<BitmapChange> changes, CancellationToken cancellationToken)
+    /// <summary>Makes valid bitmaps that the base is to get in the images between, with one edit each: in the base alone they would lie behind a gap.</summary>
+    private static async ValueTask CloseGapsAsync(
+        ImageChain chain, int top, int @base, List<BitmapVerdict> verdicts, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
-        for (int index = from; index < @base; index++)
+        for (int index = top + 1; index < @base; index++)
         {
             Qcow2Image between = chain.Layers[index].Image!;
             if (between.Header.Version < 3)
             {
-                // Until the commit is done the bitmap is behind a gap then; nothing in this image can hold it.
+                // Until the commit is done these bitmaps are behind a gap then; nothing in this image can hold them.
                 continue;
             }
 
-            await between.Bitmaps.EditAsync(new BitmapEdit().AddCarried(bitmap.Name, bitmap.GranularityBytes), cancellationToken).ConfigureAwait(false);
-            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Added, between.Name, "so that there is no gap"));
+            var edit = new BitmapEdit();
+            foreach (BitmapVerdict verdict in verdicts.Where(verdict => verdict.IsValid && verdict.Images[^1] < index && !chain.Layers[@base].Image!.Bitmaps.TryGet(verdict.Name, out _)))
+            {
+                _ = chain.Layers[top].Image!.Bitmaps.TryGet(verdict.Name, out BitmapInfo? first);
+                edit.AddCarried(verdict.Name, first!.GranularityBytes);
+                changes.Add(new BitmapChange(verdict.Name, BitmapChangeKind.Added, between.Name, "so that there is no gap"));
+            }
+
+            if (edit.Count > 0)
+            {
+                await between.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+            }
         }
     }
 

@@ -187,6 +187,19 @@ public sealed class DeflateTests
     }
 
     [Fact]
+    public void DecodingAClusterAllocatesTheFrameworksStreamOnly()
+    {
+        byte[] content = Content.Make("mixed", ClusterBytes);
+        var compressed = new byte[2 * ClusterBytes];
+        Assert.True(new DeflateEncoder().TryEncode(content, compressed, out int length));
+        var decoder = new DeflateDecoder();
+        var cluster = new byte[ClusterBytes];
+        Assert.True(decoder.TryDecode(compressed.AsSpan(0, length), cluster, out _));
+        Assert.InRange(Allocations.Of(() => decoder.TryDecode(compressed.AsSpan(0, length), cluster, out _)), 0, 1024);
+        Assert.Equal(content, cluster);
+    }
+
+    [Fact]
     public void TheSameClusterGivesTheSameBytesWhateverCameBefore()
     {
         var encoder = new DeflateEncoder();

@@ -25,6 +25,17 @@ public sealed class GeneratedDocumentTests
         await Document.ExpectAsync(Errors, expected);
     }
 
+    [Fact]
+    public async Task EachKindOfExceptionIsOnThePage()
+    {
+        IReadOnlyList<string> lines = (await Document.ReadAsync(Errors)).Lines;
+        string[] missing = [.. typeof(Qcow2Exception).Assembly.GetExportedTypes()
+            .Where(static type => type.IsSubclassOf(typeof(Qcow2Exception)))
+            .Select(static type => type.Name)
+            .Where(name => !lines.Any(line => line.StartsWith($"| `{name}` |", StringComparison.Ordinal)))];
+        Assert.Empty(missing);
+    }
+
     /// <summary>Puts a text between the two comments that name it.</summary>
     private static string Between(string page, string name, string text)
     {

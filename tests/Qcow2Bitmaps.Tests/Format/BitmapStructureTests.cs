@@ -68,6 +68,20 @@ public sealed class BitmapStructureTests
     }
 
     [Fact]
+    public void ReadingAndCheckingEntriesAllocatesNothing()
+    {
+        byte[] bytes = Hex(Entry);
+        int faults = 0;
+        Assert.Equal(0, Allocations.Of(() =>
+        {
+            faults += BitmapDirectoryEntry.TryRead(bytes, out BitmapDirectoryEntry entry) ? entry.CheckFaults(0, 0, s_geometry, Qcow2Limits.Default).Count : 1;
+            faults += new BitmapTableEntry(0x50000).Check(16) == FaultCode.None ? 0 : 1;
+            faults += new L2Entry(0x8000000000050000).Check(16) == FaultCode.None ? 0 : 1;
+        }));
+        Assert.Equal(0, faults);
+    }
+
+    [Fact]
     public void AnyEntryIsWrittenAsItWasRead() => Properties.ForAll(
         from fixedPart in Bytes(24)
         from extra in Gen.Choose(0, 40).SelectMany(Bytes)

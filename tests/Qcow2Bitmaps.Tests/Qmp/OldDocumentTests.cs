@@ -31,42 +31,6 @@ public sealed class OldDocumentTests
         }
         """;
 
-    private const string Remove = """
-        { "execute": "block-dirty-bitmap-remove",
-         "arguments": {
-         "node": "drive0",
-         "name": "bitmap0",
-         }
-        }
-        """;
-
-    private const string Enable = """
-        { "execute": "block-dirty-bitmap-enable",
-         "arguments": {
-         "node": "drive0",
-         "name": "bitmap0",
-         }
-        }
-        """;
-
-    private const string Disable = """
-        { "execute": "block-dirty-bitmap-disable",
-         "arguments": {
-         "node": "drive0",
-         "name": "bitmap0",
-         }
-        }
-        """;
-
-    private const string Clear = """
-        { "execute": "block-dirty-bitmap-clear",
-         "arguments": {
-         "node": "drive0",
-         "name": "bitmap0",
-         }
-        }
-        """;
-
     private const string NewChain = """
         { "execute": "transaction",
          "arguments": {
@@ -133,17 +97,17 @@ public sealed class OldDocumentTests
         {
             await peer.OkAsync(Add);
             await AssertBitmapAsync(peer, 65536, isRecording: true, countBytes: 0);
-            await peer.OkAsync(Remove);
+            await peer.OkAsync(OnBitmap("remove"));
             await peer.OkAsync(AddWithGranularity);
             await AssertBitmapAsync(peer, 32768, isRecording: true, countBytes: 0);
-            await peer.OkAsync(Disable);
+            await peer.OkAsync(OnBitmap("disable"));
             await AssertBitmapAsync(peer, 32768, isRecording: false, countBytes: 0);
-            await peer.OkAsync(Enable);
+            await peer.OkAsync(OnBitmap("enable"));
             await WriteAsync(peer, "guest0");
             await AssertBitmapAsync(peer, 32768, isRecording: true, countBytes: 1 << 20);
-            await peer.OkAsync(Clear);
+            await peer.OkAsync(OnBitmap("clear"));
             await AssertBitmapAsync(peer, 32768, isRecording: true, countBytes: 0);
-            await peer.OkAsync(Remove);
+            await peer.OkAsync(OnBitmap("remove"));
 
             await BackUpAsync(peer, folder, NewChain, "full_backup.img", "truth0.img");
             await WriteAsync(peer, "guest1");
@@ -245,4 +209,13 @@ public sealed class OldDocumentTests
         Assert.Equal(countBytes, bitmap.GetProperty("count").GetInt64());
         Assert.False(bitmap.GetProperty("busy").GetBoolean());
     }
+
+    private static string OnBitmap(string command) => $$"""
+        { "execute": "block-dirty-bitmap-{{command}}",
+         "arguments": {
+         "node": "drive0",
+         "name": "bitmap0",
+         }
+        }
+        """;
 }

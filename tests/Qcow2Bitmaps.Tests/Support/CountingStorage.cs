@@ -11,6 +11,8 @@ internal sealed class CountingStorage(ImageStorage inner) : ImageStorage
 
     public List<(long Offset, int Length)> Writes { get; } = [];
 
+    public int Flushes { get; private set; }
+
     public override string Name => inner.Name;
 
     public override long Length => inner.Length;
@@ -31,7 +33,11 @@ internal sealed class CountingStorage(ImageStorage inner) : ImageStorage
         return inner.WriteAsync(offset, buffer, cancellationToken);
     }
 
-    public override ValueTask FlushAsync(CancellationToken cancellationToken = default) => inner.FlushAsync(cancellationToken);
+    public override ValueTask FlushAsync(CancellationToken cancellationToken = default)
+    {
+        Flushes++;
+        return inner.FlushAsync(cancellationToken);
+    }
 
     public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default) =>
         inner.SetLengthAsync(length, cancellationToken);
