@@ -80,6 +80,30 @@ internal sealed class BothServers : IAsyncDisposable
         await ReadEventsAsync(_own.Peer, jobId);
     }
 
+    /// <summary>Asks both until they reply the same: a job that was paused may still end what it had begun.</summary>
+    public async Task EventuallySameAsync(string command)
+    {
+        for (int i = 0; i < 100 && Sorted(await _qemu.Peer.OkAsync(command)) != Sorted(await _own.Peer.OkAsync(command)); i++)
+        {
+            await Task.Delay(50);
+        }
+
+        await AskAsync(command);
+    }
+
+    /// <summary>Waits until a job has failed on both, and expects the same events of it but for how far it was and for the error's text.</summary>
+    public async Task FailedAsync(string jobId)
+    {
+        string[] expected = Named(await ReadEventsAsync(_qemu.Peer, jobId));
+        string[] actual = Named(await ReadEventsAsync(_own.Peer, jobId));
+        Assert.Contains(expected, static told => told.StartsWith("BLOCK_JOB_ERROR", StringComparison.Ordinal));
+        Assert.Equal(expected, actual);
+
+        static string[] Named(string[] told) => [.. told.Select(static one => one.StartsWith("BLOCK_JOB_COMPLETED", StringComparison.Ordinal)
+            ? $"BLOCK_JOB_COMPLETED {(one.Contains("error:", StringComparison.Ordinal) ? "error" : "")}"
+            : one)];
+    }
+
     /// <summary>Waits until a job has a status on both.</summary>
     public async Task StatusAsync(string jobId, string status)
     {

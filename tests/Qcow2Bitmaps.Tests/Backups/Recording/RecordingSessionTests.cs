@@ -117,7 +117,7 @@ public sealed class RecordingSessionTests
             .Remove(second, "a")
             .Clear(second, "a");
         BitmapStateException e = await Assert.ThrowsAsync<BitmapStateException>(async () => await failing.CommitAsync(Token));
-        Assert.Equal("Dirty bitmap 'a' not found", e.Message);
+        Assert.Equal("Bitmap 'a' is currently in use by another operation and cannot be used", e.Message);
         Assert.Equal([(0L, 65536L)], Extents(first.CopyBits("a")));
         Assert.Equal([(1L << 20, 65536L)], Extents(second.CopyBits("a")));
         Assert.Equal(["a"], first.Bitmaps.Select(static bitmap => bitmap.Name));
