@@ -3,6 +3,7 @@ using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Guest;
+using Qcow2Bitmaps.Images.Guest.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
@@ -13,15 +14,12 @@ public sealed class ImageChain : IAsyncDisposable
 {
     private readonly List<ChainLayer> _layers = [];
     private readonly ChainOpenOptions _options;
-    private readonly SemaphoreSlim _opening = new(1, 1);
-    private readonly List<ImageStorage> _dataFiles = [];
-    private IBackingResolver? _resolver;
-    private ChainMap? _map;
+    private readonly ChainData _data;
 
     private ImageChain(ChainOpenOptions options)
     {
         _options = options;
-        _resolver = options.Resolver;
+        _data = new ChainData(_layers, options);
     }
 
     internal ChainOpenOptions Options => _options;
@@ -30,7 +28,7 @@ public sealed class ImageChain : IAsyncDisposable
     public IReadOnlyList<ChainLayer> Layers => _layers;
 
     /// <summary>All files that are open.</summary>
-    internal IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_dataFiles);
+    internal IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_data.Files);
 
     /// <summary>Opens a chain of files.</summary>
     /// <param name="topPath">The top image.</param>
@@ -73,7 +71,7 @@ public sealed class ImageChain : IAsyncDisposable
                 }
 
                 var reference = new BackingReference(layer.Path, name, image.BackingFormat, depth) { Access = options.AccessOf(depth) };
-                ImageStorage storage = await OpenBackingAsync(chain.RequireResolver(), reference, options.LockOf(depth), cancellationToken).ConfigureAwait(false);
+                ImageStorage storage = await OpenBackingAsync(chain._data.RequireResolver(), reference, options.LockOf(depth), cancellationToken).ConfigureAwait(false);
                 await chain.AddAsync(storage, image.BackingFormat, options.Image, cancellationToken).ConfigureAwait(false);
             }
 
@@ -117,53 +115,7 @@ public sealed class ImageChain : IAsyncDisposable
         string name, VerdictProfile profile = VerdictProfile.Libvirt, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(name);
-        return await JudgeBitmapAsync(_layers, name, profile, cancellationToken).ConfigureAwait(false);
-    }
-
-    /// <summary>Judges one bitmap over some of the images, as if they were the chain.</summary>
-    internal static async ValueTask<BitmapVerdict> JudgeBitmapAsync(IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile, CancellationToken cancellationToken)
-    {
-        BitmapVerdict verdict = BitmapJudge.Judge(layers, name, profile);
-        if (!verdict.IsValid)
-        {
-            return verdict;
-        }
-
-        // Not by their indexes: the images may be those of several chains.
-        foreach (ChainLayer layer in layers.Where(layer => layer.Image?.Bitmaps.TryGet(name, out _) == true))
-        {
-            if (await WhyUnreadableAsync(layer, name, cancellationToken).ConfigureAwait(false) is { } fault)
-            {
-                return BitmapJudge.Unreadable(layers, name, layer, fault);
-            }
-        }
-
-        return verdict;
-    }
-
-    /// <summary>Whether an image's bitmap is a record of changes that can be relied on: it records, and its table can be read.</summary>
-    internal static async ValueTask<bool> IsUsableAsync(ChainLayer layer, string name, CancellationToken cancellationToken) =>
-        layer.Image is { } image && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap) && bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0
-            && await WhyUnreadableAsync(layer, name, cancellationToken).ConfigureAwait(false) is null;
-
-    /// <summary>What is wrong with the table of a bitmap; null when it can be read.</summary>
-    private static async ValueTask<string?> WhyUnreadableAsync(ChainLayer layer, string name, CancellationToken cancellationToken)
-    {
-        if (layer.Image!.Bitmaps.HaveOverlappingTables)
-        {
-            return "the tables of the image's bitmaps overlap, together they are longer than the file";
-        }
-
-        try
-        {
-            // Lenient or not: a bitmap with a broken table is no record of changes.
-            await layer.Image.Bitmaps.OpenPagesAsync(name, new FaultLog(Strictness.AsQemu, layer.Path), cancellationToken).ConfigureAwait(false);
-            return null;
-        }
-        catch (Qcow2FormatException e)
-        {
-            return e.Fault.ToString();
-        }
+        return await TableJudge.JudgeAsync(_layers, name, profile, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Reads what a valid bitmap says of the chain: its bits merged over all images that hold it, in bounded memory.</summary>
@@ -181,7 +133,7 @@ public sealed class ImageChain : IAsyncDisposable
         string name, bool includeClean = false, ICollection<FormatFault>? findings = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         var logs = new List<FaultLog>();
-        MergedBitmapReader reader = await OpenMergedAsync(name, logs, cancellationToken).ConfigureAwait(false);
+        MergedBitmapReader reader = await MergedBitmap.OpenAsync(_layers, name, logs, cancellationToken).ConfigureAwait(false);
         await foreach (DirtyExtent extent in reader.ReadExtentsAsync(includeClean, cancellationToken).ConfigureAwait(false))
         {
             yield return extent;
@@ -203,7 +155,7 @@ public sealed class ImageChain : IAsyncDisposable
     /// <exception cref="IOException">A storage failed.</exception>
     public async ValueTask<DirtyCount> CountAsync(string name, CancellationToken cancellationToken = default)
     {
-        MergedBitmapReader reader = await OpenMergedAsync(name, [], cancellationToken).ConfigureAwait(false);
+        MergedBitmapReader reader = await MergedBitmap.OpenAsync(_layers, name, [], cancellationToken).ConfigureAwait(false);
         return await reader.CountAsync(cancellationToken).ConfigureAwait(false);
     }
 
@@ -211,7 +163,7 @@ public sealed class ImageChain : IAsyncDisposable
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <inheritdoc cref="ReadAsync" path="/exception"/>
     public async ValueTask<long> GetSizeBytesAsync(CancellationToken cancellationToken = default) =>
-        (await OpenMapAsync(cancellationToken).ConfigureAwait(false)).SizeBytes;
+        (await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false)).SizeBytes;
 
     /// <summary>Lists what the guest sees and which image has it, from the tables alone.</summary>
     /// <param name="offsetBytes">Where to start on the disk, in bytes, not negative.</param>
@@ -224,7 +176,7 @@ public sealed class ImageChain : IAsyncDisposable
         long offsetBytes = 0, long? lengthBytes = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
-        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
+        ChainMap map = await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false);
         long end = Math.Min(map.SizeBytes, lengthBytes is { } length && length < long.MaxValue - offsetBytes ? offsetBytes + length : long.MaxValue);
         var extents = new List<ChainExtent>();
         while (offsetBytes < end)
@@ -295,7 +247,7 @@ public sealed class ImageChain : IAsyncDisposable
     /// <inheritdoc cref="ReadAsync" path="/exception"/>
     public async IAsyncEnumerable<GuestExtent> ListOwnAsync(int layer, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
+        ChainMap map = await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false);
         GuestMap own = map.DiskOf(layer)?.Map ?? throw new InvalidOperationException($"'{PrintableText.Escape(_layers[layer].Path)}' is raw: it has all that it has");
         var extents = new List<GuestExtent>();
         for (long at = 0; at < own.SizeBytes;)
@@ -325,7 +277,8 @@ public sealed class ImageChain : IAsyncDisposable
     /// <param name="layer">The image's index.</param>
     /// <param name="marksWrites">Whether recording bitmaps get the bits of what is written; else they have them already, or are not to have them.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
-    internal async ValueTask<GuestWriter> OpenWriterAsync(int layer, bool marksWrites, CancellationToken cancellationToken)
+    /// <param name="getsBacking">Whether the image is about to get another backing file, so that zeros which are written have to be held even where none is there yet.</param>
+    internal async ValueTask<GuestWriter> OpenWriterAsync(int layer, bool marksWrites, CancellationToken cancellationToken, bool getsBacking = false)
     {
         if (_layers[layer].Image is not { } image || _options.TopSnapshot is not null || (_layers.Count == layer + 1 && image.BackingFile is not null))
         {
@@ -334,19 +287,14 @@ public sealed class ImageChain : IAsyncDisposable
 
         ChainMap map = await OpenDataAsync(cancellationToken).ConfigureAwait(false);
         GuestDisk disk = map.DiskOf(layer)!;
-        return await GuestWriter.OpenAsync(
-            image, disk, image.Header.HasExternalDataFile ? disk.Data : null, _layers.Count > layer + 1 ? new ChainBacking(map, layer + 1) : null, marksWrites, cancellationToken).ConfigureAwait(false);
+        IGuestBacking? backing = _layers.Count > layer + 1 ? new ChainBacking(map, layer + 1) : getsBacking ? new NoBacking() : null;
+        return await GuestWriter.OpenAsync(image, disk, image.Header.HasExternalDataFile ? disk.Data : null, backing, marksWrites, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Closes all images.</summary>
     public async ValueTask DisposeAsync()
     {
-        _opening.Dispose();
-        foreach (ImageStorage storage in _dataFiles)
-        {
-            await storage.DisposeAsync().ConfigureAwait(false);
-        }
-
+        await _data.DisposeAsync().ConfigureAwait(false);
         foreach (ChainLayer layer in _layers)
         {
             await layer.Storage.DisposeAsync().ConfigureAwait(false);
@@ -355,97 +303,7 @@ public sealed class ImageChain : IAsyncDisposable
 
     /// <summary>Opens all that is needed to read guest data: tables and data files.</summary>
     /// <inheritdoc cref="ReadAsync" path="/exception"/>
-    internal async ValueTask<ChainMap> OpenDataAsync(CancellationToken cancellationToken)
-    {
-        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
-        await OpenDataFilesAsync(cancellationToken).ConfigureAwait(false);
-        return map;
-    }
-
-    private IBackingResolver RequireResolver() => _resolver ??= _layers[0].Storage is FileStorage top
-        ? FileBackingResolver.ForTop(top.Name, _options.AllowedFolders)
-        : throw new Qcow2UnsupportedException(UnsupportedReason.NoResolver, $"'{PrintableText.Escape(_layers[0].Path)}' is no file: opening the files that it names needs a resolver");
-
-    private async ValueTask<ChainMap> OpenMapAsync(CancellationToken cancellationToken)
-    {
-        if (Volatile.Read(ref _map) is { } opened)
-        {
-            return opened;
-        }
-
-        await _opening.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            if (_map is null)
-            {
-                var disks = new List<GuestDisk?>();
-                foreach (ChainLayer layer in _layers)
-                {
-                    disks.Add(layer.Image is { } image
-                        ? await GuestDisk.OpenAsync(image, layer.Index == 0 ? FindSnapshot(image) : null, cancellationToken).ConfigureAwait(false)
-                        : null);
-                }
-
-                Volatile.Write(ref _map, new ChainMap(_layers, disks));
-            }
-
-            return _map!;
-        }
-        finally
-        {
-            _opening.Release();
-        }
-    }
-
-    /// <summary>Opens the data files of those images that have one, by the same rules as backing files.</summary>
-    private async ValueTask OpenDataFilesAsync(CancellationToken cancellationToken)
-    {
-        ChainMap map = _map!;
-        if (map.HasAllData)
-        {
-            return;
-        }
-
-        await _opening.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            foreach (ChainLayer layer in _layers)
-            {
-                if (layer.Image is not { } image || map.HasData(layer.Index))
-                {
-                    continue;
-                }
-
-                if (image.Encryption != EncryptionMethod.None)
-                {
-                    throw new Qcow2UnsupportedException(
-                        UnsupportedReason.Encryption, $"{PrintableText.Escape(layer.ToString())} is encrypted ({image.Encryption}): its guest data are not read; its bitmaps can be");
-                }
-
-                ImageStorage data = image.Storage;
-                if (image.Header.HasExternalDataFile)
-                {
-                    string name = image.DataFile ?? throw new Qcow2FormatException(
-                        Faults.Of(FaultCode.ExtensionDataFile, "header", "external data file names", image.Header.HeaderLength, 0, "one, as incompatible bit 2 is set"), layer.Path);
-                    var reference = new BackingReference(layer.Path, name, ImageFormat.Raw, layer.Index) { Access = _options.AccessOf(layer.Index) };
-                    data = await RequireResolver().OpenAsync(reference, _options.LockOf(layer.Index), cancellationToken).ConfigureAwait(false);
-                    _dataFiles.Add(data);
-                }
-
-                map.SetData(layer.Index, data);
-            }
-        }
-        finally
-        {
-            _opening.Release();
-        }
-    }
-
-    private SnapshotInfo? FindSnapshot(Qcow2Image image) => _options.TopSnapshot is not { } wanted
-        ? null
-        : image.Snapshots.FirstOrDefault(snapshot => string.Equals(snapshot.Id, wanted, StringComparison.Ordinal))
-            ?? image.Snapshots.FirstOrDefault(snapshot => string.Equals(snapshot.Name, wanted, StringComparison.Ordinal))
-            ?? throw new FileNotFoundException($"'{PrintableText.Escape(image.Name)}' has no snapshot '{PrintableText.Escape(wanted)}'");
+    internal ValueTask<ChainMap> OpenDataAsync(CancellationToken cancellationToken) => _data.OpenAsync(cancellationToken);
 
     private static async ValueTask<ImageStorage> OpenBackingAsync(
         IBackingResolver resolver, BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken)
@@ -496,49 +354,5 @@ public sealed class ImageChain : IAsyncDisposable
         {
             throw new Qcow2UnsupportedException(UnsupportedReason.ChainLoop, $"The chain bites its tail: '{PrintableText.Escape(storage.Name)}' is the same file as {earlier}");
         }
-    }
-
-    private async ValueTask<MergedBitmapReader> OpenMergedAsync(string name, List<FaultLog> logs, CancellationToken cancellationToken)
-    {
-        BitmapVerdict verdict = await JudgeBitmapAsync(name, cancellationToken: cancellationToken).ConfigureAwait(false);
-        if (!verdict.IsValid)
-        {
-            throw new BitmapStateException(name, verdict.ToString());
-        }
-
-        var sources = new List<IBitmapPages>();
-        foreach (int index in verdict.Images)
-        {
-            BitmapCollection bitmaps = _layers[index].Image!.Bitmaps;
-            logs.Add(bitmaps.NewLog());
-            sources.Add(await bitmaps.OpenPagesAsync(name, logs[^1], cancellationToken).ConfigureAwait(false));
-        }
-
-        sources.Add(HiddenByShorterLayers(verdict.Images[^1], sources[0].GranularityBits));
-        return new MergedBitmapReader(sources, _layers[0].VirtualSizeBytes, sources[0].GranularityBits);
-    }
-
-    /// <summary>
-    /// What a layer that is shorter than one below it hides: behind its end the disk reads zeros, though nobody wrote them. Since the bitmap was
-    /// made, in the lowest image that holds it, that is a change like any other.
-    /// </summary>
-    private DirtyBitmap HiddenByShorterLayers(int lowestHolder, int granularityBits)
-    {
-        long size = _layers[0].VirtualSizeBytes;
-        var hidden = new DirtyBitmap(size, 1L << granularityBits);
-        long longestBelow = _layers[lowestHolder].VirtualSizeBytes;
-        for (int i = lowestHolder - 1; i > 0; i--)
-        {
-            long end = Math.Min(longestBelow, size);
-            long start = _layers[i].VirtualSizeBytes;
-            if (start < end)
-            {
-                hidden.Set(start, end - start);
-            }
-
-            longestBelow = Math.Max(longestBelow, start);
-        }
-
-        return hidden;
     }
 }

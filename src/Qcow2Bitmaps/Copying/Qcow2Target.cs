@@ -130,7 +130,7 @@ internal sealed class Qcow2Target : ICopyTarget
             var edit = new BitmapEdit();
             foreach (CarriedBitmap bitmap in bitmaps)
             {
-                edit.Add(bitmap.Name, bitmap.Bits.GranularityBytes, bitmap.IsRecording).Merge(bitmap.Bits, bitmap.Name);
+                edit.AddCarried(bitmap.Name, bitmap.Bits.GranularityBytes, bitmap.IsRecording).Merge(bitmap.Bits, bitmap.Name);
             }
 
             await Image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);

@@ -34,6 +34,9 @@ public sealed class BitmapEdit
         return Step("add", plan => plan.Add(name, granularityBytes, isRecording));
     }
 
+    /// <summary>Adds a bitmap of the name that one of another image has: what is stored may be empty or no UTF-8, as QEMU does not mind.</summary>
+    internal BitmapEdit AddCarried(string name, long granularityBytes, bool isRecording = true) => Step("add", plan => plan.Add(name, granularityBytes, isRecording));
+
     /// <summary>Removes a bitmap, an inconsistent one too.</summary>
     /// <param name="name">Its name.</param>
     /// <returns>This edit.</returns>

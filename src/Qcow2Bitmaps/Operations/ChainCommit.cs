@@ -123,7 +123,7 @@ public static class ChainCommit
         ChainLayer[] layers = [.. chain.Layers.Skip(top)];
         foreach (BitmapInfo bitmap in layers[0].Image!.Bitmaps)
         {
-            verdicts.Add(await ImageChain.JudgeBitmapAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false));
+            verdicts.Add(await TableJudge.JudgeAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false));
         }
 
         return verdicts;
@@ -203,7 +203,7 @@ public static class ChainCommit
             {
                 granularity = Math.Min(granularity, first!.GranularityBytes);
                 await CloseGapAsync(chain, verdict.Images[^1] + 1, @base, first!, changes, cancellationToken).ConfigureAwait(false);
-                edit.Add(verdict.Name, first!.GranularityBytes);
+                edit.AddCarried(verdict.Name, first!.GranularityBytes);
             }
 
             foreach (int index in verdict.Images.Where(index => index < @base))
@@ -220,7 +220,7 @@ public static class ChainCommit
         foreach (BitmapInfo bitmap in target.Bitmaps.Where(bitmap => !merged.Contains(bitmap.Name, StringComparer.Ordinal)))
         {
             // One that cannot be read is not valid, nor is it made so.
-            if (await ImageChain.IsUsableAsync(chain.Layers[@base], bitmap.Name, cancellationToken).ConfigureAwait(false))
+            if (await TableJudge.IsUsableAsync(chain.Layers[@base], bitmap.Name, cancellationToken).ConfigureAwait(false))
             {
                 others.Add(bitmap);
             }
@@ -254,7 +254,7 @@ public static class ChainCommit
 
         foreach (BitmapInfo bitmap in lost)
         {
-            edit.Add(bitmap.Name, bitmap.GranularityBytes, isRecording: false).Merge(has, bitmap.Name).Merge(hides, bitmap.Name);
+            edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false).Merge(has, bitmap.Name).Merge(hides, bitmap.Name);
             changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, target.Name, "it was not valid, and would look so without what is committed"));
         }
 
@@ -273,7 +273,7 @@ public static class ChainCommit
                 continue;
             }
 
-            await between.Bitmaps.EditAsync(new BitmapEdit().Add(bitmap.Name, bitmap.GranularityBytes), cancellationToken).ConfigureAwait(false);
+            await between.Bitmaps.EditAsync(new BitmapEdit().AddCarried(bitmap.Name, bitmap.GranularityBytes), cancellationToken).ConfigureAwait(false);
             changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Added, between.Name, "so that there is no gap"));
         }
     }
@@ -300,7 +300,7 @@ public static class ChainCommit
             }
 
             // All dirty: nobody can tell any more, and populating keeps what is there.
-            _ = there is null ? edit.Add(bitmap.Name, bitmap.GranularityBytes, isRecording: false) : edit.Disable(bitmap.Name);
+            _ = there is null ? edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false) : edit.Disable(bitmap.Name);
             edit.Set(bitmap.Name, 0, above.VirtualSizeBytes);
             changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, above.Name, "its bits of what is committed are lost"));
         }

@@ -31,7 +31,7 @@ public static class ChainPopulate
         var images = new List<int>();
         for (int index = birth; index >= 0; index--)
         {
-            if (!await ImageChain.IsUsableAsync(chain.Layers[index], name, cancellationToken).ConfigureAwait(false))
+            if (!await TableJudge.IsUsableAsync(chain.Layers[index], name, cancellationToken).ConfigureAwait(false))
             {
                 images.Add(index);
             }
@@ -104,7 +104,7 @@ public static class ChainPopulate
                 bits.SetAll();
             }
 
-            edit.Add(name, granularity).Merge(bits, name);
+            edit.AddCarried(name, granularity).Merge(bits, name);
             await image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
             changes.Add(new BitmapChange(
                 name, BitmapChangeKind.Populated, layer.Path, $"{bits.Count().Bytes} bytes {(isSound ? "are allocated" : "are all there is")}"));

@@ -109,7 +109,7 @@ public static class ChainRebase
             cancellationToken).ConfigureAwait(false);
         List<BitmapChange> changes = await StoreBitsAsync(chain, map, dropped, chain.Layers.Count, below, options, cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
-        GuestWriter writer = await chain.OpenWriterAsync(top.Index, marksWrites: false, cancellationToken).ConfigureAwait(false);
+        GuestWriter writer = await chain.OpenWriterAsync(top.Index, marksWrites: false, cancellationToken, getsBacking: true).ConfigureAwait(false);
         var target = new RebaseTarget(writer, top.Image!, other);
         await using (target.ConfigureAwait(false))
         {

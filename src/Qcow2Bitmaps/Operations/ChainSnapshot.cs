@@ -62,7 +62,7 @@ public static class ChainSnapshot
         {
             if (bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0)
             {
-                edit.Add(bitmap.Name, bitmap.GranularityBytes);
+                edit.AddCarried(bitmap.Name, bitmap.GranularityBytes);
                 changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Added, overlayPath));
             }
             else

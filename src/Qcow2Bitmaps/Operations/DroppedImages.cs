@@ -25,7 +25,7 @@ internal static class DroppedImages
         var edit = new BitmapEdit();
         foreach (BitmapInfo bitmap in top.Image!.Bitmaps.Where(static bitmap => bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0))
         {
-            BitmapVerdict verdict = await ImageChain.JudgeBitmapAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false);
+            BitmapVerdict verdict = await TableJudge.JudgeAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false);
             if (verdict.IsValid)
             {
                 foreach (ChainLayer layer in dropped.Where(layer => verdict.Images.Contains(layer.Index)))
@@ -36,7 +36,7 @@ internal static class DroppedImages
 
                 edit.Merge(hides, bitmap.Name);
             }
-            else if ((await ImageChain.JudgeBitmapAsync(remaining, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false)).IsValid)
+            else if ((await TableJudge.JudgeAsync(remaining, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false)).IsValid)
             {
                 await CloseGapAsync(chain, top, dropped, bitmap, hides, gaps, edit, changes, cancellationToken).ConfigureAwait(false);
             }
@@ -57,7 +57,7 @@ internal static class DroppedImages
                     $"Bitmap '{PrintableText.Escape(bitmap.Name)}' of the images above is not valid, and would look so: {PrintableText.Escape(top.ToString())} is of version 2 and cannot say that bits are lost; delete the bitmap first");
             }
 
-            edit.Add(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
+            edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
             changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, top.Path, "it was not valid, and would look so for the images above"));
             await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
         }
@@ -95,7 +95,7 @@ internal static class DroppedImages
         var bits = new DirtyBitmap(top.VirtualSizeBytes, bitmap.GranularityBytes);
         foreach (ChainLayer layer in dropped)
         {
-            if (await ImageChain.IsUsableAsync(layer, bitmap.Name, cancellationToken).ConfigureAwait(false))
+            if (await TableJudge.IsUsableAsync(layer, bitmap.Name, cancellationToken).ConfigureAwait(false))
             {
                 edit.Merge(layer.Image!, bitmap.Name, bitmap.Name);
             }

@@ -26,7 +26,7 @@ internal static class Overhangs
             foreach (BitmapInfo bitmap in image.Bitmaps)
             {
                 if (leaving.Any(leaves => leaves.Image?.Bitmaps.TryGet(bitmap.Name, out _) == true)
-                    && await ImageChain.IsUsableAsync(chain.Layers[layer], bitmap.Name, cancellationToken).ConfigureAwait(false))
+                    && await TableJudge.IsUsableAsync(chain.Layers[layer], bitmap.Name, cancellationToken).ConfigureAwait(false))
                 {
                     edit.Set(bitmap.Name, start, end - start);
                     changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, image.Name, "what the shorter image below it hides"));

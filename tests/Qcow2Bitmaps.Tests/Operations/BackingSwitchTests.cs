@@ -1,8 +1,10 @@
+using System.Buffers.Binary;
 using FsCheck;
 using FsCheck.Fluent;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
+using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Images.Editing;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -97,6 +99,27 @@ public sealed class BackingSwitchTests
         string info = await Qemu.ImgOkAsync("info", "--output=json", path);
         Assert.Contains($"\"backing-filename-format\": \"{after}\"", info, StringComparison.Ordinal);
         Assert.Contains("\"name\": \"kept\"", info, StringComparison.Ordinal);
+    }
+
+    /// <summary>Extensions without an end marker end where the name starts. Without the name its bytes would be extensions.</summary>
+    [Fact]
+    public async Task WithoutTheNameTheExtensionsStillEnd()
+    {
+        const int EndMarkerOffset = 160;
+        byte[] start = await File.ReadAllBytesAsync(Path.Combine(FixtureFiles.Root, "chains", "gap-3", "top.qcow2"), Token);
+        Assert.Equal(0, BinaryPrimitives.ReadInt64BigEndian(start.AsSpan(EndMarkerOffset)));
+        start[EndMarkerOffset] = byte.MaxValue;
+        var storage = new CrashStorage(start);
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token))
+        {
+            await image.SetBackingFileAsync(null, "raw", Token);
+        }
+
+        Assert.Null((await BackingOfAsync(storage.ToArray())).Name);
+        foreach (CrashState state in storage.States())
+        {
+            Assert.Contains((await BackingOfAsync(state.Content)).Name, new[] { null, "mid.qcow2" });
+        }
     }
 
     private static async Task CompareAsync(int clusterBits, string first, string format, string second)

@@ -34,6 +34,7 @@ public sealed class ChainTruthTests
     /// <summary>Sequences that missed a change once.</summary>
     [Theory]
     [InlineData(1141185820)]
+    [InlineData(1516421361)]
     public async Task GapsDoNotVanishAsTheyDidBefore(int seed)
     {
         Qemu.Require();

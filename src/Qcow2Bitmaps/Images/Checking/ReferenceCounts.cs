@@ -14,8 +14,6 @@ internal sealed class ReferenceCounts
     public const int WordShift = 5;
     /// <summary>A word of 2-bit fields that are all one.</summary>
     public const ulong AllOnce = 0x5555_5555_5555_5555;
-    /// <summary>The bits of a word of 2-bit fields that are set in counts above one.</summary>
-    public const ulong AboveOnce = ~AllOnce;
 
     private const int UnitWords = 8;
     private const int SlabShift = 13;

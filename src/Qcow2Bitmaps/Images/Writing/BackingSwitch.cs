@@ -79,6 +79,10 @@ internal sealed class BackingSwitch
         }
 
         byte[] after = [.. named];
+        if (name is null)
+        {
+            plan.EndExtensions(after);
+        }
 
         BinaryPrimitives.WriteUInt64BigEndian(after.AsSpan(HeaderLayout.BackingFileOffset), (ulong)place);
         BinaryPrimitives.WriteUInt32BigEndian(after.AsSpan(HeaderLayout.BackingFileSize), (uint)(name?.Length ?? 0));
@@ -101,6 +105,22 @@ internal sealed class BackingSwitch
         {
             stages.Add(writes);
         }
+    }
+
+    /// <summary>Puts an end behind extensions that the name has ended so far: without it they would be read on, to the cluster's end.</summary>
+    private void EndExtensions(byte[] cluster)
+    {
+        if (HasEndMarker || _header.BackingFileOffset == 0)
+        {
+            return;
+        }
+
+        if (_endMarker + HeaderExtension.HeaderBytes > SectorBytes)
+        {
+            throw NoRoom("the extensions' end in the first sector");
+        }
+
+        cluster.AsSpan(_endMarker, HeaderExtension.HeaderBytes).Clear();
     }
 
     /// <summary>Where a name goes that does not stand there already: behind the extensions, apart from the name that is in use.</summary>

@@ -29,9 +29,6 @@ internal sealed class RefcountBlockEdit
     /// <summary>The counts as they are to be.</summary>
     public byte[] Bytes { get; }
 
-    /// <summary>Whether the block was not in the image before.</summary>
-    public bool IsNew => _original is null;
-
     public static RefcountBlockEdit OfExisting(long offset, ReadOnlySpan<byte> bytes) => new(offset, bytes.ToArray(), bytes.ToArray());
 
     public static RefcountBlockEdit OfNew(long offset, int clusterSizeBytes)

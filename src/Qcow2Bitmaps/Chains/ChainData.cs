@@ -1,0 +1,121 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Guest;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Chains;
+
+/// <summary>Opens what reading a chain's guest data needs, when it is first needed: the images' tables, and external data files.</summary>
+/// <remarks>Thread-safe.</remarks>
+/// <param name="layers">The images, top first.</param>
+/// <param name="options">How the chain is opened.</param>
+internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptions options) : IAsyncDisposable
+{
+    private readonly SemaphoreSlim _opening = new(1, 1);
+    private readonly List<ImageStorage> _dataFiles = [];
+    private IBackingResolver? _resolver = options.Resolver;
+    private ChainMap? _map;
+
+    /// <summary>The external data files that are open.</summary>
+    public IReadOnlyList<ImageStorage> Files => _dataFiles;
+
+    /// <summary>Opens the files that images name.</summary>
+    /// <exception cref="Qcow2UnsupportedException">There is none, and the top image is no file, so that none follows from it.</exception>
+    public IBackingResolver RequireResolver() => _resolver ??= layers[0].Storage is FileStorage top
+        ? FileBackingResolver.ForTop(top.Name, options.AllowedFolders)
+        : throw new Qcow2UnsupportedException(UnsupportedReason.NoResolver, $"'{PrintableText.Escape(layers[0].Path)}' is no file: opening the files that it names needs a resolver");
+
+    /// <summary>Opens the images' tables.</summary>
+    public async ValueTask<ChainMap> OpenMapAsync(CancellationToken cancellationToken)
+    {
+        if (Volatile.Read(ref _map) is { } opened)
+        {
+            return opened;
+        }
+
+        await _opening.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (_map is null)
+            {
+                var disks = new List<GuestDisk?>();
+                foreach (ChainLayer layer in layers)
+                {
+                    disks.Add(layer.Image is { } image
+                        ? await GuestDisk.OpenAsync(image, layer.Index == 0 ? FindSnapshot(image) : null, cancellationToken).ConfigureAwait(false)
+                        : null);
+                }
+
+                Volatile.Write(ref _map, new ChainMap(layers, disks));
+            }
+
+            return _map!;
+        }
+        finally
+        {
+            _opening.Release();
+        }
+    }
+
+    /// <summary>Opens all that is needed to read guest data: tables, and the data files of those images that have one, by the same rules as backing files.</summary>
+    public async ValueTask<ChainMap> OpenAsync(CancellationToken cancellationToken)
+    {
+        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
+        if (map.HasAllData)
+        {
+            return map;
+        }
+
+        await _opening.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            foreach (ChainLayer layer in layers)
+            {
+                if (layer.Image is not { } image || map.HasData(layer.Index))
+                {
+                    continue;
+                }
+
+                if (image.Encryption != EncryptionMethod.None)
+                {
+                    throw new Qcow2UnsupportedException(
+                        UnsupportedReason.Encryption, $"{PrintableText.Escape(layer.ToString())} is encrypted ({image.Encryption}): its guest data are not read; its bitmaps can be");
+                }
+
+                ImageStorage data = image.Storage;
+                if (image.Header.HasExternalDataFile)
+                {
+                    string name = image.DataFile ?? throw new Qcow2FormatException(
+                        Faults.Of(FaultCode.ExtensionDataFile, "header", "external data file names", image.Header.HeaderLength, 0, "one, as incompatible bit 2 is set"), layer.Path);
+                    var reference = new BackingReference(layer.Path, name, ImageFormat.Raw, layer.Index) { Access = options.AccessOf(layer.Index) };
+                    data = await RequireResolver().OpenAsync(reference, options.LockOf(layer.Index), cancellationToken).ConfigureAwait(false);
+                    _dataFiles.Add(data);
+                }
+
+                map.SetData(layer.Index, data);
+            }
+
+            return map;
+        }
+        finally
+        {
+            _opening.Release();
+        }
+    }
+
+    private SnapshotInfo? FindSnapshot(Qcow2Image image) => options.TopSnapshot is not { } wanted
+        ? null
+        : image.Snapshots.FirstOrDefault(snapshot => string.Equals(snapshot.Id, wanted, StringComparison.Ordinal))
+            ?? image.Snapshots.FirstOrDefault(snapshot => string.Equals(snapshot.Name, wanted, StringComparison.Ordinal))
+            ?? throw new FileNotFoundException($"'{PrintableText.Escape(image.Name)}' has no snapshot '{PrintableText.Escape(wanted)}'");
+
+    /// <summary>Closes the data files.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        _opening.Dispose();
+        foreach (ImageStorage storage in _dataFiles)
+        {
+            await storage.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+}

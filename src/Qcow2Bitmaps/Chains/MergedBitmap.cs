@@ -1,0 +1,60 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Chains;
+
+/// <summary>A valid bitmap's bits over all images of a chain that hold it.</summary>
+internal static class MergedBitmap
+{
+    /// <summary>Opens them.</summary>
+    /// <param name="layers">The chain's images, top first.</param>
+    /// <param name="name">The bitmap's name.</param>
+    /// <param name="logs">Gets a log for each image of the bitmap, from the top down.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its verdict.</exception>
+    /// <exception cref="Qcow2FormatException">A bitmap's table is not allowed.</exception>
+    /// <exception cref="IOException">A storage failed.</exception>
+    public static async ValueTask<MergedBitmapReader> OpenAsync(IReadOnlyList<ChainLayer> layers, string name, List<FaultLog> logs, CancellationToken cancellationToken)
+    {
+        BitmapVerdict verdict = await TableJudge.JudgeAsync(layers, name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false);
+        if (!verdict.IsValid)
+        {
+            throw new BitmapStateException(name, verdict.ToString());
+        }
+
+        var sources = new List<IBitmapPages>();
+        foreach (int index in verdict.Images)
+        {
+            BitmapCollection bitmaps = layers[index].Image!.Bitmaps;
+            logs.Add(bitmaps.NewLog());
+            sources.Add(await bitmaps.OpenPagesAsync(name, logs[^1], cancellationToken).ConfigureAwait(false));
+        }
+
+        sources.Add(HiddenByShorterLayers(layers, verdict.Images[^1], sources[0].GranularityBits));
+        return new MergedBitmapReader(sources, layers[0].VirtualSizeBytes, sources[0].GranularityBits);
+    }
+
+    /// <summary>
+    /// What a layer that is shorter than one below it hides: behind its end the disk reads zeros, though nobody wrote them. Since the bitmap was
+    /// made, in the lowest image that holds it, that is a change like any other.
+    /// </summary>
+    private static DirtyBitmap HiddenByShorterLayers(IReadOnlyList<ChainLayer> layers, int lowestHolder, int granularityBits)
+    {
+        long size = layers[0].VirtualSizeBytes;
+        var hidden = new DirtyBitmap(size, 1L << granularityBits);
+        long longestBelow = layers[lowestHolder].VirtualSizeBytes;
+        for (int i = lowestHolder - 1; i > 0; i--)
+        {
+            long end = Math.Min(longestBelow, size);
+            long start = layers[i].VirtualSizeBytes;
+            if (start < end)
+            {
+                hidden.Set(start, end - start);
+            }
+
+            longestBelow = Math.Max(longestBelow, start);
+        }
+
+        return hidden;
+    }
+}

@@ -1,0 +1,53 @@
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Chains;
+
+/// <summary>Judges bitmaps by their directory entries and, where those are in order, by their tables.</summary>
+internal static class TableJudge
+{
+    /// <summary>Judges one bitmap over some of the images, as if they were the chain.</summary>
+    public static async ValueTask<BitmapVerdict> JudgeAsync(IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile, CancellationToken cancellationToken)
+    {
+        BitmapVerdict verdict = BitmapJudge.Judge(layers, name, profile);
+        if (!verdict.IsValid)
+        {
+            return verdict;
+        }
+
+        // Not by their indexes: the images may be those of several chains.
+        foreach (ChainLayer layer in layers.Where(layer => layer.Image?.Bitmaps.TryGet(name, out _) == true))
+        {
+            if (await WhyUnreadableAsync(layer, name, cancellationToken).ConfigureAwait(false) is { } fault)
+            {
+                return BitmapJudge.Unreadable(layers, name, layer, fault);
+            }
+        }
+
+        return verdict;
+    }
+
+    /// <summary>Whether an image's bitmap is a record of changes that can be relied on: it records, and its table can be read.</summary>
+    public static async ValueTask<bool> IsUsableAsync(ChainLayer layer, string name, CancellationToken cancellationToken) =>
+        layer.Image is { } image && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap) && bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0
+            && await WhyUnreadableAsync(layer, name, cancellationToken).ConfigureAwait(false) is null;
+
+    /// <summary>What is wrong with the table of a bitmap; null when it can be read.</summary>
+    private static async ValueTask<string?> WhyUnreadableAsync(ChainLayer layer, string name, CancellationToken cancellationToken)
+    {
+        if (layer.Image!.Bitmaps.HaveOverlappingTables)
+        {
+            return "the tables of the image's bitmaps overlap, together they are longer than the file";
+        }
+
+        try
+        {
+            // Lenient or not: a bitmap with a broken table is no record of changes.
+            await layer.Image.Bitmaps.OpenPagesAsync(name, new FaultLog(Strictness.AsQemu, layer.Path), cancellationToken).ConfigureAwait(false);
+            return null;
+        }
+        catch (Qcow2FormatException e)
+        {
+            return e.Fault.ToString();
+        }
+    }
+}
