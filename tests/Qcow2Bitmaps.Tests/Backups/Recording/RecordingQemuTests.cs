@@ -16,7 +16,7 @@ public sealed class RecordingQemuTests
     private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
 
     [Fact]
-    public void Sequences_end_in_the_bitmaps_that_QEMU_has()
+    public void SequencesEndInTheBitmapsThatQemuHas()
     {
         Qemu.Require();
         Properties.ForAll(
@@ -26,7 +26,7 @@ public sealed class RecordingQemuTests
     }
 
     [Fact]
-    public async Task Refusals_are_those_of_QEMU_in_every_state()
+    public async Task RefusalsAreThoseOfQemuInEveryState()
     {
         Qemu.Require();
         using var folder = TempFolder.InMemory();
