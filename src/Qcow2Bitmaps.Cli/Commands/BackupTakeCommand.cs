@@ -4,6 +4,7 @@ using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
@@ -30,6 +31,12 @@ internal sealed class BackupTakeCommand
         Description = "Where the bitmap is not valid: 'populate' rebuilds it from allocation, where that can be relied on; 'full' copies all. Without it that is refused",
         HelpName = "populate|full",
         CustomParser = static result => CommonOptions.OneOf(result, ("populate", BackupFallback.Populate), ("full", BackupFallback.Full)),
+    };
+
+    private readonly Option<bool> _ignoreOverlays = new("--ignore-overlays")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "Clear the bitmap although images of the same folder have one of those that hold it as their backing file, and are not part of the chain: what it marks is lost for them",
     };
 
     private readonly Option<string?> _targetFormat = CommonOptions.Format("the backup", "-O", "--target-format");
@@ -76,7 +83,7 @@ internal sealed class BackupTakeCommand
             Exit codes: 0 success; 1 error; 2 the bitmap is not valid over the chain, and nothing was done.
             """)
         {
-            take._since, take._checkpoint, take._backing, take._mode, take._fallback, take._extents,
+            take._since, take._checkpoint, take._backing, take._mode, take._fallback, take._ignoreOverlays, take._extents,
         };
         take.AddTo(command);
         command.SetAction((parsed, cancellationToken) => take.RunAsync(parsed, isFull: false, cancellationToken));
@@ -120,6 +127,11 @@ internal sealed class BackupTakeCommand
         IReadOnlyList<BackupResult> results;
         try
         {
+            if (options is { Since: { } since, Checkpoint: null, Mode: not BackupMode.Never } && !parsed.GetValue(_ignoreOverlays))
+            {
+                await RequireNoOtherOverlaysAsync(disks, options.Chain, since, cancellationToken);
+            }
+
             results = await _progress.RunAsync(parsed, isJson, progress => DiskBackup.RunAsync(disks, options, progress, cancellationToken));
         }
         catch (BitmapStateException e) when (!isFull && string.Equals(e.BitmapName, options.Since, StringComparison.Ordinal))
@@ -138,6 +150,22 @@ internal sealed class BackupTakeCommand
         }
 
         return ExitCode.Success;
+    }
+
+    /// <summary>Refuses to clear a bitmap in an image that is also part of another disk, which may be backed up by the same bitmap.</summary>
+    private static async Task RequireNoOtherOverlaysAsync(IReadOnlyList<BackupDisk> disks, ChainOpenOptions options, string since, CancellationToken cancellationToken)
+    {
+        foreach (BackupDisk disk in disks)
+        {
+            await using ImageChain chain = await ImageChain.OpenAsync(disk.TopPath, options, cancellationToken);
+            IEnumerable<int> cleared = chain.Layers.Where(layer => layer.Image?.Bitmaps.TryGet(since, out _) == true).Select(static layer => layer.Index);
+            if (await ChainOverlays.FindAsync(chain, cleared, cancellationToken) is [{ } other, ..])
+            {
+                throw new IOException(
+                    $"'{PrintableText.Escape(other.Path)}' has {PrintableText.Escape(chain.Layers[other.BackingLayer].ToString())} as its backing file and is not part of the chain: "
+                    + $"bitmap '{PrintableText.Escape(since)}' would be cleared there for both. Start a new bitmap with --checkpoint, or leave this one with --mode never; or --ignore-overlays, if the other image is of no use or is not backed up by that bitmap");
+            }
+        }
     }
 
     private string? CollectDisks(ParseResult parsed, string? previous, List<BackupDisk> disks)

@@ -45,6 +45,11 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
                     throw new QmpException($"Could not open '{target}': No such file or directory");
                 }
 
+                if (!isThere && common.Compresses && format is ImageFormat.Raw)
+                {
+                    throw new QmpException("Compression is not supported for this drive ");
+                }
+
                 if (!isThere && common.Sync == BackupSync.None)
                 {
                     throw new QmpException("sync mode 'none' into a new file, which would be backed by the image that is being written, is not supported: use mode 'existing'");
@@ -80,8 +85,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
         BitmapSyncMode? mode = arguments.OptionalOneOf(
             "bitmap-mode", ("on-success", BitmapSyncMode.OnSuccess), ("never", BitmapSyncMode.Never), ("always", BitmapSyncMode.Always));
         bool compresses = arguments.OptionalBoolean("compress") ?? false;
-        OnError? onSource = ReadOnError(arguments, "on-source-error");
-        OnError? onTarget = ReadOnError(arguments, "on-target-error");
+        string? unsupported = ReadOnError(arguments, "on-source-error") ?? ReadOnError(arguments, "on-target-error");
         bool isFinalizedAlone = arguments.OptionalBoolean("auto-finalize") ?? true;
         bool isDismissedAlone = arguments.OptionalBoolean("auto-dismiss") ?? true;
         foreach (string ignored in (ReadOnlySpan<string>)["filter-node-name", "x-perf"])
@@ -92,13 +96,20 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
             }
         }
 
-        return compresses ? throw new QmpException("Parameter 'compress' is not supported")
-            : onSource is OnError.Other || onTarget is OnError.Other ? throw new QmpException("Of 'on-source-error' and 'on-target-error' only 'report' is supported")
-            : new Common(id ?? device, device, sync, speed ?? 0, bitmap, mode, isFinalizedAlone, isDismissedAlone);
+        return unsupported is null
+            ? new Common(id ?? device, device, sync, speed ?? 0, bitmap, mode, compresses, isFinalizedAlone, isDismissedAlone)
+            : throw new QmpException(unsupported);
     }
 
-    private static OnError? ReadOnError(QmpArguments arguments, string name) => arguments.OptionalOneOf(
-        name, ("report", OnError.Report), ("ignore", OnError.Other), ("enospc", OnError.Other), ("stop", OnError.Other), ("auto", OnError.Other));
+    /// <summary>Reads what is to be done when reading or writing fails.</summary>
+    /// <returns>Why that is not possible; null when it is.</returns>
+    private static string? ReadOnError(QmpArguments arguments, string name)
+    {
+        const string Report = "report";
+        return arguments.OptionalOneOf(name, (Report, true), ("ignore", false), ("enospc", false), ("stop", false), ("auto", false)) ?? true
+            ? null
+            : $"Parameter '{name}' does not support '{arguments.OptionalString(name)}' here: only '{Report}', which ends the job";
+    }
 
     private void Add(
         TransactionPlan plan, Common common, QmpNode source, QmpNode? target, bool overwritesTarget, Func<CancellationToken, Task<BackupTarget>> openTarget)
@@ -135,6 +146,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
             Bitmap = common.Bitmap,
             BitmapMode = common.Mode,
             BytesPerSecond = common.Speed,
+            Compress = common.Compresses,
             LeavesTargetOpen = target is not null,
             BeforeCompletion = cancellationToken => jobs.CompleteAsync(job, cancellationToken),
         };
@@ -163,11 +175,6 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
 
     private const string OldIncremental = "dirty-bitmap";
 
-    private enum OnError
-    {
-        Report,
-        Other,
-    }
-
-    private sealed record Common(string Id, string Device, BackupSync Sync, long Speed, string? Bitmap, BitmapSyncMode? Mode, bool IsFinalizedAlone, bool IsDismissedAlone);
+    private sealed record Common(
+        string Id, string Device, BackupSync Sync, long Speed, string? Bitmap, BitmapSyncMode? Mode, bool Compresses, bool IsFinalizedAlone, bool IsDismissedAlone);
 }

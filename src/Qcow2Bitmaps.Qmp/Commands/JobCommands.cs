@@ -13,6 +13,14 @@ internal static class JobCommands
         Verb("job-cancel", "cancel", "id", isBlockJob: false, static job => job.Cancel());
         Verb("job-dismiss", "dismiss", "id", isBlockJob: false, jobs.Dismiss);
         Verb("job-finalize", "finalize", "id", isBlockJob: false, static job => job.Group.FinalizeJobs());
+        Verb("job-complete", "complete", "id", isBlockJob: false, Complete);
+        Verb("block-job-complete", "complete", "device", isBlockJob: true, Complete);
+        foreach ((string prefix, string parameter, bool isBlockJob) in ((string, string, bool)[])[("job", "id", false), ("block-job", "device", true)])
+        {
+            Simple(prefix + "-pause", parameter, id => jobs.Pause(Find(jobs, id, isBlockJob), RequireStatus));
+            Simple(prefix + "-resume", parameter, id => jobs.Resume(Find(jobs, id, isBlockJob), RequireStatus));
+        }
+
         Verb("block-job-dismiss", "dismiss", "id", isBlockJob: true, jobs.Dismiss);
         Verb("block-job-finalize", "finalize", "id", isBlockJob: true, static job => job.Group.FinalizeJobs());
         commands.Add("block-job-cancel", (arguments, _) =>
@@ -39,27 +47,45 @@ internal static class JobCommands
             return ValueTask.FromResult<QmpResult?>(result);
         });
 
-        void Verb(string name, string verb, string parameter, bool isBlockJob, Action<QmpJob> action) => commands.Add(name, (arguments, _) =>
+        void Verb(string name, string verb, string parameter, bool isBlockJob, Action<QmpJob> action) => Simple(name, parameter, id => action(Require(jobs, id, verb, isBlockJob)));
+
+        void Simple(string name, string parameter, Action<string> action) => commands.Add(name, (arguments, _) =>
         {
             string id = arguments.String(parameter);
             arguments.Finish();
-            action(Require(jobs, id, verb, isBlockJob));
+            action(id);
             return ValueTask.FromResult<QmpResult?>(null);
         });
+
+        // No backup is ever ready for that: there is nothing to switch over to.
+        static void Complete(QmpJob job) => RequireStatus(job, "complete");
     }
+
+    private static QmpJob Find(QmpJobs jobs, string id, bool isBlockJob) => jobs.Find(id) ?? throw (isBlockJob
+        ? new QmpException($"Block job '{id}' not found", QmpErrorClass.DeviceNotActive)
+        : new QmpException("Job not found"));
 
     private static QmpJob Require(QmpJobs jobs, string id, string verb, bool isBlockJob)
     {
-        QmpJob job = jobs.Find(id) ?? throw (isBlockJob
-            ? new QmpException($"Block job '{id}' not found", QmpErrorClass.DeviceNotActive)
-            : new QmpException("Job not found"));
+        QmpJob job = Find(jobs, id, isBlockJob);
+        RequireStatus(job, verb);
+        return job;
+    }
+
+    private static void RequireStatus(QmpJob job, string verb)
+    {
         string status = job.Status;
         bool isPossible = verb switch
         {
             "dismiss" => status is QmpJobStatus.Concluded,
             "finalize" => status is QmpJobStatus.Pending,
-            _ => status is QmpJobStatus.Created or QmpJobStatus.Running or QmpJobStatus.Waiting or QmpJobStatus.Pending,
+            "complete" => false,
+            "cancel" => status is QmpJobStatus.Created or QmpJobStatus.Running or QmpJobStatus.Paused or QmpJobStatus.Waiting or QmpJobStatus.Pending,
+            _ => status is QmpJobStatus.Created or QmpJobStatus.Running or QmpJobStatus.Paused,
         };
-        return isPossible ? job : throw new QmpException($"Job '{id}' in state '{status}' cannot accept command verb '{verb}'");
+        if (!isPossible)
+        {
+            throw new QmpException($"Job '{job.Id}' in state '{status}' cannot accept command verb '{verb}'");
+        }
     }
 }

@@ -11,6 +11,9 @@ internal sealed class NoTarget(long sizeBytes) : BackupTarget
 
     public override int ClusterBytes => 1 << 16;
 
+    // What the target turns out to be is asked again when it is open.
+    public override bool CanCompress => true;
+
     public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) => throw new NotSupportedException();
 
     public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => throw new NotSupportedException();

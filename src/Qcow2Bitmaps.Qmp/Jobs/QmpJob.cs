@@ -7,6 +7,7 @@ namespace Qcow2Bitmaps.Qmp.Jobs;
 internal sealed class QmpJob(string id, QmpJobGroup group, QmpNode? target, bool isFinalizedAlone, bool isDismissedAlone)
 {
     private readonly TaskCompletionSource<BackupJob> _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private TaskCompletionSource? _resumed;
     private volatile string _status = QmpJobStatus.Created;
 
     public string Id => id;
@@ -47,6 +48,34 @@ internal sealed class QmpJob(string id, QmpJobGroup group, QmpNode? target, bool
     {
         get => _started.Task.IsCompletedSuccessfully ? _started.Task.Result.BytesPerSecond : 0;
         set => _started.Task.Result.BytesPerSecond = value;
+    }
+
+    /// <summary>Whether a client lets it stand still.</summary>
+    public bool IsPaused => _resumed is not null;
+
+    /// <summary>Ends when it goes on.</summary>
+    public Task Resumed => _resumed?.Task ?? Task.CompletedTask;
+
+    /// <summary>Lets it stand still.</summary>
+    /// <returns>Whether it did not before.</returns>
+    public bool TryPause()
+    {
+        if (_resumed is not null)
+        {
+            return false;
+        }
+
+        _resumed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _started.Task.Result.Pause();
+        return true;
+    }
+
+    /// <summary>Lets it go on.</summary>
+    public void Resume()
+    {
+        _resumed?.SetResult();
+        _resumed = null;
+        _started.Task.Result.Resume();
     }
 
     public void Start(BackupJob job) => _started.SetResult(job);

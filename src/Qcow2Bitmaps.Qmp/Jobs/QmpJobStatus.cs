@@ -6,6 +6,9 @@ internal static class QmpJobStatus
     public const string Created = "created";
     public const string Running = "running";
 
+    /// <summary>A client lets it stand still.</summary>
+    public const string Paused = "paused";
+
     /// <summary>It has done its work, and waits for the others of its group.</summary>
     public const string Waiting = "waiting";
 

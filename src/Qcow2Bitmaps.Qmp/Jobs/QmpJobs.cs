@@ -41,7 +41,11 @@ internal sealed class QmpJobs(QmpEvents events)
     public async ValueTask CompleteAsync(QmpJob job, CancellationToken cancellationToken)
     {
         await job.Started.ConfigureAwait(false);
-        Move(job, QmpJobStatus.Waiting);
+        while (!TryMoveToWaiting(job, out Task resumed))
+        {
+            await resumed.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+
         await job.Group.DoneAsync(cancellationToken).ConfigureAwait(false);
         Move(job, QmpJobStatus.Pending);
         if (!job.IsFinalizedAlone)
@@ -56,6 +60,43 @@ internal sealed class QmpJobs(QmpEvents events)
         }
 
         await job.Group.FinalizedAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Lets a job stand still.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="require">Refuses a status that does not allow a verb.</param>
+    /// <exception cref="QmpException">It does already, or has done its work.</exception>
+    public void Pause(QmpJob job, Action<QmpJob, string> require)
+    {
+        lock (job)
+        {
+            require(job, "pause");
+            if (!job.TryPause())
+            {
+                throw new QmpException("Job is already paused");
+            }
+
+            Move(job, QmpJobStatus.Paused);
+        }
+    }
+
+    /// <summary>Lets a job go on.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="require">Refuses a status that does not allow a verb.</param>
+    /// <exception cref="QmpException">It was not paused.</exception>
+    public void Resume(QmpJob job, Action<QmpJob, string> require)
+    {
+        lock (job)
+        {
+            if (!job.IsPaused)
+            {
+                throw new QmpException("Can't resume a job that was not paused");
+            }
+
+            require(job, "resume");
+            Move(job, QmpJobStatus.Running);
+            job.Resume();
+        }
     }
 
     /// <summary>Lists a job that has been started.</summary>
@@ -94,7 +135,7 @@ internal sealed class QmpJobs(QmpEvents events)
         IReadOnlyList<QmpJob> jobs = All;
         foreach (QmpJob job in jobs)
         {
-            if (cancelsAll || !job.IsFinalizedAlone || (await job.Started.ConfigureAwait(false)).Options.Sync == BackupSync.None)
+            if (cancelsAll || !job.IsFinalizedAlone || job.IsPaused || (await job.Started.ConfigureAwait(false)).Options.Sync == BackupSync.None)
             {
                 job.Cancel();
             }
@@ -109,6 +150,24 @@ internal sealed class QmpJobs(QmpEvents events)
     private async Task WatchAsync(QmpJob job, BackupJob backup)
     {
         BackupJobState state = await backup.WaitAsync(CancellationToken.None).ConfigureAwait(false);
+        if (job.Status is QmpJobStatus.Paused)
+        {
+            // It was cancelled, which lets it go on to its end.
+            Move(job, QmpJobStatus.Running);
+        }
+
+        if (state == BackupJobState.Failed)
+        {
+            events.Post("BLOCK_JOB_ERROR", writer =>
+            {
+                writer.WriteStartObject();
+                writer.WriteString("device", job.Id);
+                writer.WriteString("operation", backup.HasSourceFailed ? "read" : "write");
+                writer.WriteString("action", "report");
+                writer.WriteEndObject();
+            });
+        }
+
         if (state != BackupJobState.Completed)
         {
             job.Error = state == BackupJobState.Cancelled ? Cancelled : backup.Error?.Message ?? "Input/output error";
@@ -135,6 +194,21 @@ internal sealed class QmpJobs(QmpEvents events)
         if (job.IsDismissedAlone)
         {
             Dismiss(job);
+        }
+    }
+
+    private bool TryMoveToWaiting(QmpJob job, out Task resumed)
+    {
+        lock (job)
+        {
+            resumed = job.Resumed;
+            if (job.IsPaused)
+            {
+                return false;
+            }
+
+            Move(job, QmpJobStatus.Waiting);
+            return true;
         }
     }
 
@@ -182,7 +256,7 @@ internal sealed class QmpJobs(QmpEvents events)
             writer.WriteString("status", job.Status);
             writer.WriteString("io-status", "ok");
             writer.WriteBoolean("busy", job.Status is QmpJobStatus.Running);
-            writer.WriteBoolean("paused", false);
+            writer.WriteBoolean("paused", job.Status is QmpJobStatus.Paused);
             writer.WriteBoolean("ready", false);
             writer.WriteBoolean("auto-finalize", job.IsFinalizedAlone);
             writer.WriteBoolean("auto-dismiss", job.IsDismissedAlone);

@@ -43,23 +43,23 @@ public static class DiskBackup
             throw new ArgumentException(fault, nameof(options));
         }
 
-        var jobs = new List<BackupJob>();
+        var jobs = new List<DiskBackupRun>();
         try
         {
             string? set = disks.Count > 1 ? Guid.NewGuid().ToString("N") : null;
             foreach (BackupDisk disk in disks)
             {
-                jobs.Add(await BackupJob.OpenAsync(disk, options, cancellationToken).ConfigureAwait(false));
+                jobs.Add(await DiskBackupRun.OpenAsync(disk, options, cancellationToken).ConfigureAwait(false));
             }
 
-            foreach (BackupJob job in jobs)
+            foreach (DiskBackupRun job in jobs)
             {
                 await job.PrepareAsync(set, cancellationToken).ConfigureAwait(false);
             }
 
             await CopyAsync(jobs, progress, cancellationToken).ConfigureAwait(false);
             atStep?.Invoke("copied");
-            foreach (BackupJob job in jobs)
+            foreach (DiskBackupRun job in jobs)
             {
                 job.Place();
                 atStep?.Invoke("placed");
@@ -70,7 +70,7 @@ public static class DiskBackup
         }
         finally
         {
-            foreach (BackupJob job in jobs)
+            foreach (DiskBackupRun job in jobs)
             {
                 await job.DisposeAsync().ConfigureAwait(false);
             }
@@ -82,13 +82,13 @@ public static class DiskBackup
         : disks.Select(static disk => Path.GetFullPath(disk.TopPath)).Distinct(StringComparer.Ordinal).Count() < disks.Count ? "One disk is named twice"
         : null;
 
-    private static async ValueTask CopyAsync(List<BackupJob> jobs, IProgress<BackupProgress>? progress, CancellationToken cancellationToken)
+    private static async ValueTask CopyAsync(List<DiskBackupRun> jobs, IProgress<BackupProgress>? progress, CancellationToken cancellationToken)
     {
         try
         {
             long total = jobs.Sum(static job => job.SizeBytes);
             long done = 0;
-            foreach (BackupJob job in jobs)
+            foreach (DiskBackupRun job in jobs)
             {
                 await job.CopyAsync(ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
                 done += job.SizeBytes;
@@ -96,7 +96,7 @@ public static class DiskBackup
         }
         catch
         {
-            foreach (BackupJob job in jobs)
+            foreach (DiskBackupRun job in jobs)
             {
                 try
                 {
@@ -113,7 +113,7 @@ public static class DiskBackup
     }
 
     /// <summary>From here on nothing is cancelled: the backups are whole.</summary>
-    private static async ValueTask AnchorAsync(List<BackupJob> jobs, Action<string>? atStep)
+    private static async ValueTask AnchorAsync(List<DiskBackupRun> jobs, Action<string>? atStep)
     {
         var edits = new BitmapEditSet();
         jobs.ForEach(job => job.AddEdits(edits));
@@ -129,7 +129,7 @@ public static class DiskBackup
         }
 
         atStep?.Invoke("anchored");
-        foreach (BackupJob job in jobs)
+        foreach (DiskBackupRun job in jobs)
         {
             job.Confirm(hasAnchors: true);
             atStep?.Invoke("confirmed");

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
@@ -20,6 +21,8 @@ internal static class ManifestJson
     private const string FormatName = "qcow2bitmaps-backup";
     private const int MaxDepth = 8;
     private const int MaxNames = 1024;
+    private const int MaxTextBytes = 1 << 16;
+    private const int MaxMessage = 300;
     private const int IdDigits = 32;
     private const int Sha256Bytes = 32;
     private const int SectorBytes = 512;
@@ -96,7 +99,7 @@ internal static class ManifestJson
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException or KeyNotFoundException or OverflowException or InvalidDataException)
         {
-            throw new BackupException($"'{PrintableText.Escape(path)}' is no manifest of a backup: {PrintableText.Escape(e.Message)}", e);
+            throw new BackupException($"'{PrintableText.Escape(path)}' is no manifest of a backup: {PrintableText.Escape(e.Message.Length > MaxMessage ? e.Message[..MaxMessage] + "..." : e.Message)}", e);
         }
     }
 
@@ -188,13 +191,20 @@ internal static class ManifestJson
     {
         JsonElement list = root.GetProperty(member);
         Require(list.GetArrayLength() <= MaxNames, $"'{member}' has {list.GetArrayLength()} members, at most {MaxNames} are read");
-        return [.. list.EnumerateArray().Select(element => element.GetString() ?? throw new InvalidDataException($"'{member}' has a member that is no text"))];
+        return [.. list.EnumerateArray().Select(element => TextOf(element, member) ?? throw new InvalidDataException($"'{member}' has a member that is no text"))];
     }
 
     private static string Text(JsonElement element, string member) =>
-        element.GetProperty(member).GetString() ?? throw new InvalidDataException($"'{member}' is no text");
+        TextOrNull(element, member) ?? throw new InvalidDataException($"'{member}' is no text");
 
-    private static string? TextOrNull(JsonElement element, string member) => element.GetProperty(member).GetString();
+    private static string? TextOrNull(JsonElement element, string member) => TextOf(element.GetProperty(member), member);
+
+    private static string? TextOf(JsonElement element, string member)
+    {
+        int bytes = JsonMarshal.GetRawUtf8Value(element).Length;
+        Require(bytes <= MaxTextBytes, $"'{member}' has {bytes} bytes, at most {MaxTextBytes} are read");
+        return element.GetString();
+    }
 
     private static string Id(JsonElement element, string member)
     {

@@ -170,6 +170,9 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         await ForEachTableAsync(firstWhole, endWhole, (start, to) => _metadata.DiscardAsync(start, to, cancellationToken), cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>Whether <see cref="WriteCompressedAsync"/> is possible: the image's compression is zlib, and it has no external data file.</summary>
+    public bool CanCompress => _metadata.CanPack;
+
     /// <summary>Writes a whole cluster compressed, or plainly where that makes it no shorter.</summary>
     /// <param name="offsetBytes">Where the cluster starts on the disk, in bytes.</param>
     /// <param name="cluster">Its bytes: as many as a cluster has, or up to the disk's end.</param>

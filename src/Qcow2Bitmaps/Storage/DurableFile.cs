@@ -22,6 +22,7 @@ internal static class DurableFile
     public static void Rename(string path, string newPath)
     {
         File.Move(path, newPath, overwrite: false);
+        FileTrace.Current?.Rename(path, newPath);
         FlushFolderOf(newPath);
     }
 
@@ -34,10 +35,14 @@ internal static class DurableFile
             using (SafeFileHandle file = File.OpenHandle(unfinished, FileMode.CreateNew, FileAccess.Write, FileShare.None))
             {
                 RandomAccess.Write(file, bytes, 0);
+                FileTrace.Current?.Create(unfinished);
+                FileTrace.Current?.Write(unfinished, 0, bytes);
                 RandomAccess.FlushToDisk(file);
+                FileTrace.Current?.Flush(unfinished);
             }
 
             File.Move(unfinished, path, overwrite);
+            FileTrace.Current?.Rename(unfinished, path);
         }
         catch
         {
@@ -80,6 +85,7 @@ internal static class DurableFile
     public static void Delete(string path)
     {
         File.Delete(path);
+        FileTrace.Current?.Delete(path);
         FlushFolderOf(path);
     }
 
@@ -98,5 +104,7 @@ internal static class DurableFile
         {
             throw new IOException($"'{PrintableText.Escape(folder)}': Could not flush the folder: {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
         }
+
+        FileTrace.Current?.FlushFolder(folder);
     }
 }

@@ -14,6 +14,7 @@ public sealed class FileStorage : ImageStorage
 {
     private readonly SafeFileHandle _file;
     private readonly string _path;
+    private readonly FileTrace? _trace = FileTrace.Current;
 
     private FileStorage(SafeFileHandle file, string path, StorageAccess access)
     {
@@ -102,6 +103,7 @@ public sealed class FileStorage : ImageStorage
             return Open(path, StorageAccess.ReadWrite, ImageLock.Write);
         }
 
+        FileTrace.Current?.Create(path);
         return Lock(made, path, StorageAccess.ReadWrite, ImageLock.Write);
     }
 
@@ -180,6 +182,8 @@ public sealed class FileStorage : ImageStorage
         {
             File.Delete(_path);
         }
+
+        _trace?.Delete(_path);
     }
 
     /// <inheritdoc/>
@@ -242,6 +246,7 @@ public sealed class FileStorage : ImageStorage
             throw TooLarge(offset + buffer.Length, e);
         }
 
+        _trace?.Write(_path, offset, buffer.Span);
         return ValueTask.CompletedTask;
     }
 
@@ -251,6 +256,7 @@ public sealed class FileStorage : ImageStorage
         cancellationToken.ThrowIfCancellationRequested();
         RequireWritable();
         RandomAccess.FlushToDisk(_file);
+        _trace?.Flush(_path);
         return ValueTask.CompletedTask;
     }
 
@@ -293,6 +299,7 @@ public sealed class FileStorage : ImageStorage
             throw TooLarge(length, e);
         }
 
+        _trace?.SetLength(_path, length);
         return ValueTask.CompletedTask;
     }
 
@@ -311,6 +318,11 @@ public sealed class FileStorage : ImageStorage
             throw new IOException($"'{PrintableText.Escape(_path)}': Could not discard {length} bytes at offset {offset}: {Marshal.GetPInvokeErrorMessage(error)}", error);
         }
 
+        if (Discard == DiscardMode.Unmap)
+        {
+            _trace?.Zero(_path, offset, length);
+        }
+
         return ValueTask.CompletedTask;
     }
 
@@ -320,9 +332,15 @@ public sealed class FileStorage : ImageStorage
         cancellationToken.ThrowIfCancellationRequested();
         RequireWritable();
         // A hole reads as zeros, of files and of devices; whatever the error, zeros can still be written.
-        return ValueTask.FromResult(LinuxNative.IsSupported
+        bool isZero = LinuxNative.IsSupported
             && length > 0
-            && LinuxNative.Allocate(_file, LinuxNative.AllocatePunchHole | LinuxNative.AllocateKeepSize, offset, length) == 0);
+            && LinuxNative.Allocate(_file, LinuxNative.AllocatePunchHole | LinuxNative.AllocateKeepSize, offset, length) == 0;
+        if (isZero)
+        {
+            _trace?.Zero(_path, offset, length);
+        }
+
+        return ValueTask.FromResult(isZero);
     }
 
     /// <inheritdoc/>

@@ -16,7 +16,7 @@ internal sealed class BackupScene(string path)
         Qemu.Require();
         var scene = new BackupScene(folder.Path);
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", scene.Disk, size);
-        await scene.WriteAsync("write -P 1 0 6M");
+        await scene.WriteAsync($"write -P 1 0 {(size == "1M" ? "800k" : "6M")}");
         return scene;
     }
 

@@ -117,6 +117,47 @@ public sealed class BackupTests
         Assert.Equal("a1.backup.json", a.Parents[0].Manifest);
     }
 
+    [Fact]
+    public async Task ABitmapInASharedImageIsNotClearedForOneDiskAlone()
+    {
+        using var folder = TempFolder.InMemory();
+        using var backups = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        await Qemu.ImgOkAsync("bitmap", "--add", scene.Disk, "c");
+        await scene.WriteAsync("write -P 2 1M 64k");
+        string[] disks = [folder.File("one.qcow2"), folder.File("two.qcow2")];
+        foreach (string disk in disks)
+        {
+            Assert.Equal(0, (await Support.Cli.RunAsync("chain", "snapshot", scene.Disk, disk)).ExitCode);
+            string name = Path.GetFileNameWithoutExtension(disk);
+            Assert.Equal(0, (await Support.Cli.RunAsync("backup", "full", disk, backups.File(name), "--checkpoint", "c-" + name)).ExitCode);
+            await Qemu.IoOkAsync(disk, "write -P 3 2M 64k");
+        }
+
+        string[] names = Names();
+        string[] clearing = ["backup", "incremental", disks[0], backups.File("next"), "--since", "c", "--backing", backups.File("one")];
+        ProcessResult refused = await Support.Cli.RunAsync(clearing);
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("two.qcow2' has", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("--ignore-overlays", refused.Error, StringComparison.Ordinal);
+        Assert.Equal(names, Names());
+        Assert.Equal(64 << 10, await scene.DirtyBytesAsync("c"));
+
+        // A bitmap of the top image alone, a checkpoint, and a bitmap that stays as it is, concern nobody else.
+        foreach (string[] more in new string[][] { ["--since", "c-one", "--checkpoint", "d"], ["--since", "c-one", "--mode", "never"], ["--since", "c-one"] })
+        {
+            ProcessResult taken = await Support.Cli.RunAsync(["backup", "incremental", disks[0], backups.File("a" + string.Concat(more)), .. more]);
+            Assert.True(taken.ExitCode == 0, taken.Error);
+        }
+
+        Assert.Equal(64 << 10, await scene.DirtyBytesAsync("c"));
+        // Who says so is let; whether there is a backup to build on is another matter.
+        refused = await Support.Cli.RunAsync([.. clearing, "--ignore-overlays"]);
+        Assert.Contains("cannot be built on", refused.Error, StringComparison.Ordinal);
+
+        string[] Names() => [.. Directory.EnumerateFiles(backups.Path).Order(StringComparer.Ordinal)];
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

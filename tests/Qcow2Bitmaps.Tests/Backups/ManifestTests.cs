@@ -77,6 +77,55 @@ public sealed class ManifestTests
         await AssertRefusedAsync(scene, "at most 16777216 are read");
     }
 
+    /// <summary>Whatever a manifest says of itself, reading it takes a bounded multiple of the longest that is read.</summary>
+    [Theory]
+    [InlineData("huge", 100 << 20, 1 << 20)]
+    [InlineData("groups", 1_000_000, 40 << 20)]
+    [InlineData("deep", 16 << 20, 64 << 20)]
+    [InlineData("objects", 16 << 20, 64 << 20)]
+    [InlineData("names", 5_000_000, 256 << 20)]
+    [InlineData("parents", 500_000, 128 << 20)]
+    [InlineData("text", 16_000_000, 128 << 20)]
+    [InlineData("members", 1_500_000, 256 << 20)]
+    public async Task WhatAHostileManifestTakesIsBounded(string kind, int count, long maxBytes)
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await FullAsync(folder);
+        string path = scene.Backup("full.backup.json");
+        string text = await File.ReadAllTextAsync(path, BackupScene.Token);
+        string hostile = kind switch
+        {
+            "huge" => text.Replace("\"verdict\": null", $"\"verdict\": \"{new string('x', count)}\"", StringComparison.Ordinal),
+            "groups" => $"{text[..(text.LastIndexOf(']') - 1)].TrimEnd()}{string.Concat(Enumerable.Repeat(",{\"offset\":67108864}", count))}]}}",
+            "deep" => new string('[', count),
+            "objects" => string.Concat(Enumerable.Repeat("{\"a\":", count / 5)),
+            "names" => text.Replace("\"anchors\": [", "\"anchors\": [" + string.Concat(Enumerable.Repeat("1,", count)), StringComparison.Ordinal),
+            "parents" => text.Replace("\"parents\": []", $"\"parents\": [{string.Join(',', Enumerable.Repeat("{\"id\":1}", count))}]", StringComparison.Ordinal),
+            "text" => text.Replace("\"image\": \"full\"", $"\"image\": \"{new string('x', count)}\"", StringComparison.Ordinal),
+            _ => text.Replace("\"format\"", string.Concat(Enumerable.Repeat("\"a\":0,", count)) + "\"format\"", StringComparison.Ordinal),
+        };
+        Assert.NotEqual(text, hostile);
+        await File.WriteAllTextAsync(path, hostile, BackupScene.Token);
+        if (kind == "members")
+        {
+            // Members that nobody asks for are no fault, and cost no more.
+            Assert.True((await BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token)).IsGood);
+        }
+        else
+        {
+            await AssertRefusedAsync(scene, "");
+        }
+
+        // Files complete their calls before they return: all of it runs on this thread.
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        IReadOnlyList<ListedBackup> listed = await BackupListing.ReadAsync(folder.Path, BackupScene.Token);
+        long taken = GC.GetAllocatedBytesForCurrentThread() - before;
+        Assert.Equal(kind == "members", Assert.Single(listed).Fault is null);
+        Assert.InRange(listed[0].Fault?.Length ?? 0, 0, 1000);
+        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{kind}: {taken} bytes allocated: {listed[0].Fault}"));
+        Assert.InRange(taken, 0, maxBytes);
+    }
+
     [Fact]
     public async Task ALinkOutOfTheFolderIsNotFollowed()
     {

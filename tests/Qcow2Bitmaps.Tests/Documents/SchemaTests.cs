@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Tests.Backups;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -69,6 +70,54 @@ public sealed class SchemaTests
     }
 
     [Fact]
+    public async Task BackupsPrintWhatTheSchemasSay()
+    {
+        Qemu.Require();
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        string[][] commands =
+        [
+            ["backup", "full", scene.Disk, scene.Backup("raw"), "-O", "raw"],
+            ["backup", "full", scene.Disk, scene.Backup("a"), "--checkpoint", "c"],
+            ["backup", "incremental", scene.Disk, scene.Backup("b"), "--since", "c", "--checkpoint", "d", "--extents"],
+            ["backup", "incremental", scene.Disk, scene.Backup("e"), "--since", "d", "--extents"],
+            ["backup", "incremental", scene.Disk, scene.Backup("f"), "--since", "gone", "--fallback", "full", "--checkpoint", "g"],
+            ["backup", "verify", scene.Backup("b")],
+            ["backup", "verify", scene.Backup("f"), "--disk", scene.Disk],
+            ["backup", "verify", scene.Backup("a"), "--disk", scene.Disk, "--since", "d"],
+            ["backup", "restore", scene.Backup("e"), scene.Backup("restored")],
+            ["backup", "list", folder.Path],
+        ];
+        foreach (string[] command in commands)
+        {
+            if (command[1] == "incremental")
+            {
+                await scene.WriteAsync("write -P 9 1M 64k", "write -z 2M 64k");
+            }
+
+            Assert.True(await ExpectValidAsync(SchemaOf(command), command), $"{string.Join(' ', command)} printed nothing");
+        }
+
+        JsonSchema manifest = await ReadAsync("backup-manifest");
+        string[] manifests = [.. Directory.EnumerateFiles(folder.Path, "*.backup.json")];
+        Assert.Equal(5, manifests.Length);
+        foreach (string path in manifests)
+        {
+            Assert.Empty(manifest.Validate(await File.ReadAllTextAsync(path, TestContext.Current.CancellationToken)));
+        }
+
+        // What is broken is listed and reported in the same form.
+        await File.WriteAllTextAsync(scene.Backup("x.backup.json"), "{}", TestContext.Current.CancellationToken);
+        byte[] image = await File.ReadAllBytesAsync(scene.Backup("raw"), TestContext.Current.CancellationToken);
+        image[5] ^= 1;
+        await File.WriteAllBytesAsync(scene.Backup("raw"), image, TestContext.Current.CancellationToken);
+        foreach (string[] command in new string[][] { ["backup", "list", folder.Path], ["backup", "verify", scene.Backup("raw")] })
+        {
+            Assert.True(await ExpectValidAsync(SchemaOf(command), command), $"{string.Join(' ', command)} printed nothing");
+        }
+    }
+
+    [Fact]
     public async Task EverySchemaIsUsedAndListed()
     {
         string index = await File.ReadAllTextAsync(Path.Combine(s_schemas, "README.md"), TestContext.Current.CancellationToken);
@@ -93,6 +142,8 @@ public sealed class SchemaTests
     {
         ["chain", "check" or "measure" or "reconcile", ..] => $"chain-{command[1]}",
         ["chain", ..] => "chain-operation",
+        ["backup", "full" or "incremental", ..] => "backup",
+        ["backup", ..] => $"backup-{command[1]}",
         _ => command[0],
     };
 
@@ -102,7 +153,7 @@ public sealed class SchemaTests
     /// <returns>Whether it printed anything.</returns>
     private static async Task<bool> ExpectValidAsync(string schema, string[] command)
     {
-        int verb = command[0] == "chain" ? 2 : 1;
+        int verb = command[0] is "chain" or "backup" ? 2 : 1;
         ProcessResult result = await Support.Cli.RunAsync([.. command[..verb], "--output", "json", .. command[verb..]]);
         if (result.Output.Length == 0)
         {

@@ -80,6 +80,30 @@ internal sealed class BothServers : IAsyncDisposable
         await ReadEventsAsync(_own.Peer, jobId);
     }
 
+    /// <summary>Asks both until they reply the same: a job that was paused may still end what it had begun.</summary>
+    public async Task EventuallySameAsync(string command)
+    {
+        for (int i = 0; i < 100 && Sorted(await _qemu.Peer.OkAsync(command)) != Sorted(await _own.Peer.OkAsync(command)); i++)
+        {
+            await Task.Delay(50);
+        }
+
+        await AskAsync(command);
+    }
+
+    /// <summary>Waits until a job has failed on both, and expects the same events of it but for how far it was and for the error's text.</summary>
+    public async Task FailedAsync(string jobId)
+    {
+        string[] expected = Named(await ReadEventsAsync(_qemu.Peer, jobId));
+        string[] actual = Named(await ReadEventsAsync(_own.Peer, jobId));
+        Assert.Contains(expected, static told => told.StartsWith("BLOCK_JOB_ERROR", StringComparison.Ordinal));
+        Assert.Equal(expected, actual);
+
+        static string[] Named(string[] told) => [.. told.Select(static one => one.StartsWith("BLOCK_JOB_COMPLETED", StringComparison.Ordinal)
+            ? $"BLOCK_JOB_COMPLETED {(one.Contains("error:", StringComparison.Ordinal) ? "error" : "")}"
+            : one)];
+    }
+
     /// <summary>Waits until a job has a status on both.</summary>
     public async Task StatusAsync(string jobId, string status)
     {
@@ -129,6 +153,9 @@ internal sealed class BothServers : IAsyncDisposable
         }
     }
 
+    /// <summary>Whether bitmaps are to be in the same order in the images too. QEMU deletes one from its image at once, and appends it again where the transaction is taken back.</summary>
+    public bool ComparesOrder { get; set; } = true;
+
     /// <summary>Lets both quit, and expects images that QEMU finds right and the same, bitmaps included; those called .img are raw.</summary>
     public async Task QuitAsync(params string[] backups)
     {
@@ -146,7 +173,7 @@ internal sealed class BothServers : IAsyncDisposable
 
             await Qemu.ImgOkAsync("check", actual);
             IReadOnlyList<StoredBitmap> bitmaps = await new QemuNode(actual).ListAsync();
-            Assert.Equal(await new QemuNode(expected).ListAsync(), bitmaps);
+            Assert.Equal(InOrder(await new QemuNode(expected).ListAsync()), InOrder(bitmaps));
             foreach (StoredBitmap bitmap in bitmaps.Where(static bitmap => !bitmap.Flags.HasFlag(BitmapFlags.InUse)))
             {
                 Assert.Equal(await QemuBitmaps.ReadExtentsAsync(expected, bitmap.Name), await QemuBitmaps.ReadExtentsAsync(actual, bitmap.Name));
@@ -159,6 +186,9 @@ internal sealed class BothServers : IAsyncDisposable
         _qemu.Dispose();
         await _own.DisposeAsync();
     }
+
+    private StoredBitmap[] InOrder(IReadOnlyList<StoredBitmap> bitmaps) =>
+        ComparesOrder ? [.. bitmaps] : [.. bitmaps.OrderBy(static bitmap => bitmap.Name, StringComparer.Ordinal)];
 
     private static async Task<string[]> ReadEventsAsync(QmpPeer peer, string jobId)
     {

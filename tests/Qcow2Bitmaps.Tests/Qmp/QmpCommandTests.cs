@@ -115,8 +115,8 @@ public sealed class QmpCommandTests
     /// <summary>What we refuse and QEMU does not, and the other way round: each has its reason in the architecture's list.</summary>
     [Theory]
     [InlineData("""{"execute":"block-dirty-bitmap-merge","arguments":{"node":"disk","target":"kept","bitmaps":[]}}""", null)]
-    [InlineData("""{"execute":"blockdev-backup","arguments":{"device":"disk","target":"disk","sync":"full","compress":true}}""", "Parameter 'compress' is not supported")]
-    [InlineData("""{"execute":"blockdev-backup","arguments":{"device":"disk","target":"disk","sync":"full","on-target-error":"stop"}}""", "only 'report' is supported")]
+    [InlineData("""{"execute":"blockdev-backup","arguments":{"device":"disk","target":"disk","sync":"full","on-target-error":"stop"}}""", "Parameter 'on-target-error' does not support 'stop' here")]
+    [InlineData("""{"execute":"blockdev-backup","arguments":{"device":"disk","target":"disk","sync":"full","on-source-error":"ignore"}}""", "Parameter 'on-source-error' does not support 'ignore' here")]
     [InlineData("""{"execute":"drive-backup","arguments":{"device":"disk","target":"x","sync":"none"}}""", "sync mode 'none' into a new file")]
     [InlineData("""{"execute":"drive-backup","arguments":{"device":"disk","target":"x","sync":"full","format":"vmdk"}}""", "Images of format 'vmdk' are not made here")]
     public async Task KnownDifferences(string command, string? refused)

@@ -31,6 +31,7 @@ public sealed class RandomConversationTests
         await Qemu.ImgOkAsync("create", "-f", "qcow2", "-o", "cluster_size=4k", folder.File("m.qcow2"), "4M");
         await Qemu.ImgOkAsync("bitmap", "--add", folder.File("n.qcow2"), "a");
         await using BothServers both = await BothServers.StartAsync(folder, ("n", "n.qcow2", false), ("m", "m.qcow2", false));
+        both.ComparesOrder = false;
         foreach (int die in dice)
         {
             var left = new Dice(die);
@@ -41,12 +42,6 @@ public sealed class RandomConversationTests
             else if (left.Next(3) == 0)
             {
                 string first = ActionOf(ref left);
-                while (first.Contains("-remove", StringComparison.Ordinal))
-                {
-                    // What is removed and then named again within a transaction QEMU calls busy; here it is gone.
-                    first = ActionOf(ref left);
-                }
-
                 // QEMU 7.2 dies when a transaction enables a bitmap that is not there.
                 string second = ActionOf(ref left).Replace("-enable", "-disable", StringComparison.Ordinal);
                 first = first.Replace("-enable", "-disable", StringComparison.Ordinal);

@@ -36,6 +36,8 @@ public sealed class BackupJob : IAsyncDisposable
     private readonly Lock _gate = new();
     private readonly DirtyBitmap _remaining;
     private Exception? _error;
+    private Exception? _sourceError;
+    private TaskCompletionSource? _resumed;
     private bool _isCancelled;
     private bool _isTargetClosed;
     private long _copiedBytes;
@@ -67,6 +69,21 @@ public sealed class BackupJob : IAsyncDisposable
 
     /// <summary>What made the job fail; null unless it did.</summary>
     public Exception? Error => State == BackupJobState.Failed ? _error : null;
+
+    /// <summary>Whether it was reading the disk that made the job fail; else it was writing the target, or what the job waited for.</summary>
+    public bool HasSourceFailed => Error is { } error && ReferenceEquals(error, _sourceError);
+
+    /// <summary>Whether the job stands still until it is resumed. Writes still push old data out of their way meanwhile.</summary>
+    public bool IsPaused
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _resumed is not null;
+            }
+        }
+    }
 
     /// <summary>How many bytes are copied.</summary>
     public long CopiedBytes => Interlocked.Read(ref _copiedBytes);
@@ -100,6 +117,25 @@ public sealed class BackupJob : IAsyncDisposable
         }
 
         _stop.Cancel();
+    }
+
+    /// <summary>Lets the job stand still, once what it has begun is copied. Without effect when it does already.</summary>
+    public void Pause()
+    {
+        lock (_gate)
+        {
+            _resumed ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
+    }
+
+    /// <summary>Lets the job go on. Without effect when it was not paused.</summary>
+    public void Resume()
+    {
+        lock (_gate)
+        {
+            _resumed?.SetResult();
+            _resumed = null;
+        }
     }
 
     /// <summary>Waits until the job has ended, and its bitmap is no longer busy.</summary>
@@ -179,6 +215,7 @@ public sealed class BackupJob : IAsyncDisposable
             }
 
             await CopyAllAsync().ConfigureAwait(false);
+            await WaitWhilePausedAsync().ConfigureAwait(false);
             await _options.Target.FlushAsync(_stopped).ConfigureAwait(false);
             // Nothing is left that a write could push here. A target that cannot be closed is no backup.
             await CloseTargetAsync().ConfigureAwait(false);
@@ -245,6 +282,13 @@ public sealed class BackupJob : IAsyncDisposable
         var clock = Stopwatch.StartNew();
         for (long at = 0; Next(at, StepBytes) is { } next;)
         {
+            if (IsPaused)
+            {
+                // Who writes meanwhile may copy this.
+                await WaitWhilePausedAsync().ConfigureAwait(false);
+                continue;
+            }
+
             at = await CopyZerosAsync(next.Start).ConfigureAwait(false);
             if (at == next.Start)
             {
@@ -259,6 +303,38 @@ public sealed class BackupJob : IAsyncDisposable
             }
 
             clock.Restart();
+        }
+    }
+
+    private async ValueTask WaitWhilePausedAsync()
+    {
+        while (true)
+        {
+            Task resumed;
+            lock (_gate)
+            {
+                if (_resumed is null)
+                {
+                    return;
+                }
+
+                resumed = _resumed.Task;
+            }
+
+            await resumed.WaitAsync(_stopped).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask<T> ReadSourceAsync<T>(ValueTask<T> reading)
+    {
+        try
+        {
+            return await reading.ConfigureAwait(false);
+        }
+        catch (IOException e)
+        {
+            Interlocked.CompareExchange(ref _sourceError, e, null);
+            throw;
         }
     }
 
@@ -292,7 +368,7 @@ public sealed class BackupJob : IAsyncDisposable
         }
 
         // What was not copied nobody overwrites before this turn has ended.
-        long zerosEnd = await _session.FindZerosEndAsync(start, next.End, _stopped).ConfigureAwait(false);
+        long zerosEnd = await ReadSourceAsync(_session.FindZerosEndAsync(start, next.End, _stopped)).ConfigureAwait(false);
         zerosEnd = zerosEnd == next.End ? zerosEnd : zerosEnd & -_unitBytes;
         if (zerosEnd - start < StepBytes)
         {
@@ -317,7 +393,7 @@ public sealed class BackupJob : IAsyncDisposable
                 at = Math.Min(next.End, end);
                 buffer ??= ArrayPool<byte>.Shared.Rent((int)(end - start));
                 Memory<byte> bytes = buffer.AsMemory(0, (int)(at - next.Start));
-                await _session.ReadAsync(next.Start, bytes, cancellationToken).ConfigureAwait(false);
+                await ReadSourceAsync(_session.ReadAsync(next.Start, bytes, cancellationToken)).ConfigureAwait(false);
                 await WriteAsync(next.Start, bytes, cancellationToken).ConfigureAwait(false);
                 Note(next.Start, bytes.Length);
             }
@@ -360,7 +436,11 @@ public sealed class BackupJob : IAsyncDisposable
             }
             else
             {
-                await _options.Target.WriteAsync(offset + at, bytes[at..end], cancellationToken).ConfigureAwait(false);
+                ReadOnlyMemory<byte> data = bytes[at..end];
+                ValueTask writing = _options.Compress
+                    ? _options.Target.WriteCompressedAsync(offset + at, data, cancellationToken)
+                    : _options.Target.WriteAsync(offset + at, data, cancellationToken);
+                await writing.ConfigureAwait(false);
             }
 
             at = end;

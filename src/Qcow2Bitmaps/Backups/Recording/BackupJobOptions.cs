@@ -18,6 +18,9 @@ public sealed record BackupJobOptions
     /// <summary>How many bytes are copied in a second, not counting what writes push out of the way; 0 for as many as it goes.</summary>
     public long BytesPerSecond { get; init; }
 
+    /// <summary>Whether clusters are compressed on the target, which has to be a qcow2 image whose compression is zlib.</summary>
+    public bool Compress { get; init; }
+
     /// <summary>Whether the target stays open when the job has ended.</summary>
     public bool LeavesTargetOpen { get; init; }
 

@@ -79,6 +79,18 @@ public abstract class BackupTarget : IAsyncDisposable
     /// <exception cref="IOException">That failed.</exception>
     public abstract ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken);
 
+    /// <summary>Whether clusters can be compressed.</summary>
+    public virtual bool CanCompress => false;
+
+    /// <summary>Writes bytes, compressed cluster by cluster where that makes them shorter.</summary>
+    /// <param name="offsetBytes">Where on the disk, in bytes: the start of a cluster.</param>
+    /// <param name="bytes">Whole clusters, or up to the disk's end.</param>
+    /// <param name="cancellationToken">Ends the writing.</param>
+    /// <exception cref="NotSupportedException">The target is not compressed: see <see cref="CanCompress"/>.</exception>
+    /// <exception cref="IOException">That failed.</exception>
+    public virtual ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
+        throw new NotSupportedException($"'{PrintableText.Escape(Name)}' is not compressed");
+
     /// <summary>Makes a range read as zeros, whatever was there or shows through from below.</summary>
     /// <param name="offsetBytes">Where it starts on the disk, in bytes.</param>
     /// <param name="lengthBytes">Its length in bytes.</param>

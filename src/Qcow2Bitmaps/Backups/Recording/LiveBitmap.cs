@@ -24,7 +24,10 @@ internal sealed class LiveBitmap(string name, DirtyBitmap bits)
     /// <summary>What records writes in the place of this bitmap while a job uses it.</summary>
     public DirtyBitmap? Successor { get; private set; }
 
-    private bool IsBusy => Successor is not null;
+    /// <summary>Whether a transaction that is not done yet removes it: nothing else can be done with it, and its name is not free.</summary>
+    public bool IsLeaving { get; set; }
+
+    private bool IsBusy => Successor is not null || IsLeaving;
 
     /// <summary>Records a write.</summary>
     public void Record(long offsetBytes, long lengthBytes)

@@ -115,23 +115,28 @@ public sealed partial class RecordingSession
         }
 
         DirtyBitmap bits = NewBits(name, granularity);
-        return Insert(_bitmaps.Count, new LiveBitmap(name, bits) { IsEnabled = isRecording, IsPersistent = isPersistent, IsChanged = true });
+        var bitmap = new LiveBitmap(name, bits) { IsEnabled = isRecording, IsPersistent = isPersistent, IsChanged = true };
+        _bitmaps.Add(bitmap);
+        return () => _bitmaps.Remove(bitmap);
     }
 
+    /// <summary>Lets a bitmap go at the end of the transaction; until then it is busy, as with QEMU.</summary>
     internal (Action Undo, bool IsStored) ApplyRemove(string name)
     {
         LiveBitmap bitmap = Require(name);
         bitmap.Require(allowsInconsistent: true);
-        int index = _bitmaps.IndexOf(bitmap);
-        _bitmaps.RemoveAt(index);
+        bitmap.IsLeaving = true;
         return (() =>
         {
             // It may be gone from the image.
             bitmap.IsChanged = true;
-            Insert(index, bitmap);
+            bitmap.IsLeaving = false;
         }
         , bitmap.IsPersistent);
     }
+
+    /// <summary>Ends the removal: all steps are accepted.</summary>
+    internal void CompleteRemoval() => _bitmaps.RemoveAll(static bitmap => bitmap.IsLeaving);
 
     internal Action ApplyClear(string name)
     {
@@ -188,12 +193,6 @@ public sealed partial class RecordingSession
         };
     }
 
-    private Action Insert(int index, LiveBitmap bitmap)
-    {
-        _bitmaps.Insert(index, bitmap);
-        return () => _bitmaps.Remove(bitmap);
-    }
-
     private DirtyBitmap NewBits(string name, long granularity)
     {
         try
@@ -221,12 +220,12 @@ public sealed partial class RecordingSession
         }
 
         var plan = new EditPlan(Image);
-        foreach (LiveBitmap other in _bitmaps.Where(other => other.IsPersistent && !Image.Bitmaps.TryGet(other.Name, out _)))
+        foreach (LiveBitmap other in _bitmaps.Where(other => other is { IsPersistent: true, IsLeaving: false } && !Image.Bitmaps.TryGet(other.Name, out _)))
         {
             plan.Add(other.Name, other.Bits.GranularityBytes, other.IsEnabled);
         }
 
-        foreach (string gone in Image.Bitmaps.Select(static bitmap => bitmap.Name).Where(stored => FindLive(stored)?.IsPersistent != true))
+        foreach (string gone in Image.Bitmaps.Select(static bitmap => bitmap.Name).Where(stored => FindLive(stored) is not { IsPersistent: true, IsLeaving: false }))
         {
             plan.Remove(gone);
         }

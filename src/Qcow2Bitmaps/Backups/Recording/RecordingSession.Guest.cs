@@ -27,6 +27,24 @@ public sealed partial class RecordingSession
         }
     }
 
+    /// <summary>Writes a whole cluster compressed, or plainly where that makes it no shorter, and records it.</summary>
+    /// <inheritdoc cref="GuestWriter.WriteCompressedAsync"/>
+    public async ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
+    {
+        GuestWriter writer = await BeginAsync(offsetBytes, cluster.Length, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await writer.WriteCompressedAsync(offsetBytes, cluster, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _access.Exit();
+        }
+    }
+
+    /// <summary>Whether clusters can be compressed: the image can be written, its compression is zlib, and it has no external data file.</summary>
+    internal bool CanCompress => _writer is { CanCompress: true };
+
     /// <summary>Makes a range read as zeros, and records it.</summary>
     /// <inheritdoc cref="GuestWriter.WriteZerosAsync"/>
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>

@@ -54,6 +54,12 @@ public sealed partial class RecordingSession
             throw Refuse(options, "Source and target image have different sizes");
         }
 
+        if (options.Compress && !options.Target.CanCompress)
+        {
+            // QEMU would name the device here, which nodes do not have.
+            throw Refuse(options, "Compression is not supported for this drive ");
+        }
+
         bitmap?.Freeze();
         var job = new BackupJob(this, options, sync, bitmap, mode ?? BitmapSyncMode.Never);
         return (job, () => bitmap?.Reclaim());

@@ -26,7 +26,7 @@ public sealed class RecordingTransaction
     public RecordingTransaction Add(RecordingSession session, string name, long? granularityBytes = null, bool isPersistent = false, bool isRecording = true) =>
         Step("add", session, name, _ => session.ApplyAdd(name, granularityBytes, isPersistent, isRecording));
 
-    /// <summary>Removes a bitmap, an inconsistent one too; from the image at once.</summary>
+    /// <summary>Removes a bitmap, an inconsistent one too; from the image at once. Later steps of the same transaction find it busy, and its name taken.</summary>
     /// <param name="session">The session.</param>
     /// <param name="name">Its name.</param>
     /// <returns>This transaction.</returns>
@@ -150,6 +150,15 @@ public sealed class RecordingTransaction
             foreach (IGrouping<RecordingSession, string> names in applied.Removed.GroupBy(static removed => removed.Session, static removed => removed.Name))
             {
                 await names.Key.DeleteStoredAsync(names.Distinct(StringComparer.Ordinal), cancellationToken).ConfigureAwait(false);
+            }
+
+            foreach (RecordingSession session in _sessions)
+            {
+                session.WithBits(() =>
+                {
+                    session.CompleteRemoval();
+                    return true;
+                });
             }
 
             isDone = true;

@@ -9,10 +9,20 @@ internal sealed class SessionBackupTarget(RecordingSession session) : BackupTarg
 
     public override int ClusterBytes => session.Image.ClusterSizeBytes;
 
+    public override bool CanCompress => session.CanCompress;
+
     internal override object Identity => session.Identity;
 
     public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
         session.WriteAsync(offsetBytes, bytes, cancellationToken);
+
+    public override async ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    {
+        for (int at = 0; at < bytes.Length; at += ClusterBytes)
+        {
+            await session.WriteCompressedAsync(offsetBytes + at, bytes.Slice(at, Math.Min(ClusterBytes, bytes.Length - at)), cancellationToken).ConfigureAwait(false);
+        }
+    }
 
     public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
         session.WriteZerosAsync(offsetBytes, lengthBytes, mayUnmap: true, cancellationToken);

@@ -12,10 +12,20 @@ internal sealed class WriterBackupTarget(GuestWriter writer, ImageChain? owned) 
 
     public override int ClusterBytes => writer.Image.ClusterSizeBytes;
 
+    public override bool CanCompress => writer.CanCompress;
+
     internal override object Identity => writer.Image.Storage.Identity is { } identity ? identity : writer.Image;
 
     public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
         writer.WriteAsync(offsetBytes, bytes, cancellationToken);
+
+    public override async ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    {
+        for (int at = 0; at < bytes.Length; at += ClusterBytes)
+        {
+            await writer.WriteCompressedAsync(offsetBytes + at, bytes.Slice(at, Math.Min(ClusterBytes, bytes.Length - at)), cancellationToken).ConfigureAwait(false);
+        }
+    }
 
     public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
         writer.WriteZerosAsync(offsetBytes, lengthBytes, mayUnmap: true, cancellationToken);

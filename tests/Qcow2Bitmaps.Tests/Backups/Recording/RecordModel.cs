@@ -5,6 +5,7 @@ namespace Qcow2Bitmaps.Tests.Backups.Recording;
 /// <summary>What a session is to do, in the plainest way.</summary>
 internal sealed class RecordModel
 {
+    private readonly HashSet<string> _leaving = new(StringComparer.Ordinal);
     private List<ModelBitmap> _bitmaps = [];
 
     public byte[] Disk { get; } = new byte[RecordCase.DiskBytes];
@@ -16,8 +17,10 @@ internal sealed class RecordModel
     public bool TryApply(IReadOnlyList<RecordStep> steps)
     {
         List<ModelBitmap> before = [.. _bitmaps];
+        _leaving.Clear();
         if (steps.All(TryApply))
         {
+            _bitmaps.RemoveAll(bitmap => _leaving.Contains(bitmap.Name));
             return true;
         }
 
@@ -67,7 +70,7 @@ internal sealed class RecordModel
             return bitmap is null;
         }
 
-        if (bitmap is null || bitmap.IsBusy)
+        if (bitmap is null || bitmap.IsBusy || _leaving.Contains(step.Name))
         {
             return false;
         }
@@ -88,15 +91,17 @@ internal sealed class RecordModel
         }
 
         _bitmaps.Remove(bitmap);
-        if (step.Action != RecordAction.Remove)
+        _bitmaps.Add(after);
+        if (step.Action == RecordAction.Remove)
         {
-            _bitmaps.Add(after);
+            // It stays in the way until all steps are done.
+            _leaving.Add(step.Name);
         }
 
         return true;
     }
 
-    private ModelBitmap? Merge(ModelBitmap bitmap, IReadOnlyList<string> sources) => sources.Select(Find).Any(static source => source is null || source.IsBusy)
+    private ModelBitmap? Merge(ModelBitmap bitmap, IReadOnlyList<string> sources) => sources.Select(Find).Any(source => source is null || source.IsBusy || _leaving.Contains(source.Name))
         ? null
         : sources.Select(Find).Aggregate(bitmap, static (merged, source) => merged.With(source!.Bits, source.Granularity));
 

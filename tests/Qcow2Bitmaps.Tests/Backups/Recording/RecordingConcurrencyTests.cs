@@ -14,7 +14,7 @@ public sealed class RecordingConcurrencyTests
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Fact]
-    public async Task A_backup_is_one_moment_of_all_writers_and_the_next_one_has_all_that_came_after()
+    public async Task ABackupIsOneMomentOfAllWritersAndTheNextOneHasAllThatCameAfter()
     {
         MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
         await using RecordingSession session = await disk.OpenAsync();
@@ -46,7 +46,7 @@ public sealed class RecordingConcurrencyTests
     }
 
     [Fact]
-    public async Task Transactions_over_sessions_that_are_one_anothers_targets_do_not_wait_for_one_another()
+    public async Task TransactionsOverSessionsThatAreOneAnothersTargetsDoNotWaitForOneAnother()
     {
         MemoryDisk one = await MemoryDisk.CreateAsync(DiskBytes, "a");
         MemoryDisk other = await MemoryDisk.CreateAsync(DiskBytes, "a");

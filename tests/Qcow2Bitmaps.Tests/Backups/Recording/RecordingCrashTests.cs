@@ -18,7 +18,7 @@ public sealed class RecordingCrashTests
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Fact]
-    public async Task Wherever_a_session_stops_no_bitmap_looks_valid_and_misses_a_change()
+    public async Task WhereverASessionStopsNoBitmapLooksValidAndMissesAChange()
     {
         MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a", "off");
         var storage = new CrashStorage(disk.Storage.ToArray());
@@ -80,7 +80,7 @@ public sealed class RecordingCrashTests
     }
 
     [Fact]
-    public async Task After_a_kill_QEMU_finds_the_bitmaps_inconsistent_and_populating_rebuilds_them()
+    public async Task AfterAKillQemuFindsTheBitmapsInconsistentAndPopulatingRebuildsThem()
     {
         Qemu.Require();
         using var folder = TempFolder.InMemory();
@@ -110,7 +110,7 @@ public sealed class RecordingCrashTests
     }
 
     [Fact]
-    public async Task Without_room_bitmaps_stay_in_use_and_the_session_says_so()
+    public async Task WithoutRoomBitmapsStayInUseAndTheSessionSaysSo()
     {
         MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
         byte[] content = disk.Storage.ToArray();

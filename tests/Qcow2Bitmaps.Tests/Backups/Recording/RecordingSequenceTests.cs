@@ -10,7 +10,7 @@ public sealed class RecordingSequenceTests
     private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
 
     [Fact]
-    public void A_session_does_what_the_model_does() => Properties.ForAll(
+    public void ASessionDoesWhatTheModelDoes() => Properties.ForAll(
         Gen.Choose(0, int.MaxValue).Select(static seed => new RecordCase(seed, 40, hasJobs: true)),
         15 * Factor,
         static sequence => RunAsync(sequence).GetAwaiter().GetResult());

@@ -14,7 +14,7 @@ public sealed class RecordingSessionTests
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Fact]
-    public async Task Bitmaps_record_in_memory_are_in_use_meanwhile_and_valid_again_when_closed()
+    public async Task BitmapsRecordInMemoryAreInUseMeanwhileAndValidAgainWhenClosed()
     {
         using var folder = TempFolder.InMemory();
         string path = folder.File("a.qcow2");
@@ -44,7 +44,7 @@ public sealed class RecordingSessionTests
     }
 
     [Fact]
-    public async Task A_checkpoint_stores_bitmaps_valid_and_the_next_write_marks_them_first()
+    public async Task ACheckpointStoresBitmapsValidAndTheNextWriteMarksThemFirst()
     {
         MemoryDisk storage = await MemoryDisk.CreateAsync(DiskBytes, "a");
         await using RecordingSession session = await storage.OpenAsync();
@@ -60,7 +60,7 @@ public sealed class RecordingSessionTests
     }
 
     [Fact]
-    public async Task Nobody_else_changes_the_bitmaps_of_a_session()
+    public async Task NobodyElseChangesTheBitmapsOfASession()
     {
         MemoryDisk storage = await MemoryDisk.CreateAsync(DiskBytes, "a");
         await using RecordingSession session = await storage.OpenAsync();
@@ -72,7 +72,7 @@ public sealed class RecordingSessionTests
     }
 
     [Fact]
-    public async Task Of_an_image_that_is_only_read_bitmaps_are_read_only_and_jobs_copy_by_them()
+    public async Task OfAnImageThatIsOnlyReadBitmapsAreReadOnlyAndJobsCopyByThem()
     {
         MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
         await using (RecordingSession writing = await disk.OpenAsync())
@@ -102,7 +102,7 @@ public sealed class RecordingSessionTests
     }
 
     [Fact]
-    public async Task A_transaction_over_sessions_is_taken_back_where_a_step_is_refused()
+    public async Task ATransactionOverSessionsIsTakenBackWhereAStepIsRefused()
     {
         MemoryDisk one = await MemoryDisk.CreateAsync(DiskBytes, "a");
         MemoryDisk other = await MemoryDisk.CreateAsync(DiskBytes, "a");
@@ -117,7 +117,7 @@ public sealed class RecordingSessionTests
             .Remove(second, "a")
             .Clear(second, "a");
         BitmapStateException e = await Assert.ThrowsAsync<BitmapStateException>(async () => await failing.CommitAsync(Token));
-        Assert.Equal("Dirty bitmap 'a' not found", e.Message);
+        Assert.Equal("Bitmap 'a' is currently in use by another operation and cannot be used", e.Message);
         Assert.Equal([(0L, 65536L)], Extents(first.CopyBits("a")));
         Assert.Equal([(1L << 20, 65536L)], Extents(second.CopyBits("a")));
         Assert.Equal(["a"], first.Bitmaps.Select(static bitmap => bitmap.Name));
@@ -130,7 +130,7 @@ public sealed class RecordingSessionTests
     }
 
     [Fact]
-    public async Task A_target_that_fails_under_a_write_ends_the_job_and_not_the_write()
+    public async Task ATargetThatFailsUnderAWriteEndsTheJobAndNotTheWrite()
     {
         MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
         await using RecordingSession session = await disk.OpenAsync();
@@ -152,7 +152,7 @@ public sealed class RecordingSessionTests
     }
 
     [Fact]
-    public async Task Of_a_large_disk_a_job_reads_what_there_is()
+    public async Task OfALargeDiskAJobReadsWhatThereIs()
     {
         MemoryDisk disk = await MemoryDisk.CreateAsync(1L << 40);
         await using RecordingSession session = await disk.OpenAsync();
@@ -165,7 +165,7 @@ public sealed class RecordingSessionTests
     }
 
     [Fact]
-    public async Task A_backup_has_the_disk_of_its_start_and_its_bitmap_what_was_written_since()
+    public async Task ABackupHasTheDiskOfItsStartAndItsBitmapWhatWasWrittenSince()
     {
         MemoryDisk storage = await MemoryDisk.CreateAsync(DiskBytes, "a");
         await using RecordingSession session = await storage.OpenAsync();

@@ -10,7 +10,7 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>The backup of one disk, from its start to the manifest.</summary>
-internal sealed class BackupJob : IAsyncDisposable
+internal sealed class DiskBackupRun : IAsyncDisposable
 {
     private const int SectorBytes = 512;
 
@@ -27,7 +27,7 @@ internal sealed class BackupJob : IAsyncDisposable
     private bool _isBegun;
     private bool _isPlaced;
 
-    private BackupJob(BackupDisk disk, BackupOptions options, ImageChain chain, StoredBackup? unfinished)
+    private DiskBackupRun(BackupDisk disk, BackupOptions options, ImageChain chain, StoredBackup? unfinished)
     {
         _disk = disk;
         _options = options;
@@ -57,11 +57,11 @@ internal sealed class BackupJob : IAsyncDisposable
     private bool Clears => IsIncremental && _options.Checkpoint is null && _options.Mode != BackupMode.Never;
 
     /// <summary>Opens the disk with the locks that keep writers out, and clears away what a stop has left of a backup of that name.</summary>
-    public static async ValueTask<BackupJob> OpenAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
+    public static async ValueTask<DiskBackupRun> OpenAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
     {
         StoredBackup? unfinished = await ClearAwayAsync(disk, options, cancellationToken).ConfigureAwait(false);
         ImageChain chain = await ChainAccess.OpenAsync(disk.TopPath, options.Chain, look => WrittenLayersAsync(look, options, cancellationToken), cancellationToken).ConfigureAwait(false);
-        return new BackupJob(disk, options, chain, unfinished);
+        return new DiskBackupRun(disk, options, chain, unfinished);
     }
 
     /// <summary>Checks all that can be refused, before anything is written; then rebuilds a bitmap, where that was asked for.</summary>
