@@ -39,4 +39,6 @@ public enum UnsupportedReason
     Compression = 17,
     /// <summary>An edit of several images was interrupted, and is to be finished before this image is edited.</summary>
     InterruptedEdit = 18,
+    /// <summary>Space cannot be set aside so on this storage.</summary>
+    Preallocation = 19,
 }

@@ -24,6 +24,7 @@ internal sealed class CompareCommand
         Description = "The sizes too must be the same, and how the images have each part of the disk",
     };
 
+    private readonly Option<string> _cache = new("-T") { Description = "The images' cache mode; it makes no difference", HelpName = "CACHE" };
     private readonly Option<bool> _share = CommonOptions.ForceShare();
     private readonly Option<string[]> _allowBacking = CommonOptions.AllowBacking();
     private readonly ToolWriter _output;
@@ -46,7 +47,7 @@ internal sealed class CompareCommand
             Exit codes: 0 the same; 1 different, or wrong usage; 2 an image cannot be opened; 3 a table cannot be read; 4 data cannot be read.
             """)
         {
-            compare._firstFormat, compare._secondFormat, compare._progress, compare._quiet, compare._strict, compare._share, compare._allowBacking, compare._files,
+            compare._firstFormat, compare._secondFormat, compare._progress, compare._quiet, compare._strict, compare._cache, compare._share, compare._allowBacking, compare._files,
         };
         command.SetAction(compare.RunAsync);
         return command;
@@ -60,6 +61,12 @@ internal sealed class CompareCommand
             _messages.Error("Expecting two image file names");
             _messages.WriteLine($"Try '{MessageWriter.ToolName} compare --help' for more information");
             return ExitCode.Error;
+        }
+
+        if (parsed.GetValue(_cache) is { } cache && !CacheModes.IsKnown(cache))
+        {
+            _messages.Error($"Invalid source cache option: {PrintableText.Escape(cache)}");
+            return ExitCode.CannotOpen;
         }
 
         bool isQuiet = parsed.GetValue(_quiet);

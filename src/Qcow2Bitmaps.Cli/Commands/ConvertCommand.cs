@@ -16,8 +16,6 @@ internal sealed class ConvertCommand
 {
     private const double MinStepPercent = 1;
 
-    private static readonly string[] s_cacheModes = ["none", "off", "writeback", "unsafe", "directsync", "writethrough"];
-
     private readonly Argument<string[]> _files = new("FILE… OUTPUT") { Description = "The images to copy, one behind the other, each the top of its chain; last the target", Arity = ArgumentArity.ZeroOrMore };
     private readonly Option<string?> _format = CommonOptions.AnyFormat("the images to copy");
     private readonly Option<string> _outputFormat = new("-O") { Description = "The target's format: qcow2, or raw (default)", HelpName = "FMT" };
@@ -95,13 +93,22 @@ internal sealed class ConvertCommand
         {
             foreach (string file in files[..^1])
             {
-                sources.Add(await ImageChain.OpenAsync(file, SourceOptions(parsed), cancellationToken));
+                string? snapshotId = null;
+                if (parsed.GetValue(_snapshot) is { } wanted)
+                {
+                    await using ImageChain present = await ImageChain.OpenAsync(file, SourceOptions(parsed, null), cancellationToken);
+                    snapshotId = SnapshotChoice.Parse(wanted, out _)!.FindId(present);
+                    if (snapshotId is null)
+                    {
+                        return Fail(SnapshotChoice.NotFound);
+                    }
+                }
+
+                sources.Add(await ImageChain.OpenAsync(file, SourceOptions(parsed, snapshotId), cancellationToken));
                 _messages.WarnOf(sources[^1]);
             }
 
-            return FindSnapshotFault(parsed, sources) is { } snapshotFault
-                ? Fail(snapshotFault)
-                : await ConvertAsync(parsed, sources, files[^1], progress, cancellationToken);
+            return await ConvertAsync(parsed, sources, files[^1], progress, cancellationToken);
         }
         finally
         {
@@ -119,14 +126,15 @@ internal sealed class ConvertCommand
         return Array.Find(lists, static list => !OptionList.IsValid(list)) is { } invalid ? $"Invalid option list: {PrintableText.Escape(invalid)}"
             : parsed.GetValue(_workers) is { } workers && ParseWorkers(workers) is null ? new ConversionOptions { Workers = 0 }.FindFault()
             : parsed.GetValue(_sparse) is { } sparse && FindSparseFault(sparse) is { } sparseFault ? sparseFault
+            : parsed.GetValue(_snapshot) is { } snapshot && SnapshotChoice.Parse(snapshot, out string? snapshotFault) is null ? snapshotFault
             : files.Length < 2 ? "Must specify image file name"
             : parsed.GetValue(_skipBroken) && !parsed.GetValue(_bitmaps) ? "Use of --skip-broken-bitmaps requires --bitmaps"
             : parsed.GetValue(_isZero) && !exists ? "--target-is-zero requires use of -n flag"
             : exists && lists.Length > 0 ? "-o has no effect when skipping image creation"
             : parsed.GetValue(_snapshot) is not null && files.Length > 2 ? "No support for concatenating multiple snapshot"
             : parsed.GetValue(_snapshot) is not null && parsed.GetValue(_bitmaps) ? "Bitmaps are those of the present, not of a snapshot: --bitmaps cannot be used with -l"
-            : parsed.GetValue(_cache) is { } cache && !s_cacheModes.Contains(cache, StringComparer.Ordinal) ? $"Invalid cache option: {PrintableText.Escape(cache)}"
-            : parsed.GetValue(_sourceCache) is { } sourceCache && !s_cacheModes.Contains(sourceCache, StringComparer.Ordinal) ? $"Invalid source cache option: {PrintableText.Escape(sourceCache)}"
+            : parsed.GetValue(_cache) is { } cache && !CacheModes.IsKnown(cache) ? $"Invalid cache option: {PrintableText.Escape(cache)}"
+            : parsed.GetValue(_sourceCache) is { } sourceCache && !CacheModes.IsKnown(sourceCache) ? $"Invalid source cache option: {PrintableText.Escape(sourceCache)}"
             : parsed.GetValue(_format) is { } given && given is not (ImageFormat.Qcow2 or ImageFormat.Raw) ? $"Could not open '{PrintableText.Escape(files[0])}': {CommonOptions.UnknownDriver(given)}"
             : CreateCommand.Describe(format) is not null ? null
             : exists ? $"Could not open '{PrintableText.Escape(files[^1])}': {CommonOptions.UnknownDriver(format)}"
@@ -171,6 +179,11 @@ internal sealed class ConvertCommand
             return ExitCode.Error;
         }
 
+        catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)
+        {
+            return Fail($"{PrintableText.Escape(file)}: error while converting {(options!.IsQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw)}: {(options.IsQcow2 ? PreallocationModes.CreationRefusal(e) : PreallocationModes.RawRefusal(options.RawPreallocation))}");
+        }
+
         progress.Update(total, total);
         return ExitCode.Success;
     }
@@ -181,11 +194,13 @@ internal sealed class ConvertCommand
         bool isQcow2 = string.Equals(parsed.GetValue(_outputFormat), ImageFormat.Qcow2, StringComparison.Ordinal);
         bool exists = parsed.GetValue(_exists);
         Qcow2CreateOptions? create = null;
-        fault = exists ? null : FindCreateFault(parsed, isQcow2, file, out create);
+        Preallocation rawPreallocation = Preallocation.Off;
+        fault = exists ? null : FindCreateFault(parsed, isQcow2, file, out create, out rawPreallocation);
         return fault is not null ? null : new ConversionOptions
         {
             IsQcow2 = isQcow2,
             Create = create,
+            RawPreallocation = rawPreallocation,
             TargetExists = exists,
             TargetIsZero = parsed.GetValue(_isZero),
             TargetHasBacking = exists && parsed.GetValue(_backing) is not null,
@@ -198,9 +213,10 @@ internal sealed class ConvertCommand
         };
     }
 
-    private string? FindCreateFault(ParseResult parsed, bool isQcow2, string file, out Qcow2CreateOptions? create)
+    private string? FindCreateFault(ParseResult parsed, bool isQcow2, string file, out Qcow2CreateOptions? create, out Preallocation rawPreallocation)
     {
         create = null;
+        rawPreallocation = Preallocation.Off;
         string format = isQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw;
         var options = new OptionList(CreateCommand.Describe(format)!);
         string[] lists = parsed.GetValue(_options) ?? [];
@@ -226,47 +242,19 @@ internal sealed class ConvertCommand
 
         // The sources have the size, whatever is said.
         options.Set(CreateOptions.Size, 0);
-        string? fault = CreateOptions.FindUnsupported(options) ?? (isQcow2 ? null : CreateOptions.FindRawFault(options));
+        string? fault = CreateOptions.FindUnsupported(options) ?? (isQcow2 ? null : CreateOptions.FindRawFault(options, out rawPreallocation));
         create = isQcow2 && fault is null ? CreateOptions.ToQcow2(options, out fault) : null;
         fault ??= create?.FindFault();
         return fault is null ? null : $"{PrintableText.Escape(file)}: error while converting {format}: {fault}";
     }
 
-    private ChainOpenOptions SourceOptions(ParseResult parsed) => new()
+    private ChainOpenOptions SourceOptions(ParseResult parsed, string? snapshotId) => new()
     {
         Image = new Qcow2OpenOptions { Lock = parsed.GetValue(_share) ? ImageLock.SharedRead : ImageLock.Read },
         TopFormat = parsed.GetValue(_format),
         AllowedFolders = parsed.GetValue(_allowBacking) ?? [],
-        TopSnapshot = parsed.GetValue(_snapshot) is { } snapshot ? ParseSnapshot(snapshot) switch
-        {
-            (var id, null) => id,
-            (_, var name) => name,
-        }
-        : null,
+        TopSnapshot = snapshotId,
     };
-
-    private string? FindSnapshotFault(ParseResult parsed, List<ImageChain> sources)
-    {
-        if (parsed.GetValue(_snapshot) is not { } text)
-        {
-            return null;
-        }
-
-        (string? id, string? name) = ParseSnapshot(text);
-        return sources[0].Layers[0].Image?.Snapshots.Any(snapshot => string.Equals(snapshot.Id, id, StringComparison.Ordinal) || string.Equals(snapshot.Name, name, StringComparison.Ordinal)) ?? false
-            ? null
-            : "Failed to load snapshot: Can't find snapshot";
-    }
-
-    /// <summary>The id and the name that a snapshot may have; a word alone is either.</summary>
-    private static (string? Id, string? Name) ParseSnapshot(string text)
-    {
-        const string IdKey = "snapshot.id=";
-        const string NameKey = "snapshot.name=";
-        return text.StartsWith(IdKey, StringComparison.Ordinal) ? (text[IdKey.Length..], null)
-            : text.StartsWith(NameKey, StringComparison.Ordinal) ? (null, text[NameKey.Length..])
-            : (text, text);
-    }
 
     private static int? ParseWorkers(string text) =>
         int.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowLeadingWhite, CultureInfo.InvariantCulture, out int count) && count is >= 1 and <= ConversionOptions.MaxWorkers ? count : null;

@@ -206,21 +206,35 @@ internal sealed class CreateCommand
             return Fail(file, fault);
         }
 
-        await Qcow2Image.CreateAsync(file, image!, cancellationToken);
-        return ExitCode.Success;
+        try
+        {
+            await Qcow2Image.CreateAsync(file, image!, cancellationToken);
+            return ExitCode.Success;
+        }
+        catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)
+        {
+            return Fail(file, PreallocationModes.CreationRefusal(e));
+        }
     }
 
     private async Task<int> MakeRawAsync(string file, OptionList options, CancellationToken cancellationToken)
     {
         ulong size = options.Number(CreateOptions.Size);
-        string? fault = CreateOptions.FindRawFault(options) ?? (size > RawImage.MaxSizeBytes ? "The image size is too large for file format 'raw'" : null);
+        string? fault = CreateOptions.FindRawFault(options, out Preallocation preallocation) ?? (size > RawImage.MaxSizeBytes ? "The image size is too large for file format 'raw'" : null);
         if (fault is not null)
         {
             return Fail(file, fault);
         }
 
-        await RawImage.CreateAsync(file, (long)size, cancellationToken);
-        return ExitCode.Success;
+        try
+        {
+            await RawImage.CreateAsync(file, (long)size, preallocation, cancellationToken);
+            return ExitCode.Success;
+        }
+        catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)
+        {
+            return Fail(file, PreallocationModes.RawRefusal(preallocation));
+        }
     }
 
     private bool TryParseSize(string? text, out long? size)

@@ -38,7 +38,7 @@ internal static class CreateOptions
         .. s_encryption.Select(static name => new OptionDescription(name, OptionKind.Text, null)),
         new(ClusterSize, OptionKind.Size, "qcow2 cluster size", "65536"),
         new(ExtendedL2, OptionKind.Boolean, "Extended L2 tables", "off"),
-        new(PreallocationName, OptionKind.Text, "Preallocation mode (allowed values: off, metadata)"),
+        new(PreallocationName, OptionKind.Text, "Preallocation mode (allowed values: off, metadata, falloc, full)"),
         new(CompressionTypeName, OptionKind.Text, "Compression method used for image cluster compression", "zlib"),
         new(Size, OptionKind.Size, "Virtual disk size"),
         new(Compat, OptionKind.Text, "Compatibility level (v2 [0.10] or v3 [1.1])"),
@@ -58,7 +58,7 @@ internal static class CreateOptions
     [
         new(Size, OptionKind.Size, "Virtual disk size"),
         new(NoCopyOnWrite, OptionKind.Boolean, null),
-        new(PreallocationName, OptionKind.Text, "Preallocation mode (allowed values: off)"),
+        new(PreallocationName, OptionKind.Text, "Preallocation mode (allowed values: off, falloc, full)"),
         new(ExtentSizeHint, OptionKind.Size, null),
     ];
 
@@ -100,12 +100,10 @@ internal static class CreateOptions
     }
 
     /// <summary>What is wrong with the preallocation of a raw file; null when nothing is.</summary>
-    public static string? FindRawFault(OptionList options) => options.Text(PreallocationName) switch
-    {
-        null or "off" => null,
-        "metadata" or "falloc" or "full" => UnsupportedPreallocation(options.Text(PreallocationName)!),
-        { } other => $"invalid parameter value: {PrintableText.Escape(other)}",
-    };
+    public static string? FindRawFault(OptionList options, out Preallocation preallocation) =>
+        !PreallocationModes.TryParse(options.Text(PreallocationName) ?? PreallocationModes.Off, out preallocation) ? $"invalid parameter value: {PrintableText.Escape(options.Text(PreallocationName)!)}"
+        : preallocation == Preallocation.Metadata ? "Unsupported preallocation mode: metadata"
+        : null;
 
     /// <summary>QEMU takes numbers of 64 bits, negative ones wrapped around, and takes some as signed in the end.</summary>
     private static long Signed(OptionList options, string name) => unchecked((long)options.Number(name));
@@ -119,16 +117,8 @@ internal static class CreateOptions
         return text is null or "0.10" or "v2" or "1.1" or "v3" ? null : NotAccepted("version", text);
     }
 
-    private static string? ParsePreallocation(string? text, out Preallocation preallocation)
-    {
-        preallocation = text is "metadata" ? Preallocation.Metadata : Preallocation.Off;
-        return text switch
-        {
-            null or "off" or "metadata" => null,
-            "falloc" or "full" => UnsupportedPreallocation(text),
-            _ => NotAccepted(PreallocationName, text),
-        };
-    }
+    private static string? ParsePreallocation(string? text, out Preallocation preallocation) =>
+        PreallocationModes.TryParse(text ?? PreallocationModes.Off, out preallocation) ? null : NotAccepted(PreallocationName, text!);
 
     private static string? ParseCompressionType(string text, out CompressionType type)
     {
@@ -137,6 +127,4 @@ internal static class CreateOptions
     }
 
     private static string NotAccepted(string name, string value) => $"Parameter '{name}' does not accept value '{PrintableText.Escape(value)}'";
-
-    private static string UnsupportedPreallocation(string mode) => $"Unsupported preallocation mode: {mode}";
 }

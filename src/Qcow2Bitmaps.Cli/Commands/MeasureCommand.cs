@@ -76,7 +76,7 @@ internal sealed class MeasureCommand
 
         options.Set(CreateOptions.Size, (ulong)size);
         bool isQcow2 = string.Equals(format, ImageFormat.Qcow2, StringComparison.Ordinal);
-        string? fault = CreateOptions.FindUnsupported(options) ?? (isQcow2 ? null : CreateOptions.FindRawFault(options));
+        string? fault = CreateOptions.FindUnsupported(options);
         create = isQcow2 && fault is null ? CreateOptions.ToQcow2(options, out fault) : null;
         return fault ?? create?.FindFault();
     }

@@ -4,6 +4,7 @@ using Qcow2Bitmaps.Cli.Options;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -25,7 +26,7 @@ internal static class ResizeCommand
         Argument<string[]> arguments = new("FILE [+|-]SIZE") { Description = "The image, and its size or by how much it changes", Arity = ArgumentArity.ZeroOrMore };
         Option<string?> format = CommonOptions.Format("the image");
         var shrink = new Option<bool>("--shrink") { Arity = ArgumentArity.Zero, Description = "Let the disk become smaller: all behind its new end is deleted" };
-        var preallocation = new Option<string?>("--preallocation") { Description = "Only 'off': what the disk gains takes no space", HelpName = "off" };
+        var preallocation = new Option<string?>("--preallocation") { Description = "What the disk gains: 'off' (default) takes no space, 'metadata' gets its tables, 'falloc' its space too, set aside, 'full' written as zeros. Raw files: off, falloc, full", HelpName = "MODE" };
         var quiet = new Option<bool>("-q", "--quiet") { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         var command = new Command(
@@ -42,7 +43,7 @@ internal static class ResizeCommand
         {
             string[] words = parsed.GetValue(arguments) ?? [];
             string mode = parsed.GetValue(preallocation) ?? "off";
-            if (UsageError(words, mode) is { } usage)
+            if (UsageError(words, mode, out Preallocation preallocated) is { } usage)
             {
                 messages.Error(usage);
                 return ExitCode.Error;
@@ -72,13 +73,20 @@ internal static class ResizeCommand
 
             if (image is null)
             {
-                await storage.SetLengthAsync((long)wanted, cancellationToken);
-                await storage.FlushAsync(cancellationToken);
+                await ResizeRawAsync(storage, (long)wanted, preallocated, cancellationToken);
             }
             else
             {
                 messages.Warn(path, image.Findings);
-                await ResizeAsync(image, path, (long)wanted, parsed.GetValue(allowBacking) ?? [], cancellationToken);
+                try
+                {
+                    await ResizeAsync(image, path, (long)wanted, preallocated, parsed.GetValue(allowBacking) ?? [], cancellationToken);
+                }
+                catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)
+                {
+                    messages.Error(PreallocationModes.ResizeRefusal(e));
+                    return ExitCode.Error;
+                }
             }
 
             if (!parsed.GetValue(quiet))
@@ -91,13 +99,26 @@ internal static class ResizeCommand
         return command;
     }
 
-    private static async ValueTask ResizeAsync(Qcow2Image image, string path, long size, string[] allowBacking, CancellationToken cancellationToken)
+    /// <summary>A device is refused before a mode that no raw image has.</summary>
+    private static async ValueTask ResizeRawAsync(FileStorage storage, long size, Preallocation preallocation, CancellationToken cancellationToken)
+    {
+        if (preallocation == Preallocation.Metadata)
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.Preallocation,
+                storage.CapacityBytes is null ? "Unsupported preallocation mode: metadata" : "Preallocation mode 'metadata' unsupported for this non-regular file");
+        }
+
+        await RawImage.ResizeAsync(storage, size, preallocation, cancellationToken);
+    }
+
+    private static async ValueTask ResizeAsync(Qcow2Image image, string path, long size, Preallocation preallocation, string[] allowBacking, CancellationToken cancellationToken)
     {
         var resolver = FileBackingResolver.ForTop(path, allowBacking);
         await using ImageStorage? dataFile = image.DataFile is { } dataName
             ? await resolver.OpenAsync(new BackingReference(path, dataName, ImageFormat.Raw, 0) { Access = StorageAccess.ReadWrite }, ImageLock.Write, cancellationToken)
             : null;
-        var options = new Qcow2ResizeOptions { AllowShrink = true, DataFile = dataFile };
+        var options = new Qcow2ResizeOptions { AllowShrink = true, DataFile = dataFile, Preallocation = preallocation };
         if (image.BackingFile is not { } name || size <= image.VirtualSizeBytes)
         {
             await image.ResizeAsync(size, options, cancellationToken);
@@ -109,14 +130,15 @@ internal static class ResizeCommand
         await image.ResizeAsync(size, options with { Backing = await ChainDisk.OfAsync(chain, cancellationToken) }, cancellationToken);
     }
 
-    private static string? UsageError(string[] words, string mode)
+    private static string? UsageError(string[] words, string mode, out Preallocation preallocation)
     {
+        bool isMode = PreallocationModes.TryParse(mode, out preallocation);
         if (words.Length != 2)
         {
             return words.Length < 2 ? "Not enough arguments" : "Expecting image file name and size";
         }
 
-        if (mode is not ("off" or "metadata" or "falloc" or "full"))
+        if (!isMode)
         {
             return $"Invalid preallocation mode '{PrintableText.Escape(mode)}'";
         }
@@ -148,7 +170,6 @@ internal static class ResizeCommand
         wanted <= 0 || wanted > long.MaxValue ? "New image size must be positive"
         : wanted <= size && mode is not "off" ? "Preallocation can only be used for growing images"
         : wanted < size && !mayShrink ? "Use the --shrink option to perform a shrink operation."
-        : mode is not "off" ? $"Unsupported preallocation mode: {mode}"
         : isQcow2 && wanted % SectorBytes != 0 ? $"The new size must be a multiple of {SectorBytes}"
         : null;
 }

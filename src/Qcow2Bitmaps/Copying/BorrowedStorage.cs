@@ -40,6 +40,8 @@ internal sealed class BorrowedStorage(ImageStorage storage, bool isFlushed) : Im
 
     internal override ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken) => storage.TryZeroAsync(offset, length, cancellationToken);
 
+    internal override ValueTask<bool> TryAllocateAsync(long offset, long length, CancellationToken cancellationToken) => storage.TryAllocateAsync(offset, length, cancellationToken);
+
     internal override ValueTask BeginWriteBackAsync(long offset, long length, CancellationToken cancellationToken) =>
         isFlushed ? storage.BeginWriteBackAsync(offset, length, cancellationToken) : ValueTask.CompletedTask;
 }

@@ -20,6 +20,9 @@ public sealed record ConversionOptions
     /// <summary>What a new qcow2 target is like; the defaults when null. The disk's size is that of the sources, whatever is said here.</summary>
     public Qcow2CreateOptions? Create { get; init; }
 
+    /// <summary>The space that a new raw target gets from the start: none, or all.</summary>
+    public Preallocation RawPreallocation { get; init; }
+
     /// <summary>Whether the target is written as it is, instead of being made. It must be large enough; what it has behind the sources' end stays.</summary>
     public bool TargetExists { get; init; }
 
@@ -62,6 +65,7 @@ public sealed record ConversionOptions
         : Compress && Create is { Preallocation: not Preallocation.Off } ? "Compression and preallocation not supported at the same time"
         : Compress && Create is { CompressionType: not Format.CompressionType.Zlib } ? "Clusters are compressed with zlib only; other compression types are read, not written"
         : Compress && Create is { DataFile: not null } ? "Clusters in an external data file cannot be compressed"
+        : RawPreallocation is not (Preallocation.Off or Preallocation.Falloc or Preallocation.Full) ? $"Unsupported preallocation mode: {ReservedSpace.NameOf(RawPreallocation)}"
         : Create is { KeepDataFile: true } ? "A data file that is kept as it is cannot be copied to"
         : Bitmaps != BitmapCopying.None && (!IsQcow2 || Create is { Version: < 3 }) ? $"Format driver '{(IsQcow2 ? "qcow2" : "raw")}' does not support bitmaps"
         : null;

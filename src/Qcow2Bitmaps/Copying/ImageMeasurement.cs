@@ -69,7 +69,7 @@ public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedByt
 
         long disk = WholeClusters(target.SizeBytes, target.ClusterSizeBytes);
         long full = disk + MetadataOf(target, disk);
-        return new ImageMeasurement(full - disk + dataBytes, full, bitmapBytes);
+        return new ImageMeasurement(target.Preallocation.TakesSpace() ? full : full - disk + dataBytes, full, bitmapBytes);
     }
 
     private static long MetadataOf(Qcow2CreateOptions target, long diskBytes)

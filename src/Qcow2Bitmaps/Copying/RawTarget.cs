@@ -30,6 +30,7 @@ internal sealed class RawTarget : ICopyTarget
     public int ClusterBytes => SectorBytes;
 
     /// <summary>Makes a file, in place of one that there may be; a block device is taken as it is.</summary>
+    /// <exception cref="Qcow2UnsupportedException">Space is to be taken on a block device.</exception>
     /// <exception cref="NoSpaceException">A block device is too small.</exception>
     /// <exception cref="ImageLockedException">Somebody else has it open.</exception>
     /// <exception cref="IOException">It cannot be made.</exception>
@@ -38,12 +39,14 @@ internal sealed class RawTarget : ICopyTarget
         NewFile file = NewFile.Create(path);
         try
         {
+            ReservedSpace.RequireFile(file.Storage, options.RawPreallocation);
             ImageCreator.RequireRoom(file.Storage, sizeBytes);
             bool isFile = file.Storage.CapacityBytes is null;
             if (isFile)
             {
                 await file.Storage.SetLengthAsync(0, cancellationToken).ConfigureAwait(false);
                 await file.Storage.SetLengthAsync(sizeBytes, cancellationToken).ConfigureAwait(false);
+                await ReservedSpace.TakeAsync(file.Storage, 0, sizeBytes, options.RawPreallocation, cancellationToken).ConfigureAwait(false);
             }
 
             return new RawTarget(file, file.Storage, isFile ? 0 : long.MaxValue, options.Flush);

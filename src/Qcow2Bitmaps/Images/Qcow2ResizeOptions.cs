@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images;
@@ -16,6 +17,9 @@ public sealed record Qcow2ResizeOptions
 
     /// <summary>The external data file, open for writing, of an image that has one; it gets the disk's new size. The caller disposes it.</summary>
     public ImageStorage? DataFile { get; init; }
+
+    /// <summary>What of what the disk gains is allocated at once. Only where it grows.</summary>
+    public Preallocation Preallocation { get; init; }
 
     /// <summary>Whether of what the disk gains only that counts as changed which a longer backing image has there: when somebody else knows what changed.</summary>
     internal bool MarksHiddenOnly { get; init; }

@@ -344,6 +344,35 @@ public sealed class FileStorage : ImageStorage
     }
 
     /// <inheritdoc/>
+    internal override ValueTask<bool> TryAllocateAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        RequireWritable();
+        if (!LinuxNative.IsSupported)
+        {
+            return ValueTask.FromResult(false);
+        }
+
+        while (LinuxNative.Allocate(_file, 0, offset, length) != 0)
+        {
+            int error = Marshal.GetLastPInvokeError();
+            if (error is LinuxNative.ErrorInvalid or LinuxNative.ErrorNotSupported or LinuxNative.ErrorNoDevice or LinuxNative.ErrorNoSystemCall)
+            {
+                return ValueTask.FromResult(false);
+            }
+
+            if (error != LinuxNative.ErrorInterrupted)
+            {
+                throw new IOException($"'{PrintableText.Escape(_path)}': Could not preallocate new data: {Marshal.GetPInvokeErrorMessage(error)}", error);
+            }
+
+            cancellationToken.ThrowIfCancellationRequested();
+        }
+
+        return ValueTask.FromResult(true);
+    }
+
+    /// <inheritdoc/>
     public override ValueTask DisposeAsync()
     {
         // A child process that is being started shares the open file until it runs its program, and would keep the locks so long.

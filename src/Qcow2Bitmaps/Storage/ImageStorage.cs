@@ -82,6 +82,11 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <returns>Whether the range reads as zeros now; if not, nothing was done.</returns>
     internal virtual ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken) => ValueTask.FromResult(false);
 
+    /// <summary>Sets space aside for a range, without writing it, if there is a way to; a file grows when the range ends behind its end. What is there stays.</summary>
+    /// <returns>Whether the space is there now; if not, nothing was done.</returns>
+    /// <exception cref="IOException">There is no space.</exception>
+    internal virtual ValueTask<bool> TryAllocateAsync(long offset, long length, CancellationToken cancellationToken) => ValueTask.FromResult(false);
+
     /// <summary>Finds the next range that may hold something else than zeros, so that a reader can pass over holes. Storage that knows of no holes says that all is data.</summary>
     /// <param name="offset">Where to start, in bytes, not negative; may lie behind the end.</param>
     /// <param name="cancellationToken">Ends the wait.</param>

@@ -26,6 +26,7 @@ internal static partial class LinuxNative
     public const short Unlock = 2;
 
     public const int ErrorNoEntry = 2;
+    public const int ErrorInterrupted = 4;
     public const int ErrorNoSuchAddress = 6;
     public const int ErrorExists = 17;
     public const int ErrorAgain = 11;

@@ -138,6 +138,8 @@ public sealed class ConvertTests : IDisposable
     [InlineData("1")]
     [InlineData("snapshot.name=s1")]
     [InlineData("snapshot.id=1")]
+    [InlineData("snapshot.name=1")]
+    [InlineData("snapshot.id=2,snapshot.name=1")]
     public async Task ASnapshotsDiskIsCopied(string snapshot)
     {
         Qemu.Require();
@@ -146,6 +148,9 @@ public sealed class ConvertTests : IDisposable
         await Qemu.IoOkAsync(image, "write -P 1 0 300k");
         await Qemu.ImgOkAsync("snapshot", "-c", "s1", image);
         await Qemu.IoOkAsync(image, "write -P 2 100k 900k");
+        // One whose name is the other's id.
+        await Qemu.ImgOkAsync("snapshot", "-c", "1", image);
+        await Qemu.IoOkAsync(image, "write -P 3 200k 900k");
         await Qemu.ImgOkAsync("convert", "-l", snapshot, "-O", "raw", image, _folder.File("theirs.raw"));
         await OkAsync("-l", snapshot, "-O", "raw", image, _folder.File("ours.raw"));
         Assert.Equal(await HashAsync(_folder.File("theirs.raw")), await HashAsync(_folder.File("ours.raw")));
@@ -162,6 +167,8 @@ public sealed class ConvertTests : IDisposable
     [InlineData("-n", "-o", "size=1", "a", "out")]
     [InlineData("-l", "nosnap", "a", "out")]
     [InlineData("-l", "x", "a", "a", "out")]
+    [InlineData("-l", "snapshot.id=none", "a", "out")]
+    [InlineData("-l", "snapshot.foo=1", "a", "out")]
     [InlineData("-m", "0", "a", "out")]
     [InlineData("-m", "17", "a", "out")]
     [InlineData("-m", "x", "a", "out")]

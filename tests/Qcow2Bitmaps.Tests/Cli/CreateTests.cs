@@ -9,8 +9,6 @@ public sealed class CreateTests
     [Theory]
     [InlineData("-f qcow2 -o encryption=on x 1M", "Encryption is not supported")]
     [InlineData("-f qcow2 -o encrypt.format=luks x 1M", "Encryption is not supported")]
-    [InlineData("-f qcow2 -o preallocation=full x 1M", "Unsupported preallocation mode: full")]
-    [InlineData("-f qcow2 -o preallocation=falloc x 1M", "Unsupported preallocation mode: falloc")]
     [InlineData("-f qcow2 -o nocow=on x 1M", "nocow=on is not supported")]
     [InlineData("-f qcow2 -o extent_size_hint=1M x 1M", "An extent size hint is not supported")]
     [InlineData("-f qcow2 -o data_file= x 1M", "Expected data file name, got empty string")]

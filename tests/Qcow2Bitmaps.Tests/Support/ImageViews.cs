@@ -17,15 +17,18 @@ internal sealed record ImageViews(string Text, CheckReport Check)
     private const int BlockBytes = 4096;
 
     /// <summary>Reads all of an image. What an image has not is dots: its backing file is not opened.</summary>
-    public static async Task<ImageViews> ReadAsync(byte[] content)
+    /// <param name="content">The image.</param>
+    /// <param name="data">Its external data file; null when it has none.</param>
+    public static async Task<ImageViews> ReadAsync(byte[] content, byte[]? data = null)
     {
         CancellationToken token = TestContext.Current.CancellationToken;
         await using Qcow2Image image = await Qcow2Image.OpenAsync(MemoryStorage.ReadOnly(content), cancellationToken: token);
+        ImageStorage guest = data is null ? image.Storage : MemoryStorage.ReadOnly(data);
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"disk {await ViewAsync(image, null, token)}");
+        text.AppendLine(CultureInfo.InvariantCulture, $"disk {await ViewAsync(image, null, guest, token)}");
         foreach (SnapshotInfo snapshot in image.Snapshots)
         {
-            text.AppendLine(CultureInfo.InvariantCulture, $"snapshot {snapshot.Id} '{snapshot.Name}' {snapshot.DiskSizeBytes} {await ViewAsync(image, snapshot, token)}");
+            text.AppendLine(CultureInfo.InvariantCulture, $"snapshot {snapshot.Id} '{snapshot.Name}' {snapshot.DiskSizeBytes} {await ViewAsync(image, snapshot, guest, token)}");
         }
 
         foreach (BitmapInfo bitmap in image.Bitmaps)
@@ -46,10 +49,10 @@ internal sealed record ImageViews(string Text, CheckReport Check)
         CultureInfo.InvariantCulture,
         $"{Text}{Check.Corruptions} corruptions, {Check.Leaks} leaks, {Check.CheckErrors} errors: {string.Join("; ", Check.Findings.Take(5).Select(static finding => finding.Message))}");
 
-    private static async Task<string> ViewAsync(Qcow2Image image, SnapshotInfo? snapshot, CancellationToken token)
+    private static async Task<string> ViewAsync(Qcow2Image image, SnapshotInfo? snapshot, ImageStorage data, CancellationToken token)
     {
         GuestDisk disk = await GuestDisk.OpenAsync(image, snapshot, token);
-        disk.Data = image.Storage;
+        disk.Data = data;
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var extents = new List<GuestExtent>();
         // Blocks of zeros are counted, so that large disks take no time, whatever makes them zeros.

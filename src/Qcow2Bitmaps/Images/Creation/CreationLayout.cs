@@ -14,13 +14,15 @@ internal sealed class CreationLayout
     private readonly ImageGeometry _geometry;
     private readonly bool _allocatesTables;
     private readonly bool _allocatesData;
+    private readonly bool _takesSpace;
     private readonly long _maxBlocks;
 
-    private CreationLayout(ImageGeometry geometry, bool allocatesTables, bool hasDataFile, Qcow2Limits limits)
+    private CreationLayout(ImageGeometry geometry, Qcow2CreateOptions options, Qcow2Limits limits)
     {
         _geometry = geometry;
-        _allocatesTables = allocatesTables;
-        _allocatesData = allocatesTables && !hasDataFile;
+        _allocatesTables = options.AllocatesMetadata;
+        _allocatesData = _allocatesTables && options.DataFile is null;
+        _takesSpace = options.Preallocation.TakesSpace();
         _maxBlocks = limits.MaxRefcountTableBytes / ImageGeometry.TableEntryBytes;
     }
 
@@ -34,9 +36,9 @@ internal sealed class CreationLayout
     public long LengthBytes { get; private set; }
 
     /// <summary>Finds the layout; null when the file would need more refcount blocks than a refcount table may name.</summary>
-    public static CreationLayout? TryFind(ImageGeometry geometry, bool allocatesTables, bool hasDataFile, Qcow2Limits limits)
+    public static CreationLayout? TryFind(ImageGeometry geometry, Qcow2CreateOptions options, Qcow2Limits limits)
     {
-        var layout = new CreationLayout(geometry, allocatesTables, hasDataFile, limits);
+        var layout = new CreationLayout(geometry, options, limits);
         while (true)
         {
             ClusterAllocation allocation = layout.NewAllocation();
@@ -110,11 +112,11 @@ internal sealed class CreationLayout
             return length;
         }
 
-        // QEMU writes the L1 table up to its last entry, and data up to the end of the last subcluster.
+        // QEMU writes the L1 table up to its last entry, and data up to the end of the last subcluster; space is taken by the cluster.
         return last.Use switch
         {
             ClusterUse.L1Table => (last.First << _geometry.ClusterBits) + (_geometry.L1EntriesNeeded * ImageGeometry.TableEntryBytes),
-            ClusterUse.Data => ((last.First - last.FirstGuestCluster) << _geometry.ClusterBits)
+            ClusterUse.Data when !_takesSpace => ((last.First - last.FirstGuestCluster) << _geometry.ClusterBits)
                 + (ImageGeometry.DivideRoundingUp(_geometry.VirtualSizeBytes, _geometry.SubclusterSizeBytes) * _geometry.SubclusterSizeBytes),
             _ => length,
         };

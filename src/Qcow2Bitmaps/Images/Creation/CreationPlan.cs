@@ -63,7 +63,7 @@ internal sealed class CreationPlan
         Qcow2Limits limits = Qcow2Limits.Default;
         CreationLayout? layout = geometry.L1EntriesNeeded > limits.MaxL1TableBytes / ImageGeometry.TableEntryBytes
             ? null
-            : CreationLayout.TryFind(geometry, options.AllocatesMetadata, options.DataFile is not null, limits);
+            : CreationLayout.TryFind(geometry, options, limits);
         if (layout is null)
         {
             fault = TooLarge;

@@ -15,7 +15,7 @@ internal static class CreationRules
     {
         return options.Version is not (2 or 3) ? $"Version {options.Version} is none of 2 and 3"
             : options.BackingFormat is { } format && !ImageFormat.IsKnown(format) ? $"Parameter 'backing-fmt' does not accept value '{PrintableText.Escape(format)}'"
-            : !Enum.IsDefined(options.Preallocation) ? $"Preallocation {options.Preallocation} is none of off and metadata"
+            : !Enum.IsDefined(options.Preallocation) ? $"Preallocation {options.Preallocation} is none of off, metadata, falloc and full"
             : !Enum.IsDefined(options.CompressionType) ? $"Compression type {options.CompressionType} is none of zlib and zstd"
             : null;
     }

@@ -26,7 +26,7 @@ internal static class FileCreation
                     NewFile data = NewFile.Create(options.DataFile);
                     await using (data.ConfigureAwait(false))
                     {
-                        await data.FillAsync(plan.Geometry.VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
+                        await data.FillAsync(plan.Geometry.VirtualSizeBytes, options.Preallocation, cancellationToken).ConfigureAwait(false);
                         await WriteAsync(plan, image, options.DataFileRaw || data.Storage.CapacityBytes is null, cancellationToken).ConfigureAwait(false);
                         data.Keep();
                     }

@@ -8,8 +8,6 @@ namespace Qcow2Bitmaps.Images.Creation;
 /// <remarks>Memory: the L1 table (at most 32 MiB) and the refcount table (at most 8 MiB), where they are not empty, and two clusters.</remarks>
 internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage)
 {
-    private const int ZeroBytes = 1 << 20;
-
     private readonly ImageGeometry _geometry = plan.Geometry;
     private readonly byte[] _l2 = new byte[plan.Geometry.ClusterSizeBytes];
     private byte[] _l1 = [];
@@ -30,6 +28,11 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage)
     /// <param name="cancellationToken">Ends the writing; there is no image then.</param>
     public async ValueTask WriteAsync(bool areDataZeros, CancellationToken cancellationToken)
     {
+        if (plan.Options.DataFile is null)
+        {
+            ReservedSpace.RequireFile(storage, plan.Options.Preallocation);
+        }
+
         RequireRoom(storage, plan.Layout.LengthBytes);
         bool isFresh = storage.CapacityBytes is null;
         if (isFresh)
@@ -39,7 +42,7 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage)
         else
         {
             // What was here before must not be taken for an image any more.
-            await WriteZerosAsync(0, plan.FirstCluster.Length, cancellationToken).ConfigureAwait(false);
+            await ReservedSpace.WriteZerosAsync(storage, 0, plan.FirstCluster.Length, cancellationToken).ConfigureAwait(false);
             await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
         }
 
@@ -49,6 +52,10 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage)
         if (isFresh)
         {
             await storage.SetLengthAsync(plan.Layout.LengthBytes, cancellationToken).ConfigureAwait(false);
+            if (plan.Options is { Preallocation: Preallocation.Falloc, DataFile: null })
+            {
+                await ReservedSpace.TakeAsync(storage, plan.FirstCluster.Length, plan.Layout.LengthBytes - plan.FirstCluster.Length, Preallocation.Falloc, cancellationToken).ConfigureAwait(false);
+            }
         }
 
         await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
@@ -80,10 +87,10 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage)
                     break;
                 case ClusterUse.Data:
                     Map(run, areDataZeros);
-                    if (!areDataZeros && plan.Options.Version == 2)
+                    if (plan.Options.Preallocation == Preallocation.Full || (!areDataZeros && plan.Options.Version == 2))
                     {
                         // Entries of version 2 cannot say that a cluster reads as zeros.
-                        await WriteZerosAsync(OffsetOf(run.First), run.Count << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+                        await ReservedSpace.WriteZerosAsync(storage, OffsetOf(run.First), run.Count << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
                     }
 
                     break;
@@ -99,7 +106,7 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage)
         }
         else
         {
-            await WriteZerosAsync(l1Offset, l1Bytes, cancellationToken).ConfigureAwait(false);
+            await ReservedSpace.WriteZerosAsync(storage, l1Offset, l1Bytes, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -159,15 +166,6 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage)
         for (int i = 0; i < count; i++)
         {
             RefcountBlock.Write(block, i, _geometry.RefcountOrder, 1);
-        }
-    }
-
-    private async ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken)
-    {
-        var zeros = new byte[(int)Math.Min(length, ZeroBytes)];
-        for (long done = 0; done < length; done += zeros.Length)
-        {
-            await storage.WriteAsync(offset + done, zeros.AsMemory(0, (int)Math.Min(zeros.Length, length - done)), cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -23,14 +23,17 @@ internal sealed class NewFile : IAsyncDisposable
     public void Keep() => _isKept = true;
 
     /// <summary>Gives the file a length and nothing but zeros; of a block device only the capacity is checked, and its bytes stay.</summary>
+    /// <exception cref="Qcow2UnsupportedException">Space is to be taken on a block device.</exception>
     /// <exception cref="NoSpaceException">The block device is too small.</exception>
-    public async ValueTask FillAsync(long lengthBytes, CancellationToken cancellationToken)
+    public async ValueTask FillAsync(long lengthBytes, Preallocation preallocation, CancellationToken cancellationToken)
     {
+        ReservedSpace.RequireFile(Storage, preallocation);
         ImageCreator.RequireRoom(Storage, lengthBytes);
         if (Storage.CapacityBytes is null)
         {
             await Storage.SetLengthAsync(0, cancellationToken).ConfigureAwait(false);
             await Storage.SetLengthAsync(lengthBytes, cancellationToken).ConfigureAwait(false);
+            await ReservedSpace.TakeAsync(Storage, 0, lengthBytes, preallocation, cancellationToken).ConfigureAwait(false);
             await Storage.FlushAsync(cancellationToken).ConfigureAwait(false);
         }
     }

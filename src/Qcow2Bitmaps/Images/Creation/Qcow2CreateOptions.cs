@@ -47,7 +47,7 @@ public sealed record Qcow2CreateOptions
     /// <summary>What is allocated from the start. With a backing file only <see cref="Preallocation.Off"/>, unless L2 entries are extended.</summary>
     public Preallocation Preallocation { get; init; }
 
-    internal bool AllocatesMetadata => Preallocation == Preallocation.Metadata || DataFileRaw;
+    internal bool AllocatesMetadata => Preallocation != Preallocation.Off || DataFileRaw;
 
     /// <summary>Says why no image can be made so, as far as that can be told without looking at any file.</summary>
     /// <returns>The first reason, in qemu-img's words and order where it has one; null when nothing is wrong.</returns>

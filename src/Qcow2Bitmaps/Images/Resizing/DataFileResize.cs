@@ -1,13 +1,12 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Resizing;
 
 /// <summary>Gives an external data file the disk's new size: before the header switches where the disk grows, afterwards where it shrinks, so that no stop loses what a header names.</summary>
-internal sealed class DataFileResize(ImageStorage file, bool isRaw, long oldSize, long newSize, int clusterBytes)
+internal sealed class DataFileResize(ImageStorage file, bool isNamed, Preallocation preallocation, long oldSize, long newSize, int clusterBytes)
 {
-    private const int ZeroBytes = 1 << 20;
-
     /// <summary>Makes room behind the disk's end, which reads as zeros. Nothing that the disk has is touched.</summary>
     /// <exception cref="NoSpaceException">The file cannot grow and is too small.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
@@ -25,8 +24,8 @@ internal sealed class DataFileResize(ImageStorage file, bool isRaw, long oldSize
                 throw new NoSpaceException($"'{PrintableText.Escape(file.Name)}': no space: {newSize} bytes needed, {capacity} there", newSize, capacity);
             }
 
-            // Entries of a raw file name all of it; others only the cluster that the disk ends in.
-            await ZeroAsync(oldSize, isRaw ? newSize : Math.Min(newSize, (oldSize + clusterBytes - 1) & -clusterBytes), cancellationToken).ConfigureAwait(false);
+            // Entries of a raw or preallocated file name all of it; others only the cluster that the disk ends in.
+            await ZeroAsync(oldSize, isNamed ? newSize : Math.Min(newSize, (oldSize + clusterBytes - 1) & -clusterBytes), cancellationToken).ConfigureAwait(false);
         }
         else
         {
@@ -37,6 +36,7 @@ internal sealed class DataFileResize(ImageStorage file, bool isRaw, long oldSize
             }
 
             await file.SetLengthAsync(newSize, cancellationToken).ConfigureAwait(false);
+            await ReservedSpace.TakeAsync(file, oldSize, newSize - oldSize, preallocation, cancellationToken).ConfigureAwait(false);
         }
 
         await file.FlushAsync(cancellationToken).ConfigureAwait(false);
@@ -60,10 +60,6 @@ internal sealed class DataFileResize(ImageStorage file, bool isRaw, long oldSize
             return;
         }
 
-        var zeros = new byte[Math.Min(ZeroBytes, end - start)];
-        for (long at = start; at < end; at += zeros.Length)
-        {
-            await file.WriteAsync(at, zeros.AsMemory(0, (int)Math.Min(zeros.Length, end - at)), cancellationToken).ConfigureAwait(false);
-        }
+        await ReservedSpace.WriteZerosAsync(file, start, end - start, cancellationToken).ConfigureAwait(false);
     }
 }

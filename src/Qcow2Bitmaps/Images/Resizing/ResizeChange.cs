@@ -1,4 +1,6 @@
+using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -18,6 +20,7 @@ internal sealed class ResizeChange
     private readonly long _newSize;
     private readonly IBackingDisk? _backing;
     private readonly ImageStorage? _dataFile;
+    private readonly Preallocation _preallocation;
 
     private ResizeChange(Qcow2Image image, long newSize, Qcow2ResizeOptions options, ShadowRefcounts counts, HeaderUpdate update, TableEditor tables)
     {
@@ -26,6 +29,7 @@ internal sealed class ResizeChange
         _newSize = newSize;
         _backing = options.Backing;
         _dataFile = image.Header.HasExternalDataFile ? options.DataFile : null;
+        _preallocation = options.Preallocation;
         _counts = counts;
         _update = update;
         _tables = tables;
@@ -46,6 +50,16 @@ internal sealed class ResizeChange
             throw new Qcow2UnsupportedException(UnsupportedReason.Version2, "Can't resize a v2 image which has snapshots");
         }
 
+        if (options.Preallocation != Preallocation.Off && newSize <= image.VirtualSizeBytes)
+        {
+            throw new ArgumentException("Preallocation can only be used for growing images", nameof(options));
+        }
+
+        if (!Enum.IsDefined(options.Preallocation))
+        {
+            throw new ArgumentException($"Preallocation {options.Preallocation} is none of off, metadata, falloc and full", nameof(options));
+        }
+
         var bitmaps = new BitmapResize(image, newSize, options.MarksHiddenOnly ? HiddenEnd(image, newSize, options.Backing) : newSize);
         bitmaps.Check();
         if (header.HasExternalDataFile && options.DataFile is null)
@@ -53,6 +67,7 @@ internal sealed class ResizeChange
             throw new Qcow2UnsupportedException(UnsupportedReason.ExternalDataFile, $"{name} keeps its data in an external file, which must be resized with it and is not given");
         }
 
+        ReservedSpace.RequireFile(header.HasExternalDataFile ? options.DataFile! : image.Storage, options.Preallocation);
         if (image.Geometry.L1EntriesFor(newSize) > image.Limits.MaxL1TableBytes / ImageGeometry.TableEntryBytes)
         {
             throw new Qcow2UnsupportedException(UnsupportedReason.Limit, "Failed to grow the L1 table: File too large");
@@ -64,7 +79,7 @@ internal sealed class ResizeChange
         TableEditor tables = await TableEditor.OpenAsync(image, counts, cancellationToken).ConfigureAwait(false);
         var change = new ResizeChange(image, newSize, options, counts, update, tables);
         DataFileResize? dataFile = change._dataFile is { } file
-            ? new DataFileResize(file, change.IsRaw, image.VirtualSizeBytes, newSize, image.ClusterSizeBytes)
+            ? new DataFileResize(file, change.NamesDataFile, options.Preallocation, image.VirtualSizeBytes, newSize, image.ClusterSizeBytes)
             : null;
         await ShadowSwitch.RunAsync(
             image,
@@ -91,6 +106,9 @@ internal sealed class ResizeChange
     /// <summary>Whether a data file shall read like the disk for those who do not know the image, so that entries name all of it.</summary>
     private bool IsRaw => _dataFile is not null && _image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData);
 
+    /// <summary>Whether entries name all that a data file gains.</summary>
+    private bool NamesDataFile => IsRaw || (_dataFile is not null && _preallocation != Preallocation.Off);
+
     /// <summary>Up to where the backing image would show through.</summary>
     private static long HiddenEnd(Qcow2Image image, long newSize, IBackingDisk? backing) =>
         Math.Min(newSize, !image.HasBacking ? 0 : backing?.SizeBytes ?? long.MaxValue);
@@ -100,7 +118,7 @@ internal sealed class ResizeChange
         // Behind this offset nothing that is stored shall be read.
         long kept = Math.Min(_image.VirtualSizeBytes, _newSize);
         long zeroEnd = HiddenEnd(_image, _newSize, _backing);
-        if (zeroEnd > kept && _image.Header.Version < 3)
+        if (zeroEnd > kept && _image.Header.Version < 3 && !_preallocation.TakesSpace())
         {
             throw new Qcow2UnsupportedException(UnsupportedReason.Version2, "Failed to zero out new clusters: Operation not supported");
         }
@@ -114,14 +132,106 @@ internal sealed class ResizeChange
         }
 
         long firstNew = _geometry.ClustersFor(kept) << _geometry.ClusterBits;
-        await FillAsync(firstNew, zeroEnd, (entry, _) => EntryBytes.WriteZero(entry, _geometry), cancellationToken).ConfigureAwait(false);
-        if (IsRaw)
+        if (NamesDataFile)
         {
             await FillAsync(firstNew, _newSize, (entry, offset) => EntryBytes.WriteData(entry, _geometry, offset, new SubclusterBitmap(uint.MaxValue, 0)), cancellationToken).ConfigureAwait(false);
+        }
+        else if (_preallocation != Preallocation.Off)
+        {
+            await PreallocateAsync(kept, zeroEnd > kept, cancellationToken).ConfigureAwait(false);
+        }
+        else
+        {
+            await FillAsync(firstNew, zeroEnd, (entry, _) => EntryBytes.WriteZero(entry, _geometry), cancellationToken).ConfigureAwait(false);
         }
 
         await _tables.WriteL1Async(_update, cancellationToken).ConfigureAwait(false);
         _update.SetVirtualSize(_newSize);
+    }
+
+    /// <summary>Gives all clusters behind the old end a place, and their space where that is asked for; also the cluster that the old end is in, where it has none.</summary>
+    private async ValueTask PreallocateAsync(long kept, bool hidesBacking, CancellationToken cancellationToken)
+    {
+        long start = kept & -_geometry.ClusterSizeBytes;
+        if (_preallocation == Preallocation.Falloc)
+        {
+            // Whether there is space for all of it shall be known at once.
+            long end = _geometry.ClustersFor(_image.Storage.Length) << _geometry.ClusterBits;
+            _ = await _image.Storage.TryAllocateAsync(end, _newSize - start, cancellationToken).ConfigureAwait(false);
+        }
+
+        while (start < _newSize)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            long tableEnd = (_geometry.L1Index(start) + 1) * _geometry.L2EntriesPerTable << _geometry.ClusterBits;
+            long from = start;
+            long clusters = _geometry.ClustersFor(Math.Min(_newSize, tableEnd) - from);
+            await _tables.EditAsync(
+                _geometry.L1Index(from),
+                createsTable: true,
+                async (table, token) =>
+                {
+                    Memory<byte> entries = table.Slice(_geometry.L2Index(from) * _geometry.L2EntryBytes, (int)clusters * _geometry.L2EntryBytes);
+                    if (from < kept && (_image.HasBacking || BinaryPrimitives.ReadUInt64BigEndian(entries.Span) != 0))
+                    {
+                        // It has a place, or shows the backing image up to the old end.
+                        entries = entries[_geometry.L2EntryBytes..];
+                    }
+
+                    await PlaceAsync(entries, hidesBacking, token).ConfigureAwait(false);
+                    return !entries.IsEmpty;
+                },
+                cancellationToken).ConfigureAwait(false);
+            start = tableEnd;
+        }
+    }
+
+    /// <summary>Allocates clusters for entries in a row.</summary>
+    private async ValueTask PlaceAsync(Memory<byte> entries, bool hidesBacking, CancellationToken cancellationToken)
+    {
+        ImageStorage storage = _image.Storage;
+        int clusters = entries.Length / _geometry.L2EntryBytes;
+        if (clusters == 0)
+        {
+            return;
+        }
+
+        long offset = await _counts.AllocateDataAsync(clusters, cancellationToken).ConfigureAwait(false);
+        long length = (long)clusters << _geometry.ClusterBits;
+        bool isDevice = storage.CapacityBytes is not null;
+        if (isDevice && _image.Header.Version < 3)
+        {
+            // Entries of version 2 cannot say that a cluster reads as zeros.
+            await ReservedSpace.WriteZerosAsync(storage, offset, length, cancellationToken).ConfigureAwait(false);
+        }
+        else if (!isDevice && storage.Length < offset + length)
+        {
+            await storage.SetLengthAsync(offset + length, cancellationToken).ConfigureAwait(false);
+        }
+
+        await ReservedSpace.TakeAsync(storage, offset, length, _preallocation, cancellationToken).ConfigureAwait(false);
+        bool isZero = _image.Header.Version >= 3 && (isDevice || (hidesBacking && _preallocation == Preallocation.Metadata));
+        WritePlaces(entries.Span, offset, isZero, hidesBacking);
+    }
+
+    /// <summary>Extended entries say nothing of their subclusters, so that these read as zeros, unless something is to be hidden.</summary>
+    private void WritePlaces(Span<byte> entries, long offset, bool isZero, bool hidesBacking)
+    {
+        SubclusterBitmap subclusters = !hidesBacking ? default : isZero ? new SubclusterBitmap(0, uint.MaxValue) : new SubclusterBitmap(uint.MaxValue, 0);
+        for (int at = 0; at < entries.Length; at += _geometry.L2EntryBytes)
+        {
+            if (!_geometry.HasExtendedL2)
+            {
+                BinaryPrimitives.WriteUInt64BigEndian(entries[at..], L2Entry.Create((ulong)offset, isCopied: true, isZero).Raw);
+            }
+            else
+            {
+                var there = new SubclusterBitmap(BinaryPrimitives.ReadUInt64BigEndian(entries[(at + sizeof(ulong))..]));
+                EntryBytes.WriteData(entries[at..], _geometry, offset, there.Raw == 0 ? subclusters : there);
+            }
+
+            offset += _geometry.ClusterSizeBytes;
+        }
     }
 
     /// <summary>Writes the entries of whole clusters.</summary>

@@ -15,6 +15,7 @@ internal sealed partial class ShadowRefcounts
     private (long Index, byte[] Bytes) _oldBlock = (-1, []);
     private long _searchStart;
     private long _position;
+    private long _dataPosition;
     private bool _isAround;
 
     /// <summary>Allocates clusters that follow one another for a structure: their counts become 1.</summary>
@@ -29,7 +30,25 @@ internal sealed partial class ShadowRefcounts
         long clusters = Math.Max(1, _geometry.ClustersFor(bytes));
         long first = clusters == 1
             ? await FindOneAsync(cancellationToken).ConfigureAwait(false)
-            : await FindRunAsync(clusters, cancellationToken).ConfigureAwait(false);
+            : await FindRunAsync(clusters, _position, cancellationToken).ConfigureAwait(false);
+        await TakeAsync(first, clusters, cancellationToken).ConfigureAwait(false);
+        return first << _geometry.ClusterBits;
+    }
+
+    /// <summary>Allocates clusters that follow one another for guest data: of a file behind its end, where all reads as zeros.</summary>
+    /// <returns>Where the first one starts, in bytes.</returns>
+    /// <inheritdoc cref="AllocateAsync" path="/exception"/>
+    public async ValueTask<long> AllocateDataAsync(long clusters, CancellationToken cancellationToken)
+    {
+        long from = Math.Max(_dataPosition, _storage.CapacityBytes is null ? _geometry.ClustersFor(_originalLength) : _position);
+        long first = await FindRunAsync(clusters, from, cancellationToken).ConfigureAwait(false);
+        _dataPosition = first + clusters;
+        await TakeAsync(first, clusters, cancellationToken).ConfigureAwait(false);
+        return first << _geometry.ClusterBits;
+    }
+
+    private async ValueTask TakeAsync(long first, long clusters, CancellationToken cancellationToken)
+    {
         for (long cluster = first; cluster < first + clusters; cluster++)
         {
             if (_live.Find(cluster) is { } what)
@@ -52,8 +71,6 @@ internal sealed partial class ShadowRefcounts
         {
             _allocated.Add(new ClusterRange(first, clusters));
         }
-
-        return first << _geometry.ClusterBits;
     }
 
     private void StartSearch(bool searchesAll)
@@ -93,9 +110,9 @@ internal sealed partial class ShadowRefcounts
         }
     }
 
-    private async ValueTask<long> FindRunAsync(long clusters, CancellationToken cancellationToken)
+    private async ValueTask<long> FindRunAsync(long clusters, long from, CancellationToken cancellationToken)
     {
-        foreach ((long start, long end) in new[] { (_position, _endCluster), (0, _endCluster) })
+        foreach ((long start, long end) in new[] { (from, _endCluster), (0, _endCluster) })
         {
             long first = start;
             for (long cluster = start; cluster < end; cluster++)

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Resizing;
@@ -51,6 +52,34 @@ public sealed class ResizeCrashTests
         foreach (long size in new long[] { 201 << 10, 9 << 20, (9 << 20) - 512, 105 << 10, 2 << 20, 512 })
         {
             image = await StopAnywhere.AssertBeforeOrAfterAsync(image, async image => await image.ResizeAsync(size, s_mayShrink, Token));
+            await Qemu.ImgOkAsync("check", folder.Write("end.qcow2", image));
+        }
+    }
+
+    [Theory]
+    [InlineData("cluster_size=512", Preallocation.Metadata)]
+    [InlineData("cluster_size=512,refcount_bits=64", Preallocation.Falloc)]
+    [InlineData("cluster_size=512,compat=0.10", Preallocation.Full)]
+    [InlineData("cluster_size=4k,refcount_bits=1", Preallocation.Full)]
+    [InlineData("cluster_size=16k,extended_l2=on", Preallocation.Metadata)]
+    [InlineData("cluster_size=16k,extended_l2=on", Preallocation.Full)]
+    public async Task EachStopOfAPreallocationToo(string options, Preallocation preallocation)
+    {
+        Qemu.Require();
+        using var folder = new TempFolder();
+        string path = folder.File("a.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", options, path, "20k");
+        if (!options.Contains("compat", StringComparison.Ordinal))
+        {
+            await Qemu.ImgOkAsync("bitmap", "--add", "-g", "512", path, "fine");
+        }
+
+        await Qemu.IoOkAsync(path, "write -P 1 0 3k", "write -P 4 19k 1k");
+        byte[] image = await File.ReadAllBytesAsync(path, Token);
+        foreach (long size in new long[] { 21 << 10, 70 << 10 })
+        {
+            image = await StopAnywhere.AssertBeforeOrAfterAsync(
+                image, async image => await image.ResizeAsync(size, new Qcow2ResizeOptions { Preallocation = preallocation }, Token));
             await Qemu.ImgOkAsync("check", folder.Write("end.qcow2", image));
         }
     }

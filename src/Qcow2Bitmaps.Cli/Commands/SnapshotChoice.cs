@@ -1,0 +1,58 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Cli.Commands;
+
+/// <summary>Which snapshot <c>convert -l</c> means: <c>snapshot.id=</c>, <c>snapshot.name=</c>, both, or a word alone, which is an id or, where none has that, a name.</summary>
+internal sealed record SnapshotChoice(string? Id, string? Name, bool IsEither)
+{
+    public const string NotFound = "Failed to load snapshot: Can't find snapshot";
+
+    private const string Prefix = "snapshot.";
+    private const string IdKey = Prefix + "id";
+    private const string NameKey = Prefix + "name";
+
+    /// <summary>Reads the words; null, and what is wrong with them, when they mean nothing.</summary>
+    public static SnapshotChoice? Parse(string text, out string? fault)
+    {
+        fault = null;
+        if (!text.StartsWith(Prefix, StringComparison.Ordinal))
+        {
+            return new SnapshotChoice(text, text, IsEither: true);
+        }
+
+        var choice = new SnapshotChoice(null, null, IsEither: false);
+        foreach (string part in text.Split(','))
+        {
+            string[] pair = part.Split('=', 2);
+            switch (pair[0])
+            {
+                case IdKey when pair.Length == 2:
+                    choice = choice with { Id = pair[1] };
+                    break;
+                case NameKey when pair.Length == 2:
+                    choice = choice with { Name = pair[1] };
+                    break;
+                default:
+                    fault = $"Invalid parameter '{PrintableText.Escape(pair[0])}'\n{MessageWriter.ToolName}: Failed in parsing snapshot param '{PrintableText.Escape(text)}'";
+                    return null;
+            }
+        }
+
+        return choice;
+    }
+
+    /// <summary>The id of the snapshot that is meant, by which it can be opened; null when there is none.</summary>
+    public string? FindId(ImageChain chain)
+    {
+        IReadOnlyList<SnapshotInfo> snapshots = chain.Layers[0].Image?.Snapshots ?? [];
+        SnapshotInfo? found = IsEither
+            ? snapshots.FirstOrDefault(snapshot => Same(snapshot.Id, Id)) ?? snapshots.FirstOrDefault(snapshot => Same(snapshot.Name, Name))
+            : snapshots.FirstOrDefault(snapshot => (Id is null || Same(snapshot.Id, Id)) && (Name is null || Same(snapshot.Name, Name)));
+        return found?.Id;
+    }
+
+    private static bool Same(string stored, string? wanted) => string.Equals(stored, wanted, StringComparison.Ordinal);
+}

@@ -1,0 +1,54 @@
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Creation;
+
+/// <summary>Space that a file is given before there is anything to write to it.</summary>
+internal static class ReservedSpace
+{
+    private const int ZeroBytes = 1 << 20;
+
+    /// <summary>Whether the mode takes space, not only places.</summary>
+    public static bool TakesSpace(this Preallocation mode) => mode is Preallocation.Falloc or Preallocation.Full;
+
+    /// <summary>Refuses a block device, as QEMU does: its space is there anyway.</summary>
+    /// <exception cref="Qcow2UnsupportedException">The storage cannot grow, and the mode takes space.</exception>
+    public static void RequireFile(ImageStorage storage, Preallocation mode)
+    {
+        if (mode.TakesSpace() && storage.CapacityBytes is not null)
+        {
+            throw new Qcow2UnsupportedException(UnsupportedReason.Preallocation, $"Preallocation mode '{NameOf(mode)}' unsupported for this non-regular file");
+        }
+    }
+
+    /// <summary>QEMU's name of a mode.</summary>
+    public static string NameOf(Preallocation mode) => mode switch
+    {
+        Preallocation.Metadata => "metadata",
+        Preallocation.Falloc => "falloc",
+        Preallocation.Full => "full",
+        _ => "off",
+    };
+
+    /// <summary>Takes the space of a range that reads as zeros, and goes on to do so.</summary>
+    /// <exception cref="IOException">There is no space, or the storage failed.</exception>
+    public static async ValueTask TakeAsync(ImageStorage storage, long offset, long length, Preallocation mode, CancellationToken cancellationToken)
+    {
+        if (!mode.TakesSpace() || length <= 0 || (mode == Preallocation.Falloc && await storage.TryAllocateAsync(offset, length, cancellationToken).ConfigureAwait(false)))
+        {
+            return;
+        }
+
+        await WriteZerosAsync(storage, offset, length, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Writes zeros, as data.</summary>
+    /// <exception cref="IOException">There is no space, or the storage failed.</exception>
+    public static async ValueTask WriteZerosAsync(ImageStorage storage, long offset, long length, CancellationToken cancellationToken)
+    {
+        var zeros = new byte[(int)Math.Min(length, ZeroBytes)];
+        for (long done = 0; done < length; done += zeros.Length)
+        {
+            await storage.WriteAsync(offset + done, zeros.AsMemory(0, (int)Math.Min(zeros.Length, length - done)), cancellationToken).ConfigureAwait(false);
+        }
+    }
+}

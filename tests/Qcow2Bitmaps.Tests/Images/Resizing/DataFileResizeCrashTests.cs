@@ -1,0 +1,81 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Storage;
+using Qcow2Bitmaps.Tests.Operations;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Images.Resizing;
+
+/// <summary>A resize of an image with an external data file is stopped at any moment, with any part of what neither file was asked to flush: the disk is as before or as after.</summary>
+public sealed class DataFileResizeCrashTests
+{
+    private const string Image = "a.qcow2";
+    private const string Data = "d";
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [InlineData("", Preallocation.Off)]
+    [InlineData("cluster_size=4k,", Preallocation.Off)]
+    [InlineData("cluster_size=4k,", Preallocation.Metadata)]
+    [InlineData("cluster_size=4k,data_file_raw=on,", Preallocation.Full)]
+    [InlineData("cluster_size=16k,extended_l2=on,", Preallocation.Off)]
+    [InlineData("cluster_size=512,data_file_raw=on,", Preallocation.Off)]
+    public async Task EachStopLeavesTheDiskAsBeforeOrAsAfter(string options, Preallocation preallocation)
+    {
+        Qemu.Require();
+        using var folder = new TempFolder();
+        string path = folder.File(Image);
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", $"{options}data_file={folder.File(Data)}", path, "200k");
+        await Qemu.ImgOkAsync("bitmap", "--add", "-g", "512", path, "fine");
+        await Qemu.IoOkAsync(path, "write -P 1 0 10k", "write -P 3 100k 7k", "write -P 4 190k 10k");
+        var files = new Dictionary<string, byte[]>(StringComparer.Ordinal)
+        {
+            [Image] = await File.ReadAllBytesAsync(path, Token),
+            [Data] = await File.ReadAllBytesAsync(folder.File(Data), Token),
+        };
+        foreach (long size in new long[] { 201 << 10, 300 << 10, 105 << 10, 150 << 10, 512 })
+        {
+            files = await StopAsync(files, size, preallocation);
+            Assert.Equal(size, files[Data].Length);
+            await File.WriteAllBytesAsync(path, files[Image], Token);
+            await File.WriteAllBytesAsync(folder.File(Data), files[Data], Token);
+            await Qemu.ImgOkAsync("check", path);
+            Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", "-f", "qcow2", "-F", "raw", path, folder.File(Data)));
+        }
+    }
+
+    private static async Task<Dictionary<string, byte[]>> StopAsync(Dictionary<string, byte[]> start, long size, Preallocation preallocation)
+    {
+        var files = new CrashChain(start);
+        ImageStorage dataFile = await OpenAsync(files, Data);
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(await OpenAsync(files, Image), leaveOpen: true, cancellationToken: Token))
+        {
+            bool grows = size > image.VirtualSizeBytes;
+            await image.ResizeAsync(
+                size, new Qcow2ResizeOptions { AllowShrink = !grows, DataFile = dataFile, Preallocation = grows ? preallocation : Preallocation.Off }, Token);
+        }
+
+        ImageViews before = await ImageViews.ReadAsync(start[Image], start[Data]);
+        Dictionary<string, byte[]> end = files.Content;
+        ImageViews after = await ImageViews.ReadAsync(end[Image], end[Data]);
+        Assert.NotEqual(before.Text, after.Text);
+        Assert.True(after.IsClean, $"after: {after}");
+        int asBefore = 0;
+        int asAfter = 0;
+        foreach ((Dictionary<string, byte[]> content, string description) in files.Stops(seed: 1, samples: 8))
+        {
+            ImageViews state = await ImageViews.ReadAsync(content[Image], content[Data]);
+            Assert.True(state.Check is { Corruptions: 0, CheckErrors: 0, Leaks: 0 }, $"{description}: {state}");
+            asBefore += state.Text == before.Text ? 1 : 0;
+            asAfter += state.Text == after.Text ? 1 : 0;
+            Assert.True(state.Text == before.Text || state.Text == after.Text, $"{description}:\n{state}\nbefore:\n{before}\nafter:\n{after}");
+        }
+
+        Assert.True(asBefore > 0 && asAfter > 0, $"{asBefore} states are as before, {asAfter} as after");
+        return end;
+    }
+
+    private static ValueTask<ImageStorage> OpenAsync(CrashChain files, string name) => files.OpenAsync(new BackingReference("", name, null, 0), ImageLock.None, Token);
+}
