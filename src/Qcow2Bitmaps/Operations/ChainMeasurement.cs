@@ -86,7 +86,7 @@ public sealed record ChainMeasurement(ImageRoom Target, long? FullyAllocatedByte
         await using (storage.ConfigureAwait(false))
         {
             ChainResult forecast = await ChainFlatten.RunAsync(
-                chain, storage.Name, options, async size => await Qcow2Target.CreateAsync(storage, options.Create! with { SizeBytes = size }, options, cancellationToken).ConfigureAwait(false), null, cancellationToken).ConfigureAwait(false);
+                chain, storage.Name, options, async size => await Qcow2Target.CreateInAsync(storage, options.Create! with { SizeBytes = size }, options, cancellationToken).ConfigureAwait(false), null, cancellationToken).ConfigureAwait(false);
             var room = new ImageRoom(storage.Name, 0, WholeClusters(storage.Length, options.Create!));
             return new ChainMeasurement(room, FullyAllocated(chain, options.Create!), [room], depth, forecast);
         }
