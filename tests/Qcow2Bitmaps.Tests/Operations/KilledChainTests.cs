@@ -124,8 +124,8 @@ public sealed class KilledChainTests
     /// <summary>Whether it was killed when nothing was left to do: run again it would say that the image is gone, or there.</summary>
     private static bool IsDone(TempFolder folder, string kind) => kind switch
     {
-        "commit" => !Path.Exists(folder.File("mid.qcow2")),
-        "commit of all" => !Path.Exists(folder.File("top.qcow2")),
+        "commit" => !Path.Exists(folder.File("mid.qcow2")) && !Path.Exists(folder.File("mid.qcow2.committed")),
+        "commit of all" => !Path.Exists(folder.File("top.qcow2")) && !Path.Exists(folder.File("top.qcow2.committed")),
         "snapshot" => Path.Exists(folder.File("new.qcow2")),
         _ => false,
     };
