@@ -138,6 +138,85 @@ public sealed class ChainCommandTests : IDisposable
         Assert.Equal(1, (await Support.Cli.RunAsync("chain", "delete", top, "a")).ExitCode);
     }
 
+    /// <summary>What is foretold, before anything is written, is what is done.</summary>
+    [Theory]
+    [InlineData("populate", "human")]
+    [InlineData("populate", "json")]
+    [InlineData("delete", "human")]
+    [InlineData("prune", "human")]
+    [InlineData("prune", "json")]
+    public async Task WhatWillBecomeOfBitmapsIsToldBefore(string operation, string form)
+    {
+        Qemu.Require();
+        (string[] images, _) = await MakeBrokenChainAsync();
+        string[] command = ["chain", operation, "-p", "--output", form, images[^1], .. operation == "prune" ? Array.Empty<string>() : ["a"]];
+
+        ProcessResult result = await Support.Cli.RunAsync(command);
+
+        Assert.Equal(0, result.ExitCode);
+        string[] told = [.. result.Error.Split('\n').Where(static line => line.StartsWith("To be done: ", StringComparison.Ordinal)).Select(static line => line["To be done: ".Length..])];
+        Assert.Equal(2, told.Length);
+        Assert.Equal(2, result.Error.Split('\n').Count(static line => line.StartsWith("To be written: ", StringComparison.Ordinal)));
+        if (form == "human")
+        {
+            Assert.Equal(told, result.Output.Split('\n').Where(static line => line.StartsWith("Bitmap '", StringComparison.Ordinal)));
+        }
+        else
+        {
+            Assert.Equal(2, System.Text.Json.JsonDocument.Parse(result.Output).RootElement.GetProperty("bitmaps").GetArrayLength());
+        }
+    }
+
+    /// <summary>An overlay that is not part of the chain: qemu-img goes on, so its verbs do; but they say whose disk changes.</summary>
+    [Theory]
+    [InlineData("commit", "ours-1.qcow2", true)]
+    [InlineData("commit", "ours-2.qcow2", false)]
+    [InlineData("commit -q", "ours-1.qcow2", false)]
+    [InlineData("rebase -u", "ours-2.qcow2", true)]
+    [InlineData("rebase -u", "ours-1.qcow2", false)]
+    public async Task TheVerbsOfQemuWarnOfOverlays(string verb, string below, bool warns)
+    {
+        Qemu.Require();
+        string[] ours = await MakeChainAsync("ours");
+        string[] theirs = await MakeChainAsync("theirs");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", below, "-F", "qcow2", _folder.File("other.qcow2"));
+        string[] Command(string[] images) =>
+            [.. verb.Split(' '), .. verb == "rebase -u" ? ["-b", Path.GetFileName(images[1]), "-F", "qcow2"] : Array.Empty<string>(), images[^1]];
+
+        ProcessResult expected = await Qemu.RunAsync("qemu-img", _folder.Path, Command(theirs));
+        ProcessResult actual = await Support.Cli.RunAsync(Command(ours));
+
+        Assert.Equal((expected.ExitCode, expected.Output), (actual.ExitCode, actual.Output));
+        Assert.Equal(warns, actual.Error.Contains("other.qcow2", StringComparison.Ordinal));
+        Assert.Equal(warns, actual.Error.Contains("warning", StringComparison.Ordinal));
+    }
+
+    /// <summary>What the check says that helps, helps.</summary>
+    [Fact]
+    public async Task TheRemedyThatIsNamedHelps()
+    {
+        Qemu.Require();
+        (string[] images, _) = await MakeBrokenChainAsync();
+        string top = images[^1];
+        ProcessResult check = await Support.Cli.RunAsync("chain", "check", top);
+        Assert.Contains($"remedy: qcow2bitmaps chain populate {top} a:", check.Output, StringComparison.Ordinal);
+        ProcessResult json = await Support.Cli.RunAsync("chain", "check", "--output", "json", top);
+        Assert.Contains("\"remedy\": \"populate\"", json.Output, StringComparison.Ordinal);
+        await RunAsync("chain", "populate", top, "a");
+        Assert.DoesNotContain("remedy", await RunAsync("chain", "check", top), StringComparison.Ordinal);
+
+        // Nothing but consent makes this one valid.
+        string only = _folder.File("it's one.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", only, "1M");
+        await Qemu.ImgOkAsync("bitmap", "--add", only, "b c");
+        await new QemuNode(only).CrashAsync();
+        check = await Support.Cli.RunAsync("chain", "check", only);
+        Assert.Contains($"remedy: qcow2bitmaps chain delete '{only.Replace("'", @"'\''", StringComparison.Ordinal)}' 'b c', and a full backup", check.Output, StringComparison.Ordinal);
+        Assert.Equal(1, (await Support.Cli.RunAsync("chain", "populate", only, "b c")).ExitCode);
+        await RunAsync("chain", "delete", only, "b c");
+        await RunAsync("chain", "check", only);
+    }
+
     [Theory]
     [InlineData("", false)]
     [InlineData("-d", false)]
