@@ -8,6 +8,8 @@ namespace Qcow2Bitmaps.Operations;
 /// <summary>The top image over another backing file: reads what would show through it where the image has nothing, and writes to the image.</summary>
 internal sealed class RebaseTarget(GuestWriter writer, Qcow2Image image, ChainMap? backing) : ICopyTarget
 {
+    private static readonly byte[] s_zeros = new byte[1 << 16];
+
     private long _writtenBytes;
 
     /// <summary>How many bytes of the disk were written or made zeros.</summary>
@@ -37,10 +39,20 @@ internal sealed class RebaseTarget(GuestWriter writer, Qcow2Image image, ChainMa
         return writer.WriteAsync(offset, bytes, cancellationToken);
     }
 
-    public ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken)
+    public async ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken)
     {
         Interlocked.Add(ref _writtenBytes, length);
-        return writer.WriteZerosAsync(offset, length, mayUnmap: true, cancellationToken);
+        if (image.Header.Version >= 3)
+        {
+            await writer.WriteZerosAsync(offset, length, mayUnmap: true, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        // Tables of version 2 cannot say so, and what the image does not have reads as zeros only until it has the new backing file.
+        for (long done = 0; done < length; done += s_zeros.Length)
+        {
+            await writer.WriteAsync(offset + done, s_zeros.AsMemory(0, (int)Math.Min(s_zeros.Length, length - done)), cancellationToken).ConfigureAwait(false);
+        }
     }
 
     public ValueTask WriteCompressedAsync(long offset, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken) =>
