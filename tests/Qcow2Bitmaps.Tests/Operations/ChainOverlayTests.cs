@@ -159,6 +159,33 @@ public sealed class ChainOverlayTests : IDisposable
         Assert.Equal(hasActive ? ["active.qcow2", "base.qcow2"] : ["base.qcow2"], Directory.GetFiles(_folder.Path).Select(static path => Path.GetFileName(path)).Order(StringComparer.Ordinal));
     }
 
+    /// <summary>The name that says that the commit is done comes before the first image goes, and goes last.</summary>
+    [Fact]
+    public async Task ACommitIsSaidToBeDoneBeforeImagesAreRemoved()
+    {
+        Qemu.Require();
+        await MakeChainAsync();
+        var events = new System.Collections.Concurrent.ConcurrentQueue<string>();
+        using var last = new SemaphoreSlim(0);
+        using var watcher = new FileSystemWatcher(_folder.Path);
+        watcher.Renamed += (_, e) => events.Enqueue($"{e.OldName} is {e.Name}");
+        watcher.Deleted += (_, e) =>
+        {
+            events.Enqueue($"{e.Name} goes");
+            last.Release();
+        };
+        watcher.EnableRaisingEvents = true;
+
+        await RunAsync("chain", "commit", "--active", _folder.File("active.qcow2"), _folder.File("mid2.qcow2"), _folder.File("base.qcow2"));
+
+        for (int i = 0; i < 2; i++)
+        {
+            Assert.True(await last.WaitAsync(TimeSpan.FromSeconds(10), Token), string.Join(", ", events));
+        }
+
+        Assert.Equal(["mid2.qcow2 is mid2.qcow2.committed", "mid1.qcow2 goes", "mid2.qcow2.committed goes"], events);
+    }
+
     [Fact]
     public async Task ACommitWhoseImagesAreGoneSaysWhatIsThere()
     {
