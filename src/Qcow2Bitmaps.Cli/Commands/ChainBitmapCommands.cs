@@ -12,7 +12,9 @@ internal static class ChainBitmapCommands
     {
         var options = new ChainOptions("TOP", "The top image");
         var names = new Argument<string[]>("BITMAP") { Description = "The bitmaps to remove", Arity = ArgumentArity.OneOrMore };
+        var progress = new ChainProgress(output);
         var command = new Command("delete", "Remove bitmaps from every image of a chain that holds them, from the top down.");
+        progress.AddTo(command);
         options.AddTo(command);
         command.Add(names);
         command.SetAction(async (parsed, cancellationToken) =>
@@ -21,6 +23,7 @@ internal static class ChainBitmapCommands
             await using ImageChain chain = await ChainAccess.OpenAsync(
                 parsed.GetRequiredValue(options.Top), options.Read(parsed), look => ChainBitmaps.Holders(look, wanted), cancellationToken);
             messages.WarnOf(chain);
+            await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, () => ChainMeasurement.OfDeleteAsync(chain, wanted, cancellationToken));
             IReadOnlyList<BitmapChange> changes = await ChainBitmaps.DeleteAsync(chain, wanted, cancellationToken);
             ChangeOutput.Write("Bitmaps removed.", changes, options.IsJson(parsed), output);
             return ExitCode.Success;
@@ -37,6 +40,8 @@ internal static class ChainBitmapCommands
             HelpName = "NAME",
         };
         var command = new Command("prune", "Remove from every image of a chain the bitmaps that are not valid over it, or all but those that are to be kept.") { keep };
+        var progress = new ChainProgress(output);
+        progress.AddTo(command);
         options.AddTo(command);
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -57,6 +62,7 @@ internal static class ChainBitmapCommands
             }
 
             await using ImageChain chain = await ChainAccess.OpenAsync(top, open, again => ChainBitmaps.Holders(again, useless), cancellationToken);
+            await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, () => ChainMeasurement.OfDeleteAsync(chain, useless, cancellationToken));
             IReadOnlyList<BitmapChange> changes = await ChainBitmaps.DeleteAsync(chain, useless, cancellationToken);
             ChangeOutput.Write("Bitmaps removed.", changes, options.IsJson(parsed), output);
             return ExitCode.Success;
@@ -89,6 +95,8 @@ internal static class ChainBitmapCommands
         {
             allDirty, trust,
         };
+        var progress = new ChainProgress(output);
+        progress.AddTo(command);
         options.AddTo(command);
         command.Add(name);
         command.SetAction(async (parsed, cancellationToken) =>
@@ -97,6 +105,8 @@ internal static class ChainBitmapCommands
             await using ImageChain chain = await ChainAccess.OpenAsync(
                 parsed.GetRequiredValue(options.Top), options.Read(parsed), look => ChainPopulate.FindImagesAsync(look, bitmap, cancellationToken), cancellationToken);
             messages.WarnOf(chain);
+            await progress.ForetellAsync(
+                parsed, options.IsJson(parsed), messages, () => ChainMeasurement.OfPopulateAsync(chain, bitmap, parsed.GetValue(allDirty), parsed.GetValue(trust), cancellationToken));
             IReadOnlyList<BitmapChange> changes = await ChainPopulate.RunAsync(chain, bitmap, parsed.GetValue(allDirty), parsed.GetValue(trust), cancellationToken);
             ChangeOutput.Write(changes.Count == 0 ? "The bitmap is usable in all images." : "Bitmap rebuilt.", changes, options.IsJson(parsed), output);
             return ExitCode.Success;

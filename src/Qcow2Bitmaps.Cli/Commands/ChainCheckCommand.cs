@@ -2,6 +2,7 @@ using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -54,13 +55,22 @@ internal static class ChainCheckCommand
             IReadOnlyList<BitmapVerdict> verdicts = parsed.GetValue(bitmap) is { Length: > 0 } names
                 ? await JudgeAsync(chain, names, parsed.GetValue(profile), cancellationToken)
                 : await chain.JudgeBitmapsAsync(parsed.GetValue(profile), cancellationToken);
+            var remedies = new Dictionary<string, Remedy>(StringComparer.Ordinal);
+            foreach (BitmapVerdict verdict in verdicts)
+            {
+                if (await ChainRemedy.FindAsync(chain, verdict, cancellationToken) is { } remedy)
+                {
+                    remedies.Add(verdict.Name, remedy);
+                }
+            }
+
             if (parsed.GetValue(form) == OutputFormat.Json)
             {
-                VerdictJson.Write(chain, verdicts, output);
+                VerdictJson.Write(chain, verdicts, remedies, output);
             }
             else
             {
-                new VerdictTable(output).Write(chain, verdicts);
+                new VerdictTable(output).Write(chain, verdicts, remedies);
             }
 
             return verdicts.All(static verdict => verdict.IsValid) ? ExitCode.Success : ExitCode.Invalid;

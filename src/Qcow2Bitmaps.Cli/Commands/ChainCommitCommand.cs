@@ -39,13 +39,14 @@ internal static class ChainCommitCommand
             string activePath = active.Read(parsed) ?? topPath;
             ChainResult result;
             IReadOnlyList<string> committed;
+            bool isMarked;
             if (!parsed.GetValue(keep))
             {
                 committed = await CommitRemains.FindAsync(active.Read(parsed), topPath, basePath, options.Read(parsed), cancellationToken);
                 if (committed.Count > 0)
                 {
                     Remove(committed, messages);
-                    ChangeOutput.Write("The images were committed before; they are removed.", [], options.IsJson(parsed), output);
+                    ChangeOutput.Write("The images were committed before; they are removed.", new ChainResult([], 0), options.IsJson(parsed), output, committed);
                     return ExitCode.Success;
                 }
             }
@@ -66,6 +67,8 @@ internal static class ChainCommitCommand
                 await active.RequireNoOthersAsync(parsed, chain, Enumerable.Range(top, target - top + 1).Where(index => index != top || !parsed.GetValue(keep)), cancellationToken);
                 // From the bottom up: those that are left after a stop are found from TOP.
                 committed = [.. chain.Layers.Skip(top).Take(target - top).Reverse().Where(static layer => !layer.IsFixedSize).Select(static layer => layer.Path)];
+                // A block device keeps its name, and is not removed.
+                isMarked = !chain.Layers[top].IsFixedSize;
                 var how = new CommitOptions { DropBitmaps = parsed.GetValue(drop) };
                 bool isJson = options.IsJson(parsed);
                 await progress.ForetellAsync(
@@ -75,7 +78,8 @@ internal static class ChainCommitCommand
 
             if (!parsed.GetValue(keep))
             {
-                Remove(committed, messages);
+                // From here on it is done: run again, it copies nothing over what may be written to the base by then.
+                Remove(isMarked ? [.. committed.SkipLast(1), CommitRemains.MarkDone(committed[^1])] : committed, messages);
             }
 
             ChangeOutput.Write("Images committed.", result, options.IsJson(parsed), output, parsed.GetValue(keep) ? [] : committed);

@@ -1,6 +1,8 @@
 using System.CommandLine;
+using System.Globalization;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -23,6 +25,26 @@ internal sealed class ChainProgress(ToolWriter output)
             {
                 messages.WriteLine($"To be done: {change}");
             }
+        }
+    }
+
+    /// <summary>As the other one, of an operation that was measured: also how much each image grows.</summary>
+    public async Task ForetellAsync(ParseResult parsed, bool isJson, MessageWriter messages, Func<ValueTask<ChainMeasurement>> measure)
+    {
+        if (!IsShown(parsed, isJson))
+        {
+            return;
+        }
+
+        ChainMeasurement measured = await measure();
+        foreach (BitmapChange change in measured.Forecast.Bitmaps)
+        {
+            messages.WriteLine($"To be done: {change}");
+        }
+
+        foreach (ImageRoom room in measured.Images)
+        {
+            messages.WriteLine(string.Create(CultureInfo.InvariantCulture, $"To be written: '{PrintableText.Escape(room.Image)}' grows by {room.AdditionalBytes} bytes, to {room.RequiredBytes}"));
         }
     }
 

@@ -79,6 +79,11 @@ internal sealed class ChainRebaseCommand
                 return ExitCode.Error;
             }
 
+            if (!parsed.GetValue(_quiet))
+            {
+                await OverlayWarning.WriteAsync(chain, [0], "shows something else afterwards unless the new backing file reads as the old one did", _messages, cancellationToken);
+            }
+
             await image.SetBackingFileAsync(name.Length == 0 ? null : name, format, cancellationToken);
             return ExitCode.Success;
         }

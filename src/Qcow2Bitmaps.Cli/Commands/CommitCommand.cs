@@ -47,6 +47,11 @@ internal static class CommitCommand
                 return ExitCode.Error;
             }
 
+            if (!parsed.GetValue(quiet))
+            {
+                await OverlayWarning.WriteAsync(chain, Enumerable.Range(1, target), "may show something else afterwards", messages, cancellationToken);
+            }
+
             await progress.RunAsync(
                 parsed,
                 parsed.GetValue(quiet),

@@ -1,12 +1,13 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
 /// <summary>Prints a chain and the verdicts on its bitmaps as JSON.</summary>
 internal static class VerdictJson
 {
-    public static void Write(ImageChain chain, IReadOnlyList<BitmapVerdict> verdicts, ToolWriter output)
+    public static void Write(ImageChain chain, IReadOnlyList<BitmapVerdict> verdicts, IReadOnlyDictionary<string, Remedy> remedies, ToolWriter output)
     {
         var json = new QemuJsonWriter(output);
         json.StartObject();
@@ -20,7 +21,7 @@ internal static class VerdictJson
         json.StartArray("bitmaps");
         foreach (BitmapVerdict verdict in verdicts)
         {
-            WriteVerdict(json, verdict);
+            WriteVerdict(json, verdict, remedies);
         }
 
         json.EndArray();
@@ -65,7 +66,7 @@ internal static class VerdictJson
         json.EndObject();
     }
 
-    private static void WriteVerdict(QemuJsonWriter json, BitmapVerdict verdict)
+    private static void WriteVerdict(QemuJsonWriter json, BitmapVerdict verdict, IReadOnlyDictionary<string, Remedy> remedies)
     {
         json.StartObject();
         json.String("name", verdict.Name);
@@ -82,6 +83,11 @@ internal static class VerdictJson
             json.String("reason", reason);
             json.Number("image", image);
             json.String("detail", detail);
+        }
+
+        if (remedies.TryGetValue(verdict.Name, out Remedy remedy))
+        {
+            json.String("remedy", RemedyText.IdOf(remedy));
         }
 
         json.EndObject();

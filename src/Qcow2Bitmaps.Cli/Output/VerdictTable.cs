@@ -3,6 +3,7 @@ using System.Text;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
@@ -12,7 +13,7 @@ internal sealed class VerdictTable(ToolWriter output)
     private const string Legend = "+ recording   o disabled   ! in-use   . absent";
     private const int MaxNameWidth = 40;
 
-    public void Write(ImageChain chain, IReadOnlyList<BitmapVerdict> verdicts)
+    public void Write(ImageChain chain, IReadOnlyList<BitmapVerdict> verdicts, IReadOnlyDictionary<string, Remedy> remedies)
     {
         WriteLayers(chain.Layers);
         output.Write("\n");
@@ -35,6 +36,10 @@ internal sealed class VerdictTable(ToolWriter output)
         foreach (BitmapVerdict verdict in verdicts.Where(static verdict => !verdict.IsValid))
         {
             output.WriteLine($"\n{PrintableText.Escape(verdict.Name)}: {verdict.Detail}.");
+            if (remedies.TryGetValue(verdict.Name, out Remedy remedy))
+            {
+                output.WriteLine($"remedy: {RemedyText.Of(remedy, chain, verdict)}.");
+            }
         }
     }
 

@@ -437,6 +437,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         SparseBytes = GroupDigests.BlockBytes,
         // All of it is flushed once, at the end; but what is gone on with holds what no bitmap marks any more.
         Flush = IsResumed,
+        AppearsAtOnce = true,
         AllowedFolders = [Folder],
         Create = _options.IsRaw ? null : new Qcow2CreateOptions
         {

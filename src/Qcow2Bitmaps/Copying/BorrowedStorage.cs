@@ -4,7 +4,7 @@ namespace Qcow2Bitmaps.Copying;
 
 /// <summary>A storage that stays open when its user disposes it, and that passes flushes over where nobody asks for them.</summary>
 /// <remarks>An image that is being made is worth nothing before it is whole: the order of writes does not matter, and qemu-img by default waits for no disk.</remarks>
-internal sealed class BorrowedStorage(ImageStorage storage, bool isFlushed) : ImageStorage
+internal class BorrowedStorage(ImageStorage storage, bool isFlushed) : ImageStorage
 {
     public override string Name => storage.Name;
 

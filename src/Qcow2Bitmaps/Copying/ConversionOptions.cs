@@ -53,6 +53,9 @@ public sealed record ConversionOptions
     /// <summary>How closely the copying is gone through without doing it, on stand-ins for the files; null where it is meant.</summary>
     internal MeasureDepth? Rehearses { get; init; }
 
+    /// <summary>Whether a new qcow2 image can be opened while it is not whole, as somebody goes on with it after a stop; else it appears when all is in it.</summary>
+    internal bool AppearsAtOnce { get; init; }
+
     /// <summary>Says what of the options does not go together; null when all does.</summary>
     /// <returns>The first fault, in qemu-img's words where it has some.</returns>
     public string? FindFault() =>

@@ -12,11 +12,13 @@ internal sealed class Qcow2Target : ICopyTarget
     private readonly IAsyncDisposable _file;
     private readonly ImageChain _chain;
     private readonly GuestWriter _writer;
+    private readonly UnpublishedStorage? _unpublished;
     private bool _isComplete;
 
-    private Qcow2Target(IAsyncDisposable file, ImageChain chain, GuestWriter writer, long zeroFromBytes)
+    private Qcow2Target(IAsyncDisposable file, BorrowedStorage storage, ImageChain chain, GuestWriter writer, long zeroFromBytes)
     {
         _file = file;
+        _unpublished = storage as UnpublishedStorage;
         _chain = chain;
         _writer = writer;
         ZeroFromBytes = zeroFromBytes;
@@ -43,13 +45,14 @@ internal sealed class Qcow2Target : ICopyTarget
         {
             await Qcow2Image.CreateAsync(path, create, cancellationToken).ConfigureAwait(false);
             var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
-            return await OpenAsync(storage, storage, create, options, zeroFrom, cancellationToken).ConfigureAwait(false);
+            return await OpenAsync(storage, storage, new BorrowedStorage(storage, options.Flush), create, options, zeroFrom, cancellationToken).ConfigureAwait(false);
         }
 
         NewFile file = NewFile.Create(path);
+        BorrowedStorage made;
         try
         {
-            await Qcow2Image.CreateAsync(new BorrowedStorage(file.Storage, options.Flush), create, cancellationToken).ConfigureAwait(false);
+            made = await CreateAsync(file.Storage, create, options, cancellationToken).ConfigureAwait(false);
         }
         catch
         {
@@ -57,16 +60,15 @@ internal sealed class Qcow2Target : ICopyTarget
             throw;
         }
 
-        return await OpenAsync(file, file.Storage, create, options, zeroFrom, cancellationToken).ConfigureAwait(false);
+        return await OpenAsync(file, file.Storage, made, create, options, zeroFrom, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Makes an image without a backing file in a storage, which stays open.</summary>
     /// <inheritdoc cref="Qcow2Image.CreateAsync(string, Qcow2CreateOptions, CancellationToken)" path="/exception"/>
-    public static async ValueTask<Qcow2Target> CreateAsync(ImageStorage storage, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
+    public static async ValueTask<Qcow2Target> CreateInAsync(ImageStorage storage, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
     {
-        var file = new BorrowedStorage(storage, options.Flush);
-        await Qcow2Image.CreateAsync(file, create, cancellationToken).ConfigureAwait(false);
-        return await OpenAsync(file, storage, create, options, 0, cancellationToken).ConfigureAwait(false);
+        BorrowedStorage made = await CreateAsync(storage, create, options, cancellationToken).ConfigureAwait(false);
+        return await OpenAsync(made, storage, made, create, options, 0, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Opens an image that there is.</summary>
@@ -78,7 +80,7 @@ internal sealed class Qcow2Target : ICopyTarget
     public static async ValueTask<Qcow2Target> OpenAsync(string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
     {
         var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
-        Qcow2Target target = await OpenAsync(storage, storage, null, options, options.TargetIsZero ? 0 : long.MaxValue, cancellationToken).ConfigureAwait(false);
+        Qcow2Target target = await OpenAsync(storage, storage, new BorrowedStorage(storage, options.Flush), null, options, options.TargetIsZero ? 0 : long.MaxValue, cancellationToken).ConfigureAwait(false);
         if (target._writer.SizeBytes < sizeBytes)
         {
             long there = target._writer.SizeBytes;
@@ -136,6 +138,11 @@ internal sealed class Qcow2Target : ICopyTarget
             await Image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
         }
 
+        if (_unpublished is not null)
+        {
+            await _unpublished.PublishAsync(cancellationToken).ConfigureAwait(false);
+        }
+
         (_file as NewFile)?.Keep();
         _isComplete = true;
     }
@@ -157,6 +164,14 @@ internal sealed class Qcow2Target : ICopyTarget
         }
     }
 
+    /// <summary>Makes the image, empty, and perhaps not to be seen yet.</summary>
+    private static async ValueTask<BorrowedStorage> CreateAsync(ImageStorage storage, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
+    {
+        BorrowedStorage made = options.AppearsAtOnce ? new BorrowedStorage(storage, options.Flush) : new UnpublishedStorage(storage, options.Flush);
+        await Qcow2Image.CreateAsync(made, create, cancellationToken).ConfigureAwait(false);
+        return made;
+    }
+
     /// <summary>The chain below the new image: the caller names the backing file, so that it may be anywhere.</summary>
     private static async ValueTask<OverlayBase> InspectAsync(string path, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
     {
@@ -165,14 +180,14 @@ internal sealed class Qcow2Target : ICopyTarget
     }
 
     private static async ValueTask<Qcow2Target> OpenAsync(
-        IAsyncDisposable file, ImageStorage storage, Qcow2CreateOptions? create, ConversionOptions options, long zeroFrom, CancellationToken cancellationToken)
+        IAsyncDisposable file, ImageStorage storage, BorrowedStorage borrowed, Qcow2CreateOptions? create, ConversionOptions options, long zeroFrom, CancellationToken cancellationToken)
     {
         ImageChain? chain = null;
         try
         {
             IEnumerable<string> named = new[] { create?.BackingFile, create?.DataFile }.OfType<string>().Select(name => BackingPath.FolderOf(BackingPath.Combine(storage.Name, name)));
             chain = await ImageChain.OpenAsync(
-                new BorrowedStorage(storage, options.Flush),
+                borrowed,
                 new ChainOpenOptions
                 {
                     TopFormat = ImageFormat.Qcow2,
@@ -180,7 +195,7 @@ internal sealed class Qcow2Target : ICopyTarget
                     Resolver = LinuxNative.IsSupported && storage is FileStorage ? FileBackingResolver.ForTop(storage.Name, [.. named, .. options.AllowedFolders]) : null,
                 },
                 cancellationToken).ConfigureAwait(false);
-            return new Qcow2Target(file, chain, await chain.OpenWriterAsync(cancellationToken).ConfigureAwait(false), zeroFrom);
+            return new Qcow2Target(file, borrowed, chain, await chain.OpenWriterAsync(cancellationToken).ConfigureAwait(false), zeroFrom);
         }
         catch
         {

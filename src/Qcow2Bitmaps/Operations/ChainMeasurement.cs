@@ -73,6 +73,33 @@ public sealed record ChainMeasurement(ImageRoom Target, long? FullyAllocatedByte
             copy => ChainRebase.RebaseAsync(copy, backing, (options ?? RebaseOptions.Default) with { Rehearses = depth }, null, cancellationToken),
             cancellationToken);
 
+    /// <summary>Measures the rebuilding of a bitmap, that is <see cref="ChainPopulate.RunAsync"/>. The target is the topmost image that is written.</summary>
+    /// <param name="chain">The chain, open for reading or writing; nothing is written.</param>
+    /// <param name="name">The bitmap's name.</param>
+    /// <param name="allDirty">As of the operation.</param>
+    /// <param name="trustsBirth">As of the operation.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    /// <inheritdoc cref="ChainPopulate.RunAsync" path="/exception"/>
+    public static async ValueTask<ChainMeasurement> OfPopulateAsync(
+        ImageChain chain, string name, bool allDirty = false, bool trustsBirth = false, CancellationToken cancellationToken = default) => await OfAsync(
+            chain,
+            (await ChainPopulate.FindImagesAsync(chain, name, cancellationToken).ConfigureAwait(false)).DefaultIfEmpty().Last(),
+            MeasureDepth.Data,
+            async copy => new ChainResult(await ChainPopulate.RunAsync(copy, name, allDirty, trustsBirth, cancellationToken).ConfigureAwait(false), 0),
+            cancellationToken).ConfigureAwait(false);
+
+    /// <summary>Measures the removal of bitmaps, that is <see cref="ChainBitmaps.DeleteAsync"/>. The target is the topmost image that is written.</summary>
+    /// <param name="chain">The chain, open for reading or writing; nothing is written.</param>
+    /// <param name="names">The bitmaps' names.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    /// <inheritdoc cref="ChainBitmaps.DeleteAsync" path="/exception"/>
+    public static ValueTask<ChainMeasurement> OfDeleteAsync(ImageChain chain, IReadOnlyCollection<string> names, CancellationToken cancellationToken = default) => OfAsync(
+        chain,
+        ChainBitmaps.Holders(chain, names).DefaultIfEmpty().First(),
+        MeasureDepth.Data,
+        async copy => new ChainResult(await ChainBitmaps.DeleteAsync(copy, names, cancellationToken).ConfigureAwait(false), 0),
+        cancellationToken);
+
     /// <summary>Measures a standalone image with all data and bits, that is <see cref="ChainFlatten"/> without compression.</summary>
     /// <param name="chain">The chain.</param>
     /// <param name="depth">How closely to look.</param>
@@ -86,7 +113,7 @@ public sealed record ChainMeasurement(ImageRoom Target, long? FullyAllocatedByte
         await using (storage.ConfigureAwait(false))
         {
             ChainResult forecast = await ChainFlatten.RunAsync(
-                chain, storage.Name, options, async size => await Qcow2Target.CreateAsync(storage, options.Create! with { SizeBytes = size }, options, cancellationToken).ConfigureAwait(false), null, cancellationToken).ConfigureAwait(false);
+                chain, storage.Name, options, async size => await Qcow2Target.CreateInAsync(storage, options.Create! with { SizeBytes = size }, options, cancellationToken).ConfigureAwait(false), null, cancellationToken).ConfigureAwait(false);
             var room = new ImageRoom(storage.Name, 0, WholeClusters(storage.Length, options.Create!));
             return new ChainMeasurement(room, FullyAllocated(chain, options.Create!), [room], depth, forecast);
         }

@@ -9,6 +9,10 @@ namespace Qcow2Bitmaps.Operations;
 /// <remarks>
 /// An overlay has only what was written since it was made, and what was zeroed or discarded stays allocated as zeros; so all that it has is a superset of its changes. That holds for version 3 images with a backing
 /// file and without internal snapshots (one may have been applied). An image without a backing file gives clusters up: there only "everything changed" is true.
+/// <para>
+/// Where a bitmap's table is broken the clusters that its broken entries named are leaked, not freed: a broken entry may name anything, a cluster of the guest's too, and whether somebody else uses that
+/// only a check knows, which counts every use in the image. <c>check -r leaks</c> frees them.
+/// </para>
 /// </remarks>
 public static class ChainPopulate
 {
@@ -51,14 +55,14 @@ public static class ChainPopulate
     /// <param name="cancellationToken">Ends the work between two images; the bitmap is not valid before the last.</param>
     /// <returns>What was rebuilt where.</returns>
     /// <exception cref="BitmapStateException">No image holds the bitmap, or an image's allocation does not tell what changed; nothing is changed.</exception>
-    /// <exception cref="Qcow2Exception">An image is broken, or has no room.</exception>
+    /// <exception cref="NoSpaceException">An image has no room, which is known beforehand: nothing is changed.</exception>
+    /// <exception cref="Qcow2Exception">An image is broken.</exception>
     /// <exception cref="IOException">A storage failed, or an image is open for reading only.</exception>
     public static async ValueTask<IReadOnlyList<BitmapChange>> RunAsync(ImageChain chain, string name, bool allDirty = false, bool trustsBirth = false, CancellationToken cancellationToken = default)
     {
         IReadOnlyList<int> images = await FindImagesAsync(chain, name, cancellationToken).ConfigureAwait(false);
         int birth = ChainBitmaps.Holders(chain, [name]).Last();
-        string? WhyUntold(ChainLayer layer) => WhyUnsound(layer)
-            ?? (layer.Index == birth && !trustsBirth ? "the bitmap was born there, and an image that was committed and emptied, or rebased, since then no longer has what was written to it" : null);
+        string? WhyUntold(ChainLayer layer) => ChainPopulate.WhyUntold(layer, birth, trustsBirth);
         foreach (int index in images)
         {
             ChainLayer layer = chain.Layers[index];
@@ -74,6 +78,7 @@ public static class ChainPopulate
             }
         }
 
+        await SpaceCheck.RequireAllAsync(chain, images, copy => RunAsync(copy, name, allDirty, trustsBirth, cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
         var changes = new List<BitmapChange>();
         long granularityOfBirth = GranularityIn(chain, name);
         foreach (int index in images)
@@ -113,6 +118,14 @@ public static class ChainPopulate
         return changes;
     }
 
+    /// <summary>Whether <see cref="RunAsync"/> would rebuild a bitmap, that images hold, without consent to anything.</summary>
+    internal static async ValueTask<bool> CanRebuildAsync(ImageChain chain, string name, CancellationToken cancellationToken)
+    {
+        int birth = ChainBitmaps.Holders(chain, [name]).Last();
+        IReadOnlyList<int> images = await FindImagesAsync(chain, name, cancellationToken).ConfigureAwait(false);
+        return images.Select(index => chain.Layers[index]).All(layer => WhyImpossible(layer) is null && WhyUntold(layer, birth, trustsBirth: false) is null);
+    }
+
     /// <summary>Marks all that an image itself has.</summary>
     internal static async ValueTask MarkAllocatedAsync(ImageChain chain, int index, DirtyBitmap bits, CancellationToken cancellationToken)
     {
@@ -149,6 +162,9 @@ public static class ChainPopulate
         : image.BackingFile is null ? "it has no backing file, and what is discarded there is no longer allocated"
         : image.Snapshots.Count > 0 ? "it has internal snapshots, and one of them may have been applied"
         : null;
+
+    private static string? WhyUntold(ChainLayer layer, int birth, bool trustsBirth) => WhyUnsound(layer)
+        ?? (layer.Index == birth && !trustsBirth ? "the bitmap was born there, and an image that was committed and emptied, or rebased, since then no longer has what was written to it" : null);
 
     private static string? WhyImpossible(ChainLayer layer) =>
         layer.Image is not { } image ? "a raw image holds no bitmaps"

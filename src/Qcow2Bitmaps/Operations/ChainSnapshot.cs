@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
@@ -137,13 +138,14 @@ public static class ChainSnapshot
                 throw NoSpace(path, image.Length, capacity);
             }
 
-            const int Sector = 512;
-            await device.WriteAsync(0, new byte[Sector], cancellationToken).ConfigureAwait(false);
-            await device.FlushAsync(cancellationToken).ConfigureAwait(false);
-            await device.WriteAsync(Sector, image.AsMemory(Sector), cancellationToken).ConfigureAwait(false);
-            await device.FlushAsync(cancellationToken).ConfigureAwait(false);
-            await device.WriteAsync(0, image.AsMemory(0, Sector), cancellationToken).ConfigureAwait(false);
-            await device.FlushAsync(cancellationToken).ConfigureAwait(false);
+            await WriteWholeAsync(device, image, cancellationToken).ConfigureAwait(false);
         }
+    }
+
+    internal static async ValueTask WriteWholeAsync(ImageStorage device, byte[] image, CancellationToken cancellationToken)
+    {
+        var unpublished = new UnpublishedStorage(device, isFlushed: true);
+        await unpublished.WriteAsync(0, image, cancellationToken).ConfigureAwait(false);
+        await unpublished.PublishAsync(cancellationToken).ConfigureAwait(false);
     }
 }

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
@@ -7,10 +8,29 @@ namespace Qcow2Bitmaps.Operations;
 
 /// <summary>Images that were committed by one who was stopped before it could remove them.</summary>
 /// <remarks>
-/// Committed images are removed from the bottom up, so that those that are left can be found from the topmost one. Nothing is believed: that an image was committed is known from its base, which reads as it does.
+/// Once all is durable the topmost committed image gets another name (<see cref="MarkDone"/>), in one step that survives a loss of power: from then on the commit is done, whatever is written to the base, and only the
+/// removal is left. Committed images are removed from the bottom up, so that those that are left can be found from the topmost one. Where that has its own name still, nothing is believed: that it was
+/// committed is known from the base, which reads as it does.
 /// </remarks>
 public static class CommitRemains
 {
+    private const string DoneSuffix = ".committed";
+
+    /// <summary>The name that a committed top has from the end of the commit until it is removed.</summary>
+    /// <param name="topPath">Its own path.</param>
+    public static string DonePathOf(string topPath) => topPath + DoneSuffix;
+
+    /// <summary>Says, durably, that a commit is done and only the removal is left: run again it must not copy, as the base may have been written since.</summary>
+    /// <param name="topPath">The committed top, a file or a link to one, which nobody has open.</param>
+    /// <returns>The name that it has now, to be removed last.</returns>
+    /// <exception cref="IOException">There is something of that name, or it cannot be renamed.</exception>
+    public static string MarkDone(string topPath)
+    {
+        string done = DonePathOf(topPath);
+        DurableFile.Rename(topPath, done);
+        return done;
+    }
+
     /// <summary>Finds what is left to remove.</summary>
     /// <param name="activePath">The top of the whole chain, from which the images have gone; null where that was the committed top itself.</param>
     /// <param name="topPath">The committed top.</param>
@@ -19,44 +39,65 @@ public static class CommitRemains
     /// <param name="cancellationToken">Ends the search.</param>
     /// <returns>The files, the lowest first, in which order they are to be removed; empty where this is no commit that was stopped between its end and the removal, or the base does not read as the top does.</returns>
     /// <exception cref="Qcow2Exception">An image is broken, in use, or refused.</exception>
-    /// <exception cref="IOException">A file cannot be opened.</exception>
+    /// <exception cref="FileNotFoundException">The top does not exist under either name: the message says what there is.</exception>
+    /// <exception cref="IOException">A file cannot be opened; or the top exists under both names, so that another image of its name was committed and not removed.</exception>
     public static async Task<IReadOnlyList<string>> FindAsync(
         string? activePath, string topPath, string basePath, ChainOpenOptions options, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
         string? format = options.TopFormat;
-        if (activePath is not null && FileStorage.IdentityOf(activePath) is { } identity && identity == FileStorage.IdentityOf(topPath))
+        if (activePath is not null && (FileStorage.IdentityOf(activePath) is { } identity ? identity == FileStorage.IdentityOf(topPath) : string.Equals(activePath, topPath, StringComparison.Ordinal)))
         {
             activePath = null;
         }
+
+        bool isDone = Path.Exists(DonePathOf(topPath));
+        if (isDone && Path.Exists(topPath))
+        {
+            throw new IOException(
+                $"'{PrintableText.Escape(DonePathOf(topPath))}' exists: an image of the name '{PrintableText.Escape(topPath)}' was committed before, and whoever did that was stopped before it was removed; look at both, and remove or rename what is of no use");
+        }
+
+        if (!isDone && !Path.Exists(topPath))
+        {
+            throw new FileNotFoundException(await WhatIsThereAsync(topPath, basePath, options, cancellationToken).ConfigureAwait(false));
+        }
+
+        IOException Doubtful(string why) => new($"'{PrintableText.Escape(DonePathOf(topPath))}' looks like the rest of a commit that was stopped, but {why}: nothing was removed");
+        string committedPath = isDone ? DonePathOf(topPath) : topPath;
 
         if (activePath is not null)
         {
             ImageChain active = await ImageChain.OpenAsync(activePath, options, cancellationToken).ConfigureAwait(false);
             await using (active.ConfigureAwait(false))
             {
-                if (active.IndexOf(topPath) is not null || active.IndexOf(basePath) is null)
+                if (active.IndexOf(committedPath) is not null || active.IndexOf(basePath) is null)
                 {
-                    return [];
+                    return isDone ? throw Doubtful($"should have left the chain of '{PrintableText.Escape(activePath)}', which does not show that") : [];
                 }
             }
 
             format = ImageFormat.Qcow2;
         }
 
-        var standIn = new StandIn(options.Resolver ?? FileBackingResolver.ForTop(topPath, options.AllowedFolders), basePath);
-        ImageChain chain = await ImageChain.OpenAsync(topPath, options with { TopFormat = format, Resolver = standIn }, cancellationToken).ConfigureAwait(false);
+        var standIn = new StandIn(options.Resolver ?? FileBackingResolver.ForTop(committedPath, options.AllowedFolders), basePath);
+        ImageChain chain = await ImageChain.OpenAsync(committedPath, options with { TopFormat = format, Resolver = standIn }, cancellationToken).ConfigureAwait(false);
         await using (chain.ConfigureAwait(false))
         {
-            if (chain.IndexOf(basePath) is not (> 0 and { } target) || (activePath is null && !standIn.IsUsed))
+            if (chain.IndexOf(basePath) is not (> 0 and { } target) || (activePath is null && !standIn.IsUsed && !isDone))
             {
-                return [];
+                return isDone ? throw Doubtful($"has no backing file '{PrintableText.Escape(basePath)}'") : [];
             }
 
             if ((await ChainOverlays.FindAsync(chain, Enumerable.Range(0, target), cancellationToken).ConfigureAwait(false)).Count > 0)
             {
                 // Something still needs them.
-                return [];
+                return isDone ? throw Doubtful("is, or lies above, the backing file of another image") : [];
+            }
+
+            if (isDone)
+            {
+                return ToRemove(chain, target);
             }
 
             ImageChain below = await ImageChain.OpenAsync(basePath, options with { TopFormat = chain.Layers[target].Format }, cancellationToken).ConfigureAwait(false);
@@ -65,8 +106,29 @@ public static class CommitRemains
                 long size = chain.Layers[0].VirtualSizeBytes;
                 ImageComparison comparison = await ImageComparison.CompareAsync(chain, below, cancellationToken: cancellationToken).ConfigureAwait(false);
                 bool isThere = below.Layers[0].VirtualSizeBytes >= size && (comparison.Outcome == ComparisonOutcome.Identical || comparison.OffsetBytes >= size);
-                return isThere ? [.. chain.Layers.Take(target).Reverse().Where(static layer => !layer.IsFixedSize).Select(static layer => layer.Path)] : [];
+                return isThere ? ToRemove(chain, target) : [];
             }
+        }
+    }
+
+    private static string[] ToRemove(ImageChain chain, int target) => [.. chain.Layers.Take(target).Reverse().Where(static layer => !layer.IsFixedSize).Select(static layer => layer.Path)];
+
+    private static async ValueTask<string> WhatIsThereAsync(string topPath, string basePath, ChainOpenOptions options, CancellationToken cancellationToken)
+    {
+        string gone = $"'{PrintableText.Escape(topPath)}' does not exist, nor does '{PrintableText.Escape(DonePathOf(topPath))}', which a commit leaves that was stopped while it removed images";
+        if (FileStorage.IdentityOf(basePath) is null)
+        {
+            return $"{gone}; '{PrintableText.Escape(basePath)}' does not exist either";
+        }
+
+        ImageChain chain = await ImageChain.OpenAsync(basePath, options with { TopFormat = null }, cancellationToken).ConfigureAwait(false);
+        await using (chain.ConfigureAwait(false))
+        {
+            ChainLayer there = chain.Layers[0];
+            string bitmaps = there.Image is not { Bitmaps.Count: > 0 } image
+                ? "no bitmaps"
+                : $"the bitmaps {string.Join(", ", image.Bitmaps.Select(static bitmap => $"'{PrintableText.Escape(bitmap.Name)}'"))}";
+            return $"{gone}. '{PrintableText.Escape(basePath)}' is there, {there.Format}, {there.VirtualSizeBytes} bytes, with {bitmaps}: if the image was committed to it before, nothing is left to do; check that it has what you expect, and that no image names '{PrintableText.Escape(topPath)}' as its backing file";
         }
     }
 

@@ -54,6 +54,15 @@ internal static class SpaceCheck
         }
     }
 
+    /// <summary>As <see cref="RequireAsync"/>, of an operation that changes bitmaps only, in several images. Images on one file system may need more together than each for itself: that is found when it happens.</summary>
+    public static async ValueTask RequireAllAsync(ImageChain chain, IEnumerable<int> images, Func<ImageChain, Task> operation, CancellationToken cancellationToken)
+    {
+        foreach (int index in images)
+        {
+            await RequireAsync(chain, index, chain.Layers[index].VirtualSizeBytes, (copy, _) => operation(copy), cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     /// <summary>The real folder of a file, for <see cref="FileSystemRoom"/>.</summary>
     public static string FolderOf(string path) => Path.GetDirectoryName(FileStorage.IdentityOf(path) is null ? Path.GetFullPath(path) : FileStorage.PlaceOf(path).RealPath) ?? "/";
 

@@ -39,7 +39,7 @@ public sealed class ChainCheckTests
             string expected = chain.Verdicts[bitmap.GetProperty("name").GetString()!];
             bool isValid = expected == "valid";
             Assert.Equal(
-                isValid ? ["name", "valid", "images"] : ["name", "valid", "images", "reason", "image", "detail"],
+                isValid ? ["name", "valid", "images"] : ["name", "valid", "images", "reason", "image", "detail", "remedy"],
                 bitmap.EnumerateObject().Select(static p => p.Name));
             Assert.Equal(isValid, bitmap.GetProperty("valid").GetBoolean());
             if (!isValid)
@@ -71,6 +71,7 @@ public sealed class ChainCheckTests
             + recording   o disabled   ! in-use   . absent
 
             a: image 1 (mid.qcow2) does not hold bitmap 'a', though image 2 (base.qcow2) below does: writes to image 1 (mid.qcow2) were not recorded; take a full backup with a new bitmap, and remove this one from all images.
+            remedy: qcow2bitmaps chain populate top.qcow2 a: rebuilds it from what the images have; it knows of all changes then, and perhaps of more.
 
             """,
             result.Output.Replace(folder, "", StringComparison.Ordinal));
@@ -86,6 +87,7 @@ public sealed class ChainCheckTests
         ProcessResult absent = await Support.Cli.RunAsync("chain", "check", "--bitmap", "nobody", "--output=json", top);
         Assert.Equal(2, absent.ExitCode);
         Assert.Contains("\"reason\": \"missing-in-top\"", absent.Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("remedy", absent.Output, StringComparison.Ordinal);
     }
 
     [Fact]

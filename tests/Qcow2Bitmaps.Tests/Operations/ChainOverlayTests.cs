@@ -124,6 +124,121 @@ public sealed class ChainOverlayTests : IDisposable
         Assert.Equal(view, await ReadAsync(hasActive ? "active.qcow2" : "base.qcow2"));
     }
 
+    /// <summary>A commit that was stopped behind its end, and a base that was written since: running it again must not copy over that.</summary>
+    [Theory]
+    [InlineData(false, 0)]
+    [InlineData(false, 1)]
+    [InlineData(true, 0)]
+    [InlineData(true, 1)]
+    public async Task WhatWasWrittenToTheBaseSinceTheCommitIsKept(bool hasActive, int removed)
+    {
+        Qemu.Require();
+        await MakeChainAsync();
+        string[] mids = [_folder.File("mid1.qcow2"), _folder.File("mid2.qcow2")];
+        if (!hasActive)
+        {
+            File.Delete(_folder.File("active.qcow2"));
+        }
+
+        byte[][] contents = await Task.WhenAll(mids.Select(path => File.ReadAllBytesAsync(path, Token)));
+        string[] command = ["chain", "commit", .. hasActive ? ["--active", _folder.File("active.qcow2")] : Array.Empty<string>(), mids[1], _folder.File("base.qcow2")];
+        await RunAsync(command);
+        // As it is when the tool is killed while it removes.
+        for (int i = removed; i < mids.Length; i++)
+        {
+            await File.WriteAllBytesAsync(i == 1 ? mids[i] + ".committed" : mids[i], contents[i], Token);
+        }
+
+        string written = _folder.File(hasActive ? "active.qcow2" : "base.qcow2");
+        await Qemu.IoOkAsync(written, "write -P 77 900k 64k");
+        byte[] view = await ReadAsync(Path.GetFileName(written));
+
+        await RunAsync(command);
+
+        Assert.Equal(view, await ReadAsync(Path.GetFileName(written)));
+        Assert.Equal(hasActive ? ["active.qcow2", "base.qcow2"] : ["base.qcow2"], Directory.GetFiles(_folder.Path).Select(static path => Path.GetFileName(path)).Order(StringComparer.Ordinal));
+    }
+
+    /// <summary>The name that says that the commit is done comes before the first image goes, and goes last.</summary>
+    [Fact]
+    public async Task ACommitIsSaidToBeDoneBeforeImagesAreRemoved()
+    {
+        Qemu.Require();
+        await MakeChainAsync();
+        var events = new System.Collections.Concurrent.ConcurrentQueue<string>();
+        using var last = new SemaphoreSlim(0);
+        using var watcher = new FileSystemWatcher(_folder.Path);
+        watcher.Renamed += (_, e) => events.Enqueue($"{e.OldName} is {e.Name}");
+        watcher.Deleted += (_, e) =>
+        {
+            events.Enqueue($"{e.Name} goes");
+            last.Release();
+        };
+        watcher.EnableRaisingEvents = true;
+
+        await RunAsync("chain", "commit", "--active", _folder.File("active.qcow2"), _folder.File("mid2.qcow2"), _folder.File("base.qcow2"));
+
+        for (int i = 0; i < 2; i++)
+        {
+            Assert.True(await last.WaitAsync(TimeSpan.FromSeconds(10), Token), string.Join(", ", events));
+        }
+
+        Assert.Equal(["mid2.qcow2 is mid2.qcow2.committed", "mid1.qcow2 goes", "mid2.qcow2.committed goes"], events);
+    }
+
+    [Fact]
+    public async Task ACommitWhoseImagesAreGoneSaysWhatIsThere()
+    {
+        Qemu.Require();
+        await MakeChainAsync();
+        await Qemu.ImgOkAsync("bitmap", "--add", _folder.File("active.qcow2"), "a");
+        string[] command = ["chain", "commit", _folder.File("active.qcow2"), _folder.File("base.qcow2")];
+        await RunAsync(command);
+        (string Name, string Sha256)[] before = await ReadFilesAsync();
+
+        ProcessResult again = await Support.Cli.RunAsync(command);
+
+        Assert.Equal(1, again.ExitCode);
+        foreach (string said in new[] { "active.qcow2' does not exist", "base.qcow2' is there, qcow2, 4194304 bytes, with the bitmaps 'a'", "nothing is left to do", "check" })
+        {
+            Assert.Contains(said, again.Error, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(before, await ReadFilesAsync());
+    }
+
+    [Fact]
+    public async Task RestsThatDoNotFitAreLeftAlone()
+    {
+        Qemu.Require();
+        await MakeChainAsync();
+        string active = _folder.File("active.qcow2");
+        string rest = active + ".committed";
+        string @base = _folder.File("base.qcow2");
+        File.Copy(active, rest);
+        (string Name, string Sha256)[] before = await ReadFilesAsync();
+        ProcessResult refused = await Support.Cli.RunAsync("chain", "commit", active, @base);
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("was stopped before it was removed", refused.Error, StringComparison.Ordinal);
+        Assert.Equal(before, await ReadFilesAsync());
+
+        // Something has an image as its backing file that would be removed.
+        File.Move(active, _folder.File("other.qcow2"));
+        before = await ReadFilesAsync();
+        refused = await Support.Cli.RunAsync("chain", "commit", active, @base);
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("nothing was removed", refused.Error, StringComparison.Ordinal);
+        Assert.Equal(before, await ReadFilesAsync());
+
+        // It has nothing to do with the base.
+        File.Delete(_folder.File("other.qcow2"));
+        string stranger = _folder.File("stranger.qcow2");
+        File.Copy(@base, stranger);
+        refused = await Support.Cli.RunAsync("chain", "commit", active, stranger);
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("nothing was removed", refused.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task WhatTheBaseDoesNotHaveIsNotRemoved()
     {

@@ -65,6 +65,52 @@ public sealed class ChainSpaceTests : IDisposable
         Assert.Equal(before, await ReadAllAsync());
     }
 
+    /// <summary>The device is the last image that is written: without a look beforehand the other one would be changed by then.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(-1)]
+    public async Task ADeviceThatIsTooFullForARebuiltBitmapLeavesAllImagesAlone(int spareClusters)
+    {
+        await MakeAsync();
+        foreach (string path in _paths.Take(2))
+        {
+            await Qemu.ImgOkAsync("bitmap", "--remove", path, "a");
+            // So that nothing is free inside the file.
+            await Qemu.IoOkAsync(path, "write -P 9 5M 1M");
+        }
+
+        ChainMeasurement measured;
+        await using (ImageChain look = await ImageChain.OpenAsync(_paths[0], cancellationToken: Token))
+        {
+            measured = await ChainMeasurement.OfPopulateAsync(look, "a", cancellationToken: Token);
+        }
+
+        Assert.Equal(_paths.Take(2), measured.Images.Select(static room => room.Image));
+        Assert.True(measured.Target.Image == _paths[0] && measured.Target.AdditionalBytes > 0, measured.Target.ToString());
+        await using (FileStream file = File.OpenWrite(_paths[0]))
+        {
+            file.SetLength(measured.Target.RequiredBytes + (spareClusters * 65536L));
+        }
+
+        byte[][] before = await ReadAllAsync();
+        Exception? refused;
+        await using (ImageChain chain = await OpenWithDeviceAsync(0))
+        {
+            refused = await Record.ExceptionAsync(async () => await ChainPopulate.RunAsync(chain, "a", cancellationToken: Token));
+        }
+
+        if (spareClusters == 0)
+        {
+            Assert.Null(refused);
+            Assert.NotEqual(before, await ReadAllAsync());
+        }
+        else
+        {
+            Assert.IsType<NoSpaceException>(refused);
+            Assert.Equal(before, await ReadAllAsync());
+        }
+    }
+
     [Fact]
     public async Task AFileSystemThatIsSurelyTooFullIsTold()
     {

@@ -16,6 +16,9 @@ internal sealed class CommitChain(TempFolder folder, SplitMix random)
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
+    /// <summary>One image in how many is of another size than that below it, on average.</summary>
+    public int SameSizes { get; init; } = 4;
+
     /// <summary>Makes a chain.</summary>
     /// <param name="maxLayers">How many images at most.</param>
     /// <param name="maxClusterBits">The largest clusters.</param>
@@ -30,7 +33,7 @@ internal sealed class CommitChain(TempFolder folder, SplitMix random)
         for (int layer = layers - 1; layer >= 0; layer--)
         {
             int clusterBits = 9 + random.Below(maxClusterBits - 8);
-            sectors = random.Below(4) == 0 ? (maxSectors / 4) + random.Below(maxSectors * 3 / 4) : sectors;
+            sectors = random.Below(SameSizes) == 0 ? (maxSectors / 4) + random.Below(maxSectors * 3 / 4) : sectors;
             string path = folder.File($"layer{layer.ToString(CultureInfo.InvariantCulture)}.qcow2");
             bool isExtended = clusterBits >= 14 && random.Below(3) == 0;
             string[] backing = paths.Count == 0 ? [] : ["-b", Path.GetFileName(paths[0]), "-F", "qcow2"];

@@ -60,6 +60,11 @@ public sealed class KilledChainTests
                     Assert.True(await HashAsync(folder, seen) == view, $"{context}: the guest sees something else");
                 }
 
+                if (kind is "snapshot" or "flatten" && Path.Exists(folder.File(end)) && await IsImageAsync(folder.File(end)))
+                {
+                    Assert.True(await HashAsync(folder, end) == view && await DescribeAsync(folder, end) == expected, $"{context}: the new image is not whole");
+                }
+
                 foreach (string image in Names(folder).Where(name => name is "top.qcow2" or "mid.qcow2" or "base.qcow2"))
                 {
                     ProcessResult check = await Qemu.ImgAsync("check", QemuBitmaps.WithoutBacking(folder.File(image)));
@@ -119,8 +124,8 @@ public sealed class KilledChainTests
     /// <summary>Whether it was killed when nothing was left to do: run again it would say that the image is gone, or there.</summary>
     private static bool IsDone(TempFolder folder, string kind) => kind switch
     {
-        "commit" => !Path.Exists(folder.File("mid.qcow2")),
-        "commit of all" => !Path.Exists(folder.File("top.qcow2")),
+        "commit" => !Path.Exists(folder.File("mid.qcow2")) && !Path.Exists(folder.File("mid.qcow2.committed")),
+        "commit of all" => !Path.Exists(folder.File("top.qcow2")) && !Path.Exists(folder.File("top.qcow2.committed")),
         "snapshot" => Path.Exists(folder.File("new.qcow2")),
         _ => false,
     };
@@ -128,6 +133,12 @@ public sealed class KilledChainTests
     /// <summary>Whether no image of the chain is missing: committed ones are removed from the bottom up.</summary>
     private static async Task<bool> IsWholeAsync(TempFolder folder) =>
         (await Qemu.ImgAsync("info", "--backing-chain", folder.File("top.qcow2"))).ExitCode == 0;
+
+    private static async Task<bool> IsImageAsync(string path)
+    {
+        byte[] content = await File.ReadAllBytesAsync(path, Token);
+        return content.AsSpan().StartsWith("QFI"u8);
+    }
 
     private static async Task<string> HashAsync(TempFolder folder, string image)
     {

@@ -16,8 +16,10 @@ internal sealed record StoppableOperation(
     string Name, IReadOnlyDictionary<string, byte[]> Images, string Active, string Seen, Func<CrashChain, CancellationToken, Task> RunAsync, Func<string, bool> Stays)
 {
     private const string Other = "other.qcow2";
+    private const string Allocated = "populate with what is allocated";
+    private const string Overhang = "populate what reaches over a shorter image";
 
-    public static IReadOnlyList<string> Kinds { get; } = ["commit", "pull", "rebase", "populate", "delete", "prune"];
+    public static IReadOnlyList<string> Kinds { get; } = ["commit", "pull", "rebase", "populate", Allocated, Overhang, "delete", "prune"];
 
     /// <summary>Whether stopped and run again the end has the same bits: a commit whose base has grown may mark more.</summary>
     public bool HasSameBits { get; private init; } = true;
@@ -28,7 +30,7 @@ internal sealed record StoppableOperation(
         CancellationToken token = TestContext.Current.CancellationToken;
         using var folder = TempFolder.InMemory();
         var random = new SplitMix((ulong)seed);
-        IReadOnlyList<string> paths = await new CommitChain(folder, random).MakeAsync(maxLayers: 5, maxClusterBits: 12, maxSectors: 200);
+        IReadOnlyList<string> paths = await new CommitChain(folder, random) { SameSizes = kind == Overhang ? 1 : 4 }.MakeAsync(maxLayers: 5, maxClusterBits: 12, maxSectors: 200);
         if (kind == "rebase")
         {
             string other = folder.File(Other);
@@ -92,23 +94,24 @@ internal sealed record StoppableOperation(
                     },
                 };
             case "populate":
-                return operation with
+                return operation with { RunAsync = (chains, cancellationToken) => PopulateAsync(chains, names[0], bitmap, allDirty: true, trustsBirth: true, cancellationToken) };
+            case Allocated:
+            case Overhang:
+                bool allDirty = kind == Overhang && random.Below(2) == 0;
+                bool trustsBirth = random.Below(2) == 0;
+                foreach (string rebuilt in new[] { "a", "b", "c" })
                 {
-                    RunAsync = async (chains, cancellationToken) =>
+                    if (await RebuildsAsync(new CrashChain(images), names[0], rebuilt, allDirty, trustsBirth, kind == Overhang))
                     {
-                        IReadOnlyList<int> writable;
-                        await using (ImageChain look = await chains.OpenAsync(names[0]))
+                        return operation with
                         {
-                            writable = ChainBitmaps.Holders(look, [bitmap]).Any() ? await ChainPopulate.FindImagesAsync(look, bitmap, cancellationToken) : [];
-                        }
+                            Name = $"{operation.Name}, {rebuilt}, {(allDirty ? "all dirty" : "allocated")}, {(trustsBirth ? "birth trusted" : "birth not trusted")}",
+                            RunAsync = (chains, cancellationToken) => PopulateAsync(chains, names[0], rebuilt, allDirty, trustsBirth, cancellationToken),
+                        };
+                    }
+                }
 
-                        await using ImageChain chain = await chains.OpenAsync(names[0], writable);
-                        if (writable.Count > 0)
-                        {
-                            await ChainPopulate.RunAsync(chain, bitmap, allDirty: true, trustsBirth: true, cancellationToken);
-                        }
-                    },
-                };
+                return null;
             case "delete":
                 return operation with { Stays = name => name != bitmap, RunAsync = (chains, cancellationToken) => DeleteAsync(chains, names[0], [bitmap], cancellationToken) };
             default:
@@ -125,6 +128,47 @@ internal sealed record StoppableOperation(
                         await DeleteAsync(chains, names[0], useless, cancellationToken);
                     },
                 };
+        }
+    }
+
+    private static async Task PopulateAsync(CrashChain chains, string active, string bitmap, bool allDirty, bool trustsBirth, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<int> writable;
+        await using (ImageChain look = await chains.OpenAsync(active))
+        {
+            writable = ChainBitmaps.Holders(look, [bitmap]).Any() ? await ChainPopulate.FindImagesAsync(look, bitmap, cancellationToken) : [];
+        }
+
+        await using ImageChain chain = await chains.OpenAsync(active, writable);
+        if (writable.Count > 0)
+        {
+            await ChainPopulate.RunAsync(chain, bitmap, allDirty, trustsBirth, cancellationToken);
+        }
+    }
+
+    /// <summary>Whether a bitmap would be rebuilt: that is not refused, and there is something to do; and if so wanted, in an image that is longer than the one below it.</summary>
+    private static async Task<bool> RebuildsAsync(CrashChain chains, string active, string bitmap, bool allDirty, bool trustsBirth, bool hasOverhang)
+    {
+        await using ImageChain chain = await chains.OpenAsync(active);
+        if (!ChainBitmaps.Holders(chain, [bitmap]).Any())
+        {
+            return false;
+        }
+
+        IReadOnlyList<int> images = await ChainPopulate.FindImagesAsync(chain, bitmap, TestContext.Current.CancellationToken);
+        if (images.Count == 0 || (hasOverhang && !images.Any(index => index + 1 < chain.Layers.Count && chain.Layers[index].VirtualSizeBytes > chain.Layers[index + 1].VirtualSizeBytes)))
+        {
+            return false;
+        }
+
+        try
+        {
+            await PopulateAsync(chains, active, bitmap, allDirty, trustsBirth, TestContext.Current.CancellationToken);
+            return true;
+        }
+        catch (BitmapStateException)
+        {
+            return false;
         }
     }
 
