@@ -228,7 +228,7 @@ public static class ChainCommit
 
         granularity = others.Concat(lost).Select(static bitmap => bitmap.GranularityBytes).Append(granularity).Min();
         (DirtyBitmap has, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
-            map, @base - top, target.VirtualSizeBytes, granularity, cancellationToken, hiddenEndBytes: oldSize).ConfigureAwait(false);
+            map, @base - top, target.VirtualSizeBytes, granularity, cancellationToken, endSizeBytes: oldSize).ConfigureAwait(false);
         foreach (BitmapInfo bitmap in others)
         {
             // As KeepHiddenAsync does for the valid ones.

@@ -143,9 +143,7 @@ public static class ChainRebase
         }
 
         long granularity = top.Image!.Bitmaps.Select(static bitmap => bitmap.GranularityBytes).DefaultIfEmpty(DefaultGranularityBytes).Min();
-        long longestBelow = chain.Layers.Skip(top.Index + 1).Max(static layer => layer.VirtualSizeBytes);
-        (_, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
-            map, endDepth, top.VirtualSizeBytes, granularity, cancellationToken, hiddenEndBytes: longestBelow).ConfigureAwait(false);
+        (_, DirtyBitmap hides) = await SubchainRanges.CollectAsync(map, endDepth, top.VirtualSizeBytes, granularity, cancellationToken).ConfigureAwait(false);
         BitmapEdit edit = await DroppedImages.PlanAsync(chain, top, dropped, [top, .. below], hides, options.Gaps, changes, cancellationToken).ConfigureAwait(false);
         await Overhangs.MarkAsync(chain, OverhangsAbove(chain, top.Index), dropped, changes, cancellationToken).ConfigureAwait(false);
         await top.Image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);

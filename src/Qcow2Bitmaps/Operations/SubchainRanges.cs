@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Operations;
 
@@ -15,10 +16,13 @@ internal static class SubchainRanges
     /// <param name="sizeBytes">The size of the disk that the ranges are for.</param>
     /// <param name="granularityBytes">The granularity of the ranges; they are rounded out to a coarser one where a large disk would take much memory.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <param name="hiddenEndBytes">Up to where there was something to hide.</param>
-    /// <returns>What those images have, and what a shorter one of them hides of those below it: both are parts that an image further down does not decide.</returns>
+    /// <param name="endSizeBytes">The size that the image at <paramref name="endDepth"/> had, when nothing below it counts; null when all below counts.</param>
+    /// <returns>
+    /// What those images have, and what a shorter one of them hides of longer ones below it: both are parts that an image further down does not decide. What is hidden follows from the
+    /// sizes alone: an image above may have clusters there of which it has written, and recorded, a part.
+    /// </returns>
     public static async ValueTask<(DirtyBitmap Has, DirtyBitmap Hides)> CollectAsync(
-        ChainMap map, int endDepth, long sizeBytes, long granularityBytes, CancellationToken cancellationToken, long hiddenEndBytes = long.MaxValue)
+        ChainMap map, int endDepth, long sizeBytes, long granularityBytes, CancellationToken cancellationToken, long? endSizeBytes = null)
     {
         while (sizeBytes / granularityBytes > MaxGranules)
         {
@@ -26,25 +30,37 @@ internal static class SubchainRanges
         }
 
         var has = new DirtyBitmap(sizeBytes, granularityBytes);
-        var hides = new DirtyBitmap(sizeBytes, granularityBytes);
+        DirtyBitmap hides = FindHidden(map, endDepth, new DirtyBitmap(sizeBytes, granularityBytes), endSizeBytes);
         long end = Math.Min(map.SizeBytes, sizeBytes);
         var extents = new List<ChainExtent>();
         for (long at = 0; at < end;)
         {
             extents.Clear();
             at = await map.ListAsync(at, end, extents, cancellationToken).ConfigureAwait(false);
-            foreach (ChainExtent extent in extents)
+            foreach (ChainExtent extent in extents.Where(extent => extent.Depth < endDepth && extent.Kind != GuestExtentKind.Unallocated))
             {
-                bool isHidden = extent.Kind == Images.GuestExtentKind.Unallocated;
-                long length = Math.Min(extent.EndBytes, isHidden ? hiddenEndBytes : long.MaxValue) - extent.OffsetBytes;
-                // What not even the lowest image has hides nothing.
-                if (extent.Depth < endDepth && length > 0 && !(isHidden && extent.Depth == map.LastDepth))
-                {
-                    (isHidden ? hides : has).Set(extent.OffsetBytes, length);
-                }
+                has.Set(extent.OffsetBytes, extent.LengthBytes);
             }
         }
 
         return (has, hides);
+    }
+
+    private static DirtyBitmap FindHidden(ChainMap map, int endDepth, DirtyBitmap hides, long? endSizeBytes)
+    {
+        (int depth, long longest) = endSizeBytes is { } size ? (endDepth, size) : (map.LastDepth, map.SizeOf(map.LastDepth));
+        while (--depth > 0)
+        {
+            long start = map.SizeOf(depth);
+            long end = Math.Min(longest, hides.SizeBytes);
+            if (depth < endDepth && start < end)
+            {
+                hides.Set(start, end - start);
+            }
+
+            longest = Math.Max(longest, start);
+        }
+
+        return hides;
     }
 }

@@ -36,6 +36,7 @@ public sealed class ChainTruthTests
     [InlineData(1141185820)]
     [InlineData(1516421361)]
     [InlineData(1139991116)]
+    [InlineData(904763312)]
     public async Task GapsDoNotVanishAsTheyDidBefore(int seed)
     {
         Qemu.Require();

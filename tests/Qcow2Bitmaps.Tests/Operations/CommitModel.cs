@@ -84,18 +84,19 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
 
     public override string ToString() => $"commit {Top} into {Base} of\n  {string.Join("  ", Layers)}";
 
-    /// <summary>What the committed images have, and what they hide of the base and those below it as they end before it.</summary>
+    /// <summary>What the committed images have, and what they hide of one another and of the base, as they end before it.</summary>
     private (bool[] Has, bool[] Hides) Committed()
     {
         var has = new bool[TargetSectors];
         var hides = new bool[TargetSectors];
         for (int sector = 0; sector < TargetSectors; sector++)
         {
+            // Whatever the images above have there: they may have recorded a part of it only.
+            hides[sector] = Enumerable.Range(Top, Base - Top).Any(i => sector >= Layers[i].Sectors && Layers.Skip(i + 1).Take(Base - i).Any(below => sector < below.Sectors));
             for (int i = Top; i < Base; i++)
             {
                 if (sector >= Layers[i].Sectors)
                 {
-                    hides[sector] = sector < Target.Sectors;
                     break;
                 }
 
