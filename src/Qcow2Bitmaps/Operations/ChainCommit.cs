@@ -30,7 +30,13 @@ public static class ChainCommit
     {
         ArgumentNullException.ThrowIfNull(chain);
         int first = Math.Max(0, top - 1);
-        return [.. OverhangsAbove(chain, top, @base).Select(static overhang => overhang.Layer).Where(layer => layer < first), .. Enumerable.Range(first, @base - first + 1)];
+        IEnumerable<int> above = OverhangsAbove(chain, top, @base).Select(static overhang => overhang.Layer);
+        if (top > 0 && !HoldsBitmaps(chain.Layers[@base]) && FindTeller(chain, top) is { } teller)
+        {
+            above = above.Append(teller);
+        }
+
+        return [.. above.Where(layer => layer < first).Distinct(), .. Enumerable.Range(first, @base - first + 1)];
     }
 
     /// <summary>Commits images.</summary>
@@ -74,7 +80,7 @@ public static class ChainCommit
         await KeepHiddenAsync(chain, top, @base, verdicts, oldSize, hiddenEnd, cancellationToken).ConfigureAwait(false);
         await Overhangs.MarkAsync(chain, OverhangsAbove(chain, top, @base), [.. chain.Layers.Take(@base).Skip(top)], changes, cancellationToken).ConfigureAwait(false);
         await GrowAsync(chain, map, @base, chain.Layers[top].VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
-        if (target.Image is { Header.Version: >= 3 })
+        if (HoldsBitmaps(target))
         {
             await StoreBitsAsync(chain, map.From(top), top, @base, oldSize, hiddenEnd, verdicts, changes, cancellationToken).ConfigureAwait(false);
         }
@@ -87,7 +93,7 @@ public static class ChainCommit
         if (top > 0)
         {
             Qcow2Image above = chain.Layers[top - 1].Image!;
-            if (target.Image is not { Header.Version: >= 3 })
+            if (!HoldsBitmaps(target))
             {
                 await InvalidateAboveAsync(chain, top, @base, changes).ConfigureAwait(false);
             }
@@ -297,16 +303,37 @@ public static class ChainCommit
         .DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
         .Where(bitmap => chain.Layers.Take(top).Any(layer => layer.Image!.Bitmaps.TryGet(bitmap.Name, out _)));
 
-    /// <summary>Where the base holds no bitmaps: lets the image above say that bits are lost.</summary>
+    private static bool HoldsBitmaps(ChainLayer layer) => layer.Image is { Header.Version: >= 3 };
+
+    /// <summary>The nearest image above the committed ones that can hold bitmaps, and so say that bits are lost; null when there is none, and so no bitmap above.</summary>
+    private static int? FindTeller(ImageChain chain, int top)
+    {
+        for (int layer = top - 1; layer >= 0; layer--)
+        {
+            if (HoldsBitmaps(chain.Layers[layer]))
+            {
+                return layer;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Where the base holds no bitmaps: lets an image above say that bits are lost.</summary>
     private static async ValueTask InvalidateAboveAsync(ImageChain chain, int top, int @base, List<BitmapChange> changes)
     {
-        Qcow2Image above = chain.Layers[top - 1].Image!;
+        if (FindTeller(chain, top) is not { } teller)
+        {
+            return;
+        }
+
+        Qcow2Image above = chain.Layers[teller].Image!;
         var edit = new BitmapEdit();
         foreach (BitmapInfo bitmap in LostBitmaps(chain, top, @base))
         {
-            if (above.Bitmaps.TryGet(bitmap.Name, out BitmapInfo? there) ? !IsRecording(there) : above.Header.Version < 3)
+            if (above.Bitmaps.TryGet(bitmap.Name, out BitmapInfo? there) && !IsRecording(there))
             {
-                // It is not valid as it is. In version 2 nothing can say so.
+                // It is not valid as it is.
                 continue;
             }
 

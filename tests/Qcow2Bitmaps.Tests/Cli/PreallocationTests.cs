@@ -231,13 +231,14 @@ public sealed partial class PreallocationTests : IDisposable
     {
         Qemu.Require();
         Assert.SkipUnless(_folder.Path.StartsWith("/dev/shm/", StringComparison.Ordinal) && _folder.HoldsFilesOf(100L << 40), "Another file system may try to find the space");
-        foreach (string format in new[] { "raw", "qcow2" })
+        // More than there is memory, with few tables: those are written before the space is asked for.
+        foreach ((string format, string options) in new[] { ("raw", ""), ("qcow2", "cluster_size=2M,") })
         {
-            await RefusedForSpaceAsync("create", "-q", "-f", format, "-o", "preallocation=falloc", Ours, "100T");
+            await RefusedForSpaceAsync("create", "-q", "-f", format, "-o", $"{options}preallocation=falloc", Ours, "4T");
             Assert.False(Path.Exists(Ours));
-            await Qemu.ImgOkAsync("create", "-q", "-f", format, Ours, "1M");
+            await Qemu.ImgOkAsync("create", "-q", "-f", format, "-o", $"{options}preallocation=off", Ours, "1M");
             byte[] before = await File.ReadAllBytesAsync(Ours, Token);
-            await RefusedForSpaceAsync("resize", "-f", format, "--preallocation=falloc", Ours, "100T");
+            await RefusedForSpaceAsync("resize", "-f", format, "--preallocation=falloc", Ours, "4T");
             Assert.Equal(before, await File.ReadAllBytesAsync(Ours, Token));
             File.Delete(Ours);
         }

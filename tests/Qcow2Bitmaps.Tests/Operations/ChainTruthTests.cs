@@ -37,6 +37,7 @@ public sealed class ChainTruthTests
     [InlineData(1516421361)]
     [InlineData(1139991116)]
     [InlineData(904763312)]
+    [InlineData(1364192171)]
     public async Task GapsDoNotVanishAsTheyDidBefore(int seed)
     {
         Qemu.Require();
