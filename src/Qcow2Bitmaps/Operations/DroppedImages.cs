@@ -23,8 +23,23 @@ internal static class DroppedImages
     {
         ChainLayer[] layers = [.. chain.Layers.Skip(top.Index)];
         var edit = new BitmapEdit();
-        foreach (BitmapInfo bitmap in top.Image!.Bitmaps.Where(static bitmap => bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0))
+        foreach (BitmapInfo bitmap in top.Image!.Bitmaps.DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal))
         {
+            if (bitmap.State == BitmapState.Inconsistent || bitmap.Faults.Count > 0)
+            {
+                // It can take no bits, and populating would not know of what leaves: all dirty, which populating keeps.
+                edit.Remove(bitmap.Name).AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false).Set(bitmap.Name, 0, top.VirtualSizeBytes);
+                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, top.Path, "it cannot be used, and what the images have that leave the chain is lost with them: all of it is dirty"));
+                continue;
+            }
+
+            if (bitmap.State == BitmapState.Disabled)
+            {
+                await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
+                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images have that leave the chain; it is not valid, and stays so"));
+                continue;
+            }
+
             BitmapVerdict verdict = await TableJudge.JudgeAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false);
             if (verdict.IsValid)
             {

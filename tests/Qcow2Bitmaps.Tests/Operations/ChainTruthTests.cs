@@ -44,6 +44,15 @@ public sealed class ChainTruthTests
         await RunAsync(seed, GapSteps, static world => world.StepBelowAsync());
     }
 
+    /// <inheritdoc cref="GapsDoNotVanishAsTheyDidBefore"/>
+    [Theory]
+    [InlineData(271966152)]
+    public async Task ValidBitmapsCoverAllThatTheyMissedBefore(int seed)
+    {
+        Qemu.Require();
+        await RunAsync(seed, Steps, static world => world.StepAsync());
+    }
+
     /// <summary>Runs a sequence.</summary>
     /// <returns>How often a valid bitmap was compared.</returns>
     private static async Task<int> RunAsync(int seed, int steps, Func<TruthWorld, Task> step)
