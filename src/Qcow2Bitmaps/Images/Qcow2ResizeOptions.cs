@@ -20,7 +20,4 @@ public sealed record Qcow2ResizeOptions
 
     /// <summary>What of what the disk gains is allocated at once. Only where it grows.</summary>
     public Preallocation Preallocation { get; init; }
-
-    /// <summary>Whether of what the disk gains only that counts as changed which a longer backing image has there: when somebody else knows what changed.</summary>
-    internal bool MarksHiddenOnly { get; init; }
 }

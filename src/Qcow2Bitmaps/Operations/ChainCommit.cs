@@ -76,13 +76,11 @@ public static class ChainCommit
 
         var changes = new List<BitmapChange>();
         long oldSize = target.VirtualSizeBytes;
-        long hiddenEnd = Math.Clamp(chain.Layers.Skip(@base + 1).Select(static layer => layer.VirtualSizeBytes).DefaultIfEmpty().Max(), oldSize, Math.Max(oldSize, chain.Layers[top].VirtualSizeBytes));
-        await KeepHiddenAsync(chain, top, @base, verdicts, oldSize, hiddenEnd, cancellationToken).ConfigureAwait(false);
         await Overhangs.MarkAsync(chain, OverhangsAbove(chain, top, @base), [.. chain.Layers.Take(@base).Skip(top)], changes, cancellationToken).ConfigureAwait(false);
         await GrowAsync(chain, map, @base, chain.Layers[top].VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
         if (HoldsBitmaps(target))
         {
-            await StoreBitsAsync(chain, map.From(top), top, @base, oldSize, hiddenEnd, verdicts, changes, cancellationToken).ConfigureAwait(false);
+            await StoreBitsAsync(chain, map.From(top), top, @base, oldSize, verdicts, changes, cancellationToken).ConfigureAwait(false);
         }
         else
         {
@@ -147,25 +145,6 @@ public static class ChainCommit
         }
     }
 
-    /// <summary>Marks in the top what the base hides of longer images below it, as it is shorter: once it has grown, sizes no longer tell.</summary>
-    private static async ValueTask KeepHiddenAsync(
-        ImageChain chain, int top, int @base, List<BitmapVerdict> verdicts, long oldSize, long hiddenEnd, CancellationToken cancellationToken)
-    {
-        var edit = new BitmapEdit();
-        if (oldSize < hiddenEnd)
-        {
-            foreach (BitmapVerdict verdict in verdicts.Where(verdict => verdict.IsValid && verdict.Images[^1] > @base))
-            {
-                edit.Set(verdict.Name, oldSize, hiddenEnd - oldSize);
-            }
-        }
-
-        if (edit.Count > 0)
-        {
-            await chain.Layers[top].Image!.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
-        }
-    }
-
     private static async ValueTask GrowAsync(ImageChain chain, ChainMap map, int @base, long sizeBytes, CancellationToken cancellationToken)
     {
         ChainLayer target = chain.Layers[@base];
@@ -177,7 +156,7 @@ public static class ChainCommit
         if (target.Image is { } image)
         {
             IBackingDisk? below = @base + 1 < chain.Layers.Count ? new LayerDisk(map, @base + 1) : null;
-            await image.ResizeAsync(sizeBytes, new Qcow2ResizeOptions { Backing = below, MarksHiddenOnly = true }, cancellationToken).ConfigureAwait(false);
+            await image.ResizeAsync(sizeBytes, new Qcow2ResizeOptions { Backing = below }, cancellationToken).ConfigureAwait(false);
         }
         else
         {
@@ -186,7 +165,7 @@ public static class ChainCommit
     }
 
     private static async ValueTask StoreBitsAsync(
-        ImageChain chain, ChainMap map, int top, int @base, long oldSize, long hiddenEnd, List<BitmapVerdict> verdicts, List<BitmapChange> changes, CancellationToken cancellationToken)
+        ImageChain chain, ChainMap map, int top, int @base, long oldSize, List<BitmapVerdict> verdicts, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
         Qcow2Image target = chain.Layers[@base].Image!;
         await CloseGapsAsync(chain, top, @base, verdicts, changes, cancellationToken).ConfigureAwait(false);
@@ -235,12 +214,6 @@ public static class ChainCommit
         granularity = others.Concat(lost).Select(static bitmap => bitmap.GranularityBytes).Append(granularity).Min();
         (DirtyBitmap has, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
             map, @base - top, target.VirtualSizeBytes, granularity, cancellationToken, endSizeBytes: oldSize).ConfigureAwait(false);
-        foreach (BitmapInfo bitmap in others)
-        {
-            // As KeepHiddenAsync does for the valid ones.
-            edit.Set(bitmap.Name, oldSize, hiddenEnd - oldSize);
-        }
-
         if (map.SizeBytes < oldSize)
         {
             // Behind the top's end the disk read zeros, or did not exist.

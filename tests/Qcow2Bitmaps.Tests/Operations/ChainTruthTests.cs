@@ -38,6 +38,7 @@ public sealed class ChainTruthTests
     [InlineData(1139991116)]
     [InlineData(904763312)]
     [InlineData(1364192171)]
+    [InlineData(1042438944)]
     public async Task GapsDoNotVanishAsTheyDidBefore(int seed)
     {
         Qemu.Require();

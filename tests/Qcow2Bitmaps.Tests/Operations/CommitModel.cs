@@ -53,14 +53,13 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
             if (run.Count > 0)
             {
                 CommitBitmap start = own ?? Layers[Top].Bitmaps[name] with { Sectors = [] };
-                bool[] uncovered = run[^1] > Base ? Layers[Top].Bitmaps[name].With(Layers[Top].Sectors, HiddenByBase()).Sectors : [];
-                expected.Add(name, start.With(TargetSectors, [.. run.Where(i => i < Base).Select(i => Layers[i].Bitmaps[name].Sectors), hides, uncovered, own is null ? [] : HiddenByBase()]));
+                expected.Add(name, start.With(TargetSectors, [.. run.Where(i => i < Base).Select(i => Layers[i].Bitmaps[name].Sectors), hides, own is null ? [] : Gained()]));
             }
             else if (isThere)
             {
                 expected.Add(name, own!.State switch
                 {
-                    BitmapState.Recording => own.With(TargetSectors, has, hides, HiddenByBase()),
+                    BitmapState.Recording => own.With(TargetSectors, has, hides, Gained()),
                     BitmapState.Disabled => own.With(TargetSectors),
                     _ => own,
                 });
@@ -75,12 +74,8 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
         return expected.ToImmutable();
     }
 
-    /// <summary>What the base hides of longer images below it until it grows.</summary>
-    private bool[] HiddenByBase()
-    {
-        int below = Layers.Skip(Base + 1).Select(static layer => layer.Sectors).DefaultIfEmpty().Max();
-        return [.. Enumerable.Range(0, TargetSectors).Select(sector => sector >= Target.Sectors && sector < below)];
-    }
+    /// <summary>What the base gains: its bitmaps call that dirty, as after any other resize.</summary>
+    private bool[] Gained() => [.. Enumerable.Range(0, TargetSectors).Select(sector => sector >= Target.Sectors)];
 
     public override string ToString() => $"commit {Top} into {Base} of\n  {string.Join("  ", Layers)}";
 

@@ -8,10 +8,10 @@ namespace Qcow2Bitmaps.Images.Resizing;
 
 /// <summary>Cuts and lengthens an image's bitmaps: their tables must fit the disk exactly. Bits behind the new end are dropped; a last granule that is cut keeps its bit.</summary>
 /// <remarks>
-/// Up to <c>markedEnd</c> what the disk gains is dirty in recording bitmaps, in the same switch: the disk may have been longer at the checkpoint, and what was there reads as zeros now, that nobody wrote and
+/// What the disk gains is dirty in recording bitmaps, in the same switch: the disk may have been longer at the checkpoint, and what was there reads as zeros now, that nobody wrote and
 /// nobody recorded; or a longer backing image has something there. QEMU leaves new bits clean.
 /// </remarks>
-internal sealed class BitmapResize(Qcow2Image image, long newSize, long markedEnd)
+internal sealed class BitmapResize(Qcow2Image image, long newSize)
 {
     // Directory entry: where the table's offset and its entries stand, and the sizes that tell how long the entry is.
     private const int TableEntriesField = sizeof(ulong);
@@ -108,9 +108,9 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize, long markedEn
         PersistentBitmap stored = await image.Bitmaps.OpenPagesAsync(bitmap, image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
         var old = BitmapGeometry.Of(stored);
         BitmapGeometry now = GeometryOf(bitmap, newSize);
-        bool isMarked = bitmap.State == BitmapState.Recording && markedEnd > image.VirtualSizeBytes;
+        bool isMarked = bitmap.State == BitmapState.Recording && newSize > image.VirtualSizeBytes;
         long markStart = isMarked ? image.VirtualSizeBytes >> BitmapGranularity.BitsOf(bitmap.GranularityBytes) : 0;
-        long markEnd = isMarked ? ImageGeometry.DivideRoundingUp(markedEnd, bitmap.GranularityBytes) : 0;
+        long markEnd = isMarked ? ImageGeometry.DivideRoundingUp(newSize, bitmap.GranularityBytes) : 0;
         if (old.BitCount == now.BitCount && !isMarked)
         {
             return null;

@@ -60,7 +60,7 @@ internal sealed class ResizeChange
             throw new ArgumentException($"Preallocation {options.Preallocation} is none of off, metadata, falloc and full", nameof(options));
         }
 
-        var bitmaps = new BitmapResize(image, newSize, options.MarksHiddenOnly ? HiddenEnd(image, newSize, options.Backing) : newSize);
+        var bitmaps = new BitmapResize(image, newSize);
         bitmaps.Check();
         if (header.HasExternalDataFile && options.DataFile is null)
         {
