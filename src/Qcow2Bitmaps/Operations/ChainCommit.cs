@@ -1,3 +1,4 @@
+using System.Globalization;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
@@ -49,6 +50,7 @@ public static class ChainCommit
     /// <returns>What became of the bitmaps, and how much was copied.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such image, or the base does not lie below the top.</exception>
     /// <exception cref="BitmapStateException">The base cannot hold bitmaps, or cannot grow as a bitmap of it is inconsistent; nothing is written.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The base is of version 2 and would have to grow over a longer image below it; nothing is written.</exception>
     /// <exception cref="Qcow2Exception">An image is broken, cannot be written, or has no room; where the image above has none for the base's name nothing is written.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async Task<ChainResult> RunAsync(
@@ -69,6 +71,7 @@ public static class ChainCommit
             cancellationToken).ConfigureAwait(false);
         List<BitmapVerdict> verdicts = await JudgeAsync(chain, top, cancellationToken).ConfigureAwait(false);
         RequireHolder(target, verdicts, options);
+        RequireGrowth(chain, top, @base);
         if (top > 0)
         {
             await chain.Layers[top - 1].Image!.RequireRoomForBackingFileAsync(NameOf(chain, top, target, options), target.Format, cancellationToken).ConfigureAwait(false);
@@ -142,6 +145,20 @@ public static class ChainCommit
         {
             throw new BitmapStateException(
                 lost.Name, $"Bitmap '{PrintableText.Escape(lost.Name)}' would be lost: {PrintableText.Escape(target.ToString())} is {(target.Image is null ? "raw" : "of version 2")} and holds no bitmaps");
+        }
+    }
+
+    /// <summary>Version 2 has no zero clusters, which would hide what a longer image has behind the base's end. QEMU refuses too, halfway.</summary>
+    private static void RequireGrowth(ImageChain chain, int top, int @base)
+    {
+        ChainLayer target = chain.Layers[@base];
+        long newSize = chain.Layers[top].VirtualSizeBytes;
+        if (target.Image is { Header.Version: < 3 } && target.VirtualSizeBytes < newSize
+            && chain.Layers.Skip(@base + 1).Select(static layer => layer.VirtualSizeBytes).FirstOrDefault() > target.VirtualSizeBytes)
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.Version2,
+                string.Create(CultureInfo.InvariantCulture, $"{PrintableText.Escape(target.ToString())} of {target.VirtualSizeBytes} bytes cannot grow to {newSize}: its backing image is longer, and version 2 cannot hide what that has there"));
         }
     }
 

@@ -3,6 +3,7 @@ using System.Globalization;
 using FsCheck.Fluent;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
@@ -23,6 +24,26 @@ public sealed class ChainCommitTests
         int besideQemu = 0;
         Properties.ForAll(Gen.Choose(0, int.MaxValue), 24 * Factor, seed => besideQemu += CompareAsync(seed).GetAwaiter().GetResult() ? 1 : 0);
         TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{besideQemu} commits compared with qemu-img's"));
+    }
+
+    /// <summary>An image of version 2 has no zero clusters, which would hide what the longer one below it has.</summary>
+    [Fact]
+    public async Task AreRefusedWhereVersionTwoWouldGrowOverALongerImage()
+    {
+        using var folder = TempFolder.InMemory();
+        string top = folder.File("top.qcow2");
+        await Qcow2Image.CreateAsync(folder.File("long.qcow2"), new Qcow2CreateOptions { SizeBytes = 1 << 20 }, Token);
+        await Qcow2Image.CreateAsync(folder.File("old.qcow2"), new Qcow2CreateOptions { SizeBytes = 1 << 18, Version = 2, BackingFile = "long.qcow2", BackingFormat = "qcow2" }, Token);
+        await Qcow2Image.CreateAsync(top, new Qcow2CreateOptions { SizeBytes = 1 << 19, BackingFile = "old.qcow2", BackingFormat = "qcow2" }, Token);
+        byte[] before = await File.ReadAllBytesAsync(folder.File("old.qcow2"), Token);
+        await using (ImageChain chain = await ChainAccess.OpenAsync(top, ChainOpenOptions.Default, static chain => ChainCommit.WritableLayers(chain, 0, 1), Token))
+        {
+            Qcow2UnsupportedException e = await Assert.ThrowsAsync<Qcow2UnsupportedException>(() => ChainCommit.RunAsync(chain, 0, 1, cancellationToken: Token));
+            Assert.Equal(UnsupportedReason.Version2, e.Reason);
+            Assert.Contains("of 262144 bytes cannot grow to 524288", e.Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(before, await File.ReadAllBytesAsync(folder.File("old.qcow2"), Token));
     }
 
     private static async Task<bool> CompareAsync(int seed)

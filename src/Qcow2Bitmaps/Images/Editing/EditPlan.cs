@@ -240,7 +240,8 @@ internal sealed class EditPlan
     /// <summary>Has bitmaps rewritten whose bits or table lie behind the file's end in part: those count as dirty, and would read as clean once the file has grown.</summary>
     public async ValueTask KeepMissingBitsDirtyAsync(CancellationToken cancellationToken)
     {
-        foreach (BitmapDraft draft in _drafts.Where(static draft => !draft.IsContentChanged && !draft.Flags.HasFlag(BitmapFlags.InUse)))
+        // One that is in use on disk and comes to rest as it is was whole when a session opened it: the session stores the others anew.
+        foreach (BitmapDraft draft in _drafts.Where(static draft => !draft.IsContentChanged && draft.Stored!.State != BitmapState.Inconsistent))
         {
             PersistentBitmap stored = await _image.Bitmaps.OpenPagesAsync(draft.Stored!, _image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
             if (stored.MissesBits)
