@@ -38,7 +38,7 @@ internal sealed partial class RefcountEditor
         await WriteBlocksAsync(cancellationToken).ConfigureAwait(false);
         if (isAlone)
         {
-            await FillLastClusterAsync(cancellationToken).ConfigureAwait(false);
+            await ClusterSpace.FillLastClusterAsync(_storage, _geometry, _originalLength, cancellationToken).ConfigureAwait(false);
         }
 
         await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
@@ -122,16 +122,6 @@ internal sealed partial class RefcountEditor
     }
 
     private bool IsInOldTable(long cluster) => _oldTable is { } table && table.First <= cluster && cluster < table.End;
-
-    /// <summary>Lets a file that has grown end with a whole cluster: then a file that ends before is known to have lost something.</summary>
-    private ValueTask FillLastClusterAsync(CancellationToken cancellationToken)
-    {
-        long length = _storage.Length;
-        long whole = _geometry.ClustersFor(length) << _geometry.ClusterBits;
-        return _storage.CapacityBytes is null && length > _originalLength && length < whole
-            ? _storage.SetLengthAsync(whole, cancellationToken)
-            : ValueTask.CompletedTask;
-    }
 
     private async ValueTask WriteBlocksAsync(CancellationToken cancellationToken)
     {
