@@ -32,24 +32,7 @@ public sealed partial class Qcow2Image
             throw new ArgumentOutOfRangeException(nameof(sizeBytes), sizeBytes, $"The new size must be a multiple of {SectorBytes}");
         }
 
-        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            RequireNoInterruptedEdit();
-            RequireNoWriter();
-            try
-            {
-                await ResizeChange.RunAsync(this, sizeBytes, options ?? Qcow2ResizeOptions.Default, cancellationToken).ConfigureAwait(false);
-            }
-            finally
-            {
-                // Also when the storage failed: what is on disk now counts.
-                await ReloadAsync().ConfigureAwait(false);
-            }
-        }
-        finally
-        {
-            _editing.Release();
-        }
+        await ChangeTablesAsync(
+            () => ResizeChange.RunAsync(this, sizeBytes, options ?? Qcow2ResizeOptions.Default, cancellationToken), cancellationToken).ConfigureAwait(false);
     }
 }

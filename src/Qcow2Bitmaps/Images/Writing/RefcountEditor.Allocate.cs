@@ -31,15 +31,7 @@ internal sealed partial class RefcountEditor
         long first = clusters == 1
             ? await TakeOneAsync(cancellationToken).ConfigureAwait(false)
             : await TakeRunAsync(clusters, cancellationToken).ConfigureAwait(false);
-        if (_allocated.Count > 0 && _allocated[^1].End == first)
-        {
-            _allocated[^1] = _allocated[^1] with { Count = _allocated[^1].Count + clusters };
-        }
-        else
-        {
-            _allocated.Add(new ClusterRange(first, clusters));
-        }
-
+        ClusterRange.Append(_allocated, first, clusters);
         return first;
     }
 

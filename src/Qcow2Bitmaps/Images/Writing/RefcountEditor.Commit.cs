@@ -18,14 +18,7 @@ internal sealed partial class RefcountEditor
     {
         long first = (long)_geometry.ClusterIndex(offset);
         long end = (long)_geometry.ClusterIndex(offset + (ulong)bytes - 1) + 1;
-        if (_freed.Count > 0 && _freed[^1].End == first)
-        {
-            _freed[^1] = _freed[^1] with { Count = end - _freed[^1].First };
-        }
-        else
-        {
-            _freed.Add(new ClusterRange(first, end - first));
-        }
+        ClusterRange.Append(_freed, first, end - first);
     }
 
     /// <summary>Makes all allocations durable, with the data that were written to them, so that the image can be switched to them.</summary>
@@ -78,7 +71,7 @@ internal sealed partial class RefcountEditor
                 await SetAsync(cluster, count - 1, cancellationToken).ConfigureAwait(false);
                 if (count == 1)
                 {
-                    ClusterRange.Append(unused, cluster);
+                    ClusterRange.Append(unused, cluster, 1);
                     SearchFrom(cluster);
                 }
             }

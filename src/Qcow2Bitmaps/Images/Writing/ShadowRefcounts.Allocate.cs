@@ -57,14 +57,7 @@ internal sealed partial class ShadowRefcounts
             RefcountBlock.Write(block.Bytes, (int)(cluster % _geometry.RefcountsPerBlock), _geometry.RefcountOrder, 1);
         }
 
-        if (_allocated.Count > 0 && _allocated[^1].End == first)
-        {
-            _allocated[^1] = _allocated[^1] with { Count = _allocated[^1].Count + clusters };
-        }
-        else
-        {
-            _allocated.Add(new ClusterRange(first, clusters));
-        }
+        ClusterRange.Append(_allocated, first, clusters);
     }
 
     private void StartSearch(bool searchesAll)
