@@ -6,9 +6,6 @@ public sealed partial class Qcow2Image
 {
     private const int SectorBytes = 512;
 
-    /// <summary>Whether the image has a backing file.</summary>
-    internal bool HasBacking => BackingFile is not null;
-
     /// <summary>Gives the disk another size. Bitmaps grow and are cut with it; snapshots keep theirs.</summary>
     /// <remarks>
     /// A stop at any byte leaves the image as before or as after, and a check finds nothing. What the disk gains reads as zeros, whatever was stored behind its end, in the image or below it.
