@@ -51,6 +51,13 @@ write() { # IMAGE DISK-MIB COUNT KIB
         qemu-io -f qcow2 "$images/$1" >/dev/null
 }
 incremental() { look '`backup incremental`' "$tool" backup incremental "$1" backups/new --since c --mode never; }
+looks() {
+    look '`info`' "$tool" info top.qcow2
+    look '`info`, qemu-img' qemu-img info top.qcow2
+    look '`check`' "$tool" check top.qcow2
+    look '`check`, qemu-img' qemu-img check top.qcow2
+    look '`extents`' "$tool" extents top.qcow2 c
+}
 edits() {
     change '`bitmap --add`' "$tool" bitmap --add top.qcow2 new
     change '`bitmap --add`, qemu-img' qemu-img bitmap --add top.qcow2 new
@@ -62,11 +69,7 @@ by_size() {
     for gib in 1 64 1024 16384 65536; do
         disk "${gib}G"; overlay; write top.qcow2 $((gib * 1024)) 64 1024
         qemu-img bitmap --add "$images/top.qcow2" other
-        look '`info`' "$tool" info top.qcow2
-        look '`info`, qemu-img' qemu-img info top.qcow2
-        look '`check`' "$tool" check top.qcow2
-        look '`check`, qemu-img' qemu-img check top.qcow2
-        look '`extents`' "$tool" extents top.qcow2 c
+        looks
         edits other
         qemu-img bitmap --remove "$images/top.qcow2" other
         look '`chain check`' "$tool" chain check top.qcow2
@@ -80,11 +83,7 @@ by_size() {
 by_bitmaps() {
     for count in 1 10 100 1000; do
         disk 100G; $bench add-bitmaps "$images/base.qcow2" "$count"; overlay; write top.qcow2 102400 64 64
-        look '`info`' "$tool" info top.qcow2
-        look '`info`, qemu-img' qemu-img info top.qcow2
-        look '`check`' "$tool" check top.qcow2
-        look '`check`, qemu-img' qemu-img check top.qcow2
-        look '`extents`' "$tool" extents top.qcow2 c
+        looks
         edits b1
         look '`chain check`' "$tool" chain check top.qcow2
         change '`chain commit`, with all bitmaps' "$tool" chain commit --keep top.qcow2 base.qcow2

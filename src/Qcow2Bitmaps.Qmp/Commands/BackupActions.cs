@@ -142,7 +142,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
         var options = new BackupJobOptions
         {
             Sync = common.Sync,
-            Target = new NoTarget(source.Session.SizeBytes),
+            Target = new UnopenedTarget(source.Session.SizeBytes),
             Bitmap = common.Bitmap,
             BitmapMode = common.Mode,
             BytesPerSecond = common.Speed,

@@ -17,7 +17,7 @@ internal sealed class PlannedBackup(QmpNode source, QmpJob job, BackupJobOptions
     public bool OverwritesTarget => overwritesTarget;
 
     /// <summary>What is asked for; until the target is open with one that takes nothing.</summary>
-    public BackupJobOptions Options => options with { Target = _target ?? new NoTarget(source.Session.SizeBytes) };
+    public BackupJobOptions Options => options with { Target = _target ?? new UnopenedTarget(source.Session.SizeBytes) };
 
     public async Task OpenTargetAsync(CancellationToken cancellationToken) => _target = await openTarget(cancellationToken).ConfigureAwait(false);
 

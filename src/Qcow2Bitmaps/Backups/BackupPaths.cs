@@ -13,7 +13,7 @@ public static class BackupPaths
 
     private const int MaxNameBytes = 255;
 
-    /// <summary>The manifest of an image; of a manifest itself.</summary>
+    /// <summary>The path of an image's manifest; that of a manifest stays as it is.</summary>
     /// <param name="path">The path of the image, or of the manifest.</param>
     public static string ManifestOf(string path)
     {

@@ -6,7 +6,7 @@ namespace Qcow2Bitmaps.Backups;
 internal static class BackupTargetFile
 {
     /// <summary>Whether a path leads to a block device.</summary>
-    public static bool IsDevice(string path) => FileStorage.PlaceOf(path).IsBlockDevice;
+    public static bool IsDevice(string path) => FilePlace.Of(path).IsBlockDevice;
 
     /// <summary>Waits until all of a file is on disk.</summary>
     /// <exception cref="IOException">The storage failed.</exception>

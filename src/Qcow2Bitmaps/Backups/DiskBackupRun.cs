@@ -59,7 +59,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     /// <summary>Opens the disk with the locks that keep writers out, and clears away what a stop has left of a backup of that name.</summary>
     public static async ValueTask<DiskBackupRun> OpenAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
     {
-        StoredBackup? unfinished = await ClearAwayAsync(disk, options, cancellationToken).ConfigureAwait(false);
+        StoredBackup? unfinished = await UnfinishedBackup.FindAsync(disk, options, cancellationToken).ConfigureAwait(false);
         ImageChain chain = await ChainAccess.OpenAsync(disk.TopPath, options.Chain, look => WrittenLayersAsync(look, options, cancellationToken), cancellationToken).ConfigureAwait(false);
         return new DiskBackupRun(disk, options, chain, unfinished);
     }
@@ -245,7 +245,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
 
         if (_copied is not null && DurableFile.Exists(Partial))
         {
-            await KeepCopiedAsync(_copied).ConfigureAwait(false);
+            await UnfinishedBackup.KeepAsync(_disk, _manifest, _chain, _copied).ConfigureAwait(false);
         }
         else if (!IsResumed)
         {
@@ -254,44 +254,6 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     }
 
     public ValueTask DisposeAsync() => _chain.DisposeAsync();
-
-    /// <summary>Looks at what there is under the names of a backup that is to be taken.</summary>
-    /// <returns>An unfinished backup that is to be gone on with; null for none.</returns>
-    private static async ValueTask<StoredBackup?> ClearAwayAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
-    {
-        string manifest = BackupPaths.ManifestOf(disk.TargetPath);
-        string partialManifest = BackupPaths.PartialOf(manifest);
-        if (string.Equals(manifest, disk.TargetPath, StringComparison.Ordinal) || disk.TargetPath.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal))
-        {
-            throw new IOException($"'{PrintableText.Escape(disk.TargetPath)}' is a name that a backup gives to other files");
-        }
-
-        if (DurableFile.Exists(manifest))
-        {
-            throw new IOException($"'{PrintableText.Escape(manifest)}' exists: a backup stands there already");
-        }
-
-        if (DurableFile.Exists(partialManifest))
-        {
-            var unfinished = new StoredBackup(partialManifest, await BackupStore.ReadAsync(partialManifest, withGroups: false, cancellationToken).ConfigureAwait(false));
-            if (unfinished.Manifest.State == BackupState.Partial)
-            {
-                return options.Mode == BackupMode.Always && string.Equals(options.Since, unfinished.Manifest.Bitmap, StringComparison.Ordinal)
-                    ? unfinished
-                    : throw new BackupException(
-                        $"'{PrintableText.Escape(partialManifest)}' is an unfinished backup; what it has copied is no longer marked in bitmap '{PrintableText.Escape(unfinished.Manifest.Bitmap ?? "")}': "
-                        + "take it again with the same bitmap and mode 'always', or remove it and take a full backup");
-            }
-
-            // It was stopped between two names; nothing of the disk has changed by then.
-            File.Delete(disk.TargetPath);
-            DurableFile.Delete(partialManifest);
-        }
-
-        return DurableFile.Exists(disk.TargetPath)
-            ? throw new IOException($"'{PrintableText.Escape(disk.TargetPath)}' exists: a backup is a new file")
-            : null;
-    }
 
     /// <summary>Which images have to be written: for a new checkpoint the top one, else those whose bitmap is cleared, and those where it is rebuilt.</summary>
     private static async ValueTask<IReadOnlyList<int>> WrittenLayersAsync(ImageChain look, BackupOptions options, CancellationToken cancellationToken)
@@ -304,39 +266,6 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
 
         return [.. layers.Distinct()];
-    }
-
-    private async ValueTask KeepCopiedAsync(DirtyBitmap copied)
-    {
-        await BackupTargetFile.FlushAsync(Partial).ConfigureAwait(false);
-        BackupManifest partial = _manifest with { State = BackupState.Partial, Anchors = [] };
-        // Only what the file has, read again: whatever failed may have kept its tables from it.
-        var kept = new DirtyBitmap(SizeBytes, GroupDigests.BlockBytes);
-        ImageChain image = await new StoredBackup(ManifestPath, partial with { ImageFile = Path.GetFileName(Partial) }).OpenAloneAsync(CancellationToken.None).ConfigureAwait(false);
-        await using (image.ConfigureAwait(false))
-        {
-            await foreach (DirtyExtent extent in BackupRanges.OwnAsync(image).ConfigureAwait(false))
-            {
-                kept.Set(extent.OffsetBytes, extent.LengthBytes);
-            }
-        }
-
-        kept.Intersect(copied);
-        var left = new DirtyBitmap(SizeBytes, GroupDigests.BlockBytes);
-        await foreach (DirtyExtent extent in _chain.ReadExtentsAsync(_options.Since!).ConfigureAwait(false))
-        {
-            left.Set(extent.OffsetBytes, extent.LengthBytes);
-        }
-
-        left.Subtract(kept);
-        DurableFile.Replace(PartialManifest, ManifestJson.Write(partial));
-        var edits = new BitmapEditSet();
-        foreach (ChainLayer layer in Holders())
-        {
-            edits.Add(layer.Image!, edit => edit.Clear(_options.Since!).Merge(left, _options.Since!));
-        }
-
-        await edits.CommitAsync(cancellationToken: CancellationToken.None).ConfigureAwait(false);
     }
 
     /// <summary>

@@ -13,7 +13,6 @@ public sealed partial class DirtyBitmap : IBitmapPages
     /// <summary>The most bits that a bitmap may have: 2^38, far above what QEMU stores (2^32).</summary>
     public const long MaxBitCount = 1L << 38;
 
-    internal const int MinPageShift = ImageGeometry.MinClusterBits + 3;
     internal const int DefaultPageShift = 19;
 
     // Stands for a page whose bits are all one; a page whose bits are all zero is null.

@@ -32,7 +32,7 @@ public sealed class FileBackingResolver : IBackingResolver
 
         foreach (string folder in allowedFolders)
         {
-            Allow(FileStorage.RealFolder(folder));
+            Allow(FilePlace.OfFolder(folder));
         }
     }
 
@@ -46,8 +46,8 @@ public sealed class FileBackingResolver : IBackingResolver
     {
         ArgumentNullException.ThrowIfNull(topPath);
         var resolver = new FileBackingResolver(moreFolders ?? []);
-        resolver.AllowOwn(FileStorage.RealFolder(BackingPath.FolderOf(topPath)));
-        FilePlace top = FileStorage.PlaceOf(topPath);
+        resolver.AllowOwn(FilePlace.OfFolder(BackingPath.FolderOf(topPath)));
+        FilePlace top = FilePlace.Of(topPath);
         if (!top.IsBlockDevice)
         {
             resolver.AllowOwn(BackingPath.FolderOf(top.RealPath));
@@ -76,7 +76,7 @@ public sealed class FileBackingResolver : IBackingResolver
     {
         bool isLinkToDevice = place.IsBlockDevice
             && place.RealPath.StartsWith(DeviceFolder, StringComparison.Ordinal)
-            && _roots.Contains(WithSlash(FileStorage.RealFolder(BackingPath.FolderOf(path))), StringComparer.Ordinal);
+            && _roots.Contains(WithSlash(FilePlace.OfFolder(BackingPath.FolderOf(path))), StringComparer.Ordinal);
         if (!isLinkToDevice && !_roots.Exists(root => place.RealPath.StartsWith(root, StringComparison.Ordinal)))
         {
             string allowed = _roots.Count > 0 ? PrintableText.Escape(string.Join(", ", _roots)) : "none";

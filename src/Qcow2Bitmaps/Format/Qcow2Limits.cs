@@ -40,7 +40,7 @@ public sealed record Qcow2Limits
     /// <summary>The most entries of one bitmap table. QEMU: 0x8000000.</summary>
     public long MaxBitmapTableEntries { get; init; } = 0x8000000;
 
-    /// <summary>The most clusters of bits that one bitmap may describe, in bytes. QEMU: 512 MiB.</summary>
+    /// <summary>The most bytes that the bits of one bitmap may take. QEMU: 512 MiB.</summary>
     public long MaxBitmapBytes { get; init; } = 512L << 20;
 
     /// <summary>The longest name of a bitmap, in bytes of UTF-8. QEMU: 1023.</summary>

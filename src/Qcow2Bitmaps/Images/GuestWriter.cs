@@ -1,7 +1,5 @@
 using System.Buffers;
-using System.Collections.Concurrent;
 using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Compression;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Images.Guest.Writing;
@@ -40,7 +38,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     private readonly SharedLock _shared = new();
     private readonly RangeLock _ranges = new();
     private readonly SemaphoreSlim _tables = new(1, 1);
-    private readonly ConcurrentBag<DeflateEncoder> _encoders = [];
+    private readonly ClusterPacker _packer;
     private volatile bool _isStale;
     private volatile bool _isClosed;
 
@@ -50,6 +48,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         _disk = disk;
         _data = (dataFile ?? image.Storage).GuestData;
         _backing = backing;
+        _packer = new ClusterPacker(image.ClusterSizeBytes);
         _metadata = new GuestMetadata(image, disk, dataFile, backing is not null);
         _marks = marksWrites ? new RecordingMarks(image) : null;
     }
@@ -200,20 +199,12 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
             return;
         }
 
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(2 * size);
+        byte[] packed = ArrayPool<byte>.Shared.Rent(size);
         try
         {
-            ReadOnlyMemory<byte> whole = cluster;
-            if (cluster.Length < size)
+            if (_packer.TryPack(cluster.Span, packed, out int packedBytes))
             {
-                cluster.CopyTo(buffer.AsMemory(size));
-                buffer.AsSpan(size + cluster.Length, size - cluster.Length).Clear();
-                whole = buffer.AsMemory(size, size);
-            }
-
-            if (TryPack(whole.Span, buffer.AsSpan(0, size - 1), out int packedBytes))
-            {
-                await WritePackedAsync(offsetBytes, buffer.AsMemory(0, packedBytes), cancellationToken).ConfigureAwait(false);
+                await WritePackedAsync(offsetBytes, packed.AsMemory(0, packedBytes), cancellationToken).ConfigureAwait(false);
             }
             else
             {
@@ -222,7 +213,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(buffer);
+            ArrayPool<byte>.Shared.Return(packed);
         }
     }
 
@@ -302,18 +293,6 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     {
         _isStale = true;
         _shared.Exit();
-    }
-
-    private bool TryPack(ReadOnlySpan<byte> cluster, Span<byte> packed, out int packedBytes)
-    {
-        if (!_encoders.TryTake(out DeflateEncoder? encoder))
-        {
-            encoder = new DeflateEncoder();
-        }
-
-        bool fits = encoder.TryEncode(cluster, packed, out packedBytes);
-        _encoders.Add(encoder);
-        return fits;
     }
 
     /// <summary>Enters, together with others, when what is known of the image is up to date.</summary>

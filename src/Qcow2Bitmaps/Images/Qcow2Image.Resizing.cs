@@ -6,9 +6,6 @@ public sealed partial class Qcow2Image
 {
     private const int SectorBytes = 512;
 
-    /// <summary>Whether the image has a backing file.</summary>
-    internal bool HasBacking => BackingFile is not null;
-
     /// <summary>Gives the disk another size. Bitmaps grow and are cut with it; snapshots keep theirs.</summary>
     /// <remarks>
     /// A stop at any byte leaves the image as before or as after, and a check finds nothing. What the disk gains reads as zeros, whatever was stored behind its end, in the image or below it.
@@ -32,24 +29,7 @@ public sealed partial class Qcow2Image
             throw new ArgumentOutOfRangeException(nameof(sizeBytes), sizeBytes, $"The new size must be a multiple of {SectorBytes}");
         }
 
-        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            RequireNoInterruptedEdit();
-            RequireNoWriter();
-            try
-            {
-                await ResizeChange.RunAsync(this, sizeBytes, options ?? Qcow2ResizeOptions.Default, cancellationToken).ConfigureAwait(false);
-            }
-            finally
-            {
-                // Also when the storage failed: what is on disk now counts.
-                await ReloadAsync().ConfigureAwait(false);
-            }
-        }
-        finally
-        {
-            _editing.Release();
-        }
+        await ChangeTablesAsync(
+            () => ResizeChange.RunAsync(this, sizeBytes, options ?? Qcow2ResizeOptions.Default, cancellationToken), cancellationToken).ConfigureAwait(false);
     }
 }

@@ -82,35 +82,6 @@ public sealed partial class Qcow2Image
     private SnapshotStateException NoSnapshot(string name) =>
         new(name, $"'{PrintableText.Escape(Name)}' has no snapshot '{PrintableText.Escape(name)}'");
 
-    /// <summary>Refuses to move the tables that a writer of guest data works on.</summary>
-    private void RequireNoWriter()
-    {
-        if (_editing.Writer is not null)
-        {
-            throw new InvalidOperationException("A writer of guest data is open on the image; it is to be disposed first.");
-        }
-    }
-
-    private async ValueTask ChangeSnapshotsAsync(Func<SnapshotChange, ValueTask> prepare, CancellationToken cancellationToken)
-    {
-        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            RequireNoInterruptedEdit();
-            RequireNoWriter();
-            try
-            {
-                await SnapshotChange.RunAsync(this, prepare, cancellationToken).ConfigureAwait(false);
-            }
-            finally
-            {
-                // Also when the storage failed: what is on disk now counts.
-                await ReloadAsync().ConfigureAwait(false);
-            }
-        }
-        finally
-        {
-            _editing.Release();
-        }
-    }
+    private ValueTask ChangeSnapshotsAsync(Func<SnapshotChange, ValueTask> prepare, CancellationToken cancellationToken) =>
+        ChangeTablesAsync(() => SnapshotChange.RunAsync(this, prepare, cancellationToken), cancellationToken);
 }

@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Images.Guest;
 
 namespace Qcow2Bitmaps.Images;
 
-/// <summary>Writing guest data.</summary>
+/// <summary>Writing guest data, and what excludes that.</summary>
 public sealed partial class Qcow2Image
 {
     /// <summary>Opens a writer of what the guest sees. Of an image with a backing file or an external data file the chain opens it.</summary>
@@ -22,5 +22,33 @@ public sealed partial class Qcow2Image
 
         GuestDisk disk = await GuestDisk.OpenAsync(this, null, cancellationToken).ConfigureAwait(false);
         return await GuestWriter.OpenAsync(this, disk, null, null, marksWrites: true, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Changes tables that a writer of guest data works on, when there is none, and reads again what the image says then.</summary>
+    private async ValueTask ChangeTablesAsync(Func<ValueTask> change, CancellationToken cancellationToken)
+    {
+        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            RequireNoInterruptedEdit();
+            if (_editing.Writer is not null)
+            {
+                throw new InvalidOperationException("A writer of guest data is open on the image; it is to be disposed first.");
+            }
+
+            try
+            {
+                await change().ConfigureAwait(false);
+            }
+            finally
+            {
+                // Also when the storage failed: what is on disk now counts.
+                await ReloadAsync().ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            _editing.Release();
+        }
     }
 }

@@ -82,9 +82,6 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <summary>Where the directory is that <see cref="Bitmaps"/> was read from.</summary>
     internal BitmapsExtension? BitmapDirectory => _contents.First.Bitmaps;
 
-    /// <summary>The length of the snapshot table in bytes.</summary>
-    internal long SnapshotTableBytes => _contents.Snapshots.LengthBytes;
-
     /// <summary>What was read when the image was opened, or after the last edit.</summary>
     internal ImageContents Contents => _contents;
 

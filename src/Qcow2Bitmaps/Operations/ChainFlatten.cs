@@ -79,7 +79,7 @@ public static class ChainFlatten
         {
             room = FileSystemRoom.AvailableBytes(SpaceCheck.FolderOf(path));
         }
-        else if (FileStorage.PlaceOf(path).IsBlockDevice)
+        else if (FilePlace.Of(path).IsBlockDevice)
         {
             var look = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
             await using (look.ConfigureAwait(false))

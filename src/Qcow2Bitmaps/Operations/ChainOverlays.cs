@@ -51,10 +51,10 @@ public static class ChainOverlays
 
     private static IEnumerable<string> FoldersOf(string path)
     {
-        string named = FileStorage.RealFolder(BackingPath.FolderOf(path));
-        FilePlace place = FileStorage.PlaceOf(path);
+        string named = FilePlace.OfFolder(BackingPath.FolderOf(path));
+        FilePlace place = FilePlace.Of(path);
         // Overlays name the image by a link, or as what it is.
-        return place.IsBlockDevice ? [] : [named, FileStorage.RealFolder(BackingPath.FolderOf(place.RealPath))];
+        return place.IsBlockDevice ? [] : [named, FilePlace.OfFolder(BackingPath.FolderOf(place.RealPath))];
     }
 
     /// <summary>Reads the backing file's name.</summary>
@@ -63,7 +63,7 @@ public static class ChainOverlays
     {
         try
         {
-            if (FileStorage.IdentityOf(path) is not { } identity || !seen.Add(identity) || FileStorage.PlaceOf(path).IsBlockDevice)
+            if (FileStorage.IdentityOf(path) is not { } identity || !seen.Add(identity) || FilePlace.Of(path).IsBlockDevice)
             {
                 return null;
             }

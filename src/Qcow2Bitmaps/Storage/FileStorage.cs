@@ -107,16 +107,6 @@ public sealed class FileStorage : ImageStorage
         return Lock(made, path, StorageAccess.ReadWrite, ImageLock.Write);
     }
 
-    /// <summary>Where a folder really is, every symbolic link followed; nothing is opened for that.</summary>
-    /// <exception cref="IOException">There is nothing at the path, or something else than a folder.</exception>
-    internal static string RealFolder(string path)
-    {
-        using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
-        return LinuxFile.IsFolder(LinuxFile.Facts(pathOnly, path))
-            ? LinuxFile.RealPath(pathOnly)
-            : throw new IOException($"'{PrintableText.Escape(path)}' is not a folder");
-    }
-
     /// <summary>A mark of a file that another one does not get, though it gets its path and its number: that number, and when it was made (0 where the file system does not tell). Null where there is none.</summary>
     /// <exception cref="IOException">There is nothing at the path.</exception>
     internal static string? MarkOf(string path)
@@ -129,14 +119,6 @@ public sealed class FileStorage : ImageStorage
         using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
         LinuxNative.FileFacts facts = LinuxFile.Facts(pathOnly, path);
         return string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{facts.Inode:x}-{facts.BirthSeconds:x}.{facts.BirthNanoseconds:x}");
-    }
-
-    /// <summary>What a path leads to; nothing is opened for that.</summary>
-    /// <exception cref="IOException">There is nothing at the path, or neither a regular file nor a block device.</exception>
-    internal static FilePlace PlaceOf(string path)
-    {
-        using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
-        return PlaceOf(pathOnly, path);
     }
 
     /// <summary>As the public method; <paramref name="mayOpen"/> is shown where the path really leads before the file is opened, and throws to refuse.</summary>
@@ -312,8 +294,8 @@ public sealed class FileStorage : ImageStorage
         if (Discard == DiscardMode.Unmap
             && LinuxNative.IsSupported
             && length > 0
-            && LinuxNative.Allocate(_file, LinuxNative.AllocatePunchHole | LinuxNative.AllocateKeepSize, offset, length) != 0
-            && Marshal.GetLastPInvokeError() is not (LinuxNative.ErrorInvalid or LinuxNative.ErrorNotSupported or LinuxNative.ErrorNoDevice or LinuxNative.ErrorNoSystemCall) and int error)
+            && !LinuxFile.TryPunchHole(_file, offset, length, out int error)
+            && !LinuxFile.IsUnsupported(error))
         {
             throw new IOException($"'{PrintableText.Escape(_path)}': Could not discard {length} bytes at offset {offset}: {Marshal.GetPInvokeErrorMessage(error)}", error);
         }
@@ -332,9 +314,7 @@ public sealed class FileStorage : ImageStorage
         cancellationToken.ThrowIfCancellationRequested();
         RequireWritable();
         // A hole reads as zeros, of files and of devices; whatever the error, zeros can still be written.
-        bool isZero = LinuxNative.IsSupported
-            && length > 0
-            && LinuxNative.Allocate(_file, LinuxNative.AllocatePunchHole | LinuxNative.AllocateKeepSize, offset, length) == 0;
+        bool isZero = LinuxNative.IsSupported && length > 0 && LinuxFile.TryPunchHole(_file, offset, length, out _);
         if (isZero)
         {
             _trace?.Zero(_path, offset, length);
@@ -348,28 +328,7 @@ public sealed class FileStorage : ImageStorage
     {
         cancellationToken.ThrowIfCancellationRequested();
         RequireWritable();
-        if (!LinuxNative.IsSupported)
-        {
-            return ValueTask.FromResult(false);
-        }
-
-        while (LinuxNative.Allocate(_file, 0, offset, length) != 0)
-        {
-            int error = Marshal.GetLastPInvokeError();
-            if (error is LinuxNative.ErrorInvalid or LinuxNative.ErrorNotSupported or LinuxNative.ErrorNoDevice or LinuxNative.ErrorNoSystemCall)
-            {
-                return ValueTask.FromResult(false);
-            }
-
-            if (error != LinuxNative.ErrorInterrupted)
-            {
-                throw new IOException($"'{PrintableText.Escape(_path)}': Could not preallocate new data: {Marshal.GetPInvokeErrorMessage(error)}", error);
-            }
-
-            cancellationToken.ThrowIfCancellationRequested();
-        }
-
-        return ValueTask.FromResult(true);
+        return ValueTask.FromResult(LinuxNative.IsSupported && LinuxFile.TryAllocate(_file, _path, offset, length, cancellationToken));
     }
 
     /// <inheritdoc/>
@@ -384,7 +343,7 @@ public sealed class FileStorage : ImageStorage
     private static SafeFileHandle OpenOnLinux(string path, StorageAccess access, Action<FilePlace>? mayOpen)
     {
         using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
-        FilePlace place = PlaceOf(pathOnly, path);
+        FilePlace place = FilePlace.Of(pathOnly, path);
         mayOpen?.Invoke(place);
         return LinuxFile.Reopen(pathOnly, path, access);
     }
@@ -401,13 +360,6 @@ public sealed class FileStorage : ImageStorage
             file.Dispose();
             throw;
         }
-    }
-
-    private static FilePlace PlaceOf(SafeFileHandle pathOnly, string path)
-    {
-        LinuxNative.FileFacts facts = LinuxFile.Facts(pathOnly, path);
-        LinuxFile.RequireFileOrBlockDevice(facts, path);
-        return new FilePlace(LinuxFile.RealPath(pathOnly), LinuxFile.IsBlockDevice(facts));
     }
 
     private static SafeFileHandle OpenElsewhere(string path, StorageAccess access) => File.OpenHandle(

@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>Opens files on Linux so that nothing but a regular file or a block device is ever opened for real.</summary>
+/// <summary>Opens files on Linux so that nothing but a regular file or a block device is ever opened for real; and what else .NET has no calls for.</summary>
 internal static class LinuxFile
 {
     private const int NewFileMode = 0x1A4; // rw-r--r--
@@ -84,6 +84,41 @@ internal static class LinuxFile
     public static StorageIdentity Identity(LinuxNative.FileFacts facts) => IsBlockDevice(facts)
         ? new StorageIdentity(DeviceNumber(facts.NodeDeviceMajor, facts.NodeDeviceMinor), 0)
         : new StorageIdentity(DeviceNumber(facts.HostDeviceMajor, facts.HostDeviceMinor), facts.Inode);
+
+    /// <summary>Makes a hole, which reads as zeros, of files and of devices.</summary>
+    public static bool TryPunchHole(SafeFileHandle file, long offset, long length, out int error)
+    {
+        bool isDone = LinuxNative.Allocate(file, LinuxNative.AllocatePunchHole | LinuxNative.AllocateKeepSize, offset, length) == 0;
+        error = isDone ? 0 : Marshal.GetLastPInvokeError();
+        return isDone;
+    }
+
+    /// <summary>Takes space, which reads as zeros; false where the file system or the device cannot do that.</summary>
+    /// <exception cref="IOException">There is no room, or the storage failed.</exception>
+    public static bool TryAllocate(SafeFileHandle file, string path, long offset, long length, CancellationToken cancellationToken)
+    {
+        while (LinuxNative.Allocate(file, 0, offset, length) != 0)
+        {
+            int error = Marshal.GetLastPInvokeError();
+            if (IsUnsupported(error))
+            {
+                return false;
+            }
+
+            if (error != LinuxNative.ErrorInterrupted)
+            {
+                throw new IOException($"'{PrintableText.Escape(path)}': Could not preallocate new data: {Marshal.GetPInvokeErrorMessage(error)}", error);
+            }
+
+            cancellationToken.ThrowIfCancellationRequested();
+        }
+
+        return true;
+    }
+
+    /// <summary>Whether an error of holes or allocation says that there are none of these there.</summary>
+    public static bool IsUnsupported(int error) =>
+        error is LinuxNative.ErrorInvalid or LinuxNative.ErrorNotSupported or LinuxNative.ErrorNoDevice or LinuxNative.ErrorNoSystemCall;
 
     private static ulong DeviceNumber(uint major, uint minor) => ((ulong)major << 32) | minor;
 

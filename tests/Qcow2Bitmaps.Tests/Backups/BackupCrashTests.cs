@@ -14,8 +14,6 @@ public sealed class BackupCrashTests
     private const string Target = "new";
     private const int DiskBytes = 1 << 20;
 
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     /// <summary>How far the stops got that were seen.</summary>
@@ -48,7 +46,7 @@ public sealed class BackupCrashTests
 
         var seen = new SortedDictionary<Outcome, int>();
         int states = 0;
-        foreach (FolderState state in recorded.States(seed: 6, samples: Factor))
+        foreach (FolderState state in recorded.States(seed: 6, samples: Properties.Factor))
         {
             recorded.GoTo(state);
             try

@@ -10,15 +10,13 @@ public sealed class BackupHistoryTests
     private const int Steps = 12;
     private const int Histories = 8;
 
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     [Fact]
     public void EveryBackupRestoresTheDiskAsItWasAtItsPoint()
     {
         Qemu.Require();
         int restores = 0;
         int incrementals = 0;
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), Histories * Factor, seed =>
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), Histories * Properties.Factor, seed =>
         {
             (int all, int standing) = RunAsync(seed).GetAwaiter().GetResult();
             restores += all;
@@ -26,7 +24,7 @@ public sealed class BackupHistoryTests
         });
         TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{restores} backups restored, {incrementals} of them incremental"));
         // A harness in which all becomes full shows nothing.
-        Assert.True(incrementals > Histories * Factor, $"only {incrementals} incremental backups of {restores}");
+        Assert.True(incrementals > Histories * Properties.Factor, $"only {incrementals} incremental backups of {restores}");
     }
 
     private static async Task<(int Restores, int Incrementals)> RunAsync(int seed)

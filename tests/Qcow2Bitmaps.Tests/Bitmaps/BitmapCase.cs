@@ -1,6 +1,7 @@
 using FsCheck;
 using FsCheck.Fluent;
 using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Tests.Bitmaps;
 
@@ -19,7 +20,7 @@ internal sealed record BitmapCase(int SizeBytes, int GranularityBits, int PageSh
     public static Gen<BitmapCase> Generator { get; } =
         from size in Gen.OneOf(Gen.Choose(0, MaxSizeBytes), Gen.Choose(0, 5000), Gen.Choose(1, 16).Select(static n => n * 524_288))
         from granularityBits in Gen.OneOf(Gen.Choose(9, 12), Gen.Choose(9, 24))
-        from pageShift in Gen.Choose(DirtyBitmap.MinPageShift, 15)
+        from pageShift in Gen.Choose(ImageGeometry.MinClusterBits + 3, 15)
         from steps in AnySteps
         select new BitmapCase(size, granularityBits, pageShift, steps);
 

@@ -13,8 +13,6 @@ namespace Qcow2Bitmaps.Tests.Cli;
 /// <summary><c>bitmap</c> is qemu-img's verb: the same messages, exit codes and bitmaps, but for what is written down here. And all steps, or none.</summary>
 public sealed partial class BitmapCommandTests : IDisposable
 {
-    private static readonly Lazy<Task<IReadOnlyDictionary<string, byte[]>>> s_images = new(MakeImagesAsync);
-
     private readonly TempFolder _theirs = new();
     private readonly TempFolder _ours = new();
 
@@ -311,41 +309,13 @@ public sealed partial class BitmapCommandTests : IDisposable
         Assert.Equal((1, "qcow2bitmaps: Operation add on bitmap \\xfe failed: A bitmap's name must be UTF-8\n"), (refused.ExitCode, refused.Error));
     }
 
-    private static async Task<IReadOnlyDictionary<string, byte[]>> MakeImagesAsync()
-    {
-        using var folder = new TempFolder();
-        foreach ((string name, string size, string options) in new[]
-        {
-            ("a.qcow2", "10M", "cluster_size=64k"), ("b.qcow2", "20M", "cluster_size=64k"), ("c.qcow2", "10M", "cluster_size=4k"),
-            ("d.qcow2", "10M", "cluster_size=512"), ("v2.qcow2", "1M", "compat=0.10"), ("big.qcow2", "257T", "cluster_size=64k"),
-        })
-        {
-            await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", options, folder.File(name), size);
-        }
-
-        foreach ((string name, string bitmap, string granularity) in new[]
-        {
-            ("a.qcow2", "y", "1M"), ("b.qcow2", "x", "0"), ("c.qcow2", "fine", "4k"), ("c.qcow2", "coarse", "256k"), ("c.qcow2", "-dash", "64k"), ("d.qcow2", "bad", "64k"),
-        })
-        {
-            await Qemu.ImgOkAsync("bitmap", "--add", "-g", granularity, "--", folder.File(name), bitmap);
-        }
-
-        await Qemu.IoOkAsync(folder.File("c.qcow2"), "write 123k 5k", "write 9M 1M");
-        await new QemuNode(folder.File("d.qcow2")).CrashAsync();
-        await Qemu.ImgOkAsync("bitmap", "--add", folder.File("d.qcow2"), "good");
-        folder.Write("r.raw", new byte[10 << 20]);
-        return Directory.GetFiles(folder.Path).ToDictionary(static path => Path.GetFileName(path), File.ReadAllBytes);
-    }
-
     /// <summary>Gives both sides the images that are named.</summary>
     private async Task PrepareAsync(IEnumerable<string> arguments)
     {
-        IReadOnlyDictionary<string, byte[]> images = await s_images.Value;
-        foreach (string name in arguments.Where(images.ContainsKey).Distinct())
+        foreach ((string name, byte[] bytes) in await BitmapCommandImages.NamedByAsync(arguments))
         {
-            _theirs.Write(name, images[name]);
-            _ours.Write(name, images[name]);
+            _theirs.Write(name, bytes);
+            _ours.Write(name, bytes);
         }
     }
 
@@ -354,10 +324,9 @@ public sealed partial class BitmapCommandTests : IDisposable
 
     private async Task AssertUntouchedAsync(IEnumerable<string> arguments)
     {
-        IReadOnlyDictionary<string, byte[]> images = await s_images.Value;
-        foreach (string name in arguments.Where(images.ContainsKey).Distinct())
+        foreach ((string name, byte[] bytes) in await BitmapCommandImages.NamedByAsync(arguments))
         {
-            Assert.Equal(images[name], await File.ReadAllBytesAsync(_ours.File(name), Token));
+            Assert.Equal(bytes, await File.ReadAllBytesAsync(_ours.File(name), Token));
         }
     }
 

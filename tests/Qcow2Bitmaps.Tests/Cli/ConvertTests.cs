@@ -307,11 +307,7 @@ public sealed class ConvertTests : IDisposable
         Assert.Contains(" left", seen.Output, StringComparison.Ordinal);
     }
 
-    private static async Task OkAsync(params string[] arguments)
-    {
-        ProcessResult result = await Support.Cli.RunAsync(["convert", .. arguments]);
-        Assert.True(result.ExitCode == 0, $"convert {string.Join(' ', arguments)}: {result.Error}");
-    }
+    private static Task<string> OkAsync(params string[] arguments) => Support.Cli.OkAsync(["convert", .. arguments]);
 
     private static async Task RequireSameAsync(string raw, string image, string format = "qcow2")
     {

@@ -31,7 +31,7 @@ public sealed class DeviceTests : IDisposable
         await MakeSourceAsync();
         string ours = await DeviceAsync("ours", deviceBytes);
         string theirs = await DeviceAsync("theirs", deviceBytes);
-        await OkAsync("convert", "-O", "raw", Source, ours);
+        await Support.Cli.OkAsync("convert", "-O", "raw", Source, ours);
         await Qemu.ImgOkAsync("convert", "-O", "raw", Source, theirs);
         byte[] bytes = await File.ReadAllBytesAsync(_folder.File("ours"), Token);
         Assert.Equal(await File.ReadAllBytesAsync(_folder.File("theirs"), Token), bytes);
@@ -39,10 +39,10 @@ public sealed class DeviceTests : IDisposable
         Assert.False(bytes.AsSpan(SourceBytes).ContainsAnyExcept((byte)0xaa));
 
         // And back again, from the device; and over what is there.
-        await OkAsync("convert", "-f", "raw", "-O", "qcow2", ours, _folder.File("back"));
+        await Support.Cli.OkAsync("convert", "-f", "raw", "-O", "qcow2", ours, _folder.File("back"));
         await Qemu.ImgOkAsync("convert", "-f", "raw", "-O", "qcow2", theirs, _folder.File("their-back"));
-        Assert.Equal("Images are identical.\n", await OkAsync("compare", _folder.File("back"), _folder.File("their-back")));
-        await OkAsync("convert", "-n", "-O", "raw", Source, ours);
+        Assert.Equal("Images are identical.\n", await Support.Cli.OkAsync("compare", _folder.File("back"), _folder.File("their-back")));
+        await Support.Cli.OkAsync("convert", "-n", "-O", "raw", Source, ours);
         Assert.Equal(bytes, await File.ReadAllBytesAsync(_folder.File("ours"), Token));
     }
 
@@ -56,15 +56,15 @@ public sealed class DeviceTests : IDisposable
     {
         await MakeSourceAsync();
         string device = await DeviceAsync("ours", deviceBytes, sectorBytes);
-        await OkAsync("convert", "-O", "qcow2", "-o", options, Source, device);
+        await Support.Cli.OkAsync("convert", "-O", "qcow2", "-o", options, Source, device);
         Assert.StartsWith("No errors", await Qemu.ImgOkAsync("check", device), StringComparison.Ordinal);
         Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", Source, device));
         Assert.Equal(deviceBytes, SparseFiles.LengthOf(_folder.File("ours")));
 
-        await OkAsync("convert", "-O", "raw", device, _folder.File("back"));
+        await Support.Cli.OkAsync("convert", "-O", "raw", device, _folder.File("back"));
         await Qemu.ImgOkAsync("convert", "-O", "raw", device, _folder.File("their-back"));
         Assert.Equal(await File.ReadAllBytesAsync(_folder.File("their-back"), Token), await File.ReadAllBytesAsync(_folder.File("back"), Token));
-        await OkAsync("convert", "-n", "-O", "qcow2", Source, device);
+        await Support.Cli.OkAsync("convert", "-n", "-O", "qcow2", Source, device);
         Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", Source, device));
     }
 
@@ -121,9 +121,9 @@ public sealed class DeviceTests : IDisposable
             return;
         }
 
-        await OkAsync("chain", "flatten", "--allow-backing", "/dev", _folder.File("overlay"), _folder.File("flat"));
+        await Support.Cli.OkAsync("chain", "flatten", "--allow-backing", "/dev", _folder.File("overlay"), _folder.File("flat"));
         Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", "-F", "raw", _folder.File("flat"), view));
-        await OkAsync(commit);
+        await Support.Cli.OkAsync(commit);
         await Qemu.ImgOkAsync("commit", _folder.File("their-overlay"));
         Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", "-f", format, "-F", format, device, their));
         Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", "-f", format, "-F", "raw", device, view));
@@ -144,16 +144,16 @@ public sealed class DeviceTests : IDisposable
         await MakeSourceAsync();
         string active = await DeviceAsync("active", LargeBytes);
         string next = await DeviceAsync("next", LargeBytes);
-        await OkAsync("convert", "-O", "qcow2", Source, active);
-        await OkAsync("bitmap", "--add", active, "chk");
-        await OkAsync("chain", "snapshot", "--allow-backing", "/dev", active, next);
+        await Support.Cli.OkAsync("convert", "-O", "qcow2", Source, active);
+        await Support.Cli.OkAsync("bitmap", "--add", active, "chk");
+        await Support.Cli.OkAsync("chain", "snapshot", "--allow-backing", "/dev", active, next);
         Assert.StartsWith("No errors", await Qemu.ImgOkAsync("check", next), StringComparison.Ordinal);
         Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", next, Source));
         await Qemu.IoOkAsync(next, "write -P 6 0 100k");
-        await OkAsync("commit", "--allow-backing", "/dev", next);
+        await Support.Cli.OkAsync("commit", "--allow-backing", "/dev", next);
         await Qemu.IoOkAsync(active, "read -P 6 0 100k");
-        await OkAsync("snapshot", "-c", "one", active);
-        await OkAsync("snapshot", "-d", "one", active);
+        await Support.Cli.OkAsync("snapshot", "-c", "one", active);
+        await Support.Cli.OkAsync("snapshot", "-d", "one", active);
         Assert.StartsWith("No errors", await Qemu.ImgOkAsync("check", active), StringComparison.Ordinal);
     }
 
@@ -173,13 +173,6 @@ public sealed class DeviceTests : IDisposable
     }
 
     private string Hash(string name) => Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(_folder.File(name))));
-
-    private static async Task<string> OkAsync(params string[] arguments)
-    {
-        ProcessResult result = await Support.Cli.RunAsync(arguments);
-        Assert.True(result.ExitCode == 0, $"{string.Join(' ', arguments)}: {result.Error}");
-        return result.Output;
-    }
 
     private static async Task<string> FailsAsync(params string[] arguments)
     {

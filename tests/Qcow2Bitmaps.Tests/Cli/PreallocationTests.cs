@@ -34,7 +34,7 @@ public sealed partial class PreallocationTests : IDisposable
         Qemu.Require();
         string[] arguments = ["create", "-f", "qcow2", "-o", $"{options}preallocation={mode}"];
         string theirs = await Qemu.ImgOkAsync([.. arguments, Theirs, "3000320"]);
-        Assert.Equal(theirs.Replace(Theirs, Ours, StringComparison.Ordinal), await OkAsync([.. arguments, Ours, "3000320"]));
+        Assert.Equal(theirs.Replace(Theirs, Ours, StringComparison.Ordinal), await Support.Cli.OkAsync([.. arguments, Ours, "3000320"]));
         Assert.Equal(SparseFiles.LengthOf(Theirs), SparseFiles.LengthOf(Ours));
         await RequireSameAsync();
         Assert.InRange(Occupied(Ours), 3000320, long.MaxValue);
@@ -48,7 +48,7 @@ public sealed partial class PreallocationTests : IDisposable
     public async Task ADataFileHasItsSpace(string mode)
     {
         Qemu.Require();
-        await OkAsync("create", "-q", "-f", "qcow2", "-o", $"data_file={_folder.File("d")},preallocation={mode}", Ours, "3000320");
+        await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", "-o", $"data_file={_folder.File("d")},preallocation={mode}", Ours, "3000320");
         Assert.InRange(Occupied(_folder.File("d")), 3000320, long.MaxValue);
         await Qemu.ImgOkAsync("check", Ours);
         await Qemu.IoOkAsync(Ours, "read -P 0 0 3000320");
@@ -62,12 +62,12 @@ public sealed partial class PreallocationTests : IDisposable
         Qemu.Require();
         string[] create = ["create", "-f", "raw", "-o", $"preallocation={mode}"];
         string theirs = await Qemu.ImgOkAsync([.. create, Theirs, "1000001"]);
-        Assert.Equal(theirs.Replace(Theirs, Ours, StringComparison.Ordinal), await OkAsync([.. create, Ours, "1000001"]));
+        Assert.Equal(theirs.Replace(Theirs, Ours, StringComparison.Ordinal), await Support.Cli.OkAsync([.. create, Ours, "1000001"]));
         Assert.Equal(Occupied(Theirs), Occupied(Ours));
         foreach (string size in new[] { "3000001", "+777" })
         {
             await Qemu.ImgOkAsync("resize", "-f", "raw", "--preallocation=" + mode, Theirs, size);
-            Assert.Equal("Image resized.\n", await OkAsync("resize", "-f", "raw", "--preallocation=" + mode, Ours, size));
+            Assert.Equal("Image resized.\n", await Support.Cli.OkAsync("resize", "-f", "raw", "--preallocation=" + mode, Ours, size));
             Assert.Equal(Occupied(Theirs), Occupied(Ours));
         }
 
@@ -87,7 +87,7 @@ public sealed partial class PreallocationTests : IDisposable
         await Qemu.IoOkAsync(source, "write -P 1 70k 100k", "write -P 2 4M 100k", "write -z 3M 64k");
         string[] arguments = ["convert", "-O", format, "-o", "preallocation=" + mode, source];
         await Qemu.ImgOkAsync([.. arguments, Theirs]);
-        await OkAsync([.. arguments, Ours]);
+        await Support.Cli.OkAsync([.. arguments, Ours]);
         Assert.Equal(SparseFiles.LengthOf(Theirs), SparseFiles.LengthOf(Ours));
         Assert.InRange(Occupied(Ours), 5000192, long.MaxValue);
         Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", "-f", format, "-F", format, Ours, Theirs));
@@ -137,7 +137,7 @@ public sealed partial class PreallocationTests : IDisposable
         }
 
         string theirs = await Qemu.ImgOkAsync("resize", "--preallocation=" + mode, Theirs, "5M");
-        Assert.Equal(theirs, await OkAsync("resize", "--preallocation=" + mode, Ours, "5M"));
+        Assert.Equal(theirs, await Support.Cli.OkAsync("resize", "--preallocation=" + mode, Ours, "5M"));
         await RequireSameAsync();
         if (mode != "metadata")
         {
@@ -156,8 +156,8 @@ public sealed partial class PreallocationTests : IDisposable
 
         await RequireRoomAsync(Ours, options.Contains("2M", StringComparison.Ordinal) ? "write -P 9 4M 1M" : "write -P 9 1M 4M");
         // Grown again, and shrunk.
-        await OkAsync("resize", "--preallocation=" + mode, Ours, "+100k");
-        await OkAsync("resize", "--shrink", Ours, "2M");
+        await Support.Cli.OkAsync("resize", "--preallocation=" + mode, Ours, "+100k");
+        await Support.Cli.OkAsync("resize", "--shrink", Ours, "2M");
         Assert.StartsWith("No errors", await Qemu.ImgOkAsync("check", Ours), StringComparison.Ordinal);
     }
 
@@ -171,7 +171,7 @@ public sealed partial class PreallocationTests : IDisposable
         string data = _folder.File("d");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", $"data_file={data},{options}", Ours, "1000448");
         await Qemu.IoOkAsync(Ours, "write -P 3 900k 70k");
-        await OkAsync("resize", "--preallocation=" + mode, Ours, "5M");
+        await Support.Cli.OkAsync("resize", "--preallocation=" + mode, Ours, "5M");
         Assert.Equal(5 << 20, SparseFiles.LengthOf(data));
         Assert.InRange(Occupied(data), mode == "metadata" ? 0 : (5 << 20) - 1000448, long.MaxValue);
         Assert.StartsWith("No errors", await Qemu.ImgOkAsync("check", Ours), StringComparison.Ordinal);
@@ -202,7 +202,7 @@ public sealed partial class PreallocationTests : IDisposable
 
         await RefusedAsync("resize", "-f", "raw", device, "40M");
         await RefusedAsync("resize", "-f", "raw", "--shrink", device, "1M");
-        Assert.Equal("Image resized.\n", await OkAsync("resize", "-f", "raw", device, "8M"));
+        Assert.Equal("Image resized.\n", await Support.Cli.OkAsync("resize", "-f", "raw", device, "8M"));
     }
 
     /// <summary>What was on the device before must not show in what the disk gains.</summary>
@@ -216,7 +216,7 @@ public sealed partial class PreallocationTests : IDisposable
         using var devices = new LoopDevices();
         string device = await devices.AttachAsync(_folder.Write("disk", [.. Enumerable.Repeat((byte)0xaa, 8 << 20)]));
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", options, device, "1000448");
-        await OkAsync("resize", "--preallocation=metadata", device, "5M");
+        await Support.Cli.OkAsync("resize", "--preallocation=metadata", device, "5M");
         Assert.StartsWith("No errors", await Qemu.ImgOkAsync("check", device), StringComparison.Ordinal);
         await Qemu.IoOkAsync(device, "read -P 0 0 5M", "write -P 5 1M 100000", "read -P 5 1M 100000");
         ProcessResult tooLarge = await Support.Cli.RunAsync("resize", "--preallocation=metadata", device, "50M");
@@ -278,13 +278,6 @@ public sealed partial class PreallocationTests : IDisposable
     {
         using System.Diagnostics.Process process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("stat", ["-c", "%b", path]) { RedirectStandardOutput = true, UseShellExecute = false })!;
         return 512 * long.Parse(process.StandardOutput.ReadToEnd(), System.Globalization.CultureInfo.InvariantCulture);
-    }
-
-    private static async Task<string> OkAsync(params string[] arguments)
-    {
-        ProcessResult result = await Support.Cli.RunAsync(arguments);
-        Assert.True(result.ExitCode == 0, $"{string.Join(' ', arguments)}: {result.Error}");
-        return result.Output;
     }
 
     /// <summary>What each part of the disk is, wherever it lies in the file.</summary>

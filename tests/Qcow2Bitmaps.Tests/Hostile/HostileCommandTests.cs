@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Security.Cryptography;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Tests.Fixtures;
@@ -15,8 +14,6 @@ public sealed class HostileCommandTests
     private const int LastTableBytes = 200_000;
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
 
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     public static TheoryData<string> Chains() => new(FixtureIndex.Chains.Select(static chain => chain.Name));
 
     [Theory]
@@ -25,7 +22,7 @@ public sealed class HostileCommandTests
     {
         CancellationToken cancellationToken = TestContext.Current.CancellationToken;
         string[] files = Directory.GetFiles(Path.Combine(FixtureFiles.Root, "chains", fixture));
-        int count = ChainsPerFixture * Factor;
+        int count = ChainsPerFixture * Properties.Factor;
         for (int i = 0; i < count; i++)
         {
             var random = new SplitMix(((ulong)i << 16) + (ulong)fixture.Sum(static c => (int)c));

@@ -1,8 +1,6 @@
 using System.Diagnostics;
 using System.IO.Compression;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Hostile;
@@ -33,7 +31,7 @@ public sealed class HostileCompressedTests : IDisposable
         byte[] image = Image(isZstd, Streams(isZstd)[name]);
         long before = GC.GetAllocatedBytesForCurrentThread();
         var watch = Stopwatch.StartNew();
-        (byte[]? bytes, Qcow2Exception? error) = await ReadAsync(image);
+        (byte[]? bytes, Qcow2Exception? error) = await HostileReading.ReadAsync(image);
 
         Assert.True(watch.Elapsed < s_most, watch.Elapsed.ToString());
         Assert.True(GC.GetAllocatedBytesForCurrentThread() - before < MostAllocatedBytes);
@@ -131,20 +129,5 @@ public sealed class HostileCompressedTests : IDisposable
         stream.CopyTo(image.Bytes, place);
         int additional = Math.Min((stream.Length - 1) / Sector, (Cluster / Sector) - 1);
         return image.U64(4 << Bits, L2Entry.CreateCompressed(new CompressedDescriptor((ulong)place, Math.Max(0, additional)), Bits).Raw).Bytes;
-    }
-
-    private static async Task<(byte[]? Bytes, Qcow2Exception? Error)> ReadAsync(byte[] content)
-    {
-        try
-        {
-            await using ImageChain chain = await ImageChain.OpenAsync(MemoryStorage.ReadOnly(content), cancellationToken: Token);
-            var bytes = new byte[1 << 20];
-            Assert.Equal(bytes.Length, await chain.ReadAsync(0, bytes, Token));
-            return (bytes, null);
-        }
-        catch (Qcow2Exception e)
-        {
-            return (null, e);
-        }
     }
 }

@@ -38,7 +38,7 @@ public sealed class HostileGuestTests : IDisposable
     {
         var image = new Patched(new TestImage(virtualSizeBytes: 1 << 20).WithGuestData(3));
         image.U64(table == "L1" ? L1 : L2 + sizeof(ulong), entry);
-        (byte[]? bytes, Qcow2Exception? readError) = await ReadAsync(image.Bytes);
+        (byte[]? bytes, Qcow2Exception? readError) = await HostileReading.ReadAsync(image.Bytes);
         (_, Qcow2Exception? mapError) = await MapAsync(MemoryStorage.ReadOnly(image.Bytes));
         Assert.True(mapError is null || readError is not null, mapError?.Message);
         if (!Qemu.IsHere)
@@ -97,21 +97,6 @@ public sealed class HostileGuestTests : IDisposable
         Assert.Null(error);
         Assert.Equal(1, extents);
         Assert.True(watch.Elapsed < s_most, watch.Elapsed.ToString());
-    }
-
-    private static async Task<(byte[]? Bytes, Qcow2Exception? Error)> ReadAsync(byte[] content)
-    {
-        try
-        {
-            await using ImageChain chain = await ImageChain.OpenAsync(MemoryStorage.ReadOnly(content), cancellationToken: Token);
-            var bytes = new byte[1 << 20];
-            Assert.Equal(bytes.Length, await chain.ReadAsync(0, bytes, Token));
-            return (bytes, null);
-        }
-        catch (Qcow2Exception e)
-        {
-            return (null, e);
-        }
     }
 
     private static async Task<(int Extents, Qcow2Exception? Error)> MapAsync(ImageStorage storage)

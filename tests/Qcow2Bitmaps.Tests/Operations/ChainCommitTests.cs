@@ -15,14 +15,12 @@ public sealed class ChainCommitTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     [Fact]
     public void LeaveTheBitmapsOfTheModel()
     {
         Qemu.Require();
         int besideQemu = 0;
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), 24 * Factor, seed => besideQemu += CompareAsync(seed).GetAwaiter().GetResult() ? 1 : 0);
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), 24 * Properties.Factor, seed => besideQemu += CompareAsync(seed).GetAwaiter().GetResult() ? 1 : 0);
         TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{besideQemu} commits compared with qemu-img's"));
     }
 

@@ -15,14 +15,12 @@ public sealed class ChainMeasurementTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     [Fact]
     public void ACommitTakesWhatWasMeasured()
     {
         Qemu.Require();
         int grown = 0;
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), 12 * Factor, seed => grown += CommitAsync(seed).GetAwaiter().GetResult() ? 1 : 0);
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), 12 * Properties.Factor, seed => grown += CommitAsync(seed).GetAwaiter().GetResult() ? 1 : 0);
         Assert.True(grown > 0, "No base has grown");
     }
 
@@ -30,7 +28,7 @@ public sealed class ChainMeasurementTests
     public void AFlattenedImageASnapshotAndAPullTakeWhatWasMeasured()
     {
         Qemu.Require();
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), 8 * Factor, seed => FlattenAsync(seed).GetAwaiter().GetResult());
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), 8 * Properties.Factor, seed => FlattenAsync(seed).GetAwaiter().GetResult());
     }
 
     /// <summary>A chain whose base may be raw or have free clusters inside, and with data that are zeros.</summary>

@@ -40,7 +40,7 @@ public sealed class ChainOverlayTests : IDisposable
     {
         Qemu.Require();
         await MakeChainAsync();
-        await RunAsync("chain", "commit", "--ignore-overlays", _folder.File("mid2.qcow2"), _folder.File("mid1.qcow2"));
+        await Support.Cli.OkAsync("chain", "commit", "--ignore-overlays", _folder.File("mid2.qcow2"), _folder.File("mid1.qcow2"));
         Assert.False(Path.Exists(_folder.File("mid2.qcow2")));
     }
 
@@ -50,7 +50,7 @@ public sealed class ChainOverlayTests : IDisposable
         Qemu.Require();
         await MakeChainAsync();
         byte[] view = await ReadAsync("active.qcow2");
-        await RunAsync("chain", "commit", "--keep", _folder.File("mid2.qcow2"), _folder.File("mid1.qcow2"));
+        await Support.Cli.OkAsync("chain", "commit", "--keep", _folder.File("mid2.qcow2"), _folder.File("mid1.qcow2"));
         Assert.Equal(view, await ReadAsync("active.qcow2"));
     }
 
@@ -73,7 +73,7 @@ public sealed class ChainOverlayTests : IDisposable
         Assert.Contains("mid2.qcow2", refused.Error, StringComparison.Ordinal);
         Assert.Contains("--active", refused.Error, StringComparison.Ordinal);
 
-        await RunAsync([.. command, "--active", _folder.File("active.qcow2"), top]);
+        await Support.Cli.OkAsync([.. command, "--active", _folder.File("active.qcow2"), top]);
 
         Assert.Equal(view, await ReadAsync("active.qcow2"));
         await using ImageChain chain = await ImageChain.OpenAsync(_folder.File("active.qcow2"), cancellationToken: Token);
@@ -89,8 +89,8 @@ public sealed class ChainOverlayTests : IDisposable
         Qemu.Require();
         await MakeChainAsync();
         byte[] view = await ReadAsync("active.qcow2");
-        await RunAsync("chain", "pull", "--base", _folder.File("base.qcow2"), _folder.File("mid2.qcow2"));
-        await RunAsync("rebase", "-b", "", _folder.File("mid2.qcow2"));
+        await Support.Cli.OkAsync("chain", "pull", "--base", _folder.File("base.qcow2"), _folder.File("mid2.qcow2"));
+        await Support.Cli.OkAsync("rebase", "-b", "", _folder.File("mid2.qcow2"));
         Assert.Equal(view, await ReadAsync("active.qcow2"));
     }
 
@@ -111,14 +111,14 @@ public sealed class ChainOverlayTests : IDisposable
         byte[] view = await ReadAsync(hasActive ? "active.qcow2" : "mid2.qcow2");
         byte[][] contents = await Task.WhenAll(mids.Select(path => File.ReadAllBytesAsync(path, Token)));
         string[] command = ["chain", "commit", .. hasActive ? ["--active", _folder.File("active.qcow2")] : Array.Empty<string>(), mids[1], _folder.File("base.qcow2")];
-        await RunAsync(command);
+        await Support.Cli.OkAsync(command);
         Assert.All(mids, static path => Assert.False(Path.Exists(path)));
         for (int i = removed; i < mids.Length; i++)
         {
             await File.WriteAllBytesAsync(mids[i], contents[i], Token);
         }
 
-        await RunAsync(command);
+        await Support.Cli.OkAsync(command);
 
         Assert.All(mids, static path => Assert.False(Path.Exists(path)));
         Assert.Equal(view, await ReadAsync(hasActive ? "active.qcow2" : "base.qcow2"));
@@ -142,7 +142,7 @@ public sealed class ChainOverlayTests : IDisposable
 
         byte[][] contents = await Task.WhenAll(mids.Select(path => File.ReadAllBytesAsync(path, Token)));
         string[] command = ["chain", "commit", .. hasActive ? ["--active", _folder.File("active.qcow2")] : Array.Empty<string>(), mids[1], _folder.File("base.qcow2")];
-        await RunAsync(command);
+        await Support.Cli.OkAsync(command);
         // As it is when the tool is killed while it removes.
         for (int i = removed; i < mids.Length; i++)
         {
@@ -153,7 +153,7 @@ public sealed class ChainOverlayTests : IDisposable
         await Qemu.IoOkAsync(written, "write -P 77 900k 64k");
         byte[] view = await ReadAsync(Path.GetFileName(written));
 
-        await RunAsync(command);
+        await Support.Cli.OkAsync(command);
 
         Assert.Equal(view, await ReadAsync(Path.GetFileName(written)));
         Assert.Equal(hasActive ? ["active.qcow2", "base.qcow2"] : ["base.qcow2"], Directory.GetFiles(_folder.Path).Select(static path => Path.GetFileName(path)).Order(StringComparer.Ordinal));
@@ -176,7 +176,7 @@ public sealed class ChainOverlayTests : IDisposable
         };
         watcher.EnableRaisingEvents = true;
 
-        await RunAsync("chain", "commit", "--active", _folder.File("active.qcow2"), _folder.File("mid2.qcow2"), _folder.File("base.qcow2"));
+        await Support.Cli.OkAsync("chain", "commit", "--active", _folder.File("active.qcow2"), _folder.File("mid2.qcow2"), _folder.File("base.qcow2"));
 
         for (int i = 0; i < 2; i++)
         {
@@ -193,7 +193,7 @@ public sealed class ChainOverlayTests : IDisposable
         await MakeChainAsync();
         await Qemu.ImgOkAsync("bitmap", "--add", _folder.File("active.qcow2"), "a");
         string[] command = ["chain", "commit", _folder.File("active.qcow2"), _folder.File("base.qcow2")];
-        await RunAsync(command);
+        await Support.Cli.OkAsync(command);
         (string Name, string Sha256)[] before = await ReadFilesAsync();
 
         ProcessResult again = await Support.Cli.RunAsync(command);
@@ -319,20 +319,14 @@ public sealed class ChainOverlayTests : IDisposable
         await File.WriteAllBytesAsync(active, bytes, Token);
         Assert.Equal(2, (await Support.Cli.RunAsync("chain", "check", active)).ExitCode);
 
-        await RunAsync("chain", "populate", active, "a");
+        await Support.Cli.OkAsync("chain", "populate", active, "a");
 
-        await RunAsync("chain", "check", active);
+        await Support.Cli.OkAsync("chain", "check", active);
         await using ImageChain chain = await ImageChain.OpenAsync(active, cancellationToken: Token);
         List<DirtyExtent> extents = await chain.ReadExtentsAsync("a", cancellationToken: Token).ToListAsync(Token);
         Assert.Contains(extents, static extent => extent.OffsetBytes <= 3 << 20 && extent.EndBytes >= (3 << 20) + 4096);
         // The cluster that the broken entry named belongs to nobody.
         Assert.Equal(3, (await Qemu.ImgAsync("check", active)).ExitCode);
-    }
-
-    private static async Task RunAsync(params string[] arguments)
-    {
-        ProcessResult result = await Support.Cli.RunAsync(arguments);
-        Assert.True(result.ExitCode == 0, $"{string.Join(' ', arguments)}: {result.Error}");
     }
 
     private async Task<byte[]> ReadAsync(string name)

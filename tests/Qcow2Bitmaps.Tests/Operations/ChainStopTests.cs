@@ -14,8 +14,6 @@ public sealed class ChainStopTests
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     public static TheoryData<string> Stopped => [.. StoppableOperation.Kinds.Where(static kind => kind != "commit")];
 
     public static TheoryData<string> Cancelled => [.. StoppableOperation.Kinds];
@@ -26,13 +24,13 @@ public sealed class ChainStopTests
     {
         Qemu.Require();
         (int stops, int reruns) = (0, 0);
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), 6 * Factor, seed =>
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), 6 * Properties.Factor, seed =>
         {
             (int Stops, int Reruns) done = StopAsync(kind, seed).GetAwaiter().GetResult();
             (stops, reruns) = (stops + done.Stops, reruns + done.Reruns);
         });
         TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{kind}: {stops} stops, {reruns} run again"));
-        Assert.True(reruns > Factor && stops > reruns, $"{stops} stops, {reruns} run again");
+        Assert.True(reruns > Properties.Factor && stops > reruns, $"{stops} stops, {reruns} run again");
     }
 
     [Theory]
@@ -41,9 +39,9 @@ public sealed class ChainStopTests
     {
         Qemu.Require();
         int cancelled = 0;
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), 6 * Factor, seed => cancelled += CancelAsync(kind, seed).GetAwaiter().GetResult());
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), 6 * Properties.Factor, seed => cancelled += CancelAsync(kind, seed).GetAwaiter().GetResult());
         TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{kind}: {cancelled} cancelled"));
-        Assert.True(cancelled > Factor, $"{cancelled} cancelled");
+        Assert.True(cancelled > Properties.Factor, $"{cancelled} cancelled");
     }
 
     private static async Task<(int Stops, int Reruns)> StopAsync(string kind, int seed)

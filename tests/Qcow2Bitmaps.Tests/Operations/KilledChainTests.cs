@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Tests.Hostile;
@@ -13,8 +12,6 @@ public sealed class KilledChainTests
     private const int Rounds = 3;
 
     private static readonly string s_tool = Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll");
-
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -41,7 +38,7 @@ public sealed class KilledChainTests
         string view = await HashAsync(folder, end);
         string[] files = Names(folder);
         int killed = 0;
-        for (int round = 0; round < Rounds * Factor; round++)
+        for (int round = 0; round < Rounds * Properties.Factor; round++)
         {
             Copy(start, folder);
             int exitCode = -1;
@@ -83,7 +80,7 @@ public sealed class KilledChainTests
             Assert.Equal(files, kind == "snapshot" ? [.. Names(folder).Where(static name => name.EndsWith(".qcow2", StringComparison.Ordinal))] : Names(folder));
         }
 
-        Assert.InRange(killed, 1, 2 * Rounds * Factor);
+        Assert.InRange(killed, 1, 2 * Rounds * Properties.Factor);
     }
 
     /// <summary>Three images with 16 MiB of data each; bitmap "all" is in all of them, "lost" not in the one between.</summary>

@@ -17,13 +17,11 @@ public sealed class RebaseViewTests
         "compat=0.10", "compat=0.10,cluster_size=4096", "cluster_size=512", "cluster_size=4096", "cluster_size=65536", "cluster_size=16384,extended_l2=on", "cluster_size=65536,extended_l2=on",
     ];
 
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     [Fact]
     public void StaysAsItWas()
     {
         Qemu.Require();
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), Cases * Factor, static seed => RunAsync(new SplitMix((ulong)seed)).GetAwaiter().GetResult());
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), Cases * Properties.Factor, static seed => RunAsync(new SplitMix((ulong)seed)).GetAwaiter().GetResult());
     }
 
     private static async Task RunAsync(SplitMix random)

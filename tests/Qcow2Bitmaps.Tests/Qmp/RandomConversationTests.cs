@@ -1,4 +1,3 @@
-using System.Globalization;
 using FsCheck;
 using FsCheck.Fluent;
 using Qcow2Bitmaps.Tests.Support;
@@ -14,14 +13,12 @@ public sealed class RandomConversationTests
     private static readonly string[] s_names = ["a", "b", "c", "none"];
     private static readonly string[] s_simple = ["remove", "clear", "enable", "disable"];
 
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     [Fact]
     public void RepliesAndBitsAreThoseOfQemu()
     {
         Qemu.Require();
         Gen<int[]> cases = Gen.Choose(0, int.MaxValue - 1).ArrayOf(Commands);
-        Properties.ForAll(cases, 4 * Factor, static dice => RunAsync(dice).GetAwaiter().GetResult());
+        Properties.ForAll(cases, 4 * Properties.Factor, static dice => RunAsync(dice).GetAwaiter().GetResult());
     }
 
     private static async Task RunAsync(int[] dice)

@@ -15,4 +15,13 @@ internal static class Cli
         int exitCode = await CommandLine.InvokeAsync(arguments, new ToolWriter(stream, isTerminal), error);
         return new ProcessResult(exitCode, stream.ToArray(), error.ToString());
     }
+
+    /// <summary>Runs the tool, which must succeed.</summary>
+    /// <returns>What it printed.</returns>
+    public static async Task<string> OkAsync(params string[] arguments)
+    {
+        ProcessResult result = await RunAsync(arguments);
+        Assert.True(result.ExitCode == 0, $"{string.Join(' ', arguments)}: {result.Error}");
+        return result.Output;
+    }
 }

@@ -1,7 +1,5 @@
-using System.Buffers;
 using System.Diagnostics;
 using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Images.Guest.Writing;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
@@ -14,10 +12,6 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// </remarks>
 public sealed class BackupJob : IAsyncDisposable
 {
-    private const int MinUnitBytes = 64 << 10;
-    private const int MaxStepBytes = 1 << 20;
-    private const long MaxZeroBytes = 1 << 30;
-
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
 
     private static long s_jobs;
@@ -27,20 +21,16 @@ public sealed class BackupJob : IAsyncDisposable
     private readonly BackupSync _sync;
     private readonly LiveBitmap? _bitmap;
     private readonly BitmapSyncMode _mode;
-    private readonly int _unitBytes;
-    private readonly RangeLock _ranges = new();
+    private readonly UnitCopier _copier;
     private readonly CancellationTokenSource _stop = new();
     private readonly CancellationToken _stopped;
     private readonly TaskCompletionSource<BackupJobState> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    // Protects what is to be copied, and the error.
+    // Protects the error, and whether the job stands still.
     private readonly Lock _gate = new();
-    private readonly DirtyBitmap _remaining;
     private Exception? _error;
-    private Exception? _sourceError;
     private TaskCompletionSource? _resumed;
     private bool _isCancelled;
     private bool _isTargetClosed;
-    private long _copiedBytes;
     private long _bytesPerSecond;
 
     internal BackupJob(RecordingSession session, BackupJobOptions options, BackupSync sync, LiveBitmap? bitmap, BitmapSyncMode mode)
@@ -51,12 +41,9 @@ public sealed class BackupJob : IAsyncDisposable
         _sync = sync;
         _bitmap = bitmap;
         _mode = mode;
-        _unitBytes = Math.Max(MinUnitBytes, options.Target.ClusterBytes);
-        _remaining = new DirtyBitmap(session.SizeBytes, _unitBytes);
+        _copier = new UnitCopier(session, options, _stopped);
         _bytesPerSecond = options.BytesPerSecond;
     }
-
-    private int StepBytes => Math.Max(MaxStepBytes, _unitBytes);
 
     /// <summary>A number that no other job of the process has.</summary>
     public long Number { get; } = Interlocked.Increment(ref s_jobs);
@@ -71,7 +58,7 @@ public sealed class BackupJob : IAsyncDisposable
     public Exception? Error => State == BackupJobState.Failed ? _error : null;
 
     /// <summary>Whether it was reading the disk that made the job fail; else it was writing the target, or what the job waited for.</summary>
-    public bool HasSourceFailed => Error is { } error && ReferenceEquals(error, _sourceError);
+    public bool HasSourceFailed => Error is { } error && ReferenceEquals(error, _copier.SourceError);
 
     /// <summary>Whether the job stands still until it is resumed. Writes still push old data out of their way meanwhile.</summary>
     public bool IsPaused
@@ -86,7 +73,7 @@ public sealed class BackupJob : IAsyncDisposable
     }
 
     /// <summary>How many bytes are copied.</summary>
-    public long CopiedBytes => Interlocked.Read(ref _copiedBytes);
+    public long CopiedBytes => _copier.CopiedBytes;
 
     /// <summary>How many bytes there were to copy when the job began, in units of at least 64 KiB, cut at the disk's end.</summary>
     public long TotalBytes { get; private set; }
@@ -158,20 +145,21 @@ public sealed class BackupJob : IAsyncDisposable
     /// <summary>Finds what is to be copied. For who is alone in the session.</summary>
     internal async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
+        DirtyBitmap remaining = _copier.Remaining;
         switch (_sync)
         {
             case BackupSync.Bitmap:
-                _remaining.Merge(_bitmap!.Bits);
+                remaining.Merge(_bitmap!.Bits);
                 break;
             case BackupSync.Top:
-                await _session.MarkOwnAsync(_remaining, cancellationToken).ConfigureAwait(false);
+                await _session.MarkOwnAsync(remaining, cancellationToken).ConfigureAwait(false);
                 break;
             default:
-                _remaining.SetAll();
+                remaining.SetAll();
                 break;
         }
 
-        TotalBytes = _sync == BackupSync.None ? 0 : _remaining.Count().Bytes;
+        TotalBytes = _sync == BackupSync.None ? 0 : remaining.Count().Bytes;
     }
 
     /// <summary>Begins to copy. From now on writes ask for <see cref="CopyBeforeWriteAsync"/>. For who is alone in the session.</summary>
@@ -189,14 +177,9 @@ public sealed class BackupJob : IAsyncDisposable
             return;
         }
 
-        long start = offsetBytes & -_unitBytes;
-        long end = Math.Min(_session.SizeBytes, (offsetBytes + lengthBytes + _unitBytes - 1) & -_unitBytes);
         try
         {
-            for (long at = start; at < end; at += StepBytes)
-            {
-                await CopyAsync(at, Math.Min(end, at + StepBytes), cancellationToken).ConfigureAwait(false);
-            }
+            await _copier.CopyAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
@@ -244,8 +227,8 @@ public sealed class BackupJob : IAsyncDisposable
                         return state == BackupJobState.Completed;
                     }
                 },
-                _remaining).ConfigureAwait(false);
-            await ForgetAsync().ConfigureAwait(false);
+                _copier.Remaining).ConfigureAwait(false);
+            await _copier.ForgetAsync().ConfigureAwait(false);
             await CloseTargetAsync().ConfigureAwait(false);
         }
         catch (IOException) when (state != BackupJobState.Completed)
@@ -267,20 +250,10 @@ public sealed class BackupJob : IAsyncDisposable
         }
     }
 
-    /// <summary>Waits for writes that still copy what they overwrite, and lets late ones find nothing to do.</summary>
-    private async Task ForgetAsync()
-    {
-        using IDisposable all = await _ranges.EnterAsync(0, long.MaxValue, CancellationToken.None).ConfigureAwait(false);
-        lock (_gate)
-        {
-            _remaining.ClearAll();
-        }
-    }
-
     private async Task CopyAllAsync()
     {
         var clock = Stopwatch.StartNew();
-        for (long at = 0; Next(at, StepBytes) is { } next;)
+        for (long at = 0; _copier.Next(at) is { } next;)
         {
             if (IsPaused)
             {
@@ -289,10 +262,10 @@ public sealed class BackupJob : IAsyncDisposable
                 continue;
             }
 
-            at = await CopyZerosAsync(next.Start).ConfigureAwait(false);
+            at = await _copier.CopyZerosAsync(next.Start).ConfigureAwait(false);
             if (at == next.Start)
             {
-                await CopyAsync(next.Start, next.End, _stopped).ConfigureAwait(false);
+                await _copier.CopyAsync(next.Start, next.End - next.Start, _stopped).ConfigureAwait(false);
                 at = next.End;
             }
 
@@ -324,130 +297,6 @@ public sealed class BackupJob : IAsyncDisposable
             await resumed.WaitAsync(_stopped).ConfigureAwait(false);
         }
     }
-
-    private async ValueTask<T> ReadSourceAsync<T>(ValueTask<T> reading)
-    {
-        try
-        {
-            return await reading.ConfigureAwait(false);
-        }
-        catch (IOException e)
-        {
-            Interlocked.CompareExchange(ref _sourceError, e, null);
-            throw;
-        }
-    }
-
-    /// <summary>The next part that is not copied yet.</summary>
-    private (long Start, long End)? Next(long at, long maxBytes)
-    {
-        lock (_gate)
-        {
-            long bit = _remaining.Find(at / _unitBytes, true);
-            if (bit >= _remaining.BitCount)
-            {
-                return null;
-            }
-
-            long start = _remaining.StartOfBit(bit);
-            long end = Math.Min(_remaining.StartOfBit(_remaining.Find(bit, false)), start + maxBytes);
-            return (start, end);
-        }
-    }
-
-    /// <summary>Copies zeros that are known from tables alone, if there are many.</summary>
-    /// <returns>Where they end; where they were to start when there are few.</returns>
-    private async ValueTask<long> CopyZerosAsync(long start)
-    {
-        long end = Math.Min(_session.SizeBytes, start + MaxZeroBytes);
-        using IDisposable turn = await _ranges.EnterAsync(start, end, _stopped).ConfigureAwait(false);
-        if (Next(start, MaxZeroBytes) is not { } next || next.Start != start)
-        {
-            // Somebody has copied it meanwhile.
-            return start;
-        }
-
-        // What was not copied nobody overwrites before this turn has ended.
-        long zerosEnd = await ReadSourceAsync(_session.FindZerosEndAsync(start, next.End, _stopped)).ConfigureAwait(false);
-        zerosEnd = zerosEnd == next.End ? zerosEnd : zerosEnd & -_unitBytes;
-        if (zerosEnd - start < StepBytes)
-        {
-            return start;
-        }
-
-        await _options.Target.WriteZerosAsync(start, zerosEnd - start, _stopped).ConfigureAwait(false);
-        Note(start, zerosEnd - start);
-        return zerosEnd;
-    }
-
-    /// <summary>Copies what of a part was not copied yet, and waits for who does that.</summary>
-    private async ValueTask CopyAsync(long start, long end, CancellationToken cancellationToken)
-    {
-        using IDisposable turn = await _ranges.EnterAsync(start & -_unitBytes, end, cancellationToken).ConfigureAwait(false);
-        byte[]? buffer = null;
-        try
-        {
-            for (long at = start; Next(at, StepBytes) is { } next && next.Start < end;)
-            {
-                _stopped.ThrowIfCancellationRequested();
-                at = Math.Min(next.End, end);
-                buffer ??= ArrayPool<byte>.Shared.Rent((int)(end - start));
-                Memory<byte> bytes = buffer.AsMemory(0, (int)(at - next.Start));
-                await ReadSourceAsync(_session.ReadAsync(next.Start, bytes, cancellationToken)).ConfigureAwait(false);
-                await WriteAsync(next.Start, bytes, cancellationToken).ConfigureAwait(false);
-                Note(next.Start, bytes.Length);
-            }
-        }
-        finally
-        {
-            if (buffer is not null)
-            {
-                ArrayPool<byte>.Shared.Return(buffer);
-            }
-        }
-    }
-
-    private void Note(long start, long length)
-    {
-        lock (_gate)
-        {
-            _remaining.Clear(start, length);
-        }
-
-        long copied = Interlocked.Add(ref _copiedBytes, length);
-        _options.Progress?.Report(copied);
-    }
-
-    /// <summary>Writes units in a row, zeros as such: what they replace must not show through.</summary>
-    private async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
-    {
-        for (int at = 0; at < bytes.Length;)
-        {
-            bool isZero = IsZero(bytes, at);
-            int end = at;
-            do
-            {
-                end = Math.Min(bytes.Length, end + _unitBytes);
-            }
-            while (end < bytes.Length && IsZero(bytes, end) == isZero);
-            if (isZero)
-            {
-                await _options.Target.WriteZerosAsync(offset + at, end - at, cancellationToken).ConfigureAwait(false);
-            }
-            else
-            {
-                ReadOnlyMemory<byte> data = bytes[at..end];
-                ValueTask writing = _options.Compress
-                    ? _options.Target.WriteCompressedAsync(offset + at, data, cancellationToken)
-                    : _options.Target.WriteAsync(offset + at, data, cancellationToken);
-                await writing.ConfigureAwait(false);
-            }
-
-            at = end;
-        }
-    }
-
-    private bool IsZero(ReadOnlyMemory<byte> bytes, int at) => !bytes.Span[at..Math.Min(bytes.Length, at + _unitBytes)].ContainsAnyExcept((byte)0);
 
     private async ValueTask FailAsync(Exception e)
     {

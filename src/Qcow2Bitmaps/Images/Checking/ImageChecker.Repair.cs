@@ -140,7 +140,7 @@ internal sealed partial class ImageChecker
             RefcountBlock.Write(block, index, _geometry.RefcountOrder, wanted);
             if (wanted == 0 && unused.Count < MaxDiscards)
             {
-                ClusterRange.Append(unused, cluster);
+                ClusterRange.Append(unused, cluster, 1);
             }
 
             long bit = (long)index << _geometry.RefcountOrder;

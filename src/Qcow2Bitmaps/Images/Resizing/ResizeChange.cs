@@ -111,7 +111,7 @@ internal sealed class ResizeChange
 
     /// <summary>Up to where the backing image would show through.</summary>
     private static long HiddenEnd(Qcow2Image image, long newSize, IBackingDisk? backing) =>
-        Math.Min(newSize, !image.HasBacking ? 0 : backing?.SizeBytes ?? long.MaxValue);
+        Math.Min(newSize, image.BackingFile is null ? 0 : backing?.SizeBytes ?? long.MaxValue);
 
     private async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
@@ -172,7 +172,7 @@ internal sealed class ResizeChange
                 async (table, token) =>
                 {
                     Memory<byte> entries = table.Slice(_geometry.L2Index(from) * _geometry.L2EntryBytes, (int)clusters * _geometry.L2EntryBytes);
-                    if (from < kept && (_image.HasBacking || BinaryPrimitives.ReadUInt64BigEndian(entries.Span) != 0))
+                    if (from < kept && (_image.BackingFile is not null || BinaryPrimitives.ReadUInt64BigEndian(entries.Span) != 0))
                     {
                         // It has a place, or shows the backing image up to the old end.
                         entries = entries[_geometry.L2EntryBytes..];

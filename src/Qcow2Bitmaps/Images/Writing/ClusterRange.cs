@@ -8,16 +8,16 @@ internal readonly record struct ClusterRange(long First, long Count)
     /// <summary>The number behind the last cluster.</summary>
     public long End => First + Count;
 
-    /// <summary>Adds a cluster to ranges in ascending order: to the last one where it follows that.</summary>
-    public static void Append(List<ClusterRange> ranges, long cluster)
+    /// <summary>Adds clusters to a list of ranges: to its last one where they follow that.</summary>
+    public static void Append(List<ClusterRange> ranges, long first, long count)
     {
-        if (ranges.Count > 0 && ranges[^1].End == cluster)
+        if (ranges.Count > 0 && ranges[^1].End == first)
         {
-            ranges[^1] = ranges[^1] with { Count = ranges[^1].Count + 1 };
+            ranges[^1] = ranges[^1] with { Count = ranges[^1].Count + count };
         }
         else
         {
-            ranges.Add(new ClusterRange(cluster, 1));
+            ranges.Add(new ClusterRange(first, count));
         }
     }
 }

@@ -228,7 +228,7 @@ internal sealed class MetadataWriter
     {
         if (first < _endOfFile && await _bits.FindAsync(first, clusters, cancellationToken).ConfigureAwait(false) is { } cluster)
         {
-            throw RefcountEditor.InUse("bits of a bitmap", cluster << _geometry.ClusterBits, _storage.Name);
+            throw ClusterSpace.InUse("bits of a bitmap", cluster << _geometry.ClusterBits, _storage.Name);
         }
     }
 

@@ -5,11 +5,6 @@ namespace Qcow2Bitmaps.Images.Writing;
 /// <summary>Finding free clusters, and making room to count new ones.</summary>
 internal sealed partial class RefcountEditor
 {
-    private const int MaxHostOffsetBits = 56;
-
-    // Of a large image only the last counts are looked through for free clusters before the file grows.
-    private const int SearchedBytes = 4 << 20;
-
     private readonly long _endCluster;
     private readonly List<ClusterRange> _allocated = [];
     private readonly List<(long Block, long Cluster)> _newBlocks = [];
@@ -36,15 +31,7 @@ internal sealed partial class RefcountEditor
         long first = clusters == 1
             ? await TakeOneAsync(cancellationToken).ConfigureAwait(false)
             : await TakeRunAsync(clusters, cancellationToken).ConfigureAwait(false);
-        if (_allocated.Count > 0 && _allocated[^1].End == first)
-        {
-            _allocated[^1] = _allocated[^1] with { Count = _allocated[^1].Count + clusters };
-        }
-        else
-        {
-            _allocated.Add(new ClusterRange(first, clusters));
-        }
-
+        ClusterRange.Append(_allocated, first, clusters);
         return first;
     }
 
@@ -74,9 +61,7 @@ internal sealed partial class RefcountEditor
 
     private void StartSearch()
     {
-        long lastBlock = Array.FindLastIndex(_table, static raw => raw != 0);
-        long searched = Math.Max(2, SearchedBytes >> _geometry.ClusterBits);
-        _searchStart = Math.Max(0, lastBlock + 1 - searched) * _geometry.RefcountsPerBlock;
+        _searchStart = ClusterSpace.SearchStartOf(_table, _geometry);
         _position = _searchStart;
     }
 
@@ -88,7 +73,7 @@ internal sealed partial class RefcountEditor
             {
                 if (_isAround || _searchStart == 0)
                 {
-                    throw OutOfClusters(1);
+                    throw ClusterSpace.OutOfClusters(1, _geometry, _storage.Name);
                 }
 
                 _isAround = true;
@@ -138,7 +123,7 @@ internal sealed partial class RefcountEditor
 
             if (isAround)
             {
-                throw OutOfClusters(clusters);
+                throw ClusterSpace.OutOfClusters(clusters, _geometry, _storage.Name);
             }
 
             isAround = true;
@@ -194,7 +179,8 @@ internal sealed partial class RefcountEditor
     {
         if (block >= _table.Length)
         {
-            GrowTable(block + 1);
+            ClusterSpace.GrowTable(ref _table, block + 1, _geometry, _limits, _storage.Name);
+            _isTableMoved = true;
         }
 
         long offset = own << _geometry.ClusterBits;
@@ -208,33 +194,11 @@ internal sealed partial class RefcountEditor
         }
     }
 
-    private void GrowTable(long entries)
-    {
-        long perCluster = _geometry.ClusterSizeBytes / ImageGeometry.TableEntryBytes;
-        long most = _limits.MaxRefcountTableBytes / ImageGeometry.TableEntryBytes;
-        if (entries > most)
-        {
-            throw new IOException(
-                $"'{PrintableText.Escape(_storage.Name)}': the refcount table needs {entries} entries, at most {most} are allowed: the image has too many clusters");
-        }
-
-        long wanted = Math.Min(Math.Max(entries, _table.LongLength * 3 / 2), most);
-        Array.Resize(ref _table, (int)(ImageGeometry.DivideRoundingUp(wanted, perCluster) * perCluster));
-        _isTableMoved = true;
-    }
-
     private void Require(long cluster)
     {
         if (Live?.Find(cluster) is { } what)
         {
-            throw InUse(what, cluster << _geometry.ClusterBits, _storage.Name);
+            throw ClusterSpace.InUse(what, cluster << _geometry.ClusterBits, _storage.Name);
         }
     }
-
-    /// <summary>Says that what is free by its count is in use.</summary>
-    public static Qcow2FormatException InUse(string what, long offset, string imageName) => new(
-        Faults.Of(FaultCode.RefcountTooLow, what, "reference count", (ulong)offset, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), imageName);
-
-    private NoSpaceException OutOfClusters(long clusters) => new(
-        $"'{PrintableText.Escape(_storage.Name)}': no space: {clusters << _geometry.ClusterBits} bytes in a row are needed and not there", clusters << _geometry.ClusterBits, null);
 }

@@ -18,14 +18,7 @@ internal sealed partial class RefcountEditor
     {
         long first = (long)_geometry.ClusterIndex(offset);
         long end = (long)_geometry.ClusterIndex(offset + (ulong)bytes - 1) + 1;
-        if (_freed.Count > 0 && _freed[^1].End == first)
-        {
-            _freed[^1] = _freed[^1] with { Count = end - _freed[^1].First };
-        }
-        else
-        {
-            _freed.Add(new ClusterRange(first, end - first));
-        }
+        ClusterRange.Append(_freed, first, end - first);
     }
 
     /// <summary>Makes all allocations durable, with the data that were written to them, so that the image can be switched to them.</summary>
@@ -38,7 +31,7 @@ internal sealed partial class RefcountEditor
         await WriteBlocksAsync(cancellationToken).ConfigureAwait(false);
         if (isAlone)
         {
-            await FillLastClusterAsync(cancellationToken).ConfigureAwait(false);
+            await ClusterSpace.FillLastClusterAsync(_storage, _geometry, _originalLength, cancellationToken).ConfigureAwait(false);
         }
 
         await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
@@ -78,7 +71,7 @@ internal sealed partial class RefcountEditor
                 await SetAsync(cluster, count - 1, cancellationToken).ConfigureAwait(false);
                 if (count == 1)
                 {
-                    ClusterRange.Append(unused, cluster);
+                    ClusterRange.Append(unused, cluster, 1);
                     SearchFrom(cluster);
                 }
             }
@@ -122,16 +115,6 @@ internal sealed partial class RefcountEditor
     }
 
     private bool IsInOldTable(long cluster) => _oldTable is { } table && table.First <= cluster && cluster < table.End;
-
-    /// <summary>Lets a file that has grown end with a whole cluster: then a file that ends before is known to have lost something.</summary>
-    private ValueTask FillLastClusterAsync(CancellationToken cancellationToken)
-    {
-        long length = _storage.Length;
-        long whole = _geometry.ClustersFor(length) << _geometry.ClusterBits;
-        return _storage.CapacityBytes is null && length > _originalLength && length < whole
-            ? _storage.SetLengthAsync(whole, cancellationToken)
-            : ValueTask.CompletedTask;
-    }
 
     private async ValueTask WriteBlocksAsync(CancellationToken cancellationToken)
     {

@@ -32,9 +32,7 @@ internal sealed partial class RefcountEditor
         _originalLength = storage.Length;
         _cache = new (long, byte[])[Math.Max(2, CacheBytes >> _geometry.ClusterBits)];
         Array.Fill(_cache, (-1, []));
-        _endCluster = storage.CapacityBytes is { } capacity
-            ? capacity >> _geometry.ClusterBits
-            : 1L << (MaxHostOffsetBits - _geometry.ClusterBits);
+        _endCluster = ClusterSpace.EndOf(storage, _geometry);
         StartSearch();
     }
 

@@ -5,11 +5,6 @@ namespace Qcow2Bitmaps.Images.Writing;
 /// <summary>Finding clusters that are free before and after the switch.</summary>
 internal sealed partial class ShadowRefcounts
 {
-    private const int MaxHostOffsetBits = 56;
-
-    // Of a large image only the last counts are looked through for free clusters before the file grows.
-    private const int SearchedBytes = 4 << 20;
-
     private readonly long _endCluster;
     private readonly List<ClusterRange> _allocated = [];
     private (long Index, byte[] Bytes) _oldBlock = (-1, []);
@@ -53,8 +48,7 @@ internal sealed partial class ShadowRefcounts
         {
             if (_live.Find(cluster) is { } what)
             {
-                throw new Qcow2FormatException(
-                    Faults.Of(FaultCode.RefcountTooLow, what, "reference count", (ulong)cluster << _geometry.ClusterBits, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), _storage.Name);
+                throw ClusterSpace.InUse(what, cluster << _geometry.ClusterBits, _storage.Name);
             }
 
             long index = cluster / _geometry.RefcountsPerBlock;
@@ -63,14 +57,7 @@ internal sealed partial class ShadowRefcounts
             RefcountBlock.Write(block.Bytes, (int)(cluster % _geometry.RefcountsPerBlock), _geometry.RefcountOrder, 1);
         }
 
-        if (_allocated.Count > 0 && _allocated[^1].End == first)
-        {
-            _allocated[^1] = _allocated[^1] with { Count = _allocated[^1].Count + clusters };
-        }
-        else
-        {
-            _allocated.Add(new ClusterRange(first, clusters));
-        }
+        ClusterRange.Append(_allocated, first, clusters);
     }
 
     private void StartSearch(bool searchesAll)
@@ -80,9 +67,7 @@ internal sealed partial class ShadowRefcounts
             return;
         }
 
-        long lastBlock = Array.FindLastIndex(_table, static raw => raw != 0);
-        long searched = Math.Max(2, SearchedBytes >> _geometry.ClusterBits);
-        _searchStart = Math.Max(0, lastBlock + 1 - searched) * _geometry.RefcountsPerBlock;
+        _searchStart = ClusterSpace.SearchStartOf(_table, _geometry);
         _position = _searchStart;
     }
 
@@ -94,7 +79,7 @@ internal sealed partial class ShadowRefcounts
             {
                 if (_isAround || _searchStart == 0)
                 {
-                    throw OutOfClusters(1);
+                    throw ClusterSpace.OutOfClusters(1, _geometry, _storage.Name);
                 }
 
                 _isAround = true;
@@ -128,7 +113,7 @@ internal sealed partial class ShadowRefcounts
             }
         }
 
-        throw OutOfClusters(clusters);
+        throw ClusterSpace.OutOfClusters(clusters, _geometry, _storage.Name);
     }
 
     private async ValueTask<bool> IsFreeAsync(long cluster, CancellationToken cancellationToken)
@@ -154,7 +139,4 @@ internal sealed partial class ShadowRefcounts
 
         return RefcountBlock.Read(_oldBlock.Bytes, (int)(cluster % _geometry.RefcountsPerBlock), _geometry.RefcountOrder) == 0;
     }
-
-    private NoSpaceException OutOfClusters(long clusters) => new(
-        $"'{PrintableText.Escape(_storage.Name)}': no space: {clusters << _geometry.ClusterBits} bytes in a row are needed and not there", clusters << _geometry.ClusterBits, null);
 }

@@ -24,7 +24,7 @@ internal sealed partial class ShadowRefcounts
         }
 
         await _storage.WriteAsync(offset, BigEndianTable.BytesOf(_table), cancellationToken).ConfigureAwait(false);
-        await FillLastClusterAsync(cancellationToken).ConfigureAwait(false);
+        await ClusterSpace.FillLastClusterAsync(_storage, _geometry, _originalLength, cancellationToken).ConfigureAwait(false);
         return ((ulong)offset, (uint)clusters);
     }
 
@@ -103,16 +103,6 @@ internal sealed partial class ShadowRefcounts
         }
 
         return -1;
-    }
-
-    /// <summary>Lets a file that has grown end with a whole cluster: then a file that ends before is known to have lost something.</summary>
-    private ValueTask FillLastClusterAsync(CancellationToken cancellationToken)
-    {
-        long length = _storage.Length;
-        long whole = _geometry.ClustersFor(length) << _geometry.ClusterBits;
-        return _storage.CapacityBytes is null && length > _originalLength && length < whole
-            ? _storage.SetLengthAsync(whole, cancellationToken)
-            : ValueTask.CompletedTask;
     }
 
     private async ValueTask PlaceAsync(long index, CancellationToken cancellationToken)

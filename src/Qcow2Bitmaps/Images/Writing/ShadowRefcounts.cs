@@ -44,9 +44,7 @@ internal sealed partial class ShadowRefcounts
         _maxCount = RefcountBlock.MaxCount(_geometry.RefcountOrder);
         _originalLength = storage.Length;
         _cachedBlocks = Math.Max(MinCachedBlocks, CacheBytes >> _geometry.ClusterBits);
-        _endCluster = storage.CapacityBytes is { } capacity
-            ? capacity >> _geometry.ClusterBits
-            : 1L << (MaxHostOffsetBits - _geometry.ClusterBits);
+        _endCluster = ClusterSpace.EndOf(storage, _geometry);
         StartSearch(searchesAll);
     }
 
@@ -187,27 +185,13 @@ internal sealed partial class ShadowRefcounts
     {
         if (index >= _table.Length)
         {
-            GrowTable(index + 1);
+            ClusterSpace.GrowTable(ref _table, index + 1, _geometry, _limits, _storage.Name);
         }
 
         var block = new ShadowBlock(index, new byte[_geometry.ClusterSizeBytes]);
         Change(block);
         Keep(block);
         return block;
-    }
-
-    private void GrowTable(long entries)
-    {
-        long perCluster = _geometry.ClusterSizeBytes / ImageGeometry.TableEntryBytes;
-        long most = _limits.MaxRefcountTableBytes / ImageGeometry.TableEntryBytes;
-        if (entries > most)
-        {
-            throw new IOException(
-                $"'{PrintableText.Escape(_storage.Name)}': the refcount table needs {entries} entries, at most {most} are allowed: the image has too many clusters");
-        }
-
-        long wanted = Math.Min(Math.Max(entries, _table.LongLength * 3 / 2), most);
-        Array.Resize(ref _table, (int)(ImageGeometry.DivideRoundingUp(wanted, perCluster) * perCluster));
     }
 
     private async ValueTask<ShadowBlock> LoadAsync(long index, CancellationToken cancellationToken)

@@ -13,15 +13,13 @@ public sealed class RecordingQemuTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     [Fact]
     public void SequencesEndInTheBitmapsThatQemuHas()
     {
         Qemu.Require();
         Properties.ForAll(
             Gen.Choose(0, int.MaxValue).Select(static seed => new RecordCase(seed, 25, hasJobs: false)),
-            4 * Factor,
+            4 * Properties.Factor,
             static sequence => RunAsync(sequence).GetAwaiter().GetResult());
     }
 

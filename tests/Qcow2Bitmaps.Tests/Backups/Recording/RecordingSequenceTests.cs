@@ -1,4 +1,3 @@
-using System.Globalization;
 using FsCheck.Fluent;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -7,12 +6,10 @@ namespace Qcow2Bitmaps.Tests.Backups.Recording;
 /// <summary>Random sequences of writes, operations, transactions, jobs and checkpoints against a plain model.</summary>
 public sealed class RecordingSequenceTests
 {
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     [Fact]
     public void ASessionDoesWhatTheModelDoes() => Properties.ForAll(
         Gen.Choose(0, int.MaxValue).Select(static seed => new RecordCase(seed, 40, hasJobs: true)),
-        15 * Factor,
+        15 * Properties.Factor,
         static sequence => RunAsync(sequence).GetAwaiter().GetResult());
 
     private static async Task RunAsync(RecordCase sequence)

@@ -1,6 +1,5 @@
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Checking;
-using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
@@ -74,7 +73,7 @@ public sealed class BitmapEditSetTests : IDisposable
     [InlineData(2)]
     public async Task OneImageThatFailsFromAWriteOnIsRecovered(int failing)
     {
-        (ImageState[] before, ImageState[] after) = await BeforeAndAfterAsync();
+        (ImageState[] before, ImageState[] after) = await EditSetTrial.BeforeAndAfterAsync(_folder);
         var outcomes = new HashSet<EditRecovery>();
         bool hasFailed = true;
         for (int n = 1; hasFailed; n++)
@@ -96,13 +95,13 @@ public sealed class BitmapEditSetTests : IDisposable
     [Fact]
     public async Task AProcessThatIsStoppedAtAnyWriteIsRecovered()
     {
-        (ImageState[] before, ImageState[] after) = await BeforeAndAfterAsync();
+        (ImageState[] before, ImageState[] after) = await EditSetTrial.BeforeAndAfterAsync(_folder);
         var outcomes = new HashSet<EditRecovery>();
         bool isStopped = true;
         for (int n = 1; isStopped; n++)
         {
             await using var trial = new EditSetTrial(_folder);
-            isStopped = await StopAsync(trial, n);
+            isStopped = await trial.StopAsync(n);
             outcomes.Add(await RecoverAsync(trial, before, after, $"stopped at write {n}"));
         }
 
@@ -112,13 +111,13 @@ public sealed class BitmapEditSetTests : IDisposable
     [Fact]
     public async Task ARecoveryThatIsStoppedAtAnyWriteIsRecoveredToo()
     {
-        (_, ImageState[] after) = await BeforeAndAfterAsync();
-        int begun = await WriteThatInterruptsAsync();
+        (_, ImageState[] after) = await EditSetTrial.BeforeAndAfterAsync(_folder);
+        int begun = await EditSetTrial.WriteThatInterruptsAsync(_folder);
         bool isStopped = true;
         for (int n = 1; isStopped; n++)
         {
             await using var trial = new EditSetTrial(_folder);
-            await StopAsync(trial, begun);
+            await trial.StopAsync(begun);
             var fuse = new Fuse(n);
             Qcow2Image[] images = await trial.OpenAsync((storage, _) => new FusedStorage(storage, fuse));
             Exception? error = await Record.ExceptionAsync(async () => await BitmapEditSet.RecoverAsync(trial.JournalPath, images, Token));
@@ -128,7 +127,7 @@ public sealed class BitmapEditSetTests : IDisposable
             EditRecovery outcome = await BitmapEditSet.RecoverAsync(trial.JournalPath, await trial.OpenAsync(), Token);
 
             Assert.Equal(isStopped ? EditRecovery.Finished : EditRecovery.NothingToDo, outcome);
-            AssertSame(after, await trial.ReadAsync(), $"recovery stopped at write {n}");
+            EditSetTrial.AssertSame(after, await trial.ReadAsync(), $"recovery stopped at write {n}");
         }
     }
 
@@ -137,7 +136,7 @@ public sealed class BitmapEditSetTests : IDisposable
     public async Task AJournalThatIsCutShortIsRefusedAndLeft()
     {
         await using var trial = new EditSetTrial(_folder);
-        await StopAsync(trial, await WriteThatInterruptsAsync() - 1);
+        await trial.StopAsync(await EditSetTrial.WriteThatInterruptsAsync(_folder) - 1);
         byte[] journal = await File.ReadAllBytesAsync(trial.JournalPath, Token);
         byte[][] before = trial.Bytes();
         Qcow2Image[] images = await trial.OpenAsync();
@@ -157,9 +156,9 @@ public sealed class BitmapEditSetTests : IDisposable
     [Fact]
     public async Task AJournalNeedsAllImagesThatItNames()
     {
-        (_, ImageState[] after) = await BeforeAndAfterAsync();
+        (_, ImageState[] after) = await EditSetTrial.BeforeAndAfterAsync(_folder);
         await using var trial = new EditSetTrial(_folder);
-        await StopAsync(trial, await WriteThatInterruptsAsync());
+        await trial.StopAsync(await EditSetTrial.WriteThatInterruptsAsync(_folder));
         Qcow2Image[] images = await trial.OpenAsync();
         byte[][] before = trial.Bytes();
         for (int i = 0; i < images.Length; i++)
@@ -172,7 +171,7 @@ public sealed class BitmapEditSetTests : IDisposable
         }
 
         Assert.Equal(EditRecovery.Finished, await BitmapEditSet.RecoverAsync(trial.JournalPath, images, Token));
-        AssertSame(after, await trial.ReadAsync(), "given all");
+        EditSetTrial.AssertSame(after, await trial.ReadAsync(), "given all");
         Assert.Equal(["a", "new"], images[0].Bitmaps.Select(static bitmap => bitmap.Name));
     }
 
@@ -180,7 +179,7 @@ public sealed class BitmapEditSetTests : IDisposable
     public async Task TheNextCommitRecoversFirst()
     {
         await using var trial = new EditSetTrial(_folder);
-        await StopAsync(trial, await WriteThatInterruptsAsync());
+        await trial.StopAsync(await EditSetTrial.WriteThatInterruptsAsync(_folder));
         Qcow2Image[] images = await trial.OpenAsync();
         var next = new BitmapEditSet();
         foreach (Qcow2Image image in images)
@@ -195,103 +194,15 @@ public sealed class BitmapEditSetTests : IDisposable
         Assert.All(await trial.ReadAsync(), static state => Assert.True(state.IsSound, state.ToString()));
     }
 
-    [Theory]
-    [InlineData(0, "its header was changed since")]
-    [InlineData(1, "its header was changed since")]
-    [InlineData(2, "it was written since")]
-    public async Task AnImageThatWasWrittenInBetweenIsNotSwitched(int written, string reason)
-    {
-        Qemu.Require();
-        int begun = await WriteThatInterruptsAsync();
-        await using var trial = new EditSetTrial(_folder);
-        var fuse = new Fuse(begun);
-        string[] paths = [.. trial.Storages.Select(storage => _folder.Write(Path.GetFileName(storage.Name), storage.ToArray()))];
-        Qcow2Image[] images = await OpenFilesAsync(paths, fuse);
-        await Assert.ThrowsAnyAsync<IOException>(async () => await EditSetTrial.SetOf(images).CommitAsync(cancellationToken: Token));
-        await DisposeAsync(images);
-        byte[] journal = await File.ReadAllBytesAsync(trial.JournalPath, Token);
-        // An image with bitmaps is rewritten by every program of QEMU's; the last one has none yet.
-        await new QemuNode(paths[written]).WriteAsync(1 << 20, 65_536);
-        byte[][] before = [.. paths.Select(File.ReadAllBytes)];
-        images = await OpenFilesAsync(paths, new Fuse(0));
-
-        IOException refusal = await Assert.ThrowsAsync<IOException>(async () => await BitmapEditSet.RecoverAsync(trial.JournalPath, images, Token));
-
-        Assert.Contains($"'{paths[written]}': {reason}. Nothing was changed.", refusal.Message, StringComparison.Ordinal);
-        await Assert.ThrowsAsync<IOException>(async () => await EditSetTrial.SetOf(images).CommitAsync(cancellationToken: Token));
-        await DisposeAsync(images);
-        Assert.Equal(before, paths.Select(File.ReadAllBytes));
-        Assert.Equal(journal, await File.ReadAllBytesAsync(trial.JournalPath, Token));
-    }
-
-    [Fact]
-    public async Task FilesAreRecoveredWhenNobodyWroteThem()
-    {
-        Qemu.Require();
-        (_, ImageState[] after) = await BeforeAndAfterAsync();
-        int begun = await WriteThatInterruptsAsync();
-        await using var trial = new EditSetTrial(_folder);
-        string[] paths = [.. trial.Storages.Select(storage => _folder.Write(Path.GetFileName(storage.Name), storage.ToArray()))];
-        Qcow2Image[] images = await OpenFilesAsync(paths, new Fuse(begun));
-        await Assert.ThrowsAnyAsync<IOException>(async () => await EditSetTrial.SetOf(images).CommitAsync(cancellationToken: Token));
-        await DisposeAsync(images);
-        images = await OpenFilesAsync(paths, new Fuse(0));
-
-        Assert.Equal(EditRecovery.Finished, await BitmapEditSet.RecoverAsync(trial.JournalPath, images, Token));
-
-        await DisposeAsync(images);
-        for (int i = 0; i < paths.Length; i++)
-        {
-            ImageState state = await ImageState.ReadAsync(await File.ReadAllBytesAsync(paths[i], Token));
-            Assert.True(state.IsSound && state.IsSameAs(after[i]), state.ToString());
-            await QemuOpinion.AssertAgreesAsync(paths[i], state, "recovered");
-        }
-    }
-
-    /// <summary>An edit, by the library or by the tool, would make the journal one that cannot be finished.</summary>
-    [Fact]
-    public async Task AnImageWithAJournalIsNotEditedBeforeThatIsFinished()
-    {
-        (_, ImageState[] after) = await BeforeAndAfterAsync();
-        (EditSetTrial trial, string[] paths) = await InterruptFilesAsync();
-        await using EditSetTrial disposed = trial;
-        byte[][] before = [.. paths.Select(File.ReadAllBytes)];
-        await using (Qcow2Image image = await Qcow2Image.OpenAsync(paths[0], StorageAccess.ReadWrite, cancellationToken: Token))
-        {
-            Qcow2UnsupportedException refusal = await Assert.ThrowsAsync<Qcow2UnsupportedException>(
-                async () => await image.Bitmaps.EditAsync(static edit => edit.Add("x"), Token));
-            Assert.Equal(UnsupportedReason.InterruptedEdit, refusal.Reason);
-        }
-
-        ProcessResult tool = await Support.Cli.RunAsync("bitmap", "--add", paths[0], "x");
-        Assert.Equal(1, tool.ExitCode);
-        Assert.Contains($"'{trial.JournalPath}'", tool.Error, StringComparison.Ordinal);
-        ProcessResult partly = await Support.Cli.RunAsync("bitmap", "--recover", paths[0], paths[1]);
-        Assert.Equal(1, partly.ExitCode);
-        Assert.Contains($"'{paths[2]}': it is needed to finish the edit", partly.Error, StringComparison.Ordinal);
-        Assert.Equal(before, paths.Select(File.ReadAllBytes));
-
-        ProcessResult recovered = await Support.Cli.RunAsync(["bitmap", "--recover", .. paths]);
-
-        Assert.Equal((0, "The edit was finished.\n"), (recovered.ExitCode, recovered.Output));
-        for (int i = 0; i < paths.Length; i++)
-        {
-            Assert.True((await ImageState.ReadAsync(await File.ReadAllBytesAsync(paths[i], Token))).IsSameAs(after[i]));
-        }
-
-        Assert.Equal("No edit was interrupted.\n", (await Support.Cli.RunAsync(["bitmap", "--recover", .. paths])).Output);
-        Assert.Equal(0, (await Support.Cli.RunAsync("bitmap", "--add", paths[0], "x")).ExitCode);
-    }
-
     /// <summary>What was prepared looks like leaks until the switch. Where no time of change tells, as on block devices, the counts do.</summary>
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
     public async Task AnImageWhosePreparedClustersWereFreedIsNotSwitched(int freed)
     {
-        int begun = await WriteThatInterruptsAsync();
+        int begun = await EditSetTrial.WriteThatInterruptsAsync(_folder);
         await using var trial = new EditSetTrial(_folder);
-        await StopAsync(trial, begun);
+        await trial.StopAsync(begun);
         // Where discards do nothing, all bytes are still there.
         var noDiscards = new FailingStorage(trial.Storages[freed]) { FailsDiscards = true };
         await using (Qcow2Image image = await Qcow2Image.OpenAsync(noDiscards, leaveOpen: true, cancellationToken: Token))
@@ -348,86 +259,14 @@ public sealed class BitmapEditSetTests : IDisposable
         Assert.Throws<ArgumentException>(() => new BitmapEditSet().Add(images[0], static _ => { }).Add(images[0], static _ => { }));
     }
 
-    /// <summary>Files of which the first is switched, with the journal beside it.</summary>
-    private async Task<(EditSetTrial Trial, string[] Paths)> InterruptFilesAsync()
-    {
-        int begun = await WriteThatInterruptsAsync();
-        var trial = new EditSetTrial(_folder);
-        string[] paths = [.. trial.Storages.Select(storage => _folder.Write(Path.GetFileName(storage.Name), storage.ToArray()))];
-        Qcow2Image[] images = await OpenFilesAsync(paths, new Fuse(begun));
-        await Assert.ThrowsAnyAsync<IOException>(async () => await EditSetTrial.SetOf(images).CommitAsync(cancellationToken: Token));
-        await DisposeAsync(images);
-        return (trial, paths);
-    }
-
-    private static async Task<Qcow2Image[]> OpenFilesAsync(string[] paths, Fuse fuse)
-    {
-        var images = new List<Qcow2Image>();
-        foreach (string path in paths)
-        {
-            images.Add(await Qcow2Image.OpenAsync(new FusedStorage(FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write), fuse), cancellationToken: Token));
-        }
-
-        return [.. images];
-    }
-
-    private static async Task DisposeAsync(Qcow2Image[] images)
-    {
-        foreach (Qcow2Image image in images)
-        {
-            await image.DisposeAsync();
-        }
-    }
-
-    /// <summary>Commits until a write, counted over all images, and stops there for good.</summary>
-    private static async Task<bool> StopAsync(EditSetTrial trial, int write)
-    {
-        var fuse = new Fuse(write);
-        Qcow2Image[] images = await trial.OpenAsync((storage, _) => new FusedStorage(storage, fuse));
-        Exception? error = await Record.ExceptionAsync(async () => await EditSetTrial.SetOf(images).CommitAsync(cancellationToken: Token));
-        Assert.Equal(fuse.IsBlown, error is IOException);
-        return fuse.IsBlown;
-    }
-
-    private static void AssertSame(ImageState[] expected, ImageState[] actual, string context)
-    {
-        for (int i = 0; i < expected.Length; i++)
-        {
-            Assert.True(actual[i].IsSound && actual[i].IsSameAs(expected[i]), $"{context}: image {i} is\n{actual[i]}and should be\n{expected[i]}");
-        }
-    }
-
     /// <summary>Recovers with storages that work again: all images are as before, or all as after.</summary>
     private async Task<EditRecovery> RecoverAsync(EditSetTrial trial, ImageState[] before, ImageState[] after, string context)
     {
         EditRecovery outcome = await BitmapEditSet.RecoverAsync(trial.JournalPath, await trial.OpenAsync(), Token);
         ImageState[] states = await trial.ReadAsync();
         bool isAfter = outcome == EditRecovery.Finished || (outcome == EditRecovery.NothingToDo && states[0].IsSameAs(after[0]));
-        AssertSame(isAfter ? after : before, states, $"{context}: {outcome}");
+        EditSetTrial.AssertSame(isAfter ? after : before, states, $"{context}: {outcome}");
         Assert.Empty(Directory.GetFiles(_folder.Path));
         return outcome;
-    }
-
-    private async Task<(ImageState[] Before, ImageState[] After)> BeforeAndAfterAsync()
-    {
-        await using var trial = new EditSetTrial(_folder);
-        ImageState[] before = await trial.ReadAsync();
-        await EditSetTrial.SetOf(await trial.OpenAsync()).CommitAsync(cancellationToken: Token);
-        return (before, await trial.ReadAsync());
-    }
-
-    /// <summary>The write, counted over all images, that is the first one of the second image's switch: only the first image is switched.</summary>
-    private async Task<int> WriteThatInterruptsAsync()
-    {
-        for (int n = 1; ; n++)
-        {
-            await using var trial = new EditSetTrial(_folder);
-            Assert.True(await StopAsync(trial, n));
-            EditRecovery outcome = await BitmapEditSet.RecoverAsync(trial.JournalPath, await trial.OpenAsync(), Token);
-            if (outcome == EditRecovery.Finished)
-            {
-                return n;
-            }
-        }
     }
 }

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
@@ -11,18 +10,16 @@ public sealed class EditSequenceTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     [Fact]
     public void EndInTheSameBitmapsAsWithQemuImg()
     {
         Qemu.Require();
-        Properties.ForAll(SequenceCase.Generator, 40 * Factor, static sequence => RunBesideQemuAsync(sequence).GetAwaiter().GetResult());
+        Properties.ForAll(SequenceCase.Generator, 40 * Properties.Factor, static sequence => RunBesideQemuAsync(sequence).GetAwaiter().GetResult());
     }
 
     [Fact]
     public void WithStepsOfOurOwnEndInTheBitmapsOfTheModel() =>
-        Properties.ForAll(OwnSequence.Generator, 200 * Factor, static sequence => RunBesideModelAsync(sequence).GetAwaiter().GetResult());
+        Properties.ForAll(OwnSequence.Generator, 200 * Properties.Factor, static sequence => RunBesideModelAsync(sequence).GetAwaiter().GetResult());
 
     private static async Task RunBesideQemuAsync(SequenceCase sequence)
     {

@@ -43,6 +43,49 @@ internal sealed class EditSetTrial : IAsyncDisposable
         .Add(images[1], static edit => edit.Remove("a").Set("b", 70_000, 1))
         .Add(images[2], static edit => edit.Add("first", 512).Set("first", 0, 3 << 20));
 
+    /// <summary>Commits until a write, counted over all images, and stops there for good.</summary>
+    /// <returns>Whether there was such a write.</returns>
+    public async Task<bool> StopAsync(int write)
+    {
+        var fuse = new Fuse(write);
+        Qcow2Image[] images = await OpenAsync((storage, _) => new FusedStorage(storage, fuse));
+        Exception? error = await Record.ExceptionAsync(async () => await SetOf(images).CommitAsync(cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal(fuse.IsBlown, error is IOException);
+        return fuse.IsBlown;
+    }
+
+    /// <summary>The images before and after the edit.</summary>
+    public static async Task<(ImageState[] Before, ImageState[] After)> BeforeAndAfterAsync(TempFolder folder)
+    {
+        await using var trial = new EditSetTrial(folder);
+        ImageState[] before = await trial.ReadAsync();
+        await SetOf(await trial.OpenAsync()).CommitAsync(cancellationToken: TestContext.Current.CancellationToken);
+        return (before, await trial.ReadAsync());
+    }
+
+    /// <summary>The write, counted over all images, that is the first one of the second image's switch: only the first image is switched.</summary>
+    public static async Task<int> WriteThatInterruptsAsync(TempFolder folder)
+    {
+        for (int n = 1; ; n++)
+        {
+            await using var trial = new EditSetTrial(folder);
+            Assert.True(await trial.StopAsync(n));
+            EditRecovery outcome = await BitmapEditSet.RecoverAsync(trial.JournalPath, await trial.OpenAsync(), TestContext.Current.CancellationToken);
+            if (outcome == EditRecovery.Finished)
+            {
+                return n;
+            }
+        }
+    }
+
+    public static void AssertSame(ImageState[] expected, ImageState[] actual, string context)
+    {
+        for (int i = 0; i < expected.Length; i++)
+        {
+            Assert.True(actual[i].IsSound && actual[i].IsSameAs(expected[i]), $"{context}: image {i} is\n{actual[i]}and should be\n{expected[i]}");
+        }
+    }
+
     public async Task<ImageState[]> ReadAsync() => await Task.WhenAll(Storages.Select(static storage => ImageState.ReadAsync(storage.ToArray())));
 
     public byte[][] Bytes() => [.. Storages.Select(static storage => storage.ToArray())];

@@ -1,4 +1,3 @@
-using System.Globalization;
 using FsCheck.Fluent;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
@@ -19,15 +18,13 @@ public sealed class GuestWriteCrashTests
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     [Fact]
     public void NothingFlushedIsLost()
     {
         Qemu.Require();
         Properties.ForAll(
             WriteCase.Generator.Where(static write => write.DataFile.Length == 0).Select(static write => write with { SizeBytes = Math.Min(write.SizeBytes, 700 * SectorBytes) }),
-            25 * Factor,
+            25 * Properties.Factor,
             static write => RunAsync(write).GetAwaiter().GetResult());
     }
 

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Images;
@@ -11,13 +10,11 @@ public sealed class GuestWriteTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     [Fact]
     public void SequencesEndAsWithQemu()
     {
         Qemu.Require();
-        Properties.ForAll(WriteCase.Generator, 60 * Factor, static write => RunAsync(write).GetAwaiter().GetResult());
+        Properties.ForAll(WriteCase.Generator, 60 * Properties.Factor, static write => RunAsync(write).GetAwaiter().GetResult());
     }
 
     private static async Task RunAsync(WriteCase write)

@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Backups.Recording;
 namespace Qcow2Bitmaps.Qmp.Commands;
 
 /// <summary>A target that nobody writes: to ask whether a backup would start.</summary>
-internal sealed class NoTarget(long sizeBytes) : BackupTarget
+internal sealed class UnopenedTarget(long sizeBytes) : BackupTarget
 {
     public override string Name => "";
 

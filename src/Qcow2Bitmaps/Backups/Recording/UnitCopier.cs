@@ -1,0 +1,189 @@
+using System.Buffers;
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Images.Guest.Writing;
+
+namespace Qcow2Bitmaps.Backups.Recording;
+
+/// <summary>Copies a job's units, each once: for the job, and for the writes that are about to overwrite them. These take turns by range.</summary>
+internal sealed class UnitCopier
+{
+    private const int MinUnitBytes = 64 << 10;
+    private const int MaxStepBytes = 1 << 20;
+    private const long MaxZeroBytes = 1 << 30;
+
+    private readonly RecordingSession _session;
+    private readonly BackupJobOptions _options;
+    private readonly CancellationToken _stopped;
+    private readonly int _unitBytes;
+    private readonly RangeLock _ranges = new();
+    // Protects what remains.
+    private readonly Lock _gate = new();
+    private Exception? _sourceError;
+    private long _copiedBytes;
+
+    public UnitCopier(RecordingSession session, BackupJobOptions options, CancellationToken stopped)
+    {
+        _session = session;
+        _options = options;
+        _stopped = stopped;
+        _unitBytes = Math.Max(MinUnitBytes, options.Target.ClusterBytes);
+        Remaining = new DirtyBitmap(session.SizeBytes, _unitBytes);
+    }
+
+    /// <summary>What is still to be copied, a bit for a unit. Others change it only before the copying begins.</summary>
+    public DirtyBitmap Remaining { get; }
+
+    public long CopiedBytes => Interlocked.Read(ref _copiedBytes);
+
+    /// <summary>The first error of reading the disk; null where there was none.</summary>
+    public Exception? SourceError => _sourceError;
+
+    private int StepBytes => Math.Max(MaxStepBytes, _unitBytes);
+
+    /// <summary>The next part, of at most a step, that is not copied yet; null when there is none.</summary>
+    public (long Start, long End)? Next(long at) => Next(at, StepBytes);
+
+    /// <summary>Copies what of a range was not copied yet, in whole units and by steps, and waits for who does that.</summary>
+    public async ValueTask CopyAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        long start = offsetBytes & -_unitBytes;
+        long end = Math.Min(_session.SizeBytes, (offsetBytes + lengthBytes + _unitBytes - 1) & -_unitBytes);
+        for (long at = start; at < end; at += StepBytes)
+        {
+            await CopyStepAsync(at, Math.Min(end, at + StepBytes), cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Copies zeros that are known from tables alone, if there are many.</summary>
+    /// <returns>Where they end; where they were to start when there are few.</returns>
+    public async ValueTask<long> CopyZerosAsync(long start)
+    {
+        long end = Math.Min(_session.SizeBytes, start + MaxZeroBytes);
+        using IDisposable turn = await _ranges.EnterAsync(start, end, _stopped).ConfigureAwait(false);
+        if (Next(start, MaxZeroBytes) is not { } next || next.Start != start)
+        {
+            // Somebody has copied it meanwhile.
+            return start;
+        }
+
+        // What was not copied nobody overwrites before this turn has ended.
+        long zerosEnd = await ReadSourceAsync(_session.FindZerosEndAsync(start, next.End, _stopped)).ConfigureAwait(false);
+        zerosEnd = zerosEnd == next.End ? zerosEnd : zerosEnd & -_unitBytes;
+        if (zerosEnd - start < StepBytes)
+        {
+            return start;
+        }
+
+        await _options.Target.WriteZerosAsync(start, zerosEnd - start, _stopped).ConfigureAwait(false);
+        Note(start, zerosEnd - start);
+        return zerosEnd;
+    }
+
+    /// <summary>Waits for writes that still copy what they overwrite, and lets late ones find nothing to do.</summary>
+    public async Task ForgetAsync()
+    {
+        using IDisposable all = await _ranges.EnterAsync(0, long.MaxValue, CancellationToken.None).ConfigureAwait(false);
+        lock (_gate)
+        {
+            Remaining.ClearAll();
+        }
+    }
+
+    /// <summary>Copies what of a part was not copied yet, and waits for who does that.</summary>
+    private async ValueTask CopyStepAsync(long start, long end, CancellationToken cancellationToken)
+    {
+        using IDisposable turn = await _ranges.EnterAsync(start & -_unitBytes, end, cancellationToken).ConfigureAwait(false);
+        byte[]? buffer = null;
+        try
+        {
+            for (long at = start; Next(at, StepBytes) is { } next && next.Start < end;)
+            {
+                _stopped.ThrowIfCancellationRequested();
+                at = Math.Min(next.End, end);
+                buffer ??= ArrayPool<byte>.Shared.Rent((int)(end - start));
+                Memory<byte> bytes = buffer.AsMemory(0, (int)(at - next.Start));
+                await ReadSourceAsync(_session.ReadAsync(next.Start, bytes, cancellationToken)).ConfigureAwait(false);
+                await WriteAsync(next.Start, bytes, cancellationToken).ConfigureAwait(false);
+                Note(next.Start, bytes.Length);
+            }
+        }
+        finally
+        {
+            if (buffer is not null)
+            {
+                ArrayPool<byte>.Shared.Return(buffer);
+            }
+        }
+    }
+
+    private (long Start, long End)? Next(long at, long maxBytes)
+    {
+        lock (_gate)
+        {
+            long bit = Remaining.Find(at / _unitBytes, true);
+            if (bit >= Remaining.BitCount)
+            {
+                return null;
+            }
+
+            long start = Remaining.StartOfBit(bit);
+            long end = Math.Min(Remaining.StartOfBit(Remaining.Find(bit, false)), start + maxBytes);
+            return (start, end);
+        }
+    }
+
+    private void Note(long start, long length)
+    {
+        lock (_gate)
+        {
+            Remaining.Clear(start, length);
+        }
+
+        long copied = Interlocked.Add(ref _copiedBytes, length);
+        _options.Progress?.Report(copied);
+    }
+
+    /// <summary>Writes units in a row, zeros as such: what they replace must not show through.</summary>
+    private async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    {
+        for (int at = 0; at < bytes.Length;)
+        {
+            bool isZero = IsZero(bytes, at);
+            int end = at;
+            do
+            {
+                end = Math.Min(bytes.Length, end + _unitBytes);
+            }
+            while (end < bytes.Length && IsZero(bytes, end) == isZero);
+            if (isZero)
+            {
+                await _options.Target.WriteZerosAsync(offset + at, end - at, cancellationToken).ConfigureAwait(false);
+            }
+            else
+            {
+                ReadOnlyMemory<byte> data = bytes[at..end];
+                ValueTask writing = _options.Compress
+                    ? _options.Target.WriteCompressedAsync(offset + at, data, cancellationToken)
+                    : _options.Target.WriteAsync(offset + at, data, cancellationToken);
+                await writing.ConfigureAwait(false);
+            }
+
+            at = end;
+        }
+    }
+
+    private bool IsZero(ReadOnlyMemory<byte> bytes, int at) => !bytes.Span[at..Math.Min(bytes.Length, at + _unitBytes)].ContainsAnyExcept((byte)0);
+
+    private async ValueTask<T> ReadSourceAsync<T>(ValueTask<T> reading)
+    {
+        try
+        {
+            return await reading.ConfigureAwait(false);
+        }
+        catch (IOException e)
+        {
+            Interlocked.CompareExchange(ref _sourceError, e, null);
+            throw;
+        }
+    }
+}

@@ -1,0 +1,91 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Operations;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Backups;
+
+/// <summary>What is left of a backup that was stopped: it is cleared away, or, with <see cref="BackupMode.Always"/>, kept and gone on with.</summary>
+internal static class UnfinishedBackup
+{
+    /// <summary>Looks at what there is under the names of a backup that is to be taken.</summary>
+    /// <returns>An unfinished backup that is to be gone on with; null for none.</returns>
+    public static async ValueTask<StoredBackup?> FindAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
+    {
+        string manifest = BackupPaths.ManifestOf(disk.TargetPath);
+        string partialManifest = BackupPaths.PartialOf(manifest);
+        if (string.Equals(manifest, disk.TargetPath, StringComparison.Ordinal) || disk.TargetPath.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal))
+        {
+            throw new IOException($"'{PrintableText.Escape(disk.TargetPath)}' is a name that a backup gives to other files");
+        }
+
+        if (DurableFile.Exists(manifest))
+        {
+            throw new IOException($"'{PrintableText.Escape(manifest)}' exists: a backup stands there already");
+        }
+
+        if (DurableFile.Exists(partialManifest))
+        {
+            var unfinished = new StoredBackup(partialManifest, await BackupStore.ReadAsync(partialManifest, withGroups: false, cancellationToken).ConfigureAwait(false));
+            if (unfinished.Manifest.State == BackupState.Partial)
+            {
+                return options.Mode == BackupMode.Always && string.Equals(options.Since, unfinished.Manifest.Bitmap, StringComparison.Ordinal)
+                    ? unfinished
+                    : throw new BackupException(
+                        $"'{PrintableText.Escape(partialManifest)}' is an unfinished backup; what it has copied is no longer marked in bitmap '{PrintableText.Escape(unfinished.Manifest.Bitmap ?? "")}': "
+                        + "take it again with the same bitmap and mode 'always', or remove it and take a full backup");
+            }
+
+            // It was stopped between two names; nothing of the disk has changed by then.
+            File.Delete(disk.TargetPath);
+            DurableFile.Delete(partialManifest);
+        }
+
+        return DurableFile.Exists(disk.TargetPath)
+            ? throw new IOException($"'{PrintableText.Escape(disk.TargetPath)}' exists: a backup is a new file")
+            : null;
+    }
+
+    /// <summary>Makes a backup out of what was copied, and that clean in the bitmap.</summary>
+    /// <param name="disk">The disk and the target.</param>
+    /// <param name="manifest">The manifest that the whole backup would have had.</param>
+    /// <param name="chain">The disk's chain; the images that hold the bitmap are writable.</param>
+    /// <param name="copied">What was given to the target.</param>
+    public static async ValueTask KeepAsync(BackupDisk disk, BackupManifest manifest, ImageChain chain, DirtyBitmap copied)
+    {
+        string manifestPath = BackupPaths.ManifestOf(disk.TargetPath);
+        string partial = BackupPaths.PartialOf(disk.TargetPath);
+        string since = manifest.Bitmap!;
+        await BackupTargetFile.FlushAsync(partial).ConfigureAwait(false);
+        manifest = manifest with { State = BackupState.Partial, Anchors = [] };
+        // Only what the file has, read again: whatever failed may have kept its tables from it.
+        var kept = new DirtyBitmap(manifest.SizeBytes, GroupDigests.BlockBytes);
+        ImageChain image = await new StoredBackup(manifestPath, manifest with { ImageFile = Path.GetFileName(partial) }).OpenAloneAsync(CancellationToken.None).ConfigureAwait(false);
+        await using (image.ConfigureAwait(false))
+        {
+            await foreach (DirtyExtent extent in BackupRanges.OwnAsync(image).ConfigureAwait(false))
+            {
+                kept.Set(extent.OffsetBytes, extent.LengthBytes);
+            }
+        }
+
+        kept.Intersect(copied);
+        var left = new DirtyBitmap(manifest.SizeBytes, GroupDigests.BlockBytes);
+        await foreach (DirtyExtent extent in chain.ReadExtentsAsync(since).ConfigureAwait(false))
+        {
+            left.Set(extent.OffsetBytes, extent.LengthBytes);
+        }
+
+        left.Subtract(kept);
+        DurableFile.Replace(BackupPaths.PartialOf(manifestPath), ManifestJson.Write(manifest));
+        var edits = new BitmapEditSet();
+        foreach (int index in ChainBitmaps.Holders(chain, [since]))
+        {
+            edits.Add(chain.Layers[index].Image!, edit => edit.Clear(since).Merge(left, since));
+        }
+
+        await edits.CommitAsync(cancellationToken: CancellationToken.None).ConfigureAwait(false);
+    }
+}

@@ -1,0 +1,48 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using Qcow2Bitmaps.Compression;
+
+namespace Qcow2Bitmaps.Images.Guest.Writing;
+
+/// <summary>Compresses clusters, for any number of callers at a time.</summary>
+internal sealed class ClusterPacker(int clusterSizeBytes)
+{
+    private readonly ConcurrentBag<DeflateEncoder> _encoders = [];
+
+    /// <summary>Compresses a cluster; one that the disk ends in is filled up with zeros.</summary>
+    /// <param name="cluster">Its bytes, up to the disk's end.</param>
+    /// <param name="packed">Takes what it becomes; as large as a cluster at least.</param>
+    /// <param name="packedBytes">How many bytes that is.</param>
+    /// <returns>Whether it is shorter than the cluster.</returns>
+    public bool TryPack(ReadOnlySpan<byte> cluster, Span<byte> packed, out int packedBytes)
+    {
+        if (cluster.Length == clusterSizeBytes)
+        {
+            return TryPackWhole(cluster, packed, out packedBytes);
+        }
+
+        byte[] whole = ArrayPool<byte>.Shared.Rent(clusterSizeBytes);
+        try
+        {
+            cluster.CopyTo(whole);
+            whole.AsSpan(cluster.Length, clusterSizeBytes - cluster.Length).Clear();
+            return TryPackWhole(whole.AsSpan(0, clusterSizeBytes), packed, out packedBytes);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(whole);
+        }
+    }
+
+    private bool TryPackWhole(ReadOnlySpan<byte> cluster, Span<byte> packed, out int packedBytes)
+    {
+        if (!_encoders.TryTake(out DeflateEncoder? encoder))
+        {
+            encoder = new DeflateEncoder();
+        }
+
+        bool isShorter = encoder.TryEncode(cluster, packed[..(clusterSizeBytes - 1)], out packedBytes);
+        _encoders.Add(encoder);
+        return isShorter;
+    }
+}

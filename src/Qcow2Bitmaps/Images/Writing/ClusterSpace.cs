@@ -1,0 +1,60 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Writing;
+
+/// <summary>Where new clusters may lie, and how what counts them grows: alike for counts that change in place and for those that change beside.</summary>
+internal static class ClusterSpace
+{
+    private const int MaxHostOffsetBits = 56;
+
+    // Of a large image only the last counts are looked through for free clusters before the file grows.
+    private const int SearchedBytes = 4 << 20;
+
+    /// <summary>The first cluster that there cannot be: the storage cannot grow that far, or no entry can name it.</summary>
+    public static long EndOf(ImageStorage storage, ImageGeometry geometry) => storage.CapacityBytes is { } capacity
+        ? capacity >> geometry.ClusterBits
+        : 1L << (MaxHostOffsetBits - geometry.ClusterBits);
+
+    /// <summary>The cluster from which on free ones are looked for, before those below it.</summary>
+    public static long SearchStartOf(ulong[] refcountTable, ImageGeometry geometry)
+    {
+        long lastBlock = Array.FindLastIndex(refcountTable, static raw => raw != 0);
+        long searched = Math.Max(2, SearchedBytes >> geometry.ClusterBits);
+        return Math.Max(0, lastBlock + 1 - searched) * geometry.RefcountsPerBlock;
+    }
+
+    /// <summary>Makes a refcount table larger, by more than asked for, in whole clusters.</summary>
+    /// <exception cref="IOException">The table would be larger than is allowed.</exception>
+    public static void GrowTable(ref ulong[] table, long entries, ImageGeometry geometry, Qcow2Limits limits, string imageName)
+    {
+        long perCluster = geometry.ClusterSizeBytes / ImageGeometry.TableEntryBytes;
+        long most = limits.MaxRefcountTableBytes / ImageGeometry.TableEntryBytes;
+        if (entries > most)
+        {
+            throw new IOException(
+                $"'{PrintableText.Escape(imageName)}': the refcount table needs {entries} entries, at most {most} are allowed: the image has too many clusters");
+        }
+
+        long wanted = Math.Min(Math.Max(entries, table.LongLength * 3 / 2), most);
+        Array.Resize(ref table, (int)(ImageGeometry.DivideRoundingUp(wanted, perCluster) * perCluster));
+    }
+
+    /// <summary>Lets a file that has grown end with a whole cluster: then a file that ends before is known to have lost something.</summary>
+    public static ValueTask FillLastClusterAsync(ImageStorage storage, ImageGeometry geometry, long originalLength, CancellationToken cancellationToken)
+    {
+        long length = storage.Length;
+        long whole = geometry.ClustersFor(length) << geometry.ClusterBits;
+        return storage.CapacityBytes is null && length > originalLength && length < whole
+            ? storage.SetLengthAsync(whole, cancellationToken)
+            : ValueTask.CompletedTask;
+    }
+
+    /// <summary>Says that what is free by its count is in use.</summary>
+    public static Qcow2FormatException InUse(string what, long offset, string imageName) => new(
+        Faults.Of(FaultCode.RefcountTooLow, what, "reference count", (ulong)offset, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), imageName);
+
+    /// <summary>Says that a storage which cannot grow has no room.</summary>
+    public static NoSpaceException OutOfClusters(long clusters, ImageGeometry geometry, string imageName) => new(
+        $"'{PrintableText.Escape(imageName)}': no space: {clusters << geometry.ClusterBits} bytes in a row are needed and not there", clusters << geometry.ClusterBits, null);
+}
