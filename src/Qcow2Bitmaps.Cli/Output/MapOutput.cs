@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Unicode;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
@@ -8,6 +9,10 @@ namespace Qcow2Bitmaps.Cli.Output;
 /// <summary>Prints extents as qemu-img map prints them: those that look alike and continue one another are one.</summary>
 internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson)
 {
+    // Words of about 100 bytes, and five numbers.
+    private const int MaxJsonBytes = 256;
+
+    private readonly bool[] _isEncrypted = [.. chain.Layers.Select(static layer => layer.Image?.Encryption is not (null or EncryptionMethod.None))];
     private ChainExtent? _last;
     private bool _hasAny;
 
@@ -48,7 +53,7 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
 
     /// <summary>Where bytes stand that can be read as they are.</summary>
     private long? OffsetOf(ChainExtent extent) =>
-        extent.Kind == GuestExtentKind.Compressed || chain.Layers[extent.Depth].Image?.Encryption is not (null or EncryptionMethod.None) ? null : extent.HostOffset;
+        extent.Kind == GuestExtentKind.Compressed || _isEncrypted[extent.Depth] ? null : extent.HostOffset;
 
     private static bool IsPresent(ChainExtent extent) => extent.Kind != GuestExtentKind.Unallocated;
 
@@ -65,22 +70,29 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
         long? offset = OffsetOf(extent);
         if (isJson)
         {
-            string suffix = offset is { } at ? string.Create(CultureInfo.InvariantCulture, $", \"offset\": {at}") : "";
-            output.Write(string.Create(
+            Span<byte> place = output.Take(MaxJsonBytes);
+            _ = Utf8.TryWrite(
+                place,
                 CultureInfo.InvariantCulture,
-                $"{(_hasAny ? ",\n" : "")}{{ \"start\": {extent.OffsetBytes}, \"length\": {extent.LengthBytes}, \"depth\": {extent.Depth}, \"present\": {Word(IsPresent(extent))}, \"zero\": {Word(extent.IsZero)}, \"data\": {Word(IsData(extent))}{suffix}}}"));
+                $"{(_hasAny ? ",\n" : "")}{{ \"start\": {extent.OffsetBytes}, \"length\": {extent.LengthBytes}, \"depth\": {extent.Depth}, \"present\": {Word(IsPresent(extent))}, \"zero\": {Word(extent.IsZero)}, \"data\": {Word(IsData(extent))}",
+                out int length);
+            int end = 0;
+            _ = offset is { } at
+                ? Utf8.TryWrite(place[length..], CultureInfo.InvariantCulture, $", \"offset\": {at}}}", out end)
+                : Utf8.TryWrite(place[length..], $"}}", out end);
+            output.Advance(length + end);
             _hasAny = true;
         }
         else if (!extent.IsZero)
         {
-            if (offset is not { } at)
+            if (offset is not { } mapped)
             {
                 throw new IOException("File contains external, encrypted or compressed clusters.");
             }
 
             ChainLayer layer = chain.Layers[extent.Depth];
             string file = layer.Image is { Header.HasExternalDataFile: true, DataFile: { } dataFile } ? dataFile : layer.Path;
-            output.WriteLine($"{Hex(extent.OffsetBytes),-16}{Hex(extent.LengthBytes),-16}{Hex(at),-16}{output.Foreign(file)}");
+            output.WriteLine($"{Hex(extent.OffsetBytes),-16}{Hex(extent.LengthBytes),-16}{Hex(mapped),-16}{output.Foreign(file)}");
         }
     }
 

@@ -26,6 +26,21 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
         Write(ImageText.Encode(text));
     }
 
+    /// <summary>A place for ASCII text that is written at once; <see cref="Advance"/> says how much it became.</summary>
+    /// <param name="maxBytes">How long it is at most, up to a few hundred bytes.</param>
+    public Span<byte> Take(int maxBytes)
+    {
+        if (maxBytes > _buffer.Length - _used)
+        {
+            Flush();
+        }
+
+        return _buffer.AsSpan(_used, maxBytes);
+    }
+
+    /// <summary>Writes what now stands in the place that was taken.</summary>
+    public void Advance(int bytes) => _used += bytes;
+
     public void WriteLine(string text)
     {
         Write(text);

@@ -97,6 +97,7 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
         }
 
         var own = new List<GuestExtent>();
+        DataFinder? holes = disk.MayHaveHoles ? new DataFinder(disk.Image) : null;
         long listed = await disk.Map.ListAsync(offset, end, own, cancellationToken).ConfigureAwait(false);
         foreach (GuestExtent extent in own)
         {
@@ -119,9 +120,9 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
                 }
             }
 
-            if (extent.Kind == GuestExtentKind.Data && disk.MayHaveHoles)
+            if (extent.Kind == GuestExtentKind.Data && holes is not null)
             {
-                await AddDataAsync(depth, disk.Image, extent, extents, cancellationToken).ConfigureAwait(false);
+                await AddDataAsync(depth, holes, extent, extents, cancellationToken).ConfigureAwait(false);
             }
             else if (at < extent.EndBytes)
             {
@@ -133,19 +134,19 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
     }
 
     /// <summary>Adds data, cut where the file has holes.</summary>
-    private static async ValueTask AddDataAsync(int depth, ImageStorage file, GuestExtent extent, List<ChainExtent> extents, CancellationToken cancellationToken)
+    private static async ValueTask AddDataAsync(int depth, DataFinder holes, GuestExtent extent, List<ChainExtent> extents, CancellationToken cancellationToken)
     {
         long host = extent.HostOffset!.Value;
         for (long at = 0; at < extent.LengthBytes;)
         {
-            StorageRange? data = await file.FindDataAsync(host + at, cancellationToken).ConfigureAwait(false);
-            long start = Math.Min(extent.LengthBytes, (data?.Offset ?? long.MaxValue) - host);
+            StorageRange data = await holes.FindAsync(host + at, cancellationToken).ConfigureAwait(false);
+            long start = Math.Min(extent.LengthBytes, data.Offset - host);
             if (start > at)
             {
                 Add(extents, new ChainExtent(extent.OffsetBytes + at, start - at, GuestExtentKind.Data, depth, host + at, IsHole: true));
             }
 
-            long end = Math.Min(extent.LengthBytes, (data?.EndOffset ?? long.MaxValue) - host);
+            long end = Math.Min(extent.LengthBytes, data.EndOffset - host);
             if (end > start)
             {
                 Add(extents, new ChainExtent(extent.OffsetBytes + start, end - start, GuestExtentKind.Data, depth, host + start));

@@ -10,30 +10,28 @@ public sealed class ChainTruthTests
     private const int Steps = 12;
     private const int GapSteps = 3;
 
-    private static int Factor => int.TryParse(Environment.GetEnvironmentVariable("QCOW2BITMAPS_SEQUENCES"), CultureInfo.InvariantCulture, out int factor) ? factor : 1;
-
     [Fact]
     public void ValidBitmapsCoverAllThatChangedSinceTheirCheckpoint()
     {
         Qemu.Require();
-        RunAll(40 * Factor, Steps, static world => world.StepAsync(), static folder => new QemuTruthTools(folder));
+        RunAll(40 * Properties.Factor, Steps, static world => world.StepAsync(), static folder => new QemuTruthTools(folder));
     }
 
     /// <summary>The same with the library in QEMU's place, which shrinks disks too.</summary>
     [Fact]
-    public void ValidBitmapsCoverAllThatWeChangedSinceTheirCheckpoint() => RunAll(60 * Factor, Steps, static world => world.StepAsync(), static _ => new OwnTruthTools());
+    public void ValidBitmapsCoverAllThatWeChangedSinceTheirCheckpoint() => RunAll(60 * Properties.Factor, Steps, static world => world.StepAsync(), static _ => new OwnTruthTools());
 
     /// <summary>A bitmap that is not valid, as an image did not record, does not look valid once images below the active one are gone.</summary>
     [Fact]
     public void GapsDoNotVanishWithTheImagesThatLeave()
     {
         Qemu.Require();
-        RunAll(40 * Factor, GapSteps, static world => world.StepBelowAsync(), static folder => new QemuTruthTools(folder));
+        RunAll(40 * Properties.Factor, GapSteps, static world => world.StepBelowAsync(), static folder => new QemuTruthTools(folder));
     }
 
     /// <inheritdoc cref="GapsDoNotVanishWithTheImagesThatLeave"/>
     [Fact]
-    public void GapsOfOursDoNotVanishWithTheImagesThatLeave() => RunAll(60 * Factor, GapSteps, static world => world.StepBelowAsync(), static _ => new OwnTruthTools());
+    public void GapsOfOursDoNotVanishWithTheImagesThatLeave() => RunAll(60 * Properties.Factor, GapSteps, static world => world.StepBelowAsync(), static _ => new OwnTruthTools());
 
     /// <summary>Sequences that missed a change once, or showed the guest something else.</summary>
     [Theory]

@@ -16,16 +16,15 @@ internal sealed class TableScanner
     private const int CompressionRatio = 16;
 
     private readonly ImageStorage _storage;
+    private readonly DataFinder _finder;
     private readonly byte[] _buffer;
     private long _readableBytes;
-    // Between where was asked and the range that was found there are zeros.
-    private long _asked = long.MaxValue;
-    private StorageRange _found;
     private bool _wasRefused;
 
     public TableScanner(ImageStorage storage)
     {
         _storage = storage;
+        _finder = new DataFinder(storage);
         LengthBytes = storage.Length;
         _buffer = new byte[Math.Min(PieceBytes, LengthBytes)];
         // A block device occupies nothing of its file system.
@@ -61,20 +60,15 @@ internal sealed class TableScanner
             return default;
         }
 
-        if (offset < _asked || offset >= _found.EndOffset)
-        {
-            _asked = offset;
-            _found = await _storage.FindDataAsync(offset, cancellationToken).ConfigureAwait(false) ?? new StorageRange(long.MaxValue, long.MaxValue);
-        }
-
-        long start = Math.Max(offset, _found.Offset - ((_found.Offset - offset) % SectorBytes));
+        StorageRange found = await _finder.FindAsync(offset, cancellationToken).ConfigureAwait(false);
+        long start = found.Offset - ((found.Offset - offset) % SectorBytes);
         if (start >= endOffset)
         {
             return default;
         }
 
         // Whole entries only.
-        int length = (int)Math.Min(Math.Min(endOffset, _found.EndOffset) - start, PieceBytes);
+        int length = (int)Math.Min(Math.Min(endOffset, found.EndOffset) - start, PieceBytes);
         length = (int)Math.Min(endOffset - start, (length + SectorBytes - 1) & -SectorBytes);
         if (_readableBytes < length)
         {
