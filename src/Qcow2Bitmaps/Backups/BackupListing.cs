@@ -25,7 +25,7 @@ public static class BackupListing
         {
             return backup.Manifest.State == BackupState.Partial
                 ? "it is not whole: the same backup with mode 'always' goes on with it"
-                : "it was stopped before it was whole: the same backup, taken again, starts anew";
+                : "it was whole when it was stopped: the same backup, called again, gives it its name back";
         }
 
         if (!Storage.DurableFile.Exists(backup.ImagePath))

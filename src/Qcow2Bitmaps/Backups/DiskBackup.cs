@@ -9,7 +9,7 @@ namespace Qcow2Bitmaps.Backups;
 /// </para>
 /// <para>
 /// The order: the images, on disk; the manifests, which say that the backups are whole; then one atomic edit that starts the checkpoints, or clears the bitmaps, of all disks; then the manifests again, which
-/// say that these record from that point on. So a stop leaves files with <see cref="BackupPaths.PartialSuffix"/>, which the next backup of that name clears away; or whole backups of which
+/// say that these record from that point on. So a stop leaves files with <see cref="BackupPaths.PartialSuffix"/>, which the next backup of that name clears away, or, where they are whole, finishes; or whole backups of which
 /// it is not known whether their anchors record. On those no other is built until <see cref="BackupVerification"/> has compared them with the disk.
 /// </para>
 /// </remarks>
@@ -43,6 +43,7 @@ public static class DiskBackup
             throw new ArgumentException(fault, nameof(options));
         }
 
+        await UnfinishedBackup.FinishAsync(disks, cancellationToken).ConfigureAwait(false);
         var jobs = new List<DiskBackupRun>();
         try
         {
@@ -52,9 +53,10 @@ public static class DiskBackup
                 jobs.Add(await DiskBackupRun.OpenAsync(disk, options, cancellationToken).ConfigureAwait(false));
             }
 
+            Qcow2Image[] writable = [.. jobs.SelectMany(static job => job.Writable)];
             foreach (DiskBackupRun job in jobs)
             {
-                await job.PrepareAsync(set, cancellationToken).ConfigureAwait(false);
+                await job.PrepareAsync(set, writable, cancellationToken).ConfigureAwait(false);
             }
 
             await CopyAsync(jobs, progress, cancellationToken).ConfigureAwait(false);

@@ -56,7 +56,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     /// <summary>Whether the bitmap that it goes by records from its point on afterwards.</summary>
     private bool Clears => IsIncremental && _options.Checkpoint is null && _options.Mode != BackupMode.Never;
 
-    /// <summary>Opens the disk with the locks that keep writers out, and clears away what a stop has left of a backup of that name.</summary>
+    /// <summary>Opens the disk with the locks that keep writers out, and clears away, or finishes, what a stop has left of a backup of that name.</summary>
     public static async ValueTask<DiskBackupRun> OpenAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
     {
         StoredBackup? unfinished = await UnfinishedBackup.FindAsync(disk, options, cancellationToken).ConfigureAwait(false);
@@ -65,7 +65,10 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     }
 
     /// <summary>Checks all that can be refused, before anything is written; then rebuilds a bitmap, where that was asked for.</summary>
-    public async ValueTask PrepareAsync(string? set, CancellationToken cancellationToken)
+    /// <param name="set">What the backups of one call have in common; null for one alone.</param>
+    /// <param name="writable">The images of all disks that are open for writing: an edit of several that was stopped is finished with them.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    public async ValueTask PrepareAsync(string? set, IReadOnlyCollection<Qcow2Image> writable, CancellationToken cancellationToken)
     {
         SizeBytes = await _chain.GetSizeBytesAsync(cancellationToken).ConfigureAwait(false);
         if (SizeBytes % SectorBytes != 0)
@@ -75,7 +78,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
 
         RequireNames();
         RequireCheckpoint();
-        await RecoverJournalsAsync(cancellationToken).ConfigureAwait(false);
+        await RecoverJournalsAsync(writable, cancellationToken).ConfigureAwait(false);
         IReadOnlyList<string> source = [.. _chain.Layers.Select(static layer => PrintableText.Escape(Path.GetFullPath(layer.Path)))];
         bool isFull = _options.Since is null;
         if (_options.Since is { } since)
@@ -253,6 +256,9 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
     }
 
+    /// <summary>The images of the disk that are open for writing.</summary>
+    public IEnumerable<Qcow2Image> Writable => _chain.Layers.Where(static layer => layer.Storage.CanWrite).Select(static layer => layer.Image).OfType<Qcow2Image>();
+
     public ValueTask DisposeAsync() => _chain.DisposeAsync();
 
     /// <summary>Which images have to be written: for a new checkpoint the top one, else those whose bitmap is cleared, and those where it is rebuilt.</summary>
@@ -345,9 +351,8 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     }
 
     /// <summary>Finishes an edit of several images that was stopped, or refuses where that cannot be done here.</summary>
-    private async ValueTask RecoverJournalsAsync(CancellationToken cancellationToken)
+    private async ValueTask RecoverJournalsAsync(IReadOnlyCollection<Qcow2Image> writable, CancellationToken cancellationToken)
     {
-        Qcow2Image[] writable = [.. _chain.Layers.Where(static layer => layer.Storage.CanWrite).Select(static layer => layer.Image).OfType<Qcow2Image>()];
         foreach (ChainLayer layer in _chain.Layers)
         {
             string journal = BitmapEditSet.JournalPathOf(layer.Path);

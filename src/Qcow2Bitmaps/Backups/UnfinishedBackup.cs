@@ -7,9 +7,42 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>What is left of a backup that was stopped: it is cleared away, or, with <see cref="BackupMode.Always"/>, kept and gone on with.</summary>
+/// <summary>What is left of a backup that was stopped: where it is whole it gets its name back; with <see cref="BackupMode.Always"/> a part of one is gone on with.</summary>
 internal static class UnfinishedBackup
 {
+    /// <summary>Gives backups that were stopped between two names, and are whole, their names back. They are kept: where one was gone on with, no bitmap marks any more what it has.</summary>
+    /// <exception cref="IOException">There were such: they exist now.</exception>
+    public static async ValueTask FinishAsync(IReadOnlyList<BackupDisk> disks, CancellationToken cancellationToken)
+    {
+        var finished = new List<string>();
+        foreach (BackupDisk disk in disks)
+        {
+            string manifest = BackupPaths.ManifestOf(disk.TargetPath);
+            string partialManifest = BackupPaths.PartialOf(manifest);
+            if (!DurableFile.Exists(partialManifest) || DurableFile.Exists(manifest)
+                || (await BackupStore.ReadAsync(partialManifest, withGroups: false, cancellationToken).ConfigureAwait(false)).State == BackupState.Partial)
+            {
+                continue;
+            }
+
+            string partial = BackupPaths.PartialOf(disk.TargetPath);
+            if (DurableFile.Exists(partial))
+            {
+                DurableFile.Rename(partial, disk.TargetPath);
+            }
+
+            DurableFile.Rename(partialManifest, manifest);
+            finished.Add($"'{PrintableText.Escape(manifest)}'");
+        }
+
+        if (finished.Count > 0)
+        {
+            throw new IOException(finished.Count == 1
+                ? $"{finished[0]} exists now: the backup was stopped when it was whole, and has its name back"
+                : $"{string.Join(", ", finished)} exist now: the backups were stopped when they were whole, and have their names back");
+        }
+    }
+
     /// <summary>Looks at what there is under the names of a backup that is to be taken.</summary>
     /// <returns>An unfinished backup that is to be gone on with; null for none.</returns>
     public static async ValueTask<StoredBackup?> FindAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
@@ -29,18 +62,11 @@ internal static class UnfinishedBackup
         if (DurableFile.Exists(partialManifest))
         {
             var unfinished = new StoredBackup(partialManifest, await BackupStore.ReadAsync(partialManifest, withGroups: false, cancellationToken).ConfigureAwait(false));
-            if (unfinished.Manifest.State == BackupState.Partial)
-            {
-                return options.Mode == BackupMode.Always && string.Equals(options.Since, unfinished.Manifest.Bitmap, StringComparison.Ordinal)
-                    ? unfinished
-                    : throw new BackupException(
-                        $"'{PrintableText.Escape(partialManifest)}' is an unfinished backup; what it has copied is no longer marked in bitmap '{PrintableText.Escape(unfinished.Manifest.Bitmap ?? "")}': "
-                        + "take it again with the same bitmap and mode 'always', or remove it and take a full backup");
-            }
-
-            // It was stopped between two names; nothing of the disk has changed by then.
-            File.Delete(disk.TargetPath);
-            DurableFile.Delete(partialManifest);
+            return options.Mode == BackupMode.Always && string.Equals(options.Since, unfinished.Manifest.Bitmap, StringComparison.Ordinal)
+                ? unfinished
+                : throw new BackupException(
+                    $"'{PrintableText.Escape(partialManifest)}' is an unfinished backup; what it has copied is no longer marked in bitmap '{PrintableText.Escape(unfinished.Manifest.Bitmap ?? "")}': "
+                    + "take it again with the same bitmap and mode 'always', or remove it and take a full backup");
         }
 
         return DurableFile.Exists(disk.TargetPath)

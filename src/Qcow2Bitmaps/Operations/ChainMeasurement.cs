@@ -129,9 +129,12 @@ public sealed record ChainMeasurement(ImageRoom Target, long? FullyAllocatedByte
     {
         ArgumentNullException.ThrowIfNull(active);
         ArgumentException.ThrowIfNullOrEmpty(overlayPath);
-        (byte[] image, List<BitmapChange> changes) = await ChainSnapshot.BuildAsync(active, overlayPath, backingFile, cancellationToken).ConfigureAwait(false);
-        var room = new ImageRoom(overlayPath, 0, image.Length);
-        return new ChainMeasurement(room, FullyAllocated(active, ChainSnapshot.OptionsFor(active.Layers[0])), [room], MeasureDepth.Data, new ChainResult(changes, 0));
+        (ImageStorage image, List<BitmapChange> changes) = await ChainSnapshot.BuildAsync(active, overlayPath, backingFile, cancellationToken).ConfigureAwait(false);
+        await using (image.ConfigureAwait(false))
+        {
+            var room = new ImageRoom(overlayPath, 0, image.Length);
+            return new ChainMeasurement(room, FullyAllocated(active, ChainSnapshot.OptionsFor(active.Layers[0])), [room], MeasureDepth.Data, new ChainResult(changes, 0));
+        }
     }
 
     private static async ValueTask<ChainMeasurement> OfAsync(ImageChain chain, int target, MeasureDepth depth, Func<ImageChain, Task<ChainResult>> operation, CancellationToken cancellationToken)

@@ -10,6 +10,8 @@ namespace Qcow2Bitmaps.Operations;
 /// <summary>External snapshots: an overlay on top of a chain, that goes on recording.</summary>
 public static class ChainSnapshot
 {
+    private const int PieceBytes = 1 << 20;
+
     /// <summary>Makes an overlay with an empty recording bitmap, of the same name and granularity, for every bitmap of the active image that records and is consistent.</summary>
     /// <remarks>
     /// libvirt's rule for live snapshots, of which its offline ones know nothing. Cluster size and extended L2 entries are the active image's, the size is that of its disk. The overlay
@@ -28,19 +30,22 @@ public static class ChainSnapshot
     {
         ArgumentNullException.ThrowIfNull(active);
         ArgumentException.ThrowIfNullOrEmpty(overlayPath);
-        (byte[] image, List<BitmapChange> changes) = await BuildAsync(active, overlayPath, backingFile, cancellationToken).ConfigureAwait(false);
-        if (FileStorage.IdentityOf(overlayPath) is null)
+        (ImageStorage image, List<BitmapChange> changes) = await BuildAsync(active, overlayPath, backingFile, cancellationToken).ConfigureAwait(false);
+        await using (image.ConfigureAwait(false))
         {
-            if (FileSystemRoom.AvailableBytes(SpaceCheck.FolderOf(overlayPath)) is { } free && free < image.Length)
+            if (FileStorage.IdentityOf(overlayPath) is null)
             {
-                throw NoSpace(overlayPath, image.Length, free);
-            }
+                if (FileSystemRoom.AvailableBytes(SpaceCheck.FolderOf(overlayPath)) is { } free && free < image.Length)
+                {
+                    throw NoSpace(overlayPath, image.Length, free);
+                }
 
-            DurableFile.Write(overlayPath, image);
-        }
-        else
-        {
-            await WriteToDeviceAsync(overlayPath, image, cancellationToken).ConfigureAwait(false);
+                await DurableFile.WriteAsync(overlayPath, image, cancellationToken).ConfigureAwait(false);
+            }
+            else
+            {
+                await WriteToDeviceAsync(overlayPath, image, cancellationToken).ConfigureAwait(false);
+            }
         }
 
         return changes;
@@ -52,8 +57,8 @@ public static class ChainSnapshot
         return below.Image is { } image ? options with { ClusterSizeBytes = image.ClusterSizeBytes, ExtendedL2 = image.Header.HasExtendedL2 } : options;
     }
 
-    /// <summary>Makes the overlay in memory: it has no guest data, so that it is small whatever the disk's size.</summary>
-    internal static async ValueTask<(byte[] Image, List<BitmapChange> Changes)> BuildAsync(ImageChain active, string overlayPath, string? backingFile, CancellationToken cancellationToken)
+    /// <summary>Makes the overlay in memory, which holds what is not zeros of it: little, as it has no guest data, and no bits.</summary>
+    internal static async ValueTask<(ImageStorage Image, List<BitmapChange> Changes)> BuildAsync(ImageChain active, string overlayPath, string? backingFile, CancellationToken cancellationToken)
     {
         ChainLayer below = active.Layers[0];
         RequireFits(active, overlayPath);
@@ -100,25 +105,22 @@ public static class ChainSnapshot
     private static NoSpaceException NoSpace(string path, long neededBytes, long thereBytes) =>
         new($"'{PrintableText.Escape(path)}': no space: {neededBytes} bytes needed, {thereBytes} there", neededBytes, thereBytes);
 
-    private static async ValueTask<byte[]> BuildAsync(ChainLayer below, string backingFile, BitmapEdit edit, CancellationToken cancellationToken)
+    private static async ValueTask<ImageStorage> BuildAsync(ChainLayer below, string backingFile, BitmapEdit edit, CancellationToken cancellationToken)
     {
         Qcow2CreateOptions options = OptionsFor(below) with { BackingFile = backingFile, BackingFormat = below.Format };
-        var memory = new MemoryStorage([], "overlay");
-        await using (memory.ConfigureAwait(false))
+        var memory = new RehearsalStorage(MemoryStorage.ReadOnly([], "overlay"), isBounded: false);
+        await Qcow2Image.CreateAsync(memory, options, cancellationToken).ConfigureAwait(false);
+        Qcow2Image overlay = await Qcow2Image.OpenAsync(memory, leaveOpen: true, cancellationToken: cancellationToken).ConfigureAwait(false);
+        await using (overlay.ConfigureAwait(false))
         {
-            await Qcow2Image.CreateAsync(memory, options, cancellationToken).ConfigureAwait(false);
-            Qcow2Image overlay = await Qcow2Image.OpenAsync(memory, leaveOpen: true, cancellationToken: cancellationToken).ConfigureAwait(false);
-            await using (overlay.ConfigureAwait(false))
-            {
-                await overlay.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
-            }
-
-            return memory.ToArray();
+            await overlay.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
         }
+
+        return memory;
     }
 
     /// <summary>Writes the first sector last: until then nobody takes the device for an image.</summary>
-    private static async ValueTask WriteToDeviceAsync(string path, byte[] image, CancellationToken cancellationToken)
+    private static async ValueTask WriteToDeviceAsync(string path, ImageStorage image, CancellationToken cancellationToken)
     {
         var look = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
         await using (look.ConfigureAwait(false))
@@ -142,10 +144,17 @@ public static class ChainSnapshot
         }
     }
 
-    internal static async ValueTask WriteWholeAsync(ImageStorage device, byte[] image, CancellationToken cancellationToken)
+    internal static async ValueTask WriteWholeAsync(ImageStorage device, ImageStorage image, CancellationToken cancellationToken)
     {
         var unpublished = new UnpublishedStorage(device, isFlushed: true);
-        await unpublished.WriteAsync(0, image, cancellationToken).ConfigureAwait(false);
+        var buffer = new byte[Math.Min(PieceBytes, image.Length)];
+        for (long at = 0; at < image.Length; at += buffer.Length)
+        {
+            // Zeros too: the device has something there.
+            int length = await image.ReadAsync(at, buffer, cancellationToken).ConfigureAwait(false);
+            await unpublished.WriteAsync(at, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
+        }
+
         await unpublished.PublishAsync(cancellationToken).ConfigureAwait(false);
     }
 }

@@ -8,6 +8,7 @@ namespace Qcow2Bitmaps.Storage;
 internal static class DurableFile
 {
     private const string UnfinishedSuffix = ".new";
+    private const int PieceBytes = 64 << 10;
 
     /// <summary>Writes a file; it must not exist. Whoever finds it finds all of it: until it is durable it has another name.</summary>
     /// <exception cref="IOException">The file exists or cannot be written.</exception>
@@ -26,23 +27,31 @@ internal static class DurableFile
         FlushFolderOf(newPath);
     }
 
-    private static void Write(string path, ReadOnlySpan<byte> bytes, bool overwrite)
+    /// <summary>Writes a file with what a storage has, zeros as holes; it must not exist. Whoever finds it finds all of it: until it is durable it has another name.</summary>
+    /// <exception cref="IOException">The file exists or cannot be written.</exception>
+    public static async ValueTask WriteAsync(string path, ImageStorage content, CancellationToken cancellationToken)
     {
-        // A name that nobody else has: what stands beside the file is not ours.
-        string unfinished = $"{path}.{Guid.NewGuid():N}{UnfinishedSuffix}";
+        string unfinished = UnfinishedNameOf(path);
         try
         {
-            using (SafeFileHandle file = File.OpenHandle(unfinished, FileMode.CreateNew, FileAccess.Write, FileShare.None))
+            using (SafeFileHandle file = Create(unfinished))
             {
-                RandomAccess.Write(file, bytes, 0);
-                FileTrace.Current?.Create(unfinished);
-                FileTrace.Current?.Write(unfinished, 0, bytes);
-                RandomAccess.FlushToDisk(file);
-                FileTrace.Current?.Flush(unfinished);
+                var buffer = new byte[PieceBytes];
+                for (long at = 0; at < content.Length; at += buffer.Length)
+                {
+                    int length = await content.ReadAsync(at, buffer, cancellationToken).ConfigureAwait(false);
+                    if (buffer.AsSpan(0, length).ContainsAnyExcept((byte)0))
+                    {
+                        Write(file, unfinished, at, buffer.AsSpan(0, length));
+                    }
+                }
+
+                RandomAccess.SetLength(file, content.Length);
+                FileTrace.Current?.SetLength(unfinished, content.Length);
+                Flush(file, unfinished);
             }
 
-            File.Move(unfinished, path, overwrite);
-            FileTrace.Current?.Rename(unfinished, path);
+            Publish(unfinished, path, overwrite: false);
         }
         catch
         {
@@ -51,6 +60,56 @@ internal static class DurableFile
         }
 
         FlushFolderOf(path);
+    }
+
+    private static void Write(string path, ReadOnlySpan<byte> bytes, bool overwrite)
+    {
+        string unfinished = UnfinishedNameOf(path);
+        try
+        {
+            using (SafeFileHandle file = Create(unfinished))
+            {
+                Write(file, unfinished, 0, bytes);
+                Flush(file, unfinished);
+            }
+
+            Publish(unfinished, path, overwrite);
+        }
+        catch
+        {
+            File.Delete(unfinished);
+            throw;
+        }
+
+        FlushFolderOf(path);
+    }
+
+    /// <summary>A name that nobody else has: what stands beside the file is not ours.</summary>
+    private static string UnfinishedNameOf(string path) => $"{path}.{Guid.NewGuid():N}{UnfinishedSuffix}";
+
+    private static SafeFileHandle Create(string path)
+    {
+        SafeFileHandle file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.None);
+        FileTrace.Current?.Create(path);
+        return file;
+    }
+
+    private static void Write(SafeFileHandle file, string path, long offset, ReadOnlySpan<byte> bytes)
+    {
+        RandomAccess.Write(file, bytes, offset);
+        FileTrace.Current?.Write(path, offset, bytes);
+    }
+
+    private static void Flush(SafeFileHandle file, string path)
+    {
+        RandomAccess.FlushToDisk(file);
+        FileTrace.Current?.Flush(path);
+    }
+
+    private static void Publish(string unfinished, string path, bool overwrite)
+    {
+        File.Move(unfinished, path, overwrite);
+        FileTrace.Current?.Rename(unfinished, path);
     }
 
     /// <summary>Whether there is something of that name; it is not opened, whatever it is.</summary>

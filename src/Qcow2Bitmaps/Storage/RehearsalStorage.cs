@@ -2,12 +2,12 @@ namespace Qcow2Bitmaps.Storage;
 
 /// <summary>Takes writes in memory over a storage that is only read, so that an operation can be gone through without doing it. Of guest data only the place is kept.</summary>
 /// <remarks>
-/// Thread-safe. Memory: 4 KiB for each part of that length which is written to with anything but zeros, and those are tables, counts and bits: of an image with clusters of 64 KiB a byte for
+/// Thread-safe. Memory: 512 bytes for each part of that length which is written to with anything but zeros, and those are tables, counts and bits: sparse bits, as many bitmaps have them, need little; of an image with clusters of 64 KiB a byte for
 /// every 8192 of guest data. The storage below stays open when this one is disposed.
 /// </remarks>
 internal sealed class RehearsalStorage : ImageStorage
 {
-    private const int PageBytes = 4096;
+    private const int PageBytes = 512;
 
     private readonly ImageStorage _below;
     private readonly SemaphoreSlim _turn = new(1, 1);

@@ -5,18 +5,18 @@ using Qcow2Bitmaps.Tests.Support;
 namespace Qcow2Bitmaps.Tests.Backups;
 
 /// <summary>A disk of a few MiB with data, and a folder for its backups.</summary>
-internal sealed class BackupScene(string path)
+internal sealed class BackupScene(string path, string suffix = "")
 {
-    public string Disk => Path.Combine(path, "disk.qcow2");
+    public string Disk => Path.Combine(path, $"disk{suffix}.qcow2");
 
     public static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    public static async Task<BackupScene> CreateAsync(TempFolder folder, string size = "8M")
+    public static async Task<BackupScene> CreateAsync(TempFolder folder, string size = "8M", string suffix = "")
     {
         Qemu.Require();
-        var scene = new BackupScene(folder.Path);
+        var scene = new BackupScene(folder.Path, suffix);
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", scene.Disk, size);
-        await scene.WriteAsync($"write -P 1 0 {(size == "1M" ? "800k" : "6M")}");
+        await scene.WriteAsync($"write -P 1 0 {(size is "1M" or "4M" ? "800k" : "6M")}");
         return scene;
     }
 
@@ -41,7 +41,8 @@ internal sealed class BackupScene(string path)
         new BackupScene(copy).CopyTo(path);
     }
 
-    public string Backup(string name) => Path.Combine(path, name);
+    /// <summary>A backup's place; those of several disks in one folder differ by the disk's suffix.</summary>
+    public string Backup(string name) => Path.Combine(path, name + suffix);
 
     public Task WriteAsync(params string[] commands) => Qemu.IoOkAsync(Disk, commands);
 

@@ -186,7 +186,7 @@ public sealed class NewImageStopTests
             await using ImageChain chain = await Chain.OpenAsync(Top);
             if (Kind == "snapshot")
             {
-                (byte[] image, _) = await ChainSnapshot.BuildAsync(chain, "overlay.qcow2", Top, cancellationToken);
+                (ImageStorage image, _) = await ChainSnapshot.BuildAsync(chain, "overlay.qcow2", Top, cancellationToken);
                 await ChainSnapshot.WriteWholeAsync(target, image, cancellationToken);
             }
             else

@@ -8,7 +8,7 @@ namespace Qcow2Bitmaps.Tests.Support;
 /// <summary>Records what the library does to the files of a folder, and lists what a stop could leave at any moment.</summary>
 /// <remarks>
 /// What was flushed is there. Of what was done to a file since, each sector of 512 bytes is old or new for itself, and so is the length. Names change in order: of what was done to them since the folder was
-/// flushed a first part is there. A killed process leaves all that was done.
+/// flushed a first part is there. A killed process leaves all that was done. A file says that it was written when the last of what is there of it was.
 /// </remarks>
 internal sealed class RecordedFolder : FileTrace, IDisposable
 {
@@ -16,14 +16,14 @@ internal sealed class RecordedFolder : FileTrace, IDisposable
 
     private readonly Lock _gate = new();
     private readonly string _folder;
-    private readonly Dictionary<string, byte[]> _start;
-    private readonly List<(string Path, string? NewPath, StorageOperation? Operation, NameChange Change)> _steps = [];
+    private readonly Dictionary<string, RecordedFile> _start;
+    private readonly List<(string Path, string? NewPath, StorageOperation? Operation, Int128 Written, NameChange Change)> _steps = [];
 
     /// <summary>Begins to record, for the test that runs.</summary>
     public RecordedFolder(string folder)
     {
         _folder = folder;
-        _start = Directory.EnumerateFiles(folder).ToDictionary(static path => path, File.ReadAllBytes, StringComparer.Ordinal);
+        _start = Directory.EnumerateFiles(folder).ToDictionary(static path => path, static path => new RecordedFile(File.ReadAllBytes(path), LastWrites.Of(path)), StringComparer.Ordinal);
         Current = this;
     }
 
@@ -71,10 +71,10 @@ internal sealed class RecordedFolder : FileTrace, IDisposable
                 break;
             }
 
-            (string path, string? newPath, StorageOperation? operation, NameChange kind) = _steps[step];
+            (string path, string? newPath, StorageOperation? operation, Int128 written, NameChange kind) = _steps[step];
             if (operation is not null)
             {
-                files[names[path]].Add(operation);
+                files[names[path]].Add(operation, written);
             }
             else if (kind == NameChange.Flush)
             {
@@ -85,7 +85,7 @@ internal sealed class RecordedFolder : FileTrace, IDisposable
             {
                 if (kind == NameChange.Create)
                 {
-                    files.Add(new FileHistory([]));
+                    files.Add(new FileHistory(new RecordedFile([], 0)));
                 }
 
                 (string, string?, int, NameChange) change = (path, newPath, files.Count - 1, kind);
@@ -103,9 +103,10 @@ internal sealed class RecordedFolder : FileTrace, IDisposable
             File.Delete(path);
         }
 
-        foreach ((string path, byte[] content) in state.Files)
+        foreach ((string path, RecordedFile file) in state.Files)
         {
-            File.WriteAllBytes(path, content);
+            File.WriteAllBytes(path, file.Content);
+            LastWrites.Set(path, file.LastWrite);
         }
     }
 
@@ -129,7 +130,7 @@ internal sealed class RecordedFolder : FileTrace, IDisposable
     {
         lock (_gate)
         {
-            _steps.Add((Path.GetFullPath(path), null, operation, NameChange.None));
+            _steps.Add((Path.GetFullPath(path), null, operation, LastWrites.Of(path), NameChange.None));
         }
     }
 
@@ -137,7 +138,7 @@ internal sealed class RecordedFolder : FileTrace, IDisposable
     {
         lock (_gate)
         {
-            _steps.Add((Path.GetFullPath(path), newPath is null ? null : Path.GetFullPath(newPath), null, change));
+            _steps.Add((Path.GetFullPath(path), newPath is null ? null : Path.GetFullPath(newPath), null, 0, change));
         }
     }
 
@@ -155,28 +156,28 @@ internal sealed class RecordedFolder : FileTrace, IDisposable
         }
     }
 
-    private static string Describe((string Path, string? NewPath, StorageOperation? Operation, NameChange Change) step) =>
+    private static string Describe((string Path, string? NewPath, StorageOperation? Operation, Int128 Written, NameChange Change) step) =>
         $"{Path.GetFileName(step.Path)}: {(step.Operation is null ? $"{step.Change} {Path.GetFileName(step.NewPath)}" : step.Operation)}";
 
-    private static string HashOf(Dictionary<string, byte[]> files)
+    private static string HashOf(Dictionary<string, RecordedFile> files)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach ((string path, byte[] content) in files.OrderBy(static file => file.Key, StringComparer.Ordinal))
+        foreach ((string path, RecordedFile file) in files.OrderBy(static file => file.Key, StringComparer.Ordinal))
         {
-            hash.AppendData(Encoding.UTF8.GetBytes($"{path}\0{content.Length}\0"));
-            hash.AppendData(content);
+            hash.AppendData(Encoding.UTF8.GetBytes($"{path}\0{file.Content.Length}\0"));
+            hash.AppendData(file.Content);
         }
 
         return Convert.ToHexString(hash.GetHashAndReset());
     }
 
     /// <summary>A file: what is durable, and what was done since.</summary>
-    private sealed class FileHistory(byte[] durable)
+    private sealed class FileHistory(RecordedFile durable)
     {
-        private readonly List<StorageOperation> _pending = [];
-        private byte[] _durable = durable;
+        private readonly List<(StorageOperation Operation, Int128 Written)> _pending = [];
+        private RecordedFile _durable = durable;
 
-        public void Add(StorageOperation operation)
+        public void Add(StorageOperation operation, Int128 written)
         {
             if (operation.Kind == StorageOperationKind.Flush)
             {
@@ -185,22 +186,24 @@ internal sealed class RecordedFolder : FileTrace, IDisposable
             }
             else
             {
-                _pending.Add(operation);
+                _pending.Add((operation, written));
             }
         }
 
         /// <summary>The file with so many eighths of the sectors that were changed since.</summary>
-        public byte[] Build(int eighths, SplitMix random)
+        public RecordedFile Build(int eighths, SplitMix random)
         {
             using var content = new MemoryStream();
-            content.Write(_durable);
-            foreach (StorageOperation operation in _pending)
+            content.Write(_durable.Content);
+            Int128 lastWrite = _durable.LastWrite;
+            foreach ((StorageOperation operation, Int128 written) in _pending)
             {
                 if (operation.Kind == StorageOperationKind.SetLength)
                 {
                     if (random.Below(8) < eighths)
                     {
                         content.SetLength(operation.Length);
+                        lastWrite = written;
                     }
 
                     continue;
@@ -212,13 +215,14 @@ internal sealed class RecordedFolder : FileTrace, IDisposable
                     if (random.Below(8) < eighths)
                     {
                         Put(content, operation, at, end);
+                        lastWrite = written;
                     }
 
                     at = end;
                 }
             }
 
-            return content.ToArray();
+            return new RecordedFile(content.ToArray(), lastWrite);
         }
 
         private static void Put(MemoryStream content, StorageOperation operation, long at, long end)
