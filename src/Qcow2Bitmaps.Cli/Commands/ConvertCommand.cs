@@ -93,18 +93,15 @@ internal sealed class ConvertCommand
         {
             foreach (string file in files[..^1])
             {
-                string? snapshotId = null;
-                if (parsed.GetValue(_snapshot) is { } wanted)
+                ImageChain? source = parsed.GetValue(_snapshot) is { } wanted
+                    ? await SnapshotChoice.Parse(wanted, out _)!.OpenAsync(file, SourceOptions(parsed), cancellationToken)
+                    : await ImageChain.OpenAsync(file, SourceOptions(parsed), cancellationToken);
+                if (source is null)
                 {
-                    await using ImageChain present = await ImageChain.OpenAsync(file, SourceOptions(parsed, null), cancellationToken);
-                    snapshotId = SnapshotChoice.Parse(wanted, out _)!.FindId(present);
-                    if (snapshotId is null)
-                    {
-                        return Fail(SnapshotChoice.NotFound);
-                    }
+                    return Fail(SnapshotChoice.NotFound);
                 }
 
-                sources.Add(await ImageChain.OpenAsync(file, SourceOptions(parsed, snapshotId), cancellationToken));
+                sources.Add(source);
                 _messages.WarnOf(sources[^1]);
             }
 
@@ -248,12 +245,11 @@ internal sealed class ConvertCommand
         return fault is null ? null : $"{PrintableText.Escape(file)}: error while converting {format}: {fault}";
     }
 
-    private ChainOpenOptions SourceOptions(ParseResult parsed, string? snapshotId) => new()
+    private ChainOpenOptions SourceOptions(ParseResult parsed) => new()
     {
         Image = new Qcow2OpenOptions { Lock = parsed.GetValue(_share) ? ImageLock.SharedRead : ImageLock.Read },
         TopFormat = parsed.GetValue(_format),
         AllowedFolders = parsed.GetValue(_allowBacking) ?? [],
-        TopSnapshot = snapshotId,
     };
 
     private static int? ParseWorkers(string text) =>

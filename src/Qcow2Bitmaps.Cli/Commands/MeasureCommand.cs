@@ -18,7 +18,7 @@ internal sealed class MeasureCommand
     private readonly Option<string> _outputFormat = new("-O") { Description = "The target's format: qcow2, or raw (default)", HelpName = "FMT" };
     private readonly Option<string[]> _options = new("-o") { Description = "Options of the target, name=value with commas between. May be repeated", HelpName = "OPTIONS" };
     private readonly Option<string?> _size = new("--size") { Description = "Measure an empty disk of this size instead of a file", HelpName = "SIZE" };
-    private readonly Option<string?> _snapshot = new("-l") { Description = "Measure the disk of an internal snapshot, by id or name", HelpName = "SNAPSHOT" };
+    private readonly Option<string?> _snapshot = new("-l") { Description = "Measure the disk of an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME", HelpName = "SNAPSHOT" };
     private readonly Option<OutputFormat> _form = CommonOptions.Output();
     private readonly Option<bool> _share = CommonOptions.ForceShare();
     private readonly Option<string[]> _allowBacking = CommonOptions.AllowBacking();
@@ -47,7 +47,10 @@ internal sealed class MeasureCommand
         string format = parsed.GetValue(_outputFormat) ?? ImageFormat.Raw;
         string? file = parsed.GetValue(_file);
         long size = 0;
-        string? fault = parsed.GetValue(_size) is { } text && !SizeArgument.TryParse(text, "image size", out size, out string? sizeFault) ? sizeFault
+        string? snapshotFault = null;
+        SnapshotChoice? snapshot = parsed.GetValue(_snapshot) is { } wanted ? SnapshotChoice.Parse(wanted, out snapshotFault) : null;
+        string? fault = snapshotFault is not null ? snapshotFault
+            : parsed.GetValue(_size) is { } text && !SizeArgument.TryParse(text, "image size", out size, out string? sizeFault) ? sizeFault
             : file is not null && parsed.GetValue(_size) is not null ? "--size N cannot be used together with a filename."
             : file is null && parsed.GetValue(_size) is null ? "Either --size N or one filename must be specified."
             : CreateCommand.Describe(format) is null ? ImageFormat.IsKnown(format) ? $"Block driver '{format}' does not support size measurement" : $"Unknown file format '{PrintableText.Escape(format)}'"
@@ -60,7 +63,14 @@ internal sealed class MeasureCommand
             return ExitCode.Error;
         }
 
-        Write(parsed, file is null ? MeasureEmpty(create, size) : await MeasureAsync(parsed, file, create, cancellationToken));
+        ImageMeasurement? measured = file is null ? MeasureEmpty(create, size) : await MeasureAsync(parsed, file, snapshot, create, cancellationToken);
+        if (measured is null)
+        {
+            _messages.Error(SnapshotChoice.NotFound);
+            return ExitCode.Error;
+        }
+
+        Write(parsed, measured);
         return ExitCode.Success;
     }
 
@@ -83,16 +93,22 @@ internal sealed class MeasureCommand
 
     private static ImageMeasurement MeasureEmpty(Qcow2CreateOptions? create, long size) => create is null ? ImageMeasurement.OfRaw(size) : ImageMeasurement.OfEmpty(create);
 
-    private async Task<ImageMeasurement> MeasureAsync(ParseResult parsed, string file, Qcow2CreateOptions? create, CancellationToken cancellationToken)
+    private async Task<ImageMeasurement?> MeasureAsync(ParseResult parsed, string file, SnapshotChoice? snapshot, Qcow2CreateOptions? create, CancellationToken cancellationToken)
     {
         var open = new ChainOpenOptions
         {
             Image = new Qcow2OpenOptions { Lock = parsed.GetValue(_share) ? ImageLock.SharedRead : ImageLock.Read },
             TopFormat = parsed.GetValue(_format),
-            TopSnapshot = parsed.GetValue(_snapshot),
             AllowedFolders = parsed.GetValue(_allowBacking) ?? [],
         };
-        await using ImageChain chain = await ImageChain.OpenAsync(file, open, cancellationToken);
+        await using ImageChain? chain = snapshot is null
+            ? await ImageChain.OpenAsync(file, open, cancellationToken)
+            : await snapshot.OpenAsync(file, open, cancellationToken);
+        if (chain is null)
+        {
+            return null;
+        }
+
         _messages.WarnOf(chain);
         return create is null
             ? ImageMeasurement.OfRaw(await chain.GetSizeBytesAsync(cancellationToken))

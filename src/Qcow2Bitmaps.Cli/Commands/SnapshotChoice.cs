@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary>Which snapshot <c>convert -l</c> means: <c>snapshot.id=</c>, <c>snapshot.name=</c>, both, or a word alone, which is an id or, where none has that, a name.</summary>
+/// <summary>Which snapshot <c>-l</c> of convert and measure means: <c>snapshot.id=</c>, <c>snapshot.name=</c>, both, or a word alone, which is an id or, where none has that, a name.</summary>
 internal sealed record SnapshotChoice(string? Id, string? Name, bool IsEither)
 {
     public const string NotFound = "Failed to load snapshot: Can't find snapshot";
@@ -44,8 +44,19 @@ internal sealed record SnapshotChoice(string? Id, string? Name, bool IsEither)
         return choice;
     }
 
-    /// <summary>The id of the snapshot that is meant, by which it can be opened; null when there is none.</summary>
-    public string? FindId(ImageChain chain)
+    /// <summary>Opens a chain as the snapshot that is meant has its disk; null when the top image has no such snapshot.</summary>
+    public async Task<ImageChain?> OpenAsync(string file, ChainOpenOptions options, CancellationToken cancellationToken)
+    {
+        string? id;
+        await using (ImageChain present = await ImageChain.OpenAsync(file, options, cancellationToken))
+        {
+            id = FindId(present);
+        }
+
+        return id is null ? null : await ImageChain.OpenAsync(file, options with { TopSnapshot = id }, cancellationToken);
+    }
+
+    private string? FindId(ImageChain chain)
     {
         IReadOnlyList<SnapshotInfo> snapshots = chain.Layers[0].Image?.Snapshots ?? [];
         SnapshotInfo? found = IsEither

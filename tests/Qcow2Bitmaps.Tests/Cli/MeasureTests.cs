@@ -44,4 +44,23 @@ public sealed class MeasureTests
         Assert.Equal((theirs.ExitCode, theirs.Output), (ours.ExitCode, ours.Output));
         Assert.Equal(theirs.Error.Replace("qemu-img: ", "", StringComparison.Ordinal), ours.Error.Replace("qcow2bitmaps: ", "", StringComparison.Ordinal));
     }
+
+    [Theory]
+    [InlineData("s1")]
+    [InlineData("1")]
+    [InlineData("snapshot.id=1")]
+    [InlineData("snapshot.name=s1")]
+    [InlineData("snapshot.id=1,snapshot.name=s1")]
+    [InlineData("snapshot.id=s1")]
+    [InlineData("snapshot.foo=1")]
+    [InlineData("nosnap")]
+    public async Task OfSnapshots(string snapshot)
+    {
+        Qemu.Require();
+        string[] arguments = ["measure", "-U", "-l", snapshot, "-O", "qcow2", Path.Combine(FixtureFiles.Root, "images/snapshots.qcow2")];
+        ProcessResult theirs = await Qemu.ImgAsync(arguments);
+        ProcessResult ours = await Support.Cli.RunAsync(arguments);
+        Assert.Equal((theirs.ExitCode, theirs.Output), (ours.ExitCode, ours.Output));
+        Assert.Equal(theirs.Error.Replace("qemu-img: ", "", StringComparison.Ordinal), ours.Error.Replace("qcow2bitmaps: ", "", StringComparison.Ordinal));
+    }
 }
