@@ -23,6 +23,7 @@ internal sealed class ConvertCommand
     private readonly Option<bool> _outOfOrder = Flag("-W", "Accepted, and makes no difference: the few parts of the disk that are in work are always written as they come");
     private readonly Option<string?> _workers = new("-m") { Description = "How many parts of the disk are in work at a time, 1 to 16 (default: as many as there are processors, from 2 to 8)", HelpName = "N" };
     private readonly Option<string?> _snapshot = new("-l") { Description = "Copy the disk of an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME", HelpName = "SNAPSHOT" };
+    private readonly Option<bool> _noReflink = Flag("--no-reflink", "Copy data also where the file system could share them with the target (XFS, btrfs), as cp does and qemu-img does not");
     private readonly Option<string[]> _options = new("-o") { Description = "Options of the target, name=value with commas between; '-o help' lists them. May be repeated", HelpName = "OPTIONS" };
     private readonly Option<string?> _backing = new("-B")
     {
@@ -60,7 +61,7 @@ internal sealed class ConvertCommand
             "convert",
             "Copy what the guest sees of images to a raw or qcow2 image, with qemu-img's options and messages. Holes and zeros are neither read nor written. A target that exists is overwritten; one that is read at the same time is refused.")
         {
-            convert._format, convert._outputFormat, convert._compress, convert._outOfOrder, convert._workers, convert._snapshot, convert._options, convert._backing, convert._backingFormat,
+            convert._format, convert._outputFormat, convert._compress, convert._outOfOrder, convert._workers, convert._noReflink, convert._snapshot, convert._options, convert._backing, convert._backingFormat,
             convert._sparse, convert._exists, convert._isZero, convert._progress, convert._quiet, convert._share, convert._cache, convert._sourceCache, convert._bitmaps, convert._skipBroken,
             convert._allowBacking, convert._files,
         };
@@ -204,6 +205,7 @@ internal sealed class ConvertCommand
             Compress = parsed.GetValue(_compress),
             Workers = parsed.GetValue(_workers) is { } workers ? ParseWorkers(workers)!.Value : new ConversionOptions().Workers,
             SparseBytes = parsed.GetValue(_sparse) is { } sparse && SizeArgument.TryParse(sparse, "", out long bytes, out _) ? (int)bytes : new ConversionOptions().SparseBytes,
+            UsesReflinks = !parsed.GetValue(_noReflink),
             Flush = parsed.GetValue(_cache) is not null and not "unsafe",
             Bitmaps = !parsed.GetValue(_bitmaps) ? BitmapCopying.None : parsed.GetValue(_skipBroken) ? BitmapCopying.SkipInvalid : BitmapCopying.All,
             AllowedFolders = parsed.GetValue(_allowBacking) ?? [],

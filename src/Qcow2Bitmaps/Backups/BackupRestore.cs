@@ -33,7 +33,7 @@ public static class BackupRestore
             throw new IOException($"'{PrintableText.Escape(targetPath)}' exists: a disk is restored to a new file, or to a block device");
         }
 
-        var options = new ConversionOptions { IsQcow2 = isQcow2, Flush = false, SparseBytes = GroupDigests.BlockBytes, Workers = workers ?? ConversionOptions.DefaultWorkers };
+        var options = new ConversionOptions { IsQcow2 = isQcow2, Flush = false, SparseBytes = GroupDigests.BlockBytes, Workers = workers ?? ConversionOptions.DefaultWorkers, UsesReflinks = false };
         long size = chain[0].Manifest.SizeBytes;
         ICopyTarget made = isQcow2
             ? await Qcow2Target.CreateAsync(written, size, options, cancellationToken).ConfigureAwait(false)

@@ -372,6 +372,8 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         // All of it is flushed once, at the end; but what is gone on with holds what no bitmap marks any more.
         Flush = IsResumed,
         AppearsAtOnce = true,
+        // A backup is there for the day when the disk's blocks cannot be read.
+        UsesReflinks = false,
         AllowedFolders = [Folder],
         Create = _options.IsRaw ? null : new Qcow2CreateOptions
         {

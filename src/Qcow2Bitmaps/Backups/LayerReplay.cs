@@ -20,7 +20,7 @@ internal static class LayerReplay
         await using (chain.ConfigureAwait(false))
         {
             ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
-            var options = new ConversionOptions { SparseBytes = GroupDigests.BlockBytes, Workers = workers };
+            var options = new ConversionOptions { SparseBytes = GroupDigests.BlockBytes, Workers = workers, UsesReflinks = false };
             var digests = new GroupDigests(backup.Manifest.GroupBytes, backup.Manifest.SizeBytes, onGroup);
             var ranges = new CopyRanges(BackupRanges.OwnAsync(chain, cancellationToken));
             await using (ranges.ConfigureAwait(false))

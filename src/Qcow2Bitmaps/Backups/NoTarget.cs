@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
@@ -15,7 +16,7 @@ internal sealed class NoTarget : ICopyTarget
 
     public ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) => throw new UnreachableException("Nothing is compared with what is there");
 
-    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken) => ValueTask.CompletedTask;
 
     public ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken) => ValueTask.CompletedTask;
 

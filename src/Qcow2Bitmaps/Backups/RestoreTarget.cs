@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
@@ -39,10 +40,10 @@ internal sealed class RestoreTarget(ICopyTarget target, long sizeBytes) : ICopyT
 
     public ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) => target.ReadAsync(offset, buffer, cancellationToken);
 
-    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
         int length = (int)Math.Clamp(sizeBytes - offset, 0, bytes.Length);
-        return length > 0 ? target.WriteAsync(offset, bytes[..length], cancellationToken) : ValueTask.CompletedTask;
+        return length > 0 ? target.WriteAsync(offset, bytes[..length], origin, cancellationToken) : ValueTask.CompletedTask;
     }
 
     public ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken)
@@ -51,7 +52,7 @@ internal sealed class RestoreTarget(ICopyTarget target, long sizeBytes) : ICopyT
         return offset < end ? target.WriteZerosAsync(offset, end - offset, cancellationToken) : ValueTask.CompletedTask;
     }
 
-    public ValueTask WriteCompressedAsync(long offset, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken) => WriteAsync(offset, cluster, cancellationToken);
+    public ValueTask WriteCompressedAsync(long offset, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken) => WriteAsync(offset, cluster, null, cancellationToken);
 
     public ValueTask CompleteAsync(IReadOnlyList<CarriedBitmap> bitmaps, CancellationToken cancellationToken) => target.CompleteAsync(bitmaps, cancellationToken);
 

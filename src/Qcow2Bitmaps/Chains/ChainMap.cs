@@ -72,6 +72,13 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
         }
     }
 
+    /// <summary>Where the bytes of an extent stand as they are; null where they do not.</summary>
+    public BytesOrigin? OriginOf(ChainExtent extent) =>
+        extent.Kind != GuestExtentKind.Data || extent.IsHole || extent.HostOffset is not { } host ? null
+        : disks[extent.Depth] is not { } disk ? new BytesOrigin(layers[extent.Depth].Storage, host)
+        : disk.Data is { } data ? new BytesOrigin(data, host)
+        : null;
+
     /// <summary>Reads what the guest sees through an image and those below it; zeros behind that image's end.</summary>
     public async ValueTask ReadAsync(int depth, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {

@@ -40,6 +40,8 @@ internal class BorrowedStorage(ImageStorage storage, bool isFlushed) : ImageStor
 
     internal override ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken) => storage.TryZeroAsync(offset, length, cancellationToken);
 
+    internal override ValueTask<bool> TryCloneAsync(BytesOrigin origin, long offset, long length, CancellationToken cancellationToken) => storage.TryCloneAsync(origin, offset, length, cancellationToken);
+
     internal override ValueTask<bool> TryAllocateAsync(long offset, long length, CancellationToken cancellationToken) => storage.TryAllocateAsync(offset, length, cancellationToken);
 
     internal override ValueTask BeginWriteBackAsync(long offset, long length, CancellationToken cancellationToken) =>

@@ -1,4 +1,6 @@
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Copying;
 
@@ -12,6 +14,7 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
     // Small enough to stay in a core's cache between reading and writing.
     private const int ItemBytes = 1 << 20;
 
+    private readonly bool _usesReflinks = options is { UsesReflinks: true, TargetExists: false } && !options.RawPreallocation.TakesSpace() && options.Create?.Preallocation.TakesSpace() != true;
     private readonly Lock _gate = new();
     private long _doneBytes;
     private long _writtenBytes;
@@ -270,9 +273,16 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
             }
             else
             {
-                await target.WriteAsync(write.OffsetBytes, bytes, cancellationToken).ConfigureAwait(false);
+                await target.WriteAsync(write.OffsetBytes, bytes, _usesReflinks ? OriginOf(item, write) : null, cancellationToken).ConfigureAwait(false);
             }
         }
+    }
+
+    /// <summary>Where a source has all bytes of a write in a row.</summary>
+    private static BytesOrigin? OriginOf(CopyItem item, CopyWrite write)
+    {
+        CopyPiece piece = item.Pieces.FindLast(piece => piece.OffsetBytes <= write.OffsetBytes);
+        return write.EndBytes <= piece.EndBytes ? piece.Source.OriginOf(piece.Extent)?.From(write.OffsetBytes - piece.OffsetBytes) : null;
     }
 
     private void Report(long bytes)

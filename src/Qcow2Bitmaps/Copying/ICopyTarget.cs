@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Storage;
+
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>What a disk is copied to. Calls may run side by side, for parts that do not overlap.</summary>
@@ -14,7 +16,12 @@ internal interface ICopyTarget : IAsyncDisposable
 
     ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken);
 
-    ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken);
+    /// <summary>Writes bytes.</summary>
+    /// <param name="offset">Where on the disk.</param>
+    /// <param name="bytes">The bytes.</param>
+    /// <param name="origin">Where a source has them, which may be shared with it; null when they are to be written.</param>
+    /// <param name="cancellationToken">Ends the writing.</param>
+    ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken);
 
     ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken);
 

@@ -58,6 +58,9 @@ internal sealed class UnpublishedStorage(ImageStorage storage, bool isFlushed) :
         await base.SetLengthAsync(length, cancellationToken).ConfigureAwait(false);
     }
 
+    internal override ValueTask<bool> TryCloneAsync(BytesOrigin origin, long offset, long length, CancellationToken cancellationToken) =>
+        offset < SectorBytes || !_hasBegun ? ValueTask.FromResult(false) : base.TryCloneAsync(origin, offset, length, cancellationToken);
+
     private async ValueTask BeginAsync(CancellationToken cancellationToken)
     {
         if (_hasBegun)

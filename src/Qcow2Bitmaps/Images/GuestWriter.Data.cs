@@ -1,5 +1,6 @@
 using System.Buffers;
 using Qcow2Bitmaps.Images.Guest.Writing;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images;
 
@@ -8,25 +9,27 @@ public sealed partial class GuestWriter
 {
     private long TableBytes => (long)_image.Geometry.L2EntriesPerTable << _image.Geometry.ClusterBits;
 
-    private async ValueTask WriteOwnAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    private ValueTask WriteOwnAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) => WriteOwnAsync(offset, bytes, null, cancellationToken);
+
+    private async ValueTask WriteOwnAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
         long end = offset + bytes.Length;
         for (long at = offset; at < end;)
         {
             long chunkEnd = Math.Min(Math.Min(end, (at / TableBytes + 1) * TableBytes), (at + MaxChunkBytes) & -_image.ClusterSizeBytes);
-            await WriteChunkAsync(at, bytes[(int)(at - offset)..(int)(chunkEnd - offset)], cancellationToken).ConfigureAwait(false);
+            await WriteChunkAsync(at, bytes[(int)(at - offset)..(int)(chunkEnd - offset)], origin?.From(at - offset), cancellationToken).ConfigureAwait(false);
             at = chunkEnd;
         }
     }
 
-    private async ValueTask WriteChunkAsync(long start, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    private async ValueTask WriteChunkAsync(long start, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
         List<ClusterWrite> plan = await WithTablesAsync(() => _metadata.PlanWriteAsync(start, start + bytes.Length, cancellationToken), cancellationToken).ConfigureAwait(false);
         try
         {
             for (int i = 0; i < plan.Count;)
             {
-                i = await WriteClustersAsync(plan, i, start, bytes, cancellationToken).ConfigureAwait(false);
+                i = await WriteClustersAsync(plan, i, start, bytes, origin, cancellationToken).ConfigureAwait(false);
             }
         }
         catch
@@ -43,7 +46,8 @@ public sealed partial class GuestWriter
 
     /// <summary>Writes a cluster, and those behind it that follow it in the file and need nothing but the given bytes.</summary>
     /// <returns>The index of the first cluster that is not written yet.</returns>
-    private async ValueTask<int> WriteClustersAsync(List<ClusterWrite> plan, int index, long start, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    private async ValueTask<int> WriteClustersAsync(
+        List<ClusterWrite> plan, int index, long start, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
         ClusterWrite first = plan[index];
         long end = start + bytes.Length;
@@ -66,7 +70,7 @@ public sealed partial class GuestWriter
 
         long from = first.GuestOffset + first.From;
         long to = plan[last].GuestOffset + plan[last].To;
-        await _data.WriteAsync(first.HostOffset + first.From, bytes[(int)(from - start)..(int)(to - start)], cancellationToken).ConfigureAwait(false);
+        await _data.WriteAsync(first.HostOffset + first.From, bytes[(int)(from - start)..(int)(to - start)], origin?.From(from - start), cancellationToken).ConfigureAwait(false);
         return last + 1;
     }
 

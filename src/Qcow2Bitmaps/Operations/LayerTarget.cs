@@ -36,10 +36,10 @@ internal sealed class LayerTarget(GuestWriter? writer, ImageStorage storage, Qco
         }
     }
 
-    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
         Interlocked.Add(ref _writtenBytes, bytes.Length);
-        return writer is null ? _data.WriteAsync(offset, bytes, cancellationToken) : writer.WriteAsync(offset, bytes, cancellationToken);
+        return writer is null ? _data.WriteAsync(offset, bytes, origin, cancellationToken) : writer.WriteAsync(offset, bytes, origin, cancellationToken);
     }
 
     public async ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken)

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
 
@@ -31,10 +32,10 @@ internal sealed class RebaseTarget(GuestWriter writer, Qcow2Image image, ChainMa
         }
     }
 
-    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
         Interlocked.Add(ref _writtenBytes, bytes.Length);
-        return writer.WriteAsync(offset, bytes, cancellationToken);
+        return writer.WriteAsync(offset, bytes, origin, cancellationToken);
     }
 
     public ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken)

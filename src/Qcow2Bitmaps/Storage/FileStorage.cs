@@ -12,9 +12,14 @@ namespace Qcow2Bitmaps.Storage;
 /// </remarks>
 public sealed class FileStorage : ImageStorage
 {
+    // Blocks of file systems are no larger as a rule. Less than a cluster is not worth a call.
+    private const int CloneAlignmentBytes = 4096;
+    private const int MinCloneBytes = 64 << 10;
+
     private readonly SafeFileHandle _file;
     private readonly string _path;
     private readonly FileTrace? _trace = FileTrace.Current;
+    private volatile bool _cannotClone;
 
     private FileStorage(SafeFileHandle file, string path, StorageAccess access)
     {
@@ -321,6 +326,23 @@ public sealed class FileStorage : ImageStorage
         }
 
         return ValueTask.FromResult(isZero);
+    }
+
+    /// <inheritdoc/>
+    internal override ValueTask<bool> TryCloneAsync(BytesOrigin origin, long offset, long length, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        RequireWritable();
+        if (_cannotClone || _trace is not null || length < MinCloneBytes || ((origin.Offset | offset | length) & (CloneAlignmentBytes - 1)) != 0
+            || !LinuxNative.IsSupported || origin.Storage is not FileStorage source)
+        {
+            return ValueTask.FromResult(false);
+        }
+
+        // Most file systems cannot, and most cannot from one to another; whatever the error, the bytes can still be written.
+        bool isDone = LinuxFile.TryClone(_file, source._file, origin.Offset, offset, length);
+        _cannotClone = !isDone;
+        return ValueTask.FromResult(isDone);
     }
 
     /// <inheritdoc/>

@@ -82,6 +82,19 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <returns>Whether the range reads as zeros now; if not, nothing was done.</returns>
     internal virtual ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken) => ValueTask.FromResult(false);
 
+    /// <summary>Has a range share what another storage has, if there is a way to: what is written later to either is written elsewhere. A file grows when the range ends behind its end.</summary>
+    /// <returns>Whether the range reads so now; if not, nothing was done.</returns>
+    internal virtual ValueTask<bool> TryCloneAsync(BytesOrigin origin, long offset, long length, CancellationToken cancellationToken) => ValueTask.FromResult(false);
+
+    /// <summary>Writes bytes, or shares them with the storage that has them too, if there is a way to.</summary>
+    internal async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, BytesOrigin? origin, CancellationToken cancellationToken)
+    {
+        if (origin is not { } from || !await TryCloneAsync(from, offset, buffer.Length, cancellationToken).ConfigureAwait(false))
+        {
+            await WriteAsync(offset, buffer, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     /// <summary>Sets space aside for a range, without writing it, if there is a way to; a file grows when the range ends behind its end. What is there stays.</summary>
     /// <returns>Whether the space is there now; if not, nothing was done.</returns>
     /// <exception cref="IOException">There is no space.</exception>

@@ -93,6 +93,25 @@ internal static class LinuxFile
         return isDone;
     }
 
+    /// <summary>Has a range of a file share the blocks of another one.</summary>
+    public static bool TryClone(SafeFileHandle file, SafeFileHandle source, long sourceOffset, long offset, long length)
+    {
+        bool isCounted = false;
+        try
+        {
+            source.DangerousAddRef(ref isCounted);
+            var range = new LinuxNative.CloneRange { SourceFile = source.DangerousGetHandle(), SourceOffset = (ulong)sourceOffset, Length = (ulong)length, Offset = (ulong)offset };
+            return LinuxNative.DeviceControl(file, LinuxNative.CloneRangeRequest, range) == 0;
+        }
+        finally
+        {
+            if (isCounted)
+            {
+                source.DangerousRelease();
+            }
+        }
+    }
+
     /// <summary>Takes space, which reads as zeros; false where the file system or the device cannot do that.</summary>
     /// <exception cref="IOException">There is no room, or the storage failed.</exception>
     public static bool TryAllocate(SafeFileHandle file, string path, long offset, long length, CancellationToken cancellationToken)

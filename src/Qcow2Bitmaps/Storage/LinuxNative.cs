@@ -42,6 +42,9 @@ internal static partial class LinuxNative
 
     public const uint SyncFileRangeWrite = 2;
 
+    /// <summary>The kernel's FICLONERANGE.</summary>
+    public const nuint CloneRangeRequest = 0x4020940D;
+
     public const uint StatxBasicStatsAndBirth = 0xfff;
     public const int AtEmptyPath = 0x1000;
 
@@ -71,6 +74,9 @@ internal static partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     public static partial int Allocate(SafeFileHandle file, int mode, long offset, long length);
 
+    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    public static partial int DeviceControl(SafeFileHandle file, nuint request, in CloneRange range);
+
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true)]
     public static partial int Statx(SafeFileHandle directory, ReadOnlySpan<byte> path, int flags, uint mask, out FileFacts facts);
 
@@ -89,6 +95,16 @@ internal static partial class LinuxNative
         public long Start;
         public long Length;
         public int ProcessId;
+    }
+
+    /// <summary>The kernel's <c>struct file_clone_range</c>.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct CloneRange
+    {
+        public long SourceFile;
+        public ulong SourceOffset;
+        public ulong Length;
+        public ulong Offset;
     }
 
     /// <summary>The kernel's <c>struct statx</c>, as far as it is read here.</summary>
