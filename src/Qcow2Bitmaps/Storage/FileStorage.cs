@@ -341,7 +341,11 @@ public sealed class FileStorage : ImageStorage
 
         // Most file systems cannot, and most cannot from one to another; whatever the error, the bytes can still be written.
         bool isDone = LinuxFile.TryClone(_file, source._file, origin.Offset, offset, length);
-        _cannotClone = !isDone;
+        if (!isDone)
+        {
+            _cannotClone = true;
+        }
+
         return ValueTask.FromResult(isDone);
     }
 
