@@ -94,7 +94,7 @@ internal sealed class Qcow2Target : ICopyTarget
     public async ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) =>
         await _writer.ReadAsync(offset, buffer, cancellationToken).ConfigureAwait(false);
 
-    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken) => _writer.WriteAsync(offset, bytes, origin, cancellationToken);
+    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken) => _writer.WriteOrCloneAsync(offset, bytes, origin, cancellationToken);
 
     public ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken) => _writer.WriteZerosAsync(offset, length, mayUnmap: true, cancellationToken);
 

@@ -78,7 +78,7 @@ internal sealed class RawTarget : ICopyTarget
     public async ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) =>
         await _storage.ReadZeroFilledAsync(offset, buffer, cancellationToken).ConfigureAwait(false);
 
-    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken) => _storage.WriteAsync(offset, bytes, origin, cancellationToken);
+    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken) => _storage.WriteOrCloneAsync(offset, bytes, origin, cancellationToken);
 
     public async ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken)
     {

@@ -70,7 +70,7 @@ public sealed partial class GuestWriter
 
         long from = first.GuestOffset + first.From;
         long to = plan[last].GuestOffset + plan[last].To;
-        await _data.WriteAsync(first.HostOffset + first.From, bytes[(int)(from - start)..(int)(to - start)], origin?.From(from - start), cancellationToken).ConfigureAwait(false);
+        await _data.WriteOrCloneAsync(first.HostOffset + first.From, bytes[(int)(from - start)..(int)(to - start)], origin?.From(from - start), cancellationToken).ConfigureAwait(false);
         return last + 1;
     }
 

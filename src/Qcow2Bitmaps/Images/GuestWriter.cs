@@ -124,10 +124,10 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room; what was written by then is written.</exception>
     /// <exception cref="Qcow2FormatException">A table's entry cannot be, or names a place where a structure of the image lies.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default) => WriteAsync(offsetBytes, bytes, null, cancellationToken);
+    public ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default) => WriteOrCloneAsync(offsetBytes, bytes, null, cancellationToken);
 
-    /// <summary>As <see cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)"/>, of bytes that a file has too: whole clusters share them with it where the file system can.</summary>
-    internal async ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
+    /// <summary>As <see cref="WriteAsync"/>, of bytes that a file has too: whole clusters share them with it where the file system can.</summary>
+    internal async ValueTask WriteOrCloneAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
         using IDisposable? turn = await BeginAsync(offsetBytes, bytes.Length, cancellationToken).ConfigureAwait(false);
         await WriteOwnAsync(offsetBytes, bytes, origin, cancellationToken).ConfigureAwait(false);
@@ -138,7 +138,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     /// <param name="lengthBytes">Its length in bytes.</param>
     /// <param name="mayUnmap">Whether clusters may be given up; else they stay allocated.</param>
     /// <param name="cancellationToken">Ends the work, between L2 tables.</param>
-    /// <inheritdoc cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)" path="/exception"/>
+    /// <inheritdoc cref="WriteAsync" path="/exception"/>
     public async ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
     {
         using IDisposable? turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
@@ -150,7 +150,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     /// <param name="offsetBytes">Where it starts on the disk, in bytes; any alignment.</param>
     /// <param name="lengthBytes">Its length in bytes.</param>
     /// <param name="cancellationToken">Ends the work, between L2 tables.</param>
-    /// <inheritdoc cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)" path="/exception"/>
+    /// <inheritdoc cref="WriteAsync" path="/exception"/>
     public async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
     {
         using IDisposable? turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
@@ -181,7 +181,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     /// <param name="cancellationToken">Ends the work before anything is written.</param>
     /// <exception cref="ArgumentException">These are not the bytes of one cluster.</exception>
     /// <exception cref="Qcow2UnsupportedException">The image's compression is not zlib, or it has an external data file.</exception>
-    /// <inheritdoc cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)" path="/exception"/>
+    /// <inheritdoc cref="WriteAsync" path="/exception"/>
     public async ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
     {
         if (!_metadata.CanPack)
@@ -263,7 +263,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     }
 
     /// <summary>Gives up all that the image has, so that the disk reads as its backing file does. No bitmap records that.</summary>
-    /// <inheritdoc cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)" path="/exception"/>
+    /// <inheritdoc cref="WriteAsync" path="/exception"/>
     internal async ValueTask EmptyAsync(CancellationToken cancellationToken)
     {
         using IDisposable? turn = await BeginAsync(0, SizeBytes, cancellationToken).ConfigureAwait(false);

@@ -39,7 +39,7 @@ internal sealed class LayerTarget(GuestWriter? writer, ImageStorage storage, Qco
     public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
         Interlocked.Add(ref _writtenBytes, bytes.Length);
-        return writer is null ? _data.WriteAsync(offset, bytes, origin, cancellationToken) : writer.WriteAsync(offset, bytes, origin, cancellationToken);
+        return writer is null ? _data.WriteOrCloneAsync(offset, bytes, origin, cancellationToken) : writer.WriteOrCloneAsync(offset, bytes, origin, cancellationToken);
     }
 
     public async ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken)

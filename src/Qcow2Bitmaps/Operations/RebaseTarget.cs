@@ -35,7 +35,7 @@ internal sealed class RebaseTarget(GuestWriter writer, Qcow2Image image, ChainMa
     public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
         Interlocked.Add(ref _writtenBytes, bytes.Length);
-        return writer.WriteAsync(offset, bytes, origin, cancellationToken);
+        return writer.WriteOrCloneAsync(offset, bytes, origin, cancellationToken);
     }
 
     public ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken)

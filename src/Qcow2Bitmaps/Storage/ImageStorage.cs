@@ -87,7 +87,7 @@ public abstract class ImageStorage : IAsyncDisposable
     internal virtual ValueTask<bool> TryCloneAsync(BytesOrigin origin, long offset, long length, CancellationToken cancellationToken) => ValueTask.FromResult(false);
 
     /// <summary>Writes bytes, or shares them with the storage that has them too, if there is a way to.</summary>
-    internal async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, BytesOrigin? origin, CancellationToken cancellationToken)
+    internal async ValueTask WriteOrCloneAsync(long offset, ReadOnlyMemory<byte> buffer, BytesOrigin? origin, CancellationToken cancellationToken)
     {
         if (origin is not { } from || !await TryCloneAsync(from, offset, buffer.Length, cancellationToken).ConfigureAwait(false))
         {
