@@ -300,7 +300,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
     }
 
-    private static string? SourceFileOf(ChainLayer layer) => layer.Storage is FileStorage ? FileStorage.MarkOf(layer.Path) : null;
+    private static string? SourceFileOf(ChainLayer layer) => layer.Storage is FileStorage ? FilePlace.MarkOf(layer.Path) : null;
 
     private static bool IsStandingOn(BackupManifest backup, BackupManifest below) =>
         backup.Parents.Count > 0 && string.Equals(backup.Parents[0].Id, below.Id, StringComparison.Ordinal);

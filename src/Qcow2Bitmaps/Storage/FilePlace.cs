@@ -1,3 +1,4 @@
+using System.Globalization;
 using Microsoft.Win32.SafeHandles;
 using Qcow2Bitmaps.Format;
 
@@ -23,6 +24,20 @@ internal readonly record struct FilePlace(string RealPath, bool IsBlockDevice)
         LinuxNative.FileFacts facts = LinuxFile.Facts(pathOnly, path);
         LinuxFile.RequireFileOrBlockDevice(facts, path);
         return new FilePlace(LinuxFile.RealPath(pathOnly), LinuxFile.IsBlockDevice(facts));
+    }
+
+    /// <summary>A mark of a file that another one does not get, though it gets its path and its number: that number, and when it was made (0 where the file system does not tell). Null where there is none.</summary>
+    /// <exception cref="IOException">There is nothing at the path.</exception>
+    public static string? MarkOf(string path)
+    {
+        if (!LinuxNative.IsSupported)
+        {
+            return null;
+        }
+
+        using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
+        LinuxNative.FileFacts facts = LinuxFile.Facts(pathOnly, path);
+        return string.Create(CultureInfo.InvariantCulture, $"{facts.Inode:x}-{facts.BirthSeconds:x}.{facts.BirthNanoseconds:x}");
     }
 
     /// <summary>Where a folder really is, every symbolic link followed.</summary>

@@ -12,10 +12,6 @@ namespace Qcow2Bitmaps.Storage;
 /// </remarks>
 public sealed class FileStorage : ImageStorage
 {
-    // Blocks of file systems are no larger as a rule. Less than a cluster is not worth a call.
-    private const int CloneAlignmentBytes = 4096;
-    private const int MinCloneBytes = 64 << 10;
-
     private readonly SafeFileHandle _file;
     private readonly string _path;
     private readonly FileTrace? _trace = FileTrace.Current;
@@ -110,20 +106,6 @@ public sealed class FileStorage : ImageStorage
 
         FileTrace.Current?.Create(path);
         return Lock(made, path, StorageAccess.ReadWrite, ImageLock.Write);
-    }
-
-    /// <summary>A mark of a file that another one does not get, though it gets its path and its number: that number, and when it was made (0 where the file system does not tell). Null where there is none.</summary>
-    /// <exception cref="IOException">There is nothing at the path.</exception>
-    internal static string? MarkOf(string path)
-    {
-        if (!LinuxNative.IsSupported)
-        {
-            return null;
-        }
-
-        using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
-        LinuxNative.FileFacts facts = LinuxFile.Facts(pathOnly, path);
-        return string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{facts.Inode:x}-{facts.BirthSeconds:x}.{facts.BirthNanoseconds:x}");
     }
 
     /// <summary>As the public method; <paramref name="mayOpen"/> is shown where the path really leads before the file is opened, and throws to refuse.</summary>
@@ -333,8 +315,7 @@ public sealed class FileStorage : ImageStorage
     {
         cancellationToken.ThrowIfCancellationRequested();
         RequireWritable();
-        if (_cannotClone || _trace is not null || length < MinCloneBytes || ((origin.Offset | offset | length) & (CloneAlignmentBytes - 1)) != 0
-            || !LinuxNative.IsSupported || origin.Storage is not FileStorage source)
+        if (_cannotClone || _trace is not null || origin.Storage is not FileStorage source || !LinuxFile.IsCloneable(origin.Offset, offset, length))
         {
             return ValueTask.FromResult(false);
         }

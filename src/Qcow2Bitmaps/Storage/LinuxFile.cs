@@ -8,6 +8,8 @@ namespace Qcow2Bitmaps.Storage;
 /// <summary>Opens files on Linux so that nothing but a regular file or a block device is ever opened for real; and what else .NET has no calls for.</summary>
 internal static class LinuxFile
 {
+    private const int CloneAlignmentBytes = 4096;
+    private const int MinCloneBytes = 64 << 10;
     private const int NewFileMode = 0x1A4; // rw-r--r--
 
     /// <summary>Finds out what a path leads to, without opening it in any way that a device or a FIFO would notice.</summary>
@@ -92,6 +94,10 @@ internal static class LinuxFile
         error = isDone ? 0 : Marshal.GetLastPInvokeError();
         return isDone;
     }
+
+    /// <summary>Whether a range is worth a try to share it: whole blocks, of a size that most file systems have, and many of them.</summary>
+    public static bool IsCloneable(long sourceOffset, long offset, long length) =>
+        LinuxNative.IsSupported && length >= MinCloneBytes && ((sourceOffset | offset | length) & (CloneAlignmentBytes - 1)) == 0;
 
     /// <summary>Has a range of a file share the blocks of another one.</summary>
     public static bool TryClone(SafeFileHandle file, SafeFileHandle source, long sourceOffset, long offset, long length)
