@@ -77,11 +77,11 @@ public sealed class ReflinkTests
         long before = await UsedAsync(folder);
         await Support.Cli.OkAsync("backup", "full", top, folder.File("full"));
         long used = await UsedAsync(folder) - before;
-        Assert.True(used >= DataBytes, $"{used} bytes");
+        Assert.True(!folder.SharesBlocks || used >= DataBytes, $"{used} bytes");
         before = await UsedAsync(folder);
         await Support.Cli.OkAsync("backup", "restore", folder.File("full.backup.json"), folder.File("restored"));
         used = await UsedAsync(folder) - before;
-        Assert.True(used >= DataBytes, $"{used} bytes");
+        Assert.True(!folder.SharesBlocks || used >= DataBytes, $"{used} bytes");
     }
 
     private static async Task<long> UsedAsync(ReflinkFolder folder)
