@@ -8,7 +8,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>The library does it, in this process: a hundred times as fast as QEMU's processes.</summary>
+/// <summary>The library does it, in this process: several times as fast as QEMU's processes.</summary>
 internal sealed class OwnTruthTools : ITruthTools
 {
     public bool RecordsResizes => true;
