@@ -1,6 +1,7 @@
 #!/bin/bash
-# Takes an incremental backup of 1 % of 100 GiB beside qemu-storage-daemon's blockdev-backup (sync=bitmap) of the same image, in turn, and prints a table:
-# the best wall time of all runs and the peak memory. The whole process counts on both sides; QEMU is timed once its daemon answers, until the job is done.
+# Takes an incremental backup of 1 % of 100 GiB and prints a table: the same conversation, with blockdev-backup (sync=bitmap), with qemu-storage-daemon and
+# with this tool's QMP server, and the tool's offline backup of the same image, which makes checksums too; in turn.
+# Of a conversation the job is timed, from its command to its end, and the whole process, from its start to its exit. The best of all runs is told, and the highest peak of memory.
 # Usage: benchmarks/backup-side-by-side.sh [FOLDER [RUNS]]   needs qemu-storage-daemon, qemu-img, qemu-io, GNU time, python3, and about 5 GB in FOLDER.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 runs=${2:-5}
@@ -17,48 +18,59 @@ qemu-img create -q -f qcow2 "$disk" 100G
 $tool backup full "$disk" "$folder/b/full" --checkpoint c >/dev/null
 qemu-io -f qcow2 "$disk" <"$folder/commands" >/dev/null
 
-qemu() {
-    python3 - "$disk" "$folder/b/full" "$folder/out" <<'P'
-import json, os, subprocess, sys, time
-disk, below, out = sys.argv[1:]
-subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", below, "-F", "qcow2", out], check=True)
-daemon = subprocess.Popen(
-    ["qemu-storage-daemon", "--chardev", "stdio,id=m", "--monitor", "chardev=m",
-     "--blockdev", f"qcow2,node-name=d,file.driver=file,file.filename={disk}", "--blockdev", f"qcow2,node-name=t,file.driver=file,file.filename={out}"],
-    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+# Prints seconds of the job, seconds of the whole process, KiB.
+converse() { # COMMAND…: a QMP server on standard input and output, with the disk as d and the target as t
+    qemu-img create -q -f qcow2 -b "$folder/b/full" -F qcow2 "$folder/out"
+    python3 - "$@" <<'P'
+import json, subprocess, sys, time
+begin = time.monotonic()
+server = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 def say(command, **arguments):
-    daemon.stdin.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-    daemon.stdin.flush()
+    server.stdin.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+    server.stdin.flush()
     while True:
-        answer = json.loads(daemon.stdout.readline())
+        answer = json.loads(server.stdout.readline())
         if "error" in answer: sys.exit(str(answer))
         if "return" in answer: return
-daemon.stdout.readline()
+server.stdout.readline()
 say("qmp_capabilities")
 start = time.monotonic()
 say("blockdev-backup", **{"job-id": "j", "device": "d", "target": "t", "sync": "bitmap", "bitmap": "c", "bitmap-mode": "never"})
 while True:
-    event = json.loads(daemon.stdout.readline())
-    if event.get("event") == "JOB_STATUS_CHANGE" and event["data"]["status"] == "concluded" or event.get("event") == "BLOCK_JOB_COMPLETED":
+    event = json.loads(server.stdout.readline())
+    if event.get("event") == "BLOCK_JOB_COMPLETED":
         break
 end = time.monotonic()
-peak = next(line for line in open(f"/proc/{daemon.pid}/status") if line.startswith("VmHWM")).split()[1]
-daemon.stdin.write(json.dumps({"execute": "quit"}) + "\n")
-daemon.stdin.flush()
-daemon.stdout.read()
-daemon.wait()
-print(f"{end - start:.2f} 0 {peak}")
+if "error" in event["data"]: sys.exit(str(event))
+peak = next(line for line in open(f"/proc/{server.pid}/status") if line.startswith("VmHWM")).split()[1]
+server.stdin.write(json.dumps({"execute": "quit"}) + "\n")
+server.stdin.flush()
+server.stdout.read()
+if server.wait() != 0: sys.exit("The server failed")
+print(f"{end - start:.2f} {time.monotonic() - begin:.2f} {peak}")
 P
+    qemu-img compare -q "$folder/out" "$disk" >&2
+    rm "$folder/out"
 }
 
 for _ in $(seq "$runs"); do
-    rm -f "$folder/out"; warm_memory; qemu >>"$folder/q"
-    qemu-img compare -q "$folder/out" "$disk"
+    warm_memory
+    converse qemu-storage-daemon --chardev stdio,id=m --monitor chardev=m \
+        --blockdev "qcow2,node-name=d,file.driver=file,file.filename=$disk" --blockdev "qcow2,node-name=t,file.driver=file,file.filename=$folder/out" >>"$folder/q"
+    warm_memory
+    converse "$tool" qmp --image "d=$disk" --image "t=$folder/out" >>"$folder/s"
     rm -f "$folder/b/inc"*; warm_memory
     timed "$folder/t" "$tool" backup incremental "$disk" "$folder/b/inc" --since c --mode never
     qemu-img compare -q "$folder/b/inc" "$disk"
 done
-q=$(best "$folder/q" 1); t=$(best "$folder/t" 1)
-echo "| 1 GiB dirty of 100 GiB, 1024 runs of 1 MiB | qemu-storage-daemon $qemu_version, the job alone | \`qcow2bitmaps\`, the whole process, with checksums |"
+row() { # COLUMN NAME: of both conversations
+    local q s
+    q=$(best "$folder/q" "$1"); s=$(best "$folder/s" "$1")
+    echo "| $2 | $q s, $(peak "$folder/q") | $s s, $(peak "$folder/s"), **$(ratio "$q" "$s")×** |"
+}
+echo "| 1 GiB dirty of 100 GiB, 1024 runs of 1 MiB | qemu-storage-daemon $qemu_version | \`qcow2bitmaps\` |"
 echo "|---|---|---|"
-echo "| incremental backup | $q s, $(peak "$folder/q") | $t s, $(peak "$folder/t"), **$(ratio "$q" "$t")×** |"
+row 1 "\`blockdev-backup\` by QMP, the job"
+row 2 "the same, the whole process"
+q=$(best "$folder/q" 2); t=$(best "$folder/t" 1)
+echo "| \`backup incremental\` with checksums, beside the whole process of QEMU | $q s, $(peak "$folder/q") | $t s, $(peak "$folder/t"), **$(ratio "$q" "$t")×** |"
