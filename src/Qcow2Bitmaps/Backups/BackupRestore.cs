@@ -33,6 +33,13 @@ public static class BackupRestore
             throw new IOException($"'{PrintableText.Escape(targetPath)}' exists: a disk is restored to a new file, or to a block device");
         }
 
+        string manifest = BackupPaths.ManifestOf(targetPath);
+        if (!isDevice && (DurableFile.Exists(manifest) || DurableFile.Exists(BackupPaths.PartialOf(manifest))))
+        {
+            // What the unfinished one has may be nowhere else.
+            throw new IOException($"'{PrintableText.Escape(targetPath)}' is the name of a backup, whole or unfinished: a disk is restored to a name of its own");
+        }
+
         var options = new ConversionOptions { IsQcow2 = isQcow2, Flush = false, SparseBytes = GroupDigests.BlockBytes, Workers = workers ?? ConversionOptions.DefaultWorkers, UsesReflinks = false };
         long size = chain[0].Manifest.SizeBytes;
         ICopyTarget made = isQcow2

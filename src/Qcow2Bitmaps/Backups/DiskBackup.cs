@@ -8,7 +8,7 @@ namespace Qcow2Bitmaps.Backups;
 /// Locks keep writers out from before the first byte is read until all is done, so that what is copied, where the bitmaps begin to record, and all disks of one call belong to one point.
 /// </para>
 /// <para>
-/// The order: the images, on disk; the manifests, which say that the backups are whole; then one atomic edit that starts the checkpoints, or clears the bitmaps, of all disks; then the manifests again, which
+/// The order: the images, on disk; the manifests, which say that the backups are whole; those of earlier backups, which give up the bitmaps that the new ones anchor; then one atomic edit that starts the checkpoints, or clears the bitmaps, of all disks; then the manifests again, which
 /// say that these record from that point on. So a stop leaves files with <see cref="BackupPaths.PartialSuffix"/>, which the next backup of that name clears away, or, where they are whole, finishes; or whole backups of which
 /// it is not known whether their anchors record. On those no other is built until <see cref="BackupVerification"/> has compared them with the disk.
 /// </para>
@@ -65,6 +65,11 @@ public static class DiskBackup
             {
                 job.Place();
                 atStep?.Invoke("placed");
+            }
+
+            foreach (DiskBackupRun job in jobs)
+            {
+                await job.WithdrawFormerAsync().ConfigureAwait(false);
             }
 
             await AnchorAsync(jobs, atStep).ConfigureAwait(false);
@@ -126,14 +131,14 @@ public static class DiskBackup
         catch (Qcow2Exception)
         {
             // It was refused, so that nothing has changed; the backups are good for restoring.
-            jobs.ForEach(static job => job.Confirm(hasAnchors: false));
+            jobs.ForEach(static job => job.Confirm(isEdited: false));
             throw;
         }
 
         atStep?.Invoke("anchored");
         foreach (DiskBackupRun job in jobs)
         {
-            job.Confirm(hasAnchors: true);
+            job.Confirm(isEdited: true);
             atStep?.Invoke("confirmed");
         }
     }

@@ -22,6 +22,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     private IReadOnlyList<StoredBackup> _below = [];
     private BitmapVerdict? _verdict;
     private BackupManifest _manifest = null!;
+    private FormerBackups _former = null!;
     private DirtyBitmap? _copied;
     private long _keptBytes;
     private bool _isBegun;
@@ -79,7 +80,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         RequireNames();
         RequireCheckpoint();
         await RecoverJournalsAsync(writable, cancellationToken).ConfigureAwait(false);
-        IReadOnlyList<string> source = [.. _chain.Layers.Select(static layer => PrintableText.Escape(Path.GetFullPath(layer.Path)))];
+        var identity = DiskIdentity.Of(_chain);
         bool isFull = _options.Since is null;
         if (_options.Since is { } since)
         {
@@ -92,7 +93,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
             isFull = !_verdict.IsValid && _options.Fallback == BackupFallback.Full;
             if (!isFull)
             {
-                var search = new ParentSearch(since, source, Folder);
+                var search = new ParentSearch(since, identity, Folder);
                 _below = await search.FindAsync(_disk.PreviousPath, _unfinished, cancellationToken).ConfigureAwait(false);
                 _keptBytes = search.KeptBytes;
             }
@@ -111,7 +112,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         IsIncremental = !isFull;
         if (IsIncremental)
         {
-            await RequireSameCourseAsync(cancellationToken).ConfigureAwait(false);
+            await DiskCourse.RequireSameAsync(_chain, identity, _below, _unfinished, _options.Since!, _keptBytes, cancellationToken).ConfigureAwait(false);
         }
 
         if (IsResumed && (!IsIncremental || !IsStandingOn(_unfinished!.Manifest, _below[0].Manifest) || _unfinished!.Manifest.SizeBytes != SizeBytes))
@@ -119,18 +120,19 @@ internal sealed class DiskBackupRun : IAsyncDisposable
             throw new BackupException($"'{PrintableText.Escape(PartialManifest)}' cannot be gone on with: the disk has another size, or the backup stands on another one. A full backup is needed");
         }
 
+        _former = await FormerBackups.FindAsync(Folder, identity, _below, cancellationToken).ConfigureAwait(false);
         string id = _unfinished?.Manifest.Id ?? NewId();
         _manifest = new BackupManifest
         {
             Id = id,
             Series = IsIncremental ? _below[0].Manifest.Series : id,
-            CreatedUtc = Later(_below.Count > 0 ? _below[0].Manifest.CreatedUtc : DateTime.MinValue),
+            CreatedUtc = _former.NextUtc(),
             Parents = IsIncremental ? [.. _below.Select(static backup => new BackupParent(backup.Manifest.Id, Path.GetFileName(backup.ManifestPath)))] : [],
             ImageFile = Path.GetFileName(_disk.TargetPath),
             ImageFormat = _options.IsRaw ? ImageFormat.Raw : ImageFormat.Qcow2,
             SizeBytes = SizeBytes,
-            Source = source,
-            SourceFile = SourceFileOf(_chain.Layers[0]),
+            Source = identity.Paths,
+            SourceFile = identity.TopFile,
             Bitmap = _options.Since,
             Fallback = _verdict is { IsValid: false } ? _options.Fallback : BackupFallback.None,
             Verdict = _verdict is { IsValid: false } verdict ? PrintableText.Escape(verdict.ToString()) : null,
@@ -210,6 +212,15 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         _isPlaced = true;
     }
 
+    /// <summary>Takes its anchors over from earlier backups. Until it is confirmed none is built on by them.</summary>
+    public async ValueTask WithdrawFormerAsync()
+    {
+        foreach (string anchor in _manifest.Anchors)
+        {
+            await _former.WithdrawAsync(anchor, CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
     /// <summary>Adds what is to be done to the disk's bitmaps at the backup's point.</summary>
     public void AddEdits(BitmapEditSet edits)
     {
@@ -229,8 +240,10 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     }
 
     /// <summary>Says in the manifest whether its anchors record from its point on.</summary>
-    public void Confirm(bool hasAnchors)
+    /// <param name="isEdited">Whether the edit was made. A bitmap that was not cleared marks all that changes from here on, too.</param>
+    public void Confirm(bool isEdited)
     {
+        bool hasAnchors = isEdited || Clears;
         if (_manifest.State == BackupState.Anchoring)
         {
             _manifest = _manifest with { State = BackupState.Complete, Anchors = hasAnchors ? _manifest.Anchors : [], Checkpoint = hasAnchors ? _manifest.Checkpoint : null };
@@ -248,7 +261,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
 
         if (_copied is not null && DurableFile.Exists(Partial))
         {
-            await UnfinishedBackup.KeepAsync(_disk, _manifest, _chain, _copied).ConfigureAwait(false);
+            await UnfinishedBackup.KeepAsync(_disk, _manifest, _former, _chain, _copied).ConfigureAwait(false);
         }
         else if (!IsResumed)
         {
@@ -274,45 +287,10 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         return [.. layers.Distinct()];
     }
 
-    /// <summary>
-    /// Where the image is gone that was on top when the backup below was taken, it was committed, or else discarded: then the disk is not what became of that backup, and no bitmap tells. Their bytes do.
-    /// </summary>
-    private async ValueTask RequireSameCourseAsync(CancellationToken cancellationToken)
-    {
-        // Of one that is gone on with, what it has copied is told by no bitmap: it has to be the image that it was taken of.
-        string? taken = (_unfinished ?? _below[0]).Manifest.SourceFile;
-        if (taken is { } file && _chain.Layers.Any(layer => string.Equals(SourceFileOf(layer), file, StringComparison.Ordinal)))
-        {
-            return;
-        }
-
-        if (IsResumed)
-        {
-            throw new BackupException($"'{PrintableText.Escape(PartialManifest)}' cannot be gone on with: the image that it was taken of is not in the chain any more. A full backup is needed");
-        }
-
-        (long? difference, _) = await BackupVerification.CompareAsync(_below, _chain, _options.Since!, _keptBytes, null, cancellationToken).ConfigureAwait(false);
-        if (difference is { } at)
-        {
-            throw new BackupException(
-                $"'{PrintableText.Escape(_below[0].ManifestPath)}' cannot be built on: the disk differs from it at byte {at}, which bitmap '{PrintableText.Escape(_options.Since!)}' does not call dirty. "
-                + "Perhaps a snapshot was discarded that it was taken of; a full backup is needed");
-        }
-    }
-
-    private static string? SourceFileOf(ChainLayer layer) => layer.Storage is FileStorage ? FilePlace.MarkOf(layer.Path) : null;
-
     private static bool IsStandingOn(BackupManifest backup, BackupManifest below) =>
         backup.Parents.Count > 0 && string.Equals(backup.Parents[0].Id, below.Id, StringComparison.Ordinal);
 
     private static string NewId() => Guid.NewGuid().ToString("N");
-
-    private static DateTime Later(DateTime than)
-    {
-        DateTime now = TimeProvider.System.GetUtcNow().UtcDateTime;
-        // A clock that was set back must not turn the order round.
-        return now > than ? now : than.AddTicks(1);
-    }
 
     private IEnumerable<ChainLayer> Holders() => ChainBitmaps.Holders(_chain, [_options.Since!]).Select(index => _chain.Layers[index]);
 

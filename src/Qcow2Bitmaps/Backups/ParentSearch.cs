@@ -8,9 +8,9 @@ namespace Qcow2Bitmaps.Backups;
 /// at whose point the bitmap began to record will do, or one that was taken later; one that was stopped before its anchors were known to record counts as newer.
 /// </remarks>
 /// <param name="bitmap">The bitmap.</param>
-/// <param name="chainPaths">The paths of the disk's images, top first, as manifests have them.</param>
+/// <param name="identity">Which disk it is.</param>
 /// <param name="folder">The target's folder.</param>
-internal sealed class ParentSearch(string bitmap, IReadOnlyList<string> chainPaths, string folder)
+internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string folder)
 {
     /// <summary>Up to where the disk is known to have been all the time since the backup that was found, in bytes: it may have shrunk, and grown again, which no bitmap tells.</summary>
     public long KeptBytes { get; private set; }
@@ -25,16 +25,10 @@ internal sealed class ParentSearch(string bitmap, IReadOnlyList<string> chainPat
     {
         string name = PrintableText.Escape(bitmap);
         IReadOnlyList<StoredBackup> all = await BackupStore.ScanAsync(folder, onFault: null, cancellationToken).ConfigureAwait(false);
+        // That one alone knows what it has of what the bitmap marked.
+        previousPath ??= resuming?.Manifest.Parents is [{ } first, ..] ? Path.Combine(folder, first.Manifest) : null;
         StoredBackup parent = previousPath is null ? Choose(all, name) : await ReadAsync(previousPath, cancellationToken).ConfigureAwait(false);
         IReadOnlyList<StoredBackup> chain = await BackupStore.ReadChainAsync(parent.ManifestPath, cancellationToken).ConfigureAwait(false);
-        int anchor = chain.ToList().FindIndex(IsAnchor);
-        if (anchor < 0)
-        {
-            throw new BackupException(parent.Manifest.State == BackupState.Anchoring && MayAnchor(parent)
-                ? NotConfirmed(parent, name)
-                : $"'{PrintableText.Escape(parent.ManifestPath)}' cannot be built on by bitmap '{name}', which began to record neither at its point nor at that of one that it stands on");
-        }
-
         KeptBytes = parent.Manifest.SizeBytes;
         foreach (StoredBackup other in all)
         {
@@ -51,24 +45,31 @@ internal sealed class ParentSearch(string bitmap, IReadOnlyList<string> chainPat
             }
         }
 
-        return chain;
+        bool isGoneOn = resuming?.Manifest.Parents is [{ } resumed, ..] && string.Equals(resumed.Id, parent.Manifest.Id, StringComparison.Ordinal);
+        return isGoneOn || chain.Any(IsAnchor) ? chain
+            : throw new BackupException(parent.Manifest.State == BackupState.Anchoring && MayAnchor(parent)
+                ? NotConfirmed(parent, name)
+                : $"'{PrintableText.Escape(parent.ManifestPath)}' cannot be built on by bitmap '{name}', which does not record since its point, nor since that of one that it stands on: take a full backup");
     }
 
     private StoredBackup Choose(IReadOnlyList<StoredBackup> all, string name)
     {
         string where = PrintableText.Escape(folder);
         List<StoredBackup> known = [.. all.Where(backup => MayAnchor(backup) && backup.Manifest.State != BackupState.Partial)];
-        List<StoredBackup> own = [.. known.Where(backup => backup.Manifest.Source.Count > 0 && chainPaths.Contains(backup.Manifest.Source[0], StringComparer.Ordinal))];
+        List<StoredBackup> own = [.. known.Where(backup => identity.IsOf(backup.Manifest))];
         // After a commit the image that was on top then is gone; what goes back to the same full backup is of the same disk.
-        own = own.Count > 0 ? [.. known.Where(backup => own.Exists(found => string.Equals(found.Manifest.Series, backup.Manifest.Series, StringComparison.Ordinal)))] : [.. known.Where(backup => backup.Manifest.Source.Intersect(chainPaths, StringComparer.Ordinal).Any())];
+        own = own.Count > 0 ? [.. known.Where(backup => own.Exists(found => string.Equals(found.Manifest.Series, backup.Manifest.Series, StringComparison.Ordinal)))] : [.. known.Where(backup => backup.Manifest.Source.Intersect(identity.Paths, StringComparer.Ordinal).Any())];
         if (own.Count == 0)
         {
-            throw new BackupException($"'{where}' has no backup of this disk at whose point bitmap '{name}' began to record: name the one to build on, or take a full backup");
+            throw all.FirstOrDefault(backup => backup.Manifest.State == BackupState.Partial && MayAnchor(backup) && identity.IsOf(backup.Manifest)) is { } unfinished
+                ? new BackupException(
+                    $"'{PrintableText.Escape(unfinished.ManifestPath)}' is an unfinished backup, and bitmap '{name}' does not mark any more what it has copied: take it again with mode 'always', or take a full backup")
+                : new BackupException($"'{where}' has no backup of this disk since whose point bitmap '{name}' records (the last one was deleted, or lies elsewhere): name the one to build on, or take a full backup");
         }
 
         // Disks over one template have that in common, and may have checkpoints of one name.
         if (own.Select(static backup => backup.Manifest.Series).Distinct(StringComparer.Ordinal).Count() > 1
-            && !own.Exists(backup => backup.Manifest.Source.Count > 0 && chainPaths.Contains(backup.Manifest.Source[0], StringComparer.Ordinal)))
+            && !own.Exists(backup => identity.IsOf(backup.Manifest)))
         {
             throw new BackupException($"'{where}' has backups of several disks, of which each could be this one: name the one to build on");
         }
@@ -94,7 +95,7 @@ internal sealed class ParentSearch(string bitmap, IReadOnlyList<string> chainPat
 
     private bool IsSameDisk(StoredBackup other, StoredBackup parent) =>
         string.Equals(other.Manifest.Series, parent.Manifest.Series, StringComparison.Ordinal)
-        || (other.Manifest.Source.Count > 0 && chainPaths.Contains(other.Manifest.Source[0], StringComparer.Ordinal));
+        || identity.IsOf(other.Manifest);
 
     private static bool IsNewer(StoredBackup other, StoredBackup parent) => other.Manifest.CreatedUtc > parent.Manifest.CreatedUtc;
 

@@ -77,9 +77,10 @@ internal static class UnfinishedBackup
     /// <summary>Makes a backup out of what was copied, and that clean in the bitmap.</summary>
     /// <param name="disk">The disk and the target.</param>
     /// <param name="manifest">The manifest that the whole backup would have had.</param>
+    /// <param name="former">The disk's earlier backups: by the bitmap only this one may be gone on with from now on.</param>
     /// <param name="chain">The disk's chain; the images that hold the bitmap are writable.</param>
     /// <param name="copied">What was given to the target.</param>
-    public static async ValueTask KeepAsync(BackupDisk disk, BackupManifest manifest, ImageChain chain, DirtyBitmap copied)
+    public static async ValueTask KeepAsync(BackupDisk disk, BackupManifest manifest, FormerBackups former, ImageChain chain, DirtyBitmap copied)
     {
         string manifestPath = BackupPaths.ManifestOf(disk.TargetPath);
         string partial = BackupPaths.PartialOf(disk.TargetPath);
@@ -106,6 +107,7 @@ internal static class UnfinishedBackup
 
         left.Subtract(kept);
         DurableFile.Replace(BackupPaths.PartialOf(manifestPath), ManifestJson.Write(manifest));
+        await former.WithdrawAsync(since, CancellationToken.None).ConfigureAwait(false);
         var edits = new BitmapEditSet();
         foreach (int index in ChainBitmaps.Holders(chain, [since]))
         {

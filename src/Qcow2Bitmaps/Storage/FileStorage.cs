@@ -214,6 +214,11 @@ public sealed class FileStorage : ImageStorage
         {
             throw TooLarge(offset + buffer.Length, e);
         }
+        catch (IOException e)
+        {
+            // It does not say of which file, as that was not opened by its path.
+            throw new IOException($"Could not write '{PrintableText.Escape(_path)}' at byte {offset}: {e.Message}", e) { HResult = e.HResult };
+        }
 
         _trace?.Write(_path, offset, buffer.Span);
         return ValueTask.CompletedTask;

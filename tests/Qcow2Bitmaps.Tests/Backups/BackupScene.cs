@@ -67,12 +67,20 @@ internal sealed class BackupScene(string path, string suffix = "")
         return await BackupVerification.RunAsync(Backup(name), chain, since, cancellationToken: Token);
     }
 
-    /// <summary>Restores a backup, and asserts that it is the disk as it is now.</summary>
-    public async Task AssertRestoresAsync(string name)
+    /// <summary>Restores a backup, and asserts that it is the disk as it is now, or is not.</summary>
+    public async Task AssertRestoresAsync(string name, bool isAsNow = true)
     {
         string target = Backup("restored");
         await BackupRestore.RunAsync(Backup(name), target, isQcow2: true, cancellationToken: Token);
-        await AssertSameAsync(target, Disk);
+        if (isAsNow)
+        {
+            await AssertSameAsync(target, Disk);
+        }
+        else
+        {
+            Assert.Equal(1, (await Qemu.ImgAsync("compare", target, Disk)).ExitCode);
+        }
+
         File.Delete(target);
     }
 

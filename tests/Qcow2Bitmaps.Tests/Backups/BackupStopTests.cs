@@ -111,8 +111,11 @@ public sealed class BackupStopTests
 
         // What is in it is marked nowhere any more: nothing else may be built on the backup below, nor the unfinished one be lost.
         await Assert.ThrowsAsync<BackupException>(() => BackupRestore.RunAsync(scene.Backup("one.backup.json.partial"), scene.Backup("r"), isQcow2: true, cancellationToken: BackupScene.Token));
-        Assert.Contains("taken later", (await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("two", always))).Message, StringComparison.Ordinal);
+        Assert.Contains("unfinished", (await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("two", always))).Message, StringComparison.Ordinal);
         Assert.Contains("always", (await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("one", new BackupOptions { Since = "c" }))).Message, StringComparison.Ordinal);
+
+        // A restore makes a file of that name, too.
+        await Assert.ThrowsAsync<IOException>(() => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("one"), isQcow2: true, cancellationToken: BackupScene.Token));
 
         await scene.WriteAsync("write -P 9 128k 64k", "write -P 9 7M 64k");
         await Assert.ThrowsAsync<IOException>(() => scene.TakeAsync("one", always, new CopyFuse(3 << 20, null)));

@@ -61,6 +61,84 @@ public sealed class BackupTests
         await scene.AssertRestoresAsync("two");
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task WhereTheBackupIsGoneForWhichABitmapWasClearedNoneIsBuiltOnTheOneBefore(bool isUnfinished)
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
+        await scene.WriteAsync("write -P 2 0 5M");
+        if (isUnfinished)
+        {
+            await Assert.ThrowsAsync<IOException>(() => scene.TakeAsync("one", new BackupOptions { Since = "c", Mode = BackupMode.Always }, new CopyFuse(2 << 20, null)));
+        }
+        else
+        {
+            await scene.TakeAsync("one", new BackupOptions { Since = "c" });
+        }
+
+        foreach (string name in scene.Names().Where(static name => name.StartsWith("one", StringComparison.Ordinal)))
+        {
+            File.Delete(Path.Combine(folder.Path, name));
+        }
+
+        // What was marked until then is nowhere any more.
+        await scene.WriteAsync("write -P 3 2M 64k");
+        foreach (string? previous in new[] { null, scene.Backup("full") })
+        {
+            BackupException refused = await Assert.ThrowsAsync<BackupException>(() => DiskBackup.RunAsync(
+                [new BackupDisk(scene.Disk, scene.Backup("two"), previous)], new BackupOptions { Since = "c" }, cancellationToken: BackupScene.Token));
+            Assert.Contains("take a full backup", refused.Message, StringComparison.Ordinal);
+        }
+
+        await scene.AssertRestoresAsync("full", isAsNow: false);
+        await scene.TakeAsync("new", new BackupOptions { Checkpoint = "d" });
+        await scene.WriteAsync("write -P 4 3M 64k");
+        await scene.TakeAsync("next", new BackupOptions { Since = "d" });
+        await scene.AssertRestoresAsync("next");
+    }
+
+    [Fact]
+    public async Task AClockThatWasSetBackDoesNotTurnTheOrderRound()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        BackupManifest full = await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
+        string path = scene.Backup("full.backup.json");
+        string text = await File.ReadAllTextAsync(path, BackupScene.Token);
+        string taken = full.CreatedUtc.ToString("O", System.Globalization.CultureInfo.InvariantCulture);
+        await File.WriteAllTextAsync(path, text.Replace(taken, "2199" + taken[4..], StringComparison.Ordinal), BackupScene.Token);
+        // What a shorter disk cut off is known by the backup that was taken of it.
+        await Qemu.ImgOkAsync("resize", "-q", "--shrink", scene.Disk, "3M");
+        BackupManifest shorter = await scene.TakeAsync("shorter", new BackupOptions());
+        Assert.Equal(2199, shorter.CreatedUtc.Year);
+        await Qemu.ImgOkAsync("resize", "-q", scene.Disk, "8M");
+        await scene.TakeAsync("one", new BackupOptions { Since = "c" });
+        await scene.AssertRestoresAsync("one");
+
+        await File.WriteAllTextAsync(path, text.Replace(taken, "9999-12-31T23:59:59.9999999Z", StringComparison.Ordinal), BackupScene.Token);
+        Assert.Contains("end of time", (await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("two", new BackupOptions()))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ABackupOfAnOverlayThatWasCommittedIsOfTheDisk()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
+        string overlay = folder.File("overlay.qcow2");
+        Assert.Equal(0, (await Support.Cli.RunAsync("chain", "snapshot", scene.Disk, overlay)).ExitCode);
+        await Qemu.ImgOkAsync("resize", "-q", "--shrink", overlay, "3M");
+        Assert.Equal(0, (await Support.Cli.RunAsync("backup", "full", overlay, scene.Backup("shorter"))).ExitCode);
+        await Qemu.ImgOkAsync("resize", "-q", overlay, "8M");
+        ProcessResult committed = await Support.Cli.RunAsync("chain", "commit", overlay, scene.Disk);
+        Assert.True(committed.ExitCode == 0, committed.Error);
+        await scene.TakeAsync("one", new BackupOptions { Since = "c" });
+        await scene.AssertRestoresAsync("one");
+    }
+
     [Fact]
     public async Task AnInvalidBitmapIsRefusedOrReplacedAsWasAsked()
     {

@@ -8,7 +8,7 @@ using Qcow2Bitmaps.Tests.Support;
 namespace Qcow2Bitmaps.Tests.Backups;
 
 /// <summary>A disk that QEMU and we change at random, of which backups are taken; and what the guest saw at the point of each.</summary>
-internal sealed class BackupWorld(TempFolder folder, int seed)
+internal sealed partial class BackupWorld(TempFolder folder, int seed)
 {
     private const int Sector = 512;
     private const int MaxLayers = 4;
@@ -19,7 +19,13 @@ internal sealed class BackupWorld(TempFolder folder, int seed)
     // Paths, top first.
     private readonly List<string> _layers = [];
     private readonly List<string> _names = [];
-    private readonly List<(string Manifest, byte[] Content)> _backups = [];
+    private readonly List<(string Name, byte[] Content)> _backups = [];
+    // Names of checkpoints that were deleted.
+    private readonly List<string> _free = [];
+    private string? _folder;
+    // The backup that the next one is told to build on, where it could not know.
+    private string? _previous;
+    private int _taken;
     private int _files;
     private long _size;
     // What was cut off and not backed up since: growing would bring zeros that no bitmap tells of.
@@ -31,11 +37,14 @@ internal sealed class BackupWorld(TempFolder folder, int seed)
     /// <summary>How many backups were restored.</summary>
     public int Restores { get; private set; }
 
+    /// <summary>How many backups failed in the middle, and were gone on with or given up.</summary>
+    public int Failures { get; private set; }
+
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     private string Active => _layers[0];
 
-    private string Folder => folder.File("backups");
+    private string Folder => _folder ??= folder.File("backups");
 
     public override string ToString() => string.Join('\n', _log);
 
@@ -53,22 +62,31 @@ internal sealed class BackupWorld(TempFolder folder, int seed)
 
     public Task StepAsync() => Below(100) switch
     {
-        < 28 => WriteAsync(),
-        < 40 => WriteOurselvesAsync(),
-        < 50 => SnapshotAsync(),
-        < 58 => CommitAsync(),
-        < 66 => ResizeAsync(),
-        < 67 => DiscardAsync(),
-        < 69 => ForeignOverlayAsync(),
-        < 74 => FullAsync(),
+        < 22 => WriteAsync(),
+        < 32 => WriteOurselvesAsync(),
+        < 42 => SnapshotAsync(),
+        < 46 => CommitAsync(),
+        < 48 => QemuCommitAsync(),
+        < 52 => DropBetweenAsync(),
+        < 54 => FlattenAsync(),
+        < 61 => ResizeAsync(),
+        < 62 => DiscardAsync(),
+        < 63 => ForeignOverlayAsync(),
+        < 65 => CrashAsync(),
+        < 66 => DeleteCheckpointAsync(),
+        < 67 => Done(MoveFolder),
+        < 68 => Done(DeleteNewest),
+        < 76 => AlwaysAsync(),
+        < 80 => FullAsync(),
         _ => IncrementalAsync(),
     };
 
     /// <summary>Restores all backups, and compares.</summary>
     public async Task EndAsync()
     {
-        foreach ((string manifest, byte[] content) in _backups)
+        foreach ((string name, byte[] content) in _backups)
         {
+            string manifest = Path.Combine(Folder, name);
             bool isQcow2 = Below(2) == 0;
             string target = folder.File("restored");
             StoredBackup restored = await BackupRestore.RunAsync(manifest, target, isQcow2, cancellationToken: Token);
@@ -158,8 +176,7 @@ internal sealed class BackupWorld(TempFolder folder, int seed)
         {
             File.Delete(Active);
             _layers.RemoveAt(0);
-            await using ImageChain chain = await ImageChain.OpenAsync(Active, cancellationToken: Token);
-            _size = await chain.GetSizeBytesAsync(Token);
+            await ReadSizeAsync();
             Log("discard");
         }
     }
@@ -185,7 +202,13 @@ internal sealed class BackupWorld(TempFolder folder, int seed)
             return;
         }
 
-        await Qemu.ImgOkAsync(["resize", "-q", "-f", "qcow2", .. shrinks ? ["--shrink"] : Array.Empty<string>(), Active, Text(size)]);
+        ProcessResult result = await Qemu.ImgAsync(["resize", "-q", "-f", "qcow2", .. shrinks ? ["--shrink"] : Array.Empty<string>(), Active, Text(size)]);
+        if (result.ExitCode != 0)
+        {
+            Assert.Contains("is inconsistent and cannot be used", result.Error, StringComparison.Ordinal);
+            return;
+        }
+
         Log($"resize from {_size} to {size}");
         _isCut |= shrinks;
         _size = size;
@@ -212,32 +235,47 @@ internal sealed class BackupWorld(TempFolder folder, int seed)
             Compress = Below(4) == 0,
             Workers = 1 + Below(3),
         };
-        try
-        {
-            await TakeAsync(options);
-        }
-        catch (Exception e) when (e is BitmapStateException || (e is BackupException && (e.Message.Contains("has no backup", StringComparison.Ordinal) || e.Message.Contains("was discarded", StringComparison.Ordinal))))
-        {
-            Log($"refused: {e.Message}");
-            Assert.True(options.Fallback == BackupFallback.Populate || e is BackupException, e.ToString());
-            await FullAsync();
-            return;
-        }
-
-        if (starts)
+        if (await TryIncrementalAsync(options, null) && starts && !_names.Contains(options.Checkpoint!))
         {
             _names.Add(options.Checkpoint!);
         }
     }
 
-    private async Task TakeAsync(BackupOptions options)
+    /// <summary>Takes an incremental backup; where that is refused for a reason, a full one.</summary>
+    /// <returns>Whether the fuse has not blown.</returns>
+    private async Task<bool> TryIncrementalAsync(BackupOptions options, CopyFuse? fuse)
+    {
+        try
+        {
+            await TakeAsync(options, fuse);
+            return true;
+        }
+        catch (IOException) when (fuse is { HasBlown: true })
+        {
+            return false;
+        }
+        catch (Exception e) when (e is BitmapStateException || (e is BackupException && (e.Message.Contains("has no backup", StringComparison.Ordinal) || e.Message.Contains("full backup", StringComparison.Ordinal))))
+        {
+            Log($"refused: {e.Message}");
+            Assert.True(options.Fallback != BackupFallback.Full || e is BackupException, e.ToString());
+            DeletePartial();
+            await FullAsync();
+            return true;
+        }
+    }
+
+    private async Task TakeAsync(BackupOptions options, CopyFuse? fuse = null)
     {
         byte[] content = await RawAsync(Active);
-        string target = Path.Combine(Folder, $"b{Text(_backups.Count)}");
-        IReadOnlyList<BackupResult> results = await DiskBackup.RunAsync([new BackupDisk(Active, target)], options, cancellationToken: Token);
+        string name = $"b{Text(_taken)}";
+        string target = Path.Combine(Folder, name);
+        string? previous = options.Since is null ? null : _previous;
+        IReadOnlyList<BackupResult> results = await DiskBackup.RunAsync([new BackupDisk(Active, target, previous)], options, fuse, Token);
         BackupManifest manifest = results[0].Manifest;
-        Log($"backup {Path.GetFileName(target)} since {options.Since} checkpoint {options.Checkpoint} {options.Mode} on {(manifest.IsFull ? "nothing" : manifest.Parents[0].Manifest)} fallback {manifest.Fallback}");
-        _backups.Add((results[0].ManifestPath, content));
+        Log($"backup {name} since {options.Since} checkpoint {options.Checkpoint} {options.Mode} on {(manifest.IsFull ? "nothing" : manifest.Parents[0].Manifest)} fallback {manifest.Fallback}");
+        _taken++;
+        _previous = null;
+        _backups.Add((name, content));
         _isCut = false;
         foreach (string anchor in manifest.Anchors)
         {
@@ -269,7 +307,23 @@ internal sealed class BackupWorld(TempFolder folder, int seed)
 
     private string NewFile() => folder.File($"disk{Text(_files++)}.qcow2");
 
-    private string NewName() => $"c{Text(_files++)}";
+    private string NewName()
+    {
+        if (_free.Count == 0 || Below(2) == 0)
+        {
+            return $"c{Text(_files++)}";
+        }
+
+        string name = _free[^1];
+        _free.RemoveAt(_free.Count - 1);
+        return name;
+    }
+
+    private static Task Done(Action step)
+    {
+        step();
+        return Task.CompletedTask;
+    }
 
     private int Below(int bound) => _random.Below(bound);
 

@@ -1,0 +1,49 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Backups;
+
+/// <summary>Whether a disk is what became of the one that a backup was taken of.</summary>
+internal static class DiskCourse
+{
+    /// <summary>
+    /// Where the image is gone that was on top when the backup below was taken, it was committed, or else discarded: then the disk is not what became of that backup, and no bitmap tells. Their bytes do.
+    /// </summary>
+    /// <param name="chain">The disk.</param>
+    /// <param name="identity">Which one it is.</param>
+    /// <param name="below">The backup to build on, and what that stands on.</param>
+    /// <param name="unfinished">The unfinished backup that is gone on with; null for none.</param>
+    /// <param name="bitmap">The bitmap, which is valid over the chain.</param>
+    /// <param name="keptBytes">Up to where the disk has been all the time since.</param>
+    /// <param name="cancellationToken">Ends the comparison.</param>
+    /// <exception cref="BackupException">It is not.</exception>
+    public static async ValueTask RequireSameAsync(
+        ImageChain chain, DiskIdentity identity, IReadOnlyList<StoredBackup> below, StoredBackup? unfinished, string bitmap, long keptBytes, CancellationToken cancellationToken)
+    {
+        // Of one that is gone on with, what it has copied is told by no bitmap: it has to be the image that it was taken of.
+        if (identity.Has((unfinished ?? below[0]).Manifest))
+        {
+            return;
+        }
+
+        if (unfinished is not null)
+        {
+            throw new BackupException(
+                $"'{PrintableText.Escape(unfinished.ManifestPath)}' cannot be gone on with: the image that it was taken of is not in the chain any more. A full backup is needed");
+        }
+
+        // A checkpoint of the image that was on top then is gone with that, and merged where that was committed: it needs no proof where files cannot be told apart.
+        if (below[0].Manifest is { SourceFile: null, Checkpoint: { } checkpoint } && identity.TopFile is null && string.Equals(checkpoint, bitmap, StringComparison.Ordinal))
+        {
+            return;
+        }
+
+        (long? difference, _) = await BackupVerification.CompareAsync(below, chain, bitmap, keptBytes, null, cancellationToken).ConfigureAwait(false);
+        if (difference is { } at)
+        {
+            throw new BackupException(
+                $"'{PrintableText.Escape(below[0].ManifestPath)}' cannot be built on: the disk differs from it at byte {at}, which bitmap '{PrintableText.Escape(bitmap)}' does not call dirty. "
+                + "Perhaps a snapshot was discarded that it was taken of; a full backup is needed");
+        }
+    }
+}

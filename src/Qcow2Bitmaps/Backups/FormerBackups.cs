@@ -1,0 +1,53 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Backups;
+
+/// <summary>The backups of a disk that a folder has already. A new one is later than all of them, and takes over the bitmap that it anchors: no other may be built on by that, though the new one be deleted.</summary>
+internal sealed class FormerBackups
+{
+    private readonly IReadOnlyList<StoredBackup> _backups;
+
+    private FormerBackups(IReadOnlyList<StoredBackup> backups) => _backups = backups;
+
+    /// <summary>Finds them. What cannot be read is none.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="identity">Which disk it is.</param>
+    /// <param name="below">What the new backup stands on.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="BackupException">There are too many.</exception>
+    /// <exception cref="IOException">The folder cannot be read.</exception>
+    public static async ValueTask<FormerBackups> FindAsync(string folder, DiskIdentity identity, IReadOnlyList<StoredBackup> below, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<StoredBackup> all = await BackupStore.ScanAsync(folder, static (_, _) => { }, cancellationToken).ConfigureAwait(false);
+        return new FormerBackups([.. all.Where(other => identity.IsOf(other.Manifest) || below.Any(one => string.Equals(one.Manifest.Id, other.Manifest.Id, StringComparison.Ordinal)))]);
+    }
+
+    /// <summary>The time of a new one: a clock that was set back must not turn the order round.</summary>
+    /// <exception cref="BackupException">There is no later time.</exception>
+    public DateTime NextUtc()
+    {
+        DateTime now = TimeProvider.System.GetUtcNow().UtcDateTime;
+        StoredBackup? latest = _backups.MaxBy(static backup => backup.Manifest.CreatedUtc);
+        return latest is null || now > latest.Manifest.CreatedUtc ? now
+            : latest.Manifest.CreatedUtc < DateTime.MaxValue ? latest.Manifest.CreatedUtc.AddTicks(1)
+            : throw new BackupException($"'{PrintableText.Escape(latest.ManifestPath)}' says that it was taken at the end of time, and the new backup is later");
+    }
+
+    /// <summary>Notes in their manifests that a bitmap does not record since their points any more, or never did.</summary>
+    /// <exception cref="BackupException">A manifest is none any more.</exception>
+    /// <exception cref="IOException">A manifest cannot be read or written.</exception>
+    public async ValueTask WithdrawAsync(string bitmap, CancellationToken cancellationToken)
+    {
+        foreach (StoredBackup backup in _backups.Where(backup => backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal) && !backup.ManifestPath.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal)))
+        {
+            BackupManifest manifest = await BackupStore.ReadAsync(backup.ManifestPath, withGroups: true, cancellationToken).ConfigureAwait(false);
+            IReadOnlyList<string> anchors = [.. manifest.Anchors.Where(anchor => !string.Equals(anchor, bitmap, StringComparison.Ordinal))];
+            manifest = anchors.Count == 0 && manifest.State == BackupState.Anchoring
+                // It was stopped before its checkpoint started.
+                ? manifest with { State = BackupState.Complete, Checkpoint = null }
+                : manifest;
+            DurableFile.Replace(backup.ManifestPath, ManifestJson.Write(manifest with { Anchors = anchors }));
+        }
+    }
+}
