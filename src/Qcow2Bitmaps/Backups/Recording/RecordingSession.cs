@@ -223,6 +223,16 @@ public sealed partial class RecordingSession : IAsyncDisposable
         }
     }
 
+    /// <summary>Marks all stored bitmaps as in use, where they look valid: what is to be true from now on is not in them. For who is alone.</summary>
+    internal async ValueTask MarkStoredAsync(CancellationToken cancellationToken)
+    {
+        if (_isStored && _writer is not null)
+        {
+            await EditAsync(new BitmapEdit().MarkInUse(), cancellationToken).ConfigureAwait(false);
+            _isStored = false;
+        }
+    }
+
     private async ValueTask LoadAsync(CancellationToken cancellationToken)
     {
         // Of two of one name the second is in use, or the image would not have opened; QEMU does not look at it either.
@@ -307,11 +317,7 @@ public sealed partial class RecordingSession : IAsyncDisposable
         await EnterAloneAsync().ConfigureAwait(false);
         try
         {
-            if (_isStored)
-            {
-                await EditAsync(new BitmapEdit().MarkInUse(), cancellationToken).ConfigureAwait(false);
-                _isStored = false;
-            }
+            await MarkStoredAsync(cancellationToken).ConfigureAwait(false);
         }
         finally
         {
