@@ -140,6 +140,7 @@ public sealed class JobConversationTests
         await Qemu.IoOkAsync(folder.File("base.qcow2"), "write -P 2 0 2M");
         await Qemu.ImgOkAsync("create", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", folder.File("o.qcow2"), "4M");
         await Qemu.IoOkAsync(folder.File("o.qcow2"), "write -P 3 1M 300k", "write -P 3 3900k 8k", "write -z 2M 64k");
+        folder.Write("old.img", [.. Enumerable.Repeat((byte)9, 4 << 20)]);
         await using BothServers both = await StartAsync(folder, ("o", "o.qcow2", false));
         foreach (string device in new[] { "o", "n" })
         {
@@ -152,7 +153,9 @@ public sealed class JobConversationTests
         }
 
         await both.RunAsync("""{"execute":"drive-backup","arguments":{"device":"o","job-id":"top","target":"FOLDER/top.qcow2","sync":"top"}}""", "top");
-        await both.QuitAsync("top.qcow2");
+        // Of an image without a backing file the file that is there is overwritten with all of the disk.
+        await both.RunAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"whole","target":"FOLDER/old.img","mode":"existing","format":"raw","sync":"top"}}""", "whole");
+        await both.QuitAsync("top.qcow2", "old.img");
     }
 
     /// <summary>An error is told as such before the job ends; what its text says is ours.</summary>
@@ -199,6 +202,38 @@ public sealed class JobConversationTests
         await both.AskAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/device","format":"qcow2","mode":"existing","sync":"full"}}""");
         await both.FailedAsync("j");
         await both.QuitAsync();
+    }
+
+    /// <summary>All or none, even where one is cancelled at the last moment.</summary>
+    [Fact]
+    public async Task AGroupEndsAsOne()
+    {
+        Qemu.Require();
+        using var folder = TempFolder.InMemory();
+        foreach (string name in new[] { "n", "t", "u" })
+        {
+            await Qemu.ImgOkAsync("create", "-f", "qcow2", folder.File(name + ".qcow2"), "4M");
+        }
+
+        await using OwnServer own = await OwnServer.StartAsync(("n", folder.File("n.qcow2"), false), ("t", folder.File("t.qcow2"), false), ("u", folder.File("u.qcow2"), false));
+        for (int i = 0; i < 60; i++)
+        {
+            await own.Peer.OkAsync("""{"execute":"transaction","arguments":{"actions":[{"type":"blockdev-backup","data":{"device":"n","target":"t","sync":"full","job-id":"g1","auto-finalize":false}},{"type":"blockdev-backup","data":{"device":"n","target":"u","sync":"full","job-id":"g2","auto-finalize":false}}],"properties":{"completion-mode":"grouped"}}}""");
+            await own.Peer.EventAsync(static e => e.GetRawText() is var text && text.Contains("pending", StringComparison.Ordinal) && text.Contains("g1", StringComparison.Ordinal));
+            await own.Peer.EventAsync(static e => e.GetRawText() is var text && text.Contains("pending", StringComparison.Ordinal) && text.Contains("g2", StringComparison.Ordinal));
+            string[] commands = [Job("cancel", "g2"), Job("finalize", "g1")];
+            await own.Peer.SendAsync(i % 2 == 0 ? commands[0] + commands[1] : commands[1] + commands[0]);
+            await own.Peer.ReplyAsync();
+            await own.Peer.ReplyAsync();
+            foreach (string id in new[] { "g1", "g2" })
+            {
+                await own.Peer.EventAsync(e => e.GetRawText() is var text && text.Contains("\"null\"", StringComparison.Ordinal) && text.Contains(id, StringComparison.Ordinal));
+            }
+
+            string[] ends = [.. own.Peer.Take(static _ => true).Select(static e => e.GetProperty("event").GetString()!).Where(static name => name.StartsWith("BLOCK_JOB_C", StringComparison.Ordinal))];
+            Assert.Equal(2, ends.Length);
+            Assert.Single(ends.Distinct());
+        }
     }
 
     private static string Job(string verb, string id = "j") => $$$"""{"execute":"job-{{{verb}}}","arguments":{"id":"{{{id}}}"}}""";
