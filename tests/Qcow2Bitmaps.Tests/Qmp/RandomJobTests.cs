@@ -70,8 +70,8 @@ public sealed class RandomJobTests
         {
             var jobs = new List<(string Id, string? File)>();
             string[] actions = _dice.Next(2) == 0
-                ? [Backup(jobs, waits)]
-                : [.. Enumerable.Range(0, 2 + _dice.Next(2)).Select(i => i > 0 && _dice.Next(2) == 0 ? Backup(jobs, waits) : Bitmap(inTransaction: true)), Backup(jobs, waits)];
+                ? [Backup(jobs, waits, inTransaction: false)]
+                : [.. Enumerable.Range(0, 2 + _dice.Next(2)).Select(i => i > 0 && _dice.Next(2) == 0 ? Backup(jobs, waits, inTransaction: true) : Bitmap(inTransaction: true)), Backup(jobs, waits, inTransaction: true)];
             bool isGrouped = jobs.Count == actions.Length && _dice.Next(2) == 0;
             string properties = isGrouped ? ""","properties":{"completion-mode":"grouped"}""" : "";
             JsonElement reply = await AskAsync(
@@ -144,12 +144,14 @@ public sealed class RandomJobTests
             await both.AssertSameAsync();
         }
 
-        private string Backup(List<(string Id, string? File)> jobs, bool waits)
+        private string Backup(List<(string Id, string? File)> jobs, bool waits, bool inTransaction)
         {
             string id = $"j{_jobs++}";
             string sync = _dice.Of("full", "top", "incremental", "bitmap", "incremental", "bitmap");
             string bitmap = _dice.Next(6) == 0 && sync is "full" or "top" ? "" : $",\"bitmap\":\"{Name()}\"";
-            string mode = sync == "incremental" && _dice.Next(2) == 0 || _dice.Next(8) == 0 ? "" : $",\"bitmap-mode\":\"{_dice.Of("on-success", "never", "always")}\"";
+            // QEMU 7.2 ends a job of mode 'always' as one that was cancelled where its transaction is taken back.
+            string last = inTransaction ? "on-success" : "always";
+            string mode = sync == "incremental" && _dice.Next(2) == 0 || _dice.Next(8) == 0 ? "" : $",\"bitmap-mode\":\"{_dice.Of("on-success", "never", last)}\"";
             string rest = $"\"job-id\":\"{id}\",\"sync\":\"{sync}\"{bitmap}{mode}{(waits ? ",\"auto-finalize\":false" : "")}";
             string device = _dice.Of("n", "n", "n", "r", "t", "none");
             if (_dice.Next(2) == 0)
@@ -179,6 +181,8 @@ public sealed class RandomJobTests
                 default:
                     // QEMU 7.2 dies when a transaction enables a bitmap that is not there, and disables one that it refuses to enable.
                     string verb = _dice.Of("remove", "clear", "disable", inTransaction ? "clear" : "enable");
+                    // An inconsistent one that it removes is gone from the image even where the transaction is taken back.
+                    name = inTransaction && name == "inc" ? "extra" : name;
                     return $$$"""{"type":"block-dirty-bitmap-{{{verb}}}","data":{"node":"{{{node}}}","name":"{{{name}}}"}}""";
             }
         }
