@@ -55,7 +55,9 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
                     throw new QmpException("sync mode 'none' into a new file, which would be backed by the image that is being written, is not supported: use mode 'existing'");
                 }
 
-                Add(plan, common, source, target: null, !isThere, async cancellationToken =>
+                // QEMU's rule: without a backing file the top image is the disk, so that nothing of what stands in the target stays.
+                bool isWhole = common.Sync == BackupSync.Top && source.Session.Chain.Layers.Count == 1;
+                Add(plan, isWhole ? common with { Sync = BackupSync.Full } : common, source, target: null, !isThere, async cancellationToken =>
                 {
                     if (!isThere)
                     {

@@ -80,10 +80,10 @@ internal sealed class QmpJob(string id, QmpJobGroup group, QmpNode? target, bool
 
     public void Start(BackupJob job) => _started.SetResult(job);
 
-    /// <summary>Asks it to end; without effect when it has.</summary>
+    /// <summary>Asks it to end, and with it its group; without effect when it has, or when it is decided that it succeeds.</summary>
     public void Cancel()
     {
-        if (_started.Task.IsCompletedSuccessfully)
+        if (group.TryAbort() && _started.Task.IsCompletedSuccessfully)
         {
             _started.Task.Result.Cancel();
         }

@@ -6,11 +6,23 @@ internal sealed class QmpJobGroup
     private readonly TaskCompletionSource _allDone = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _finalized = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly List<QmpJob> _jobs = [];
+    // Protects how the group ends, which is decided once.
+    private readonly Lock _gate = new();
     private int _working;
-    private volatile bool _isAborted;
+    private bool _isAborted;
+    private bool _isCommitted;
 
-    /// <summary>Whether one has failed or was cancelled.</summary>
-    public bool IsAborted => _isAborted;
+    /// <summary>Whether one has failed or is cancelled.</summary>
+    public bool IsAborted
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _isAborted;
+            }
+        }
+    }
 
     /// <summary>Takes a job in; before any of them runs.</summary>
     public void Add(QmpJob job)
@@ -33,16 +45,40 @@ internal sealed class QmpJobGroup
     /// <summary>Waits until a client lets the group end, where one has to.</summary>
     public Task FinalizedAsync(CancellationToken cancellationToken) => _jobs.Exists(static job => !job.IsFinalizedAlone) ? _finalized.Task.WaitAsync(cancellationToken) : Task.CompletedTask;
 
+    /// <summary>Decides that all succeed: from now on none can be cancelled.</summary>
+    /// <returns>False when one has failed or is cancelled: all are about to be.</returns>
+    public bool TryCommit()
+    {
+        lock (_gate)
+        {
+            _isCommitted |= !_isAborted;
+            return _isCommitted;
+        }
+    }
+
+    /// <summary>Decides that none succeeds.</summary>
+    /// <returns>False when it is decided that all do.</returns>
+    public bool TryAbort()
+    {
+        lock (_gate)
+        {
+            _isAborted |= !_isCommitted;
+            return _isAborted;
+        }
+    }
+
     /// <summary>Lets the group end.</summary>
     public void FinalizeJobs() => _finalized.TrySetResult();
 
     /// <summary>Cancels the others: one has failed, or was cancelled.</summary>
     public void Abort()
     {
-        _isAborted = true;
-        foreach (QmpJob job in _jobs)
+        if (TryAbort())
         {
-            job.Cancel();
+            foreach (QmpJob job in _jobs)
+            {
+                job.Cancel();
+            }
         }
     }
 }

@@ -60,6 +60,11 @@ internal sealed class QmpJobs(QmpEvents events)
         }
 
         await job.Group.FinalizedAsync(cancellationToken).ConfigureAwait(false);
+        if (!job.Group.TryCommit())
+        {
+            // Another one was cancelled, and this one will be.
+            await Task.Delay(Timeout.Infinite, cancellationToken).ConfigureAwait(false);
+        }
     }
 
     /// <summary>Lets a job stand still.</summary>

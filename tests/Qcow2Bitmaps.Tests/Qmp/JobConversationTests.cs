@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Qmp;
@@ -140,6 +141,7 @@ public sealed class JobConversationTests
         await Qemu.IoOkAsync(folder.File("base.qcow2"), "write -P 2 0 2M");
         await Qemu.ImgOkAsync("create", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", folder.File("o.qcow2"), "4M");
         await Qemu.IoOkAsync(folder.File("o.qcow2"), "write -P 3 1M 300k", "write -P 3 3900k 8k", "write -z 2M 64k");
+        folder.Write("old.img", [.. Enumerable.Repeat((byte)9, 4 << 20)]);
         await using BothServers both = await StartAsync(folder, ("o", "o.qcow2", false));
         foreach (string device in new[] { "o", "n" })
         {
@@ -152,7 +154,9 @@ public sealed class JobConversationTests
         }
 
         await both.RunAsync("""{"execute":"drive-backup","arguments":{"device":"o","job-id":"top","target":"FOLDER/top.qcow2","sync":"top"}}""", "top");
-        await both.QuitAsync("top.qcow2");
+        // Of an image without a backing file the file that is there is overwritten with all of the disk.
+        await both.RunAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"whole","target":"FOLDER/old.img","mode":"existing","format":"raw","sync":"top"}}""", "whole");
+        await both.QuitAsync("top.qcow2", "old.img");
     }
 
     /// <summary>An error is told as such before the job ends; what its text says is ours.</summary>
@@ -199,6 +203,38 @@ public sealed class JobConversationTests
         await both.AskAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/device","format":"qcow2","mode":"existing","sync":"full"}}""");
         await both.FailedAsync("j");
         await both.QuitAsync();
+    }
+
+    /// <summary>All or none, even where one that is cancelled takes its time.</summary>
+    [Fact]
+    public async Task AGroupEndsAsOne()
+    {
+        Qemu.Require();
+        using var folder = TempFolder.InMemory();
+        string[] names = ["n", "m", "t", "u"];
+        foreach (string name in names)
+        {
+            await Qemu.ImgOkAsync("create", "-f", "qcow2", folder.File(name + ".qcow2"), "4M");
+        }
+
+        await using OwnServer own = await OwnServer.StartAsync([.. names.Select(name => (name, folder.File(name + ".qcow2"), false))]);
+        await own.Peer.OkAsync("""{"execute":"transaction","arguments":{"actions":[{"type":"blockdev-backup","data":{"device":"n","target":"t","sync":"full","job-id":"g1","auto-finalize":false}},{"type":"blockdev-backup","data":{"device":"m","target":"u","sync":"full","job-id":"g2","auto-finalize":false}}],"properties":{"completion-mode":"grouped"}}}""");
+        await StatusAsync("g1", "pending");
+        await StatusAsync("g2", "pending");
+        // The cancelled job cannot end while its disk is held.
+        await own.Disk("m").EnterAloneAsync();
+        await own.Peer.OkAsync(Job("cancel", "g2"));
+        await own.Peer.OkAsync(Job("finalize", "g1"));
+        await Task.Delay(200, TestContext.Current.CancellationToken);
+        own.Disk("m").Exit();
+        await StatusAsync("g1", "null");
+        await StatusAsync("g2", "null");
+        Assert.Equal(
+            ["BLOCK_JOB_CANCELLED", "BLOCK_JOB_CANCELLED"],
+            own.Peer.Events.Select(static e => e.GetProperty("event").GetString()!).Where(static name => name.StartsWith("BLOCK_JOB_C", StringComparison.Ordinal)));
+
+        Task StatusAsync(string id, string status) => own.Peer.EventAsync(e => e.GetProperty("data") is var data
+            && data.TryGetProperty("id", out JsonElement named) && named.GetString() == id && data.TryGetProperty("status", out JsonElement told) && told.GetString() == status);
     }
 
     private static string Job(string verb, string id = "j") => $$$"""{"execute":"job-{{{verb}}}","arguments":{"id":"{{{id}}}"}}""";

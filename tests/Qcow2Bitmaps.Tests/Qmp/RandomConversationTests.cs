@@ -38,15 +38,15 @@ public sealed class RandomConversationTests
             }
             else if (left.Next(3) == 0)
             {
-                string first = ActionOf(ref left);
+                string first = ActionOf(left);
                 // QEMU 7.2 dies when a transaction enables a bitmap that is not there.
-                string second = ActionOf(ref left).Replace("-enable", "-disable", StringComparison.Ordinal);
+                string second = ActionOf(left).Replace("-enable", "-disable", StringComparison.Ordinal);
                 first = first.Replace("-enable", "-disable", StringComparison.Ordinal);
                 await both.AskAsync($$"""{"execute":"transaction","arguments":{"actions":[{{first}},{{second}}{{(left.Next(4) == 0 ? ",{\"type\":\"abort\",\"data\":{}}" : "")}}]} }""");
             }
             else
             {
-                await both.AskAsync(ActionOf(ref left).Replace("\"type\"", "\"execute\"", StringComparison.Ordinal).Replace("\"data\"", "\"arguments\"", StringComparison.Ordinal));
+                await both.AskAsync(ActionOf(left).Replace("\"type\"", "\"execute\"", StringComparison.Ordinal).Replace("\"data\"", "\"arguments\"", StringComparison.Ordinal));
             }
         }
 
@@ -54,14 +54,14 @@ public sealed class RandomConversationTests
         await both.QuitAsync();
     }
 
-    private static string ActionOf(ref Dice left)
+    private static string ActionOf(Dice left)
     {
         string node = left.Of(s_nodes);
         string name = left.Of(s_names);
         switch (left.Next(7))
         {
             case 0 or 1:
-                return $$"""{"type":"block-dirty-bitmap-add","data":{"node":"{{node}}","name":"{{name}}","granularity":{{512 << left.Next(12)}},"persistent":{{Bool(ref left)}},"disabled":{{Bool(ref left)}} } }""";
+                return $$"""{"type":"block-dirty-bitmap-add","data":{"node":"{{node}}","name":"{{name}}","granularity":{{512 << left.Next(12)}},"persistent":{{Bool(left)}},"disabled":{{Bool(left)}} } }""";
             case 2 or 3:
                 return $$"""{"type":"block-dirty-bitmap-merge","data":{"node":"{{node}}","target":"{{name}}","bitmaps":["{{left.Of(s_names)}}",{"node":"{{left.Of(s_nodes)}}","name":"{{left.Of(s_names)}}"}]} }""";
             default:
@@ -69,25 +69,5 @@ public sealed class RandomConversationTests
         }
     }
 
-    private static string Bool(ref Dice left) => left.Next(2) == 0 ? "false" : "true";
-
-    /// <summary>Numbers out of a number.</summary>
-    private struct Dice(int seed)
-    {
-        private ulong _state = (ulong)seed + 1;
-
-        public int Next(int count)
-        {
-            unchecked
-            {
-                // SplitMix64.
-                _state += 0x9E3779B97F4A7C15;
-                ulong mixed = (_state ^ (_state >> 30)) * 0xBF58476D1CE4E5B9;
-                mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB;
-                return (int)((mixed ^ (mixed >> 31)) % (ulong)count);
-            }
-        }
-
-        public T Of<T>(T[] values) => values[Next(values.Length)];
-    }
+    private static string Bool(Dice left) => left.Next(2) == 0 ? "false" : "true";
 }

@@ -82,7 +82,7 @@ public sealed class StateTableTests
         "blockdev-backup",
         $$"""{"device":"{{node}}","target":"{{target}}","job-id":"{{job}}","sync":"{{sync}}","bitmap":"{{bitmap}}"{{(mode is null ? "" : $",\"bitmap-mode\":\"{mode}\"")}},"speed":{{speed}} }""");
 
-    private static async Task MakeImagesAsync(TempFolder folder)
+    internal static async Task MakeImagesAsync(TempFolder folder)
     {
         string image = folder.File("n.qcow2");
         await Qemu.ImgOkAsync("create", "-f", "qcow2", image, "4M");

@@ -31,6 +31,7 @@ public sealed class BackupJob : IAsyncDisposable
     private TaskCompletionSource? _resumed;
     private bool _isCancelled;
     private bool _isTargetClosed;
+    private bool _isTargetDurable;
     private long _bytesPerSecond;
 
     internal BackupJob(RecordingSession session, BackupJobOptions options, BackupSync sync, LiveBitmap? bitmap, BitmapSyncMode mode)
@@ -202,6 +203,7 @@ public sealed class BackupJob : IAsyncDisposable
             await _options.Target.FlushAsync(_stopped).ConfigureAwait(false);
             // Nothing is left that a write could push here. A target that cannot be closed is no backup.
             await CloseTargetAsync().ConfigureAwait(false);
+            _isTargetDurable = true;
             if (_options.BeforeCompletion is { } wait)
             {
                 await wait(_stopped).ConfigureAwait(false);
@@ -210,6 +212,7 @@ public sealed class BackupJob : IAsyncDisposable
         catch (Exception e)
         {
             await FailAsync(e).ConfigureAwait(false);
+            await KeepCopiedAsync().ConfigureAwait(false);
         }
 
         BackupJobState state = BackupJobState.Failed;
@@ -238,6 +241,27 @@ public sealed class BackupJob : IAsyncDisposable
         finally
         {
             _ended.SetResult(state);
+        }
+    }
+
+    /// <summary>Makes durable what a job that did not complete has copied, where its bitmap is to forget that. What cannot be made durable was not copied.</summary>
+    private async ValueTask KeepCopiedAsync()
+    {
+        if (_bitmap is null || _mode != BitmapSyncMode.Always || _isTargetDurable)
+        {
+            return;
+        }
+
+        await _copier.SettleAsync().ConfigureAwait(false);
+        try
+        {
+            ObjectDisposedException.ThrowIf(_isTargetClosed, _options.Target);
+            await _options.Target.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            await FailAsync(e).ConfigureAwait(false);
+            _copier.TakeBack(_sync == BackupSync.Bitmap ? _bitmap.Bits : null);
         }
     }
 

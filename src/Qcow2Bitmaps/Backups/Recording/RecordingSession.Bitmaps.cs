@@ -145,6 +145,9 @@ public sealed partial class RecordingSession
         return Replace(bitmap, new DirtyBitmap(bitmap.Bits.SizeBytes, bitmap.Bits.GranularityBytes));
     }
 
+    /// <summary>Whether a bitmap stands in the image: what is added to it in memory must not be missing there.</summary>
+    internal bool IsInImage(string name) => FindLive(name) is { IsPersistent: true } && Image.Bitmaps.TryGet(name, out _);
+
     internal Action ApplyEnabled(string name, bool isEnabled)
     {
         LiveBitmap bitmap = Require(name);

@@ -60,8 +60,8 @@ public sealed partial class RecordingSession
             throw Refuse(options, "Compression is not supported for this drive ");
         }
 
-        bitmap?.Freeze();
         var job = new BackupJob(this, options, sync, bitmap, mode ?? BitmapSyncMode.Never);
+        bitmap?.Freeze();
         return (job, () => bitmap?.Reclaim());
     }
 
@@ -79,30 +79,21 @@ public sealed partial class RecordingSession
         await _access.EnterAloneAsync().ConfigureAwait(false);
         try
         {
-            lock (_bits)
+            bool succeeded = isSuccess();
+            try
             {
-                _jobs = [.. _jobs.Where(other => other != job)];
-                bool succeeded = isSuccess();
-                if (bitmap is null)
+                if (!succeeded && mode == BitmapSyncMode.Always && bitmap is not null && IsInImage(bitmap.Name))
                 {
-                    return;
+                    await MarkStoredAsync(CancellationToken.None).ConfigureAwait(false);
                 }
-
-                if (mode == BitmapSyncMode.Never || (mode == BitmapSyncMode.OnSuccess && !succeeded))
+            }
+            finally
+            {
+                lock (_bits)
                 {
-                    bitmap.Reclaim();
-                    return;
+                    _jobs = [.. _jobs.Where(other => other != job)];
+                    EndUse(bitmap, mode, succeeded, remaining);
                 }
-
-                bitmap.Abdicate();
-                if (!succeeded)
-                {
-                    bitmap.Bits.Merge(remaining);
-                }
-
-                // The successor is the newer one.
-                _bitmaps.Remove(bitmap);
-                _bitmaps.Add(bitmap);
             }
         }
         finally
@@ -142,6 +133,30 @@ public sealed partial class RecordingSession
         }
 
         return at;
+    }
+
+    private void EndUse(LiveBitmap? bitmap, BitmapSyncMode mode, bool succeeded, DirtyBitmap remaining)
+    {
+        if (bitmap is null)
+        {
+            return;
+        }
+
+        if (mode == BitmapSyncMode.Never || (mode == BitmapSyncMode.OnSuccess && !succeeded))
+        {
+            bitmap.Reclaim();
+            return;
+        }
+
+        bitmap.Abdicate();
+        if (!succeeded)
+        {
+            bitmap.Bits.Merge(remaining);
+        }
+
+        // The successor is the newer one.
+        _bitmaps.Remove(bitmap);
+        _bitmaps.Add(bitmap);
     }
 
     private LiveBitmap RequireForBackup(BackupJobOptions options, BackupSync sync, BitmapSyncMode? mode)

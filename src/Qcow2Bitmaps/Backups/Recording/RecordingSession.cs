@@ -10,7 +10,7 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// <remarks>
 /// <para>
 /// Opening loads all bitmaps and marks them <c>in-use</c> in the image, in one atomic edit: whoever looks at the image of a process that was killed finds them inconsistent, as with QEMU, and never
-/// valid and without a change. <see cref="CheckpointAsync"/> and <see cref="CloseAsync"/> store what is in memory, valid again, in one atomic edit. After a checkpoint the first write marks them anew.
+/// valid and without a change. <see cref="CheckpointAsync"/> and <see cref="CloseAsync"/> store what is in memory, valid again, in one atomic edit. After a checkpoint the first write marks them anew, as do merges into a stored bitmap and its enabling.
 /// No write costs an edit, which is the difference to <see cref="GuestWriter"/>, whose bitmaps are valid at any moment. What happened while a session was killed can be rebuilt from
 /// allocation: <see cref="Operations.ChainPopulate"/>.
 /// </para>
@@ -223,6 +223,16 @@ public sealed partial class RecordingSession : IAsyncDisposable
         }
     }
 
+    /// <summary>Marks all stored bitmaps as in use, where they look valid: what is to be true from now on is not in them. For who is alone.</summary>
+    internal async ValueTask MarkStoredAsync(CancellationToken cancellationToken)
+    {
+        if (_isStored && _writer is not null)
+        {
+            await EditAsync(new BitmapEdit().MarkInUse(), cancellationToken).ConfigureAwait(false);
+            _isStored = false;
+        }
+    }
+
     private async ValueTask LoadAsync(CancellationToken cancellationToken)
     {
         // Of two of one name the second is in use, or the image would not have opened; QEMU does not look at it either.
@@ -307,11 +317,7 @@ public sealed partial class RecordingSession : IAsyncDisposable
         await EnterAloneAsync().ConfigureAwait(false);
         try
         {
-            if (_isStored)
-            {
-                await EditAsync(new BitmapEdit().MarkInUse(), cancellationToken).ConfigureAwait(false);
-                _isStored = false;
-            }
+            await MarkStoredAsync(cancellationToken).ConfigureAwait(false);
         }
         finally
         {

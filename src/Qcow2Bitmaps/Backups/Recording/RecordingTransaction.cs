@@ -51,7 +51,12 @@ public sealed class RecordingTransaction
     /// <param name="session">The session.</param>
     /// <param name="name">Its name.</param>
     /// <returns>This transaction.</returns>
-    public RecordingTransaction Enable(RecordingSession session, string name) => Step("enable", session, name, _ => session.ApplyEnabled(name, true));
+    public RecordingTransaction Enable(RecordingSession session, string name) => Step("enable", session, name, applied =>
+    {
+        Action undo = session.ApplyEnabled(name, true);
+        applied.NoteGrowth(session, name);
+        return undo;
+    });
 
     /// <summary>Lets a bitmap no longer record writes.</summary>
     /// <param name="session">The session.</param>
@@ -68,7 +73,12 @@ public sealed class RecordingTransaction
     {
         ArgumentNullException.ThrowIfNull(sources);
         _sessions.UnionWith(sources.Select(static source => source.Session).OfType<RecordingSession>());
-        return Step("merge", session, into, _ => session.ApplyMerge(into, sources));
+        return Step("merge", session, into, applied =>
+        {
+            Action undo = session.ApplyMerge(into, sources);
+            applied.NoteGrowth(session, into);
+            return undo;
+        });
     }
 
     /// <summary>Starts a backup: the target becomes what the disk is at the moment of the transaction.</summary>
@@ -147,6 +157,12 @@ public sealed class RecordingTransaction
                 await job.PrepareAsync(cancellationToken).ConfigureAwait(false);
             }
 
+            // Who is killed after this must not leave a bitmap that looks valid and lacks what was merged into it, above all when that is deleted next.
+            foreach (RecordingSession session in applied.Grown)
+            {
+                await session.MarkStoredAsync(cancellationToken).ConfigureAwait(false);
+            }
+
             foreach (IGrouping<RecordingSession, string> names in applied.Removed.GroupBy(static removed => removed.Session, static removed => removed.Name))
             {
                 await names.Key.DeleteStoredAsync(names.Distinct(StringComparer.Ordinal), cancellationToken).ConfigureAwait(false);
@@ -193,5 +209,16 @@ public sealed class RecordingTransaction
         public List<BackupJob> Jobs { get; } = [];
 
         public List<(RecordingSession Session, string Name)> Removed { get; } = [];
+
+        /// <summary>The sessions with a bitmap that is more now than what the image has of it.</summary>
+        public HashSet<RecordingSession> Grown { get; } = [];
+
+        public void NoteGrowth(RecordingSession session, string name)
+        {
+            if (session.IsInImage(name))
+            {
+                Grown.Add(session);
+            }
+        }
     }
 }

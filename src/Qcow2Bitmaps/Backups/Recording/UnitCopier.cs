@@ -82,10 +82,32 @@ internal sealed class UnitCopier
     /// <summary>Waits for writes that still copy what they overwrite, and lets late ones find nothing to do.</summary>
     public async Task ForgetAsync()
     {
-        using IDisposable all = await _ranges.EnterAsync(0, long.MaxValue, CancellationToken.None).ConfigureAwait(false);
+        await SettleAsync().ConfigureAwait(false);
         lock (_gate)
         {
             Remaining.ClearAll();
+        }
+    }
+
+    /// <summary>Waits for writes that still copy what they overwrite. When the copying was stopped before, what remains is what remains.</summary>
+    public async Task SettleAsync()
+    {
+        using IDisposable all = await _ranges.EnterAsync(0, long.MaxValue, CancellationToken.None).ConfigureAwait(false);
+    }
+
+    /// <summary>Has bits, or all, count as not copied. For who has stopped the copying.</summary>
+    public void TakeBack(DirtyBitmap? bits)
+    {
+        lock (_gate)
+        {
+            if (bits is null)
+            {
+                Remaining.SetAll();
+            }
+            else
+            {
+                Remaining.Merge(bits);
+            }
         }
     }
 

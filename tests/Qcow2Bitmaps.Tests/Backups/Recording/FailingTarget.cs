@@ -12,11 +12,17 @@ internal sealed class FailingTarget(long sizeBytes, long failsFrom) : BackupTarg
 
     public bool IsDisposed { get; private set; }
 
+    public int Flushes { get; private set; }
+
+    public bool FailsFlushes { get; init; }
+
+    public int UnitBytes { get; init; } = 512;
+
     public override string Name => "failing";
 
     public override long SizeBytes => sizeBytes;
 
-    public override int ClusterBytes => 512;
+    public override int ClusterBytes => UnitBytes;
 
     public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
@@ -31,7 +37,11 @@ internal sealed class FailingTarget(long sizeBytes, long failsFrom) : BackupTarg
 
     public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => ValueTask.CompletedTask;
 
-    public override ValueTask FlushAsync(CancellationToken cancellationToken) => ValueTask.CompletedTask;
+    public override ValueTask FlushAsync(CancellationToken cancellationToken)
+    {
+        Flushes++;
+        return FailsFlushes ? throw new IOException("The target cannot be flushed") : ValueTask.CompletedTask;
+    }
 
     public override ValueTask DisposeAsync()
     {

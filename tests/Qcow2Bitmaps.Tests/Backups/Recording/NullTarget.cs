@@ -15,5 +15,7 @@ internal sealed class NullTarget(long sizeBytes) : BackupTarget
 
     public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => ValueTask.CompletedTask;
 
-    public override async ValueTask FlushAsync(CancellationToken cancellationToken) => await Task.Delay(TimeSpan.FromMinutes(5), cancellationToken);
+    // A job that is not cancelled never ends.
+    public override async ValueTask FlushAsync(CancellationToken cancellationToken) =>
+        await Task.Delay(cancellationToken.CanBeCanceled ? TimeSpan.FromMinutes(5) : TimeSpan.Zero, cancellationToken);
 }

@@ -49,13 +49,12 @@ internal sealed class RecordRun(MemoryDisk disk, RecordingSession session) : IAs
             }
 
             job.BytesPerSecond = 0;
-            if (how != RecordAction.CancelJob)
-            {
-                target.Release();
-            }
-
+            target.Release();
             BackupJobState state = await job.WaitAsync(Token);
-            bool[] remaining = [.. unitsAtStart.Zip(target.Written, static (wanted, written) => wanted && !written)];
+            // What cannot be flushed was not copied.
+            bool[] remaining = how == RecordAction.FailJob && state != BackupJobState.Completed
+                ? unitsAtStart
+                : [.. unitsAtStart.Zip(target.Written, static (wanted, written) => wanted && !written)];
             Model.EndJob(step, state == BackupJobState.Completed, remaining);
             Assert.True(state == BackupJobState.Completed || (state == BackupJobState.Cancelled) == (how == RecordAction.CancelJob), $"{state} {job.Error}");
             Assert.True(state == BackupJobState.Completed || how != RecordAction.FinishJob, $"{job.Error}");

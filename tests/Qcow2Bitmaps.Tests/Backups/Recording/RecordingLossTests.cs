@@ -1,0 +1,111 @@
+using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Tests.Backups.Recording;
+
+/// <summary>Moments at which a bit might be lost that stands nowhere else.</summary>
+public sealed class RecordingLossTests
+{
+    private const int DiskBytes = 4 << 20;
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [InlineData(BackupSync.Bitmap)]
+    [InlineData(BackupSync.Full)]
+    public async Task WhatATargetCannotKeepIsStillDirty(BackupSync sync)
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
+        await using RecordingSession session = await disk.OpenAsync();
+        await FillAsync(session, 0, DiskBytes);
+        var target = new FailingTarget(DiskBytes, failsFrom: 2 << 20) { FailsFlushes = true };
+        BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = sync, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = target }, Token);
+        Assert.Equal(BackupJobState.Failed, await job.WaitAsync(Token));
+        Assert.Equal(DiskBytes, session.Find("a")!.CountBytes);
+    }
+
+    [Fact]
+    public async Task WhatATargetHasKeptIsDurableBeforeTheBitmapForgetsIt()
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
+        await using RecordingSession session = await disk.OpenAsync();
+        await FillAsync(session, 0, DiskBytes);
+        var target = new FailingTarget(DiskBytes, failsFrom: 2 << 20);
+        BackupJob job = await session.StartBackupAsync(
+            new BackupJobOptions { Sync = BackupSync.Bitmap, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = target }, Token);
+        Assert.Equal(BackupJobState.Failed, await job.WaitAsync(Token));
+        Assert.Equal(2 << 20, session.Find("a")!.CountBytes);
+        Assert.Equal(1, target.Flushes);
+    }
+
+    /// <summary>A kill after a checkpoint: what the image has then is what counts.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task ABitmapThatLacksWhatWasMergedIntoItDoesNotLookValid(bool isRemoved)
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a", "b");
+        await using RecordingSession session = await disk.OpenAsync();
+        await session.DisableAsync("a", Token);
+        await FillAsync(session, 65536, 65536);
+        await session.CheckpointAsync(Token);
+        var transaction = new RecordingTransaction();
+        transaction.Merge(session, "a", [MergeSource.Of("b")]);
+        if (isRemoved)
+        {
+            transaction.Remove(session, "b");
+        }
+
+        await transaction.CommitAsync(Token);
+        IReadOnlyList<BitmapInfo> killed = await disk.BitmapsAsync();
+        Assert.Equal(BitmapState.Inconsistent, killed[0].State);
+        await session.CheckpointAsync(Token);
+        Assert.Equal(BitmapState.Disabled, (await disk.BitmapsAsync())[0].State);
+    }
+
+    [Fact]
+    public async Task ABitmapThatWasEnabledDoesNotLookDisabledAndValid()
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
+        await using RecordingSession session = await disk.OpenAsync();
+        await session.DisableAsync("a", Token);
+        await session.CheckpointAsync(Token);
+        await session.ClearAsync("a", Token);
+        Assert.Equal(BitmapState.Disabled, Assert.Single(await disk.BitmapsAsync()).State);
+        await session.EnableAsync("a", Token);
+        Assert.Equal(BitmapState.Inconsistent, Assert.Single(await disk.BitmapsAsync()).State);
+    }
+
+    [Fact]
+    public async Task ABitmapThatGetsWhatAFullBackupHasNotCopiedDoesNotLookValidWithoutIt()
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
+        await using RecordingSession session = await disk.OpenAsync();
+        await FillAsync(session, 0, 65536);
+        await session.CheckpointAsync(Token);
+        var target = new FailingTarget(DiskBytes, failsFrom: 0);
+        BackupJob job = await session.StartBackupAsync(
+            new BackupJobOptions { Sync = BackupSync.Full, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = target }, Token);
+        Assert.Equal(BackupJobState.Failed, await job.WaitAsync(Token));
+        Assert.Equal(DiskBytes, session.Find("a")!.CountBytes);
+        Assert.Equal(BitmapState.Inconsistent, Assert.Single(await disk.BitmapsAsync()).State);
+    }
+
+    [Fact]
+    public async Task ABackupThatCannotBeginLeavesItsBitmapFree()
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
+        await using RecordingSession session = await disk.OpenAsync();
+        var target = new FailingTarget(DiskBytes, 0) { UnitBytes = 100_000 };
+        await Assert.ThrowsAnyAsync<ArgumentException>(async () => await session.StartBackupAsync(
+            new BackupJobOptions { Sync = BackupSync.Full, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = target }, Token));
+        Assert.False(session.Find("a")!.IsBusy);
+    }
+
+    private static async Task FillAsync(RecordingSession session, long offset, int length)
+    {
+        var bytes = new byte[length];
+        bytes.AsSpan().Fill(1);
+        await session.WriteAsync(offset, bytes, Token);
+    }
+}
