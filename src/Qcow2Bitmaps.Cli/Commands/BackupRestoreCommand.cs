@@ -30,11 +30,12 @@ internal static class BackupRestoreCommand
         {
             bool isJson = parsed.GetValue(form) == OutputFormat.Json;
             string path = parsed.GetRequiredValue(target);
+            using var stop = new StopSignals(cancellationToken);
             StoredBackup restored = await progress.RunAsync(
                 parsed,
                 isJson,
                 steps => BackupRestore.RunAsync(
-                    parsed.GetRequiredValue(manifest), path, parsed.GetValue(format) is not ImageFormat.Raw, parsed.GetValue(to), progress: steps, cancellationToken: cancellationToken));
+                    parsed.GetRequiredValue(manifest), path, parsed.GetValue(format) is not ImageFormat.Raw, parsed.GetValue(to), progress: steps, cancellationToken: stop.Token));
             if (isJson)
             {
                 var json = new QemuJsonWriter(output);

@@ -125,6 +125,7 @@ internal sealed class BackupTakeCommand
 
         bool isJson = parsed.GetValue(_form) == OutputFormat.Json;
         IReadOnlyList<BackupResult> results;
+        using var stop = new StopSignals(cancellationToken);
         try
         {
             if (options is { Since: { } since, Checkpoint: null, Mode: not BackupMode.Never } && !parsed.GetValue(_ignoreOverlays))
@@ -132,7 +133,7 @@ internal sealed class BackupTakeCommand
                 await RequireNoOtherOverlaysAsync(disks, options.Chain, since, cancellationToken);
             }
 
-            results = await _progress.RunAsync(parsed, isJson, progress => DiskBackup.RunAsync(disks, options, progress, cancellationToken));
+            results = await _progress.RunAsync(parsed, isJson, progress => DiskBackup.RunAsync(disks, options, progress, stop.Token));
         }
         catch (BitmapStateException e) when (!isFull && string.Equals(e.BitmapName, options.Since, StringComparison.Ordinal))
         {

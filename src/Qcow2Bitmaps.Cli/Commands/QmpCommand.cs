@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
-using System.Runtime.InteropServices;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
@@ -34,9 +33,7 @@ internal static class QmpCommand
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            using PosixSignalRegistration terminate = Register(PosixSignal.SIGTERM, stop);
-            using PosixSignalRegistration interrupt = Register(PosixSignal.SIGINT, stop);
+            using var stop = new StopSignals(cancellationToken);
             QmpServer server;
             try
             {
@@ -67,7 +64,7 @@ internal static class QmpCommand
                         await server.ServeAsync(input, output, isLast: true, stop.Token);
                     }
                 }
-                catch (OperationCanceledException) when (stop.IsCancellationRequested)
+                catch (OperationCanceledException) when (stop.Token.IsCancellationRequested)
                 {
                     // A signal asks for what 'quit' does.
                 }
@@ -96,10 +93,4 @@ internal static class QmpCommand
         result.AddError($"Expecting NODE=FILE, not '{text}'");
         return null;
     }
-
-    private static PosixSignalRegistration Register(PosixSignal signal, CancellationTokenSource stop) => PosixSignalRegistration.Create(signal, context =>
-    {
-        context.Cancel = true;
-        stop.Cancel();
-    });
 }

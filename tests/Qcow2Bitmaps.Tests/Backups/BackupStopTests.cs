@@ -31,6 +31,9 @@ public sealed class BackupStopTests
         await Qemu.ImgOkAsync("bitmap", "--add", scene.Disk, "c");
         BackupException refused = await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("next", new BackupOptions { Since = "c" }));
         Assert.Contains("verify", refused.Message, StringComparison.Ordinal);
+        refused = await Assert.ThrowsAsync<BackupException>(
+            () => DiskBackup.RunAsync([new BackupDisk(scene.Disk, scene.Backup("next"), scene.Backup("full"))], new BackupOptions { Since = "c" }, cancellationToken: BackupScene.Token));
+        Assert.Contains("verify", refused.Message, StringComparison.Ordinal);
         BackupCheck differs = await scene.VerifyAsync("full", "c");
         Assert.Equal(1L << 20, differs.Difference);
         Assert.False(differs.IsConfirmed);
@@ -128,6 +131,21 @@ public sealed class BackupStopTests
         await scene.WriteAsync("write -P 3 3M 64k");
         await scene.TakeAsync("two", new BackupOptions { Since = "c" });
         await scene.AssertRestoresAsync("two");
+    }
+
+    [Fact]
+    public async Task WhatAnEarlierTryCopiedAndIsDirtyAgainStaysSoUntilItIsCopiedAgain()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
+        await scene.WriteAsync("write -P 2 0 5M");
+        var always = new BackupOptions { Since = "c", Mode = BackupMode.Always };
+        await Assert.ThrowsAsync<IOException>(() => scene.TakeAsync("one", always, new CopyFuse(4 << 20, null)));
+        await scene.WriteAsync("write -P 9 1M 64k", "write -P 9 3M 64k");
+        await Assert.ThrowsAsync<IOException>(() => scene.TakeAsync("one", always, new CopyFuse(1, null)));
+        await scene.TakeAsync("one", always);
+        await scene.AssertRestoresAsync("one");
     }
 
     [Fact]

@@ -126,13 +126,7 @@ public sealed partial class RecordingSession
         LiveBitmap bitmap = Require(name);
         bitmap.Require(allowsInconsistent: true);
         bitmap.IsLeaving = true;
-        return (() =>
-        {
-            // It may be gone from the image.
-            bitmap.IsChanged = true;
-            bitmap.IsLeaving = false;
-        }
-        , bitmap.IsPersistent);
+        return (() => bitmap.IsLeaving = false, bitmap.IsPersistent);
     }
 
     /// <summary>Ends the removal: all steps are accepted.</summary>

@@ -307,7 +307,7 @@ public sealed partial class RecordingSession : IAsyncDisposable
         await EditAsync(edit, cancellationToken).ConfigureAwait(false);
         foreach (LiveBitmap bitmap in stored)
         {
-            bitmap.IsChanged = bitmap.Successor is not null;
+            bitmap.IsChanged = false;
         }
     }
 
