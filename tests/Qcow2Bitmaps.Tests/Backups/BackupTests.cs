@@ -140,6 +140,21 @@ public sealed class BackupTests
     }
 
     [Fact]
+    public async Task ADiskThatGotAnotherNameIsTheSame()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder);
+        await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
+        await scene.WriteAsync("write -P 2 1M 64k");
+        string renamed = folder.File("renamed.qcow2");
+        File.Move(scene.Disk, renamed);
+        ProcessResult taken = await Support.Cli.RunAsync("backup", "incremental", renamed, scene.Backup("one"), "--since", "c");
+        Assert.True(taken.ExitCode == 0, taken.Error);
+        File.Move(renamed, scene.Disk);
+        await scene.AssertRestoresAsync("one");
+    }
+
+    [Fact]
     public async Task AnInvalidBitmapIsRefusedOrReplacedAsWasAsked()
     {
         using var folder = TempFolder.InMemory();

@@ -160,6 +160,19 @@ public sealed class ManifestTests
     }
 
     [Fact]
+    public async Task AnImageThatLacksWhatItsManifestKnowsIsDamaged()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await BackupScene.CreateAsync(folder, "200M");
+        await scene.TakeAsync("full", new BackupOptions());
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", scene.Backup("full"), "200M");
+        BackupCheck check = await BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token);
+        Assert.False(check.IsGood);
+        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
+        Assert.Contains("is missing", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task AListTellsWhatIsWrong()
     {
         using var folder = TempFolder.InMemory();
