@@ -160,6 +160,22 @@ public sealed class ManifestTests
     }
 
     [Fact]
+    public async Task ManifestsThatDoNotAgreeOnWhatTheyStandOnAreRefused()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await FullAsync(folder);
+        await scene.TakeAsync("one", new BackupOptions { Since = "c" });
+        await scene.TakeAsync("two", new BackupOptions { Since = "c" });
+        string path = scene.Backup("one.backup.json");
+        string text = await File.ReadAllTextAsync(path, BackupScene.Token);
+        int start = text.IndexOf("\"parents\": [", StringComparison.Ordinal);
+        int end = text.IndexOf(']', start);
+        await File.WriteAllTextAsync(path, text[..start] + "\"parents\": [" + text[end..], BackupScene.Token);
+        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => BackupRestore.RunAsync(scene.Backup("two"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
+        Assert.Contains("do not agree", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task AnImageThatLacksWhatItsManifestKnowsIsDamaged()
     {
         using var folder = TempFolder.InMemory();
