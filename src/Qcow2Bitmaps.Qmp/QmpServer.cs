@@ -124,7 +124,7 @@ public sealed class QmpServer : IAsyncDisposable
     }
 
     /// <summary>Listens on a unix socket that is made for it, for its owner alone, and serves clients one after the other until one quits.</summary>
-    /// <param name="path">The socket's path; nothing may be there.</param>
+    /// <param name="path">The socket's path; nothing may be there but a socket that a killed server has left.</param>
     /// <param name="cancellationToken">Ends the service.</param>
     /// <exception cref="IOException">The socket cannot be made.</exception>
     /// <exception cref="OperationCanceledException">The service was ended.</exception>
@@ -133,7 +133,15 @@ public sealed class QmpServer : IAsyncDisposable
         using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            listener.Bind(new UnixDomainSocketEndPoint(path));
+            var place = new UnixDomainSocketEndPoint(path);
+            try
+            {
+                listener.Bind(place);
+            }
+            catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse && LeftSocket.TryRemove(path))
+            {
+                listener.Bind(place);
+            }
         }
         catch (Exception e) when (e is SocketException or ArgumentException)
         {
