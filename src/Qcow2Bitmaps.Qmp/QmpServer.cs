@@ -61,7 +61,7 @@ public sealed class QmpServer : IAsyncDisposable
 
         if (images.Count == 0)
         {
-            throw new ArgumentException("There is no image", nameof(images));
+            throw new ArgumentException("At least one image is needed", nameof(images));
         }
 
         if (images.GroupBy(static image => image.Node, StringComparer.Ordinal).FirstOrDefault(static same => same.Count() > 1) is { } twice)
@@ -145,7 +145,11 @@ public sealed class QmpServer : IAsyncDisposable
         }
         catch (Exception e) when (e is SocketException or ArgumentException)
         {
-            throw new IOException($"'{PrintableText.Escape(path)}': no socket can be made: {e.Message}", e);
+            // The framework's words do not say either of these.
+            string why = e is ArgumentException ? "a socket's path has 1 to 108 bytes"
+                : Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(path))) ? e.Message
+                : "its folder does not exist";
+            throw new IOException($"'{PrintableText.Escape(path)}': no socket can be made: {why}", e);
         }
 
         try

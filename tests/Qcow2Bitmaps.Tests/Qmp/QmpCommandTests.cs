@@ -127,6 +127,20 @@ public sealed class QmpCommandTests
         await listening.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
     }
 
+    [Fact]
+    public async Task WhatIsWrongWithTheCommandLineIsSaid()
+    {
+        using var folder = TempFolder.InMemory();
+        await MakeImageAsync(folder);
+        string image = $"d={folder.File("disk.qcow2")}";
+        Assert.Equal("qcow2bitmaps: At least one image is needed\n", (await Support.Cli.RunAsync("qmp")).Error);
+        Assert.Equal("qcow2bitmaps: Duplicate nodes with node-name='d'\n", (await Support.Cli.RunAsync("qmp", "--image", image, "--image", image)).Error);
+        string nowhere = folder.File("none/socket");
+        Assert.Equal($"qcow2bitmaps: '{nowhere}': no socket can be made: its folder does not exist\n", (await Support.Cli.RunAsync("qmp", "--image", image, "--socket", nowhere)).Error);
+        string tooLong = folder.File(new string('x', 120));
+        Assert.Equal($"qcow2bitmaps: '{tooLong}': no socket can be made: a socket's path has 1 to 108 bytes\n", (await Support.Cli.RunAsync("qmp", "--image", image, "--socket", tooLong)).Error);
+    }
+
     /// <summary>A backup that QEMU would let destroy a file before it refuses leaves the file alone, and the disk itself is no target.</summary>
     [Theory]
     [InlineData("old.qcow2", "\"sync\":\"incremental\",\"bitmap\":\"missing\"", "Bitmap 'missing' could not be found")]
@@ -236,7 +250,7 @@ public sealed class QmpCommandTests
     [InlineData("Expecting NODE=FILE", "--image", "disk")]
     [InlineData("Invalid node-name: '1disk'", "--image", "1disk=x")]
     [InlineData("Duplicate nodes with node-name='a'", "--image", "a=x", "--read-only-image", "a=y")]
-    [InlineData("There is no image")]
+    [InlineData("At least one image is needed")]
     [InlineData("No such file", "--image", "a=/nowhere/x.qcow2")]
     public async Task WrongArgumentsAreRefused(string message, params string[] arguments)
     {
