@@ -61,7 +61,7 @@ public sealed class QmpServer : IAsyncDisposable
 
         if (images.Count == 0)
         {
-            throw new ArgumentException("There is no image", nameof(images));
+            throw new ArgumentException("At least one image is needed", nameof(images));
         }
 
         if (images.GroupBy(static image => image.Node, StringComparer.Ordinal).FirstOrDefault(static same => same.Count() > 1) is { } twice)
@@ -124,7 +124,7 @@ public sealed class QmpServer : IAsyncDisposable
     }
 
     /// <summary>Listens on a unix socket that is made for it, for its owner alone, and serves clients one after the other until one quits.</summary>
-    /// <param name="path">The socket's path; nothing may be there.</param>
+    /// <param name="path">The socket's path; nothing may be there but a socket that a killed server has left.</param>
     /// <param name="cancellationToken">Ends the service.</param>
     /// <exception cref="IOException">The socket cannot be made.</exception>
     /// <exception cref="OperationCanceledException">The service was ended.</exception>
@@ -133,11 +133,23 @@ public sealed class QmpServer : IAsyncDisposable
         using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            listener.Bind(new UnixDomainSocketEndPoint(path));
+            var place = new UnixDomainSocketEndPoint(path);
+            try
+            {
+                listener.Bind(place);
+            }
+            catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse && LeftSocket.TryRemove(path))
+            {
+                listener.Bind(place);
+            }
         }
         catch (Exception e) when (e is SocketException or ArgumentException)
         {
-            throw new IOException($"'{PrintableText.Escape(path)}': no socket can be made: {e.Message}", e);
+            // The framework's words do not say either of these.
+            string why = e is ArgumentException ? "a socket's path has 1 to 108 bytes"
+                : Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(path))) ? e.Message
+                : "its folder does not exist";
+            throw new IOException($"'{PrintableText.Escape(path)}': no socket can be made: {why}", e);
         }
 
         try

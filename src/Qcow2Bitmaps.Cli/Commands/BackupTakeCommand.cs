@@ -130,7 +130,7 @@ internal sealed class BackupTakeCommand
         {
             if (options is { Since: { } since, Checkpoint: null, Mode: not BackupMode.Never } && !parsed.GetValue(_ignoreOverlays))
             {
-                await RequireNoOtherOverlaysAsync(disks, options.Chain, since, cancellationToken);
+                await RequireNoOtherOverlaysAsync(disks, options.Chain, since, stop.Token);
             }
 
             results = await _progress.RunAsync(parsed, isJson, progress => DiskBackup.RunAsync(disks, options, progress, stop.Token));

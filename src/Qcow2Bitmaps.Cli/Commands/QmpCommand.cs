@@ -45,7 +45,8 @@ internal static class QmpCommand
             }
             catch (ArgumentException e)
             {
-                messages.Error(e.Message);
+                // Without the name of the library's parameter, which says nothing here.
+                messages.Error(e.Message.Replace($" (Parameter '{e.ParamName}')", "", StringComparison.Ordinal));
                 return ExitCode.Error;
             }
 

@@ -74,7 +74,7 @@ public static class ChainPopulate
             if (!allDirty && WhyUntold(layer) is { } unsound)
             {
                 throw new BitmapStateException(
-                    name, $"Bitmap '{PrintableText.Escape(name)}' cannot be rebuilt from what {PrintableText.Escape(layer.ToString())} has: {unsound}; all of it could be marked instead, or a full backup be taken");
+                    name, $"Bitmap '{PrintableText.Escape(name)}' cannot be rebuilt from what {PrintableText.Escape(layer.ToString())} has: {unsound}; all of it could be marked instead (--all-dirty), or a full backup be taken");
             }
         }
 
@@ -164,7 +164,7 @@ public static class ChainPopulate
         : null;
 
     private static string? WhyUntold(ChainLayer layer, int birth, bool trustsBirth) => WhyUnsound(layer)
-        ?? (layer.Index == birth && !trustsBirth ? "the bitmap was born there, and an image that was committed and emptied, or rebased, since then no longer has what was written to it" : null);
+        ?? (layer.Index == birth && !trustsBirth ? "the bitmap was born there, and an image that was committed and emptied, or rebased, since then no longer has what was written to it (--trust-birth where neither was done)" : null);
 
     private static string? WhyImpossible(ChainLayer layer) =>
         layer.Image is not { } image ? "a raw image holds no bitmaps"

@@ -67,6 +67,8 @@ internal static class LinuxFile
     public static bool IsBlockDevice(LinuxNative.FileFacts facts) =>
         (facts.Mode & LinuxNative.ModeTypeMask) == LinuxNative.ModeBlockDevice;
 
+    public static bool IsSocket(LinuxNative.FileFacts facts) => (facts.Mode & LinuxNative.ModeTypeMask) == LinuxNative.ModeSocket;
+
     public static bool IsFolder(LinuxNative.FileFacts facts) => (facts.Mode & LinuxNative.ModeTypeMask) == LinuxNative.ModeDirectory;
 
     /// <summary>Refuses everything but regular files and block devices.</summary>

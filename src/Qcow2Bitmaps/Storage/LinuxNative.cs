@@ -52,6 +52,7 @@ internal static partial class LinuxNative
     public const int ModeBlockDevice = 0x6000;
     public const int ModeRegular = 0x8000;
     public const int ModeDirectory = 0x4000;
+    public const int ModeSocket = 0xc000;
 
     /// <summary>Whether these calls and structures hold here.</summary>
     public static bool IsSupported => OperatingSystem.IsLinux() && Environment.Is64BitProcess;

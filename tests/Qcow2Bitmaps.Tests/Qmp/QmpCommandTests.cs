@@ -89,6 +89,58 @@ public sealed class QmpCommandTests
         Assert.DoesNotContain(path, Directory.EnumerateFileSystemEntries(folder.Path));
     }
 
+    /// <summary>A server that was killed leaves its socket behind. QEMU takes any path over, even a file's or that of a server that runs.</summary>
+    [Fact]
+    public async Task ASocketWhereNobodyListensIsTakenOverAndNothingElse()
+    {
+        using var folder = TempFolder.InMemory();
+        await MakeImageAsync(folder);
+        string path = folder.File("socket");
+        using (var left = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+        {
+            left.Bind(new UnixDomainSocketEndPoint(folder.File("made")));
+            left.Listen();
+            // The framework removes what it has bound, at the path that it knows.
+            File.Move(folder.File("made"), path);
+        }
+
+        string file = folder.File("file");
+        await File.WriteAllTextAsync(file, "kept", TestContext.Current.CancellationToken);
+        File.CreateSymbolicLink(folder.File("link"), file);
+        await using QmpServer server = await QmpServer.OpenAsync([new QmpImage("disk", folder.File("disk.qcow2"))], static _ => { }, cancellationToken: TestContext.Current.CancellationToken);
+        foreach (string other in (string[])[file, folder.File("link"), folder.Path])
+        {
+            await Assert.ThrowsAsync<IOException>(() => server.ListenAsync(other, TestContext.Current.CancellationToken));
+        }
+
+        Assert.Equal("kept", await File.ReadAllTextAsync(folder.File("link"), TestContext.Current.CancellationToken));
+        Task listening = server.ListenAsync(path, TestContext.Current.CancellationToken);
+        using (Socket client = await ConnectAsync(path))
+        {
+            using var stream = new NetworkStream(client);
+            using var peer = new QmpPeer(stream, stream);
+            await peer.GreetAsync();
+            await Assert.ThrowsAsync<IOException>(() => server.ListenAsync(path, TestContext.Current.CancellationToken));
+            await peer.OkAsync("""{"execute":"quit"}""");
+        }
+
+        await listening.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public async Task WhatIsWrongWithTheCommandLineIsSaid()
+    {
+        using var folder = TempFolder.InMemory();
+        await MakeImageAsync(folder);
+        string image = $"d={folder.File("disk.qcow2")}";
+        Assert.Equal("qcow2bitmaps: At least one image is needed\n", (await Support.Cli.RunAsync("qmp")).Error);
+        Assert.Equal("qcow2bitmaps: Duplicate nodes with node-name='d'\n", (await Support.Cli.RunAsync("qmp", "--image", image, "--image", image)).Error);
+        string nowhere = folder.File("none/socket");
+        Assert.Equal($"qcow2bitmaps: '{nowhere}': no socket can be made: its folder does not exist\n", (await Support.Cli.RunAsync("qmp", "--image", image, "--socket", nowhere)).Error);
+        string tooLong = folder.File(new string('x', 120));
+        Assert.Equal($"qcow2bitmaps: '{tooLong}': no socket can be made: a socket's path has 1 to 108 bytes\n", (await Support.Cli.RunAsync("qmp", "--image", image, "--socket", tooLong)).Error);
+    }
+
     /// <summary>A backup that QEMU would let destroy a file before it refuses leaves the file alone, and the disk itself is no target.</summary>
     [Theory]
     [InlineData("old.qcow2", "\"sync\":\"incremental\",\"bitmap\":\"missing\"", "Bitmap 'missing' could not be found")]
@@ -198,7 +250,7 @@ public sealed class QmpCommandTests
     [InlineData("Expecting NODE=FILE", "--image", "disk")]
     [InlineData("Invalid node-name: '1disk'", "--image", "1disk=x")]
     [InlineData("Duplicate nodes with node-name='a'", "--image", "a=x", "--read-only-image", "a=y")]
-    [InlineData("There is no image")]
+    [InlineData("At least one image is needed")]
     [InlineData("No such file", "--image", "a=/nowhere/x.qcow2")]
     public async Task WrongArgumentsAreRefused(string message, params string[] arguments)
     {

@@ -11,7 +11,7 @@ internal sealed class FailingStorage(ImageStorage inner) : ImageStorage
     private bool _hasFailed;
 
     /// <summary>The write that finds no space, from 1; 0 for none.</summary>
-    public int FailingWrite { get; init; }
+    public int FailingWrite { get; set; }
 
     /// <summary>The write or change of length that would extend the file and finds no space, from 1; 0 for none.</summary>
     public int FailingGrowth { get; init; }

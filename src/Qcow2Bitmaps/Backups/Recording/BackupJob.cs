@@ -218,28 +218,37 @@ public sealed class BackupJob : IAsyncDisposable
         BackupJobState state = BackupJobState.Failed;
         try
         {
-            await _session.FinishAsync(
-                this,
-                _bitmap,
-                _mode,
-                () =>
-                {
-                    lock (_gate)
+            try
+            {
+                await _session.FinishAsync(
+                    this,
+                    _bitmap,
+                    _mode,
+                    () =>
                     {
-                        state = _error is null ? BackupJobState.Completed : _isCancelled && _error is OperationCanceledException ? BackupJobState.Cancelled : BackupJobState.Failed;
-                        return state == BackupJobState.Completed;
-                    }
-                },
-                _copier.Remaining).ConfigureAwait(false);
+                        lock (_gate)
+                        {
+                            state = _error is null ? BackupJobState.Completed : _isCancelled && _error is OperationCanceledException ? BackupJobState.Cancelled : BackupJobState.Failed;
+                            return state == BackupJobState.Completed;
+                        }
+                    },
+                    _copier.Remaining).ConfigureAwait(false);
+            }
+            catch (Exception e) when (state != BackupJobState.Completed && e is IOException or Qcow2Exception)
+            {
+                // The image cannot be marked; the next write, checkpoint or close tries again. What made the job fail is told.
+            }
+
             await _copier.ForgetAsync().ConfigureAwait(false);
             await CloseTargetAsync().ConfigureAwait(false);
         }
-        catch (IOException) when (state != BackupJobState.Completed)
+        catch (Exception e) when (state != BackupJobState.Completed && e is IOException or Qcow2Exception)
         {
             // The target cannot be closed. It is of no use already, and what made it so is told.
         }
         finally
         {
+            _session.LeaveTarget(_options);
             _ended.SetResult(state);
         }
     }

@@ -54,7 +54,7 @@ public abstract class BackupTarget : IAsyncDisposable
         return new WriterBackupTarget(writer, null);
     }
 
-    /// <summary>Takes another session's disk; its bitmaps record what is copied. The session stays the caller's.</summary>
+    /// <summary>Takes another session's disk; its bitmaps record what is copied. The session stays the caller's, and cannot be copied back to the job's, directly or over others, while the job runs.</summary>
     /// <param name="session">The session.</param>
     public static BackupTarget Of(RecordingSession session)
     {

@@ -61,8 +61,27 @@ public sealed partial class RecordingSession
         }
 
         var job = new BackupJob(this, options, sync, bitmap, mode ?? BitmapSyncMode.Never);
+        if (options.Target is SessionBackupTarget { Session: { } target } && !SessionCircles.TryAdd(this, target))
+        {
+            throw Refuse(options, $"Making '{PrintableText.Escape(target.Name)}' a backup target of '{PrintableText.Escape(Name)}' would create a cycle");
+        }
+
         bitmap?.Freeze();
-        return (job, () => bitmap?.Reclaim());
+        return (job, () =>
+        {
+            LeaveTarget(options);
+            bitmap?.Reclaim();
+        }
+        );
+    }
+
+    /// <summary>Ends what <see cref="ApplyBackup"/> notes of its target: nothing more is copied there.</summary>
+    internal void LeaveTarget(BackupJobOptions options)
+    {
+        if (options.Target is SessionBackupTarget { Session: { } target })
+        {
+            SessionCircles.Remove(this, target);
+        }
     }
 
     /// <summary>Lets writes from now on push old data out of their way for a job. For who is alone.</summary>

@@ -11,8 +11,8 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// <para>
 /// Opening loads all bitmaps and marks them <c>in-use</c> in the image, in one atomic edit: whoever looks at the image of a process that was killed finds them inconsistent, as with QEMU, and never
 /// valid and without a change. <see cref="CheckpointAsync"/> and <see cref="CloseAsync"/> store what is in memory, valid again, in one atomic edit. After a checkpoint the first write marks them anew, as do merges into a stored bitmap and its enabling.
-/// No write costs an edit, which is the difference to <see cref="GuestWriter"/>, whose bitmaps are valid at any moment. What happened while a session was killed can be rebuilt from
-/// allocation: <see cref="Operations.ChainPopulate"/>.
+/// No write costs an edit, which is the difference to <see cref="GuestWriter"/>, whose bitmaps are valid at any moment. What a killed session has not stored can be rebuilt from
+/// allocation where the image has a backing file: <see cref="Operations.ChainPopulate"/>.
 /// </para>
 /// <para>
 /// Rules and messages are those of QEMU's monitor commands. Of a chain that is open for reading only the bitmaps are read-only: they can be merged from and copied by jobs.

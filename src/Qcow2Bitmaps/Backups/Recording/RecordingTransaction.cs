@@ -109,7 +109,7 @@ public sealed class RecordingTransaction
     /// <exception cref="Qcow2Exception">An image cannot take a bitmap; nothing was changed.</exception>
     /// <exception cref="ObjectDisposedException">A session is closed; nothing was changed.</exception>
     /// <exception cref="IOException">
-    /// The storage failed where a bitmap was to be deleted from an image; in memory nothing was changed, and a bitmap that is gone from the image comes back with the next checkpoint.
+    /// The storage failed where bitmaps were to be marked as in use in an image, or deleted from it; in memory nothing was changed, and a bitmap that is gone from the image comes back with the next checkpoint.
     /// </exception>
     public async ValueTask<IReadOnlyList<BackupJob>> CommitAsync(CancellationToken cancellationToken = default)
     {

@@ -3,6 +3,8 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// <summary>The disk of a session.</summary>
 internal sealed class SessionBackupTarget(RecordingSession session) : BackupTarget
 {
+    public RecordingSession Session => session;
+
     public override string Name => session.Name;
 
     public override long SizeBytes => session.SizeBytes;

@@ -71,6 +71,51 @@ public sealed class RecordingConcurrencyTests
         Assert.False(second.CopyBits("a").IsClean);
     }
 
+    /// <summary>In a circle each copy before a write would write the next disk, up to the one whose copy waits.</summary>
+    [Theory]
+    [InlineData(2)]
+    [InlineData(3)]
+    public async Task NoCircleOfSessionsIsCopied(int count)
+    {
+        var sessions = new List<RecordingSession>();
+        for (int i = 0; i < count; i++)
+        {
+            sessions.Add(await (await MemoryDisk.CreateAsync(DiskBytes)).OpenAsync());
+        }
+
+        var jobs = new List<BackupJob>();
+        for (int i = 0; i < count - 1; i++)
+        {
+            jobs.Add(await sessions[i].StartBackupAsync(To(sessions[i + 1]), Token));
+        }
+
+        BitmapStateException refused = await Assert.ThrowsAsync<BitmapStateException>(async () => await sessions[^1].StartBackupAsync(To(sessions[0]), Token));
+        Assert.Equal($"Making '{sessions[0].Name}' a backup target of '{sessions[^1].Name}' would create a cycle", refused.Message);
+        foreach (RecordingSession session in sessions)
+        {
+            await session.WriteAsync(0, new byte[512], Token).AsTask().WaitAsync(TimeSpan.FromSeconds(5), Token);
+        }
+
+        foreach (BackupJob job in jobs)
+        {
+            await job.DisposeAsync();
+        }
+
+        // Nor by one transaction; what that has not started is in nobody's way.
+        await Assert.ThrowsAsync<BitmapStateException>(async () => await new RecordingTransaction().Backup(sessions[0], To(sessions[^1])).Backup(sessions[^1], To(sessions[0])).CommitAsync(Token));
+        await using (BackupJob back = await sessions[^1].StartBackupAsync(To(sessions[0]), Token))
+        {
+            await sessions[^1].WriteAsync(0, new byte[512], Token).AsTask().WaitAsync(TimeSpan.FromSeconds(5), Token);
+        }
+
+        foreach (RecordingSession session in sessions)
+        {
+            await session.CloseAsync();
+        }
+
+        static BackupJobOptions To(RecordingSession session) => new() { Sync = BackupSync.None, Target = BackupTarget.Of(session) };
+    }
+
     /// <summary>Counts up at two places, one after the other: at any moment the first is ahead by one at most.</summary>
     private static async Task WriteAsync(RecordingSession session, int number, CancellationToken cancellationToken)
     {

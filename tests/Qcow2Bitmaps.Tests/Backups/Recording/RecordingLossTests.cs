@@ -1,5 +1,7 @@
 using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;
 
@@ -89,6 +91,26 @@ public sealed class RecordingLossTests
         Assert.Equal(BackupJobState.Failed, await job.WaitAsync(Token));
         Assert.Equal(DiskBytes, session.Find("a")!.CountBytes);
         Assert.Equal(BitmapState.Inconsistent, Assert.Single(await disk.BitmapsAsync()).State);
+    }
+
+    [Fact]
+    public async Task ATargetIsClosedThoughTheImageCannotBeMarked()
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
+        var storage = new FailingStorage(disk.Storage) { IsGoneAfterwards = true };
+        RecordingSession session = await RecordingSession.OpenAsync(await ImageChain.OpenAsync(storage, new ChainOpenOptions { WritableLayers = [0] }, Token), cancellationToken: Token);
+        var target = new FailingTarget(DiskBytes, long.MaxValue);
+        BackupJob job = await session.StartBackupAsync(
+            new BackupJobOptions { Sync = BackupSync.Full, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = target, BytesPerSecond = 1 }, Token);
+        await session.CheckpointAsync(Token);
+        storage.FailingWrite = storage.Writes + 1;
+        job.Cancel();
+        Assert.Equal(BackupJobState.Cancelled, await job.WaitAsync(Token).WaitAsync(TimeSpan.FromSeconds(5), Token));
+        Assert.True(target.IsDisposed);
+        Assert.True(storage.HasFailed);
+        storage.IsMended = true;
+        await session.CloseAsync();
+        Assert.Equal(BitmapState.Recording, Assert.Single(await disk.BitmapsAsync()).State);
     }
 
     [Fact]
