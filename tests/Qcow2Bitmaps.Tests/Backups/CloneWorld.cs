@@ -19,6 +19,8 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
     private readonly string[] _tops = new string[Disks];
     // So few that they come again.
     private readonly string[] _names = ["c0", "c1", "c2"];
+    // The checkpoint of the last backup of each.
+    private readonly string?[] _last = new string?[Disks];
     private readonly List<(string Name, int Disk, byte[] Content)> _backups = [];
     private int _files;
 
@@ -139,7 +141,7 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
 
     private async Task DeleteCheckpointAsync(int disk)
     {
-        string name = _random.Pick(_names);
+        string name = Pick(_names);
         ProcessResult result = await Support.Cli.RunAsync("bitmap", "--remove", _tops[disk], name);
         Log($"{disk}: delete {name} in {Path.GetFileName(_tops[disk])}: {result.ExitCode}");
     }
@@ -156,18 +158,15 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
 
     private async Task BackUpAsync(int[] disks)
     {
-        string[] names = [.. _names];
-        string? since = Below(4) > 0 ? _random.Pick(names) : null;
-        string? checkpoint = Below(3) > 0 ? _random.Pick([.. names.Where(name => name != since)]) : null;
+        string? since = Below(4) == 0 ? null : Below(3) > 0 ? _last[disks[^1]] : Pick(_names);
+        string? checkpoint = since is null || Below(3) > 0 ? Pick([.. _names.Where(name => name != since)]) : null;
         BackupMode mode = since is not null && Below(3) == 0 ? disks.Length == 1 && checkpoint is null ? BackupMode.Always : BackupMode.Never : BackupMode.OnSuccess;
         var options = new BackupOptions
         {
             Since = since,
             Checkpoint = checkpoint,
             Mode = mode,
-            Fallback = since is null ? BackupFallback.None : _random.Pick([BackupFallback.None, BackupFallback.Full, BackupFallback.Populate]),
-            // The template's bitmap is that of both disks.
-            Chain = ChainOpenOptions.Default,
+            Fallback = since is null ? BackupFallback.None : (BackupFallback)Below(3),
             Workers = 1,
         };
         CopyFuse? fuse = Below(4) == 0 ? new CopyFuse(Below(disks.Length * SizeBytes), null) : null;
@@ -222,6 +221,7 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
             lock (_log)
             {
                 _backups.Add((names[i], disks[i], contents[i]));
+                _last[disks[i]] = options.Checkpoint ?? _last[disks[i]];
             }
         }
     }
@@ -237,6 +237,8 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
     private string Place(string name) => folder.File(name);
 
     private string NewFile() => folder.File($"disk{_files++}.qcow2");
+
+    private string Pick(string[] names) => names[Below(names.Length)];
 
     private int Below(int bound)
     {
