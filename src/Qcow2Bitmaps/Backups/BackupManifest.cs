@@ -50,7 +50,7 @@ public sealed record BackupManifest
     /// <summary>The checkpoint that started at its point; null without one.</summary>
     public string? Checkpoint { get; init; }
 
-    /// <summary>The bitmaps that record from its point on: what they say has changed since is what an incremental backup on top of it needs.</summary>
+    /// <summary>The bitmaps that record from its point on: what they say has changed since is what an incremental backup on top of it needs; of an unfinished one, what it lacks.</summary>
     public IReadOnlyList<string> Anchors { get; init; } = [];
 
     /// <summary>The id that all backups of one common point share; null where there was one disk.</summary>

@@ -94,7 +94,11 @@ internal static class BackupStore
 
             try
             {
-                found.Add(new StoredBackup(path, await ReadAsync(path, withGroups: false, cancellationToken).ConfigureAwait(false)));
+                found.Add(await ReadHeadAsync(path, cancellationToken).ConfigureAwait(false));
+            }
+            catch (FileNotFoundException)
+            {
+                // Somebody deleted it since the folder was read.
             }
             catch (IOException e) when (onFault is not null)
             {
@@ -103,6 +107,20 @@ internal static class BackupStore
         }
 
         return found;
+    }
+
+    /// <summary>Reads one; an unfinished one may get its name meanwhile, as other disks are backed up into the folder.</summary>
+    private static async ValueTask<StoredBackup> ReadHeadAsync(string path, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return new StoredBackup(path, await ReadAsync(path, withGroups: false, cancellationToken).ConfigureAwait(false));
+        }
+        catch (FileNotFoundException) when (path.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal))
+        {
+            path = path[..^BackupPaths.PartialSuffix.Length];
+            return new StoredBackup(path, await ReadAsync(path, withGroups: false, cancellationToken).ConfigureAwait(false));
+        }
     }
 
     private static async ValueTask<BackupManifest> ReadParentAsync(string path, string parentPath, CancellationToken cancellationToken)

@@ -120,8 +120,9 @@ internal sealed class DiskBackupRun : IAsyncDisposable
             throw new BackupException($"'{PrintableText.Escape(PartialManifest)}' cannot be gone on with: the disk has another size, or the backup stands on another one. A full backup is needed");
         }
 
-        _former = await FormerBackups.FindAsync(Folder, identity, _below, cancellationToken).ConfigureAwait(false);
         string id = _unfinished?.Manifest.Id ?? NewId();
+        IReadOnlyList<string> anchors = _options.Checkpoint is { } checkpoint ? [checkpoint] : Clears ? [_options.Since!] : [];
+        _former = await FormerBackups.FindAsync(Folder, identity, _below, cancellationToken).ConfigureAwait(false);
         _manifest = new BackupManifest
         {
             Id = id,
@@ -137,7 +138,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
             Fallback = _verdict is { IsValid: false } ? _options.Fallback : BackupFallback.None,
             Verdict = _verdict is { IsValid: false } verdict ? PrintableText.Escape(verdict.ToString()) : null,
             Checkpoint = _options.Checkpoint,
-            Anchors = _options.Checkpoint is { } checkpoint ? [checkpoint] : Clears ? [_options.Since!] : [],
+            Anchors = anchors,
             Set = set,
             GroupBytes = BackupManifest.GroupBytesFor(SizeBytes),
         };
@@ -217,7 +218,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     {
         foreach (string anchor in _manifest.Anchors)
         {
-            await _former.WithdrawAsync(anchor, CancellationToken.None).ConfigureAwait(false);
+            await _former.WithdrawAsync(anchor, _manifest.Id, CancellationToken.None).ConfigureAwait(false);
         }
     }
 

@@ -32,8 +32,8 @@ internal static class DiskCourse
                 $"'{PrintableText.Escape(unfinished.ManifestPath)}' cannot be gone on with: the image that it was taken of is not in the chain any more. A full backup is needed");
         }
 
-        // A checkpoint of the image that was on top then is gone with that, and merged where that was committed: it needs no proof where files cannot be told apart.
-        if (below[0].Manifest is { SourceFile: null, Checkpoint: { } checkpoint } && identity.TopFile is null && string.Equals(checkpoint, bitmap, StringComparison.Ordinal))
+        // A checkpoint of the image that was on top then is gone with that: where files cannot be told apart, it needs no proof while there is one at that path. Elsewhere it may be one of another disk over the same images.
+        if (below[0].Manifest is { SourceFile: null, Checkpoint: { } checkpoint } && identity.TopFile is null && identity.IsAt(below[0].Manifest) && string.Equals(checkpoint, bitmap, StringComparison.Ordinal))
         {
             return;
         }

@@ -10,17 +10,17 @@ internal sealed class FormerBackups
 
     private FormerBackups(IReadOnlyList<StoredBackup> backups) => _backups = backups;
 
-    /// <summary>Finds them. What cannot be read is none.</summary>
+    /// <summary>Finds them. What is no manifest is none.</summary>
     /// <param name="folder">The folder.</param>
     /// <param name="identity">Which disk it is.</param>
     /// <param name="below">What the new backup stands on.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="BackupException">There are too many.</exception>
-    /// <exception cref="IOException">The folder cannot be read.</exception>
+    /// <exception cref="IOException">The folder, or a manifest, cannot be read: later it would still claim the bitmap.</exception>
     public static async ValueTask<FormerBackups> FindAsync(string folder, DiskIdentity identity, IReadOnlyList<StoredBackup> below, CancellationToken cancellationToken)
     {
-        IReadOnlyList<StoredBackup> all = await BackupStore.ScanAsync(folder, static (_, _) => { }, cancellationToken).ConfigureAwait(false);
-        return new FormerBackups([.. all.Where(other => identity.IsOf(other.Manifest) || below.Any(one => string.Equals(one.Manifest.Id, other.Manifest.Id, StringComparison.Ordinal)))]);
+        IReadOnlyList<StoredBackup> all = await BackupStore.ScanAsync(folder, SkipWhatIsNone, cancellationToken).ConfigureAwait(false);
+        return new FormerBackups([.. all.Where(other => identity.IsOf(other.Manifest) || below.Any(one => string.Equals(one.Manifest.Series, other.Manifest.Series, StringComparison.Ordinal)))]);
     }
 
     /// <summary>The time of a new one: a clock that was set back must not turn the order round.</summary>
@@ -35,12 +35,21 @@ internal sealed class FormerBackups
     }
 
     /// <summary>Notes in their manifests that a bitmap does not record since their points any more, or never did.</summary>
+    /// <param name="bitmap">The bitmap.</param>
+    /// <param name="id">The new backup, which may be an unfinished one that was gone on with.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
     /// <exception cref="BackupException">A manifest is none any more.</exception>
     /// <exception cref="IOException">A manifest cannot be read or written.</exception>
-    public async ValueTask WithdrawAsync(string bitmap, CancellationToken cancellationToken)
+    public async ValueTask WithdrawAsync(string bitmap, string id, CancellationToken cancellationToken)
     {
-        foreach (StoredBackup backup in _backups.Where(backup => backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal) && !backup.ManifestPath.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal)))
+        foreach (StoredBackup backup in _backups.Where(backup => backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal) && !string.Equals(backup.Manifest.Id, id, StringComparison.Ordinal)))
         {
+            if (!DurableFile.Exists(backup.ManifestPath))
+            {
+                // Somebody deleted it while this one copied.
+                continue;
+            }
+
             BackupManifest manifest = await BackupStore.ReadAsync(backup.ManifestPath, withGroups: true, cancellationToken).ConfigureAwait(false);
             IReadOnlyList<string> anchors = [.. manifest.Anchors.Where(anchor => !string.Equals(anchor, bitmap, StringComparison.Ordinal))];
             manifest = anchors.Count == 0 && manifest.State == BackupState.Anchoring
@@ -48,6 +57,13 @@ internal sealed class FormerBackups
                 ? manifest with { State = BackupState.Complete, Checkpoint = null }
                 : manifest;
             DurableFile.Replace(backup.ManifestPath, ManifestJson.Write(manifest with { Anchors = anchors }));
+        }
+    }
+    private static void SkipWhatIsNone(string path, IOException fault)
+    {
+        if (fault is not BackupException)
+        {
+            throw new IOException(fault.Message, fault);
         }
     }
 }

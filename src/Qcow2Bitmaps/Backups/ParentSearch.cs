@@ -45,8 +45,9 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
             }
         }
 
-        bool isGoneOn = resuming?.Manifest.Parents is [{ } resumed, ..] && string.Equals(resumed.Id, parent.Manifest.Id, StringComparison.Ordinal);
-        return isGoneOn || chain.Any(IsAnchor) ? chain
+        // What one that is gone on with lacks the bitmap marks, as long as that was left to it.
+        bool isMarked = resuming is null ? chain.Any(IsAnchor) : resuming.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal);
+        return isMarked ? chain
             : throw new BackupException(parent.Manifest.State == BackupState.Anchoring && MayAnchor(parent)
                 ? NotConfirmed(parent, name)
                 : $"'{PrintableText.Escape(parent.ManifestPath)}' cannot be built on by bitmap '{name}', which does not record since its point, nor since that of one that it stands on: take a full backup");
@@ -89,9 +90,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
     private bool IsAnchor(StoredBackup backup) => backup.Manifest.State == BackupState.Complete && backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal);
 
     /// <summary>Whether the bitmap may have begun to record at its point, or have lost what the backup had copied before it failed.</summary>
-    private bool MayAnchor(StoredBackup backup) =>
-        backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal)
-        || (backup.Manifest.State == BackupState.Partial && string.Equals(backup.Manifest.Bitmap, bitmap, StringComparison.Ordinal));
+    private bool MayAnchor(StoredBackup backup) => backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal);
 
     private bool IsSameDisk(StoredBackup other, StoredBackup parent) =>
         string.Equals(other.Manifest.Series, parent.Manifest.Series, StringComparison.Ordinal)

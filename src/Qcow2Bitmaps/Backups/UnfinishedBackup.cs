@@ -86,7 +86,7 @@ internal static class UnfinishedBackup
         string partial = BackupPaths.PartialOf(disk.TargetPath);
         string since = manifest.Bitmap!;
         await BackupTargetFile.FlushAsync(partial).ConfigureAwait(false);
-        manifest = manifest with { State = BackupState.Partial, Anchors = [] };
+        manifest = manifest with { State = BackupState.Partial };
         // Only what the file has, read again: whatever failed may have kept its tables from it.
         var kept = new DirtyBitmap(manifest.SizeBytes, GroupDigests.BlockBytes);
         ImageChain image = await new StoredBackup(manifestPath, manifest with { ImageFile = Path.GetFileName(partial) }).OpenAloneAsync(CancellationToken.None).ConfigureAwait(false);
@@ -107,7 +107,7 @@ internal static class UnfinishedBackup
 
         left.Subtract(kept);
         DurableFile.Replace(BackupPaths.PartialOf(manifestPath), ManifestJson.Write(manifest));
-        await former.WithdrawAsync(since, CancellationToken.None).ConfigureAwait(false);
+        await former.WithdrawAsync(since, manifest.Id, CancellationToken.None).ConfigureAwait(false);
         var edits = new BitmapEditSet();
         foreach (int index in ChainBitmaps.Holders(chain, [since]))
         {

@@ -38,6 +38,7 @@ public sealed class BackupCrashTests
             await stop.TakeAsync(BackupStop.Target, options);
         }
 
+        int[] thrownAway = [0, 0];
         var seen = new SortedDictionary<string, int>(StringComparer.Ordinal);
         foreach (FolderState state in recorded.States(seed: 6, samples: Properties.Factor))
         {
@@ -48,6 +49,8 @@ public sealed class BackupCrashTests
                 string all = string.Join('+', stages);
                 seen[all] = seen.GetValueOrDefault(all) + 1;
                 await stop.GoOnAsync(stages);
+                recorded.GoTo(state);
+                thrownAway[await stop.GoOnWithoutAsync() ? 1 : 0]++;
             }
             catch (Exception e)
             {
@@ -64,6 +67,7 @@ public sealed class BackupCrashTests
         };
         TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{recorded.Count} steps: {string.Join(", ", seen)}"));
         Assert.Equal(expected.Order(StringComparer.Ordinal), seen.Keys);
+        Assert.True(thrownAway[1] > 5, "none was taken where the stopped one was thrown away");
         Assert.True(seen[expected[0]] > 5, $"only {seen[expected[0]]} states before a backup was whole");
     }
 }

@@ -29,6 +29,37 @@ public sealed class BackupHistoryTests
         Assert.True(incrementals > Histories * Properties.Factor / 2, $"only {incrementals} incremental backups of {restores}");
     }
 
+    [Fact]
+    public void DisksOverOneTemplateInOneFolderAreNotTakenForEachOther()
+    {
+        Qemu.Require();
+        int incrementals = 0;
+        Properties.ForAll(Gen.Choose(0, int.MaxValue), Histories * Properties.Factor, seed => incrementals += RunClonesAsync(seed).GetAwaiter().GetResult());
+        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{incrementals} incremental backups restored"));
+        Assert.True(incrementals > Histories * Properties.Factor / 2, $"only {incrementals} incremental backups");
+    }
+
+    private static async Task<int> RunClonesAsync(int seed)
+    {
+        using var folder = TempFolder.InMemory();
+        var world = new CloneWorld(folder, seed);
+        try
+        {
+            await world.StartAsync();
+            for (int step = 0; step < 2 * Steps; step++)
+            {
+                await world.StepAsync();
+            }
+
+            await world.EndAsync();
+            return world.Incrementals;
+        }
+        catch (Exception e)
+        {
+            throw new InvalidOperationException($"Seed {seed}:\n{world}\n{e}", e);
+        }
+    }
+
     private static async Task<(int Restores, int Incrementals, int Failures)> RunAsync(int seed)
     {
         using var folder = TempFolder.InMemory();

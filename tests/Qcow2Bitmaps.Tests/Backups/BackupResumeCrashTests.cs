@@ -30,6 +30,7 @@ public sealed class BackupResumeCrashTests
 
         int unfinished = 0;
         int states = 0;
+        int thrownAway = 0;
         foreach (FolderState state in recorded.States(seed: 6, samples: 1))
         {
             recorded.GoTo(state);
@@ -38,6 +39,8 @@ public sealed class BackupResumeCrashTests
                 unfinished += await scene.DirtyBytesAsync("c") is var left && left > 0 && left < dirty ? 1 : 0;
                 states++;
                 await stop.GoOnWithUnfinishedAsync();
+                recorded.GoTo(state);
+                thrownAway += await stop.GoOnWithoutAsync() ? 1 : 0;
             }
             catch (Exception e)
             {
@@ -47,5 +50,6 @@ public sealed class BackupResumeCrashTests
 
         TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{recorded.Count} steps, the first {failedAfter} of them failed; {states} states, {unfinished} with bits in the unfinished image only"));
         Assert.InRange(unfinished, 5, states - 10);
+        Assert.InRange(thrownAway, 5, states - unfinished);
     }
 }

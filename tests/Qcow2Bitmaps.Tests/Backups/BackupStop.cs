@@ -118,8 +118,55 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
         await WriteAndTakeNextAsync(Target, int.MaxValue);
     }
 
+    /// <summary>Throws away what a stop has left of the backup: what is taken on the one before is right, or refused.</summary>
+    /// <returns>Whether it was taken.</returns>
+    public async Task<bool> GoOnWithoutAsync()
+    {
+        string folder = Path.GetDirectoryName(scenes[0].Disk)!;
+        if (Path.Exists(BitmapEditSet.JournalPathOf(scenes[0].Disk)))
+        {
+            return false;
+        }
+
+        foreach (string path in Directory.EnumerateFiles(folder, Target + "*").ToList())
+        {
+            File.Delete(path);
+        }
+
+        List<byte[]> bytes = await WriteAsync();
+        try
+        {
+            await TakeAsync("next", new BackupOptions { Since = "c", Mode = BackupMode.Never });
+        }
+        catch (BackupException)
+        {
+            return false;
+        }
+
+        for (int i = 0; i < scenes.Count; i++)
+        {
+            await AssertRestoresAsync(scenes[i], "next", bytes[i]);
+        }
+
+        return true;
+    }
+
     /// <summary>Writes to the disks, and takes an incremental backup.</summary>
     private async Task WriteAndTakeNextAsync(string last, int maxBytes)
+    {
+        List<byte[]> bytes = await WriteAsync();
+        BackupManifest[] next = await TakeAsync("next", new BackupOptions { Since = Anchor, Mode = BackupMode.Never });
+        for (int i = 0; i < scenes.Count; i++)
+        {
+            Assert.Equal(Path.GetFileName(BackupPaths.ManifestOf(scenes[i].Backup(HasAnchor ? last : "full"))), next[i].Parents[0].Manifest);
+            Assert.InRange(next[i].DataBytes, 64 << 10, maxBytes);
+            await AssertRestoresAsync(scenes[i], "next", bytes[i]);
+        }
+    }
+
+    /// <summary>Writes the same to all disks.</summary>
+    /// <returns>What is on them then.</returns>
+    private async Task<List<byte[]>> WriteAsync()
     {
         var bytes = new List<byte[]>();
         for (int i = 0; i < scenes.Count; i++)
@@ -131,13 +178,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
             await writer.WriteAsync(300_000, bytes[i].AsMemory(300_000, 5000), Token);
         }
 
-        BackupManifest[] next = await TakeAsync("next", new BackupOptions { Since = Anchor, Mode = BackupMode.Never });
-        for (int i = 0; i < scenes.Count; i++)
-        {
-            Assert.Equal(Path.GetFileName(BackupPaths.ManifestOf(scenes[i].Backup(HasAnchor ? last : "full"))), next[i].Parents[0].Manifest);
-            Assert.InRange(next[i].DataBytes, 64 << 10, maxBytes);
-            await AssertRestoresAsync(scenes[i], "next", bytes[i]);
-        }
+        return bytes;
     }
 
     /// <summary>Finishes what was begun: names of whole backups, and an edit of several disks.</summary>
