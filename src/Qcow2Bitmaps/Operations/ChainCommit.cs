@@ -173,7 +173,8 @@ public static class ChainCommit
         if (target.Image is { } image)
         {
             IBackingDisk? below = @base + 1 < chain.Layers.Count ? new LayerDisk(map, @base + 1) : null;
-            await image.ResizeAsync(sizeBytes, new Qcow2ResizeOptions { Backing = below }, cancellationToken).ConfigureAwait(false);
+            var options = new Qcow2ResizeOptions { Backing = below, DataFile = image.Header.HasExternalDataFile ? map.DiskOf(@base)!.Data : null };
+            await image.ResizeAsync(sizeBytes, options, cancellationToken).ConfigureAwait(false);
         }
         else
         {

@@ -44,6 +44,31 @@ public sealed class ChainCommitTests
         Assert.Equal(before, await File.ReadAllBytesAsync(folder.File("old.qcow2"), Token));
     }
 
+    [Theory]
+    [InlineData("off")]
+    [InlineData("on")]
+    public async Task ABaseThatGrowsGrowsWithItsDataFile(string isRaw)
+    {
+        Qemu.Require();
+        using var folder = TempFolder.InMemory();
+        string @base = folder.File("base.qcow2");
+        string top = folder.File("top.qcow2");
+        string before = folder.File("before.raw");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", $"data_file={folder.File("base.dat")},data_file_raw={isRaw}", @base, "1M");
+        await Qemu.IoOkAsync(@base, "write -P 5 64k 64k");
+        await Qemu.ImgOkAsync("bitmap", "--add", @base, "c");
+        Assert.Equal(0, (await Support.Cli.RunAsync("chain", "snapshot", @base, top)).ExitCode);
+        await Qemu.ImgOkAsync("resize", "-q", top, "3M");
+        await Qemu.IoOkAsync(top, "write -P 1 0 100k", "write -P 2 2M 64k");
+        await Qemu.ImgOkAsync("convert", "-O", "raw", top, before);
+        ProcessResult measured = await Support.Cli.RunAsync("chain", "measure", "--commit", @base, top);
+        Assert.True(measured.ExitCode == 0, measured.Error);
+        ProcessResult result = await Support.Cli.RunAsync("chain", "commit", top, @base);
+        Assert.True(result.ExitCode == 0, result.Error);
+        Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", @base, before));
+        await Qemu.ImgOkAsync("check", "-q", @base);
+    }
+
     private static async Task<bool> CompareAsync(int seed)
     {
         using var folder = TempFolder.InMemory();
