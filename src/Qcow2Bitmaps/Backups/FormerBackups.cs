@@ -59,6 +59,7 @@ internal sealed class FormerBackups
             DurableFile.Replace(backup.ManifestPath, ManifestJson.Write(manifest with { Anchors = anchors }));
         }
     }
+
     private static void SkipWhatIsNone(string path, IOException fault)
     {
         if (fault is not BackupException)
