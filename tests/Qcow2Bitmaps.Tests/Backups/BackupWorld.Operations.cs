@@ -19,16 +19,15 @@ internal sealed partial class BackupWorld
         int @base = 2 + Below(_layers.Count - 2);
         string name = Path.GetFileName(_layers[@base]);
         string how = _random.Pick(["pull", "rebase", "qemu-img rebase"]);
-        Log($"{how} to {@base} down");
-        if (how == "qemu-img rebase")
+        bool isDone = await IsDoneAsync($"{how} to {@base} down", () => how switch
         {
-            await Qemu.ImgOkAsync("rebase", "-f", "qcow2", "-F", "qcow2", "-b", name, Active);
-        }
-        else
+            "pull" => Support.Cli.RunAsync("chain", "pull", Active, "--base", _layers[@base]),
+            "rebase" => Support.Cli.RunAsync("chain", "rebase", Active, "-b", name, "-F", "qcow2"),
+            _ => Qemu.ImgAsync("rebase", "-f", "qcow2", "-F", "qcow2", "-b", name, Active),
+        });
+        if (!isDone)
         {
-            string[] arguments = how == "pull" ? ["chain", "pull", Active, "--base", _layers[@base]] : ["chain", "rebase", Active, "-b", name, "-F", "qcow2"];
-            ProcessResult result = await Support.Cli.RunAsync(arguments);
-            Assert.True(result.ExitCode == 0, result.Error);
+            return;
         }
 
         for (int index = 1; index < @base; index++)
@@ -43,25 +42,39 @@ internal sealed partial class BackupWorld
     private async Task FlattenAsync()
     {
         string path = NewFile();
-        ProcessResult result = await Support.Cli.RunAsync("chain", "flatten", Active, path);
-        Assert.True(result.ExitCode == 0, result.Error);
+        if (!await IsDoneAsync("flatten", () => Support.Cli.RunAsync("chain", "flatten", Active, path)))
+        {
+            return;
+        }
+
         _layers.ForEach(File.Delete);
         _layers.Clear();
         _layers.Add(path);
         _previous = _backups.Count > 0 ? Path.Combine(Folder, _backups[^1].Name) : null;
-        Log("flatten");
     }
 
     private async Task QemuCommitAsync()
     {
-        if (_layers.Count > 1)
+        if (_layers.Count > 1 && await IsDoneAsync("qemu-img commit", () => Qemu.ImgAsync("commit", "-q", "-f", "qcow2", "-d", "-b", Path.GetFileName(_layers[1]), Active)))
         {
-            await Qemu.ImgOkAsync("commit", "-q", "-f", "qcow2", "-d", "-b", Path.GetFileName(_layers[1]), Active);
             File.Delete(Active);
             _layers.RemoveAt(0);
             await ReadSizeAsync();
-            Log("qemu-img commit");
         }
+    }
+
+    /// <summary>Does something to the chain. Where images have inconsistent bitmaps or internal snapshots much is refused, and then changes nothing that a guest sees.</summary>
+    private async Task<bool> IsDoneAsync(string what, Func<Task<ProcessResult>> run)
+    {
+        byte[] before = await RawAsync(Active);
+        ProcessResult result = await run();
+        Log(result.ExitCode == 0 ? what : $"{what} refused: {result.Error}");
+        if (result.ExitCode != 0)
+        {
+            AssertSame(what, before, await RawAsync(Active));
+        }
+
+        return result.ExitCode == 0;
     }
 
     /// <summary>QEMU is killed while it writes: its bitmaps are in use, and not all that it wrote is there.</summary>
