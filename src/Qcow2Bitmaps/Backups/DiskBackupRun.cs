@@ -178,8 +178,10 @@ internal sealed class DiskBackupRun : IAsyncDisposable
                     }
                     catch when (_options.Mode == BackupMode.Always)
                     {
-                        // What it has is gone on with.
+                        // What it has is gone on with, if it can be made durable: a file's error is told once, and flushing it later would succeed.
+                        (DirtyBitmap? copied, _copied) = (_copied, null);
                         await target.CompleteAsync([], CancellationToken.None).ConfigureAwait(false);
+                        _copied = copied;
                         throw;
                     }
                 }
@@ -189,6 +191,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
                 await new CopyEngine(target, options, progress).RunAsync([map], int.MaxValue, int.MaxValue, cancellationToken, observer: digests).ConfigureAwait(false);
             }
 
+            _copied = null;
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
         }
 

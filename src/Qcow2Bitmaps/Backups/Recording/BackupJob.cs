@@ -32,6 +32,7 @@ public sealed class BackupJob : IAsyncDisposable
     private bool _isCancelled;
     private bool _isTargetClosed;
     private bool _isTargetDurable;
+    private bool _hasBegunToFlush;
     private long _bytesPerSecond;
 
     internal BackupJob(RecordingSession session, BackupJobOptions options, BackupSync sync, LiveBitmap? bitmap, BitmapSyncMode mode)
@@ -200,6 +201,7 @@ public sealed class BackupJob : IAsyncDisposable
 
             await CopyAllAsync().ConfigureAwait(false);
             await WaitWhilePausedAsync().ConfigureAwait(false);
+            _hasBegunToFlush = true;
             await _options.Target.FlushAsync(_stopped).ConfigureAwait(false);
             // Nothing is left that a write could push here. A target that cannot be closed is no backup.
             await CloseTargetAsync().ConfigureAwait(false);
@@ -262,14 +264,23 @@ public sealed class BackupJob : IAsyncDisposable
         }
 
         await _copier.SettleAsync().ConfigureAwait(false);
-        try
+        // A file's error is told once: after a flush that failed, another one would succeed.
+        bool isKept = !_hasBegunToFlush;
+        if (isKept)
         {
-            ObjectDisposedException.ThrowIf(_isTargetClosed, _options.Target);
-            await _options.Target.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+            try
+            {
+                await _options.Target.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+            }
+            catch (Exception e)
+            {
+                isKept = false;
+                await FailAsync(e).ConfigureAwait(false);
+            }
         }
-        catch (Exception e)
+
+        if (!isKept)
         {
-            await FailAsync(e).ConfigureAwait(false);
             _copier.TakeBack(_sync == BackupSync.Bitmap ? _bitmap.Bits : null);
         }
     }

@@ -16,6 +16,9 @@ internal sealed class FailingTarget(long sizeBytes, long failsFrom) : BackupTarg
 
     public bool FailsFlushes { get; init; }
 
+    /// <summary>As the kernel tells of an error once.</summary>
+    public bool FailsFirstFlush { get; init; }
+
     public int UnitBytes { get; init; } = 512;
 
     public override string Name => "failing";
@@ -40,7 +43,7 @@ internal sealed class FailingTarget(long sizeBytes, long failsFrom) : BackupTarg
     public override ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         Flushes++;
-        return FailsFlushes ? throw new IOException("The target cannot be flushed") : ValueTask.CompletedTask;
+        return FailsFlushes || (FailsFirstFlush && Flushes == 1) ? throw new IOException("The target cannot be flushed") : ValueTask.CompletedTask;
     }
 
     public override ValueTask DisposeAsync()

@@ -26,6 +26,20 @@ public sealed class RecordingLossTests
         Assert.Equal(DiskBytes, session.Find("a")!.CountBytes);
     }
 
+    [Theory]
+    [InlineData(BackupSync.Bitmap)]
+    [InlineData(BackupSync.Full)]
+    public async Task AFlushThatFailedIsNotTriedAgain(BackupSync sync)
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
+        await using RecordingSession session = await disk.OpenAsync();
+        await FillAsync(session, 0, DiskBytes);
+        var target = new FailingTarget(DiskBytes, failsFrom: DiskBytes) { FailsFirstFlush = true };
+        BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = sync, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = target }, Token);
+        Assert.Equal(BackupJobState.Failed, await job.WaitAsync(Token));
+        Assert.Equal(DiskBytes, session.Find("a")!.CountBytes);
+    }
+
     [Fact]
     public async Task WhatATargetHasKeptIsDurableBeforeTheBitmapForgetsIt()
     {
