@@ -372,9 +372,9 @@ public sealed partial class BitmapCommandTests : IDisposable
         return NodeNames().Replace(OpenedTwice().Replace(text, "${once}"), "NODE:");
     }
 
-    [GeneratedRegex("(?<=persistent in |persistent bitmaps to )[^ ]*:", RegexOptions.None, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex("(?<=persistent in |persistent bitmaps to )[^ ]*:", RegexOptions.None, Patience.PatternMilliseconds)]
     private static partial Regex NodeNames();
 
-    [GeneratedRegex(@"(?<once>Could not open '[^']*': )\k<once>", RegexOptions.None, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex(@"(?<once>Could not open '[^']*': )\k<once>", RegexOptions.None, Patience.PatternMilliseconds)]
     private static partial Regex OpenedTwice();
 }

@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using Qcow2Bitmaps.Tests.Fixtures;
+using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Documents;
 
@@ -7,7 +8,6 @@ namespace Qcow2Bitmaps.Tests.Documents;
 public sealed partial class ArchitectureTests
 {
     private const string Library = "Qcow2Bitmaps";
-    private const int TimeoutMilliseconds = 10_000;
 
     private static readonly string s_root = Path.GetDirectoryName(FixtureFiles.Root)!;
 
@@ -88,18 +88,18 @@ public sealed partial class ArchitectureTests
         .Concat(Names().Matches(Comments().Replace(text, "")).Select(static match => match.Groups["layer"].Value).Where(s_layers.ContainsKey))
         .Distinct(StringComparer.Ordinal);
 
-    [GeneratedRegex(@"^(?:global )?using (?:static |\w+ = )?Qcow2Bitmaps\.?(?<layer>\w*)[\w.]*;", RegexOptions.Multiline | RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, TimeoutMilliseconds)]
+    [GeneratedRegex(@"^(?:global )?using (?:static |\w+ = )?Qcow2Bitmaps\.?(?<layer>\w*)[\w.]*;", RegexOptions.Multiline | RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex Usings();
 
-    [GeneratedRegex(@"(?<![\w.])(?:Qcow2Bitmaps\.)?(?<layer>[A-Z]\w+)\.[A-Z]\w*[\s({<?;,)]", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, TimeoutMilliseconds)]
+    [GeneratedRegex(@"(?<![\w.])(?:Qcow2Bitmaps\.)?(?<layer>[A-Z]\w+)\.[A-Z]\w*[\s({<?;,)]", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex Names();
 
-    [GeneratedRegex(@"//.*", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, TimeoutMilliseconds)]
+    [GeneratedRegex(@"//.*", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex Comments();
 
-    [GeneratedRegex(@"\w+", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, TimeoutMilliseconds)]
+    [GeneratedRegex(@"\w+", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex Words();
 
-    [GeneratedRegex(@"[\w.]+\.cs", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, TimeoutMilliseconds)]
+    [GeneratedRegex(@"[\w.]+\.cs", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex FileNames();
 }

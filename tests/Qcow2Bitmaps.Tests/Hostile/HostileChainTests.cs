@@ -8,7 +8,6 @@ namespace Qcow2Bitmaps.Tests.Hostile;
 /// <summary>Chains that lead astray: numbers 15 to 23 of the list of hostile images.</summary>
 public sealed class HostileChainTests
 {
-    private const int MaxSeconds = 10;
 
     [Theory]
     [InlineData("json:{\"driver\":\"qcow2\"}")]
@@ -270,5 +269,5 @@ public sealed class HostileChainTests
 
     private static Task<ImageChain> OpenAsync(string path, params string[] allowed) => ImageChain
         .OpenAsync(path, new ChainOpenOptions { AllowedFolders = allowed }, TestContext.Current.CancellationToken)
-        .WaitAsync(TimeSpan.FromSeconds(MaxSeconds), TestContext.Current.CancellationToken);
+        .WaitAsync(Patience.Limit, TestContext.Current.CancellationToken);
 }

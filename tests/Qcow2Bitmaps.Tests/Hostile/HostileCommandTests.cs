@@ -12,8 +12,6 @@ public sealed class HostileCommandTests
     private const int CommandsPerChain = 4;
     private const int MaxFlips = 3;
     private const int LastTableBytes = 200_000;
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
-
     public static TheoryData<string> Chains() => new(FixtureIndex.Chains.Select(static chain => chain.Name));
 
     [Theory]
@@ -55,7 +53,7 @@ public sealed class HostileCommandTests
                 string line = $"{fixture} {i}: {Path.GetFileName(victim)} with {what}\n{string.Join(' ', arguments)}";
                 try
                 {
-                    ProcessResult result = await Support.Cli.RunAsync(arguments).WaitAsync(s_patience, cancellationToken);
+                    ProcessResult result = await Support.Cli.RunAsync(arguments).WaitAsync(Patience.Limit, cancellationToken);
                     Assert.True(result.ExitCode is >= 0 and <= 3 || (result.ExitCode == 63 && arguments[0] == "check"), $"{line}\n{result.ExitCode}");
                     Assert.True(result.ExitCode != 1 || arguments[0] == "compare" || result.Error.Length > 0, $"{line}\nno message");
                     string? after = await ViewAsync(folder, cancellationToken);

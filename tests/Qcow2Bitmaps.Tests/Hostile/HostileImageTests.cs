@@ -9,7 +9,6 @@ namespace Qcow2Bitmaps.Tests.Hostile;
 /// <summary>Every hostile image that concerns metadata: a clean error or a documented lenient result, in bounded time and memory.</summary>
 public sealed class HostileImageTests
 {
-    private const int MaxSeconds = 5;
     private const int OpenBytes = 1 << 20;
     private const int OpenBytesPerByte = 64;
     private const int ReadBytes = 16 << 20;
@@ -64,7 +63,7 @@ public sealed class HostileImageTests
         var clock = Stopwatch.StartNew();
         Probe probe = await RunAsync(bytes, strictness);
 
-        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(MaxSeconds), $"took {clock.Elapsed}");
+        Assert.True(clock.Elapsed < Patience.Limit, $"took {clock.Elapsed}");
         Assert.Equal(thread, Environment.CurrentManagedThreadId);
         Assert.InRange(probe.OpenAllocatedBytes, 0, OpenBytes + ((long)OpenBytesPerByte * bytes.Length));
         Assert.InRange(probe.ReadAllocatedBytes, 0, ReadBytes + ((long)ReadBytesPerByte * bytes.Length));
@@ -111,7 +110,7 @@ public sealed class HostileImageTests
     private static async Task<Probe> RunAsync(byte[] bytes, Strictness strictness)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        limit.CancelAfter(TimeSpan.FromSeconds(MaxSeconds));
+        limit.CancelAfter(Patience.Limit);
         return await Probe.RunAsync(MemoryStorage.ReadOnly(bytes), strictness, limit.Token);
     }
 }

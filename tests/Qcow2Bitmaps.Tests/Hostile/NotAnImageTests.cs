@@ -8,7 +8,6 @@ namespace Qcow2Bitmaps.Tests.Hostile;
 /// <summary>What is no image at all, given as one: a clean error at once, from the library and the tool.</summary>
 public sealed class NotAnImageTests
 {
-    private const int MaxSeconds = 5;
 
     [Theory]
     [InlineData("empty")]
@@ -87,5 +86,5 @@ public sealed class NotAnImageTests
         }
     }
 
-    private static Task<T> Within<T>(Task<T> task) => task.WaitAsync(TimeSpan.FromSeconds(MaxSeconds), TestContext.Current.CancellationToken);
+    private static Task<T> Within<T>(Task<T> task) => task.WaitAsync(Patience.Limit, TestContext.Current.CancellationToken);
 }

@@ -180,7 +180,7 @@ public sealed class ChainOverlayTests : IDisposable
 
         for (int i = 0; i < 2; i++)
         {
-            Assert.True(await last.WaitAsync(TimeSpan.FromSeconds(10), Token), string.Join(", ", events));
+            Assert.True(await last.WaitAsync(Patience.Limit, Token), string.Join(", ", events));
         }
 
         Assert.Equal(["mid2.qcow2 is mid2.qcow2.committed", "mid1.qcow2 goes", "mid2.qcow2.committed goes"], events);

@@ -86,11 +86,8 @@ internal sealed class BothServers : IAsyncDisposable
     /// <summary>Asks both until they reply the same: a job that was paused may still end what it had begun.</summary>
     public async Task EventuallySameAsync(string command)
     {
-        for (int i = 0; i < 100 && Sorted(await _qemu.Peer.OkAsync(command)) != Sorted(await _own.Peer.OkAsync(command)); i++)
-        {
-            await Task.Delay(50);
-        }
-
+        await Patience.UntilAsync(
+            async () => Sorted(await _qemu.Peer.OkAsync(command)) == Sorted(await _own.Peer.OkAsync(command)), $"both reply the same to {command}");
         await AskAsync(command);
     }
 

@@ -2,6 +2,7 @@ using System.IO.Pipelines;
 using System.Text;
 using System.Text.Json;
 using Qcow2Bitmaps.Qmp.Protocol;
+using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Qmp;
 
@@ -85,7 +86,7 @@ public sealed class HostileInputTests
         await using var server = new StubServer();
         await server.Peer.SendAsync(input);
         await server.Peer.CloseAsync();
-        Assert.False(await server.Running.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken));
+        Assert.False(await server.Running.WaitAsync(Patience.Limit, TestContext.Current.CancellationToken));
         Assert.Equal(warns ? 1 : 0, server.Warnings.Count);
     }
 
@@ -132,17 +133,39 @@ public sealed class HostileInputTests
         var session = new QmpSession(new QmpCommands(), new QmpEvents(TimeProvider.System), QmpLimits.Default, static _ => { });
         Task<bool> running = session.RunAsync(toServer.Reader, output, CancellationToken.None);
         byte[] block = Encoding.UTF8.GetBytes(string.Concat(Enumerable.Repeat("]]]]]]]]\n", 1000)));
-        bool isHeldBack = false;
-        for (int i = 0; i < 1000 && !isHeldBack; i++)
+        Task sending = SendAsync();
+        await Patience.UntilAsync(async () => await WaitingBytesAsync() >= 1 << 16, "replies wait for the client");
+        for (int i = 0; i < 100; i++)
         {
-            Task<FlushResult> sending = toServer.Writer.WriteAsync(block, TestContext.Current.CancellationToken).AsTask();
-            isHeldBack = await Task.WhenAny(sending, Task.Delay(500, TestContext.Current.CancellationToken)) != sending;
+            await Task.Run(static () => { }, TestContext.Current.CancellationToken);
+            Assert.InRange(await WaitingBytesAsync(), 1 << 16, 1 << 17);
         }
 
-        Assert.True(isHeldBack);
+        Assert.False(sending.IsCompleted);
         await fromServer.Reader.CompleteAsync();
-        Assert.False(await running.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken));
+        Assert.False(await running.WaitAsync(Patience.Limit, TestContext.Current.CancellationToken));
         await output.DisposeAsync();
         await toServer.Reader.CompleteAsync();
+        await sending;
+
+        async Task SendAsync()
+        {
+            for (int i = 0; i < 1000; i++)
+            {
+                await toServer.Writer.WriteAsync(block, TestContext.Current.CancellationToken);
+            }
+        }
+
+        async Task<long> WaitingBytesAsync()
+        {
+            Assert.True(fromServer.Reader.TryRead(out ReadResult read) || read.Buffer.IsEmpty);
+            long bytes = read.Buffer.Length;
+            if (bytes > 0)
+            {
+                fromServer.Reader.AdvanceTo(read.Buffer.Start);
+            }
+
+            return bytes;
+        }
     }
 }

@@ -225,7 +225,11 @@ public sealed class JobConversationTests
         await own.Disk("m").EnterAloneAsync();
         await own.Peer.OkAsync(Job("cancel", "g2"));
         await own.Peer.OkAsync(Job("finalize", "g1"));
-        await Task.Delay(200, TestContext.Current.CancellationToken);
+        for (int i = 0; i < 50; i++)
+        {
+            Assert.Equal(2, (await own.Peer.OkAsync("""{"execute":"query-jobs"}""")).GetArrayLength());
+        }
+
         own.Disk("m").Exit();
         await StatusAsync("g1", "null");
         await StatusAsync("g2", "null");

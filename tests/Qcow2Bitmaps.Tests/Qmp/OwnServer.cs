@@ -1,6 +1,7 @@
 using System.IO.Pipelines;
 using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Qmp;
+using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Qmp;
 
@@ -42,7 +43,7 @@ internal sealed class OwnServer : IAsyncDisposable
     public async Task QuitAsync()
     {
         await Peer.OkAsync("""{"execute":"quit"}""");
-        Assert.True(await _serving.WaitAsync(TimeSpan.FromSeconds(30)));
+        Assert.True(await _serving.WaitAsync(Patience.Limit));
         _isClosed = true;
         await _server.DisposeAsync();
     }
@@ -51,7 +52,7 @@ internal sealed class OwnServer : IAsyncDisposable
     public async Task HangUpAsync()
     {
         await Peer.CloseAsync();
-        Assert.False(await _serving.WaitAsync(TimeSpan.FromSeconds(30)));
+        Assert.False(await _serving.WaitAsync(Patience.Limit));
         _isClosed = true;
         await _server.DisposeAsync();
     }
@@ -62,7 +63,7 @@ internal sealed class OwnServer : IAsyncDisposable
         if (!_isClosed)
         {
             await _stop.CancelAsync();
-            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => _serving.WaitAsync(TimeSpan.FromSeconds(30)));
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => _serving.WaitAsync(Patience.Limit));
             await _server.DisposeAsync();
         }
 

@@ -42,7 +42,7 @@ public sealed class QmpCommandTests
             await Qemu.RunAsync("kill", null, "-" + signal, process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture));
         }
 
-        await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Limit, TestContext.Current.CancellationToken);
         Assert.Equal(exitCode, process.ExitCode);
         IReadOnlyList<StoredBitmap> bitmaps = await new QemuNode(image).ListAsync();
         Assert.Equal(isInUse ? ["old"] : ["old", "kept"], bitmaps.Select(static bitmap => bitmap.Name));
@@ -85,7 +85,7 @@ public sealed class QmpCommandTests
             await peer.OkAsync("""{"execute":"quit"}""");
         }
 
-        await listening.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        await listening.WaitAsync(Patience.Limit, TestContext.Current.CancellationToken);
         Assert.DoesNotContain(path, Directory.EnumerateFileSystemEntries(folder.Path));
     }
 
@@ -124,7 +124,7 @@ public sealed class QmpCommandTests
             await peer.OkAsync("""{"execute":"quit"}""");
         }
 
-        await listening.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        await listening.WaitAsync(Patience.Limit, TestContext.Current.CancellationToken);
     }
 
     [Fact]
@@ -229,12 +229,17 @@ public sealed class QmpCommandTests
         using var folder = TempFolder.InMemory();
         await MakeImageAsync(folder);
         using Process process = Qemu.Start("dotnet", folder.Path, Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "qmp", "--image", "disk=disk.qcow2");
+        Assert.StartsWith("{\"QMP\"", await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken), StringComparison.Ordinal);
         Task sending = SendAsync(process.StandardInput.BaseStream);
-        await Task.Delay(2000, TestContext.Current.CancellationToken);
+        await Patience.UntilAsync(() => WaitsForAReader(process.Id), "replies wait for the client");
         await Qemu.RunAsync("kill", null, "-TERM", process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture));
-        await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Limit, TestContext.Current.CancellationToken);
         Assert.Equal(0, process.ExitCode);
         await Assert.ThrowsAnyAsync<IOException>(() => sending);
+
+        // What the kernel says of a thread that sleeps in a write to a full pipe.
+        static bool WaitsForAReader(int processId) => Directory.EnumerateDirectories($"/proc/{processId}/task")
+            .Any(static thread => File.ReadAllText(Path.Combine(thread, "wchan")).Contains("pipe_write", StringComparison.Ordinal));
 
         static async Task SendAsync(Stream stream)
         {

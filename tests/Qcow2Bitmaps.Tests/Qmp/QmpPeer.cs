@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Qmp;
 
@@ -100,7 +101,7 @@ internal sealed class QmpPeer(Stream toServer, Stream fromServer) : IDisposable
     /// <summary>The next message; null at the end.</summary>
     public async Task<JsonElement?> ReadAsync()
     {
-        while (await _lines.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(10)) is { } line)
+        while (await _lines.ReadLineAsync().WaitAsync(Patience.Limit) is { } line)
         {
             // The daemon tells of images that it makes on the same stream.
             if (line.StartsWith('{'))

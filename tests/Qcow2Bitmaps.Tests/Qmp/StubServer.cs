@@ -1,5 +1,6 @@
 using System.IO.Pipelines;
 using Qcow2Bitmaps.Qmp.Protocol;
+using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Qmp;
 
@@ -48,7 +49,7 @@ internal sealed class StubServer : IAsyncDisposable
         await _toServer.Writer.CompleteAsync();
         Peer.Dispose();
         await _fromServer.Reader.CompleteAsync();
-        await Running.WaitAsync(TimeSpan.FromSeconds(30));
+        await Running.WaitAsync(Patience.Limit);
     }
 
     private async Task<bool> RunAsync(QmpSession session)

@@ -217,13 +217,5 @@ public sealed class LockTests
         return path;
     }
 
-    private static async Task WaitForFileAsync(string path)
-    {
-        for (int i = 0; i < 500 && !new FileInfo(path).Exists; i++)
-        {
-            await Task.Delay(10, Token);
-        }
-
-        Assert.True(new FileInfo(path).Exists, $"{path} never appeared");
-    }
+    private static Task WaitForFileAsync(string path) => Patience.UntilAsync(() => new FileInfo(path).Exists, $"{path} appears");
 }

@@ -7,15 +7,16 @@ internal sealed class LoopDevices : IDisposable
 
     public async Task<string> AttachAsync(string file, int sectorBytes = 512)
     {
-        ProcessResult attached = await Qemu.RunAsync("losetup", null, "-f", "--show", "-b", $"{sectorBytes}", file);
-        for (int i = 0; i < 5 && attached.ExitCode != 0; i++)
-        {
-            // Another test may have taken the free device in between.
-            await Task.Delay(50);
-            attached = await Qemu.RunAsync("losetup", null, "-f", "--show", "-b", $"{sectorBytes}", file);
-        }
-
-        Assert.SkipWhen(attached.ExitCode != 0, "No loop device can be attached here: " + attached.Error);
+        ProcessResult? attached = null;
+        await Patience.UntilAsync(
+            async () =>
+            {
+                attached = await Qemu.RunAsync("losetup", null, "-f", "--show", "-b", $"{sectorBytes}", file);
+                // Another test may have taken the free device in between.
+                return !attached.Error.Contains("busy", StringComparison.OrdinalIgnoreCase);
+            },
+            "a loop device is free");
+        Assert.SkipWhen(attached!.ExitCode != 0, "No loop device can be attached here: " + attached.Error);
         _devices.Add(attached.Output.Trim());
         return _devices[^1];
     }

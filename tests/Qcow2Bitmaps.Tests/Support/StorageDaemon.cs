@@ -125,18 +125,20 @@ internal sealed class StorageDaemon : IAsyncDisposable
     private async Task ConnectAsync()
     {
         var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        for (int i = 0; ; i++)
-        {
-            try
+        await Patience.UntilAsync(
+            async () =>
             {
-                await socket.ConnectAsync(new UnixDomainSocketEndPoint(_socket));
-                break;
-            }
-            catch (SocketException) when (i < 200 && !_process.HasExited)
-            {
-                await Task.Delay(20);
-            }
-        }
+                try
+                {
+                    await socket.ConnectAsync(new UnixDomainSocketEndPoint(_socket));
+                    return true;
+                }
+                catch (SocketException) when (!_process.HasExited)
+                {
+                    return false;
+                }
+            },
+            "the daemon listens");
 
         var stream = new NetworkStream(socket, ownsSocket: true);
         _reader = new StreamReader(stream, Encoding.UTF8);

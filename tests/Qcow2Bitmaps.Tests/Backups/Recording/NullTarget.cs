@@ -17,5 +17,5 @@ internal sealed class NullTarget(long sizeBytes) : BackupTarget
 
     // A job that is not cancelled never ends.
     public override async ValueTask FlushAsync(CancellationToken cancellationToken) =>
-        await Task.Delay(cancellationToken.CanBeCanceled ? TimeSpan.FromMinutes(5) : TimeSpan.Zero, cancellationToken);
+        await Task.Delay(cancellationToken.CanBeCanceled ? Timeout.InfiniteTimeSpan : TimeSpan.Zero, cancellationToken);
 }

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Hostile;
+using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;
 
@@ -57,13 +58,13 @@ public sealed class RecordingConcurrencyTests
         for (int i = 0; i < 20; i++)
         {
             BackupJob job = await first.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = BackupTarget.Of(second), BytesPerSecond = i % 2 * (200 << 20) }, Token);
-            await new RecordingTransaction().Clear(first, "a").Clear(second, "a").Merge(first, "a", [MergeSource.Of(second, "a")]).CommitAsync(Token).AsTask().WaitAsync(TimeSpan.FromSeconds(20), Token);
+            await new RecordingTransaction().Clear(first, "a").Clear(second, "a").Merge(first, "a", [MergeSource.Of(second, "a")]).CommitAsync(Token).AsTask().WaitAsync(Patience.Limit, Token);
             if (i % 3 == 0)
             {
                 job.Cancel();
             }
 
-            await job.WaitAsync(Token).WaitAsync(TimeSpan.FromSeconds(20), Token);
+            await job.WaitAsync(Token).WaitAsync(Patience.Limit, Token);
         }
 
         await stop.CancelAsync();
@@ -93,7 +94,7 @@ public sealed class RecordingConcurrencyTests
         Assert.Equal($"Making '{sessions[0].Name}' a backup target of '{sessions[^1].Name}' would create a cycle", refused.Message);
         foreach (RecordingSession session in sessions)
         {
-            await session.WriteAsync(0, new byte[512], Token).AsTask().WaitAsync(TimeSpan.FromSeconds(5), Token);
+            await session.WriteAsync(0, new byte[512], Token).AsTask().WaitAsync(Patience.Limit, Token);
         }
 
         foreach (BackupJob job in jobs)
@@ -105,7 +106,7 @@ public sealed class RecordingConcurrencyTests
         await Assert.ThrowsAsync<BitmapStateException>(async () => await new RecordingTransaction().Backup(sessions[0], To(sessions[^1])).Backup(sessions[^1], To(sessions[0])).CommitAsync(Token));
         await using (BackupJob back = await sessions[^1].StartBackupAsync(To(sessions[0]), Token))
         {
-            await sessions[^1].WriteAsync(0, new byte[512], Token).AsTask().WaitAsync(TimeSpan.FromSeconds(5), Token);
+            await sessions[^1].WriteAsync(0, new byte[512], Token).AsTask().WaitAsync(Patience.Limit, Token);
         }
 
         foreach (RecordingSession session in sessions)

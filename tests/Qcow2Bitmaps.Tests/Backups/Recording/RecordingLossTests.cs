@@ -119,7 +119,7 @@ public sealed class RecordingLossTests
         await session.CheckpointAsync(Token);
         storage.FailingWrite = storage.Writes + 1;
         job.Cancel();
-        Assert.Equal(BackupJobState.Cancelled, await job.WaitAsync(Token).WaitAsync(TimeSpan.FromSeconds(5), Token));
+        Assert.Equal(BackupJobState.Cancelled, await job.WaitAsync(Token).WaitAsync(Patience.Limit, Token));
         Assert.True(target.IsDisposed);
         Assert.True(storage.HasFailed);
         storage.IsMended = true;

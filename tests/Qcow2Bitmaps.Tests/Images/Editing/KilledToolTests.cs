@@ -30,7 +30,7 @@ public sealed class KilledToolTests
         int longestMs = (int)clock.ElapsedMilliseconds + 50;
 
         int killed = 0;
-        for (int round = 0; round < Rounds; round++)
+        for (int round = 0; round < Rounds || killed == 0; round++)
         {
             ImageState before = await ReadAsync(path);
             string[] steps = StepsFor(before.Bitmaps.Any(static b => b.Name == "new"), round, path);
@@ -38,7 +38,10 @@ public sealed class KilledToolTests
             // The first of the time goes by before the tool does anything.
             int afterMs = (longestMs / 4) + random.Below(longestMs);
 
+            clock.Restart();
             int exitCode = await RunAsync(afterMs, steps);
+            // The machine may be busier now, or less so.
+            longestMs = exitCode == 0 ? (int)clock.ElapsedMilliseconds : longestMs;
 
             string context = $"round {round}, '{string.Join(' ', steps)}' killed after {afterMs} ms, exit code {exitCode}";
             ImageState state = await ReadAsync(path);
@@ -48,8 +51,6 @@ public sealed class KilledToolTests
             await QemuOpinion.AssertAgreesAsync(path, state, context);
             killed += exitCode == 0 ? 0 : 1;
         }
-
-        Assert.InRange(killed, 1, Rounds);
     }
 
     private static async Task CreateAsync(string path)

@@ -10,8 +10,6 @@ public sealed class MergeChainTests
 {
     private const int Length = 4000;
 
-    private static readonly TimeSpan s_most = TimeSpan.FromSeconds(60);
-
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Theory]
@@ -37,7 +35,7 @@ public sealed class MergeChainTests
             }
         }
 
-        await image.Bitmaps.EditAsync(edit, Token).AsTask().WaitAsync(s_most, Token);
+        await image.Bitmaps.EditAsync(edit, Token).AsTask().WaitAsync(Patience.Limit, Token);
 
         foreach (int i in new[] { 0, 1, 1500, Length - 1 })
         {
@@ -57,7 +55,7 @@ public sealed class MergeChainTests
             edit.Add(Name(i), 4096).Merge(Name(i - 1), into: Name(i)).Set(Name(i), (long)i % 3000 * 8192, 1).Remove(Name(i - 1));
         }
 
-        await image.Bitmaps.EditAsync(edit, Token).AsTask().WaitAsync(s_most, Token);
+        await image.Bitmaps.EditAsync(edit, Token).AsTask().WaitAsync(Patience.Limit, Token);
 
         Assert.Equal(3000, (await image.Bitmaps.CountAsync(Name(Length - 1), Token)).Bits);
     }
