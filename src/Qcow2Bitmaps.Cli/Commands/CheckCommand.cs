@@ -11,6 +11,8 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary><c>check</c>: what qemu-img check says and repairs, and faults of bitmaps beside it.</summary>
 internal static class CheckCommand
 {
+    private const int MaxPrinted = 100;
+
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         Argument<string> file = CommonOptions.File("FILE", "The image");
@@ -24,6 +26,11 @@ internal static class CheckCommand
             Arity = ArgumentArity.OneOrMore,
             CustomParser = ParseKinds,
         };
+        var all = new Option<bool>("--all")
+        {
+            Description = $"Print all findings. Without it the first {MaxPrinted} are printed, then the number of the others; JSON has all of them in 'findings'",
+            Arity = ArgumentArity.Zero,
+        };
         var command = new Command(
             "check",
             """
@@ -32,7 +39,7 @@ internal static class CheckCommand
             Exit codes: 0 no faults, or none left; 1 error; 2 corruptions; 3 leaked clusters only; 63 the format has nothing to check.
             """)
         {
-            repair, format, share, form, file,
+            repair, all, format, share, form, file,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -55,12 +62,13 @@ internal static class CheckCommand
             }
 
             await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, cancellationToken: cancellationToken);
-            // The report lists what a lenient reader found of bitmaps.
-            messages.Warn(path, [.. image.Findings.Where(finding => image.Strictness == Strictness.AsQemu || !finding.IsOfBitmaps)]);
+            // The report lists what a lenient reader found of bitmaps, and why a strict one refuses the image; of a table that is cut off it has QEMU's words only.
+            messages.Warn(path, [.. image.Findings.Where(finding => image.Strictness == Strictness.AsQemu
+                || !(finding.IsOfBitmaps || (finding.IsRefused && finding.Code != FaultCode.SnapshotTableTruncated)))]);
             CheckReport report = kinds != RepairKinds.None
                 ? await image.RepairAsync(kinds, cancellationToken)
                 : await image.CheckAsync(cancellationToken);
-            return Print(report, path, parsed.GetValue(form), output, messages);
+            return Print(report, path, parsed.GetValue(form), parsed.GetValue(all) ? CheckReport.MaxKeptFindings : MaxPrinted, output, messages);
         });
         return command;
     }
@@ -90,26 +98,15 @@ internal static class CheckCommand
         return kinds;
     }
 
-    private static int Print(CheckReport report, string path, OutputFormat form, ToolWriter output, MessageWriter messages)
+    private static int Print(CheckReport report, string path, OutputFormat form, int maxPrinted, ToolWriter output, MessageWriter messages)
     {
-        Write(report.Repairs, messages);
-        if (report.Repairs.Count >= CheckReport.MaxKeptFindings)
-        {
-            messages.WriteLine("and more of these");
-        }
-
+        Write(report.Repairs, report.Repairs.Count, maxPrinted, messages);
         if (form == OutputFormat.Human)
         {
             CheckOutput.WriteFixed(report, output);
         }
 
-        Write(report.Findings, messages);
-        long unshown = report.Corruptions + report.Leaks + report.CheckErrors - report.Findings.Count;
-        if (unshown > 0 && report.Findings.Count >= CheckReport.MaxKeptFindings)
-        {
-            messages.WriteLine($"{unshown} more of these");
-        }
-
+        Write(report.Findings, report.Corruptions + report.Leaks + report.CheckErrors, maxPrinted, messages);
         if (form == OutputFormat.Json)
         {
             CheckOutput.WriteJson(report, path, output);
@@ -130,14 +127,23 @@ internal static class CheckCommand
             : ExitCode.Success;
     }
 
-    private static void Write(IReadOnlyList<CheckFinding> findings, MessageWriter messages)
+    private static void Write(IReadOnlyList<CheckFinding> findings, long inAll, int maxPrinted, MessageWriter messages)
     {
-        foreach (CheckFinding finding in findings)
+        foreach (CheckFinding finding in findings.Take(maxPrinted))
         {
             foreach (string line in finding.Message.Split('\n'))
             {
                 messages.WriteLine(PrintableText.Escape(line));
             }
+        }
+
+        if (findings.Count > maxPrinted)
+        {
+            messages.WriteLine($"{Math.Max(inAll, findings.Count) - maxPrinted} more of these; '--all' prints them");
+        }
+        else if (findings.Count >= CheckReport.MaxKeptFindings)
+        {
+            messages.WriteLine(inAll > findings.Count ? $"{inAll - findings.Count} more of these" : "and more of these");
         }
     }
 }

@@ -51,7 +51,7 @@ internal static class CheckOutput
         }
     }
 
-    /// <summary>The order of members is that of QEMU's hash tables; those that are zero are left out, but for the errors of the check itself.</summary>
+    /// <summary>The order of members is that of QEMU's hash tables; those that are zero are left out, but for the errors of the check itself. <c>findings</c> is ours.</summary>
     public static void WriteJson(CheckReport report, string path, ToolWriter output)
     {
         var json = new QemuJsonWriter(output);
@@ -68,9 +68,38 @@ internal static class CheckOutput
         json.String("filename", path);
         json.String("format", ImageFormat.Qcow2);
         NumberUnlessZero(json, "fragmented-clusters", report.FragmentedClusters);
+        WriteFindings(json, report);
         json.EndObject();
         json.Complete();
     }
+
+    /// <summary>What qemu-img says on standard error only.</summary>
+    private static void WriteFindings(QemuJsonWriter json, CheckReport report)
+    {
+        if (report.Repairs.Count + report.Findings.Count == 0)
+        {
+            return;
+        }
+
+        json.StartArray("findings");
+        foreach (CheckFinding finding in report.Repairs.Concat(report.Findings))
+        {
+            json.StartObject();
+            json.String("kind", KindOf(finding.Kind));
+            json.String("message", finding.Message);
+            json.EndObject();
+        }
+
+        json.EndArray();
+    }
+
+    private static string KindOf(CheckFindingKind kind) => kind switch
+    {
+        CheckFindingKind.Leak => "leak",
+        CheckFindingKind.Corruption => "corruption",
+        CheckFindingKind.CheckError => "check-error",
+        _ => "repair",
+    };
 
     private static void NumberUnlessZero(QemuJsonWriter json, string name, long value)
     {

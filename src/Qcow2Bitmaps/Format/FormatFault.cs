@@ -16,6 +16,9 @@ public sealed record FormatFault(FaultCode Code, string Structure, string Field,
     /// <summary>Whether the fault is one of bitmaps alone: their extension, directory or tables. The rest of the image can be right then, though QEMU refuses all of it.</summary>
     public bool IsOfBitmaps => Code is >= FaultCode.BitmapsExtensionLength and < FaultCode.L1EntryReserved;
 
+    /// <summary>Of what a lenient reader found: whether a reader as strict as QEMU refuses the image because of it.</summary>
+    public bool IsRefused { get; init; }
+
     /// <summary>One line that says what is wrong, where, what was found and what is allowed.</summary>
     public override string ToString() =>
         $"{Structure}: {Field} at offset 0x{Offset:x} is {Found}, allowed: {Allowed} [{Id}]";

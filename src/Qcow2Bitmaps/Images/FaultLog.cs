@@ -28,7 +28,7 @@ internal sealed class FaultLog(Strictness strictness, string imageName)
             throw Fatal(fault);
         }
 
-        Note(fault);
+        Note(fault with { IsRefused = true });
     }
 
     /// <summary>Makes the error of a fault that ends the reading, however lenient.</summary>

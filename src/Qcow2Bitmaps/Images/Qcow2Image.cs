@@ -165,7 +165,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
 
     /// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does. Nothing is repaired.</summary>
     /// <remarks>
-    /// Of an image that was opened leniently the faults of its bitmaps count as corruptions; broken bitmaps own no clusters, so that theirs are leaks.
+    /// Of an image that was opened leniently the faults that a strict reader refuses count as corruptions, or as errors of the check where they hide what is in use; broken bitmaps own no clusters, so that theirs are leaks.
     /// Of an image whose autoclear bit is off the bitmaps own nothing. A table of an inconsistent bitmap with an entry that cannot be is a corruption,
     /// where QEMU gives the check up.
     /// </remarks>
@@ -219,18 +219,25 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     public async ValueTask<LuksHeader?> ReadLuksHeaderAsync(
         ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
     {
+        (LuksHeader? header, FormatFault? fault) = await TryReadLuksHeaderAsync(cancellationToken).ConfigureAwait(false);
+        var log = new FaultLog(Strictness, Name);
+        log.Report(fault);
+        log.CopyTo(findings);
+        return header;
+    }
+
+    /// <summary>As <see cref="ReadLuksHeaderAsync"/>, with what is wrong beside the header.</summary>
+    internal async ValueTask<(LuksHeader? Header, FormatFault? Fault)> TryReadLuksHeaderAsync(CancellationToken cancellationToken)
+    {
         if (_contents.First.CryptoHeader is not { } pointer)
         {
-            return null;
+            return default;
         }
 
         var bytes = new byte[LuksHeader.SizeBytes];
         int read = await _storage.ReadAsync((long)pointer.Offset, bytes, cancellationToken).ConfigureAwait(false);
         _ = LuksHeader.TryRead(bytes.AsSpan(0, read), pointer.Offset, out LuksHeader? header, out FormatFault? fault);
-        var log = new FaultLog(Strictness, Name);
-        log.Report(fault);
-        log.CopyTo(findings);
-        return header;
+        return (header, fault);
     }
 
     /// <summary>Closes the image's storage, unless it was to be left open.</summary>

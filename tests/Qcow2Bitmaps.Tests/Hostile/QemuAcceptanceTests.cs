@@ -93,7 +93,7 @@ public sealed class QemuAcceptanceTests
         return $"line {line}: QEMU shows {theirLines.ElementAtOrDefault(line)}, we show {ourLines.ElementAtOrDefault(line)}";
     }
 
-    private static byte[] Base(string name) => name switch
+    internal static byte[] Base(string name) => name switch
     {
         "built-9" => Built(9),
         "built-12" => Built(12),

@@ -34,7 +34,7 @@ internal sealed class BitmapRepair(Qcow2Image image, FindingLog log)
         }
 
         var edit = new BitmapEdit();
-        foreach (FormatFault fault in image.Findings.Where(static fault => fault.IsOfBitmaps && !ImageChecker.IsHarmless(fault.Code)))
+        foreach (FormatFault fault in image.Findings.Where(ImageChecker.IsHarmful))
         {
             log.FixCorruption($"Repairing {fault}");
             if (edit.Count == 0)

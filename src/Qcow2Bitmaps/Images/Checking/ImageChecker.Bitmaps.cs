@@ -11,18 +11,19 @@ internal sealed partial class ImageChecker
 
     private async ValueTask CountBitmapsAsync(CancellationToken cancellationToken)
     {
-        if (!_header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))
-        {
-            // Nobody has bitmaps then, whatever an extension says.
-            return;
-        }
-
-        foreach (FormatFault finding in _image.Findings.Where(static finding => finding.IsOfBitmaps && !IsHarmless(finding.Code)))
+        // Nobody has bitmaps without the bit, whatever an extension says; but QEMU minds its length.
+        bool hasBitmaps = _header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps);
+        foreach (FormatFault finding in _image.Findings.Where(finding => hasBitmaps ? IsHarmful(finding) : finding is { Code: FaultCode.BitmapsExtensionLength, IsRefused: true }))
         {
             // A lenient reader's: QEMU cannot open such an image, and so not check it.
             _log.Corrupt($"ERROR {finding}");
             _bitmapCorruptions++;
-            _missesUses = true;
+            _missesUses |= hasBitmaps;
+        }
+
+        if (!hasBitmaps)
+        {
+            return;
         }
 
         if (_image.BitmapDirectory is not { } directory)
@@ -64,9 +65,9 @@ internal sealed partial class ImageChecker
         }
     }
 
-    /// <summary>What the specification forbids and does no harm, and what the counting of leaks shows anyway.</summary>
-    public static bool IsHarmless(FaultCode code) => code is
-        FaultCode.BitmapsExtensionAutoclearOff or FaultCode.BitmapsExtensionMissing or FaultCode.BitmapName or FaultCode.BitmapPadding or FaultCode.BitmapInUse;
+    /// <summary>All faults of bitmaps that a strict reader refuses, and of the others those that do harm and that the counting of leaks does not show.</summary>
+    public static bool IsHarmful(FormatFault fault) => fault.IsOfBitmaps && (fault.IsRefused || fault.Code is not (
+        FaultCode.BitmapsExtensionAutoclearOff or FaultCode.BitmapsExtensionMissing or FaultCode.BitmapName or FaultCode.BitmapPadding or FaultCode.BitmapInUse));
 
     private void FailIfRefused(ulong offset)
     {

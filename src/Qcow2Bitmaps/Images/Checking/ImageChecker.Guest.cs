@@ -22,14 +22,24 @@ internal sealed partial class ImageChecker
     private async ValueTask<SnapshotTable> ReadSnapshotsAsync(CancellationToken cancellationToken)
     {
         SnapshotTable table = _image.Contents.Snapshots;
-        if (table.Snapshots.Count < _header.SnapshotCount)
+        FormatFault? cutOff = null;
+        FormatFault? refusal = RefusalOf(_image.Findings);
+        if (refusal is { Code: FaultCode.SnapshotTableTruncated })
         {
-            // What the lost entries named looks leaked.
-            _missesUses = true;
-            table = await SnapshotTableReader.ReadAsync(
-                _storage, _header, _image.Limits, new FaultLog(Strictness.AsQemu, _image.Name), zeroFilled: true, cancellationToken).ConfigureAwait(false);
+            cutOff = refusal;
+            var log = new FaultLog(Strictness.Lenient, _image.Name);
+            table = await SnapshotTableReader.ReadAsync(_storage, _header, _image.Limits, log, zeroFilled: true, cancellationToken).ConfigureAwait(false);
+            refusal = RefusalOf(log.Findings);
         }
 
+        if (refusal is not null)
+        {
+            _log.Fail($"ERROR {refusal}");
+        }
+
+        // What the lost entries named looks leaked.
+        _missesUses |= (refusal ?? cutOff) is not null;
+        long before = _log.Corruptions;
         for (int i = 0; i < table.Snapshots.Count; i++)
         {
             if (_header.Version < 3 || table.Snapshots[i].ExtraDataBytes >= SnapshotEntry.MinVersion3ExtraDataBytes)
@@ -49,8 +59,19 @@ internal sealed partial class ImageChecker
             }
         }
 
+        if (cutOff is not null && _log.Corruptions == before)
+        {
+            // QEMU opens such an image, and finds nothing where zeros make whole entries.
+            _log.Corrupt($"ERROR {cutOff}");
+        }
+
         return table;
     }
+
+    private static bool IsOfSnapshots(FaultCode code) => code is
+        FaultCode.HeaderSnapshotTable or FaultCode.SnapshotTableTruncated or FaultCode.SnapshotTableSize or FaultCode.SnapshotExtraData or FaultCode.SnapshotL1Table;
+
+    private static FormatFault? RefusalOf(IReadOnlyList<FormatFault> findings) => findings.FirstOrDefault(static finding => finding.IsRefused && IsOfSnapshots(finding.Code));
 
     private async ValueTask CountGuestAsync(SnapshotTable snapshots, CancellationToken cancellationToken)
     {

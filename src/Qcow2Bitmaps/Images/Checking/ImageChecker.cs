@@ -88,11 +88,12 @@ internal sealed partial class ImageChecker
     /// <summary>Counts all uses but those of the reference counts themselves.</summary>
     private async ValueTask CountAsync(CancellationToken cancellationToken)
     {
+        TellRefusals();
         SnapshotTable snapshots = await ReadSnapshotsAsync(cancellationToken).ConfigureAwait(false);
         CountRegion(0, _geometry.ClusterSizeBytes);
         await CountGuestAsync(snapshots, cancellationToken).ConfigureAwait(false);
         TellOverflows();
-        CountEncryptionHeader();
+        await CountEncryptionHeaderAsync(cancellationToken).ConfigureAwait(false);
         await CountBitmapsAsync(cancellationToken).ConfigureAwait(false);
         TellOverflows();
     }
@@ -192,7 +193,17 @@ internal sealed partial class ImageChecker
         _overflows = 0;
     }
 
-    private void CountEncryptionHeader()
+    /// <summary>Tells why a strict reader refuses the image, but for what is told with bitmaps, snapshots and reference counts.</summary>
+    private void TellRefusals()
+    {
+        foreach (FormatFault refusal in _image.Findings.Where(static finding =>
+            finding.IsRefused && !finding.IsOfBitmaps && !IsOfSnapshots(finding.Code) && finding.Code != FaultCode.HeaderRefcountTable))
+        {
+            _log.Corrupt($"ERROR {refusal}");
+        }
+    }
+
+    private async ValueTask CountEncryptionHeaderAsync(CancellationToken cancellationToken)
     {
         if (_image.CryptoHeader is not { } pointer)
         {
@@ -206,5 +217,9 @@ internal sealed partial class ImageChecker
         }
 
         CountRegion(pointer.Offset, (long)pointer.Length);
+        if ((await _image.TryReadLuksHeaderAsync(cancellationToken).ConfigureAwait(false)).Fault is { } fault)
+        {
+            _log.Corrupt($"ERROR {fault}");
+        }
     }
 }

@@ -318,12 +318,19 @@ public sealed class CheckTests
     private static async Task AssertSameAsync(string path, string form)
     {
         ProcessResult expected = await Qemu.ImgAsync("check", "--output", form, path);
-        ProcessResult actual = await Support.Cli.RunAsync("check", "--output", form, path);
+        ProcessResult actual = await Support.Cli.RunAsync("check", "--all", "--output", form, path);
 
         bool overflows = expected.Error.Contains("overflow cluster", StringComparison.Ordinal);
         Assert.Equal(Lines(expected.Error, overflows), Lines(actual.Error, overflows));
-        Assert.Equal(expected.Output, actual.Output);
+        Assert.Equal(expected.Output, WithoutFindings(actual.Output));
         Assert.Equal(expected.ExitCode, actual.ExitCode);
+    }
+
+    /// <summary>qemu-img's JSON has no findings.</summary>
+    private static string WithoutFindings(string output)
+    {
+        int start = output.IndexOf(",\n    \"findings\": [", StringComparison.Ordinal);
+        return start < 0 ? output : output[..start] + "\n}\n";
     }
 
     /// <summary>

@@ -37,7 +37,7 @@ public sealed class RepairTests
         if (before.Error.Contains("is outside image", StringComparison.Ordinal))
         {
             // QEMU makes the file so long that it has the block, up to where the file system ends, and takes minutes.
-            ProcessResult repaired = await Support.Cli.RunAsync("check", "-r", kind, ours);
+            ProcessResult repaired = await Support.Cli.RunAsync("check", "--all", "-r", kind, ours);
             ProcessResult checkedAgain = await Qemu.ImgAsync("check", ours);
             Assert.True(Severity(checkedAgain) <= Severity(before), $"{before.ExitCode} became {checkedAgain.ExitCode}: {checkedAgain.Error}");
             Assert.Equal(repaired.ExitCode == 0, checkedAgain.ExitCode == 0);
@@ -45,7 +45,7 @@ public sealed class RepairTests
         }
 
         ProcessResult expected = await Qemu.ImgAsync("check", "-r", kind, theirs);
-        ProcessResult actual = await Support.Cli.RunAsync("check", "-r", kind, ours);
+        ProcessResult actual = await Support.Cli.RunAsync("check", "--all", "-r", kind, ours);
 
         ProcessResult after = await Qemu.ImgAsync("check", ours);
         Assert.True(Severity(after) <= Severity(before), $"{before.ExitCode} became {after.ExitCode}: {after.Error}");
@@ -160,7 +160,7 @@ public sealed class RepairTests
         string ours = folder.Write("ours.qcow2", image);
 
         ProcessResult expected = await Qemu.ImgAsync("check", "-r", "all", theirs);
-        ProcessResult actual = await Support.Cli.RunAsync("check", "-r", "all", ours);
+        ProcessResult actual = await Support.Cli.RunAsync("check", "--all", "-r", "all", ours);
 
         Assert.Equal(expected.ExitCode, actual.ExitCode);
         Assert.Equal(Lines(expected.Error), Lines(actual.Error));
