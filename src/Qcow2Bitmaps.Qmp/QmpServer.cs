@@ -157,7 +157,7 @@ public sealed class QmpServer : IAsyncDisposable
             if (!OperatingSystem.IsWindows())
             {
                 // Nobody can connect before the socket listens.
-                File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+                File.SetUnixFileMode(path, File.GetUnixFileMode(path) & (UnixFileMode.UserRead | UnixFileMode.UserWrite));
             }
 
             listener.Listen(backlog: 1);

@@ -92,10 +92,7 @@ internal static class ChainCommitCommand
     {
         foreach (string path in paths)
         {
-            // As rm and libvirt do: what somebody else may know under another name stays.
-            string? target = new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName;
-            File.Delete(path);
-            if (target is not null)
+            if (CommitRemains.Remove(path) is { } target)
             {
                 messages.Warn($"'{Format.PrintableText.Escape(path)}' was a symbolic link and is removed; the committed image that it led to, '{Format.PrintableText.Escape(target)}', is kept");
             }

@@ -85,7 +85,7 @@ internal sealed class ChainMeasureCommand
 
         return parsed.GetValue(_flatten)
             ? await ChainMeasurement.OfFlattenAsync(chain, depth, cancellationToken)
-            : await ChainMeasurement.OfSnapshotAsync(chain, Path.Combine(Path.GetDirectoryName(Path.GetFullPath(top))!, "the new image"), null, cancellationToken);
+            : await ChainMeasurement.OfSnapshotAsync(chain, BackingPath.Combine(top, "the new image"), null, cancellationToken);
     }
 
     private void Write(ChainMeasurement measured, bool asJson)

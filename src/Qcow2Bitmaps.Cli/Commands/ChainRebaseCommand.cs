@@ -2,6 +2,7 @@ using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Operations;
 
@@ -11,7 +12,7 @@ namespace Qcow2Bitmaps.Cli.Commands;
 internal sealed class ChainRebaseCommand
 {
     private readonly ChainOptions _options = new("FILE", "The image that gets another backing file");
-    private readonly Option<string?> _backing = new("-b") { Description = "The new backing file, relative to FILE's folder, as it is stored; empty for none", HelpName = "BACKING" };
+    private readonly Option<string?> _backing = new("-b") { Description = "The new backing file, relative to FILE's folder, as it is stored; empty for none. A name with a protocol only with -u", HelpName = "BACKING" };
     private readonly Option<string?> _backingFormat = CommonOptions.AnyFormat("the new backing file", "-F");
     private readonly Option<bool> _unsafe = new("-u") { Arity = ArgumentArity.Zero, Description = "Change the name only: the new backing file reads as the old one did" };
     private readonly Option<bool> _quiet = new("-q") { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
@@ -48,6 +49,11 @@ internal sealed class ChainRebaseCommand
         return command;
     }
 
+    private static string? FindFault(string file, string name, string format, bool isUnsafe) =>
+        !ImageFormat.IsDriver(format) ? $"Invalid format name: '{PrintableText.Escape(format)}'"
+        : isUnsafe ? BackingPath.FindFault(file, name)
+        : BackingPath.FindProtocol(name);
+
     private async Task<int> RunAsync(ParseResult parsed, bool tells, CancellationToken cancellationToken)
     {
         string file = parsed.GetRequiredValue(_options.Top);
@@ -66,6 +72,12 @@ internal sealed class ChainRebaseCommand
 
         string format = parsed.GetValue(_backingFormat) ?? ImageFormat.Raw;
         bool isUnsafe = parsed.GetValue(_unsafe);
+        if (FindFault(file, name, format, isUnsafe) is { } fault)
+        {
+            _messages.Error(fault);
+            return ExitCode.Error;
+        }
+
         ChainOpenOptions open = _options.Read(parsed);
         await using ImageChain chain = isUnsafe
             ? await ImageChain.OpenAsync(file, open with { WritableLayers = [0], FollowBacking = false }, cancellationToken)
@@ -73,7 +85,7 @@ internal sealed class ChainRebaseCommand
         if (isUnsafe)
         {
             Qcow2Image image = chain.Layers[0].Image ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "a raw image has no backing file");
-            if (name.Length > 0 && chain.IndexOf(BackingPath.Combine(file, name)) is not null)
+            if (name.Length > 0 && !BackingPath.HasProtocol(name) && chain.IndexOf(BackingPath.Combine(file, name)) is not null)
             {
                 _messages.Error("The image cannot be its own backing file");
                 return ExitCode.Error;

@@ -14,7 +14,7 @@ internal static class ChainSnapshotCommand
         Argument<string> overlay = CommonOptions.File("OVERLAY", "The image to make: a file that does not exist, or a block device");
         var backing = new Option<string?>("--backing-name")
         {
-            Description = "ACTIVE's name as OVERLAY is to store it. Without it the file's name where both lie in one folder, else its whole path",
+            Description = "ACTIVE's name as OVERLAY is to store it, which has to lead to ACTIVE. Without it the file's name where both lie in one folder, else its whole path",
             HelpName = "NAME",
         };
         var command = new Command(

@@ -161,6 +161,12 @@ internal sealed class CreateCommand
                 {
                     options.Set(CreateOptions.Size, (ulong)below.VirtualSizeBytes);
                 }
+
+                options.Add(CreateOptions.BackingFile, below.BackingFile!);
+            }
+            else if (BackingPath.FindFault(file, backing) is { } ambiguous)
+            {
+                return ambiguous;
             }
 
             if (format is null)

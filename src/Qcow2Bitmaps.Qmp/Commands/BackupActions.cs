@@ -161,7 +161,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
         ImageChain chain = source.Session.Chain;
         if (string.Equals(format, ImageFormat.Raw, StringComparison.Ordinal))
         {
-            await RawImage.CreateAsync(path, source.Session.SizeBytes, cancellationToken).ConfigureAwait(false);
+            await RawImage.CreateAsync(path, source.Session.SizeBytes, Preallocation.Off, chain.Rights, cancellationToken).ConfigureAwait(false);
             return;
         }
 
@@ -169,10 +169,10 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
         var options = new Qcow2CreateOptions
         {
             SizeBytes = source.Session.SizeBytes,
-            BackingFile = backing is null ? null : Path.GetFullPath(backing.Path),
+            BackingFile = backing?.NameIn(path, null),
             BackingFormat = backing?.Format,
         };
-        await Qcow2Image.CreateAsync(path, options, cancellationToken).ConfigureAwait(false);
+        await FileCreation.CreateAsync(path, options, chain.Rights, cancellationToken).ConfigureAwait(false);
     }
 
     private const string OldIncremental = "dirty-bitmap";

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
@@ -23,7 +24,7 @@ public static class BackupPaths
 
     internal static string PartialOf(string path) => path + PartialSuffix;
 
-    internal static string FolderOf(string path) => Path.GetDirectoryName(Path.GetFullPath(path)) ?? "/";
+    internal static string FolderOf(string path) => FileNames.FolderOf(path);
 
     /// <summary>Whether a text is the name of a file, and not a path that leads elsewhere.</summary>
     internal static bool IsFileName(string name) =>

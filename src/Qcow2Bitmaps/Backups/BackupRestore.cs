@@ -42,9 +42,10 @@ public static class BackupRestore
 
         var options = new ConversionOptions { IsQcow2 = isQcow2, Flush = false, SparseBytes = GroupDigests.BlockBytes, Workers = workers ?? ConversionOptions.DefaultWorkers, UsesReflinks = false };
         long size = chain[0].Manifest.SizeBytes;
+        FileRights rights = chain.Aggregate(FileRights.Plain, static (rights, backup) => rights.With(backup.ImagePath));
         ICopyTarget made = isQcow2
-            ? await Qcow2Target.CreateAsync(written, size, options, cancellationToken).ConfigureAwait(false)
-            : await RawTarget.CreateAsync(written, size, options, cancellationToken).ConfigureAwait(false);
+            ? await Qcow2Target.CreateAsync(written, size, options, rights, cancellationToken).ConfigureAwait(false)
+            : await RawTarget.CreateAsync(written, size, options, rights, cancellationToken).ConfigureAwait(false);
         var target = new RestoreTarget(made, size);
         await using (target.ConfigureAwait(false))
         {

@@ -80,7 +80,7 @@ internal static class BackupStore
     {
         var found = new List<StoredBackup>();
         int count = 0;
-        foreach (string path in Directory.EnumerateFiles(folder, "*" + BackupPaths.ManifestSuffix + "*").Order(StringComparer.Ordinal))
+        foreach (string path in FileNames.FilesIn(folder).Order(StringComparer.Ordinal))
         {
             if (!path.EndsWith(BackupPaths.ManifestSuffix, StringComparison.Ordinal) && !path.EndsWith(BackupPaths.PartialOf(BackupPaths.ManifestSuffix), StringComparison.Ordinal))
             {

@@ -55,7 +55,7 @@ public static class BackupVerification
 
         // What the bitmap does not call dirty is as it was: whether or not the edit was made, it may be relied on.
         BackupManifest confirmed = manifest with { State = BackupState.Complete, Anchors = [bitmap] };
-        DurableFile.Replace(chain[0].ManifestPath, ManifestJson.Write(confirmed));
+        DurableFile.Replace(chain[0].ManifestPath, ManifestJson.Write(confirmed), FileRights.Plain);
         return check with { IsConfirmed = true };
     }
 

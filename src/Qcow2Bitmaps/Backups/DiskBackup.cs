@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
@@ -85,8 +86,8 @@ public static class DiskBackup
     }
 
     private static string? FindFault(IReadOnlyList<BackupDisk> disks) =>
-        disks.Select(static disk => Path.GetFullPath(disk.TargetPath)).Distinct(StringComparer.Ordinal).Count() < disks.Count ? "Two disks have one target"
-        : disks.Select(static disk => Path.GetFullPath(disk.TopPath)).Distinct(StringComparer.Ordinal).Count() < disks.Count ? "One disk is named twice"
+        disks.Select(static disk => FileNames.Whole(disk.TargetPath)).Distinct(StringComparer.Ordinal).Count() < disks.Count ? "Two disks have one target"
+        : disks.Select(static disk => FileNames.Whole(disk.TopPath)).Distinct(StringComparer.Ordinal).Count() < disks.Count ? "One disk is named twice"
         : null;
 
     private static async ValueTask CopyAsync(List<DiskBackupRun> jobs, IProgress<BackupProgress>? progress, CancellationToken cancellationToken)

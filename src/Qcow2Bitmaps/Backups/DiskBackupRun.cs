@@ -54,6 +54,9 @@ internal sealed class DiskBackupRun : IAsyncDisposable
 
     private string Folder => BackupPaths.FolderOf(_disk.TargetPath);
 
+    /// <summary>Those of the disk, and of the backup that it stands on.</summary>
+    private FileRights Rights => _below.Count > 0 ? _chain.Rights.With(_below[0].ImagePath) : _chain.Rights;
+
     /// <summary>Whether the bitmap that it goes by records from its point on afterwards.</summary>
     private bool Clears => IsIncremental && _options.Checkpoint is null && _options.Mode != BackupMode.Never;
 
@@ -210,7 +213,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     public void Place()
     {
         _manifest = _manifest with { State = _manifest.Anchors.Count > 0 ? BackupState.Anchoring : BackupState.Complete };
-        DurableFile.Replace(PartialManifest, ManifestJson.Write(_manifest));
+        DurableFile.Replace(PartialManifest, ManifestJson.Write(_manifest), Rights);
         DurableFile.Rename(Partial, _disk.TargetPath);
         DurableFile.Rename(PartialManifest, ManifestPath);
         _isPlaced = true;
@@ -251,7 +254,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         if (_manifest.State == BackupState.Anchoring)
         {
             _manifest = _manifest with { State = BackupState.Complete, Anchors = hasAnchors ? _manifest.Anchors : [], Checkpoint = hasAnchors ? _manifest.Checkpoint : null };
-            DurableFile.Replace(ManifestPath, ManifestJson.Write(_manifest));
+            DurableFile.Replace(ManifestPath, ManifestJson.Write(_manifest), Rights);
         }
     }
 
@@ -269,7 +272,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
         else if (!IsResumed)
         {
-            File.Delete(Partial);
+            FileNames.Delete(Partial);
         }
     }
 
@@ -360,7 +363,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         Create = _options.IsRaw ? null : new Qcow2CreateOptions
         {
             SizeBytes = SizeBytes,
-            BackingFile = IsIncremental ? RelativeName.Of(_below[0].ImagePath, _disk.TargetPath) : null,
+            BackingFile = IsIncremental ? StoredName.Of(_below[0].ImagePath, FileStorage.IdentityOf(_below[0].ImagePath), _disk.TargetPath) : null,
             BackingFormat = IsIncremental ? _below[0].Manifest.ImageFormat : null,
         },
     };
@@ -374,7 +377,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
 
         // Nobody else makes it, or its lock says so.
         return _options.IsRaw
-            ? await RawTarget.CreateAsync(Partial, SizeBytes, options, cancellationToken).ConfigureAwait(false)
-            : await Qcow2Target.CreateAsync(Partial, SizeBytes, options, cancellationToken).ConfigureAwait(false);
+            ? await RawTarget.CreateAsync(Partial, SizeBytes, options, Rights, cancellationToken).ConfigureAwait(false)
+            : await Qcow2Target.CreateAsync(Partial, SizeBytes, options, Rights, cancellationToken).ConfigureAwait(false);
     }
 }

@@ -22,7 +22,7 @@ internal sealed class DiskIdentity
     public string? TopFile => _files[0];
 
     public static DiskIdentity Of(ImageChain chain) => new(
-        [.. chain.Layers.Select(static layer => PrintableText.Escape(Path.GetFullPath(layer.Path)))],
+        [.. chain.Layers.Select(static layer => PrintableText.Escape(FileNames.Whole(layer.Path)))],
         [.. chain.Layers.Select(static layer => layer.Storage is FileStorage ? FilePlace.MarkOf(layer.Path) : null)]);
 
     /// <summary>The same on a file system that does not tell when a file was made.</summary>

@@ -56,7 +56,7 @@ internal sealed class FormerBackups
                 // It was stopped before its checkpoint started.
                 ? manifest with { State = BackupState.Complete, Checkpoint = null }
                 : manifest;
-            DurableFile.Replace(backup.ManifestPath, ManifestJson.Write(manifest with { Anchors = anchors }));
+            DurableFile.Replace(backup.ManifestPath, ManifestJson.Write(manifest with { Anchors = anchors }), FileRights.Plain);
         }
     }
 

@@ -106,7 +106,7 @@ internal static class UnfinishedBackup
         }
 
         left.Subtract(kept);
-        DurableFile.Replace(BackupPaths.PartialOf(manifestPath), ManifestJson.Write(manifest));
+        DurableFile.Replace(BackupPaths.PartialOf(manifestPath), ManifestJson.Write(manifest), chain.Rights);
         await former.WithdrawAsync(since, manifest.Id, CancellationToken.None).ConfigureAwait(false);
         var edits = new BitmapEditSet();
         foreach (int index in ChainBitmaps.Holders(chain, [since]))

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
@@ -21,18 +22,27 @@ public static class BackingPath
     {
         ArgumentNullException.ThrowIfNull(imagePath);
         ArgumentNullException.ThrowIfNull(name);
-        if (name.StartsWith('/') || HasProtocol(name))
-        {
-            return name;
-        }
+        return ImagePath.Combine(imagePath, name);
+    }
 
-        return string.Concat(imagePath.AsSpan(0, imagePath.LastIndexOf('/') + 1), name);
+    /// <summary>Says why a name leads to no file that can be looked at; null when it does not start with a protocol.</summary>
+    /// <param name="name">The name, as an image is to store it.</param>
+    public static string? FindProtocol(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        return StoredName.FindProtocol(name);
+    }
+
+    /// <summary>Says why a name cannot be stored that nobody has looked at, as with <c>create -u</c> and <c>rebase -u</c>; null when it can.</summary>
+    /// <param name="imagePath">The path of the image that is to hold it.</param>
+    /// <param name="name">The name. One with a protocol is QEMU's business, unless there is a file of just that name: then it is not known which of the two is meant.</param>
+    public static string? FindFault(string imagePath, string name)
+    {
+        ArgumentNullException.ThrowIfNull(imagePath);
+        ArgumentNullException.ThrowIfNull(name);
+        return StoredName.FindAmbiguity(name, imagePath);
     }
 
     /// <summary>The folder that a path names, up to its last slash.</summary>
-    internal static string FolderOf(string path) => path.LastIndexOf('/') switch
-    {
-        < 0 => ".",
-        int slash => path[..(slash + 1)],
-    };
+    internal static string FolderOf(string path) => ImagePath.FolderOf(path);
 }

@@ -53,6 +53,12 @@ public sealed class ChainLayer
 
     internal ImageStorage Storage { get; }
 
+    /// <summary>Its name as another image is to store it: the one that was chosen, where that leads to it, else one that does.</summary>
+    /// <exception cref="IOException">No name leads to it, or the chosen one leads elsewhere.</exception>
+    internal string NameIn(string imagePath, string? chosen) => chosen is null
+        ? StoredName.Of(Path, Storage.Identity, imagePath)
+        : StoredName.Chosen(chosen, Storage.Identity, imagePath);
+
     /// <summary>The index and the path, fit to be shown.</summary>
     public override string ToString() => $"image {Index} ({PrintableText.Escape(Path)})";
 }

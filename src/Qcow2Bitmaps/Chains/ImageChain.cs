@@ -30,6 +30,10 @@ public sealed class ImageChain : IAsyncDisposable
     /// <summary>All files that are open.</summary>
     internal IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_data.Files);
 
+    /// <summary>Those of a file that is made of what the guest sees, data files that are not open yet included.</summary>
+    internal FileRights Rights => _layers.Where(layer => layer.Image is { Header.HasExternalDataFile: true, DataFile: { } name } && !BackingPath.HasProtocol(name))
+        .Aggregate(FileRights.Of(Storages), static (rights, layer) => rights.With(BackingPath.Combine(layer.Path, layer.Image!.DataFile!)));
+
     /// <summary>Opens a chain of files.</summary>
     /// <param name="topPath">The top image.</param>
     /// <param name="options">How; the defaults when null.</param>

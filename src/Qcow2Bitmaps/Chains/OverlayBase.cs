@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
@@ -8,6 +9,9 @@ namespace Qcow2Bitmaps.Chains;
 /// <param name="VirtualSizeBytes">Its disk's size in bytes: that of the overlay, unless the caller wants another.</param>
 public sealed record OverlayBase(string Format, long VirtualSizeBytes)
 {
+    /// <summary>The backing file's name as the overlay is to store it: as it was given, unless it would lead elsewhere from where the overlay really is; null where nothing was opened.</summary>
+    public string? BackingFile { get; init; }
+
     /// <summary>Opens the backing file, and all files below it, to look at them; nothing stays open.</summary>
     /// <param name="overlayPath">The image that is yet to be made; the backing file's name is relative to it.</param>
     /// <param name="backingFile">The backing file's name, as it is to be stored. The caller names it, so that it may be anywhere.</param>
@@ -23,12 +27,7 @@ public sealed record OverlayBase(string Format, long VirtualSizeBytes)
         ArgumentNullException.ThrowIfNull(overlayPath);
         ArgumentNullException.ThrowIfNull(backingFile);
         options ??= ChainOpenOptions.Default;
-        if (BackingPath.HasProtocol(backingFile))
-        {
-            throw new Qcow2UnsupportedException(
-                UnsupportedReason.BackingProtocol, $"backing file '{PrintableText.Escape(backingFile)}' names a protocol; only files are opened");
-        }
-
+        StoredName.RequireFile(backingFile);
         var chain = await ImageChain.OpenAsync(BackingPath.Combine(overlayPath, backingFile), options, cancellationToken).ConfigureAwait(false);
         await using (chain.ConfigureAwait(false))
         {
@@ -44,7 +43,7 @@ public sealed record OverlayBase(string Format, long VirtualSizeBytes)
                     UnsupportedReason.ChainLoop, $"'{PrintableText.Escape(overlayPath)}' would be its own backing file: it is the same file as {same} of the chain below it");
             }
 
-            return new OverlayBase(chain.Layers[0].Format, chain.Layers[0].VirtualSizeBytes);
+            return new OverlayBase(chain.Layers[0].Format, chain.Layers[0].VirtualSizeBytes) { BackingFile = chain.Layers[0].NameIn(overlayPath, backingFile) };
         }
     }
 }

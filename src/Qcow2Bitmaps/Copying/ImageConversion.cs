@@ -88,12 +88,13 @@ public static class ImageConversion
     internal static async ValueTask<ICopyTarget> OpenTargetAsync(IReadOnlyList<ImageChain> sources, string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
     {
         RequireNoSource(sources, path);
+        FileRights rights = sources.Aggregate(FileRights.Plain, static (rights, source) => rights.With(source.Rights));
         return (options.IsQcow2, options.TargetExists) switch
         {
             (true, true) => await Qcow2Target.OpenAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
-            (true, false) => await Qcow2Target.CreateAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
+            (true, false) => await Qcow2Target.CreateAsync(path, sizeBytes, options, rights, cancellationToken).ConfigureAwait(false),
             (false, true) => await RawTarget.OpenAsync(path, sizeBytes, options).ConfigureAwait(false),
-            _ => await RawTarget.CreateAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
+            _ => await RawTarget.CreateAsync(path, sizeBytes, options, rights, cancellationToken).ConfigureAwait(false),
         };
     }
 

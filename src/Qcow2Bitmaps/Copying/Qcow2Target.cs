@@ -37,18 +37,26 @@ internal sealed class Qcow2Target : ICopyTarget
 
     /// <summary>Makes an image, in place of a file that there may be.</summary>
     /// <inheritdoc cref="Qcow2Image.CreateAsync(string, Qcow2CreateOptions, CancellationToken)" path="/exception"/>
-    public static async ValueTask<Qcow2Target> CreateAsync(string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
+    public static async ValueTask<Qcow2Target> CreateAsync(string path, long sizeBytes, ConversionOptions options, FileRights rights, CancellationToken cancellationToken)
     {
         Qcow2CreateOptions create = (options.Create ?? new Qcow2CreateOptions { SizeBytes = sizeBytes }) with { SizeBytes = sizeBytes };
-        long zeroFrom = create.BackingFile is null ? 0 : (await InspectAsync(path, create, options, cancellationToken).ConfigureAwait(false)).VirtualSizeBytes;
+        long zeroFrom = 0;
+        if (create.BackingFile is { } backing)
+        {
+            OverlayBase below = await InspectAsync(path, create, options, cancellationToken).ConfigureAwait(false);
+            zeroFrom = below.VirtualSizeBytes;
+            create = create with { BackingFile = below.BackingFile };
+            rights = rights.With(BackingPath.Combine(path, backing));
+        }
+
         if (create.DataFile is not null)
         {
-            await Qcow2Image.CreateAsync(path, create, cancellationToken).ConfigureAwait(false);
+            await FileCreation.CreateAsync(path, create, rights, cancellationToken).ConfigureAwait(false);
             var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
             return await OpenAsync(storage, storage, new BorrowedStorage(storage, options.Flush), create, options, zeroFrom, cancellationToken).ConfigureAwait(false);
         }
 
-        NewFile file = NewFile.Create(path);
+        NewFile file = NewFile.Create(path, rights);
         BorrowedStorage made;
         try
         {
@@ -185,7 +193,8 @@ internal sealed class Qcow2Target : ICopyTarget
         ImageChain? chain = null;
         try
         {
-            IEnumerable<string> named = new[] { create?.BackingFile, create?.DataFile }.OfType<string>().Select(name => BackingPath.FolderOf(BackingPath.Combine(storage.Name, name)));
+            // A data file's name starts from the current folder, a backing file's from the image's.
+            IEnumerable<string> named = new[] { create?.BackingFile is { } backing ? BackingPath.Combine(storage.Name, backing) : null, create?.DataFile }.OfType<string>().Select(BackingPath.FolderOf);
             chain = await ImageChain.OpenAsync(
                 borrowed,
                 new ChainOpenOptions

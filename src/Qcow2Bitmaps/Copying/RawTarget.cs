@@ -34,9 +34,9 @@ internal sealed class RawTarget : ICopyTarget
     /// <exception cref="NoSpaceException">A block device is too small.</exception>
     /// <exception cref="ImageLockedException">Somebody else has it open.</exception>
     /// <exception cref="IOException">It cannot be made.</exception>
-    public static async ValueTask<RawTarget> CreateAsync(string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
+    public static async ValueTask<RawTarget> CreateAsync(string path, long sizeBytes, ConversionOptions options, FileRights rights, CancellationToken cancellationToken)
     {
-        NewFile file = NewFile.Create(path);
+        NewFile file = NewFile.Create(path, rights);
         try
         {
             ReservedSpace.RequireFile(file.Storage, options.RawPreallocation);

@@ -30,7 +30,7 @@ public sealed class BitmapEditSet
 
     /// <summary>Where the journal of a set stands whose first image has a path.</summary>
     /// <param name="imagePath">The path of the first image.</param>
-    public static string JournalPathOf(string imagePath) => Path.GetFullPath(imagePath) + JournalSuffix;
+    public static string JournalPathOf(string imagePath) => FileNames.Whole(imagePath) + JournalSuffix;
 
     /// <summary>Adds an image and what is to be done to its bitmaps.</summary>
     /// <param name="image">The image, open for writing.</param>
@@ -128,7 +128,7 @@ public sealed class BitmapEditSet
         var states = new List<(Qcow2Image Image, JournalEntry Entry, int Done)>();
         foreach (JournalEntry entry in entries)
         {
-            Qcow2Image image = images.FirstOrDefault(image => string.Equals(Path.GetFullPath(image.Name), entry.Path, StringComparison.Ordinal))
+            Qcow2Image image = images.FirstOrDefault(image => string.Equals(FileNames.Whole(image.Name), entry.Path, StringComparison.Ordinal))
                 ?? throw Unrecoverable(journalPath, entry, "it is needed to finish the edit and was not given");
             states.Add((image, entry, await StagesDoneAsync(journalPath, image, entry, cancellationToken).ConfigureAwait(false)));
         }
@@ -263,10 +263,10 @@ public sealed class BitmapEditSet
                 directories.Add(new JournalDirectory(offset, length, await HashAsync(image.Storage, offset, length, cancellationToken).ConfigureAwait(false)));
             }
 
-            entries.Add(new JournalEntry(Path.GetFullPath(image.Name), image.Storage.LastWrite, directories, edit.Stages));
+            entries.Add(new JournalEntry(FileNames.Whole(image.Name), image.Storage.LastWrite, directories, edit.Stages));
         }
 
-        DurableFile.Write(journalPath, EditJournal.ToBytes(entries));
+        DurableFile.Write(journalPath, EditJournal.ToBytes(entries), FileRights.Of(prepared.Select(static one => one.Image.Storage)));
     }
 
     private static async ValueTask<byte[]> HashAsync(ImageStorage storage, long offset, int length, CancellationToken cancellationToken)

@@ -35,6 +35,11 @@ public static class ImageFormat
     /// <param name="name">The name.</param>
     public static bool IsKnown(string name) => name is Qcow2 or Raw or "bochs" or "cloop" or "dmg" || Array.Exists(s_others, other => string.Equals(other.Format, name, StringComparison.Ordinal));
 
+    /// <summary>Whether QEMU has a driver of that name by which a backing file may be stored: a format, or a protocol.</summary>
+    /// <param name="name">The name.</param>
+    public static bool IsDriver(string name) => IsKnown(name)
+        || name is "file" or "host_device" or "host_cdrom" or "nbd" or "http" or "https" or "ftp" or "ftps" or "ssh" or "iscsi" or "nfs" or "rbd" or "gluster" or "nvme" or "vvfat";
+
     /// <summary>Looks for the magic bytes of qcow2 and of other formats of disk images; everything else counts as raw.</summary>
     /// <param name="storage">The storage.</param>
     /// <param name="cancellationToken">Ends the reading.</param>

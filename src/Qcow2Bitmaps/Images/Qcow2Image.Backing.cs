@@ -13,8 +13,8 @@ public sealed partial class Qcow2Image
     /// <param name="name">The name as it is to be stored, at most 1023 bytes of UTF-8; null for no backing file.</param>
     /// <param name="format">The backing file's format by QEMU's name, at most 8 bytes; without meaning where there is none.</param>
     /// <param name="cancellationToken">Ends the work while the image is as before.</param>
-    /// <exception cref="ArgumentException">The name or the format is empty or too long.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, or its first cluster has no room.</exception>
+    /// <exception cref="ArgumentException">The name or the format is empty, or the format is too long.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, its first cluster has no room, or the name is too long.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public async ValueTask SetBackingFileAsync(string? name, string format, CancellationToken cancellationToken = default)
@@ -54,9 +54,14 @@ public sealed partial class Qcow2Image
     {
         ArgumentException.ThrowIfNullOrEmpty(format);
         byte[]? bytes = name is null ? null : ImageText.Encode(name);
-        if (bytes is { Length: 0 or > MaxBackingFileBytes })
+        if (bytes is { Length: 0 })
         {
-            throw new ArgumentException($"The name of a backing file has 1 to {MaxBackingFileBytes} bytes, not {bytes.Length}", nameof(name));
+            throw new ArgumentException("The name of a backing file is empty", nameof(name));
+        }
+
+        if (bytes is { Length: > MaxBackingFileBytes })
+        {
+            throw new Qcow2UnsupportedException(UnsupportedReason.Limit, $"The name of a backing file has at most {MaxBackingFileBytes} bytes, not {bytes.Length}: '{PrintableText.Escape(name!)}'");
         }
 
         MetadataWriter.RequireWritable(_storage, Header, Limits);

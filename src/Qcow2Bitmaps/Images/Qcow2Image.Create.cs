@@ -11,7 +11,8 @@ public sealed partial class Qcow2Image
     /// <param name="cancellationToken">Ends the making.</param>
     /// <remarks>
     /// The image appears whole or not at all: the header is written last. When the making fails, files that it made are removed again; those that
-    /// it overwrites are lost once writing has begun, but not before all options, locks and capacities have been looked at. The backing file is not looked at.
+    /// it overwrites are lost once writing has begun, but not before all options, locks and capacities have been looked at. The backing file is not opened; nobody may read a new file who may not read that,
+    /// where it exists. The relative path of a data file is stored as a whole one, unless the image lies in the current folder.
     /// </remarks>
     /// <exception cref="ArgumentException">The options do not go together: see <see cref="Qcow2CreateOptions.FindFault"/>.</exception>
     /// <exception cref="ImageLockedException">Somebody else has the image or the data file open.</exception>
@@ -21,7 +22,7 @@ public sealed partial class Qcow2Image
     public static Task CreateAsync(string path, Qcow2CreateOptions options, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(path);
-        return FileCreation.CreateAsync(path, options, cancellationToken);
+        return FileCreation.CreateAsync(path, options, FileRights.Plain, cancellationToken);
     }
 
     /// <summary>Makes an image in a storage, whose old content is lost.</summary>

@@ -137,7 +137,7 @@ public static class ChainCommit
     }
 
     private static string NameOf(ImageChain chain, int top, ChainLayer target, CommitOptions options) =>
-        options.BackingFile ?? RelativeName.Of(target.Path, chain.Layers[top - 1].Path);
+        target.NameIn(chain.Layers[top - 1].Path, options.BackingFile);
 
     private static void RequireHolder(ChainLayer target, List<BitmapVerdict> verdicts, CommitOptions options)
     {

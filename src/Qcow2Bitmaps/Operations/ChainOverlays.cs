@@ -31,7 +31,7 @@ public static class ChainOverlays
         var seen = chain.Layers.Select(static layer => layer.Storage.Identity).OfType<StorageIdentity>().ToHashSet();
         var found = new List<FoundOverlay>();
         int files = 0;
-        foreach (string path in wanted.SelectMany(static layer => FoldersOf(layer.Path)).Distinct(StringComparer.Ordinal).SelectMany(Directory.EnumerateFiles))
+        foreach (string path in wanted.SelectMany(static layer => FoldersOf(layer.Path)).Distinct(StringComparer.Ordinal).SelectMany(FileNames.FilesIn))
         {
             cancellationToken.ThrowIfCancellationRequested();
             if (++files > MaxFiles)

@@ -169,5 +169,5 @@ public static class ChainRebase
 
     private static (string? Name, string Format) NameOf(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options) => below.Count == 0
         ? (null, ImageFormat.Raw)
-        : (options.BackingFile ?? RelativeName.Of(below[0].Path, top.Path), below[0].Format);
+        : (below[0].NameIn(top.Path, options.BackingFile), below[0].Format);
 }

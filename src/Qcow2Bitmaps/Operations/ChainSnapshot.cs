@@ -19,7 +19,7 @@ public static class ChainSnapshot
     /// </remarks>
     /// <param name="active">The chain below the overlay; its top image is the active one so far.</param>
     /// <param name="overlayPath">Where to make the overlay: a file that does not exist, or a block device, whose content is lost.</param>
-    /// <param name="backingFile">The active image's name as the overlay is to store it; null for its file name where both lie in one folder, else its whole path.</param>
+    /// <param name="backingFile">The active image's name as the overlay is to store it, which has to lead to that file; null for its file name where both lie in one folder, else its whole path.</param>
     /// <param name="cancellationToken">Ends the work before the overlay appears.</param>
     /// <returns>What became of the active image's bitmaps.</returns>
     /// <exception cref="Qcow2UnsupportedException">The chain would be too deep or lead back to itself, or the active image is raw and nobody stated that.</exception>
@@ -40,7 +40,7 @@ public static class ChainSnapshot
                     throw NoSpace(overlayPath, image.Length, free);
                 }
 
-                await DurableFile.WriteAsync(overlayPath, image, cancellationToken).ConfigureAwait(false);
+                await DurableFile.WriteAsync(overlayPath, image, active.Rights, cancellationToken).ConfigureAwait(false);
             }
             else
             {
@@ -78,7 +78,7 @@ public static class ChainSnapshot
             }
         }
 
-        return (await BuildAsync(below, backingFile ?? RelativeName.Of(below.Path, overlayPath), edit, cancellationToken).ConfigureAwait(false), changes);
+        return (await BuildAsync(below, below.NameIn(overlayPath, backingFile), edit, cancellationToken).ConfigureAwait(false), changes);
     }
 
     private static void RequireFits(ImageChain active, string overlayPath)

@@ -31,6 +31,18 @@ public static class CommitRemains
         return done;
     }
 
+    /// <summary>Removes a committed image; of a symbolic link the link alone, as rm and libvirt do: what somebody else may know under another name stays.</summary>
+    /// <param name="path">The image, which nobody has open.</param>
+    /// <returns>The image that a link led to, and that is kept; null where nothing is.</returns>
+    /// <exception cref="IOException">It cannot be removed.</exception>
+    public static string? Remove(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        string? kept = FileNames.IsLink(path) && FileStorage.IdentityOf(path) is not null ? FilePlace.Of(path).RealPath : null;
+        FileNames.Delete(path);
+        return kept;
+    }
+
     /// <summary>Finds what is left to remove.</summary>
     /// <param name="activePath">The top of the whole chain, from which the images have gone; null where that was the committed top itself.</param>
     /// <param name="topPath">The committed top.</param>
@@ -51,14 +63,14 @@ public static class CommitRemains
             activePath = null;
         }
 
-        bool isDone = Path.Exists(DonePathOf(topPath));
-        if (isDone && Path.Exists(topPath))
+        bool isDone = DurableFile.Exists(DonePathOf(topPath));
+        if (isDone && DurableFile.Exists(topPath))
         {
             throw new IOException(
                 $"'{PrintableText.Escape(DonePathOf(topPath))}' exists: an image of the name '{PrintableText.Escape(topPath)}' was committed before, and whoever did that was stopped before it was removed; look at both, and remove or rename what is of no use");
         }
 
-        if (!isDone && !Path.Exists(topPath))
+        if (!isDone && !DurableFile.Exists(topPath))
         {
             throw new FileNotFoundException(await WhatIsThereAsync(topPath, basePath, options, cancellationToken).ConfigureAwait(false));
         }

@@ -17,7 +17,7 @@ public sealed record RebaseOptions
     /// <summary>What becomes of bitmaps that are not valid and would look so afterwards.</summary>
     public GapPolicy Gaps { get; init; }
 
-    /// <summary>The backing file's name as the image is to store it; null for its file name where both lie in one folder, else its whole path.</summary>
+    /// <summary>The backing file's name as the image is to store it, which has to lead to that file; null for its file name where both lie in one folder, else its whole path.</summary>
     public string? BackingFile { get; init; }
 
     /// <summary>How many parts of the disk are in work at a time, each with a buffer of its own.</summary>

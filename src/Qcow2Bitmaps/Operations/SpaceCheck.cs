@@ -64,7 +64,7 @@ internal static class SpaceCheck
     }
 
     /// <summary>The real folder of a file, for <see cref="FileSystemRoom"/>.</summary>
-    public static string FolderOf(string path) => Path.GetDirectoryName(FileStorage.IdentityOf(path) is null ? Path.GetFullPath(path) : FilePlace.Of(path).RealPath) ?? "/";
+    public static string FolderOf(string path) => FileNames.FolderOf(FileStorage.IdentityOf(path) is null ? path : FilePlace.Of(path).RealPath);
 
     private static async ValueTask RequireDevicesAsync(ImageChain chain, Func<ImageChain, MeasureDepth, Task> operation, CancellationToken cancellationToken)
     {

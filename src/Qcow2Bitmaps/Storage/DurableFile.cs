@@ -12,29 +12,29 @@ internal static class DurableFile
 
     /// <summary>Writes a file; it must not exist. Whoever finds it finds all of it: until it is durable it has another name.</summary>
     /// <exception cref="IOException">The file exists or cannot be written.</exception>
-    public static void Write(string path, ReadOnlySpan<byte> bytes) => Write(path, bytes, overwrite: false);
+    public static void Write(string path, ReadOnlySpan<byte> bytes, FileRights rights) => Write(path, bytes, rights, overwrite: false);
 
-    /// <summary>Writes a file in place of one that there may be. Whoever looks finds the old one or the new one.</summary>
+    /// <summary>Writes a file in place of one that there may be, of which it gets the rights. Whoever looks finds the old one or the new one.</summary>
     /// <exception cref="IOException">The file cannot be written.</exception>
-    public static void Replace(string path, ReadOnlySpan<byte> bytes) => Write(path, bytes, overwrite: true);
+    public static void Replace(string path, ReadOnlySpan<byte> bytes, FileRights rights) => Write(path, bytes, rights.With(path), overwrite: true);
 
     /// <summary>Gives a file another name, which nothing has.</summary>
     /// <exception cref="IOException">Something has that name, or the file cannot be renamed.</exception>
     public static void Rename(string path, string newPath)
     {
-        File.Move(path, newPath, overwrite: false);
+        FileNames.Rename(path, newPath, overwrite: false);
         FileTrace.Current?.Rename(path, newPath);
         FlushFolderOf(newPath);
     }
 
     /// <summary>Writes a file with what a storage has, zeros as holes; it must not exist. Whoever finds it finds all of it: until it is durable it has another name.</summary>
     /// <exception cref="IOException">The file exists or cannot be written.</exception>
-    public static async ValueTask WriteAsync(string path, ImageStorage content, CancellationToken cancellationToken)
+    public static async ValueTask WriteAsync(string path, ImageStorage content, FileRights rights, CancellationToken cancellationToken)
     {
         string unfinished = UnfinishedNameOf(path);
         try
         {
-            using (SafeFileHandle file = Create(unfinished))
+            using (SafeFileHandle file = Create(unfinished, rights))
             {
                 var buffer = new byte[PieceBytes];
                 for (long at = 0; at < content.Length; at += buffer.Length)
@@ -55,19 +55,19 @@ internal static class DurableFile
         }
         catch
         {
-            File.Delete(unfinished);
+            FileNames.Delete(unfinished);
             throw;
         }
 
         FlushFolderOf(path);
     }
 
-    private static void Write(string path, ReadOnlySpan<byte> bytes, bool overwrite)
+    private static void Write(string path, ReadOnlySpan<byte> bytes, FileRights rights, bool overwrite)
     {
         string unfinished = UnfinishedNameOf(path);
         try
         {
-            using (SafeFileHandle file = Create(unfinished))
+            using (SafeFileHandle file = Create(unfinished, rights))
             {
                 Write(file, unfinished, 0, bytes);
                 Flush(file, unfinished);
@@ -77,7 +77,7 @@ internal static class DurableFile
         }
         catch
         {
-            File.Delete(unfinished);
+            FileNames.Delete(unfinished);
             throw;
         }
 
@@ -87,9 +87,11 @@ internal static class DurableFile
     /// <summary>A name that nobody else has: what stands beside the file is not ours.</summary>
     private static string UnfinishedNameOf(string path) => $"{path}.{Guid.NewGuid():N}{UnfinishedSuffix}";
 
-    private static SafeFileHandle Create(string path)
+    private static SafeFileHandle Create(string path, FileRights rights)
     {
-        SafeFileHandle file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.None);
+        SafeFileHandle file = LinuxNative.IsSupported
+            ? rights.CreateNew(path) ?? throw new IOException($"'{PrintableText.Escape(path)}' exists")
+            : File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.None);
         FileTrace.Current?.Create(path);
         return file;
     }
@@ -108,12 +110,12 @@ internal static class DurableFile
 
     private static void Publish(string unfinished, string path, bool overwrite)
     {
-        File.Move(unfinished, path, overwrite);
+        FileNames.Rename(unfinished, path, overwrite);
         FileTrace.Current?.Rename(unfinished, path);
     }
 
     /// <summary>Whether there is something of that name; it is not opened, whatever it is.</summary>
-    public static bool Exists(string path) => Path.Exists(path);
+    public static bool Exists(string path) => FileNames.Exists(path);
 
     /// <summary>Reads a file whole.</summary>
     /// <returns>Its bytes; null when it does not exist.</returns>
@@ -122,7 +124,7 @@ internal static class DurableFile
     {
         try
         {
-            using SafeFileHandle file = File.OpenHandle(path);
+            using SafeFileHandle file = FileStorage.OpenToRead(path);
             long length = RandomAccess.GetLength(file);
             if (length > maxBytes)
             {
@@ -143,7 +145,7 @@ internal static class DurableFile
     /// <exception cref="IOException">The file cannot be deleted.</exception>
     public static void Delete(string path)
     {
-        File.Delete(path);
+        FileNames.Delete(path);
         FileTrace.Current?.Delete(path);
         FlushFolderOf(path);
     }
@@ -156,7 +158,7 @@ internal static class DurableFile
             return;
         }
 
-        string folder = Path.GetDirectoryName(Path.GetFullPath(path)) ?? "/";
+        string folder = FileNames.FolderOf(path);
         int descriptor = LinuxNative.Open([.. ImageText.Encode(folder), 0], LinuxNative.OpenReadOnly | LinuxNative.OpenCloseOnExec, 0);
         using var handle = new SafeFileHandle(descriptor, ownsHandle: true);
         if (handle.IsInvalid || (LinuxNative.Flush(handle) != 0 && Marshal.GetLastPInvokeError() is not LinuxNative.ErrorInvalid))

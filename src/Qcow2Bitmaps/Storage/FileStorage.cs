@@ -61,6 +61,9 @@ public sealed class FileStorage : ImageStorage
     }
 
     /// <inheritdoc/>
+    internal override FileSource? AsSource() => LinuxNative.IsSupported ? FileSource.Of(_file, _path) : null;
+
+    /// <inheritdoc/>
     public override long Length
     {
         get
@@ -94,10 +97,13 @@ public sealed class FileStorage : ImageStorage
     /// <exception cref="ImageLockedException">Somebody else has the file open.</exception>
     /// <exception cref="IOException">The path leads to something else than a regular file or a block device, or nowhere; or the file cannot be made or opened.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions of the file or the folder forbid it.</exception>
-    public static FileStorage Create(string path, out bool isNew)
+    public static FileStorage Create(string path, out bool isNew) => Create(path, FileRights.Plain, out isNew);
+
+    /// <summary>As the public method, with the rights of what a new file is made of.</summary>
+    internal static FileStorage Create(string path, FileRights rights, out bool isNew)
     {
         ArgumentNullException.ThrowIfNull(path);
-        SafeFileHandle? made = LinuxNative.IsSupported ? LinuxFile.CreateNew(path) : CreateElsewhere(path);
+        SafeFileHandle? made = LinuxNative.IsSupported ? rights.CreateNew(path) : CreateElsewhere(path);
         isNew = made is not null;
         if (made is null)
         {
@@ -117,6 +123,10 @@ public sealed class FileStorage : ImageStorage
             : OpenElsewhere(path, access);
         return Lock(file, path, access, imageLock);
     }
+
+    /// <summary>A handle to read a regular file or a block device by, without locks.</summary>
+    internal static SafeFileHandle OpenToRead(string path) =>
+        LinuxNative.IsSupported ? OpenOnLinux(path, StorageAccess.Read, mayOpen: null) : OpenElsewhere(path, StorageAccess.Read);
 
     /// <summary>Which file or device a path leads to; null when there is nothing, or when that is not known.</summary>
     /// <exception cref="IOException">The path cannot be followed.</exception>

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>What a file name that stands in an image says before it is a path.</summary>
+/// <summary>What a file name that stands in an image says before it is a path, and how it becomes one, by QEMU's rules.</summary>
 internal static class ImagePath
 {
     /// <summary>Whether a name starts with a protocol: a colon comes before the first slash.</summary>
@@ -9,4 +9,15 @@ internal static class ImagePath
         int end = name.AsSpan().IndexOfAny(':', '/');
         return end >= 0 && name[end] == ':';
     }
+
+    /// <summary>Puts a name behind the folder of the image that holds it; an absolute name and one with a protocol stay as they are.</summary>
+    public static string Combine(string imagePath, string name) =>
+        name.StartsWith('/') || HasProtocol(name) ? name : string.Concat(imagePath.AsSpan(0, imagePath.LastIndexOf('/') + 1), name);
+
+    /// <summary>The folder that a path names, up to its last slash.</summary>
+    public static string FolderOf(string path) => path.LastIndexOf('/') switch
+    {
+        < 0 => ".",
+        int slash => path[..(slash + 1)],
+    };
 }

@@ -19,6 +19,9 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <summary>When the storage was last written, by anybody, as a number that only its equality means something of; null when that is not known.</summary>
     internal virtual Int128? LastWrite => null;
 
+    /// <summary>What it says of the rights of a file that is made of it; null when it is no file.</summary>
+    internal virtual FileSource? AsSource() => null;
+
     /// <summary>Where guest data are written, and read again: the storage itself, unless what is written is of no interest.</summary>
     internal virtual ImageStorage GuestData => this;
 

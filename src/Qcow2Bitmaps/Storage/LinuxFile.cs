@@ -10,7 +10,6 @@ internal static class LinuxFile
 {
     private const int CloneAlignmentBytes = 4096;
     private const int MinCloneBytes = 64 << 10;
-    private const int NewFileMode = 0x1A4; // rw-r--r--
 
     /// <summary>Finds out what a path leads to, without opening it in any way that a device or a FIFO would notice.</summary>
     public static SafeFileHandle OpenPathOnly(string path) =>
@@ -24,11 +23,11 @@ internal static class LinuxFile
             ImageText.Encode(LinkOf(pathOnly)), path, mode | LinuxNative.OpenNonBlocking | LinuxNative.OpenCloseOnExec);
     }
 
-    /// <summary>Makes a regular file for reading and writing, mode 0644 less the umask; null when there is something at the path.</summary>
-    public static SafeFileHandle? CreateNew(string path)
+    /// <summary>Makes a regular file for reading and writing, of a mode less the umask; null when there is something at the path.</summary>
+    public static SafeFileHandle? CreateNew(string path, int mode)
     {
         const int flags = LinuxNative.OpenReadWrite | LinuxNative.OpenCreate | LinuxNative.OpenExclusive | LinuxNative.OpenCloseOnExec;
-        int descriptor = LinuxNative.Open(Terminated(ImageText.Encode(path), path), flags, NewFileMode);
+        int descriptor = LinuxNative.Open(Terminated(path), flags, mode);
         if (descriptor >= 0)
         {
             return new SafeFileHandle(descriptor, ownsHandle: true);
@@ -43,7 +42,7 @@ internal static class LinuxFile
     {
         using SafeFileHandle found = OpenPathOnly(path);
         if (Identity(Facts(found, path)) == Identity(Facts(file, path))
-            && LinuxNative.Unlink(Terminated(ImageText.Encode(path), path)) != 0)
+            && LinuxNative.Unlink(Terminated(path)) != 0)
         {
             throw Error(path, Marshal.GetLastPInvokeError(), "delete");
         }
@@ -149,7 +148,8 @@ internal static class LinuxFile
 
     private static ulong DeviceNumber(uint major, uint minor) => ((ulong)major << 32) | minor;
 
-    private static string LinkOf(SafeFileHandle file) =>
+    /// <summary>A path to the file of a handle.</summary>
+    public static string LinkOf(SafeFileHandle file) =>
         "/proc/self/fd/" + file.DangerousGetHandle().ToString(CultureInfo.InvariantCulture);
 
     private static SafeFileHandle OpenHandle(byte[] pathBytes, string path, int flags)
@@ -158,11 +158,14 @@ internal static class LinuxFile
         return descriptor >= 0 ? new SafeFileHandle(descriptor, ownsHandle: true) : throw Error(path, Marshal.GetLastPInvokeError());
     }
 
+    /// <summary>A path as the system takes it.</summary>
+    public static byte[] Terminated(string path) => Terminated(ImageText.Encode(path), path);
+
     private static byte[] Terminated(byte[] pathBytes, string path) => pathBytes.AsSpan().Contains((byte)0)
         ? throw new IOException($"Could not open '{PrintableText.Escape(path)}': it holds a NUL character")
         : [.. pathBytes, 0];
 
-    private static Exception Error(string path, int error, string what = "open") => error switch
+    public static Exception Error(string path, int error, string what = "open") => error switch
     {
         LinuxNative.ErrorNoEntry => new FileNotFoundException($"Could not {what} '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}", path),
         LinuxNative.ErrorAccess => new UnauthorizedAccessException($"Could not {what} '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}"),

@@ -31,9 +31,11 @@ internal static partial class LinuxNative
     public const int ErrorExists = 17;
     public const int ErrorAgain = 11;
     public const int ErrorAccess = 13;
+    public const int ErrorNotFolder = 20;
     public const int ErrorInvalid = 22;
     public const int ErrorNotSupported = 95;
     public const int ErrorNoDevice = 19;
+    public const int ErrorNameTooLong = 36;
     public const int ErrorNoSystemCall = 38;
     public const int ErrorNoLocks = 37;
 
@@ -47,12 +49,18 @@ internal static partial class LinuxNative
 
     public const uint StatxBasicStatsAndBirth = 0xfff;
     public const int AtEmptyPath = 0x1000;
+    public const int AtCurrentFolder = -100;
+    public const int AtNoFollow = 0x100;
 
     public const int ModeTypeMask = 0xf000;
     public const int ModeBlockDevice = 0x6000;
     public const int ModeRegular = 0x8000;
     public const int ModeDirectory = 0x4000;
     public const int ModeSocket = 0xc000;
+    public const int ModeLink = 0xa000;
+
+    /// <summary>Of an owner or group: leave it as it is.</summary>
+    public const uint SameOwner = uint.MaxValue;
 
     /// <summary>Whether these calls and structures hold here.</summary>
     public static bool IsSupported => OperatingSystem.IsLinux() && Environment.Is64BitProcess;
@@ -81,8 +89,35 @@ internal static partial class LinuxNative
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true)]
     public static partial int Statx(SafeFileHandle directory, ReadOnlySpan<byte> path, int flags, uint mask, out FileFacts facts);
 
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true)]
+    public static partial int Statx(int directory, ReadOnlySpan<byte> path, int flags, uint mask, out FileFacts facts);
+
     [LibraryImport("libc", EntryPoint = "unlink", SetLastError = true)]
     public static partial int Unlink(ReadOnlySpan<byte> path);
+
+    [LibraryImport("libc", EntryPoint = "rename", SetLastError = true)]
+    public static partial int Rename(ReadOnlySpan<byte> path, ReadOnlySpan<byte> newPath);
+
+    [LibraryImport("libc", EntryPoint = "fchmod", SetLastError = true)]
+    public static partial int ChangeMode(SafeFileHandle file, uint mode);
+
+    [LibraryImport("libc", EntryPoint = "fchown", SetLastError = true)]
+    public static partial int ChangeOwner(SafeFileHandle file, uint user, uint group);
+
+    [LibraryImport("libc", EntryPoint = "geteuid")]
+    public static partial uint EffectiveUser();
+
+    [LibraryImport("libc", EntryPoint = "getxattr", SetLastError = true)]
+    public static partial nint GetAttribute(ReadOnlySpan<byte> path, ReadOnlySpan<byte> name, nint value, nuint valueBytes);
+
+    [LibraryImport("libc", EntryPoint = "opendir", SetLastError = true)]
+    public static partial nint OpenFolder(ReadOnlySpan<byte> path);
+
+    [LibraryImport("libc", EntryPoint = "readdir", SetLastError = true)]
+    public static partial nint ReadFolder(nint folder);
+
+    [LibraryImport("libc", EntryPoint = "closedir")]
+    public static partial int CloseFolder(nint folder);
 
     [LibraryImport("libc", EntryPoint = "readlink", SetLastError = true)]
     public static partial nint ReadLink(ReadOnlySpan<byte> path, Span<byte> buffer, nint bufferBytes);
@@ -112,6 +147,10 @@ internal static partial class LinuxNative
     [StructLayout(LayoutKind.Explicit, Size = 256)]
     public struct FileFacts
     {
+        [FieldOffset(20)]
+        public uint User;
+        [FieldOffset(24)]
+        public uint Group;
         [FieldOffset(28)]
         public ushort Mode;
         [FieldOffset(32)]

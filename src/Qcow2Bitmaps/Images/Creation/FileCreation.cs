@@ -6,13 +6,20 @@ namespace Qcow2Bitmaps.Images.Creation;
 /// <summary>Makes an image and its data file on disk, both or neither.</summary>
 internal static class FileCreation
 {
-    public static async Task CreateAsync(string path, Qcow2CreateOptions options, CancellationToken cancellationToken)
+    /// <summary>Makes them.</summary>
+    /// <param name="path">The image's path.</param>
+    /// <param name="options">What it is like.</param>
+    /// <param name="rights">The rights of what it is made of, besides its backing file and a data file that is kept.</param>
+    /// <param name="cancellationToken">Ends the making.</param>
+    public static async Task CreateAsync(string path, Qcow2CreateOptions options, FileRights rights, CancellationToken cancellationToken)
     {
         CreationPlan plan = CreationPlan.Make(options);
+        rights = options.BackingFile is { } backing && !ImagePath.HasProtocol(backing) ? rights.With(ImagePath.Combine(path, backing)) : rights;
         // Its locks first: an image that is in use stays as it is.
-        NewFile image = NewFile.Create(path);
+        NewFile image = NewFile.Create(path, options is { KeepDataFile: true, DataFile: { } kept } ? rights.With(kept) : rights);
         await using (image.ConfigureAwait(false))
         {
+            plan = options.DataFile is { } dataFile ? PlanNaming(StoredName.OfDataFile(dataFile, path), options) : plan;
             ImageCreator.RequireRoom(image.Storage, plan.Layout.LengthBytes);
             switch (options.DataFile)
             {
@@ -23,7 +30,7 @@ internal static class FileCreation
                     await WriteKeepingAsync(plan, image, options.DataFile, cancellationToken).ConfigureAwait(false);
                     break;
                 default:
-                    NewFile data = NewFile.Create(options.DataFile);
+                    NewFile data = NewFile.Create(options.DataFile, rights);
                     await using (data.ConfigureAwait(false))
                     {
                         await data.FillAsync(plan.Geometry.VirtualSizeBytes, options.Preallocation, cancellationToken).ConfigureAwait(false);
@@ -35,6 +42,9 @@ internal static class FileCreation
             }
         }
     }
+
+    private static CreationPlan PlanNaming(string dataFile, Qcow2CreateOptions options) =>
+        CreationPlan.TryMake(options with { DataFile = dataFile }, out string? fault) ?? throw new IOException($"The data file is stored as '{PrintableText.Escape(dataFile)}': {fault}");
 
     /// <summary>The lock of a reader is enough to keep writers out: nothing is written.</summary>
     private static async ValueTask WriteKeepingAsync(CreationPlan plan, NewFile image, string dataPath, CancellationToken cancellationToken)

@@ -16,8 +16,8 @@ internal sealed class NewFile : IAsyncDisposable
 
     public FileStorage Storage { get; }
 
-    /// <inheritdoc cref="FileStorage.Create"/>
-    public static NewFile Create(string path) => new(FileStorage.Create(path, out bool isNew), isNew);
+    /// <inheritdoc cref="FileStorage.Create(string, out bool)"/>
+    public static NewFile Create(string path, FileRights rights) => new(FileStorage.Create(path, rights, out bool isNew), isNew);
 
     /// <summary>The file is whole.</summary>
     public void Keep() => _isKept = true;

@@ -24,12 +24,16 @@ public static class RawImage
     /// <exception cref="NoSpaceException">The block device is too small.</exception>
     /// <exception cref="IOException">The file cannot be made, or there is no space for it.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
-    public static async Task CreateAsync(string path, long sizeBytes, Preallocation preallocation, CancellationToken cancellationToken = default)
+    public static Task CreateAsync(string path, long sizeBytes, Preallocation preallocation, CancellationToken cancellationToken = default) =>
+        CreateAsync(path, sizeBytes, preallocation, FileRights.Plain, cancellationToken);
+
+    /// <summary>As the public method, with the rights of what the file is made of.</summary>
+    internal static async Task CreateAsync(string path, long sizeBytes, Preallocation preallocation, FileRights rights, CancellationToken cancellationToken)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(sizeBytes);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(sizeBytes, MaxSizeBytes);
         RequireKnown(preallocation);
-        NewFile file = NewFile.Create(path);
+        NewFile file = NewFile.Create(path, rights);
         await using (file.ConfigureAwait(false))
         {
             await file.FillAsync(CreationPlan.RoundUp(sizeBytes), preallocation, cancellationToken).ConfigureAwait(false);

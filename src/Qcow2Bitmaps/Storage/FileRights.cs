@@ -1,0 +1,137 @@
+using Microsoft.Win32.SafeHandles;
+
+namespace Qcow2Bitmaps.Storage;
+
+/// <summary>Who may use a file that is made of others: besides its owner nobody who may not read each of those.</summary>
+/// <remarks>
+/// The owner may read and write it, others at most read it, and the umask takes away what it says. Where it is made beside one of its sources it gets that one's owner and group, as far as the process may give them.
+/// A group other than a source's has members that the source's mode does not speak of, as have access control lists: then both the bits of the group and those of others count. Without sources a file has mode 0644 less the umask, as qemu-img's.
+/// </remarks>
+internal sealed class FileRights
+{
+    private const int OwnerMode = 0x180; // rw-------
+    private const int NewFileMode = 0x1A4; // rw-r--r--
+    private const int ReadBit = 4;
+    private const int GroupShift = 3;
+    private const int StrictUmask = 0x3F; // ---rwxrwx
+    private const string StatusFile = "/proc/self/status";
+    private const string UmaskLine = "Umask:";
+
+    private readonly List<FileSource> _sources = [];
+
+    private FileRights()
+    {
+    }
+
+    /// <summary>Those of a file that is made of nothing.</summary>
+    public static FileRights Plain { get; } = new();
+
+    /// <summary>Those of a file that is made of storages; such as are no files say nothing.</summary>
+    public static FileRights Of(IEnumerable<ImageStorage> sources)
+    {
+        var rights = new FileRights();
+        rights._sources.AddRange(sources.Select(static source => source.AsSource()).OfType<FileSource>());
+        return rights;
+    }
+
+    /// <summary>These, for a file that is made of one more, where that exists; it is not opened.</summary>
+    public FileRights With(string path)
+    {
+        if (!LinuxNative.IsSupported)
+        {
+            return this;
+        }
+
+        try
+        {
+            using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
+            return With([FileSource.Of(pathOnly, path)]);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Nothing is made of what cannot be seen.
+            return this;
+        }
+    }
+
+    /// <summary>These, for a file that is made of what others are made of too.</summary>
+    public FileRights With(FileRights others) => With(others._sources);
+
+    /// <summary>Makes a file for reading and writing, with nothing in it; null when there is something at the path.</summary>
+    /// <exception cref="IOException">It cannot be made.</exception>
+    /// <exception cref="UnauthorizedAccessException">The permissions of the folder forbid it.</exception>
+    public SafeFileHandle? CreateNew(string path)
+    {
+        if (_sources.Count == 0)
+        {
+            return LinuxFile.CreateNew(path, NewFileMode);
+        }
+
+        SafeFileHandle? file = LinuxFile.CreateNew(path, OwnerMode);
+        if (file is null)
+        {
+            return null;
+        }
+
+        try
+        {
+            GiveOwner(file, path);
+            int mode = OwnerMode | (SharedMode(LinuxFile.Facts(file, path)) & ~Umask());
+            // A file system without modes has none to give; then it has no rights either.
+            if (mode != OwnerMode)
+            {
+                _ = LinuxNative.ChangeMode(file, (uint)mode);
+            }
+
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    private FileRights With(IEnumerable<FileSource> more)
+    {
+        var rights = new FileRights();
+        rights._sources.AddRange(_sources);
+        rights._sources.AddRange(more);
+        return rights;
+    }
+
+    /// <summary>Gives it the owner and group of a source beside it. Who is not root may give it a group of their own only; what cannot be given is not had.</summary>
+    private void GiveOwner(SafeFileHandle file, string path)
+    {
+        string folder = FilePlace.OfFolder(ImagePath.FolderOf(path));
+        LinuxNative.FileFacts made = LinuxFile.Facts(file, path);
+        if (_sources.Find(source => source.LiesIn(folder)) is { } beside && (beside.Facts.User, beside.Facts.Group) != (made.User, made.Group))
+        {
+            _ = LinuxNative.ChangeOwner(file, LinuxNative.EffectiveUser() == 0 ? beside.Facts.User : LinuxNative.SameOwner, beside.Facts.Group);
+        }
+    }
+
+    /// <summary>The bits of the group and of others that all sources allow.</summary>
+    private int SharedMode(LinuxNative.FileFacts made)
+    {
+        int group = ReadBit;
+        int others = ReadBit;
+        foreach (FileSource source in _sources)
+        {
+            int ofGroup = source.Facts.Mode >> GroupShift;
+            int ofOthers = source.Facts.Mode;
+            bool isSameGroup = source.Facts.Group == made.Group && !source.HasAccessList;
+            group &= isSameGroup ? ofGroup : ofGroup & ofOthers;
+            others &= isSameGroup ? ofOthers : ofGroup & ofOthers;
+        }
+
+        return (group << GroupShift) | others;
+    }
+
+    /// <summary>The process's umask, read without changing it; where the system does not say, one that leaves the owner alone.</summary>
+    private static int Umask()
+    {
+        string? line = File.Exists(StatusFile) ? File.ReadLines(StatusFile).FirstOrDefault(static line => line.StartsWith(UmaskLine, StringComparison.Ordinal)) : null;
+        return line is null ? StrictUmask : Convert.ToInt32(line[UmaskLine.Length..].Trim(), fromBase: 8);
+    }
+}

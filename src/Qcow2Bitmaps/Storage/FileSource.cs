@@ -1,0 +1,33 @@
+using Microsoft.Win32.SafeHandles;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Storage;
+
+/// <summary>A file that another one is made of, as it says who may use it.</summary>
+/// <param name="Path">The path that led to it.</param>
+/// <param name="Facts">Its owner, group and mode.</param>
+/// <param name="HasAccessList">Whether it has an access control list besides: then the bits of its group are only the most that the list can give.</param>
+internal sealed record FileSource(string Path, LinuxNative.FileFacts Facts, bool HasAccessList)
+{
+    /// <summary>What the file of a handle says; one that only stands for a path is enough.</summary>
+    public static FileSource Of(SafeFileHandle file, string path)
+    {
+        bool hasAccessList = LinuxNative.GetAttribute([.. ImageText.Encode(LinuxFile.LinkOf(file)), 0], "system.posix_acl_access\0"u8, 0, 0) > 0;
+        return new FileSource(path, LinuxFile.Facts(file, path), hasAccessList);
+    }
+
+    /// <summary>Whether its name, or the file that it leads to, stands in a folder.</summary>
+    public bool LiesIn(string realFolder)
+    {
+        try
+        {
+            return string.Equals(FilePlace.OfFolder(ImagePath.FolderOf(Path)), realFolder, StringComparison.Ordinal)
+                || string.Equals(FileNames.FolderOf(FilePlace.Of(Path).RealPath), realFolder, StringComparison.Ordinal);
+        }
+        catch (IOException)
+        {
+            // Renamed or removed since it was opened.
+            return false;
+        }
+    }
+}
