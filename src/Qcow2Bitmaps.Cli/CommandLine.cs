@@ -103,10 +103,11 @@ internal static class CommandLine
             ChainReconcileCommand.Create(output, messages),
             ChainMeasureCommand.Create(output, messages),
         };
-        var backup = new Command("backup", "Back up disks that nobody uses meanwhile, in full or what has changed; verify, restore and list backups.")
+        var backup = new Command("backup", "Back up disks that nobody uses meanwhile, in full or what has changed; adopt backups of other programs; verify, restore and list backups.")
         {
             BackupTakeCommand.CreateFull(output, messages),
             BackupTakeCommand.CreateIncremental(output, messages),
+            BackupAdoptCommand.Create(output, messages),
             BackupVerifyCommand.Create(output, messages),
             BackupRestoreCommand.Create(output),
             BackupListCommand.Create(output, messages),

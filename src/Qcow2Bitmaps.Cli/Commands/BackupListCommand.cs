@@ -45,7 +45,8 @@ internal static class BackupListCommand
                 output.WriteLine(string.Create(
                     CultureInfo.InvariantCulture,
                     $"{manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}  {BackupOutput.KindOf(manifest),-11}  {manifest.StateId,-9}  {PrintableText.Escape(Path.GetFileName(backup.ManifestPath))}"
-                    + $"{(manifest.IsFull ? "" : $"  on {PrintableText.Escape(manifest.Parents[0].Manifest)}")}{(manifest.Checkpoint is null ? "" : $"  checkpoint {PrintableText.Escape(manifest.Checkpoint)}")}"));
+                    + $"{(manifest.IsFull ? "" : $"  on {PrintableText.Escape(manifest.Parents[0].Manifest)}")}{(manifest.Checkpoint is null ? "" : $"  checkpoint {PrintableText.Escape(manifest.Checkpoint)}")}"
+                    + $"{(manifest.Origin == BackupOrigin.Taken ? "" : $"  {manifest.OriginId}")}"));
             }
 
             if (backup.Fault is not null)

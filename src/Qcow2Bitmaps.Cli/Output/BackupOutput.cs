@@ -64,6 +64,7 @@ internal static class BackupOutput
         WriteText(json, "set", manifest.Set);
         WriteText(json, "bitmap", manifest.Bitmap);
         WriteText(json, "checkpoint", manifest.Checkpoint);
+        WriteText(json, "origin", manifest.Origin == BackupOrigin.Taken ? null : manifest.OriginId);
         json.StartArray("anchors");
         foreach (string anchor in manifest.Anchors)
         {

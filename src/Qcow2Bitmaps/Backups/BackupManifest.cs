@@ -50,6 +50,9 @@ public sealed record BackupManifest
     /// <summary>The checkpoint that started at its point; null without one.</summary>
     public string? Checkpoint { get; init; }
 
+    /// <summary>How the image became a backup.</summary>
+    public BackupOrigin Origin { get; init; }
+
     /// <summary>The bitmaps that record from its point on: what they say has changed since is what an incremental backup on top of it needs; of an unfinished one, what it lacks.</summary>
     public IReadOnlyList<string> Anchors { get; init; } = [];
 
@@ -70,6 +73,9 @@ public sealed record BackupManifest
 
     /// <summary>What was done as the bitmap was not valid, as scripts should read it, for example <c>full</c>.</summary>
     public string FallbackId => KebabCase.From(Fallback.ToString());
+
+    /// <summary>How it became a backup, as scripts should read it, for example <c>adopted-compared</c>.</summary>
+    public string OriginId => KebabCase.From(Origin.ToString());
 
     /// <summary>Whether it stands alone.</summary>
     public bool IsFull => Parents.Count == 0;

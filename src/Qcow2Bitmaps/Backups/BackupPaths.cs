@@ -22,6 +22,9 @@ public static class BackupPaths
         return path.EndsWith(ManifestSuffix, StringComparison.Ordinal) || path.EndsWith(ManifestSuffix + PartialSuffix, StringComparison.Ordinal) ? path : path + ManifestSuffix;
     }
 
+    /// <summary>The path of a manifest's image, as it is named after that; null of what is no manifest's name.</summary>
+    internal static string? ImageOf(string manifestPath) => manifestPath.EndsWith(ManifestSuffix, StringComparison.Ordinal) ? manifestPath[..^ManifestSuffix.Length] : null;
+
     internal static string PartialOf(string path) => path + PartialSuffix;
 
     internal static string FolderOf(string path) => FileNames.FolderOf(path);

@@ -31,6 +31,25 @@ internal static class BackupStore
         }
     }
 
+    /// <summary>Reads the manifest of a backup that a caller names, by that or by its image.</summary>
+    /// <exception cref="BackupException">There is none beside the image, or it is none.</exception>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    public static async ValueTask<BackupManifest> ReadNamedAsync(string path, bool withGroups, CancellationToken cancellationToken)
+    {
+        string manifest = BackupPaths.ManifestOf(path);
+        try
+        {
+            return await ReadAsync(manifest, withGroups, cancellationToken).ConfigureAwait(false);
+        }
+        catch (FileNotFoundException e) when (BackupPaths.ImageOf(manifest) is { } image && DurableFile.Exists(image))
+        {
+            throw new BackupException(
+                $"'{PrintableText.Escape(image)}' has no manifest: what it stands on, and which bitmap records since, is not known. If another program made it, "
+                + "'backup adopt IMAGE... --disk TOP --checkpoint NAME' gives manifests to it and to all that it stands on, from the full backup on",
+                e);
+        }
+    }
+
     /// <summary>Reads a backup and all that it stands on.</summary>
     /// <param name="path">The manifest, or its image.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
@@ -39,8 +58,8 @@ internal static class BackupStore
     /// <exception cref="IOException">One cannot be read.</exception>
     public static async ValueTask<IReadOnlyList<StoredBackup>> ReadChainAsync(string path, CancellationToken cancellationToken)
     {
+        BackupManifest leaf = await ReadNamedAsync(path, withGroups: true, cancellationToken).ConfigureAwait(false);
         path = BackupPaths.ManifestOf(path);
-        BackupManifest leaf = await ReadAsync(path, withGroups: true, cancellationToken).ConfigureAwait(false);
         RequireWhole(path, leaf);
         var chain = new List<StoredBackup> { new(path, leaf) };
         for (int i = 0; i < leaf.Parents.Count; i++)

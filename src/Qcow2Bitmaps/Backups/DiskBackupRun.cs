@@ -203,7 +203,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         if (IsResumed)
         {
             // Of what was there before no checksum is known.
-            groups = [.. await LayerReplay.ReadGroupsAsync(new StoredBackup(ManifestPath, _manifest with { ImageFile = Path.GetFileName(Partial) }), _options.Workers, cancellationToken).ConfigureAwait(false)];
+            groups = [.. await LayerReplay.ReadGroupsAsync(new StoredBackup(ManifestPath, _manifest with { ImageFile = Path.GetFileName(Partial) }), _options.Workers, progress: null, cancellationToken).ConfigureAwait(false)];
         }
 
         _manifest = _manifest with { Groups = groups, DirtyBytes = IsIncremental ? dirty : null };

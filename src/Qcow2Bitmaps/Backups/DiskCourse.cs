@@ -20,8 +20,10 @@ internal static class DiskCourse
     public static async ValueTask RequireSameAsync(
         ImageChain chain, DiskIdentity identity, IReadOnlyList<StoredBackup> below, StoredBackup? unfinished, string bitmap, long keptBytes, CancellationToken cancellationToken)
     {
+        // The program that made an adopted one may have cleared the bitmap since.
+        bool isAdopted = unfinished is null && below[0].Manifest.Origin == BackupOrigin.AdoptedCompared;
         // Of one that is gone on with, what it has copied is told by no bitmap: it has to be the image that it was taken of.
-        if (identity.Has((unfinished ?? below[0]).Manifest))
+        if (!isAdopted && identity.Has((unfinished ?? below[0]).Manifest))
         {
             return;
         }
@@ -33,7 +35,7 @@ internal static class DiskCourse
         }
 
         // A checkpoint of the image that was on top then is gone with that: where files cannot be told apart, it needs no proof while there is one at that path. Elsewhere it may be one of another disk over the same images.
-        if (below[0].Manifest is { SourceFile: null, Checkpoint: { } checkpoint } && identity.TopFile is null && identity.IsAt(below[0].Manifest) && string.Equals(checkpoint, bitmap, StringComparison.Ordinal))
+        if (!isAdopted && below[0].Manifest is { SourceFile: null, Checkpoint: { } checkpoint } && identity.TopFile is null && identity.IsAt(below[0].Manifest) && string.Equals(checkpoint, bitmap, StringComparison.Ordinal))
         {
             return;
         }
@@ -43,7 +45,9 @@ internal static class DiskCourse
         {
             throw new BackupException(
                 $"'{PrintableText.Escape(below[0].ManifestPath)}' cannot be built on: the disk differs from it at byte {at}, which bitmap '{PrintableText.Escape(bitmap)}' does not call dirty. "
-                + "Perhaps a snapshot was discarded that it was taken of; a full backup is needed");
+                + (below[0].Manifest.Origin == BackupOrigin.Taken
+                    ? "Perhaps a snapshot was discarded that it was taken of; a full backup is needed"
+                    : "Perhaps the program that made it took a later one, which cleared the bitmap: adopt that too, or take a full backup"));
         }
     }
 }

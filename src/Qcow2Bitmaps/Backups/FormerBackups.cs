@@ -34,6 +34,13 @@ internal sealed class FormerBackups
             : throw new BackupException($"'{PrintableText.Escape(latest.ManifestPath)}' says that it was taken at the end of time, and the new backup is later");
     }
 
+    /// <summary>Finds one, besides some, that was taken later than a moment and has a bitmap as its anchor.</summary>
+    public StoredBackup? FindAnchored(string bitmap, IEnumerable<StoredBackup> besides, DateTime laterThan)
+    {
+        var ids = besides.Select(static backup => backup.Manifest.Id).ToHashSet(StringComparer.Ordinal);
+        return _backups.FirstOrDefault(backup => backup.Manifest.CreatedUtc > laterThan && backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal) && !ids.Contains(backup.Manifest.Id));
+    }
+
     /// <summary>Notes in their manifests that a bitmap does not record since their points any more, or never did.</summary>
     /// <param name="bitmap">The bitmap.</param>
     /// <param name="id">The new backup, which may be an unfinished one that was gone on with.</param>

@@ -34,13 +34,13 @@ internal static class LayerReplay
     }
 
     /// <summary>Makes the checksums of what an image holds.</summary>
-    public static async ValueTask<IReadOnlyList<BackupGroup>> ReadGroupsAsync(StoredBackup backup, int workers, CancellationToken cancellationToken)
+    public static async ValueTask<IReadOnlyList<BackupGroup>> ReadGroupsAsync(StoredBackup backup, int workers, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         var groups = new List<BackupGroup>();
         var target = new NoTarget { ZeroFromBytes = ZeroFrom(backup.Manifest) };
         await using (target.ConfigureAwait(false))
         {
-            await RunAsync(backup, target, workers, groups.Add, null, cancellationToken).ConfigureAwait(false);
+            await RunAsync(backup, target, workers, groups.Add, progress, cancellationToken).ConfigureAwait(false);
         }
 
         return groups;

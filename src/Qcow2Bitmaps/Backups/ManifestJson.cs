@@ -61,6 +61,11 @@ internal static class ManifestJson
             json.WriteString("checkpoint", manifest.Checkpoint);
             WriteNames(json, "anchors", manifest.Anchors);
             json.WriteString("set", manifest.Set);
+            if (manifest.Origin != BackupOrigin.Taken)
+            {
+                json.WriteString("origin", manifest.OriginId);
+            }
+
             if (manifest.DirtyBytes is { } dirty)
             {
                 json.WriteNumber("dirty", dirty);
@@ -144,6 +149,7 @@ internal static class ManifestJson
             Verdict = TextOrNull(root, "verdict"),
             Checkpoint = TextOrNull(root, "checkpoint"),
             Anchors = Names(root, "anchors"),
+            Origin = root.TryGetProperty("origin", out _) ? OneOf<BackupOrigin>(root, "origin") : BackupOrigin.Taken,
             Set = TextOrNull(root, "set"),
             DirtyBytes = root.TryGetProperty("dirty", out JsonElement dirty) ? dirty.GetInt64() : null,
             GroupBytes = groupBytes,

@@ -65,7 +65,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
             throw all.FirstOrDefault(backup => backup.Manifest.State == BackupState.Partial && MayAnchor(backup) && identity.IsOf(backup.Manifest)) is { } unfinished
                 ? new BackupException(
                     $"'{PrintableText.Escape(unfinished.ManifestPath)}' is an unfinished backup, and bitmap '{name}' does not mark any more what it has copied: take it again with mode 'always', or take a full backup")
-                : new BackupException($"'{where}' has no backup of this disk since whose point bitmap '{name}' records (the last one was deleted, or lies elsewhere): name the one to build on, or take a full backup");
+                : new BackupException($"'{where}' has no backup of this disk since whose point bitmap '{name}' records (the last one was deleted, or lies elsewhere, or another program made it): name the one to build on, 'backup adopt' those of another program, or take a full backup");
         }
 
         // Disks over one template have that in common, and may have checkpoints of one name.
@@ -83,7 +83,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
     {
         path = BackupPaths.ManifestOf(path);
         return string.Equals(BackupPaths.FolderOf(path), folder, StringComparison.Ordinal)
-            ? new StoredBackup(path, await BackupStore.ReadAsync(path, withGroups: false, cancellationToken).ConfigureAwait(false))
+            ? new StoredBackup(path, await BackupStore.ReadNamedAsync(path, withGroups: false, cancellationToken).ConfigureAwait(false))
             : throw new BackupException($"'{PrintableText.Escape(path)}' is not in '{PrintableText.Escape(folder)}': a backup and what it stands on lie in one folder");
     }
 

@@ -18,10 +18,7 @@ public sealed record StoredBackup(string ManifestPath, BackupManifest Manifest)
     /// <exception cref="IOException">It cannot be opened.</exception>
     internal async ValueTask<ImageChain> OpenAloneAsync(CancellationToken cancellationToken)
     {
-        var options = new ChainOpenOptions { TopFormat = Manifest.ImageFormat, FollowBacking = false };
-        ImageChain chain = LinuxNative.IsSupported
-            ? await ImageChain.OpenAsync(await OpenFileAsync(cancellationToken).ConfigureAwait(false), options, cancellationToken).ConfigureAwait(false)
-            : await ImageChain.OpenAsync(ImagePath, options, cancellationToken).ConfigureAwait(false);
+        ImageChain chain = await OpenImageAsync(ManifestPath, Manifest.ImageFile, Manifest.ImageFormat, cancellationToken).ConfigureAwait(false);
         try
         {
             string? fault = chain.Layers[0].VirtualSizeBytes != Manifest.SizeBytes ? $"its disk has {chain.Layers[0].VirtualSizeBytes} bytes, not {Manifest.SizeBytes}"
@@ -36,17 +33,31 @@ public sealed record StoredBackup(string ManifestPath, BackupManifest Manifest)
         }
     }
 
-    private async ValueTask<ImageStorage> OpenFileAsync(CancellationToken cancellationToken)
+    /// <summary>Opens an image alone.</summary>
+    /// <param name="manifestPath">The path of its manifest, which need not be there.</param>
+    /// <param name="file">Its file name, in the same folder.</param>
+    /// <param name="format">Its format; probed when null.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <inheritdoc cref="OpenAloneAsync" path="/exception"/>
+    internal static async ValueTask<ImageChain> OpenImageAsync(string manifestPath, string file, string? format, CancellationToken cancellationToken)
     {
+        var options = new ChainOpenOptions { TopFormat = format, FollowBacking = false };
+        string folder = BackupPaths.FolderOf(manifestPath);
+        if (!LinuxNative.IsSupported)
+        {
+            return await ImageChain.OpenAsync(Path.Combine(folder, file), options, cancellationToken).ConfigureAwait(false);
+        }
+
         try
         {
             // A link in the folder may lead anywhere: this opens nothing outside it.
-            return await new FileBackingResolver([BackupPaths.FolderOf(ManifestPath)])
-                .OpenAsync(new BackingReference(ManifestPath, "./" + Manifest.ImageFile, Manifest.ImageFormat, 0), ImageLock.Read, cancellationToken).ConfigureAwait(false);
+            ImageStorage storage = await new FileBackingResolver([folder])
+                .OpenAsync(new BackingReference(manifestPath, "./" + file, format, 0), ImageLock.Read, cancellationToken).ConfigureAwait(false);
+            return await ImageChain.OpenAsync(storage, options, cancellationToken).ConfigureAwait(false);
         }
         catch (FileNotFoundException e)
         {
-            throw new BackupException($"The image of '{PrintableText.Escape(ManifestPath)}' is missing: '{PrintableText.Escape(ImagePath)}'", e);
+            throw new BackupException($"The image of '{PrintableText.Escape(manifestPath)}' is missing: '{PrintableText.Escape(Path.Combine(folder, file))}'", e);
         }
     }
 }

@@ -27,6 +27,14 @@ internal static class DurableFile
         FlushFolderOf(newPath);
     }
 
+    /// <summary>Waits until all of a file is on disk that somebody else wrote.</summary>
+    /// <exception cref="IOException">The storage failed, or the file cannot be opened.</exception>
+    public static void Flush(string path)
+    {
+        using SafeFileHandle file = FileStorage.OpenToRead(path);
+        Flush(file, path);
+    }
+
     /// <summary>Writes a file with what a storage has, zeros as holes; it must not exist. Whoever finds it finds all of it: until it is durable it has another name.</summary>
     /// <exception cref="IOException">The file exists or cannot be written.</exception>
     public static async ValueTask WriteAsync(string path, ImageStorage content, FileRights rights, CancellationToken cancellationToken)

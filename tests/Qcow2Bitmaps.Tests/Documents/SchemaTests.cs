@@ -106,6 +106,17 @@ public sealed class SchemaTests
             Assert.Empty(manifest.Validate(await File.ReadAllTextAsync(path, TestContext.Current.CancellationToken)));
         }
 
+        // One that another program made.
+        string foreign = Path.Combine(Directory.CreateDirectory(folder.File("foreign")).FullName, "full");
+        await Qemu.ImgOkAsync("convert", "-O", "qcow2", scene.Disk, foreign);
+        string[] adopt = ["backup", "adopt", "--disk", scene.Disk, "--checkpoint", "g"];
+        foreach (string[] command in new string[][] { [.. adopt, foreign], [.. adopt, foreign], ["backup", "restore", foreign, scene.Backup("again")], ["backup", "list", folder.File("foreign")] })
+        {
+            Assert.True(await ExpectValidAsync(SchemaOf(command), command), $"{string.Join(' ', command)} printed nothing");
+        }
+
+        Assert.Empty(manifest.Validate(await File.ReadAllTextAsync(foreign + ".backup.json", TestContext.Current.CancellationToken)));
+
         // What is broken is listed and reported in the same form.
         await File.WriteAllTextAsync(scene.Backup("x.backup.json"), "{}", TestContext.Current.CancellationToken);
         byte[] image = await File.ReadAllBytesAsync(scene.Backup("raw"), TestContext.Current.CancellationToken);

@@ -1,0 +1,158 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Backups.Adoption;
+
+/// <summary>The adoption of one series: its manifests, from what is known before the images are read to where they stand.</summary>
+internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupAdoptOptions options)
+{
+    // The oldest first.
+    private readonly List<StoredBackup> _backups = [];
+    private FormerBackups _former = null!;
+
+    private IReadOnlyList<ForeignImage> Images => series.Images;
+
+    private string Bitmap => options.Checkpoint;
+
+    /// <summary>Makes the manifests, all but for the checksums, and refuses those that could not be built on.</summary>
+    public async ValueTask PrepareAsync(CancellationToken cancellationToken)
+    {
+        var identity = DiskIdentity.Of(disk);
+        DateTime now = TimeProvider.System.GetUtcNow().UtcDateTime;
+        for (int i = 0; i < Images.Count; i++)
+        {
+            ForeignImage image = Images[i];
+            if (image.Manifest is { } known)
+            {
+                RequireKnown(i, known);
+                _backups.Add(new StoredBackup(image.ManifestPath, known));
+                continue;
+            }
+
+            string id = Guid.NewGuid().ToString("N");
+            // A file that was written tomorrow would be newer than the next backup.
+            DateTime written = image.LastWriteUtc < now ? image.LastWriteUtc : now;
+            bool isLast = i == Images.Count - 1;
+            _backups.Add(new StoredBackup(image.ManifestPath, new BackupManifest
+            {
+                Id = id,
+                Series = i == 0 ? id : _backups[0].Manifest.Series,
+                CreatedUtc = i > 0 && written <= _backups[^1].Manifest.CreatedUtc ? _backups[^1].Manifest.CreatedUtc.AddTicks(1) : written,
+                Parents = ParentsOf(i),
+                ImageFile = Path.GetFileName(image.Path),
+                ImageFormat = image.Layer.Format,
+                SizeBytes = image.Layer.VirtualSizeBytes,
+                Source = identity.Paths,
+                SourceFile = identity.TopFile,
+                Checkpoint = isLast ? Bitmap : null,
+                Anchors = isLast ? [Bitmap] : [],
+                Origin = options.IsTrusted ? BackupOrigin.AdoptedTrusted : BackupOrigin.AdoptedCompared,
+                GroupBytes = BackupManifest.GroupBytesFor(image.Layer.VirtualSizeBytes),
+            }));
+        }
+
+        _former = await FormerBackups.FindAsync(series.Folder, identity, _backups, cancellationToken).ConfigureAwait(false);
+        RequireNoRival();
+    }
+
+    /// <summary>Reads all images for their checksums; then compares the disk with what they make.</summary>
+    /// <returns>How many bytes were compared; null where the caller vouches for the series.</returns>
+    public async ValueTask<long?> ReadAsync(long diskBytes, IProgress<BackupProgress>? progress, CancellationToken cancellationToken)
+    {
+        long total = _backups.Sum(static backup => backup.Manifest.SizeBytes) + (options.IsTrusted ? 0 : diskBytes);
+        long done = 0;
+        for (int i = 0; i < _backups.Count; i++)
+        {
+            StoredBackup backup = _backups[i];
+            IReadOnlyList<BackupGroup> groups = await LayerReplay.ReadGroupsAsync(backup, options.Workers, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
+            done += backup.Manifest.SizeBytes;
+            if (Images[i].Manifest is null)
+            {
+                _backups[i] = backup with { Manifest = backup.Manifest with { Groups = groups } };
+                continue;
+            }
+
+            var check = new GroupCheck(backup.Manifest.Groups, damage => throw new BackupException(
+                $"{Images[i]} is not what '{PrintableText.Escape(backup.ManifestPath)}' says, from byte {damage.OffsetBytes} of the disk on: {damage.Detail}"));
+            groups.ToList().ForEach(check.Add);
+            check.Complete();
+        }
+
+        if (options.IsTrusted)
+        {
+            return null;
+        }
+
+        (long? difference, long compared) = await BackupVerification.CompareAsync(
+            [.. _backups.AsEnumerable().Reverse()], disk, Bitmap, _backups[^1].Manifest.SizeBytes, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
+        return difference is not { } at ? compared
+            : throw new BackupException(await SeriesDifference.DescribeAsync(Images, disk, Bitmap, at, cancellationToken).ConfigureAwait(false));
+    }
+
+    /// <summary>Writes the manifests. From here on nothing is cancelled.</summary>
+    /// <returns>The series, and which of its manifests are new.</returns>
+    public async ValueTask<IReadOnlyList<(StoredBackup Backup, bool IsNew)>> WriteAsync()
+    {
+        for (int i = 0; i < _backups.Count; i++)
+        {
+            if (Images[i].Manifest is not null)
+            {
+                continue;
+            }
+
+            // Who copied the image here may not have waited until it was on disk, and the manifest says that it is.
+            DurableFile.Flush(Images[i].Path);
+            if (i == _backups.Count - 1)
+            {
+                await _former.WithdrawAsync(Bitmap, _backups[i].Manifest.Id, CancellationToken.None).ConfigureAwait(false);
+            }
+
+            DurableFile.Write(_backups[i].ManifestPath, ManifestJson.Write(_backups[i].Manifest), disk.Rights.With(Images[i].Path));
+        }
+
+        return [.. _backups.Select((backup, i) => (backup, Images[i].Manifest is null))];
+    }
+
+    private List<BackupParent> ParentsOf(int index) =>
+        [.. _backups.Take(index).Reverse().Select(static below => new BackupParent(below.Manifest.Id, Path.GetFileName(below.ManifestPath)))];
+
+    /// <summary>Refuses a manifest that says something else than the series.</summary>
+    private void RequireKnown(int index, BackupManifest known)
+    {
+        ForeignImage image = Images[index];
+        string manifest = $"'{PrintableText.Escape(image.ManifestPath)}'";
+        bool isLast = index == Images.Count - 1;
+        string? fault = known.State != BackupState.Complete
+                ? $"{manifest} is not of a complete backup (state '{known.StateId}'): verify it with the disk first"
+            : !string.Equals(known.ImageFile, Path.GetFileName(image.Path), StringComparison.Ordinal)
+                ? $"{manifest} is the manifest of '{PrintableText.Escape(known.ImageFile)}', not of {image}"
+            : known.SizeBytes != image.Layer.VirtualSizeBytes
+                ? $"{image} has a disk of {image.Layer.VirtualSizeBytes} bytes, but {manifest} says {known.SizeBytes}"
+            : !known.Parents.SequenceEqual(ParentsOf(index))
+                ? $"{image} has a manifest already, which says that it stands on {Show(known.Parents)}. Expected before it: {(known.Parents.Count == 0 ? "nothing" : "these")}, oldest first"
+            : isLast && !known.Anchors.Contains(Bitmap, StringComparer.Ordinal)
+                ? $"{image} is a backup already, and {manifest} does not say that bitmap '{PrintableText.Escape(Bitmap)}' records since its point"
+            : null;
+        if (fault is not null)
+        {
+            throw new BackupException(fault);
+        }
+    }
+
+    /// <summary>Refuses where another backup has the bitmap: by that it was cleared, or started, at another point.</summary>
+    private void RequireNoRival()
+    {
+        StoredBackup last = _backups[^1];
+        if (_former.FindAnchored(Bitmap, _backups, options.IsTrusted ? DateTime.MinValue : last.Manifest.CreatedUtc) is { } rival)
+        {
+            string name = PrintableText.Escape(Bitmap);
+            throw new BackupException(
+                $"By '{PrintableText.Escape(rival.ManifestPath)}' bitmap '{name}' records since {rival.Manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}Z, not since {Images[^1]}, "
+                + $"last written at {Images[^1].LastWriteUtc:yyyy-MM-dd HH:mm:ss}Z: " + (options.IsTrusted ? "only a comparison, without --trust, tells which is so" : "build on that backup, or remove it if it is of no use"));
+        }
+    }
+
+    private static string Show(IReadOnlyList<BackupParent> parents) =>
+        parents.Count == 0 ? "nothing" : string.Join(", ", parents.Reverse().Select(static parent => $"'{PrintableText.Escape(parent.Manifest)}'"));
+}

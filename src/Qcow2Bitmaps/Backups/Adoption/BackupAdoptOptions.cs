@@ -1,0 +1,32 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Backups.Adoption;
+
+/// <summary>How backups of other programs are adopted. Immutable and safe to share between threads.</summary>
+public sealed record BackupAdoptOptions
+{
+    /// <summary>The bitmap that records since the point of the last backup, or since an earlier one: the checkpoint that started with it.</summary>
+    public required string Checkpoint { get; init; }
+
+    /// <summary>How the disk's chain is opened; none of its images is written.</summary>
+    public ChainOpenOptions Chain { get; init; } = ChainOpenOptions.Default;
+
+    /// <summary>The format of the first image, <c>qcow2</c> or <c>raw</c>; probed when null. All others are qcow2.</summary>
+    public string? FirstFormat { get; init; }
+
+    /// <summary>Whether the caller vouches for the series, so that it is not compared with the disk. The manifests say so.</summary>
+    public bool IsTrusted { get; init; }
+
+    /// <summary>How many parts of an image are in work at a time: 1 to <see cref="ConversionOptions.MaxWorkers"/>.</summary>
+    public int Workers { get; init; } = ConversionOptions.DefaultWorkers;
+
+    /// <summary>Says what of the options cannot be; null when all can.</summary>
+    public string? FindFault() =>
+        BitmapName.FaultOf(Checkpoint) is { } fault ? fault
+        : FirstFormat is not (null or ImageFormat.Qcow2 or ImageFormat.Raw) ? $"The first image's format is qcow2 or raw, not '{PrintableText.Escape(FirstFormat)}'"
+        : Workers is < 1 or > ConversionOptions.MaxWorkers ? $"The number of workers is between 1 and {ConversionOptions.MaxWorkers}"
+        : null;
+}

@@ -1,0 +1,109 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Backups.Adoption;
+
+/// <summary>An image of a series that is to be adopted, open with the locks of a reader.</summary>
+internal sealed class ForeignImage : IAsyncDisposable
+{
+    private const long NanosecondsPerTick = 100;
+    private readonly ImageChain _chain;
+
+    private ForeignImage(string path, ImageChain chain, BackupManifest? manifest)
+    {
+        Path = path;
+        _chain = chain;
+        Manifest = manifest;
+        Layer = chain.Layers[0];
+        LastWriteUtc = UtcOf(Layer.Storage.LastWrite ?? 0);
+    }
+
+    /// <summary>The path, as the caller gave it.</summary>
+    public string Path { get; }
+
+    public string ManifestPath => BackupPaths.ManifestOf(Path);
+
+    /// <summary>The manifest that it has already; null for none.</summary>
+    public BackupManifest? Manifest { get; }
+
+    /// <summary>The image alone, without what it may name as its backing file.</summary>
+    public ChainLayer Layer { get; }
+
+    /// <summary>What it names as its backing file; null without one.</summary>
+    public string? BackingFile => Layer.Image?.BackingFile;
+
+    /// <summary>Whether it has no clusters of zeros: what became zeros is not in it, and shows what is below.</summary>
+    public bool HoldsNoZeros => Layer.Image?.Header.Version < 3;
+
+    /// <summary>When it was written last.</summary>
+    public DateTime LastWriteUtc { get; }
+
+    /// <summary>The path, fit to be shown.</summary>
+    public override string ToString() => $"'{PrintableText.Escape(Path)}'";
+
+    /// <summary>Opens an image.</summary>
+    /// <param name="path">Its path.</param>
+    /// <param name="format">Its format; probed when null.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="BackupException">It cannot be a backup of a series.</exception>
+    /// <exception cref="ImageLockedException">Somebody writes it.</exception>
+    /// <exception cref="Qcow2Exception">It is broken.</exception>
+    /// <exception cref="IOException">It cannot be opened.</exception>
+    public static async ValueTask<ForeignImage> OpenAsync(string path, string? format, CancellationToken cancellationToken)
+    {
+        string shown = PrintableText.Escape(path);
+        string manifestPath = BackupPaths.ManifestOf(path);
+        string file = System.IO.Path.GetFileName(path);
+        string? fault = string.Equals(manifestPath, path, StringComparison.Ordinal) || path.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal)
+                ? $"'{shown}' has a name that a backup gives to other files: name the image"
+            : ImageText.HasInvalidBytes(file) || !BackupPaths.IsFileName(BackupPaths.PartialOf(BackupPaths.ManifestOf(file)))
+                ? $"'{shown}' cannot stand in a manifest: its name is not UTF-8, or too long"
+            : DurableFile.Exists(BackupPaths.PartialOf(manifestPath))
+                ? $"'{shown}' has the manifest of a backup that is not whole: '{PrintableText.Escape(BackupPaths.PartialOf(manifestPath))}'"
+            : LinuxNative.IsSupported && FilePlace.Of(path).IsBlockDevice
+                ? $"'{shown}' is a block device, beside which no manifest can stand: copy it to a file"
+            : null;
+        if (fault is not null)
+        {
+            throw new BackupException(fault);
+        }
+
+        BackupManifest? manifest = DurableFile.Exists(manifestPath) ? await BackupStore.ReadAsync(manifestPath, withGroups: true, cancellationToken).ConfigureAwait(false) : null;
+        ImageChain chain = await StoredBackup.OpenImageAsync(manifestPath, file, manifest?.ImageFormat ?? format, cancellationToken).ConfigureAwait(false);
+        return new ForeignImage(path, chain, manifest);
+    }
+
+    /// <summary>Finds a file of the disk that is one of the image's, an external data file too.</summary>
+    /// <returns>Its name; null for none.</returns>
+    public async ValueTask<string?> FindSharedAsync(ImageChain disk, CancellationToken cancellationToken)
+    {
+        await disk.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        await _chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        HashSet<StorageIdentity?> own = [.. _chain.Storages.Select(static storage => storage.Identity)];
+        return disk.Storages.FirstOrDefault(storage => storage.Identity is { } identity && own.Contains(identity))?.Name;
+    }
+
+    /// <summary>Reads a part of what the image itself has.</summary>
+    /// <returns>Whether it has something for the whole part.</returns>
+    public async ValueTask<bool> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        await foreach (ChainExtent extent in _chain.MapAsync(offset, buffer.Length, cancellationToken).ConfigureAwait(false))
+        {
+            if (extent.Kind == GuestExtentKind.Unallocated)
+            {
+                return false;
+            }
+        }
+
+        return await _chain.ReadAsync(offset, buffer, cancellationToken).ConfigureAwait(false) == buffer.Length;
+    }
+
+    public ValueTask DisposeAsync() => _chain.DisposeAsync();
+
+    /// <summary>Of files whose times no calendar has, the nearest time that it has.</summary>
+    private static DateTime UtcOf(Int128 nanoseconds) =>
+        DateTime.UnixEpoch.AddTicks((long)Int128.Clamp(
+            nanoseconds / NanosecondsPerTick, DateTime.MinValue.Ticks - DateTime.UnixEpoch.Ticks, DateTime.MaxValue.Ticks - DateTime.UnixEpoch.Ticks));
+}

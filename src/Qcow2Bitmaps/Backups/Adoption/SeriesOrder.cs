@@ -1,0 +1,124 @@
+using System.Globalization;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Backups.Adoption;
+
+/// <summary>What the images of a series tell of their order, without being read: the backing files that they name, their sizes, and when they were written.</summary>
+/// <param name="images">The images, the oldest first.</param>
+internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
+{
+    /// <summary>Refuses a series that is not in order, or not of the disk.</summary>
+    /// <param name="diskBytes">The disk's size in bytes.</param>
+    /// <param name="isTrusted">Whether nothing is going to be compared: then a file that was cut looks like a disk that grew since.</param>
+    /// <exception cref="BackupException">It is not.</exception>
+    public void Require(long diskBytes, bool isTrusted)
+    {
+        for (int i = 0; i < images.Count; i++)
+        {
+            string? fault = BackingFault(i) ?? (i > 0 ? SizeFault(images[i - 1], images[i]) ?? TimeFault(i) : null);
+            if (fault is not null)
+            {
+                throw new BackupException(fault);
+            }
+        }
+
+        long last = images[^1].Layer.VirtualSizeBytes;
+        if (last > diskBytes)
+        {
+            throw new BackupException(
+                $"{images[^1]} is of a disk of {last} bytes, but the disk has {diskBytes}: it is another disk, or it shrank since, after which a full backup is needed");
+        }
+
+        if (isTrusted)
+        {
+            RequireTelling(diskBytes);
+        }
+    }
+
+    /// <summary>Refuses what only a comparison could tell.</summary>
+    private void RequireTelling(long diskBytes)
+    {
+        string? fault = images.FirstOrDefault(image => image.Layer.VirtualSizeBytes != diskBytes) is { } other
+                ? $"{other} is of a disk of {other.Layer.VirtualSizeBytes} bytes, but the disk has {diskBytes}: whether that grew since, or the file was cut"
+            : images.Skip(1).FirstOrDefault(static image => image.HoldsNoZeros) is { } old
+                ? $"{old} is of version 2, and cannot hold zeros: whether anything became zeros"
+            : null;
+        if (fault is not null)
+        {
+            throw new BackupException($"{fault}, only a comparison tells, so that --trust cannot be given");
+        }
+    }
+
+    private string? BackingFault(int index)
+    {
+        ForeignImage image = images[index];
+        if (image.BackingFile is not { } name)
+        {
+            return null;
+        }
+
+        string shown = PrintableText.Escape(name);
+        string? place = BackingPath.HasProtocol(name) ? null : BackingPath.Combine(image.Path, name);
+        StorageIdentity? named = place is null ? null : FileStorage.IdentityOf(place);
+        if (index > 0 && named is not null && named == images[index - 1].Layer.Storage.Identity)
+        {
+            return null;
+        }
+
+        string found = $"{image} names '{shown}' as its backing file, but {(index == 0 ? "stands first" : $"{images[index - 1]} stands before it")}";
+        return named is null ? $"{found}; no file has that name. {Renaming(index)}"
+            : images.FirstOrDefault(other => other.Layer.Storage.Identity == named) is null ? $"{found}. Expected: '{PrintableText.Escape(place!)}' right before it; a series starts with a full backup, which has no backing file"
+            : OrderOfNames() is { } order ? $"{found}. Expected by the backing files: {Show(order)}"
+            : $"{found}. If it holds what changed since '{shown}', leave out what stands between. {Renaming(index)}";
+    }
+
+    private static string? SizeFault(ForeignImage before, ForeignImage image)
+    {
+        (long was, long size) = (before.Layer.VirtualSizeBytes, image.Layer.VirtualSizeBytes);
+        return size < was
+            ? $"{image} is of a disk of {size} bytes, and stands behind {before}, of {was} bytes. Expected: sizes that do not fall. "
+                + "The order is wrong, or a file was cut; where the disk shrank in between, take a full backup"
+            : null;
+    }
+
+    private string? TimeFault(int index)
+    {
+        (ForeignImage before, ForeignImage image) = (images[index - 1], images[index]);
+        // What names the one before is behind it, whatever was done to either later.
+        return image.BackingFile is null && image.LastWriteUtc < before.LastWriteUtc
+            ? $"{image} was last written at {Show(image.LastWriteUtc)}, and stands behind {before}, written at {Show(before.LastWriteUtc)}. "
+                + $"Expected by the times: {Show(images.OrderBy(static one => one.LastWriteUtc))}. Where a copy has lost them, give the files their times back (touch -d)"
+            : null;
+    }
+
+    private string Renaming(int index) => index == 0
+        ? "Expected: a full backup, which has no backing file; give all from the full backup on, oldest first"
+        : $"If it holds what changed since {images[index - 1]}, its backing file's name is wrong: "
+            + $"'rebase -u -b {PrintableText.Escape(Path.GetFileName(images[index - 1].Path))} -F {images[index - 1].Layer.Format}' mends that";
+
+    /// <summary>The order that the backing files make; null where they make none.</summary>
+    private List<ForeignImage>? OrderOfNames()
+    {
+        var order = images.Where(static image => image.BackingFile is null).ToList();
+        while (order.Count is > 0 and int count && count < images.Count)
+        {
+            StorageIdentity? last = order[^1].Layer.Storage.Identity;
+            List<ForeignImage> next = [.. images.Where(image => image.BackingFile is { } name
+                && !BackingPath.HasProtocol(name) && FileStorage.IdentityOf(BackingPath.Combine(image.Path, name)) is { } named && named == last)];
+            if (next.Count != 1 || order.Contains(next[0]))
+            {
+                return null;
+            }
+
+            order.Add(next[0]);
+        }
+
+        return order.Count(static image => image.BackingFile is null) == 1 ? order : null;
+    }
+
+    private static string Show(IEnumerable<ForeignImage> order) => string.Join(", ", order);
+
+    private static string Show(DateTime utc) => utc.ToString("yyyy-MM-dd HH:mm:ss.fffffff'Z'", CultureInfo.InvariantCulture);
+}
