@@ -153,7 +153,7 @@ public sealed class AdoptRefusalTests
 
         await CutAsync(series.Images[0], whole, whole.Length);
         whole = await File.ReadAllBytesAsync(series.Images[1], Token);
-        foreach (long length in new[] { 0, 64 << 10, 300 << 10, whole.Length - (64 << 10) })
+        foreach (long length in new[] { 0, 64 << 10, 300 << 10 })
         {
             await CutAsync(series.Images[1], whole, length);
             await series.RefusalAsync(series.Images, "c2", 1, more);
