@@ -131,7 +131,14 @@ internal sealed class FileRights
     /// <summary>The process's umask, read without changing it; where the system does not say, one that leaves the owner alone.</summary>
     private static int Umask()
     {
-        string? line = File.Exists(StatusFile) ? File.ReadLines(StatusFile).FirstOrDefault(static line => line.StartsWith(UmaskLine, StringComparison.Ordinal)) : null;
-        return line is null ? StrictUmask : Convert.ToInt32(line[UmaskLine.Length..].Trim(), fromBase: 8);
+        try
+        {
+            string? line = File.ReadLines(StatusFile).FirstOrDefault(static line => line.StartsWith(UmaskLine, StringComparison.Ordinal));
+            return line is null ? StrictUmask : Convert.ToInt32(line[UmaskLine.Length..].Trim(), fromBase: 8);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return StrictUmask;
+        }
     }
 }

@@ -90,7 +90,7 @@ internal sealed class StoredNameWorld : IDisposable
         ProcessResult result = await Verbs[verb](this);
         if (result.ExitCode != 0)
         {
-            bool isUntouched = !File.Exists(Overlay) || await ReadAsync(Overlay) == Right;
+            bool isUntouched = !Path.Exists(Overlay) || await ReadAsync(Overlay) == Right;
             return result.ExitCode == 1 && isUntouched && result.Error.Count(static c => c == '\n') is 1 or 2 ? "refused" : $"exit {result.ExitCode}, {isUntouched}: {result.Error}";
         }
 

@@ -114,7 +114,7 @@ public sealed class FileRightsTests
             await maker.PrepareAsync(folder.Path, made);
             foreach (string path in Directory.GetFiles(made))
             {
-                File.SetUnixFileMode(path, (UnixFileMode)Convert.ToInt32("666", 8));
+                SetMode(path, "666");
             }
 
             HashSet<string> before = [.. Directory.GetFiles(made)];
@@ -133,7 +133,7 @@ public sealed class FileRightsTests
     {
         using var folder = new TempFolder();
         await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", folder.File("disk"), "1M");
-        File.SetUnixFileMode(folder.File("disk"), (UnixFileMode)Convert.ToInt32("640", 8));
+        SetMode(folder.File("disk"), "640");
         if (!await TrySetAccessListAsync(folder.File("disk")))
         {
             // A file system without lists: the mode says all.
@@ -153,7 +153,7 @@ public sealed class FileRightsTests
         using var folder = new TempFolder();
         await MakeSourcesAsync(folder, "644");
         await Support.Cli.OkAsync("backup", "full", folder.File("disk"), folder.File("x"), "--checkpoint", "c");
-        File.SetUnixFileMode(folder.File("x.backup.json"), (UnixFileMode)Convert.ToInt32("600", 8));
+        SetMode(folder.File("x.backup.json"), "600");
         byte[] before = await File.ReadAllBytesAsync(folder.File("x.backup.json"), TestContext.Current.CancellationToken);
 
         // The checkpoint's new backup takes its place.
@@ -187,5 +187,13 @@ public sealed class FileRightsTests
         const string list = "0x0200000001000600ffffffff02000400e110000004000000ffffffff10000400ffffffff20000000ffffffff";
         ProcessResult result = await Qemu.RunAsync("python3", null, "-c", "import os,sys; os.setxattr(sys.argv[1],'system.posix_acl_access',bytes.fromhex(sys.argv[2][2:]))", path, list);
         return result.ExitCode == 0;
+    }
+
+    private static void SetMode(string path, string mode)
+    {
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(path, (UnixFileMode)Convert.ToInt32(mode, 8));
+        }
     }
 }

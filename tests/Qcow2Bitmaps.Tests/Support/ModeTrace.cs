@@ -58,7 +58,7 @@ internal sealed class ModeTrace : FileTrace, IDisposable
     {
         lock (_gate)
         {
-            if (!OperatingSystem.IsWindows() && Modes.TryGetValue(path, out int mode) && File.Exists(path))
+            if (!OperatingSystem.IsWindows() && Modes.TryGetValue(path, out int mode) && Path.Exists(path))
             {
                 Modes[path] = mode | (int)File.GetUnixFileMode(path);
             }
