@@ -5,6 +5,7 @@ using System.Text;
 using Qcow2Bitmaps.Cli.Commands;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli;
 
@@ -37,6 +38,7 @@ internal static class CommandLine
 
         try
         {
+            using IDisposable leftovers = Leftovers.TellTo(messages.Warn);
             using var help = new StringWriter();
             var configuration = new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null, Output = help, Error = error };
             int exitCode = await parsed.InvokeAsync(configuration);

@@ -2,7 +2,9 @@ using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
@@ -45,7 +47,11 @@ internal static class ChainCommitCommand
                 committed = await CommitRemains.FindAsync(active.Read(parsed), topPath, basePath, options.Read(parsed), cancellationToken);
                 if (committed.Count > 0)
                 {
-                    Remove(committed, messages);
+                    foreach (string path in committed)
+                    {
+                        Remove(path, messages);
+                    }
+
                     ChangeOutput.Write("The images were committed before; they are removed.", new ChainResult([], 0), options.IsJson(parsed), output, committed);
                     return ExitCode.Success;
                 }
@@ -78,8 +84,7 @@ internal static class ChainCommitCommand
 
             if (!parsed.GetValue(keep))
             {
-                // From here on it is done: run again, it copies nothing over what may be written to the base by then.
-                Remove(isMarked ? [.. committed.SkipLast(1), CommitRemains.MarkDone(committed[^1])] : committed, messages);
+                committed = RemoveDone(committed, isMarked, messages);
             }
 
             ChangeOutput.Write("Images committed.", result, options.IsJson(parsed), output, parsed.GetValue(keep) ? [] : committed);
@@ -88,14 +93,31 @@ internal static class ChainCommitCommand
         return command;
     }
 
-    private static void Remove(IReadOnlyList<string> paths, MessageWriter messages)
+    /// <summary>Removes committed images. The commit is done: what fails is told.</summary>
+    /// <returns>Those that are removed, by the names that they had.</returns>
+    private static List<string> RemoveDone(IReadOnlyList<string> committed, bool isMarked, MessageWriter messages)
     {
-        foreach (string path in paths)
+        string top = committed.Count == 0 ? "" : committed[^1];
+        // From here on it is done: run again, it copies nothing over what may be written to the base by then.
+        if (isMarked && !Leftovers.Tidy(
+            $"The images are committed, but not removed: '{PrintableText.Escape(top)}' could not be renamed to '{PrintableText.Escape(CommitRemains.DonePathOf(top))}'", () => CommitRemains.MarkDone(top)))
         {
-            if (CommitRemains.Remove(path) is { } target)
-            {
-                messages.Warn($"'{Format.PrintableText.Escape(path)}' was a symbolic link and is removed; the committed image that it led to, '{Format.PrintableText.Escape(target)}', is kept");
-            }
+            return [];
+        }
+
+        // Those that are left are found from the topmost one: where one stays, so do all above it.
+        return [.. committed.TakeWhile(path =>
+        {
+            string now = isMarked && string.Equals(path, top, StringComparison.Ordinal) ? CommitRemains.DonePathOf(top) : path;
+            return Leftovers.Tidy($"The images are committed, but '{PrintableText.Escape(now)}' is not removed; the same command again removes what is left", () => Remove(now, messages));
+        })];
+    }
+
+    private static void Remove(string path, MessageWriter messages)
+    {
+        if (CommitRemains.Remove(path) is { } target)
+        {
+            messages.Warn($"'{PrintableText.Escape(path)}' was a symbolic link and is removed; the committed image that it led to, '{PrintableText.Escape(target)}', is kept");
         }
     }
 
@@ -104,6 +126,6 @@ internal static class ChainCommitCommand
         int target = ChainPlace.Find(chain, basePath);
         return target > ChainPlace.Find(chain, topPath)
             ? target
-            : throw new IOException($"'{Format.PrintableText.Escape(basePath)}' does not lie below '{Format.PrintableText.Escape(topPath)}'");
+            : throw new IOException($"'{PrintableText.Escape(basePath)}' does not lie below '{PrintableText.Escape(topPath)}'");
     }
 }

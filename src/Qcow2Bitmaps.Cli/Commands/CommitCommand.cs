@@ -1,7 +1,9 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
@@ -60,7 +62,9 @@ internal static class CommitCommand
                 cancellationToken);
             if (basePath is null && !parsed.GetValue(dontEmpty))
             {
-                await ChainCommit.EmptyTopAsync(chain, cancellationToken);
+                string top = PrintableText.Escape(chain.Layers[0].Path);
+                _ = await Leftovers.TidyAsync(
+                    $"The image is committed, but '{top}' is not emptied, and keeps what its backing file has too", async () => await ChainCommit.EmptyTopAsync(chain, cancellationToken));
             }
 
             if (!parsed.GetValue(quiet))

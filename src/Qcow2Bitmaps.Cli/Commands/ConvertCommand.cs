@@ -155,10 +155,17 @@ internal sealed class ConvertCommand
             return Fail(fault);
         }
 
-        long total = 0;
+        Int128 sum = 0;
         foreach (ImageChain source in sources)
         {
-            total += await source.GetSizeBytesAsync(cancellationToken);
+            sum += await source.GetSizeBytesAsync(cancellationToken);
+        }
+
+        long total = (long)Int128.Min(sum, long.MaxValue);
+        fault = sum > RawImage.MaxSizeBytes ? $"The sources have {sum} bytes together, at most {RawImage.MaxSizeBytes} fit into one image" : (options!.Create is { } create ? create with { SizeBytes = total } : null)?.FindFault();
+        if (fault is not null)
+        {
+            return Fail($"{PrintableText.Escape(file)}: error while converting {(options!.IsQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw)}: {fault}");
         }
 
         progress.Start();

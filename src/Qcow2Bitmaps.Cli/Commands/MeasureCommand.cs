@@ -88,8 +88,11 @@ internal sealed class MeasureCommand
         bool isQcow2 = string.Equals(format, ImageFormat.Qcow2, StringComparison.Ordinal);
         string? fault = CreateOptions.FindUnsupported(options);
         create = isQcow2 && fault is null ? CreateOptions.ToQcow2(options, out fault) : null;
-        return fault ?? create?.FindFault();
+        return fault ?? Said(create?.FindFault());
     }
+
+    /// <summary>qemu-img does not name the format here.</summary>
+    private static string? Said(string? fault) => fault?.Replace(" for file format 'qcow2'", "", StringComparison.Ordinal);
 
     private static ImageMeasurement MeasureEmpty(Qcow2CreateOptions? create, long size) => create is null ? ImageMeasurement.OfRaw(size) : ImageMeasurement.OfEmpty(create);
 
@@ -110,8 +113,9 @@ internal sealed class MeasureCommand
         }
 
         _messages.WarnOf(chain);
-        return create is null
-            ? ImageMeasurement.OfRaw(await chain.GetSizeBytesAsync(cancellationToken))
+        long size = await chain.GetSizeBytesAsync(cancellationToken);
+        return create is null ? ImageMeasurement.OfRaw(size)
+            : Said((create with { SizeBytes = size }).FindFault()) is { } fault ? throw new Qcow2UnsupportedException(UnsupportedReason.Limit, fault)
             : await ImageMeasurement.OfChainAsync(chain, create, cancellationToken);
     }
 

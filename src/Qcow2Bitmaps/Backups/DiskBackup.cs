@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
@@ -62,18 +63,26 @@ public static class DiskBackup
 
             await CopyAsync(jobs, progress, cancellationToken).ConfigureAwait(false);
             atStep?.Invoke("copied");
-            foreach (DiskBackupRun job in jobs)
+            try
             {
-                job.Place();
-                atStep?.Invoke("placed");
+                foreach (DiskBackupRun job in jobs)
+                {
+                    job.Place();
+                    atStep?.Invoke("placed");
+                }
+
+                foreach (DiskBackupRun job in jobs)
+                {
+                    await job.WithdrawFormerAsync().ConfigureAwait(false);
+                }
+
+                await AnchorAsync(jobs, atStep).ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException && jobs.Exists(static job => job.IsPlaced))
+            {
+                throw Unanchored(jobs, e);
             }
 
-            foreach (DiskBackupRun job in jobs)
-            {
-                await job.WithdrawFormerAsync().ConfigureAwait(false);
-            }
-
-            await AnchorAsync(jobs, atStep).ConfigureAwait(false);
             return [.. jobs.Select(static job => job.Result)];
         }
         finally
@@ -120,6 +129,14 @@ public static class DiskBackup
         }
     }
 
+    /// <summary>Says of whole backups that no other can be built on them.</summary>
+    private static BackupException Unanchored(List<DiskBackupRun> jobs, Exception e)
+    {
+        string whole = string.Join(", ", jobs.Where(static job => job.IsPlaced).Select(static job => $"'{PrintableText.Escape(job.ManifestPath)}'"));
+        string why = e is Qcow2Exception ? "bitmaps were not changed" : "whether bitmaps record since then is not known; 'backup verify --disk' tells";
+        return new BackupException($"{e.Message}. The backup {whole} is whole and can be restored; {why}", e);
+    }
+
     /// <summary>From here on nothing is cancelled: the backups are whole.</summary>
     private static async ValueTask AnchorAsync(List<DiskBackupRun> jobs, Action<string>? atStep)
     {
@@ -132,14 +149,16 @@ public static class DiskBackup
         catch (Qcow2Exception)
         {
             // It was refused, so that nothing has changed; the backups are good for restoring.
-            jobs.ForEach(static job => job.Confirm(isEdited: false));
+            jobs.ForEach(static job => Leftovers.Tidy(
+                $"'{PrintableText.Escape(job.ManifestPath)}' does not say that no bitmap records since then; 'backup verify --disk' finds that out", () => job.Confirm(isEdited: false)));
             throw;
         }
 
         atStep?.Invoke("anchored");
         foreach (DiskBackupRun job in jobs)
         {
-            job.Confirm(isEdited: true);
+            _ = Leftovers.Tidy(
+                $"The backup is taken, but '{PrintableText.Escape(job.ManifestPath)}' does not say yet that its bitmap records since then; 'backup verify --disk' finds that out", () => job.Confirm(isEdited: true));
             atStep?.Invoke("confirmed");
         }
     }

@@ -26,7 +26,6 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     private DirtyBitmap? _copied;
     private long _keptBytes;
     private bool _isBegun;
-    private bool _isPlaced;
 
     private DiskBackupRun(BackupDisk disk, BackupOptions options, ImageChain chain, StoredBackup? unfinished)
     {
@@ -39,6 +38,9 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     public string ManifestPath => BackupPaths.ManifestOf(_disk.TargetPath);
 
     public long SizeBytes { get; private set; }
+
+    /// <summary>Whether the backup is whole, under its name.</summary>
+    public bool IsPlaced { get; private set; }
 
     /// <summary>Whether it copies only what a bitmap calls dirty.</summary>
     public bool IsIncremental { get; private set; }
@@ -215,8 +217,16 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         _manifest = _manifest with { State = _manifest.Anchors.Count > 0 ? BackupState.Anchoring : BackupState.Complete };
         DurableFile.Replace(PartialManifest, ManifestJson.Write(_manifest), Rights);
         DurableFile.Rename(Partial, _disk.TargetPath);
-        DurableFile.Rename(PartialManifest, ManifestPath);
-        _isPlaced = true;
+        DurableFile.Move(PartialManifest, ManifestPath);
+        IsPlaced = true;
+        if (_manifest.Anchors.Count > 0)
+        {
+            DurableFile.FlushFolderOf(ManifestPath);
+        }
+        else
+        {
+            _ = Leftovers.Tidy($"The backup is taken, but the name of '{PrintableText.Escape(ManifestPath)}' may not survive a loss of power", () => DurableFile.FlushFolderOf(ManifestPath));
+        }
     }
 
     /// <summary>Takes its anchors over from earlier backups. Until it is confirmed none is built on by them.</summary>
@@ -261,7 +271,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     /// <summary>Removes what was made, as it is not whole; with <see cref="BackupMode.Always"/> keeps what was copied, and makes that clean in the bitmap.</summary>
     public async ValueTask AbandonAsync()
     {
-        if (!_isBegun || _isPlaced)
+        if (!_isBegun || IsPlaced)
         {
             return;
         }

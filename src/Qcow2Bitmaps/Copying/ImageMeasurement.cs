@@ -17,7 +17,8 @@ public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedByt
 
     /// <summary>Measures a new qcow2 target of a size without data.</summary>
     /// <param name="target">What the target is like.</param>
-    /// <exception cref="ArgumentException">The options do not go together, or the disk is too large for them.</exception>
+    /// <exception cref="ArgumentException">The options do not go together.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The disk is too large for them.</exception>
     public static ImageMeasurement OfEmpty(Qcow2CreateOptions target)
     {
         ArgumentNullException.ThrowIfNull(target);
@@ -28,7 +29,8 @@ public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedByt
     /// <param name="source">The chain.</param>
     /// <param name="target">What the target is like; its size is the source's, whatever it says.</param>
     /// <param name="cancellationToken">Ends the reading of tables.</param>
-    /// <exception cref="ArgumentException">The options do not go together, or the disk is too large for them.</exception>
+    /// <exception cref="ArgumentException">The options do not go together.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The disk is too large for them.</exception>
     /// <exception cref="Qcow2FormatException">A table's entry cannot be.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async ValueTask<ImageMeasurement> OfChainAsync(ImageChain source, Qcow2CreateOptions target, CancellationToken cancellationToken = default)
@@ -37,11 +39,7 @@ public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedByt
         ArgumentNullException.ThrowIfNull(target);
         long size = await source.GetSizeBytesAsync(cancellationToken).ConfigureAwait(false);
         target = target with { SizeBytes = size };
-        if (target.FindFault() is { } fault)
-        {
-            throw new ArgumentException(fault, nameof(target));
-        }
-
+        _ = CreationPlan.Make(target);
         long cluster = target.ClusterSizeBytes;
         long data = 0;
         // Behind the last cluster that was counted.
@@ -62,11 +60,7 @@ public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedByt
 
     private static ImageMeasurement Of(Qcow2CreateOptions target, long dataBytes, long? bitmapBytes)
     {
-        if (target.FindFault() is { } fault)
-        {
-            throw new ArgumentException(fault, nameof(target));
-        }
-
+        _ = CreationPlan.Make(target);
         long disk = WholeClusters(target.SizeBytes, target.ClusterSizeBytes);
         long full = disk + MetadataOf(target, disk);
         return new ImageMeasurement(target.Preallocation.TakesSpace() ? full : full - disk + dataBytes, full, bitmapBytes);

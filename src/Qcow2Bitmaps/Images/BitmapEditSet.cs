@@ -1,4 +1,3 @@
-using System.Runtime.ExceptionServices;
 using System.Security.Cryptography;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Editing;
@@ -104,7 +103,7 @@ public sealed class BitmapEditSet
             // Always in one order, so that two sets do not wait for one another.
             foreach (Qcow2Image image in images.Distinct().OrderBy(static image => image.Name, StringComparer.Ordinal))
             {
-                await image.Editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+                await image.EnterAsync(cancellationToken).ConfigureAwait(false);
                 held.Add(image.Editing);
                 image.RequireNotRecorded();
             }
@@ -153,10 +152,10 @@ public sealed class BitmapEditSet
         {
             cancellationToken.ThrowIfCancellationRequested();
             await Writing.MetadataWriter.SwitchAsync(image.Storage, [.. entry.Stages.Skip(done)], CancellationToken.None).ConfigureAwait(false);
-            await image.ReloadAsync().ConfigureAwait(false);
+            await image.ReloadAfterSwitchAsync().ConfigureAwait(false);
         }
 
-        DurableFile.Delete(journalPath);
+        _ = DeleteJournal(journalPath);
         return EditRecovery.Finished;
     }
 
@@ -194,21 +193,19 @@ public sealed class BitmapEditSet
             }
 
             isBegun = true;
-            foreach ((_, PreparedEdit edit) in prepared)
-            {
-                if (needsJournal)
-                {
-                    await edit.SwitchAsync().ConfigureAwait(false);
-                }
-                else
-                {
-                    await edit.SwitchOrRollBackAsync().ConfigureAwait(false);
-                }
-            }
-
             if (needsJournal)
             {
-                DurableFile.Delete(journalPath);
+                await SwitchAllAsync(journalPath, prepared).ConfigureAwait(false);
+            }
+            else if (prepared.Count > 0)
+            {
+                await prepared[0].Edit.SwitchOrRollBackAsync().ConfigureAwait(false);
+            }
+
+            if (needsJournal && !DeleteJournal(journalPath))
+            {
+                // What was replaced stays as it is: whoever finds the journal looks at it.
+                return;
             }
 
             foreach ((_, PreparedEdit edit) in prepared)
@@ -222,32 +219,40 @@ public sealed class BitmapEditSet
         }
     }
 
+    private static async ValueTask SwitchAllAsync(string journalPath, List<(Qcow2Image Image, PreparedEdit Edit)> prepared)
+    {
+        try
+        {
+            foreach ((_, PreparedEdit edit) in prepared)
+            {
+                await edit.SwitchAsync().ConfigureAwait(false);
+            }
+        }
+        catch (IOException e)
+        {
+            throw new IOException(
+                $"The edit of {prepared.Count} images is interrupted: {e.Message}. 'bitmap --recover' with all of them finishes it, as '{PrintableText.Escape(journalPath)}' says", e);
+        }
+    }
+
+    private static bool DeleteJournal(string journalPath) => Leftovers.Tidy(
+        $"The edit of several images is done, but its journal '{PrintableText.Escape(journalPath)}' stays, and clusters that it has freed stay counted; 'bitmap --recover' with all its images removes it",
+        () => DurableFile.Delete(journalPath));
+
     /// <summary>Reads the images again, or takes their preparations back: all of them, also where one storage fails.</summary>
     private static async ValueTask EndAsync(List<(Qcow2Image Image, PreparedEdit Edit)> prepared, bool isBegun)
     {
-        IOException? failure = null;
         foreach ((Qcow2Image image, PreparedEdit edit) in prepared)
         {
-            try
+            if (isBegun)
             {
-                if (isBegun)
-                {
-                    await image.ReloadAsync().ConfigureAwait(false);
-                }
-                else
-                {
-                    await edit.RollBackAsync().ConfigureAwait(false);
-                }
+                await image.ReloadAfterSwitchAsync().ConfigureAwait(false);
             }
-            catch (IOException e)
+            else
             {
-                failure ??= e;
+                // The error that led here is on its way and tells more.
+                _ = await Leftovers.TidyAsync($"'{PrintableText.Escape(image.Name)}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)", edit.RollBackAsync).ConfigureAwait(false);
             }
-        }
-
-        if (failure is not null)
-        {
-            ExceptionDispatchInfo.Throw(failure);
         }
     }
 

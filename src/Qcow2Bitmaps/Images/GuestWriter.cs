@@ -68,7 +68,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
                 UnsupportedReason.Encryption, $"'{PrintableText.Escape(image.Name)}' is encrypted ({image.Encryption}): its guest data are not written; its bitmaps can be");
         }
 
-        await image.Editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await image.EnterAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             if (image.Editing.Writer is not null)

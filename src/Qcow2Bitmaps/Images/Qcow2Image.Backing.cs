@@ -19,19 +19,18 @@ public sealed partial class Qcow2Image
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public async ValueTask SetBackingFileAsync(string? name, string format, CancellationToken cancellationToken = default)
     {
-        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await EnterAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             await RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
             IReadOnlyList<IReadOnlyList<SectorWrite>> stages = await PlanBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
             try
             {
-                await MetadataWriter.SwitchAsync(_storage, stages, CancellationToken.None).ConfigureAwait(false);
+                await MetadataWriter.SwitchOrBackAsync(_storage, stages).ConfigureAwait(false);
             }
             finally
             {
-                // Also when the storage failed: what is on disk now counts.
-                await ReloadAsync().ConfigureAwait(false);
+                await ReloadAfterSwitchAsync().ConfigureAwait(false);
             }
         }
         finally

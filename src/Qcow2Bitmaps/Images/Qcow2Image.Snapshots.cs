@@ -29,8 +29,10 @@ public sealed partial class Qcow2Image
             throw new ArgumentException($"A snapshot's name has at most {MaxSnapshotNameBytes} bytes and no NUL.", nameof(name));
         }
 
-        await ChangeSnapshotsAsync(change => change.CreateAsync(name, DateTimeOffset.UtcNow, cancellationToken), cancellationToken).ConfigureAwait(false);
-        return Snapshots[^1];
+        SnapshotInfo? created = null;
+        await ChangeSnapshotsAsync(
+            async change => created = await change.CreateAsync(name, DateTimeOffset.UtcNow, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+        return created!;
     }
 
     /// <summary>Removes an internal snapshot, and gives back the space that only it has used. Bitmaps stay as they are.</summary>

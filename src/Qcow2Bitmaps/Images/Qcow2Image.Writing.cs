@@ -27,7 +27,7 @@ public sealed partial class Qcow2Image
     /// <summary>Changes tables that a writer of guest data works on, when there is none, and reads again what the image says then.</summary>
     private async ValueTask ChangeTablesAsync(Func<ValueTask> change, CancellationToken cancellationToken)
     {
-        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await EnterAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             RequireNoInterruptedEdit();
@@ -42,8 +42,7 @@ public sealed partial class Qcow2Image
             }
             finally
             {
-                // Also when the storage failed: what is on disk now counts.
-                await ReloadAsync().ConfigureAwait(false);
+                await ReloadAfterSwitchAsync().ConfigureAwait(false);
             }
         }
         finally

@@ -18,6 +18,8 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     private readonly bool _leaveOpen;
     private readonly ImageGate _editing = new();
     private volatile ImageContents _contents;
+    // Whether the file may say something else.
+    private volatile bool _isStale;
 
     private Qcow2Image(ImageStorage storage, bool leaveOpen, Qcow2OpenOptions options, ImageContents contents)
     {
@@ -196,7 +198,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
             throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{PrintableText.Escape(Name)}' is open for reading only");
         }
 
-        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await EnterAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             return await RepairLockedAsync(kinds, cancellationToken).ConfigureAwait(false);
@@ -256,7 +258,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <summary>See <see cref="BitmapCollection.EditAsync(BitmapEdit, CancellationToken)"/>.</summary>
     internal async ValueTask EditBitmapsAsync(BitmapEdit edit, CancellationToken cancellationToken)
     {
-        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await EnterAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             RequireNotRecorded();
@@ -285,14 +287,39 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         }
         finally
         {
-            // Also when the storage failed: what is on disk now counts.
-            await ReloadAsync().ConfigureAwait(false);
+            await ReloadAfterSwitchAsync().ConfigureAwait(false);
         }
     }
 
     /// <summary>Reads again what an edit may have changed.</summary>
-    internal async ValueTask ReloadAsync() =>
+    internal async ValueTask ReloadAsync()
+    {
+        _isStale = true;
         _contents = await ImageContents.ReadAsync(_storage, Strictness, Limits, CancellationToken.None).ConfigureAwait(false);
+        _isStale = false;
+    }
+
+    /// <summary>As <see cref="ReloadAsync"/>, also when the storage failed: what is on disk now counts. Where it cannot be read, who edits next tries again.</summary>
+    internal async ValueTask ReloadAfterSwitchAsync() =>
+        _ = await Leftovers.TidyAsync($"'{PrintableText.Escape(Name)}' cannot be read again after a change of its metadata", ReloadAsync).ConfigureAwait(false);
+
+    /// <summary>Waits for <see cref="Editing"/>, and knows then what is on disk.</summary>
+    internal async ValueTask EnterAsync(CancellationToken cancellationToken)
+    {
+        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (_isStale)
+            {
+                await ReloadAsync().ConfigureAwait(false);
+            }
+        }
+        catch
+        {
+            _editing.Release();
+            throw;
+        }
+    }
 
     /// <summary>Brings reference counts up to date that a crash has left behind. For who holds <see cref="Editing"/>.</summary>
     internal async ValueTask RepairIfDirtyAsync(CancellationToken cancellationToken)

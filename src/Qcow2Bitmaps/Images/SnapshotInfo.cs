@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps.Images;
 
 /// <summary>What the snapshot table says of one internal snapshot. Immutable and safe to share between threads.</summary>
@@ -35,6 +37,21 @@ public sealed record SnapshotInfo
 
     /// <summary>The extra data's length in bytes; version 3 demands 16.</summary>
     public required int ExtraDataBytes { get; init; }
+
+    internal static SnapshotInfo Of(SnapshotEntry entry) => new()
+    {
+        Id = ImageText.DecodeUpToNul(entry.Id),
+        Name = ImageText.DecodeUpToNul(entry.Name),
+        Time = DateTimeOffset.FromUnixTimeSeconds(entry.Seconds),
+        Nanoseconds = entry.Nanoseconds,
+        VmClockNanoseconds = entry.VmClockNanoseconds,
+        VmStateSizeBytes = entry.VmStateSizeBytes,
+        DiskSizeBytes = entry.DiskSizeBytes,
+        InstructionCount = entry.InstructionCount,
+        L1TableOffset = entry.L1TableOffset,
+        L1Size = entry.L1Size,
+        ExtraDataBytes = entry.ExtraData.Length,
+    };
 
     /// <summary>Whether the entry is one of zeros.</summary>
     internal bool IsNothing => Id.Length == 0 && Name.Length == 0 && L1TableOffset == 0 && L1Size == 0 && ExtraDataBytes == 0;

@@ -89,20 +89,7 @@ internal static class SnapshotTableReader
             log.Note(l1);
         }
 
-        snapshots.Add(new SnapshotInfo
-        {
-            Id = ImageText.DecodeUpToNul(entry.Id),
-            Name = ImageText.DecodeUpToNul(entry.Name),
-            Time = DateTimeOffset.FromUnixTimeSeconds(entry.Seconds),
-            Nanoseconds = entry.Nanoseconds,
-            VmClockNanoseconds = entry.VmClockNanoseconds,
-            VmStateSizeBytes = entry.VmStateSizeBytes,
-            DiskSizeBytes = entry.DiskSizeBytes,
-            InstructionCount = entry.InstructionCount,
-            L1TableOffset = entry.L1TableOffset,
-            L1Size = entry.L1Size,
-            ExtraDataBytes = entry.ExtraData.Length,
-        });
+        snapshots.Add(SnapshotInfo.Of(entry));
         return entry.SizeBytes;
     }
 }

@@ -143,8 +143,9 @@ public sealed record ChainMeasurement(ImageRoom Target, long? FullyAllocatedByte
         Rehearsal rehearsal = await Rehearsal.OpenAsync(chain, isBounded: false, cancellationToken).ConfigureAwait(false);
         await using (rehearsal.ConfigureAwait(false))
         {
-            ChainResult forecast = await operation(rehearsal.Chain).ConfigureAwait(false);
-            return new ChainMeasurement(rehearsal.RoomOf(target), null, [.. rehearsal.Rooms()], depth, forecast);
+            ChainResult? forecast = null;
+            await rehearsal.RunAsync(async copy => forecast = await operation(copy).ConfigureAwait(false)).ConfigureAwait(false);
+            return new ChainMeasurement(rehearsal.RoomOf(target), null, [.. rehearsal.Rooms()], depth, forecast!);
         }
     }
 

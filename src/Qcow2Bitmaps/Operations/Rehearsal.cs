@@ -19,8 +19,7 @@ internal sealed class Rehearsal : IAsyncDisposable
         _currentBytes = currentBytes;
     }
 
-    /// <summary>The chain to do the operation on.</summary>
-    public ImageChain Chain { get; }
+    private ImageChain Chain { get; }
 
     /// <summary>Opens the stand-in of a chain, of which nothing has been written since it was opened.</summary>
     /// <param name="chain">The chain, which stays open and is only read.</param>
@@ -39,6 +38,13 @@ internal sealed class Rehearsal : IAsyncDisposable
         }
 
         return new Rehearsal(copy, resolver.Layers, current);
+    }
+
+    /// <summary>Does the operation on the stand-ins. What it leaves behind is not real, and not told.</summary>
+    public async Task RunAsync(Func<ImageChain, Task> operation)
+    {
+        using IDisposable silence = Leftovers.TellTo(static _ => { });
+        await operation(Chain).ConfigureAwait(false);
     }
 
     /// <summary>The room that an image needs.</summary>

@@ -75,7 +75,7 @@ internal static class SpaceCheck
                 Rehearsal bounded = await Rehearsal.OpenAsync(chain, isBounded: true, cancellationToken).ConfigureAwait(false);
                 await using (bounded.ConfigureAwait(false))
                 {
-                    await operation(bounded.Chain, depth).ConfigureAwait(false);
+                    await bounded.RunAsync(copy => operation(copy, depth)).ConfigureAwait(false);
                     return;
                 }
             }
@@ -88,7 +88,7 @@ internal static class SpaceCheck
                 Rehearsal free = await Rehearsal.OpenAsync(chain, isBounded: false, cancellationToken).ConfigureAwait(false);
                 await using (free.ConfigureAwait(false))
                 {
-                    await operation(free.Chain, MeasureDepth.Data).ConfigureAwait(false);
+                    await free.RunAsync(copy => operation(copy, MeasureDepth.Data)).ConfigureAwait(false);
                     foreach (ChainLayer layer in chain.Layers)
                     {
                         long required = free.RoomOf(layer.Index).RequiredBytes;
@@ -109,7 +109,7 @@ internal static class SpaceCheck
         Rehearsal rehearsal = await Rehearsal.OpenAsync(chain, isBounded: false, cancellationToken).ConfigureAwait(false);
         await using (rehearsal.ConfigureAwait(false))
         {
-            await operation(rehearsal.Chain, depth).ConfigureAwait(false);
+            await rehearsal.RunAsync(copy => operation(copy, depth)).ConfigureAwait(false);
             return rehearsal.RoomOf(target);
         }
     }

@@ -22,9 +22,15 @@ internal static class DurableFile
     /// <exception cref="IOException">Something has that name, or the file cannot be renamed.</exception>
     public static void Rename(string path, string newPath)
     {
+        Move(path, newPath);
+        FlushFolderOf(newPath);
+    }
+
+    /// <summary>As <see cref="Rename"/>, for who makes the name durable by <see cref="FlushFolderOf"/>.</summary>
+    public static void Move(string path, string newPath)
+    {
         FileNames.Rename(path, newPath, overwrite: false);
         FileTrace.Current?.Rename(path, newPath);
-        FlushFolderOf(newPath);
     }
 
     /// <summary>Waits until all of a file is on disk that somebody else wrote.</summary>
@@ -67,7 +73,7 @@ internal static class DurableFile
             throw;
         }
 
-        FlushFolderOf(path);
+        FlushNameOf(path);
     }
 
     private static void Write(string path, ReadOnlySpan<byte> bytes, FileRights rights, bool overwrite)
@@ -89,7 +95,28 @@ internal static class DurableFile
             throw;
         }
 
-        FlushFolderOf(path);
+        if (overwrite)
+        {
+            FlushFolderOf(path);
+        }
+        else
+        {
+            FlushNameOf(path);
+        }
+    }
+
+    /// <summary>Makes a new name durable; where that fails there is no such file.</summary>
+    private static void FlushNameOf(string path)
+    {
+        try
+        {
+            FlushFolderOf(path);
+        }
+        catch
+        {
+            File.Delete(path);
+            throw;
+        }
     }
 
     /// <summary>A name that nobody else has: what stands beside the file is not ours.</summary>
@@ -159,7 +186,7 @@ internal static class DurableFile
     }
 
     /// <summary>Makes names in a folder durable. Only Linux has a way to ask for that.</summary>
-    private static void FlushFolderOf(string path)
+    public static void FlushFolderOf(string path)
     {
         if (!LinuxNative.IsSupported)
         {

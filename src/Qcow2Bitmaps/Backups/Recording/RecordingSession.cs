@@ -246,7 +246,7 @@ public sealed partial class RecordingSession : IAsyncDisposable
             return;
         }
 
-        await Image.Editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await Image.EnterAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             Image.RequireNotRecorded();
@@ -328,7 +328,7 @@ public sealed partial class RecordingSession : IAsyncDisposable
     private async ValueTask EditAsync(BitmapEdit edit, CancellationToken cancellationToken)
     {
         // The writer stands still meanwhile, with all that it has done on disk.
-        await Image.Editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await Image.EnterAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             if (_isUncertain)

@@ -24,6 +24,7 @@ internal static class SnapshotTableRepair
         byte[] table = Complete(old, header);
         MetadataWriter writer = await MetadataWriter.BeginAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false);
         var fields = new byte[sizeof(ulong)];
+        string name = $"'{PrintableText.Escape(storage.Name)}'";
         try
         {
             long offset = await writer.AllocateAsync(table.Length, cancellationToken).ConfigureAwait(false);
@@ -34,14 +35,15 @@ internal static class SnapshotTableRepair
         }
         catch
         {
-            await writer.RollBackAsync(CancellationToken.None).ConfigureAwait(false);
+            _ = await Leftovers.TidyAsync($"{name}: clusters that were prepared for another table stay counted", () => writer.RollBackAsync(CancellationToken.None)).ConfigureAwait(false);
             throw;
         }
 
         // The number of snapshots stays. Eight bytes lie in one sector.
         await storage.WriteAsync(HeaderLayout.SnapshotsOffset, fields, CancellationToken.None).ConfigureAwait(false);
         await storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
-        await writer.ReleaseAsync(BitmapStructures(contents), CancellationToken.None).ConfigureAwait(false);
+        _ = await Leftovers.TidyAsync(
+            $"{name}: the snapshot table is repaired, but clusters of the old one stay counted", () => writer.ReleaseAsync(BitmapStructures(contents), CancellationToken.None)).ConfigureAwait(false);
     }
 
     private static byte[] Complete(ReadOnlySpan<byte> old, Qcow2Header header)

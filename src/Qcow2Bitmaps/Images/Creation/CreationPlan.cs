@@ -30,10 +30,13 @@ internal sealed class CreationPlan
 
     /// <summary>Makes the plan.</summary>
     /// <exception cref="ArgumentException">The options do not go together.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The disk, whose size may be another image's, is too large for them.</exception>
     public static CreationPlan Make(Qcow2CreateOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        return TryMake(options, out string? fault) ?? throw new ArgumentException(fault, nameof(options));
+        return TryMake(options, out string? fault) ?? throw (string.Equals(fault, TooLarge, StringComparison.Ordinal)
+            ? new Qcow2UnsupportedException(UnsupportedReason.Limit, TooLarge)
+            : new ArgumentException(fault, nameof(options)));
     }
 
     /// <summary>Makes the plan, or says why there is none.</summary>

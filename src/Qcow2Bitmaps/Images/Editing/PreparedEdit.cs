@@ -80,18 +80,17 @@ internal sealed class PreparedEdit
     {
         try
         {
-            await SwitchAsync().ConfigureAwait(false);
+            await MetadataWriter.SwitchOrBackAsync(_storage, Stages).ConfigureAwait(false);
         }
-        catch (IOException)
+        catch (IOException e) when (e is not UnknownOutcomeException)
         {
-            await SwitchBackAfterErrorAsync().ConfigureAwait(false);
+            await RollBackAfterErrorAsync().ConfigureAwait(false);
             throw;
         }
     }
 
-    /// <summary>Frees what the switch has replaced.</summary>
-    /// <exception cref="IOException">The storage failed; the edit took effect, and clusters are leaked.</exception>
-    public ValueTask ReleaseAsync()
+    /// <summary>Frees what the switch has replaced; where the storage fails clusters are leaked.</summary>
+    public async ValueTask ReleaseAsync()
     {
         var used = new List<(ulong, long)>();
         if (_target is { } extension)
@@ -101,7 +100,9 @@ internal sealed class PreparedEdit
 
         used.AddRange(_plan.Bitmaps.Select(static draft => (draft.TableOffset, (long)draft.TableEntries * ImageGeometry.TableEntryBytes)));
         used.AddRange(_sharedClusters.Select(offset => (offset, (long)_geometry.ClusterSizeBytes)));
-        return _writer.ReleaseAsync(used, CancellationToken.None);
+        _ = await Leftovers.TidyAsync(
+            $"'{PrintableText.Escape(_image.Name)}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
+            () => _writer.ReleaseAsync(used, CancellationToken.None)).ConfigureAwait(false);
     }
 
     /// <summary>Takes the preparation back.</summary>
@@ -118,21 +119,6 @@ internal sealed class PreparedEdit
             await _image.ReloadAsync().ConfigureAwait(false);
             throw;
         }
-    }
-
-    private async ValueTask SwitchBackAfterErrorAsync()
-    {
-        try
-        {
-            await MetadataWriter.SwitchBackAsync(_storage, Stages, CancellationToken.None).ConfigureAwait(false);
-        }
-        catch (IOException)
-        {
-            // Which of the two the image is now nobody knows: nothing is freed. The error that led here is the one to report.
-            return;
-        }
-
-        await RollBackAfterErrorAsync().ConfigureAwait(false);
     }
 
     private async ValueTask RollBackAfterErrorAsync()

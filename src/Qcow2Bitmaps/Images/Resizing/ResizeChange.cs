@@ -99,7 +99,8 @@ internal sealed class ResizeChange
             cancellationToken).ConfigureAwait(false);
         if (dataFile is not null)
         {
-            await dataFile.FinishAsync().ConfigureAwait(false);
+            _ = await Leftovers.TidyAsync(
+                $"'{PrintableText.Escape(image.Name)}' is resized, but its data file '{PrintableText.Escape(change._dataFile!.Name)}' is not cut to the disk's size", dataFile.FinishAsync).ConfigureAwait(false);
         }
     }
 

@@ -51,7 +51,7 @@ internal sealed class SnapshotChange
     }
 
     /// <summary>Takes a snapshot of the active state.</summary>
-    public async ValueTask CreateAsync(string name, DateTimeOffset time, CancellationToken cancellationToken)
+    public async ValueTask<SnapshotInfo> CreateAsync(string name, DateTimeOffset time, CancellationToken cancellationToken)
     {
         if (_header.SnapshotCount >= (uint)_image.Limits.MaxSnapshots)
         {
@@ -69,6 +69,8 @@ internal sealed class SnapshotChange
         List<SnapshotRecord> records = await ReadRecordsAsync(cancellationToken).ConfigureAwait(false);
         byte[] entry = BuildEntry(name, NextId(), time, copy, (uint)l1.Length);
         await WriteRecordsAsync([.. records.Select(static record => record.Bytes), entry], cancellationToken).ConfigureAwait(false);
+        _ = SnapshotEntry.TryRead(entry, out SnapshotEntry written);
+        return SnapshotInfo.Of(written);
     }
 
     /// <summary>Removes a snapshot and frees what only it names.</summary>

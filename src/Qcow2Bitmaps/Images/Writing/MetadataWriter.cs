@@ -153,6 +153,31 @@ internal sealed class MetadataWriter
         }
     }
 
+    /// <summary>Switches the image, or back where that fails.</summary>
+    /// <exception cref="UnknownOutcomeException">The storage failed for good: the image is as before or as after.</exception>
+    /// <exception cref="IOException">The storage failed; the image is as before.</exception>
+    public static async ValueTask SwitchOrBackAsync(ImageStorage storage, IReadOnlyList<IReadOnlyList<SectorWrite>> stages)
+    {
+        try
+        {
+            await SwitchAsync(storage, stages, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (IOException e)
+        {
+            try
+            {
+                await SwitchBackAsync(storage, stages, CancellationToken.None).ConfigureAwait(false);
+            }
+            catch (IOException)
+            {
+                throw new UnknownOutcomeException(
+                    $"'{PrintableText.Escape(storage.Name)}': {e.Message}, while the header was written; so did writing it back: the image is as before or as after the change, and what was prepared for it may be leaked", e);
+            }
+
+            throw;
+        }
+    }
+
     /// <summary>Switches the image back, whichever stages it has gone through.</summary>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public static async ValueTask SwitchBackAsync(ImageStorage storage, IReadOnlyList<IReadOnlyList<SectorWrite>> stages, CancellationToken cancellationToken)

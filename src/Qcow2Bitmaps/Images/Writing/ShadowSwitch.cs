@@ -37,34 +37,20 @@ internal static class ShadowSwitch
 
         try
         {
-            await MetadataWriter.SwitchAsync(storage, stages, CancellationToken.None).ConfigureAwait(false);
+            await MetadataWriter.SwitchOrBackAsync(storage, stages).ConfigureAwait(false);
         }
-        catch (IOException)
+        catch (IOException e) when (e is not UnknownOutcomeException)
         {
-            await SwitchBackAsync(storage, stages, counts).ConfigureAwait(false);
+            await RollBackAsync(counts).ConfigureAwait(false);
             throw;
         }
 
-        await counts.ReleaseAsync(CancellationToken.None).ConfigureAwait(false);
+        string file = $"'{PrintableText.Escape(image.Name)}' is changed, but its file";
+        _ = await Leftovers.TidyAsync($"{file} keeps space of clusters that are free now", () => counts.ReleaseAsync(CancellationToken.None)).ConfigureAwait(false);
         if (isCut)
         {
-            await counts.CutFileAsync(CancellationToken.None).ConfigureAwait(false);
+            _ = await Leftovers.TidyAsync($"{file} is not cut to what is in use", () => counts.CutFileAsync(CancellationToken.None)).ConfigureAwait(false);
         }
-    }
-
-    private static async ValueTask SwitchBackAsync(ImageStorage storage, IReadOnlyList<IReadOnlyList<SectorWrite>> stages, ShadowRefcounts counts)
-    {
-        try
-        {
-            await MetadataWriter.SwitchBackAsync(storage, stages, CancellationToken.None).ConfigureAwait(false);
-        }
-        catch (IOException)
-        {
-            // Which of the two the image is now nobody knows: nothing is freed. The error that led here is the one to report.
-            return;
-        }
-
-        await RollBackAsync(counts).ConfigureAwait(false);
     }
 
     private static async ValueTask RollBackAsync(ShadowRefcounts counts)

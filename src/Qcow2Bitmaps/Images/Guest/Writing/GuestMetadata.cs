@@ -149,14 +149,28 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
             await Tables.WriteAsync(CancellationToken.None).ConfigureAwait(false);
         }
 
-        await refcounts.ReleaseAsync(refcounts.Live!, CancellationToken.None).ConfigureAwait(false);
-        await ForgetFreedPackedEndAsync(refcounts).ConfigureAwait(false);
+        bool isReleased = await Leftovers.TidyAsync(
+            $"'{PrintableText.Escape(image.Name)}' is written, but clusters that are free now stay counted ('check -r leaks' gives them back)",
+            async () =>
+            {
+                await refcounts.ReleaseAsync(refcounts.Live!, CancellationToken.None).ConfigureAwait(false);
+                await ForgetFreedPackedEndAsync(refcounts).ConfigureAwait(false);
+            }).ConfigureAwait(false);
         if (hasMoved)
         {
             await image.ReloadAsync().ConfigureAwait(false);
         }
 
-        refcounts.Restart(image.Header);
+        if (isReleased)
+        {
+            refcounts.Restart(image.Header);
+        }
+        else
+        {
+            // Which counts have fallen is in the file: who writes on reads them again.
+            _refcounts = null;
+            _packedEnd = 0;
+        }
     }
 
     private async ValueTask OpenAsync(CancellationToken cancellationToken) =>

@@ -40,7 +40,7 @@ internal sealed class RecordingMarks(Qcow2Image image)
 
     private async ValueTask MarkAsync(Action<BitmapEdit, string> step, Action<DirtyBitmap> mark, CancellationToken cancellationToken)
     {
-        await image.Editing.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await image.EnterAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             if (!ReferenceEquals(_of, image.Contents))

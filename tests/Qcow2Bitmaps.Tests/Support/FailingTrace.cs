@@ -1,0 +1,53 @@
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Tests.Support;
+
+/// <summary>Lets what is done to files fail once, when it has been done: as the kernel says of a disk that answers too late.</summary>
+internal sealed class FailingTrace : FileTrace, IDisposable
+{
+    private readonly int _failingStep;
+    private readonly string[] _exempt;
+    private int _steps;
+
+    /// <summary>Begins, for the test that runs.</summary>
+    /// <param name="failingStep">Which step fails, from 1; 0 for none.</param>
+    /// <param name="exempt">What is never failed: ends of paths.</param>
+    public FailingTrace(int failingStep, params string[] exempt)
+    {
+        _failingStep = failingStep;
+        _exempt = exempt;
+        Current = this;
+    }
+
+    /// <summary>What failed; null where nothing has.</summary>
+    public string? Failed { get; private set; }
+
+    public override void Create(string path) => Step("create", path);
+
+    public override void Write(string path, long offset, ReadOnlySpan<byte> bytes) => Step($"write {bytes.Length} at {offset}", path);
+
+    public override void Zero(string path, long offset, long length) => Step($"zero {length} at {offset}", path);
+
+    public override void SetLength(string path, long length) => Step($"length {length}", path);
+
+    public override void Flush(string path) => Step("flush", path);
+
+    public override void Rename(string path, string newPath) => Step("rename", path);
+
+    public override void Delete(string path) => Step("delete", path);
+
+    public override void FlushFolder(string folder) => Step("flush folder", folder);
+
+    public void Dispose() => Current = null;
+
+    private void Step(string what, string path)
+    {
+        if (_exempt.Any(end => path.EndsWith(end, StringComparison.Ordinal)) || Interlocked.Increment(ref _steps) != _failingStep)
+        {
+            return;
+        }
+
+        Failed = $"{what}: {Path.GetFileName(path)}";
+        throw new IOException("Input/output error", 5);
+    }
+}
