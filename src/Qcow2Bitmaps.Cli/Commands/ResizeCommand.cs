@@ -58,7 +58,7 @@ internal static class ResizeCommand
             }
 
             await using Qcow2Image? image = found is ImageFormat.Qcow2 ? await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: cancellationToken) : null;
-            long size = image?.VirtualSizeBytes ?? (storage.Length + SectorBytes - 1) / SectorBytes * SectorBytes;
+            long size = image?.VirtualSizeBytes ?? (long)Int128.Min(((Int128)storage.Length + SectorBytes - 1) / SectorBytes * SectorBytes, long.MaxValue / SectorBytes * SectorBytes);
             Int128 wanted = Wanted(words[1], size);
             if (Refusal(wanted, size, mode, parsed.GetValue(shrink), image is not null) is { } refusal)
             {

@@ -4,6 +4,7 @@ using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Images.Editing;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 
@@ -83,7 +84,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
 
         RequireNames();
-        RequireCheckpoint();
+        await RequireCheckpointAsync(cancellationToken).ConfigureAwait(false);
         await RecoverJournalsAsync(writable, cancellationToken).ConfigureAwait(false);
         var identity = DiskIdentity.Of(_chain);
         bool isFull = _options.Since is null;
@@ -324,7 +325,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
     }
 
-    private void RequireCheckpoint()
+    private async ValueTask RequireCheckpointAsync(CancellationToken cancellationToken)
     {
         if (_options.Checkpoint is not { } checkpoint)
         {
@@ -343,6 +344,11 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         {
             throw new BitmapStateException(checkpoint, $"Bitmap already exists: {name} (in {_chain.Layers[index]}); a checkpoint needs a name that no image of the chain has");
         }
+
+        // All rules of the edit, before hours of copying.
+        var plan = new EditPlan(top.Image!);
+        await new BitmapEdit().Add(checkpoint).ApplyAsync(plan, cancellationToken).ConfigureAwait(false);
+        plan.RequireStorable();
     }
 
     /// <summary>Finishes an edit of several images that was stopped, or refuses where that cannot be done here.</summary>

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Operations;
@@ -24,7 +25,7 @@ internal static class SubchainRanges
     public static async ValueTask<(DirtyBitmap Has, DirtyBitmap Hides)> CollectAsync(
         ChainMap map, int endDepth, long sizeBytes, long granularityBytes, CancellationToken cancellationToken, long? endSizeBytes = null)
     {
-        while (sizeBytes / granularityBytes > MaxGranules)
+        while (sizeBytes / granularityBytes > MaxGranules && granularityBytes < 1L << BitmapGranularity.MaxBits)
         {
             granularityBytes *= 2;
         }

@@ -142,7 +142,7 @@ public sealed class HappenedOrNotTests
     private static async Task<bool> IsCleanAsync(string path, string name)
     {
         await using Qcow2Image image = await Qcow2Image.OpenAsync(path, cancellationToken: Token);
-        return await image.Bitmaps.CountAsync(name, Token) == 0;
+        return await image.Bitmaps.CountAsync(name, Token) == default;
     }
 
     private static async Task<bool> LooksAsync(string path, Func<Qcow2Image, bool> look)
