@@ -114,7 +114,7 @@ internal static class DurableFile
         }
         catch
         {
-            File.Delete(path);
+            FileNames.Delete(path);
             throw;
         }
     }

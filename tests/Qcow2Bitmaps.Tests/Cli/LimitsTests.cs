@@ -8,7 +8,8 @@ namespace Qcow2Bitmaps.Tests.Cli;
 /// <summary>Every verb with its options at their limits and one beyond: an exit code that is documented, one line on standard error or those that qemu-img prints, no exception, bounded memory.</summary>
 public sealed class LimitsTests
 {
-    private const long MaxAllocatedBytes = 1L << 30;
+    // All that is allocated, most of it for a moment.
+    private const long MaxAllocatedBytes = 16L << 30;
     private const int MostBitmaps = 65_535;
 
     // qemu-img's lines behind an error, and what a check lists.

@@ -33,7 +33,7 @@ public sealed class HappenedOrNotTests
         new("create", static file => ["create", "-f", "qcow2", file("new"), "1G"], static file => Task.FromResult(File.Exists(file("new")))),
         new("backup", static file => ["backup", "full", file("top"), file("saved")], static file => Task.FromResult(File.Exists(file("saved") + ".backup.json"))),
         new("backup with a checkpoint", static file => ["backup", "full", file("top"), file("saved"), "--checkpoint", "c"], static file => HasBitmapAsync(file("top"), "c")),
-        new("backup that clears", static file => ["backup", "incremental", file("top"), file("second"), "--since", "b"], static file => IsCleanAsync(file("mid"), "b")),
+        new("backup that clears", static file => ["backup", "incremental", file("disk"), file("second"), "--since", "k"], static file => IsCleanAsync(file("disk"), "k")),
     }.ToDictionary(static command => command.Name, StringComparer.Ordinal);
 
     public static TheoryData<string> Commands => [.. s_commands.Keys];
@@ -46,19 +46,18 @@ public sealed class HappenedOrNotTests
     {
         Qemu.Require();
         FailedCommand command = s_commands[name];
+        using var folder = TempFolder.InMemory();
         using var start = TempFolder.InMemory();
-        await BuildAsync(start);
+        await BuildAsync(folder);
+        Copy(folder, start);
+        string Name(string file) => folder.File(file + ".qcow2");
         var wrong = new List<string>();
         int refused = 0;
         for (int step = 1; ; step++)
         {
-            using var folder = TempFolder.InMemory();
-            foreach (string file in Directory.GetFiles(start.Path))
-            {
-                File.Copy(file, folder.File(Path.GetFileName(file)));
-            }
-
-            string Name(string file) => folder.File(file + ".qcow2");
+            // In the same place: backups know their disks by it.
+            Array.ForEach(Directory.GetFiles(folder.Path), File.Delete);
+            Copy(start, folder);
             ProcessResult result;
             string? failed;
             using (var trace = new FailingTrace(step))
@@ -108,6 +107,14 @@ public sealed class HappenedOrNotTests
         Assert.True(await SizeIsAsync(path, 32));
     }
 
+    private static void Copy(TempFolder from, TempFolder to)
+    {
+        foreach (string file in Directory.GetFiles(from.Path))
+        {
+            File.Copy(file, to.File(Path.GetFileName(file)));
+        }
+    }
+
     /// <summary>An image with a bitmap and a snapshot, one with a data file, one whose snapshot has another size, and a chain of three with a bitmap and a backup.</summary>
     private static async Task BuildAsync(TempFolder folder)
     {
@@ -126,13 +133,16 @@ public sealed class HappenedOrNotTests
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", File("other"), "64M");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", File("base"), "64M");
         await Qemu.IoOkAsync(File("base"), "write -P 1 0 64k");
-        await Support.Cli.OkAsync("backup", "full", File("base"), File("first"), "--checkpoint", "b");
+        await Qemu.ImgOkAsync("bitmap", "--add", File("base"), "b");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", File("mid"));
         await Qemu.ImgOkAsync("bitmap", "--add", File("mid"), "b");
         await Qemu.IoOkAsync(File("mid"), "write -P 2 64k 64k");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", "mid.qcow2", "-F", "qcow2", File("top"));
         await Qemu.ImgOkAsync("bitmap", "--add", File("top"), "b");
         await Qemu.IoOkAsync(File("top"), "write -P 3 128k 64k");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", File("disk"), "64M");
+        await Support.Cli.OkAsync("backup", "full", File("disk"), File("first"), "--checkpoint", "k");
+        await Qemu.IoOkAsync(File("disk"), "write -P 4 0 64k");
     }
 
     private static Task<bool> SizeIsAsync(string path, int mebibytes) => LooksAsync(path, image => image.VirtualSizeBytes == (long)mebibytes << 20);

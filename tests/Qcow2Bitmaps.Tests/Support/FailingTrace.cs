@@ -19,7 +19,7 @@ internal sealed class FailingTrace : FileTrace, IDisposable
     /// <summary>What failed; null where nothing has.</summary>
     public string? Failed { get; private set; }
 
-    /// <summary>Never fails: a file that could not be made is not there, and this is told of one that is.</summary>
+    /// <summary>Never fails, as no other change of names does: one that fails has not happened, and this is told when it has.</summary>
     public override void Create(string path)
     {
     }
@@ -32,9 +32,13 @@ internal sealed class FailingTrace : FileTrace, IDisposable
 
     public override void Flush(string path) => Step("flush", path);
 
-    public override void Rename(string path, string newPath) => Step("rename", path);
+    public override void Rename(string path, string newPath)
+    {
+    }
 
-    public override void Delete(string path) => Step("delete", path);
+    public override void Delete(string path)
+    {
+    }
 
     public override void FlushFolder(string folder) => Step("flush folder", folder);
 
