@@ -94,7 +94,6 @@ public sealed class LimitsTests
     [InlineData("511")]
     [InlineData("513")]
     [InlineData("1T")]
-    [InlineData("9223372036854775807")]
     public async Task OfRawFiles(string size)
     {
         using var folder = TempFolder.InMemory();
