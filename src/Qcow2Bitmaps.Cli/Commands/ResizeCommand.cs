@@ -32,7 +32,7 @@ internal static class ResizeCommand
         var command = new Command(
             Name,
             """
-            Give a disk another size, as qemu-img does. Bitmaps grow and are cut with it, and where QEMU would lose one nothing is done. What a disk gains reads as zeros, also where something was stored behind its end; QEMU shows that. A stop at any moment leaves the image as before or as after.
+            Give a disk another size, as qemu-img does. Bitmaps grow and are cut with it, and where QEMU would lose one nothing is done. What a disk gains reads as zeros, also where something was stored behind its end; QEMU shows that. But what a raw data file, or the device in its place, has behind the end of the disk stays and becomes the disk's. A stop at any moment leaves the image as before or as after.
 
             Exit codes: 0 success; 1 error: nothing was changed.
             """)
@@ -80,7 +80,7 @@ internal static class ResizeCommand
                 messages.Warn(path, image.Findings);
                 try
                 {
-                    await ResizeAsync(image, path, (long)wanted, preallocated, parsed.GetValue(allowBacking) ?? [], cancellationToken);
+                    await ResizeAsync(image, path, (long)wanted, preallocated, parsed.GetValue(allowBacking) ?? [], messages, cancellationToken);
                 }
                 catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)
                 {
@@ -112,16 +112,22 @@ internal static class ResizeCommand
         await RawImage.ResizeAsync(storage, size, preallocation, cancellationToken);
     }
 
-    private static async ValueTask ResizeAsync(Qcow2Image image, string path, long size, Preallocation preallocation, string[] allowBacking, CancellationToken cancellationToken)
+    private static async ValueTask ResizeAsync(Qcow2Image image, string path, long size, Preallocation preallocation, string[] allowBacking, MessageWriter messages, CancellationToken cancellationToken)
     {
         var resolver = FileBackingResolver.ForTop(path, allowBacking);
         await using ImageStorage? dataFile = image.DataFile is { } dataName
             ? await resolver.OpenAsync(new BackingReference(path, dataName, ImageFormat.Raw, 0) { Access = StorageAccess.ReadWrite }, ImageLock.Write, cancellationToken)
             : null;
         var options = new Qcow2ResizeOptions { AllowShrink = true, DataFile = dataFile, Preallocation = preallocation };
+        bool shrinks = size < image.VirtualSizeBytes;
         if (image.BackingFile is not { } name || size <= image.VirtualSizeBytes)
         {
             await image.ResizeAsync(size, options, cancellationToken);
+            if (shrinks && dataFile is { CapacityBytes: null } && dataFile.Length > size)
+            {
+                messages.Warn($"'{PrintableText.Escape(dataFile.Name)}' keeps its {dataFile.Length} bytes: it was longer than the disk, and what it has behind the disk's old end was not to be deleted");
+            }
+
             return;
         }
 

@@ -204,7 +204,10 @@ internal sealed class Qcow2Target : ICopyTarget
                     Resolver = LinuxNative.IsSupported && storage is FileStorage ? FileBackingResolver.ForTop(storage.Name, [.. named, .. options.AllowedFolders]) : null,
                 },
                 cancellationToken).ConfigureAwait(false);
-            return new Qcow2Target(file, borrowed, chain, await chain.OpenWriterAsync(cancellationToken).ConfigureAwait(false), zeroFrom);
+            GuestWriter writer = await chain.OpenWriterAsync(cancellationToken).ConfigureAwait(false);
+            // A device as a raw data file keeps its bytes when the image is made.
+            bool isZero = create is not { DataFileRaw: true } || chain.Storages.All(static other => other.CapacityBytes is null);
+            return new Qcow2Target(file, borrowed, chain, writer, isZero ? zeroFrom : long.MaxValue);
         }
         catch
         {

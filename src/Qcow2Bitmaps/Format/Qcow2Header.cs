@@ -76,6 +76,9 @@ public sealed partial record Qcow2Header
     /// <summary>Whether guest data stand in an external file.</summary>
     public bool HasExternalDataFile => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExternalDataFile);
 
+    /// <summary>Whether the external file reads as the disk does, by itself.</summary>
+    internal bool HasRawDataFile => HasExternalDataFile && AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData);
+
     /// <summary>Whether L2 entries are extended.</summary>
     public bool HasExtendedL2 => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExtendedL2);
 

@@ -14,7 +14,7 @@ public sealed partial class Qcow2Image
     /// <param name="format">The backing file's format by QEMU's name, at most 8 bytes; without meaning where there is none.</param>
     /// <param name="cancellationToken">Ends the work while the image is as before.</param>
     /// <exception cref="ArgumentException">The name or the format is empty, or the format is too long.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, its first cluster has no room, or the name is too long.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, its first cluster has no room, the name is too long, or it has a raw data file and is to have a backing file.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public async ValueTask SetBackingFileAsync(string? name, string format, CancellationToken cancellationToken = default)
@@ -43,9 +43,20 @@ public sealed partial class Qcow2Image
     /// <inheritdoc cref="SetBackingFileAsync" path="/exception"/>
     internal async ValueTask RequireRoomForBackingFileAsync(string? name, string format, CancellationToken cancellationToken)
     {
+        RequireNoRawDataFile(name);
         if (!Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty))
         {
             await PlanBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>A raw data file reads as the disk does by itself, which no longer holds over a backing file.</summary>
+    private void RequireNoRawDataFile(string? backingFile)
+    {
+        if (backingFile is not null && Header.HasRawDataFile)
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.ExternalDataFile, $"'{PrintableText.Escape(Name)}' has a raw data file, which holds all of the disk: it cannot have a backing file");
         }
     }
 
@@ -64,6 +75,7 @@ public sealed partial class Qcow2Image
         }
 
         MetadataWriter.RequireWritable(_storage, Header, Limits);
+        RequireNoRawDataFile(name);
         var first = new byte[ClusterSizeBytes];
         await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
         return BackingSwitch.Plan(Name, Header, first, bytes, ImageText.Encode(format));

@@ -4,6 +4,7 @@ using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
 
@@ -50,7 +51,7 @@ public static class ChainCommit
     /// <returns>What became of the bitmaps, and how much was copied.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such image, or the base does not lie below the top.</exception>
     /// <exception cref="BitmapStateException">The base cannot hold bitmaps, or cannot grow as a bitmap of it is inconsistent; nothing is written.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The base is of version 2 and would have to grow over a longer image below it; nothing is written.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The base is of version 2 and would have to grow over a longer image below it, or it would grow over data that its raw data file has behind its end; nothing is written.</exception>
     /// <exception cref="Qcow2Exception">An image is broken, cannot be written, or has no room; where the image above has none for the base's name nothing is written.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async Task<ChainResult> RunAsync(
@@ -63,6 +64,7 @@ public static class ChainCommit
         options ??= CommitOptions.Default;
         ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         ChainLayer target = chain.Layers[@base];
+        await RequireNoHiddenDataAsync(chain, map, top, @base, options, cancellationToken).ConfigureAwait(false);
         await SpaceCheck.RequireAsync(
             chain,
             @base,
@@ -159,6 +161,27 @@ public static class ChainCommit
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.Version2,
                 string.Create(CultureInfo.InvariantCulture, $"{PrintableText.Escape(target.ToString())} of {target.VirtualSizeBytes} bytes cannot grow to {newSize}: its backing image is longer, and version 2 cannot hide what that has there"));
+        }
+    }
+
+    /// <summary>What a raw data file has behind the base's end becomes the base's when that grows; the guest has read zeros there, or what it wrote itself.</summary>
+    private static async ValueTask RequireNoHiddenDataAsync(ImageChain chain, ChainMap map, int top, int @base, CommitOptions options, CancellationToken cancellationToken)
+    {
+        ChainLayer target = chain.Layers[@base];
+        if (target.Image is not { Header.HasRawDataFile: true } || options.Rehearses is { } depth and not MeasureDepth.Data)
+        {
+            return;
+        }
+
+        long newSize = chain.Layers[top].VirtualSizeBytes;
+        ImageStorage file = map.DiskOf(@base)!.Data!;
+        if (await NonZeroSearch.FindAsync(file, target.VirtualSizeBytes, newSize, cancellationToken).ConfigureAwait(false) is { } found)
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.ExternalDataFile,
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{PrintableText.Escape(target.ToString())} of {target.VirtualSizeBytes} bytes would grow to {newSize} over what its raw data file '{PrintableText.Escape(file.Name)}' has behind that end, first at byte {found}: that would be lost. Copy it elsewhere if it is of use, make it zeros, then commit again; nothing was written"));
         }
     }
 

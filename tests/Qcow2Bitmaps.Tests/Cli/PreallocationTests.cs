@@ -161,6 +161,63 @@ public sealed partial class PreallocationTests : IDisposable
         Assert.StartsWith("No errors", await Qemu.ImgOkAsync("check", Ours), StringComparison.Ordinal);
     }
 
+    /// <summary>A guest that writes all that the disk has gained needs no more space, also in the cluster in which the disk ended, whatever that was.</summary>
+    [Theory]
+    [InlineData("", "")]
+    [InlineData("", "write -P 3 983040 512")]
+    [InlineData("", "write -z 983040 17408")]
+    [InlineData("", "write -z -u 983040 17408")]
+    [InlineData("", "write -c -P 3 983040 17408")]
+    [InlineData("snapshot", "write -P 3 983040 512")]
+    [InlineData("compat=0.10", "")]
+    [InlineData("extended_l2=on", "")]
+    [InlineData("extended_l2=on", "write -P 3 998912 512")]
+    [InlineData("extended_l2=on", "write -z 983040 2048")]
+    [InlineData("backing", "")]
+    [InlineData("backing,extended_l2=on", "")]
+    [InlineData("backing,extended_l2=on", "write -z 983040 2048")]
+    [InlineData("data_file=FILE", "")]
+    [InlineData("data_file=FILE", "write -z -u 983040 17408")]
+    [InlineData("data_file=FILE,extended_l2=on", "")]
+    [InlineData("data_file=FILE,data_file_raw=on", "")]
+    [InlineData("data_file=FILE,data_file_raw=on", "write -z 983040 17408")]
+    public async Task TheClusterInWhichTheDiskEndedHasItsSpaceToo(string options, string write)
+    {
+        Qemu.Require();
+        const int OldSize = 1000448;
+        foreach (string mode in new[] { "falloc", "full" })
+        {
+            string path = _folder.File(mode);
+            string data = _folder.File(mode + ".data");
+            bool hasBacking = options.StartsWith("backing", StringComparison.Ordinal);
+            string[] backing = hasBacking ? ["-b", _folder.Write("below", [.. Enumerable.Repeat((byte)9, OldSize)]), "-F", "raw"] : [];
+            string plain = options.Replace("backing", "", StringComparison.Ordinal).Replace("snapshot", "", StringComparison.Ordinal).Replace("FILE", data, StringComparison.Ordinal).Trim(',');
+            await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", .. plain.Length > 0 ? (string[])["-o", plain] : [], .. backing, path, $"{OldSize}"]);
+            if (write.Length > 0)
+            {
+                await Qemu.IoOkAsync(path, write);
+            }
+
+            if (options is "snapshot")
+            {
+                await Qemu.ImgOkAsync("snapshot", "-c", "s", path);
+            }
+
+            string old = _folder.File("old");
+            await Qemu.ImgOkAsync("convert", "-O", "raw", path, old);
+            await Support.Cli.OkAsync("resize", "--preallocation=" + mode, path, "3M");
+            byte[] expected = await File.ReadAllBytesAsync(old, Token);
+            Array.Resize(ref expected, 3 << 20);
+            await Qemu.ImgOkAsync("convert", "-O", "raw", path, _folder.File("now"));
+            Assert.True((await File.ReadAllBytesAsync(_folder.File("now"), Token)).AsSpan().SequenceEqual(expected), $"{mode}: the disk reads otherwise");
+            string file = plain.Contains("data_file", StringComparison.Ordinal) ? data : path;
+            (long length, long occupied) = (SparseFiles.LengthOf(file), Occupied(file));
+            Assert.InRange(occupied, (3 << 20) - (OldSize & -65536), long.MaxValue);
+            await RequireRoomAsync(path, $"write -P 9 {OldSize} {(3 << 20) - OldSize}");
+            Assert.Equal((length, occupied), (SparseFiles.LengthOf(file), Occupied(file)));
+        }
+    }
+
     [Theory]
     [InlineData("metadata", "data_file_raw=off")]
     [InlineData("falloc", "data_file_raw=off")]

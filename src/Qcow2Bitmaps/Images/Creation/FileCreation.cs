@@ -24,7 +24,7 @@ internal static class FileCreation
             switch (options.DataFile)
             {
                 case null:
-                    await WriteAsync(plan, image, areDataZeros: true, cancellationToken).ConfigureAwait(false);
+                    await WriteAsync(plan, image, areDataZeros: true, showsDataFile: false, cancellationToken).ConfigureAwait(false);
                     break;
                 case not null when options.KeepDataFile:
                     await WriteKeepingAsync(plan, image, options.DataFile, cancellationToken).ConfigureAwait(false);
@@ -33,8 +33,10 @@ internal static class FileCreation
                     NewFile data = NewFile.Create(options.DataFile, rights);
                     await using (data.ConfigureAwait(false))
                     {
+                        await RequireNoDataAsync(data.Storage, cancellationToken).ConfigureAwait(false);
                         await data.FillAsync(plan.Geometry.VirtualSizeBytes, options.Preallocation, cancellationToken).ConfigureAwait(false);
-                        await WriteAsync(plan, image, options.DataFileRaw || data.Storage.CapacityBytes is null, cancellationToken).ConfigureAwait(false);
+                        bool isDevice = data.Storage.CapacityBytes is not null;
+                        await WriteAsync(plan, image, options.DataFileRaw || !isDevice, showsDataFile: options.DataFileRaw && isDevice, cancellationToken).ConfigureAwait(false);
                         data.Keep();
                     }
 
@@ -45,6 +47,16 @@ internal static class FileCreation
 
     private static CreationPlan PlanNaming(string dataFile, Qcow2CreateOptions options) =>
         CreationPlan.TryMake(options with { DataFile = dataFile }, out string? fault) ?? throw new IOException($"The data file is stored as '{PrintableText.Escape(dataFile)}': {fault}");
+
+    /// <summary>A file is made anew from nothing; a device keeps its bytes.</summary>
+    private static async ValueTask RequireNoDataAsync(FileStorage data, CancellationToken cancellationToken)
+    {
+        if (data.CapacityBytes is null && await NonZeroSearch.FindAsync(data, 0, data.Length, cancellationToken).ConfigureAwait(false) is { } found)
+        {
+            throw new IOException(
+                $"The data file '{PrintableText.Escape(data.Name)}' exists and has data, first at byte {found}, which would be lost: keep_data_file=on with data_file_raw=on makes an image around it; remove it to have a new one");
+        }
+    }
 
     /// <summary>The lock of a reader is enough to keep writers out: nothing is written.</summary>
     private static async ValueTask WriteKeepingAsync(CreationPlan plan, NewFile image, string dataPath, CancellationToken cancellationToken)
@@ -58,13 +70,13 @@ internal static class FileCreation
                     $"The data file '{PrintableText.Escape(dataPath)}' is kept as it is and has {data.Length} bytes: a disk of {plan.Geometry.VirtualSizeBytes} bytes does not fit");
             }
 
-            await WriteAsync(plan, image, areDataZeros: true, cancellationToken).ConfigureAwait(false);
+            await WriteAsync(plan, image, areDataZeros: true, showsDataFile: true, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    private static async ValueTask WriteAsync(CreationPlan plan, NewFile image, bool areDataZeros, CancellationToken cancellationToken)
+    private static async ValueTask WriteAsync(CreationPlan plan, NewFile image, bool areDataZeros, bool showsDataFile, CancellationToken cancellationToken)
     {
-        await new ImageCreator(plan, image.Storage).WriteAsync(areDataZeros, cancellationToken).ConfigureAwait(false);
+        await new ImageCreator(plan, image.Storage, showsDataFile).WriteAsync(areDataZeros, cancellationToken).ConfigureAwait(false);
         image.Keep();
     }
 }

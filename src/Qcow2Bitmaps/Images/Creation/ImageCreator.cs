@@ -5,8 +5,11 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Creation;
 
 /// <summary>Writes a new image into a storage: the header last, so that what is half written is no image.</summary>
+/// <param name="plan">The image.</param>
+/// <param name="storage">Where it goes.</param>
+/// <param name="showsDataFile">Whether the data file has something already, which the disk is to show.</param>
 /// <remarks>Memory: the L1 table (at most 32 MiB) and the refcount table (at most 8 MiB), where they are not empty, and two clusters.</remarks>
-internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage)
+internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool showsDataFile = false)
 {
     private readonly ImageGeometry _geometry = plan.Geometry;
     private readonly byte[] _l2 = new byte[plan.Geometry.ClusterSizeBytes];
@@ -118,7 +121,7 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage)
             _l1.AsSpan(index * ImageGeometry.TableEntryBytes), L1Entry.Create((ulong)OffsetOf(run.First), isCopied: true).Raw);
     }
 
-    /// <summary>Enters clusters into the L2 table. Extended entries say nothing of their subclusters, so that these read as zeros or from the backing file.</summary>
+    /// <summary>Enters clusters into the L2 table. Extended entries say nothing of their subclusters, so that these read as zeros or from the backing file, unless a data file is to be shown.</summary>
     private void Map(ClusterRun run, bool areDataZeros)
     {
         bool isZero = !areDataZeros && plan.Options.Version >= 3 && !_geometry.HasExtendedL2;
@@ -126,7 +129,12 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage)
         for (int i = 0; i < run.Count; i++)
         {
             L2Entry entry = L2Entry.Create((ulong)OffsetOf(run.First + i), isCopied: true, isZero);
-            BinaryPrimitives.WriteUInt64BigEndian(_l2.AsSpan((index + i) * _geometry.L2EntryBytes), entry.Raw);
+            Span<byte> bytes = _l2.AsSpan((index + i) * _geometry.L2EntryBytes);
+            BinaryPrimitives.WriteUInt64BigEndian(bytes, entry.Raw);
+            if (showsDataFile && _geometry.HasExtendedL2)
+            {
+                BinaryPrimitives.WriteUInt64BigEndian(bytes[sizeof(ulong)..], new SubclusterBitmap(uint.MaxValue, 0).Raw);
+            }
         }
     }
 

@@ -41,11 +41,29 @@ internal static class ReservedSpace
         await WriteZerosAsync(storage, offset, length, cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>Takes the space of a range of which every byte stays as it is: where no space can be set aside, zeros are written into holes only.</summary>
+    /// <exception cref="IOException">There is no space, or the storage failed.</exception>
+    public static async ValueTask TakeKeepingAsync(ImageStorage storage, long offset, long length, Preallocation mode, CancellationToken cancellationToken)
+    {
+        if (!mode.TakesSpace() || length <= 0 || await storage.TryAllocateAsync(offset, length, cancellationToken).ConfigureAwait(false))
+        {
+            return;
+        }
+
+        long end = offset + length;
+        for (long at = offset; at < end;)
+        {
+            StorageRange data = await storage.FindDataAsync(at, cancellationToken).ConfigureAwait(false) ?? new StorageRange(end, end);
+            await WriteZerosAsync(storage, at, Math.Min(end, data.Offset) - at, cancellationToken).ConfigureAwait(false);
+            at = data.EndOffset;
+        }
+    }
+
     /// <summary>Writes zeros, as data.</summary>
     /// <exception cref="IOException">There is no space, or the storage failed.</exception>
     public static async ValueTask WriteZerosAsync(ImageStorage storage, long offset, long length, CancellationToken cancellationToken)
     {
-        var zeros = new byte[(int)Math.Min(length, ZeroBytes)];
+        var zeros = new byte[(int)Math.Clamp(length, 0, ZeroBytes)];
         for (long done = 0; done < length; done += zeros.Length)
         {
             await storage.WriteAsync(offset + done, zeros.AsMemory(0, (int)Math.Min(zeros.Length, length - done)), cancellationToken).ConfigureAwait(false);

@@ -5,61 +5,89 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Resizing;
 
 /// <summary>Gives an external data file the disk's new size: before the header switches where the disk grows, afterwards where it shrinks, so that no stop loses what a header names.</summary>
-internal sealed class DataFileResize(ImageStorage file, bool isNamed, Preallocation preallocation, long oldSize, long newSize, int clusterBytes)
+/// <remarks>
+/// <para>Where the disk grows the file is never cut. What a raw file has behind the disk's old end becomes the disk's; in another one nobody reads it but through the image, and what entries name of it becomes zeros.</para>
+/// <para>Where the disk shrinks the file is cut, but for one that was longer than the disk: what it had behind the disk's end is not the disk's to delete.</para>
+/// </remarks>
+internal sealed class DataFileResize(ImageStorage file, bool isRaw, bool isNamed, Preallocation preallocation, long oldSize, long newSize, int clusterBytes)
 {
-    /// <summary>Makes room behind the disk's end, which reads as zeros. Nothing that the disk has is touched.</summary>
-    /// <exception cref="NoSpaceException">The file cannot grow and is too small.</exception>
-    /// <exception cref="IOException">The storage failed.</exception>
+    private bool _isCut;
+
+    /// <summary>Refuses a file that cannot grow and is too small.</summary>
+    /// <exception cref="NoSpaceException">It is too small.</exception>
+    public void RequireRoom()
+    {
+        if (newSize > oldSize && file.CapacityBytes is { } capacity && capacity < newSize)
+        {
+            throw new NoSpaceException(
+                $"'{PrintableText.Escape(file.Name)}': no space: {newSize} bytes needed, {capacity} there; the device must be extended first", newSize, capacity);
+        }
+    }
+
+    /// <summary>Makes room behind the disk's end. Nothing that the disk has is touched.</summary>
+    /// <exception cref="IOException">The storage failed, or there is no space; the file has its old length.</exception>
     public async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
+        long length = file.Length;
         if (newSize <= oldSize)
         {
+            _isCut = file.CapacityBytes is null && length > newSize
+                && (length <= oldSize || await IsPaddingAsync(length, cancellationToken).ConfigureAwait(false));
             return;
         }
 
-        if (file.CapacityBytes is { } capacity)
+        try
         {
-            if (capacity < newSize)
-            {
-                throw new NoSpaceException($"'{PrintableText.Escape(file.Name)}': no space: {newSize} bytes needed, {capacity} there", newSize, capacity);
-            }
-
-            // Entries of a raw or preallocated file name all of it; others only the cluster that the disk ends in.
-            await ZeroAsync(oldSize, isNamed ? newSize : Math.Min(newSize, (oldSize + clusterBytes - 1) & -clusterBytes), cancellationToken).ConfigureAwait(false);
+            await GrowAsync(length, cancellationToken).ConfigureAwait(false);
         }
-        else
+        catch when (file.CapacityBytes is null && file.Length > length)
         {
-            if (file.Length > oldSize)
-            {
-                // What was left behind the end.
-                await file.SetLengthAsync(oldSize, cancellationToken).ConfigureAwait(false);
-            }
-
-            await file.SetLengthAsync(newSize, cancellationToken).ConfigureAwait(false);
-            await ReservedSpace.TakeAsync(file, oldSize, newSize - oldSize, preallocation, cancellationToken).ConfigureAwait(false);
+            await file.SetLengthAsync(length, CancellationToken.None).ConfigureAwait(false);
+            throw;
         }
-
-        await file.FlushAsync(cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Cuts off what the disk no longer has.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask FinishAsync()
     {
-        if (newSize < oldSize && file.CapacityBytes is null && file.Length > newSize)
+        if (_isCut)
         {
             await file.SetLengthAsync(newSize, CancellationToken.None).ConfigureAwait(false);
             await file.FlushAsync(CancellationToken.None).ConfigureAwait(false);
         }
     }
 
-    private async ValueTask ZeroAsync(long start, long end, CancellationToken cancellationToken)
+    private async ValueTask GrowAsync(long length, CancellationToken cancellationToken)
     {
-        if (start >= end || await file.TryZeroAsync(start, end - start, cancellationToken).ConfigureAwait(false))
+        long clusterStart = oldSize & -clusterBytes;
+        if (!isRaw)
         {
-            return;
+            // Entries name all of a file that is preallocated; else only the cluster that the disk ends in.
+            long named = Math.Min(newSize, isNamed ? newSize : clusterStart + clusterBytes);
+            await ZeroAsync(oldSize, Math.Min(named, length), cancellationToken).ConfigureAwait(false);
         }
 
-        await ReservedSpace.WriteZerosAsync(file, start, end - start, cancellationToken).ConfigureAwait(false);
+        if (file.CapacityBytes is null && length < newSize)
+        {
+            await file.SetLengthAsync(newSize, cancellationToken).ConfigureAwait(false);
+        }
+
+        long kept = Math.Clamp(length, oldSize, newSize);
+        await ReservedSpace.TakeKeepingAsync(file, clusterStart, kept - clusterStart, preallocation, cancellationToken).ConfigureAwait(false);
+        await ReservedSpace.TakeAsync(file, kept, newSize - kept, preallocation, cancellationToken).ConfigureAwait(false);
+        await file.FlushAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Whether the file is longer than the disk only as it was rounded up to a cluster, which QEMU does.</summary>
+    private async ValueTask<bool> IsPaddingAsync(long length, CancellationToken cancellationToken) =>
+        length - oldSize < clusterBytes && await NonZeroSearch.FindAsync(file, oldSize, length, cancellationToken).ConfigureAwait(false) is null;
+
+    private async ValueTask ZeroAsync(long start, long end, CancellationToken cancellationToken)
+    {
+        if (start < end && !await file.TryZeroAsync(start, end - start, cancellationToken).ConfigureAwait(false))
+        {
+            await ReservedSpace.WriteZerosAsync(file, start, end - start, cancellationToken).ConfigureAwait(false);
+        }
     }
 }

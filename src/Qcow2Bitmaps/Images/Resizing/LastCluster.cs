@@ -7,10 +7,18 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Resizing;
 
 /// <summary>Lets the cluster that a disk ends in read as zeros behind that end. Other states of the disk keep theirs: what changes is a copy.</summary>
-internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBackingDisk? backing, ImageStorage? dataFile, bool hidesBacking)
+/// <param name="image">The image.</param>
+/// <param name="counts">The counts.</param>
+/// <param name="backing">What the backing image has; null where that is not known.</param>
+/// <param name="dataFile">The external data file; null without one.</param>
+/// <param name="hidesBacking">Whether the backing image has something behind the disk's end.</param>
+/// <param name="takesSpace">Whether the whole cluster is to have its space, so that a copy is made in any case.</param>
+internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBackingDisk? backing, ImageStorage? dataFile, bool hidesBacking, bool takesSpace)
 {
     private readonly ImageStorage _storage = image.Storage;
     private readonly ImageGeometry _geometry = image.Geometry;
+    // Without the key nothing can be written.
+    private readonly bool _takesSpace = takesSpace && image.Header.CryptMethod == 0;
 
     /// <summary>Cuts the cluster.</summary>
     /// <param name="table">The L2 table that has the cluster's entry.</param>
@@ -27,7 +35,7 @@ internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBac
         int kept = (int)(end - clusterStart);
         L2EntryKind kind = entry.Kind(image.Header);
         bool isUnallocated = kind == L2EntryKind.Unallocated && subclusters.Raw == 0;
-        if (kind is L2EntryKind.ZeroPlain or L2EntryKind.ZeroAllocated || (isUnallocated && !hidesBacking))
+        if (!_takesSpace && (kind is L2EntryKind.ZeroPlain or L2EntryKind.ZeroAllocated || (isUnallocated && !hidesBacking)))
         {
             return false;
         }
@@ -40,13 +48,13 @@ internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBac
 
         var cluster = new byte[_geometry.ClusterSizeBytes];
         SubclusterBitmap now = await ReadAsync(entry, kind, subclusters, clusterStart, kept, cluster, cancellationToken).ConfigureAwait(false);
-        bool isNew = isUnallocated || kind == L2EntryKind.Compressed || now.Allocated != subclusters.Allocated;
+        bool isNew = _takesSpace || isUnallocated || kind == L2EntryKind.Compressed || now.Allocated != subclusters.Allocated;
         if (!isNew && now == subclusters && !cluster.AsSpan(kept).ContainsAnyExcept((byte)0))
         {
             return false;
         }
 
-        if (dataFile is not null && !isUnallocated)
+        if (dataFile is not null && kind == L2EntryKind.Normal)
         {
             // The file itself is cut there: it is nobody else's.
             if ((now.Allocated & ~subclusters.Allocated) != 0)
@@ -61,7 +69,7 @@ internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBac
         }
 
         cluster.AsSpan(kept).Clear();
-        if (_geometry.HasExtendedL2 && now.Allocated == 0 && kind == L2EntryKind.Unallocated)
+        if (_geometry.HasExtendedL2 && now.Allocated == 0 && kind == L2EntryKind.Unallocated && !_takesSpace)
         {
             // Nothing but zeros: no space is needed.
             EntryBytes.WriteSubclusters(bytes.Span, _geometry, now);
@@ -83,6 +91,38 @@ internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBac
         return true;
     }
 
+    /// <summary>Lets the cluster show all that a raw data file has, also behind the disk's end.</summary>
+    /// <inheritdoc cref="CutAsync"/>
+    /// <exception cref="Qcow2UnsupportedException">The file does not read as the disk does before that end.</exception>
+    public async ValueTask<bool> NameAsync(Memory<byte> table, long end, CancellationToken cancellationToken)
+    {
+        Memory<byte> bytes = table.Slice(_geometry.L2Index(end) * _geometry.L2EntryBytes, _geometry.L2EntryBytes);
+        var entry = new L2Entry(BinaryPrimitives.ReadUInt64BigEndian(bytes.Span));
+        bool isNormal = entry.Kind(image.Header) == L2EntryKind.Normal;
+        uint named = !isNormal ? 0 : _geometry.HasExtendedL2 ? new SubclusterBitmap(BinaryPrimitives.ReadUInt64BigEndian(bytes.Span[sizeof(ulong)..])).Allocated : uint.MaxValue;
+        if (named == uint.MaxValue)
+        {
+            return false;
+        }
+
+        long clusterStart = end & -_geometry.ClusterSizeBytes;
+        int size = _geometry.SubclusterSizeBytes;
+        for (long at = clusterStart; at < end; at += size)
+        {
+            // What the image says to be zeros a raw file has as zeros.
+            bool isHidden = (named >> (int)((at - clusterStart) / size) & 1) == 0;
+            if (isHidden && await NonZeroSearch.FindAsync(dataFile!, at, Math.Min(end, at + size), cancellationToken).ConfigureAwait(false) is { } found)
+            {
+                throw new Qcow2UnsupportedException(
+                    UnsupportedReason.ExternalDataFile,
+                    $"'{PrintableText.Escape(image.Name)}': its raw data file '{PrintableText.Escape(dataFile!.Name)}' has data at byte {found}, where the disk reads as zeros; 'convert' copies the disk to an image that can grow");
+            }
+        }
+
+        EntryBytes.WriteData(bytes.Span, _geometry, clusterStart, new SubclusterBitmap(uint.MaxValue, 0));
+        return true;
+    }
+
     /// <summary>Reads the cluster up to the disk's end, and what is stored behind it.</summary>
     /// <returns>What the subclusters are to be.</returns>
     private async ValueTask<SubclusterBitmap> ReadAsync(
@@ -97,7 +137,7 @@ internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBac
         {
             await (dataFile ?? _storage).ReadZeroFilledAsync((long)entry.HostOffset, cluster, cancellationToken).ConfigureAwait(false);
         }
-        else if (!_geometry.HasExtendedL2)
+        else if (kind == L2EntryKind.Unallocated && !_geometry.HasExtendedL2 && image.BackingFile is not null)
         {
             await ReadBackingAsync(clusterStart, cluster.AsMemory(0, kept), cancellationToken).ConfigureAwait(false);
         }

@@ -9,6 +9,7 @@ namespace Qcow2Bitmaps.Images.Resizing;
 /// <summary>Gives a disk another size: tables and bitmaps that change are written beside those in use, then the header switches to all of them.</summary>
 /// <remarks>
 /// Whatever was stored behind the old or the new end is dropped, also the rest of the cluster that the end is in, so that nothing old is read when the disk grows. QEMU keeps that rest and shows it.
+/// But of a raw data file nothing is dropped: what it has behind the old end becomes the disk's.
 /// </remarks>
 internal sealed class ResizeChange
 {
@@ -74,26 +75,24 @@ internal sealed class ResizeChange
         }
 
         bitmaps.RequireRoom();
+        DataFileResize? dataFile = DataFileOf(image, newSize, options);
+        dataFile?.RequireRoom();
         ShadowRefcounts counts = await ShadowRefcounts.BeginAsync(image.Storage, image.Contents, image.Limits, searchesAll: newSize < image.VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
         HeaderUpdate update = await HeaderUpdate.ReadAsync(image.Storage, header, cancellationToken).ConfigureAwait(false);
         TableEditor tables = await TableEditor.OpenAsync(image, counts, cancellationToken).ConfigureAwait(false);
         var change = new ResizeChange(image, newSize, options, counts, update, tables);
-        DataFileResize? dataFile = change._dataFile is { } file
-            ? new DataFileResize(file, change.NamesDataFile, options.Preallocation, image.VirtualSizeBytes, newSize, image.ClusterSizeBytes)
-            : null;
         await ShadowSwitch.RunAsync(
             image,
             counts,
             update,
             async () =>
             {
+                await change.PrepareAsync(cancellationToken).ConfigureAwait(false);
+                await bitmaps.PrepareAsync(counts, update, cancellationToken).ConfigureAwait(false);
                 if (dataFile is not null)
                 {
                     await dataFile.PrepareAsync(cancellationToken).ConfigureAwait(false);
                 }
-
-                await change.PrepareAsync(cancellationToken).ConfigureAwait(false);
-                await bitmaps.PrepareAsync(counts, update, cancellationToken).ConfigureAwait(false);
             },
             isCut: newSize < image.VirtualSizeBytes,
             cancellationToken).ConfigureAwait(false);
@@ -104,11 +103,13 @@ internal sealed class ResizeChange
         }
     }
 
-    /// <summary>Whether a data file shall read like the disk for those who do not know the image, so that entries name all of it.</summary>
-    private bool IsRaw => _dataFile is not null && _image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData);
+    private static DataFileResize? DataFileOf(Qcow2Image image, long newSize, Qcow2ResizeOptions options) => !image.Header.HasExternalDataFile
+        ? null
+        : new DataFileResize(
+            options.DataFile!, image.Header.HasRawDataFile, image.Header.HasRawDataFile || options.Preallocation != Preallocation.Off, options.Preallocation, image.VirtualSizeBytes, newSize, image.ClusterSizeBytes);
 
-    /// <summary>Whether entries name all that a data file gains.</summary>
-    private bool NamesDataFile => IsRaw || (_dataFile is not null && _preallocation != Preallocation.Off);
+    /// <summary>Whether entries name all that a data file gains: that of a raw one is there to be read.</summary>
+    private bool NamesDataFile => _dataFile is not null && (_image.Header.HasRawDataFile || _preallocation != Preallocation.Off);
 
     /// <summary>Up to where the backing image would show through.</summary>
     private static long HiddenEnd(Qcow2Image image, long newSize, IBackingDisk? backing) =>
@@ -127,9 +128,7 @@ internal sealed class ResizeChange
         await _tables.ResizeAsync(_geometry.L1EntriesFor(_newSize), kept, cancellationToken).ConfigureAwait(false);
         if (_geometry.OffsetInCluster((ulong)kept) != 0)
         {
-            var last = new LastCluster(_image, _counts, _backing, _dataFile, hidesBacking: zeroEnd > kept);
-            await _tables.EditAsync(
-                _geometry.L1Index(kept), createsTable: zeroEnd > kept, (table, token) => last.CutAsync(table, kept, token), cancellationToken).ConfigureAwait(false);
+            await EditLastAsync(kept, hidesBacking: zeroEnd > kept, cancellationToken).ConfigureAwait(false);
         }
 
         long firstNew = _geometry.ClustersFor(kept) << _geometry.ClusterBits;
@@ -148,6 +147,22 @@ internal sealed class ResizeChange
 
         await _tables.WriteL1Async(_update, cancellationToken).ConfigureAwait(false);
         _update.SetVirtualSize(_newSize);
+    }
+
+    /// <summary>Sees to the cluster that the disk ends in before or afterwards.</summary>
+    private async ValueTask EditLastAsync(long kept, bool hidesBacking, CancellationToken cancellationToken)
+    {
+        bool takesSpace = _preallocation.TakesSpace();
+        var last = new LastCluster(_image, _counts, _backing, _dataFile, hidesBacking, takesSpace);
+        if (!_image.Header.HasRawDataFile)
+        {
+            await _tables.EditAsync(
+                _geometry.L1Index(kept), createsTable: hidesBacking || takesSpace, (table, token) => last.CutAsync(table, kept, token), cancellationToken).ConfigureAwait(false);
+        }
+        else if (kept < _newSize)
+        {
+            await _tables.EditAsync(_geometry.L1Index(kept), createsTable: true, (table, token) => last.NameAsync(table, kept, token), cancellationToken).ConfigureAwait(false);
+        }
     }
 
     /// <summary>Gives all clusters behind the old end a place, and their space where that is asked for; also the cluster that the old end is in, where it has none.</summary>

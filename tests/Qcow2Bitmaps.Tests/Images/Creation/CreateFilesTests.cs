@@ -136,6 +136,14 @@ public sealed class CreateFilesTests
         string path = folder.Write("x", new TestImage().WithBitmap("b", bits: [1]).Build());
         string data = folder.Write("d", [1, 2, 3]);
         File.CreateSymbolicLink(folder.File("link"), path);
+        byte[] before = await File.ReadAllBytesAsync(path, Token);
+
+        // But no data file that has anything.
+        IOException refusal = await Assert.ThrowsAsync<IOException>(() => Qcow2Image.CreateAsync(folder.File("link"), s_plain with { DataFile = data }, Token));
+        Assert.Contains($"'{data}' exists and has data, first at byte 0", refusal.Message, StringComparison.Ordinal);
+        Assert.Equal(before, await File.ReadAllBytesAsync(path, Token));
+        Assert.Equal([1, 2, 3], await File.ReadAllBytesAsync(data, Token));
+        folder.Write("d", [0, 0, 0]);
 
         await Qcow2Image.CreateAsync(folder.File("link"), s_plain with { DataFile = data }, Token);
 

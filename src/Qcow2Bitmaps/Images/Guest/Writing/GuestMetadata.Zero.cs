@@ -12,7 +12,7 @@ internal sealed partial class GuestMetadata
     public int ZeroUnitBytes => Geometry.SubclusterSizeBytes;
 
     /// <summary>Whether the data file has to read as the disk does, by itself.</summary>
-    public bool HasRawDataFile => dataFile is not null && Header.AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData);
+    public bool HasRawDataFile => Header.HasRawDataFile;
 
     /// <summary>Makes a range read as zeros. Only where <see cref="CanZero"/>.</summary>
     /// <param name="start">Where it starts: at a subcluster.</param>
