@@ -57,7 +57,7 @@ public sealed class RawDataFileTests
         { "bitmap --remove c b", Kept, Kept },
         { "snapshot -c s c", Refused, Refused },
         { "snapshot -a s c", Refused, Refused },
-        { "backup restore saved DISK", Refused, Written },
+        { "backup restore -O raw saved DISK", Refused, Written },
     };
 
     [Theory]

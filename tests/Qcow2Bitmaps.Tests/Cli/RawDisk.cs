@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Cli;
@@ -30,8 +32,7 @@ internal sealed class RawDisk : IDisposable
 
     public static async Task<RawDisk> MakeAsync(bool isDevice, int zerosFrom = DiskBytes, int zerosEnd = DiskBytes)
     {
-        var bytes = new byte[DiskBytes];
-        new Random(3).NextBytes(bytes);
+        byte[] bytes = RandomBytes(DiskBytes);
         bytes.AsSpan(zerosFrom, zerosEnd - zerosFrom).Clear();
         var disk = new RawDisk(TempFolder.InMemory(), bytes);
         if (isDevice)
@@ -40,6 +41,19 @@ internal sealed class RawDisk : IDisposable
         }
 
         return disk;
+    }
+
+    /// <summary>Bytes that look random, the same each time.</summary>
+    public static byte[] RandomBytes(int count)
+    {
+        var random = new SplitMix(3);
+        var bytes = new byte[count];
+        foreach (ref ulong word in MemoryMarshal.Cast<byte, ulong>(bytes.AsSpan()))
+        {
+            word = random.Next();
+        }
+
+        return bytes;
     }
 
     /// <summary>Puts an image around the disk, with a bitmap that records.</summary>

@@ -2,6 +2,7 @@ using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
+using Qcow2Bitmaps.Tests.Cli;
 using Qcow2Bitmaps.Tests.Operations;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -43,7 +44,7 @@ public sealed class DataFileResizeCrashTests
             await File.WriteAllBytesAsync(path, files[Image], Token);
             await File.WriteAllBytesAsync(folder.File(Data), files[Data], Token);
             await Qemu.ImgOkAsync("check", path);
-            Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", "-f", "qcow2", "-F", "raw", path, folder.File(Data)));
+            Assert.EndsWith("Images are identical.\n", await Qemu.ImgOkAsync("compare", "-f", "qcow2", "-F", "raw", path, folder.File(Data)), StringComparison.Ordinal);
         }
     }
 
@@ -56,8 +57,7 @@ public sealed class DataFileResizeCrashTests
     public async Task NoStopLosesWhatLiesBehindTheDisk(string options, Preallocation preallocation)
     {
         using var folder = new TempFolder();
-        var bytes = new byte[300 << 10];
-        new Random(5).NextBytes(bytes);
+        byte[] bytes = RawDisk.RandomBytes(300 << 10);
         string data = folder.Write(Data, bytes);
         await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", "-o", $"{options}data_file={data},data_file_raw=on,keep_data_file=on", folder.File(Image), "101k");
         await Support.Cli.OkAsync("bitmap", "--add", "-g", "512", folder.File(Image), "fine");
