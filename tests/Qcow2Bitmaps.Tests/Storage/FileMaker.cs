@@ -36,6 +36,7 @@ internal sealed record FileMaker(string Name, string Command, params string[] Be
         new("backup full raw", "backup full -O raw SOURCE/disk MADE/x"),
         new("backup incremental", "backup incremental SOURCE/disk MADE/y --since c", "backup full SOURCE/disk MADE/x --checkpoint c"),
         new("backup again", "backup full SOURCE/disk MADE/y --checkpoint d", "backup full SOURCE/disk MADE/x --checkpoint c"),
+        new("backup adopt", "backup adopt MADE/x --disk SOURCE/disk --checkpoint b", "convert -O qcow2 SOURCE/disk MADE/x"),
         new("restore", "backup restore MADE/x MADE/y", "backup full SOURCE/disk MADE/x"),
         new("restore raw", "backup restore MADE/x MADE/y -O raw", "backup full SOURCE/disk MADE/x"),
         new(Journal, ""),
