@@ -26,7 +26,7 @@ internal static class CommandLine
     /// <summary>Runs a command line; tests call it with writers of their own.</summary>
     public static async Task<int> InvokeAsync(string[] args, ToolWriter output, TextWriter error)
     {
-        var messages = new MessageWriter(error);
+        var messages = new MessageWriter(output, error);
         args = ResizeCommand.WithSizeAsArgument(args);
         ParseResult parsed = Build(output, messages).Parse(args, s_configuration);
         if (UsageError(parsed, args, output, messages) is { } usageError)
@@ -36,6 +36,7 @@ internal static class CommandLine
             return ExitCode.Error;
         }
 
+        TraceOption.Warn(parsed, messages);
         try
         {
             using IDisposable leftovers = Leftovers.TellTo(messages.Warn);
@@ -53,8 +54,6 @@ internal static class CommandLine
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // What was printed before the error stays: it is true as far as it goes.
-            TryFlush(output);
             messages.Error(Describe(e));
             return ExitCode.Error;
         }
@@ -114,19 +113,10 @@ internal static class CommandLine
             BackupRestoreCommand.Create(output),
             BackupListCommand.Create(output, messages),
         };
-        return new Command(
-            MessageWriter.ToolName,
-            """
-            Works on qcow2 images, their persistent dirty bitmaps and their backing chains, without QEMU.
-
-            Exit codes: 0 success; 1 error; 2 a bitmap is not valid over its chain. Those of 'check' and 'compare' are in their help.
-            """)
-        {
-            new HelpOption { Recursive = true },
-            new VersionOption(),
+        Command[] verbs =
+        [
             CreateCommand.Create(output, messages),
             InfoCommand.Create(output, messages),
-            ExtentsCommand.Create(output, messages),
             CheckCommand.Create(output, messages),
             BitmapCommand.Create(output, messages),
             MapCommand.Create(output, messages),
@@ -137,10 +127,35 @@ internal static class CommandLine
             MeasureCommand.Create(output, messages),
             CommitCommand.Create(output, messages),
             ChainRebaseCommand.Create(output, messages, tells: false),
-            QmpCommand.Create(messages),
-            chain,
-            backup,
+        ];
+        LetTheLastOneCount(verbs);
+        var root = new Command(
+            MessageWriter.ToolName,
+            """
+            Works on qcow2 images, their persistent dirty bitmaps and their backing chains, without QEMU.
+
+            Exit codes: 0 success; 1 error; 2 a bitmap is not valid over its chain. Those of 'check' and 'compare' are in their help.
+            """)
+        {
+            new HelpOption { Recursive = true },
+            new VersionOption("--version", "-V"),
+            TraceOption.Create(),
         };
+        foreach (Command command in (IEnumerable<Command>)[.. verbs, ExtentsCommand.Create(output, messages), QmpCommand.Create(messages), chain, backup])
+        {
+            root.Add(command);
+        }
+
+        return root;
+    }
+
+    /// <summary>An option that is given again replaces what was given before, as in qemu-img. Commands of our own refuse it: there it is a mistake.</summary>
+    private static void LetTheLastOneCount(Command[] verbs)
+    {
+        foreach (Option option in verbs.SelectMany(static verb => verb.Options).Where(static option => option.Arity.MaximumNumberOfValues == 1))
+        {
+            option.AllowMultipleArgumentsPerToken = true;
+        }
     }
 
     private static string PathOf(Command command)
@@ -152,17 +167,5 @@ internal static class CommandLine
         }
 
         return string.Concat(names.Select(static name => name + " "));
-    }
-
-    private static void TryFlush(ToolWriter output)
-    {
-        try
-        {
-            output.Flush();
-        }
-        catch (IOException)
-        {
-            // Standard output is what failed, perhaps a closed pipe: nobody reads on.
-        }
     }
 }

@@ -84,8 +84,7 @@ internal static class BitmapCommand
                 return ExitCode.Error;
             }
 
-            long granularityBytes = 0;
-            if (parsed.GetValue(granularity) is { } size && !SizeArgument.TryParse(size, "granularity", out granularityBytes, out string error))
+            if (SizeArgument.Read(parsed, granularity, "granularity", out long? granularityBytes) is { } error)
             {
                 messages.Error(error);
                 return ExitCode.Error;
@@ -102,7 +101,7 @@ internal static class BitmapCommand
                 messages.Warn(path, image.Findings);
             }
 
-            if (Build(steps, name, granularityBytes, image, path, parsed.GetValue(source) is not null, other, out BitmapEdit edit) is { } refusal)
+            if (Build(steps, name, granularityBytes ?? 0, image, path, parsed.GetValue(source) is not null, other, out BitmapEdit edit) is { } refusal)
             {
                 messages.Error(refusal);
                 return ExitCode.Error;

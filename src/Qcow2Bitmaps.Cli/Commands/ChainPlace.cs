@@ -10,4 +10,27 @@ internal static class ChainPlace
     /// <exception cref="IOException">It is none of the chain.</exception>
     public static int Find(ImageChain chain, string path) => chain.IndexOf(path)
         ?? throw new IOException($"'{PrintableText.Escape(path)}' is no image of the chain of '{PrintableText.Escape(chain.Layers[0].Path)}'");
+
+    /// <summary>The index of a backing file by qemu-img's rule: a name means what it would mean inside the image above. One of the current folder is taken where none of that kind is there.</summary>
+    /// <param name="chain">The chain.</param>
+    /// <param name="name">The name.</param>
+    /// <param name="warning">What is to be said of a file of the current folder; null when the name is one by the rule.</param>
+    /// <exception cref="IOException">It is none of the chain.</exception>
+    public static int FindBase(ImageChain chain, string name, out string? warning)
+    {
+        warning = null;
+        foreach (ChainLayer above in chain.Layers.SkipLast(1))
+        {
+            // A file of this name may be another one of the chain than the one right below: then it is the next image's turn.
+            if (chain.IndexOf(BackingPath.Combine(above.Path, name)) == above.Index + 1)
+            {
+                return above.Index + 1;
+            }
+        }
+
+        string top = PrintableText.Escape(chain.Layers[0].Path);
+        int found = chain.IndexOf(name) ?? throw new IOException($"Did not find '{PrintableText.Escape(name)}' in the backing chain of '{top}'");
+        warning = $"'{PrintableText.Escape(name)}' is relative to the current folder; qemu-img looks for it in the folder of the image above it, and does not find it";
+        return found;
+    }
 }

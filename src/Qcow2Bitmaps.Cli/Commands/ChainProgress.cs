@@ -8,7 +8,9 @@ using Qcow2Bitmaps.Operations;
 namespace Qcow2Bitmaps.Cli.Commands;
 
 /// <summary>Progress of a long operation on a chain: with <c>-p</c>, and on a terminal unless asked for JSON.</summary>
-internal sealed class ChainProgress(ToolWriter output)
+/// <param name="output">Takes it.</param>
+/// <param name="quiet">The option that asks for none, if there is one.</param>
+internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = null)
 {
     private const double MinStepPercent = 1;
 
@@ -71,5 +73,6 @@ internal sealed class ChainProgress(ToolWriter output)
         }
     }
 
-    private bool IsShown(ParseResult parsed, bool isJson) => parsed.GetValue(_progress) || (!isJson && output.IsTerminal);
+    private bool IsShown(ParseResult parsed, bool isJson) =>
+        !(quiet is not null && parsed.GetValue(quiet)) && (parsed.GetValue(_progress) || (!isJson && output.IsTerminal));
 }

@@ -5,6 +5,7 @@ using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Operations;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
@@ -15,7 +16,10 @@ internal sealed class ChainRebaseCommand
     private readonly Option<string?> _backing = new("-b") { Description = "The new backing file, relative to FILE's folder, as it is stored; empty for none. A name with a protocol only with -u", HelpName = "BACKING" };
     private readonly Option<string?> _backingFormat = CommonOptions.AnyFormat("the new backing file", "-F");
     private readonly Option<bool> _unsafe = new("-u") { Arity = ArgumentArity.Zero, Description = "Change the name only: the new backing file reads as the old one did" };
-    private readonly Option<bool> _quiet = new("-q") { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
+    private readonly Option<bool> _quiet = CommonOptions.Quiet();
+    private readonly Option<bool> _share = CommonOptions.ForceShare("Open the new backing file even while another process, a running VM for example, has it open for writing");
+    private readonly Option<string?> _cache = CacheModes.Create();
+    private readonly Option<string?> _sourceCache = CacheModes.CreateForSource("The backing files'");
     private readonly ActiveImage _active = new("The top of the whole chain, where FILE is not: bitmaps of the images above FILE count too");
     private readonly Option<GapPolicy> _gaps = ChainPullCommand.GapsOption();
     private readonly ChainProgress _progress;
@@ -26,7 +30,7 @@ internal sealed class ChainRebaseCommand
     {
         _output = output;
         _messages = messages;
-        _progress = new ChainProgress(output);
+        _progress = new ChainProgress(output, _quiet);
     }
 
     public static Command Create(ToolWriter output, MessageWriter messages, bool tells)
@@ -40,7 +44,7 @@ internal sealed class ChainRebaseCommand
             The image's bitmaps get what was recorded in images that leave its chain. With -u nothing is opened but FILE, and only the name changes.
             """)
         {
-            rebase._backing, rebase._backingFormat, rebase._unsafe, rebase._quiet, rebase._gaps,
+            rebase._backing, rebase._backingFormat, rebase._unsafe, rebase._quiet, rebase._share, rebase._cache, rebase._sourceCache, rebase._gaps,
         };
         rebase._active.AddTo(command);
         rebase._progress.AddTo(command);
@@ -49,35 +53,28 @@ internal sealed class ChainRebaseCommand
         return command;
     }
 
-    private static string? FindFault(string file, string name, string format, bool isUnsafe) =>
-        !ImageFormat.IsDriver(format) ? $"Invalid format name: '{PrintableText.Escape(format)}'"
+    /// <summary>What is wrong with the command line, in qemu-img's words and order; null when nothing is.</summary>
+    private string? FindFault(ParseResult parsed, string file, string name, bool isUnsafe) =>
+        parsed.GetValue(_backing) is null && !isUnsafe ? "Must specify backing file (-b) or use unsafe mode (-u)"
+        : (CacheModes.FindFault(parsed.GetValue(_cache)) ?? CacheModes.FindSourceFault(parsed.GetValue(_sourceCache))) is { } cacheFault ? cacheFault
+        : parsed.GetValue(_backingFormat) is { } format && !ImageFormat.IsKnown(format) ? $"Invalid format name: '{PrintableText.Escape(format)}'"
+        : name.Length > 0 && parsed.GetValue(_backingFormat) is null ? $"Could not change the backing file to '{PrintableText.Escape(name)}': backing format must be specified"
         : isUnsafe ? BackingPath.FindFault(file, name)
         : BackingPath.FindProtocol(name);
 
     private async Task<int> RunAsync(ParseResult parsed, bool tells, CancellationToken cancellationToken)
     {
         string file = parsed.GetRequiredValue(_options.Top);
-        string? name = parsed.GetValue(_backing);
-        if (name is null)
-        {
-            _messages.Error("Must specify backing file (-b) or use simple rebase mode (-u)");
-            return ExitCode.Error;
-        }
-
-        if (name.Length > 0 && parsed.GetValue(_backingFormat) is null)
-        {
-            _messages.Error("Cannot change backing file without specifying its format (-F)");
-            return ExitCode.Error;
-        }
-
-        string format = parsed.GetValue(_backingFormat) ?? ImageFormat.Raw;
         bool isUnsafe = parsed.GetValue(_unsafe);
-        if (FindFault(file, name, format, isUnsafe) is { } fault)
+        // Without a name -u takes the backing file away, as in qemu-img.
+        string name = parsed.GetValue(_backing) ?? "";
+        if (FindFault(parsed, file, name, isUnsafe) is { } fault)
         {
             _messages.Error(fault);
             return ExitCode.Error;
         }
 
+        string format = parsed.GetValue(_backingFormat) ?? ImageFormat.Raw;
         ChainOpenOptions open = _options.Read(parsed);
         await using ImageChain chain = isUnsafe
             ? await ImageChain.OpenAsync(file, open with { WritableLayers = [0], FollowBacking = false }, cancellationToken)
@@ -109,7 +106,7 @@ internal sealed class ChainRebaseCommand
 
         ImageChain? backing = name.Length == 0
             ? null
-            : await ImageChain.OpenAsync(BackingPath.Combine(file, name), _options.Read(parsed) with { TopFormat = format }, cancellationToken);
+            : await ImageChain.OpenAsync(BackingPath.Combine(file, name), _options.Read(parsed) with { TopFormat = format, Image = new Qcow2OpenOptions { Lock = parsed.GetValue(_share) ? ImageLock.SharedRead : ImageLock.Read } }, cancellationToken);
         try
         {
             var how = new RebaseOptions { Top = top, Gaps = parsed.GetValue(_gaps), BackingFile = name };

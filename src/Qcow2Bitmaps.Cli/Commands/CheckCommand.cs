@@ -19,9 +19,11 @@ internal static class CheckCommand
         Option<string?> format = CommonOptions.Format("the image");
         Option<bool> share = CommonOptions.ForceShare();
         Option<OutputFormat> form = CommonOptions.Output();
+        Option<bool> quiet = CommonOptions.Quiet();
+        Option<string?> cache = CacheModes.CreateForSource("The image's");
         var repair = new Option<RepairKinds>("-r", "--repair")
         {
-            Description = "Repair: 'leaks' lowers reference counts that are too high, 'all' also repairs all else that qemu-img does, 'bitmaps' what keeps QEMU from opening the image because of its bitmaps. May be repeated",
+            Description = "Repair: 'leaks' lowers reference counts that are too high, 'all' also repairs all else that qemu-img does, 'bitmaps' what keeps QEMU from opening the image because of its bitmaps, beside one of the others if it is given too",
             HelpName = "leaks|all|bitmaps",
             Arity = ArgumentArity.OneOrMore,
             CustomParser = ParseKinds,
@@ -39,12 +41,18 @@ internal static class CheckCommand
             Exit codes: 0 no faults, or none left; 1 error; 2 corruptions; 3 leaked clusters only; 63 the format has nothing to check.
             """)
         {
-            repair, all, format, share, form, file,
+            repair, all, format, share, form, quiet, cache, file,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string path = parsed.GetRequiredValue(file);
             RepairKinds kinds = parsed.GetValue(repair);
+            if (CacheModes.FindSourceFault(parsed.GetValue(cache)) is { } fault)
+            {
+                messages.Error(fault);
+                return ExitCode.Error;
+            }
+
             if (kinds != RepairKinds.None && parsed.GetValue(share))
             {
                 messages.Error("-U only reads: it cannot be used with -r");
@@ -68,11 +76,12 @@ internal static class CheckCommand
             CheckReport report = kinds != RepairKinds.None
                 ? await image.RepairAsync(kinds, cancellationToken)
                 : await image.CheckAsync(cancellationToken);
-            return Print(report, path, parsed.GetValue(form), parsed.GetValue(all) ? CheckReport.MaxKeptFindings : MaxPrinted, output, messages);
+            return Print(report, path, parsed.GetValue(form), parsed.GetValue(all) ? CheckReport.MaxKeptFindings : MaxPrinted, parsed.GetValue(quiet) ? null : output, messages);
         });
         return command;
     }
 
+    /// <summary>Of 'leaks' and 'all' the last one counts, as in qemu-img.</summary>
     private static RepairKinds ParseKinds(ArgumentResult result)
     {
         RepairKinds kinds = RepairKinds.None;
@@ -81,10 +90,10 @@ internal static class CheckCommand
             switch (token.Value)
             {
                 case "leaks":
-                    kinds |= RepairKinds.Leaks;
+                    kinds = (kinds & RepairKinds.Bitmaps) | RepairKinds.Leaks;
                     break;
                 case "all":
-                    kinds |= RepairKinds.All;
+                    kinds = (kinds & RepairKinds.Bitmaps) | RepairKinds.All;
                     break;
                 case "bitmaps":
                     kinds |= RepairKinds.Bitmaps;
@@ -98,20 +107,20 @@ internal static class CheckCommand
         return kinds;
     }
 
-    private static int Print(CheckReport report, string path, OutputFormat form, int maxPrinted, ToolWriter output, MessageWriter messages)
+    private static int Print(CheckReport report, string path, OutputFormat form, int maxPrinted, ToolWriter? output, MessageWriter messages)
     {
         Write(report.Repairs, report.Repairs.Count, maxPrinted, messages);
-        if (form == OutputFormat.Human)
+        if (output is not null && form == OutputFormat.Human)
         {
             CheckOutput.WriteFixed(report, output);
         }
 
         Write(report.Findings, report.Corruptions + report.Leaks + report.CheckErrors, maxPrinted, messages);
-        if (form == OutputFormat.Json)
+        if (output is not null && form == OutputFormat.Json)
         {
             CheckOutput.WriteJson(report, path, output);
         }
-        else
+        else if (output is not null)
         {
             CheckOutput.WriteText(report, output);
         }

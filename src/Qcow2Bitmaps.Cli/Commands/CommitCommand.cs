@@ -13,27 +13,34 @@ internal static class CommitCommand
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         var options = new ChainOptions("FILE", "The image to commit, the top of its chain");
-        var @base = new Option<string?>("-b") { Description = "The image of the chain that takes all (default: the backing file). FILE is not emptied then", HelpName = "BASE" };
+        var @base = new Option<string?>("-b") { Description = "The image of the chain that takes all (default: the backing file), relative to the folder of the image above it, as it is stored there. FILE is not emptied then", HelpName = "BASE" };
         var dontEmpty = new Option<bool>("-d") { Arity = ArgumentArity.Zero, Description = "Do not empty FILE afterwards" };
-        var quiet = new Option<bool>("-q") { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
-        var cache = new Option<string?>("-t") { Description = "The cache mode; all is durable at the end whatever it is", HelpName = "CACHE" };
+        Option<bool> quiet = CommonOptions.Quiet();
+        Option<string?> cache = CacheModes.Create();
+        Option<string?> rate = CommonOptions.Rate("-r");
         var drop = new Option<bool>("--drop-bitmaps") { Arity = ArgumentArity.Zero, Description = "Let bitmaps be lost that the base cannot hold, as it is raw or of version 2, instead of refusing" };
-        var progress = new ChainProgress(output);
+        var progress = new ChainProgress(output, quiet);
         var command = new Command(
             "commit",
             "Commit an image to its backing file, with qemu-img's options. Unlike qemu-img, bitmaps are carried along: see 'chain commit'.")
         {
-            @base, dontEmpty, quiet, cache, drop,
+            @base, dontEmpty, quiet, cache, rate, drop,
         };
         progress.AddTo(command);
         options.AddTo(command);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string? basePath = parsed.GetValue(@base);
+            if ((SizeArgument.Read(parsed, rate, "rate limit", out long? bytesPerSecond) ?? CacheModes.FindFault(parsed.GetValue(cache))) is { } fault)
+            {
+                messages.Error(fault);
+                return ExitCode.Error;
+            }
+
             await using ImageChain chain = await ChainAccess.OpenAsync(
                 parsed.GetRequiredValue(options.Top),
                 options.Read(parsed),
-                look => look.Layers.Count == 1 ? [0] : ChainCommit.WritableLayers(look, 0, basePath is null ? 1 : ChainPlace.Find(look, basePath)),
+                look => look.Layers.Count == 1 ? [0] : ChainCommit.WritableLayers(look, 0, basePath is null ? 1 : ChainPlace.FindBase(look, basePath, out _)),
                 cancellationToken);
             if (chain.Layers.Count == 1)
             {
@@ -42,7 +49,13 @@ internal static class CommitCommand
             }
 
             messages.WarnOf(chain);
-            int target = basePath is null ? 1 : ChainPlace.Find(chain, basePath);
+            string? elsewhere = null;
+            int target = basePath is null ? 1 : ChainPlace.FindBase(chain, basePath, out elsewhere);
+            if (elsewhere is not null)
+            {
+                messages.Warn(elsewhere);
+            }
+
             if (target == 0)
             {
                 messages.Error("The image cannot be committed to itself");
@@ -56,9 +69,9 @@ internal static class CommitCommand
 
             await progress.RunAsync(
                 parsed,
-                parsed.GetValue(quiet),
+                isJson: false,
                 chain,
-                steps => ChainCommit.RunAsync(chain, 0, target, new CommitOptions { DropBitmaps = parsed.GetValue(drop) }, steps, cancellationToken),
+                steps => ChainCommit.RunAsync(chain, 0, target, new CommitOptions { DropBitmaps = parsed.GetValue(drop), BytesPerSecond = bytesPerSecond ?? 0 }, steps, cancellationToken),
                 cancellationToken);
             if (basePath is null && !parsed.GetValue(dontEmpty))
             {

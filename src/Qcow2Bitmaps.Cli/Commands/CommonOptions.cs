@@ -23,9 +23,9 @@ internal static class CommonOptions
         {
             static result =>
             {
-                if (result.Tokens.Count > 0 && result.Tokens[0].Value is not (ImageFormat.Qcow2 or ImageFormat.Raw))
+                if (result.Tokens.Count > 0 && result.Tokens[^1].Value is not (ImageFormat.Qcow2 or ImageFormat.Raw))
                 {
-                    result.AddError($"Unknown driver '{result.Tokens[0].Value}'; the formats are qcow2 and raw");
+                    result.AddError($"Unknown driver '{result.Tokens[^1].Value}'; the formats are qcow2 and raw");
                 }
             },
         },
@@ -42,11 +42,18 @@ internal static class CommonOptions
         ? $"Images of format '{format}' are not read here; the formats are qcow2 and raw"
         : $"Unknown driver '{PrintableText.Escape(format)}'";
 
-    public static Option<bool> ForceShare() => new("-U", "--force-share")
+    public static Option<bool> ForceShare(string description = "Read even while another process, a running VM for example, has the image open for writing") => new("-U", "--force-share")
     {
         Arity = ArgumentArity.Zero,
-        Description = "Read even while another process, a running VM for example, has the image open for writing",
+        Description = description,
     };
+
+    public static Option<bool> Quiet(params string[] aliases) => new("-q", aliases) { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
+
+    public static Option<string?> Rate(string alias) => new(alias) { Description = "How many bytes of data are written in a second at most; 0 for no limit", HelpName = "SIZE" };
+
+    /// <summary>All values that an option was given, also those that a later one replaces: qemu-img looks at some of them too.</summary>
+    public static IEnumerable<string> Values(ParseResult parsed, Option option) => parsed.GetResult(option)?.Tokens.Select(static token => token.Value) ?? [];
 
     public static Option<bool> Lenient() => new("--lenient")
     {
@@ -67,7 +74,7 @@ internal static class CommonOptions
     {
         foreach ((string word, T value) in words)
         {
-            if (string.Equals(result.Tokens[0].Value, word, StringComparison.Ordinal))
+            if (string.Equals(result.Tokens[^1].Value, word, StringComparison.Ordinal))
             {
                 return value;
             }

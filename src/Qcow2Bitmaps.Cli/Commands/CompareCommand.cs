@@ -17,14 +17,14 @@ internal sealed class CompareCommand
     private readonly Option<string?> _firstFormat = CommonOptions.AnyFormat("the first image");
     private readonly Option<string?> _secondFormat = CommonOptions.AnyFormat("the second image", "-F");
     private readonly Option<bool> _progress = new("-p") { Arity = ArgumentArity.Zero, Description = "Show progress" };
-    private readonly Option<bool> _quiet = new("-q") { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
+    private readonly Option<bool> _quiet = CommonOptions.Quiet();
     private readonly Option<bool> _strict = new("-s")
     {
         Arity = ArgumentArity.Zero,
         Description = "The sizes too must be the same, and how the images have each part of the disk",
     };
 
-    private readonly Option<string> _cache = new("-T") { Description = "The images' cache mode; it makes no difference", HelpName = "CACHE" };
+    private readonly Option<string?> _cache = CacheModes.CreateForSource("The images'");
     private readonly Option<bool> _share = CommonOptions.ForceShare();
     private readonly Option<string[]> _allowBacking = CommonOptions.AllowBacking();
     private readonly ToolWriter _output;
@@ -63,9 +63,9 @@ internal sealed class CompareCommand
             return ExitCode.Error;
         }
 
-        if (parsed.GetValue(_cache) is { } cache && !CacheModes.IsKnown(cache))
+        if (CacheModes.FindSourceFault(parsed.GetValue(_cache)) is { } cacheFault)
         {
-            _messages.Error($"Invalid source cache option: {PrintableText.Escape(cache)}");
+            _messages.Error(cacheFault);
             return ExitCode.CannotOpen;
         }
 

@@ -23,6 +23,8 @@ internal sealed class ConvertCommand
     private readonly Option<bool> _outOfOrder = Flag("-W", "Accepted, and makes no difference: the few parts of the disk that are in work are always written as they come");
     private readonly Option<string?> _workers = new("-m") { Description = "How many parts of the disk are in work at a time, 1 to 16 (default: as many as there are processors, from 2 to 8)", HelpName = "N" };
     private readonly Option<string?> _snapshot = new("-l") { Description = "Copy the disk of an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME", HelpName = "SNAPSHOT" };
+    private readonly Option<bool> _offload = Flag("-C", "Accepted: where the file system can share data with the target that is done anyway. Not with -c or -S, as in qemu-img");
+    private readonly Option<string?> _rate = CommonOptions.Rate("-r");
     private readonly Option<bool> _noReflink = Flag("--no-reflink", "Copy data also where the file system could share them with the target (XFS, btrfs), as cp does and qemu-img does not");
     private readonly Option<string[]> _options = new("-o") { Description = "Options of the target, name=value with commas between; '-o help' lists them. May be repeated", HelpName = "OPTIONS" };
     private readonly Option<string?> _backing = new("-B")
@@ -36,10 +38,10 @@ internal sealed class ConvertCommand
     private readonly Option<bool> _exists = Flag("-n", "Do not make the target: write it as it is. It must be large enough");
     private readonly Option<bool> _isZero = Flag("--target-is-zero", "With -n: the target reads as zeros, so that none are written");
     private readonly Option<bool> _progress = Flag("-p", "Show progress");
-    private readonly Option<bool> _quiet = Flag("-q", "Print nothing but errors");
+    private readonly Option<bool> _quiet = CommonOptions.Quiet();
     private readonly Option<bool> _share = CommonOptions.ForceShare();
-    private readonly Option<string> _cache = new("-t") { Description = "'unsafe' (default) does not wait for the target's disk; all other modes of qemu-img do so at the end", HelpName = "CACHE" };
-    private readonly Option<string> _sourceCache = new("-T") { Description = "The sources' cache mode; it makes no difference", HelpName = "CACHE" };
+    private readonly Option<string?> _cache = new("-t") { Description = "'unsafe' (default) does not wait for the target's disk; all other modes of qemu-img do so at the end", HelpName = "CACHE" };
+    private readonly Option<string?> _sourceCache = CacheModes.CreateForSource("The sources'");
     private readonly Option<bool> _bitmaps = Flag(
         "--bitmaps", "Copy the bitmaps of the top image too, each with the bits of all images of the chain that hold it. A bitmap that is not valid over the chain is refused. (qemu-img copies the top image's bits only and calls the result valid: changes in the images below are lost)");
 
@@ -61,7 +63,7 @@ internal sealed class ConvertCommand
             "convert",
             "Copy what the guest sees of images to a raw or qcow2 image, with qemu-img's options and messages. Holes and zeros are neither read nor written. A target that exists is overwritten; one that is read at the same time is refused.")
         {
-            convert._format, convert._outputFormat, convert._compress, convert._outOfOrder, convert._workers, convert._noReflink, convert._snapshot, convert._options, convert._backing, convert._backingFormat,
+            convert._format, convert._outputFormat, convert._compress, convert._outOfOrder, convert._workers, convert._rate, convert._offload, convert._noReflink, convert._snapshot, convert._options, convert._backing, convert._backingFormat,
             convert._sparse, convert._exists, convert._isZero, convert._progress, convert._quiet, convert._share, convert._cache, convert._sourceCache, convert._bitmaps, convert._skipBroken,
             convert._allowBacking, convert._files,
         };
@@ -78,7 +80,7 @@ internal sealed class ConvertCommand
         string[] files = parsed.GetValue(_files) ?? [];
         if (Array.Exists(lists, OptionList.AsksForHelp))
         {
-            return ShowHelp(format);
+            return OptionHelp.Write(format, isNamed: true, _output, _messages);
         }
 
         string? fault = FindFault(parsed, lists, format, files);
@@ -94,8 +96,8 @@ internal sealed class ConvertCommand
         {
             foreach (string file in files[..^1])
             {
-                ImageChain? source = parsed.GetValue(_snapshot) is { } wanted
-                    ? await SnapshotChoice.Parse(wanted, out _)!.OpenAsync(file, SourceOptions(parsed), cancellationToken)
+                ImageChain? source = SnapshotChoice.Read(parsed, _snapshot, out _) is { } wanted
+                    ? await wanted.OpenAsync(file, SourceOptions(parsed), cancellationToken)
                     : await ImageChain.OpenAsync(file, SourceOptions(parsed), cancellationToken);
                 if (source is null)
                 {
@@ -122,22 +124,29 @@ internal sealed class ConvertCommand
     {
         bool exists = parsed.GetValue(_exists);
         return Array.Find(lists, static list => !OptionList.IsValid(list)) is { } invalid ? $"Invalid option list: {PrintableText.Escape(invalid)}"
-            : parsed.GetValue(_workers) is { } workers && ParseWorkers(workers) is null ? new ConversionOptions { Workers = 0 }.FindFault()
-            : parsed.GetValue(_sparse) is { } sparse && FindSparseFault(sparse) is { } sparseFault ? sparseFault
-            : parsed.GetValue(_snapshot) is { } snapshot && SnapshotChoice.Parse(snapshot, out string? snapshotFault) is null ? snapshotFault
+            : CommonOptions.Values(parsed, _workers).Any(static workers => ParseWorkers(workers) is null) ? new ConversionOptions { Workers = 0 }.FindFault()
+            : CommonOptions.Values(parsed, _sparse).Select(FindSparseFault).FirstOrDefault(static wrong => wrong is not null) is { } sparseFault ? sparseFault
+            : SnapshotChoice.Read(parsed, _snapshot, out string? snapshotFault) is null && snapshotFault is not null ? snapshotFault
+            : SizeArgument.Read(parsed, _rate, "rate limit", out _) is { } rateFault ? rateFault
             : files.Length < 2 ? "Must specify image file name"
             : parsed.GetValue(_skipBroken) && !parsed.GetValue(_bitmaps) ? "Use of --skip-broken-bitmaps requires --bitmaps"
+            : parsed.GetValue(_offload) && FindOffloadFault(parsed) is { } offloadFault ? offloadFault
             : parsed.GetValue(_isZero) && !exists ? "--target-is-zero requires use of -n flag"
             : exists && lists.Length > 0 ? "-o has no effect when skipping image creation"
             : parsed.GetValue(_snapshot) is not null && files.Length > 2 ? "No support for concatenating multiple snapshot"
             : parsed.GetValue(_snapshot) is not null && parsed.GetValue(_bitmaps) ? "Bitmaps are those of the present, not of a snapshot: --bitmaps cannot be used with -l"
-            : parsed.GetValue(_cache) is { } cache && !CacheModes.IsKnown(cache) ? $"Invalid cache option: {PrintableText.Escape(cache)}"
-            : parsed.GetValue(_sourceCache) is { } sourceCache && !CacheModes.IsKnown(sourceCache) ? $"Invalid source cache option: {PrintableText.Escape(sourceCache)}"
+            : (CacheModes.FindFault(parsed.GetValue(_cache)) ?? CacheModes.FindSourceFault(parsed.GetValue(_sourceCache))) is { } cacheFault ? cacheFault
             : parsed.GetValue(_format) is { } given && given is not (ImageFormat.Qcow2 or ImageFormat.Raw) ? $"Could not open '{PrintableText.Escape(files[0])}': {CommonOptions.UnknownDriver(given)}"
             : CreateCommand.Describe(format) is not null ? null
             : exists ? $"Could not open '{PrintableText.Escape(files[^1])}': {CommonOptions.UnknownDriver(format)}"
             : CreateCommand.UnknownFormat(format);
     }
+
+    private string? FindOffloadFault(ParseResult parsed) =>
+        parsed.GetValue(_compress) ? "Cannot enable copy offloading when -c is used"
+        : parsed.GetValue(_sparse) is not null ? "Cannot enable copy offloading when -S is used"
+        : parsed.GetValue(_noReflink) ? "Cannot enable copy offloading when --no-reflink is used"
+        : null;
 
     private async Task<int> ConvertAsync(ParseResult parsed, List<ImageChain> sources, string file, ProgressOutput progress, CancellationToken cancellationToken)
     {
@@ -212,6 +221,7 @@ internal sealed class ConvertCommand
             Compress = parsed.GetValue(_compress),
             Workers = parsed.GetValue(_workers) is { } workers ? ParseWorkers(workers)!.Value : new ConversionOptions().Workers,
             SparseBytes = parsed.GetValue(_sparse) is { } sparse && SizeArgument.TryParse(sparse, "", out long bytes, out _) ? (int)bytes : new ConversionOptions().SparseBytes,
+            BytesPerSecond = SizeArgument.Read(parsed, _rate, "", out long? rate) is null ? rate ?? 0 : 0,
             UsesReflinks = !parsed.GetValue(_noReflink),
             Flush = parsed.GetValue(_cache) is not null and not "unsafe",
             Bitmaps = !parsed.GetValue(_bitmaps) ? BitmapCopying.None : parsed.GetValue(_skipBroken) ? BitmapCopying.SkipInvalid : BitmapCopying.All,
@@ -267,22 +277,6 @@ internal sealed class ConvertCommand
     private static string? FindSparseFault(string text) =>
         !SizeArgument.TryParse(text, "buffer size for sparse output", out long bytes, out string error) ? error
         : new ConversionOptions { SparseBytes = (int)Math.Min(bytes, int.MaxValue) }.FindFault();
-
-    private int ShowHelp(string format)
-    {
-        if (CreateCommand.Describe(format) is not { } descriptions)
-        {
-            return Fail(CreateCommand.UnknownFormat(format));
-        }
-
-        _output.WriteLine($"Supported {format} options:");
-        foreach (OptionDescription description in descriptions.Where(static d => d.Help is not null).OrderBy(static d => d.Name, StringComparer.Ordinal))
-        {
-            _output.WriteLine(description.HelpLine);
-        }
-
-        return ExitCode.Success;
-    }
 
     private int Fail(string fault)
     {

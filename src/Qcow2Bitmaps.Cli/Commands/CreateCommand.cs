@@ -21,12 +21,12 @@ internal sealed class CreateCommand
         Arity = ArgumentArity.ZeroOrOne,
     };
 
-    private readonly Option<string> _format = new("-f", "--format") { Description = "The image's format: qcow2, or raw (default)", HelpName = "FMT" };
+    private readonly Option<string> _format = new("-f", "--format") { Description = "The image's format: qcow2, or raw (default), which qemu-img also calls file", HelpName = "FMT" };
     private readonly Option<string?> _backing = new("-b") { Description = "The backing file, stored as it is named here; relative to the image", HelpName = "BACKING" };
     private readonly Option<string?> _backingFormat = new("-F") { Description = "The backing file's format; required with a backing file", HelpName = "FMT" };
     private readonly Option<bool> _unsafe = new("-u") { Arity = ArgumentArity.Zero, Description = "Do not open the backing file; SIZE is required then" };
     private readonly Option<string[]> _options = new("-o") { Description = "Options, name=value with commas between; '-o help' lists them. May be repeated", HelpName = "OPTIONS" };
-    private readonly Option<bool> _quiet = new("-q") { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
+    private readonly Option<bool> _quiet = CommonOptions.Quiet();
     private readonly Option<string[]> _allowBacking = new("--allow-backing")
     {
         Description = "A folder where the files below the backing file may be, besides the backing file's own. May be repeated",
@@ -66,7 +66,7 @@ internal sealed class CreateCommand
         string format = parsed.GetValue(_format) ?? ImageFormat.Raw;
         if (Array.Exists(lists, OptionList.AsksForHelp))
         {
-            return ShowHelp(file, format);
+            return OptionHelp.Write(format, isNamed: file is null, _output, _messages);
         }
 
         if (file is null)
@@ -95,14 +95,14 @@ internal sealed class CreateCommand
         }
 
         return CreateOptions.FindUnsupported(options!) is { } unsupported ? Fail(file, unsupported)
-            : string.Equals(format, ImageFormat.Raw, StringComparison.Ordinal) ? await MakeRawAsync(file, options!, cancellationToken)
-            : await MakeQcow2Async(file, options!, cancellationToken);
+            : string.Equals(format, ImageFormat.Qcow2, StringComparison.Ordinal) ? await MakeQcow2Async(file, options!, cancellationToken)
+            : await MakeRawAsync(file, options!, cancellationToken);
     }
 
     public static OptionDescription[]? Describe(string format) => format switch
     {
         ImageFormat.Qcow2 => CreateOptions.Qcow2,
-        ImageFormat.Raw => CreateOptions.Raw,
+        ImageFormat.Raw or CreateOptions.File => CreateOptions.Raw,
         _ => null,
     };
 
@@ -259,23 +259,6 @@ internal sealed class CreateCommand
 
         size = bytes;
         return true;
-    }
-
-    private int ShowHelp(string? file, string format)
-    {
-        if (Describe(format) is not { } descriptions)
-        {
-            _messages.Error(UnknownFormat(format));
-            return ExitCode.Error;
-        }
-
-        _output.WriteLine(file is null ? $"Supported {format} options:" : "Supported options:");
-        foreach (OptionDescription description in descriptions.Where(static d => d.Help is not null).OrderBy(static d => d.Name, StringComparer.Ordinal))
-        {
-            _output.WriteLine(description.HelpLine);
-        }
-
-        return ExitCode.Success;
     }
 
     private int Fail(string file, string fault)

@@ -8,11 +8,16 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary>The options of <c>create -o</c>, and what they mean.</summary>
 internal static class CreateOptions
 {
+    /// <summary>QEMU's name of the driver below raw: its images are raw ones.</summary>
+    public const string File = "file";
+
     public const string Size = "size";
     public const string BackingFile = "backing_file";
     public const string BackingFormat = "backing_fmt";
     public const string DataFile = "data_file";
     public const string KeepDataFile = "keep_data_file";
+
+    private const string NoEncryption = "Encryption is not supported";
 
     private const string ClusterSize = "cluster_size";
     private const string Compat = "compat";
@@ -64,7 +69,7 @@ internal static class CreateOptions
 
     /// <summary>What qemu-img can do and this tool cannot; null when it is not asked for.</summary>
     public static string? FindUnsupported(OptionList options) =>
-        options.IsOn(Encryption) || Array.Exists(s_encryption, options.Has) ? "Encryption is not supported"
+        options.IsOn(Encryption) || Array.Exists(s_encryption, options.Has) ? NoEncryption
         : options.IsOn(NoCopyOnWrite) ? "nocow=on is not supported"
         : options.Number(ExtentSizeHint) != 0 ? "An extent size hint is not supported"
         : null;
@@ -95,6 +100,30 @@ internal static class CreateOptions
             DataFile = options.Text(DataFile),
             DataFileRaw = options.IsOn(DataFileRaw),
             KeepDataFile = options.IsOn(KeepDataFile),
+            Preallocation = preallocation,
+        };
+    }
+
+    /// <summary>What matters of qcow2's options to how many bytes are taken; null when one of them means nothing. As for qemu-img's <c>measure</c>, all others may be anything.</summary>
+    public static Qcow2CreateOptions? ToMeasured(OptionList options, out string? fault)
+    {
+        int version = 3;
+        Preallocation preallocation = Preallocation.Off;
+        fault = ParseVersion(options.Text(Compat), out version) is not null ? $"Invalid compatibility level: '{PrintableText.Escape(options.Text(Compat)!)}'"
+            : ParsePreallocation(options.Text(PreallocationName), out preallocation) is not null ? $"invalid parameter value: {PrintableText.Escape(options.Text(PreallocationName)!)}"
+            : Array.Exists(s_encryption, options.Has) ? NoEncryption
+            : null;
+        // With a backing file any part of the disk may have to be written: that counts, its name does not.
+        bool hasBacking = options.Has(BackingFile);
+        return fault is not null ? null : new Qcow2CreateOptions
+        {
+            SizeBytes = Signed(options, Size),
+            Version = version,
+            ClusterSizeBytes = (long)Math.Min(options.Number(ClusterSize), long.MaxValue),
+            RefcountBits = Signed(options, RefcountBits),
+            ExtendedL2 = options.IsOn(ExtendedL2),
+            BackingFile = hasBacking ? BackingFile : null,
+            BackingFormat = hasBacking ? ImageFormat.Raw : null,
             Preallocation = preallocation,
         };
     }

@@ -24,11 +24,8 @@ internal static class MapCommand
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            long startBytes = 0;
-            long lengthBytes = 0;
-            string error = "";
-            if ((parsed.GetValue(start) is { } startText && !SizeArgument.TryParse(startText, "start offset", out startBytes, out error))
-                || (parsed.GetValue(length) is { } lengthText && !SizeArgument.TryParse(lengthText, "max length", out lengthBytes, out error)))
+            long? lengthBytes = null;
+            if ((SizeArgument.Read(parsed, start, "start offset", out long? startBytes) ?? SizeArgument.Read(parsed, length, "max length", out lengthBytes)) is { } error)
             {
                 messages.Error(error);
                 return ExitCode.Error;
@@ -44,7 +41,7 @@ internal static class MapCommand
             messages.WarnOf(chain);
             var map = new MapOutput(chain, output, parsed.GetValue(form) == OutputFormat.Json);
             map.Start();
-            await foreach (ChainExtent extent in chain.MapAsync(startBytes, parsed.GetValue(length) is null ? null : lengthBytes, cancellationToken))
+            await foreach (ChainExtent extent in chain.MapAsync(startBytes ?? 0, lengthBytes, cancellationToken))
             {
                 map.Add(extent);
             }

@@ -46,24 +46,23 @@ internal sealed class MeasureCommand
     {
         string format = parsed.GetValue(_outputFormat) ?? ImageFormat.Raw;
         string? file = parsed.GetValue(_file);
-        long size = 0;
-        string? snapshotFault = null;
-        SnapshotChoice? snapshot = parsed.GetValue(_snapshot) is { } wanted ? SnapshotChoice.Parse(wanted, out snapshotFault) : null;
+        SnapshotChoice? snapshot = SnapshotChoice.Read(parsed, _snapshot, out string? snapshotFault);
+        string? sizeFault = SizeArgument.Read(parsed, _size, "image size", out long? size);
         string? fault = snapshotFault is not null ? snapshotFault
-            : parsed.GetValue(_size) is { } text && !SizeArgument.TryParse(text, "image size", out size, out string? sizeFault) ? sizeFault
+            : sizeFault is not null ? sizeFault
             : file is not null && parsed.GetValue(_size) is not null ? "--size N cannot be used together with a filename."
             : file is null && parsed.GetValue(_size) is null ? "Either --size N or one filename must be specified."
-            : CreateCommand.Describe(format) is null ? ImageFormat.IsKnown(format) ? $"Block driver '{format}' does not support size measurement" : $"Unknown file format '{PrintableText.Escape(format)}'"
+            : format is not (ImageFormat.Qcow2 or ImageFormat.Raw) ? ImageFormat.IsKnown(format) ? $"Block driver '{format}' does not support size measurement" : $"Unknown file format '{PrintableText.Escape(format)}'"
             : null;
         Qcow2CreateOptions? create = null;
-        fault ??= Collect(parsed, format, size, out create);
+        fault ??= Collect(parsed, format, size ?? 0, out create);
         if (fault is not null)
         {
             _messages.Error(fault);
             return ExitCode.Error;
         }
 
-        ImageMeasurement? measured = file is null ? MeasureEmpty(create, size) : await MeasureAsync(parsed, file, snapshot, create, cancellationToken);
+        ImageMeasurement? measured = file is null ? MeasureEmpty(create, size ?? 0) : await MeasureAsync(parsed, file, snapshot, create, cancellationToken);
         if (measured is null)
         {
             _messages.Error(SnapshotChoice.NotFound);
@@ -81,13 +80,13 @@ internal sealed class MeasureCommand
         string[] lists = parsed.GetValue(_options) ?? [];
         if (lists.Length > 0 && options.Add(string.Join(',', lists)) is { } listFault)
         {
-            return listFault;
+            return $"{listFault}\n{MessageWriter.ToolName}: Invalid options for file format '{format}'";
         }
 
         options.Set(CreateOptions.Size, (ulong)size);
         bool isQcow2 = string.Equals(format, ImageFormat.Qcow2, StringComparison.Ordinal);
-        string? fault = CreateOptions.FindUnsupported(options);
-        create = isQcow2 && fault is null ? CreateOptions.ToQcow2(options, out fault) : null;
+        string? fault = null;
+        create = isQcow2 ? CreateOptions.ToMeasured(options, out fault) : null;
         return fault ?? Said(create?.FindFault());
     }
 

@@ -16,10 +16,13 @@ internal static class ResizeCommand
     private const int SectorBytes = 512;
 
     /// <summary>A size may begin with a minus and is no option then: it is the last argument, as in qemu-img.</summary>
-    public static string[] WithSizeAsArgument(string[] args) =>
-        args.Length > 2 && args[0] is Name && args[^1] is ['-', >= '0' and <= '9', ..] && !args.Contains("--", StringComparer.Ordinal)
+    public static string[] WithSizeAsArgument(string[] args)
+    {
+        int verb = TraceOption.CountArguments(args);
+        return args.Length > verb + 2 && args[verb] is Name && args[^1] is ['-', >= '0' and <= '9', ..] && !args.Contains("--", StringComparer.Ordinal)
             ? [.. args[..^1], "--", args[^1]]
             : args;
+    }
 
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
@@ -27,7 +30,7 @@ internal static class ResizeCommand
         Option<string?> format = CommonOptions.Format("the image");
         var shrink = new Option<bool>("--shrink") { Arity = ArgumentArity.Zero, Description = "Let the disk become smaller: all behind its new end is deleted" };
         var preallocation = new Option<string?>("--preallocation") { Description = "What the disk gains: 'off' (default) takes no space, 'metadata' gets its tables, 'falloc' its space too, set aside, 'full' written as zeros. Raw files: off, falloc, full", HelpName = "MODE" };
-        var quiet = new Option<bool>("-q", "--quiet") { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
+        Option<bool> quiet = CommonOptions.Quiet("--quiet");
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         var command = new Command(
             Name,

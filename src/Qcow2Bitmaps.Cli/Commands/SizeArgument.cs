@@ -1,3 +1,4 @@
+using System.CommandLine;
 using Qcow2Bitmaps.Cli.Options;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -5,6 +6,28 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary>Sizes on the command line as qemu-img reads them: decimal, with a fraction and a binary suffix, or hexadecimal.</summary>
 internal static class SizeArgument
 {
+    /// <summary>Reads the sizes that an option was given, of which the last one counts.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="option">The option.</param>
+    /// <param name="what">What the size is of, for the message.</param>
+    /// <param name="bytes">The size in bytes; null when none is given.</param>
+    /// <returns>What is wrong with the first one that is wrong, in qemu-img's words; null when all are in order.</returns>
+    public static string? Read(ParseResult parsed, Option option, string what, out long? bytes)
+    {
+        bytes = null;
+        foreach (string text in CommonOptions.Values(parsed, option))
+        {
+            if (!TryParse(text, what, out long size, out string error))
+            {
+                return error;
+            }
+
+            bytes = size;
+        }
+
+        return null;
+    }
+
     /// <summary>Reads a size.</summary>
     /// <param name="text">For example <c>1.5G</c>, <c>64k</c>, <c>0x1000</c>.</param>
     /// <param name="what">What the size is of, for the message.</param>

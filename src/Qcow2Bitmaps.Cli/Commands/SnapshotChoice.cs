@@ -1,3 +1,4 @@
+using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
@@ -14,14 +15,33 @@ internal sealed record SnapshotChoice(string? Id, string? Name, bool IsEither)
     private const string IdKey = Prefix + "id";
     private const string NameKey = Prefix + "name";
 
-    /// <summary>Reads the words; null, and what is wrong with them, when they mean nothing.</summary>
-    public static SnapshotChoice? Parse(string text, out string? fault)
+    /// <summary>Reads what an option was given: the last choice by keys, or without one the last word. Null when there is none, or with what is wrong when one means nothing.</summary>
+    public static SnapshotChoice? Read(ParseResult parsed, Option option, out string? fault)
     {
         fault = null;
-        if (!text.StartsWith(Prefix, StringComparison.Ordinal))
+        SnapshotChoice? found = null;
+        foreach (string text in CommonOptions.Values(parsed, option))
         {
-            return new SnapshotChoice(text, text, IsEither: true);
+            if (text.StartsWith(Prefix, StringComparison.Ordinal))
+            {
+                found = Parse(text, out fault);
+                if (fault is not null)
+                {
+                    return null;
+                }
+            }
+            else if (found is null or { IsEither: true })
+            {
+                found = new SnapshotChoice(text, text, IsEither: true);
+            }
         }
+
+        return found;
+    }
+
+    private static SnapshotChoice? Parse(string text, out string? fault)
+    {
+        fault = null;
 
         var choice = new SnapshotChoice(null, null, IsEither: false);
         foreach (string part in text.Split(','))

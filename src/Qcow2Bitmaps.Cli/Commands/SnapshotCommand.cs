@@ -20,7 +20,7 @@ internal static class SnapshotCommand
         Option<string[]> apply = Action("-a", "Make the snapshot the disk's state, its size included; what the disk holds now is lost. NAME may be an id. Refused where the image has bitmaps");
         Option<string[]> create = Action("-c", "Take a snapshot of the disk. Bitmaps stay as they are");
         Option<string[]> delete = Action("-d", "Remove the snapshot and give its space back. Bitmaps stay as they are");
-        var quiet = new Option<bool>("-q") { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
+        Option<bool> quiet = CommonOptions.Quiet();
         Option<bool> share = CommonOptions.ForceShare();
         var command = new Command(
             "snapshot",
@@ -37,7 +37,7 @@ internal static class SnapshotCommand
             string[] files = parsed.GetValue(file) ?? [];
             (char Kind, string Name)[] actions =
             [
-                .. parsed.GetValue(list) ? [('l', "")] : Array.Empty<(char, string)>(),
+                .. Enumerable.Repeat(('l', ""), parsed.GetResult(list)?.IdentifierTokenCount ?? 0),
                 .. Actions('a', parsed.GetValue(apply)), .. Actions('c', parsed.GetValue(create)), .. Actions('d', parsed.GetValue(delete)),
             ];
             if (actions.Length > 1 || files.Length != 1)

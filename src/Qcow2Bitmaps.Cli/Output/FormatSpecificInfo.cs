@@ -92,7 +92,8 @@ internal static class FormatSpecificInfo
             new InfoNode.Leaf("cipher-alg", $"{luks.CipherName}-{cipherBits}"),
             new InfoNode.Leaf("uuid", luks.Uuid),
         };
-        if (generatorAndHash.Length > 1)
+        // As qemu-img: only one kind of generator uses the hash, whatever the header says.
+        if (generatorAndHash is ["essiv", _])
         {
             members.Add(new InfoNode.Leaf("ivgen-hash-alg", generatorAndHash[1]));
         }

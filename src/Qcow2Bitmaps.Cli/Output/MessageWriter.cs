@@ -3,8 +3,11 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>Errors and warnings on standard error, each behind the tool's name. An output that fails is nobody to complain to.</summary>
-internal sealed class MessageWriter(TextWriter error)
+/// <summary>Errors and warnings on standard error, each behind the tool's name. A standard error that fails is nobody to complain to.</summary>
+/// <remarks>What was written to standard output before goes out first, so that both are in order where one pipe takes them.</remarks>
+/// <param name="output">Standard output.</param>
+/// <param name="error">Standard error.</param>
+internal sealed class MessageWriter(ToolWriter output, TextWriter error)
 {
     public const string ToolName = "qcow2bitmaps";
 
@@ -16,6 +19,7 @@ internal sealed class MessageWriter(TextWriter error)
 
     public void WriteLine(string line)
     {
+        output.TryFlush();
         try
         {
             error.Write(line + "\n");

@@ -9,6 +9,7 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
 {
     private readonly byte[] _buffer = new byte[1 << 16];
     private int _used;
+    private IOException? _failure;
 
     /// <summary>Whether a person is looking.</summary>
     public bool IsTerminal => isTerminal;
@@ -51,16 +52,35 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
     public string Foreign(string text) => isTerminal ? PrintableText.Escape(text) : text;
 
     /// <summary>Hands all that was written to the output. Nothing does so by itself at the end.</summary>
+    /// <exception cref="IOException">The output failed, now or when <see cref="TryFlush"/> said nothing of it.</exception>
     public void Flush()
     {
-        if (_used == 0)
+        TryFlush();
+        if (_failure is { } failure)
+        {
+            _failure = null;
+            throw failure;
+        }
+    }
+
+    /// <summary>As <see cref="Flush"/>, for one who has something else to tell first: a failure is kept for the next <see cref="Flush"/>.</summary>
+    public void TryFlush()
+    {
+        int used = _used;
+        _used = 0;
+        if (used == 0)
         {
             return;
         }
 
-        int used = _used;
-        _used = 0;
-        Send(_buffer.AsSpan(0, used));
+        try
+        {
+            Send(_buffer.AsSpan(0, used));
+        }
+        catch (IOException e)
+        {
+            _failure ??= e;
+        }
     }
 
     private void Write(ReadOnlySpan<byte> bytes)

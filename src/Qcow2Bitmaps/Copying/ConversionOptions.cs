@@ -44,6 +44,9 @@ public sealed record ConversionOptions
     /// <summary>Whether the target is flushed, so that it survives a loss of power once the copying is done. Without that nothing waits for the disk.</summary>
     public bool Flush { get; init; } = true;
 
+    /// <summary>How many bytes of data are written in a second at most; 0 for no limit. Data that are shared with the source count, zeros do not.</summary>
+    public long BytesPerSecond { get; init; }
+
     /// <summary>
     /// Whether data are shared with the source instead of being copied where the file system can do that (XFS, btrfs), as <c>cp</c> does. Both read the same, and whatever is written later to one of them
     /// is written elsewhere; but a block that the disk loses is lost to both. Not where the target exists, or gets its space from the start.

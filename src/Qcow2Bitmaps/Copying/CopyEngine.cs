@@ -15,6 +15,8 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
     private const int ItemBytes = 1 << 20;
 
     private readonly bool _usesReflinks = options is { UsesReflinks: true, TargetExists: false } && !options.RawPreallocation.TakesSpace() && options.Create?.Preallocation.TakesSpace() != true;
+    // What is only rehearsed takes no time.
+    private readonly CopyRate? _rate = options is { BytesPerSecond: > 0, Rehearses: null } ? new CopyRate(options.BytesPerSecond, TimeProvider.System) : null;
     private readonly Lock _gate = new();
     private long _doneBytes;
     private long _writtenBytes;
@@ -264,6 +266,11 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
             {
                 await target.WriteZerosAsync(write.OffsetBytes, write.EndBytes - write.OffsetBytes, cancellationToken).ConfigureAwait(false);
                 continue;
+            }
+
+            if (_rate is not null)
+            {
+                await _rate.WaitAsync(write.EndBytes - write.OffsetBytes, cancellationToken).ConfigureAwait(false);
             }
 
             ReadOnlyMemory<byte> bytes = buffer.AsMemory((int)(write.OffsetBytes - item.OffsetBytes), (int)(write.EndBytes - write.OffsetBytes));

@@ -39,17 +39,8 @@ internal sealed class RawTarget : ICopyTarget
         NewFile file = NewFile.Create(path, rights);
         try
         {
-            ReservedSpace.RequireFile(file.Storage, options.RawPreallocation);
-            ImageCreator.RequireRoom(file.Storage, sizeBytes);
-            bool isFile = file.Storage.CapacityBytes is null;
-            if (isFile)
-            {
-                await file.Storage.SetLengthAsync(0, cancellationToken).ConfigureAwait(false);
-                await file.Storage.SetLengthAsync(sizeBytes, cancellationToken).ConfigureAwait(false);
-                await ReservedSpace.TakeAsync(file.Storage, 0, sizeBytes, options.RawPreallocation, cancellationToken).ConfigureAwait(false);
-            }
-
-            return new RawTarget(file, file.Storage, isFile ? 0 : long.MaxValue, options.Flush);
+            await file.FillAsync(sizeBytes, options.RawPreallocation, cancellationToken).ConfigureAwait(false);
+            return new RawTarget(file, file.Storage, file.Storage.CapacityBytes is null ? 0 : long.MaxValue, options.Flush);
         }
         catch
         {

@@ -31,14 +31,16 @@ public static class ImageFormat
         ("parallels", 0, "WithouFreSpacExt"u8.ToArray()),
     ];
 
-    /// <summary>Whether a name is one that QEMU has for a format of disk images.</summary>
-    /// <param name="name">The name.</param>
-    public static bool IsKnown(string name) => name is Qcow2 or Raw or "bochs" or "cloop" or "dmg" || Array.Exists(s_others, other => string.Equals(other.Format, name, StringComparison.Ordinal));
+    // QEMU 7.2 has one more, copy-before-write: it does not fit where an image keeps a format, and QEMU cuts it.
+    private static readonly HashSet<string> s_drivers = new(StringComparer.Ordinal)
+    {
+        Qcow2, Raw, "blkdebug", "blklogwrites", "blkverify", "bochs", "cloop", "compress", "copy-on-read", "dmg", "file", "ftp", "ftps", "gluster", "host_cdrom", "host_device", "http", "https",
+        "iscsi", "nbd", "nfs", "null-aio", "null-co", "nvme", "preallocate", "quorum", "rbd", "replication", "snapshot-access", "ssh", "throttle", "vvfat",
+    };
 
-    /// <summary>Whether QEMU has a driver of that name by which a backing file may be stored: a format, or a protocol.</summary>
+    /// <summary>Whether a name is one that QEMU has for a format of disk images, or for another driver that can be stated as one: it may be stored as a backing file's format.</summary>
     /// <param name="name">The name.</param>
-    public static bool IsDriver(string name) => IsKnown(name)
-        || name is "file" or "host_device" or "host_cdrom" or "nbd" or "http" or "https" or "ftp" or "ftps" or "ssh" or "iscsi" or "nfs" or "rbd" or "gluster" or "nvme" or "vvfat";
+    public static bool IsKnown(string name) => s_drivers.Contains(name) || Array.Exists(s_others, other => string.Equals(other.Format, name, StringComparison.Ordinal));
 
     /// <summary>Looks for the magic bytes of qcow2 and of other formats of disk images; everything else counts as raw.</summary>
     /// <param name="storage">The storage.</param>

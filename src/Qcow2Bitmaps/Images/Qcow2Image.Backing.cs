@@ -11,7 +11,7 @@ public sealed partial class Qcow2Image
     /// <summary>Has the image name another backing file, or none; nothing else changes, as with <c>qemu-img rebase -u</c>.</summary>
     /// <remarks>A stop at any byte leaves the old name or the new one. Nothing is opened: whether the guest sees the same is the caller's to know.</remarks>
     /// <param name="name">The name as it is to be stored, at most 1023 bytes of UTF-8; null for no backing file.</param>
-    /// <param name="format">The backing file's format by QEMU's name, at most 8 bytes; without meaning where there is none.</param>
+    /// <param name="format">The backing file's format by QEMU's name, at most 15 bytes; without meaning where there is none.</param>
     /// <param name="cancellationToken">Ends the work while the image is as before.</param>
     /// <exception cref="ArgumentException">The name or the format is empty, or the format is too long.</exception>
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, its first cluster has no room, the name is too long, or it has a raw data file and is to have a backing file.</exception>
@@ -74,10 +74,16 @@ public sealed partial class Qcow2Image
             throw new Qcow2UnsupportedException(UnsupportedReason.Limit, $"The name of a backing file has at most {MaxBackingFileBytes} bytes, not {bytes.Length}: '{PrintableText.Escape(name!)}'");
         }
 
+        byte[] formatBytes = ImageText.Encode(format);
+        if (formatBytes.Length > BackingSwitch.MaxFormatBytes)
+        {
+            throw new ArgumentException($"A backing file's format has at most {BackingSwitch.MaxFormatBytes} bytes, not {formatBytes.Length}", nameof(format));
+        }
+
         MetadataWriter.RequireWritable(_storage, Header, Limits);
         RequireNoRawDataFile(name);
         var first = new byte[ClusterSizeBytes];
         await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
-        return BackingSwitch.Plan(Name, Header, first, bytes, ImageText.Encode(format));
+        return BackingSwitch.Plan(Name, Header, first, bytes, formatBytes);
     }
 }

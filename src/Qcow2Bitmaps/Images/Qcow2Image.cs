@@ -358,6 +358,9 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         CheckReport? report = null;
         try
         {
+            // An update that clears autoclear bits that are not known here, and nothing else: the specification asks that of whoever opens for writing, whether there is something to repair or not.
+            HeaderUpdate update = await HeaderUpdate.ReadAsync(_storage, Header, cancellationToken).ConfigureAwait(false);
+            await MetadataWriter.SwitchAsync(_storage, update.Plan(), CancellationToken.None).ConfigureAwait(false);
             if (counts != RepairKinds.None)
             {
                 report = await RepairCountsAsync(counts, log, cancellationToken).ConfigureAwait(false);

@@ -374,7 +374,7 @@ public static class ChainCommit
                 await target.WriteZerosAsync(map.SizeBytes, oldSize - map.SizeBytes, cancellationToken).ConfigureAwait(false);
             }
 
-            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress);
+            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, BytesPerSecond = options.BytesPerSecond, Rehearses = options.Rehearses }, progress);
             await engine.RunAsync([map], @base - top, int.MaxValue, cancellationToken).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
             return target.WrittenBytes;

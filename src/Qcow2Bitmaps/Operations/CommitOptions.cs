@@ -17,6 +17,9 @@ public sealed record CommitOptions
     /// <summary>How many parts of the disk are in work at a time, each with a buffer of its own.</summary>
     public int Workers { get; init; } = ConversionOptions.DefaultWorkers;
 
+    /// <inheritdoc cref="ConversionOptions.BytesPerSecond"/>
+    public long BytesPerSecond { get; init; }
+
     /// <summary>As of <see cref="ConversionOptions.Rehearses"/>.</summary>
     internal MeasureDepth? Rehearses { get; init; }
 }

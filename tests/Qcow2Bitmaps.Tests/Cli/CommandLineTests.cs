@@ -79,6 +79,54 @@ public sealed class CommandLineTests
         Assert.Equal((1, $"qcow2bitmaps: Could not open '@{arguments}': No such file or directory\n"), (result.ExitCode, result.Error));
     }
 
+    /// <summary>Standard output and standard error into one place: what was said first comes first.</summary>
+    [Theory]
+    [InlineData("create -f qcow2 -o cluster_size=3 @x 1M", "Formatting ", "Cluster size must be a power of two")]
+    [InlineData("create -f raw -o nocow=on @x 1M", "Formatting ", "nocow=on is not supported")]
+    [InlineData("create -f qcow2 @missing/x 1M", "Formatting ", "No such file or directory")]
+    [InlineData("check -r all @leaking", "The following inconsistencies were found and repaired", "Double checking")]
+    [InlineData("compare -p @small @broken", "(0.00/100%)", "qcow2bitmaps: ")]
+    [InlineData("convert -p -O raw @broken @x", "(0.00/100%)", "qcow2bitmaps: ")]
+    [InlineData("map @broken", "Offset ", "qcow2bitmaps: ")]
+    public async Task ErrorsComeAfterWhatWasPrintedBefore(string commandLine, string printed, string error)
+    {
+        using var folder = new TempFolder();
+        folder.Write("small", new TestImage().Build());
+        await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", folder.File("broken"), "1M");
+        byte[] broken = await File.ReadAllBytesAsync(folder.File("broken"), TestContext.Current.CancellationToken);
+        long l1 = System.Buffers.Binary.BinaryPrimitives.ReadInt64BigEndian(broken.AsSpan(40));
+        // A table that does not start at a cluster.
+        broken[l1 + 6] = 2;
+        folder.Write("broken", broken);
+        await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", folder.File("leaking"), "1M");
+        byte[] leaking = await File.ReadAllBytesAsync(folder.File("leaking"), TestContext.Current.CancellationToken);
+        leaking[0x20000 + (2 * 3) + 1]++;
+        folder.Write("leaking", leaking);
+        using var both = new MemoryStream();
+        var errors = new StreamWriter(both, leaveOpen: true) { AutoFlush = true };
+
+        await Qcow2Bitmaps.Cli.CommandLine.InvokeAsync(
+            [.. commandLine.Split(' ').Select(word => word.Replace("@", folder.Path + "/", StringComparison.Ordinal))], new Qcow2Bitmaps.Cli.Output.ToolWriter(both, isTerminal: false), errors);
+
+        string text = System.Text.Encoding.UTF8.GetString(both.ToArray());
+        int first = text.IndexOf(printed, StringComparison.Ordinal);
+        Assert.True(first >= 0 && text.IndexOf(error, StringComparison.Ordinal) > first, text);
+    }
+
+    [Fact]
+    public async Task AnOutputThatFailsIsToldBesideTheError()
+    {
+        using var folder = new TempFolder();
+        using var error = new StringWriter();
+        var output = new Qcow2Bitmaps.Cli.Output.ToolWriter(new FullStream(), isTerminal: false);
+
+        int exitCode = await Qcow2Bitmaps.Cli.CommandLine.InvokeAsync(["create", "-f", "qcow2", "-o", "cluster_size=3", folder.File("x"), "1M"], output, error);
+
+        Assert.Equal(1, exitCode);
+        Assert.Contains("Cluster size must be a power of two", error.ToString(), StringComparison.Ordinal);
+        Assert.Contains("No space left", error.ToString(), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task ErrorsThatCannotBeWrittenLeaveTheExitCode()
     {

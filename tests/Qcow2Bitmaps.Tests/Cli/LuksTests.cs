@@ -36,6 +36,8 @@ public sealed class LuksTests
     [InlineData("serpent", "cbc-plain64", 24)]
     [InlineData("twofish", "xts-plain", 32)]
     [InlineData("cast5", "ecb-plain64", 16)]
+    [InlineData("aes", "xts-plain64:sha256", 32)]
+    [InlineData("aes", "cbc-plain:sha1", 32)]
     public async Task EveryCipherIsNamedAsQemuNamesIt(string cipher, string mode, uint keyBytes)
     {
         Qemu.Require();

@@ -15,16 +15,17 @@ public sealed class BackingSwitchTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    public static TheoryData<string, string?> Cases
+    public static TheoryData<string, string?, string> Cases
     {
         get
         {
-            var cases = new TheoryData<string, string?>();
+            var cases = new TheoryData<string, string?, string>();
             foreach (StartImage image in StartImage.All.Where(static image => !image.IsLarge))
             {
-                cases.Add(image.Name, "new name.qcow2");
-                cases.Add(image.Name, null);
-                cases.Add(image.Name, new string('n', 120));
+                cases.Add(image.Name, "new name.qcow2", "qcow2");
+                cases.Add(image.Name, "new name.qcow2", "host_device");
+                cases.Add(image.Name, null, "qcow2");
+                cases.Add(image.Name, new string('n', 120), "qcow2");
             }
 
             return cases;
@@ -33,7 +34,7 @@ public sealed class BackingSwitchTests
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public async Task AStopAnywhereLeavesOneOfTheTwo(string imageName, string? name)
+    public async Task AStopAnywhereLeavesOneOfTheTwo(string imageName, string? name, string format)
     {
         byte[] start = StartImage.All.Single(image => image.Name == imageName).Build(Population.One);
         (string? Name, string? Format) before = await BackingOfAsync(start);
@@ -42,7 +43,7 @@ public sealed class BackingSwitchTests
         {
             try
             {
-                await image.SetBackingFileAsync(name, "qcow2", Token);
+                await image.SetBackingFileAsync(name, format, Token);
             }
             catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.NoRoomInHeader)
             {
@@ -62,7 +63,83 @@ public sealed class BackingSwitchTests
             Assert.True(now == before || now == after, $"{state}: {now}");
             ImageState read = await ImageState.ReadAsync(state.Content);
             Assert.True(read.IsSound && read.Bitmaps.SequenceEqual(first.Bitmaps) && read.Guest.IsSameAs(first.Guest), $"{state}: {read}");
+            // Whatever a stop has left, it can be done again.
+            var again = new MemoryStorage(state.Content);
+            await using Qcow2Image image = await Qcow2Image.OpenAsync(again, cancellationToken: Token);
+            await image.SetBackingFileAsync(name, format, Token);
+            Assert.Equal(after, (image.BackingFile, image.BackingFile is null ? null : image.BackingFormat));
         }
+    }
+
+    /// <summary>A longer format moves what follows it; of several formats in a header the last one counts, which may lie beyond the first sector.</summary>
+    [Theory]
+    [InlineData("1.1", 1, "host_device")]
+    [InlineData("1.1", 0, "host_device")]
+    [InlineData("0.10", 1, "snapshot-access")]
+    [InlineData("1.1", 2, "raw")]
+    [InlineData("1.1", 2, "qcow2")]
+    [InlineData("1.1", 2, "host_device")]
+    [InlineData("0.10", 2, "host_device")]
+    public async Task ALongerFormatAndSeveralOfThem(string compat, int formats, string format)
+    {
+        Qemu.Require();
+        using var folder = TempFolder.InMemory();
+        string path = folder.File("image.qcow2");
+        string[] backing = formats == 0 ? [] : ["-u", "-b", "old", "-F", "qcow2"];
+        await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", "-o", $"compat={compat}", .. backing, path, "1M"]);
+        byte[] start = await File.ReadAllBytesAsync(path, Token);
+        if (formats == 2)
+        {
+            AppendFormat(start, "raw");
+        }
+
+        (string? Name, string? Format) before = await BackingOfAsync(start);
+        Assert.Equal(formats switch { 0 => null, 1 => "qcow2", _ => "raw" }, before.Format);
+        var storage = new CrashStorage(start);
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token))
+        {
+            await image.SetBackingFileAsync("new", format, Token);
+        }
+
+        foreach (CrashState state in storage.States())
+        {
+            (string? Name, string? Format) now = await BackingOfAsync(state.Content);
+            Assert.True(now == before || now == ("new", format), $"{state}: {now}");
+            await File.WriteAllBytesAsync(path, state.Content, Token);
+            string said = await Qemu.ImgOkAsync("info", "--output=json", path);
+            Assert.Equal(now.Format is not null, said.Contains($"\"backing-filename-format\": \"{now.Format}\"", StringComparison.Ordinal));
+        }
+
+        await File.WriteAllBytesAsync(path, storage.ToArray(), Token);
+        string info = await Qemu.ImgOkAsync("info", "--output=json", path);
+        Assert.Contains($"\"backing-filename-format\": \"{format}\"", info, StringComparison.Ordinal);
+        Assert.Contains("\"backing-filename\": \"new\"", info, StringComparison.Ordinal);
+        Assert.Equal(0, (await Qemu.ImgAsync("check", QemuBitmaps.WithoutBacking(path))).ExitCode);
+    }
+
+    [Theory]
+    [InlineData("copy-before-write")]
+    [InlineData("")]
+    public async Task AFormatThatQemuCannotRead(string format)
+    {
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(new MemoryStorage(new TestImage().Build()), cancellationToken: Token);
+        await Assert.ThrowsAsync<ArgumentException>(async () => await image.SetBackingFileAsync("new", format, Token));
+    }
+
+    /// <summary>Writes one more format behind all extensions; the name moves behind it.</summary>
+    private static void AppendFormat(byte[] image, string format)
+    {
+        const int NameOffset = 8;
+        int nameStart = (int)BinaryPrimitives.ReadInt64BigEndian(image.AsSpan(NameOffset));
+        int end = nameStart - 8;
+        Assert.Equal(0, BinaryPrimitives.ReadInt64BigEndian(image.AsSpan(end)));
+        byte[] name = image.AsSpan(nameStart, 3).ToArray();
+        BinaryPrimitives.WriteUInt32BigEndian(image.AsSpan(end), 0xE2792ACA);
+        BinaryPrimitives.WriteInt32BigEndian(image.AsSpan(end + 4), format.Length);
+        image.AsSpan(end + 8, 16).Clear();
+        System.Text.Encoding.ASCII.GetBytes(format, image.AsSpan(end + 8));
+        name.CopyTo(image, end + 24);
+        BinaryPrimitives.WriteInt64BigEndian(image.AsSpan(NameOffset), end + 24);
     }
 
     [Fact]

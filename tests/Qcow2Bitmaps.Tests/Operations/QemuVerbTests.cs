@@ -44,6 +44,109 @@ public sealed class QemuVerbTests : IDisposable
         Assert.Contains(image.Bitmaps, static bitmap => bitmap.Name == "top");
     }
 
+    /// <summary>A name means what it means inside the image above the one that it names. What qemu-img does not find may be in the current folder.</summary>
+    [Theory]
+    [InlineData("", "top", "base", 0)]
+    [InlineData("", "top", "sub/base", null)]
+    [InlineData("", "top", "sub/mid", 1)]
+    [InlineData("", "top", "./sub/../sub/mid", 1)]
+    [InlineData("", "top", "mid", null)]
+    [InlineData("", "top", "@sub/base", 0)]
+    [InlineData("", "top", "missing", null)]
+    [InlineData("", "top", "top", null)]
+    [InlineData("sub", "../top", "sub/mid", 1)]
+    [InlineData("sub", "../top", "mid", null)]
+    [InlineData("sub", "../top", "base", 0)]
+    [InlineData("sub", "../top", "../sub/mid", null)]
+    public async Task ABaseIsNamedAsTheImageAboveItWould(string current, string top, string name, int? found)
+    {
+        Qemu.Require();
+        string tool = Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll");
+        var results = new List<ProcessResult>();
+        foreach (string who in new[] { "theirs", "ours" })
+        {
+            string folder = Directory.CreateDirectory(_folder.File(who)).FullName;
+            Directory.CreateDirectory(Path.Combine(folder, "sub"));
+            await Qemu.RunAsync("qemu-img", folder, "create", "-q", "-f", "qcow2", "sub/base", "1M");
+            await Qemu.RunAsync("qemu-img", folder, "create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "sub/mid");
+            await Qemu.RunAsync("qemu-img", folder, "create", "-q", "-f", "qcow2", "-b", "sub/mid", "-F", "qcow2", "top");
+            await Qemu.IoOkAsync(Path.Combine(folder, "top"), "write -P 7 0 64k");
+            string[] arguments = ["commit", "-d", "-b", name.Replace("@", folder + "/", StringComparison.Ordinal), top];
+            string working = Path.Combine(folder, current);
+            results.Add(who == "theirs" ? await Qemu.RunAsync("qemu-img", working, arguments) : await Qemu.RunAsync("dotnet", working, [tool, .. arguments]));
+        }
+
+        bool isHere = found is null && Path.Exists(Path.Combine(_folder.File("ours"), current, name)) && name != "top";
+        Assert.Equal(found is null ? 1 : 0, results[0].ExitCode);
+        Assert.Equal(found is null && !isHere ? 1 : 0, results[1].ExitCode);
+        if (isHere)
+        {
+            Assert.Contains("relative to the current folder", results[1].Error, StringComparison.Ordinal);
+            return;
+        }
+
+        Assert.Equal(results[0].Output, results[1].Output);
+        Assert.Equal(found is null, results[1].Error.Length > 0);
+        foreach (string image in new[] { "sub/base", "sub/mid", "top" })
+        {
+            Assert.Equal(await _chains.ReadAsync(Path.Combine(_folder.File("theirs"), image)), await _chains.ReadAsync(Path.Combine(_folder.File("ours"), image)));
+        }
+    }
+
+    [Theory]
+    [InlineData("-u", 0)]
+    [InlineData("-u -b other", 1)]
+    [InlineData("-u -b other -F bogus", 1)]
+    [InlineData("-u -b other -F ''", 1)]
+    [InlineData("-u -b other -F host_device", 0)]
+    [InlineData("-u -b other -F snapshot-access", 0)]
+    [InlineData("", 1)]
+    [InlineData("-b other -F bogus", 1)]
+    [InlineData("-t bad -b ''", 1)]
+    [InlineData("-T bad -b ''", 1)]
+    public async Task RebaseUnderstandsAndRefusesWhatQemuDoes(string arguments, int exitCode)
+    {
+        Qemu.Require();
+        string[] ours = await _chains.MakeChainAsync("ours");
+        string[] theirs = await _chains.MakeChainAsync("theirs");
+        string[] words = [.. arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(static word => word.Trim('\''))];
+
+        ProcessResult expected = await Qemu.ImgAsync(["rebase", .. words, theirs[^1]]);
+        ProcessResult actual = await Support.Cli.RunAsync(["rebase", .. words, ours[^1]]);
+
+        Assert.Equal((exitCode, exitCode), (expected.ExitCode, actual.ExitCode));
+        Assert.Equal(exitCode == 0, actual.Error.Length == 0);
+        string Show(string info, string[] images) => string.Join('\n', info.Split('\n').Where(static line => line.Contains("backing", StringComparison.Ordinal)))
+            .Replace(images[1], "MID", StringComparison.Ordinal).Replace(Path.GetFileName(images[1]), "MID", StringComparison.Ordinal);
+        Assert.Equal(Show(await Qemu.ImgOkAsync("info", theirs[^1]), theirs), Show(await Qemu.ImgOkAsync("info", ours[^1]), ours));
+    }
+
+    /// <summary>A new backing file that a machine has open is read only by consent.</summary>
+    [Fact]
+    public async Task RebaseReadsABackingFileThatIsInUseByConsent()
+    {
+        Qemu.Require();
+        string[] images = await _chains.MakeChainAsync("ours");
+        string other = _folder.File("other.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", other, "4M");
+        await using QemuIoHolder holder = await QemuIoHolder.StartAsync(other);
+
+        Assert.Equal(1, (await Support.Cli.RunAsync("rebase", "-b", "other.qcow2", "-F", "qcow2", images[^1])).ExitCode);
+        await Support.Cli.OkAsync("rebase", "-U", "-b", "other.qcow2", "-F", "qcow2", images[^1]);
+    }
+
+    [Theory]
+    [InlineData("commit -t bad", "Invalid cache option: bad")]
+    [InlineData("commit -r bad", "Invalid rate limit specified.")]
+    public async Task CommitRefusesWhatQemuRefuses(string arguments, string message)
+    {
+        string[] ours = await _chains.MakeChainAsync("ours");
+        ProcessResult actual = await Support.Cli.RunAsync([.. arguments.Split(' '), ours[^1]]);
+
+        Assert.Equal(1, actual.ExitCode);
+        Assert.StartsWith("qcow2bitmaps: " + message, actual.Error, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(1)]

@@ -1,3 +1,4 @@
+using System.CommandLine;
 using Qcow2Bitmaps.Cli;
 using Qcow2Bitmaps.Cli.Output;
 
@@ -6,6 +7,13 @@ namespace Qcow2Bitmaps.Tests.Support;
 /// <summary>Runs the tool in this process.</summary>
 internal static class Cli
 {
+    /// <summary>All commands, which write nowhere.</summary>
+    public static Command Root()
+    {
+        var output = new ToolWriter(Stream.Null, isTerminal: false);
+        return CommandLine.Build(output, new MessageWriter(output, TextWriter.Null));
+    }
+
     public static Task<ProcessResult> RunAsync(params string[] arguments) => RunAsync(isTerminal: false, arguments);
 
     public static async Task<ProcessResult> RunAsync(bool isTerminal, params string[] arguments)

@@ -159,7 +159,7 @@ internal sealed partial class ImageChecker
         // All uses once more, without those of the old counts.
         var again = new ImageChecker(_image, RepairKinds.None, _log);
         await again.CountAsync(cancellationToken).ConfigureAwait(false);
-        await ClearUnknownAutoclearBitsAsync().ConfigureAwait(false);
+        _hasWritten = true;
         await new RefcountRebuild(_storage, _header, _image.Limits, again._references, stored, again._behindEnd).RunAsync(cancellationToken).ConfigureAwait(false);
         TellOldStructure(stored, again._references);
         _references = again._references;
@@ -201,20 +201,8 @@ internal sealed partial class ImageChecker
     /// <summary>Writes; not to be stopped half way.</summary>
     private async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes)
     {
-        await ClearUnknownAutoclearBitsAsync().ConfigureAwait(false);
         _hasWritten = true;
         await _storage.WriteAsync(offset, bytes, CancellationToken.None).ConfigureAwait(false);
-    }
-
-    /// <summary>The specification has them cleared by whoever writes and does not know them.</summary>
-    private async ValueTask ClearUnknownAutoclearBitsAsync()
-    {
-        if (!_hasWritten)
-        {
-            _hasWritten = true;
-            await ClearBitsAsync(
-                HeaderLayout.AutoclearFeatures, ~(ulong)(AutoclearFeatures.Bitmaps | AutoclearFeatures.RawExternalData), CancellationToken.None).ConfigureAwait(false);
-        }
     }
 
     private async ValueTask ClearBitsAsync(int headerOffset, ulong bits, CancellationToken cancellationToken)

@@ -35,6 +35,7 @@ internal static class FileCreation
                     {
                         await RequireNoDataAsync(data.Storage, cancellationToken).ConfigureAwait(false);
                         await data.FillAsync(plan.Geometry.VirtualSizeBytes, options.Preallocation, cancellationToken).ConfigureAwait(false);
+                        await data.Storage.FlushAsync(cancellationToken).ConfigureAwait(false);
                         bool isDevice = data.Storage.CapacityBytes is not null;
                         await WriteAsync(plan, image, options.DataFileRaw || !isDevice, showsDataFile: options.DataFileRaw && isDevice, cancellationToken).ConfigureAwait(false);
                         data.Keep();

@@ -37,6 +37,7 @@ public static class RawImage
         await using (file.ConfigureAwait(false))
         {
             await file.FillAsync(CreationPlan.RoundUp(sizeBytes), preallocation, cancellationToken).ConfigureAwait(false);
+            await file.Storage.FlushAsync(cancellationToken).ConfigureAwait(false);
             file.Keep();
         }
     }
@@ -75,6 +76,11 @@ public static class RawImage
         try
         {
             await storage.SetLengthAsync(sizeBytes, cancellationToken).ConfigureAwait(false);
+            if (before == 0)
+            {
+                await ReservedSpace.TakeFirstBlockAsync(storage, cancellationToken).ConfigureAwait(false);
+            }
+
             await ReservedSpace.TakeAsync(storage, before, sizeBytes - before, preallocation, cancellationToken).ConfigureAwait(false);
         }
         catch when (sizeBytes > before)

@@ -6,6 +6,7 @@ namespace Qcow2Bitmaps.Images.Creation;
 internal static class ReservedSpace
 {
     private const int ZeroBytes = 1 << 20;
+    private const int FirstBlockBytes = 4096;
 
     /// <summary>Whether the mode takes space, not only places.</summary>
     public static bool TakesSpace(this Preallocation mode) => mode is Preallocation.Falloc or Preallocation.Full;
@@ -58,6 +59,11 @@ internal static class ReservedSpace
             at = data.EndOffset;
         }
     }
+
+    /// <summary>Takes the space of the first block of a file that was empty, as QEMU does: it finds out there how writes must be aligned.</summary>
+    /// <exception cref="IOException">There is no space, or the storage failed.</exception>
+    public static ValueTask TakeFirstBlockAsync(ImageStorage storage, CancellationToken cancellationToken) =>
+        WriteZerosAsync(storage, 0, Math.Min(storage.Length, FirstBlockBytes), cancellationToken);
 
     /// <summary>Writes zeros, as data.</summary>
     /// <exception cref="IOException">There is no space, or the storage failed.</exception>

@@ -5,31 +5,44 @@ namespace Qcow2Bitmaps.Images.Writing;
 
 /// <summary>Plans how an image comes to name another backing file, by writes to its first cluster that a crash may end anywhere.</summary>
 /// <remarks>
-/// The new name is written where nobody looks; then one sector, the first, switches to it, together with the format if that changes. The format's extension has to lie in that
-/// sector for this: QEMU puts it right behind the header. Pure: does no I/O.
+/// The new name is written where nobody looks; then one sector, the first, switches to it, together with the format if that changes. Where extensions beyond that sector change or move, all of them are
+/// written anew behind all that there is, and the switch has the first one be of unknown type and reach up to there; then the original place gets them, and the first sector switches back to it. Pure: does no I/O.
 /// </remarks>
 internal sealed class BackingSwitch
 {
+    /// <summary>How long a format may be: QEMU does not open an image with a longer one.</summary>
+    public const int MaxFormatBytes = 15;
+
     private const int SectorBytes = RefcountBlockEdit.SectorBytes;
-    private const int FormatBytes = 8;
 
     private readonly string _imageName;
     private readonly Qcow2Header _header;
-    private readonly byte[] _cluster;
-    private readonly (int DataOffset, int Length)? _format;
-    private readonly int _endMarker;
+    private readonly byte[] _before;
+    private readonly byte[]? _name;
+    private readonly int _start;
+    private readonly int _oldNameStart;
+    private readonly int _oldNameEnd;
+    // Behind the end marker, where there is one.
+    private readonly int _oldEnd;
+    private readonly byte[] _extensions;
 
-    private BackingSwitch(string imageName, Qcow2Header header, byte[] cluster)
+    private BackingSwitch(string imageName, Qcow2Header header, byte[] firstCluster, byte[]? name, byte[] format)
     {
         _imageName = imageName;
         _header = header;
-        _cluster = cluster;
-        var walk = new HeaderExtensionEnumerator(cluster, header.HeaderLength, header.ExtensionAreaEnd);
+        _before = firstCluster;
+        _name = name;
+        _start = (int)header.HeaderLength;
+        _oldNameStart = (int)header.BackingFileOffset;
+        _oldNameEnd = _oldNameStart == 0 ? 0 : (int)Math.Min(header.BackingFileOffset + header.BackingFileSize, (ulong)firstCluster.Length);
+        var extensions = new List<(HeaderExtensionType Type, byte[] Data)>();
+        var walk = new HeaderExtensionEnumerator(firstCluster, header.HeaderLength, header.ExtensionAreaEnd);
         while (walk.MoveNext())
         {
-            if (walk.Current.Type == HeaderExtensionType.BackingFormat)
+            // A stop has left one that reaches up to a copy: it means nothing.
+            if (walk.Current.Type != HeaderSwitch.Filler || walk.Current.Data.Length == BitmapsExtension.SizeBytes)
             {
-                _format = (walk.Current.DataOffset, walk.Current.Data.Length);
+                extensions.Add((walk.Current.Type, walk.Current.Data.ToArray()));
             }
         }
 
@@ -38,164 +51,172 @@ internal sealed class BackingSwitch
             throw new Qcow2FormatException(fault, imageName);
         }
 
-        // Without an end marker the area is full.
-        _endMarker = walk.HasEndMarker ? walk.Position - HeaderExtension.HeaderBytes : walk.Position;
-        HasEndMarker = walk.HasEndMarker;
+        _oldEnd = Math.Min(walk.Position, firstCluster.Length);
+        if (name is not null)
+        {
+            SetFormat(extensions, format);
+        }
+
+        _extensions = Serialize(extensions);
     }
 
-    private bool HasEndMarker { get; }
+    private int NewEnd => _start + _extensions.Length;
 
     /// <summary>Plans the switch.</summary>
     /// <param name="imageName">The image's name, for messages.</param>
     /// <param name="header">The header.</param>
     /// <param name="firstCluster">All of the first cluster as it is.</param>
     /// <param name="name">The backing file's name as it is to be stored, 1 to 1023 bytes; null for no backing file.</param>
-    /// <param name="format">The backing file's format.</param>
+    /// <param name="format">The backing file's format, at most <see cref="MaxFormatBytes"/>.</param>
     /// <returns>The stages, to be written one after another with a flush after each. Empty when nothing changes.</returns>
-    /// <exception cref="Qcow2UnsupportedException">The first cluster has no room for the name, or none in the first sector for the format.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The first cluster has no room.</exception>
     /// <exception cref="Qcow2FormatException">The extensions are broken.</exception>
     public static IReadOnlyList<IReadOnlyList<SectorWrite>> Plan(string imageName, Qcow2Header header, ReadOnlySpan<byte> firstCluster, byte[]? name, byte[] format)
     {
-        byte[] before = firstCluster.ToArray();
-        byte[] staged = firstCluster.ToArray();
-        var plan = new BackingSwitch(imageName, header, staged);
+        var plan = new BackingSwitch(imageName, header, firstCluster.ToArray(), name, format);
+        IReadOnlyList<byte[]> states = plan.InOneSector() ?? plan.InPlace() ?? plan.ByWayOfACopy();
         var stages = new List<IReadOnlyList<SectorWrite>>();
-        int place = 0;
-        byte[] named = staged;
-        if (name is not null)
+        for (int i = 1; i < states.Count; i++)
         {
-            place = plan.PlaceFor(name, isFormatNew: plan._format is null);
-            plan.StageFormat(format);
-            name.CopyTo(staged, place);
-            Add(stages, before, staged);
-            named = [.. staged];
-            plan.NameFormat(named, format);
-            if (plan.IsFormatApart)
+            List<SectorWrite> writes = HeaderSwitch.Difference(states[i - 1], states[i]);
+            if (writes.Count > 0)
             {
-                // Means nothing while there is no backing file.
-                Add(stages, staged, named);
-                staged = named;
+                stages.Add(writes);
             }
         }
 
-        byte[] after = [.. named];
-        if (name is null)
-        {
-            plan.EndExtensions(after);
-        }
-
-        BinaryPrimitives.WriteUInt64BigEndian(after.AsSpan(HeaderLayout.BackingFileOffset), (ulong)place);
-        BinaryPrimitives.WriteUInt32BigEndian(after.AsSpan(HeaderLayout.BackingFileSize), (uint)(name?.Length ?? 0));
-        if (header.Version >= 3)
-        {
-            ulong autoclear = BinaryPrimitives.ReadUInt64BigEndian(after.AsSpan(HeaderLayout.AutoclearFeatures)) & (ulong)HeaderSwitch.KnownAutoclear;
-            BinaryPrimitives.WriteUInt64BigEndian(after.AsSpan(HeaderLayout.AutoclearFeatures), autoclear);
-        }
-
-        Add(stages, staged, after);
-        // In one sector all changes at once.
-        List<SectorWrite> all = HeaderSwitch.Difference(before, after);
-        return all.Count <= 1 && stages.Count > 1 ? [all] : stages;
+        return stages;
     }
 
-    private static void Add(List<IReadOnlyList<SectorWrite>> stages, byte[] before, byte[] after)
+    /// <summary>Has one extension say the format. The last one counts if there are several; it takes the first one's place, in the first sector as a rule.</summary>
+    private static void SetFormat(List<(HeaderExtensionType Type, byte[] Data)> extensions, byte[] format)
     {
-        List<SectorWrite> writes = HeaderSwitch.Difference(before, after);
-        if (writes.Count > 0)
-        {
-            stages.Add(writes);
-        }
-    }
-
-    /// <summary>Puts an end behind extensions that the name has ended so far: without it they would be read on, to the cluster's end.</summary>
-    private void EndExtensions(byte[] cluster)
-    {
-        if (HasEndMarker || _header.BackingFileOffset == 0)
+        int last = extensions.FindLastIndex(static extension => extension.Type == HeaderExtensionType.BackingFormat);
+        if (last >= 0 && extensions[last].Data.AsSpan().SequenceEqual(format))
         {
             return;
         }
 
-        if (_endMarker + HeaderExtension.HeaderBytes > SectorBytes)
-        {
-            throw NoRoom("the extensions' end in the first sector");
-        }
-
-        cluster.AsSpan(_endMarker, HeaderExtension.HeaderBytes).Clear();
+        int first = extensions.FindIndex(static extension => extension.Type == HeaderExtensionType.BackingFormat);
+        extensions.RemoveAll(static extension => extension.Type == HeaderExtensionType.BackingFormat);
+        // A new one behind all others, which stay where they are.
+        extensions.Insert(first < 0 ? extensions.Count : first, (HeaderExtensionType.BackingFormat, format));
     }
 
-    /// <summary>Where a name goes that does not stand there already: behind the extensions, apart from the name that is in use.</summary>
-    private int PlaceFor(byte[] name, bool isFormatNew)
+    private static byte[] Serialize(List<(HeaderExtensionType Type, byte[] Data)> extensions)
     {
-        int oldStart = (int)_header.BackingFileOffset;
-        int oldEnd = oldStart + (int)Math.Min(_header.BackingFileSize, (uint)Math.Max(0, _cluster.Length - oldStart));
-        if (oldStart > 0 && _cluster.AsSpan(oldStart, oldEnd - oldStart).SequenceEqual(name))
+        var bytes = new byte[extensions.Sum(static extension => HeaderExtension.SizeBytes(extension.Data.Length)) + HeaderExtension.HeaderBytes];
+        int at = 0;
+        foreach ((HeaderExtensionType type, byte[] data) in extensions)
         {
-            return oldStart;
+            BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(at), (uint)type);
+            BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(at + sizeof(uint)), (uint)data.Length);
+            data.CopyTo(bytes, at + HeaderExtension.HeaderBytes);
+            at += HeaderExtension.SizeBytes(data.Length);
         }
 
-        // A format that is not there yet takes the place of the end marker, which moves behind it.
-        int free = _endMarker + HeaderExtension.HeaderBytes + (isFormatNew ? HeaderExtension.HeaderBytes + FormatBytes : 0);
-        bool fitsBefore = oldStart == 0 || _cluster.Length == SectorBytes || free + name.Length <= oldStart || oldEnd <= free;
-        int place = fitsBefore ? free : (oldEnd + 7) & ~7;
-        if (!HasEndMarker || place + name.Length > _cluster.Length)
-        {
-            throw NoRoom($"a backing file name of {name.Length} bytes");
-        }
-
-        return place;
+        // The zeros behind it are the end marker.
+        return bytes;
     }
 
-    /// <summary>Whether the format stands behind the sector with the name's place, so that both cannot change at once.</summary>
-    private bool IsFormatApart => _format is null ? _endMarker >= SectorBytes : FormatEnd > SectorBytes;
-
-    private int FormatStart => _format?.DataOffset ?? _endMarker + HeaderExtension.HeaderBytes;
-
-    private int FormatRoom => _format is { } stored ? (stored.Length + 7) & ~7 : FormatBytes;
-
-    private int FormatEnd => FormatStart + FormatRoom;
-
-    /// <summary>Refuses a format that has no room. One that is not there yet is written behind the end marker, where nobody reads it.</summary>
-    private void StageFormat(byte[] format)
+    /// <summary>All that changes lies in one sector: the name right behind the extensions.</summary>
+    private List<byte[]>? InOneSector()
     {
-        bool isSame = _format is { } stored && _cluster.AsSpan(stored.DataOffset, stored.Length).SequenceEqual(format);
-        if (!isSame && (format.Length > FormatRoom || (IsFormatApart && _header.BackingFileOffset != 0)))
+        if (NewEnd + (_name?.Length ?? 0) > _before.Length)
         {
-            throw NoRoom("the backing format beside it in the first sector");
+            return null;
         }
 
-        if (_format is null)
-        {
-            int end = FormatEnd + HeaderExtension.HeaderBytes;
-            if (!HasEndMarker || end > _cluster.Length || OverlapsName(FormatStart, end))
-            {
-                throw NoRoom("the backing format");
-            }
-
-            _cluster.AsSpan(FormatStart, end - FormatStart).Clear();
-            format.CopyTo(_cluster, FormatStart);
-        }
+        byte[] after = After(NewEnd);
+        return HeaderSwitch.Difference(_before, after).Count <= 1 ? [_before, after] : null;
     }
 
-    /// <summary>Lets the extensions have the format.</summary>
-    /// <param name="cluster">A cluster where it is staged.</param>
-    /// <param name="format">The format's name.</param>
-    private void NameFormat(Span<byte> cluster, byte[] format)
+    /// <summary>What changes where readers look lies in the first sector; or, while no backing file is named so that a format means nothing, in another one.</summary>
+    private List<byte[]>? InPlace()
     {
-        // Zeros fill it up, so that what follows stays where it is.
-        int length = Math.Max(format.Length, FormatRoom - 7);
-        BinaryPrimitives.WriteUInt32BigEndian(cluster[(FormatStart - HeaderExtension.HeaderBytes)..], (uint)HeaderExtensionType.BackingFormat);
-        BinaryPrimitives.WriteUInt32BigEndian(cluster[(FormatStart - sizeof(uint))..], (uint)length);
-        cluster[FormatStart..FormatEnd].Clear();
-        format.CopyTo(cluster[FormatStart..]);
+        int place = PlaceBeside();
+        if (place + (_name?.Length ?? 0) > _before.Length || (_oldNameStart != 0 && NewEnd > _oldNameStart))
+        {
+            return null;
+        }
+
+        byte[] after = After(place);
+        byte[] staged = [.. _before];
+        after.AsSpan(_oldEnd).CopyTo(staged.AsSpan(_oldEnd));
+        List<SectorWrite> seen = HeaderSwitch.Difference(staged, after);
+        if (seen.TrueForAll(static write => write.Offset < SectorBytes))
+        {
+            return [_before, staged, after];
+        }
+
+        byte[] formatted = [.. after];
+        staged.AsSpan(0, SectorBytes).CopyTo(formatted);
+        int first = Math.Min(_start, SectorBytes);
+        return _oldNameStart == 0 && HeaderSwitch.Difference(staged, formatted).Count == 1 && _before.AsSpan(first..SectorBytes).SequenceEqual(after.AsSpan(first..SectorBytes))
+            ? [_before, staged, formatted, after]
+            : null;
     }
 
-    /// <summary>Whether the name in use stands where an extension is to go. In a cluster of one sector both change at once.</summary>
-    private bool OverlapsName(int start, int end) => _format is null
-        && _cluster.Length > SectorBytes
-        && _header.BackingFileOffset != 0
-        && (int)_header.BackingFileOffset < end
-        && start < (int)_header.BackingFileOffset + (int)_header.BackingFileSize;
+    private List<byte[]> ByWayOfACopy()
+    {
+        int copy = Align(Math.Max(_oldEnd, Math.Max(_oldNameEnd, NewEnd)));
+        int place = copy + _extensions.Length;
+        if (place + (_name?.Length ?? 0) > _before.Length || (_start & 7) != 0 || _start + HeaderExtension.HeaderBytes > SectorBytes)
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.NoRoomInHeader,
+                $"'{PrintableText.Escape(_imageName)}': No space left in the file header for {(_name is null ? "the end of its extensions" : $"a backing file name of {_name.Length} bytes and its format")}: the first cluster has {_before.Length} bytes");
+        }
 
-    private Qcow2UnsupportedException NoRoom(string what) => new(
-        UnsupportedReason.NoRoomInHeader, $"'{PrintableText.Escape(_imageName)}': No space left in the file header for {what}: the first cluster has {_cluster.Length} bytes");
+        byte[] final = After(place);
+        byte[] copied = [.. _before];
+        _extensions.CopyTo(copied, copy);
+        _name?.CopyTo(copied, place);
+        byte[] switched = [.. copied];
+        SetFields(switched, place);
+        BinaryPrimitives.WriteUInt32BigEndian(switched.AsSpan(_start), (uint)HeaderSwitch.Filler);
+        BinaryPrimitives.WriteUInt32BigEndian(switched.AsSpan(_start + sizeof(uint)), (uint)(copy - _start - HeaderExtension.HeaderBytes));
+        byte[] back = [.. final];
+        _extensions.CopyTo(back, copy);
+        byte[] mended = [.. back];
+        switched.AsSpan(0, SectorBytes).CopyTo(mended);
+        return [_before, copied, switched, mended, back];
+    }
+
+    /// <summary>Where the name goes that is not the one in use, or where that stands already.</summary>
+    private int PlaceBeside()
+    {
+        int free = Math.Max(_oldEnd, NewEnd);
+        if (_name is null || _oldNameStart == 0)
+        {
+            return free;
+        }
+
+        return _oldNameStart >= free && _before.AsSpan(_oldNameStart.._oldNameEnd).SequenceEqual(_name) ? _oldNameStart
+            : free + _name.Length <= _oldNameStart || _oldNameEnd <= free ? free
+            : Align(_oldNameEnd);
+    }
+
+    /// <summary>The cluster as it is to be, with the name in some place.</summary>
+    private byte[] After(int place)
+    {
+        byte[] after = [.. _before];
+        _extensions.CopyTo(after, _start);
+        _name?.CopyTo(after, place);
+        SetFields(after, place);
+        return after;
+    }
+
+    private void SetFields(byte[] cluster, int place)
+    {
+        BinaryPrimitives.WriteUInt64BigEndian(cluster.AsSpan(HeaderLayout.BackingFileOffset), _name is null ? 0 : (ulong)place);
+        BinaryPrimitives.WriteUInt32BigEndian(cluster.AsSpan(HeaderLayout.BackingFileSize), (uint)(_name?.Length ?? 0));
+        if (_header.Version >= 3)
+        {
+            Span<byte> autoclear = cluster.AsSpan(HeaderLayout.AutoclearFeatures);
+            BinaryPrimitives.WriteUInt64BigEndian(autoclear, BinaryPrimitives.ReadUInt64BigEndian(autoclear) & (ulong)HeaderSwitch.KnownAutoclear);
+        }
+    }
+
+    private static int Align(int offset) => (offset + 7) & ~7;
 }

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
@@ -21,6 +22,38 @@ public sealed class RepairTests
         [.. s_bases.SelectMany(static b => Enumerable.Range(100, 10).SelectMany(seed => new[] { (b, seed, "leaks"), (b, seed, "all") }))];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    /// <summary>Whoever opens for writing clears the autoclear bits that it does not know, also where nothing is to be repaired.</summary>
+    [Theory]
+    [InlineData("leaks")]
+    [InlineData("all")]
+    [InlineData("bitmaps")]
+    public async Task UnknownAutoclearBitsAreCleared(string kind)
+    {
+        const int AutoclearFeatures = 88;
+        Qemu.Require();
+        using var folder = new TempFolder();
+        string ours = folder.File("ours.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", ours, "4M");
+        await Qemu.ImgOkAsync("bitmap", "--add", ours, "b");
+        byte[] image = await File.ReadAllBytesAsync(ours, Token);
+        image[AutoclearFeatures] = 0x80;
+        image[AutoclearFeatures + 6] = 1;
+        folder.Write("ours.qcow2", image);
+        string theirs = folder.Write("theirs.qcow2", image);
+
+        await Support.Cli.OkAsync("check", ours);
+        Assert.Equal(image, await File.ReadAllBytesAsync(ours, Token));
+        await Support.Cli.OkAsync("check", "-r", kind, ours);
+
+        image = await File.ReadAllBytesAsync(ours, Token);
+        Assert.Equal(1, BinaryPrimitives.ReadInt64BigEndian(image.AsSpan(AutoclearFeatures)));
+        if (kind != "bitmaps")
+        {
+            await Qemu.ImgOkAsync("check", "-r", kind, theirs);
+            Assert.Equal(1, BinaryPrimitives.ReadInt64BigEndian((await File.ReadAllBytesAsync(theirs, Token)).AsSpan(AutoclearFeatures)));
+        }
+    }
 
     [Theory]
     [MemberData(nameof(Mutations))]
