@@ -77,6 +77,6 @@ public sealed partial class OptionTableTests
     public static Option? Find(Command command, string name) =>
         command.Options.FirstOrDefault(option => option.Name == name || option.Aliases.Contains(name)) ?? (name is "-h" or "--help" ? new System.CommandLine.Help.HelpOption() : null);
 
-    [GeneratedRegex("`(?<word>[^`]+)`", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("`(?<word>[^`]+)`", RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex Quoted();
 }

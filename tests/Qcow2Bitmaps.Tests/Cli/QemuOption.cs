@@ -27,9 +27,9 @@ internal sealed partial record QemuOption(string Verb, string Name, bool HasValu
         return options;
     }
 
-    [GeneratedRegex(@"(?<![\w-])(?<name>--?[A-Za-z][\w-]*)(?<value>=\w+| (?![-|])\w+| \[leaks)?", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"(?<![\w-])(?<name>--?[A-Za-z][\w-]*)(?<value>=\w+| (?![-|])\w+| \[leaks)?", RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex Synopsis();
 
-    [GeneratedRegex(@"(?<=^ +('-\w', )?)'(?<name>--?\w+)'", RegexOptions.ExplicitCapture | RegexOptions.Multiline, 1000)]
+    [GeneratedRegex(@"(?<=^ +('-\w', )?)'(?<name>--?\w+)'", RegexOptions.ExplicitCapture | RegexOptions.Multiline, Patience.PatternMilliseconds)]
     private static partial Regex Standard();
 }

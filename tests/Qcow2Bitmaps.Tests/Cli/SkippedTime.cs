@@ -5,17 +5,17 @@ internal sealed class SkippedTime : TimeProvider
 {
     private long _ticks;
 
-    public double Seconds => TimeSpan.FromTicks(_ticks).TotalSeconds;
+    public double Seconds => (double)_ticks / TimeSpan.TicksPerSecond;
 
     public override long TimestampFrequency => TimeSpan.TicksPerSecond;
 
     public override long GetTimestamp() => _ticks;
 
-    public void Skip(TimeSpan time) => _ticks += time.Ticks;
+    public void Skip(long ticks) => _ticks += ticks;
 
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
     {
-        Skip(dueTime > TimeSpan.Zero ? dueTime : TimeSpan.Zero);
+        Skip(Math.Max(dueTime.Ticks, 0));
         return TimeProvider.System.CreateTimer(callback, state, TimeSpan.Zero, period);
     }
 }

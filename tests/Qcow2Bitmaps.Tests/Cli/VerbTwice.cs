@@ -82,6 +82,6 @@ internal sealed partial class VerbTwice : IDisposable
 
     private static string Normalize(string output, string folder) => Changing().Replace(output.Replace(folder, "", StringComparison.Ordinal), "0");
 
-    [GeneratedRegex("(?<=\"(actual-size|date-sec|date-nsec)\": )\\d+|(?<=disk size: ).*", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("(?<=\"(actual-size|date-sec|date-nsec)\": )\\d+|(?<=disk size: ).*", RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex Changing();
 }
