@@ -12,8 +12,6 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary><c>create</c>: makes an image as qemu-img does.</summary>
 internal sealed class CreateCommand
 {
-    private const int SectorBytes = 512;
-
     private readonly Argument<string?> _file = new("FILE") { Description = "The image to make; an existing one is overwritten", Arity = ArgumentArity.ZeroOrOne };
     private readonly Argument<string?> _size = new("SIZE")
     {
@@ -178,7 +176,7 @@ internal sealed class CreateCommand
         if (!options.Has(CreateOptions.Size) && options.IsOn(CreateOptions.KeepDataFile) && options.Text(CreateOptions.DataFile) is { } dataFile)
         {
             await using var kept = FileStorage.Open(dataFile, StorageAccess.Read, ImageLock.None);
-            options.Set(CreateOptions.Size, (ulong)((kept.Length + (SectorBytes - 1)) / SectorBytes * SectorBytes));
+            options.Set(CreateOptions.Size, (ulong)RawImage.SizeOf(kept));
         }
 
         return options.Has(CreateOptions.Size) ? null : "Image creation needs a size parameter";

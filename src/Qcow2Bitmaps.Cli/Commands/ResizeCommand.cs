@@ -61,7 +61,7 @@ internal static class ResizeCommand
             }
 
             await using Qcow2Image? image = found is ImageFormat.Qcow2 ? await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: cancellationToken) : null;
-            long size = image?.VirtualSizeBytes ?? (long)Int128.Min(((Int128)storage.Length + SectorBytes - 1) / SectorBytes * SectorBytes, long.MaxValue / SectorBytes * SectorBytes);
+            long size = image?.VirtualSizeBytes ?? RawImage.SizeOf(storage);
             Int128 wanted = Wanted(words[1], size);
             if (Refusal(wanted, size, mode, parsed.GetValue(shrink), image is not null) is { } refusal)
             {
@@ -179,6 +179,7 @@ internal static class ResizeCommand
         wanted <= 0 || wanted > long.MaxValue ? "New image size must be positive"
         : wanted <= size && mode is not "off" ? "Preallocation can only be used for growing images"
         : wanted < size && !mayShrink ? "Use the --shrink option to perform a shrink operation."
+        : !isQcow2 && wanted > RawImage.MaxSizeBytes ? "The image size is too large for file format 'raw'"
         : isQcow2 && wanted % SectorBytes != 0 ? $"The new size must be a multiple of {SectorBytes}"
         : null;
 }

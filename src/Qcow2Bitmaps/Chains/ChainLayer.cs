@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
@@ -7,8 +8,6 @@ namespace Qcow2Bitmaps.Chains;
 /// <summary>One image of a chain.</summary>
 public sealed class ChainLayer
 {
-    private const int SectorBytes = 512;
-
     internal ChainLayer(int index, ImageStorage storage, Qcow2Image? image, bool isFormatProbed, bool isOpenForWritingElsewhere)
     {
         Index = index;
@@ -16,8 +15,7 @@ public sealed class ChainLayer
         Image = image;
         IsFormatProbed = isFormatProbed;
         IsOpenForWritingElsewhere = isOpenForWritingElsewhere;
-        // QEMU counts a raw file in whole sectors, rounding up.
-        VirtualSizeBytes = image?.VirtualSizeBytes ?? (storage.Length + (SectorBytes - 1)) / SectorBytes * SectorBytes;
+        VirtualSizeBytes = image?.VirtualSizeBytes ?? RawImage.SizeOf(storage);
     }
 
     /// <summary>The layer's place: 0 is the top image.</summary>

@@ -56,14 +56,18 @@ internal sealed class RawTarget : ICopyTarget
     public static async ValueTask<RawTarget> OpenAsync(string path, long sizeBytes, ConversionOptions options)
     {
         var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
-        long there = (storage.Length + (SectorBytes - 1)) / SectorBytes * SectorBytes;
-        if (there < sizeBytes)
+        try
+        {
+            long there = RawImage.SizeOf(storage);
+            return there < sizeBytes
+                ? throw ImageConversion.TooSmall(sizeBytes, there)
+                : new RawTarget(null, storage, options.TargetIsZero ? 0 : long.MaxValue, options.Flush);
+        }
+        catch
         {
             await storage.DisposeAsync().ConfigureAwait(false);
-            throw ImageConversion.TooSmall(sizeBytes, there);
+            throw;
         }
-
-        return new RawTarget(null, storage, options.TargetIsZero ? 0 : long.MaxValue, options.Flush);
     }
 
     public async ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) =>

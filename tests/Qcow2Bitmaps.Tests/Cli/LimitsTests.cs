@@ -94,6 +94,9 @@ public sealed class LimitsTests
     [InlineData("511")]
     [InlineData("513")]
     [InlineData("1T")]
+    [InlineData("9223372035781033984")]
+    [InlineData("9223372035781033985")]
+    [InlineData("9223372036854775807")]
     public async Task OfRawFiles(string size)
     {
         using var folder = TempFolder.InMemory();

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups.Recording;
@@ -13,8 +14,7 @@ internal sealed class RawBackupTarget(ImageStorage storage, ImageChain? owned) :
 
     public override string Name => storage.Name;
 
-    // QEMU counts a raw file in whole sectors, rounding up.
-    public override long SizeBytes { get; } = (storage.Length + (SectorBytes - 1)) / SectorBytes * SectorBytes;
+    public override long SizeBytes { get; } = RawImage.SizeOf(storage);
 
     public override int ClusterBytes => SectorBytes;
 

@@ -65,7 +65,7 @@ internal static class FileCreation
         var data = FileStorage.Open(dataPath);
         await using (data.ConfigureAwait(false))
         {
-            if (plan.Geometry.VirtualSizeBytes > CreationPlan.RoundUp(data.Length))
+            if (plan.Geometry.VirtualSizeBytes > RawImage.SizeOf(data))
             {
                 throw new IOException(
                     $"The data file '{PrintableText.Escape(dataPath)}' is kept as it is and has {data.Length} bytes: a disk of {plan.Geometry.VirtualSizeBytes} bytes does not fit");

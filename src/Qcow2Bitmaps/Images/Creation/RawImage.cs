@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Creation;
@@ -7,6 +8,17 @@ public static class RawImage
 {
     /// <summary>The largest disk, in bytes: QEMU's limit, which no file system reaches.</summary>
     public const long MaxSizeBytes = CreationPlan.MaxSizeBytes;
+
+    /// <summary>The size of the disk that a raw image is: that of the file in whole sectors of 512, rounded up, as QEMU counts.</summary>
+    /// <param name="storage">The image.</param>
+    /// <exception cref="IOException">The file is longer than a disk may be.</exception>
+    public static long SizeOf(ImageStorage storage)
+    {
+        ArgumentNullException.ThrowIfNull(storage);
+        return storage.Length <= MaxSizeBytes
+            ? CreationPlan.RoundUp(storage.Length)
+            : throw new IOException($"'{PrintableText.Escape(storage.Name)}' has {storage.Length} bytes, a disk has at most {MaxSizeBytes}");
+    }
 
     /// <summary>Makes a sparse file of zeros; an existing file is overwritten. A block device keeps its bytes and must be large enough.</summary>
     /// <inheritdoc cref="CreateAsync(string, long, Preallocation, CancellationToken)"/>
