@@ -373,6 +373,8 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         // All of it is flushed once, at the end; but what is gone on with holds what no bitmap marks any more.
         Flush = IsResumed,
         AppearsAtOnce = true,
+        // What a backup holds is what was dirty; its checksums say so.
+        HoldsZeros = true,
         // A backup is there for the day when the disk's blocks cannot be read.
         UsesReflinks = false,
         AllowedFolders = [Folder],

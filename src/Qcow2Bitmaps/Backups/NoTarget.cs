@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Storage;
 
@@ -9,6 +10,9 @@ internal sealed class NoTarget : ICopyTarget
 {
     // Of a full raw backup what is no data is not held; of others all zeros that are there are.
     public required long ZeroFromBytes { get; init; }
+
+    /// <summary>Of zeros too checksums are made.</summary>
+    public ChainMap? Map => null;
 
     public int UnitBytes => GroupDigests.BlockBytes;
 

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Storage;
 
@@ -13,6 +14,9 @@ internal sealed class RestoreTarget(ICopyTarget target, long sizeBytes) : ICopyT
 
     /// <summary>That of the backup in work: what a checksum is made of, whether or not zeros have to be written.</summary>
     public long ZeroFromBytes { get; private set; }
+
+    /// <summary>Of zeros too checksums are made.</summary>
+    public ChainMap? Map => null;
 
     public int UnitBytes => GroupDigests.BlockBytes;
 
@@ -49,7 +53,7 @@ internal sealed class RestoreTarget(ICopyTarget target, long sizeBytes) : ICopyT
     public ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken)
     {
         long end = Math.Min(offset + length, _writtenBytes);
-        return offset < end ? target.WriteZerosAsync(offset, end - offset, cancellationToken) : ValueTask.CompletedTask;
+        return offset < end ? target.ZeroAsync(offset, end, cancellationToken) : ValueTask.CompletedTask;
     }
 
     public ValueTask WriteCompressedAsync(long offset, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken) => WriteAsync(offset, cluster, null, cancellationToken);

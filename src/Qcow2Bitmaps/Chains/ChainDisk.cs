@@ -1,4 +1,6 @@
+using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
 
@@ -31,5 +33,15 @@ public sealed class ChainDisk : IBackingDisk
     {
         int read = await _chain.ReadAsync(offsetBytes, buffer, cancellationToken).ConfigureAwait(false);
         buffer.Span[read..].Clear();
+    }
+
+    /// <inheritdoc/>
+    public async IAsyncEnumerable<StorageRange> ListDataAsync(long startBytes, long endBytes, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        ChainMap map = await _chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        await foreach (StorageRange range in map.ListDataAsync(startBytes, endBytes, 1, cancellationToken).ConfigureAwait(false))
+        {
+            yield return range;
+        }
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
@@ -55,6 +56,32 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
     public ValueTask<long> ListAsync(long offset, long end, List<ChainExtent> extents, CancellationToken cancellationToken) =>
         ListAsync(0, offset, end, extents, cancellationToken);
 
+    /// <summary>Lists what of a range the tables do not say to read as zeros.</summary>
+    /// <param name="start">Where the range starts, in bytes.</param>
+    /// <param name="end">Where it ends.</param>
+    /// <param name="unitBytes">A power of two: what is listed is whole units, as far as the range goes.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The parts, in ascending order without overlaps.</returns>
+    public async IAsyncEnumerable<StorageRange> ListDataAsync(long start, long end, int unitBytes, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        var extents = new List<ChainExtent>();
+        long mapEnd = Math.Min(end, SizeBytes);
+        for (long listed = start, done = start; listed < mapEnd;)
+        {
+            extents.Clear();
+            listed = await ListAsync(listed, mapEnd, extents, cancellationToken).ConfigureAwait(false);
+            foreach (ChainExtent extent in extents.Where(static extent => !extent.IsZero))
+            {
+                long from = Math.Max(done, extent.OffsetBytes & -unitBytes);
+                done = extent.EndBytes + Math.Min(end - extent.EndBytes, -extent.EndBytes & (unitBytes - 1));
+                if (from < done)
+                {
+                    yield return new StorageRange(from, done);
+                }
+            }
+        }
+    }
+
     /// <summary>Reads the bytes of an extent, or of a part of one.</summary>
     public async ValueTask ReadAsync(ChainExtent extent, Memory<byte> buffer, CancellationToken cancellationToken)
     {
@@ -78,6 +105,15 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
         : disks[extent.Depth] is not { } disk ? new BytesOrigin(layers[extent.Depth].Storage, host)
         : disk.Data is { } data ? new BytesOrigin(data, host)
         : null;
+
+    /// <summary>Whether an extent of this chain and one of another are the same bytes of the same file. What broken data would read as does not matter: it is the same.</summary>
+    public bool IsSamePlace(ChainExtent own, ChainMap other, ChainExtent its) =>
+        own.Kind == its.Kind
+        && own.Kind is GuestExtentKind.Data or GuestExtentKind.Compressed
+        && own.HostOffset == its.HostOffset
+        && own.CompressedBytes == its.CompressedBytes
+        && IdentityOf(own.Depth) is { } identity
+        && identity == other.IdentityOf(its.Depth);
 
     /// <summary>Reads what the guest sees through an image and those below it; zeros behind that image's end.</summary>
     public async ValueTask ReadAsync(int depth, long offset, Memory<byte> buffer, CancellationToken cancellationToken)

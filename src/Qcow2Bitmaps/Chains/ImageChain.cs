@@ -201,6 +201,19 @@ public sealed class ImageChain : IAsyncDisposable
         }
     }
 
+    /// <summary>Up to where the disk is known from tables to read as zeros, from an offset on.</summary>
+    /// <inheritdoc cref="MapAsync" path="/exception"/>
+    internal async ValueTask<long> FindZerosEndAsync(long start, long end, CancellationToken cancellationToken)
+    {
+        ChainMap map = await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false);
+        await foreach (StorageRange data in map.ListDataAsync(start, end, 1, cancellationToken).ConfigureAwait(false))
+        {
+            return data.Offset;
+        }
+
+        return Math.Min(end, map.SizeBytes);
+    }
+
     /// <summary>Reads the disk as the guest sees it.</summary>
     /// <param name="offsetBytes">Where to start, in bytes, not negative; may lie behind the end.</param>
     /// <param name="buffer">Takes the bytes.</param>

@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Copying;
 
@@ -41,7 +40,7 @@ internal sealed class ChainComparer(ChainMap first, ChainMap second, bool strict
             if (!(one.IsZero && other.IsZero))
             {
                 length = Math.Min(length, BufferBytes);
-                if (!IsSamePlace(one, other) && await FindDifferenceAsync(one, other, (int)length, cancellationToken).ConfigureAwait(false) is { } difference)
+                if (!first.IsSamePlace(one, second, other) && await FindDifferenceAsync(one, other, (int)length, cancellationToken).ConfigureAwait(false) is { } difference)
                 {
                     return new ImageComparison(ComparisonOutcome.ContentDiffers, at + difference, SizesDiffer: false);
                 }
@@ -90,15 +89,6 @@ internal sealed class ChainComparer(ChainMap first, ChainMap second, bool strict
         int same = oneBytes.Span.CommonPrefixLength(otherBytes.Span);
         return same < length ? StartOfSector(same) : null;
     }
-
-    /// <summary>Whether both are the same bytes of the same file. What broken data would read as does not matter: it is the same.</summary>
-    private bool IsSamePlace(ChainExtent one, ChainExtent other) =>
-        one.Kind == other.Kind
-        && one.Kind is GuestExtentKind.Data or GuestExtentKind.Compressed
-        && one.HostOffset == other.HostOffset
-        && one.CompressedBytes == other.CompressedBytes
-        && first.IdentityOf(one.Depth) is { } identity
-        && identity == second.IdentityOf(other.Depth);
 
     /// <summary>QEMU tells the sector, counted from where it began to read.</summary>
     private static int StartOfSector(int offset) => offset / SectorBytes * SectorBytes;

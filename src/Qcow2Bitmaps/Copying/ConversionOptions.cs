@@ -65,6 +65,9 @@ public sealed record ConversionOptions
     /// <summary>Whether a new qcow2 image can be opened while it is not whole, as somebody goes on with it after a stop; else it appears when all is in it.</summary>
     internal bool AppearsAtOnce { get; init; }
 
+    /// <summary>Whether zeros are held by the target itself where its backing file reads as zeros already: so that it tells all that was copied.</summary>
+    internal bool HoldsZeros { get; init; }
+
     /// <summary>Says what of the options does not go together; null when all does.</summary>
     /// <returns>The first fault, in qemu-img's words where it has some.</returns>
     public string? FindFault() =>

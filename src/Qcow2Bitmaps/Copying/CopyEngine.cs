@@ -45,7 +45,8 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
             return;
         }
 
-        using var planner = new CopyPlanner(sources, ItemBytesOf(target), writesZeros: options.SparseBytes == 0, skipFromDepth, compareFromDepth, copyFromDepth, ranges, observer);
+        CopyComparison? comparison = compareFromDepth < int.MaxValue ? new CopyComparison(target) : null;
+        using var planner = new CopyPlanner(sources, ItemBytesOf(target), writesZeros: options.SparseBytes == 0, skipFromDepth, compareFromDepth, copyFromDepth, comparison, ranges, observer);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         Task[] workers = [.. Enumerable.Range(0, options.Workers).Select(_ => Task.Run(() => WorkAsync(planner, observer, stop), CancellationToken.None))];
         // Where one fails, the others are stopped; of all that ends them, errors come before that.
@@ -264,7 +265,7 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
             Interlocked.Add(ref _writtenBytes, write.EndBytes - write.OffsetBytes);
             if (write.IsZero)
             {
-                await target.WriteZerosAsync(write.OffsetBytes, write.EndBytes - write.OffsetBytes, cancellationToken).ConfigureAwait(false);
+                await target.ZeroAsync(write.OffsetBytes, write.EndBytes, cancellationToken).ConfigureAwait(false);
                 continue;
             }
 

@@ -10,10 +10,11 @@ namespace Qcow2Bitmaps.Copying;
 /// <param name="skipFromDepth">From which image of the source on down the target reads the same.</param>
 /// <param name="compareFromDepth">From which one on down it may.</param>
 /// <param name="copyFromDepth">Down to which image of the source, without it, the target has all that those images have.</param>
+/// <param name="comparison">Tells what need not be compared; null where nothing is.</param>
 /// <param name="ranges">The parts of the disk that are copied; all of it when null.</param>
 /// <param name="observer">Is told of each item, in the disk's order.</param>
 internal sealed class CopyPlanner(
-    IReadOnlyList<ChainMap> sources, int itemBytes, bool writesZeros, int skipFromDepth, int compareFromDepth, int copyFromDepth, CopyRanges? ranges = null, ICopyObserver? observer = null) : IDisposable
+    IReadOnlyList<ChainMap> sources, int itemBytes, bool writesZeros, int skipFromDepth, int compareFromDepth, int copyFromDepth, CopyComparison? comparison, CopyRanges? ranges = null, ICopyObserver? observer = null) : IDisposable
 {
     private readonly SemaphoreSlim _turn = new(1, 1);
     private ChainCursor _cursor = new(sources[0]);
@@ -79,10 +80,21 @@ internal sealed class CopyPlanner(
 
         ChainExtent extent = await _cursor.GoToAsync(_at - _sourceStart, cancellationToken).ConfigureAwait(false);
         extent = extent.Slice(extent.OffsetBytes, Math.Min(extent.LengthBytes, rangeEnd - _at));
-        CopyPieceKind kind = extent.Depth >= skipFromDepth || (extent.Depth < copyFromDepth && extent.Kind != GuestExtentKind.Unallocated) ? CopyPieceKind.Skip
-            : extent.Depth >= compareFromDepth ? CopyPieceKind.Compare
-            : extent.IsZero && !writesZeros ? CopyPieceKind.Zero
-            : CopyPieceKind.Copy;
+        CopyPieceKind kind = KindOf(extent);
+        if (kind == CopyPieceKind.Compare)
+        {
+            (bool isSame, long end) = await comparison!.LookAsync(sources[_source], extent, _at, cancellationToken).ConfigureAwait(false);
+            extent = extent.Slice(extent.OffsetBytes, end - _at);
+            kind = isSame ? CopyPieceKind.Skip : kind;
+        }
+
         return new CopyPiece(sources[_source], extent, _at, kind);
     }
+
+    private CopyPieceKind KindOf(ChainExtent extent) =>
+        extent.Depth >= skipFromDepth || (extent.Depth < copyFromDepth && extent.Kind != GuestExtentKind.Unallocated) ? CopyPieceKind.Skip
+        // What no image has is no data of the top image, wherever the last one ends.
+        : extent.Depth >= compareFromDepth || (comparison is not null && extent.Kind == GuestExtentKind.Unallocated) ? CopyPieceKind.Compare
+        : extent.IsZero && !writesZeros ? CopyPieceKind.Zero
+        : CopyPieceKind.Copy;
 }

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Copying;
@@ -7,6 +8,9 @@ internal interface ICopyTarget : IAsyncDisposable
 {
     /// <summary>From where on the disk reads as zeros, as long as nobody writes there, in bytes; <see cref="long.MaxValue"/> where nothing is known.</summary>
     long ZeroFromBytes { get; }
+
+    /// <summary>What the target reads; null where that is not known from tables, or where the target itself has to hold zeros that are copied.</summary>
+    ChainMap? Map { get; }
 
     /// <summary>The smallest part that it is of use to leave out, in bytes; a power of two.</summary>
     int UnitBytes { get; }

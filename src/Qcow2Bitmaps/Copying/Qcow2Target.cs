@@ -15,16 +15,19 @@ internal sealed class Qcow2Target : ICopyTarget
     private readonly UnpublishedStorage? _unpublished;
     private bool _isComplete;
 
-    private Qcow2Target(IAsyncDisposable file, BorrowedStorage storage, ImageChain chain, GuestWriter writer, long zeroFromBytes)
+    private Qcow2Target(IAsyncDisposable file, BorrowedStorage storage, ImageChain chain, GuestWriter writer, ChainMap? map, long zeroFromBytes)
     {
         _file = file;
         _unpublished = storage as UnpublishedStorage;
         _chain = chain;
         _writer = writer;
+        Map = map;
         ZeroFromBytes = zeroFromBytes;
     }
 
     public long ZeroFromBytes { get; }
+
+    public ChainMap? Map { get; }
 
     public int UnitBytes => Image.Geometry.HasExtendedL2 ? Image.Geometry.SubclusterSizeBytes : Image.ClusterSizeBytes;
 
@@ -204,10 +207,11 @@ internal sealed class Qcow2Target : ICopyTarget
                     Resolver = LinuxNative.IsSupported && storage is FileStorage ? FileBackingResolver.ForTop(storage.Name, [.. named, .. options.AllowedFolders]) : null,
                 },
                 cancellationToken).ConfigureAwait(false);
+            ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
             GuestWriter writer = await chain.OpenWriterAsync(cancellationToken).ConfigureAwait(false);
             // A device as a raw data file keeps its bytes when the image is made.
             bool isZero = create is not { DataFileRaw: true } || chain.Storages.All(static other => other.CapacityBytes is null);
-            return new Qcow2Target(file, borrowed, chain, writer, isZero ? zeroFrom : long.MaxValue);
+            return new Qcow2Target(file, borrowed, chain, writer, options.HoldsZeros || writer.HasRawDataFile ? null : map, isZero ? zeroFrom : long.MaxValue);
         }
         catch
         {

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
@@ -24,6 +25,9 @@ internal sealed class RawTarget : ICopyTarget
     }
 
     public long ZeroFromBytes { get; }
+
+    /// <summary>Nothing is known of it: holes are made again by one call for each run of zeros.</summary>
+    public ChainMap? Map => null;
 
     public int UnitBytes => SectorBytes;
 

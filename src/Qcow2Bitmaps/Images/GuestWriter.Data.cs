@@ -144,6 +144,12 @@ public sealed partial class GuestWriter
             at = await _disk.Map.ListAsync(at, end, extents, cancellationToken).ConfigureAwait(false);
             foreach (GuestExtent extent in extents.Where(extent => !IsZero(extent)))
             {
+                if (_metadata.HasRawDataFile && extent is { Kind: GuestExtentKind.Data, HostOffset: { } host }
+                    && await _data.TryZeroAsync(host, extent.LengthBytes, cancellationToken).ConfigureAwait(false))
+                {
+                    continue;
+                }
+
                 for (long done = 0; done < extent.LengthBytes; done += s_zeros.Length)
                 {
                     int length = (int)Math.Min(s_zeros.Length, extent.LengthBytes - done);
@@ -165,7 +171,7 @@ public sealed partial class GuestWriter
             return;
         }
 
-        await ForEachTableAsync(start, end, (from, to) => _metadata.DiscardAsync(from, to, cancellationToken), cancellationToken).ConfigureAwait(false);
+        await ForEachTableAsync(start, end, (from, to) => _metadata.DiscardAsync(from, to, cancellationToken), cancellationToken, onlyExisting: _backing is null).ConfigureAwait(false);
     }
 
     private async ValueTask ReadOwnAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
@@ -193,10 +199,22 @@ public sealed partial class GuestWriter
         }
     }
 
-    private async ValueTask ForEachTableAsync(long start, long end, Func<long, long, ValueTask> work, CancellationToken cancellationToken)
+    /// <summary>Does something to the part of the range that each L2 table maps; also where there is none yet, unless only those that exist are wanted.</summary>
+    private async ValueTask ForEachTableAsync(long start, long end, Func<long, long, ValueTask> work, CancellationToken cancellationToken, bool onlyExisting = false)
     {
         for (long at = start; at < end;)
         {
+            if (onlyExisting)
+            {
+                long next = _disk.Map.Tables.NextAllocated(at / TableBytes);
+                if (next < 0 || next > (end - 1) / TableBytes)
+                {
+                    return;
+                }
+
+                at = Math.Max(at, next * TableBytes);
+            }
+
             long from = at;
             long to = Math.Min(end, (at / TableBytes + 1) * TableBytes);
             await WithTablesAsync(() => work(from, to), cancellationToken).ConfigureAwait(false);

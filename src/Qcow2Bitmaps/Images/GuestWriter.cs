@@ -58,6 +58,9 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
 
     internal Qcow2Image Image => _image;
 
+    /// <summary>Whether a data file has to read as the disk does by itself, so that the tables do not tell what reads as zeros.</summary>
+    internal bool HasRawDataFile => _metadata.HasRawDataFile;
+
     /// <summary>Opens a writer. One at a time for an image.</summary>
     internal static async ValueTask<GuestWriter> OpenAsync(
         Qcow2Image image, GuestDisk disk, ImageStorage? dataFile, IGuestBacking? backing, bool marksWrites, CancellationToken cancellationToken)
@@ -169,7 +172,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
             return;
         }
 
-        await ForEachTableAsync(firstWhole, endWhole, (start, to) => _metadata.DiscardAsync(start, to, cancellationToken), cancellationToken).ConfigureAwait(false);
+        await ForEachTableAsync(firstWhole, endWhole, (start, to) => _metadata.DiscardAsync(start, to, cancellationToken), cancellationToken, onlyExisting: _backing is null).ConfigureAwait(false);
     }
 
     /// <summary>Whether <see cref="WriteCompressedAsync"/> is possible: the image's compression is zlib, and it has no external data file.</summary>
@@ -267,7 +270,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     internal async ValueTask EmptyAsync(CancellationToken cancellationToken)
     {
         using IDisposable? turn = await BeginAsync(0, SizeBytes, cancellationToken).ConfigureAwait(false);
-        await ForEachTableAsync(0, SizeBytes, (start, to) => _metadata.ForgetAsync(start, to, cancellationToken), cancellationToken).ConfigureAwait(false);
+        await ForEachTableAsync(0, SizeBytes, (start, to) => _metadata.ForgetAsync(start, to, cancellationToken), cancellationToken, onlyExisting: true).ConfigureAwait(false);
     }
 
     async Task IQuiescent.HaltAsync()

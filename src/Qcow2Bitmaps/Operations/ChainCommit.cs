@@ -365,13 +365,13 @@ public static class ChainCommit
     {
         ChainLayer layer = chain.Layers[@base];
         GuestWriter? writer = layer.Image is null ? null : await chain.OpenWriterAsync(@base, marksWrites: false, cancellationToken).ConfigureAwait(false);
-        var target = new LayerTarget(writer, layer.Storage, layer.Image, oldSize);
+        var target = new LayerTarget(writer, map.From(@base - top), layer.Storage, layer.Image, oldSize);
         await using (target.ConfigureAwait(false))
         {
             if (map.SizeBytes < oldSize && chain.Layers.Take(top).Any(above => above.VirtualSizeBytes > map.SizeBytes))
             {
                 // Behind the top's end the images above it have read zeros so far, whatever the base has there.
-                await target.WriteZerosAsync(map.SizeBytes, oldSize - map.SizeBytes, cancellationToken).ConfigureAwait(false);
+                await target.ZeroAsync(map.SizeBytes, oldSize, cancellationToken).ConfigureAwait(false);
             }
 
             var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, BytesPerSecond = options.BytesPerSecond, Rehearses = options.Rehearses }, progress);

@@ -64,17 +64,10 @@ public static class ChainRebase
             cancellationToken).ConfigureAwait(false);
         List<BitmapChange> changes = await StoreBitsAsync(chain, map, [.. chain.Layers.Take(end).Skip(top.Index + 1)], end - top.Index, below, options, cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
-        GuestWriter writer = await chain.OpenWriterAsync(top.Index, marksWrites: false, cancellationToken).ConfigureAwait(false);
-        var target = new LayerTarget(writer, top.Storage, top.Image, below.Length == 0 ? 0 : below[0].VirtualSizeBytes);
-        await using (target.ConfigureAwait(false))
-        {
-            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress);
-            await engine.RunAsync([map], end - top.Index, int.MaxValue, cancellationToken, copyFromDepth: 1).ConfigureAwait(false);
-            await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
-        }
-
+        ChainMap? other = below.Length == 0 ? null : map.From(end - top.Index);
+        long copied = await CopyAsync(chain, map, other, end - top.Index, int.MaxValue, options, progress, cancellationToken).ConfigureAwait(false);
         string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
-        return new ChainResult(changes, target.WrittenBytes) { RebasedImage = top.Path, BackingFile = name };
+        return new ChainResult(changes, copied) { RebasedImage = top.Path, BackingFile = name };
     }
 
     /// <summary>Has the top image name another backing file, after copying what the guest would see differently: <c>qemu-img rebase</c>, the safe one.</summary>
@@ -109,17 +102,33 @@ public static class ChainRebase
             cancellationToken).ConfigureAwait(false);
         List<BitmapChange> changes = await StoreBitsAsync(chain, map, dropped, chain.Layers.Count, below, options, cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
-        GuestWriter writer = await chain.OpenWriterAsync(top.Index, marksWrites: false, cancellationToken, getsBacking: true).ConfigureAwait(false);
-        var target = new RebaseTarget(writer, top.Image!, other);
+        long copied = await CopyAsync(chain, map, other, int.MaxValue, compareFromDepth: 1, options, progress, cancellationToken).ConfigureAwait(false);
+        string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
+        return new ChainResult(changes, copied) { RebasedImage = top.Path, BackingFile = name };
+    }
+
+    /// <summary>Copies to the top image what would read differently over another backing file.</summary>
+    /// <param name="chain">The chain.</param>
+    /// <param name="map">Its map, from the top on down.</param>
+    /// <param name="other">The map of what is to lie below; null for none.</param>
+    /// <param name="skipFromDepth">From which image on down that is the same.</param>
+    /// <param name="compareFromDepth">From which one on down it may be.</param>
+    /// <param name="options">How.</param>
+    /// <param name="progress">Is told how many bytes of the disk are done.</param>
+    /// <param name="cancellationToken">Ends the copying.</param>
+    /// <returns>How many bytes of the disk were written.</returns>
+    private static async Task<long> CopyAsync(
+        ImageChain chain, ChainMap map, ChainMap? other, int skipFromDepth, int compareFromDepth, RebaseOptions options, IProgress<long>? progress, CancellationToken cancellationToken)
+    {
+        GuestWriter writer = await chain.OpenWriterAsync(options.Top, marksWrites: false, cancellationToken, getsBacking: other is not null).ConfigureAwait(false);
+        var target = new RebaseTarget(writer, chain.Layers[options.Top].Image!, other);
         await using (target.ConfigureAwait(false))
         {
             var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress);
-            await engine.RunAsync([map], int.MaxValue, compareFromDepth: 1, cancellationToken, copyFromDepth: 1).ConfigureAwait(false);
+            await engine.RunAsync([map], skipFromDepth, compareFromDepth, cancellationToken, copyFromDepth: 1).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
+            return target.WrittenBytes;
         }
-
-        string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
-        return new ChainResult(changes, target.WrittenBytes) { RebasedImage = top.Path, BackingFile = name };
     }
 
     private static ChainLayer RequireTop(ImageChain chain, RebaseOptions options)

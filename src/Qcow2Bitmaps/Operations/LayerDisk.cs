@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
 
@@ -9,4 +10,7 @@ internal sealed class LayerDisk(ChainMap map, int layer) : IBackingDisk
     public long SizeBytes => map.From(layer).SizeBytes;
 
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) => map.ReadAsync(layer, offsetBytes, buffer, cancellationToken);
+
+    public IAsyncEnumerable<StorageRange> ListDataAsync(long startBytes, long endBytes, CancellationToken cancellationToken) =>
+        map.From(layer).ListDataAsync(startBytes, endBytes, 1, cancellationToken);
 }

@@ -1,12 +1,18 @@
 using System.Diagnostics;
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>An image of a chain that takes over what others have: a qcow2 image through its writer, or a raw one.</summary>
-internal sealed class LayerTarget(GuestWriter? writer, ImageStorage storage, Qcow2Image? image, long zeroFromBytes) : ICopyTarget
+/// <summary>An image of a chain that takes over what those above it have: a qcow2 image through its writer, or a raw one.</summary>
+/// <param name="writer">Its writer; null of a raw one.</param>
+/// <param name="map">The chain from the image on down.</param>
+/// <param name="storage">The image.</param>
+/// <param name="image">The image; null of a raw one.</param>
+/// <param name="zeroFromBytes">From where on it reads as zeros.</param>
+internal sealed class LayerTarget(GuestWriter? writer, ChainMap map, ImageStorage storage, Qcow2Image? image, long zeroFromBytes) : ICopyTarget
 {
     private const int SectorBytes = 512;
     private const int ZeroBytes = 1 << 20;
@@ -19,6 +25,8 @@ internal sealed class LayerTarget(GuestWriter? writer, ImageStorage storage, Qco
     public long WrittenBytes => _writtenBytes;
 
     public long ZeroFromBytes => zeroFromBytes;
+
+    public ChainMap? Map => writer is { HasRawDataFile: false } ? map : null;
 
     public int UnitBytes => image?.Geometry.SubclusterSizeBytes ?? SectorBytes;
 

@@ -16,6 +16,8 @@ internal sealed class RebaseTarget(GuestWriter writer, Qcow2Image image, ChainMa
 
     public long ZeroFromBytes => backing?.SizeBytes ?? 0;
 
+    public ChainMap? Map => backing;
+
     public int UnitBytes => image.Geometry.SubclusterSizeBytes;
 
     public int ClusterBytes => image.ClusterSizeBytes;

@@ -13,6 +13,11 @@ internal abstract class FileTrace
         set => s_current.Value = value;
     }
 
+    /// <summary>Bytes of a file were read or its holes asked for, or one of its tables in memory was looked up: what is to be counted where work has to follow what is allocated.</summary>
+    public virtual void Look(string path)
+    {
+    }
+
     /// <summary>A file was made, with nothing in it.</summary>
     public abstract void Create(string path);
 

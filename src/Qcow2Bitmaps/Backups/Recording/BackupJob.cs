@@ -43,7 +43,7 @@ public sealed class BackupJob : IAsyncDisposable
         _sync = sync;
         _bitmap = bitmap;
         _mode = mode;
-        _copier = new UnitCopier(session, options, _stopped);
+        _copier = new UnitCopier(session, options, leavesZeros: sync == BackupSync.Full, _stopped);
         _bytesPerSecond = options.BytesPerSecond;
     }
 

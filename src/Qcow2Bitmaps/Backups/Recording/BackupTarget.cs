@@ -72,6 +72,9 @@ public abstract class BackupTarget : IAsyncDisposable
             : throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{PrintableText.Escape(storage.Name)}' is open for reading only");
     }
 
+    /// <summary>Up to where it is known, without reading data, to read as zeros from an offset on; the offset where it may not, or where others may write.</summary>
+    internal virtual ValueTask<long> FindZerosEndAsync(long offsetBytes, CancellationToken cancellationToken) => ValueTask.FromResult(offsetBytes);
+
     /// <summary>Writes bytes.</summary>
     /// <param name="offsetBytes">Where on the disk, in bytes.</param>
     /// <param name="bytes">The bytes.</param>

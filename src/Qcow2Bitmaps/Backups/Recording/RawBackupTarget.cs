@@ -20,6 +20,9 @@ internal sealed class RawBackupTarget(ImageStorage storage, ImageChain? owned) :
 
     internal override object Identity => storage.Identity is { } identity ? identity : storage;
 
+    internal override ValueTask<long> FindZerosEndAsync(long offsetBytes, CancellationToken cancellationToken) =>
+        owned?.FindZerosEndAsync(offsetBytes, storage.Length, cancellationToken) ?? ValueTask.FromResult(offsetBytes);
+
     public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
         storage.WriteAsync(offsetBytes, bytes, cancellationToken);
 

@@ -138,21 +138,7 @@ public sealed partial class RecordingSession
     /// <param name="start">Where to begin, in bytes.</param>
     /// <param name="end">Where to stop looking.</param>
     /// <param name="cancellationToken">Ends the reading of tables.</param>
-    internal async ValueTask<long> FindZerosEndAsync(long start, long end, CancellationToken cancellationToken)
-    {
-        long at = start;
-        await foreach (ChainExtent extent in _chain.MapAsync(start, end - start, cancellationToken).ConfigureAwait(false))
-        {
-            if (!extent.IsZero)
-            {
-                break;
-            }
-
-            at = Math.Min(end, extent.EndBytes);
-        }
-
-        return at;
-    }
+    internal ValueTask<long> FindZerosEndAsync(long start, long end, CancellationToken cancellationToken) => _chain.FindZerosEndAsync(start, end, cancellationToken);
 
     private void EndUse(LiveBitmap? bitmap, BitmapSyncMode mode, bool succeeded, DirtyBitmap remaining)
     {

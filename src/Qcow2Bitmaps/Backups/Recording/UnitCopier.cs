@@ -14,6 +14,7 @@ internal sealed class UnitCopier
     private readonly RecordingSession _session;
     private readonly BackupJobOptions _options;
     private readonly CancellationToken _stopped;
+    private readonly bool _leavesZeros;
     private readonly int _unitBytes;
     private readonly RangeLock _ranges = new();
     // Protects what remains.
@@ -21,8 +22,14 @@ internal sealed class UnitCopier
     private Exception? _sourceError;
     private long _copiedBytes;
 
-    public UnitCopier(RecordingSession session, BackupJobOptions options, CancellationToken stopped)
+    /// <summary>Copies the units of a job.</summary>
+    /// <param name="session">The disk.</param>
+    /// <param name="options">How, and to where.</param>
+    /// <param name="leavesZeros">Whether zeros are left out where the target reads as zeros: of a backup that stands alone. Others may get a backing file later, which must not show.</param>
+    /// <param name="stopped">Ends the copying.</param>
+    public UnitCopier(RecordingSession session, BackupJobOptions options, bool leavesZeros, CancellationToken stopped)
     {
+        _leavesZeros = leavesZeros;
         _session = session;
         _options = options;
         _stopped = stopped;
@@ -58,9 +65,11 @@ internal sealed class UnitCopier
     /// <returns>Where they end; where they were to start when there are few.</returns>
     public async ValueTask<long> CopyZerosAsync(long start)
     {
-        long end = Math.Min(_session.SizeBytes, start + MaxZeroBytes);
+        // Where nothing is written a run has no limit: writes to it wait for tables alone.
+        long thereEnd = _leavesZeros ? await _options.Target.FindZerosEndAsync(start, _stopped).ConfigureAwait(false) : start;
+        long end = Math.Min(_session.SizeBytes, Math.Max(thereEnd, start + MaxZeroBytes));
         using IDisposable turn = await _ranges.EnterAsync(start, end, _stopped).ConfigureAwait(false);
-        if (Next(start, MaxZeroBytes) is not { } next || next.Start != start)
+        if (Next(start, end - start) is not { } next || next.Start != start)
         {
             // Somebody has copied it meanwhile.
             return start;
@@ -74,7 +83,12 @@ internal sealed class UnitCopier
             return start;
         }
 
-        await _options.Target.WriteZerosAsync(start, zerosEnd - start, _stopped).ConfigureAwait(false);
+        long written = Math.Max(start, thereEnd & -_unitBytes);
+        if (written < zerosEnd && thereEnd < zerosEnd)
+        {
+            await _options.Target.WriteZerosAsync(written, zerosEnd - written, _stopped).ConfigureAwait(false);
+        }
+
         Note(start, zerosEnd - start);
         return zerosEnd;
     }

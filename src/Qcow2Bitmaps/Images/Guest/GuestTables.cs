@@ -12,6 +12,7 @@ internal sealed partial class GuestTables
     private const int CachedBytes = 16 << 20;
 
     private readonly ImageStorage _storage;
+    private readonly FileTrace? _trace = FileTrace.Current;
     private readonly (long Offset, ulong[] Entries)?[] _cache;
     private ulong[] _l1;
     // Counts what writers do to tables: what was read from the file before may be old.
@@ -75,6 +76,7 @@ internal sealed partial class GuestTables
     /// <summary>Reads an L2 table; what a writer has done meanwhile makes what was read worthless.</summary>
     private async ValueTask<(bool IsCurrent, ulong[]? Table)> TryReadAsync(long l1Index, CancellationToken cancellationToken)
     {
+        _trace?.Look(_storage.Name);
         L1Entry entry;
         int slot = (int)(l1Index % _cache.Length);
         long generation;

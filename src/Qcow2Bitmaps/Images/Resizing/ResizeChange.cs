@@ -142,7 +142,7 @@ internal sealed class ResizeChange
         }
         else
         {
-            await FillAsync(firstNew, zeroEnd, (entry, _) => EntryBytes.WriteZero(entry, _geometry), cancellationToken).ConfigureAwait(false);
+            await HideAsync(firstNew, zeroEnd, cancellationToken).ConfigureAwait(false);
         }
 
         await _tables.WriteL1Async(_update, cancellationToken).ConfigureAwait(false);
@@ -247,6 +247,24 @@ internal sealed class ResizeChange
             }
 
             offset += _geometry.ClusterSizeBytes;
+        }
+    }
+
+    /// <summary>Has zeros hide what the backing image has behind the old end. Where it reads as zeros itself, that takes nothing.</summary>
+    private async ValueTask HideAsync(long start, long end, CancellationToken cancellationToken)
+    {
+        if (_backing is null)
+        {
+            await FillAsync(start, end, (entry, _) => EntryBytes.WriteZero(entry, _geometry), cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        await foreach (StorageRange data in _backing.ListDataAsync(Math.Min(start, end), end, cancellationToken).ConfigureAwait(false))
+        {
+            long dataEnd = Math.Min(end, _geometry.ClustersFor(data.EndOffset) << _geometry.ClusterBits);
+            await FillAsync(
+                Math.Max(start, data.Offset & -_geometry.ClusterSizeBytes), dataEnd, (entry, _) => EntryBytes.WriteZero(entry, _geometry), cancellationToken).ConfigureAwait(false);
+            start = Math.Max(start, dataEnd);
         }
     }
 
