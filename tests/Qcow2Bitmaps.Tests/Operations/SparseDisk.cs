@@ -27,8 +27,8 @@ internal sealed class SparseDisk(long sizeBytes, int clusterBytes) : IDisposable
     {
         foreach (string image in images.Split(' ', StringSplitOptions.RemoveEmptyEntries))
         {
-            string[] options = image.Split('/');
-            string[] names = options[0].Split('<');
+            string[] names = image.Split('/')[0].Split('<');
+            string[] options = image.Split('/')[1..];
             var create = new Qcow2CreateOptions
             {
                 SizeBytes = options.Contains("8G") ? 8 * OfGibibyte : sizeBytes,

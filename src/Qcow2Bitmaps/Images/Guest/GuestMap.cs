@@ -11,7 +11,8 @@ namespace Qcow2Bitmaps.Images.Guest;
 /// </remarks>
 internal sealed class GuestMap
 {
-    private const int ListedClusters = 4096;
+    // Clusters that have an entry, and runs of those that have none.
+    private const int ListedParts = 4096;
 
     private readonly GuestTables _tables;
 
@@ -53,20 +54,17 @@ internal sealed class GuestMap
         }
 
         long last = Math.Min(end, (l1Index + 1) * tableBytes);
-        last = offset + Math.Min(last - offset, (long)ListedClusters << Geometry.ClusterBits);
         lock (_tables.Gate)
         {
-            ListTable(table, offset, last, extents);
+            return ListTable(table, offset, last, extents);
         }
-
-        return last;
     }
 
-    private void ListTable(ulong[] table, long offset, long end, List<GuestExtent> extents)
+    private long ListTable(ulong[] table, long offset, long end, List<GuestExtent> extents)
     {
         int words = Geometry.L2EntryBytes / sizeof(ulong);
         int index = Geometry.L2Index(offset);
-        while (offset < end)
+        for (int parts = 0; offset < end && parts < ListedParts; parts++)
         {
             long clusterEnd = Math.Min(end, ((offset >> Geometry.ClusterBits) + 1) << Geometry.ClusterBits);
             var entry = new L2Entry(table[index * words]);
@@ -86,6 +84,8 @@ internal sealed class GuestMap
             offset = clusterEnd;
             index++;
         }
+
+        return offset;
     }
 
     private void ListCluster(L2Entry entry, ulong subclusters, long offset, long end, List<GuestExtent> extents)
