@@ -172,7 +172,7 @@ public sealed class FileStorage : ImageStorage
     public override ValueTask<int> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        _trace?.Look(_path);
+        _trace?.Ask(_path);
         Span<byte> rest = buffer.Span;
         while (!rest.IsEmpty)
         {
@@ -198,7 +198,7 @@ public sealed class FileStorage : ImageStorage
         }
 
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
-        _trace?.Look(_path);
+        _trace?.Ask(_path);
         long start = LinuxNative.Seek(_file, offset, LinuxNative.SeekData);
         if (start < 0)
         {

@@ -14,7 +14,7 @@ internal abstract class FileTrace
     }
 
     /// <summary>Bytes of a file were read or its holes asked for, or one of its tables in memory was looked up: what is to be counted where work has to follow what is allocated.</summary>
-    public virtual void Look(string path)
+    public virtual void Ask(string path)
     {
     }
 

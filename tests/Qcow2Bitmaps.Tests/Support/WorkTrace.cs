@@ -15,7 +15,7 @@ internal sealed class WorkTrace(long mostSteps) : FileTrace
     /// <summary>How many bytes were written.</summary>
     public long WrittenBytes => Interlocked.Read(ref _writtenBytes);
 
-    public override void Look(string path) => Count();
+    public override void Ask(string path) => Count();
 
     public override void Create(string path) => Count();
 

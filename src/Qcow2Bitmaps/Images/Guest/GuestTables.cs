@@ -76,7 +76,7 @@ internal sealed partial class GuestTables
     /// <summary>Reads an L2 table; what a writer has done meanwhile makes what was read worthless.</summary>
     private async ValueTask<(bool IsCurrent, ulong[]? Table)> TryReadAsync(long l1Index, CancellationToken cancellationToken)
     {
-        _trace?.Look(_storage.Name);
+        _trace?.Ask(_storage.Name);
         L1Entry entry;
         int slot = (int)(l1Index % _cache.Length);
         long generation;
