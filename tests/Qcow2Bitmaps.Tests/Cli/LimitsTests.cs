@@ -13,7 +13,7 @@ public sealed class LimitsTests
     private const int MostBitmaps = 65_535;
 
     // qemu-img's lines behind an error, and what a check lists.
-    private static readonly string[] s_qemuLines = ["Try '", "Optional suffix", "and exabytes", "qcow2bitmaps: kilobytes, megabytes", "qcow2bitmaps: exabytes", "ERROR ", "Leaked cluster", "Could not open backing image"];
+    private static readonly string[] s_qemuLines = ["Try '", "Optional suffix", "and exabytes", "qcow2bitmaps: kilobytes, megabytes", "qcow2bitmaps: exabytes", "ERROR ", "Leaked cluster", "Could not open backing image", "qcow2bitmaps: Invalid options for file format"];
 
     private static readonly string[] s_sizes =
     [
