@@ -59,12 +59,15 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
                 bool isWhole = common.Sync == BackupSync.Top && source.Session.Chain.Layers.Count == 1;
                 Add(plan, isWhole ? common with { Sync = BackupSync.Full } : common, source, target: null, !isThere, async cancellationToken =>
                 {
-                    if (!isThere)
+                    if (isThere)
                     {
-                        await CreateAsync(source, target, format ?? ImageFormat.Qcow2, common.Sync, cancellationToken).ConfigureAwait(false);
+                        return await BackupTarget.OpenAsync(target, format, targetOptions, cancellationToken).ConfigureAwait(false);
                     }
 
-                    return await BackupTarget.OpenAsync(target, isThere ? format : format ?? ImageFormat.Qcow2, targetOptions, cancellationToken).ConfigureAwait(false);
+                    await CreateAsync(source, target, format ?? ImageFormat.Qcow2, common.Sync, cancellationToken).ConfigureAwait(false);
+                    // Its backing file is one that the source has open, wherever that is.
+                    string[] folders = [.. targetOptions.AllowedFolders, .. source.Session.Chain.Layers.Skip(1).Select(static layer => BackingPath.FolderOf(layer.Path))];
+                    return await BackupTarget.OpenAsync(target, format ?? ImageFormat.Qcow2, targetOptions with { AllowedFolders = folders }, cancellationToken).ConfigureAwait(false);
                 });
             };
         });

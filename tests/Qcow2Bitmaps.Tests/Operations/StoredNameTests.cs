@@ -201,6 +201,35 @@ public sealed class StoredNameTests
         }
     }
 
+    /// <summary>What a file of that name in the current folder has is not what a protocol's name means.</summary>
+    [Theory]
+    [InlineData("create -q -f qcow2 -b NAME -F qcow2 new")]
+    [InlineData("convert -O qcow2 -B NAME -F qcow2 old new")]
+    [InlineData("rebase -b NAME -F qcow2 overlay")]
+    [InlineData("rebase -u -b NAME -F qcow2 overlay")]
+    [InlineData("chain rebase -b NAME -F qcow2 overlay")]
+    [InlineData("chain rebase -u -b NAME -F qcow2 overlay")]
+    [InlineData("chain snapshot --backing-name NAME NAME new")]
+    public async Task NoProtocolIsAFileOfTheCurrentFolder(string command)
+    {
+        using var folder = new TempFolder();
+        foreach (string name in (string[])["old", "file:foo", "foo"])
+        {
+            await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", folder.File(name), "1M");
+        }
+
+        await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", "-b", "old", "-F", "qcow2", folder.File("overlay"));
+        byte[] before = await File.ReadAllBytesAsync(folder.File("overlay"), Token);
+
+        ProcessResult result = await Qemu.RunAsync(
+            "dotnet", folder.Path, [Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), .. command.Replace("NAME", "file:foo", StringComparison.Ordinal).Split(' ')]);
+
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("'./file:foo'", result.Error, StringComparison.Ordinal);
+        Assert.Equal(before, await File.ReadAllBytesAsync(folder.File("overlay"), Token));
+        Assert.False(Path.Exists(folder.File("new")));
+    }
+
     /// <summary>Overlays, and images that a commit removes, are found by whatever name they have.</summary>
     [Fact]
     public async Task NamesThatAreNotUtf8AreSeenAndRemoved()

@@ -34,6 +34,13 @@ internal sealed class StoredNameWorld : IDisposable
         ["chain rebase"] = static world => world.OverOldAsync("chain", "rebase", "-b", world._name, "-F", "qcow2", world.Overlay),
         ["chain rebase -u"] = static world => world.OverOldAsync("chain", "rebase", "-u", "-q", "-b", world._name, "-F", "qcow2", world.Overlay),
         ["snapshot --backing-name"] = static world => Support.Cli.RunAsync("chain", "snapshot", "--backing-name", world._name, world.Base, world.Overlay),
+        // No name is stored, but the file is to have just that one.
+        ["chain flatten"] = static async world =>
+        {
+            ProcessResult made = await Support.Cli.RunAsync("chain", "flatten", world.Base, world._folder.Path + "/" + world._name + "2");
+            FileNames.Rename(world._folder.Path + "/" + world._name + "2", world.Overlay, overwrite: false);
+            return made;
+        },
         ["snapshot"] = static world => Support.Cli.RunAsync("chain", "snapshot", world.Base, world.Overlay),
         ["chain commit"] = static async world =>
         {

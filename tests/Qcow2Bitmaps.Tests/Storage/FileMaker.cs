@@ -48,8 +48,8 @@ internal sealed record FileMaker(string Name, string Command, params string[] Be
     /// <summary>Whether its command is one of the tool's.</summary>
     public bool IsOfTool => Command.Contains("SOURCE", StringComparison.Ordinal) || Command.Contains("MADE", StringComparison.Ordinal);
 
-    /// <summary>Whether what it makes may lie in another folder. QMP opens the backing files of its targets in the target's folder only.</summary>
-    public bool MakesElsewhere => Name is not (Journal or DriveBackup + "top");
+    /// <summary>Whether what it makes may lie in another folder.</summary>
+    public bool MakesElsewhere => Name is not Journal;
 
     /// <summary>Makes what files are made of: a disk with a base and a bitmap in both, and a raw one.</summary>
     public static async Task MakeSourcesAsync(string folder)
