@@ -74,7 +74,7 @@ internal sealed class BackingSwitch
     public static IReadOnlyList<IReadOnlyList<SectorWrite>> Plan(string imageName, Qcow2Header header, ReadOnlySpan<byte> firstCluster, byte[]? name, byte[] format)
     {
         var plan = new BackingSwitch(imageName, header, firstCluster.ToArray(), name, format);
-        IReadOnlyList<byte[]> states = plan.InOneSector() ?? plan.InPlace() ?? plan.ByWayOfACopy();
+        List<byte[]> states = plan.InOneSector() ?? plan.InPlace() ?? plan.ByWayOfACopy();
         var stages = new List<IReadOnlyList<SectorWrite>>();
         for (int i = 1; i < states.Count; i++)
         {
