@@ -110,7 +110,7 @@ internal static class CommandLine
             BackupTakeCommand.CreateIncremental(output, messages),
             BackupAdoptCommand.Create(output, messages),
             BackupVerifyCommand.Create(output, messages),
-            BackupRestoreCommand.Create(output),
+            BackupRestoreCommand.Create(output, messages),
             BackupListCommand.Create(output, messages),
         };
         Command[] verbs =

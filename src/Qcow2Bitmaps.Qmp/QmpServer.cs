@@ -74,7 +74,9 @@ public sealed class QmpServer : IAsyncDisposable
         {
             foreach (QmpImage image in images)
             {
-                RecordingSession session = await RecordingSession.OpenAsync(image.Path, options, image.IsReadOnly, cancellationToken).ConfigureAwait(false);
+                ImageChain chain = await ImageChain.OpenAsync(image.Path, options with { WritableLayers = image.IsReadOnly ? [] : [0] }, cancellationToken).ConfigureAwait(false);
+                await WarnOfTruncationAsync(chain, warn, cancellationToken).ConfigureAwait(false);
+                RecordingSession session = await RecordingSession.OpenAsync(chain, leaveOpen: false, cancellationToken).ConfigureAwait(false);
                 nodes.Add(new QmpNode(image.Node, image.Path, session));
             }
 
@@ -90,6 +92,23 @@ public sealed class QmpServer : IAsyncDisposable
                     await node.Session.DisposeAsync().ConfigureAwait(false);
                 }
             }
+        }
+    }
+
+    /// <summary>Warns of files that end before clusters that their images name, before anything makes them longer.</summary>
+    private static async ValueTask WarnOfTruncationAsync(ImageChain chain, Action<string> warn, CancellationToken cancellationToken)
+    {
+        try
+        {
+            foreach ((ChainLayer layer, FormatFault fault) in await chain.FindTruncationsAsync(cancellationToken: cancellationToken).ConfigureAwait(false))
+            {
+                warn($"'{layer.Path}': {fault}");
+            }
+        }
+        catch
+        {
+            await chain.DisposeAsync().ConfigureAwait(false);
+            throw;
         }
     }
 

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps;
 
-/// <summary>There is no such internal snapshot. Nothing was changed.</summary>
+/// <summary>There is no such internal snapshot, or one is in the way. Nothing was changed.</summary>
 public sealed class SnapshotStateException : Qcow2Exception
 {
     /// <summary>Says which snapshot is meant.</summary>
@@ -9,6 +9,6 @@ public sealed class SnapshotStateException : Qcow2Exception
     public SnapshotStateException(string snapshot, string message)
         : base(message) => Snapshot = snapshot;
 
-    /// <summary>The snapshot's name or id, as it was asked for.</summary>
+    /// <summary>The snapshot's name or id, as it was asked for, or that of the first one in the way.</summary>
     public string Snapshot { get; }
 }

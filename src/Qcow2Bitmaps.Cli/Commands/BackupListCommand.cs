@@ -45,8 +45,13 @@ internal static class BackupListCommand
                 output.WriteLine(string.Create(
                     CultureInfo.InvariantCulture,
                     $"{manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}  {BackupOutput.KindOf(manifest),-11}  {manifest.StateId,-9}  {PrintableText.Escape(Path.GetFileName(backup.ManifestPath))}"
-                    + $"{(manifest.IsFull ? "" : $"  on {PrintableText.Escape(manifest.Parents[0].Manifest)}")}{(manifest.Checkpoint is null ? "" : $"  checkpoint {PrintableText.Escape(manifest.Checkpoint)}")}"
+                    + $"{(manifest.Missing is null ? "" : "  of a disk that was not whole")}{(manifest.IsFull ? "" : $"  on {PrintableText.Escape(manifest.Parents[0].Manifest)}")}{(manifest.Checkpoint is null ? "" : $"  checkpoint {PrintableText.Escape(manifest.Checkpoint)}")}"
                     + $"{(manifest.Origin == BackupOrigin.Taken ? "" : $"  {manifest.OriginId}")}"));
+            }
+
+            if (backup.Manifest is { } listed)
+            {
+                BackupOutput.WarnOfMissing(backup.ManifestPath, listed, messages);
             }
 
             if (backup.Fault is not null)

@@ -9,7 +9,7 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary><c>backup restore</c>.</summary>
 internal static class BackupRestoreCommand
 {
-    public static Command Create(ToolWriter output)
+    public static Command Create(ToolWriter output, MessageWriter messages)
     {
         Argument<string> manifest = CommonOptions.File("MANIFEST", "The backup: its manifest or its image");
         Argument<string> target = CommonOptions.File("TARGET", "The disk to make: a file that is not there yet, or a block device");
@@ -47,7 +47,9 @@ internal static class BackupRestoreCommand
             }
             else
             {
-                output.WriteLine($"{PrintableText.Escape(path)}: restored from {PrintableText.Escape(Path.GetFileName(restored.ImagePath))}, verified.");
+                BackupOutput.WarnOfMissing(restored.ImagePath, restored.Manifest, messages);
+                string how = restored.Manifest.Missing is null ? "verified" : "as it was backed up, which was not whole";
+                output.WriteLine($"{PrintableText.Escape(path)}: restored from {PrintableText.Escape(Path.GetFileName(restored.ImagePath))}, {how}.");
             }
 
             return ExitCode.Success;

@@ -39,6 +39,12 @@ internal sealed class BackupTakeCommand
         Description = "Clear the bitmap although images of the same folder have one of those that hold it as their backing file, and are not part of the chain: what it marks is lost for them",
     };
 
+    private readonly Option<bool> _acceptMissing = new("--accept-missing")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "Take the backup although a file of the chain ends before clusters that its image names, as it was probably not copied whole: zeros take the place of what is missing, and the manifest says so",
+    };
+
     private readonly Option<string?> _targetFormat = CommonOptions.Format("the backup", "-O", "--target-format");
     private readonly Option<bool> _compress = new("-c") { Arity = ArgumentArity.Zero, Description = "Compress the clusters of a qcow2 backup" };
     private readonly Option<bool> _extents = new("--extents") { Arity = ArgumentArity.Zero, Description = "With --output json: list what the backup holds, dirty data and dirty zeros apart" };
@@ -94,6 +100,7 @@ internal sealed class BackupTakeCommand
     {
         command.Add(_disks);
         command.Add(_compress);
+        command.Add(_acceptMissing);
         _progress.AddTo(command);
         command.Add(_format);
         command.Add(_form);
@@ -112,6 +119,7 @@ internal sealed class BackupTakeCommand
             Fallback = isFull ? BackupFallback.None : parsed.GetValue(_fallback),
             IsRaw = isFull && parsed.GetValue(_targetFormat) is ImageFormat.Raw,
             Compress = parsed.GetValue(_compress),
+            AcceptsMissing = parsed.GetValue(_acceptMissing),
         };
         var disks = new List<BackupDisk>();
         string? fault = CollectDisks(parsed, isFull ? null : parsed.GetValue(_backing), disks)
@@ -139,6 +147,11 @@ internal sealed class BackupTakeCommand
         {
             _messages.Error(e.Message);
             return ExitCode.Invalid;
+        }
+        catch (Qcow2FormatException e) when (e.Fault.Code == FaultCode.FileTruncated && !options.AcceptsMissing)
+        {
+            _messages.Error($"{e.Message}. Nothing was done. Copy the file again; or --accept-missing takes a backup with zeros in place of what is missing, and says so in the manifest");
+            return ExitCode.Error;
         }
 
         if (isJson)

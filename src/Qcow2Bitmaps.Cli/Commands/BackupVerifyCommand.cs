@@ -63,7 +63,7 @@ internal static class BackupVerifyCommand
             }
             else
             {
-                WriteText(check, output);
+                WriteText(check, output, messages);
             }
 
             return check.IsGood ? ExitCode.Success : ExitCode.Error;
@@ -71,11 +71,12 @@ internal static class BackupVerifyCommand
         return command;
     }
 
-    private static void WriteText(BackupCheck check, ToolWriter output)
+    private static void WriteText(BackupCheck check, ToolWriter output, MessageWriter messages)
     {
         foreach ((StoredBackup backup, IReadOnlyList<BackupDamage> damage) in check.Backups)
         {
-            output.WriteLine($"{PrintableText.Escape(Path.GetFileName(backup.ImagePath))}: {(damage.Count == 0 ? "in order" : "damaged")}");
+            output.WriteLine($"{PrintableText.Escape(Path.GetFileName(backup.ImagePath))}: {(damage.Count > 0 ? "damaged" : backup.Manifest.Missing is null ? "in order" : "as it was taken, of a disk that was not whole")}");
+            BackupOutput.WarnOfMissing(backup.ImagePath, backup.Manifest, messages);
             foreach (BackupDamage one in damage)
             {
                 output.WriteLine($"  from byte {one.OffsetBytes} of the disk on: {one.Detail}");
@@ -102,6 +103,11 @@ internal static class BackupVerifyCommand
             json.StartObject();
             json.String("manifest", backup.ManifestPath);
             json.String("id", backup.Manifest.Id);
+            if (backup.Manifest.Missing is { } missing)
+            {
+                json.String("missing", missing);
+            }
+
             json.StartArray("damage");
             foreach (BackupDamage one in damage)
             {

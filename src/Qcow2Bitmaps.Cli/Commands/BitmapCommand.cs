@@ -99,6 +99,7 @@ internal static class BitmapCommand
             if (image is not null)
             {
                 messages.Warn(path, image.Findings);
+                await messages.WarnOfTruncationAsync(image, isWritten: true, trustsCounts: true, cancellationToken);
             }
 
             if (Build(steps, name, granularityBytes ?? 0, image, path, parsed.GetValue(source) is not null, other, out BitmapEdit edit) is { } refusal)

@@ -51,6 +51,7 @@ internal static class ChainCheckCommand
             await using ImageChain chain = await ImageChain
                 .OpenAsync(parsed.GetRequiredValue(top), options, cancellationToken);
             messages.WarnOf(chain);
+            await messages.WarnOfTruncationAsync(chain, withDataFiles: false, cancellationToken);
             messages.WarnOfRawTop(chain);
             IReadOnlyList<BitmapVerdict> verdicts = parsed.GetValue(bitmap) is { Length: > 0 } names
                 ? await JudgeAsync(chain, names, parsed.GetValue(profile), cancellationToken)

@@ -65,7 +65,7 @@ internal static class ChainCommitCommand
                 int target = ChainPlace.Find(chain, basePath);
                 if (!parsed.GetValue(keep) && chain.Layers.Skip(top).Take(target - top).FirstOrDefault(static layer => layer.Image is { Snapshots.Count: > 0 }) is { } kept)
                 {
-                    messages.Error($"{kept} has internal snapshots, which would be removed with it: use --keep, or delete them first");
+                    messages.Error($"{new ChangedSnapshots(kept)}, and would be removed with it. Copy out what is needed of them (convert -l) and delete them (snapshot -d) first; nothing was written");
                     return ExitCode.Error;
                 }
 

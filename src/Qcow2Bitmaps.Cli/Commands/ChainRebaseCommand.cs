@@ -109,9 +109,19 @@ internal sealed class ChainRebaseCommand
             : await ImageChain.OpenAsync(BackingPath.Combine(file, name), _options.Read(parsed) with { TopFormat = format, Image = new Qcow2OpenOptions { Lock = parsed.GetValue(_share) ? ImageLock.SharedRead : ImageLock.Read } }, cancellationToken);
         try
         {
-            var how = new RebaseOptions { Top = top, Gaps = parsed.GetValue(_gaps), BackingFile = name };
+            var how = new RebaseOptions { Top = top, Gaps = parsed.GetValue(_gaps), BackingFile = name, AcceptsLosses = !tells };
             bool isQuiet = !tells || _options.IsJson(parsed) || parsed.GetValue(_quiet);
-            if (tells)
+            if (!tells)
+            {
+                await _messages.WarnOfTruncationAsync(chain, withDataFiles: true, cancellationToken);
+                if (backing is not null)
+                {
+                    await _messages.WarnOfTruncationAsync(backing, withDataFiles: true, cancellationToken);
+                }
+
+                _messages.WarnOf(ChainRebase.FindChangedSnapshots(chain, top, backing?.Layers[0]));
+            }
+            else
             {
                 await _progress.ForetellAsync(
                     parsed, isQuiet, _messages, async () => (await ChainMeasurement.OfRebaseAsync(chain, backing, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);

@@ -41,6 +41,7 @@ internal static class ChainReconcileCommand
             await using (ImageChain look = await ImageChain.OpenAsync(top, open, cancellationToken))
             {
                 messages.WarnOf(look);
+                await messages.WarnOfTruncationAsync(look, withDataFiles: false, cancellationToken);
                 found = await ChainBitmaps.ReconcileAsync(look, parsed.GetValue(expect) ?? [], cancellationToken);
             }
 

@@ -34,6 +34,7 @@ internal static class ChainSnapshotCommand
             string overlayPath = parsed.GetRequiredValue(overlay);
             await using ImageChain chain = await ImageChain.OpenAsync(parsed.GetRequiredValue(options.Top), options.Read(parsed), cancellationToken);
             messages.WarnOf(chain);
+            await messages.WarnOfTruncationAsync(chain, withDataFiles: false, cancellationToken);
             IReadOnlyList<BitmapChange> changes = await ChainSnapshot.CreateAsync(chain, overlayPath, parsed.GetValue(backing), cancellationToken);
             ChangeOutput.Write("Snapshot taken.", changes, options.IsJson(parsed), output);
             return ExitCode.Success;

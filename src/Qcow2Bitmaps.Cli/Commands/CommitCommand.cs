@@ -49,6 +49,7 @@ internal static class CommitCommand
             }
 
             messages.WarnOf(chain);
+            await messages.WarnOfTruncationAsync(chain, withDataFiles: true, cancellationToken);
             string? elsewhere = null;
             int target = basePath is null ? 1 : ChainPlace.FindBase(chain, basePath, out elsewhere);
             if (elsewhere is not null)
@@ -62,6 +63,7 @@ internal static class CommitCommand
                 return ExitCode.Error;
             }
 
+            messages.WarnOf(ChainCommit.FindChangedSnapshots(chain, 0, target));
             if (!parsed.GetValue(quiet))
             {
                 await OverlayWarning.WriteAsync(chain, Enumerable.Range(1, target), "may show something else afterwards", messages, cancellationToken);
@@ -71,7 +73,7 @@ internal static class CommitCommand
                 parsed,
                 isJson: false,
                 chain,
-                steps => ChainCommit.RunAsync(chain, 0, target, new CommitOptions { DropBitmaps = parsed.GetValue(drop), BytesPerSecond = bytesPerSecond ?? 0 }, steps, cancellationToken),
+                steps => ChainCommit.RunAsync(chain, 0, target, new CommitOptions { DropBitmaps = parsed.GetValue(drop), BytesPerSecond = bytesPerSecond ?? 0, AcceptsLosses = true }, steps, cancellationToken),
                 cancellationToken);
             if (basePath is null && !parsed.GetValue(dontEmpty))
             {

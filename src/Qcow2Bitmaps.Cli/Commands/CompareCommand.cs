@@ -185,6 +185,7 @@ internal sealed class CompareCommand
         {
             ImageChain chain = await ImageChain.OpenAsync(file, options, cancellationToken);
             _messages.WarnOf(chain);
+            await _messages.WarnOfTruncationAsync(chain, withDataFiles: true, cancellationToken);
             return chain;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -106,6 +106,7 @@ internal sealed class ConvertCommand
 
                 sources.Add(source);
                 _messages.WarnOf(sources[^1]);
+                await _messages.WarnOfTruncationAsync(sources[^1], withDataFiles: true, cancellationToken);
             }
 
             return await ConvertAsync(parsed, sources, files[^1], progress, cancellationToken);

@@ -39,6 +39,7 @@ internal static class MapCommand
             };
             await using ImageChain chain = await ImageChain.OpenAsync(parsed.GetRequiredValue(file), options, cancellationToken);
             messages.WarnOf(chain);
+            await messages.WarnOfTruncationAsync(chain, withDataFiles: false, cancellationToken);
             var map = new MapOutput(chain, output, parsed.GetValue(form) == OutputFormat.Json);
             map.Start();
             await foreach (ChainExtent extent in chain.MapAsync(startBytes ?? 0, lengthBytes, cancellationToken))

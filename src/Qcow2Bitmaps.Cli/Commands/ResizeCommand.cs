@@ -81,6 +81,7 @@ internal static class ResizeCommand
             else
             {
                 messages.Warn(path, image.Findings);
+                await messages.WarnOfTruncationAsync(image, isWritten: true, trustsCounts: true, cancellationToken);
                 try
                 {
                     await ResizeAsync(image, path, (long)wanted, preallocated, parsed.GetValue(allowBacking) ?? [], messages, cancellationToken);

@@ -70,6 +70,11 @@ internal static class SnapshotCommand
                 return ExitCode.Success;
             }
 
+            if (image is not null)
+            {
+                await messages.WarnOfTruncationAsync(image, isWritten: true, trustsCounts: false, cancellationToken);
+            }
+
             // Without an action there is nothing to do, as in qemu-img.
             string? refusal = actions is [(char kind, string name)] ? await RunAsync(image, kind, name, cancellationToken) : null;
             if (refusal is null)

@@ -18,6 +18,7 @@ internal static class BackupOutput
                 messages.Warn($"{manifest.Verdict}: {(manifest.Fallback == BackupFallback.Full ? "a full backup was taken instead" : "it was rebuilt from what is allocated")}");
             }
 
+            WarnOfMissing(result.ImagePath, manifest, messages);
             foreach (Operations.BitmapChange change in result.Bitmaps)
             {
                 output.WriteLine(change.ToString());
@@ -63,6 +64,7 @@ internal static class BackupOutput
         WriteText(json, "parent", manifest.Parents.Count > 0 ? manifest.Parents[0].Manifest : null);
         WriteText(json, "set", manifest.Set);
         WriteText(json, "bitmap", manifest.Bitmap);
+        WriteText(json, "missing", manifest.Missing);
         WriteText(json, "checkpoint", manifest.Checkpoint);
         WriteText(json, "origin", manifest.Origin == BackupOrigin.Taken ? null : manifest.OriginId);
         json.StartArray("anchors");
@@ -81,6 +83,15 @@ internal static class BackupOutput
         {
             json.String("fallback", manifest.FallbackId);
             WriteText(json, "verdict", manifest.Verdict);
+        }
+    }
+
+    /// <summary>Warns of a backup of a disk of which something was missing.</summary>
+    public static void WarnOfMissing(string path, BackupManifest manifest, MessageWriter messages)
+    {
+        if (manifest.Missing is { } missing)
+        {
+            messages.Warn($"'{PrintableText.Escape(path)}' has zeros in place of what was missing of the disk when it was backed up: {PrintableText.Escape(missing)}");
         }
     }
 

@@ -1,5 +1,7 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
@@ -66,6 +68,39 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
             {
                 Warn($"{PrintableText.Escape(above.ToString())} is shorter than {PrintableText.Escape(layer.ToString())} below it and hides what that has behind its end");
             }
+        }
+    }
+
+    /// <summary>Warns of files that end before clusters that their images name, for verbs that go on with what is there.</summary>
+    public async ValueTask WarnOfTruncationAsync(ImageChain chain, bool withDataFiles, CancellationToken cancellationToken)
+    {
+        foreach ((ChainLayer layer, FormatFault fault) in await chain.FindTruncationsAsync(withDataFiles, cancellationToken))
+        {
+            WarnOfTruncation(layer.Path, fault, layer.IsWritable);
+        }
+    }
+
+    /// <summary>As the other one, of an image alone. Verbs that read no tables have no time to read them all: they trust the reference counts.</summary>
+    public async ValueTask WarnOfTruncationAsync(Qcow2Image image, bool isWritten, bool trustsCounts, CancellationToken cancellationToken)
+    {
+        if (await image.FindTruncationAsync(trustsCounts, cancellationToken) is { } fault)
+        {
+            WarnOfTruncation(image.Name, fault, isWritten);
+        }
+    }
+
+    private void WarnOfTruncation(string path, FormatFault fault, bool isWritten)
+    {
+        string after = isWritten ? "; writing to the image may make the file longer, and nobody can tell any more that something is missing" : "";
+        Warn($"'{PrintableText.Escape(path)}': {fault}{after}");
+    }
+
+    /// <summary>Warns of internal snapshots that read other data afterwards, for verbs that go on all the same.</summary>
+    public void WarnOf(IReadOnlyList<ChangedSnapshots> found)
+    {
+        foreach (ChangedSnapshots snapshots in found)
+        {
+            Warn(snapshots.ToString());
         }
     }
 

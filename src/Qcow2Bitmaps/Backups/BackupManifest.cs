@@ -47,6 +47,9 @@ public sealed record BackupManifest
     /// <summary>Why the bitmap was not valid; null where it was.</summary>
     public string? Verdict { get; init; }
 
+    /// <summary>What of the disk was missing when it, or what it stands on, was taken, as a file ended before clusters that its image names: zeros are there instead. Null where the disk was whole.</summary>
+    public string? Missing { get; init; }
+
     /// <summary>The checkpoint that started at its point; null without one.</summary>
     public string? Checkpoint { get; init; }
 

@@ -22,6 +22,12 @@ public sealed record BackupOptions
     /// <summary>What is done where that is not valid.</summary>
     public BackupFallback Fallback { get; init; }
 
+    /// <summary>
+    /// Whether a backup is taken although a file of the chain ends before clusters that its image names (<see cref="ImageChain.FindTruncationsAsync"/>), or it stands on such a backup: what is missing counts as zeros,
+    /// and the manifest says so (<see cref="BackupManifest.Missing"/>). Else that is refused.
+    /// </summary>
+    public bool AcceptsMissing { get; init; }
+
     /// <summary>Whether the target is a raw file, which only a full backup can be; else it is a qcow2 image.</summary>
     public bool IsRaw { get; init; }
 

@@ -22,6 +22,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     private readonly List<BitmapChange> _changes = [];
     private IReadOnlyList<StoredBackup> _below = [];
     private BitmapVerdict? _verdict;
+    private string? _missing;
     private BackupManifest _manifest = null!;
     private FormerBackups _former = null!;
     private DirtyBitmap? _copied;
@@ -85,6 +86,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
 
         RequireNames();
         await RequireCheckpointAsync(cancellationToken).ConfigureAwait(false);
+        await FindMissingAsync(cancellationToken).ConfigureAwait(false);
         await RecoverJournalsAsync(writable, cancellationToken).ConfigureAwait(false);
         var identity = DiskIdentity.Of(_chain);
         bool isFull = _options.Since is null;
@@ -102,6 +104,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
                 var search = new ParentSearch(since, identity, Folder);
                 _below = await search.FindAsync(_disk.PreviousPath, _unfinished, cancellationToken).ConfigureAwait(false);
                 _keptBytes = search.KeptBytes;
+                InheritMissing(_below[0]);
             }
 
             if (!isFull && !_verdict.IsValid)
@@ -143,6 +146,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
             Bitmap = _options.Since,
             Fallback = _verdict is { IsValid: false } ? _options.Fallback : BackupFallback.None,
             Verdict = _verdict is { IsValid: false } verdict ? PrintableText.Escape(verdict.ToString()) : null,
+            Missing = _missing,
             Checkpoint = _options.Checkpoint,
             Anchors = anchors,
             Set = set,
@@ -311,6 +315,49 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     private static string NewId() => Guid.NewGuid().ToString("N");
 
     private IEnumerable<ChainLayer> Holders() => ChainBitmaps.Holders(_chain, [_options.Since!]).Select(index => _chain.Layers[index]);
+
+    /// <summary>Refuses a disk of which something is missing, or notes what.</summary>
+    private async ValueTask FindMissingAsync(CancellationToken cancellationToken)
+    {
+        IReadOnlyList<(ChainLayer Layer, FormatFault Fault)> found = await _chain.FindTruncationsAsync(cancellationToken: cancellationToken).ConfigureAwait(false);
+        if (found.Count == 0)
+        {
+            return;
+        }
+
+        if (!_options.AcceptsMissing)
+        {
+            throw new Qcow2FormatException(found[0].Fault, found[0].Layer.Path);
+        }
+
+        if (found.FirstOrDefault(static one => one.Layer.IsWritable) is { Layer: { } written })
+        {
+            throw new BackupException(
+                $"{PrintableText.Escape(written.ToString())} ends before clusters that it names, and would be written: afterwards nobody could tell any more that something is missing. A full backup without a checkpoint writes nothing, nor does an incremental one that leaves the bitmap as it is");
+        }
+
+        _missing = string.Join("; ", found.Select(static one => $"{PrintableText.Escape(one.Layer.ToString())}: {one.Fault}"));
+        ChainMap map = await _chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        for (int depth = 0; depth < map.LayerCount; depth++)
+        {
+            if (map.DiskOf(depth) is { } disk)
+            {
+                disk.ReadsMissingAsZeros = true;
+            }
+        }
+    }
+
+    /// <summary>What was missing below is missing here too: no bitmap tells when it is there again.</summary>
+    private void InheritMissing(StoredBackup below)
+    {
+        if (below.Manifest.Missing is { } missing && !_options.AcceptsMissing)
+        {
+            throw new BackupException(
+                $"'{PrintableText.Escape(below.ManifestPath)}' was taken of a disk of which something was missing ({missing}): take a full backup, or accept that it is missing here too");
+        }
+
+        _missing ??= below.Manifest.Missing;
+    }
 
     /// <summary>A manifest is text: names that are not cannot stand in it.</summary>
     private void RequireNames()

@@ -58,6 +58,11 @@ internal static class ManifestJson
             json.WriteString("bitmap", manifest.Bitmap);
             json.WriteString("fallback", manifest.FallbackId);
             json.WriteString("verdict", manifest.Verdict);
+            if (manifest.Missing is { } missing)
+            {
+                json.WriteString("missing", missing);
+            }
+
             json.WriteString("checkpoint", manifest.Checkpoint);
             WriteNames(json, "anchors", manifest.Anchors);
             json.WriteString("set", manifest.Set);
@@ -147,6 +152,7 @@ internal static class ManifestJson
             Bitmap = TextOrNull(root, "bitmap"),
             Fallback = OneOf<BackupFallback>(root, "fallback"),
             Verdict = TextOrNull(root, "verdict"),
+            Missing = root.TryGetProperty("missing", out JsonElement missing) ? TextOf(missing, "missing") : null,
             Checkpoint = TextOrNull(root, "checkpoint"),
             Anchors = Names(root, "anchors"),
             Origin = root.TryGetProperty("origin", out _) ? OneOf<BackupOrigin>(root, "origin") : BackupOrigin.Taken,

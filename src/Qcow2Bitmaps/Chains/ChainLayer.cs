@@ -27,6 +27,9 @@ public sealed class ChainLayer
     /// <summary>Whether it cannot grow, nor be removed as a file can: a block device.</summary>
     public bool IsFixedSize => Storage.CapacityBytes is not null;
 
+    /// <summary>Whether it is open for writing.</summary>
+    public bool IsWritable => Storage.CanWrite;
+
     /// <summary>The format: <c>qcow2</c> or <c>raw</c>.</summary>
     public string Format => Image is null ? ImageFormat.Raw : ImageFormat.Qcow2;
 

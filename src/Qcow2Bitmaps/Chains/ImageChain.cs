@@ -163,6 +163,51 @@ public sealed class ImageChain : IAsyncDisposable
         return await reader.CountAsync(cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>Finds images whose file ends before clusters that they name: it was probably not copied whole. Tables alone are read.</summary>
+    /// <param name="withDataFiles">Whether external data files are opened and looked at too; not those of encrypted images.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>What is missing, image by image from the top down; of a raw image nobody can tell.</returns>
+    /// <exception cref="Qcow2UnsupportedException">A data file's name is refused.</exception>
+    /// <exception cref="IOException">A storage failed.</exception>
+    public async ValueTask<IReadOnlyList<(ChainLayer Layer, FormatFault Fault)>> FindTruncationsAsync(bool withDataFiles = true, CancellationToken cancellationToken = default)
+    {
+        var found = new List<(ChainLayer, FormatFault)>();
+        bool opens = withDataFiles && _layers.All(static layer => layer.Image is not { Encryption: not EncryptionMethod.None });
+        foreach (ChainLayer layer in _layers)
+        {
+            if (layer.Image is not { } image)
+            {
+                continue;
+            }
+
+            if (await NamedEnd.FindFaultAsync(image, cancellationToken).ConfigureAwait(false) is { } fault)
+            {
+                found.Add((layer, fault));
+            }
+
+            if (opens && image.Header.HasExternalDataFile)
+            {
+                ImageStorage data = (await OpenDataAsync(cancellationToken).ConfigureAwait(false)).DiskOf(layer.Index)!.Data!;
+                if (await NamedEnd.FindDataFileFaultAsync(image, data, cancellationToken).ConfigureAwait(false) is { } dataFault)
+                {
+                    found.Add((layer, dataFault));
+                }
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>Refuses a chain with an image whose file ends before clusters that it names.</summary>
+    /// <exception cref="Qcow2FormatException">There is one.</exception>
+    internal async ValueTask RequireWholeAsync(bool withDataFiles, CancellationToken cancellationToken)
+    {
+        foreach ((ChainLayer layer, FormatFault fault) in await FindTruncationsAsync(withDataFiles, cancellationToken).ConfigureAwait(false))
+        {
+            throw new Qcow2FormatException(fault, layer.Path);
+        }
+    }
+
     /// <summary>The disk's size in bytes, as the guest sees it: the top image's, or that of its snapshot.</summary>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <inheritdoc cref="ReadAsync" path="/exception"/>

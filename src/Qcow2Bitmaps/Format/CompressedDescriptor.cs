@@ -5,7 +5,8 @@ namespace Qcow2Bitmaps.Format;
 /// <param name="AdditionalSectors">Sectors of 512 bytes that the data reach into behind the one they start in.</param>
 public readonly record struct CompressedDescriptor(ulong HostOffset, int AdditionalSectors)
 {
-    private const int SectorBytes = 512;
+    /// <summary>The unit that the length of compressed data is counted in, in bytes.</summary>
+    internal const int SectorBytes = 512;
 
     /// <summary>The most bytes that the data may take: from the offset to the end of the last sector.</summary>
     public int LengthBytes => ((AdditionalSectors + 1) * SectorBytes) - (int)(HostOffset & (SectorBytes - 1));

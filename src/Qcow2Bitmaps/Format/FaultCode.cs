@@ -139,6 +139,8 @@ public enum FaultCode
     RefcountBlockTruncated = 612,
     /// <summary>A cluster that is in use has a reference count of zero, so that it could be allocated again.</summary>
     RefcountTooLow = 613,
+    /// <summary>The file, or an external data file, ends before clusters that the image names: it was probably not copied whole.</summary>
+    FileTruncated = 615,
 
     /// <summary>The snapshot table is larger than the limit.</summary>
     SnapshotTableSize = 700,

@@ -59,6 +59,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
                 break;
             }
 
+            bool isTooMany = (uint)_bitmaps.Count >= extension.BitmapCount;
             if ((uint)_bitmaps.Count == extension.BitmapCount)
             {
                 ReportCount(extension, "more");
@@ -70,7 +71,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
                 break;
             }
 
-            Add(entry, offset);
+            Add(entry, offset, isTooMany ? CountFault(extension, "more") : null);
             position += entry.SizeBytes;
         }
 
@@ -81,10 +82,13 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
         }
     }
 
-    private void ReportCount(BitmapsExtension extension, string found) => log.Report(new FormatFault(
-        FaultCode.BitmapDirectoryCount, Structure, "number of bitmaps", extension.DirectoryOffset, found, $"{extension.BitmapCount}, as the extension says"));
+    private void ReportCount(BitmapsExtension extension, string found) => log.Report(CountFault(extension, found));
 
-    private void Add(BitmapDirectoryEntry entry, ulong offset)
+    private static FormatFault CountFault(BitmapsExtension extension, string found) => new(
+        FaultCode.BitmapDirectoryCount, Structure, "number of bitmaps", extension.DirectoryOffset, found, $"{extension.BitmapCount}, as the extension says");
+
+    /// <summary>Adds a bitmap. One too many is none: where the size was left behind, what an earlier directory had may follow, whose bits have missed changes since.</summary>
+    private void Add(BitmapDirectoryEntry entry, ulong offset, FormatFault? tooMany)
     {
         int index = _bitmaps.Count;
         string name = ImageText.DecodeUpToNul(entry.Name);
@@ -98,6 +102,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
         }
 
         log.ReportAll(faults);
+        faults = tooMany is null ? faults : [.. faults, tooMany];
         NoteOddities(entry, nameOffset, name);
         bool isIgnoredByQemu = !first.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps);
         _bitmaps.Add(new BitmapInfo

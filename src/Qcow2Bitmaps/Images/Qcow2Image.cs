@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Editing;
+using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -164,6 +165,16 @@ public sealed partial class Qcow2Image : IAsyncDisposable
             return await OpenAsync(storage, options with { Strictness = Strictness.Lenient }, leaveOpen: true, cancellationToken).ConfigureAwait(false);
         }
     }
+
+    /// <summary>Says whether the file ends before clusters that the image names, of the disk, of snapshots or of bitmaps: then it was probably not copied whole. Tables alone are read, no data file.</summary>
+    /// <param name="trustsCounts">
+    /// Whether no tables are read where no reference count is of a cluster behind the end: that costs next to nothing, and misses what a repair of a cut image has uncounted, and what is cut off of the last cluster.
+    /// </param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>Where the file ends and where it would have to; null where all is there.</returns>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask<FormatFault?> FindTruncationAsync(bool trustsCounts = false, CancellationToken cancellationToken = default) =>
+        trustsCounts && await ImageEnd.IsInsideFileAsync(this, cancellationToken).ConfigureAwait(false) ? null : await NamedEnd.FindFaultAsync(this, cancellationToken).ConfigureAwait(false);
 
     /// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does. Nothing is repaired.</summary>
     /// <remarks>

@@ -29,6 +29,7 @@ public static class ChainBitmaps
     /// <param name="cancellationToken">Ends the work between two images.</param>
     /// <returns>What was removed where.</returns>
     /// <exception cref="BitmapStateException">No image holds a bitmap of one of the names; nothing is removed.</exception>
+    /// <exception cref="Qcow2FormatException">A file ends before clusters that its image names; nothing is removed.</exception>
     /// <exception cref="NoSpaceException">An image has no room for its new directory, which is known beforehand: nothing is removed.</exception>
     /// <exception cref="IOException">A storage failed, or an image is open for reading only.</exception>
     public static async ValueTask<IReadOnlyList<BitmapChange>> DeleteAsync(ImageChain chain, IReadOnlyCollection<string> names, CancellationToken cancellationToken = default)
@@ -43,6 +44,8 @@ public static class ChainBitmaps
             }
         }
 
+        // A file that an edit makes longer does not show any more that something is missing.
+        await chain.RequireWholeAsync(withDataFiles: false, cancellationToken).ConfigureAwait(false);
         List<int> holders = [.. Holders(chain, names)];
         await SpaceCheck.RequireAllAsync(chain, holders, copy => DeleteAsync(copy, names, cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
         var changes = new List<BitmapChange>();

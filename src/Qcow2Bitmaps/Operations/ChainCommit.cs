@@ -41,6 +41,16 @@ public static class ChainCommit
         return [.. above.Where(layer => layer < first).Distinct(), .. Enumerable.Range(first, @base - first + 1)];
     }
 
+    /// <summary>Finds the images whose internal snapshots read other data after a commit: the committed ones, as what lies below them changes. Snapshots of the base, and of images above, read what they read before.</summary>
+    /// <param name="chain">The chain.</param>
+    /// <param name="top">The index of the topmost committed image.</param>
+    /// <param name="base">The index of the image that takes all.</param>
+    public static IReadOnlyList<ChangedSnapshots> FindChangedSnapshots(ImageChain chain, int top, int @base)
+    {
+        ArgumentNullException.ThrowIfNull(chain);
+        return [.. chain.Layers.Take(@base).Skip(top).Where(static layer => layer.Image is { Snapshots.Count: > 0 }).Select(static layer => new ChangedSnapshots(layer))];
+    }
+
     /// <summary>Commits images.</summary>
     /// <param name="chain">The chain, from the active image down, with <see cref="WritableLayers"/> open for writing; to be closed afterwards.</param>
     /// <param name="top">The index of the topmost committed image; the image above it, if there is one, names the base afterwards.</param>
@@ -50,6 +60,8 @@ public static class ChainCommit
     /// <param name="cancellationToken">Ends the commit; the chain is valid then, and the commit can be run again.</param>
     /// <returns>What became of the bitmaps, and how much was copied.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such image, or the base does not lie below the top.</exception>
+    /// <exception cref="SnapshotStateException">Internal snapshots would read other data; nothing is written.</exception>
+    /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image names; nothing is written then.</exception>
     /// <exception cref="BitmapStateException">The base cannot hold bitmaps, or cannot grow as a bitmap of it is inconsistent; nothing is written.</exception>
     /// <exception cref="Qcow2UnsupportedException">The base is of version 2 and would have to grow over a longer image below it, or it would grow over data that its raw data file has behind its end; nothing is written.</exception>
     /// <exception cref="Qcow2Exception">An image is broken, cannot be written, or has no room; where the image above has none for the base's name nothing is written.</exception>
@@ -64,6 +76,12 @@ public static class ChainCommit
         options ??= CommitOptions.Default;
         ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         ChainLayer target = chain.Layers[@base];
+        if (!options.AcceptsLosses)
+        {
+            ChangedSnapshots.RequireNone(FindChangedSnapshots(chain, top, @base));
+            await chain.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
+        }
+
         await RequireNoHiddenDataAsync(chain, map, top, @base, options, cancellationToken).ConfigureAwait(false);
         await SpaceCheck.RequireAsync(
             chain,

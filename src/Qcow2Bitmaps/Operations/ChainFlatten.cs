@@ -17,6 +17,7 @@ public static class ChainFlatten
     /// <param name="progress">Is told how many bytes of the disk are done.</param>
     /// <param name="cancellationToken">Ends the work; a target that was not there before goes again.</param>
     /// <returns>What became of the bitmaps, and how much was copied.</returns>
+    /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image names; nothing is written then.</exception>
     /// <inheritdoc cref="ImageConversion.ConvertAsync(IReadOnlyList{ImageChain}, string, ConversionOptions, IProgress{long}?, CancellationToken)" path="/exception"/>
     public static async Task<ChainResult> RunAsync(
         ImageChain chain, string targetPath, bool compress = false, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
@@ -41,6 +42,7 @@ public static class ChainFlatten
     internal static async Task<ChainResult> RunAsync(
         ImageChain chain, string target, ConversionOptions options, Func<long, ValueTask<ICopyTarget>> openTarget, IProgress<long>? progress, CancellationToken cancellationToken)
     {
+        await chain.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
         (IReadOnlyList<BitmapVerdict> skipped, long writtenBytes) = await ImageConversion.ConvertAsync([chain], options, openTarget, progress, cancellationToken).ConfigureAwait(false);
         var changes = new List<BitmapChange>();
         foreach (BitmapInfo bitmap in chain.Layers[0].Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>())

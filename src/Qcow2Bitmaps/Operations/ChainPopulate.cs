@@ -55,6 +55,7 @@ public static class ChainPopulate
     /// <param name="cancellationToken">Ends the work between two images; the bitmap is not valid before the last.</param>
     /// <returns>What was rebuilt where.</returns>
     /// <exception cref="BitmapStateException">No image holds the bitmap, or an image's allocation does not tell what changed; nothing is changed.</exception>
+    /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image names; nothing is changed then.</exception>
     /// <exception cref="NoSpaceException">An image has no room, which is known beforehand: nothing is changed.</exception>
     /// <exception cref="Qcow2Exception">An image is broken.</exception>
     /// <exception cref="IOException">A storage failed, or an image is open for reading only.</exception>
@@ -78,6 +79,8 @@ public static class ChainPopulate
             }
         }
 
+        // Of a table that is missing nobody knows what it had.
+        await chain.RequireWholeAsync(withDataFiles: false, cancellationToken).ConfigureAwait(false);
         await SpaceCheck.RequireAllAsync(chain, images, copy => RunAsync(copy, name, allDirty, trustsBirth, cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
         var changes = new List<BitmapChange>();
         long granularityOfBirth = GranularityIn(chain, name);

@@ -33,6 +33,18 @@ public static class ChainRebase
         return [.. OverhangsAbove(chain, top).Select(static overhang => overhang.Layer), top];
     }
 
+    /// <summary>Finds the images whose internal snapshots read other data once an image has another backing file: that image alone, and not where its backing file stays the same.</summary>
+    /// <param name="chain">The chain.</param>
+    /// <param name="top">The index of the image that gets another backing file.</param>
+    /// <param name="backing">What becomes its backing file; null for none.</param>
+    public static IReadOnlyList<ChangedSnapshots> FindChangedSnapshots(ImageChain chain, int top, ChainLayer? backing)
+    {
+        ArgumentNullException.ThrowIfNull(chain);
+        ChainLayer? below = top + 1 < chain.Layers.Count ? chain.Layers[top + 1] : null;
+        bool stays = ReferenceEquals(below, backing) || (below?.Storage.Identity is { } identity && backing?.Storage.Identity == identity);
+        return chain.Layers[top].Image is { Snapshots.Count: > 0 } && !stays ? [new ChangedSnapshots(chain.Layers[top])] : [];
+    }
+
     /// <summary>Pulls what the images between have into the top image.</summary>
     /// <param name="chain">The chain, with <see cref="WritableLayers"/> open for writing; to be closed afterwards.</param>
     /// <param name="base">The index of the image that is to be the backing file, below the top; null for none.</param>
@@ -41,6 +53,8 @@ public static class ChainRebase
     /// <param name="cancellationToken">Ends the work; the chain is valid then, and the pull can be run again.</param>
     /// <returns>What became of the bitmaps, and how much was copied.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such top, or the base is no image below it.</exception>
+    /// <exception cref="SnapshotStateException">Internal snapshots would read other data; nothing is written.</exception>
+    /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image names; nothing is written then.</exception>
     /// <exception cref="BitmapStateException">The top is of version 2, holds no bitmaps, and so cannot say that one is not valid; nothing is written.</exception>
     /// <exception cref="Qcow2Exception">An image is broken, cannot be written, or has no room.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
@@ -55,6 +69,7 @@ public static class ChainRebase
         ArgumentOutOfRangeException.ThrowIfGreaterThan(end, chain.Layers.Count, nameof(@base));
         ChainMap map = (await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false)).From(top.Index);
         ChainLayer[] below = [.. chain.Layers.Skip(end)];
+        await RequireNoLossesAsync(chain, null, below.FirstOrDefault(), options, cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
         await SpaceCheck.RequireAsync(
             chain,
@@ -93,6 +108,7 @@ public static class ChainRebase
         }
 
         ChainLayer[] dropped = [.. chain.Layers.Skip(top.Index + 1).Where(layer => layer.Storage.Identity is not { } identity || below.All(other => other.Storage.Identity != identity))];
+        await RequireNoLossesAsync(chain, backing, below.FirstOrDefault(), options, cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
         await SpaceCheck.RequireAsync(
             chain,
@@ -128,6 +144,21 @@ public static class ChainRebase
             await engine.RunAsync([map], skipFromDepth, compareFromDepth, cancellationToken, copyFromDepth: 1).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
             return target.WrittenBytes;
+        }
+    }
+
+    private static async ValueTask RequireNoLossesAsync(ImageChain chain, ImageChain? other, ChainLayer? backing, RebaseOptions options, CancellationToken cancellationToken)
+    {
+        if (options.AcceptsLosses)
+        {
+            return;
+        }
+
+        ChangedSnapshots.RequireNone(FindChangedSnapshots(chain, options.Top, backing));
+        await chain.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
+        if (other is not null)
+        {
+            await other.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
 
 namespace Qcow2Bitmaps.Operations;
@@ -16,6 +17,12 @@ public sealed record RebaseOptions
 
     /// <summary>What becomes of bitmaps that are not valid and would look so afterwards.</summary>
     public GapPolicy Gaps { get; init; }
+
+    /// <summary>
+    /// Whether the operation goes on with what qemu-img goes on with: images whose file ends before clusters that they name (<see cref="ImageChain.FindTruncationsAsync"/>), where zeros are copied for what is
+    /// missing, and internal snapshots that read other data afterwards (<see cref="ChainRebase.FindChangedSnapshots"/>). Else both are refused before anything is written.
+    /// </summary>
+    public bool AcceptsLosses { get; init; }
 
     /// <summary>The backing file's name as the image is to store it, which has to lead to that file; null for its file name where both lie in one folder, else its whole path.</summary>
     public string? BackingFile { get; init; }

@@ -33,6 +33,7 @@ internal sealed record ImageState
         CancellationToken token = TestContext.Current.CancellationToken;
         var storage = MemoryStorage.ReadOnly(content);
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: token);
+        DirectoryTail.AssertZeros(image, content, "a state of the image");
         var lenient = new Qcow2OpenOptions { Strictness = Strictness.Lenient };
         await using Qcow2Image? alsoInconsistent = image.Bitmaps.Any(static b => b.State == BitmapState.Inconsistent)
             ? await Qcow2Image.OpenAsync(storage, lenient, cancellationToken: token)

@@ -23,6 +23,7 @@ internal sealed record ImageViews(string Text, CheckReport Check)
     {
         CancellationToken token = TestContext.Current.CancellationToken;
         await using Qcow2Image image = await Qcow2Image.OpenAsync(MemoryStorage.ReadOnly(content), cancellationToken: token);
+        DirectoryTail.AssertZeros(image, content, "a state of the image");
         ImageStorage guest = data is null ? image.Storage : MemoryStorage.ReadOnly(data);
         var text = new StringBuilder();
         text.AppendLine(CultureInfo.InvariantCulture, $"disk {await ViewAsync(image, null, guest, token)}");

@@ -12,13 +12,14 @@ internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header)
     private readonly ConcurrentBag<IClusterDecoder> _decoders = [];
 
     /// <summary>Reads and unpacks a cluster.</summary>
+    /// <param name="diskOffset">Where it starts on the disk, in bytes, for messages.</param>
     /// <param name="offset">Where its compressed bytes start, in bytes.</param>
     /// <param name="length">The most bytes that they may take.</param>
     /// <param name="cluster">Takes the cluster, whole.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="Qcow2FormatException">The bytes are not a cluster's.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask ReadAsync(long offset, int length, Memory<byte> cluster, CancellationToken cancellationToken)
+    public async ValueTask ReadAsync(long diskOffset, long offset, int length, Memory<byte> cluster, CancellationToken cancellationToken)
     {
         byte[] packed = ArrayPool<byte>.Shared.Rent(length);
         if (!_decoders.TryTake(out IClusterDecoder? decoder))
@@ -31,8 +32,9 @@ internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header)
             int read = await storage.ReadAsync(offset, packed.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
             if (!decoder.TryDecode(packed.AsSpan(0, read), cluster.Span, out CompressionFault fault))
             {
+                (string found, string hint) = read < length ? ($"cut off by the file's end after {read} of at most {length} bytes", ": the file was probably not copied whole") : ($"{fault} in {read} bytes", "");
                 throw new Qcow2FormatException(
-                    new FormatFault(FaultCode.CompressedData, "compressed cluster", "data", (ulong)offset, $"{fault} in {read} bytes", $"what unpacks to {cluster.Length} bytes"), storage.Name);
+                    new FormatFault(FaultCode.CompressedData, $"compressed cluster at byte {diskOffset} of the disk", "data", (ulong)offset, found, $"what unpacks to {cluster.Length} bytes{hint}"), storage.Name);
             }
         }
         finally

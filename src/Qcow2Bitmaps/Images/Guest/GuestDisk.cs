@@ -33,6 +33,9 @@ internal sealed class GuestDisk
     /// <summary>Where data stand that are not compressed: the image, or its external data file. To be set before data are read.</summary>
     public ImageStorage? Data { get; set; }
 
+    /// <summary>Whether a compressed cluster that the file does not have whole reads as zeros, as others do, instead of ending the reading. To be set before data are read.</summary>
+    public bool ReadsMissingAsZeros { get; set; }
+
     /// <summary>Opens the active state, or a snapshot's.</summary>
     /// <param name="image">The image.</param>
     /// <param name="snapshot">The snapshot; null for the active state.</param>
@@ -89,9 +92,16 @@ internal sealed class GuestDisk
     private async ValueTask UnpackAsync(GuestExtent extent, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         long host = extent.HostOffset!.Value;
+        if (ReadsMissingAsZeros && host + extent.CompressedBytes - CompressedDescriptor.SectorBytes >= Image.Length)
+        {
+            buffer.Span.Clear();
+            return;
+        }
+
+        long start = extent.OffsetBytes & -(long)_clusterSizeBytes;
         if (buffer.Length == _clusterSizeBytes)
         {
-            await _unpacker.ReadAsync(host, extent.CompressedBytes, buffer, cancellationToken).ConfigureAwait(false);
+            await _unpacker.ReadAsync(start, host, extent.CompressedBytes, buffer, cancellationToken).ConfigureAwait(false);
             return;
         }
 
@@ -108,7 +118,7 @@ internal sealed class GuestDisk
         if (cluster is null)
         {
             cluster = new byte[_clusterSizeBytes];
-            await _unpacker.ReadAsync(host, extent.CompressedBytes, cluster, cancellationToken).ConfigureAwait(false);
+            await _unpacker.ReadAsync(start, host, extent.CompressedBytes, cluster, cancellationToken).ConfigureAwait(false);
             lock (_gate)
             {
                 _unpacked = (host, cluster);

@@ -81,7 +81,7 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
             {
                 byte[] bytes = BigEndianTable.BytesOf(table);
                 long offset = await counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
-                await _storage.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+                await WholeClusters.WriteAsync(_storage, image.Geometry, offset, bytes, cancellationToken).ConfigureAwait(false);
                 await counts.FreeAsync(bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes, cancellationToken).ConfigureAwait(false);
                 BinaryPrimitives.WriteUInt64BigEndian(directory.AsSpan(at), (ulong)offset);
                 BinaryPrimitives.WriteUInt32BigEndian(directory.AsSpan(at + TableEntriesField), (uint)table.Length);
@@ -95,7 +95,7 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
         if (isChanged)
         {
             long offset = await counts.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);
-            await _storage.WriteAsync(offset, directory, cancellationToken).ConfigureAwait(false);
+            await WholeClusters.WriteAsync(_storage, image.Geometry, offset, directory, cancellationToken).ConfigureAwait(false);
             await counts.FreeAsync(extension.DirectoryOffset, directory.Length, cancellationToken).ConfigureAwait(false);
             update.SetBitmaps(extension with { DirectoryOffset = (ulong)offset });
         }

@@ -131,7 +131,7 @@ internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBac
         if (kind == L2EntryKind.Compressed)
         {
             CompressedDescriptor descriptor = entry.Compressed(_geometry.ClusterBits);
-            await new ClusterUnpacker(_storage, image.Header).ReadAsync((long)descriptor.HostOffset, descriptor.LengthBytes, cluster, cancellationToken).ConfigureAwait(false);
+            await new ClusterUnpacker(_storage, image.Header).ReadAsync(clusterStart, (long)descriptor.HostOffset, descriptor.LengthBytes, cluster, cancellationToken).ConfigureAwait(false);
         }
         else if (kind == L2EntryKind.Normal)
         {

@@ -121,7 +121,7 @@ internal sealed class TableEditor
 
         byte[] bytes = BigEndianTable.BytesOf(_l1);
         long offset = await _counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
-        await _storage.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+        await WholeClusters.WriteAsync(_storage, _geometry, offset, bytes, cancellationToken).ConfigureAwait(false);
         if (_original.Length > 0)
         {
             await _counts.FreeAsync(_header.L1TableOffset, (long)_original.Length * ImageGeometry.TableEntryBytes, cancellationToken).ConfigureAwait(false);

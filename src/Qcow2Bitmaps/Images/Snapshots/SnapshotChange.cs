@@ -164,7 +164,7 @@ internal sealed class SnapshotChange
     private async ValueTask<ulong> WriteTableAsync(byte[] bytes, CancellationToken cancellationToken)
     {
         long offset = await _counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
-        await _storage.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+        await WholeClusters.WriteAsync(_storage, _header.Geometry, offset, bytes, cancellationToken).ConfigureAwait(false);
         return (ulong)offset;
     }
 

@@ -8,6 +8,24 @@ internal static class ImageEnd
 {
     private const int PieceBytes = 1 << 16;
 
+    /// <summary>Whether the file has all clusters that are counted, the last one perhaps in part, and the counts can be relied on.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask<bool> IsInsideFileAsync(Qcow2Image image, CancellationToken cancellationToken)
+    {
+        ImageGeometry geometry = image.Geometry;
+        if (image.Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty))
+        {
+            return false;
+        }
+
+        ulong length = (ulong)image.Storage.Length;
+        long entries = (long)image.Header.RefcountTableClusters << (geometry.ClusterBits - 3);
+        ulong[] table = await BigEndianTable.ReadAsync(image.Storage, image.Header.RefcountTableOffset, entries, cancellationToken).ConfigureAwait(false);
+        return table.Length == entries
+            && Array.TrueForAll(table, raw => new RefcountTableEntry(raw).BlockOffset < length)
+            && await FindAsync(image, cancellationToken).ConfigureAwait(false) <= geometry.ClustersFor((long)length) << geometry.ClusterBits;
+    }
+
     /// <summary>Finds it, from the counts alone, from the end.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<long> FindAsync(Qcow2Image image, CancellationToken cancellationToken)

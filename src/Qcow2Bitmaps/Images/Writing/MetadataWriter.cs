@@ -84,13 +84,13 @@ internal sealed class MetadataWriter
         return first << _geometry.ClusterBits;
     }
 
-    /// <summary>Writes to clusters that were allocated.</summary>
+    /// <summary>Writes a structure to clusters that were allocated for it.</summary>
     /// <exception cref="InvalidOperationException">The bytes do not lie in clusters of this change.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
         RequireAllocated(offset, bytes.Length);
-        return _storage.WriteAsync(offset, bytes, cancellationToken);
+        return WholeClusters.WriteAsync(_storage, _geometry, offset, bytes, cancellationToken);
     }
 
     /// <summary>Writes to clusters that were allocated, beside what the caller does next.</summary>

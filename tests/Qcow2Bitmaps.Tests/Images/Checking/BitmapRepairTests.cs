@@ -67,6 +67,59 @@ public sealed class BitmapRepairTests
         }
     }
 
+    /// <summary>A size that was left behind: what follows is stale bytes, zeros, or a bitmap that was removed and has missed all changes since; or the end of the directory is not in it.</summary>
+    [Theory]
+    [InlineData(64, "zeros", "good,bad")]
+    [InlineData(64, "junk", "good,bad")]
+    [InlineData(8, "zeros", "good,bad")]
+    [InlineData(1000, "junk", "good,bad")]
+    [InlineData(100_000, "zeros", "good,bad")]
+    [InlineData(32, "ghost", "good,bad")]
+    [InlineData(64, "ghost, then junk", "good,bad")]
+    [InlineData(-8, "zeros", "good")]
+    [InlineData(-32, "zeros", "good")]
+    public async Task ASizeOfTheDirectoryThatWasLeftBehindIsMended(int difference, string behind, string expected)
+    {
+        TestImage image = Two();
+        byte[] bytes = image.Build();
+        int extension = bytes.AsSpan().IndexOf((byte[])[0x23, 0x85, 0x28, 0x75]);
+        Span<byte> size = bytes.AsSpan(extension + 16, sizeof(ulong));
+        int directoryBytes = (int)BinaryPrimitives.ReadUInt64BigEndian(size);
+        BinaryPrimitives.WriteUInt64BigEndian(size, (ulong)(directoryBytes + difference));
+        Span<byte> tail = bytes.AsSpan((image.DirectoryOffset + directoryBytes)..(image.DirectoryOffset + 4096));
+        if (behind.Contains("junk", StringComparison.Ordinal))
+        {
+            tail.Fill(0xA5);
+        }
+
+        if (behind.Contains("ghost", StringComparison.Ordinal))
+        {
+            // The entry of 'good' once more, under another name.
+            bytes.AsSpan(image.DirectoryOffset, 32).CopyTo(tail);
+            tail[24] = (byte)'G';
+        }
+
+        if (Qemu.IsHere)
+        {
+            using var folder = new TempFolder();
+            Assert.Equal(1, (await Qemu.ImgAsync("info", folder.Write("b.qcow2", bytes))).ExitCode);
+        }
+
+        await Assert.ThrowsAsync<Qcow2FormatException>(() => TestImage.OpenAsync(bytes));
+        await using (Qcow2Image lenient = await TestImage.OpenAsync(bytes, Strictness.Lenient))
+        {
+            Assert.Equal(expected.Split(','), lenient.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0).Select(static bitmap => bitmap.Name));
+        }
+
+        (Qcow2Image mended, _) = await MendAsync(bytes);
+
+        await using (mended)
+        {
+            Assert.Equal(expected.Split(','), mended.Bitmaps.Select(static bitmap => bitmap.Name));
+            Assert.Equal(1, (await mended.Bitmaps.LoadAsync("good", cancellationToken: Token)).Count().Bits);
+        }
+    }
+
     [Fact]
     public async Task AnExtensionThatIsIgnoredIsDropped()
     {

@@ -1,0 +1,27 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Writing;
+
+/// <summary>Writes structures to clusters of their own. What is left of the last cluster becomes zeros: whoever is told a wrong size finds nothing old behind the structure's end.</summary>
+internal static class WholeClusters
+{
+    /// <summary>Writes a structure.</summary>
+    /// <param name="storage">The image.</param>
+    /// <param name="geometry">Its cluster arithmetic.</param>
+    /// <param name="offset">Where its first cluster starts, in bytes.</param>
+    /// <param name="bytes">The structure.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask WriteAsync(ImageStorage storage, ImageGeometry geometry, long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    {
+        long end = offset + bytes.Length;
+        // What the file grows over is zeros already.
+        long staleEnd = Math.Min(offset + (geometry.ClustersFor(bytes.Length) << geometry.ClusterBits), storage.Length);
+        await storage.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+        if (end < staleEnd && !await storage.TryZeroAsync(end, staleEnd - end, cancellationToken).ConfigureAwait(false))
+        {
+            await storage.WriteAsync(end, new byte[staleEnd - end], cancellationToken).ConfigureAwait(false);
+        }
+    }
+}

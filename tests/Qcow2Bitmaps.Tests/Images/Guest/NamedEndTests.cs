@@ -1,0 +1,132 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Tests.Support;
+
+namespace Qcow2Bitmaps.Tests.Images.Guest;
+
+/// <summary>Whether a file has all that its image names: images that QEMU or the tool has made are whole, and nothing can be cut off unseen that anybody reads.</summary>
+public sealed class NamedEndTests : IDisposable
+{
+    private readonly TempFolder _folder = TempFolder.InMemory();
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    public void Dispose() => _folder.Dispose();
+
+    /// <summary>QEMU ends files inside their last cluster in many ways; none of that is a cut. Where the check says that a cut file is whole, QEMU reads the same disk from it, and the bits of its bitmaps are there.</summary>
+    [Theory]
+    [InlineData("512", true)]
+    [InlineData("64k", true)]
+    [InlineData("2M", false)]
+    public async Task WhatWasMadeIsWholeAndWhatIsReadCannotBeCutOffUnseen(string clusterSize, bool isCut)
+    {
+        Qemu.Require();
+        int number = 0;
+        int found = 0;
+        foreach (ImageRecipe recipe in ImageRecipe.For(clusterSize))
+        {
+            string image = _folder.File($"{number++}.qcow2");
+            await recipe.MakeAsync(_folder, image, clusterSize);
+            Assert.True(await FindAsync(image, recipe.Name) is null, $"{recipe.Name}: is whole, but: {await FindAsync(image, recipe.Name)}");
+            foreach (string file in new[] { image, image + ".data" }.Where(file => isCut && File.Exists(file)))
+            {
+                foreach (long length in CutsOf(new FileInfo(file).Length))
+                {
+                    found += await CutAsync(recipe.Name, image, file, length) ? 1 : 0;
+                }
+            }
+
+            // Memory is what it stands in.
+            File.Delete(image);
+        }
+
+        Assert.True(!isCut || found > 100, $"only {found} cuts were found");
+    }
+
+    /// <summary>A repair lowers the counts of what lies behind the end; what names it stays.</summary>
+    [Fact]
+    public async Task ARepairByQemuDoesNotHideTheCut()
+    {
+        Qemu.Require();
+        string image = _folder.File("image.qcow2");
+        await new ImageRecipe("", "img convert -f raw -O qcow2 -o cluster_size={c} {r} {f}").MakeAsync(_folder, image, "64k");
+        Cut(image, 1 << 20);
+        await Qemu.ImgAsync("check", "-r", "all", image);
+
+        FormatFault? fault = await FindAsync(image, "repaired");
+
+        Assert.Equal((FaultCode.FileTruncated, (ulong)new FileInfo(image).Length), (fault?.Code, fault?.Offset));
+    }
+
+    /// <summary>What a snapshot alone has is somebody's too.</summary>
+    [Fact]
+    public async Task DataOfASnapshotAreMissed()
+    {
+        Qemu.Require();
+        string image = _folder.File("image.qcow2");
+        await new ImageRecipe("", ImageRecipe.New, "img snapshot -c a {f}", "io write -P 1 0 1M", "img snapshot -c b {f}", "io discard 0 1M", "img snapshot -d a {f}").MakeAsync(_folder, image, "64k");
+        Assert.Null(await FindAsync(image, "whole"));
+        Cut(image, 0x100000);
+
+        Assert.Equal(FaultCode.FileTruncated, (await FindAsync(image, "cut"))?.Code);
+    }
+
+    private static IEnumerable<long> CutsOf(long length) => new[] { length - 1, length - 512, length - 65536, length * 3 / 4 }.Where(static cut => cut > 0);
+
+    /// <returns>Whether the check found the cut.</returns>
+    private async Task<bool> CutAsync(string name, string image, string file, long length)
+    {
+        string whole = file + ".whole";
+        File.Copy(file, whole);
+        string bits = await BitsAsync(image);
+        string disk = _folder.File("disk.raw");
+        await Qemu.ImgOkAsync("convert", "-O", "raw", image, disk);
+        try
+        {
+            Cut(file, length);
+            if (await FindAsync(image, name) is not null)
+            {
+                return true;
+            }
+
+            ProcessResult compared = await Qemu.ImgAsync("compare", "-F", "raw", image, disk);
+            // Inside the last sector of compressed data nobody can tell, but reading them fails.
+            Assert.True(compared.ExitCode == 0 || (compared.ExitCode > 1 && length > new FileInfo(whole).Length - 512), $"{name}: {Path.GetFileName(file)} cut to {length} bytes looks whole, but: {compared.Output}{compared.Error}");
+            Assert.Equal(bits, await BitsAsync(image));
+            return false;
+        }
+        finally
+        {
+            File.Move(whole, file, overwrite: true);
+        }
+    }
+
+    private static async Task<string> BitsAsync(string image)
+    {
+        ProcessResult first = await Support.Cli.RunAsync("extents", image, "b");
+        ProcessResult second = await Support.Cli.RunAsync("extents", image, "b2");
+        return first.Output + second.Output;
+    }
+
+    /// <summary>What is missing; an image that cannot be opened has told so already.</summary>
+    private static async Task<FormatFault?> FindAsync(string image, string name)
+    {
+        try
+        {
+            await using ImageChain chain = await ImageChain.OpenAsync(image, cancellationToken: Token);
+            IReadOnlyList<(ChainLayer Layer, FormatFault Fault)> found = await chain.FindTruncationsAsync(cancellationToken: Token);
+            Assert.True(found.All(one => one.Layer.Index == 0), name);
+            return found.Count > 0 ? found[0].Fault : null;
+        }
+        catch (Qcow2FormatException e)
+        {
+            return e.Fault;
+        }
+    }
+
+    private static void Cut(string path, long length)
+    {
+        using FileStream file = File.OpenWrite(path);
+        file.SetLength(length);
+    }
+}
