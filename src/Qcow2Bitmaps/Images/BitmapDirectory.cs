@@ -7,10 +7,11 @@ internal sealed class BitmapDirectory
 {
     private readonly Dictionary<string, BitmapInfo> _byName;
 
-    public BitmapDirectory(IReadOnlyList<BitmapInfo> bitmaps, bool isComplete)
+    public BitmapDirectory(IReadOnlyList<BitmapInfo> bitmaps, bool isComplete, long ownedBytes)
     {
         Bitmaps = bitmaps;
         IsComplete = isComplete;
+        OwnedBytes = ownedBytes;
         _byName = new Dictionary<string, BitmapInfo>(bitmaps.Count, StringComparer.Ordinal);
         foreach (BitmapInfo bitmap in bitmaps)
         {
@@ -23,6 +24,9 @@ internal sealed class BitmapDirectory
 
     /// <summary>Whether the directory was read to its end.</summary>
     public bool IsComplete { get; }
+
+    /// <summary>How many bytes are the directory's for sure: up to the end of its last entry that can be. The header's size may have been left behind, and then somebody else's clusters follow.</summary>
+    public long OwnedBytes { get; }
 
     /// <summary>The bytes that all tables claim.</summary>
     public long TableBytes { get; }

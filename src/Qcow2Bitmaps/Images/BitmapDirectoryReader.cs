@@ -14,6 +14,9 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
     /// <summary>Whether the directory was read to its end, and is what the extension says. Always, for a reader who is as strict as QEMU.</summary>
     public bool IsComplete { get; private set; } = true;
 
+    /// <summary>See <see cref="BitmapDirectory.OwnedBytes"/>.</summary>
+    public long OwnedBytes { get; private set; }
+
     public async ValueTask<IReadOnlyList<BitmapInfo>> ReadAsync(ImageStorage storage, CancellationToken cancellationToken)
     {
         if (first.Bitmaps is not { } extension)
@@ -62,7 +65,14 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
             bool isTooMany = (uint)_bitmaps.Count >= extension.BitmapCount;
             if ((uint)_bitmaps.Count == extension.BitmapCount)
             {
+                IsComplete = false;
                 ReportCount(extension, "more");
+            }
+
+            if (isTooMany && entry.CheckFaults(_bitmaps.Count, offset, geometry, limits).Count > 0)
+            {
+                // No bitmap that was removed, but anything.
+                break;
             }
 
             if (_bitmaps.Count >= limits.MaxBitmaps)
@@ -73,6 +83,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
 
             Add(entry, offset, isTooMany ? CountFault(extension, "more") : null);
             position += entry.SizeBytes;
+            OwnedBytes = _bitmaps[^1].Faults.Count == 0 ? position : OwnedBytes;
         }
 
         if ((uint)_bitmaps.Count < extension.BitmapCount)

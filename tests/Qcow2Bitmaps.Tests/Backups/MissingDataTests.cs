@@ -88,14 +88,10 @@ public sealed class MissingDataTests : IDisposable
     [InlineData("incremental", "--since", "chk")]
     public async Task ACutImageIsNotWritten(string verb, string option, string name)
     {
-        Qemu.Require();
-        var scene = new BackupScene(_folder.Path);
-        await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", scene.Disk, "8M");
+        BackupScene scene = await BackupScene.CreateAsync(_folder);
+        // The bitmap comes to lie before the data.
+        await scene.WriteAsync("discard 0 1M");
         await Support.Cli.OkAsync("backup", "full", "--checkpoint", "chk", scene.Disk, scene.Backup("first"));
-        // Data behind the bitmap: QEMU would store that anew behind them.
-        byte[] bytes = new byte[8 << 20];
-        new Random(1).NextBytes(bytes);
-        await Support.Cli.OkAsync("convert", "-n", "-f", "raw", "-O", "qcow2", _folder.Write("data.raw", bytes), scene.Disk);
         Cut(scene.Disk);
         FolderContent before = FolderContent.Of(_folder.Path);
 

@@ -31,7 +31,7 @@ internal sealed partial class ImageChecker
             return;
         }
 
-        CountRegion(directory.DirectoryOffset, (long)directory.DirectorySizeBytes);
+        CountRegion(directory.DirectoryOffset, _image.Contents.Bitmaps.OwnedBytes);
         foreach (BitmapInfo bitmap in _image.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0))
         {
             long bytes = (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes;

@@ -248,7 +248,11 @@ internal sealed class PreparedEdit
             return;
         }
 
-        _writer.Free(extension.DirectoryOffset, (long)extension.DirectorySizeBytes);
+        if (_contents.Bitmaps.OwnedBytes > 0)
+        {
+            _writer.Free(extension.DirectoryOffset, _contents.Bitmaps.OwnedBytes);
+        }
+
         var remaining = _plan.Bitmaps.Where(static draft => draft.Stored is not null).ToDictionary(static draft => draft.Stored!);
         // Of a broken table two entries may name one cluster: it stays while one of them does.
         var kept = _plan.Bitmaps.SelectMany(static draft => draft.Table ?? []).ToHashSet();

@@ -96,7 +96,7 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
         {
             long offset = await counts.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);
             await WholeClusters.WriteAsync(_storage, image.Geometry, offset, directory, cancellationToken).ConfigureAwait(false);
-            await counts.FreeAsync(extension.DirectoryOffset, directory.Length, cancellationToken).ConfigureAwait(false);
+            await counts.FreeAsync(extension.DirectoryOffset, image.Contents.Bitmaps.OwnedBytes, cancellationToken).ConfigureAwait(false);
             update.SetBitmaps(extension with { DirectoryOffset = (ulong)offset });
         }
     }

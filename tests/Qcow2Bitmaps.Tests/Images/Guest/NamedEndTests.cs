@@ -64,7 +64,7 @@ public sealed class NamedEndTests : IDisposable
     {
         Qemu.Require();
         string image = _folder.File("image.qcow2");
-        await new ImageRecipe("", ImageRecipe.New, "img snapshot -c a {f}", "io write -P 1 0 1M", "img snapshot -c b {f}", "io discard 0 1M", "img snapshot -d a {f}").MakeAsync(_folder, image, "64k");
+        await new ImageRecipe("", ImageRecipe.New, "img snapshot -c a {f}", "io write -P 1 0 1M", "img snapshot -c b {f}", "img snapshot -d a {f}", "io discard 0 1M").MakeAsync(_folder, image, "64k");
         Assert.Null(await FindAsync(image, "whole"));
         Cut(image, 0x100000);
 
