@@ -7,11 +7,12 @@ internal sealed class BitmapDirectory
 {
     private readonly Dictionary<string, BitmapInfo> _byName;
 
-    public BitmapDirectory(IReadOnlyList<BitmapInfo> bitmaps, bool isComplete, long ownedBytes)
+    public BitmapDirectory(IReadOnlyList<BitmapInfo> bitmaps, bool isComplete, long ownedBytes, long reachedBytes)
     {
         Bitmaps = bitmaps;
         IsComplete = isComplete;
         OwnedBytes = ownedBytes;
+        ReachedBytes = reachedBytes;
         _byName = new Dictionary<string, BitmapInfo>(bitmaps.Count, StringComparer.Ordinal);
         foreach (BitmapInfo bitmap in bitmaps)
         {
@@ -27,6 +28,9 @@ internal sealed class BitmapDirectory
 
     /// <summary>How many bytes are the directory's for sure: up to the end of its last entry that can be. The header's size may have been left behind, and then somebody else's clusters follow.</summary>
     public long OwnedBytes { get; }
+
+    /// <summary>How far the directory may reach, in bytes: up to the end of as many entries as the header counts, whatever is wrong with them; as far as the header says where there are fewer.</summary>
+    public long ReachedBytes { get; }
 
     /// <summary>The bytes that all tables claim.</summary>
     public long TableBytes { get; }

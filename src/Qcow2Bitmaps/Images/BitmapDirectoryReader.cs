@@ -17,6 +17,9 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
     /// <summary>See <see cref="BitmapDirectory.OwnedBytes"/>.</summary>
     public long OwnedBytes { get; private set; }
 
+    /// <summary>See <see cref="BitmapDirectory.ReachedBytes"/>.</summary>
+    public long ReachedBytes { get; private set; }
+
     public async ValueTask<IReadOnlyList<BitmapInfo>> ReadAsync(ImageStorage storage, CancellationToken cancellationToken)
     {
         if (first.Bitmaps is not { } extension)
@@ -33,6 +36,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
         }
 
         // The size is what the image claims; the file may be much shorter.
+        ReachedBytes = (long)extension.DirectorySizeBytes;
         long offset = (long)extension.DirectoryOffset;
         int size = (int)Math.Min((long)extension.DirectorySizeBytes, Math.Max(storage.Length - offset, 0));
         var directory = new byte[size];
@@ -84,6 +88,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
             Add(entry, offset, isTooMany ? CountFault(extension, "more") : null);
             position += entry.SizeBytes;
             OwnedBytes = _bitmaps[^1].Faults.Count == 0 ? position : OwnedBytes;
+            ReachedBytes = (uint)_bitmaps.Count == extension.BitmapCount ? position : ReachedBytes;
         }
 
         if ((uint)_bitmaps.Count < extension.BitmapCount)

@@ -15,6 +15,6 @@ internal sealed record ImageContents(FirstCluster First, SnapshotTable Snapshots
             .ReadAsync(storage, first.Header, limits, log, zeroFilled: false, cancellationToken).ConfigureAwait(false);
         var directory = new BitmapDirectoryReader(first, first.Header.Geometry, limits, log);
         IReadOnlyList<BitmapInfo> bitmaps = await directory.ReadAsync(storage, cancellationToken).ConfigureAwait(false);
-        return new ImageContents(first, snapshots, new BitmapDirectory(bitmaps, directory.IsComplete, directory.OwnedBytes), log.Findings);
+        return new ImageContents(first, snapshots, new BitmapDirectory(bitmaps, directory.IsComplete, directory.OwnedBytes, directory.ReachedBytes), log.Findings);
     }
 }

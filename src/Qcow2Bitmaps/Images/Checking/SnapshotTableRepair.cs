@@ -72,7 +72,7 @@ internal static class SnapshotTableRepair
     {
         if (contents.First.Bitmaps is { } directory)
         {
-            yield return (directory.DirectoryOffset, (long)directory.DirectorySizeBytes);
+            yield return (directory.DirectoryOffset, contents.Bitmaps.ReachedBytes);
         }
 
         foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)

@@ -54,7 +54,7 @@ internal sealed class MetadataWriter
         LiveMetadata all = other.Clone();
         if (contents.First.Bitmaps is { } extension)
         {
-            all.Add("the bitmap directory", extension.DirectoryOffset, (long)extension.DirectorySizeBytes);
+            all.Add("the bitmap directory", extension.DirectoryOffset, contents.Bitmaps.ReachedBytes);
         }
 
         foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)

@@ -71,7 +71,7 @@ internal sealed partial class ShadowRefcounts
         live.RequireRefcountsApart(storage.Name);
         if (contents.First.Bitmaps is { } extension)
         {
-            live.Add("the bitmap directory", extension.DirectoryOffset, (long)extension.DirectorySizeBytes);
+            live.Add("the bitmap directory", extension.DirectoryOffset, contents.Bitmaps.ReachedBytes);
         }
 
         foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
