@@ -73,7 +73,7 @@ internal static class CheckCommand
             // The report lists what a lenient reader found of bitmaps, and why a strict one refuses the image; of a table that is cut off it has QEMU's words only.
             messages.Warn(path, [.. image.Findings.Where(finding => image.Strictness == Strictness.AsQemu
                 || !(finding.IsOfBitmaps || (finding.IsRefused && finding.Code != FaultCode.SnapshotTableTruncated)))]);
-            await messages.WarnOfTruncationAsync(image, kinds != RepairKinds.None, trustsCounts: false, cancellationToken);
+            await messages.WarnOfTruncationAsync(image, kinds != RepairKinds.None, trustsCounts: true, cancellationToken);
             CheckReport report = kinds != RepairKinds.None
                 ? await image.RepairAsync(kinds, cancellationToken)
                 : await image.CheckAsync(cancellationToken);
