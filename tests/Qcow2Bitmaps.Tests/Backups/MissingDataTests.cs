@@ -102,6 +102,27 @@ public sealed class MissingDataTests : IDisposable
         before.AssertSame();
     }
 
+    /// <summary>What is taken on trust, or is dirty by now, nobody compares.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task NothingCutIsAdopted(bool isDisk)
+    {
+        BackupScene scene = await BackupScene.CreateAsync(_folder);
+        await Qemu.ImgOkAsync("convert", "-O", "qcow2", scene.Disk, scene.Backup("theirs"));
+        string overlay = _folder.File("overlay.qcow2");
+        await Support.Cli.OkAsync("chain", "snapshot", scene.Disk, overlay);
+        await Support.Cli.OkAsync("bitmap", "--add", overlay, "chk");
+        Cut(isDisk ? scene.Disk : scene.Backup("theirs"));
+        FolderContent before = FolderContent.Of(_folder.Path);
+
+        ProcessResult result = await Support.Cli.RunAsync("backup", "adopt", "--trust", "--disk", overlay, "--checkpoint", "chk", scene.Backup("theirs"));
+
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains(Missing, result.Error, StringComparison.Ordinal);
+        before.AssertSame();
+    }
+
     [Fact]
     public void AManifestKeepsIt()
     {

@@ -45,6 +45,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
                 SizeBytes = image.Layer.VirtualSizeBytes,
                 Source = identity.Paths,
                 SourceFile = identity.TopFile,
+                Missing = i > 0 ? _backups[^1].Manifest.Missing : null,
                 Checkpoint = isLast ? Bitmap : null,
                 Anchors = isLast ? [Bitmap] : [],
                 Origin = options.IsTrusted ? BackupOrigin.AdoptedTrusted : BackupOrigin.AdoptedCompared,

@@ -47,6 +47,7 @@ public static class BackupAdoption
             ImageChain disk = await ImageChain.OpenAsync(diskPath, options.Chain with { WritableLayers = [] }, cancellationToken).ConfigureAwait(false);
             await using (disk.ConfigureAwait(false))
             {
+                await disk.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
                 await series.RequireApartFromAsync(disk, cancellationToken).ConfigureAwait(false);
                 await RequireBitmapAsync(disk, options.Checkpoint, cancellationToken).ConfigureAwait(false);
                 long diskBytes = await disk.GetSizeBytesAsync(cancellationToken).ConfigureAwait(false);

@@ -72,6 +72,17 @@ internal sealed class ForeignImage : IAsyncDisposable
 
         BackupManifest? manifest = DurableFile.Exists(manifestPath) ? await BackupStore.ReadAsync(manifestPath, withGroups: true, cancellationToken).ConfigureAwait(false) : null;
         ImageChain chain = await StoredBackup.OpenImageAsync(manifestPath, file, manifest?.ImageFormat ?? format, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            // What is missing reads as zeros, and where the disk has changed since nobody compares.
+            await chain.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            await chain.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+
         return new ForeignImage(path, chain, manifest);
     }
 
