@@ -183,7 +183,7 @@ internal sealed class ConvertCommand
             IReadOnlyList<BitmapVerdict> skipped = await ImageConversion.ConvertAsync(sources, file, options!, new ProgressSteps(done => progress.Update(done, total)), cancellationToken);
             foreach (BitmapVerdict verdict in skipped)
             {
-                _messages.Warn(verdict is { Reason: InvalidReason.Inconsistent, Image: 0 } ? $"Skipping inconsistent bitmap '{PrintableText.Escape(verdict.Name)}'" : $"Skipping: {verdict}");
+                _messages.Warn(verdict is { Reason: InvalidReason.Inconsistent, Image: 0 } ? $"Skipping inconsistent bitmap '{PrintableText.Escape(verdict.Name)}'" : $"Skipping: {verdict.Explanation}");
             }
         }
         catch (BitmapStateException e) when (e.Message.StartsWith("Cannot copy", StringComparison.Ordinal))

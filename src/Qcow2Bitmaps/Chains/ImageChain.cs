@@ -27,6 +27,12 @@ public sealed class ImageChain : IAsyncDisposable
     /// <summary>The images, top first.</summary>
     public IReadOnlyList<ChainLayer> Layers => _layers;
 
+    /// <summary>
+    /// The topmost image that another process had open for writing when the chain was opened; null where none had. Bitmaps may be in that process's memory only, also where no image holds one on disk:
+    /// no verdict on such a chain says that all is valid.
+    /// </summary>
+    public ChainLayer? OpenElsewhere => _layers.Find(static layer => layer.IsOpenForWritingElsewhere);
+
     /// <summary>All files that are open.</summary>
     internal IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_data.Files);
 

@@ -44,7 +44,7 @@ internal static class BitmapSelection
             {
                 throw new BitmapStateException(bitmap.Name, verdict is { Reason: InvalidReason.Inconsistent, Image: 0 }
                     ? $"Cannot copy inconsistent bitmap '{PrintableText.Escape(bitmap.Name)}'"
-                    : $"Cannot copy: {verdict}");
+                    : $"Cannot copy: {verdict.Explanation}");
             }
         }
 

@@ -51,7 +51,7 @@ public static class ChainFlatten
                 : new BitmapChange(bitmap.Name, BitmapChangeKind.LeftBehind, chain.Layers[0].Path, left.Detail));
         }
 
-        return new ChainResult(changes, writtenBytes);
+        return new ChainResult(changes, writtenBytes) { Verdicts = skipped };
     }
 
     internal static ConversionOptions OptionsFor(ImageChain chain, bool compress)
