@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Images;
-
 namespace Qcow2Bitmaps.Chains;
 
 /// <summary>Where a bitmap can be rebuilt from what images have allocated, and where that would be no superset of what changed.</summary>
