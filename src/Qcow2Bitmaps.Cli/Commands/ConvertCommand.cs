@@ -189,7 +189,9 @@ internal sealed class ConvertCommand
         catch (BitmapStateException e) when (e.Message.StartsWith("Cannot copy", StringComparison.Ordinal))
         {
             _messages.Error(e.Message);
-            _messages.WriteLine($"Try --skip-broken-bitmaps, or use '{MessageWriter.ToolName} bitmap --remove' to delete it");
+            // Where something better helps, the error says so.
+            string orElse = e.Message.StartsWith("Cannot copy inconsistent", StringComparison.Ordinal) ? $", or use '{MessageWriter.ToolName} bitmap --remove' to delete it" : "";
+            _messages.WriteLine($"Try --skip-broken-bitmaps{orElse}");
             return ExitCode.Error;
         }
 
@@ -199,6 +201,11 @@ internal sealed class ConvertCommand
         }
 
         progress.Update(total, total);
+        if (options!.Create?.DataFile is { } dataFile && !parsed.GetValue(_quiet))
+        {
+            OutsideWarning.Write(file, Path.GetFullPath(dataFile), isDataFile: true, _messages);
+        }
+
         return ExitCode.Success;
     }
 

@@ -120,7 +120,7 @@ internal static class ResizeCommand
     {
         var resolver = FileBackingResolver.ForTop(path, allowBacking);
         await using ImageStorage? dataFile = image.DataFile is { } dataName
-            ? await resolver.OpenAsync(new BackingReference(path, dataName, ImageFormat.Raw, 0) { Access = StorageAccess.ReadWrite }, ImageLock.Write, cancellationToken)
+            ? await new BackingReference(path, dataName, ImageFormat.Raw, 0) { Access = StorageAccess.ReadWrite, IsDataFile = true }.OpenAsync(resolver, ImageLock.Write, cancellationToken)
             : null;
         var options = new Qcow2ResizeOptions { AllowShrink = true, DataFile = dataFile, Preallocation = preallocation };
         bool shrinks = size < image.VirtualSizeBytes;
@@ -132,7 +132,7 @@ internal static class ResizeCommand
             return;
         }
 
-        ImageStorage below = await resolver.OpenAsync(new BackingReference(path, name, image.BackingFormat, 1), ImageLock.Read, cancellationToken);
+        ImageStorage below = await new BackingReference(path, name, image.BackingFormat, 1).OpenAsync(resolver, ImageLock.Read, cancellationToken);
         await using ImageChain chain = await ImageChain.OpenAsync(below, new ChainOpenOptions { TopFormat = image.BackingFormat, Resolver = resolver }, cancellationToken);
         IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeResizedAsync(image, size, chain, cancellationToken);
         await image.ResizeAsync(size, options with { Backing = shrinks ? null : await ChainDisk.OfAsync(chain, cancellationToken) }, cancellationToken);

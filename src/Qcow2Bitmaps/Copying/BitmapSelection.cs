@@ -42,7 +42,7 @@ internal static class BitmapSelection
             }
             else
             {
-                throw new BitmapStateException(bitmap.Name, verdict is { Reason: InvalidReason.Inconsistent, Image: 0 }
+                throw new BitmapStateException(bitmap.Name, verdict is { Reason: InvalidReason.Inconsistent, Image: 0, Remedy: Remedy.Delete }
                     ? $"Cannot copy inconsistent bitmap '{PrintableText.Escape(bitmap.Name)}'"
                     : $"Cannot copy: {verdict.Explanation}");
             }

@@ -75,6 +75,7 @@ public static class ChainFlatten
     private static async ValueTask RequireRoomAsync(ImageChain chain, string path, CancellationToken cancellationToken)
     {
         long? room = null;
+        bool isVolume = false;
         if (FileStorage.IdentityOf(path) is null)
         {
             room = FileSystemRoom.AvailableBytes(SpaceCheck.FolderOf(path));
@@ -85,6 +86,7 @@ public static class ChainFlatten
             await using (look.ConfigureAwait(false))
             {
                 room = look.CapacityBytes;
+                isVolume = true;
             }
         }
 
@@ -101,7 +103,9 @@ public static class ChainFlatten
 
         if (needed > there)
         {
-            throw new NoSpaceException($"'{PrintableText.Escape(path)}': no space: {needed} bytes needed, {there} there; nothing was written", needed, there);
+            throw isVolume
+                ? NoSpaceException.OfVolume(path, needed, there)
+                : new NoSpaceException($"'{PrintableText.Escape(path)}': no space: {needed} bytes needed, {there} are free; nothing was written", needed, there);
         }
     }
 }

@@ -37,7 +37,7 @@ public static class ChainSnapshot
             {
                 if (FileSystemRoom.AvailableBytes(SpaceCheck.FolderOf(overlayPath)) is { } free && free < image.Length)
                 {
-                    throw NoSpace(overlayPath, image.Length, free);
+                    throw new NoSpaceException($"'{PrintableText.Escape(overlayPath)}': no space: {image.Length} bytes needed, {free} are free; nothing was written", image.Length, free);
                 }
 
                 await DurableFile.WriteAsync(overlayPath, image, active.Rights, cancellationToken).ConfigureAwait(false);
@@ -102,9 +102,6 @@ public static class ChainSnapshot
         }
     }
 
-    private static NoSpaceException NoSpace(string path, long neededBytes, long thereBytes) =>
-        new($"'{PrintableText.Escape(path)}': no space: {neededBytes} bytes needed, {thereBytes} there", neededBytes, thereBytes);
-
     private static async ValueTask<(ImageStorage Image, ChainResult Result)> BuildAsync(
         ImageChain active, string overlayPath, string backingFile, BitmapEdit edit, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
@@ -143,7 +140,7 @@ public static class ChainSnapshot
             long capacity = device.CapacityBytes ?? 0;
             if (capacity < image.Length)
             {
-                throw NoSpace(path, image.Length, capacity);
+                throw NoSpaceException.OfVolume(path, image.Length, capacity);
             }
 
             await WriteWholeAsync(device, image, cancellationToken).ConfigureAwait(false);
