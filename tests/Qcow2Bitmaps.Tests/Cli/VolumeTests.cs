@@ -50,8 +50,8 @@ public sealed partial class VolumeTests : IDisposable
         Assert.Equal(1, refused.ExitCode);
         Match said = Needed().Match(refused.Error);
         Assert.True(said.Success, refused.Error);
-        long needed = long.Parse(said.Groups[1].Value, CultureInfo.InvariantCulture);
-        Assert.Equal(bytes, long.Parse(said.Groups[2].Value, CultureInfo.InvariantCulture));
+        long needed = long.Parse(said.Groups["needed"].Value, CultureInfo.InvariantCulture);
+        Assert.Equal(bytes, long.Parse(said.Groups["there"].Value, CultureInfo.InvariantCulture));
         Assert.Single(refused.Error.TrimEnd('\n').Split('\n'));
         if (!command.StartsWith("convert -O qcow2", StringComparison.Ordinal))
         {
@@ -159,6 +159,6 @@ public sealed partial class VolumeTests : IDisposable
     private Task<ProcessResult> RunAsync(string command, string device) => Support.Cli.RunAsync(
         [.. command.Split(' ').Select(word => word is "source" or "overlay" or "meta" ? _folder.File(word) : word.Replace("@", device, StringComparison.Ordinal))]);
 
-    [GeneratedRegex(@"(\d+) bytes are needed in all, (\d+) are there; extend (?:the volume|it) first")]
+    [GeneratedRegex(@"(?<needed>\d+) bytes are needed in all, (?<there>\d+) are there; extend (the volume|it) first", RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex Needed();
 }
