@@ -7,9 +7,9 @@ public enum UnsupportedReason
     IncompatibleFeature = 1,
     /// <summary>The format is none of qcow2 and raw.</summary>
     Format = 2,
-    /// <summary>A backing file's name has a protocol, such as <c>json:</c> or <c>nbd:</c>.</summary>
+    /// <summary>A backing file's or a data file's name has a protocol, such as <c>json:</c> or <c>nbd:</c>.</summary>
     BackingProtocol = 3,
-    /// <summary>A backing file lies outside the folders that the caller allows.</summary>
+    /// <summary>A backing file or a data file lies outside the folders that the caller allows.</summary>
     BackingOutsideAllowedFolders = 4,
     /// <summary>The chain has more images than the limit.</summary>
     ChainTooDeep = 5,

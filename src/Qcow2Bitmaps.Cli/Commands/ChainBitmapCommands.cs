@@ -25,7 +25,7 @@ internal static class ChainBitmapCommands
             messages.WarnOf(chain);
             await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, () => ChainMeasurement.OfDeleteAsync(chain, wanted, cancellationToken));
             IReadOnlyList<BitmapChange> changes = await ChainBitmaps.DeleteAsync(chain, wanted, cancellationToken);
-            ChangeOutput.Write("Bitmaps removed.", changes, options.IsJson(parsed), output);
+            ChangeOutput.Write("Bitmaps removed.", changes, [], options.IsJson(parsed), output);
             return ExitCode.Success;
         });
         return command;
@@ -57,14 +57,14 @@ internal static class ChainBitmapCommands
 
             if (useless.Count == 0)
             {
-                ChangeOutput.Write("Nothing to remove.", [], options.IsJson(parsed), output);
+                ChangeOutput.Write("Nothing to remove.", [], [], options.IsJson(parsed), output);
                 return ExitCode.Success;
             }
 
             await using ImageChain chain = await ChainAccess.OpenAsync(top, open, again => ChainBitmaps.Holders(again, useless), cancellationToken);
             await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, () => ChainMeasurement.OfDeleteAsync(chain, useless, cancellationToken));
             IReadOnlyList<BitmapChange> changes = await ChainBitmaps.DeleteAsync(chain, useless, cancellationToken);
-            ChangeOutput.Write("Bitmaps removed.", changes, options.IsJson(parsed), output);
+            ChangeOutput.Write("Bitmaps removed.", changes, [], options.IsJson(parsed), output);
             return ExitCode.Success;
         });
         return command;
@@ -84,16 +84,21 @@ internal static class ChainBitmapCommands
             Arity = ArgumentArity.Zero,
             Description = "Rebuild from allocation also in the lowest image that holds BITMAP: only if that image was never committed (and emptied) nor rebased since the bitmap was made",
         };
+        var since = new Option<string?>("--since")
+        {
+            Description = "Make BITMAP, which no image holds, as it was only in memory when a program crashed, in TOP, with all that changed since OLDER. You vouch that OLDER, which must be valid, was made (and last cleared) before BITMAP was: no image tells that, and if it is not so, changes are missed",
+            HelpName = "OLDER",
+        };
         var command = new Command(
             "populate",
             """
-            Rebuild a bitmap from what is allocated in the images where it is missing, has a gap, does not record, or is inconsistent after a crash.
+            Rebuild a bitmap from what is allocated in the images where it is missing, has a gap, does not record, or is inconsistent after a crash; or, with --since, one that no image holds from an older one.
 
             What an overlay has is a superset of what was written to it since it was made. That holds for images of version 3 with a backing file and without internal snapshots; for others it is refused, unless --all-dirty is given.
             Afterwards the bitmap is valid over the chain, and an incremental backup by it is complete, if perhaps larger than it had to be.
             """)
         {
-            allDirty, trust,
+            allDirty, trust, since,
         };
         var progress = new ChainProgress(output);
         progress.AddTo(command);
@@ -102,13 +107,29 @@ internal static class ChainBitmapCommands
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string bitmap = parsed.GetRequiredValue(name);
+            string? older = parsed.GetValue(since);
+            bool countsAll = parsed.GetValue(allDirty);
+            bool trusts = parsed.GetValue(trust);
+            if (older is not null && (countsAll || trusts))
+            {
+                messages.Error($"--since takes all from OLDER, nothing from allocation: {(countsAll ? "--all-dirty" : "--trust-birth")} does not go with it");
+                return ExitCode.Error;
+            }
+
             await using ImageChain chain = await ChainAccess.OpenAsync(
-                parsed.GetRequiredValue(options.Top), options.Read(parsed), look => ChainPopulate.FindImagesAsync(look, bitmap, cancellationToken), cancellationToken);
+                parsed.GetRequiredValue(options.Top),
+                options.Read(parsed),
+                look => older is null ? ChainPopulate.FindImagesAsync(look, bitmap, cancellationToken) : ValueTask.FromResult<IReadOnlyList<int>>([0]),
+                cancellationToken);
             messages.WarnOf(chain);
-            await progress.ForetellAsync(
-                parsed, options.IsJson(parsed), messages, () => ChainMeasurement.OfPopulateAsync(chain, bitmap, parsed.GetValue(allDirty), parsed.GetValue(trust), cancellationToken));
-            IReadOnlyList<BitmapChange> changes = await ChainPopulate.RunAsync(chain, bitmap, parsed.GetValue(allDirty), parsed.GetValue(trust), cancellationToken);
-            ChangeOutput.Write(changes.Count == 0 ? "The bitmap is usable in all images." : "Bitmap rebuilt.", changes, options.IsJson(parsed), output);
+            await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, () => older is null
+                ? ChainMeasurement.OfPopulateAsync(chain, bitmap, countsAll, trusts, cancellationToken)
+                : ChainMeasurement.OfPopulateSinceAsync(chain, bitmap, older, cancellationToken));
+            IReadOnlyList<BitmapChange> changes = older is null
+                ? await ChainPopulate.RunAsync(chain, bitmap, countsAll, trusts, cancellationToken)
+                : [await ChainPopulate.RunSinceAsync(chain, bitmap, older, cancellationToken)];
+            BitmapVerdict verdict = await chain.JudgeBitmapAsync(bitmap, cancellationToken: cancellationToken);
+            ChangeOutput.Write(changes.Count == 0 ? "The bitmap is usable in all images." : "Bitmap rebuilt.", changes, [verdict], options.IsJson(parsed), output);
             return ExitCode.Success;
         });
         return command;

@@ -2,7 +2,6 @@ using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -35,7 +34,7 @@ internal static class ChainCheckCommand
 
             A bitmap is valid when it starts in the top image, reaches down without a gap, records in each image that holds it, and is consistent there: then it knows of every change since it was made.
 
-            Exit codes: 0 all valid; 2 a bitmap is not valid; 1 error.
+            Exit codes: 0 all valid; 2 a bitmap is not valid, or (with -U) another process has an image open for writing, whose bitmaps may be in that process's memory; 1 error.
             """)
         {
             format, share, form, bitmap, profile, allowBacking, top,
@@ -56,25 +55,17 @@ internal static class ChainCheckCommand
             IReadOnlyList<BitmapVerdict> verdicts = parsed.GetValue(bitmap) is { Length: > 0 } names
                 ? await JudgeAsync(chain, names, parsed.GetValue(profile), cancellationToken)
                 : await chain.JudgeBitmapsAsync(parsed.GetValue(profile), cancellationToken);
-            var remedies = new Dictionary<string, Remedy>(StringComparer.Ordinal);
-            foreach (BitmapVerdict verdict in verdicts)
-            {
-                if (await ChainRemedy.FindAsync(chain, verdict, cancellationToken) is { } remedy)
-                {
-                    remedies.Add(verdict.Name, remedy);
-                }
-            }
-
             if (parsed.GetValue(form) == OutputFormat.Json)
             {
-                VerdictJson.Write(chain, verdicts, remedies, output);
+                VerdictJson.Write(chain, verdicts, output);
             }
             else
             {
-                new VerdictTable(output).Write(chain, verdicts, remedies);
+                new VerdictTable(output).Write(chain, verdicts);
             }
 
-            return verdicts.All(static verdict => verdict.IsValid) ? ExitCode.Success : ExitCode.Invalid;
+            // What is on disk says nothing of an image that somebody writes, not even that it has no bitmaps.
+            return chain.OpenElsewhere is null && verdicts.All(static verdict => verdict.IsValid) ? ExitCode.Success : ExitCode.Invalid;
         });
         return command;
     }

@@ -73,8 +73,7 @@ internal static class ChainReconcileCommand
             {
                 json.StartObject();
                 json.String("name", verdict.Name);
-                json.String("reason", verdict.ReasonId!);
-                json.String("detail", verdict.Detail!);
+                VerdictText.WriteMembers(verdict, json);
                 json.EndObject();
             }
 
@@ -90,7 +89,7 @@ internal static class ChainReconcileCommand
         WriteLines(output, "missing", found.Missing);
         foreach (BitmapVerdict verdict in found.Unusable)
         {
-            output.WriteLine($"unusable: {PrintableText.Escape(verdict.Name)} ({verdict.ReasonId}): {verdict.Detail}");
+            output.WriteLine($"unusable: {PrintableText.Escape(verdict.Name)} ({verdict.ReasonId}): {verdict.Detail}; remedy: {verdict.Advice}");
         }
 
         WriteLines(output, "surplus", found.Surplus);

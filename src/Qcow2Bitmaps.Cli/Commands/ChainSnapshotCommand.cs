@@ -35,8 +35,8 @@ internal static class ChainSnapshotCommand
             await using ImageChain chain = await ImageChain.OpenAsync(parsed.GetRequiredValue(options.Top), options.Read(parsed), cancellationToken);
             messages.WarnOf(chain);
             await messages.WarnOfTruncationAsync(chain, withDataFiles: false, cancellationToken);
-            IReadOnlyList<BitmapChange> changes = await ChainSnapshot.CreateAsync(chain, overlayPath, parsed.GetValue(backing), cancellationToken);
-            ChangeOutput.Write("Snapshot taken.", changes, options.IsJson(parsed), output);
+            ChainResult result = await ChainSnapshot.CreateAsync(chain, overlayPath, parsed.GetValue(backing), cancellationToken);
+            ChangeOutput.Write("Snapshot taken.", result.Bitmaps, result.Verdicts, options.IsJson(parsed), output);
             return ExitCode.Success;
         });
         return command;

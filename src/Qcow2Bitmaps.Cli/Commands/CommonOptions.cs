@@ -63,7 +63,7 @@ internal static class CommonOptions
 
     public static Option<string[]> AllowBacking() => new("--allow-backing")
     {
-        Description = "A folder from which backing files may be opened, besides the top image's own. May be repeated",
+        Description = "A folder from which backing files and data files may be opened, besides the top image's own. May be repeated",
         HelpName = "DIR",
     };
 

@@ -184,13 +184,15 @@ internal sealed class ConvertCommand
             IReadOnlyList<BitmapVerdict> skipped = await ImageConversion.ConvertAsync(sources, file, options!, new ProgressSteps(done => progress.Update(done, total)), cancellationToken);
             foreach (BitmapVerdict verdict in skipped)
             {
-                _messages.Warn(verdict is { Reason: InvalidReason.Inconsistent, Image: 0 } ? $"Skipping inconsistent bitmap '{PrintableText.Escape(verdict.Name)}'" : $"Skipping: {verdict}");
+                _messages.Warn(verdict is { Reason: InvalidReason.Inconsistent, Image: 0 } ? $"Skipping inconsistent bitmap '{PrintableText.Escape(verdict.Name)}'" : $"Skipping: {verdict.Explanation}");
             }
         }
         catch (BitmapStateException e) when (e.Message.StartsWith("Cannot copy", StringComparison.Ordinal))
         {
             _messages.Error(e.Message);
-            _messages.WriteLine($"Try --skip-broken-bitmaps, or use '{MessageWriter.ToolName} bitmap --remove' to delete it");
+            // Where something better helps, the error says so.
+            string orElse = e.Message.StartsWith("Cannot copy inconsistent", StringComparison.Ordinal) ? $", or use '{MessageWriter.ToolName} bitmap --remove' to delete it" : "";
+            _messages.WriteLine($"Try --skip-broken-bitmaps{orElse}");
             return ExitCode.Error;
         }
 
@@ -200,6 +202,11 @@ internal sealed class ConvertCommand
         }
 
         progress.Update(total, total);
+        if (options!.Create?.DataFile is { } dataFile && !parsed.GetValue(_quiet))
+        {
+            OutsideWarning.Write(file, Path.GetFullPath(dataFile), isDataFile: true, _messages);
+        }
+
         return ExitCode.Success;
     }
 

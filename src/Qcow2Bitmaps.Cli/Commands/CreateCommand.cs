@@ -93,7 +93,7 @@ internal sealed class CreateCommand
         }
 
         return CreateOptions.FindUnsupported(options!) is { } unsupported ? Fail(file, unsupported)
-            : string.Equals(format, ImageFormat.Qcow2, StringComparison.Ordinal) ? await MakeQcow2Async(file, options!, cancellationToken)
+            : string.Equals(format, ImageFormat.Qcow2, StringComparison.Ordinal) ? await MakeQcow2Async(file, options!, parsed.GetValue(_quiet), cancellationToken)
             : await MakeRawAsync(file, options!, cancellationToken);
     }
 
@@ -201,7 +201,7 @@ internal sealed class CreateCommand
         }
     }
 
-    private async Task<int> MakeQcow2Async(string file, OptionList options, CancellationToken cancellationToken)
+    private async Task<int> MakeQcow2Async(string file, OptionList options, bool isQuiet, CancellationToken cancellationToken)
     {
         Qcow2CreateOptions? image = CreateOptions.ToQcow2(options, out string? fault);
         fault ??= image!.FindFault();
@@ -213,6 +213,11 @@ internal sealed class CreateCommand
         try
         {
             await Qcow2Image.CreateAsync(file, image!, cancellationToken);
+            if (!isQuiet && image!.DataFile is { } dataFile)
+            {
+                OutsideWarning.Write(file, Path.GetFullPath(dataFile), isDataFile: true, _messages);
+            }
+
             return ExitCode.Success;
         }
         catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)

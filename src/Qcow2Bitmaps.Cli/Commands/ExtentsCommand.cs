@@ -52,7 +52,7 @@ internal static class ExtentsCommand
             string name = parsed.GetRequiredValue(bitmap);
             if (isChain && await chain.JudgeBitmapAsync(name, cancellationToken: cancellationToken) is { IsValid: false } verdict)
             {
-                messages.Error(verdict.ToString());
+                messages.Error(verdict.Explanation);
                 return ExitCode.Invalid;
             }
 

@@ -5,6 +5,7 @@ using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -120,24 +121,36 @@ internal static class ResizeCommand
     {
         var resolver = FileBackingResolver.ForTop(path, allowBacking);
         await using ImageStorage? dataFile = image.DataFile is { } dataName
-            ? await resolver.OpenAsync(new BackingReference(path, dataName, ImageFormat.Raw, 0) { Access = StorageAccess.ReadWrite }, ImageLock.Write, cancellationToken)
+            ? await new BackingReference(path, dataName, ImageFormat.Raw, 0) { Access = StorageAccess.ReadWrite, IsDataFile = true }.OpenAsync(resolver, ImageLock.Write, cancellationToken)
             : null;
         var options = new Qcow2ResizeOptions { AllowShrink = true, DataFile = dataFile, Preallocation = preallocation };
         bool shrinks = size < image.VirtualSizeBytes;
-        if (image.BackingFile is not { } name || size <= image.VirtualSizeBytes)
+        // A disk that shrinks does not need what lies below, but its bitmaps are compared with those.
+        if (image.BackingFile is not { } name || size == image.VirtualSizeBytes || (shrinks && image.Bitmaps.Count == 0))
         {
             await image.ResizeAsync(size, options, cancellationToken);
-            if (shrinks && dataFile is { CapacityBytes: null } && dataFile.Length > size)
-            {
-                messages.Warn($"'{PrintableText.Escape(dataFile.Name)}' keeps its {dataFile.Length} bytes: it was longer than the disk, and what it has behind the disk's old end was not to be deleted");
-            }
-
+            WarnOfKept(dataFile, shrinks, size, messages);
             return;
         }
 
-        ImageStorage below = await resolver.OpenAsync(new BackingReference(path, name, image.BackingFormat, 1), ImageLock.Read, cancellationToken);
+        ImageStorage below = await new BackingReference(path, name, image.BackingFormat, 1).OpenAsync(resolver, ImageLock.Read, cancellationToken);
         await using ImageChain chain = await ImageChain.OpenAsync(below, new ChainOpenOptions { TopFormat = image.BackingFormat, Resolver = resolver }, cancellationToken);
-        await image.ResizeAsync(size, options with { Backing = await ChainDisk.OfAsync(chain, cancellationToken) }, cancellationToken);
+        IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeResizedAsync(image, size, chain, cancellationToken);
+        await image.ResizeAsync(size, options with { Backing = shrinks ? null : await ChainDisk.OfAsync(chain, cancellationToken) }, cancellationToken);
+        foreach (BitmapVerdict verdict in verdicts.Where(static verdict => verdict.SizesDiffer))
+        {
+            messages.Warn(verdict.Explanation);
+        }
+
+        WarnOfKept(dataFile, shrinks, size, messages);
+    }
+
+    private static void WarnOfKept(ImageStorage? dataFile, bool shrinks, long size, MessageWriter messages)
+    {
+        if (shrinks && dataFile is { CapacityBytes: null } && dataFile.Length > size)
+        {
+            messages.Warn($"'{PrintableText.Escape(dataFile.Name)}' keeps its {dataFile.Length} bytes: it was longer than the disk, and what it has behind the disk's old end was not to be deleted");
+        }
     }
 
     private static string? UsageError(string[] words, string mode, out Preallocation preallocation)

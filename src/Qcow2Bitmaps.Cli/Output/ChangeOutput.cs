@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Output;
@@ -6,10 +7,12 @@ namespace Qcow2Bitmaps.Cli.Output;
 internal static class ChangeOutput
 {
     /// <summary>Prints an operation that changes bitmaps only.</summary>
-    public static void Write(string done, IReadOnlyList<BitmapChange> changes, bool asJson, ToolWriter output) => Write(done, changes, asJson, output, static _ => { });
+    public static void Write(string done, IReadOnlyList<BitmapChange> changes, IReadOnlyList<BitmapVerdict> verdicts, bool asJson, ToolWriter output) =>
+        Write(done, changes, verdicts, asJson, output, static _ => { });
 
     /// <summary>Prints an operation that copies.</summary>
-    public static void Write(string done, ChainResult result, bool asJson, ToolWriter output, params IReadOnlyList<string> removed) => Write(done, result.Bitmaps, asJson, output, json =>
+    public static void Write(string done, ChainResult result, bool asJson, ToolWriter output, params IReadOnlyList<string> removed) =>
+        Write(done, result.Bitmaps, result.Verdicts, asJson, output, json =>
     {
         json.Number("copied", result.CopiedBytes);
         json.StartArray("removed");
@@ -55,13 +58,15 @@ internal static class ChangeOutput
         json.EndArray();
     }
 
-    private static void Write(string done, IReadOnlyList<BitmapChange> changes, bool asJson, ToolWriter output, Action<QemuJsonWriter> writeMore)
+    private static void Write(
+        string done, IReadOnlyList<BitmapChange> changes, IReadOnlyList<BitmapVerdict> verdicts, bool asJson, ToolWriter output, Action<QemuJsonWriter> writeMore)
     {
         if (asJson)
         {
             var json = new QemuJsonWriter(output);
             json.StartObject();
             WriteMembers(changes, json);
+            WriteVerdicts(verdicts, json);
             writeMore(json);
             json.EndObject();
             json.Complete();
@@ -74,5 +79,25 @@ internal static class ChangeOutput
         }
 
         output.WriteLine(done);
+        foreach (BitmapVerdict verdict in verdicts)
+        {
+            VerdictText.Write(verdict, output);
+        }
+    }
+
+    /// <summary>Writes the verdicts of those bitmaps that need help.</summary>
+    private static void WriteVerdicts(IReadOnlyList<BitmapVerdict> verdicts, QemuJsonWriter json)
+    {
+        json.StartArray("verdicts");
+        foreach (BitmapVerdict verdict in verdicts.Where(static verdict => verdict.Advice is not null))
+        {
+            json.StartObject();
+            json.String("name", verdict.Name);
+            json.Boolean("valid", verdict.IsValid);
+            VerdictText.WriteMembers(verdict, json);
+            json.EndObject();
+        }
+
+        json.EndArray();
     }
 }

@@ -1,13 +1,12 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
 /// <summary>Prints a chain and the verdicts on its bitmaps as JSON.</summary>
 internal static class VerdictJson
 {
-    public static void Write(ImageChain chain, IReadOnlyList<BitmapVerdict> verdicts, IReadOnlyDictionary<string, Remedy> remedies, ToolWriter output)
+    public static void Write(ImageChain chain, IReadOnlyList<BitmapVerdict> verdicts, ToolWriter output)
     {
         var json = new QemuJsonWriter(output);
         json.StartObject();
@@ -21,10 +20,11 @@ internal static class VerdictJson
         json.StartArray("bitmaps");
         foreach (BitmapVerdict verdict in verdicts)
         {
-            WriteVerdict(json, verdict, remedies);
+            WriteVerdict(json, verdict);
         }
 
         json.EndArray();
+        json.Boolean("all-valid", chain.OpenElsewhere is null && verdicts.All(static verdict => verdict.IsValid));
         json.EndObject();
         json.Complete();
     }
@@ -66,7 +66,7 @@ internal static class VerdictJson
         json.EndObject();
     }
 
-    private static void WriteVerdict(QemuJsonWriter json, BitmapVerdict verdict, IReadOnlyDictionary<string, Remedy> remedies)
+    private static void WriteVerdict(QemuJsonWriter json, BitmapVerdict verdict)
     {
         json.StartObject();
         json.String("name", verdict.Name);
@@ -78,18 +78,7 @@ internal static class VerdictJson
         }
 
         json.EndArray();
-        if (verdict is { ReasonId: { } reason, Image: { } image, Detail: { } detail })
-        {
-            json.String("reason", reason);
-            json.Number("image", image);
-            json.String("detail", detail);
-        }
-
-        if (remedies.TryGetValue(verdict.Name, out Remedy remedy))
-        {
-            json.String("remedy", RemedyText.IdOf(remedy));
-        }
-
+        VerdictText.WriteMembers(verdict, json);
         json.EndObject();
     }
 }

@@ -3,7 +3,6 @@ using System.Text;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
@@ -13,13 +12,16 @@ internal sealed class VerdictTable(ToolWriter output)
     private const string Legend = "+ recording   o disabled   ! in-use   . absent";
     private const int MaxNameWidth = 40;
 
-    public void Write(ImageChain chain, IReadOnlyList<BitmapVerdict> verdicts, IReadOnlyDictionary<string, Remedy> remedies)
+    public void Write(ImageChain chain, IReadOnlyList<BitmapVerdict> verdicts)
     {
         WriteLayers(chain.Layers);
         output.Write("\n");
         if (verdicts.Count == 0)
         {
-            output.WriteLine("No image of the chain holds a bitmap.");
+            output.WriteLine(chain.OpenElsewhere is { } open
+                ? $"No image of the chain holds a bitmap on disk. {PrintableText.Escape(open.ToString())} is open for writing in another process, which may keep bitmaps in memory until it closes the image: "
+                    + "ask that process, or look again when it has closed the image."
+                : "No image of the chain holds a bitmap.");
             return;
         }
 
@@ -33,13 +35,9 @@ internal sealed class VerdictTable(ToolWriter output)
         }
 
         output.WriteLine($"\n{Legend}");
-        foreach (BitmapVerdict verdict in verdicts.Where(static verdict => !verdict.IsValid))
+        foreach (BitmapVerdict verdict in verdicts)
         {
-            output.WriteLine($"\n{PrintableText.Escape(verdict.Name)}: {verdict.Detail}.");
-            if (remedies.TryGetValue(verdict.Name, out Remedy remedy))
-            {
-                output.WriteLine($"remedy: {RemedyText.Of(remedy, chain, verdict)}.");
-            }
+            VerdictText.Write(verdict, output);
         }
     }
 
@@ -69,7 +67,7 @@ internal sealed class VerdictTable(ToolWriter output)
     }
 
     private static string Summary(BitmapVerdict verdict) =>
-        verdict.IsValid ? "valid" : string.Create(CultureInfo.InvariantCulture, $"NOT VALID: {verdict.ReasonId} in image {verdict.Image}");
+        verdict.SizesDiffer ? "valid, not for QEMU: sizes differ" : verdict.IsValid ? "valid" : string.Create(CultureInfo.InvariantCulture, $"NOT VALID: {verdict.ReasonId} in image {verdict.Image}");
 
     private static string Cell(ChainLayer layer, string name)
     {

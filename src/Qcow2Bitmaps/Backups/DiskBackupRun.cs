@@ -95,7 +95,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
             _verdict = await _chain.JudgeBitmapAsync(since, cancellationToken: cancellationToken).ConfigureAwait(false);
             if (!_verdict.IsValid && _options.Fallback == BackupFallback.None)
             {
-                throw new BitmapStateException(since, _verdict.ToString());
+                throw new BitmapStateException(since, _verdict.Explanation);
             }
 
             isFull = !_verdict.IsValid && _options.Fallback == BackupFallback.Full;
@@ -113,7 +113,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
                 BitmapVerdict again = await _chain.JudgeBitmapAsync(since, cancellationToken: cancellationToken).ConfigureAwait(false);
                 if (!again.IsValid)
                 {
-                    throw new BitmapStateException(since, again.ToString());
+                    throw new BitmapStateException(since, again.Explanation);
                 }
             }
         }

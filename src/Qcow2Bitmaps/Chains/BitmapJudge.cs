@@ -6,8 +6,6 @@ namespace Qcow2Bitmaps.Chains;
 /// <summary>The rules by which a bitmap is valid over a chain.</summary>
 internal static class BitmapJudge
 {
-    private const string StartAnew = "take a full backup with a new bitmap, and remove this one from all images";
-
     public static BitmapVerdict Judge(IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile)
     {
         var holders = new Holders(layers, name);
@@ -58,7 +56,7 @@ internal static class BitmapJudge
             }
         }
 
-        return holders.Valid();
+        return holders.Valid(layers);
     }
 
     /// <summary>The order of oVirt's NBD server: an image's flags first, then what is missing above it.</summary>
@@ -92,7 +90,7 @@ internal static class BitmapJudge
             isFound = true;
         }
 
-        return isFound ? holders.Valid() : holders.MissingInTop(layers[0]);
+        return isFound ? holders.Valid(layers) : holders.MissingInTop(layers[0]);
     }
 
     /// <summary>A bitmap's name and the images that hold it, and the verdicts that can be passed on it.</summary>
@@ -112,19 +110,22 @@ internal static class BitmapJudge
         public BitmapInfo? In(ChainLayer layer) =>
             layer.Image is { } image && image.Bitmaps.TryGet(_name, out BitmapInfo? bitmap) ? bitmap : null;
 
-        public BitmapVerdict Valid() => new() { Name = _name, Images = _images };
+        /// <summary>The verdict where nothing speaks against the bitmap but, perhaps, a raw image that somebody writes: no bitmap knows of that.</summary>
+        public BitmapVerdict Valid(IReadOnlyList<ChainLayer> layers) => layers.FirstOrDefault(static layer => layer.IsOpenForWritingElsewhere) is { } open
+            ? Invalid(InvalidReason.OpenElsewhere, open, $"{Show(open)} is open for writing in another process, and {_shownName} does not know of what that writes there")
+            : new() { Name = _name, Images = _images };
 
         public BitmapVerdict MissingInTop(ChainLayer top) => Invalid(
             InvalidReason.MissingInTop,
             top,
             _images.Count == 0
-                ? $"no image of the chain holds {_shownName}{WhyIgnored(top)}"
-                : $"{Show(top)} does not hold {_shownName}, though {ShowImages()} below does{WhyIgnored(top)}: writes to {Show(top)} were not recorded; {StartAnew}");
+                ? $"no image of the chain holds {_shownName}{WhyIgnored(top)}{WhyLost(top)}"
+                : $"{Show(top)} does not hold {_shownName}, though {ShowImages()} below does{WhyIgnored(top)}: writes to {Show(top)} were not recorded");
 
         public BitmapVerdict Gap(ChainLayer gap, ChainLayer below) => Invalid(
             InvalidReason.Gap,
             gap,
-            $"{Show(gap)} does not hold {_shownName}, though {Show(below)} below does{WhyIgnored(gap)}: writes to {Show(gap)} were not recorded; {StartAnew}");
+            $"{Show(gap)} does not hold {_shownName}, though {Show(below)} below does{WhyIgnored(gap)}: writes to {Show(gap)} were not recorded");
 
         /// <summary>What speaks against believing that an image does not hold the bitmap.</summary>
         public BitmapVerdict? AbsenceFault(ChainLayer layer)
@@ -140,40 +141,46 @@ internal static class BitmapJudge
                 return Invalid(
                     InvalidReason.OpenElsewhere,
                     layer,
-                    $"{Show(layer)} is open for writing in another process, which may keep {_shownName} in memory until it closes the image; ask that process, or look again when it has closed the image");
+                    $"{Show(layer)} is open for writing in another process, which may keep {_shownName} in memory until it closes the image");
             }
 
             return !layer.Image.Bitmaps.IsComplete
                 ? Invalid(
                     InvalidReason.Unreadable,
                     layer,
-                    $"the bitmap directory of {Show(layer)} is broken, so that {_shownName} may be there or not; {StartAnew}")
+                    $"the bitmap directory of {Show(layer)} is broken, so that {_shownName} may be there or not")
                 : null;
         }
 
         public BitmapVerdict Unreadable(ChainLayer layer, string fault) => Invalid(
-            InvalidReason.Unreadable, layer, $"{_shownName} cannot be read in {Show(layer)}: {fault}; {StartAnew}");
+            InvalidReason.Unreadable, layer, $"{_shownName} cannot be read in {Show(layer)}: {fault}");
 
         public BitmapVerdict? FlagFault(ChainLayer layer, BitmapInfo bitmap) => bitmap.State switch
         {
             _ when bitmap.Faults.Count > 0 => Unreadable(layer, bitmap.Faults[0].ToString()),
-            BitmapState.Inconsistent when layer.IsOpenForWritingElsewhere => Invalid(
+            _ when layer.IsOpenForWritingElsewhere => Invalid(
                 InvalidReason.OpenElsewhere,
                 layer,
-                $"{Show(layer)} is open for writing in another process, which keeps {_shownName} in memory: its flag in-use is as it should be; ask that process, or look again when it has closed the image"),
+                $"{Show(layer)} is open for writing in another process, which keeps {_shownName} in memory{(bitmap.State == BitmapState.Inconsistent ? ": its flag in-use is as it should be" : "")}"),
             BitmapState.Inconsistent => Invalid(
                 InvalidReason.Inconsistent,
                 layer,
-                $"{_shownName} was not saved when {Show(layer)} was last closed (flag in-use): it can only be removed; {StartAnew}"),
+                $"{_shownName} was not saved when {Show(layer)} was last closed (flag in-use)"),
             BitmapState.Disabled => Invalid(
                 InvalidReason.NotRecording,
                 layer,
-                $"{_shownName} is disabled in {Show(layer)} (no flag auto): enable it if nothing was written there since, else {StartAnew}"),
+                $"{_shownName} is disabled in {Show(layer)} (no flag auto): writes since then were not recorded"),
             _ => null,
         };
 
         private BitmapVerdict Invalid(InvalidReason reason, ChainLayer layer, string detail) =>
             new() { Name = _name, Images = _images, Reason = reason, Image = layer.Index, Detail = detail };
+
+        /// <summary>How a bitmap comes to be in no image, though somebody knows of it.</summary>
+        private static string WhyLost(ChainLayer top) => top.Image is not { } image ? ""
+            : image.Bitmaps.Any(static bitmap => bitmap.State == BitmapState.Inconsistent)
+                ? $": flags in-use show that {Show(top)} was not closed when it was last written, and QEMU keeps a new bitmap in memory until it closes the image, so that a crash loses it"
+                : ": it was removed, or belongs to another disk, or it was only in the memory of a program that did not close the image (QEMU stores a new bitmap when it closes the image)";
 
         private string ShowImages() => (_images.Count == 1 ? "image " : "each of images ") + string.Join(", ", _images);
 

@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Chains;
 
-/// <summary>Whether a bitmap is valid over a chain, and if not, why, in which image, and what could be done. Immutable.</summary>
+/// <summary>Whether a bitmap is valid over a chain, and if not, why, in which image, and what helps. Immutable.</summary>
 public sealed record BitmapVerdict
 {
     /// <summary>The bitmap's name.</summary>
@@ -18,8 +18,20 @@ public sealed record BitmapVerdict
     /// <summary>The image at fault: of a gap the topmost image without the bitmap, else the one that the reason is about. Null when valid.</summary>
     public int? Image { get; init; }
 
-    /// <summary>What was found, and what could be done about it, in words. Null when valid.</summary>
+    /// <summary>What was found, in words. Null when valid, unless <see cref="SizesDiffer"/>.</summary>
     public string? Detail { get; init; }
+
+    /// <summary>
+    /// Whether images of a valid bitmap have disks of different sizes. By libvirt's rules that does not matter, and backups here go by such a bitmap; but QEMU refuses to merge bitmaps of different sizes,
+    /// so that a backup of a running machine fails.
+    /// </summary>
+    public bool SizesDiffer { get; init; }
+
+    /// <summary>What helps; null when the bitmap is valid and its sizes do not differ.</summary>
+    public Remedy? Remedy { get; init; }
+
+    /// <summary>What helps, in words: a command where there is one. Null where <see cref="Remedy"/> is.</summary>
+    public string? Advice { get; init; }
 
     /// <summary>Whether an incremental backup may rely on the bitmap.</summary>
     public bool IsValid => Reason is null;
@@ -27,8 +39,14 @@ public sealed record BitmapVerdict
     /// <summary>The reason as scripts should read it, for example <c>missing-in-top</c>; null when valid.</summary>
     public string? ReasonId => Reason is { } reason ? KebabCase.From(reason.ToString()) : null;
 
+    /// <summary>The remedy as scripts should read it, for example <c>populate</c>; null where there is none.</summary>
+    public string? RemedyId => Remedy is { } remedy ? KebabCase.From(remedy.ToString()) : null;
+
+    /// <summary>One line with the name and the verdict, and what helps.</summary>
+    public string Explanation => Advice is null ? ToString() : $"{ToString()}; remedy: {Advice}";
+
     /// <summary>One line with the name and the verdict.</summary>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"Bitmap '{PrintableText.Escape(Name)}' is {(IsValid ? "valid" : $"not valid ({ReasonId}): {Detail}")}");
+        $"Bitmap '{PrintableText.Escape(Name)}' is {(!IsValid ? $"not valid ({ReasonId}): {Detail}" : Detail is null ? "valid" : $"valid, but {Detail}")}");
 }

@@ -87,8 +87,8 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
                 {
                     string name = image.DataFile ?? throw new Qcow2FormatException(
                         Faults.Of(FaultCode.ExtensionDataFile, "header", "external data file names", image.Header.HeaderLength, 0, "one, as incompatible bit 2 is set"), layer.Path);
-                    var reference = new BackingReference(layer.Path, name, ImageFormat.Raw, layer.Index) { Access = options.AccessOf(layer.Index) };
-                    data = await RequireResolver().OpenAsync(reference, options.LockOf(layer.Index), cancellationToken).ConfigureAwait(false);
+                    var reference = new BackingReference(layer.Path, name, ImageFormat.Raw, layer.Index) { Access = options.AccessOf(layer.Index), IsDataFile = true };
+                    data = await reference.OpenAsync(RequireResolver(), options.LockOf(layer.Index), cancellationToken).ConfigureAwait(false);
                     _dataFiles.Add(data);
                 }
 

@@ -8,14 +8,14 @@ namespace Qcow2Bitmaps.Chains;
 /// <summary>One image of a chain.</summary>
 public sealed class ChainLayer
 {
-    internal ChainLayer(int index, ImageStorage storage, Qcow2Image? image, bool isFormatProbed, bool isOpenForWritingElsewhere)
+    internal ChainLayer(int index, ImageStorage storage, Qcow2Image? image, bool isFormatProbed, bool isOpenForWritingElsewhere, long? sizeBytes = null)
     {
         Index = index;
         Storage = storage;
         Image = image;
         IsFormatProbed = isFormatProbed;
         IsOpenForWritingElsewhere = isOpenForWritingElsewhere;
-        VirtualSizeBytes = image?.VirtualSizeBytes ?? RawImage.SizeOf(storage);
+        VirtualSizeBytes = sizeBytes ?? image?.VirtualSizeBytes ?? RawImage.SizeOf(storage);
     }
 
     /// <summary>The layer's place: 0 is the top image.</summary>
@@ -59,6 +59,9 @@ public sealed class ChainLayer
     internal string NameIn(string imagePath, string? chosen) => chosen is null
         ? StoredName.Of(Path, Storage.Identity, imagePath)
         : StoredName.Chosen(chosen, Storage.Identity, imagePath);
+
+    /// <summary>The layer as it is now, in another place of a chain.</summary>
+    internal ChainLayer At(int index) => new(index, Storage, Image, IsFormatProbed, IsOpenForWritingElsewhere);
 
     /// <summary>The index and the path, fit to be shown.</summary>
     public override string ToString() => $"image {Index} ({PrintableText.Escape(Path)})";

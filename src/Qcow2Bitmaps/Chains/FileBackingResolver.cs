@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
 
-/// <summary>Opens backing files that are regular files or block devices below allowed folders, and nothing else.</summary>
+/// <summary>Opens backing files, and data files, that are regular files or block devices below allowed folders, and nothing else.</summary>
 /// <remarks>
 /// <para>Names are relative to the image that holds them. Protocols (<c>json:</c>, <c>nbd:</c>, <c>file:</c> …) are refused. Where a path really leads,
 /// every symbolic link followed, is checked before the file is opened. A link that stands in an allowed folder itself may lead to a block device
@@ -64,7 +64,7 @@ public sealed class FileBackingResolver : IBackingResolver
         if (BackingPath.HasProtocol(reference.FileName))
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.BackingProtocol, $"{Describe(reference)} names a protocol; only files are opened");
+                UnsupportedReason.BackingProtocol, $"{reference.Description} names a protocol; only files are opened");
         }
 
         string path = BackingPath.Combine(reference.ImagePath, reference.FileName);
@@ -72,18 +72,36 @@ public sealed class FileBackingResolver : IBackingResolver
             FileStorage.Open(path, reference.Access, imageLock, place => RequireAllowed(reference, path, place)));
     }
 
+    /// <summary>Says whether a file would be opened, without opening it; also where there is none, since that is another fault.</summary>
+    /// <param name="reference">The file.</param>
+    /// <returns>Why it is refused; null where it is not.</returns>
+    public string? FindRefusal(BackingReference reference)
+    {
+        ArgumentNullException.ThrowIfNull(reference);
+        string path = BackingPath.Combine(reference.ImagePath, reference.FileName);
+        return BackingPath.HasProtocol(reference.FileName) || !Path.Exists(path) ? null : FindRefusal(reference, path, FilePlace.Of(path));
+    }
+
     private void RequireAllowed(BackingReference reference, string path, FilePlace place)
+    {
+        if (FindRefusal(reference, path, place) is { } refusal)
+        {
+            throw new Qcow2UnsupportedException(UnsupportedReason.BackingOutsideAllowedFolders, refusal);
+        }
+    }
+
+    private string? FindRefusal(BackingReference reference, string path, FilePlace place)
     {
         bool isLinkToDevice = place.IsBlockDevice
             && place.RealPath.StartsWith(DeviceFolder, StringComparison.Ordinal)
             && _roots.Contains(WithSlash(FilePlace.OfFolder(BackingPath.FolderOf(path))), StringComparer.Ordinal);
-        if (!isLinkToDevice && !_roots.Exists(root => place.RealPath.StartsWith(root, StringComparison.Ordinal)))
+        if (isLinkToDevice || _roots.Exists(root => place.RealPath.StartsWith(root, StringComparison.Ordinal)))
         {
-            string allowed = _roots.Count > 0 ? PrintableText.Escape(string.Join(", ", _roots)) : "none";
-            throw new Qcow2UnsupportedException(
-                UnsupportedReason.BackingOutsideAllowedFolders,
-                $"{Describe(reference)} leads to '{PrintableText.Escape(place.RealPath)}', outside the allowed folders: {allowed}");
+            return null;
         }
+
+        string allowed = _roots.Count > 0 ? PrintableText.Escape(string.Join(", ", _roots)) : "none";
+        return $"{reference.Description} leads to '{PrintableText.Escape(place.RealPath)}', outside the allowed folders: {allowed}";
     }
 
     private void AllowOwn(string realFolder)
@@ -105,7 +123,4 @@ public sealed class FileBackingResolver : IBackingResolver
     }
 
     private static string WithSlash(string folder) => folder.EndsWith('/') ? folder : folder + "/";
-
-    private static string Describe(BackingReference reference) =>
-        $"backing file '{PrintableText.Escape(reference.FileName)}' of '{PrintableText.Escape(reference.ImagePath)}'";
 }

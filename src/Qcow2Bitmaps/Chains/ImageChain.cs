@@ -27,6 +27,12 @@ public sealed class ImageChain : IAsyncDisposable
     /// <summary>The images, top first.</summary>
     public IReadOnlyList<ChainLayer> Layers => _layers;
 
+    /// <summary>
+    /// The topmost image that another process had open for writing when the chain was opened; null where none had. Bitmaps may be in that process's memory only, also where no image holds one on disk:
+    /// no verdict on such a chain says that all is valid.
+    /// </summary>
+    public ChainLayer? OpenElsewhere => _layers.Find(static layer => layer.IsOpenForWritingElsewhere);
+
     /// <summary>All files that are open.</summary>
     internal IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_data.Files);
 
@@ -75,7 +81,7 @@ public sealed class ImageChain : IAsyncDisposable
                 }
 
                 var reference = new BackingReference(layer.Path, name, image.BackingFormat, depth) { Access = options.AccessOf(depth) };
-                ImageStorage storage = await OpenBackingAsync(chain._data.RequireResolver(), reference, options.LockOf(depth), cancellationToken).ConfigureAwait(false);
+                ImageStorage storage = await reference.OpenAsync(chain._data.RequireResolver(), options.LockOf(depth), cancellationToken).ConfigureAwait(false);
                 await chain.AddAsync(storage, image.BackingFormat, options.Image, cancellationToken).ConfigureAwait(false);
             }
 
@@ -366,20 +372,6 @@ public sealed class ImageChain : IAsyncDisposable
     /// <summary>Opens all that is needed to read guest data: tables and data files.</summary>
     /// <inheritdoc cref="ReadAsync" path="/exception"/>
     internal ValueTask<ChainMap> OpenDataAsync(CancellationToken cancellationToken) => _data.OpenAsync(cancellationToken);
-
-    private static async ValueTask<ImageStorage> OpenBackingAsync(
-        IBackingResolver resolver, BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return await resolver.OpenAsync(reference, imageLock, cancellationToken).ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException)
-        {
-            throw new FileNotFoundException(
-                $"{e.Message} (image {reference.Depth}, which '{PrintableText.Escape(reference.ImagePath)}' names as its backing file)", reference.FileName, e);
-        }
-    }
 
     private async ValueTask AddAsync(ImageStorage storage, string? format, Qcow2OpenOptions options, CancellationToken cancellationToken)
     {

@@ -11,7 +11,7 @@ internal static class MergedBitmap
     /// <param name="name">The bitmap's name.</param>
     /// <param name="logs">Gets a log for each image of the bitmap, from the top down.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its verdict.</exception>
+    /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its verdict, and what helps.</exception>
     /// <exception cref="Qcow2FormatException">A bitmap's table is not allowed.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async ValueTask<MergedBitmapReader> OpenAsync(IReadOnlyList<ChainLayer> layers, string name, List<FaultLog> logs, CancellationToken cancellationToken)
@@ -19,7 +19,7 @@ internal static class MergedBitmap
         BitmapVerdict verdict = await TableJudge.JudgeAsync(layers, name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false);
         if (!verdict.IsValid)
         {
-            throw new BitmapStateException(name, verdict.ToString());
+            throw new BitmapStateException(name, verdict.Explanation);
         }
 
         var sources = new List<IBitmapPages>();

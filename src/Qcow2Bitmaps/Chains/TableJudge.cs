@@ -6,7 +6,10 @@ namespace Qcow2Bitmaps.Chains;
 internal static class TableJudge
 {
     /// <summary>Judges one bitmap over some of the images, as if they were the chain.</summary>
-    public static async ValueTask<BitmapVerdict> JudgeAsync(IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile, CancellationToken cancellationToken)
+    public static async ValueTask<BitmapVerdict> JudgeAsync(IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile, CancellationToken cancellationToken) =>
+        await RemedyJudge.CompleteAsync(layers, await JudgeStoredAsync(layers, name, profile, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+
+    private static async ValueTask<BitmapVerdict> JudgeStoredAsync(IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile, CancellationToken cancellationToken)
     {
         BitmapVerdict verdict = BitmapJudge.Judge(layers, name, profile);
         if (!verdict.IsValid)

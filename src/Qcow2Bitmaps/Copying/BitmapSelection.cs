@@ -42,9 +42,9 @@ internal static class BitmapSelection
             }
             else
             {
-                throw new BitmapStateException(bitmap.Name, verdict is { Reason: InvalidReason.Inconsistent, Image: 0 }
+                throw new BitmapStateException(bitmap.Name, verdict is { Reason: InvalidReason.Inconsistent, Image: 0, Remedy: Remedy.Delete }
                     ? $"Cannot copy inconsistent bitmap '{PrintableText.Escape(bitmap.Name)}'"
-                    : $"Cannot copy: {verdict}");
+                    : $"Cannot copy: {verdict.Explanation}");
             }
         }
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
@@ -35,7 +36,14 @@ public static class ImageConversion
         ArgumentNullException.ThrowIfNull(sources);
         ArgumentNullException.ThrowIfNull(targetPath);
         ArgumentNullException.ThrowIfNull(options);
-        return (await ConvertAsync(sources, options, OpenAsync, progress, cancellationToken).ConfigureAwait(false)).Skipped;
+        try
+        {
+            return (await ConvertAsync(sources, options, OpenAsync, progress, cancellationToken).ConfigureAwait(false)).Skipped;
+        }
+        catch (NoSpaceException e)
+        {
+            throw await DescribeAsync(sources, targetPath, options, e, cancellationToken).ConfigureAwait(false);
+        }
 
         ValueTask<ICopyTarget> OpenAsync(long size) => OpenTargetAsync(sources, targetPath, size, options, cancellationToken);
     }
@@ -75,7 +83,33 @@ public static class ImageConversion
         }
     }
 
-    internal static NoSpaceException TooSmall(long neededBytes, long thereBytes) => new("output file is smaller than input file", neededBytes, thereBytes);
+    internal static NoSpaceException TooSmall(long neededBytes, long thereBytes) => new(
+        string.Create(CultureInfo.InvariantCulture, $"output file is smaller than input file: {neededBytes} bytes are needed in all, {thereBytes} are there; extend it first, nothing was written"), neededBytes, thereBytes);
+
+    /// <summary>Finds how large a volume has to be for what found no room on it, where that can be gone through in memory: of a new image that holds all data itself, uncompressed.</summary>
+    private static async ValueTask<NoSpaceException> DescribeAsync(IReadOnlyList<ImageChain> sources, string path, ConversionOptions options, NoSpaceException e, CancellationToken cancellationToken)
+    {
+        if (e.VolumeBytes is not null || options is not { IsQcow2: true, TargetExists: false, Compress: false, Create: { BackingFile: null, DataFile: null } create } || !FilePlace.Of(path).IsBlockDevice)
+        {
+            return e;
+        }
+
+        long capacity;
+        var look = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+        await using (look.ConfigureAwait(false))
+        {
+            capacity = look.Length;
+        }
+
+        var memory = new RehearsalStorage(MemoryStorage.ReadOnly([], path), isBounded: false);
+        await using (memory.ConfigureAwait(false))
+        {
+            ConversionOptions rehearsed = options with { Rehearses = MeasureDepth.Data };
+            await ConvertAsync(
+                sources, rehearsed, async size => await Qcow2Target.CreateInAsync(memory, create with { SizeBytes = size }, rehearsed, cancellationToken).ConfigureAwait(false), null, cancellationToken).ConfigureAwait(false);
+            return NoSpaceException.OfVolume(path, ImageGeometry.DivideRoundingUp(memory.Length, create.ClusterSizeBytes) * create.ClusterSizeBytes, capacity);
+        }
+    }
 
     private static string? FindFault(IReadOnlyList<ImageChain> sources, ConversionOptions options) =>
         sources.Count == 0 ? "Nothing is to be copied"

@@ -187,7 +187,8 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         ArgumentNullException.ThrowIfNull(name);
         return TryGet(name, out BitmapInfo? bitmap)
             ? bitmap
-            : throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found");
+            : throw new BitmapStateException(
+                name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found{(_storage.IsOpenForWritingElsewhere() ? ": another process has the image open for writing and may keep it in memory" : "")}");
     }
 
     internal ValueTask<PersistentBitmap> OpenPagesAsync(BitmapInfo info, FaultLog log, CancellationToken cancellationToken)

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Images.Resizing;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images;
 
@@ -29,7 +30,10 @@ public sealed partial class Qcow2Image
             throw new ArgumentOutOfRangeException(nameof(sizeBytes), sizeBytes, $"The new size must be a multiple of {SectorBytes}");
         }
 
+        options ??= Qcow2ResizeOptions.Default;
         await ChangeTablesAsync(
-            () => ResizeChange.RunAsync(this, sizeBytes, options ?? Qcow2ResizeOptions.Default, cancellationToken), cancellationToken).ConfigureAwait(false);
+            () => ResizeChange.RunAsync(this, sizeBytes, options, cancellationToken),
+            copy => copy.ResizeAsync(sizeBytes, options with { DataFile = options.DataFile is { } file ? new RehearsalStorage(file, isBounded: false) : null }, cancellationToken),
+            cancellationToken).ConfigureAwait(false);
     }
 }

@@ -31,7 +31,9 @@ public sealed partial class Qcow2Image
 
         SnapshotInfo? created = null;
         await ChangeSnapshotsAsync(
-            async change => created = await change.CreateAsync(name, DateTimeOffset.UtcNow, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+            async change => created = await change.CreateAsync(name, DateTimeOffset.UtcNow, cancellationToken).ConfigureAwait(false),
+            async copy => await copy.CreateSnapshotAsync(name, cancellationToken).ConfigureAwait(false),
+            cancellationToken).ConfigureAwait(false);
         return created!;
     }
 
@@ -49,7 +51,7 @@ public sealed partial class Qcow2Image
     {
         ArgumentNullException.ThrowIfNull(name);
         return ChangeSnapshotsAsync(
-            change => change.DeleteAsync(FindSnapshot(name) ?? throw NoSnapshot(name), cancellationToken), cancellationToken);
+            change => change.DeleteAsync(FindSnapshot(name) ?? throw NoSnapshot(name), cancellationToken), copy => copy.DeleteSnapshotAsync(name, cancellationToken), cancellationToken);
     }
 
     /// <summary>Makes an internal snapshot's state the active one; what was active is lost. The disk gets the size it had.</summary>
@@ -76,6 +78,7 @@ public sealed partial class Qcow2Image
                 SnapshotInfo? snapshot = Snapshots.FirstOrDefault(other => string.Equals(other.Id, idOrName, StringComparison.Ordinal)) ?? FindSnapshot(idOrName);
                 return change.ApplyAsync(snapshot ?? throw NoSnapshot(idOrName), cancellationToken);
             },
+            copy => copy.ApplySnapshotAsync(idOrName, cancellationToken),
             cancellationToken);
     }
 
@@ -84,6 +87,6 @@ public sealed partial class Qcow2Image
     private SnapshotStateException NoSnapshot(string name) =>
         new(name, $"'{PrintableText.Escape(Name)}' has no snapshot '{PrintableText.Escape(name)}'");
 
-    private ValueTask ChangeSnapshotsAsync(Func<SnapshotChange, ValueTask> prepare, CancellationToken cancellationToken) =>
-        ChangeTablesAsync(() => SnapshotChange.RunAsync(this, prepare, cancellationToken), cancellationToken);
+    private ValueTask ChangeSnapshotsAsync(Func<SnapshotChange, ValueTask> prepare, Func<Qcow2Image, ValueTask> again, CancellationToken cancellationToken) =>
+        ChangeTablesAsync(() => SnapshotChange.RunAsync(this, prepare, cancellationToken), again, cancellationToken);
 }

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Guest;
+using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images;
 
@@ -25,7 +26,7 @@ public sealed partial class Qcow2Image
     }
 
     /// <summary>Changes tables that a writer of guest data works on, when there is none, and reads again what the image says then.</summary>
-    private async ValueTask ChangeTablesAsync(Func<ValueTask> change, CancellationToken cancellationToken)
+    private async ValueTask ChangeTablesAsync(Func<ValueTask> change, Func<Qcow2Image, ValueTask> again, CancellationToken cancellationToken)
     {
         await EnterAsync(cancellationToken).ConfigureAwait(false);
         try
@@ -39,6 +40,10 @@ public sealed partial class Qcow2Image
             try
             {
                 await change().ConfigureAwait(false);
+            }
+            catch (NoSpaceException e)
+            {
+                throw await VolumeRoom.DescribeAsync(this, e, again).ConfigureAwait(false);
             }
             finally
             {

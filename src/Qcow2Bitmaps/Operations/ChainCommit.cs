@@ -111,20 +111,24 @@ public static class ChainCommit
         }
 
         long copied = await CopyAsync(chain, map.From(top), top, @base, oldSize, options, progress, cancellationToken).ConfigureAwait(false);
+        if (top > 0 && !HoldsBitmaps(target))
+        {
+            await InvalidateAboveAsync(chain, top, @base, changes).ConfigureAwait(false);
+        }
+
+        var result = new ChainResult(changes, copied)
+        {
+            Verdicts = await LaterChain.JudgeAsync([.. chain.Layers.Take(top), .. chain.Layers.Skip(@base)], changes, cancellationToken).ConfigureAwait(false),
+        };
         if (top > 0)
         {
             Qcow2Image above = chain.Layers[top - 1].Image!;
-            if (!HoldsBitmaps(target))
-            {
-                await InvalidateAboveAsync(chain, top, @base, changes).ConfigureAwait(false);
-            }
-
             string name = NameOf(chain, top, target, options);
             await above.SetBackingFileAsync(name, target.Format, CancellationToken.None).ConfigureAwait(false);
-            return new ChainResult(changes, copied) { RebasedImage = above.Name, BackingFile = name };
+            return result with { RebasedImage = above.Name, BackingFile = name };
         }
 
-        return new ChainResult(changes, copied);
+        return result;
     }
 
     /// <summary>Empties the top image after a commit to the one below it, as <c>qemu-img commit</c> does: the guest sees the same. Its bitmaps stay as they are.</summary>
@@ -235,7 +239,6 @@ public static class ChainCommit
         {
             if (!verdict.IsValid)
             {
-                changes.Add(new BitmapChange(verdict.Name, BitmapChangeKind.LeftBehind, chain.Layers[top].Path, verdict.Detail));
                 continue;
             }
 
@@ -268,6 +271,11 @@ public static class ChainCommit
             {
                 others.Add(bitmap);
             }
+        }
+
+        foreach (BitmapVerdict left in verdicts.Where(verdict => !verdict.IsValid && !others.Concat(lost).Any(bitmap => string.Equals(bitmap.Name, verdict.Name, StringComparison.Ordinal))))
+        {
+            changes.Add(new BitmapChange(left.Name, BitmapChangeKind.LeftBehind, chain.Layers[top].Path, left.Detail));
         }
 
         granularity = others.Concat(lost).Select(static bitmap => bitmap.GranularityBytes).Append(granularity).Min();

@@ -53,7 +53,7 @@ public static class ChainFlatten
                 : new BitmapChange(bitmap.Name, BitmapChangeKind.LeftBehind, chain.Layers[0].Path, left.Detail));
         }
 
-        return new ChainResult(changes, writtenBytes);
+        return new ChainResult(changes, writtenBytes) { Verdicts = skipped };
     }
 
     internal static ConversionOptions OptionsFor(ImageChain chain, bool compress)
@@ -77,6 +77,7 @@ public static class ChainFlatten
     private static async ValueTask RequireRoomAsync(ImageChain chain, string path, CancellationToken cancellationToken)
     {
         long? room = null;
+        bool isVolume = false;
         if (FileStorage.IdentityOf(path) is null)
         {
             room = FileSystemRoom.AvailableBytes(SpaceCheck.FolderOf(path));
@@ -87,6 +88,7 @@ public static class ChainFlatten
             await using (look.ConfigureAwait(false))
             {
                 room = look.CapacityBytes;
+                isVolume = true;
             }
         }
 
@@ -103,7 +105,9 @@ public static class ChainFlatten
 
         if (needed > there)
         {
-            throw new NoSpaceException($"'{PrintableText.Escape(path)}': no space: {needed} bytes needed, {there} there; nothing was written", needed, there);
+            throw isVolume
+                ? NoSpaceException.OfVolume(path, needed, there)
+                : new NoSpaceException($"'{PrintableText.Escape(path)}': no space: {needed} bytes needed, {there} are free; nothing was written", needed, there);
         }
     }
 }

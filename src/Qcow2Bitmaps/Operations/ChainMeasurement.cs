@@ -88,6 +88,19 @@ public sealed record ChainMeasurement(ImageRoom Target, long? FullyAllocatedByte
             async copy => new ChainResult(await ChainPopulate.RunAsync(copy, name, allDirty, trustsBirth, cancellationToken).ConfigureAwait(false), 0),
             cancellationToken).ConfigureAwait(false);
 
+    /// <summary>Measures the rebuilding of a bitmap from an older one, that is <see cref="ChainPopulate.RunSinceAsync"/>.</summary>
+    /// <param name="chain">The chain, open for reading or writing; nothing is written.</param>
+    /// <param name="name">The bitmap's name.</param>
+    /// <param name="since">The older one's name.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    /// <inheritdoc cref="ChainPopulate.RunSinceAsync" path="/exception"/>
+    public static ValueTask<ChainMeasurement> OfPopulateSinceAsync(ImageChain chain, string name, string since, CancellationToken cancellationToken = default) => OfAsync(
+        chain,
+        0,
+        MeasureDepth.Data,
+        async copy => new ChainResult([await ChainPopulate.RunSinceAsync(copy, name, since, cancellationToken).ConfigureAwait(false)], 0),
+        cancellationToken);
+
     /// <summary>Measures the removal of bitmaps, that is <see cref="ChainBitmaps.DeleteAsync"/>. The target is the topmost image that is written.</summary>
     /// <param name="chain">The chain, open for reading or writing; nothing is written.</param>
     /// <param name="names">The bitmaps' names.</param>
@@ -129,11 +142,11 @@ public sealed record ChainMeasurement(ImageRoom Target, long? FullyAllocatedByte
     {
         ArgumentNullException.ThrowIfNull(active);
         ArgumentException.ThrowIfNullOrEmpty(overlayPath);
-        (ImageStorage image, List<BitmapChange> changes) = await ChainSnapshot.BuildAsync(active, overlayPath, backingFile, cancellationToken).ConfigureAwait(false);
+        (ImageStorage image, ChainResult result) = await ChainSnapshot.BuildAsync(active, overlayPath, backingFile, cancellationToken).ConfigureAwait(false);
         await using (image.ConfigureAwait(false))
         {
             var room = new ImageRoom(overlayPath, 0, image.Length);
-            return new ChainMeasurement(room, FullyAllocated(active, ChainSnapshot.OptionsFor(active.Layers[0])), [room], MeasureDepth.Data, new ChainResult(changes, 0));
+            return new ChainMeasurement(room, FullyAllocated(active, ChainSnapshot.OptionsFor(active.Layers[0])), [room], MeasureDepth.Data, result);
         }
     }
 

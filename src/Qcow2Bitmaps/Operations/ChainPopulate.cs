@@ -26,22 +26,12 @@ public static class ChainPopulate
     public static async ValueTask<IReadOnlyList<int>> FindImagesAsync(ImageChain chain, string name, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
-        int birth = ChainBitmaps.Holders(chain, [name]).DefaultIfEmpty(-1).Last();
-        if (birth < 0)
+        if (RebuildRules.FindBirth(chain.Layers, name) is null)
         {
-            throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found in any image of the chain: since when changes count nobody knows");
+            throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found in any image of the chain: since when changes count nobody knows; an older one could stand in for it (--since)");
         }
 
-        var images = new List<int>();
-        for (int index = birth; index >= 0; index--)
-        {
-            if (!await TableJudge.IsUsableAsync(chain.Layers[index], name, cancellationToken).ConfigureAwait(false))
-            {
-                images.Add(index);
-            }
-        }
-
-        return images;
+        return [.. (await RebuildRules.FindUnusableAsync(chain.Layers, name, cancellationToken).ConfigureAwait(false)).Select(static layer => layer.Index)];
     }
 
     /// <summary>Rebuilds a bitmap, image by image from the bottom up, each by one atomic edit. Afterwards it is valid over the chain.</summary>
@@ -67,7 +57,7 @@ public static class ChainPopulate
         foreach (int index in images)
         {
             ChainLayer layer = chain.Layers[index];
-            if (WhyImpossible(layer) is { } impossible)
+            if (RebuildRules.WhyImpossible(layer) is { } impossible)
             {
                 throw new BitmapStateException(name, $"Bitmap '{PrintableText.Escape(name)}' cannot be rebuilt in {PrintableText.Escape(layer.ToString())}: {impossible}");
             }
@@ -121,12 +111,45 @@ public static class ChainPopulate
         return changes;
     }
 
-    /// <summary>Whether <see cref="RunAsync"/> would rebuild a bitmap, that images hold, without consent to anything.</summary>
-    internal static async ValueTask<bool> CanRebuildAsync(ImageChain chain, string name, CancellationToken cancellationToken)
+    /// <summary>Rebuilds a bitmap that no image holds, as it was lost with a program's memory in a crash, from one that is older: the top image gets it, by one atomic edit, with all that changed since that one.</summary>
+    /// <remarks>
+    /// What changed since the older one was made, or last cleared, is a superset of what changed since any later moment, in whatever image that was. That it is older no image tells: the caller vouches for it.
+    /// </remarks>
+    /// <param name="chain">The chain; its top image is open for writing.</param>
+    /// <param name="name">The name of the bitmap that was lost.</param>
+    /// <param name="since">The name of a valid bitmap that was made, and last cleared, before the lost one was.</param>
+    /// <param name="cancellationToken">Ends the work before anything is written.</param>
+    /// <returns>What was made.</returns>
+    /// <exception cref="BitmapStateException">An image holds the bitmap, the older one is not valid, or the top image can hold none; nothing is changed.</exception>
+    /// <exception cref="NoSpaceException">The image has no room; nothing is changed.</exception>
+    /// <exception cref="Qcow2Exception">An image is broken.</exception>
+    /// <exception cref="IOException">A storage failed, or the top image is open for reading only.</exception>
+    public static async ValueTask<BitmapChange> RunSinceAsync(ImageChain chain, string name, string since, CancellationToken cancellationToken = default)
     {
-        int birth = ChainBitmaps.Holders(chain, [name]).Last();
-        IReadOnlyList<int> images = await FindImagesAsync(chain, name, cancellationToken).ConfigureAwait(false);
-        return images.Select(index => chain.Layers[index]).All(layer => WhyImpossible(layer) is null && WhyUntold(layer, birth, trustsBirth: false) is null);
+        ArgumentNullException.ThrowIfNull(chain);
+        ChainLayer top = chain.Layers[0];
+        if (RebuildRules.FindBirth(chain.Layers, name) is { } holder)
+        {
+            throw new BitmapStateException(name, $"{PrintableText.Escape(holder.ToString())} holds bitmap '{PrintableText.Escape(name)}': it is rebuilt from what images have allocated, without an older one (--since)");
+        }
+
+        if (RebuildRules.WhyImpossible(top) is { } impossible)
+        {
+            throw new BitmapStateException(name, $"Bitmap '{PrintableText.Escape(name)}' cannot be made in {PrintableText.Escape(top.ToString())}: {impossible}");
+        }
+
+        await SpaceCheck.RequireAllAsync(chain, [0], copy => RunSinceAsync(copy, name, since, cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
+        var bits = new DirtyBitmap(top.VirtualSizeBytes, await GranularityOfValidAsync(chain, since, cancellationToken).ConfigureAwait(false));
+        await foreach (DirtyExtent extent in chain.ReadExtentsAsync(since, cancellationToken: cancellationToken).ConfigureAwait(false))
+        {
+            bits.Set(extent.OffsetBytes, extent.LengthBytes);
+        }
+
+        var edit = new BitmapEdit();
+        edit.AddCarried(name, bits.GranularityBytes).Merge(bits, name);
+        await top.Image!.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+        return new BitmapChange(
+            name, BitmapChangeKind.Populated, top.Path, $"{bits.Count().Bytes} bytes changed since '{PrintableText.Escape(since)}', which must have been made, and last cleared, before it: that is yours to know");
     }
 
     /// <summary>Marks all that an image itself has.</summary>
@@ -158,22 +181,20 @@ public static class ChainPopulate
         }
     }
 
-    /// <summary>Why an image's allocation is no superset of its changes; null when it is.</summary>
-    internal static string? WhyUnsound(ChainLayer layer) =>
-        layer.Image is not { } image ? "it is raw"
-        : image.Header.Version < 3 ? "it is of version 2, whose discards leave no trace"
-        : image.BackingFile is null ? "it has no backing file, and what is discarded there is no longer allocated"
-        : image.Snapshots.Count > 0 ? "it has internal snapshots, and one of them may have been applied"
-        : null;
-
-    private static string? WhyUntold(ChainLayer layer, int birth, bool trustsBirth) => WhyUnsound(layer)
+    private static string? WhyUntold(ChainLayer layer, int birth, bool trustsBirth) => RebuildRules.WhyUnsound(layer)
         ?? (layer.Index == birth && !trustsBirth ? "the bitmap was born there, and an image that was committed and emptied, or rebased, since then no longer has what was written to it (--trust-birth where neither was done)" : null);
 
-    private static string? WhyImpossible(ChainLayer layer) =>
-        layer.Image is not { } image ? "a raw image holds no bitmaps"
-        : image.Header.Version < 3 ? "an image of version 2 holds no bitmaps"
-        : layer.IsOpenForWritingElsewhere ? "it is open for writing in another process"
-        : null;
+    private static async ValueTask<long> GranularityOfValidAsync(ImageChain chain, string name, CancellationToken cancellationToken)
+    {
+        BitmapVerdict verdict = await chain.JudgeBitmapAsync(name, cancellationToken: cancellationToken).ConfigureAwait(false);
+        if (!verdict.IsValid)
+        {
+            throw new BitmapStateException(name, verdict.Explanation);
+        }
+
+        _ = chain.Layers[0].Image!.Bitmaps.TryGet(name, out BitmapInfo? bitmap);
+        return bitmap!.GranularityBytes;
+    }
 
     private static long GranularityIn(ImageChain chain, string name)
     {

@@ -81,8 +81,9 @@ public static class ChainRebase
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
         ChainMap? other = below.Length == 0 ? null : map.From(end - top.Index);
         long copied = await CopyAsync(chain, map, other, end - top.Index, int.MaxValue, options, progress, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync([.. chain.Layers.Take(top.Index + 1), .. below], changes, cancellationToken).ConfigureAwait(false);
         string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
-        return new ChainResult(changes, copied) { RebasedImage = top.Path, BackingFile = name };
+        return new ChainResult(changes, copied) { Verdicts = verdicts, RebasedImage = top.Path, BackingFile = name };
     }
 
     /// <summary>Has the top image name another backing file, after copying what the guest would see differently: <c>qemu-img rebase</c>, the safe one.</summary>
@@ -119,8 +120,9 @@ public static class ChainRebase
         List<BitmapChange> changes = await StoreBitsAsync(chain, map, dropped, chain.Layers.Count, below, options, cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
         long copied = await CopyAsync(chain, map, other, int.MaxValue, compareFromDepth: 1, options, progress, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync([.. chain.Layers.Take(top.Index + 1), .. below], changes, cancellationToken).ConfigureAwait(false);
         string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
-        return new ChainResult(changes, copied) { RebasedImage = top.Path, BackingFile = name };
+        return new ChainResult(changes, copied) { Verdicts = verdicts, RebasedImage = top.Path, BackingFile = name };
     }
 
     /// <summary>Copies to the top image what would read differently over another backing file.</summary>

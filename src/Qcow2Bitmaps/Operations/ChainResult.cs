@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Chains;
+
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>What an operation on a chain has done.</summary>
@@ -5,6 +7,9 @@ namespace Qcow2Bitmaps.Operations;
 /// <param name="CopiedBytes">How many bytes of the disk were copied, those that were made to read as zeros among them.</param>
 public sealed record ChainResult(IReadOnlyList<BitmapChange> Bitmaps, long CopiedBytes)
 {
+    /// <summary>The verdicts on the bitmaps that it touched, over the chain as it is afterwards (of a copy: over the chain that was copied): which are valid, and what helps where one is not.</summary>
+    public IReadOnlyList<BitmapVerdict> Verdicts { get; init; } = [];
+
     /// <summary>The image that names another backing file afterwards; null where none does.</summary>
     public string? RebasedImage { get; init; }
 

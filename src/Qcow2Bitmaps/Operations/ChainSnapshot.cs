@@ -21,23 +21,23 @@ public static class ChainSnapshot
     /// <param name="overlayPath">Where to make the overlay: a file that does not exist, or a block device, whose content is lost.</param>
     /// <param name="backingFile">The active image's name as the overlay is to store it, which has to lead to that file; null for its file name where both lie in one folder, else its whole path.</param>
     /// <param name="cancellationToken">Ends the work before the overlay appears.</param>
-    /// <returns>What became of the active image's bitmaps.</returns>
+    /// <returns>What became of the active image's bitmaps. Where images of the chain have disks of different sizes, the verdicts are those on the overlay's bitmaps.</returns>
     /// <exception cref="Qcow2UnsupportedException">The chain would be too deep or lead back to itself, or the active image is raw and nobody stated that.</exception>
     /// <exception cref="NoSpaceException">The block device is too small.</exception>
     /// <exception cref="IOException">The overlay exists, or cannot be written.</exception>
-    public static async Task<IReadOnlyList<BitmapChange>> CreateAsync(
+    public static async Task<ChainResult> CreateAsync(
         ImageChain active, string overlayPath, string? backingFile = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(active);
         ArgumentException.ThrowIfNullOrEmpty(overlayPath);
-        (ImageStorage image, List<BitmapChange> changes) = await BuildAsync(active, overlayPath, backingFile, cancellationToken).ConfigureAwait(false);
+        (ImageStorage image, ChainResult result) = await BuildAsync(active, overlayPath, backingFile, cancellationToken).ConfigureAwait(false);
         await using (image.ConfigureAwait(false))
         {
             if (FileStorage.IdentityOf(overlayPath) is null)
             {
                 if (FileSystemRoom.AvailableBytes(SpaceCheck.FolderOf(overlayPath)) is { } free && free < image.Length)
                 {
-                    throw NoSpace(overlayPath, image.Length, free);
+                    throw new NoSpaceException($"'{PrintableText.Escape(overlayPath)}': no space: {image.Length} bytes needed, {free} are free; nothing was written", image.Length, free);
                 }
 
                 await DurableFile.WriteAsync(overlayPath, image, active.Rights, cancellationToken).ConfigureAwait(false);
@@ -48,7 +48,7 @@ public static class ChainSnapshot
             }
         }
 
-        return changes;
+        return result;
     }
 
     internal static Qcow2CreateOptions OptionsFor(ChainLayer below)
@@ -58,7 +58,7 @@ public static class ChainSnapshot
     }
 
     /// <summary>Makes the overlay in memory, which holds what is not zeros of it: little, as it has no guest data, and no bits.</summary>
-    internal static async ValueTask<(ImageStorage Image, List<BitmapChange> Changes)> BuildAsync(ImageChain active, string overlayPath, string? backingFile, CancellationToken cancellationToken)
+    internal static async ValueTask<(ImageStorage Image, ChainResult Result)> BuildAsync(ImageChain active, string overlayPath, string? backingFile, CancellationToken cancellationToken)
     {
         ChainLayer below = active.Layers[0];
         RequireFits(active, overlayPath);
@@ -78,7 +78,7 @@ public static class ChainSnapshot
             }
         }
 
-        return (await BuildAsync(below, below.NameIn(overlayPath, backingFile), edit, cancellationToken).ConfigureAwait(false), changes);
+        return await BuildAsync(active, overlayPath, below.NameIn(overlayPath, backingFile), edit, changes, cancellationToken).ConfigureAwait(false);
     }
 
     private static void RequireFits(ImageChain active, string overlayPath)
@@ -102,21 +102,24 @@ public static class ChainSnapshot
         }
     }
 
-    private static NoSpaceException NoSpace(string path, long neededBytes, long thereBytes) =>
-        new($"'{PrintableText.Escape(path)}': no space: {neededBytes} bytes needed, {thereBytes} there", neededBytes, thereBytes);
-
-    private static async ValueTask<ImageStorage> BuildAsync(ChainLayer below, string backingFile, BitmapEdit edit, CancellationToken cancellationToken)
+    private static async ValueTask<(ImageStorage Image, ChainResult Result)> BuildAsync(
+        ImageChain active, string overlayPath, string backingFile, BitmapEdit edit, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
+        ChainLayer below = active.Layers[0];
         Qcow2CreateOptions options = OptionsFor(below) with { BackingFile = backingFile, BackingFormat = below.Format };
-        var memory = new RehearsalStorage(MemoryStorage.ReadOnly([], "overlay"), isBounded: false);
+        var memory = new RehearsalStorage(MemoryStorage.ReadOnly([], overlayPath), isBounded: false);
         await Qcow2Image.CreateAsync(memory, options, cancellationToken).ConfigureAwait(false);
         Qcow2Image overlay = await Qcow2Image.OpenAsync(memory, leaveOpen: true, cancellationToken: cancellationToken).ConfigureAwait(false);
         await using (overlay.ConfigureAwait(false))
         {
             await overlay.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+            bool areAllEqual = active.Layers.All(layer => layer.VirtualSizeBytes == below.VirtualSizeBytes);
+            IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync(
+                [new ChainLayer(0, memory, overlay, isFormatProbed: false, isOpenForWritingElsewhere: false), .. active.Layers],
+                changes.Where(change => !areAllEqual && change.Kind == BitmapChangeKind.Added),
+                cancellationToken).ConfigureAwait(false);
+            return (memory, new ChainResult(changes, 0) { Verdicts = verdicts });
         }
-
-        return memory;
     }
 
     /// <summary>Writes the first sector last: until then nobody takes the device for an image.</summary>
@@ -137,7 +140,7 @@ public static class ChainSnapshot
             long capacity = device.CapacityBytes ?? 0;
             if (capacity < image.Length)
             {
-                throw NoSpace(path, image.Length, capacity);
+                throw NoSpaceException.OfVolume(path, image.Length, capacity);
             }
 
             await WriteWholeAsync(device, image, cancellationToken).ConfigureAwait(false);

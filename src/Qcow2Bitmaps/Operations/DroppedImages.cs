@@ -94,7 +94,7 @@ internal static class DroppedImages
         {
             edit.Disable(bitmap.Name);
             changes.Add(new BitmapChange(
-                bitmap.Name, BitmapChangeKind.Disabled, top.Path, untold is null ? "it is not valid, and would look so" : $"it is not valid, and what changed in {untold.Path} cannot be told: {ChainPopulate.WhyUnsound(untold)}"));
+                bitmap.Name, BitmapChangeKind.Disabled, top.Path, untold is null ? "it is not valid, and would look so" : $"it is not valid, and what changed in {untold.Path} cannot be told: {RebuildRules.WhyUnsound(untold)}"));
         }
         else
         {
@@ -114,7 +114,7 @@ internal static class DroppedImages
             {
                 edit.Merge(layer.Image!, bitmap.Name, bitmap.Name);
             }
-            else if (ChainPopulate.WhyUnsound(layer) is not null)
+            else if (RebuildRules.WhyUnsound(layer) is not null)
             {
                 edit.Set(bitmap.Name, 0, top.VirtualSizeBytes);
                 return layer;

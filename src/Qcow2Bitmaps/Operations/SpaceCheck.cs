@@ -94,7 +94,7 @@ internal static class SpaceCheck
                         long required = free.RoomOf(layer.Index).RequiredBytes;
                         if (layer.Storage.CapacityBytes is { } capacity && required > capacity)
                         {
-                            throw new NoSpaceException($"'{PrintableText.Escape(layer.Path)}': no space: {required} bytes needed, {capacity} there; nothing was written", required, capacity);
+                            throw NoSpaceException.OfVolume(layer.Path, required, capacity);
                         }
                     }
                 }

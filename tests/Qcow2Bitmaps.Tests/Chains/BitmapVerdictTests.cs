@@ -31,7 +31,10 @@ public sealed class BitmapVerdictTests
                 fixture.Layers.Select(static (layer, index) => (layer, index)).Where(l => l.layer.Bitmaps.Any(b => b.Name == verdict.Name)).Select(static l => l.index),
                 verdict.Images);
             Assert.Equal(verdict.IsValid, verdict.Image is null);
-            Assert.Equal(verdict.IsValid, verdict.Detail is null);
+            Assert.Equal(verdict.IsValid && !verdict.SizesDiffer, verdict.Detail is null);
+            Assert.Equal(verdict.Detail is null, verdict.Remedy is null);
+            Assert.Equal(verdict.Detail is null, verdict.Advice is null);
+            Assert.Equal(fixture.Name is "grown-2" or "shrunk-2", verdict.SizesDiffer);
         }
     }
 
@@ -91,7 +94,7 @@ public sealed class BitmapVerdictTests
     }
 
     [Fact]
-    public async Task ARawImageThatAnotherProcessWritesHoldsNoBitmapAllTheSame()
+    public async Task OfARawImageThatAnotherProcessWritesNoBitmapKnows()
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "Locks are Linux's");
         using var folder = new TempFolder();
@@ -109,7 +112,8 @@ public sealed class BitmapVerdictTests
         Assert.True(chain.Layers[1].IsOpenForWritingElsewhere);
         foreach (VerdictProfile profile in Enum.GetValues<VerdictProfile>())
         {
-            Assert.True((await chain.JudgeBitmapAsync("a", profile, TestContext.Current.CancellationToken)).IsValid);
+            BitmapVerdict verdict = await chain.JudgeBitmapAsync("a", profile, TestContext.Current.CancellationToken);
+            Assert.Equal((InvalidReason.OpenElsewhere, 1, Remedy.Wait), (verdict.Reason, verdict.Image, verdict.Remedy));
         }
     }
 

@@ -61,7 +61,7 @@ public sealed class ChainSpaceTests : IDisposable
         }
 
         Assert.Equal((measured.Target.RequiredBytes, capacity), (refused!.NeededBytes, refused.AvailableBytes));
-        Assert.Contains($"no space: {measured.Target.RequiredBytes} bytes needed, {capacity} there; nothing was written", refused.Message, StringComparison.Ordinal);
+        Assert.Contains($"no space: {measured.Target.RequiredBytes} bytes are needed in all, {capacity} are there; extend the volume first, nothing was written", refused.Message, StringComparison.Ordinal);
         Assert.Equal(before, await ReadAllAsync());
     }
 

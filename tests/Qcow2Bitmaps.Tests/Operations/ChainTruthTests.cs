@@ -9,6 +9,7 @@ public sealed class ChainTruthTests
 {
     private const int Steps = 12;
     private const int GapSteps = 3;
+    private const int LostSteps = 2;
 
     [Fact]
     public void ValidBitmapsCoverAllThatChangedSinceTheirCheckpoint()
@@ -20,6 +21,18 @@ public sealed class ChainTruthTests
     /// <summary>The same with the library in QEMU's place, which shrinks disks too.</summary>
     [Fact]
     public void ValidBitmapsCoverAllThatWeChangedSinceTheirCheckpoint() => RunAll(60 * Properties.Factor, Steps, static world => world.StepAsync(), static _ => new OwnTruthTools());
+
+    /// <summary>A checkpoint that was lost with a crashed program's memory, rebuilt from an older one, covers all that was written since it was made; whatever happened to the chain meanwhile and happens to it later.</summary>
+    [Fact]
+    public void ALostCheckpointRebuiltFromAnOlderOneCoversAllSinceItsBirth()
+    {
+        Qemu.Require();
+        RunAll(25 * Properties.Factor, LostSteps, static world => world.StepLostAsync(), static folder => new QemuTruthTools(folder));
+    }
+
+    /// <inheritdoc cref="ALostCheckpointRebuiltFromAnOlderOneCoversAllSinceItsBirth"/>
+    [Fact]
+    public void ALostCheckpointOfOursRebuiltFromAnOlderOneCoversAllSinceItsBirth() => RunAll(60 * Properties.Factor, LostSteps, static world => world.StepLostAsync(), static _ => new OwnTruthTools());
 
     /// <summary>A bitmap that is not valid, as an image did not record, does not look valid once images below the active one are gone.</summary>
     [Fact]

@@ -71,7 +71,7 @@ public sealed class NewImageStopTests
             try
             {
                 _ = kind == "snapshot"
-                    ? await ChainSnapshot.CreateAsync(chain, path, Path.GetFileName(top), source.Token)
+                    ? (await ChainSnapshot.CreateAsync(chain, path, Path.GetFileName(top), source.Token)).Bitmaps
                     : (await ChainFlatten.RunAsync(chain, path, cancellationToken: source.Token)).Bitmaps;
                 // The last reads are behind the last look at the token.
                 Assert.True(Path.Exists(path));

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Checking;
@@ -119,8 +120,7 @@ internal sealed class RefcountRebuild(
             }
         }
 
-        throw new NoSpaceException(
-            $"'{PrintableText.Escape(storage.Name)}': no space: {needed << _geometry.ClusterBits} bytes needed for new reference counts", needed << _geometry.ClusterBits, null);
+        throw ClusterSpace.OutOfClusters(needed, _geometry, storage);
     }
 
     private async ValueTask<bool> IsFreeAsync(long cluster, CancellationToken cancellationToken)

@@ -65,6 +65,7 @@ internal static class FileCreation
         var data = FileStorage.Open(dataPath);
         await using (data.ConfigureAwait(false))
         {
+            ImageCreator.RequireRoom(data, plan.Geometry.VirtualSizeBytes);
             if (plan.Geometry.VirtualSizeBytes > RawImage.SizeOf(data))
             {
                 throw new IOException(

@@ -21,8 +21,7 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool
     {
         if (storage.CapacityBytes is { } capacity && capacity < neededBytes)
         {
-            throw new NoSpaceException(
-                $"'{PrintableText.Escape(storage.Name)}' is too small: {neededBytes} bytes needed, {capacity} there", neededBytes, capacity);
+            throw NoSpaceException.OfVolume(storage.Name, neededBytes, capacity);
         }
     }
 

@@ -56,11 +56,10 @@ internal sealed class PreparedEdit
         }
         catch (Exception e)
         {
-            NoSpaceException? described = e is NoSpaceException noSpace ? await prepared.DescribeAsync(noSpace).ConfigureAwait(false) : null;
             await prepared.RollBackAfterErrorAsync().ConfigureAwait(false);
-            if (described is not null)
+            if (e is NoSpaceException noSpace)
             {
-                throw described;
+                throw await VolumeRoom.DescribeAsync(image, noSpace, copy => copy.EditBitmapsAsync(edit, cancellationToken)).ConfigureAwait(false);
             }
 
             throw;
@@ -300,26 +299,5 @@ internal sealed class PreparedEdit
                 }
             }
         }
-    }
-
-    /// <summary>Says how much space the whole edit would need at most.</summary>
-    private async ValueTask<NoSpaceException> DescribeAsync(NoSpaceException e)
-    {
-        long clusters = _geometry.ClustersFor(Math.Max(1, BuildDirectory().Length));
-        foreach (BitmapDraft draft in _plan.Bitmaps.Where(static draft => draft.IsContentChanged))
-        {
-            long pages = BitmapGeometry.Of(draft.Content!).PageCount;
-            clusters += _geometry.ClustersFor(pages * ImageGeometry.TableEntryBytes);
-            for (int page = 0; page < pages; page++)
-            {
-                clusters += draft.Content!.KeptEntry(page) is null && draft.Content.KindOf(page) == BitmapPageKind.Bits ? 1 : 0;
-            }
-        }
-
-        long needed = Math.Max(clusters << _geometry.ClusterBits, e.NeededBytes);
-        long available = await _writer.CountFreeBytesAsync(CancellationToken.None).ConfigureAwait(false);
-        string how = needed > available ? "" : $", of which {e.NeededBytes} in a row";
-        return new NoSpaceException(
-            $"'{PrintableText.Escape(_storage.Name)}': no space: {needed} bytes needed{how}, {available} there", needed, available);
     }
 }

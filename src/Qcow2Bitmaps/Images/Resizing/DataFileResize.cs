@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
@@ -19,8 +18,7 @@ internal sealed class DataFileResize(ImageStorage file, bool isRaw, bool isNamed
     {
         if (newSize > oldSize && file.CapacityBytes is { } capacity && capacity < newSize)
         {
-            throw new NoSpaceException(
-                $"'{PrintableText.Escape(file.Name)}': no space: {newSize} bytes needed, {capacity} there; the device must be extended first", newSize, capacity);
+            throw NoSpaceException.OfVolume(file.Name, newSize, capacity);
         }
     }
 

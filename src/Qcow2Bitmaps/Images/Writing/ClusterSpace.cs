@@ -55,6 +55,7 @@ internal static class ClusterSpace
         Faults.Of(FaultCode.RefcountTooLow, what, "reference count", (ulong)offset, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), imageName);
 
     /// <summary>Says that a storage which cannot grow has no room.</summary>
-    public static NoSpaceException OutOfClusters(long clusters, ImageGeometry geometry, string imageName) => new(
-        $"'{PrintableText.Escape(imageName)}': no space: {clusters << geometry.ClusterBits} bytes in a row are needed and not there", clusters << geometry.ClusterBits, null);
+    public static NoSpaceException OutOfClusters(long clusters, ImageGeometry geometry, ImageStorage storage) => storage.CapacityBytes is { } capacity
+        ? NoSpaceException.OfFullVolume(storage.Name, clusters << geometry.ClusterBits, capacity)
+        : new($"'{PrintableText.Escape(storage.Name)}': no space: {clusters << geometry.ClusterBits} bytes in a row are needed and not there", clusters << geometry.ClusterBits, null);
 }

@@ -126,10 +126,6 @@ internal sealed class MetadataWriter
         Free(offset, bytes);
     }
 
-    /// <summary>What is free, in bytes, on a storage that cannot grow; what this change has taken counts as free.</summary>
-    public async ValueTask<long> CountFreeBytesAsync(CancellationToken cancellationToken) =>
-        (await _refcounts.CountFreeAsync(cancellationToken).ConfigureAwait(false) + _refcounts.Allocated.Sum(static range => range.Count)) << _geometry.ClusterBits;
-
     /// <summary>Makes all that was allocated and written durable.</summary>
     /// <exception cref="Qcow2FormatException">A cluster that is free by its count, and was taken for a refcount block, is in use.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before.</exception>

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Images.Writing;
 
 /// <summary>Finding free clusters, and making room to count new ones.</summary>
@@ -35,30 +33,6 @@ internal sealed partial class RefcountEditor
         return first;
     }
 
-    /// <summary>Counts the clusters that are free on a storage that cannot grow.</summary>
-    public async ValueTask<long> CountFreeAsync(CancellationToken cancellationToken)
-    {
-        long free = 0;
-        for (long first = 0, block = 0; first < _endCluster; first += _geometry.RefcountsPerBlock, block++)
-        {
-            int clusters = (int)Math.Min(_geometry.RefcountsPerBlock, _endCluster - first);
-            if (!HasBlock(block))
-            {
-                // All of the range are free, but for the one that the block itself will need.
-                free += clusters - 1;
-                continue;
-            }
-
-            byte[] counts = await BytesOfAsync(block, cancellationToken).ConfigureAwait(false);
-            for (int i = 0; i < clusters; i++)
-            {
-                free += RefcountBlock.Read(counts, i, _geometry.RefcountOrder) == 0 ? 1 : 0;
-            }
-        }
-
-        return free;
-    }
-
     private void StartSearch()
     {
         _searchStart = ClusterSpace.SearchStartOf(_table, _geometry);
@@ -73,7 +47,7 @@ internal sealed partial class RefcountEditor
             {
                 if (_isAround || _searchStart == 0)
                 {
-                    throw ClusterSpace.OutOfClusters(1, _geometry, _storage.Name);
+                    throw ClusterSpace.OutOfClusters(1, _geometry, _storage);
                 }
 
                 _isAround = true;
@@ -123,7 +97,7 @@ internal sealed partial class RefcountEditor
 
             if (isAround)
             {
-                throw ClusterSpace.OutOfClusters(clusters, _geometry, _storage.Name);
+                throw ClusterSpace.OutOfClusters(clusters, _geometry, _storage);
             }
 
             isAround = true;

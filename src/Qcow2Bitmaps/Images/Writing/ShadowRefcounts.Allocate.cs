@@ -79,7 +79,7 @@ internal sealed partial class ShadowRefcounts
             {
                 if (_isAround || _searchStart == 0)
                 {
-                    throw ClusterSpace.OutOfClusters(1, _geometry, _storage.Name);
+                    throw ClusterSpace.OutOfClusters(1, _geometry, _storage);
                 }
 
                 _isAround = true;
@@ -113,7 +113,7 @@ internal sealed partial class ShadowRefcounts
             }
         }
 
-        throw ClusterSpace.OutOfClusters(clusters, _geometry, _storage.Name);
+        throw ClusterSpace.OutOfClusters(clusters, _geometry, _storage);
     }
 
     private async ValueTask<bool> IsFreeAsync(long cluster, CancellationToken cancellationToken)

@@ -209,7 +209,7 @@ public sealed class CreateFilesTests
 
         NoSpaceException tooSmall = await Assert.ThrowsAsync<NoSpaceException>(
             () => Qcow2Image.CreateAsync(device, s_plain with { SizeBytes = 10 << 20, Preallocation = Preallocation.Metadata }, Token));
-        Assert.Contains($"'{device}' is too small: 10813440 bytes needed, 2097152 there", tooSmall.Message, StringComparison.Ordinal);
+        Assert.Contains($"'{device}' is too small, no space: 10813440 bytes are needed in all, 2097152 are there; extend the volume first", tooSmall.Message, StringComparison.Ordinal);
         await Assert.ThrowsAsync<NoSpaceException>(() => RawImage.CreateAsync(device, 3 << 20, Token));
         await RawImage.CreateAsync(device, 1 << 20, Token);
         await Qcow2Image.CreateAsync(device, s_plain with { Preallocation = Preallocation.Metadata }, Token);

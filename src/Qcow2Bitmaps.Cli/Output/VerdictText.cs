@@ -1,0 +1,42 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Cli.Output;
+
+/// <summary>What is said of a bitmap that is not valid, or that QEMU cannot back up by: the same wherever it is said.</summary>
+internal static class VerdictText
+{
+    /// <summary>Says it in two lines: what was found, and what helps. Nothing of a bitmap that needs no help.</summary>
+    public static void Write(BitmapVerdict verdict, ToolWriter output)
+    {
+        if (verdict.Advice is not { } advice)
+        {
+            return;
+        }
+
+        output.WriteLine($"\n{PrintableText.Escape(verdict.Name)}: {(verdict.IsValid ? "valid, but " : "")}{verdict.Detail}.");
+        output.WriteLine($"remedy: {advice}.");
+    }
+
+    /// <summary>Writes the members of a verdict.</summary>
+    public static void WriteMembers(BitmapVerdict verdict, QemuJsonWriter json)
+    {
+        if (verdict is { ReasonId: { } reason, Image: { } image })
+        {
+            json.String("reason", reason);
+            json.Number("image", image);
+        }
+
+        if (verdict.SizesDiffer)
+        {
+            json.Boolean("sizes-differ", true);
+        }
+
+        if (verdict is { Detail: { } detail, RemedyId: { } remedy, Advice: { } advice })
+        {
+            json.String("detail", detail);
+            json.String("remedy", remedy);
+            json.String("advice", advice);
+        }
+    }
+}

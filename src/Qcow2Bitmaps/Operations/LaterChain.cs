@@ -1,0 +1,38 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps.Operations;
+
+/// <summary>Judges bitmaps over a chain as it will be, before a header makes it so.</summary>
+public static class LaterChain
+{
+    /// <summary>Judges the bitmaps of an image over its chain as that will be when its disk has another size.</summary>
+    /// <param name="image">The image.</param>
+    /// <param name="sizeBytes">The size that its disk will have, in bytes.</param>
+    /// <param name="below">The chain of its backing file.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The verdicts, in the order of the image's bitmaps: where sizes differ then (<see cref="BitmapVerdict.SizesDiffer"/>), QEMU cannot back up by a bitmap that it could before.</returns>
+    /// <exception cref="IOException">A storage failed.</exception>
+    public static async ValueTask<IReadOnlyList<BitmapVerdict>> JudgeResizedAsync(Qcow2Image image, long sizeBytes, ImageChain below, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(image);
+        ArgumentNullException.ThrowIfNull(below);
+        var top = new ChainLayer(0, image.Storage, image, isFormatProbed: false, isOpenForWritingElsewhere: false, sizeBytes);
+        return await JudgeIndexedAsync([top, .. below.Layers.Select(static (layer, index) => layer.At(index + 1))], image.Bitmaps.Select(static bitmap => bitmap.Name), cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Judges the bitmaps that an operation touched, over images of whatever chains, top first.</summary>
+    internal static ValueTask<IReadOnlyList<BitmapVerdict>> JudgeAsync(IEnumerable<ChainLayer> layers, IEnumerable<BitmapChange> changes, CancellationToken cancellationToken) =>
+        JudgeIndexedAsync([.. layers.Select(static (layer, index) => layer.At(index))], changes.Select(static change => change.Name), cancellationToken);
+
+    private static async ValueTask<IReadOnlyList<BitmapVerdict>> JudgeIndexedAsync(IReadOnlyList<ChainLayer> layers, IEnumerable<string> names, CancellationToken cancellationToken)
+    {
+        var verdicts = new List<BitmapVerdict>();
+        foreach (string name in names.Distinct(StringComparer.Ordinal))
+        {
+            verdicts.Add(await TableJudge.JudgeAsync(layers, name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false));
+        }
+
+        return verdicts;
+    }
+}
