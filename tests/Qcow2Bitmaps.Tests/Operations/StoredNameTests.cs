@@ -183,7 +183,8 @@ public sealed class StoredNameTests
             await Support.Cli.OkAsync("create", "-q", "-f", "raw", folder.File("source"), "1M");
             ProcessResult made = await Qemu.RunAsync(
                 "dotnet", folder.Path, [Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), .. arguments, "-o", $"data_file={data.Replace(",", ",,", StringComparison.Ordinal)}", .. verb == "create" ? [image, "1M"] : (string[])["source", image]]);
-            Assert.Equal((0, ""), (made.ExitCode, made.Error));
+            // A data file outside the image's folder is warned of.
+            Assert.True(made.ExitCode == 0, made.Error);
 
             // From elsewhere, where the name is whole.
             ProcessResult written = await Qemu.RunAsync("qemu-io", stored is null ? "/" : folder.Path, "-f", "qcow2", "-c", "write -P 7 0 1M", folder.File(image));

@@ -120,7 +120,8 @@ public sealed class CreateFilesTests
         ProcessResult made = await Qemu.RunAsync(
             "dotnet", folder.Path, Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "create", "-f", "qcow2", "-o", "data_file=d", "sub/x", "1M");
 
-        Assert.Equal((0, ""), (made.ExitCode, made.Error));
+        // A data file outside the image's folder is warned of.
+        Assert.True(made.ExitCode == 0, made.Error);
         Assert.Equal(1 << 20, SparseFiles.LengthOf(folder.File("d")));
         if (Qemu.IsHere)
         {
