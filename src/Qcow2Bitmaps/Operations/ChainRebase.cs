@@ -109,7 +109,7 @@ public static class ChainRebase
         }
 
         ChainLayer[] dropped = [.. chain.Layers.Skip(top.Index + 1).Where(layer => layer.Storage.Identity is not { } identity || below.All(other => other.Storage.Identity != identity))];
-        await RequireNoLossesAsync(chain, backing, below.FirstOrDefault(), options, cancellationToken).ConfigureAwait(false);
+        await RequireNoLossesAsync(chain, backing, below.Count > 0 ? below[0] : null, options, cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
         await SpaceCheck.RequireAsync(
             chain,
