@@ -1,5 +1,5 @@
 using Qcow2Bitmaps.Backups;
-using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups;
@@ -128,7 +128,7 @@ public sealed class MissingDataTests : IDisposable
     {
         var manifest = new BackupManifest
         {
-            Id = new string('a', 32), Series = new string('a', 32), CreatedUtc = DateTime.UtcNow, ImageFile = "x", ImageFormat = "qcow2", SizeBytes = 512, GroupBytes = 1 << 20, Missing = "image 0: half",
+            Id = new string('a', 32), Series = new string('a', 32), CreatedUtc = new DateTime(2026, 11, 1, 0, 0, 0, DateTimeKind.Utc), ImageFile = "x", ImageFormat = "qcow2", SizeBytes = 512, GroupBytes = 1 << 20, Missing = "image 0: half",
         };
 
         Assert.Equal("image 0: half", ManifestJson.Read("m", ManifestJson.Write(manifest), withGroups: true).Missing);
@@ -138,7 +138,7 @@ public sealed class MissingDataTests : IDisposable
     private async Task MakeCompressedAsync(string disk)
     {
         byte[] bytes = new byte[8 << 20];
-        new Random(1).NextBytes(bytes);
+        new SplitMix(1).Fill(bytes);
         string raw = _folder.Write("disk.raw", [.. bytes.Select(static b => (byte)(b & 15))]);
         await Qemu.ImgOkAsync("convert", "-c", "-f", "raw", "-O", "qcow2", raw, disk);
         File.Delete(raw);

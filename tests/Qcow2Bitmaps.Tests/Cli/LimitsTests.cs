@@ -71,7 +71,7 @@ public sealed class LimitsTests
         var run = new Run();
         string path = folder.File("a.qcow2");
         await run.ExpectAsync("create", "-q", "-f", "qcow2", "-o", $"cluster_size={cluster}", path, size);
-        if (File.Exists(path))
+        if (Path.Exists(path))
         {
             await ReadAsync(run, folder, path);
             await EditAsync(run, folder, path);

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
-using Qcow2Bitmaps.Tests.Images.Creation;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Cli;

@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+
 namespace Qcow2Bitmaps.Tests.Hostile;
 
 /// <summary>Numbers that look random and are the same in every run.</summary>
@@ -13,6 +15,17 @@ internal sealed class SplitMix(ulong seed)
             ulong z = (_state ^ (_state >> 30)) * 0xBF58476D1CE4E5B9;
             z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
             return z ^ (z >> 31);
+        }
+    }
+
+    /// <summary>Fills bytes, eight at a time.</summary>
+    public void Fill(Span<byte> bytes)
+    {
+        Span<byte> word = stackalloc byte[sizeof(ulong)];
+        for (; !bytes.IsEmpty; bytes = bytes[Math.Min(bytes.Length, word.Length)..])
+        {
+            BinaryPrimitives.WriteUInt64LittleEndian(word, Next());
+            word[..Math.Min(bytes.Length, word.Length)].CopyTo(bytes);
         }
     }
 

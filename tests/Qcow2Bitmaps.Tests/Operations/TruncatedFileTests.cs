@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Qmp;
+using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
@@ -116,7 +117,7 @@ public sealed class TruncatedFileTests : IDisposable
         Qemu.Require();
         string raw = _folder.File("disk.raw");
         byte[] bytes = new byte[1 << 20];
-        new Random(1).NextBytes(bytes);
+        new SplitMix(1).Fill(bytes);
         // Bytes of four values: they compress to about a quarter.
         _folder.Write("disk.raw", [.. bytes.Select(static b => (byte)(b & 3))]);
         await Qemu.ImgOkAsync("convert", "-c", "-f", "raw", "-O", "qcow2", raw, _folder.File("image.qcow2"));

@@ -73,10 +73,10 @@ public sealed class AdoptCrashTests
         Assert.True(refused > 3 && taken > 0, $"{refused} refused, {taken} taken");
     }
 
-    private static Task AdoptAsync(PushedSeries series, string checkpoint) =>
+    private static Task<AdoptionResult> AdoptAsync(PushedSeries series, string checkpoint) =>
         BackupAdoption.RunAsync(series.Images, series.Disk, new BackupAdoptOptions { Checkpoint = checkpoint, Workers = 1 }, cancellationToken: Token);
 
-    private static Task TakeAsync(PushedSeries series, string checkpoint) => DiskBackup.RunAsync(
+    private static Task<IReadOnlyList<BackupResult>> TakeAsync(PushedSeries series, string checkpoint) => DiskBackup.RunAsync(
         [new BackupDisk(series.Disk, series.Image("next"))], new BackupOptions { Since = checkpoint, Mode = BackupMode.Never, Workers = 1 }, cancellationToken: Token);
 
     private static string ImagesOf(PushedSeries series) =>

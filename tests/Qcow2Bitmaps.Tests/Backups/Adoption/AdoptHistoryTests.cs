@@ -13,8 +13,6 @@ public sealed class AdoptHistoryTests
     private const int WrongOrders = 6;
     private const int Sector = 512;
 
-    private static CancellationToken Token => PushedSeries.Token;
-
     [Fact]
     public void ASeriesIsAdoptedWhereItMakesTheDisk()
     {

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Qcow2Bitmaps.Backups;
-using Qcow2Bitmaps.Backups.Adoption;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Adoption;

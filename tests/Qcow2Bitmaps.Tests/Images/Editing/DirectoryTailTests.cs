@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
@@ -73,7 +74,7 @@ public sealed class DirectoryTailTests
         Qemu.Require();
         using var folder = TempFolder.InMemory();
         byte[] data = new byte[4 << 20];
-        new Random(1).NextBytes(data);
+        new SplitMix(1).Fill(data);
         string raw = folder.Write("data.raw", data);
         string disk = folder.File("disk.qcow2");
         await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", disk, "4M");

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Guest;
@@ -89,14 +90,14 @@ internal sealed record ImageRecipe(string Name, params string[] Commands)
 
     private static async Task PrepareAsync(TempFolder folder)
     {
-        if (File.Exists(folder.File("random.raw")))
+        if (Path.Exists(folder.File("random.raw")))
         {
             return;
         }
 
         // Not a whole number of clusters, and partly what can be compressed.
         byte[] bytes = new byte[2_999_808];
-        new Random(1).NextBytes(bytes.AsSpan(0, 2_000_000));
+        new SplitMix(1).Fill(bytes.AsSpan(0, 2_000_000));
         bytes.AsSpan(2_000_000).Fill(7);
         folder.Write("random.raw", bytes);
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", folder.File("other.qcow2"), "2M");
