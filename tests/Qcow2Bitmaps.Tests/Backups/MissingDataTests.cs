@@ -128,7 +128,14 @@ public sealed class MissingDataTests : IDisposable
     {
         var manifest = new BackupManifest
         {
-            Id = new string('a', 32), Series = new string('a', 32), CreatedUtc = new DateTime(2026, 11, 1, 0, 0, 0, DateTimeKind.Utc), ImageFile = "x", ImageFormat = "qcow2", SizeBytes = 512, GroupBytes = 1 << 20, Missing = "image 0: half",
+            Id = new string('a', 32),
+            Series = new string('a', 32),
+            CreatedUtc = new DateTime(2026, 11, 1, 0, 0, 0, DateTimeKind.Utc),
+            ImageFile = "x",
+            ImageFormat = "qcow2",
+            SizeBytes = 512,
+            GroupBytes = 1 << 20,
+            Missing = "image 0: half",
         };
 
         Assert.Equal("image 0: half", ManifestJson.Read("m", ManifestJson.Write(manifest), withGroups: true).Missing);

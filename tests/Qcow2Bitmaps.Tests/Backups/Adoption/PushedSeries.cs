@@ -67,7 +67,9 @@ internal sealed class PushedSeries(TempFolder folder, string name = "disk")
         {
             await daemon.OkAsync("blockdev-add", new JsonObject
             {
-                ["driver"] = format, ["node-name"] = "target", ["file"] = new JsonObject { ["driver"] = "file", ["filename"] = path },
+                ["driver"] = format,
+                ["node-name"] = "target",
+                ["file"] = new JsonObject { ["driver"] = "file", ["filename"] = path },
             });
             var backup = new JsonObject { ["device"] = "disk", ["target"] = "target", ["job-id"] = "job", ["sync"] = since is null ? "full" : clears ? "incremental" : "bitmap" };
             if (since is not null)
