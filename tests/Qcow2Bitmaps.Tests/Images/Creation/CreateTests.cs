@@ -124,8 +124,8 @@ public sealed class CreateTests
 
         NoSpaceException error = await Assert.ThrowsAsync<NoSpaceException>(() => Qcow2Image.CreateAsync(storage, s_plain, Token));
 
-        Assert.Equal((196616, (long?)old.Length), (error.NeededBytes, error.AvailableBytes));
-        Assert.Contains($"196616 bytes needed, {old.Length} there", error.Message, StringComparison.Ordinal);
+        Assert.Equal((197120, (long?)old.Length), (error.NeededBytes, error.AvailableBytes));
+        Assert.Contains($"197120 bytes needed, {old.Length} there", error.Message, StringComparison.Ordinal);
         Assert.Equal(0, storage.Operations);
         Assert.Equal(old, storage.ToArray());
     }
