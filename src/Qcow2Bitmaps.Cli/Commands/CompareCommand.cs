@@ -184,9 +184,17 @@ internal sealed class CompareCommand
         try
         {
             ImageChain chain = await ImageChain.OpenAsync(file, options, cancellationToken);
-            _messages.WarnOf(chain);
-            await _messages.WarnOfTruncationAsync(chain, withDataFiles: true, cancellationToken);
-            return chain;
+            try
+            {
+                _messages.WarnOf(chain);
+                await _messages.WarnOfTruncationAsync(chain, withDataFiles: true, cancellationToken);
+                return chain;
+            }
+            catch
+            {
+                await chain.DisposeAsync();
+                throw;
+            }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

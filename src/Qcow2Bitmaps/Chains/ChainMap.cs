@@ -70,7 +70,8 @@ internal sealed class ChainMap(IReadOnlyList<ChainLayer> layers, IReadOnlyList<G
         {
             extents.Clear();
             listed = await ListAsync(listed, mapEnd, extents, cancellationToken).ConfigureAwait(false);
-            foreach (ChainExtent extent in extents.Where(static extent => !extent.IsZero))
+            // Holes inside an image's clusters come and go with its writes, by whole pages: they do not count, so that what is copied depends on the images alone.
+            foreach (ChainExtent extent in extents.Where(extent => !extent.IsZero || (extent.IsHole && disks[extent.Depth] is not null)))
             {
                 long from = Math.Max(done, extent.OffsetBytes & -unitBytes);
                 done = extent.EndBytes + Math.Min(end - extent.EndBytes, -extent.EndBytes & (unitBytes - 1));

@@ -179,7 +179,8 @@ public static class ChainRebase
     {
         ChainLayer top = chain.Layers[options.Top];
         var changes = new List<BitmapChange>();
-        if (dropped.Length == 0 || chain.Layers.Take(top.Index + 1).All(static layer => layer.Image!.Bitmaps.Count == 0))
+        if (dropped.Length == 0
+            || chain.Layers.Take(top.Index + 1).Concat(DroppedImages.Newcomers(chain, below)).All(static layer => layer.Image is null or { Bitmaps.Count: 0 }))
         {
             return changes;
         }

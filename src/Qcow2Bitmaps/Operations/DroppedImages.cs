@@ -63,28 +63,38 @@ internal static class DroppedImages
             }
         }
 
-        foreach (BitmapInfo bitmap in LostBitmaps(chain, top, dropped))
+        foreach (BitmapInfo bitmap in LostBitmaps(chain, top, dropped, remaining))
         {
             if (top.Image.Header.Version < 3)
             {
                 throw new BitmapStateException(
                     bitmap.Name,
-                    $"Bitmap '{PrintableText.Escape(bitmap.Name)}' of the images above is not valid, and would look so: {PrintableText.Escape(top.ToString())} is of version 2 and cannot say that bits are lost; delete the bitmap first");
+                    $"Bitmap '{PrintableText.Escape(bitmap.Name)}' is lost with the images that leave the chain, and other images hold one of that name: {PrintableText.Escape(top.ToString())} is of version 2 and cannot say that bits are lost; delete the bitmap first");
             }
 
             edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
-            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, top.Path, "it was not valid, and would look so for the images above"));
+            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, top.Path, "it was not valid, and would look so beside those of the same name in images that stay or come"));
             await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
         }
 
         return edit;
     }
 
-    /// <summary>The bitmaps of which images above the top have bits, and images that leave too, and the top none: those above would look like all there is.</summary>
-    private static IEnumerable<BitmapInfo> LostBitmaps(ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped) => dropped
-        .SelectMany(static layer => layer.Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>())
-        .DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
-        .Where(bitmap => !top.Image!.Bitmaps.TryGet(bitmap.Name, out _) && chain.Layers.Take(top.Index).Any(above => above.Image!.Bitmaps.TryGet(bitmap.Name, out _)));
+    /// <summary>The bitmaps that images which leave hold, and the top does not, though images above it or of the new chain do: what those hold would look like all there is, at once or once it is populated.</summary>
+    private static IEnumerable<BitmapInfo> LostBitmaps(ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, IReadOnlyList<ChainLayer> remaining)
+    {
+        ChainLayer[] others = [.. chain.Layers.Take(top.Index), .. Newcomers(chain, remaining)];
+        return dropped
+            .SelectMany(static layer => layer.Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>())
+            .DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
+            .Where(bitmap => !Holds(top, bitmap.Name) && Array.Exists(others, other => Holds(other, bitmap.Name)));
+    }
+
+    /// <summary>The images of the new chain that are none of the old one: their bitmaps record another disk's changes.</summary>
+    internal static IEnumerable<ChainLayer> Newcomers(ImageChain chain, IReadOnlyList<ChainLayer> remaining) => remaining
+        .Where(layer => !chain.Layers.Any(old => ReferenceEquals(old, layer) || (layer.Storage.Identity is { } identity && old.Storage.Identity == identity)));
+
+    private static bool Holds(ChainLayer layer, string name) => layer.Image?.Bitmaps.TryGet(name, out _) == true;
 
     private static async ValueTask CloseGapAsync(
         ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, BitmapInfo bitmap, DirtyBitmap hides, GapPolicy gaps, BitmapEdit edit, List<BitmapChange> changes, CancellationToken cancellationToken)

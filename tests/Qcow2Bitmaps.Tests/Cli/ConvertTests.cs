@@ -191,11 +191,12 @@ public sealed class ConvertTests : IDisposable
     [InlineData("-O", "qcow2", "-o", "foo=bar", "a", "out")]
     [InlineData("-o", ",a", "a", "out")]
     [InlineData("-c", "-O", "qcow2", "-o", "preallocation=metadata", "a", "out")]
-    [InlineData("-n", "-O", "raw", "a", "small")]
+    [InlineData("-n", "-O", "raw", "a", "small", "differs: how many bytes are needed is said too")]
     [InlineData("-O", "qcow2", "-o", "cluster_size=3", "a", "out")]
     public async Task ErrorsAreThoseOfQemu(params string[] arguments)
     {
         Qemu.Require();
+        bool saysMore = arguments is [.., { } last] && last.EndsWith("is said too", StringComparison.Ordinal);
         arguments = [.. arguments.Where(static argument => !argument.StartsWith("differs", StringComparison.Ordinal))];
         foreach (string name in new[] { "a", "b" })
         {
@@ -209,7 +210,8 @@ public sealed class ConvertTests : IDisposable
         File.Delete(_folder.File("out"));
         ProcessResult ours = await Support.Cli.RunAsync(whole);
         Assert.Equal((1, theirs.ExitCode), (ours.ExitCode, ours.ExitCode));
-        Assert.Equal(theirs.Error.Replace("qemu-img: ", "qcow2bitmaps: ", StringComparison.Ordinal), ours.Error);
+        string expected = theirs.Error.Replace("qemu-img: ", "qcow2bitmaps: ", StringComparison.Ordinal);
+        Assert.Equal(expected, saysMore ? ours.Error[..(expected.Length - 1)] + "\n" : ours.Error);
         Assert.Equal(theirs.Output, ours.Output);
         Assert.DoesNotContain(_folder.File("out"), Directory.EnumerateFiles(_folder.Path));
     }

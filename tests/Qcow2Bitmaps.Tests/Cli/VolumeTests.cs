@@ -92,7 +92,7 @@ public sealed partial class VolumeTests : IDisposable
         {
             ProcessResult missing = await Support.Cli.RunAsync(command);
             Assert.Equal(1, missing.ExitCode);
-            Assert.Contains($"which '{image}' names as its data file", missing.Error, StringComparison.Ordinal);
+            Assert.EndsWith($"(which '{image}' names as its data file)\n", missing.Error, StringComparison.Ordinal);
         }
     }
 

@@ -34,6 +34,11 @@ public sealed class ChainTruthTests
     [Fact]
     public void ALostCheckpointOfOursRebuiltFromAnOlderOneCoversAllSinceItsBirth() => RunAll(60 * Properties.Factor, LostSteps, static world => world.StepLostAsync(), static _ => new OwnTruthTools());
 
+    /// <summary>A rebase onto an image that holds a bitmap of the same name, which is of another disk: populated, it took the lost one's place.</summary>
+    [Theory]
+    [InlineData(179898898)]
+    public Task LostCheckpointsOfOursDoNotTakeOthersForOlderOnes(int seed) => RunAsync(seed, LostSteps, static world => world.StepLostAsync(), static _ => new OwnTruthTools());
+
     /// <summary>A bitmap that is not valid, as an image did not record, does not look valid once images below the active one are gone.</summary>
     [Fact]
     public void GapsDoNotVanishWithTheImagesThatLeave()

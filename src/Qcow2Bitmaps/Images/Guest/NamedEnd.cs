@@ -59,7 +59,8 @@ internal sealed class NamedEnd
 
     private void Add(ulong offset, long bytes, string what)
     {
-        ulong end = offset + (ulong)bytes;
+        // Offsets of broken headers and entries reach up to 2^64.
+        ulong end = offset > ulong.MaxValue - (ulong)bytes ? ulong.MaxValue : offset + (ulong)bytes;
         if (bytes > 0 && end > _end)
         {
             (_end, _what) = (end, what);
