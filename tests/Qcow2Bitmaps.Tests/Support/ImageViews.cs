@@ -19,11 +19,16 @@ internal sealed record ImageViews(string Text, CheckReport Check)
     /// <summary>Reads all of an image. What an image has not is dots: its backing file is not opened.</summary>
     /// <param name="content">The image.</param>
     /// <param name="data">Its external data file; null when it has none.</param>
-    public static async Task<ImageViews> ReadAsync(byte[] content, byte[]? data = null)
+    /// <param name="isQemus">Whether QEMU has written it too, which may leave old bytes behind the bitmap directory.</param>
+    public static async Task<ImageViews> ReadAsync(byte[] content, byte[]? data = null, bool isQemus = false)
     {
         CancellationToken token = TestContext.Current.CancellationToken;
         await using Qcow2Image image = await Qcow2Image.OpenAsync(MemoryStorage.ReadOnly(content), cancellationToken: token);
-        DirectoryTail.AssertZeros(image, content, "a state of the image");
+        if (!isQemus)
+        {
+            DirectoryTail.AssertZeros(image, content, "a state of the image");
+        }
+
         ImageStorage guest = data is null ? image.Storage : MemoryStorage.ReadOnly(data);
         var text = new StringBuilder();
         text.AppendLine(CultureInfo.InvariantCulture, $"disk {await ViewAsync(image, null, guest, token)}");
