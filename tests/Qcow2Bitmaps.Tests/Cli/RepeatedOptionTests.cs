@@ -67,7 +67,7 @@ public sealed class RepeatedOptionTests
         "commit -r bad -r 1M @top",
         "commit -t none -t bad @top",
         "rebase -u -u -q -q -p -p -f raw -f qcow2 -t bad -t none -T bad -T none -b missing -b other -F raw -F qcow2 @top",
-        "rebase -U -U -b missing -b other -F raw -F qcow2 @top",
+        "rebase -U -U -b missing -b empty -F raw -F qcow2 @top",
         "rebase -b base -b '' @top",
         "rebase -t none -t bad -b '' @top",
         "rebase -T none -T bad -b '' @top",
