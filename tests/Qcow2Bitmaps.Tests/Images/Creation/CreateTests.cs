@@ -125,7 +125,7 @@ public sealed class CreateTests
         NoSpaceException error = await Assert.ThrowsAsync<NoSpaceException>(() => Qcow2Image.CreateAsync(storage, s_plain, Token));
 
         Assert.Equal((197120, (long?)old.Length), (error.NeededBytes, error.AvailableBytes));
-        Assert.Contains($"197120 bytes needed, {old.Length} there", error.Message, StringComparison.Ordinal);
+        Assert.Contains($"197120 bytes are needed in all, {old.Length} are there", error.Message, StringComparison.Ordinal);
         Assert.Equal(0, storage.Operations);
         Assert.Equal(old, storage.ToArray());
     }
