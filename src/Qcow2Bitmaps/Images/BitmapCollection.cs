@@ -161,7 +161,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <exception cref="NoSpaceException">The storage cannot grow and is too full; nothing was changed.</exception>
     /// <exception cref="IOException">The storage failed. The image is as before or as after, at worst with leaked clusters.</exception>
     /// <remarks>
-    /// New structures go to free clusters, refcounts first, and are flushed; one write in one sector of the header cluster switches to them (DESIGN decision 3); then the old
+    /// New structures go to free clusters, refcounts first, and are flushed; one write in one sector of the header cluster switches to them (docs/decisions/images-writing.md); then the old
     /// clusters are freed. A stop at any byte leaves the image as before or as after. Cost follows what changes: bits that stay are neither read nor written.
     /// An image whose reference counts are behind (the dirty bit of lazy refcounts) is repaired first, as QEMU does whenever it opens one for writing.
     /// </remarks>
