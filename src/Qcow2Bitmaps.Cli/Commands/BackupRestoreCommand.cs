@@ -49,7 +49,7 @@ internal static class BackupRestoreCommand
             {
                 BackupOutput.WarnOfMissing(restored.ImagePath, restored.Manifest, messages);
                 string how = restored.Manifest.Missing is null ? "verified" : "as it was backed up, which was not whole";
-                output.WriteLine($"{PrintableText.Escape(path)}: restored from {PrintableText.Escape(Path.GetFileName(restored.ImagePath))}, {how}.");
+                output.WriteMessage($"{path}: restored from {Path.GetFileName(restored.ImagePath)}, {how}.");
             }
 
             return ExitCode.Success;

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
@@ -46,7 +45,7 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
 
         foreach (ImageRoom room in measured.Images)
         {
-            messages.WriteLine(string.Create(CultureInfo.InvariantCulture, $"To be written: '{PrintableText.Escape(room.Image)}' grows by {room.AdditionalBytes} bytes, to {room.RequiredBytes}"));
+            messages.WriteLine($"To be written: '{room.Image}' grows by {room.AdditionalBytes} bytes, to {room.RequiredBytes}");
         }
     }
 

@@ -77,9 +77,8 @@ internal static class CommitCommand
                 cancellationToken);
             if (basePath is null && !parsed.GetValue(dontEmpty))
             {
-                string top = PrintableText.Escape(chain.Layers[0].Path);
                 _ = await Leftovers.TidyAsync(
-                    $"The image is committed, but '{top}' is not emptied, and keeps what its backing file has too", async () => await ChainCommit.EmptyTopAsync(chain, cancellationToken));
+                    $"The image is committed, but '{chain.Layers[0].Path}' is not emptied, and keeps what its backing file has too", async () => await ChainCommit.EmptyTopAsync(chain, cancellationToken));
             }
 
             if (!parsed.GetValue(quiet))

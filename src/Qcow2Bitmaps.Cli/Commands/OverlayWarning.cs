@@ -15,12 +15,12 @@ internal static class OverlayWarning
             foreach (FoundOverlay overlay in await ChainOverlays.FindAsync(chain, layers, cancellationToken))
             {
                 messages.Warn(
-                    $"'{PrintableText.Escape(overlay.Path)}' has {PrintableText.Escape(chain.Layers[overlay.BackingLayer].ToString())} as its backing file and is not part of the chain: it {effect}");
+                    $"'{overlay.Path}' has {chain.Layers[overlay.BackingLayer]} as its backing file and is not part of the chain: it {effect}");
             }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            messages.Warn($"Whether other images have one of the chain as their backing file is not known: {e.Message}");
+            messages.Warn($"Whether other images have one of the chain as their backing file is not known: {e}");
         }
     }
 }

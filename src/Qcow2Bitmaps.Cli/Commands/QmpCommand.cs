@@ -39,7 +39,7 @@ internal static class QmpCommand
             {
                 server = await QmpServer.OpenAsync(
                     [.. parsed.GetValue(images) ?? [], .. parsed.GetValue(readOnly) ?? []],
-                    text => messages.Warn(PrintableText.Escape(text)),
+                    text => messages.Warn($"{text}"),
                     new ChainOpenOptions { AllowedFolders = parsed.GetValue(allowBacking) ?? [] },
                     cancellationToken: stop.Token);
             }

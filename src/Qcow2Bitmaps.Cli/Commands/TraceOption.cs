@@ -33,7 +33,7 @@ internal static class TraceOption
     {
         foreach (Token pattern in parsed.RootCommandResult.Children.OfType<OptionResult>().Where(static result => result.Option.Name is Name).SelectMany(static result => result.Tokens))
         {
-            messages.Warn($"trace event '{PrintableText.Escape(pattern.Value)}' does not exist");
+            messages.Warn($"trace event '{pattern.Value}' does not exist");
         }
     }
 }

@@ -14,7 +14,7 @@ internal static class VerdictText
             return;
         }
 
-        output.WriteLine($"\n{PrintableText.Escape(verdict.Name)}: {(verdict.IsValid ? "valid, but " : "")}{verdict.Detail}.");
+        output.WriteMessage($"\n{verdict.Name}: {(verdict.IsValid ? "valid, but " : "")}{verdict.Detail}.");
         output.WriteLine($"remedy: {advice}.");
     }
 

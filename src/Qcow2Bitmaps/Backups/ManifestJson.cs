@@ -109,7 +109,7 @@ internal static class ManifestJson
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException or KeyNotFoundException or OverflowException or InvalidDataException)
         {
-            throw new BackupException($"'{PrintableText.Escape(path)}' is no manifest of a backup: {PrintableText.Escape(e.Message.Length > MaxMessage ? e.Message[..MaxMessage] + "..." : e.Message)}", e);
+            throw new BackupException($"'{path}' is no manifest of a backup: {(e.Message.Length > MaxMessage ? e.Message[..MaxMessage] + "..." : e.Message)}", e);
         }
     }
 

@@ -43,7 +43,7 @@ internal static class BitmapSelection
             else
             {
                 throw new BitmapStateException(bitmap.Name, verdict is { Reason: InvalidReason.Inconsistent, Image: 0, Remedy: Remedy.Delete }
-                    ? $"Cannot copy inconsistent bitmap '{PrintableText.Escape(bitmap.Name)}'"
+                    ? $"Cannot copy inconsistent bitmap '{bitmap.Name}'"
                     : $"Cannot copy: {verdict.Explanation}");
             }
         }

@@ -42,7 +42,7 @@ public sealed class BitmapEditSet
         ArgumentNullException.ThrowIfNull(build);
         if (_edits.Exists(other => ReferenceEquals(other.Image, image)))
         {
-            throw new ArgumentException($"'{PrintableText.Escape(image.Name)}' is in the set already", nameof(image));
+            throw new ArgumentException(PrintableMessage.Of($"'{image.Name}' is in the set already"), nameof(image));
         }
 
         var edit = new BitmapEdit();
@@ -167,7 +167,7 @@ public sealed class BitmapEditSet
         }
         catch (IOException e)
         {
-            throw new IOException($"'{PrintableText.Escape(journalPath)}' cannot be read as the journal of an edit: {e.Message}. It was left as it is", e);
+            throw IOException.Of($"'{journalPath}' cannot be read as the journal of an edit: {e}. It was left as it is", e);
         }
     }
 
@@ -230,13 +230,13 @@ public sealed class BitmapEditSet
         }
         catch (IOException e)
         {
-            throw new IOException(
-                $"The edit of {prepared.Count} images is interrupted: {e.Message}. 'bitmap --recover' with all of them finishes it, as '{PrintableText.Escape(journalPath)}' says", e);
+            throw IOException.Of(
+                $"The edit of {prepared.Count} images is interrupted: {e}. 'bitmap --recover' with all of them finishes it, as '{journalPath}' says", e);
         }
     }
 
     private static bool DeleteJournal(string journalPath) => Leftovers.Tidy(
-        $"The edit of several images is done, but its journal '{PrintableText.Escape(journalPath)}' stays, and clusters that it has freed stay counted; 'bitmap --recover' with all its images removes it",
+        $"The edit of several images is done, but its journal '{journalPath}' stays, and clusters that it has freed stay counted; 'bitmap --recover' with all its images removes it",
         () => DurableFile.Delete(journalPath));
 
     /// <summary>Reads the images again, or takes their preparations back: all of them, also where one storage fails.</summary>
@@ -251,7 +251,7 @@ public sealed class BitmapEditSet
             else
             {
                 // The error that led here is on its way and tells more.
-                _ = await Leftovers.TidyAsync($"'{PrintableText.Escape(image.Name)}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)", edit.RollBackAsync).ConfigureAwait(false);
+                _ = await Leftovers.TidyAsync($"'{image.Name}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)", edit.RollBackAsync).ConfigureAwait(false);
             }
         }
     }
@@ -309,6 +309,6 @@ public sealed class BitmapEditSet
         }
     }
 
-    private static IOException Unrecoverable(string journalPath, JournalEntry entry, string why) => new(
-        $"An edit of several images was interrupted, as '{PrintableText.Escape(journalPath)}' says, and cannot be finished for '{PrintableText.Escape(entry.Path)}': {why}. Nothing was changed. The bitmaps of the edit may differ between its images; once they are seen to, the journal can be deleted");
+    private static IOException Unrecoverable(string journalPath, JournalEntry entry, string why) => IOException.Of(
+        $"An edit of several images was interrupted, as '{journalPath}' says, and cannot be finished for '{entry.Path}': {why}. Nothing was changed. The bitmaps of the edit may differ between its images; once they are seen to, the journal can be deleted");
 }

@@ -30,5 +30,5 @@ public sealed record BitmapInfo
     public IReadOnlyList<FormatFault> Faults { get; init; } = [];
 
     /// <summary>The name, the granularity and the state.</summary>
-    public override string ToString() => $"{Name} ({GranularityBytes}, {State})";
+    public override string ToString() => PrintableMessage.Of($"{Name} ({GranularityBytes}, {State})");
 }

@@ -68,7 +68,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         if (image.Encryption != EncryptionMethod.None)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.Encryption, $"'{PrintableText.Escape(image.Name)}' is encrypted ({image.Encryption}): its guest data are not written; its bitmaps can be");
+                UnsupportedReason.Encryption, $"'{image.Name}' is encrypted ({image.Encryption}): its guest data are not written; its bitmaps can be");
         }
 
         await image.EnterAsync(cancellationToken).ConfigureAwait(false);
@@ -76,7 +76,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         {
             if (image.Editing.Writer is not null)
             {
-                throw new InvalidOperationException($"'{PrintableText.Escape(image.Name)}' has a writer already");
+                throw new InvalidOperationException(PrintableMessage.Of($"'{image.Name}' has a writer already"));
             }
 
             await image.RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
@@ -190,7 +190,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         if (!_metadata.CanPack)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.Compression, $"'{PrintableText.Escape(_image.Name)}': clusters are compressed with zlib only, and not in an external data file");
+                UnsupportedReason.Compression, $"'{_image.Name}': clusters are compressed with zlib only, and not in an external data file");
         }
 
         using IDisposable? turn = await BeginAsync(offsetBytes, cluster.Length, cancellationToken).ConfigureAwait(false);
@@ -310,7 +310,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
             ObjectDisposedException.ThrowIf(_isClosed, this);
             if (_metadata.Failure is { } failure)
             {
-                throw new IOException($"'{PrintableText.Escape(_image.Name)}': nothing more can be written, as writing its tables has failed: {failure.Message}", failure);
+                throw IOException.Of($"'{_image.Name}': nothing more can be written, as writing its tables has failed: {failure}", failure);
             }
 
             if (_isStale)

@@ -40,7 +40,7 @@ public static class ChainBitmaps
         {
             if (!Holders(chain, [name]).Any())
             {
-                throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found in any image of the chain");
+                throw new BitmapStateException(name, $"Dirty bitmap '{name}' not found in any image of the chain");
             }
         }
 

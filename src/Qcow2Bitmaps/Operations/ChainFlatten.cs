@@ -107,7 +107,7 @@ public static class ChainFlatten
         {
             throw isVolume
                 ? NoSpaceException.OfVolume(path, needed, there)
-                : new NoSpaceException($"'{PrintableText.Escape(path)}': no space: {needed} bytes needed, {there} are free; nothing was written", needed, there);
+                : new NoSpaceException($"'{path}': no space: {needed} bytes needed, {there} are free; nothing was written", needed, there);
         }
     }
 }

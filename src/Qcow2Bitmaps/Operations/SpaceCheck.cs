@@ -50,7 +50,7 @@ internal static class SpaceCheck
         if (room.AdditionalBytes > free)
         {
             throw new NoSpaceException(
-                $"'{PrintableText.Escape(layer.Path)}': no space: it grows by {room.AdditionalBytes} bytes, {free} are free; nothing was written", room.AdditionalBytes, free);
+                $"'{layer.Path}': no space: it grows by {room.AdditionalBytes} bytes, {free} are free; nothing was written", room.AdditionalBytes, free);
         }
     }
 

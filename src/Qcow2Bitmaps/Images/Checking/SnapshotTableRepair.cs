@@ -24,7 +24,7 @@ internal static class SnapshotTableRepair
         byte[] table = Complete(old, header);
         MetadataWriter writer = await MetadataWriter.BeginAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false);
         var fields = new byte[sizeof(ulong)];
-        string name = $"'{PrintableText.Escape(storage.Name)}'";
+        string name = $"'{storage.Name}'";
         try
         {
             long offset = await writer.AllocateAsync(table.Length, cancellationToken).ConfigureAwait(false);

@@ -100,7 +100,7 @@ internal sealed class PreparedEdit
         used.AddRange(_plan.Bitmaps.Select(static draft => (draft.TableOffset, (long)draft.TableEntries * ImageGeometry.TableEntryBytes)));
         used.AddRange(_sharedClusters.Select(offset => (offset, (long)_geometry.ClusterSizeBytes)));
         _ = await Leftovers.TidyAsync(
-            $"'{PrintableText.Escape(_image.Name)}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
+            $"'{_image.Name}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
             () => _writer.ReleaseAsync(used, CancellationToken.None)).ConfigureAwait(false);
     }
 

@@ -165,7 +165,7 @@ internal sealed class BackingSwitch
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.NoRoomInHeader,
-                $"'{PrintableText.Escape(_imageName)}': No space left in the file header for {(_name is null ? "the end of its extensions" : $"a backing file name of {_name.Length} bytes and its format")}: the first cluster has {_before.Length} bytes");
+                $"'{_imageName}': No space left in the file header for {(_name is null ? "the end of its extensions" : $"a backing file name of {_name.Length} bytes and its format")}: the first cluster has {_before.Length} bytes");
         }
 
         byte[] final = After(place);

@@ -47,7 +47,7 @@ internal static class ExtensionMove
         if (jump == 0 || (jump & 7) != 0 || copyEnd + nameLength > cluster.Length)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.NoRoomInHeader, $"'{PrintableText.Escape(imageName)}': No space left in the file header: the first cluster of {cluster.Length} bytes has no room for a copy of its extensions");
+                UnsupportedReason.NoRoomInHeader, $"'{imageName}': No space left in the file header: the first cluster of {cluster.Length} bytes has no room for a copy of its extensions");
         }
 
         byte[] before = [.. cluster];

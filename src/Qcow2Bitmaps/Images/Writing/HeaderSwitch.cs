@@ -285,5 +285,5 @@ internal sealed class HeaderSwitch
     }
 
     private Qcow2UnsupportedException NoRoom() => new(
-        UnsupportedReason.NoRoomInHeader, $"'{PrintableText.Escape(_imageName)}': No space left in the file header for the bitmaps extension: the first cluster of {_cluster.Length} bytes is full");
+        UnsupportedReason.NoRoomInHeader, $"'{_imageName}': No space left in the file header for the bitmaps extension: the first cluster of {_cluster.Length} bytes is full");
 }

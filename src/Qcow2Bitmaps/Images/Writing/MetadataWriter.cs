@@ -167,7 +167,7 @@ internal sealed class MetadataWriter
             catch (IOException)
             {
                 throw new UnknownOutcomeException(
-                    $"'{PrintableText.Escape(storage.Name)}': {e.Message}, while the header was written; so did writing it back: the image is as before or as after the change, and what was prepared for it may be leaked", e);
+                    $"'{storage.Name}': {e}, while the header was written; so did writing it back: the image is as before or as after the change, and what was prepared for it may be leaked", e);
             }
 
             throw;
@@ -223,7 +223,7 @@ internal sealed class MetadataWriter
     {
         if (!storage.CanWrite)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{PrintableText.Escape(storage.Name)}' is open for reading only");
+            throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{storage.Name}' is open for reading only");
         }
 
         if (header.Check(limits) is { } fault)

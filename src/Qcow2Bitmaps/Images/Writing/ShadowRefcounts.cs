@@ -145,7 +145,7 @@ internal sealed partial class ShadowRefcounts
             {
                 throw new Qcow2UnsupportedException(
                     UnsupportedReason.RefcountWidth,
-                    $"'{PrintableText.Escape(_storage.Name)}': the cluster at 0x{(blockStart + i) << _geometry.ClusterBits:x} is in use {count} times; its count has {_geometry.RefcountBits} bits and cannot rise by {change}");
+                    $"'{_storage.Name}': the cluster at 0x{(blockStart + i) << _geometry.ClusterBits:x} is in use {count} times; its count has {_geometry.RefcountBits} bits and cannot rise by {change}");
             }
 
             count = isRise ? count + change : count - change;
