@@ -2,6 +2,7 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.Text.Json;
 using System.Threading.Channels;
+using CommunityToolkit.HighPerformance.Buffers;
 
 namespace Qcow2Bitmaps.Qmp.Protocol;
 
@@ -51,7 +52,7 @@ internal sealed class QmpOutput : IAsyncDisposable
 
     private static byte[] LineOf(QmpResult message)
     {
-        var buffer = new ArrayBufferWriter<byte>();
+        using var buffer = new ArrayPoolBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(buffer, s_options))
         {
             message(writer);

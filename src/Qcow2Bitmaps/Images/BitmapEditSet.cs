@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Editing;
 using Qcow2Bitmaps.Images.Writing;
@@ -283,12 +284,12 @@ public sealed class BitmapEditSet
 
     private static async ValueTask<int> StagesDoneAsync(string journalPath, Qcow2Image image, JournalEntry entry, CancellationToken cancellationToken)
     {
-        var first = new byte[image.ClusterSizeBytes];
-        await image.Storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
+        using MemoryOwner<byte> first = MemoryOwner<byte>.Allocate(image.ClusterSizeBytes);
+        await image.Storage.ReadZeroFilledAsync(0, first.Memory, cancellationToken).ConfigureAwait(false);
         int done = !entry.ChangesOnlyExtensions((int)image.Header.HeaderLength)
             ? throw Unrecoverable(journalPath, entry, NotOurs)
-            : entry.StagesDone(first) ?? throw Unrecoverable(journalPath, entry, "its header was changed since");
-        return await entry.KeepsAllButBitmapsAsync(first, cancellationToken).ConfigureAwait(false) ? done : throw Unrecoverable(journalPath, entry, NotOurs);
+            : entry.StagesDone(first.Span) ?? throw Unrecoverable(journalPath, entry, "its header was changed since");
+        return await entry.KeepsAllButBitmapsAsync(first.Memory, cancellationToken).ConfigureAwait(false) ? done : throw Unrecoverable(journalPath, entry, NotOurs);
     }
 
     /// <summary>Refuses to finish where somebody has written an image that was not switched yet: its new bitmaps would miss that.</summary>

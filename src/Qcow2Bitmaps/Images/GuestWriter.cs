@@ -1,4 +1,4 @@
-using System.Buffers;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Guest;
@@ -205,21 +205,14 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
             return;
         }
 
-        byte[] packed = ArrayPool<byte>.Shared.Rent(size);
-        try
+        using MemoryOwner<byte> packed = MemoryOwner<byte>.Allocate(size);
+        if (_packer.TryPack(cluster.Span, packed.Span, out int packedBytes))
         {
-            if (_packer.TryPack(cluster.Span, packed, out int packedBytes))
-            {
-                await WritePackedAsync(offsetBytes, packed.AsMemory(0, packedBytes), cancellationToken).ConfigureAwait(false);
-            }
-            else
-            {
-                await WriteOwnAsync(offsetBytes, cluster, cancellationToken).ConfigureAwait(false);
-            }
+            await WritePackedAsync(offsetBytes, packed.Memory[..packedBytes], cancellationToken).ConfigureAwait(false);
         }
-        finally
+        else
         {
-            ArrayPool<byte>.Shared.Return(packed);
+            await WriteOwnAsync(offsetBytes, cluster, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
@@ -48,7 +49,7 @@ internal static class SnapshotTableRepair
 
     private static byte[] Complete(ReadOnlySpan<byte> old, Qcow2Header header)
     {
-        var table = new List<byte>(old.Length + (int)(header.SnapshotCount * SnapshotEntry.MinVersion3ExtraDataBytes));
+        using var table = new ArrayPoolBufferWriter<byte>();
         for (uint i = 0; i < header.SnapshotCount && SnapshotEntry.TryRead(old, out SnapshotEntry entry); i++)
         {
             old = old[Math.Min(old.Length, entry.SizeBytes)..];
@@ -60,12 +61,10 @@ internal static class SnapshotTableRepair
                 entry = entry with { ExtraData = extra };
             }
 
-            var bytes = new byte[entry.SizeBytes];
-            entry.Write(bytes);
-            table.AddRange(bytes);
+            table.Advance(entry.Write(table.GetSpan(entry.SizeBytes)));
         }
 
-        return [.. table];
+        return table.WrittenSpan.ToArray();
     }
 
     private static IEnumerable<(ulong Offset, long Bytes)> BitmapStructures(ImageContents contents)

@@ -1,3 +1,4 @@
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Writing;
@@ -200,7 +201,7 @@ internal sealed class PreparedEdit
 
     private byte[] BuildDirectory()
     {
-        var directory = new List<byte>();
+        using var directory = new ArrayPoolBufferWriter<byte>();
         foreach (BitmapDraft draft in _plan.Bitmaps)
         {
             var entry = new BitmapDirectoryEntry
@@ -212,12 +213,10 @@ internal sealed class PreparedEdit
                 GranularityBits = (byte)draft.GranularityBits,
                 Name = ImageText.Encode(draft.Name),
             };
-            var bytes = new byte[entry.SizeBytes];
-            entry.Write(bytes);
-            directory.AddRange(bytes);
+            directory.Advance(entry.Write(directory.GetSpan(entry.SizeBytes)));
         }
 
-        return [.. directory];
+        return directory.WrittenSpan.ToArray();
     }
 
     private async ValueTask<bool> IsStoredAsync(byte[] directory, CancellationToken cancellationToken)

@@ -1,5 +1,5 @@
-using System.Buffers;
 using System.Buffers.Binary;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -26,25 +26,19 @@ internal sealed class EditedL2Table(long offset, ulong[] entries, bool isNew)
     public async ValueTask WriteAsync(ImageStorage storage, CancellationToken cancellationToken)
     {
         int sectors = entries.Length / WordsPerSector;
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(entries.Length * sizeof(ulong));
-        try
+        using MemoryOwner<byte> buffer = MemoryOwner<byte>.Allocate(entries.Length * sizeof(ulong));
+        for (int first = RefcountBlockEdit.Next(_changed, 0, sectors, true); first < sectors;)
         {
-            for (int first = RefcountBlockEdit.Next(_changed, 0, sectors, true); first < sectors;)
+            int end = RefcountBlockEdit.Next(_changed, first, sectors, false);
+            int bytes = (end - first) * RefcountBlockEdit.SectorBytes;
+            Span<byte> words = buffer.Span;
+            for (int word = first * WordsPerSector; word < end * WordsPerSector; word++)
             {
-                int end = RefcountBlockEdit.Next(_changed, first, sectors, false);
-                int bytes = (end - first) * RefcountBlockEdit.SectorBytes;
-                for (int word = first * WordsPerSector; word < end * WordsPerSector; word++)
-                {
-                    BinaryPrimitives.WriteUInt64BigEndian(buffer.AsSpan((word - (first * WordsPerSector)) * sizeof(ulong)), entries[word]);
-                }
-
-                await storage.WriteAsync(offset + ((long)first * RefcountBlockEdit.SectorBytes), buffer.AsMemory(0, bytes), cancellationToken).ConfigureAwait(false);
-                first = RefcountBlockEdit.Next(_changed, end, sectors, true);
+                BinaryPrimitives.WriteUInt64BigEndian(words[((word - (first * WordsPerSector)) * sizeof(ulong))..], entries[word]);
             }
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
+
+            await storage.WriteAsync(offset + ((long)first * RefcountBlockEdit.SectorBytes), buffer.Memory[..bytes], cancellationToken).ConfigureAwait(false);
+            first = RefcountBlockEdit.Next(_changed, end, sectors, true);
         }
     }
 
