@@ -10,7 +10,9 @@ namespace Qcow2Bitmaps;
 public abstract class Qcow2Exception : IOException
 {
     private protected Qcow2Exception(PrintableMessage message, Exception? innerException = null)
+#pragma warning disable RS0030 // The message is escaped.
         : base(message, innerException)
+#pragma warning restore RS0030
     {
     }
 }

@@ -3,7 +3,6 @@ using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Adoption;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 

@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Qmp;
 
 namespace Qcow2Bitmaps.Cli.Commands;

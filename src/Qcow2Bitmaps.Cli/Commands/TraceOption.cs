@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 

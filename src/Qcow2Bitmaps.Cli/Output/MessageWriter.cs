@@ -17,7 +17,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
 
     public void Error(PrintableMessage message) => WriteLine($"{ToolName}: {message}");
 
-    /// <param name="lines">A message that is composed already: its line breaks are kept.</param>
+    /// <summary>As the other one, of a message that is composed already: its line breaks are kept.</summary>
     public void Error(string lines) => Error(PrintableMessage.OfLines(lines));
 
     public void Warn(PrintableMessage message) => WriteLine($"{ToolName}: warning: {message}");

@@ -3,6 +3,7 @@ using System.IO.Pipelines;
 using System.Text.Json;
 using System.Threading.Channels;
 using CommunityToolkit.HighPerformance.Buffers;
+using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Qmp.Protocol;
 
@@ -62,7 +63,7 @@ internal sealed class QmpOutput : IAsyncDisposable
         return buffer.WrittenSpan.ToArray();
     }
 
-    private static IOException Gone(Exception? inner) => new("The client has closed the connection", inner);
+    private static IOException Gone(Exception? inner) => IOException.Of("The client has closed the connection", inner);
 
     private async Task PumpAsync(PipeWriter pipe, CancellationToken cancellationToken)
     {

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>Finds the backup that an incremental one stands on, and refuses those that it cannot stand on.</summary>

@@ -1,6 +1,5 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Copying;

@@ -407,7 +407,7 @@ public sealed class FileStorage : ImageStorage
 
     /// <summary>What .NET says of a file that its file system cannot hold is no matter of arguments.</summary>
     private IOException TooLarge(long length, Exception inner) =>
-        new($"'{_path}': the file system has no files of {length} bytes", inner);
+        IOException.Of($"'{_path}': the file system has no files of {length} bytes", inner);
 
     private void RequireWritable()
     {

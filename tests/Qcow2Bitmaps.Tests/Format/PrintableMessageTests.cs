@@ -6,7 +6,6 @@ using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
@@ -75,11 +74,11 @@ public sealed class PrintableMessageTests
     }
 
     [Fact]
-    public void TheToolSaysPrintableTextOnly()
+    public async Task TheToolSaysPrintableTextOnly()
     {
         using var folder = new TempFolder();
         string image = folder.File("disk");
-        Qcow2Image.CreateAsync(image, new Qcow2CreateOptions { SizeBytes = 1 << 20 }).GetAwaiter().GetResult();
+        await Support.Cli.OkAsync("create", "-f", "qcow2", image, "1M");
         Properties.ForAll(s_names, 50, name =>
         {
             Run("info", folder.File("absent") + name);
@@ -102,7 +101,7 @@ public sealed class PrintableMessageTests
         string image = folder.File("disk");
         Properties.ForAll(s_names.Where(static name => BitmapName.FaultOf(name) is null), 20, name =>
         {
-            Qcow2Image.CreateAsync(image, new Qcow2CreateOptions { SizeBytes = 1 << 20 }).GetAwaiter().GetResult();
+            Run("create", "-f", "qcow2", image, "1M");
             Run("bitmap", "--add", image, "--", name);
             Run("bitmap", "--add", image, "--", name);
             string table = Run("chain", "check", image);

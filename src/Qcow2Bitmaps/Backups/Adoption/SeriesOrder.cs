@@ -1,6 +1,5 @@
 using System.Globalization;
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups.Adoption;

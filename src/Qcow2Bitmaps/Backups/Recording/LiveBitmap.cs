@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 

@@ -127,7 +127,7 @@ internal static class EditJournal
         return count <= rest.Length / minBytes ? (int)count : throw Foreign();
     }
 
-    private static IOException Foreign() => new("It is damaged, or no journal of an edit of several images");
+    private static IOException Foreign() => IOException.Of("It is damaged, or no journal of an edit of several images");
 
     /// <summary>A number from 0.</summary>
     private static long ReadNumber(ref ReadOnlySpan<byte> rest, long max)
