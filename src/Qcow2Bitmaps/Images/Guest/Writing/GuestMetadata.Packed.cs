@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images.Guest.Writing;
 
@@ -41,7 +40,8 @@ internal sealed partial class GuestMetadata
         EditedL2Table table = await Tables.EditAsync(Geometry.L1Index(guestOffset), null, CancellationToken.None).ConfigureAwait(false);
         ClusterEntry old = EntryOf(table.Entries, guestOffset);
         int additional = (int)(((hostOffset + lengthBytes - 1) / SectorBytes) - (hostOffset / SectorBytes));
-        var packed = new ClusterEntry(L2Entry.CreateCompressed(new CompressedDescriptor((ulong)hostOffset, additional), Geometry.ClusterBits), default);
+        var descriptor = new CompressedDescriptor((ulong)hostOffset, additional);
+        var packed = new ClusterEntry(L2Entry.CreateCompressed(descriptor, Geometry.ClusterBits), default);
         Set(table, guestOffset, packed);
         Free(old, packed);
         disk.Forget();
@@ -52,7 +52,8 @@ internal sealed partial class GuestMetadata
     public async ValueTask AbandonPackedAsync(long hostOffset, int lengthBytes)
     {
         _packedEnd = 0;
-        for (long cluster = hostOffset >> Geometry.ClusterBits; cluster <= (hostOffset + lengthBytes - 1) >> Geometry.ClusterBits; cluster++)
+        long last = (hostOffset + lengthBytes - 1) >> Geometry.ClusterBits;
+        for (long cluster = hostOffset >> Geometry.ClusterBits; cluster <= last; cluster++)
         {
             await _refcounts!.GiveBackAsync(cluster, CancellationToken.None).ConfigureAwait(false);
         }
@@ -82,10 +83,11 @@ internal sealed partial class GuestMetadata
         return next << Geometry.ClusterBits;
     }
 
-    /// <summary>Goes on elsewhere when the last compressed clusters have been freed: from now on anything may be allocated where they were.</summary>
-    private async ValueTask ForgetFreedPackedEndAsync(RefcountEditor refcounts)
+    /// <summary>Goes on elsewhere when the last compressed clusters have been freed: anything may be allocated where they were.</summary>
+    private async ValueTask ForgetFreedPackedEndAsync()
     {
-        if (_packedEnd > 0 && await refcounts.ReadAsync((_packedEnd - 1) >> Geometry.ClusterBits, CancellationToken.None).ConfigureAwait(false) == 0)
+        long last = (_packedEnd - 1) >> Geometry.ClusterBits;
+        if (_packedEnd > 0 && await _refcounts!.ReadAsync(last, CancellationToken.None).ConfigureAwait(false) == 0)
         {
             _packedEnd = 0;
         }
