@@ -8,7 +8,7 @@ internal static class ImageEnd
 {
     private const int PieceBytes = 1 << 16;
 
-    /// <summary>Whether the file has all clusters that are counted, the last one perhaps in part, and the counts can be relied on.</summary>
+    /// <summary>Whether the counts can be relied on and the file has all clusters that are counted, the last one perhaps in part.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<bool> IsInsideFileAsync(Qcow2Image image, CancellationToken cancellationToken)
     {
@@ -18,12 +18,24 @@ internal static class ImageEnd
             return false;
         }
 
+        Qcow2Header header = image.Header;
         ulong length = (ulong)image.Storage.Length;
-        long entries = (long)image.Header.RefcountTableClusters << (geometry.ClusterBits - 3);
-        ulong[] table = await BigEndianTable.ReadAsync(image.Storage, image.Header.RefcountTableOffset, entries, cancellationToken).ConfigureAwait(false);
-        return table.Length == entries
-            && Array.TrueForAll(table, raw => new RefcountTableEntry(raw).BlockOffset < length)
-            && await FindAsync(image, cancellationToken).ConfigureAwait(false) <= geometry.ClustersFor((long)length) << geometry.ClusterBits;
+        long entries = (long)header.RefcountTableClusters << (geometry.ClusterBits - 3);
+        if (entries * ImageGeometry.TableEntryBytes > image.Limits.MaxRefcountTableBytes)
+        {
+            // Only a lenient reader has such an image open.
+            return false;
+        }
+
+        ulong[] table = await BigEndianTable
+            .ReadAsync(image.Storage, header.RefcountTableOffset, entries, cancellationToken).ConfigureAwait(false);
+        if (table.Length != entries || !Array.TrueForAll(table, raw => new RefcountTableEntry(raw).BlockOffset < length))
+        {
+            return false;
+        }
+
+        long end = await FindAsync(image, cancellationToken).ConfigureAwait(false);
+        return end <= geometry.ClustersFor((long)length) << geometry.ClusterBits;
     }
 
     /// <summary>Finds it, from the counts alone, from the end.</summary>
@@ -37,7 +49,8 @@ internal static class ImageEnd
         for (long start = (tableBytes - 1) / PieceBytes * PieceBytes; start >= 0; start -= PieceBytes)
         {
             int length = (int)Math.Min(PieceBytes, tableBytes - start);
-            await image.Storage.ReadZeroFilledAsync((long)image.Header.RefcountTableOffset + start, piece.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
+            long offset = (long)image.Header.RefcountTableOffset + start;
+            await image.Storage.ReadZeroFilledAsync(offset, piece.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
             for (int i = length - sizeof(ulong); i >= 0; i -= sizeof(ulong))
             {
                 ulong entry = BinaryPrimitives.ReadUInt64BigEndian(piece.AsSpan(i));
