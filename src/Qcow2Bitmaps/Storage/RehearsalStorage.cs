@@ -227,7 +227,7 @@ internal sealed class RehearsalStorage : ImageStorage
     {
         if (CapacityBytes is { } capacity && endBytes > capacity)
         {
-            throw IOException.Of($"'{Name}' ends at {capacity} bytes");
+            throw NoSpaceException.OfVolume(Name, endBytes, capacity);
         }
     }
 
