@@ -198,7 +198,7 @@ public sealed class QmpServer : IAsyncDisposable
         }
         finally
         {
-            _ = Leftovers.Tidy($"The socket '{PrintableText.Escape(path)}' is not removed", () => File.Delete(path));
+            _ = Leftovers.Tidy($"The socket '{path}' is not removed", () => File.Delete(path));
         }
     }
 

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 
@@ -132,7 +131,7 @@ internal static class ChainBitmapCommands
                 : [await ChainPopulate.RunSinceAsync(chain, bitmap, older, cancellationToken)];
             BitmapVerdict[] verdicts = [];
             _ = await Leftovers.TidyAsync(
-                $"Whether bitmap '{PrintableText.Escape(bitmap)}' is valid now is not known; 'chain check' tells", async () => verdicts = [await chain.JudgeBitmapAsync(bitmap, cancellationToken: cancellationToken)]);
+                $"Whether bitmap '{bitmap}' is valid now is not known; 'chain check' tells", async () => verdicts = [await chain.JudgeBitmapAsync(bitmap, cancellationToken: cancellationToken)]);
             ChangeOutput.Write(changes.Count == 0 ? "The bitmap is usable in all images." : "Bitmap rebuilt.", changes, verdicts, options.IsJson(parsed), output);
             return ExitCode.Success;
         });

@@ -1,6 +1,5 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;

@@ -58,7 +58,7 @@ public static class BackupRestore
         if (!isDevice)
         {
             DurableFile.Move(written, targetPath);
-            _ = Leftovers.Tidy($"The disk is restored, but the name of '{PrintableText.Escape(targetPath)}' may not survive a loss of power", () => DurableFile.FlushFolderOf(targetPath));
+            _ = Leftovers.Tidy($"The disk is restored, but the name of '{targetPath}' may not survive a loss of power", () => DurableFile.FlushFolderOf(targetPath));
         }
 
         return chain[0];

@@ -37,7 +37,7 @@ internal sealed class FormerBackups
     public static DateTime Later(DateTime utc, StoredBackup than) =>
         utc > than.Manifest.CreatedUtc ? utc
         : than.Manifest.CreatedUtc < DateTime.MaxValue ? than.Manifest.CreatedUtc.AddTicks(1)
-        : throw new BackupException($"'{PrintableText.Escape(than.ManifestPath)}' says that it was taken at the end of time, and the new backup is later");
+        : throw new BackupException($"'{than.ManifestPath}' says that it was taken at the end of time, and the new backup is later");
 
     /// <summary>Finds one, besides some, that was taken later than a moment and has a bitmap as its anchor.</summary>
     public StoredBackup? FindAnchored(string bitmap, IEnumerable<StoredBackup> besides, DateTime laterThan)

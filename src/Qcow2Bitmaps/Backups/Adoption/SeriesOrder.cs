@@ -58,7 +58,6 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
             return null;
         }
 
-        string shown = PrintableText.Escape(name);
         StorageIdentity? named = image.BackingIdentity;
         if (index > 0 && named is not null && named == images[index - 1].Layer.Storage.Identity)
         {

@@ -366,7 +366,7 @@ public sealed partial class RecordingSession : IAsyncDisposable
         }
 
         // Storing the bitmaps has made all durable that was written; nothing came after it.
-        _ = await Leftovers.TidyAsync($"'{PrintableText.Escape(Name)}': all is stored, but it was not closed without an error", CloseImageAsync).ConfigureAwait(false);
+        _ = await Leftovers.TidyAsync($"'{Name}': all is stored, but it was not closed without an error", CloseImageAsync).ConfigureAwait(false);
     }
 
     private async ValueTask CloseImageAsync()

@@ -124,7 +124,7 @@ internal sealed partial class NamedEnd
 
         foreach (BitmapInfo bitmap in _image.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0))
         {
-            string name = PrintableText.Escape(bitmap.Name);
+            string name = bitmap.Name;
             long tableBytes = (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes;
             Add(bitmap.TableOffset, tableBytes, $"the table of bitmap '{name}' ends");
             var geometry = new BitmapGeometry(

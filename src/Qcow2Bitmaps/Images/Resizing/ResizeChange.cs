@@ -69,7 +69,7 @@ internal sealed partial class ResizeChange
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.ExternalDataFile,
-                $"{name} keeps its data in an external file, which must be resized with it and is not given");
+                $"'{image.Name}' keeps its data in an external file, which must be resized with it and is not given");
         }
 
         ReservedSpace.RequireFile(header.HasExternalDataFile ? options.DataFile! : image.Storage, options.Preallocation);
@@ -107,15 +107,15 @@ internal sealed partial class ResizeChange
         }
         catch (Exception e) when (dataFile is not null && e is not UnknownOutcomeException)
         {
-            string left = $"{name} keeps its size, but its data file stays longer";
+            string left = $"'{image.Name}' keeps its size, but its data file stays longer";
             _ = await Leftovers.TidyAsync(left, dataFile.TakeBackAsync).ConfigureAwait(false);
             throw;
         }
 
         if (dataFile is not null)
         {
-            string file = PrintableText.Escape(options.DataFile!.Name);
-            string left = $"{name} is resized, but its data file '{file}' is not cut to the disk's size";
+            string file = options.DataFile!.Name;
+            string left = $"'{image.Name}' is resized, but its data file '{file}' is not cut to the disk's size";
             _ = await Leftovers.TidyAsync(left, dataFile.FinishAsync).ConfigureAwait(false);
         }
     }
