@@ -4,10 +4,11 @@ using System.Text;
 
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>A message for people. What an interpolated string inserts is escaped (<see cref="PrintableText"/>); its literal parts are kept.</summary>
+/// <summary>A message for people: inserted values are escaped (<see cref="PrintableText"/>), the literal parts are kept.</summary>
 /// <remarks>
-/// The compiler builds one wherever <c>$"…"</c> is passed for a parameter of this type. Numbers are formatted invariantly. An exception stands for its
-/// message, whose line breaks are kept, and another message is inserted as it is. Escaping leaves printable text unchanged, so nothing is escaped twice.
+/// The compiler builds one wherever <c>$"…"</c> is passed for a parameter of this type. Numbers are formatted invariantly. An
+/// exception stands for its message, whose line breaks are kept, and another message is inserted as it is. Escaping leaves
+/// printable text unchanged, so nothing is escaped twice.
 /// </remarks>
 [InterpolatedStringHandler]
 internal sealed class PrintableMessage(int literalLength, int formattedCount)
