@@ -89,7 +89,8 @@ internal static class CommandLine
         }
 
         // The parser takes an unknown option as an argument. Only behind "--" that is intended.
-        string? unknown = Build(output, messages).Parse([.. args.TakeWhile(static arg => !string.Equals(arg, "--", StringComparison.Ordinal))], s_configuration)
+        string? unknown = Build(output, messages).Parse(
+            [.. args.TakeWhile(static arg => !string.Equals(arg, "--", StringComparison.Ordinal))], s_configuration)
             .CommandResult.Children.OfType<ArgumentResult>().SelectMany(static argument => argument.Tokens)
             .Select(static token => token.Value).FirstOrDefault(static value => value.Length > 1 && value[0] == '-');
         return unknown is not null ? PrintableMessage.Of($"unrecognized option '{unknown}'")
@@ -174,7 +175,7 @@ internal static class CommandLine
         }
     }
 
-    /// <summary>An option that is given again replaces what was given before, as in qemu-img. Commands of our own refuse it: there it is a mistake.</summary>
+    /// <summary>A repeated option replaces the earlier one, as in qemu-img. Commands that qemu-img does not have refuse it.</summary>
     private static void LetTheLastOneCount(Command[] verbs)
     {
         foreach (Option option

@@ -49,8 +49,11 @@ internal static class BackupListCommand
             if (backup.Manifest is { } manifest)
             {
                 output.WriteMessage(
-                    $"{manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}  {BackupOutput.KindOf(manifest),-11}  {manifest.StateId,-9}  {Path.GetFileName(backup.ManifestPath)}"
-                    + $"{(manifest.Missing is null ? "" : "  of an incomplete disk")}{(manifest.IsFull ? "" : $"  on {manifest.Parents[0].Manifest}")}{(manifest.Checkpoint is null ? "" : $"  checkpoint {manifest.Checkpoint}")}"
+                    $"{manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}  {BackupOutput.KindOf(manifest),-11}  {manifest.StateId,-9}  "
+                    + $"{Path.GetFileName(backup.ManifestPath)}"
+                    + $"{(manifest.Missing is null ? "" : "  of an incomplete disk")}"
+                    + $"{(manifest.IsFull ? "" : $"  on {manifest.Parents[0].Manifest}")}"
+                    + $"{(manifest.Checkpoint is null ? "" : $"  checkpoint {manifest.Checkpoint}")}"
                     + $"{(manifest.Origin == BackupOrigin.Taken ? "" : $"  {manifest.OriginId}")}");
             }
 

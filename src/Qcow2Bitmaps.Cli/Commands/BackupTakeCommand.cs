@@ -170,7 +170,9 @@ internal sealed class BackupTakeCommand
         }
         catch (Qcow2FormatException e) when (e.Fault.Code == FaultCode.FileTruncated && !options.AcceptsMissing)
         {
-            _messages.Error($"{e}. Nothing was done. Copy the file again, or use --accept-missing to take a backup with zeros in place of what is missing");
+            _messages.Error(
+                $"{e}. Nothing was done. Copy the file again, or use --accept-missing to take a backup with zeros in place of "
+                + $"what is missing");
             return ExitCode.Error;
         }
 
@@ -199,7 +201,9 @@ internal sealed class BackupTakeCommand
             {
                 throw IOException.Of(
                     $"'{other.Path}' has {chain.Layers[other.BackingLayer]} as its backing file and is not part of the chain: "
-                    + $"bitmap '{since}' would be cleared there for both. Start a new bitmap with --checkpoint, or leave this one with --mode never; or --ignore-overlays, if the other image is not needed, or not backed up by that bitmap");
+                    + $"bitmap '{since}' would be cleared there for both. Start a new bitmap with --checkpoint, "
+                    + $"or leave this one with --mode never; or --ignore-overlays, if the other image is not needed, or not backed up by "
+                    + $"that bitmap");
             }
         }
     }

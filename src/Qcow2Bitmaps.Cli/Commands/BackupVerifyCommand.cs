@@ -85,7 +85,10 @@ internal static class BackupVerifyCommand
     {
         foreach ((StoredBackup backup, IReadOnlyList<BackupDamage> damage) in check.Backups)
         {
-            output.WriteMessage($"{Path.GetFileName(backup.ImagePath)}: {(damage.Count > 0 ? "damaged" : backup.Manifest.Missing is null ? "in order" : "as it was taken, of an incomplete disk")}");
+            string state = damage.Count > 0 ? "damaged"
+                : backup.Manifest.Missing is null ? "in order"
+                : "as it was taken, of an incomplete disk";
+            output.WriteMessage($"{Path.GetFileName(backup.ImagePath)}: {state}");
             BackupOutput.WarnOfMissing(backup.ImagePath, backup.Manifest, messages);
             foreach (BackupDamage one in damage)
             {
@@ -97,7 +100,8 @@ internal static class BackupVerifyCommand
         {
             output.WriteMessage(check.Difference is { } at
                 ? $"The disk differs at byte {at}, where bitmap '{check.Bitmap}' is clean"
-                : $"The disk equals the backup, except where bitmap '{check.Bitmap}' is dirty: {check.ComparedBytes} bytes compared{(check.IsConfirmed ? ". The backup is complete now" : "")}");
+                : $"The disk equals the backup, except where bitmap '{check.Bitmap}' is dirty: {check.ComparedBytes} bytes "
+                    + $"compared{(check.IsConfirmed ? ". The backup is complete now" : "")}");
         }
     }
 

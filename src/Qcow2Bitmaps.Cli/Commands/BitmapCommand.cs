@@ -27,7 +27,8 @@ internal static class BitmapCommand
         Option<string?> source = CommonOptions.Value("-b", "The image whose bitmaps --merge reads. Default: FILE", "FILE", "--source-file");
         Option<string?> sourceFormat = CommonOptions.Format("the source file", "-F", "--source-format");
         Option<string?> granularity = CommonOptions.Value(
-            "-g", "With --add: bytes per bit, a power of two from 512 to 2G. Default: the cluster size, within 4k to 64k", "SIZE", "--granularity");
+            "-g", "With --add: bytes per bit, a power of two from 512 to 2G. Default: the cluster size, within 4k to 64k", "SIZE",
+            "--granularity");
         Option<string?> format = CommonOptions.Format("the image");
         Option<OutputFormat> form = CommonOptions.Output();
         Option<bool> recover = CommonOptions.Flag(

@@ -83,9 +83,15 @@ internal static class ChainCommitCommand
                 }
 
                 // With --keep the images above TOP read the same data.
-                await active.RequireNoOthersAsync(parsed, chain, Enumerable.Range(top, target - top + 1).Where(index => index != top || !parsed.GetValue(keep)), cancellationToken);
+                await active.RequireNoOthersAsync(
+                    parsed, chain, Enumerable.Range(top, target - top + 1).Where(index => index != top || !parsed.GetValue(keep)),
+                    cancellationToken);
                 // From the bottom up: after an interruption the remaining ones are found from TOP.
-                committed = [.. chain.Layers.Skip(top).Take(target - top).Reverse().Where(static layer => !layer.IsFixedSize).Select(static layer => layer.Path)];
+                committed = [.. chain.Layers.Skip(top)
+                    .Take(target - top)
+                    .Reverse()
+                    .Where(static layer => !layer.IsFixedSize)
+                    .Select(static layer => layer.Path)];
                 // A block device keeps its name, and is not removed.
                 isMarked = !chain.Layers[top].IsFixedSize;
                 var how = new CommitOptions { DropBitmaps = parsed.GetValue(drop) };

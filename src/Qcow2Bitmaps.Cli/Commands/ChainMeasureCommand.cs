@@ -55,10 +55,11 @@ internal sealed class ChainMeasureCommand
     {
         string? basePath = parsed.GetValue(_commit);
         bool[] wanted = [basePath is not null, parsed.GetValue(_flatten), parsed.GetValue(_snapshot), parsed.GetValue(_pull)];
-        string? fault = wanted.Count(static one => one) != 1 ? "Exactly one of --commit BASE, --flatten, --snapshot and --pull must be given"
+        string? fault = wanted.Count(static one => one) != 1
+            ? "Exactly one of --commit BASE, --flatten, --snapshot and --pull must be given"
             : basePath is null && parsed.GetValue(_drop) ? "--drop-bitmaps requires --commit"
             : basePath is null && !parsed.GetValue(_pull) && parsed.GetValue(_active) is not null ? "--active requires --commit or --pull"
-            : parsed.GetValue(_base) is not null && !parsed.GetValue(_pull) ? "--base goes with --pull only"
+            : parsed.GetValue(_base) is not null && !parsed.GetValue(_pull) ? "--base requires --pull"
             : null;
         if (fault is not null)
         {

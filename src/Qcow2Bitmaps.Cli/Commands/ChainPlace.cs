@@ -11,7 +11,10 @@ internal static class ChainPlace
     public static int Find(ImageChain chain, string path) => chain.IndexOf(path)
         ?? throw IOException.Of($"'{path}' is not part of the chain of '{chain.Layers[0].Path}'");
 
-    /// <summary>The index of a backing file by qemu-img's rule: a name means what it would mean inside the image above. If no such image is there, an image of that name in the current folder is used.</summary>
+    /// <summary>
+    /// The index of a backing file by qemu-img's rule: a name means what it would mean inside the image above. If no such image is
+    /// there, an image of that name in the current folder is used.
+    /// </summary>
     /// <param name="chain">The chain.</param>
     /// <param name="name">The name.</param>
     /// <param name="warning">What is to be said of a file of the current folder; null when the name is one by the rule.</param>

@@ -16,7 +16,10 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
 
     public void AddTo(Command command) => command.Add(_progress);
 
-    /// <summary>Prints to standard error what will happen to bitmaps, before anything is written: with <c>-p</c>, and on a terminal unless asked for JSON.</summary>
+    /// <summary>
+    /// Prints to standard error what will happen to bitmaps, before anything is written: with <c>-p</c>, and on a terminal unless asked
+    /// for JSON.
+    /// </summary>
     public async Task ForetellAsync(ParseResult parsed, bool isJson, MessageWriter messages, Func<Task<ChainResult>> rehearse)
     {
         if (IsShown(parsed, isJson))

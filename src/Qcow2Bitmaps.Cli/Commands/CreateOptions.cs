@@ -105,7 +105,7 @@ internal static class CreateOptions
         };
     }
 
-    /// <summary>The options of qcow2 that affect the needed space; null if one is invalid. As in qemu-img's <c>measure</c>, others may have any value.</summary>
+    /// <summary>Options of qcow2 that affect the needed space; null if one is invalid. Others may be anything, as in qemu-img.</summary>
     public static Qcow2CreateOptions? ToMeasured(OptionList options, out string? fault)
     {
         int version = 3;

@@ -6,7 +6,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary>Warns of overlays that are not part of a chain. qemu-img gives no message; its commands keep their output and exit codes.</summary>
+/// <summary>Warns of overlays that are not part of a chain. qemu-img gives no message; its commands keep their exit codes.</summary>
 internal static class OverlayWarning
 {
     public static async ValueTask WriteAsync(

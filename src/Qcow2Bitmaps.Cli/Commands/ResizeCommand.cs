@@ -196,7 +196,9 @@ internal static class ResizeCommand
     {
         if (shrinks && dataFile is { CapacityBytes: null } && dataFile.Length > size)
         {
-            messages.Warn($"'{dataFile.Name}' keeps its {dataFile.Length} bytes: it was longer than the disk, and its data behind the disk's old end are kept");
+            messages.Warn(
+                $"'{dataFile.Name}' keeps its {dataFile.Length} bytes: it was longer than the disk, and its data behind the disk's old end "
+                + $"are kept");
         }
     }
 

@@ -97,7 +97,9 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
 
     private void WarnOfTruncation(string path, FormatFault fault, bool isWritten)
     {
-        string after = isWritten ? "; writing to the image may make the file longer, and then nobody can tell that something is missing" : "";
+        string after = isWritten
+            ? "; writing to the image may make the file longer, and then nobody can tell that something is missing"
+            : "";
         Warn($"'{path}': {fault}{after}");
     }
 

@@ -5,7 +5,8 @@ using Qcow2Bitmaps.Qmp.Nodes;
 namespace Qcow2Bitmaps.Qmp.Commands;
 
 /// <summary>A backup that is about to start. Its target is opened late, because it may be a file that is overwritten.</summary>
-internal sealed class PlannedBackup(QmpNode source, QmpJob job, BackupJobOptions options, Func<CancellationToken, Task<BackupTarget>> openTarget, bool overwritesTarget)
+internal sealed class PlannedBackup(
+    QmpNode source, QmpJob job, BackupJobOptions options, Func<CancellationToken, Task<BackupTarget>> openTarget, bool overwritesTarget)
 {
     private BackupTarget? _target;
 

@@ -24,7 +24,7 @@ internal sealed class TransactionPlan(QmpJobs jobs)
     }
 
     /// <summary>Carries out all actions.</summary>
-    /// <exception cref="Qcow2Exception">A step is refused, or a target cannot be made; nothing was changed but for targets that were made.</exception>
+    /// <exception cref="Qcow2Exception">A step is refused, or a target cannot be made; only targets may have been made.</exception>
     /// <exception cref="IOException">A target cannot be made or opened.</exception>
     public async ValueTask RunAsync(CancellationToken cancellationToken)
     {

@@ -72,14 +72,12 @@ public sealed class ChainCheckTests
 
             + recording   o disabled   ! in-use   . absent
 
-            a: image 1 (mid.qcow2) does not hold bitmap 'a', though image 2 (base.qcow2) below does: writes to image 1 (mid.qcow2) were not recorded.
-            remedy: qcow2bitmaps chain populate top.qcow2 a: rebuilds it from what the images have allocated; it then marks all changes, and perhaps more.
 
             """
             + "a: image 1 (mid.qcow2) does not hold bitmap 'a', though image 2 (base.qcow2) below does: "
             + "writes to image 1 (mid.qcow2) were not recorded.\n"
-            + "remedy: qcow2bitmaps chain populate top.qcow2 a: rebuilds it from what the images have; "
-            + "it knows of all changes then, and perhaps of more.\n",
+            + "remedy: qcow2bitmaps chain populate top.qcow2 a: rebuilds it from what the images have allocated; "
+            + "it then marks all changes, and perhaps more.\n",
             result.Output.Replace(folder, "", StringComparison.Ordinal));
     }
 

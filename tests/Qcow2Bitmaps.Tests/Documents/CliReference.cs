@@ -28,21 +28,28 @@ internal static class CliReference
 
     private static void Append(StringBuilder text, Command command, string path)
     {
-        text.Append(CultureInfo.InvariantCulture, $"## {path}\n\n{Wrapped(command.Description)}\n\n");
+        text.Append(CultureInfo.InvariantCulture, $"## {path}\n\n{Prose(command.Description)}\n\n");
         if (command.Subcommands.Count > 0)
         {
             foreach (Command child in command.Subcommands)
             {
-                text.Append(CultureInfo.InvariantCulture, $"- [`{path} {child.Name}`](#{$"{path} {child.Name}".Replace(' ', '-')}): {Summary(child.Description)}\n");
+                string name = $"{path} {child.Name}";
+                text.Append(Wrap($"- [`{name}`](#{name.Replace(' ', '-')}): {Summary(child.Description)}", "\n  ")).Append('\n');
             }
 
             text.Append('\n');
         }
         else
         {
-            text.Append(CultureInfo.InvariantCulture, $"```text\n{path} [options]{string.Concat(command.Arguments.Select(Synopsis))}\n```\n\n");
-            AppendList(text, "Arguments", [.. command.Arguments.Select(static argument => (argument.HelpName ?? argument.Name, argument.Description))]);
-            AppendList(text, "Options", [.. command.Options.Where(static option => !option.Hidden && option is not HelpOption).Select(static option => (Spelling(option), option.Description))]);
+            text.Append(
+                CultureInfo.InvariantCulture, $"```text\n{path} [options]{string.Concat(command.Arguments.Select(Synopsis))}\n```\n\n");
+            AppendList(
+                text, "Arguments",
+                [.. command.Arguments.Select(static argument => (argument.HelpName ?? argument.Name, argument.Description))]);
+            AppendList(
+                text, "Options",
+                [.. command.Options.Where(static option => !option.Hidden && option is not HelpOption)
+                    .Select(static option => (Spelling(option), option.Description))]);
         }
 
         foreach (Command child in command.Subcommands)
@@ -61,15 +68,7 @@ internal static class CliReference
         text.Append(CultureInfo.InvariantCulture, $"{head}:\n\n");
         foreach ((string name, string? description) in rows)
         {
-            int column = 0;
-            foreach (string word in $"- `{name}`: {Prose(description)}".Split(' '))
-            {
-                bool breaks = column + 1 + word.Length > LineCharacters;
-                text.Append(breaks ? "\n  " : column == 0 ? "" : " ").Append(word);
-                column = (breaks ? 2 : column == 0 ? 0 : column + 1) + word.Length;
-            }
-
-            text.Append('\n');
+            text.Append(Wrap($"- `{name}`: {Prose(description)}", "\n  ")).Append('\n');
         }
 
         text.Append('\n');
@@ -92,4 +91,16 @@ internal static class CliReference
         (description ?? "").Replace("<", "&lt;", StringComparison.Ordinal).Replace("\r", "", StringComparison.Ordinal).TrimEnd('\n');
 
     private static string Summary(string? description) => Prose(description).Split('\n')[0];
+
+    private static string Wrap(string text, string lineBreak)
+    {
+        int length = 0;
+        return string.Concat(text.Split(' ').Select(word =>
+        {
+            bool isNew = length + 1 + word.Length > LineCharacters;
+            string between = length == 0 ? "" : isNew ? lineBreak : " ";
+            length = isNew ? lineBreak.Length - 1 + word.Length : length + between.Length + word.Length;
+            return between + word;
+        }));
+    }
 }
