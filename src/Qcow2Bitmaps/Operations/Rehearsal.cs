@@ -27,14 +27,14 @@ internal sealed class Rehearsal : IAsyncDisposable
     /// <param name="cancellationToken">Ends the opening.</param>
     public static async ValueTask<Rehearsal> OpenAsync(ImageChain chain, bool isBounded, CancellationToken cancellationToken)
     {
-        ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        ChainDisk map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         var resolver = new StandInResolver(chain, map, isBounded);
         ChainOpenOptions options = chain.Options with { Resolver = resolver, WritableLayers = [.. Enumerable.Range(0, chain.Layers.Count)] };
         ImageChain copy = await ImageChain.OpenAsync(resolver.Layers[0], options, cancellationToken).ConfigureAwait(false);
         long[] current = new long[chain.Layers.Count];
         foreach (ChainLayer layer in chain.Layers)
         {
-            current[layer.Index] = layer is { IsFixedSize: true, Image: { } image } ? await ImageEnd.FindAsync(image, cancellationToken).ConfigureAwait(false) : layer.Storage.Length;
+            current[layer.Index] = layer is Qcow2Layer { IsFixedSize: true, Image: var image } ? await ImageEnd.FindAsync(image, cancellationToken).ConfigureAwait(false) : layer.Storage.Length;
         }
 
         return new Rehearsal(copy, resolver.Layers, current);
@@ -52,7 +52,7 @@ internal sealed class Rehearsal : IAsyncDisposable
     {
         ChainLayer there = Chain.Layers[layer];
         long current = _currentBytes[layer];
-        long cluster = there.Image?.ClusterSizeBytes ?? 1;
+        long cluster = (there as Qcow2Layer)?.Image.ClusterSizeBytes ?? 1;
         long end = _storages[layer].IsOverDevice ? _storages[layer].WrittenEnd : _storages[layer].Length;
         return new ImageRoom(there.Path, current, Math.Max(current, ImageGeometry.DivideRoundingUp(end, cluster) * cluster));
     }
