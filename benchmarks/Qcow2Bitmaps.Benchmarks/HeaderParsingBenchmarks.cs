@@ -21,8 +21,8 @@ public class HeaderParsingBenchmarks
     [BytesPerOperation(ImageBuilder.HeaderAndExtensionsBytes)]
     public int HeaderAndExtensions()
     {
-        Qcow2Header header = Qcow2Header.Read(_cluster);
-        int found = header.Check(Qcow2Limits.Default) is null ? 0 : 1;
+        _ = Qcow2Header.TryRead(_cluster, out Qcow2Header? header, out _);
+        int found = header!.Check(Qcow2Limits.Default) is null ? 0 : 1;
         foreach (HeaderExtension extension in new HeaderExtensionEnumerator(_cluster, header.HeaderLength, header.ExtensionAreaEnd))
         {
             found += BitmapsExtension.TryRead(extension.Data, (ulong)extension.DataOffset, out _, out _) ? 1 : 0;

@@ -6,6 +6,7 @@ using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Images.Editing;
+using Qcow2Bitmaps.Images.Naming;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 
@@ -398,7 +399,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
 
         // All rules of the edit, before hours of copying.
-        var plan = new EditPlan(top.RequireImage());
+        var plan = new EditPlan(top.RequireImage().Handle);
         await new BitmapEdit().Add(checkpoint).ApplyAsync(plan, cancellationToken).ConfigureAwait(false);
         plan.RequireStorable();
     }

@@ -48,7 +48,7 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
                 foreach (ChainLayer layer in layers)
                 {
                     disks.Add(layer is Qcow2Layer { Image: var image }
-                        ? await GuestDisk.OpenAsync(image, layer.Index == 0 ? Snapshot : null, cancellationToken).ConfigureAwait(false)
+                        ? await GuestDisk.OpenAsync(image.Handle, layer.Index == 0 ? Snapshot : null, cancellationToken).ConfigureAwait(false)
                         : null);
                 }
 
@@ -88,7 +88,7 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
                         UnsupportedReason.Encryption, $"{layer} is encrypted ({image.Encryption}): its guest data are not read; its bitmaps can be");
                 }
 
-                ImageStorage data = image.Storage;
+                ImageStorage data = layer.Storage;
                 if (image.Header.HasExternalDataFile)
                 {
                     string name = image.DataFile ?? throw new Qcow2FormatException(

@@ -3,7 +3,9 @@ using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Guest;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
@@ -235,7 +237,7 @@ public sealed class ImageChain : Disk
                 continue;
             }
 
-            if (await NamedEnd.FindFaultAsync(image, cancellationToken).ConfigureAwait(false) is { } fault)
+            if (await NamedEnd.FindFaultAsync(image.Handle, cancellationToken).ConfigureAwait(false) is { } fault)
             {
                 found.Add((layer, fault));
             }
@@ -243,7 +245,7 @@ public sealed class ImageChain : Disk
             if (opens && image.Header.HasExternalDataFile)
             {
                 ImageStorage data = (await OpenDataAsync(cancellationToken).ConfigureAwait(false)).DiskOf(layer.Index)!.Data!;
-                if (await NamedEnd.FindDataFileFaultAsync(image, data, cancellationToken).ConfigureAwait(false) is { } dataFault)
+                if (await NamedEnd.FindDataFileFaultAsync(image.Handle, data, cancellationToken).ConfigureAwait(false) is { } dataFault)
                 {
                     found.Add((layer, dataFault));
                 }
@@ -330,7 +332,7 @@ public sealed class ImageChain : Disk
         ChainDisk map = await OpenDataAsync(cancellationToken).ConfigureAwait(false);
         // Where a backing file is still to come, what shows through until then are zeros.
         Disk? backing = _layers.Count > layer + 1 ? map.From(layer + 1) : getsBacking ? RawDisk.Empty : null;
-        return await GuestWriter.OpenAsync(image, map.DiskOf(layer)!, map.From(layer), backing, marksWrites, cancellationToken).ConfigureAwait(false);
+        return await GuestWriter.OpenAsync(image.Handle, map.DiskOf(layer)!, map.From(layer), backing, marksWrites, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Closes all images.</summary>

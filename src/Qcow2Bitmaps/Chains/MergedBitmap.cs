@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Chains;
 
@@ -25,9 +26,9 @@ internal static class MergedBitmap
         var sources = new List<IBitmapPages>();
         foreach (int index in verdict.Images)
         {
-            BitmapCollection bitmaps = layers[index].RequireImage().Bitmaps;
-            logs.Add(bitmaps.NewLog());
-            sources.Add(await bitmaps.OpenPagesAsync(name, logs[^1], cancellationToken).ConfigureAwait(false));
+            Qcow2Image image = layers[index].RequireImage();
+            logs.Add(image.Handle.NewLog());
+            sources.Add(await image.Bitmaps.OpenPagesAsync(name, logs[^1], cancellationToken).ConfigureAwait(false));
         }
 
         sources.Add(HiddenByShorterLayers(layers, verdict.Images[^1], sources[0].GranularityBits));

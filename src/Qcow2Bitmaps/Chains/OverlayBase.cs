@@ -1,4 +1,4 @@
-using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Naming;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Chains;
 

@@ -129,7 +129,7 @@ internal sealed class CopyTarget : IAsyncDisposable
     {
         foreach (CarriedBitmap bitmap in bitmaps)
         {
-            if (Disk is GuestWriter { Image: { } image } && image.Bitmaps.TryGet(bitmap.Name, out _))
+            if (Disk is GuestWriter writer && writer.Bitmaps.TryGet(bitmap.Name, out _))
             {
                 throw new BitmapStateException(bitmap.Name, $"Failed to create bitmap {bitmap.Name}: Bitmap already exists: {bitmap.Name}");
             }
@@ -160,7 +160,7 @@ internal sealed class CopyTarget : IAsyncDisposable
                     edit.AddCarried(bitmap.Name, bitmap.Bits.GranularityBytes, bitmap.IsRecording).Merge(bitmap.Bits, bitmap.Name);
                 }
 
-                await writer.Image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+                await writer.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
             }
         }
         else if (_isFlushed)

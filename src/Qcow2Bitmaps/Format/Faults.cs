@@ -1,9 +1,8 @@
-using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>Makes and throws faults, so that decoders read as lists of rules.</summary>
+/// <summary>Makes faults, so that decoders read as lists of rules.</summary>
 internal static class Faults
 {
     /// <summary>The largest offset that QEMU takes: signed 63 bits.</summary>
@@ -36,15 +35,4 @@ internal static class Faults
 
         return null;
     }
-
-    public static void ThrowIfAny(FormatFault? fault)
-    {
-        if (fault is not null)
-        {
-            Throw(fault);
-        }
-    }
-
-    [DoesNotReturn]
-    private static void Throw(FormatFault fault) => throw new Qcow2FormatException(fault);
 }

@@ -17,18 +17,6 @@ public sealed partial record Qcow2Header
         return fault is null;
     }
 
-    /// <summary>Reads the header from the start of an image and checks it as QEMU does.</summary>
-    /// <param name="source">The image's first bytes.</param>
-    /// <param name="limits">The limits to apply; QEMU's when null.</param>
-    /// <returns>The header.</returns>
-    /// <exception cref="Qcow2FormatException">The bytes are no header, or one that is not allowed.</exception>
-    public static Qcow2Header Read(ReadOnlySpan<byte> source, Qcow2Limits? limits = null)
-    {
-        Faults.ThrowIfAny(Decode(source, out Qcow2Header? header));
-        Faults.ThrowIfAny(header!.Check(limits ?? Qcow2Limits.Default));
-        return header;
-    }
-
     private static FormatFault? Decode(ReadOnlySpan<byte> source, out Qcow2Header? header)
     {
         header = null;

@@ -3,7 +3,8 @@ using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Storage;
+using Qcow2Bitmaps.Images.Editing;
+using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Images;
 
@@ -15,14 +16,9 @@ namespace Qcow2Bitmaps.Images;
 /// </remarks>
 public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
 {
-    private readonly ImageStorage _storage;
-    private readonly Qcow2Image _image;
+    private readonly ImageHandle _image;
 
-    internal BitmapCollection(ImageStorage storage, Qcow2Image image)
-    {
-        _storage = storage;
-        _image = image;
-    }
+    internal BitmapCollection(ImageHandle image) => _image = image;
 
     /// <summary>
     /// Whether these are all the bitmaps that the image has. A lenient reader may have met a directory that it could not read to its end; then a name that
@@ -33,14 +29,12 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <summary>
     /// Whether the tables overlap for sure: together they claim more bytes than the file has. Reading each would cost a small file any time.
     /// </summary>
-    internal bool HaveOverlappingTables => Directory.TableBytes > _storage.Length;
+    internal bool HaveOverlappingTables => Directory.TableBytes > _image.Storage.Length;
 
     /// <summary>The number of bitmaps.</summary>
     public int Count => Directory.Bitmaps.Count;
 
     private BitmapDirectory Directory => _image.Contents.Bitmaps;
-
-    private ImageGeometry Geometry => _image.Geometry;
 
     /// <summary>The bitmap at a place in the directory.</summary>
     /// <param name="index">The place, from 0.</param>
@@ -77,8 +71,8 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     public async ValueTask<DirtyBitmap> LoadAsync(
         BitmapInfo bitmap, ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
     {
-        FaultLog log = NewLog();
-        PersistentBitmap pages = await OpenPagesAsync(bitmap, log, cancellationToken).ConfigureAwait(false);
+        FaultLog log = _image.NewLog();
+        PersistentBitmap pages = await PersistentBitmap.OpenAsync(_image, bitmap, log, cancellationToken).ConfigureAwait(false);
         if (pages.Aliases is { } aliases)
         {
             throw log.Fatal(aliases);
@@ -108,8 +102,8 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     public async IAsyncEnumerable<DirtyExtent> ReadExtentsAsync(
         BitmapInfo bitmap, bool includeClean = false, ICollection<FormatFault>? findings = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        FaultLog log = NewLog();
-        PersistentBitmap pages = await OpenPagesAsync(bitmap, log, cancellationToken).ConfigureAwait(false);
+        FaultLog log = _image.NewLog();
+        PersistentBitmap pages = await PersistentBitmap.OpenAsync(_image, bitmap, log, cancellationToken).ConfigureAwait(false);
         var reader = new MergedBitmapReader([pages], pages.SizeBytes, pages.GranularityBits);
         await foreach (DirtyExtent extent in reader.ReadExtentsAsync(includeClean, cancellationToken).ConfigureAwait(false))
         {
@@ -133,7 +127,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <param name="bitmap">A bitmap of this collection, which tells apart two of one name.</param>
     public async ValueTask<DirtyCount> CountAsync(BitmapInfo bitmap, CancellationToken cancellationToken = default)
     {
-        PersistentBitmap pages = await OpenPagesAsync(bitmap, NewLog(), cancellationToken).ConfigureAwait(false);
+        PersistentBitmap pages = await PersistentBitmap.OpenAsync(_image, bitmap, _image.NewLog(), cancellationToken).ConfigureAwait(false);
         return await new MergedBitmapReader([pages], pages.SizeBytes, pages.GranularityBits).CountAsync(cancellationToken).ConfigureAwait(false);
     }
 
@@ -168,7 +162,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     public ValueTask EditAsync(BitmapEdit edit, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(edit);
-        return _image.EditBitmapsAsync(edit, cancellationToken);
+        return BitmapEditing.RunAsync(_image, edit.ApplyAsync, cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -177,10 +171,8 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <inheritdoc/>
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
-    internal FaultLog NewLog() => new(_image.Strictness, _storage.Name);
-
     internal ValueTask<PersistentBitmap> OpenPagesAsync(string name, FaultLog log, CancellationToken cancellationToken) =>
-        OpenPagesAsync(Require(name), log, cancellationToken);
+        PersistentBitmap.OpenAsync(_image, Require(name), log, cancellationToken);
 
     private BitmapInfo Require(string name)
     {
@@ -188,59 +180,6 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         return TryGet(name, out BitmapInfo? bitmap)
             ? bitmap
             : throw new BitmapStateException(
-                name, $"Dirty bitmap '{name}' not found{(_storage.IsOpenForWritingElsewhere() ? ": another process has the image open for writing and may keep it in memory" : "")}");
-    }
-
-    internal ValueTask<PersistentBitmap> OpenPagesAsync(BitmapInfo info, FaultLog log, CancellationToken cancellationToken)
-    {
-        ArgumentNullException.ThrowIfNull(info);
-        if (info.Index >= Count || !ReferenceEquals(this[info.Index], info))
-        {
-            throw new ArgumentException(PrintableMessage.Of($"{info} is not a bitmap of this image, or was read before the last edit"), nameof(info));
-        }
-
-        string name = info.Name;
-        if (info.State == BitmapState.Inconsistent)
-        {
-            if (!log.IsLenient)
-            {
-                string elsewhere = _storage.IsOpenForWritingElsewhere()
-                    ? ": another process has the image open for writing and keeps the bitmap in memory"
-                    : "";
-                throw new BitmapStateException(name, $"Bitmap '{name}' is inconsistent and cannot be used{elsewhere}");
-            }
-
-            log.Note(new FormatFault(
-                FaultCode.BitmapInUse, $"bitmap '{name}'", "flags", info.TableOffset, "in-use, or ignored by QEMU", "a bitmap that was saved: the stored bits miss all changes since the last save and are no record of changes"));
-        }
-
-        RequireReadable(info, log);
-        return PersistentBitmap.OpenAsync(_storage, info, Geometry, log, cancellationToken);
-    }
-
-    /// <summary>Refuses what only a lenient reader has let into the list and what cannot be read by any rule.</summary>
-    private void RequireReadable(BitmapInfo info, FaultLog log)
-    {
-        FormatFault? unreadable = info.Faults.FirstOrDefault(static fault =>
-            fault.Code is FaultCode.BitmapGranularity or FaultCode.BitmapTableOffset or FaultCode.BitmapType);
-        if (unreadable is not null)
-        {
-            throw log.Fatal(unreadable);
-        }
-
-        if (info.TableOffset > Faults.MaxOffset)
-        {
-            // Allowed in the directory while the bitmap is in use.
-            throw log.Fatal(Faults.OfHex(
-                FaultCode.BitmapTableOffset, $"bitmap '{info.Name}'", "bitmap_table_offset", info.TableOffset, info.TableOffset, "below 2^63"));
-        }
-
-        long needed = Geometry.BitmapTableEntries(BitmapGranularity.BitsOf(info.GranularityBytes));
-        long allowed = Math.Min(_image.Limits.MaxBitmapTableEntries, _image.Limits.MaxBitmapBytes >> Geometry.ClusterBits);
-        if (needed > allowed)
-        {
-            throw log.Fatal(Faults.Of(
-                FaultCode.BitmapTableSize, $"bitmap '{info.Name}'", "table entries for this disk and granularity", info.TableOffset, (ulong)needed, $"at most {allowed}"));
-        }
+                name, $"Dirty bitmap '{name}' not found{(_image.Storage.IsOpenForWritingElsewhere() ? ": another process has the image open for writing and may keep it in memory" : "")}");
     }
 }

@@ -113,7 +113,7 @@ public sealed class BitmapEdit
     {
         ArgumentNullException.ThrowIfNull(image);
         ArgumentNullException.ThrowIfNull(source);
-        return Step("merge", into, (plan, cancellationToken) => plan.MergeAsync(image, source, into, requireSameSize, cancellationToken));
+        return Step("merge", into, (plan, cancellationToken) => plan.MergeAsync(image.Handle, source, into, requireSameSize, cancellationToken));
     }
 
     /// <summary>Adds to a bitmap all that bits in memory say is dirty.</summary>

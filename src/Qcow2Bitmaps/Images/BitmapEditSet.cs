@@ -1,9 +1,6 @@
-using System.Security.Cryptography;
-using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Editing;
 using Qcow2Bitmaps.Images.Writing;
-using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images;
 
@@ -19,10 +16,6 @@ namespace Qcow2Bitmaps.Images;
 /// </remarks>
 public sealed class BitmapEditSet
 {
-    private const string JournalSuffix = ".bitmap-edits";
-    private const string NotOurs = "the journal was not written by this library";
-    private const int MaxJournalBytes = 64 << 20;
-
     private readonly List<(Qcow2Image Image, BitmapEdit Edit)> _edits = [];
 
     /// <summary>The images, in the order in which they are switched.</summary>
@@ -30,7 +23,7 @@ public sealed class BitmapEditSet
 
     /// <summary>Where the journal of a set stands whose first image has a path.</summary>
     /// <param name="imagePath">The path of the first image.</param>
-    public static string JournalPathOf(string imagePath) => FileNames.Whole(imagePath) + JournalSuffix;
+    public static string JournalPathOf(string imagePath) => InterruptedEdit.JournalPathOf(imagePath);
 
     /// <summary>Adds an image and what is to be done to its bitmaps.</summary>
     /// <param name="image">The image, open for writing.</param>
@@ -66,16 +59,7 @@ public sealed class BitmapEditSet
         }
 
         journalPath ??= JournalPathOf(_edits[0].Image.Name);
-        Qcow2Image[] images = [.. Images];
-        await HoldAsync(
-            images,
-            async () =>
-            {
-                await RecoverHeldAsync(journalPath, images, cancellationToken).ConfigureAwait(false);
-                await CommitHeldAsync(journalPath, cancellationToken).ConfigureAwait(false);
-                return true;
-            },
-            cancellationToken).ConfigureAwait(false);
+        await SeveralEdits.CommitAsync(journalPath, [.. _edits.Select(static edit => (edit.Image.Handle, (Func<EditPlan, CancellationToken, ValueTask>)edit.Edit.ApplyAsync))], cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Finishes an edit of several images that was interrupted, or finds that it had not begun to take effect.</summary>
@@ -92,224 +76,6 @@ public sealed class BitmapEditSet
     {
         ArgumentNullException.ThrowIfNull(journalPath);
         ArgumentNullException.ThrowIfNull(images);
-        return await HoldAsync(images, async () => await RecoverHeldAsync(journalPath, images, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+        return await SeveralEdits.RecoverAsync(journalPath, [.. images.Select(static image => image.Handle)], cancellationToken).ConfigureAwait(false);
     }
-
-    /// <summary>Does something while nobody else edits the images.</summary>
-    private static async ValueTask<T> HoldAsync<T>(IReadOnlyCollection<Qcow2Image> images, Func<ValueTask<T>> work, CancellationToken cancellationToken)
-    {
-        var held = new List<ImageGate>();
-        try
-        {
-            // Always in one order, so that two sets do not wait for one another.
-            foreach (Qcow2Image image in images.Distinct().OrderBy(static image => image.Name, StringComparer.Ordinal))
-            {
-                await image.EnterAsync(cancellationToken).ConfigureAwait(false);
-                held.Add(image.Editing);
-                image.RequireNotRecorded();
-            }
-
-            return await work().ConfigureAwait(false);
-        }
-        finally
-        {
-            held.ForEach(static gate => gate.Release());
-        }
-    }
-
-    private static async ValueTask<EditRecovery> RecoverHeldAsync(string journalPath, IReadOnlyCollection<Qcow2Image> images, CancellationToken cancellationToken)
-    {
-        if (DurableFile.TryRead(journalPath, MaxJournalBytes) is not { } journal)
-        {
-            return EditRecovery.NothingToDo;
-        }
-
-        IReadOnlyList<JournalEntry> entries = Read(journalPath, journal);
-        var states = new List<(Qcow2Image Image, JournalEntry Entry, int Done)>();
-        foreach (JournalEntry entry in entries)
-        {
-            Qcow2Image image = images.FirstOrDefault(image => string.Equals(FileNames.Whole(image.Name), entry.Path, StringComparison.Ordinal))
-                ?? throw Unrecoverable(journalPath, entry, "it is needed to finish the edit and was not given");
-            states.Add((image, entry, await StagesDoneAsync(journalPath, image, entry, cancellationToken).ConfigureAwait(false)));
-        }
-
-        if (!states.Exists(static state => state.Done > 0))
-        {
-            DurableFile.Delete(journalPath);
-            return EditRecovery.RolledBack;
-        }
-
-        foreach ((Qcow2Image image, JournalEntry entry, int done) in states)
-        {
-            await RequireUntouchedAsync(journalPath, image, entry, done, cancellationToken).ConfigureAwait(false);
-            if (done < entry.Stages.Count
-                && !await PreparedClusters.AreCountedAsync(image.Storage, entry, image.Bitmaps, image.Limits, cancellationToken).ConfigureAwait(false))
-            {
-                throw Unrecoverable(journalPath, entry, "what was prepared for it was freed since, as leaks are by a repair");
-            }
-        }
-
-        foreach ((Qcow2Image image, JournalEntry entry, int done) in states)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            await Writing.MetadataWriter.SwitchAsync(image.Storage, [.. entry.Stages.Skip(done)], CancellationToken.None).ConfigureAwait(false);
-            await image.ReloadAfterSwitchAsync().ConfigureAwait(false);
-        }
-
-        _ = DeleteJournal(journalPath);
-        return EditRecovery.Finished;
-    }
-
-    private static IReadOnlyList<JournalEntry> Read(string journalPath, byte[] journal)
-    {
-        try
-        {
-            return EditJournal.Read(journal);
-        }
-        catch (IOException e)
-        {
-            throw IOException.Of($"'{journalPath}' cannot be read as the journal of an edit: {e}. It was left as it is", e);
-        }
-    }
-
-    private async ValueTask CommitHeldAsync(string journalPath, CancellationToken cancellationToken)
-    {
-        var prepared = new List<(Qcow2Image Image, PreparedEdit Edit)>();
-        bool isBegun = false;
-        try
-        {
-            foreach ((Qcow2Image image, BitmapEdit edit) in _edits)
-            {
-                if (await PreparedEdit.PrepareAsync(image, edit, cancellationToken).ConfigureAwait(false) is { } one)
-                {
-                    prepared.Add((image, one));
-                }
-            }
-
-            // One switch is atomic by itself.
-            bool needsJournal = prepared.Count > 1;
-            if (needsJournal)
-            {
-                await WriteJournalAsync(journalPath, prepared, cancellationToken).ConfigureAwait(false);
-            }
-
-            isBegun = true;
-            if (needsJournal)
-            {
-                await SwitchAllAsync(journalPath, prepared).ConfigureAwait(false);
-            }
-            else if (prepared.Count > 0)
-            {
-                await prepared[0].Edit.SwitchOrRollBackAsync().ConfigureAwait(false);
-            }
-
-            if (needsJournal && !DeleteJournal(journalPath))
-            {
-                // What was replaced stays as it is: whoever finds the journal looks at it.
-                return;
-            }
-
-            foreach ((_, PreparedEdit edit) in prepared)
-            {
-                await edit.ReleaseAsync().ConfigureAwait(false);
-            }
-        }
-        finally
-        {
-            await EndAsync(prepared, isBegun).ConfigureAwait(false);
-        }
-    }
-
-    private static async ValueTask SwitchAllAsync(string journalPath, List<(Qcow2Image Image, PreparedEdit Edit)> prepared)
-    {
-        try
-        {
-            foreach ((_, PreparedEdit edit) in prepared)
-            {
-                await edit.SwitchAsync().ConfigureAwait(false);
-            }
-        }
-        catch (IOException e)
-        {
-            throw IOException.Of(
-                $"The edit of {prepared.Count} images is interrupted: {e}. 'bitmap --recover' with all of them finishes it, as '{journalPath}' says", e);
-        }
-    }
-
-    private static bool DeleteJournal(string journalPath) => Leftovers.Tidy(
-        $"The edit of several images is done, but its journal '{journalPath}' stays, and clusters that it has freed stay counted; 'bitmap --recover' with all its images removes it",
-        () => DurableFile.Delete(journalPath));
-
-    /// <summary>Reads the images again, or takes their preparations back: all of them, also where one storage fails.</summary>
-    private static async ValueTask EndAsync(List<(Qcow2Image Image, PreparedEdit Edit)> prepared, bool isBegun)
-    {
-        foreach ((Qcow2Image image, PreparedEdit edit) in prepared)
-        {
-            if (isBegun)
-            {
-                await image.ReloadAfterSwitchAsync().ConfigureAwait(false);
-            }
-            else
-            {
-                // The error that led here is on its way and tells more.
-                _ = await Leftovers.TidyAsync($"'{image.Name}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)", edit.RollBackAsync).ConfigureAwait(false);
-            }
-        }
-    }
-
-    private static async ValueTask WriteJournalAsync(
-        string journalPath, List<(Qcow2Image Image, PreparedEdit Edit)> prepared, CancellationToken cancellationToken)
-    {
-        var entries = new List<JournalEntry>();
-        foreach ((Qcow2Image image, PreparedEdit edit) in prepared)
-        {
-            var directories = new List<JournalDirectory>();
-            foreach ((long offset, int length) in edit.Directories)
-            {
-                directories.Add(new JournalDirectory(offset, length, await HashAsync(image.Storage, offset, length, cancellationToken).ConfigureAwait(false)));
-            }
-
-            entries.Add(new JournalEntry(FileNames.Whole(image.Name), image.Storage.LastWrite, directories, edit.Stages));
-        }
-
-        DurableFile.Write(journalPath, EditJournal.ToBytes(entries), FileRights.Of(prepared.Select(static one => one.Image.Storage)));
-    }
-
-    private static async ValueTask<byte[]> HashAsync(ImageStorage storage, long offset, int length, CancellationToken cancellationToken)
-    {
-        var bytes = new byte[length];
-        await storage.ReadZeroFilledAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
-        return SHA256.HashData(bytes);
-    }
-
-    private static async ValueTask<int> StagesDoneAsync(string journalPath, Qcow2Image image, JournalEntry entry, CancellationToken cancellationToken)
-    {
-        using MemoryOwner<byte> first = MemoryOwner<byte>.Allocate(image.ClusterSizeBytes);
-        await image.Storage.ReadZeroFilledAsync(0, first.Memory, cancellationToken).ConfigureAwait(false);
-        int done = !entry.ChangesOnlyExtensions((int)image.Header.HeaderLength)
-            ? throw Unrecoverable(journalPath, entry, NotOurs)
-            : entry.StagesDone(first.Span) ?? throw Unrecoverable(journalPath, entry, "its header was changed since");
-        return await entry.KeepsAllButBitmapsAsync(first.Memory, cancellationToken).ConfigureAwait(false) ? done : throw Unrecoverable(journalPath, entry, NotOurs);
-    }
-
-    /// <summary>Refuses to finish where somebody has written an image that was not switched yet: its new bitmaps would miss that.</summary>
-    private static async ValueTask RequireUntouchedAsync(string journalPath, Qcow2Image image, JournalEntry entry, int done, CancellationToken cancellationToken)
-    {
-        if (done == 0 && image.Storage.LastWrite != entry.LastWrite)
-        {
-            throw Unrecoverable(journalPath, entry, "it was written since");
-        }
-
-        foreach (JournalDirectory directory in entry.Directories)
-        {
-            byte[] hash = await HashAsync(image.Storage, directory.Offset, directory.LengthBytes, cancellationToken).ConfigureAwait(false);
-            if (!hash.AsSpan().SequenceEqual(directory.Sha256.Span))
-            {
-                throw Unrecoverable(journalPath, entry, "its bitmaps were written since");
-            }
-        }
-    }
-
-    private static IOException Unrecoverable(string journalPath, JournalEntry entry, string why) => IOException.Of(
-        $"An edit of several images was interrupted, as '{journalPath}' says, and cannot be finished for '{entry.Path}': {why}. Nothing was changed. The bitmaps of the edit may differ between its images; once they are seen to, the journal can be deleted");
 }

@@ -2,6 +2,7 @@ using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images.Guest.Writing;
 using Qcow2Bitmaps.Storage;
+using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images;
 
@@ -17,7 +18,7 @@ public sealed partial class GuestWriter
         long end = offset + bytes.Length;
         for (long at = offset; at < end;)
         {
-            long chunkEnd = Math.Min(Math.Min(end, (at / TableBytes + 1) * TableBytes), (at + MaxChunkBytes) & -_image.ClusterSizeBytes);
+            long chunkEnd = Math.Min(Math.Min(end, (at / TableBytes + 1) * TableBytes), (at + MaxChunkBytes) & -_image.Geometry.ClusterSizeBytes);
             await WriteChunkAsync(at, bytes[(int)(at - offset)..(int)(chunkEnd - offset)], origin?.From(at - offset), cancellationToken).ConfigureAwait(false);
             at = chunkEnd;
         }
@@ -58,7 +59,7 @@ public sealed partial class GuestWriter
             return index + 1;
         }
 
-        int size = _image.ClusterSizeBytes;
+        int size = _image.Geometry.ClusterSizeBytes;
         int last = index;
         while (last + 1 < plan.Count
             && plan[last].To == size
@@ -217,27 +218,13 @@ public sealed partial class GuestWriter
 
     private async ValueTask<T> WithTablesAsync<T>(Func<ValueTask<T>> work, CancellationToken cancellationToken)
     {
-        await _tables.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            return await work().ConfigureAwait(false);
-        }
-        finally
-        {
-            _tables.Release();
-        }
+        using SharedLock.Release tables = await _tables.EnterAloneAsync(cancellationToken).ConfigureAwait(false);
+        return await work().ConfigureAwait(false);
     }
 
     private async ValueTask WithTablesAsync(Func<ValueTask> work, CancellationToken cancellationToken)
     {
-        await _tables.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            await work().ConfigureAwait(false);
-        }
-        finally
-        {
-            _tables.Release();
-        }
+        using SharedLock.Release tables = await _tables.EnterAloneAsync(cancellationToken).ConfigureAwait(false);
+        await work().ConfigureAwait(false);
     }
 }

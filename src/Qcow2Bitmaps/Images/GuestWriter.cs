@@ -2,10 +2,13 @@ using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Images.Guest.Writing;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
+using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images;
 
@@ -27,7 +30,7 @@ public sealed partial class GuestWriter : Disk, IQuiescent
 {
     private const int MaxChunkBytes = 8 << 20;
 
-    private readonly Qcow2Image _image;
+    private readonly ImageHandle _image;
     private readonly GuestDisk _disk;
     private readonly ImageStorage _data;
     // The image with those below it; null of an image that is open alone.
@@ -37,12 +40,12 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     private readonly RecordingMarks? _marks;
     private readonly SharedLock _shared = new();
     private readonly RangeLock _ranges = new();
-    private readonly SemaphoreSlim _tables = new(1, 1);
+    private readonly SharedLock _tables = new();
     private readonly ClusterPacker _packer;
     private volatile bool _isStale;
     private volatile bool _isClosed;
 
-    private GuestWriter(Qcow2Image image, GuestDisk disk, Disk? shown, Disk? backing, bool marksWrites)
+    private GuestWriter(ImageHandle image, GuestDisk disk, Disk? shown, Disk? backing, bool marksWrites)
     {
         ImageStorage? dataFile = image.Header.HasExternalDataFile ? disk.Data : null;
         _image = image;
@@ -50,7 +53,7 @@ public sealed partial class GuestWriter : Disk, IQuiescent
         _data = (dataFile ?? image.Storage).GuestData;
         _shown = shown;
         _backing = backing;
-        _packer = new ClusterPacker(image.ClusterSizeBytes);
+        _packer = new ClusterPacker(image.Geometry.ClusterSizeBytes);
         _metadata = new GuestMetadata(image, disk, dataFile, backing is not null);
         _marks = marksWrites ? new RecordingMarks(image) : null;
     }
@@ -59,10 +62,10 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     public override string Name => _image.Name;
 
     /// <inheritdoc/>
-    public override long SizeBytes => _image.VirtualSizeBytes;
+    public override long SizeBytes => _image.Geometry.VirtualSizeBytes;
 
     /// <inheritdoc/>
-    public override int ClusterBytes => _image.ClusterSizeBytes;
+    public override int ClusterBytes => _image.Geometry.ClusterSizeBytes;
 
     /// <inheritdoc/>
     public override bool CanWrite => true;
@@ -73,7 +76,8 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     /// <inheritdoc/>
     public override object Identity => IdentityOf(_image.Storage);
 
-    internal Qcow2Image Image => _image;
+    /// <summary>The bitmaps of the image.</summary>
+    internal BitmapCollection Bitmaps => new(_image);
 
     /// <summary>What is closed with the writer; null for nothing.</summary>
     internal IAsyncDisposable? Owned { get; set; }
@@ -93,69 +97,48 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     /// <param name="marksWrites">Whether recording bitmaps get the bits of what is written.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
     internal static async ValueTask<GuestWriter> OpenAsync(
-        Qcow2Image image, GuestDisk disk, Disk? shown, Disk? backing, bool marksWrites, CancellationToken cancellationToken)
+        ImageHandle image, GuestDisk disk, Disk? shown, Disk? backing, bool marksWrites, CancellationToken cancellationToken)
     {
-        if (image.Encryption != EncryptionMethod.None)
+        if ((EncryptionMethod)image.Header.CryptMethod is var method && method != EncryptionMethod.None)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.Encryption, $"'{image.Name}' is encrypted ({image.Encryption}): its guest data are not written; its bitmaps can be");
+                UnsupportedReason.Encryption, $"'{image.Name}' is encrypted ({method}): its guest data are not written; its bitmaps can be");
         }
 
-        await image.EnterAsync(cancellationToken).ConfigureAwait(false);
-        try
+        using ImageGate.Release alone = await image.EnterAsync(cancellationToken).ConfigureAwait(false);
+        if (image.Gate.Writer is not null)
         {
-            if (image.Editing.Writer is not null)
-            {
-                throw new InvalidOperationException(PrintableMessage.Of($"'{image.Name}' has a writer already"));
-            }
+            throw new InvalidOperationException(PrintableMessage.Of($"'{image.Name}' has a writer already"));
+        }
 
-            await image.RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
-            // Refuses what cannot be written, before anything is.
-            await MetadataWriter.OpenRefcountsAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
-            await AutoclearBits.ClearUnknownAsync(image, cancellationToken).ConfigureAwait(false);
-            var writer = new GuestWriter(image, disk, shown, backing, marksWrites);
-            await writer._metadata.ReloadAsync(cancellationToken).ConfigureAwait(false);
-            disk.Data = writer._data;
-            image.Editing.Writer = writer;
-            return writer;
-        }
-        finally
-        {
-            image.Editing.Release();
-        }
+        await CountRepair.RunIfDirtyAsync(image, cancellationToken).ConfigureAwait(false);
+        // Refuses what cannot be written, before anything is.
+        await MetadataWriter.OpenRefcountsAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
+        await AutoclearBits.ClearUnknownAsync(image, cancellationToken).ConfigureAwait(false);
+        var writer = new GuestWriter(image, disk, shown, backing, marksWrites);
+        await writer._metadata.ReloadAsync(cancellationToken).ConfigureAwait(false);
+        disk.Data = writer._data;
+        image.Gate.Writer = writer;
+        return writer;
     }
 
     /// <inheritdoc/>
     public override async ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
-        await EnterAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            int length = (int)Math.Clamp(SizeBytes - offsetBytes, 0, buffer.Length);
-            await ReadOwnAsync(offsetBytes, buffer[..length], cancellationToken).ConfigureAwait(false);
-            return length;
-        }
-        finally
-        {
-            _shared.Exit();
-        }
+        using SharedLock.Release together = await EnterAsync(cancellationToken).ConfigureAwait(false);
+        int length = (int)Math.Clamp(SizeBytes - offsetBytes, 0, buffer.Length);
+        await ReadOwnAsync(offsetBytes, buffer[..length], cancellationToken).ConfigureAwait(false);
+        return length;
     }
 
     /// <inheritdoc/>
     public override async ValueTask<long> ListAsync(long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default)
     {
-        await EnterAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            return _shown is null
-                ? await _disk.Map.ListAsync(offsetBytes, endBytes, extents, cancellationToken).ConfigureAwait(false)
-                : await _shown.ListAsync(offsetBytes, endBytes, extents, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            _shared.Exit();
-        }
+        using SharedLock.Release together = await EnterAsync(cancellationToken).ConfigureAwait(false);
+        return _shown is null
+            ? await _disk.Map.ListAsync(offsetBytes, endBytes, extents, cancellationToken).ConfigureAwait(false)
+            : await _shown.ListAsync(offsetBytes, endBytes, extents, cancellationToken).ConfigureAwait(false);
     }
 
     /// <inheritdoc/>
@@ -165,7 +148,7 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     /// <inheritdoc/>
     public override async ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
     {
-        using IDisposable? turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        using Turn turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
         await ZeroOwnAsync(offsetBytes, offsetBytes + lengthBytes, mayUnmap, cancellationToken).ConfigureAwait(false);
     }
 
@@ -174,8 +157,8 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     /// <inheritdoc/>
     public override async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
     {
-        using IDisposable? turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
-        int size = _image.ClusterSizeBytes;
+        using Turn turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        int size = _image.Geometry.ClusterSizeBytes;
         long end = offsetBytes + lengthBytes;
         long firstWhole = (offsetBytes + size - 1) & -size;
         long endWhole = end == SizeBytes ? end : end & -size;
@@ -202,8 +185,8 @@ public sealed partial class GuestWriter : Disk, IQuiescent
                 UnsupportedReason.Compression, $"'{_image.Name}': clusters are compressed with zlib only, and not in an external data file");
         }
 
-        using IDisposable? turn = await BeginAsync(offsetBytes, cluster.Length, cancellationToken).ConfigureAwait(false);
-        int size = _image.ClusterSizeBytes;
+        using Turn turn = await BeginAsync(offsetBytes, cluster.Length, cancellationToken).ConfigureAwait(false);
+        int size = _image.Geometry.ClusterSizeBytes;
         if (offsetBytes % size != 0 || cluster.Length != Math.Min(size, SizeBytes - offsetBytes))
         {
             throw new ArgumentException($"A compressed cluster has {size} bytes, or those up to the disk's end, and starts at a multiple of that; not {cluster.Length} at {offsetBytes}", nameof(cluster));
@@ -239,15 +222,8 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     /// <inheritdoc/>
     public override async ValueTask FlushAsync(CancellationToken cancellationToken = default)
     {
-        await EnterAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            await CommitAsync(isAlone: false, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            _shared.Exit();
-        }
+        using SharedLock.Release together = await EnterAsync(cancellationToken).ConfigureAwait(false);
+        await CommitAsync(isAlone: false, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Makes all durable, and closes the writer; the image stays open.</summary>
@@ -261,10 +237,9 @@ public sealed partial class GuestWriter : Disk, IQuiescent
 
         try
         {
-            await _image.Editing.WaitAsync(CancellationToken.None).ConfigureAwait(false);
+            using ImageGate.Release alone = await _image.Gate.EnterAsync(CancellationToken.None).ConfigureAwait(false);
             _isClosed = true;
-            _image.Editing.Writer = null;
-            _image.Editing.Release();
+            _image.Gate.Writer = null;
         }
         finally
         {
@@ -278,7 +253,7 @@ public sealed partial class GuestWriter : Disk, IQuiescent
 
     internal override async ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
-        using IDisposable? turn = await BeginAsync(offsetBytes, bytes.Length, cancellationToken).ConfigureAwait(false);
+        using Turn turn = await BeginAsync(offsetBytes, bytes.Length, cancellationToken).ConfigureAwait(false);
         await WriteOwnAsync(offsetBytes, bytes, origin, cancellationToken).ConfigureAwait(false);
     }
 
@@ -286,13 +261,13 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     /// <inheritdoc cref="Disk.WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)" path="/exception"/>
     internal async ValueTask EmptyAsync(CancellationToken cancellationToken)
     {
-        using IDisposable? turn = await BeginAsync(0, SizeBytes, cancellationToken).ConfigureAwait(false);
+        using Turn turn = await BeginAsync(0, SizeBytes, cancellationToken).ConfigureAwait(false);
         await ForEachTableAsync(0, SizeBytes, (start, to) => _metadata.ForgetAsync(start, to, cancellationToken), cancellationToken, onlyExisting: true).ConfigureAwait(false);
     }
 
-    async Task IQuiescent.HaltAsync()
+    async ValueTask<IDisposable> IQuiescent.HaltAsync(CancellationToken cancellationToken)
     {
-        await _shared.EnterAloneAsync().ConfigureAwait(false);
+        SharedLock.Release alone = await _shared.EnterAloneAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             if (_metadata.Failure is null)
@@ -304,24 +279,20 @@ public sealed partial class GuestWriter : Disk, IQuiescent
                 // Somewhere between before and after: whoever goes on starts from what is in the file.
                 await _image.ReloadAsync().ConfigureAwait(false);
             }
+
+            return new Halt(this, alone);
         }
         catch
         {
-            _shared.Exit();
+            alone.Dispose();
             throw;
         }
     }
 
-    void IQuiescent.Resume()
-    {
-        _isStale = true;
-        _shared.Exit();
-    }
-
     /// <summary>Enters, together with others, when what is known of the image is up to date.</summary>
-    private async ValueTask EnterAsync(CancellationToken cancellationToken)
+    private async ValueTask<SharedLock.Release> EnterAsync(CancellationToken cancellationToken)
     {
-        await _shared.EnterAsync().ConfigureAwait(false);
+        SharedLock.Release together = await _shared.EnterAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             ObjectDisposedException.ThrowIf(_isClosed, this);
@@ -332,75 +303,70 @@ public sealed partial class GuestWriter : Disk, IQuiescent
 
             if (_isStale)
             {
-                await _tables.WaitAsync(cancellationToken).ConfigureAwait(false);
-                try
+                using SharedLock.Release tables = await _tables.EnterAloneAsync(cancellationToken).ConfigureAwait(false);
+                if (_isStale)
                 {
-                    if (_isStale)
-                    {
-                        await _metadata.ReloadAsync(cancellationToken).ConfigureAwait(false);
-                        _isStale = false;
-                    }
-                }
-                finally
-                {
-                    _tables.Release();
+                    await _metadata.ReloadAsync(cancellationToken).ConfigureAwait(false);
+                    _isStale = false;
                 }
             }
+
+            return together;
         }
         catch
         {
-            _shared.Exit();
+            together.Dispose();
             throw;
         }
     }
 
     /// <summary>Begins a write: enters when its bits are set, and waits for the range.</summary>
-    private async ValueTask<IDisposable?> BeginAsync(long offset, long length, CancellationToken cancellationToken)
+    private async ValueTask<Turn> BeginAsync(long offset, long length, CancellationToken cancellationToken)
     {
         while (true)
         {
-            await EnterAsync(cancellationToken).ConfigureAwait(false);
-            bool isMarked;
+            SharedLock.Release together = await EnterAsync(cancellationToken).ConfigureAwait(false);
             try
             {
                 RequireRange(offset, length);
-                isMarked = length == 0 || _marks is null || _marks.Covers(offset, length);
-                if (isMarked)
+                if (length == 0 || _marks is null || _marks.Covers(offset, length))
                 {
-                    int size = _image.ClusterSizeBytes;
-                    return new Turn(this, await _ranges.EnterAsync(offset & -size, (offset + length + size - 1) & -size, cancellationToken).ConfigureAwait(false));
+                    int size = _image.Geometry.ClusterSizeBytes;
+                    return new Turn(together, await _ranges.EnterAsync(offset & -size, (offset + length + size - 1) & -size, cancellationToken).ConfigureAwait(false));
                 }
             }
             catch
             {
-                _shared.Exit();
+                together.Dispose();
                 throw;
             }
 
-            _shared.Exit();
-            await _marks!.MarkAsync(offset, length, cancellationToken).ConfigureAwait(false);
+            together.Dispose();
+            await _marks.MarkAsync(offset, length, cancellationToken).ConfigureAwait(false);
         }
     }
 
     private async ValueTask CommitAsync(bool isAlone, CancellationToken cancellationToken)
     {
-        await _tables.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            await _metadata.CommitAsync(isAlone).ConfigureAwait(false);
-        }
-        finally
-        {
-            _tables.Release();
-        }
+        using SharedLock.Release tables = await _tables.EnterAloneAsync(cancellationToken).ConfigureAwait(false);
+        await _metadata.CommitAsync(isAlone).ConfigureAwait(false);
     }
 
-    private sealed class Turn(GuestWriter writer, IDisposable range) : IDisposable
+    private readonly record struct Turn(SharedLock.Release Together, RangeLock.Release Range) : IDisposable
     {
         public void Dispose()
         {
-            range.Dispose();
-            writer._shared.Exit();
+            Range.Dispose();
+            Together.Dispose();
+        }
+    }
+
+    private sealed class Halt(GuestWriter writer, SharedLock.Release alone) : IDisposable
+    {
+        public void Dispose()
+        {
+            writer._isStale = true;
+            alone.Dispose();
         }
     }
 }

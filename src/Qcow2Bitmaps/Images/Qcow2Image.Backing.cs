@@ -1,13 +1,10 @@
-using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Images.Naming;
 
 namespace Qcow2Bitmaps.Images;
 
 /// <summary>The name of the backing file.</summary>
 public sealed partial class Qcow2Image
 {
-    private const int MaxBackingFileBytes = 1023;
-
     /// <summary>Has the image name another backing file, or none; nothing else changes, as with <c>qemu-img rebase -u</c>.</summary>
     /// <remarks>A stop at any byte leaves the old name or the new one. Nothing is opened: whether the guest sees the same is the caller's to know.</remarks>
     /// <param name="name">The name as it is to be stored, at most 1023 bytes of UTF-8; null for no backing file.</param>
@@ -17,73 +14,5 @@ public sealed partial class Qcow2Image
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, its first cluster has no room, the name is too long, or it has a raw data file and is to have a backing file.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
-    public async ValueTask SetBackingFileAsync(string? name, string format, CancellationToken cancellationToken = default)
-    {
-        await EnterAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            await RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
-            IReadOnlyList<IReadOnlyList<SectorWrite>> stages = await PlanBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
-            try
-            {
-                await MetadataWriter.SwitchOrBackAsync(_storage, stages).ConfigureAwait(false);
-            }
-            finally
-            {
-                await ReloadAfterSwitchAsync().ConfigureAwait(false);
-            }
-        }
-        finally
-        {
-            _editing.Release();
-        }
-    }
-
-    /// <summary>Refuses what <see cref="SetBackingFileAsync"/> would refuse, for one who works long before it. An image with the dirty bit is not looked at: it is repaired first.</summary>
-    /// <inheritdoc cref="SetBackingFileAsync" path="/exception"/>
-    internal async ValueTask RequireRoomForBackingFileAsync(string? name, string format, CancellationToken cancellationToken)
-    {
-        RequireNoRawDataFile(name);
-        if (!Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty))
-        {
-            await PlanBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    /// <summary>A raw data file reads as the disk does by itself, which no longer holds over a backing file.</summary>
-    private void RequireNoRawDataFile(string? backingFile)
-    {
-        if (backingFile is not null && Header.HasRawDataFile)
-        {
-            throw new Qcow2UnsupportedException(
-                UnsupportedReason.ExternalDataFile, $"'{Name}' has a raw data file, which holds all of the disk: it cannot have a backing file");
-        }
-    }
-
-    private async ValueTask<IReadOnlyList<IReadOnlyList<SectorWrite>>> PlanBackingFileAsync(string? name, string format, CancellationToken cancellationToken)
-    {
-        ArgumentException.ThrowIfNullOrEmpty(format);
-        byte[]? bytes = name is null ? null : ImageText.Encode(name);
-        if (bytes is { Length: 0 })
-        {
-            throw new ArgumentException("The name of a backing file is empty", nameof(name));
-        }
-
-        if (bytes is { Length: > MaxBackingFileBytes })
-        {
-            throw new Qcow2UnsupportedException(UnsupportedReason.Limit, $"The name of a backing file has at most {MaxBackingFileBytes} bytes, not {bytes.Length}: '{name!}'");
-        }
-
-        byte[] formatBytes = ImageText.Encode(format);
-        if (formatBytes.Length > BackingSwitch.MaxFormatBytes)
-        {
-            throw new ArgumentException($"A backing file's format has at most {BackingSwitch.MaxFormatBytes} bytes, not {formatBytes.Length}", nameof(format));
-        }
-
-        MetadataWriter.RequireWritable(_storage, Header, Limits);
-        RequireNoRawDataFile(name);
-        var first = new byte[ClusterSizeBytes];
-        await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
-        return BackingSwitch.Plan(Name, Header, first, bytes, formatBytes);
-    }
+    public ValueTask SetBackingFileAsync(string? name, string format, CancellationToken cancellationToken = default) => BackingChange.RunAsync(Handle, name, format, cancellationToken);
 }

@@ -1,12 +1,9 @@
 using Qcow2Bitmaps.Images.Resizing;
-using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images;
 
 public sealed partial class Qcow2Image
 {
-    private const int SectorBytes = 512;
-
     /// <summary>Gives the disk another size. Bitmaps grow and are cut with it; snapshots keep theirs.</summary>
     /// <remarks>
     /// A stop at any byte leaves the image as before or as after, and a check finds nothing. What the disk gains reads as zeros, whatever was stored behind its end, in the image or below it; but what a raw data file has there stays, and is shown.
@@ -22,18 +19,6 @@ public sealed partial class Qcow2Image
     /// <exception cref="InvalidOperationException">A writer of guest data is open on the image.</exception>
     /// <exception cref="NoSpaceException">There is no room, on a storage that cannot grow.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
-    public async ValueTask ResizeAsync(long sizeBytes, Qcow2ResizeOptions? options = null, CancellationToken cancellationToken = default)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(sizeBytes);
-        if (sizeBytes % SectorBytes != 0)
-        {
-            throw new ArgumentOutOfRangeException(nameof(sizeBytes), sizeBytes, $"The new size must be a multiple of {SectorBytes}");
-        }
-
-        options ??= Qcow2ResizeOptions.Default;
-        await ChangeTablesAsync(
-            () => ResizeChange.RunAsync(this, sizeBytes, options, cancellationToken),
-            copy => copy.ResizeAsync(sizeBytes, options with { DataFile = options.DataFile is { } file ? new RehearsalStorage(file, isBounded: false) : null }, cancellationToken),
-            cancellationToken).ConfigureAwait(false);
-    }
+    public ValueTask ResizeAsync(long sizeBytes, Qcow2ResizeOptions? options = null, CancellationToken cancellationToken = default) =>
+        ResizeChange.RunAsync(Handle, sizeBytes, options ?? Qcow2ResizeOptions.Default, cancellationToken);
 }

@@ -30,10 +30,8 @@ public sealed partial class Qcow2Image
         }
 
         SnapshotInfo? created = null;
-        await ChangeSnapshotsAsync(
-            async change => created = await change.CreateAsync(name, DateTimeOffset.UtcNow, cancellationToken).ConfigureAwait(false),
-            async copy => await copy.CreateSnapshotAsync(name, cancellationToken).ConfigureAwait(false),
-            cancellationToken).ConfigureAwait(false);
+        await SnapshotChange.RunAsync(
+            Handle, async change => created = await change.CreateAsync(name, TimeProvider.System.GetUtcNow(), cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
         return created!;
     }
 
@@ -50,8 +48,7 @@ public sealed partial class Qcow2Image
     public ValueTask DeleteSnapshotAsync(string name, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(name);
-        return ChangeSnapshotsAsync(
-            change => change.DeleteAsync(FindSnapshot(name) ?? throw NoSnapshot(name), cancellationToken), copy => copy.DeleteSnapshotAsync(name, cancellationToken), cancellationToken);
+        return SnapshotChange.RunAsync(Handle, change => change.DeleteAsync(name, cancellationToken), cancellationToken);
     }
 
     /// <summary>Makes an internal snapshot's state the active one; what was active is lost. The disk gets the size it had.</summary>
@@ -67,26 +64,6 @@ public sealed partial class Qcow2Image
     public ValueTask ApplySnapshotAsync(string idOrName, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(idOrName);
-        return ChangeSnapshotsAsync(
-            change =>
-            {
-                if (Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps) && Bitmaps.Count > 0)
-                {
-                    throw new Qcow2UnsupportedException(UnsupportedReason.SnapshotWithBitmaps, "Device has active dirty bitmaps");
-                }
-
-                SnapshotInfo? snapshot = Snapshots.FirstOrDefault(other => string.Equals(other.Id, idOrName, StringComparison.Ordinal)) ?? FindSnapshot(idOrName);
-                return change.ApplyAsync(snapshot ?? throw NoSnapshot(idOrName), cancellationToken);
-            },
-            copy => copy.ApplySnapshotAsync(idOrName, cancellationToken),
-            cancellationToken);
+        return SnapshotChange.RunAsync(Handle, change => change.ApplyAsync(idOrName, cancellationToken), cancellationToken);
     }
-
-    private SnapshotInfo? FindSnapshot(string name) => Snapshots.FirstOrDefault(other => string.Equals(other.Name, name, StringComparison.Ordinal));
-
-    private SnapshotStateException NoSnapshot(string name) =>
-        new(name, $"'{Name}' has no snapshot '{name}'");
-
-    private ValueTask ChangeSnapshotsAsync(Func<SnapshotChange, ValueTask> prepare, Func<Qcow2Image, ValueTask> again, CancellationToken cancellationToken) =>
-        ChangeTablesAsync(() => SnapshotChange.RunAsync(this, prepare, cancellationToken), again, cancellationToken);
 }

@@ -1,8 +1,7 @@
-using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
-using Qcow2Bitmaps.Images.Editing;
-using Qcow2Bitmaps.Images.Guest;
+using Qcow2Bitmaps.Images.Repairing;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -15,37 +14,29 @@ namespace Qcow2Bitmaps.Images;
 /// </remarks>
 public sealed partial class Qcow2Image : IAsyncDisposable
 {
-    private readonly ImageStorage _storage;
     private readonly bool _leaveOpen;
-    private readonly ImageGate _editing = new();
-    private volatile ImageContents _contents;
-    // Whether the file may say something else.
-    private volatile bool _isStale;
 
-    private Qcow2Image(ImageStorage storage, bool leaveOpen, Qcow2OpenOptions options, ImageContents contents)
+    private Qcow2Image(ImageHandle handle, bool leaveOpen)
     {
-        _storage = storage;
+        Handle = handle;
         _leaveOpen = leaveOpen;
-        _contents = contents;
-        Strictness = options.Strictness;
-        Limits = options.Limits;
-        Bitmaps = new BitmapCollection(storage, this);
+        Bitmaps = new BitmapCollection(handle);
     }
 
     /// <summary>What the image is called: the path that was given.</summary>
-    public string Name => _storage.Name;
+    public string Name => Handle.Name;
 
     /// <summary>How the image was opened.</summary>
-    public Strictness Strictness { get; }
+    public Strictness Strictness => Handle.Strictness;
 
     /// <summary>The header.</summary>
-    public Qcow2Header Header => _contents.First.Header;
+    public Qcow2Header Header => Handle.Header;
 
     /// <summary>The header extensions in their order, known and unknown ones, without the end marker.</summary>
-    public IReadOnlyList<RawHeaderExtension> Extensions => _contents.First.Extensions;
+    public IReadOnlyList<RawHeaderExtension> Extensions => Handle.Contents.First.Extensions;
 
     /// <summary>The cluster arithmetic.</summary>
-    public ImageGeometry Geometry => _contents.First.Header.Geometry;
+    public ImageGeometry Geometry => Handle.Geometry;
 
     /// <summary>The disk's size in bytes: whole sectors of 512, as QEMU counts.</summary>
     public long VirtualSizeBytes => Geometry.VirtualSizeBytes;
@@ -54,39 +45,32 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     public int ClusterSizeBytes => Geometry.ClusterSizeBytes;
 
     /// <summary>The backing file's name as stored, to be resolved relative to this image; null without one. Untrusted.</summary>
-    public string? BackingFile => _contents.First.BackingFile;
+    public string? BackingFile => Handle.Contents.First.BackingFile;
 
     /// <summary>The backing file's format as stored; null when the image does not say.</summary>
-    public string? BackingFormat => _contents.First.BackingFormat;
+    public string? BackingFormat => Handle.Contents.First.BackingFormat;
 
     /// <summary>The external data file's name as stored; null when there is none. Untrusted.</summary>
-    public string? DataFile => _contents.First.DataFile;
+    public string? DataFile => Handle.Contents.First.DataFile;
 
     /// <summary>How guest data are encrypted.</summary>
-    public EncryptionMethod Encryption => (EncryptionMethod)_contents.First.Header.CryptMethod;
+    public EncryptionMethod Encryption => (EncryptionMethod)Header.CryptMethod;
 
     /// <summary>The internal snapshots.</summary>
-    public IReadOnlyList<SnapshotInfo> Snapshots => _contents.Snapshots.Snapshots;
+    public IReadOnlyList<SnapshotInfo> Snapshots => Handle.Contents.Snapshots.Snapshots;
 
     /// <summary>The persistent bitmaps that QEMU would show; a lenient reader lists broken and ignored ones too.</summary>
     public BitmapCollection Bitmaps { get; }
 
     /// <summary>What was wrong and did not end the opening: for a lenient reader all faults, else those that QEMU does not mind.</summary>
-    public IReadOnlyList<FormatFault> Findings => _contents.Findings;
+    public IReadOnlyList<FormatFault> Findings => Handle.Contents.Findings;
 
     /// <summary>How many bytes of disk the image's file occupies; null when that is not known.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public long? AllocatedBytes => _storage.AllocatedBytes;
+    public long? AllocatedBytes => Handle.Storage.AllocatedBytes;
 
-    internal Qcow2Limits Limits { get; }
-
-    internal CryptoHeaderPointer? CryptoHeader => _contents.First.CryptoHeader;
-
-    /// <summary>Where the directory is that <see cref="Bitmaps"/> was read from.</summary>
-    internal BitmapsExtension? BitmapDirectory => _contents.First.Bitmaps;
-
-    /// <summary>What was read when the image was opened, or after the last edit.</summary>
-    internal ImageContents Contents => _contents;
+    /// <summary>The image for those who read and change it below this.</summary>
+    internal ImageHandle Handle { get; }
 
     /// <summary>Opens an image file or block device for reading.</summary>
     /// <inheritdoc cref="OpenAsync(string, StorageAccess, Qcow2OpenOptions?, CancellationToken)"/>
@@ -130,8 +114,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         options ??= Qcow2OpenOptions.Default;
         try
         {
-            ImageContents contents = await ImageContents.ReadAsync(storage, options.Strictness, options.Limits, cancellationToken).ConfigureAwait(false);
-            return new Qcow2Image(storage, leaveOpen, options, contents);
+            return new Qcow2Image(await ImageHandle.OpenAsync(storage, options.Strictness, options.Limits, cancellationToken).ConfigureAwait(false), leaveOpen);
         }
         catch when (!leaveOpen)
         {
@@ -174,7 +157,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <returns>Where the file ends and where it would have to; null where all is there.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<FormatFault?> FindTruncationAsync(bool trustsCounts = false, CancellationToken cancellationToken = default) =>
-        trustsCounts && await ImageEnd.IsInsideFileAsync(this, cancellationToken).ConfigureAwait(false) ? null : await NamedEnd.FindFaultAsync(this, cancellationToken).ConfigureAwait(false);
+        trustsCounts && await ImageEnd.IsInsideFileAsync(Handle, cancellationToken).ConfigureAwait(false) ? null : await NamedEnd.FindFaultAsync(Handle, cancellationToken).ConfigureAwait(false);
 
     /// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does. Nothing is repaired.</summary>
     /// <remarks>
@@ -187,7 +170,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <exception cref="Qcow2FormatException">The header is one that only a lenient reader takes.</exception>
     /// <exception cref="IOException">The storage failed, or the file has more than 2^31-1 clusters.</exception>
     public async ValueTask<CheckReport> CheckAsync(CancellationToken cancellationToken = default) =>
-        await new ImageChecker(this, RepairKinds.None, new FindingLog()).CheckAsync(cancellationToken).ConfigureAwait(false);
+        await new ImageChecker(Handle, RepairKinds.None, new FindingLog()).CheckAsync(cancellationToken).ConfigureAwait(false);
 
     /// <summary>Checks the image and repairs what was found, as <c>qemu-img check -r</c> does; then, where anything was repaired, checks it again.</summary>
     /// <remarks>
@@ -202,26 +185,10 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, or its header has no room for what is to be written.</exception>
     /// <exception cref="NoSpaceException">There is no room for what is to be written, on a storage that cannot grow.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<CheckReport> RepairAsync(RepairKinds kinds, CancellationToken cancellationToken = default)
-    {
-        if (!_storage.CanWrite)
-        {
-            throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{Name}' is open for reading only");
-        }
-
-        await EnterAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            return await RepairLockedAsync(kinds, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            _editing.Release();
-        }
-    }
+    public ValueTask<CheckReport> RepairAsync(RepairKinds kinds, CancellationToken cancellationToken = default) => ImageRepair.RunAsync(Handle, kinds, cancellationToken);
 
     /// <summary>Whether another process has the image open for writing, as its locks tell; then flags <c>in-use</c> are as they should be.</summary>
-    public bool IsOpenForWritingElsewhere() => _storage.IsOpenForWritingElsewhere();
+    public bool IsOpenForWritingElsewhere() => Handle.Storage.IsOpenForWritingElsewhere();
 
     /// <summary>Reads what the LUKS header says without a key.</summary>
     /// <param name="findings">Takes, for a lenient reader, what is wrong with the header.</param>
@@ -232,197 +199,17 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     public async ValueTask<LuksHeader?> ReadLuksHeaderAsync(
         ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
     {
-        (LuksHeader? header, FormatFault? fault) = await TryReadLuksHeaderAsync(cancellationToken).ConfigureAwait(false);
-        var log = new FaultLog(Strictness, Name);
+        (LuksHeader? header, FormatFault? fault) = await Handle.Contents.First.TryReadLuksHeaderAsync(Handle.Storage, cancellationToken).ConfigureAwait(false);
+        FaultLog log = Handle.NewLog();
         log.Report(fault);
         log.CopyTo(findings);
         return header;
     }
 
-    /// <summary>As <see cref="ReadLuksHeaderAsync"/>, with what is wrong beside the header.</summary>
-    internal async ValueTask<(LuksHeader? Header, FormatFault? Fault)> TryReadLuksHeaderAsync(CancellationToken cancellationToken)
-    {
-        if (_contents.First.CryptoHeader is not { } pointer)
-        {
-            return default;
-        }
-
-        var bytes = new byte[LuksHeader.SizeBytes];
-        int read = await _storage.ReadAsync((long)pointer.Offset, bytes, cancellationToken).ConfigureAwait(false);
-        _ = LuksHeader.TryRead(bytes.AsSpan(0, read), pointer.Offset, out LuksHeader? header, out FormatFault? fault);
-        return (header, fault);
-    }
-
     /// <summary>Closes the image's storage, unless it was to be left open.</summary>
     public ValueTask DisposeAsync()
     {
-        _editing.Dispose();
-        return _leaveOpen ? ValueTask.CompletedTask : _storage.DisposeAsync();
-    }
-
-    /// <summary>The storage, for those who write the image.</summary>
-    internal ImageStorage Storage => _storage;
-
-    /// <summary>Held by whoever edits the image.</summary>
-    internal ImageGate Editing => _editing;
-
-    /// <summary>See <see cref="BitmapCollection.EditAsync(BitmapEdit, CancellationToken)"/>.</summary>
-    internal async ValueTask EditBitmapsAsync(BitmapEdit edit, CancellationToken cancellationToken)
-    {
-        await EnterAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            RequireNotRecorded();
-            RequireNoInterruptedEdit();
-            await EditBitmapsLockedAsync(edit, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            _editing.Release();
-        }
-    }
-
-    /// <summary>As <see cref="EditBitmapsAsync"/>, for who holds <see cref="Editing"/>.</summary>
-    internal async ValueTask EditBitmapsLockedAsync(BitmapEdit edit, CancellationToken cancellationToken)
-    {
-        PreparedEdit? prepared = await PreparedEdit.PrepareAsync(this, edit, cancellationToken).ConfigureAwait(false);
-        if (prepared is null)
-        {
-            return;
-        }
-
-        try
-        {
-            await prepared.SwitchOrRollBackAsync().ConfigureAwait(false);
-            await prepared.ReleaseAsync().ConfigureAwait(false);
-        }
-        finally
-        {
-            await ReloadAfterSwitchAsync().ConfigureAwait(false);
-        }
-    }
-
-    /// <summary>Reads again what an edit may have changed.</summary>
-    internal async ValueTask ReloadAsync()
-    {
-        _isStale = true;
-        _contents = await ImageContents.ReadAsync(_storage, Strictness, Limits, CancellationToken.None).ConfigureAwait(false);
-        _isStale = false;
-    }
-
-    /// <summary>As <see cref="ReloadAsync"/>, also when the storage failed: what is on disk now counts. Where it cannot be read, who edits next tries again.</summary>
-    internal async ValueTask ReloadAfterSwitchAsync() =>
-        _ = await Leftovers.TidyAsync($"'{Name}' cannot be read again after a change of its metadata", ReloadAsync).ConfigureAwait(false);
-
-    /// <summary>Waits for <see cref="Editing"/>, and knows then what is on disk.</summary>
-    internal async ValueTask EnterAsync(CancellationToken cancellationToken)
-    {
-        await _editing.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            if (_isStale)
-            {
-                await ReloadAsync().ConfigureAwait(false);
-            }
-        }
-        catch
-        {
-            _editing.Release();
-            throw;
-        }
-    }
-
-    /// <summary>Brings reference counts up to date that a crash has left behind. For who holds <see cref="Editing"/>.</summary>
-    internal async ValueTask RepairIfDirtyAsync(CancellationToken cancellationToken)
-    {
-        // A corrupt image is not touched unasked.
-        if (_storage.CanWrite && (Header.IncompatibleFeatures & (IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt)) == IncompatibleFeatures.Dirty)
-        {
-            await RepairLockedAsync(RepairKinds.All, cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    /// <summary>Refuses to change bitmaps behind the back of a session that keeps them in memory, and the disk's size or content behind that of what it records. For who holds <see cref="Editing"/>.</summary>
-    internal void RequireNotRecorded()
-    {
-        if (_editing.Recorder is not null)
-        {
-            throw new InvalidOperationException(PrintableMessage.Of($"'{Name}': a recording session keeps the image's bitmaps in memory; change them there"));
-        }
-    }
-
-    /// <summary>Refuses an edit that would make an interrupted one of several images impossible to finish.</summary>
-    private void RequireNoInterruptedEdit()
-    {
-        if (_storage is FileStorage && BitmapEditSet.JournalPathOf(Name) is var journal && DurableFile.Exists(journal))
-        {
-            throw new Qcow2UnsupportedException(
-                UnsupportedReason.InterruptedEdit,
-                $"'{Name}': an edit of several images was interrupted, as '{journal}' says. Finish it first, with all its images: 'bitmap --recover', this one first, or BitmapEditSet.RecoverAsync");
-        }
-    }
-
-    private async ValueTask<CheckReport> RepairLockedAsync(RepairKinds kinds, CancellationToken cancellationToken)
-    {
-        var log = new FindingLog();
-        RepairKinds counts = kinds & RepairKinds.All;
-        CheckReport? report = null;
-        try
-        {
-            // An update that clears autoclear bits that are not known here, and nothing else: the specification asks that of whoever opens for writing, whether there is something to repair or not.
-            HeaderUpdate update = await HeaderUpdate.ReadAsync(_storage, Header, cancellationToken).ConfigureAwait(false);
-            await MetadataWriter.SwitchAsync(_storage, update.Plan(), CancellationToken.None).ConfigureAwait(false);
-            if (counts != RepairKinds.None)
-            {
-                report = await RepairCountsAsync(counts, log, cancellationToken).ConfigureAwait(false);
-            }
-
-            if (kinds.HasFlag(RepairKinds.Bitmaps))
-            {
-                long before = log.CorruptionsFixed;
-                await RepairBitmapsAsync(log, cancellationToken).ConfigureAwait(false);
-                await ReloadAsync().ConfigureAwait(false);
-                if (counts != RepairKinds.None && log.CorruptionsFixed > before)
-                {
-                    // What the bitmaps no longer have are leaks, and all that is in use can be counted now.
-                    log.Recount(0, 0, 0);
-                    report = await RepairCountsAsync(counts, log, cancellationToken).ConfigureAwait(false);
-                }
-            }
-        }
-        finally
-        {
-            await ReloadAsync().ConfigureAwait(false);
-        }
-
-        if (report is not null && log.CorruptionsFixed + log.LeaksFixed == 0)
-        {
-            return report;
-        }
-
-        CheckReport after = await CheckAsync(cancellationToken).ConfigureAwait(false);
-        return after with { CorruptionsFixed = log.CorruptionsFixed, LeaksFixed = log.LeaksFixed, Repairs = log.Told };
-    }
-
-    private async ValueTask<CheckReport> RepairCountsAsync(RepairKinds kinds, FindingLog log, CancellationToken cancellationToken)
-    {
-        var checker = new ImageChecker(this, kinds, log);
-        CheckReport report = await checker.RepairAsync(cancellationToken).ConfigureAwait(false);
-        if (checker.MustCompleteSnapshots && report.CheckErrors == 0)
-        {
-            await ReloadAsync().ConfigureAwait(false);
-            await SnapshotTableRepair.RunAsync(_storage, _contents, Limits, cancellationToken).ConfigureAwait(false);
-        }
-
-        return report;
-    }
-
-    /// <summary>Repairs bitmaps through a lenient reader, who lists what is broken.</summary>
-    private async ValueTask RepairBitmapsAsync(FindingLog log, CancellationToken cancellationToken)
-    {
-        Qcow2Image lenient = await OpenAsync(
-            _storage, new Qcow2OpenOptions { Strictness = Strictness.Lenient, Limits = Limits }, leaveOpen: true, cancellationToken).ConfigureAwait(false);
-        await using ConfiguredAsyncDisposable closing = lenient.ConfigureAwait(false);
-        await new BitmapRepair(lenient, log).RunAsync(cancellationToken).ConfigureAwait(false);
+        Handle.Gate.Close();
+        return _leaveOpen ? ValueTask.CompletedTask : Handle.Storage.DisposeAsync();
     }
 }

@@ -3,6 +3,7 @@ using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Naming;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
@@ -93,7 +94,7 @@ public static class ChainCommit
         RequireGrowth(chain, top, @base);
         if (top > 0)
         {
-            await chain.Layers[top - 1].RequireImage().RequireRoomForBackingFileAsync(NameOf(chain, top, target, options), target.Format, cancellationToken).ConfigureAwait(false);
+            await BackingChange.RequireRoomAsync(chain.Layers[top - 1].RequireImage().Handle, NameOf(chain, top, target, options), target.Format, cancellationToken).ConfigureAwait(false);
         }
 
         var changes = new List<BitmapChange>();

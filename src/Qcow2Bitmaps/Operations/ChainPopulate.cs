@@ -3,6 +3,7 @@ using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Operations;
 
@@ -176,7 +177,7 @@ public static class ChainPopulate
     {
         try
         {
-            PersistentBitmap pages = await image.Bitmaps.OpenPagesAsync(old, new FaultLog(Strictness.Lenient, image.Name), cancellationToken).ConfigureAwait(false);
+            PersistentBitmap pages = await PersistentBitmap.OpenAsync(image.Handle, old, new FaultLog(Strictness.Lenient, image.Name), cancellationToken).ConfigureAwait(false);
             if (pages.Aliases is null)
             {
                 await bits.MergeAsync(pages, cancellationToken).ConfigureAwait(false);

@@ -3,6 +3,7 @@ using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Images.Naming;
 
 namespace Qcow2Bitmaps.Operations;
 
@@ -200,7 +201,7 @@ public static class ChainRebase
     private static async ValueTask RequireRoomAsync(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options, CancellationToken cancellationToken)
     {
         (string? name, string format) = NameOf(top, below, options);
-        await top.RequireImage().RequireRoomForBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
+        await BackingChange.RequireRoomAsync(top.RequireImage().Handle, name, format, cancellationToken).ConfigureAwait(false);
     }
 
     private static async ValueTask<string?> SwitchAsync(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options)

@@ -34,7 +34,7 @@ internal sealed class Rehearsal : IAsyncDisposable
         long[] current = new long[chain.Layers.Count];
         foreach (ChainLayer layer in chain.Layers)
         {
-            current[layer.Index] = layer is Qcow2Layer { IsFixedSize: true, Image: var image } ? await ImageEnd.FindAsync(image, cancellationToken).ConfigureAwait(false) : layer.Storage.Length;
+            current[layer.Index] = layer is Qcow2Layer { IsFixedSize: true, Image: var image } ? await ImageEnd.FindAsync(image.Handle, cancellationToken).ConfigureAwait(false) : layer.Storage.Length;
         }
 
         return new Rehearsal(copy, resolver.Layers, current);

@@ -52,7 +52,7 @@ internal static class CompressedImage
     /// <summary>The compressed clusters of an image: guest offsets, and what their descriptors cover.</summary>
     public static IEnumerable<(long GuestOffset, byte[] Compressed)> Clusters(byte[] image)
     {
-        Qcow2Header header = Qcow2Header.Read(image);
+        Qcow2Header header = CheckedHeader.Read(image);
         int clusterBits = (int)header.ClusterBits;
         int entryBytes = header.HasExtendedL2 ? 16 : 8;
         int entries = (1 << clusterBits) / entryBytes;

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Tests.Fixtures;
+using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Format;
 
@@ -62,7 +63,7 @@ public sealed class HeaderExtensionTests
     public async Task RewritesTheExtensionsOfEveryFixtureByteForByte(Fixture fixture)
     {
         byte[] bytes = await File.ReadAllBytesAsync(fixture.Path, TestContext.Current.CancellationToken);
-        var header = Qcow2Header.Read(bytes);
+        Qcow2Header header = CheckedHeader.Read(bytes);
         var walk = new HeaderExtensionEnumerator(bytes, header.HeaderLength, header.ExtensionAreaEnd);
         var written = new byte[4096];
         var writer = new HeaderExtensionWriter(written);

@@ -20,7 +20,7 @@ public sealed class Qcow2HeaderTests
     [Fact]
     public void ReadsEveryField()
     {
-        var header = Qcow2Header.Read(Hex(Version3));
+        Qcow2Header header = CheckedHeader.Read(Hex(Version3));
 
         Assert.Equal(3, header.Version);
         Assert.Equal(16u, header.ClusterBits);
@@ -54,7 +54,7 @@ public sealed class Qcow2HeaderTests
         byte[] bytes = [.. Hex(Version3), 1, 2, 3, 4, 5, 6, 7, 8];
         BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(100), 120);
         bytes[106] = 0x5a;
-        var header = Qcow2Header.Read(bytes);
+        Qcow2Header header = CheckedHeader.Read(bytes);
 
         var written = new byte[120];
         header.Write(written);
@@ -117,7 +117,7 @@ public sealed class Qcow2HeaderTests
         byte[] bytes = Hex(Version3);
         BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(offset), value);
 
-        FormatFault fault = Assert.Throws<Qcow2FormatException>(() => Qcow2Header.Read(bytes)).Fault;
+        FormatFault fault = Assert.Throws<Qcow2FormatException>(() => CheckedHeader.Read(bytes)).Fault;
 
         Assert.Equal(expected, fault.Code);
         Assert.Equal("header", fault.Structure);
@@ -146,15 +146,15 @@ public sealed class Qcow2HeaderTests
         byte[] bytes = Hex(Version3);
         BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(36), 4194305);
 
-        Assert.Throws<Qcow2FormatException>(() => Qcow2Header.Read(bytes));
-        Assert.Equal(4194305u, Qcow2Header.Read(bytes, new Qcow2Limits { MaxL1TableBytes = 64 << 20 }).L1Size);
-        Assert.Throws<Qcow2FormatException>(() => Qcow2Header.Read(Hex(Version3), new Qcow2Limits { MaxL1TableBytes = 4 }));
+        Assert.Throws<Qcow2FormatException>(() => CheckedHeader.Read(bytes));
+        Assert.Equal(4194305u, CheckedHeader.Read(bytes, new Qcow2Limits { MaxL1TableBytes = 64 << 20 }).L1Size);
+        Assert.Throws<Qcow2FormatException>(() => CheckedHeader.Read(Hex(Version3), new Qcow2Limits { MaxL1TableBytes = 4 }));
     }
 
     [Fact]
     public void WritesNothingIntoADestinationThatIsTooShort()
     {
-        var header = Qcow2Header.Read(Hex(Version3));
+        Qcow2Header header = CheckedHeader.Read(Hex(Version3));
         var destination = new byte[111];
 
         Assert.Throws<ArgumentException>(() => header.Write(destination));

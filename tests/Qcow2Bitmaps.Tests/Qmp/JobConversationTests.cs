@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Qcow2Bitmaps.Tests.Support;
+using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Tests.Qmp;
 
@@ -263,7 +264,7 @@ public sealed class JobConversationTests
         await StatusAsync("g1", "pending");
         await StatusAsync("g2", "pending");
         // The cancelled job cannot end while its disk is held.
-        await own.Disk("m").EnterAloneAsync();
+        SharedLock.Release held = await own.Disk("m").EnterAloneAsync(TestContext.Current.CancellationToken);
         await own.Peer.OkAsync(Job("cancel", "g2"));
         await own.Peer.OkAsync(Job("finalize", "g1"));
         for (int i = 0; i < 50; i++)
@@ -271,7 +272,7 @@ public sealed class JobConversationTests
             Assert.Equal(2, (await own.Peer.OkAsync("""{"execute":"query-jobs"}""")).GetArrayLength());
         }
 
-        own.Disk("m").Exit();
+        held.Dispose();
         await StatusAsync("g1", "null");
         await StatusAsync("g2", "null");
         Assert.Equal(

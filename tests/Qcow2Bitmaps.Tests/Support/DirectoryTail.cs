@@ -8,7 +8,7 @@ internal static class DirectoryTail
     /// <summary>Where the tail starts and ends in the image's bytes.</summary>
     public static (int Start, int End) Of(Qcow2Image image, int length)
     {
-        if (image.BitmapDirectory is not { } directory)
+        if (image.Handle.Contents.First.Bitmaps is not { } directory)
         {
             return (0, 0);
         }

@@ -20,7 +20,7 @@ internal sealed class GuestContent
         guest.AddTree(content, image, image.Header.L1TableOffset, image.Header.L1Size);
         if (image.Header.SnapshotCount > 0)
         {
-            ReadOnlySpan<byte> table = guest.Add(content, image.Header.SnapshotsOffset, image.Contents.Snapshots.LengthBytes);
+            ReadOnlySpan<byte> table = guest.Add(content, image.Header.SnapshotsOffset, image.Handle.Contents.Snapshots.LengthBytes);
             foreach (int entry in SnapshotEntries(table, image.Header.SnapshotCount))
             {
                 guest.AddTree(content, image, BinaryPrimitives.ReadUInt64BigEndian(table[entry..]), BinaryPrimitives.ReadUInt32BigEndian(table[(entry + 8)..]));

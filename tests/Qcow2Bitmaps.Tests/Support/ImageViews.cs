@@ -30,7 +30,7 @@ internal sealed record ImageViews(string Text, CheckReport Check)
             DirectoryTail.AssertZeros(image, content, "a state of the image");
         }
 
-        ImageStorage guest = data is null ? image.Storage : MemoryStorage.ReadOnly(data);
+        ImageStorage guest = data is null ? image.Handle.Storage : MemoryStorage.ReadOnly(data);
         var text = new StringBuilder();
         text.AppendLine(CultureInfo.InvariantCulture, $"disk {await ViewAsync(image, null, guest, token)}");
         foreach (SnapshotInfo snapshot in image.Snapshots)
@@ -58,7 +58,7 @@ internal sealed record ImageViews(string Text, CheckReport Check)
 
     private static async Task<string> ViewAsync(Qcow2Image image, SnapshotInfo? snapshot, ImageStorage data, CancellationToken token)
     {
-        GuestDisk disk = await GuestDisk.OpenAsync(image, snapshot, token);
+        GuestDisk disk = await GuestDisk.OpenAsync(image.Handle, snapshot, token);
         disk.Data = data;
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var extents = new List<DiskExtent>();

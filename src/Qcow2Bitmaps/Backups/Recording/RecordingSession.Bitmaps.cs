@@ -216,7 +216,7 @@ public sealed partial class RecordingSession
             throw CannotPersist(name, $"Granularity exceeds maximum ({1L << BitmapGranularity.MaxBits} bytes)");
         }
 
-        var plan = new EditPlan(Image);
+        var plan = new EditPlan(Image.Handle);
         foreach (LiveBitmap other in _bitmaps.Where(other => other is { IsPersistent: true, IsLeaving: false } && !Image.Bitmaps.TryGet(other.Name, out _)))
         {
             plan.Add(other.Name, other.Bits.GranularityBytes, other.IsEnabled);

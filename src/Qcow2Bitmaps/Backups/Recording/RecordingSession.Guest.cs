@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
@@ -19,68 +20,40 @@ public sealed partial class RecordingSession
     /// <inheritdoc/>
     public override async ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
     {
-        GuestWriter writer = await BeginAsync(offsetBytes, bytes.Length, cancellationToken).ConfigureAwait(false);
-        try
-        {
-            await writer.WriteAsync(offsetBytes, bytes, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            _access.Exit();
-        }
+        using Turn turn = await BeginAsync(offsetBytes, bytes.Length, cancellationToken).ConfigureAwait(false);
+        await turn.Writer.WriteAsync(offsetBytes, bytes, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Writes a whole cluster compressed, or plainly where that makes it no shorter, and records it.</summary>
     /// <inheritdoc/>
     public override async ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
     {
-        GuestWriter writer = await BeginAsync(offsetBytes, cluster.Length, cancellationToken).ConfigureAwait(false);
-        try
-        {
-            await writer.WriteCompressedAsync(offsetBytes, cluster, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            _access.Exit();
-        }
+        using Turn turn = await BeginAsync(offsetBytes, cluster.Length, cancellationToken).ConfigureAwait(false);
+        await turn.Writer.WriteCompressedAsync(offsetBytes, cluster, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Makes a range read as zeros, and records it.</summary>
     /// <inheritdoc/>
     public override async ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
     {
-        GuestWriter writer = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
-        try
-        {
-            await writer.WriteZerosAsync(offsetBytes, lengthBytes, mayUnmap, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            _access.Exit();
-        }
+        using Turn turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        await turn.Writer.WriteZerosAsync(offsetBytes, lengthBytes, mayUnmap, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Gives up a range, and records all of it, whatever of it stays.</summary>
     /// <inheritdoc/>
     public override async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
     {
-        GuestWriter writer = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
-        try
-        {
-            await writer.DiscardAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            _access.Exit();
-        }
+        using Turn turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        await turn.Writer.DiscardAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Makes durable what was written by calls that have returned. Bitmaps are not stored.</summary>
     /// <inheritdoc/>
     public override ValueTask FlushAsync(CancellationToken cancellationToken = default) => _writer?.FlushAsync(cancellationToken) ?? ValueTask.CompletedTask;
 
-    /// <summary>Begins a write: pushes old data out of its way for the jobs, and records it. Holds <see cref="_access"/> when it returns.</summary>
-    private async ValueTask<GuestWriter> BeginAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    /// <summary>Begins a write: pushes old data out of its way for the jobs, and records it.</summary>
+    private async ValueTask<Turn> BeginAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         RequireRange(offsetBytes, lengthBytes);
         GuestWriter writer = _writer ?? throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{Name}' is open for reading only");
@@ -93,21 +66,25 @@ public sealed partial class RecordingSession
                 await job.CopyBeforeWriteAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
             }
 
-            await _access.EnterAsync().ConfigureAwait(false);
+            SharedLock.Release together = await _access.EnterAsync(cancellationToken).ConfigureAwait(false);
             if (!_isClosed && !_isStored && ReferenceEquals(jobs, _jobs))
             {
-                break;
+                Record(offsetBytes, lengthBytes);
+                return new Turn(writer, together);
             }
 
-            _access.Exit();
+            together.Dispose();
             ObjectDisposedException.ThrowIf(_isClosed, this);
             if (_isStored)
             {
                 await MarkInUseAsync(cancellationToken).ConfigureAwait(false);
             }
         }
+    }
 
-        // Before the data, as whoever reads both must not find a write that is not recorded.
+    /// <summary>Records a write, before the data: whoever reads both must not find a write that is not recorded.</summary>
+    private void Record(long offsetBytes, long lengthBytes)
+    {
         lock (_bits)
         {
             foreach (LiveBitmap bitmap in _bitmaps)
@@ -115,7 +92,10 @@ public sealed partial class RecordingSession
                 bitmap.Record(offsetBytes, lengthBytes);
             }
         }
+    }
 
-        return writer;
+    private readonly record struct Turn(GuestWriter Writer, SharedLock.Release Together) : IDisposable
+    {
+        public void Dispose() => Together.Dispose();
     }
 }

@@ -1,6 +1,7 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
@@ -99,29 +100,22 @@ public sealed partial class RecordingSession
     /// <param name="remaining">What was not copied.</param>
     internal async ValueTask FinishAsync(BackupJob job, LiveBitmap? bitmap, BitmapSyncMode mode, Func<bool> isSuccess, DirtyBitmap remaining)
     {
-        await _access.EnterAloneAsync().ConfigureAwait(false);
+        using SharedLock.Release alone = await _access.EnterAloneAsync(CancellationToken.None).ConfigureAwait(false);
+        bool succeeded = isSuccess();
         try
         {
-            bool succeeded = isSuccess();
-            try
+            if (!succeeded && mode == BitmapSyncMode.Always && bitmap is not null && IsInImage(bitmap.Name))
             {
-                if (!succeeded && mode == BitmapSyncMode.Always && bitmap is not null && IsInImage(bitmap.Name))
-                {
-                    await MarkStoredAsync(CancellationToken.None).ConfigureAwait(false);
-                }
-            }
-            finally
-            {
-                lock (_bits)
-                {
-                    _jobs = [.. _jobs.Where(other => other != job)];
-                    EndUse(bitmap, mode, succeeded, remaining);
-                }
+                await MarkStoredAsync(CancellationToken.None).ConfigureAwait(false);
             }
         }
         finally
         {
-            _access.Exit();
+            lock (_bits)
+            {
+                _jobs = [.. _jobs.Where(other => other != job)];
+                EndUse(bitmap, mode, succeeded, remaining);
+            }
         }
     }
 

@@ -3,8 +3,10 @@ using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Guest.Writing;
+using Qcow2Bitmaps.Images.Editing;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
+using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
@@ -67,7 +69,7 @@ public sealed partial class RecordingSession : Disk
     public override bool CanCompress => _writer is { CanCompress: true };
 
     /// <inheritdoc/>
-    public override object Identity => IdentityOf(Image.Storage);
+    public override object Identity => IdentityOf(Image.Handle.Storage);
 
     /// <summary>The chain whose disk this is.</summary>
     public ImageChain Chain => _chain;
@@ -130,7 +132,7 @@ public sealed partial class RecordingSession : Disk
                 throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{chain.Layers[0].Path}' is raw: it has no bitmaps");
             }
 
-            GuestWriter? writer = image.Storage.CanWrite ? await chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false) : null;
+            GuestWriter? writer = image.Handle.Storage.CanWrite ? await chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false) : null;
             var session = new RecordingSession(chain, leaveOpen, writer);
             try
             {
@@ -161,15 +163,8 @@ public sealed partial class RecordingSession : Disk
     /// <exception cref="IOException">The storage failed; the bitmaps are marked as in use, or stored.</exception>
     public async ValueTask CheckpointAsync(CancellationToken cancellationToken = default)
     {
-        await EnterAloneAsync().ConfigureAwait(false);
-        try
-        {
-            await StoreAsync(cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            _access.Exit();
-        }
+        using SharedLock.Release alone = await EnterAloneAsync(cancellationToken).ConfigureAwait(false);
+        await StoreAsync(cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Cancels what jobs there are, stores all bitmaps, valid, and closes the image.</summary>
@@ -183,25 +178,23 @@ public sealed partial class RecordingSession : Disk
             return;
         }
 
-        await _access.EnterAloneAsync().ConfigureAwait(false);
-        while (_jobs.Length > 0)
+        while (true)
         {
-            _access.Exit();
-            await CancelJobsAsync().ConfigureAwait(false);
-            await _access.EnterAloneAsync().ConfigureAwait(false);
-        }
-
-        try
-        {
-            if (!_isClosed)
+            using (await _access.EnterAloneAsync(CancellationToken.None).ConfigureAwait(false))
             {
-                _isClosed = true;
-                await StoreAndCloseAsync().ConfigureAwait(false);
+                if (_jobs.Length == 0)
+                {
+                    if (!_isClosed)
+                    {
+                        _isClosed = true;
+                        await StoreAndCloseAsync().ConfigureAwait(false);
+                    }
+
+                    return;
+                }
             }
-        }
-        finally
-        {
-            _access.Exit();
+
+            await CancelJobsAsync().ConfigureAwait(false);
         }
     }
 
@@ -213,17 +206,17 @@ public sealed partial class RecordingSession : Disk
         await CloseAsync().ConfigureAwait(false);
     }
 
-    internal async ValueTask EnterAloneAsync()
+    internal async ValueTask<SharedLock.Release> EnterAloneAsync(CancellationToken cancellationToken)
     {
-        await _access.EnterAloneAsync().ConfigureAwait(false);
+        SharedLock.Release alone = await _access.EnterAloneAsync(cancellationToken).ConfigureAwait(false);
         if (_isClosed)
         {
-            _access.Exit();
+            alone.Dispose();
             throw new ObjectDisposedException(nameof(RecordingSession), PrintableMessage.Of($"The session of '{Name}' is closed"));
         }
-    }
 
-    internal void Exit() => _access.Exit();
+        return alone;
+    }
 
     /// <summary>Deletes bitmaps from the image at once. For who is alone.</summary>
     internal async ValueTask DeleteStoredAsync(IEnumerable<string> names, CancellationToken cancellationToken)
@@ -263,18 +256,11 @@ public sealed partial class RecordingSession : Disk
             return;
         }
 
-        await Image.EnterAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            Image.RequireNotRecorded();
-            await Image.EditBitmapsLockedAsync(new BitmapEdit().MarkInUse(), cancellationToken).ConfigureAwait(false);
-            _isStored = false;
-            Image.Editing.Recorder = this;
-        }
-        finally
-        {
-            Image.Editing.Release();
-        }
+        using ImageGate.Release alone = await Image.Handle.EnterAsync(cancellationToken).ConfigureAwait(false);
+        Image.Handle.RequireNotRecorded();
+        await BitmapEditing.RunAloneAsync(Image.Handle, new BitmapEdit().MarkInUse().ApplyAsync, cancellationToken).ConfigureAwait(false);
+        _isStored = false;
+        Image.Handle.Gate.Recorder = this;
     }
 
     private async ValueTask<LiveBitmap> LoadAsync(BitmapInfo info, CancellationToken cancellationToken)
@@ -283,7 +269,7 @@ public sealed partial class RecordingSession : Disk
         bool misses = false;
         if (info.State != BitmapState.Inconsistent)
         {
-            PersistentBitmap pages = await Image.Bitmaps.OpenPagesAsync(info, Image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
+            PersistentBitmap pages = await PersistentBitmap.OpenAsync(Image.Handle, info, Image.Handle.NewLog(), cancellationToken).ConfigureAwait(false);
             if (pages.Aliases is { } aliases)
             {
                 throw new Qcow2FormatException(aliases, Image.Name);
@@ -331,36 +317,22 @@ public sealed partial class RecordingSession : Disk
     /// <summary>Marks all stored bitmaps as in use again, before the first write after a checkpoint.</summary>
     private async ValueTask MarkInUseAsync(CancellationToken cancellationToken)
     {
-        await EnterAloneAsync().ConfigureAwait(false);
-        try
-        {
-            await MarkStoredAsync(cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            _access.Exit();
-        }
+        using SharedLock.Release alone = await EnterAloneAsync(cancellationToken).ConfigureAwait(false);
+        await MarkStoredAsync(cancellationToken).ConfigureAwait(false);
     }
 
     private async ValueTask EditAsync(BitmapEdit edit, CancellationToken cancellationToken)
     {
         // The writer stands still meanwhile, with all that it has done on disk.
-        await Image.EnterAsync(cancellationToken).ConfigureAwait(false);
-        try
+        using ImageGate.Release alone = await Image.Handle.EnterAsync(cancellationToken).ConfigureAwait(false);
+        if (_isUncertain)
         {
-            if (_isUncertain)
-            {
-                await Image.ReloadAsync().ConfigureAwait(false);
-            }
+            await Image.Handle.ReloadAsync().ConfigureAwait(false);
+        }
 
-            _isUncertain = true;
-            await Image.EditBitmapsLockedAsync(edit, cancellationToken).ConfigureAwait(false);
-            _isUncertain = false;
-        }
-        finally
-        {
-            Image.Editing.Release();
-        }
+        _isUncertain = true;
+        await BitmapEditing.RunAloneAsync(Image.Handle, edit.ApplyAsync, cancellationToken).ConfigureAwait(false);
+        _isUncertain = false;
     }
 
     private async ValueTask StoreAndCloseAsync()
@@ -398,7 +370,7 @@ public sealed partial class RecordingSession : Disk
         {
             if (_writer is not null)
             {
-                Image.Editing.Recorder = null;
+                Image.Handle.Gate.Recorder = null;
             }
 
             if (!_leaveOpen)

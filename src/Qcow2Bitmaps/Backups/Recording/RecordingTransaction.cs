@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Threading;
+
 namespace Qcow2Bitmaps.Backups.Recording;
 
 /// <summary>Steps on the bitmaps of one session or several that are done together: all, or none. Backups can start among them, at the very moment of the other steps.</summary>
@@ -114,21 +116,20 @@ public sealed class RecordingTransaction
     public async ValueTask<IReadOnlyList<BackupJob>> CommitAsync(CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        var held = new List<RecordingSession>();
+        var held = new List<SharedLock.Release>();
         try
         {
             // Always in one order, so that two transactions do not wait for one another.
             foreach (RecordingSession session in _sessions.OrderBy(static session => session.Number))
             {
-                await session.EnterAloneAsync().ConfigureAwait(false);
-                held.Add(session);
+                held.Add(await session.EnterAloneAsync(cancellationToken).ConfigureAwait(false));
             }
 
             return await ApplyAsync(cancellationToken).ConfigureAwait(false);
         }
         finally
         {
-            held.ForEach(static session => session.Exit());
+            held.ForEach(static alone => alone.Dispose());
         }
     }
 

@@ -1,7 +1,7 @@
 using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Images.Guest.Writing;
+using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
@@ -72,7 +72,7 @@ internal sealed class UnitCopier
         // Where nothing is written a run has no limit: writes to it wait for tables alone.
         long thereEnd = _leavesZeros ? await _options.Target.FindZerosEndAsync(start, _session.SizeBytes, _stopped).ConfigureAwait(false) : start;
         long end = Math.Min(_session.SizeBytes, Math.Max(thereEnd, start + MaxZeroBytes));
-        using IDisposable turn = await _ranges.EnterAsync(start, end, _stopped).ConfigureAwait(false);
+        using RangeLock.Release turn = await _ranges.EnterAsync(start, end, _stopped).ConfigureAwait(false);
         if (Next(start, end - start) is not { } next || next.Start != start)
         {
             // Somebody has copied it meanwhile.
@@ -110,7 +110,7 @@ internal sealed class UnitCopier
     /// <summary>Waits for writes that still copy what they overwrite. When the copying was stopped before, what remains is what remains.</summary>
     public async Task SettleAsync()
     {
-        using IDisposable all = await _ranges.EnterAsync(0, long.MaxValue, CancellationToken.None).ConfigureAwait(false);
+        using RangeLock.Release all = await _ranges.EnterAsync(0, long.MaxValue, CancellationToken.None).ConfigureAwait(false);
     }
 
     /// <summary>Has bits, or all, count as not copied. For who has stopped the copying.</summary>
@@ -132,7 +132,7 @@ internal sealed class UnitCopier
     /// <summary>Copies what of a part was not copied yet, and waits for who does that.</summary>
     private async ValueTask CopyStepAsync(long start, long end, CancellationToken cancellationToken)
     {
-        using IDisposable turn = await _ranges.EnterAsync(start & -_unitBytes, end, cancellationToken).ConfigureAwait(false);
+        using RangeLock.Release turn = await _ranges.EnterAsync(start & -_unitBytes, end, cancellationToken).ConfigureAwait(false);
         MemoryOwner<byte>? buffer = null;
         try
         {

@@ -13,7 +13,7 @@ internal sealed partial class ImageChecker
     {
         // Nobody has bitmaps without the bit, whatever an extension says; but QEMU minds its length.
         bool hasBitmaps = _header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps);
-        foreach (FormatFault finding in _image.Findings.Where(finding => hasBitmaps ? IsHarmful(finding) : finding is { Code: FaultCode.BitmapsExtensionLength, IsRefused: true }))
+        foreach (FormatFault finding in _image.Contents.Findings.Where(finding => hasBitmaps ? IsHarmful(finding) : finding is { Code: FaultCode.BitmapsExtensionLength, IsRefused: true }))
         {
             // A lenient reader's: QEMU cannot open such an image, and so not check it.
             _log.Corrupt($"ERROR {finding}");
@@ -26,13 +26,13 @@ internal sealed partial class ImageChecker
             return;
         }
 
-        if (_image.BitmapDirectory is not { } directory)
+        if (_image.Contents.First.Bitmaps is not { } directory)
         {
             return;
         }
 
         CountRegion(directory.DirectoryOffset, _image.Contents.Bitmaps.OwnedBytes);
-        foreach (BitmapInfo bitmap in _image.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0))
+        foreach (BitmapInfo bitmap in _image.Contents.Bitmaps.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0))
         {
             long bytes = (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes;
             CountRegion(bitmap.TableOffset, bytes);

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
@@ -23,7 +24,7 @@ internal sealed partial class ImageChecker
     {
         SnapshotTable table = _image.Contents.Snapshots;
         FormatFault? cutOff = null;
-        FormatFault? refusal = RefusalOf(_image.Findings);
+        FormatFault? refusal = RefusalOf(_image.Contents.Findings);
         if (refusal is { Code: FaultCode.SnapshotTableTruncated })
         {
             cutOff = refusal;

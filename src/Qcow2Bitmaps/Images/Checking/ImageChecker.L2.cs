@@ -172,7 +172,7 @@ internal sealed partial class ImageChecker
         {
             // QEMU looks at the flag in version 2 too, which has none: an entry of 0 reads as zeros there.
             bool hasData = _geometry.HasExtendedL2 ? (subclusters & uint.MaxValue) != 0 : (entry.Raw & L2Entry.ZeroFlag) == 0;
-            bool needsFlag = !_geometry.HasExtendedL2 && (_header.Version >= 3 || _image.BackingFile is not null);
+            bool needsFlag = !_geometry.HasExtendedL2 && (_header.Version >= 3 || _image.Contents.First.BackingFile is not null);
             if (!hasData && !(needsFlag && _header.Version < 3) && _repair.HasFlag(RepairKinds.Corruptions))
             {
                 // Zeros without a cluster. An extended entry says of each subcluster what it is without one.

@@ -1,4 +1,6 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
+using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Checking;
@@ -14,7 +16,7 @@ internal sealed partial class ImageChecker
     private const ulong MaxEncryptionHeaderBytes = 64 << 20;
 
     private readonly ImageStorage _storage;
-    private readonly Qcow2Image _image;
+    private readonly ImageHandle _image;
     private readonly Qcow2Header _header;
     private readonly ImageGeometry _geometry;
     private readonly FindingLog _log;
@@ -38,7 +40,7 @@ internal sealed partial class ImageChecker
     /// <param name="image">The image.</param>
     /// <param name="repair">What is to be repaired.</param>
     /// <param name="log">Takes the findings.</param>
-    public ImageChecker(Qcow2Image image, RepairKinds repair, FindingLog log)
+    public ImageChecker(ImageHandle image, RepairKinds repair, FindingLog log)
     {
         if (image.Header.CheckFaults(image.Limits).FirstOrDefault(fault => !CanFollow(fault, image.Header)) is { } fault)
         {
@@ -196,7 +198,7 @@ internal sealed partial class ImageChecker
     /// <summary>Tells why a strict reader refuses the image, but for what is told with bitmaps, snapshots and reference counts.</summary>
     private void TellRefusals()
     {
-        foreach (FormatFault refusal in _image.Findings.Where(static finding =>
+        foreach (FormatFault refusal in _image.Contents.Findings.Where(static finding =>
             finding.IsRefused && !finding.IsOfBitmaps && !IsOfSnapshots(finding.Code) && finding.Code != FaultCode.HeaderRefcountTable))
         {
             _log.Corrupt($"ERROR {refusal}");
@@ -205,7 +207,7 @@ internal sealed partial class ImageChecker
 
     private async ValueTask CountEncryptionHeaderAsync(CancellationToken cancellationToken)
     {
-        if (_image.CryptoHeader is not { } pointer)
+        if (_image.Contents.First.CryptoHeader is not { } pointer)
         {
             return;
         }
@@ -217,7 +219,7 @@ internal sealed partial class ImageChecker
         }
 
         CountRegion(pointer.Offset, (long)pointer.Length);
-        if ((await _image.TryReadLuksHeaderAsync(cancellationToken).ConfigureAwait(false)).Fault is { } fault)
+        if ((await _image.Contents.First.TryReadLuksHeaderAsync(_storage, cancellationToken).ConfigureAwait(false)).Fault is { } fault)
         {
             _log.Corrupt($"ERROR {fault}");
         }

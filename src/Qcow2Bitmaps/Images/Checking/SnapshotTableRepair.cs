@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
@@ -9,13 +10,13 @@ internal sealed class EditPlan
 {
     private const string NoRoomInDirectory = "Not enough space in the bitmap directory";
 
-    private readonly Qcow2Image _image;
+    private readonly ImageHandle _image;
     private readonly List<BitmapDraft> _drafts = [];
     private readonly Dictionary<string, BitmapDraft> _byName = new(StringComparer.Ordinal);
     private long _directoryBytes;
     private long _changes;
 
-    public EditPlan(Qcow2Image image)
+    public EditPlan(ImageHandle image)
     {
         _image = image;
         if (!image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))
@@ -24,7 +25,7 @@ internal sealed class EditPlan
             return;
         }
 
-        foreach (BitmapInfo bitmap in image.Bitmaps)
+        foreach (BitmapInfo bitmap in image.Contents.Bitmaps.Bitmaps)
         {
             Append(new BitmapDraft
             {
@@ -55,7 +56,7 @@ internal sealed class EditPlan
             throw new BitmapStateException(name, $"Bitmap already exists: {name}");
         }
 
-        int granularityBits = BitmapGranularity.BitsOf(granularityBytes ?? BitmapGranularity.DefaultBytes(_image.ClusterSizeBytes));
+        int granularityBits = BitmapGranularity.BitsOf(granularityBytes ?? BitmapGranularity.DefaultBytes(_image.Geometry.ClusterSizeBytes));
         RequireRoom(name, granularityBits);
         Append(new BitmapDraft
         {
@@ -158,10 +159,10 @@ internal sealed class EditPlan
     public async ValueTask FillAsync(string name, long offsetBytes, long lengthBytes, bool value, CancellationToken cancellationToken)
     {
         BitmapDraft draft = RequireConsistent(name);
-        if (offsetBytes > _image.VirtualSizeBytes || lengthBytes > _image.VirtualSizeBytes - offsetBytes)
+        if (offsetBytes > _image.Geometry.VirtualSizeBytes || lengthBytes > _image.Geometry.VirtualSizeBytes - offsetBytes)
         {
             throw new BitmapStateException(
-                name, $"Bitmap '{name}': the range of {lengthBytes} bytes at {offsetBytes} does not lie inside the disk of {_image.VirtualSizeBytes} bytes");
+                name, $"Bitmap '{name}': the range of {lengthBytes} bytes at {offsetBytes} does not lie inside the disk of {_image.Geometry.VirtualSizeBytes} bytes");
         }
 
         if (lengthBytes == 0)
@@ -182,7 +183,7 @@ internal sealed class EditPlan
         else
         {
             // A granule that is clean in part only stays dirty; the disk's end ends the last one.
-            long endBit = end == _image.VirtualSizeBytes ? geometry.BitCount : end >> geometry.GranularityBits;
+            long endBit = end == _image.Geometry.VirtualSizeBytes ? geometry.BitCount : end >> geometry.GranularityBits;
             content.Fill(ImageGeometry.DivideRoundingUpByPowerOfTwo(offsetBytes, geometry.GranularityBits), endBit, false);
         }
     }
@@ -207,7 +208,7 @@ internal sealed class EditPlan
         MergeAsync(source, RequireConsistent(into), cancellationToken);
 
     /// <summary>Merges a bitmap of another image.</summary>
-    public async ValueTask MergeAsync(Qcow2Image image, string source, string into, bool requireSameSize, CancellationToken cancellationToken)
+    public async ValueTask MergeAsync(ImageHandle image, string source, string into, bool requireSameSize, CancellationToken cancellationToken)
     {
         if (ReferenceEquals(image, _image))
         {
@@ -216,10 +217,7 @@ internal sealed class EditPlan
         }
 
         _ = Require(into);
-        if (!image.Bitmaps.TryGet(source, out BitmapInfo? info))
-        {
-            throw NotFound(source);
-        }
+        BitmapInfo info = image.Contents.Bitmaps.Find(source) ?? throw NotFound(source);
 
         BitmapDraft target = RequireConsistent(into);
         if (info.State == BitmapState.Inconsistent)
@@ -227,13 +225,13 @@ internal sealed class EditPlan
             throw Inconsistent(source);
         }
 
-        if (requireSameSize && image.VirtualSizeBytes != _image.VirtualSizeBytes)
+        if (requireSameSize && image.Geometry.VirtualSizeBytes != _image.Geometry.VirtualSizeBytes)
         {
             throw new BitmapStateException(
-                into, $"Bitmaps are of different sizes (destination size is {_image.VirtualSizeBytes}, source size is {image.VirtualSizeBytes}) and can't be merged");
+                into, $"Bitmaps are of different sizes (destination size is {_image.Geometry.VirtualSizeBytes}, source size is {image.Geometry.VirtualSizeBytes}) and can't be merged");
         }
 
-        PersistentBitmap pages = await image.Bitmaps.OpenPagesAsync(info, image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
+        PersistentBitmap pages = await PersistentBitmap.OpenAsync(image, info, image.NewLog(), cancellationToken).ConfigureAwait(false);
         await MergeAsync(pages, target, cancellationToken).ConfigureAwait(false);
     }
 
@@ -243,7 +241,7 @@ internal sealed class EditPlan
         // One that is in use on disk and comes to rest as it is was whole when a session opened it: the session stores the others anew.
         foreach (BitmapDraft draft in _drafts.Where(static draft => !draft.IsContentChanged && draft.Stored!.State != BitmapState.Inconsistent))
         {
-            PersistentBitmap stored = await _image.Bitmaps.OpenPagesAsync(draft.Stored!, _image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
+            PersistentBitmap stored = await PersistentBitmap.OpenAsync(_image, draft.Stored!, _image.NewLog(), cancellationToken).ConfigureAwait(false);
             if (stored.MissesBits)
             {
                 draft.Content = new EditedContent(GeometryOf(draft.GranularityBits), stored);
@@ -262,7 +260,7 @@ internal sealed class EditPlan
             throw new Qcow2FormatException(broken.Stored!.Faults[0], _image.Name);
         }
 
-        if (!IsMended && !_image.Bitmaps.IsComplete && _drafts.Count > 0)
+        if (!IsMended && !_image.Contents.Bitmaps.IsComplete && _drafts.Count > 0)
         {
             throw new BitmapStateException(
                 "", $"'{_image.Name}': the bitmap directory cannot be read to its end; broken entries are to be dropped first");
@@ -279,10 +277,10 @@ internal sealed class EditPlan
 
     private async ValueTask<EditedContent> ContentOfAsync(BitmapDraft draft, CancellationToken cancellationToken) => draft.Content ??= new EditedContent(
         GeometryOf(draft.GranularityBits),
-        await _image.Bitmaps.OpenPagesAsync(draft.Stored!, _image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false));
+        await PersistentBitmap.OpenAsync(_image, draft.Stored!, _image.NewLog(), cancellationToken).ConfigureAwait(false));
 
     private BitmapGeometry GeometryOf(int granularityBits) =>
-        new(_image.VirtualSizeBytes, granularityBits, _image.Geometry.ClusterBits + 3);
+        new(_image.Geometry.VirtualSizeBytes, granularityBits, _image.Geometry.ClusterBits + 3);
 
     private void Append(BitmapDraft draft)
     {

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Images.Editing;
 

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.State;
+using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Editing;

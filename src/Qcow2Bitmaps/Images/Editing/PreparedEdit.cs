@@ -1,6 +1,8 @@
 using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -9,7 +11,7 @@ namespace Qcow2Bitmaps.Images.Editing;
 /// <summary>An edit whose new structures are on disk, durable, and not yet in use: what is left is the switch, then the freeing of what it replaces.</summary>
 internal sealed class PreparedEdit
 {
-    private readonly Qcow2Image _image;
+    private readonly ImageHandle _image;
     private readonly ImageStorage _storage;
     private readonly ImageContents _contents;
     private readonly ImageGeometry _geometry;
@@ -18,7 +20,7 @@ internal sealed class PreparedEdit
     private readonly List<ulong> _sharedClusters = [];
     private BitmapsExtension? _target;
 
-    private PreparedEdit(Qcow2Image image, EditPlan plan, MetadataWriter writer)
+    private PreparedEdit(ImageHandle image, EditPlan plan, MetadataWriter writer)
     {
         _image = image;
         _storage = image.Storage;
@@ -40,11 +42,11 @@ internal sealed class PreparedEdit
     /// <exception cref="Qcow2Exception">The edit is refused, or there is no space; the image is as before.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before, perhaps with leaked clusters.</exception>
     public static async ValueTask<PreparedEdit?> PrepareAsync(
-        Qcow2Image image, BitmapEdit edit, CancellationToken cancellationToken)
+        ImageHandle image, Func<EditPlan, CancellationToken, ValueTask> steps, CancellationToken cancellationToken)
     {
-        await image.RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
+        await CountRepair.RunIfDirtyAsync(image, cancellationToken).ConfigureAwait(false);
         var plan = new EditPlan(image);
-        await edit.ApplyAsync(plan, cancellationToken).ConfigureAwait(false);
+        await steps(plan, cancellationToken).ConfigureAwait(false);
         plan.RequireStorable();
         MetadataWriter writer = await MetadataWriter.BeginAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
         var prepared = new PreparedEdit(image, plan, writer);
@@ -60,7 +62,7 @@ internal sealed class PreparedEdit
             await prepared.RollBackAfterErrorAsync().ConfigureAwait(false);
             if (e is NoSpaceException noSpace)
             {
-                throw await VolumeRoom.DescribeAsync(image, noSpace, copy => copy.EditBitmapsAsync(edit, cancellationToken)).ConfigureAwait(false);
+                throw await VolumeRoom.DescribeAsync(image, noSpace, copy => BitmapEditing.RunAsync(copy, steps, cancellationToken)).ConfigureAwait(false);
             }
 
             throw;
@@ -182,7 +184,7 @@ internal sealed class PreparedEdit
         {
             tables ??= new BitmapTableWriter(_writer, _geometry);
             ulong[] table = await tables.WriteBitsAsync(draft.Content!, cancellationToken).ConfigureAwait(false);
-            draft.Content!.SetWritten(PersistentBitmap.OfTable(_storage, draft.Name, BitmapGeometry.Of(draft.Content), table, _image.Bitmaps.NewLog()));
+            draft.Content!.SetWritten(PersistentBitmap.OfTable(_storage, draft.Name, BitmapGeometry.Of(draft.Content), table, _image.NewLog()));
             ulong[] stored = draft.Stored is { } info ? await ReadTableAsync(info, cancellationToken).ConfigureAwait(false) : [];
             if (table.AsSpan().SequenceEqual(stored))
             {

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest;
@@ -43,7 +44,7 @@ internal sealed class GuestDisk
     /// <param name="cancellationToken">Ends the reading of the L1 table.</param>
     /// <exception cref="Qcow2FormatException">The snapshot's table cannot be.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask<GuestDisk> OpenAsync(Qcow2Image image, SnapshotInfo? snapshot, CancellationToken cancellationToken)
+    public static async ValueTask<GuestDisk> OpenAsync(ImageHandle image, SnapshotInfo? snapshot, CancellationToken cancellationToken)
     {
         if (snapshot is not null
             && Faults.CheckTable(FaultCode.SnapshotL1Table, $"snapshot '{snapshot.Name}'", "L1 table", image.Header.SnapshotsOffset, snapshot.L1TableOffset, snapshot.L1Size, ImageGeometry.TableEntryBytes, (ulong)image.Limits.MaxL1TableBytes, image.Geometry.ClusterBits) is { } fault)
@@ -51,12 +52,12 @@ internal sealed class GuestDisk
             throw new Qcow2FormatException(fault, image.Name);
         }
 
-        long size = snapshot?.DiskSizeBytes is { } then and <= long.MaxValue ? (long)then : image.VirtualSizeBytes;
+        long size = snapshot?.DiskSizeBytes is { } then and <= long.MaxValue ? (long)then : image.Geometry.VirtualSizeBytes;
         GuestTables tables = await GuestTables.OpenAsync(
             image.Storage, image.Header, snapshot?.L1TableOffset ?? image.Header.L1TableOffset, snapshot?.L1Size ?? image.Header.L1Size, size, cancellationToken).ConfigureAwait(false);
         var map = new GuestMap(tables, size);
         bool mayHaveHoles = await MetadataPreallocation.IsLikelyAsync(image, cancellationToken).ConfigureAwait(false);
-        return new GuestDisk(image.Storage, new ClusterUnpacker(image.Storage, image.Header), image.ClusterSizeBytes, map, mayHaveHoles);
+        return new GuestDisk(image.Storage, new ClusterUnpacker(image.Storage, image.Header), image.Geometry.ClusterSizeBytes, map, mayHaveHoles);
     }
 
     /// <summary>Reads what an extent has.</summary>

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.State;
+using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest;
@@ -9,7 +10,7 @@ internal static class MetadataPreallocation
 {
     /// <summary>Whether clearly more clusters are counted than the file has space for.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask<bool> IsLikelyAsync(Qcow2Image image, CancellationToken cancellationToken)
+    public static async ValueTask<bool> IsLikelyAsync(ImageHandle image, CancellationToken cancellationToken)
     {
         ImageStorage storage = image.Storage;
         if (image.Header.HasExternalDataFile || storage.AllocatedBytes is not { } allocated)

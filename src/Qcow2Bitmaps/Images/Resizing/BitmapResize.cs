@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -11,7 +12,7 @@ namespace Qcow2Bitmaps.Images.Resizing;
 /// What the disk gains is dirty in recording bitmaps, in the same switch: the disk may have been longer at the checkpoint, and what was there reads as zeros now, that nobody wrote and
 /// nobody recorded; or a longer backing image has something there. QEMU leaves new bits clean.
 /// </remarks>
-internal sealed class BitmapResize(Qcow2Image image, long newSize)
+internal sealed class BitmapResize(ImageHandle image, long newSize)
 {
     // Directory entry: where the table's offset and its entries stand, and the sizes that tell how long the entry is.
     private const int TableEntriesField = sizeof(ulong);
@@ -41,7 +42,7 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
             }
         }
 
-        if (_bitmaps.Count > 0 && !image.Bitmaps.IsComplete)
+        if (_bitmaps.Count > 0 && !image.Contents.Bitmaps.IsComplete)
         {
             throw new BitmapStateException("", $"'{image.Name}': the bitmap directory cannot be read to its end; broken entries are to be dropped first");
         }
@@ -64,7 +65,7 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
     /// <summary>Writes what changes to free clusters, and says what the header shall name.</summary>
     public async ValueTask PrepareAsync(ShadowRefcounts counts, HeaderUpdate update, CancellationToken cancellationToken)
     {
-        if (_bitmaps.Count == 0 || image.Contents.First.Bitmaps is not { } extension || newSize == image.VirtualSizeBytes)
+        if (_bitmaps.Count == 0 || image.Contents.First.Bitmaps is not { } extension || newSize == image.Geometry.VirtualSizeBytes)
         {
             return;
         }
@@ -104,11 +105,11 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
     /// <returns>The table; null when the stored one fits.</returns>
     private async ValueTask<ulong[]?> ResizeAsync(BitmapInfo bitmap, ShadowRefcounts counts, CancellationToken cancellationToken)
     {
-        PersistentBitmap stored = await image.Bitmaps.OpenPagesAsync(bitmap, image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
+        PersistentBitmap stored = await PersistentBitmap.OpenAsync(image, bitmap, image.NewLog(), cancellationToken).ConfigureAwait(false);
         var old = BitmapGeometry.Of(stored);
         BitmapGeometry now = GeometryOf(bitmap, newSize);
-        bool isMarked = bitmap.State == BitmapState.Recording && newSize > image.VirtualSizeBytes;
-        long markStart = isMarked ? image.VirtualSizeBytes >> BitmapGranularity.BitsOf(bitmap.GranularityBytes) : 0;
+        bool isMarked = bitmap.State == BitmapState.Recording && newSize > image.Geometry.VirtualSizeBytes;
+        long markStart = isMarked ? image.Geometry.VirtualSizeBytes >> BitmapGranularity.BitsOf(bitmap.GranularityBytes) : 0;
         long markEnd = isMarked ? ImageGeometry.DivideRoundingUp(newSize, bitmap.GranularityBytes) : 0;
         if (old.BitCount == now.BitCount && !isMarked)
         {

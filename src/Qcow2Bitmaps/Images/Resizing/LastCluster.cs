@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Guest;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -14,7 +15,7 @@ namespace Qcow2Bitmaps.Images.Resizing;
 /// <param name="dataFile">The external data file; null without one.</param>
 /// <param name="hidesBacking">Whether the backing image has something behind the disk's end.</param>
 /// <param name="takesSpace">Whether the whole cluster is to have its space, so that a copy is made in any case.</param>
-internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, Disk? backing, ImageStorage? dataFile, bool hidesBacking, bool takesSpace)
+internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Disk? backing, ImageStorage? dataFile, bool hidesBacking, bool takesSpace)
 {
     private readonly ImageStorage _storage = image.Storage;
     private readonly ImageGeometry _geometry = image.Geometry;
@@ -138,7 +139,7 @@ internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, Disk
         {
             await (dataFile ?? _storage).ReadZeroFilledAsync((long)entry.HostOffset, cluster, cancellationToken).ConfigureAwait(false);
         }
-        else if (kind == L2EntryKind.Unallocated && !_geometry.HasExtendedL2 && image.BackingFile is not null)
+        else if (kind == L2EntryKind.Unallocated && !_geometry.HasExtendedL2 && image.Contents.First.BackingFile is not null)
         {
             await ReadBackingAsync(clusterStart, cluster.AsMemory(0, kept), cancellationToken).ConfigureAwait(false);
         }

@@ -1,6 +1,7 @@
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -14,7 +15,9 @@ namespace Qcow2Bitmaps.Images.Resizing;
 /// </remarks>
 internal sealed partial class ResizeChange
 {
-    private readonly Qcow2Image _image;
+    private const int SectorBytes = 512;
+
+    private readonly ImageHandle _image;
     private readonly ImageGeometry _geometry;
     private readonly ShadowRefcounts _counts;
     private readonly HeaderUpdate _update;
@@ -25,7 +28,7 @@ internal sealed partial class ResizeChange
     private readonly Preallocation _preallocation;
 
     private ResizeChange(
-        Qcow2Image image, long newSize, Qcow2ResizeOptions options, ShadowRefcounts counts, HeaderUpdate update, TableEditor tables)
+        ImageHandle image, long newSize, Qcow2ResizeOptions options, ShadowRefcounts counts, HeaderUpdate update, TableEditor tables)
     {
         _image = image;
         _geometry = image.Geometry;
@@ -38,14 +41,30 @@ internal sealed partial class ResizeChange
         _tables = tables;
     }
 
+    /// <summary>Gives the disk another size, or leaves the image as it is.</summary>
+    public static async ValueTask RunAsync(ImageHandle image, long sizeBytes, Qcow2ResizeOptions options, CancellationToken cancellationToken)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(sizeBytes);
+        if (sizeBytes % SectorBytes != 0)
+        {
+            throw new ArgumentOutOfRangeException(nameof(sizeBytes), sizeBytes, $"The new size must be a multiple of {SectorBytes}");
+        }
+
+        await TableChange.RunAsync(
+            image,
+            one => ChangeAsync(one, sizeBytes, options, cancellationToken),
+            copy => ChangeAsync(copy, sizeBytes, options with { DataFile = options.DataFile is { } file ? new RehearsalStorage(file, isBounded: false) : null }, cancellationToken),
+            cancellationToken).ConfigureAwait(false);
+    }
+
     /// <summary>Checks what QEMU checks, in its order, then carries the change out.</summary>
-    public static async ValueTask RunAsync(Qcow2Image image, long newSize, Qcow2ResizeOptions options, CancellationToken cancellationToken)
+    private static async ValueTask ChangeAsync(ImageHandle image, long newSize, Qcow2ResizeOptions options, CancellationToken cancellationToken)
     {
         Qcow2Header header = image.Header;
-        if (newSize < image.VirtualSizeBytes && !options.AllowShrink)
+        if (newSize < image.Geometry.VirtualSizeBytes && !options.AllowShrink)
         {
             throw new ArgumentException(
-                $"The disk has {image.VirtualSizeBytes} bytes, and shrinking to {newSize} is not allowed by the options.", nameof(newSize));
+                $"The disk has {image.Geometry.VirtualSizeBytes} bytes, and shrinking to {newSize} is not allowed by the options.", nameof(newSize));
         }
 
         if (header.Version < 3 && header.SnapshotCount > 0)
@@ -53,7 +72,7 @@ internal sealed partial class ResizeChange
             throw new Qcow2UnsupportedException(UnsupportedReason.Version2, "Can't resize a v2 image which has snapshots");
         }
 
-        if (options.Preallocation != Preallocation.Off && newSize <= image.VirtualSizeBytes)
+        if (options.Preallocation != Preallocation.Off && newSize <= image.Geometry.VirtualSizeBytes)
         {
             throw new ArgumentException("Preallocation can only be used for growing images", nameof(options));
         }
@@ -82,7 +101,7 @@ internal sealed partial class ResizeChange
         bitmaps.RequireRoom();
         DataFileResize? dataFile = DataFileOf(image, newSize, options);
         dataFile?.RequireRoom();
-        bool isShorter = newSize < image.VirtualSizeBytes;
+        bool isShorter = newSize < image.Geometry.VirtualSizeBytes;
         ShadowRefcounts counts = await ShadowRefcounts
             .BeginAsync(image.Storage, image.Contents, image.Limits, searchesAll: isShorter, cancellationToken).ConfigureAwait(false);
         HeaderUpdate update = await HeaderUpdate.ReadAsync(image.Storage, header, cancellationToken).ConfigureAwait(false);
@@ -121,13 +140,13 @@ internal sealed partial class ResizeChange
         }
     }
 
-    private static DataFileResize? DataFileOf(Qcow2Image image, long newSize, Qcow2ResizeOptions options)
+    private static DataFileResize? DataFileOf(ImageHandle image, long newSize, Qcow2ResizeOptions options)
     {
         Preallocation preallocation = options.Preallocation;
         bool isRaw = image.Header.HasRawDataFile;
         bool isNamed = isRaw || preallocation != Preallocation.Off;
         return image.Header.HasExternalDataFile
-            ? new DataFileResize(options.DataFile!, isRaw, isNamed, preallocation, image.VirtualSizeBytes, newSize, image.ClusterSizeBytes)
+            ? new DataFileResize(options.DataFile!, isRaw, isNamed, preallocation, image.Geometry.VirtualSizeBytes, newSize, image.Geometry.ClusterSizeBytes)
             : null;
     }
 
@@ -135,13 +154,13 @@ internal sealed partial class ResizeChange
     private bool NamesDataFile => _dataFile is not null && (_image.Header.HasRawDataFile || _preallocation != Preallocation.Off);
 
     /// <summary>Up to where the backing image would show through.</summary>
-    private static long HiddenEnd(Qcow2Image image, long newSize, Disk? backing) =>
-        Math.Min(newSize, image.BackingFile is null ? 0 : backing?.SizeBytes ?? long.MaxValue);
+    private static long HiddenEnd(ImageHandle image, long newSize, Disk? backing) =>
+        Math.Min(newSize, image.Contents.First.BackingFile is null ? 0 : backing?.SizeBytes ?? long.MaxValue);
 
     private async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
         // Behind this offset nothing that is stored shall be read.
-        long kept = Math.Min(_image.VirtualSizeBytes, _newSize);
+        long kept = Math.Min(_image.Geometry.VirtualSizeBytes, _newSize);
         long zeroEnd = HiddenEnd(_image, _newSize, _backing);
         if (zeroEnd > kept && _image.Header.Version < 3 && !_preallocation.TakesSpace())
         {

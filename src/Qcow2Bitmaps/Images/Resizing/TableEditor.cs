@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -17,7 +18,7 @@ internal sealed class TableEditor
     private readonly HashSet<long> _own = [];
     private ulong[] _l1;
 
-    private TableEditor(Qcow2Image image, ShadowRefcounts counts, ulong[] l1)
+    private TableEditor(ImageHandle image, ShadowRefcounts counts, ulong[] l1)
     {
         _storage = image.Storage;
         _header = image.Header;
@@ -30,7 +31,7 @@ internal sealed class TableEditor
     }
 
     /// <summary>Reads the L1 table.</summary>
-    public static async ValueTask<TableEditor> OpenAsync(Qcow2Image image, ShadowRefcounts counts, CancellationToken cancellationToken)
+    public static async ValueTask<TableEditor> OpenAsync(ImageHandle image, ShadowRefcounts counts, CancellationToken cancellationToken)
     {
         Qcow2Header header = image.Header;
         ulong[] l1 = await BigEndianTable.ReadAsync(image.Storage, header.L1TableOffset, header.L1Size, cancellationToken).ConfigureAwait(false);

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -13,7 +14,7 @@ namespace Qcow2Bitmaps.Images.Snapshots;
 /// </remarks>
 internal sealed class SnapshotChange
 {
-    private readonly Qcow2Image _image;
+    private readonly ImageHandle _image;
     private readonly ImageStorage _storage;
     private readonly Qcow2Header _header;
     private readonly ImageContents _contents;
@@ -21,7 +22,7 @@ internal sealed class SnapshotChange
     private readonly TreeCounts _trees;
     private readonly HeaderUpdate _update;
 
-    private SnapshotChange(Qcow2Image image, ShadowRefcounts counts, HeaderUpdate update)
+    private SnapshotChange(ImageHandle image, ShadowRefcounts counts, HeaderUpdate update)
     {
         _image = image;
         _storage = image.Storage;
@@ -36,7 +37,13 @@ internal sealed class SnapshotChange
     /// <param name="image">The image.</param>
     /// <param name="prepare">Writes what is new, and says what the header shall name.</param>
     /// <param name="cancellationToken">Ends the work while the image is as before.</param>
-    public static async ValueTask RunAsync(Qcow2Image image, Func<SnapshotChange, ValueTask> prepare, CancellationToken cancellationToken)
+    public static ValueTask RunAsync(ImageHandle image, Func<SnapshotChange, ValueTask> prepare, CancellationToken cancellationToken)
+    {
+        Func<ImageHandle, ValueTask> change = one => ChangeAsync(one, prepare, cancellationToken);
+        return TableChange.RunAsync(image, change, change, cancellationToken);
+    }
+
+    private static async ValueTask ChangeAsync(ImageHandle image, Func<SnapshotChange, ValueTask> prepare, CancellationToken cancellationToken)
     {
         if (image.Header.HasExternalDataFile)
         {
@@ -74,8 +81,9 @@ internal sealed class SnapshotChange
     }
 
     /// <summary>Removes a snapshot and frees what only it names.</summary>
-    public async ValueTask DeleteAsync(SnapshotInfo snapshot, CancellationToken cancellationToken)
+    public async ValueTask DeleteAsync(string name, CancellationToken cancellationToken)
     {
+        SnapshotInfo snapshot = Find(static snapshot => snapshot.Name, name) ?? throw NotFound(name);
         RequireReadable(snapshot);
         ulong[] l1 = await ReadL1Async(_header.L1TableOffset, _header.L1Size, cancellationToken).ConfigureAwait(false);
         ulong[] gone = await ReadL1Async(snapshot.L1TableOffset, snapshot.L1Size, cancellationToken).ConfigureAwait(false);
@@ -95,8 +103,14 @@ internal sealed class SnapshotChange
     }
 
     /// <summary>Makes a snapshot's state the active one, its disk size included.</summary>
-    public async ValueTask ApplyAsync(SnapshotInfo snapshot, CancellationToken cancellationToken)
+    public async ValueTask ApplyAsync(string idOrName, CancellationToken cancellationToken)
     {
+        if (_header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps) && _contents.Bitmaps.Bitmaps.Count > 0)
+        {
+            throw new Qcow2UnsupportedException(UnsupportedReason.SnapshotWithBitmaps, "Device has active dirty bitmaps");
+        }
+
+        SnapshotInfo snapshot = Find(static snapshot => snapshot.Id, idOrName) ?? Find(static snapshot => snapshot.Name, idOrName) ?? throw NotFound(idOrName);
         RequireReadable(snapshot);
         long size = (long)(snapshot.DiskSizeBytes ?? _header.VirtualSize);
         if (size != (long)_header.VirtualSize && _header.Version < 3)
@@ -118,6 +132,11 @@ internal sealed class SnapshotChange
         await ReplaceL1Async(l1, active, cancellationToken).ConfigureAwait(false);
         _update.SetVirtualSize(size);
     }
+
+    private SnapshotInfo? Find(Func<SnapshotInfo, string> key, string wanted) =>
+        _contents.Snapshots.Snapshots.FirstOrDefault(snapshot => string.Equals(key(snapshot), wanted, StringComparison.Ordinal));
+
+    private SnapshotStateException NotFound(string name) => new(name, $"'{_image.Name}' has no snapshot '{name}'");
 
     /// <summary>What QEMU demands of a snapshot before it uses it.</summary>
     private void RequireReadable(SnapshotInfo snapshot)
@@ -204,7 +223,7 @@ internal sealed class SnapshotChange
     {
         // As qemu-img writes them: no VM state, the disk's size, an instruction count of 0.
         var extra = new byte[SnapshotEntry.KnownExtraDataBytes];
-        BinaryPrimitives.WriteUInt64BigEndian(extra.AsSpan(sizeof(ulong)), (ulong)_image.VirtualSizeBytes);
+        BinaryPrimitives.WriteUInt64BigEndian(extra.AsSpan(sizeof(ulong)), (ulong)_image.Geometry.VirtualSizeBytes);
         long seconds = time.ToUnixTimeSeconds();
         var entry = new SnapshotEntry
         {

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
@@ -10,7 +11,7 @@ internal static class ImageEnd
 
     /// <summary>Whether the counts can be relied on and the file has all clusters that are counted, the last one perhaps in part.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask<bool> IsInsideFileAsync(Qcow2Image image, CancellationToken cancellationToken)
+    public static async ValueTask<bool> IsInsideFileAsync(ImageHandle image, CancellationToken cancellationToken)
     {
         ImageGeometry geometry = image.Geometry;
         if (image.Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty))
@@ -40,7 +41,7 @@ internal static class ImageEnd
 
     /// <summary>Finds it, from the counts alone, from the end.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask<long> FindAsync(Qcow2Image image, CancellationToken cancellationToken)
+    public static async ValueTask<long> FindAsync(ImageHandle image, CancellationToken cancellationToken)
     {
         ImageGeometry geometry = image.Geometry;
         byte[] block = new byte[geometry.ClusterSizeBytes];

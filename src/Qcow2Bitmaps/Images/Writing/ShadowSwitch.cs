@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
@@ -16,7 +17,7 @@ internal static class ShadowSwitch
     /// <exception cref="Qcow2Exception">The change is refused, or there is no space; the image is as before.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public static async ValueTask RunAsync(
-        Qcow2Image image, ShadowRefcounts counts, HeaderUpdate update, Func<ValueTask> prepare, bool isCut, CancellationToken cancellationToken)
+        ImageHandle image, ShadowRefcounts counts, HeaderUpdate update, Func<ValueTask> prepare, bool isCut, CancellationToken cancellationToken)
     {
         ImageStorage storage = image.Storage;
         IReadOnlyList<IReadOnlyList<SectorWrite>> stages;
@@ -66,7 +67,7 @@ internal static class ShadowSwitch
     }
 
     /// <summary>Refuses an image that has lost bits of bitmaps behind its end: they count as dirty, and would read as clean once the file has grown.</summary>
-    private static async ValueTask RequireNothingMissingAsync(Qcow2Image image, CancellationToken cancellationToken)
+    private static async ValueTask RequireNothingMissingAsync(ImageHandle image, CancellationToken cancellationToken)
     {
         if (!image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))
         {
@@ -75,7 +76,7 @@ internal static class ShadowSwitch
 
         foreach (BitmapInfo bitmap in image.Contents.Bitmaps.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0 && bitmap.State != BitmapState.Inconsistent))
         {
-            PersistentBitmap stored = await image.Bitmaps.OpenPagesAsync(bitmap, image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
+            PersistentBitmap stored = await PersistentBitmap.OpenAsync(image, bitmap, image.NewLog(), cancellationToken).ConfigureAwait(false);
             if (stored.MissesBits)
             {
                 throw new Qcow2FormatException(

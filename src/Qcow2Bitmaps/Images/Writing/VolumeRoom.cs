@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
@@ -11,7 +12,7 @@ internal static class VolumeRoom
     /// <param name="e">What was said.</param>
     /// <param name="change">The change, on a stand-in for the image.</param>
     /// <returns>What is to be thrown.</returns>
-    public static async ValueTask<NoSpaceException> DescribeAsync(Qcow2Image image, NoSpaceException e, Func<Qcow2Image, ValueTask> change)
+    public static async ValueTask<NoSpaceException> DescribeAsync(ImageHandle image, NoSpaceException e, Func<ImageHandle, ValueTask> change)
     {
         ImageStorage storage = image.Storage;
         if (e.VolumeBytes is not null || storage is RehearsalStorage || storage.CapacityBytes is not { } capacity)
@@ -22,11 +23,7 @@ internal static class VolumeRoom
         var memory = new RehearsalStorage(storage, isBounded: false);
         try
         {
-            Qcow2Image copy = await Qcow2Image.OpenAsync(memory, new Qcow2OpenOptions { Strictness = image.Strictness, Limits = image.Limits }, leaveOpen: true).ConfigureAwait(false);
-            await using (copy.ConfigureAwait(false))
-            {
-                await change(copy).ConfigureAwait(false);
-            }
+            await change(await ImageHandle.OpenAsync(memory, image.Strictness, image.Limits, CancellationToken.None).ConfigureAwait(false)).ConfigureAwait(false);
         }
         catch (IOException)
         {
@@ -34,7 +31,7 @@ internal static class VolumeRoom
             return e;
         }
 
-        long clusters = ImageGeometry.DivideRoundingUp(Math.Max(memory.WrittenEnd, capacity + e.NeededBytes), image.ClusterSizeBytes);
-        return NoSpaceException.OfVolume(storage.Name, clusters * image.ClusterSizeBytes, capacity);
+        long clusters = ImageGeometry.DivideRoundingUp(Math.Max(memory.WrittenEnd, capacity + e.NeededBytes), image.Geometry.ClusterSizeBytes);
+        return NoSpaceException.OfVolume(storage.Name, clusters * image.Geometry.ClusterSizeBytes, capacity);
     }
 }

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Tests.Hostile;
+using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Checking;
 
@@ -8,7 +9,7 @@ namespace Qcow2Bitmaps.Tests.Images.Checking;
 internal sealed class TableMutation(byte[] image, int seed)
 {
     private readonly SplitMix _random = new((ulong)seed * 7919);
-    private readonly Qcow2Header _header = Qcow2Header.Read(image);
+    private readonly Qcow2Header _header = CheckedHeader.Read(image);
 
     public byte[] Apply()
     {

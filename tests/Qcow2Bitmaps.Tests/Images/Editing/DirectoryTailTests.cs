@@ -23,7 +23,7 @@ public sealed class DirectoryTailTests
         byte[] after = await StopAnywhere.AssertBeforeOrAfterAsync(start, image => ChangeAsync(image, change), mayLeak: true);
 
         await using Qcow2Image image = await TestImage.OpenAsync(after);
-        Assert.Equal(change is "remove all", image.BitmapDirectory is null);
+        Assert.Equal(change is "remove all", image.Handle.Contents.First.Bitmaps is null);
     }
 
     /// <summary>The same on a device, where nothing behind a structure is new.</summary>

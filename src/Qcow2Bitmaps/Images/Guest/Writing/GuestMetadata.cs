@@ -1,5 +1,6 @@
 using System.Numerics;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -12,7 +13,7 @@ namespace Qcow2Bitmaps.Images.Guest.Writing;
 /// Counts rise and data become durable before L2 tables name clusters, L2 tables before the L1 table names them, and all of that before
 /// counts fall and clusters are used again. So a stop leaves leaked clusters at worst, and each cluster old or new. Not thread-safe.
 /// </remarks>
-internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, ImageStorage? dataFile, bool hasBacking)
+internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, ImageStorage? dataFile, bool hasBacking)
 {
     private const int MaxChangedBytes = 32 << 20;
 
@@ -42,7 +43,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
         _packedEnd = 0;
         disk.Forget();
         await Tables.ReloadAsync(image.Header, cancellationToken).ConfigureAwait(false);
-        disk.Map.SizeBytes = image.VirtualSizeBytes;
+        disk.Map.SizeBytes = image.Geometry.VirtualSizeBytes;
         Tables.RequireWhole();
     }
 

@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps.Images.State;
 
 /// <summary>The table of internal snapshots as it was read.</summary>
 /// <param name="Snapshots">The snapshots.</param>

@@ -3,7 +3,7 @@ using System.Globalization;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps.Images.State;
 
 /// <summary>All that the first cluster says: the header, the extensions, the name of the backing file.</summary>
 internal sealed class FirstCluster
@@ -40,6 +40,20 @@ internal sealed class FirstCluster
         result.ReadExtensions(cluster, limits, log);
         result.ReadBackingFile(cluster, limits, log);
         return result;
+    }
+
+    /// <summary>Reads what the LUKS header says without a key, and what is wrong with it. Neither, of an image that is not encrypted with LUKS.</summary>
+    public async ValueTask<(LuksHeader? Header, FormatFault? Fault)> TryReadLuksHeaderAsync(ImageStorage storage, CancellationToken cancellationToken)
+    {
+        if (CryptoHeader is not { } pointer)
+        {
+            return default;
+        }
+
+        var bytes = new byte[LuksHeader.SizeBytes];
+        int read = await storage.ReadAsync((long)pointer.Offset, bytes, cancellationToken).ConfigureAwait(false);
+        _ = LuksHeader.TryRead(bytes.AsSpan(0, read), pointer.Offset, out LuksHeader? header, out FormatFault? fault);
+        return (header, fault);
     }
 
     private static async ValueTask<byte[]> ReadBytesAsync(ImageStorage storage, CancellationToken cancellationToken)

@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps.Images.State;
 
 /// <summary>The bits of a bitmap in an image, read page by page: a page is what an entry of its table covers.</summary>
 /// <remarks>
@@ -41,13 +41,25 @@ internal sealed class PersistentBitmap : IBitmapPages
     /// <summary>What a lenient reader has found of entries that share clusters: such bits can be streamed, and not be held in memory.</summary>
     public FormatFault? Aliases { get; private set; }
 
-    /// <summary>Reads a bitmap's table.</summary>
-    public static async ValueTask<PersistentBitmap> OpenAsync(
-        ImageStorage storage, BitmapInfo info, ImageGeometry image, FaultLog log, CancellationToken cancellationToken)
+    /// <summary>Reads the table of a bitmap whose bits may be read.</summary>
+    /// <exception cref="ArgumentException">The bitmap is not of the image, or was read before the last edit.</exception>
+    /// <exception cref="BitmapStateException">The bitmap is inconsistent, and the reader not lenient.</exception>
+    /// <exception cref="Qcow2FormatException">What the directory or the table says is not allowed.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask<PersistentBitmap> OpenAsync(ImageHandle image, BitmapInfo info, FaultLog log, CancellationToken cancellationToken)
     {
-        var geometry = new BitmapGeometry(image.VirtualSizeBytes, BitmapGranularity.BitsOf(info.GranularityBytes), image.ClusterBits + 3);
-        var bitmap = new PersistentBitmap(storage, StructureOf(info.Name), log, geometry);
-        await bitmap.ReadTableAsync(info, image, cancellationToken).ConfigureAwait(false);
+        ArgumentNullException.ThrowIfNull(info);
+        IReadOnlyList<BitmapInfo> bitmaps = image.Contents.Bitmaps.Bitmaps;
+        if (info.Index >= bitmaps.Count || !ReferenceEquals(bitmaps[info.Index], info))
+        {
+            throw new ArgumentException(PrintableMessage.Of($"{info} is not a bitmap of this image, or was read before the last edit"), nameof(info));
+        }
+
+        RequireConsistent(image.Storage, info, log);
+        RequireReadable(image, info, log);
+        var geometry = new BitmapGeometry(image.Geometry.VirtualSizeBytes, BitmapGranularity.BitsOf(info.GranularityBytes), image.Geometry.ClusterBits + 3);
+        var bitmap = new PersistentBitmap(image.Storage, StructureOf(info.Name), log, geometry);
+        await bitmap.ReadTableAsync(info, image.Geometry, cancellationToken).ConfigureAwait(false);
         return bitmap;
     }
 
@@ -89,6 +101,49 @@ internal sealed class PersistentBitmap : IBitmapPages
         int present = (int)Math.Clamp(_lengthBytes - offset, 0, bytes.Memory.Length);
         int read = await _storage.ReadAsync(offset, bytes.Memory[..present], cancellationToken).ConfigureAwait(false);
         Complete(page, words.Span, offset, read);
+    }
+
+    private static void RequireConsistent(ImageStorage storage, BitmapInfo info, FaultLog log)
+    {
+        if (info.State != BitmapState.Inconsistent)
+        {
+            return;
+        }
+
+        if (!log.IsLenient)
+        {
+            string elsewhere = storage.IsOpenForWritingElsewhere() ? ": another process has the image open for writing and keeps the bitmap in memory" : "";
+            throw new BitmapStateException(info.Name, $"Bitmap '{info.Name}' is inconsistent and cannot be used{elsewhere}");
+        }
+
+        log.Note(new FormatFault(
+            FaultCode.BitmapInUse, $"bitmap '{info.Name}'", "flags", info.TableOffset, "in-use, or ignored by QEMU", "a bitmap that was saved: the stored bits miss all changes since the last save and are no record of changes"));
+    }
+
+    /// <summary>Refuses what only a lenient reader has let into the list and what cannot be read by any rule.</summary>
+    private static void RequireReadable(ImageHandle image, BitmapInfo info, FaultLog log)
+    {
+        FormatFault? unreadable = info.Faults.FirstOrDefault(static fault =>
+            fault.Code is FaultCode.BitmapGranularity or FaultCode.BitmapTableOffset or FaultCode.BitmapType);
+        if (unreadable is not null)
+        {
+            throw log.Fatal(unreadable);
+        }
+
+        if (info.TableOffset > Faults.MaxOffset)
+        {
+            // Allowed in the directory while the bitmap is in use.
+            throw log.Fatal(Faults.OfHex(
+                FaultCode.BitmapTableOffset, $"bitmap '{info.Name}'", "bitmap_table_offset", info.TableOffset, info.TableOffset, "below 2^63"));
+        }
+
+        long needed = image.Geometry.BitmapTableEntries(BitmapGranularity.BitsOf(info.GranularityBytes));
+        long allowed = Math.Min(image.Limits.MaxBitmapTableEntries, image.Limits.MaxBitmapBytes >> image.Geometry.ClusterBits);
+        if (needed > allowed)
+        {
+            throw log.Fatal(Faults.Of(
+                FaultCode.BitmapTableSize, $"bitmap '{info.Name}'", "table entries for this disk and granularity", info.TableOffset, (ulong)needed, $"at most {allowed}"));
+        }
     }
 
     private async ValueTask ReadTableAsync(BitmapInfo info, ImageGeometry image, CancellationToken cancellationToken)

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps.Images.State;
 
 /// <summary>Reads and writes tables of 8-byte big-endian entries: L1, L2, refcount and bitmap tables are all such.</summary>
 internal static class BigEndianTable

@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Format;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps.Images.State;
 
 /// <summary>Where readers take their faults: strictness decides, here and nowhere else, whether one ends the reading.</summary>
 internal sealed class FaultLog(Strictness strictness, string imageName)

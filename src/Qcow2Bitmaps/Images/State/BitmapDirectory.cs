@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Format;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps.Images.State;
 
 /// <summary>The bitmaps of an image as its directory lists them. Immutable.</summary>
 internal sealed class BitmapDirectory

@@ -1,7 +1,8 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images.Checking;
+namespace Qcow2Bitmaps.Images.Writing;
 
 /// <summary>The reference counts as the image stores them.</summary>
 internal sealed class StoredRefcounts

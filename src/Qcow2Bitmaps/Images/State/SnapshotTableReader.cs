@@ -2,7 +2,7 @@ using System.Globalization;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps.Images.State;
 
 /// <summary>Reads the table of internal snapshots.</summary>
 internal static class SnapshotTableReader

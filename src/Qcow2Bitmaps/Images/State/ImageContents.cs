@@ -1,7 +1,7 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps.Images.State;
 
 /// <summary>What opening an image reads: the first cluster, the snapshot table, the bitmap directory. Immutable.</summary>
 internal sealed record ImageContents(FirstCluster First, SnapshotTable Snapshots, BitmapDirectory Bitmaps, IReadOnlyList<FormatFault> Findings)

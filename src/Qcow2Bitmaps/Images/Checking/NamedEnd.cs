@@ -2,10 +2,10 @@ using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images.Guest;
+namespace Qcow2Bitmaps.Images.Checking;
 
 /// <summary>How far a file must reach to have all that its image names. A file that ends before was probably not copied whole.</summary>
 /// <remarks>
@@ -16,14 +16,14 @@ namespace Qcow2Bitmaps.Images.Guest;
 /// </remarks>
 internal sealed partial class NamedEnd
 {
-    private readonly Qcow2Image _image;
+    private readonly ImageHandle _image;
     private readonly ImageStorage _storage;
     private readonly ImageGeometry _geometry;
     private readonly TableScanner _scanner;
     private ulong _end;
     private string _what = "";
 
-    private NamedEnd(Qcow2Image image)
+    private NamedEnd(ImageHandle image)
     {
         _image = image;
         _storage = image.Storage;
@@ -34,7 +34,7 @@ internal sealed partial class NamedEnd
     /// <summary>Looks at an image's own file.</summary>
     /// <returns>What is missing; null where the file is whole.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask<FormatFault?> FindFaultAsync(Qcow2Image image, CancellationToken cancellationToken)
+    public static async ValueTask<FormatFault?> FindFaultAsync(ImageHandle image, CancellationToken cancellationToken)
     {
         var named = new NamedEnd(image);
         await named.AddRefcountsAsync(cancellationToken).ConfigureAwait(false);
@@ -47,7 +47,7 @@ internal sealed partial class NamedEnd
     /// <returns>What is missing; null where the file is whole.</returns>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async ValueTask<FormatFault?> FindDataFileFaultAsync(
-        Qcow2Image image, ImageStorage data, CancellationToken cancellationToken)
+        ImageHandle image, ImageStorage data, CancellationToken cancellationToken)
     {
         var named = new NamedEnd(image);
         await named.AddDataFileAsync(cancellationToken).ConfigureAwait(false);
@@ -122,13 +122,13 @@ internal sealed partial class NamedEnd
             return;
         }
 
-        foreach (BitmapInfo bitmap in _image.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0))
+        foreach (BitmapInfo bitmap in _image.Contents.Bitmaps.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0))
         {
             string name = bitmap.Name;
             long tableBytes = (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes;
             Add(bitmap.TableOffset, tableBytes, $"the table of bitmap '{name}' ends");
             var geometry = new BitmapGeometry(
-                _image.VirtualSizeBytes, BitmapGranularity.BitsOf(bitmap.GranularityBytes), _geometry.ClusterBits + 3);
+                _image.Geometry.VirtualSizeBytes, BitmapGranularity.BitsOf(bitmap.GranularityBytes), _geometry.ClusterBits + 3);
             string what = $"bits of bitmap '{name}' end";
             await ReadTableAsync(
                 bitmap.TableOffset,

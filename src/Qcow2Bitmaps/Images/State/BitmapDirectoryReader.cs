@@ -1,7 +1,7 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps.Images.State;
 
 /// <summary>Reads the bitmap directory: the only thing that opening an image reads of its bitmaps.</summary>
 internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry geometry, Qcow2Limits limits, FaultLog log)

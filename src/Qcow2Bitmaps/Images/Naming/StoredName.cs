@@ -1,7 +1,7 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps.Images.Naming;
 
 /// <summary>Decides which name an image stores for a file: always one by which QEMU and we find the very file that was looked at.</summary>
 /// <remarks>

@@ -1,19 +1,24 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.Editing;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images.Checking;
+namespace Qcow2Bitmaps.Images.Repairing;
 
 /// <summary>Mends what keeps QEMU from opening an image because of its bitmaps.</summary>
 /// <remarks>
 /// Bits in doubt become dirty: that costs a copy, and a missing one would lose a change. Entries of the directory that cannot be followed are dropped; their
 /// clusters are leaks afterwards. All of that is one atomic edit. Entries of an inconsistent bitmap, whose bits nobody reads, become all dirty in place.
 /// </remarks>
-internal sealed class BitmapRepair(Qcow2Image image, FindingLog log)
+internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
 {
     private readonly ImageStorage _storage = image.Storage;
     private readonly ImageGeometry _geometry = image.Geometry;
+    // Ranges that are to be made dirty.
+    private readonly List<(string Bitmap, long StartBytes, long LengthBytes)> _doubtful = [];
 
     /// <summary>Repairs.</summary>
     /// <exception cref="Qcow2Exception">The image cannot be written: it is corrupt otherwise, or has no room.</exception>
@@ -21,7 +26,7 @@ internal sealed class BitmapRepair(Qcow2Image image, FindingLog log)
     public async ValueTask RunAsync(CancellationToken cancellationToken)
     {
         bool isPublished = image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps);
-        bool hasExtension = image.Extensions.Any(static extension => extension.Type == HeaderExtensionType.Bitmaps);
+        bool hasExtension = image.Contents.First.Extensions.Any(static extension => extension.Type == HeaderExtensionType.Bitmaps);
         if (isPublished != hasExtension)
         {
             await WithdrawAsync(hasExtension, cancellationToken).ConfigureAwait(false);
@@ -33,25 +38,35 @@ internal sealed class BitmapRepair(Qcow2Image image, FindingLog log)
             return;
         }
 
-        var edit = new BitmapEdit();
-        foreach (FormatFault fault in image.Findings.Where(ImageChecker.IsHarmful))
+        bool dropsBroken = false;
+        foreach (FormatFault fault in image.Contents.Findings.Where(ImageChecker.IsHarmful))
         {
             log.FixCorruption($"Repairing {fault}");
-            if (edit.Count == 0)
-            {
-                edit.DropBroken();
-            }
+            dropsBroken = true;
         }
 
-        var names = image.Bitmaps.GroupBy(static bitmap => bitmap.Name, StringComparer.Ordinal).Where(static group => group.Count() == 1).Select(static group => group.Key).ToHashSet(StringComparer.Ordinal);
-        foreach (BitmapInfo bitmap in image.Bitmaps.Where(bitmap => bitmap.Faults.Count == 0 && names.Contains(bitmap.Name)))
+        var names = image.Contents.Bitmaps.Bitmaps.GroupBy(static bitmap => bitmap.Name, StringComparer.Ordinal).Where(static group => group.Count() == 1).Select(static group => group.Key).ToHashSet(StringComparer.Ordinal);
+        foreach (BitmapInfo bitmap in image.Contents.Bitmaps.Bitmaps.Where(bitmap => bitmap.Faults.Count == 0 && names.Contains(bitmap.Name)))
         {
-            await MendTableAsync(bitmap, edit, cancellationToken).ConfigureAwait(false);
+            await MendTableAsync(bitmap, cancellationToken).ConfigureAwait(false);
         }
 
-        if (edit.Count > 0)
+        if (dropsBroken || _doubtful.Count > 0)
         {
-            await image.EditBitmapsLockedAsync(edit, cancellationToken).ConfigureAwait(false);
+            await BitmapEditing.RunAloneAsync(image, (plan, token) => ApplyAsync(plan, dropsBroken, token), cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask ApplyAsync(EditPlan plan, bool dropsBroken, CancellationToken cancellationToken)
+    {
+        if (dropsBroken)
+        {
+            plan.DropBroken();
+        }
+
+        foreach ((string bitmap, long start, long length) in _doubtful)
+        {
+            await plan.FillAsync(bitmap, start, length, true, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -72,7 +87,7 @@ internal sealed class BitmapRepair(Qcow2Image image, FindingLog log)
         await MetadataWriter.SwitchAsync(_storage, HeaderSwitch.Plan(image.Name, image.Header, first, null), CancellationToken.None).ConfigureAwait(false);
     }
 
-    private async ValueTask MendTableAsync(BitmapInfo bitmap, BitmapEdit edit, CancellationToken cancellationToken)
+    private async ValueTask MendTableAsync(BitmapInfo bitmap, CancellationToken cancellationToken)
     {
         ulong[] table = await BigEndianTable.ReadAsync(_storage, bitmap.TableOffset, bitmap.TableEntries, cancellationToken).ConfigureAwait(false);
         bool isInUse = bitmap.Flags.HasFlag(BitmapFlags.InUse);
@@ -99,7 +114,7 @@ internal sealed class BitmapRepair(Qcow2Image image, FindingLog log)
             else
             {
                 long start = i * pageBytes;
-                edit.Set(bitmap.Name, start, Math.Min(pageBytes, image.VirtualSizeBytes - start));
+                _doubtful.Add((bitmap.Name, start, Math.Min(pageBytes, _geometry.VirtualSizeBytes - start)));
             }
         }
 

@@ -2,9 +2,9 @@ using System.Buffers.Binary;
 using System.Numerics;
 using System.Runtime.InteropServices;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.Guest;
 
-namespace Qcow2Bitmaps.Images.Guest;
+namespace Qcow2Bitmaps.Images.Checking;
 
 /// <summary>What the disk and its snapshots need of a file.</summary>
 internal sealed partial class NamedEnd
@@ -15,14 +15,14 @@ internal sealed partial class NamedEnd
     private async ValueTask AddGuestAsync(CancellationToken cancellationToken)
     {
         Qcow2Header header = _image.Header;
-        await AddL1Async(header.L1TableOffset, header.L1Size, _image.VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
-        foreach (SnapshotInfo snapshot in _image.Snapshots)
+        await AddL1Async(header.L1TableOffset, header.L1Size, _image.Geometry.VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
+        foreach (SnapshotInfo snapshot in _image.Contents.Snapshots.Snapshots)
         {
             if (Faults.CheckTable(
                 FaultCode.SnapshotL1Table, "", "", 0, snapshot.L1TableOffset, snapshot.L1Size, ImageGeometry.TableEntryBytes,
                 (ulong)_image.Limits.MaxL1TableBytes, _geometry.ClusterBits) is null)
             {
-                long size = snapshot.DiskSizeBytes is { } then and <= long.MaxValue ? (long)then : _image.VirtualSizeBytes;
+                long size = snapshot.DiskSizeBytes is { } then and <= long.MaxValue ? (long)then : _image.Geometry.VirtualSizeBytes;
                 await AddL1Async(snapshot.L1TableOffset, snapshot.L1Size, size, cancellationToken).ConfigureAwait(false);
             }
         }
@@ -132,7 +132,7 @@ internal sealed partial class NamedEnd
     private async ValueTask AddDataFileAsync(CancellationToken cancellationToken)
     {
         Qcow2Header header = _image.Header;
-        long size = _image.VirtualSizeBytes;
+        long size = _image.Geometry.VirtualSizeBytes;
         GuestTables tables = await GuestTables
             .OpenAsync(_storage, header, header.L1TableOffset, header.L1Size, size, cancellationToken).ConfigureAwait(false);
         for (long l1Index = size == 0 ? -1 : _geometry.L1Index(size - 1); l1Index >= 0 && _end == 0; l1Index--)

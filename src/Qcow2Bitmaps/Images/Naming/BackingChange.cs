@@ -1,0 +1,77 @@
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.State;
+using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Threading;
+
+namespace Qcow2Bitmaps.Images.Naming;
+
+/// <summary>Has an image name another backing file, or none.</summary>
+internal static class BackingChange
+{
+    private const int MaxNameBytes = 1023;
+
+    /// <inheritdoc cref="Qcow2Image.SetBackingFileAsync"/>
+    public static async ValueTask RunAsync(ImageHandle image, string? name, string format, CancellationToken cancellationToken)
+    {
+        using ImageGate.Release alone = await image.EnterAsync(cancellationToken).ConfigureAwait(false);
+        await CountRepair.RunIfDirtyAsync(image, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<IReadOnlyList<SectorWrite>> stages = await PlanAsync(image, name, format, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await MetadataWriter.SwitchOrBackAsync(image.Storage, stages).ConfigureAwait(false);
+        }
+        finally
+        {
+            await image.ReloadAfterSwitchAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Refuses what <see cref="RunAsync"/> would refuse, for one who works long before it. An image with the dirty bit is not looked at: it is repaired first.</summary>
+    /// <inheritdoc cref="Qcow2Image.SetBackingFileAsync" path="/exception"/>
+    public static async ValueTask RequireRoomAsync(ImageHandle image, string? name, string format, CancellationToken cancellationToken)
+    {
+        RequireNoRawDataFile(image, name);
+        if (!image.Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty))
+        {
+            await PlanAsync(image, name, format, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>A raw data file reads as the disk does by itself, which no longer holds over a backing file.</summary>
+    private static void RequireNoRawDataFile(ImageHandle image, string? backingFile)
+    {
+        if (backingFile is not null && image.Header.HasRawDataFile)
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.ExternalDataFile, $"'{image.Name}' has a raw data file, which holds all of the disk: it cannot have a backing file");
+        }
+    }
+
+    private static async ValueTask<IReadOnlyList<IReadOnlyList<SectorWrite>>> PlanAsync(ImageHandle image, string? name, string format, CancellationToken cancellationToken)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(format);
+        byte[]? bytes = name is null ? null : ImageText.Encode(name);
+        if (bytes is { Length: 0 })
+        {
+            throw new ArgumentException("The name of a backing file is empty", nameof(name));
+        }
+
+        if (bytes is { Length: > MaxNameBytes })
+        {
+            throw new Qcow2UnsupportedException(UnsupportedReason.Limit, $"The name of a backing file has at most {MaxNameBytes} bytes, not {bytes.Length}: '{name!}'");
+        }
+
+        byte[] formatBytes = ImageText.Encode(format);
+        if (formatBytes.Length > BackingSwitch.MaxFormatBytes)
+        {
+            throw new ArgumentException($"A backing file's format has at most {BackingSwitch.MaxFormatBytes} bytes, not {formatBytes.Length}", nameof(format));
+        }
+
+        MetadataWriter.RequireWritable(image.Storage, image.Header, image.Limits);
+        RequireNoRawDataFile(image, name);
+        var first = new byte[image.Geometry.ClusterSizeBytes];
+        await image.Storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
+        return BackingSwitch.Plan(image.Name, image.Header, first, bytes, formatBytes);
+    }
+}

@@ -1,0 +1,67 @@
+using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.State;
+using Qcow2Bitmaps.Threading;
+
+namespace Qcow2Bitmaps.Images.Repairing;
+
+/// <summary>Repairs an image: reference counts, then bitmaps, then the counts of what the bitmaps have given up.</summary>
+internal static class ImageRepair
+{
+    /// <summary>Repairs; where anything was repaired, checks the image again.</summary>
+    /// <exception cref="Qcow2Exception">The image cannot be written, is too broken to be checked, or has no room.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask<CheckReport> RunAsync(ImageHandle image, RepairKinds kinds, CancellationToken cancellationToken)
+    {
+        if (!image.Storage.CanWrite)
+        {
+            throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{image.Name}' is open for reading only");
+        }
+
+        using ImageGate.Release alone = await image.EnterAsync(cancellationToken).ConfigureAwait(false);
+        var log = new FindingLog();
+        CheckReport? report;
+        try
+        {
+            report = await RepairAsync(image, kinds, log, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            await image.ReloadAsync().ConfigureAwait(false);
+        }
+
+        if (report is not null && log.CorruptionsFixed + log.LeaksFixed == 0)
+        {
+            return report;
+        }
+
+        CheckReport after = await new ImageChecker(image, RepairKinds.None, new FindingLog()).CheckAsync(cancellationToken).ConfigureAwait(false);
+        return after with { CorruptionsFixed = log.CorruptionsFixed, LeaksFixed = log.LeaksFixed, Repairs = log.Told };
+    }
+
+    /// <summary>Repairs.</summary>
+    /// <returns>What the last check of the counts has found; null where they were not to be looked at.</returns>
+    private static async ValueTask<CheckReport?> RepairAsync(ImageHandle image, RepairKinds kinds, FindingLog log, CancellationToken cancellationToken)
+    {
+        RepairKinds counts = kinds & RepairKinds.All;
+        await CountRepair.ClearUnknownBitsAsync(image, cancellationToken).ConfigureAwait(false);
+        CheckReport? report = counts == RepairKinds.None ? null : await CountRepair.RunAsync(image, counts, log, cancellationToken).ConfigureAwait(false);
+        if (!kinds.HasFlag(RepairKinds.Bitmaps))
+        {
+            return report;
+        }
+
+        long before = log.CorruptionsFixed;
+        // Through a lenient reader, who lists what is broken.
+        ImageHandle lenient = await ImageHandle.OpenAsync(image.Storage, Strictness.Lenient, image.Limits, cancellationToken).ConfigureAwait(false);
+        await new BitmapRepair(lenient, log).RunAsync(cancellationToken).ConfigureAwait(false);
+        await image.ReloadAsync().ConfigureAwait(false);
+        if (counts == RepairKinds.None || log.CorruptionsFixed == before)
+        {
+            return report;
+        }
+
+        // What the bitmaps no longer have are leaks, and all that is in use can be counted now.
+        log.Recount(0, 0, 0);
+        return await CountRepair.RunAsync(image, counts, log, cancellationToken).ConfigureAwait(false);
+    }
+}

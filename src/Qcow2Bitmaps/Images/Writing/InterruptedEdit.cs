@@ -1,0 +1,25 @@
+using Qcow2Bitmaps.Images.State;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Writing;
+
+/// <summary>The journal of an edit of several images, which lies beside the first of them until the edit is done.</summary>
+internal static class InterruptedEdit
+{
+    private const string JournalSuffix = ".bitmap-edits";
+
+    /// <summary>Where the journal stands of an edit whose first image has a path.</summary>
+    public static string JournalPathOf(string imagePath) => FileNames.Whole(imagePath) + JournalSuffix;
+
+    /// <summary>Refuses a change that would make an interrupted edit impossible to finish.</summary>
+    /// <exception cref="Qcow2UnsupportedException">There is a journal.</exception>
+    public static void RequireNone(ImageHandle image)
+    {
+        if (image.Storage is FileStorage && JournalPathOf(image.Name) is var journal && DurableFile.Exists(journal))
+        {
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.InterruptedEdit,
+                $"'{image.Name}': an edit of several images was interrupted, as '{journal}' says. Finish it first, with all its images: 'bitmap --recover', this one first, or BitmapEditSet.RecoverAsync");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+namespace Qcow2Bitmaps.Threading;
+
+/// <summary>Lets one caller at a time have a range of the disk. Thread-safe.</summary>
+internal sealed class RangeLock
+{
+    private readonly Lock _gate = new();
+    private readonly LinkedList<Held> _held = [];
+
+    /// <summary>Waits until nobody has any part of a range, and takes it.</summary>
+    /// <param name="start">Where it starts.</param>
+    /// <param name="end">Where it ends.</param>
+    /// <param name="cancellationToken">Ends the wait; nothing is taken then.</param>
+    /// <returns>To be disposed once, when the range is no longer needed.</returns>
+    public async ValueTask<Release> EnterAsync(long start, long end, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            Task other;
+            lock (_gate)
+            {
+                LinkedListNode<Held>? node = _held.First;
+                while (node is not null && (node.Value.End <= start || end <= node.Value.Start))
+                {
+                    node = node.Next;
+                }
+
+                if (node is null)
+                {
+                    return new Release(this, _held.AddLast(new Held(start, end)));
+                }
+
+                other = node.Value.Released.Task;
+            }
+
+            await other.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private void Exit(LinkedListNode<Held> node)
+    {
+        lock (_gate)
+        {
+            _held.Remove(node);
+        }
+
+        node.Value.Released.SetResult();
+    }
+
+    /// <summary>Gives up the range when it is disposed, once.</summary>
+    public readonly record struct Release(RangeLock Owner, LinkedListNode<Held> Node) : IDisposable
+    {
+        public void Dispose() => Owner.Exit(Node);
+    }
+
+    internal sealed class Held(long start, long end)
+    {
+        public long Start => start;
+
+        public long End => end;
+
+        public TaskCompletionSource Released { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+}

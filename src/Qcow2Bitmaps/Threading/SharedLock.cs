@@ -1,0 +1,110 @@
+namespace Qcow2Bitmaps.Threading;
+
+/// <summary>A lock that many hold together, or one alone. Who waits to hold it alone keeps newcomers out. Thread-safe.</summary>
+internal sealed class SharedLock
+{
+    private readonly Lock _gate = new();
+    private readonly LinkedList<Waiter> _waiting = [];
+    private int _together;
+    private bool _isAlone;
+
+    /// <summary>Waits until the lock can be held together with others.</summary>
+    /// <param name="cancellationToken">Ends the wait; the lock is not held then.</param>
+    /// <returns>To be disposed once, to give up the lock.</returns>
+    public ValueTask<Release> EnterAsync(CancellationToken cancellationToken) => EnterAsync(isAlone: false, cancellationToken);
+
+    /// <summary>Waits until nobody else holds the lock.</summary>
+    /// <inheritdoc cref="EnterAsync(CancellationToken)"/>
+    public ValueTask<Release> EnterAloneAsync(CancellationToken cancellationToken) => EnterAsync(isAlone: true, cancellationToken);
+
+    private ValueTask<Release> EnterAsync(bool isAlone, CancellationToken cancellationToken)
+    {
+        if (cancellationToken.IsCancellationRequested)
+        {
+            return ValueTask.FromCanceled<Release>(cancellationToken);
+        }
+
+        LinkedListNode<Waiter> node;
+        lock (_gate)
+        {
+            if (_waiting.Count == 0 && CanEnter(isAlone))
+            {
+                Take(isAlone);
+                return ValueTask.FromResult(new Release(this));
+            }
+
+            node = _waiting.AddLast(new Waiter(isAlone));
+        }
+
+        return WaitAsync(node, cancellationToken);
+    }
+
+    private async ValueTask<Release> WaitAsync(LinkedListNode<Waiter> node, CancellationToken cancellationToken)
+    {
+        using CancellationTokenRegistration cancelling = cancellationToken.UnsafeRegister(_ => Abandon(node, cancellationToken), null);
+        await node.Value.Entered.Task.ConfigureAwait(false);
+        return new Release(this);
+    }
+
+    /// <summary>Takes somebody out of the queue, unless that one has entered: those behind may no longer have to wait.</summary>
+    private void Abandon(LinkedListNode<Waiter> node, CancellationToken cancellationToken)
+    {
+        lock (_gate)
+        {
+            if (node.List is not null)
+            {
+                _waiting.Remove(node);
+                node.Value.Entered.SetCanceled(cancellationToken);
+                Admit();
+            }
+        }
+    }
+
+    private void Exit()
+    {
+        lock (_gate)
+        {
+            if (_isAlone)
+            {
+                _isAlone = false;
+            }
+            else
+            {
+                _together--;
+            }
+
+            Admit();
+        }
+    }
+
+    private void Admit()
+    {
+        while (_waiting.First is { Value: var next } && CanEnter(next.IsAlone))
+        {
+            _waiting.RemoveFirst();
+            Take(next.IsAlone);
+            next.Entered.SetResult();
+        }
+    }
+
+    private bool CanEnter(bool isAlone) => !_isAlone && (!isAlone || _together == 0);
+
+    private void Take(bool isAlone)
+    {
+        _isAlone = isAlone;
+        _together += isAlone ? 0 : 1;
+    }
+
+    /// <summary>Gives up the lock when it is disposed, once.</summary>
+    public readonly record struct Release(SharedLock Owner) : IDisposable
+    {
+        public void Dispose() => Owner.Exit();
+    }
+
+    private sealed class Waiter(bool isAlone)
+    {
+        public bool IsAlone => isAlone;
+
+        public TaskCompletionSource Entered { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+}
