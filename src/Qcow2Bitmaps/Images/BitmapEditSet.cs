@@ -141,7 +141,7 @@ public sealed class BitmapEditSet
         foreach ((Qcow2Image image, JournalEntry entry, int done) in states)
         {
             await RequireUntouchedAsync(journalPath, image, entry, done, cancellationToken).ConfigureAwait(false);
-            if (done < entry.Stages.Count
+            if (done < entry.Plan.Stages.Count
                 && !await PreparedClusters.AreCountedAsync(image.Storage, entry, image.Bitmaps, image.Limits, cancellationToken).ConfigureAwait(false))
             {
                 throw Unrecoverable(journalPath, entry, "what was prepared for it was freed since, as leaks are by a repair");
@@ -151,7 +151,7 @@ public sealed class BitmapEditSet
         foreach ((Qcow2Image image, JournalEntry entry, int done) in states)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            await Writing.MetadataWriter.SwitchAsync(image.Storage, [.. entry.Stages.Skip(done)], CancellationToken.None).ConfigureAwait(false);
+            await entry.Plan.ApplyAsync(image.Storage, done).ConfigureAwait(false);
             await image.ReloadAfterSwitchAsync().ConfigureAwait(false);
         }
 
@@ -199,7 +199,7 @@ public sealed class BitmapEditSet
             }
             else if (prepared.Count > 0)
             {
-                await prepared[0].Edit.SwitchOrRollBackAsync().ConfigureAwait(false);
+                await prepared[0].Edit.Transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
             }
 
             if (needsJournal && !DeleteJournal(journalPath))
@@ -225,7 +225,7 @@ public sealed class BitmapEditSet
         {
             foreach ((_, PreparedEdit edit) in prepared)
             {
-                await edit.SwitchAsync().ConfigureAwait(false);
+                await edit.Transaction.SwitchAsync().ConfigureAwait(false);
             }
         }
         catch (IOException e)
@@ -251,7 +251,7 @@ public sealed class BitmapEditSet
             else
             {
                 // The error that led here is on its way and tells more.
-                _ = await Leftovers.TidyAsync($"'{PrintableText.Escape(image.Name)}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)", edit.RollBackAsync).ConfigureAwait(false);
+                _ = await Leftovers.TidyAsync($"'{PrintableText.Escape(image.Name)}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)", edit.Transaction.RollBackAsync).ConfigureAwait(false);
             }
         }
     }
@@ -268,7 +268,7 @@ public sealed class BitmapEditSet
                 directories.Add(new JournalDirectory(offset, length, await HashAsync(image.Storage, offset, length, cancellationToken).ConfigureAwait(false)));
             }
 
-            entries.Add(new JournalEntry(FileNames.Whole(image.Name), image.Storage.LastWrite, directories, edit.Stages));
+            entries.Add(new JournalEntry(FileNames.Whole(image.Name), image.Storage.LastWrite, directories, edit.Transaction.Plan));
         }
 
         DurableFile.Write(journalPath, EditJournal.ToBytes(entries), FileRights.Of(prepared.Select(static one => one.Image.Storage)));
@@ -287,8 +287,8 @@ public sealed class BitmapEditSet
         await image.Storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
         int done = !entry.ChangesOnlyExtensions((int)image.Header.HeaderLength)
             ? throw Unrecoverable(journalPath, entry, NotOurs)
-            : entry.StagesDone(first) ?? throw Unrecoverable(journalPath, entry, "its header was changed since");
-        return await entry.KeepsAllButBitmapsAsync(first, cancellationToken).ConfigureAwait(false) ? done : throw Unrecoverable(journalPath, entry, NotOurs);
+            : entry.Plan.CountDone(first) ?? throw Unrecoverable(journalPath, entry, "its header was changed since");
+        return entry.KeepsAllButBitmaps(first, image.Header) ? done : throw Unrecoverable(journalPath, entry, NotOurs);
     }
 
     /// <summary>Refuses to finish where somebody has written an image that was not switched yet: its new bitmaps would miss that.</summary>

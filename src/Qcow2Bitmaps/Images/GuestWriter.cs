@@ -82,7 +82,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
             await image.RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
             // Refuses what cannot be written, before anything is.
             await MetadataWriter.OpenRefcountsAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
-            await AutoclearBits.ClearUnknownAsync(image, cancellationToken).ConfigureAwait(false);
+            await image.ClearUnknownAutoclearAsync(cancellationToken).ConfigureAwait(false);
             var writer = new GuestWriter(image, disk, dataFile, backing, marksWrites);
             await writer._metadata.ReloadAsync(cancellationToken).ConfigureAwait(false);
             disk.Data = writer._data;

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images;
@@ -23,10 +24,10 @@ public sealed partial class Qcow2Image
         try
         {
             await RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
-            IReadOnlyList<IReadOnlyList<SectorWrite>> stages = await PlanBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
+            SwitchPlan plan = await PlanBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
             try
             {
-                await MetadataWriter.SwitchOrBackAsync(_storage, stages).ConfigureAwait(false);
+                await plan.ApplyOrRevertAsync(_storage).ConfigureAwait(false);
             }
             finally
             {
@@ -60,7 +61,7 @@ public sealed partial class Qcow2Image
         }
     }
 
-    private async ValueTask<IReadOnlyList<IReadOnlyList<SectorWrite>>> PlanBackingFileAsync(string? name, string format, CancellationToken cancellationToken)
+    private async ValueTask<SwitchPlan> PlanBackingFileAsync(string? name, string format, CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrEmpty(format);
         byte[]? bytes = name is null ? null : ImageText.Encode(name);
@@ -75,15 +76,13 @@ public sealed partial class Qcow2Image
         }
 
         byte[] formatBytes = ImageText.Encode(format);
-        if (formatBytes.Length > BackingSwitch.MaxFormatBytes)
+        if (formatBytes.Length > HeaderChange.MaxBackingFormatBytes)
         {
-            throw new ArgumentException($"A backing file's format has at most {BackingSwitch.MaxFormatBytes} bytes, not {formatBytes.Length}", nameof(format));
+            throw new ArgumentException($"A backing file's format has at most {HeaderChange.MaxBackingFormatBytes} bytes, not {formatBytes.Length}", nameof(format));
         }
 
         MetadataWriter.RequireWritable(_storage, Header, Limits);
         RequireNoRawDataFile(name);
-        var first = new byte[ClusterSizeBytes];
-        await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
-        return BackingSwitch.Plan(Name, Header, first, bytes, formatBytes);
+        return await new HeaderChange().SetBackingFile(bytes, formatBytes).PlanAsync(_storage, Header, cancellationToken).ConfigureAwait(false);
     }
 }

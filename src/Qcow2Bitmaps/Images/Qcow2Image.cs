@@ -3,6 +3,7 @@ using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Editing;
 using Qcow2Bitmaps.Images.Guest;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -293,7 +294,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
 
         try
         {
-            await prepared.SwitchOrRollBackAsync().ConfigureAwait(false);
+            await prepared.Transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
             await prepared.ReleaseAsync().ConfigureAwait(false);
         }
         finally
@@ -369,9 +370,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         CheckReport? report = null;
         try
         {
-            // An update that clears autoclear bits that are not known here, and nothing else: the specification asks that of whoever opens for writing, whether there is something to repair or not.
-            HeaderUpdate update = await HeaderUpdate.ReadAsync(_storage, Header, cancellationToken).ConfigureAwait(false);
-            await MetadataWriter.SwitchAsync(_storage, update.Plan(), CancellationToken.None).ConfigureAwait(false);
+            await ClearUnknownAutoclearAsync(cancellationToken).ConfigureAwait(false);
             if (counts != RepairKinds.None)
             {
                 report = await RepairCountsAsync(counts, log, cancellationToken).ConfigureAwait(false);
@@ -402,6 +401,17 @@ public sealed partial class Qcow2Image : IAsyncDisposable
 
         CheckReport after = await CheckAsync(cancellationToken).ConfigureAwait(false);
         return after with { CorruptionsFixed = log.CorruptionsFixed, LeaksFixed = log.LeaksFixed, Repairs = log.Told };
+    }
+
+    /// <summary>Clears autoclear bits that are not known here: the specification asks that of whoever opens for writing, whether there is something to write or not.</summary>
+    internal async ValueTask ClearUnknownAutoclearAsync(CancellationToken cancellationToken)
+    {
+        SwitchPlan plan = await new HeaderChange().PlanAsync(_storage, Header, cancellationToken).ConfigureAwait(false);
+        if (!plan.IsEmpty)
+        {
+            await plan.ApplyAsync(_storage).ConfigureAwait(false);
+            await ReloadAsync().ConfigureAwait(false);
+        }
     }
 
     private async ValueTask<CheckReport> RepairCountsAsync(RepairKinds kinds, FindingLog log, CancellationToken cancellationToken)

@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Checking;
@@ -67,9 +67,8 @@ internal sealed class BitmapRepair(Qcow2Image image, FindingLog log)
             log.FixCorruption($"Repairing autoclear bit 0 without bitmaps extension");
         }
 
-        var first = new byte[_geometry.ClusterSizeBytes];
-        await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
-        await MetadataWriter.SwitchAsync(_storage, HeaderSwitch.Plan(image.Name, image.Header, first, null), CancellationToken.None).ConfigureAwait(false);
+        SwitchPlan plan = await new HeaderChange().SetBitmaps(null).PlanAsync(_storage, image.Header, cancellationToken).ConfigureAwait(false);
+        await plan.ApplyAsync(_storage).ConfigureAwait(false);
     }
 
     private async ValueTask MendTableAsync(BitmapInfo bitmap, BitmapEdit edit, CancellationToken cancellationToken)

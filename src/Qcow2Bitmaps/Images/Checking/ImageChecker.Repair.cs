@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images.Checking;
@@ -55,7 +56,7 @@ internal sealed partial class ImageChecker
         // What is wrong with bitmaps alone says nothing about reference counts.
         if (_log.CheckErrors == 0 && _log.Corruptions == _bitmapCorruptions)
         {
-            await ClearBitsAsync(HeaderLayout.IncompatibleFeatures, (ulong)(IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt), cancellationToken).ConfigureAwait(false);
+            await ClearDirtyAndCorruptAsync(cancellationToken).ConfigureAwait(false);
         }
 
         return Report();
@@ -205,21 +206,12 @@ internal sealed partial class ImageChecker
         await _storage.WriteAsync(offset, bytes, CancellationToken.None).ConfigureAwait(false);
     }
 
-    private async ValueTask ClearBitsAsync(int headerOffset, ulong bits, CancellationToken cancellationToken)
+    private async ValueTask ClearDirtyAndCorruptAsync(CancellationToken cancellationToken)
     {
-        if (_header.Version < 3)
+        if (_header.Version >= 3)
         {
-            return;
-        }
-
-        var word = new byte[sizeof(ulong)];
-        await _storage.ReadZeroFilledAsync(headerOffset, word, cancellationToken).ConfigureAwait(false);
-        ulong value = BinaryPrimitives.ReadUInt64BigEndian(word);
-        if ((value & bits) != 0)
-        {
-            BinaryPrimitives.WriteUInt64BigEndian(word, value & ~bits);
-            await _storage.WriteAsync(headerOffset, word, CancellationToken.None).ConfigureAwait(false);
-            await _storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+            HeaderChange change = new HeaderChange().SetIncompatible(_header.IncompatibleFeatures & ~(IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt));
+            await (await change.PlanAsync(_storage, _header, cancellationToken).ConfigureAwait(false)).ApplyAsync(_storage).ConfigureAwait(false);
         }
     }
 

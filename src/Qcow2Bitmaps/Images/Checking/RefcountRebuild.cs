@@ -1,11 +1,11 @@
-using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>Writes all reference counts anew to clusters that are free, and switches the image to them with one write of 12 bytes in the first sector.</summary>
+/// <summary>Writes all reference counts anew to clusters that are free, and switches the image to them with one write in the first sector.</summary>
 /// <remarks>Until the switch the image is as before, whatever of the new counts was written; after it the old structure is nobody's.</remarks>
 internal sealed class RefcountRebuild(
     ImageStorage storage, Qcow2Header header, Qcow2Limits limits, ReferenceCounts references, StoredRefcounts stored, List<(long First, long Last)> behindEnd)
@@ -21,10 +21,13 @@ internal sealed class RefcountRebuild(
     {
         AddUsedBlocks();
         (long tableCluster, long tableClusters, long[] blockClusters) = await PlaceAsync(cancellationToken).ConfigureAwait(false);
+        SwitchPlan plan;
         try
         {
             await WriteBlocksAsync(tableCluster, tableClusters, blockClusters, cancellationToken).ConfigureAwait(false);
             await WriteTableAsync(tableCluster, tableClusters, blockClusters, cancellationToken).ConfigureAwait(false);
+            plan = await new HeaderChange().SetRefcountTable((ulong)tableCluster << _geometry.ClusterBits, (uint)tableClusters)
+                .PlanAsync(storage, header, cancellationToken).ConfigureAwait(false);
             await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
         }
         catch (IOException) when (storage.CapacityBytes is null && storage.Length > _length)
@@ -33,11 +36,7 @@ internal sealed class RefcountRebuild(
             throw;
         }
 
-        var fields = new byte[sizeof(ulong) + sizeof(uint)];
-        BinaryPrimitives.WriteUInt64BigEndian(fields, (ulong)tableCluster << _geometry.ClusterBits);
-        BinaryPrimitives.WriteUInt32BigEndian(fields.AsSpan(sizeof(ulong)), (uint)tableClusters);
-        await storage.WriteAsync(HeaderLayout.RefcountTableOffset, fields, CancellationToken.None).ConfigureAwait(false);
-        await storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+        await plan.ApplyAsync(storage).ConfigureAwait(false);
         for (long cluster = tableCluster; cluster < tableCluster + tableClusters; cluster++)
         {
             references.TrySet(cluster, 1);

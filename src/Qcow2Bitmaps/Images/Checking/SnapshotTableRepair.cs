@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -23,27 +24,20 @@ internal static class SnapshotTableRepair
         await storage.ReadZeroFilledAsync((long)header.SnapshotsOffset, old, cancellationToken).ConfigureAwait(false);
         byte[] table = Complete(old, header);
         MetadataWriter writer = await MetadataWriter.BeginAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false);
-        var fields = new byte[sizeof(ulong)];
-        string name = $"'{PrintableText.Escape(storage.Name)}'";
-        try
-        {
-            long offset = await writer.AllocateAsync(table.Length, cancellationToken).ConfigureAwait(false);
-            await writer.WriteAsync(offset, table, cancellationToken).ConfigureAwait(false);
-            writer.FreeLive(header.SnapshotsOffset, old.Length);
-            await writer.PrepareAsync(cancellationToken).ConfigureAwait(false);
-            BinaryPrimitives.WriteUInt64BigEndian(fields, (ulong)offset);
-        }
-        catch
-        {
-            _ = await Leftovers.TidyAsync($"{name}: clusters that were prepared for another table stay counted", () => writer.RollBackAsync(CancellationToken.None)).ConfigureAwait(false);
-            throw;
-        }
-
-        // The number of snapshots stays. Eight bytes lie in one sector.
-        await storage.WriteAsync(HeaderLayout.SnapshotsOffset, fields, CancellationToken.None).ConfigureAwait(false);
-        await storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+        MetadataTransaction transaction = await MetadataTransaction.PrepareAsync(
+            storage,
+            async () =>
+            {
+                long offset = await writer.AllocateAsync(table.Length, cancellationToken).ConfigureAwait(false);
+                await writer.WriteAsync(offset, table, cancellationToken).ConfigureAwait(false);
+                writer.FreeLive(header.SnapshotsOffset, old.Length);
+                await writer.PrepareAsync(cancellationToken).ConfigureAwait(false);
+                return await new HeaderChange().SetSnapshots((ulong)offset, header.SnapshotCount).PlanAsync(storage, header, cancellationToken).ConfigureAwait(false);
+            },
+            () => writer.RollBackAsync(CancellationToken.None)).ConfigureAwait(false);
+        await transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
         _ = await Leftovers.TidyAsync(
-            $"{name}: the snapshot table is repaired, but clusters of the old one stay counted", () => writer.ReleaseAsync(BitmapStructures(contents), CancellationToken.None)).ConfigureAwait(false);
+            $"'{PrintableText.Escape(storage.Name)}': the snapshot table is repaired, but clusters of the old one stay counted", () => writer.ReleaseAsync(BitmapStructures(contents), CancellationToken.None)).ConfigureAwait(false);
     }
 
     private static byte[] Complete(ReadOnlySpan<byte> old, Qcow2Header header)

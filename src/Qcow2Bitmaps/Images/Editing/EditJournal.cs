@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Images.Header;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
@@ -35,8 +35,8 @@ internal static class EditJournal
                 Write(stream, directory.Sha256.Span);
             }
 
-            Write(stream, entry.Stages.Count);
-            foreach (IReadOnlyList<SectorWrite> stage in entry.Stages)
+            Write(stream, entry.Plan.Stages.Count);
+            foreach (IReadOnlyList<SectorWrite> stage in entry.Plan.Stages)
             {
                 Write(stream, stage.Count);
                 foreach (SectorWrite write in stage)
@@ -93,7 +93,7 @@ internal static class EditJournal
                 stages[s] = stage;
             }
 
-            entries[i] = new JournalEntry(path, lastWriteNumber, directories, stages);
+            entries[i] = new JournalEntry(path, lastWriteNumber, directories, new SwitchPlan(stages));
         }
 
         return entries;

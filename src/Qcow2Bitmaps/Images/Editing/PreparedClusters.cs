@@ -19,7 +19,7 @@ internal static class PreparedClusters
     {
         var log = new FaultLog(Strictness.Lenient, storage.Name);
         FirstCluster now = await FirstCluster.ReadAsync(storage, limits, log, cancellationToken).ConfigureAwait(false);
-        FirstCluster first = await FirstCluster.ReadAsync(MemoryStorage.ReadOnly(entry.Switched(now.Bytes)), limits, log, cancellationToken).ConfigureAwait(false);
+        FirstCluster first = await FirstCluster.ReadAsync(MemoryStorage.ReadOnly(entry.Plan.After(now.Bytes)), limits, log, cancellationToken).ConfigureAwait(false);
         if (first.Bitmaps is not { } extension)
         {
             return true;

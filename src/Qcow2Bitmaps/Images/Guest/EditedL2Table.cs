@@ -8,9 +8,7 @@ namespace Qcow2Bitmaps.Images.Guest;
 /// <summary>An L2 table that a writer has changed in memory: its words, and which of its sectors differ from the file.</summary>
 internal sealed class EditedL2Table(long offset, ulong[] entries, bool isNew)
 {
-    private const int WordsPerSector = RefcountBlockEdit.SectorBytes / sizeof(ulong);
-
-    private readonly ulong[] _changed = Bits(entries.Length / WordsPerSector, isNew);
+    private readonly ChangedSectors _changed = new(entries.Length * sizeof(ulong), isNew);
 
     /// <summary>Where the table stands, in bytes from the start of the file.</summary>
     public long Offset => offset;
@@ -19,39 +17,28 @@ internal sealed class EditedL2Table(long offset, ulong[] entries, bool isNew)
     public ulong[] Entries => entries;
 
     /// <summary>Says that a word has changed.</summary>
-    public void Touch(int word) => _changed[word / WordsPerSector >> 6] |= 1UL << (word / WordsPerSector & 63);
+    public void Touch(int word) => _changed.Add(word * sizeof(ulong), word * sizeof(ulong));
 
     /// <summary>Writes what has changed, neighbouring sectors together; of a new table all.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask WriteAsync(ImageStorage storage, CancellationToken cancellationToken)
     {
-        int sectors = entries.Length / WordsPerSector;
         byte[] buffer = ArrayPool<byte>.Shared.Rent(entries.Length * sizeof(ulong));
         try
         {
-            for (int first = RefcountBlockEdit.Next(_changed, 0, sectors, true); first < sectors;)
+            foreach ((int start, int length) in _changed.Runs())
             {
-                int end = RefcountBlockEdit.Next(_changed, first, sectors, false);
-                int bytes = (end - first) * RefcountBlockEdit.SectorBytes;
-                for (int word = first * WordsPerSector; word < end * WordsPerSector; word++)
+                for (int at = 0; at < length; at += sizeof(ulong))
                 {
-                    BinaryPrimitives.WriteUInt64BigEndian(buffer.AsSpan((word - (first * WordsPerSector)) * sizeof(ulong)), entries[word]);
+                    BinaryPrimitives.WriteUInt64BigEndian(buffer.AsSpan(at), entries[(start + at) / sizeof(ulong)]);
                 }
 
-                await storage.WriteAsync(offset + ((long)first * RefcountBlockEdit.SectorBytes), buffer.AsMemory(0, bytes), cancellationToken).ConfigureAwait(false);
-                first = RefcountBlockEdit.Next(_changed, end, sectors, true);
+                await storage.WriteAsync(offset + start, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
             }
         }
         finally
         {
             ArrayPool<byte>.Shared.Return(buffer);
         }
-    }
-
-    private static ulong[] Bits(int sectors, bool value)
-    {
-        var bits = new ulong[(sectors + 63) / 64];
-        Array.Fill(bits, value ? ulong.MaxValue : 0);
-        return bits;
     }
 }

@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Images.Header;
 
 namespace Qcow2Bitmaps.Images.Guest;
 
@@ -65,7 +65,7 @@ internal sealed partial class GuestTables
             {
                 edited = new EditedL2Table(offset, current?[..] ?? new ulong[Geometry.ClusterSizeBytes / sizeof(ulong)], isNew: true);
                 _l1[l1Index] = L1Entry.Create((ulong)offset, isCopied: true).Raw;
-                _changedL1Sectors.Add(l1Index * ImageGeometry.TableEntryBytes / RefcountBlockEdit.SectorBytes);
+                _changedL1Sectors.Add(l1Index * ImageGeometry.TableEntryBytes / SectorWrite.SectorBytes);
             }
             else
             {
@@ -91,18 +91,18 @@ internal sealed partial class GuestTables
         await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
         if (_changedL1Sectors.Count > 0)
         {
-            var sector = new byte[RefcountBlockEdit.SectorBytes];
+            var sector = new byte[SectorWrite.SectorBytes];
             foreach (long index in _changedL1Sectors.Order())
             {
-                int first = (int)(index * RefcountBlockEdit.SectorBytes / ImageGeometry.TableEntryBytes);
-                int count = Math.Min(RefcountBlockEdit.SectorBytes / ImageGeometry.TableEntryBytes, _l1.Length - first);
+                int first = (int)(index * SectorWrite.SectorBytes / ImageGeometry.TableEntryBytes);
+                int count = Math.Min(SectorWrite.SectorBytes / ImageGeometry.TableEntryBytes, _l1.Length - first);
                 for (int i = 0; i < count; i++)
                 {
                     BinaryPrimitives.WriteUInt64BigEndian(sector.AsSpan(i * ImageGeometry.TableEntryBytes), _l1[first + i]);
                 }
 
                 await _storage.WriteAsync(
-                    (long)L1Offset + (index * RefcountBlockEdit.SectorBytes), sector.AsMemory(0, count * ImageGeometry.TableEntryBytes), cancellationToken).ConfigureAwait(false);
+                    (long)L1Offset + (index * SectorWrite.SectorBytes), sector.AsMemory(0, count * ImageGeometry.TableEntryBytes), cancellationToken).ConfigureAwait(false);
             }
 
             await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -63,7 +64,7 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
     }
 
     /// <summary>Writes what changes to free clusters, and says what the header shall name.</summary>
-    public async ValueTask PrepareAsync(ShadowRefcounts counts, HeaderUpdate update, CancellationToken cancellationToken)
+    public async ValueTask PrepareAsync(ShadowRefcounts counts, HeaderChange update, CancellationToken cancellationToken)
     {
         if (_bitmaps.Count == 0 || image.Contents.First.Bitmaps is not { } extension || newSize == image.VirtualSizeBytes)
         {

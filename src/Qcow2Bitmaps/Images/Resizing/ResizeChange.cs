@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -16,14 +17,14 @@ internal sealed class ResizeChange
     private readonly Qcow2Image _image;
     private readonly ImageGeometry _geometry;
     private readonly ShadowRefcounts _counts;
-    private readonly HeaderUpdate _update;
+    private readonly HeaderChange _update;
     private readonly TableEditor _tables;
     private readonly long _newSize;
     private readonly IBackingDisk? _backing;
     private readonly ImageStorage? _dataFile;
     private readonly Preallocation _preallocation;
 
-    private ResizeChange(Qcow2Image image, long newSize, Qcow2ResizeOptions options, ShadowRefcounts counts, HeaderUpdate update, TableEditor tables)
+    private ResizeChange(Qcow2Image image, long newSize, Qcow2ResizeOptions options, ShadowRefcounts counts, HeaderChange update, TableEditor tables)
     {
         _image = image;
         _geometry = image.Geometry;
@@ -78,7 +79,7 @@ internal sealed class ResizeChange
         DataFileResize? dataFile = DataFileOf(image, newSize, options);
         dataFile?.RequireRoom();
         ShadowRefcounts counts = await ShadowRefcounts.BeginAsync(image.Storage, image.Contents, image.Limits, searchesAll: newSize < image.VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
-        HeaderUpdate update = await HeaderUpdate.ReadAsync(image.Storage, header, cancellationToken).ConfigureAwait(false);
+        var update = new HeaderChange();
         TableEditor tables = await TableEditor.OpenAsync(image, counts, cancellationToken).ConfigureAwait(false);
         var change = new ResizeChange(image, newSize, options, counts, update, tables);
         await ShadowSwitch.RunAsync(

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -112,7 +113,7 @@ internal sealed class TableEditor
     }
 
     /// <summary>Writes the L1 table, where it has changed.</summary>
-    public async ValueTask WriteL1Async(HeaderUpdate update, CancellationToken cancellationToken)
+    public async ValueTask WriteL1Async(HeaderChange update, CancellationToken cancellationToken)
     {
         if (_l1.AsSpan().SequenceEqual(_original))
         {

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -19,9 +20,9 @@ internal sealed class SnapshotChange
     private readonly ImageContents _contents;
     private readonly ShadowRefcounts _counts;
     private readonly TreeCounts _trees;
-    private readonly HeaderUpdate _update;
+    private readonly HeaderChange _update;
 
-    private SnapshotChange(Qcow2Image image, ShadowRefcounts counts, HeaderUpdate update)
+    private SnapshotChange(Qcow2Image image, ShadowRefcounts counts, HeaderChange update)
     {
         _image = image;
         _storage = image.Storage;
@@ -45,7 +46,7 @@ internal sealed class SnapshotChange
         }
 
         ShadowRefcounts counts = await ShadowRefcounts.BeginAsync(image.Storage, image.Contents, image.Limits, searchesAll: false, cancellationToken).ConfigureAwait(false);
-        HeaderUpdate update = await HeaderUpdate.ReadAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
+        var update = new HeaderChange();
         var change = new SnapshotChange(image, counts, update);
         await ShadowSwitch.RunAsync(image, counts, update, () => prepare(change), isCut: false, cancellationToken).ConfigureAwait(false);
     }

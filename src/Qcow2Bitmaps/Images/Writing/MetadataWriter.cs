@@ -1,11 +1,12 @@
 using System.Buffers;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
 /// <summary>One change of an image's metadata: new structures go to free clusters, one switch makes them count, then the old ones are freed.</summary>
-/// <remarks>Nothing is written but clusters that this change has allocated, sectors of refcount blocks, and the stages of a <see cref="HeaderSwitch"/>. Not thread-safe.</remarks>
+/// <remarks>Nothing is written but clusters that this change has allocated, sectors of refcount blocks, and the stages of a <see cref="SwitchPlan"/>. Not thread-safe.</remarks>
 internal sealed class MetadataWriter
 {
     private readonly ImageStorage _storage;
@@ -137,62 +138,6 @@ internal sealed class MetadataWriter
         }
 
         await _refcounts.PublishAsync(cancellationToken).ConfigureAwait(false);
-    }
-
-    /// <summary>Switches the image, stage by stage.</summary>
-    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
-    public static async ValueTask SwitchAsync(ImageStorage storage, IReadOnlyList<IReadOnlyList<SectorWrite>> stages, CancellationToken cancellationToken)
-    {
-        foreach (IReadOnlyList<SectorWrite> stage in stages)
-        {
-            await WriteStageAsync(storage, stage.Select(static write => (write.Offset, write.After)), cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    /// <summary>Switches the image, or back where that fails.</summary>
-    /// <exception cref="UnknownOutcomeException">The storage failed for good: the image is as before or as after.</exception>
-    /// <exception cref="IOException">The storage failed; the image is as before.</exception>
-    public static async ValueTask SwitchOrBackAsync(ImageStorage storage, IReadOnlyList<IReadOnlyList<SectorWrite>> stages)
-    {
-        try
-        {
-            await SwitchAsync(storage, stages, CancellationToken.None).ConfigureAwait(false);
-        }
-        catch (IOException e)
-        {
-            try
-            {
-                await SwitchBackAsync(storage, stages, CancellationToken.None).ConfigureAwait(false);
-            }
-            catch (IOException)
-            {
-                throw new UnknownOutcomeException(
-                    $"'{PrintableText.Escape(storage.Name)}': {e.Message}, while the header was written; so did writing it back: the image is as before or as after the change, and what was prepared for it may be leaked", e);
-            }
-
-            throw;
-        }
-    }
-
-    /// <summary>Switches the image back, whichever stages it has gone through.</summary>
-    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
-    public static async ValueTask SwitchBackAsync(ImageStorage storage, IReadOnlyList<IReadOnlyList<SectorWrite>> stages, CancellationToken cancellationToken)
-    {
-        foreach (IReadOnlyList<SectorWrite> stage in stages.Reverse())
-        {
-            await WriteStageAsync(storage, stage.Select(static write => (write.Offset, write.Before)), cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    private static async ValueTask WriteStageAsync(
-        ImageStorage storage, IEnumerable<(int Offset, ReadOnlyMemory<byte> Bytes)> writes, CancellationToken cancellationToken)
-    {
-        foreach ((int offset, ReadOnlyMemory<byte> bytes) in writes)
-        {
-            await storage.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
-        }
-
-        await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Frees what is no longer used.</summary>

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
@@ -9,6 +10,7 @@ internal sealed partial class RefcountEditor
     private readonly List<ClusterRange> _freed = [];
     private readonly Stack<long[]> _linked = [];
     private ClusterRange? _oldTable;
+    private SwitchPlan? _tableSwitch;
 
     /// <summary>Whether the header names another table than before, or may do so.</summary>
     public bool HasMovedTable => _oldTable is not null;
@@ -148,21 +150,12 @@ internal sealed partial class RefcountEditor
         }
     }
 
-    /// <summary>Names a new table in the header: its offset and its length lie side by side in the first sector.</summary>
     private async ValueTask SwitchTableAsync(long tableOffset, CancellationToken cancellationToken)
     {
-        _oldTable = new ClusterRange((long)_geometry.ClusterIndex(_header.RefcountTableOffset), _header.RefcountTableClusters);
         long clusters = _geometry.ClustersFor((long)_table.Length * ImageGeometry.TableEntryBytes);
-        await WriteTableFieldsAsync((ulong)tableOffset, (uint)clusters, cancellationToken).ConfigureAwait(false);
-    }
-
-    private async ValueTask WriteTableFieldsAsync(ulong offset, uint clusters, CancellationToken cancellationToken)
-    {
-        var fields = new byte[sizeof(ulong) + sizeof(uint)];
-        BinaryPrimitives.WriteUInt64BigEndian(fields, offset);
-        BinaryPrimitives.WriteUInt32BigEndian(fields.AsSpan(sizeof(ulong)), clusters);
-        await _storage.WriteAsync(HeaderLayout.RefcountTableOffset, fields, cancellationToken).ConfigureAwait(false);
-        await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
+        _tableSwitch = await new HeaderChange().SetRefcountTable((ulong)tableOffset, (uint)clusters).PlanAsync(_storage, _header, cancellationToken).ConfigureAwait(false);
+        _oldTable = new ClusterRange((long)_geometry.ClusterIndex(_header.RefcountTableOffset), _header.RefcountTableClusters);
+        await _tableSwitch.ApplyAsync(_storage).ConfigureAwait(false);
     }
 
     /// <summary>Names new blocks in the table: a block that another new one counts only after that one.</summary>
@@ -186,7 +179,7 @@ internal sealed partial class RefcountEditor
     {
         if (_oldTable is not null)
         {
-            await WriteTableFieldsAsync(_header.RefcountTableOffset, _header.RefcountTableClusters, cancellationToken).ConfigureAwait(false);
+            await _tableSwitch!.RevertAsync(_storage).ConfigureAwait(false);
         }
 
         foreach (long[] blocks in _linked)
