@@ -3,6 +3,7 @@ using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Images.Guest.Writing;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -81,7 +82,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
 
             await image.RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
             // Refuses what cannot be written, before anything is.
-            await MetadataWriter.OpenRefcountsAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
+            await WritableCounts.OpenAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
             await image.ClearUnknownAutoclearAsync(cancellationToken).ConfigureAwait(false);
             var writer = new GuestWriter(image, disk, dataFile, backing, marksWrites);
             await writer._metadata.ReloadAsync(cancellationToken).ConfigureAwait(false);

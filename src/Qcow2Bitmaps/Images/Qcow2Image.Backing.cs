@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images;
@@ -81,7 +82,7 @@ public sealed partial class Qcow2Image
             throw new ArgumentException($"A backing file's format has at most {HeaderChange.MaxBackingFormatBytes} bytes, not {formatBytes.Length}", nameof(format));
         }
 
-        MetadataWriter.RequireWritable(_storage, Header, Limits);
+        WritableCounts.RequireWritable(_storage, Header, Limits);
         RequireNoRawDataFile(name);
         return await new HeaderChange().SetBackingFile(bytes, formatBytes).PlanAsync(_storage, Header, cancellationToken).ConfigureAwait(false);
     }

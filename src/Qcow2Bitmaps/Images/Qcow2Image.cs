@@ -4,6 +4,7 @@ using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Editing;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -175,7 +176,9 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <returns>Where the file ends and where it would have to; null where all is there.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<FormatFault?> FindTruncationAsync(bool trustsCounts = false, CancellationToken cancellationToken = default) =>
-        trustsCounts && await ImageEnd.IsInsideFileAsync(this, cancellationToken).ConfigureAwait(false) ? null : await NamedEnd.FindFaultAsync(this, cancellationToken).ConfigureAwait(false);
+        trustsCounts && await (await RefcountReader.OpenAsync(_storage, Header, cancellationToken).ConfigureAwait(false)).IsInsideFileAsync(cancellationToken).ConfigureAwait(false)
+            ? null
+            : await NamedEnd.FindFaultAsync(this, cancellationToken).ConfigureAwait(false);
 
     /// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does. Nothing is repaired.</summary>
     /// <remarks>

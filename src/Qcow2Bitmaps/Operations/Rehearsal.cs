@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
@@ -34,7 +34,12 @@ internal sealed class Rehearsal : IAsyncDisposable
         long[] current = new long[chain.Layers.Count];
         foreach (ChainLayer layer in chain.Layers)
         {
-            current[layer.Index] = layer is { IsFixedSize: true, Image: { } image } ? await ImageEnd.FindAsync(image, cancellationToken).ConfigureAwait(false) : layer.Storage.Length;
+            current[layer.Index] = layer.Storage.Length;
+            if (layer is { IsFixedSize: true, Image: { } image })
+            {
+                RefcountReader counts = await RefcountReader.OpenAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
+                current[layer.Index] = (await counts.FindLastCountedAsync(cancellationToken).ConfigureAwait(false) + 1) << image.Geometry.ClusterBits;
+            }
         }
 
         return new Rehearsal(copy, resolver.Layers, current);

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Refcounts;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
@@ -14,7 +15,7 @@ internal sealed partial class ImageChecker
     private bool _mustRebuild;
     private bool _isRepairing;
 
-    private void CountRefcounts(StoredRefcounts stored)
+    private void CountRefcounts(RefcountReader stored)
     {
         CountRegion(_header.RefcountTableOffset, (long)_header.RefcountTableClusters << _geometry.ClusterBits);
         for (int i = 0; i < stored.Table.Length; i++)
@@ -49,7 +50,7 @@ internal sealed partial class ImageChecker
         }
     }
 
-    private async ValueTask CompareAsync(StoredRefcounts stored, bool isRepairing, CancellationToken cancellationToken)
+    private async ValueTask CompareAsync(RefcountReader stored, bool isRepairing, CancellationToken cancellationToken)
     {
         _isRepairing = isRepairing;
         for (int i = 0; i < ReferenceCounts.PageClusters; i++)

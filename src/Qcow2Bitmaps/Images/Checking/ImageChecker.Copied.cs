@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Refcounts;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
@@ -14,10 +15,10 @@ internal sealed partial class ImageChecker
     private bool MendsFlags => _repair.HasFlag(RepairKinds.Corruptions)
         || (_repair.HasFlag(RepairKinds.Leaks) && _log.Corruptions == 0 && _log.CheckErrors == 0);
 
-    private ValueTask CheckFlagsAsync(StoredRefcounts stored, CancellationToken cancellationToken) =>
+    private ValueTask CheckFlagsAsync(RefcountReader stored, CancellationToken cancellationToken) =>
         CanFlagsBeWrong ? CheckCopiedFlagsAsync(stored, cancellationToken) : ValueTask.CompletedTask;
 
-    private async ValueTask CheckCopiedFlagsAsync(StoredRefcounts stored, CancellationToken cancellationToken)
+    private async ValueTask CheckCopiedFlagsAsync(RefcountReader stored, CancellationToken cancellationToken)
     {
         bool mends = MendsFlags;
         _log.Hold();
@@ -56,7 +57,7 @@ internal sealed partial class ImageChecker
         }
     }
 
-    private async ValueTask<Dictionary<long, List<CheckFinding>>> CheckL2FlagsAsync(StoredRefcounts stored, bool mends, CancellationToken cancellationToken)
+    private async ValueTask<Dictionary<long, List<CheckFinding>>> CheckL2FlagsAsync(RefcountReader stored, bool mends, CancellationToken cancellationToken)
     {
         var findings = new Dictionary<long, List<CheckFinding>>();
         var walk = new L2TableWalk(_scanner, _l2Tables, _geometry.ClusterSizeBytes, activeOnly: true, _log);
@@ -116,7 +117,7 @@ internal sealed partial class ImageChecker
     private bool IsSuspicious(ulong offset, bool isCopied) => (_references[(long)_geometry.ClusterIndex(offset)] == 1) != isCopied;
 
     /// <summary>The stored count of a cluster; null when nobody knows.</summary>
-    private ValueTask<ulong?> StoredCountAsync(StoredRefcounts stored, ulong offset, CancellationToken cancellationToken)
+    private ValueTask<ulong?> StoredCountAsync(RefcountReader stored, ulong offset, CancellationToken cancellationToken)
     {
         long cluster = (long)_geometry.ClusterIndex(offset);
         if (_isRebuilt)

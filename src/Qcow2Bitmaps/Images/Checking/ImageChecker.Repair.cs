@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images.Checking;
@@ -29,7 +30,7 @@ internal sealed partial class ImageChecker
     {
         await CountAsync(cancellationToken).ConfigureAwait(false);
         (long corruptions, long leaks, long checkErrors) before = (_log.Corruptions, _log.Leaks, _log.CheckErrors);
-        StoredRefcounts stored = await CountRefcountsAsync(cancellationToken).ConfigureAwait(false);
+        RefcountReader stored = await CountRefcountsAsync(cancellationToken).ConfigureAwait(false);
         long corruptions = _log.Corruptions;
         await CompareAsync(stored, isRepairing: false, cancellationToken).ConfigureAwait(false);
         if (_mustRebuild && !(_repair.HasFlag(RepairKinds.Corruptions) && !_missesUses && before.checkErrors == 0))
@@ -81,7 +82,7 @@ internal sealed partial class ImageChecker
         }
 
         var unused = new List<ClusterRange>();
-        StoredRefcounts stored = await StoredRefcounts.OpenAsync(_storage, _header, cancellationToken).ConfigureAwait(false);
+        RefcountReader stored = await RefcountReader.OpenAsync(_storage, _header, cancellationToken).ConfigureAwait(false);
         for (long first = 0, block = 0; first < _clusters; first += _geometry.RefcountsPerBlock, block++)
         {
             if (!stored.HasBlock(block) || !stored.IsReadable(block))
@@ -152,7 +153,7 @@ internal sealed partial class ImageChecker
         return (start, endByte);
     }
 
-    private async ValueTask RebuildAsync(StoredRefcounts stored, CancellationToken cancellationToken)
+    private async ValueTask RebuildAsync(RefcountReader stored, CancellationToken cancellationToken)
     {
         (long corruptions, long leaks) = (_log.Corruptions, _log.Leaks);
         _log.Say($"Rebuilding refcount structure");
@@ -169,7 +170,7 @@ internal sealed partial class ImageChecker
     }
 
     /// <summary>Tells, as QEMU does, that the clusters of the old counts are free, if nobody else uses them.</summary>
-    private void TellOldStructure(StoredRefcounts stored, ReferenceCounts now)
+    private void TellOldStructure(RefcountReader stored, ReferenceCounts now)
     {
         var clusters = new SortedSet<long>();
         long table = (long)_geometry.ClusterIndex(_header.RefcountTableOffset);

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Checking;
@@ -79,7 +80,7 @@ internal sealed partial class ImageChecker
     public async ValueTask<CheckReport> CheckAsync(CancellationToken cancellationToken)
     {
         await CountAsync(cancellationToken).ConfigureAwait(false);
-        StoredRefcounts stored = await CountRefcountsAsync(cancellationToken).ConfigureAwait(false);
+        RefcountReader stored = await CountRefcountsAsync(cancellationToken).ConfigureAwait(false);
         await CompareAsync(stored, isRepairing: false, cancellationToken).ConfigureAwait(false);
         await CheckFlagsAsync(stored, cancellationToken).ConfigureAwait(false);
         return Report();
@@ -98,9 +99,9 @@ internal sealed partial class ImageChecker
         TellOverflows();
     }
 
-    private async ValueTask<StoredRefcounts> CountRefcountsAsync(CancellationToken cancellationToken)
+    private async ValueTask<RefcountReader> CountRefcountsAsync(CancellationToken cancellationToken)
     {
-        StoredRefcounts stored = await StoredRefcounts.OpenAsync(_storage, _header, cancellationToken).ConfigureAwait(false);
+        RefcountReader stored = await RefcountReader.OpenAsync(_storage, _header, cancellationToken).ConfigureAwait(false);
         CountRefcounts(stored);
         TellOverflows();
         return stored;

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -8,7 +9,7 @@ namespace Qcow2Bitmaps.Images.Checking;
 /// <summary>Writes all reference counts anew to clusters that are free, and switches the image to them with one write in the first sector.</summary>
 /// <remarks>Until the switch the image is as before, whatever of the new counts was written; after it the old structure is nobody's.</remarks>
 internal sealed class RefcountRebuild(
-    ImageStorage storage, Qcow2Header header, Qcow2Limits limits, ReferenceCounts references, StoredRefcounts stored, List<(long First, long Last)> behindEnd)
+    ImageStorage storage, Qcow2Header header, Qcow2Limits limits, ReferenceCounts references, RefcountReader stored, List<(long First, long Last)> behindEnd)
 {
     private readonly ImageGeometry _geometry = header.Geometry;
     private readonly SortedSet<long> _blocks = [];

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -37,7 +38,7 @@ internal static class SnapshotTableRepair
             () => writer.RollBackAsync(CancellationToken.None)).ConfigureAwait(false);
         await transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
         _ = await Leftovers.TidyAsync(
-            $"'{PrintableText.Escape(storage.Name)}': the snapshot table is repaired, but clusters of the old one stay counted", () => writer.ReleaseAsync(BitmapStructures(contents), CancellationToken.None)).ConfigureAwait(false);
+            $"'{PrintableText.Escape(storage.Name)}': the snapshot table is repaired, but clusters of the old one stay counted", () => writer.ReleaseAsync(LiveMetadata.BitmapsOf(contents), CancellationToken.None)).ConfigureAwait(false);
     }
 
     private static byte[] Complete(ReadOnlySpan<byte> old, Qcow2Header header)
@@ -60,18 +61,5 @@ internal static class SnapshotTableRepair
         }
 
         return [.. table];
-    }
-
-    private static IEnumerable<(ulong Offset, long Bytes)> BitmapStructures(ImageContents contents)
-    {
-        if (contents.First.Bitmaps is { } directory)
-        {
-            yield return (directory.DirectoryOffset, contents.Bitmaps.ReachedBytes);
-        }
-
-        foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
-        {
-            yield return (bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
-        }
     }
 }

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Editing;
@@ -28,7 +29,7 @@ internal static class PreparedClusters
         ImageGeometry geometry = first.Header.Geometry;
         IReadOnlyList<BitmapInfo> prepared = await new BitmapDirectoryReader(first, geometry, limits, log).ReadAsync(storage, cancellationToken).ConfigureAwait(false);
         var known = bitmaps.Select(static bitmap => bitmap.TableOffset).ToHashSet();
-        StoredRefcounts stored = await StoredRefcounts.OpenAsync(storage, first.Header, cancellationToken).ConfigureAwait(false);
+        RefcountReader stored = await RefcountReader.OpenAsync(storage, first.Header, cancellationToken).ConfigureAwait(false);
         if (!await IsCountedAsync(stored, geometry, extension.DirectoryOffset, (long)extension.DirectorySizeBytes, cancellationToken).ConfigureAwait(false))
         {
             return false;
@@ -54,7 +55,7 @@ internal static class PreparedClusters
         return true;
     }
 
-    private static async ValueTask<bool> IsCountedAsync(StoredRefcounts stored, ImageGeometry geometry, ulong offset, long bytes, CancellationToken cancellationToken)
+    private static async ValueTask<bool> IsCountedAsync(RefcountReader stored, ImageGeometry geometry, ulong offset, long bytes, CancellationToken cancellationToken)
     {
         if (bytes <= 0 || offset > Faults.MaxOffset)
         {

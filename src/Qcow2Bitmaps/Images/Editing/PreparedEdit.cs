@@ -70,14 +70,14 @@ internal sealed class PreparedEdit
     /// <summary>Frees what the switch has replaced; where the storage fails clusters are leaked.</summary>
     public async ValueTask ReleaseAsync()
     {
-        var used = new List<(ulong, long)>();
+        var used = new List<(string, ulong, long)>();
         if (_target is { } extension)
         {
-            used.Add((extension.DirectoryOffset, (long)extension.DirectorySizeBytes));
+            used.Add(("the bitmap directory", extension.DirectoryOffset, (long)extension.DirectorySizeBytes));
         }
 
-        used.AddRange(_plan.Bitmaps.Select(static draft => (draft.TableOffset, (long)draft.TableEntries * ImageGeometry.TableEntryBytes)));
-        used.AddRange(_sharedClusters.Select(offset => (offset, (long)_geometry.ClusterSizeBytes)));
+        used.AddRange(_plan.Bitmaps.Select(static draft => ("the table of a bitmap", draft.TableOffset, (long)draft.TableEntries * ImageGeometry.TableEntryBytes)));
+        used.AddRange(_sharedClusters.Select(offset => ("bits of a bitmap", offset, (long)_geometry.ClusterSizeBytes)));
         _ = await Leftovers.TidyAsync(
             $"'{PrintableText.Escape(_image.Name)}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
             () => _writer.ReleaseAsync(used, CancellationToken.None)).ConfigureAwait(false);

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 

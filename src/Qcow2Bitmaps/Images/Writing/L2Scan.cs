@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Refcounts;
 
 namespace Qcow2Bitmaps.Images.Writing;
 

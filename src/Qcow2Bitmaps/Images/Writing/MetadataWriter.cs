@@ -1,6 +1,7 @@
 using System.Buffers;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
@@ -33,44 +34,16 @@ internal sealed class MetadataWriter
     public static async ValueTask<MetadataWriter> BeginAsync(
         ImageStorage storage, ImageContents contents, Qcow2Limits limits, CancellationToken cancellationToken)
     {
-        (RefcountEditor refcounts, LiveMetadata other) = await OpenRefcountsAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false);
+        WritableCounts counts = await WritableCounts.OpenAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false);
         ImageGeometry geometry = contents.First.Header.Geometry;
-        return new MetadataWriter(storage, geometry, other, refcounts, new BitmapClusters(storage, geometry, contents.Bitmaps.Bitmaps));
-    }
-
-    /// <summary>Opens the counts of an image that can be written, so that nothing live is allocated.</summary>
-    /// <returns>The counts, which know all structures, and the structures without those of the bitmaps.</returns>
-    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
-    /// <exception cref="Qcow2FormatException">The image is corrupt, or its refcounts cannot be relied on.</exception>
-    /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask<(RefcountEditor Refcounts, LiveMetadata Other)> OpenRefcountsAsync(
-        ImageStorage storage, ImageContents contents, Qcow2Limits limits, CancellationToken cancellationToken)
-    {
-        Qcow2Header header = contents.First.Header;
-        RequireWritable(storage, header, limits);
-        RefcountEditor refcounts = await RefcountEditor.OpenAsync(storage, header, limits, cancellationToken).ConfigureAwait(false);
-        LiveMetadata other = await LiveMetadata.ReadAsync(
-            storage, header, contents.Snapshots, contents.First.CryptoHeader, refcounts.Table, cancellationToken).ConfigureAwait(false);
-        other.RequireRefcountsApart(storage.Name);
-        LiveMetadata all = other.Clone();
-        if (contents.First.Bitmaps is { } extension)
-        {
-            all.Add("the bitmap directory", extension.DirectoryOffset, contents.Bitmaps.ReachedBytes);
-        }
-
-        foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
-        {
-            all.Add("the table of a bitmap", bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
-        }
-
-        refcounts.Live = all;
-        return (refcounts, other);
+        return new MetadataWriter(
+            storage, geometry, counts.WithoutBitmaps, new RefcountEditor(storage, limits, counts), new BitmapClusters(storage, geometry, contents.Bitmaps.Bitmaps));
     }
 
     /// <summary>Whether the file ends before the last cluster that is counted does: it may have lost its end, and grow over the place by being written.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<bool> IsCutShortAsync(CancellationToken cancellationToken) =>
-        _storage.Length >> _geometry.ClusterBits <= await _refcounts.FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
+        _storage.Length >> _geometry.ClusterBits <= await _refcounts.Stored.FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
 
     /// <summary>Where a structure may be written that takes some bytes in a row.</summary>
     /// <returns>The offset of the first of its clusters.</returns>
@@ -141,53 +114,23 @@ internal sealed class MetadataWriter
     }
 
     /// <summary>Frees what is no longer used.</summary>
-    /// <param name="bitmaps">The bitmap structures that are in use now: offsets and lengths in bytes.</param>
+    /// <param name="bitmaps">The bitmap structures that are in use now: what they are, offsets and lengths in bytes.</param>
     /// <param name="cancellationToken">Ends the work; what is not freed by then is leaked.</param>
     /// <exception cref="IOException">The storage failed; what is not freed by then is leaked.</exception>
-    public ValueTask ReleaseAsync(IEnumerable<(ulong Offset, long Bytes)> bitmaps, CancellationToken cancellationToken)
+    public ValueTask ReleaseAsync(IEnumerable<(string What, ulong Offset, long Bytes)> bitmaps, CancellationToken cancellationToken)
     {
-        foreach ((ulong offset, long bytes) in bitmaps)
-        {
-            _live.Add("a bitmap", offset, bytes);
-        }
-
+        LiveMetadata live = _live.With(bitmaps);
         foreach (ClusterRange range in _refcounts.Allocated)
         {
-            _live.Add("a new structure", (ulong)range.First << _geometry.ClusterBits, range.Count << _geometry.ClusterBits);
+            live.Add("a new structure", (ulong)range.First << _geometry.ClusterBits, range.Count << _geometry.ClusterBits);
         }
 
-        return _refcounts.ReleaseAsync(_live, cancellationToken);
+        return _refcounts.ReleaseAsync(live, cancellationToken);
     }
 
     /// <summary>Takes all allocations back, as far as the storage still works. Only before the switch.</summary>
     /// <exception cref="IOException">The storage failed; what was allocated is leaked.</exception>
     public ValueTask RollBackAsync(CancellationToken cancellationToken) => _refcounts.RollBackAsync(cancellationToken);
-
-    /// <summary>Refuses an image that must not be written.</summary>
-    public static void RequireWritable(ImageStorage storage, Qcow2Header header, Qcow2Limits limits)
-    {
-        if (!storage.CanWrite)
-        {
-            throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{PrintableText.Escape(storage.Name)}' is open for reading only");
-        }
-
-        if (header.Check(limits) is { } fault)
-        {
-            throw new Qcow2FormatException(fault, storage.Name);
-        }
-
-        if (header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Corrupt))
-        {
-            throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.HeaderCorruptBit, "header", "incompatible_features", HeaderLayout.IncompatibleFeatures, (ulong)header.IncompatibleFeatures, "bit 1 clear: the image is corrupt and cannot be written before 'check -r all' has repaired it"), storage.Name);
-        }
-
-        if (header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty))
-        {
-            throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.HeaderDirtyBit, "header", "incompatible_features", HeaderLayout.IncompatibleFeatures, (ulong)header.IncompatibleFeatures, "bit 0 clear: the refcounts are behind and 'check -r all' brings them up to date"), storage.Name);
-        }
-    }
 
     /// <summary>Refuses to write over bits of a bitmap whose count is wrong. What lies behind the file's end held nothing: then no table is read.</summary>
     private async ValueTask RequireNoBitsAsync(long first, long clusters, CancellationToken cancellationToken)

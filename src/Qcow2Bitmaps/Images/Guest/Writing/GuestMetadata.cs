@@ -1,5 +1,6 @@
 using System.Numerics;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -153,7 +154,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
             $"'{PrintableText.Escape(image.Name)}' is written, but clusters that are free now stay counted ('check -r leaks' gives them back)",
             async () =>
             {
-                await refcounts.ReleaseAsync(refcounts.Live!, CancellationToken.None).ConfigureAwait(false);
+                await refcounts.ReleaseAsync(refcounts.Live, CancellationToken.None).ConfigureAwait(false);
                 await ForgetFreedPackedEndAsync(refcounts).ConfigureAwait(false);
             }).ConfigureAwait(false);
         if (hasMoved)
@@ -174,7 +175,8 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
     }
 
     private async ValueTask OpenAsync(CancellationToken cancellationToken) =>
-        _refcounts ??= (await MetadataWriter.OpenRefcountsAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false)).Refcounts;
+        _refcounts ??= new RefcountEditor(
+            image.Storage, image.Limits, await WritableCounts.OpenAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false));
 
     private ValueTask LimitMemoryAsync() =>
         ((long)Tables.EditedCount << Geometry.ClusterBits) + _refcounts!.EditedBytes > MaxChangedBytes ? CommitAsync(isAlone: false) : ValueTask.CompletedTask;
@@ -300,7 +302,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
         if (Tables.IsOwned(l1Index))
         {
             long offset = (long)Tables.OffsetOf(l1Index);
-            if (_refcounts!.Live!.FindBesideL2(offset >> Geometry.ClusterBits) is { } what)
+            if (_refcounts!.Live.FindBesideL2(offset >> Geometry.ClusterBits) is { } what)
             {
                 throw Overlap("L1 table", $"entry {l1Index}", Tables.L1Offset + ((ulong)l1Index * ImageGeometry.TableEntryBytes), (ulong)offset, what);
             }
@@ -319,7 +321,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
 
     private void RequireNoStructureAt(long host, long cluster, ClusterEntry old)
     {
-        if (_refcounts!.Live!.Find(host >> Geometry.ClusterBits) is { } what)
+        if (_refcounts!.Live.Find(host >> Geometry.ClusterBits) is { } what)
         {
             throw Overlap("L2 table", $"entry for offset {cluster} of the disk", Tables.OffsetOf(Geometry.L1Index(cluster)) + (ulong)(Geometry.L2Index(cluster) * Geometry.L2EntryBytes), old.Entry.Raw, what);
         }

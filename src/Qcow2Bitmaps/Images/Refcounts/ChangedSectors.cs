@@ -1,7 +1,7 @@
 using System.Numerics;
 using Qcow2Bitmaps.Images.Header;
 
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
 /// <summary>Which sectors of a cluster in memory differ from the file.</summary>
 /// <param name="clusterSizeBytes">The size of a cluster.</param>

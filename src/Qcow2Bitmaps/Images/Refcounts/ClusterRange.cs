@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
 /// <summary>Clusters of the file that follow one another.</summary>
 /// <param name="First">The first one's number.</param>

@@ -1,7 +1,7 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
 /// <summary>Where an image's structures lie, so that nothing is written over one, or freed under one, because a reference count is wrong.</summary>
 /// <remarks>
@@ -23,8 +23,9 @@ internal sealed class LiveMetadata
     /// <summary>Collects the structures of an image without its bitmaps.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<LiveMetadata> ReadAsync(
-        ImageStorage storage, Qcow2Header header, SnapshotTable snapshots, CryptoHeaderPointer? encryptionHeader, ulong[] refcountTable, CancellationToken cancellationToken)
+        ImageStorage storage, ImageContents contents, ulong[] refcountTable, CancellationToken cancellationToken)
     {
+        Qcow2Header header = contents.First.Header;
         var live = new LiveMetadata((int)header.ClusterBits);
         live.Add("the header", 0, 1L << (int)header.ClusterBits);
         live.Add(RefcountTable, header.RefcountTableOffset, (long)header.RefcountTableClusters << (int)header.ClusterBits);
@@ -34,13 +35,13 @@ internal sealed class LiveMetadata
         }
 
         live.Add("the active L1 table", header.L1TableOffset, (long)header.L1Size * ImageGeometry.TableEntryBytes);
-        live.Add("the snapshot table", header.SnapshotsOffset, snapshots.LengthBytes);
-        foreach (SnapshotInfo snapshot in snapshots.Snapshots)
+        live.Add("the snapshot table", header.SnapshotsOffset, contents.Snapshots.LengthBytes);
+        foreach (SnapshotInfo snapshot in contents.Snapshots.Snapshots)
         {
             live.Add("the L1 table of a snapshot", snapshot.L1TableOffset, (long)snapshot.L1Size * ImageGeometry.TableEntryBytes);
         }
 
-        if (encryptionHeader is { } pointer)
+        if (contents.First.CryptoHeader is { } pointer)
         {
             live.Add("the encryption header", pointer.Offset, (long)Math.Min(pointer.Length, Faults.MaxOffset));
         }
@@ -74,12 +75,31 @@ internal sealed class LiveMetadata
         }
     }
 
-    /// <summary>A copy to which other ranges can be added.</summary>
-    public LiveMetadata Clone()
+    /// <summary>The structures of an image's bitmaps: what they are, offsets and lengths in bytes.</summary>
+    public static IEnumerable<(string What, ulong Offset, long Bytes)> BitmapsOf(ImageContents contents)
     {
-        var copy = new LiveMetadata(_clusterBits) { _l2Tables = _l2Tables };
-        copy._ranges.AddRange(_ranges);
-        return copy;
+        if (contents.First.Bitmaps is { } extension)
+        {
+            yield return ("the bitmap directory", extension.DirectoryOffset, contents.Bitmaps.ReachedBytes);
+        }
+
+        foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
+        {
+            yield return ("the table of a bitmap", bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
+        }
+    }
+
+    /// <summary>These structures and those of bitmaps.</summary>
+    public LiveMetadata With(IEnumerable<(string What, ulong Offset, long Bytes)> bitmaps)
+    {
+        var all = new LiveMetadata(_clusterBits) { _l2Tables = _l2Tables };
+        all._ranges.AddRange(_ranges);
+        foreach ((string what, ulong offset, long bytes) in bitmaps)
+        {
+            all.Add(what, offset, bytes);
+        }
+
+        return all;
     }
 
     /// <summary>Adds a structure; ranges that cannot be are cut where offsets end.</summary>

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Header;
 
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
 /// <summary>Writing the counts, in order.</summary>
 internal sealed partial class RefcountEditor
@@ -74,7 +74,7 @@ internal sealed partial class RefcountEditor
                 if (count == 1)
                 {
                     ClusterRange.Append(unused, cluster, 1);
-                    SearchFrom(cluster);
+                    _search.Include(cluster);
                 }
             }
         }
@@ -131,12 +131,12 @@ internal sealed partial class RefcountEditor
     {
         while (true)
         {
-            int entries = _table.Length;
+            int entries = Stored.Table.Length;
             long clusters = _geometry.ClustersFor((long)entries * ImageGeometry.TableEntryBytes);
             long first = await TakeRunAsync(clusters, cancellationToken).ConfigureAwait(false);
-            if (entries == _table.Length)
+            if (entries == Stored.Table.Length)
             {
-                await _storage.WriteAsync(first << _geometry.ClusterBits, BigEndianTable.BytesOf(_table), cancellationToken).ConfigureAwait(false);
+                await _storage.WriteAsync(first << _geometry.ClusterBits, BigEndianTable.BytesOf(Stored.Table), cancellationToken).ConfigureAwait(false);
                 return first << _geometry.ClusterBits;
             }
 
@@ -146,15 +146,15 @@ internal sealed partial class RefcountEditor
                 await SetAsync(cluster, 0, cancellationToken).ConfigureAwait(false);
             }
 
-            _position = Math.Min(_position, first);
+            _search.Include(first);
         }
     }
 
     private async ValueTask SwitchTableAsync(long tableOffset, CancellationToken cancellationToken)
     {
-        long clusters = _geometry.ClustersFor((long)_table.Length * ImageGeometry.TableEntryBytes);
-        _tableSwitch = await new HeaderChange().SetRefcountTable((ulong)tableOffset, (uint)clusters).PlanAsync(_storage, _header, cancellationToken).ConfigureAwait(false);
-        _oldTable = new ClusterRange((long)_geometry.ClusterIndex(_header.RefcountTableOffset), _header.RefcountTableClusters);
+        long clusters = _geometry.ClustersFor((long)Stored.Table.Length * ImageGeometry.TableEntryBytes);
+        _tableSwitch = await new HeaderChange().SetRefcountTable((ulong)tableOffset, (uint)clusters).PlanAsync(_storage, Stored.Header, cancellationToken).ConfigureAwait(false);
+        _oldTable = new ClusterRange((long)_geometry.ClusterIndex(Stored.Header.RefcountTableOffset), Stored.Header.RefcountTableClusters);
         await _tableSwitch.ApplyAsync(_storage).ConfigureAwait(false);
     }
 
@@ -169,7 +169,7 @@ internal sealed partial class RefcountEditor
                     && (block.Cluster / _geometry.RefcountsPerBlock == block.Block || !waiting.Contains(block.Cluster / _geometry.RefcountsPerBlock)))
                 .Select(static block => block.Block)];
             _linked.Push(ready);
-            await WriteEntriesAsync(ready, block => _table[block], cancellationToken).ConfigureAwait(false);
+            await WriteEntriesAsync(ready, block => Stored.Table[block], cancellationToken).ConfigureAwait(false);
             waiting.ExceptWith(ready);
         }
     }
@@ -194,7 +194,7 @@ internal sealed partial class RefcountEditor
         {
             var entry = new byte[ImageGeometry.TableEntryBytes];
             BinaryPrimitives.WriteUInt64BigEndian(entry, valueOf(block));
-            await _storage.WriteAsync((long)_header.RefcountTableOffset + (block * ImageGeometry.TableEntryBytes), entry, cancellationToken).ConfigureAwait(false);
+            await _storage.WriteAsync((long)Stored.Header.RefcountTableOffset + (block * ImageGeometry.TableEntryBytes), entry, cancellationToken).ConfigureAwait(false);
         }
 
         await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
 /// <summary>Reference counts that are written beside those in use: blocks that change, and the table, go to free clusters, and the header switches to them with all else that it names.</summary>
 /// <remarks>
@@ -15,11 +15,10 @@ internal sealed partial class ShadowRefcounts
     private const int MinCachedBlocks = 16;
 
     private readonly ImageStorage _storage;
-    private readonly Qcow2Header _header;
     private readonly Qcow2Limits _limits;
     private readonly ImageGeometry _geometry;
     private readonly LiveMetadata _live;
-    private readonly ulong[] _oldTable;
+    private readonly RefcountReader _stored;
     private readonly ulong _maxCount;
     private readonly Dictionary<long, ShadowBlock> _blocks = [];
     private readonly Queue<ShadowBlock> _byAge = new();
@@ -32,20 +31,18 @@ internal sealed partial class ShadowRefcounts
     private ulong[] _table;
     private ShadowBlock? _last;
 
-    private ShadowRefcounts(ImageStorage storage, Qcow2Header header, Qcow2Limits limits, LiveMetadata live, ulong[] table, bool searchesAll)
+    private ShadowRefcounts(ImageStorage storage, Qcow2Limits limits, WritableCounts counts, bool searchesAll)
     {
         _storage = storage;
-        _header = header;
         _limits = limits;
-        _geometry = header.Geometry;
-        _live = live;
-        _oldTable = table;
-        _table = [.. table];
+        _stored = counts.Stored;
+        _live = counts.Live;
+        _geometry = _stored.Header.Geometry;
+        _table = [.. _stored.Table];
         _maxCount = RefcountBlock.MaxCount(_geometry.RefcountOrder);
         _originalLength = storage.Length;
         _cachedBlocks = Math.Max(MinCachedBlocks, CacheBytes >> _geometry.ClusterBits);
-        _endCluster = ClusterSpace.EndOf(storage, _geometry);
-        StartSearch(searchesAll);
+        _search = new ClusterSearch(storage, _geometry, searchesAll ? 0 : ClusterSpace.SearchStartOf(_table, _geometry));
     }
 
     /// <summary>Whether any count is to change.</summary>
@@ -61,26 +58,8 @@ internal sealed partial class ShadowRefcounts
     /// <exception cref="Qcow2FormatException">The image is corrupt, or its refcounts cannot be relied on.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<ShadowRefcounts> BeginAsync(
-        ImageStorage storage, ImageContents contents, Qcow2Limits limits, bool searchesAll, CancellationToken cancellationToken)
-    {
-        Qcow2Header header = contents.First.Header;
-        MetadataWriter.RequireWritable(storage, header, limits);
-        RefcountEditor stored = await RefcountEditor.OpenAsync(storage, header, limits, cancellationToken).ConfigureAwait(false);
-        LiveMetadata live = await LiveMetadata.ReadAsync(
-            storage, header, contents.Snapshots, contents.First.CryptoHeader, stored.Table, cancellationToken).ConfigureAwait(false);
-        live.RequireRefcountsApart(storage.Name);
-        if (contents.First.Bitmaps is { } extension)
-        {
-            live.Add("the bitmap directory", extension.DirectoryOffset, contents.Bitmaps.ReachedBytes);
-        }
-
-        foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
-        {
-            live.Add("the table of a bitmap", bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
-        }
-
-        return new ShadowRefcounts(storage, header, limits, live, stored.Table, searchesAll);
-    }
+        ImageStorage storage, ImageContents contents, Qcow2Limits limits, bool searchesAll, CancellationToken cancellationToken) =>
+        new(storage, limits, await WritableCounts.OpenAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false), searchesAll);
 
     /// <summary>Reads the count of a cluster, as it is to be.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
@@ -185,7 +164,7 @@ internal sealed partial class ShadowRefcounts
     {
         if (index >= _table.Length)
         {
-            ClusterSpace.GrowTable(ref _table, index + 1, _geometry, _limits, _storage.Name);
+            _table = ClusterSpace.Grow(_table, index + 1, _geometry, _limits, _storage.Name);
         }
 
         var block = new ShadowBlock(index, new byte[_geometry.ClusterSizeBytes]);
@@ -199,7 +178,7 @@ internal sealed partial class ShadowRefcounts
         if (!_blocks.TryGetValue(index, out ShadowBlock? block))
         {
             var bytes = new byte[_geometry.ClusterSizeBytes];
-            await ReadBlockAsync(index, _table[index], bytes, cancellationToken).ConfigureAwait(false);
+            await _stored.FillAsync(index, _table[index], bytes, cancellationToken).ConfigureAwait(false);
             block = new ShadowBlock(index, bytes);
             Keep(block);
         }
@@ -208,9 +187,6 @@ internal sealed partial class ShadowRefcounts
         _last = block;
         return block;
     }
-
-    private ValueTask ReadBlockAsync(long index, ulong offset, byte[] bytes, CancellationToken cancellationToken) =>
-        StoredRefcountBlock.ReadAsync(_storage, _header, index, offset, bytes, cancellationToken);
 
     private void Keep(ShadowBlock block)
     {

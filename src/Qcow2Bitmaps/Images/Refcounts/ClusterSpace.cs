@@ -1,7 +1,7 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
 /// <summary>Where new clusters may lie, and how what counts them grows: alike for counts that change in place and for those that change beside.</summary>
 internal static class ClusterSpace
@@ -24,9 +24,9 @@ internal static class ClusterSpace
         return Math.Max(0, lastBlock + 1 - searched) * geometry.RefcountsPerBlock;
     }
 
-    /// <summary>Makes a refcount table larger, by more than asked for, in whole clusters.</summary>
+    /// <summary>A larger refcount table, by more than asked for, in whole clusters.</summary>
     /// <exception cref="IOException">The table would be larger than is allowed.</exception>
-    public static void GrowTable(ref ulong[] table, long entries, ImageGeometry geometry, Qcow2Limits limits, string imageName)
+    public static ulong[] Grow(ulong[] table, long entries, ImageGeometry geometry, Qcow2Limits limits, string imageName)
     {
         long perCluster = geometry.ClusterSizeBytes / ImageGeometry.TableEntryBytes;
         long most = limits.MaxRefcountTableBytes / ImageGeometry.TableEntryBytes;
@@ -38,6 +38,7 @@ internal static class ClusterSpace
 
         long wanted = Math.Min(Math.Max(entries, table.LongLength * 3 / 2), most);
         Array.Resize(ref table, (int)(ImageGeometry.DivideRoundingUp(wanted, perCluster) * perCluster));
+        return table;
     }
 
     /// <summary>Lets a file that has grown end with a whole cluster: then a file that ends before is known to have lost something.</summary>

@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
 /// <summary>A refcount block in memory that was changed: what it was, what it is to be, and which sectors differ from what was written last.</summary>
 internal sealed class RefcountBlockEdit

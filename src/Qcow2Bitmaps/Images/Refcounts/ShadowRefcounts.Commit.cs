@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Format;
 
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
 /// <summary>Writing the counts, and giving space back.</summary>
 internal sealed partial class ShadowRefcounts
@@ -13,10 +13,10 @@ internal sealed partial class ShadowRefcounts
     {
         if (!HasChanges)
         {
-            return (_header.RefcountTableOffset, _header.RefcountTableClusters);
+            return (_stored.Header.RefcountTableOffset, _stored.Header.RefcountTableClusters);
         }
 
-        await FreeAsync(_header.RefcountTableOffset, (long)_header.RefcountTableClusters << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+        await FreeAsync(_stored.Header.RefcountTableOffset, (long)_stored.Header.RefcountTableClusters << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
         (long offset, long clusters) = await PlaceTableAsync(cancellationToken).ConfigureAwait(false);
         foreach (ShadowBlock block in _blocks.Values.Where(static block => block.IsChanged).OrderBy(block => _table[block.Index]))
         {
@@ -32,20 +32,14 @@ internal sealed partial class ShadowRefcounts
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask ReleaseAsync(CancellationToken cancellationToken)
     {
-        var old = new byte[_geometry.ClusterSizeBytes];
         var now = new byte[_geometry.ClusterSizeBytes];
         // Old blocks are read until the end.
         var last = new List<long>();
-        var oldBlocks = _changed.Where(index => index < _oldTable.Length && _oldTable[index] != 0).Select(index => (long)_geometry.ClusterIndex(_oldTable[index])).ToHashSet();
-        foreach (long index in _changed.Order())
+        var oldBlocks = _changed.Where(_stored.HasBlock).Select(index => _stored.OffsetOf(index) >> _geometry.ClusterBits).ToHashSet();
+        foreach (long index in _changed.Where(_stored.HasBlock).Order())
         {
-            if (index >= _oldTable.Length || _oldTable[index] == 0)
-            {
-                continue;
-            }
-
-            await ReadBlockAsync(index, _oldTable[index], old, cancellationToken).ConfigureAwait(false);
-            await ReadBlockAsync(index, _table[index], now, cancellationToken).ConfigureAwait(false);
+            byte[] old = await _stored.FindBlockAsync(index, cancellationToken).ConfigureAwait(false);
+            await _stored.FillAsync(index, _table[index], now, cancellationToken).ConfigureAwait(false);
             await DiscardFreedAsync(index, old, now, oldBlocks, last, cancellationToken).ConfigureAwait(false);
         }
 
@@ -74,35 +68,11 @@ internal sealed partial class ShadowRefcounts
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask CutFileAsync(CancellationToken cancellationToken)
     {
-        long length = (await FindLastCountedAsync(cancellationToken).ConfigureAwait(false) + 1) << _geometry.ClusterBits;
+        long length = (await _stored.WithTable(_table).FindLastCountedAsync(cancellationToken).ConfigureAwait(false) + 1) << _geometry.ClusterBits;
         if (_storage.CapacityBytes is null && length < _storage.Length)
         {
             await _storage.SetLengthAsync(length, cancellationToken).ConfigureAwait(false);
         }
-    }
-
-    private async ValueTask<long> FindLastCountedAsync(CancellationToken cancellationToken)
-    {
-        for (long index = _table.Length - 1; index >= 0; index--)
-        {
-            if (!HasBlock(index))
-            {
-                continue;
-            }
-
-            ShadowBlock block = await LoadAsync(index, cancellationToken).ConfigureAwait(false);
-            for (int i = _geometry.RefcountsPerBlock - 1; i >= 0; i--)
-            {
-                if (RefcountBlock.Read(block.Bytes, i, _geometry.RefcountOrder) != 0)
-                {
-                    return (index * _geometry.RefcountsPerBlock) + i;
-                }
-            }
-
-            await TrimAsync(cancellationToken).ConfigureAwait(false);
-        }
-
-        return -1;
     }
 
     private async ValueTask PlaceAsync(long index, CancellationToken cancellationToken)
@@ -141,7 +111,7 @@ internal sealed partial class ShadowRefcounts
         {
             while (_replaced.TryDequeue(out long index))
             {
-                await FreeAsync(_oldTable[index], _geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
+                await FreeAsync(_stored.Table[index], _geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
             }
 
             foreach (long index in _unplaced.Order().ToArray())
