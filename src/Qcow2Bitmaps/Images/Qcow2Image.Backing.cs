@@ -1,7 +1,6 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Refcounts;
-using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images;
 

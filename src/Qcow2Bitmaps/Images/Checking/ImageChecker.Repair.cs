@@ -2,7 +2,6 @@ using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Refcounts;
-using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images.Checking;
 

@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Images.Refcounts;
-using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest;

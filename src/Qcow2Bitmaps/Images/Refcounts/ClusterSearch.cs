@@ -10,6 +10,7 @@ namespace Qcow2Bitmaps.Images.Refcounts;
 internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry, long start)
 {
     private readonly long _end = ClusterSpace.EndOf(storage, geometry);
+    private readonly long _start = start;
     private bool _isAround;
 
     /// <summary>The cluster that is looked at next.</summary>
@@ -23,9 +24,9 @@ internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry
     {
         while (true)
         {
-            if (Position >= (_isAround ? start : _end))
+            if (Position >= (_isAround ? _start : _end))
             {
-                if (_isAround || start == 0)
+                if (_isAround || _start == 0)
                 {
                     throw ClusterSpace.OutOfClusters(1, geometry, storage);
                 }
@@ -80,7 +81,7 @@ internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry
     /// <summary>Sees a cluster that has become free, unless that lies in the part of a large image that is looked through last.</summary>
     public void Include(long cluster)
     {
-        if (cluster >= start || _isAround)
+        if (cluster >= _start || _isAround)
         {
             Position = Math.Min(Position, cluster);
         }

@@ -1,6 +1,5 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Refcounts;
-using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images.Guest.Writing;
 

@@ -1,7 +1,6 @@
 using System.Numerics;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Refcounts;
-using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest.Writing;
