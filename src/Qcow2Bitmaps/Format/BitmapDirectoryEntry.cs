@@ -121,7 +121,7 @@ public readonly ref struct BitmapDirectoryEntry
         List<FormatFault>? faults = null;
         if (!ExtraData.IsEmpty)
         {
-            Add(ref faults, Faults.Of(FaultCode.BitmapExtraData, Describe(index), "extra_data_size", offset + ExtraDataSizeField, (ulong)ExtraData.Length, "0: the meaning of extra data is not known"));
+            Add(ref faults, Faults.Of(FaultCode.BitmapExtraData, Describe(index), "extra_data_size", offset + ExtraDataSizeField, ExtraData.Length, "0: the meaning of extra data is not known"));
         }
 
         long maxEntries = Math.Min(limits.MaxBitmapTableEntries, limits.MaxBitmapBytes >> geometry.ClusterBits);
@@ -154,7 +154,7 @@ public readonly ref struct BitmapDirectoryEntry
 
         if (Name.Length > limits.MaxBitmapNameBytes)
         {
-            Add(ref faults, Faults.Of(FaultCode.BitmapName, Describe(index), "name_size", offset + NameSizeField, (ulong)Name.Length, $"at most {limits.MaxBitmapNameBytes} bytes"));
+            Add(ref faults, Faults.Of(FaultCode.BitmapName, Describe(index), "name_size", offset + NameSizeField, Name.Length, $"at most {limits.MaxBitmapNameBytes} bytes"));
         }
 
         if (Type != DirtyTrackingType)

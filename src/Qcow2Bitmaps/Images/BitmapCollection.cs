@@ -240,7 +240,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         if (needed > allowed)
         {
             throw log.Fatal(Faults.Of(
-                FaultCode.BitmapTableSize, $"bitmap '{PrintableText.Escape(info.Name)}'", "table entries for this disk and granularity", info.TableOffset, (ulong)needed, $"at most {allowed}"));
+                FaultCode.BitmapTableSize, $"bitmap '{PrintableText.Escape(info.Name)}'", "table entries for this disk and granularity", info.TableOffset, needed, $"at most {allowed}"));
         }
     }
 }

@@ -17,7 +17,7 @@ internal sealed class BitmapDirectory
         foreach (BitmapInfo bitmap in bitmaps)
         {
             _byName.TryAdd(bitmap.Name, bitmap);
-            TableBytes += (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes;
+            TableBytes += bitmap.TableBytes;
         }
     }
 

@@ -38,7 +38,7 @@ internal sealed class Rehearsal : IAsyncDisposable
             if (layer is { IsFixedSize: true, Image: { } image })
             {
                 RefcountReader counts = await RefcountReader.OpenAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
-                current[layer.Index] = (await counts.FindLastCountedAsync(cancellationToken).ConfigureAwait(false) + 1) << image.Geometry.ClusterBits;
+                current[layer.Index] = image.Geometry.OffsetOf(await counts.FindLastCountedAsync(cancellationToken).ConfigureAwait(false) + 1).Bytes;
             }
         }
 

@@ -92,7 +92,7 @@ internal sealed class BitmapRepair(Qcow2Image image, FindingLog log)
             {
                 var bytes = new byte[ImageGeometry.TableEntryBytes];
                 BinaryPrimitives.WriteUInt64BigEndian(bytes, BitmapTableEntry.AllOnes.Raw);
-                await _storage.WriteAsync((long)bitmap.TableOffset + ((long)i * ImageGeometry.TableEntryBytes), bytes, CancellationToken.None).ConfigureAwait(false);
+                await _storage.WriteAsync((long)ImageGeometry.EntryOffset(bitmap.TableOffset, i), bytes, CancellationToken.None).ConfigureAwait(false);
                 await _storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
             }
             else

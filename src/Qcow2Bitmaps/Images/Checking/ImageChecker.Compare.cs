@@ -17,11 +17,11 @@ internal sealed partial class ImageChecker
 
     private void CountRefcounts(RefcountReader stored)
     {
-        CountRegion(_header.RefcountTableOffset, (long)_header.RefcountTableClusters << _geometry.ClusterBits);
+        CountRegion(_header.RefcountTableOffset, _header.RefcountTableBytes);
         for (int i = 0; i < stored.Table.Length; i++)
         {
             var entry = new RefcountTableEntry(stored.Table[i]);
-            long cluster = (long)_geometry.ClusterIndex(entry.BlockOffset);
+            long cluster = _geometry.ClusterAt(entry.BlockOffset).Number;
             if (entry.Raw != 0 && entry.Check(_geometry.ClusterBits) == FaultCode.RefcountTableEntryReserved)
             {
                 _log.Corrupt($"ERROR refcount table entry {i} has reserved bits set");

@@ -108,8 +108,8 @@ internal sealed partial class ImageChecker
         {
             foreach (ClusterRange range in unused)
             {
-                long offset = range.First << _geometry.ClusterBits;
-                long end = Math.Min(range.End << _geometry.ClusterBits, _storage.Length);
+                long offset = _geometry.OffsetOf(range.First).Bytes;
+                long end = Math.Min(_geometry.OffsetOf(range.End).Bytes, _storage.Length);
                 if (offset < end)
                 {
                     await _storage.DiscardAsync(offset, end - offset, cancellationToken).ConfigureAwait(false);
@@ -141,7 +141,7 @@ internal sealed partial class ImageChecker
             RefcountBlock.Write(block, index, _geometry.RefcountOrder, wanted);
             if (wanted == 0 && unused.Count < MaxDiscards)
             {
-                ClusterRange.Append(unused, cluster, 1);
+                ClusterRange.Append(unused, new HostCluster(cluster), 1);
             }
 
             long bit = (long)index << _geometry.RefcountOrder;
@@ -172,7 +172,7 @@ internal sealed partial class ImageChecker
     private void TellOldStructure(RefcountReader stored, ReferenceCounts now)
     {
         var clusters = new SortedSet<long>();
-        long table = (long)_geometry.ClusterIndex(_header.RefcountTableOffset);
+        long table = _geometry.ClusterAt(_header.RefcountTableOffset).Number;
         for (long i = 0; i < _header.RefcountTableClusters && clusters.Count < CheckReport.MaxKeptFindings; i++)
         {
             clusters.Add(table + i);

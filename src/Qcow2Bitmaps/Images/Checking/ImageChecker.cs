@@ -137,8 +137,8 @@ internal sealed partial class ImageChecker
             return;
         }
 
-        long end = (long)_geometry.ClusterIndex(offset + (ulong)size - 1) + 1;
-        long cluster = (long)_geometry.ClusterIndex(offset);
+        long end = _geometry.ClusterAt(offset + (ulong)size - 1).Number + 1;
+        long cluster = _geometry.ClusterAt(offset).Number;
         if (size > _geometry.ClusterSizeBytes && (_countableClusters -= end - cluster) < 0)
         {
             _log.Fail($"The clusters from offset 0x{offset:x} to 0x{offset + (ulong)size:x} are not counted: tables overlap, together they are longer than the file");
@@ -153,7 +153,7 @@ internal sealed partial class ImageChecker
         if (_behindEnd.Count < CheckReport.MaxKeptFindings)
         {
             ulong last = offset + Math.Min((ulong)size - 1, ulong.MaxValue - offset);
-            _behindEnd.Add(((long)_geometry.ClusterIndex(offset), (long)_geometry.ClusterIndex(last)));
+            _behindEnd.Add((_geometry.ClusterAt(offset).Number, _geometry.ClusterAt(last).Number));
         }
         else
         {

@@ -108,7 +108,7 @@ internal sealed class RefcountRebuild(
     /// <summary>The first of free clusters in a row. A file grows: what is behind its end is nobody's, unless a broken entry names it.</summary>
     private async ValueTask<long> FindAsync(long position, long run, long needed, CancellationToken cancellationToken)
     {
-        long end = storage.CapacityBytes is { } capacity ? capacity >> _geometry.ClusterBits : 1L << (56 - _geometry.ClusterBits);
+        long end = ClusterSpace.EndOf(storage, _geometry).Number;
         long free = 0;
         for (; position < end; position++)
         {
@@ -135,14 +135,14 @@ internal sealed class RefcountRebuild(
         }
 
         // What counts as used may be a leak, and may be what somebody still wants to save.
-        return !IsOldStructure(cluster) && await stored.ReadCountAsync(cluster, cancellationToken).ConfigureAwait(false) is null or 0;
+        return !IsOldStructure(cluster) && await stored.ReadCountAsync(new HostCluster(cluster), cancellationToken).ConfigureAwait(false) is null or 0;
     }
 
     private bool IsOldStructure(long cluster)
     {
-        long table = (long)_geometry.ClusterIndex(header.RefcountTableOffset);
+        long table = _geometry.ClusterAt(header.RefcountTableOffset).Number;
         return (cluster >= table && cluster < table + header.RefcountTableClusters)
-            || Array.Exists(stored.Table, raw => (long)_geometry.ClusterIndex(new RefcountTableEntry(raw).BlockOffset & (ulong)long.MaxValue) == cluster);
+            || Array.Exists(stored.Table, raw => _geometry.ClusterAt(new RefcountTableEntry(raw).BlockOffset & (ulong)long.MaxValue).Number == cluster);
     }
 
     private async ValueTask WriteBlocksAsync(long tableCluster, long tableClusters, long[] blockClusters, CancellationToken cancellationToken)

@@ -29,11 +29,11 @@ internal static class SnapshotTableRepair
             storage,
             async () =>
             {
-                long offset = await writer.AllocateAsync(table.Length, cancellationToken).ConfigureAwait(false);
+                HostOffset offset = await writer.AllocateAsync(table.Length, cancellationToken).ConfigureAwait(false);
                 await writer.WriteAsync(offset, table, cancellationToken).ConfigureAwait(false);
                 writer.FreeLive(header.SnapshotsOffset, old.Length);
                 await writer.PrepareAsync(cancellationToken).ConfigureAwait(false);
-                return await new HeaderChange().SetSnapshots((ulong)offset, header.SnapshotCount).PlanAsync(storage, header, cancellationToken).ConfigureAwait(false);
+                return await new HeaderChange().SetSnapshots(offset.Raw, header.SnapshotCount).PlanAsync(storage, header, cancellationToken).ConfigureAwait(false);
             },
             () => writer.RollBackAsync(CancellationToken.None)).ConfigureAwait(false);
         await transaction.SwitchOrRollBackAsync().ConfigureAwait(false);

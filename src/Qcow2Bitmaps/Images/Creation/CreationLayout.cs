@@ -58,7 +58,7 @@ internal sealed class CreationLayout
             }
 
             layout.LengthBytes = layout.LengthOf(allocation, last);
-            long tableClusters = geometry.ClustersFor((long)allocation.Blocks.Count * ImageGeometry.TableEntryBytes);
+            long tableClusters = geometry.ClustersFor(ImageGeometry.BytesOfEntries(allocation.Blocks.Count));
             if (tableClusters <= layout.RefcountTableClusters)
             {
                 return layout;

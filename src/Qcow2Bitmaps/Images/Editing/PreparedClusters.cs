@@ -36,7 +36,7 @@ internal static class PreparedClusters
 
         foreach (BitmapInfo bitmap in prepared.Where(bitmap => known.Add(bitmap.TableOffset)))
         {
-            if (!await IsCountedAsync(stored, geometry, bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes, cancellationToken).ConfigureAwait(false))
+            if (!await IsCountedAsync(stored, geometry, bitmap.TableOffset, bitmap.TableBytes, cancellationToken).ConfigureAwait(false))
             {
                 return false;
             }
@@ -61,17 +61,17 @@ internal static class PreparedClusters
             return false;
         }
 
-        long last = (long)geometry.ClusterIndex(offset + (ulong)bytes - 1);
-        for (long cluster = (long)geometry.ClusterIndex(offset); cluster <= last; cluster++)
+        var clusters = ClusterRange.Of(geometry, offset, bytes);
+        for (HostCluster cluster = clusters.First; cluster < clusters.End; cluster++)
         {
-            long block = cluster / geometry.RefcountsPerBlock;
+            long block = geometry.RefcountBlockOf(cluster);
             if (!stored.HasBlock(block) || !stored.IsReadable(block))
             {
                 return false;
             }
 
             Memory<byte> counts = await stored.ReadBlockAsync(block, cancellationToken).ConfigureAwait(false);
-            if (RefcountBlock.Read(counts.Span, (int)(cluster % geometry.RefcountsPerBlock), geometry.RefcountOrder) == 0)
+            if (RefcountBlock.Read(counts.Span, geometry.RefcountIndexOf(cluster), geometry.RefcountOrder) == 0)
             {
                 return false;
             }

@@ -76,7 +76,7 @@ internal sealed class PreparedEdit
             used.Add(("the bitmap directory", extension.DirectoryOffset, (long)extension.DirectorySizeBytes));
         }
 
-        used.AddRange(_plan.Bitmaps.Select(static draft => ("the table of a bitmap", draft.TableOffset, (long)draft.TableEntries * ImageGeometry.TableEntryBytes)));
+        used.AddRange(_plan.Bitmaps.Select(static draft => ("the table of a bitmap", draft.TableOffset, ImageGeometry.BytesOfEntries(draft.TableEntries))));
         used.AddRange(_sharedClusters.Select(offset => ("bits of a bitmap", offset, (long)_geometry.ClusterSizeBytes)));
         _ = await Leftovers.TidyAsync(
             $"'{PrintableText.Escape(_image.Name)}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
@@ -108,9 +108,9 @@ internal sealed class PreparedEdit
 
         if (directory.Length > 0)
         {
-            long offset = await _writer.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);
+            HostOffset offset = await _writer.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);
             await _writer.WriteAsync(offset, directory, cancellationToken).ConfigureAwait(false);
-            _target = new BitmapsExtension((uint)_plan.Bitmaps.Count, 0, (ulong)directory.Length, (ulong)offset);
+            _target = new BitmapsExtension((uint)_plan.Bitmaps.Count, 0, (ulong)directory.Length, offset.Raw);
         }
 
         await FreeReplacedAsync(cancellationToken).ConfigureAwait(false);
@@ -143,7 +143,7 @@ internal sealed class PreparedEdit
                 continue;
             }
 
-            draft.TableOffset = (ulong)await tables.WriteTableAsync(table, cancellationToken).ConfigureAwait(false);
+            draft.TableOffset = (await tables.WriteTableAsync(table, cancellationToken).ConfigureAwait(false)).Raw;
             draft.TableEntries = (uint)table.Length;
             draft.Table = table;
         }
@@ -230,7 +230,7 @@ internal sealed class PreparedEdit
                 }
             }
 
-            _writer.Free(bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
+            _writer.Free(bitmap.TableOffset, bitmap.TableBytes);
         }
 
         if (freedClusters.Count > 0)

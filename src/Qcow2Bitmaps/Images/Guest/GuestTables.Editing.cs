@@ -35,7 +35,7 @@ internal sealed partial class GuestTables
         if (_l1.Length < Geometry.L1EntriesNeeded)
         {
             throw new Qcow2FormatException(
-                Faults.Of(FaultCode.L1TableTruncated, "L1 table", "entries up to the file's end", L1Offset, (ulong)_l1.Length, $"{Geometry.L1EntriesNeeded}, for a disk of {Geometry.VirtualSizeBytes} bytes"), _storage.Name);
+                Faults.Of(FaultCode.L1TableTruncated, "L1 table", "entries up to the file's end", L1Offset, _l1.Length, $"{Geometry.L1EntriesNeeded}, for a disk of {Geometry.VirtualSizeBytes} bytes"), _storage.Name);
         }
     }
 

@@ -106,8 +106,8 @@ internal sealed class NamedEnd
     /// <summary>Adds an L1 table and the places of its L2 tables. Entries that cannot be name nothing; reading refuses them.</summary>
     private async ValueTask AddL1Async(ulong offset, uint entries, long sizeBytes, CancellationToken cancellationToken)
     {
-        Add(offset, (long)entries * ImageGeometry.TableEntryBytes, "an L1 table ends");
-        (long start, long end) = _scanner.Clip(offset, (long)entries * ImageGeometry.TableEntryBytes);
+        Add(offset, ImageGeometry.BytesOfEntries(entries), "an L1 table ends");
+        (long start, long end) = _scanner.Clip(offset, ImageGeometry.BytesOfEntries(entries));
         long last = sizeBytes == 0 ? -1 : _geometry.L1Index(sizeBytes - 1);
         for (long position = start; await _scanner.NextAsync(position, end, cancellationToken).ConfigureAwait(false) is { Bytes.IsEmpty: false } piece; position = piece.EndOffset)
         {
@@ -224,7 +224,7 @@ internal sealed class NamedEnd
             }
 
             string name = PrintableText.Escape(bitmap.Name);
-            Add(bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes, $"the table of bitmap '{name}' ends");
+            Add(bitmap.TableOffset, bitmap.TableBytes, $"the table of bitmap '{name}' ends");
             ulong[] table = await BigEndianTable.ReadAsync(_storage, bitmap.TableOffset, bitmap.TableEntries, cancellationToken).ConfigureAwait(false);
             var geometry = new BitmapGeometry(_image.VirtualSizeBytes, BitmapGranularity.BitsOf(bitmap.GranularityBytes), _geometry.ClusterBits + 3);
             for (int page = 0; page < table.Length; page++)

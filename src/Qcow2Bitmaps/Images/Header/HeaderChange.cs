@@ -64,7 +64,7 @@ internal sealed class HeaderChange
     public async ValueTask<SwitchPlan> PlanAsync(ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken)
     {
         bool isInFirstSector = !ChangesBitmaps && BackingFormat is null;
-        var cluster = new byte[isInFirstSector ? SectorWrite.SectorBytes : 1 << (int)header.ClusterBits];
+        var cluster = new byte[isInFirstSector ? SectorWrite.SectorBytes : header.ClusterSizeBytes];
         await storage.ReadZeroFilledAsync(0, cluster, cancellationToken).ConfigureAwait(false);
         return isInFirstSector
             ? SwitchPlan.InOneSector(SectorWrite.Between(cluster, WithFields(cluster, header)))

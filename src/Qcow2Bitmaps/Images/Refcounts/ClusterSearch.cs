@@ -7,36 +7,36 @@ namespace Qcow2Bitmaps.Images.Refcounts;
 /// <param name="storage">The image.</param>
 /// <param name="geometry">Its cluster arithmetic.</param>
 /// <param name="start">The cluster to start with.</param>
-internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry, long start)
+internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry, HostCluster start)
 {
-    private readonly long _end = ClusterSpace.EndOf(storage, geometry);
-    private readonly long _start = start;
+    private readonly HostCluster _end = ClusterSpace.EndOf(storage, geometry);
+    private readonly HostCluster _start = start;
     private bool _isAround;
 
     /// <summary>The cluster that is looked at next.</summary>
-    public long Position { get; private set; } = start;
+    public HostCluster Position { get; private set; } = start;
 
     /// <summary>Finds one cluster.</summary>
     /// <param name="isFree">Says whether a cluster is free.</param>
     /// <param name="cancellationToken">Ends the search.</param>
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
-    public async ValueTask<long> FindOneAsync(Func<long, CancellationToken, ValueTask<bool?>> isFree, CancellationToken cancellationToken)
+    public async ValueTask<HostCluster> FindOneAsync(Func<HostCluster, CancellationToken, ValueTask<bool?>> isFree, CancellationToken cancellationToken)
     {
         while (true)
         {
             if (Position >= (_isAround ? _start : _end))
             {
-                if (_isAround || _start == 0)
+                if (_isAround || _start == default)
                 {
                     throw ClusterSpace.OutOfClusters(1, geometry, storage);
                 }
 
                 _isAround = true;
-                Position = 0;
+                Position = default;
                 continue;
             }
 
-            long cluster = Position++;
+            HostCluster cluster = Position++;
             if (await isFree(cluster, cancellationToken).ConfigureAwait(false) == true)
             {
                 return cluster;
@@ -51,13 +51,13 @@ internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry
     /// <param name="cancellationToken">Ends the search.</param>
     /// <returns>The first one's number.</returns>
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
-    public async ValueTask<long> FindRunAsync(
-        long clusters, long from, Func<long, CancellationToken, ValueTask<bool?>> isFree, CancellationToken cancellationToken)
+    public async ValueTask<HostCluster> FindRunAsync(
+        long clusters, HostCluster from, Func<HostCluster, CancellationToken, ValueTask<bool?>> isFree, CancellationToken cancellationToken)
     {
-        foreach (long begin in (long[])[from, 0])
+        foreach (HostCluster begin in (HostCluster[])[from, default])
         {
-            long first = begin;
-            for (long cluster = begin; cluster < _end; cluster++)
+            HostCluster first = begin;
+            for (HostCluster cluster = begin; cluster < _end; cluster++)
             {
                 bool? answer = await isFree(cluster, cancellationToken).ConfigureAwait(false);
                 if (answer is null)
@@ -79,11 +79,11 @@ internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry
     }
 
     /// <summary>Sees a cluster that has become free, unless that lies in the part of a large image that is looked through last.</summary>
-    public void Include(long cluster)
+    public void Include(HostCluster cluster)
     {
         if (cluster >= _start || _isAround)
         {
-            Position = Math.Min(Position, cluster);
+            Position = cluster < Position ? cluster : Position;
         }
     }
 

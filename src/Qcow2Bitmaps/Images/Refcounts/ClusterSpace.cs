@@ -12,16 +12,15 @@ internal static class ClusterSpace
     private const int SearchedBytes = 4 << 20;
 
     /// <summary>The first cluster that there cannot be: the storage cannot grow that far, or no entry can name it.</summary>
-    public static long EndOf(ImageStorage storage, ImageGeometry geometry) => storage.CapacityBytes is { } capacity
-        ? capacity >> geometry.ClusterBits
-        : 1L << (MaxHostOffsetBits - geometry.ClusterBits);
+    public static HostCluster EndOf(ImageStorage storage, ImageGeometry geometry) =>
+        geometry.ClusterAt(new HostOffset(storage.CapacityBytes ?? 1L << MaxHostOffsetBits));
 
     /// <summary>The cluster from which on free ones are looked for, before those below it.</summary>
-    public static long SearchStartOf(ulong[] refcountTable, ImageGeometry geometry)
+    public static HostCluster SearchStartOf(ulong[] refcountTable, ImageGeometry geometry)
     {
         long lastBlock = Array.FindLastIndex(refcountTable, static raw => raw != 0);
         long searched = Math.Max(2, SearchedBytes >> geometry.ClusterBits);
-        return Math.Max(0, lastBlock + 1 - searched) * geometry.RefcountsPerBlock;
+        return geometry.ClusterOfRefcount(Math.Max(0, lastBlock + 1 - searched), 0);
     }
 
     /// <summary>A larger refcount table, by more than asked for, in whole clusters.</summary>
@@ -52,8 +51,8 @@ internal static class ClusterSpace
     }
 
     /// <summary>Says that what is free by its count is in use.</summary>
-    public static Qcow2FormatException InUse(string what, long offset, string imageName) => new(
-        Faults.Of(FaultCode.RefcountTooLow, what, "reference count", (ulong)offset, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), imageName);
+    public static Qcow2FormatException InUse(string what, HostOffset offset, string imageName) => new(
+        Faults.Of(FaultCode.RefcountTooLow, what, "reference count", offset.Raw, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), imageName);
 
     /// <summary>Says that a storage which cannot grow has no room.</summary>
     public static NoSpaceException OutOfClusters(long clusters, ImageGeometry geometry, ImageStorage storage) => storage.CapacityBytes is { } capacity

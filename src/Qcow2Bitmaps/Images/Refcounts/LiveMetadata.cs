@@ -14,11 +14,11 @@ internal sealed class LiveMetadata
     private const string RefcountBlock = "a refcount block";
 
     private readonly List<(ulong Start, ulong End, string What)> _ranges = [];
-    private readonly int _clusterBits;
+    private readonly ImageGeometry _geometry;
     private ulong[] _l2Tables = [];
     private bool _isSorted;
 
-    private LiveMetadata(int clusterBits) => _clusterBits = clusterBits;
+    private LiveMetadata(ImageGeometry geometry) => _geometry = geometry;
 
     /// <summary>Collects the structures of an image without its bitmaps.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
@@ -26,19 +26,19 @@ internal sealed class LiveMetadata
         ImageStorage storage, ImageContents contents, ulong[] refcountTable, CancellationToken cancellationToken)
     {
         Qcow2Header header = contents.First.Header;
-        var live = new LiveMetadata((int)header.ClusterBits);
-        live.Add("the header", 0, 1L << (int)header.ClusterBits);
-        live.Add(RefcountTable, header.RefcountTableOffset, (long)header.RefcountTableClusters << (int)header.ClusterBits);
+        var live = new LiveMetadata(header.Geometry);
+        live.Add("the header", 0, header.ClusterSizeBytes);
+        live.Add(RefcountTable, header.RefcountTableOffset, header.RefcountTableBytes);
         foreach (ulong raw in refcountTable)
         {
-            live.Add(RefcountBlock, new RefcountTableEntry(raw).BlockOffset, raw == 0 ? 0 : 1L << (int)header.ClusterBits);
+            live.Add(RefcountBlock, new RefcountTableEntry(raw).BlockOffset, raw == 0 ? 0 : header.ClusterSizeBytes);
         }
 
-        live.Add("the active L1 table", header.L1TableOffset, (long)header.L1Size * ImageGeometry.TableEntryBytes);
+        live.Add("the active L1 table", header.L1TableOffset, header.L1TableBytes);
         live.Add("the snapshot table", header.SnapshotsOffset, contents.Snapshots.LengthBytes);
         foreach (SnapshotInfo snapshot in contents.Snapshots.Snapshots)
         {
-            live.Add("the L1 table of a snapshot", snapshot.L1TableOffset, (long)snapshot.L1Size * ImageGeometry.TableEntryBytes);
+            live.Add("the L1 table of a snapshot", snapshot.L1TableOffset, snapshot.L1TableBytes);
         }
 
         if (contents.First.CryptoHeader is { } pointer)
@@ -85,14 +85,14 @@ internal sealed class LiveMetadata
 
         foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
         {
-            yield return ("the table of a bitmap", bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
+            yield return ("the table of a bitmap", bitmap.TableOffset, bitmap.TableBytes);
         }
     }
 
     /// <summary>These structures and those of bitmaps.</summary>
     public LiveMetadata With(IEnumerable<(string What, ulong Offset, long Bytes)> bitmaps)
     {
-        var all = new LiveMetadata(_clusterBits) { _l2Tables = _l2Tables };
+        var all = new LiveMetadata(_geometry) { _l2Tables = _l2Tables };
         all._ranges.AddRange(_ranges);
         foreach ((string what, ulong offset, long bytes) in bitmaps)
         {
@@ -117,13 +117,13 @@ internal sealed class LiveMetadata
 
     /// <summary>Which structure lies, as a whole or in part, in a cluster.</summary>
     /// <returns>Its name; null when none does.</returns>
-    public string? Find(long cluster) => FindBesideL2(cluster) ?? FindL2((ulong)cluster << _clusterBits, ((ulong)cluster << _clusterBits) + (1UL << _clusterBits));
+    public string? Find(HostCluster cluster) => FindBesideL2(cluster) ?? FindL2(_geometry.OffsetOf(cluster).Raw, _geometry.OffsetOf(cluster + 1).Raw);
 
     /// <summary>As <see cref="Find"/>, without the active L2 tables.</summary>
-    public string? FindBesideL2(long cluster)
+    public string? FindBesideL2(HostCluster cluster)
     {
-        ulong start = (ulong)cluster << _clusterBits;
-        ulong end = start + (1UL << _clusterBits);
+        ulong start = _geometry.OffsetOf(cluster).Raw;
+        ulong end = _geometry.OffsetOf(cluster + 1).Raw;
         if (!_isSorted)
         {
             SortAndClose();
@@ -144,7 +144,7 @@ internal sealed class LiveMetadata
     {
         int l2 = Array.BinarySearch(_l2Tables, start);
         l2 = l2 < 0 ? ~l2 : l2;
-        return (l2 < _l2Tables.Length && _l2Tables[l2] < end) || (l2 > 0 && _l2Tables[l2 - 1] + (1UL << _clusterBits) > start)
+        return (l2 < _l2Tables.Length && _l2Tables[l2] < end) || (l2 > 0 && _l2Tables[l2 - 1] + (1UL << _geometry.ClusterBits) > start)
             ? "an active L2 table"
             : null;
     }

@@ -1,20 +1,22 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps.Images.Refcounts;
 
 /// <summary>Finding free clusters, and making room to count new ones.</summary>
 internal sealed partial class RefcountEditor
 {
     private readonly List<ClusterRange> _allocated = [];
-    private readonly List<(long Block, long Cluster)> _newBlocks = [];
+    private readonly List<(long Block, HostCluster Cluster)> _newBlocks = [];
     private readonly ClusterSearch _search;
-    private readonly Func<long, CancellationToken, ValueTask<bool?>> _isOneFree;
-    private readonly Func<long, CancellationToken, ValueTask<bool?>> _isFreeInRun;
+    private readonly Func<HostCluster, CancellationToken, ValueTask<bool?>> _isOneFree;
+    private readonly Func<HostCluster, CancellationToken, ValueTask<bool?>> _isFreeInRun;
     private bool _isTableMoved;
 
     /// <summary>The clusters that were allocated, the refcounts' own not among them.</summary>
     public IReadOnlyList<ClusterRange> Allocated => _allocated;
 
     /// <summary>The clusters that were taken for new refcount blocks.</summary>
-    public IEnumerable<long> NewBlockClusters => _newBlocks.Select(static block => block.Cluster);
+    public IEnumerable<HostCluster> NewBlockClusters => _newBlocks.Select(static block => block.Cluster);
 
     /// <summary>Allocates clusters that follow one another: their counts become 1, in memory.</summary>
     /// <param name="clusters">How many.</param>
@@ -23,26 +25,26 @@ internal sealed partial class RefcountEditor
     /// <exception cref="NoSpaceException">There are not as many on a storage that cannot grow.</exception>
     /// <exception cref="Qcow2FormatException">A cluster that is free by its count is in use.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<long> AllocateAsync(long clusters, CancellationToken cancellationToken)
+    public async ValueTask<HostCluster> AllocateAsync(long clusters, CancellationToken cancellationToken)
     {
-        long first = clusters == 1
+        HostCluster first = clusters == 1
             ? await TakeOneAsync(cancellationToken).ConfigureAwait(false)
             : await TakeRunAsync(clusters, cancellationToken).ConfigureAwait(false);
         ClusterRange.Append(_allocated, first, clusters);
         return first;
     }
 
-    private async ValueTask<long> TakeOneAsync(CancellationToken cancellationToken)
+    private async ValueTask<HostCluster> TakeOneAsync(CancellationToken cancellationToken)
     {
-        long cluster = await _search.FindOneAsync(_isOneFree, cancellationToken).ConfigureAwait(false);
+        HostCluster cluster = await _search.FindOneAsync(_isOneFree, cancellationToken).ConfigureAwait(false);
         Require(cluster);
         await SetAsync(cluster, 1, cancellationToken).ConfigureAwait(false);
         return cluster;
     }
 
-    private async ValueTask<bool?> IsOneFreeAsync(long cluster, CancellationToken cancellationToken)
+    private async ValueTask<bool?> IsOneFreeAsync(HostCluster cluster, CancellationToken cancellationToken)
     {
-        long block = cluster / _geometry.RefcountsPerBlock;
+        long block = _geometry.RefcountBlockOf(cluster);
         if (Stored.HasBlock(block))
         {
             return await ReadAsync(cluster, cancellationToken).ConfigureAwait(false) == 0;
@@ -54,10 +56,10 @@ internal sealed partial class RefcountEditor
         return false;
     }
 
-    private async ValueTask<long> TakeRunAsync(long clusters, CancellationToken cancellationToken)
+    private async ValueTask<HostCluster> TakeRunAsync(long clusters, CancellationToken cancellationToken)
     {
-        long first = await _search.FindRunAsync(clusters, _search.Position, _isFreeInRun, cancellationToken).ConfigureAwait(false);
-        for (long cluster = first; cluster < first + clusters; cluster++)
+        HostCluster first = await _search.FindRunAsync(clusters, _search.Position, _isFreeInRun, cancellationToken).ConfigureAwait(false);
+        for (HostCluster cluster = first; cluster < first + clusters; cluster++)
         {
             Require(cluster);
             await SetAsync(cluster, 1, cancellationToken).ConfigureAwait(false);
@@ -66,9 +68,9 @@ internal sealed partial class RefcountEditor
         return first;
     }
 
-    private async ValueTask<bool?> IsFreeInRunAsync(long cluster, CancellationToken cancellationToken)
+    private async ValueTask<bool?> IsFreeInRunAsync(HostCluster cluster, CancellationToken cancellationToken)
     {
-        long block = cluster / _geometry.RefcountsPerBlock;
+        long block = _geometry.RefcountBlockOf(cluster);
         if (Stored.HasBlock(block))
         {
             return await ReadAsync(cluster, cancellationToken).ConfigureAwait(false) == 0;
@@ -82,7 +84,7 @@ internal sealed partial class RefcountEditor
     /// <summary>Makes the block of a range with a cluster of another range, so that the range itself stays whole; with one of its own where no other is free.</summary>
     private async ValueTask AddBlockForAsync(long block, CancellationToken cancellationToken)
     {
-        long own = await TakeOneAsync(cancellationToken).ConfigureAwait(false);
+        HostCluster own = await TakeOneAsync(cancellationToken).ConfigureAwait(false);
         if (!Stored.HasBlock(block))
         {
             AddBlock(block, own, isCountedByAnother: true);
@@ -94,7 +96,7 @@ internal sealed partial class RefcountEditor
         _search.Include(own);
     }
 
-    private void AddBlock(long block, long own, bool isCountedByAnother = false)
+    private void AddBlock(long block, HostCluster own, bool isCountedByAnother = false)
     {
         if (block >= Stored.Table.Length)
         {
@@ -102,22 +104,22 @@ internal sealed partial class RefcountEditor
             _isTableMoved = true;
         }
 
-        long offset = own << _geometry.ClusterBits;
-        Stored.Table[block] = (ulong)offset;
-        RefcountBlockEdit edit = RefcountBlockEdit.OfNew(offset, _geometry.ClusterSizeBytes);
+        HostOffset offset = _geometry.OffsetOf(own);
+        Stored.Table[block] = offset.Raw;
+        RefcountBlockEdit edit = RefcountBlockEdit.OfNew(offset.Bytes, _geometry.ClusterSizeBytes);
         _edits[block] = edit;
         _newBlocks.Add((block, own));
         if (!isCountedByAnother)
         {
-            Set(edit, (int)(own % _geometry.RefcountsPerBlock), 1);
+            Set(edit, _geometry.RefcountIndexOf(own), 1);
         }
     }
 
-    private void Require(long cluster)
+    private void Require(HostCluster cluster)
     {
         if (Live.Find(cluster) is { } what)
         {
-            throw ClusterSpace.InUse(what, cluster << _geometry.ClusterBits, _storage.Name);
+            throw ClusterSpace.InUse(what, _geometry.OffsetOf(cluster), _storage.Name);
         }
     }
 }

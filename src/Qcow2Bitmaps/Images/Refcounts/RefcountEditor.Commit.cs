@@ -18,9 +18,8 @@ internal sealed partial class RefcountEditor
     /// <summary>Says that clusters are no longer used once the image is switched; their counts fall in <see cref="ReleaseAsync"/>.</summary>
     public void Free(ulong offset, long bytes)
     {
-        long first = (long)_geometry.ClusterIndex(offset);
-        long end = (long)_geometry.ClusterIndex(offset + (ulong)bytes - 1) + 1;
-        ClusterRange.Append(_freed, first, end - first);
+        var freed = ClusterRange.Of(_geometry, offset, bytes);
+        ClusterRange.Append(_freed, freed.First, freed.Count);
     }
 
     /// <summary>Makes all allocations durable, with the data that were written to them, so that the image can be switched to them.</summary>
@@ -29,7 +28,7 @@ internal sealed partial class RefcountEditor
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask PublishAsync(CancellationToken cancellationToken, bool isAlone = true)
     {
-        long tableOffset = _isTableMoved ? await WriteNewTableAsync(cancellationToken).ConfigureAwait(false) : 0;
+        HostOffset tableOffset = _isTableMoved ? await WriteNewTableAsync(cancellationToken).ConfigureAwait(false) : default;
         await WriteBlocksAsync(cancellationToken).ConfigureAwait(false);
         if (isAlone)
         {
@@ -59,9 +58,9 @@ internal sealed partial class RefcountEditor
         }
 
         var unused = new List<ClusterRange>();
-        foreach (ClusterRange range in _freed.OrderBy(static range => range.First))
+        foreach (ClusterRange range in _freed.OrderBy(static range => range.First.Number))
         {
-            for (long cluster = range.First; cluster < range.End; cluster++)
+            for (HostCluster cluster = range.First; cluster < range.End; cluster++)
             {
                 ulong count = await ReadAsync(cluster, cancellationToken).ConfigureAwait(false);
                 if (count == 0 || (count == 1 && !IsInOldTable(cluster) && live.Find(cluster) is not null))
@@ -107,7 +106,7 @@ internal sealed partial class RefcountEditor
         {
             foreach (ClusterRange range in unused)
             {
-                await _storage.DiscardAsync(range.First << _geometry.ClusterBits, range.Count << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+                await _storage.DiscardAsync(_geometry.OffsetOf(range.First).Bytes, range.Count << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
             }
         }
         catch (IOException)
@@ -116,7 +115,7 @@ internal sealed partial class RefcountEditor
         }
     }
 
-    private bool IsInOldTable(long cluster) => _oldTable is { } table && table.First <= cluster && cluster < table.End;
+    private bool IsInOldTable(HostCluster cluster) => _oldTable is { } table && table.First <= cluster && cluster < table.End;
 
     private async ValueTask WriteBlocksAsync(CancellationToken cancellationToken)
     {
@@ -127,21 +126,21 @@ internal sealed partial class RefcountEditor
     }
 
     /// <summary>Writes the larger table to clusters of its own, together with the blocks that these may need.</summary>
-    private async ValueTask<long> WriteNewTableAsync(CancellationToken cancellationToken)
+    private async ValueTask<HostOffset> WriteNewTableAsync(CancellationToken cancellationToken)
     {
         while (true)
         {
             int entries = Stored.Table.Length;
-            long clusters = _geometry.ClustersFor((long)entries * ImageGeometry.TableEntryBytes);
-            long first = await TakeRunAsync(clusters, cancellationToken).ConfigureAwait(false);
+            long clusters = _geometry.ClustersFor(ImageGeometry.BytesOfEntries(entries));
+            HostCluster first = await TakeRunAsync(clusters, cancellationToken).ConfigureAwait(false);
             if (entries == Stored.Table.Length)
             {
-                await _storage.WriteAsync(first << _geometry.ClusterBits, BigEndianTable.BytesOf(Stored.Table), cancellationToken).ConfigureAwait(false);
-                return first << _geometry.ClusterBits;
+                await _storage.WriteAsync(_geometry.OffsetOf(first).Bytes, BigEndianTable.BytesOf(Stored.Table), cancellationToken).ConfigureAwait(false);
+                return _geometry.OffsetOf(first);
             }
 
             // Counting the table's own clusters has made it grow once more.
-            for (long cluster = first; cluster < first + clusters; cluster++)
+            for (HostCluster cluster = first; cluster < first + clusters; cluster++)
             {
                 await SetAsync(cluster, 0, cancellationToken).ConfigureAwait(false);
             }
@@ -150,11 +149,11 @@ internal sealed partial class RefcountEditor
         }
     }
 
-    private async ValueTask SwitchTableAsync(long tableOffset, CancellationToken cancellationToken)
+    private async ValueTask SwitchTableAsync(HostOffset tableOffset, CancellationToken cancellationToken)
     {
-        long clusters = _geometry.ClustersFor((long)Stored.Table.Length * ImageGeometry.TableEntryBytes);
-        _tableSwitch = await new HeaderChange().SetRefcountTable((ulong)tableOffset, (uint)clusters).PlanAsync(_storage, Stored.Header, cancellationToken).ConfigureAwait(false);
-        _oldTable = new ClusterRange((long)_geometry.ClusterIndex(Stored.Header.RefcountTableOffset), Stored.Header.RefcountTableClusters);
+        long clusters = _geometry.ClustersFor(ImageGeometry.BytesOfEntries(Stored.Table.Length));
+        _tableSwitch = await new HeaderChange().SetRefcountTable(tableOffset.Raw, (uint)clusters).PlanAsync(_storage, Stored.Header, cancellationToken).ConfigureAwait(false);
+        _oldTable = new ClusterRange(_geometry.ClusterAt(Stored.Header.RefcountTableOffset), Stored.Header.RefcountTableClusters);
         await _tableSwitch.ApplyAsync(_storage).ConfigureAwait(false);
     }
 
@@ -166,7 +165,7 @@ internal sealed partial class RefcountEditor
         {
             long[] ready = [.. _newBlocks
                 .Where(block => waiting.Contains(block.Block)
-                    && (block.Cluster / _geometry.RefcountsPerBlock == block.Block || !waiting.Contains(block.Cluster / _geometry.RefcountsPerBlock)))
+                    && (_geometry.RefcountBlockOf(block.Cluster) == block.Block || !waiting.Contains(_geometry.RefcountBlockOf(block.Cluster))))
                 .Select(static block => block.Block)];
             _linked.Push(ready);
             await WriteEntriesAsync(ready, block => Stored.Table[block], cancellationToken).ConfigureAwait(false);
@@ -194,7 +193,7 @@ internal sealed partial class RefcountEditor
         {
             var entry = new byte[ImageGeometry.TableEntryBytes];
             BinaryPrimitives.WriteUInt64BigEndian(entry, valueOf(block));
-            await _storage.WriteAsync((long)Stored.Header.RefcountTableOffset + (block * ImageGeometry.TableEntryBytes), entry, cancellationToken).ConfigureAwait(false);
+            await _storage.WriteAsync((long)ImageGeometry.EntryOffset(Stored.Header.RefcountTableOffset, block), entry, cancellationToken).ConfigureAwait(false);
         }
 
         await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);

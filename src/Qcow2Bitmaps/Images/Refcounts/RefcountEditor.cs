@@ -43,29 +43,29 @@ internal sealed partial class RefcountEditor
     public bool HasFreed => _freed.Count > 0;
 
     /// <summary>How much memory changed counts take, in bytes.</summary>
-    public long EditedBytes => (long)_edits.Count * 2 * _geometry.ClusterSizeBytes;
+    public long EditedBytes => _geometry.BytesOfClusters(2L * _edits.Count);
 
     /// <summary>Reads the count of a cluster, as it is to be.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<ulong> ReadAsync(long cluster, CancellationToken cancellationToken)
+    public async ValueTask<ulong> ReadAsync(HostCluster cluster, CancellationToken cancellationToken)
     {
-        long block = cluster / _geometry.RefcountsPerBlock;
+        long block = _geometry.RefcountBlockOf(cluster);
         return Stored.HasBlock(block)
-            ? RefcountBlock.Read(await BytesOfAsync(block, cancellationToken).ConfigureAwait(false), (int)(cluster % _geometry.RefcountsPerBlock), _geometry.RefcountOrder)
+            ? RefcountBlock.Read(await BytesOfAsync(block, cancellationToken).ConfigureAwait(false), _geometry.RefcountIndexOf(cluster), _geometry.RefcountOrder)
             : 0;
     }
 
     /// <summary>Sets the count of a cluster, in memory. The block that counts it must exist.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask SetAsync(long cluster, ulong count, CancellationToken cancellationToken)
+    public async ValueTask SetAsync(HostCluster cluster, ulong count, CancellationToken cancellationToken)
     {
-        RefcountBlockEdit block = await EditAsync(cluster / _geometry.RefcountsPerBlock, cancellationToken).ConfigureAwait(false);
-        Set(block, (int)(cluster % _geometry.RefcountsPerBlock), count);
+        RefcountBlockEdit block = await EditAsync(_geometry.RefcountBlockOf(cluster), cancellationToken).ConfigureAwait(false);
+        Set(block, _geometry.RefcountIndexOf(cluster), count);
     }
 
     /// <summary>Takes back one count of a cluster that was allocated in this round or in one before, and that nothing ever named.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask GiveBackAsync(long cluster, CancellationToken cancellationToken)
+    public async ValueTask GiveBackAsync(HostCluster cluster, CancellationToken cancellationToken)
     {
         ulong count = await ReadAsync(cluster, cancellationToken).ConfigureAwait(false);
         await SetAsync(cluster, count - 1, cancellationToken).ConfigureAwait(false);

@@ -49,7 +49,7 @@ internal sealed class RefcountReader
         if (table.Length < EntriesOf(header))
         {
             throw new Qcow2FormatException(
-                Faults.Of(FaultCode.HeaderRefcountTable, "refcount table", "entries up to the file's end", header.RefcountTableOffset, (ulong)table.Length, $"{EntriesOf(header)}, as the header says"), storage.Name);
+                Faults.Of(FaultCode.HeaderRefcountTable, "refcount table", "entries up to the file's end", header.RefcountTableOffset, table.Length, $"{EntriesOf(header)}, as the header says"), storage.Name);
         }
 
         for (int i = 0; i < table.Length; i++)
@@ -85,7 +85,7 @@ internal sealed class RefcountReader
         {
             if (_buffer.Length == 0)
             {
-                _buffer = new byte[Math.Max(Math.Min(BufferBytes, (long)Table.Length << _geometry.ClusterBits), _geometry.ClusterSizeBytes)];
+                _buffer = new byte[Math.Max(Math.Min(BufferBytes, _geometry.BytesOfClusters(Table.Length)), _geometry.ClusterSizeBytes)];
             }
 
             long end = block + 1;
@@ -141,9 +141,9 @@ internal sealed class RefcountReader
 
     /// <summary>Reads one count; null when the block cannot be where the table says.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<ulong?> ReadCountAsync(long cluster, CancellationToken cancellationToken)
+    public async ValueTask<ulong?> ReadCountAsync(HostCluster cluster, CancellationToken cancellationToken)
     {
-        long block = cluster / _geometry.RefcountsPerBlock;
+        long block = _geometry.RefcountBlockOf(cluster);
         if (!HasBlock(block))
         {
             return 0;
@@ -154,28 +154,28 @@ internal sealed class RefcountReader
             return null;
         }
 
-        int index = (int)(cluster % _geometry.RefcountsPerBlock);
+        int index = _geometry.RefcountIndexOf(cluster);
         var word = new byte[sizeof(ulong)];
         int perWord = 64 >> _geometry.RefcountOrder;
         await _storage.ReadZeroFilledAsync(OffsetOf(block) + (index / perWord * sizeof(ulong)), word, cancellationToken).ConfigureAwait(false);
         return RefcountBlock.Read(word, index % perWord, _geometry.RefcountOrder);
     }
 
-    /// <summary>Finds the last cluster that is counted; -1 without one.</summary>
+    /// <summary>Finds the last cluster that is counted; number -1 without one.</summary>
     /// <exception cref="Qcow2FormatException">A block does not lie in the file.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<long> FindLastCountedAsync(CancellationToken cancellationToken)
+    public async ValueTask<HostCluster> FindLastCountedAsync(CancellationToken cancellationToken)
     {
         for (long block = Table.Length - 1; block >= 0; block--)
         {
             if (HasBlock(block) && IsReadable(block)
                 && RefcountBlock.FindLastUsed(await FindBlockAsync(block, cancellationToken).ConfigureAwait(false), _geometry.RefcountOrder) is >= 0 and int index)
             {
-                return (block * _geometry.RefcountsPerBlock) + index;
+                return _geometry.ClusterOfRefcount(block, index);
             }
         }
 
-        return -1;
+        return new HostCluster(-1);
     }
 
     /// <summary>Whether the file has all clusters that are counted, the last one perhaps in part, and the counts can be relied on.</summary>
@@ -193,12 +193,12 @@ internal sealed class RefcountReader
 
         return Table.Length == EntriesOf(Header)
             && !Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty)
-            && await FindLastCountedAsync(cancellationToken).ConfigureAwait(false) < _geometry.ClustersFor(length);
+            && (await FindLastCountedAsync(cancellationToken).ConfigureAwait(false)).Number < _geometry.ClustersFor(length);
     }
 
-    private static long EntriesOf(Qcow2Header header) => (long)header.RefcountTableClusters << ((int)header.ClusterBits - 3);
+    private static long EntriesOf(Qcow2Header header) => header.RefcountTableBytes / ImageGeometry.TableEntryBytes;
 
-    private static ulong EntryOffset(Qcow2Header header, long block) => header.RefcountTableOffset + ((ulong)block * ImageGeometry.TableEntryBytes);
+    private static ulong EntryOffset(Qcow2Header header, long block) => ImageGeometry.EntryOffset(header.RefcountTableOffset, block);
 
     private static ValueTask<ulong[]> ReadTableAsync(ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken) =>
         BigEndianTable.ReadAsync(storage, header.RefcountTableOffset, EntriesOf(header), cancellationToken);

@@ -16,16 +16,16 @@ internal sealed partial class ShadowRefcounts
             return (_stored.Header.RefcountTableOffset, _stored.Header.RefcountTableClusters);
         }
 
-        await FreeAsync(_stored.Header.RefcountTableOffset, (long)_stored.Header.RefcountTableClusters << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
-        (long offset, long clusters) = await PlaceTableAsync(cancellationToken).ConfigureAwait(false);
+        await FreeAsync(_stored.Header.RefcountTableOffset, _stored.Header.RefcountTableBytes, cancellationToken).ConfigureAwait(false);
+        (HostOffset offset, long clusters) = await PlaceTableAsync(cancellationToken).ConfigureAwait(false);
         foreach (ShadowBlock block in _blocks.Values.Where(static block => block.IsChanged).OrderBy(block => _table[block.Index]))
         {
             await WriteBlockAsync(block, cancellationToken).ConfigureAwait(false);
         }
 
-        await _storage.WriteAsync(offset, BigEndianTable.BytesOf(_table), cancellationToken).ConfigureAwait(false);
+        await _storage.WriteAsync(offset.Bytes, BigEndianTable.BytesOf(_table), cancellationToken).ConfigureAwait(false);
         await ClusterSpace.FillLastClusterAsync(_storage, _geometry, _originalLength, cancellationToken).ConfigureAwait(false);
-        return ((ulong)offset, (uint)clusters);
+        return (offset.Raw, (uint)clusters);
     }
 
     /// <summary>Gives back the space of what the switch has freed.</summary>
@@ -34,8 +34,8 @@ internal sealed partial class ShadowRefcounts
     {
         var now = new byte[_geometry.ClusterSizeBytes];
         // Old blocks are read until the end.
-        var last = new List<long>();
-        var oldBlocks = _changed.Where(_stored.HasBlock).Select(index => _stored.OffsetOf(index) >> _geometry.ClusterBits).ToHashSet();
+        var last = new List<HostCluster>();
+        var oldBlocks = _changed.Where(_stored.HasBlock).Select(index => _geometry.ClusterAt(_stored.Table[index])).ToHashSet();
         foreach (long index in _changed.Where(_stored.HasBlock).Order())
         {
             byte[] old = await _stored.FindBlockAsync(index, cancellationToken).ConfigureAwait(false);
@@ -43,7 +43,7 @@ internal sealed partial class ShadowRefcounts
             await DiscardFreedAsync(index, old, now, oldBlocks, last, cancellationToken).ConfigureAwait(false);
         }
 
-        foreach (long cluster in last)
+        foreach (HostCluster cluster in last)
         {
             await DiscardAsync(cluster, 1, cancellationToken).ConfigureAwait(false);
         }
@@ -58,7 +58,7 @@ internal sealed partial class ShadowRefcounts
             await _storage.SetLengthAsync(_originalLength, cancellationToken).ConfigureAwait(false);
         }
 
-        foreach (ClusterRange range in _allocated.Where(range => range.First << _geometry.ClusterBits < _storage.Length))
+        foreach (ClusterRange range in _allocated.Where(range => _geometry.OffsetOf(range.First).Bytes < _storage.Length))
         {
             await DiscardAsync(range.First, range.Count, cancellationToken).ConfigureAwait(false);
         }
@@ -68,7 +68,7 @@ internal sealed partial class ShadowRefcounts
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask CutFileAsync(CancellationToken cancellationToken)
     {
-        long length = (await _stored.WithTable(_table).FindLastCountedAsync(cancellationToken).ConfigureAwait(false) + 1) << _geometry.ClusterBits;
+        long length = _geometry.OffsetOf(await _stored.WithTable(_table).FindLastCountedAsync(cancellationToken).ConfigureAwait(false) + 1).Bytes;
         if (_storage.CapacityBytes is null && length < _storage.Length)
         {
             await _storage.SetLengthAsync(length, cancellationToken).ConfigureAwait(false);
@@ -79,21 +79,20 @@ internal sealed partial class ShadowRefcounts
     {
         if (_unplaced.Contains(index))
         {
-            long offset = await AllocateAsync(_geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
-            _table[index] = (ulong)offset;
+            _table[index] = (await AllocateAsync(_geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false)).Raw;
             _unplaced.Remove(index);
         }
     }
 
     /// <summary>Gives each changed block its place, frees the old ones, and finds room for the table: each of these may change other blocks.</summary>
-    private async ValueTask<(long Offset, long Clusters)> PlaceTableAsync(CancellationToken cancellationToken)
+    private async ValueTask<(HostOffset Offset, long Clusters)> PlaceTableAsync(CancellationToken cancellationToken)
     {
         while (true)
         {
             await PlaceBlocksAsync(cancellationToken).ConfigureAwait(false);
             int entries = _table.Length;
-            long bytes = (long)entries * ImageGeometry.TableEntryBytes;
-            long offset = await AllocateAsync(bytes, cancellationToken).ConfigureAwait(false);
+            long bytes = ImageGeometry.BytesOfEntries(entries);
+            HostOffset offset = await AllocateAsync(bytes, cancellationToken).ConfigureAwait(false);
             await PlaceBlocksAsync(cancellationToken).ConfigureAwait(false);
             if (entries == _table.Length)
             {
@@ -101,7 +100,7 @@ internal sealed partial class ShadowRefcounts
             }
 
             // Counting the table's own clusters has made it grow once more.
-            await FreeAsync((ulong)offset, bytes, cancellationToken).ConfigureAwait(false);
+            await FreeAsync(offset.Raw, bytes, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -124,9 +123,9 @@ internal sealed partial class ShadowRefcounts
     }
 
     private async ValueTask DiscardFreedAsync(
-        long index, byte[] old, byte[] now, HashSet<long> oldBlocks, List<long> last, CancellationToken cancellationToken)
+        long index, byte[] old, byte[] now, HashSet<HostCluster> oldBlocks, List<HostCluster> last, CancellationToken cancellationToken)
     {
-        long first = index * _geometry.RefcountsPerBlock;
+        HostCluster first = _geometry.ClusterOfRefcount(index, 0);
         int start = -1;
         for (int i = 0; i <= _geometry.RefcountsPerBlock; i++)
         {
@@ -150,11 +149,11 @@ internal sealed partial class ShadowRefcounts
         }
     }
 
-    private async ValueTask DiscardAsync(long firstCluster, long clusters, CancellationToken cancellationToken)
+    private async ValueTask DiscardAsync(HostCluster first, long clusters, CancellationToken cancellationToken)
     {
         try
         {
-            await _storage.DiscardAsync(firstCluster << _geometry.ClusterBits, clusters << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+            await _storage.DiscardAsync(_geometry.OffsetOf(first).Bytes, clusters << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
         }
         catch (IOException)
         {

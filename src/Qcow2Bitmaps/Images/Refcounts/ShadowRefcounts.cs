@@ -42,7 +42,7 @@ internal sealed partial class ShadowRefcounts
         _maxCount = RefcountBlock.MaxCount(_geometry.RefcountOrder);
         _originalLength = storage.Length;
         _cachedBlocks = Math.Max(MinCachedBlocks, CacheBytes >> _geometry.ClusterBits);
-        _search = new ClusterSearch(storage, _geometry, searchesAll ? 0 : ClusterSpace.SearchStartOf(_table, _geometry));
+        _search = new ClusterSearch(storage, _geometry, searchesAll ? default : ClusterSpace.SearchStartOf(_table, _geometry));
     }
 
     /// <summary>Whether any count is to change.</summary>
@@ -63,16 +63,16 @@ internal sealed partial class ShadowRefcounts
 
     /// <summary>Reads the count of a cluster, as it is to be.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<ulong> ReadAsync(long cluster, CancellationToken cancellationToken)
+    public async ValueTask<ulong> ReadAsync(HostCluster cluster, CancellationToken cancellationToken)
     {
-        long index = cluster / _geometry.RefcountsPerBlock;
+        long index = _geometry.RefcountBlockOf(cluster);
         if (!HasBlock(index))
         {
             return 0;
         }
 
         ShadowBlock block = _last?.Index == index ? _last : await LoadAsync(index, cancellationToken).ConfigureAwait(false);
-        return RefcountBlock.Read(block.Bytes, (int)(cluster % _geometry.RefcountsPerBlock), _geometry.RefcountOrder);
+        return RefcountBlock.Read(block.Bytes, _geometry.RefcountIndexOf(cluster), _geometry.RefcountOrder);
     }
 
     /// <summary>Says that clusters in a row, all of which are in use, are named more often, or less often, than before.</summary>
@@ -83,13 +83,12 @@ internal sealed partial class ShadowRefcounts
     /// <exception cref="Qcow2UnsupportedException">A count does not fit the width of the image's counts.</exception>
     /// <exception cref="Qcow2FormatException">A count is lower than the cluster's uses.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask AddAsync(long first, long clusters, long times, CancellationToken cancellationToken)
+    public async ValueTask AddAsync(HostCluster first, long clusters, long times, CancellationToken cancellationToken)
     {
-        long end = first + clusters;
+        HostCluster end = first + clusters;
         while (first < end)
         {
-            long index = first / _geometry.RefcountsPerBlock;
-            long blockStart = index * _geometry.RefcountsPerBlock;
+            long index = _geometry.RefcountBlockOf(first);
             if (!HasBlock(index))
             {
                 throw TooLow(first, 0);
@@ -97,16 +96,15 @@ internal sealed partial class ShadowRefcounts
 
             ShadowBlock block = _last?.Index == index ? _last : await LoadAsync(index, cancellationToken).ConfigureAwait(false);
             Change(block);
-            int from = (int)(first - blockStart);
-            int to = (int)Math.Min(_geometry.RefcountsPerBlock, end - blockStart);
-            AddInBlock(block, from, to, times);
-            first = blockStart + to;
+            int from = _geometry.RefcountIndexOf(first);
+            int count = (int)Math.Min(_geometry.RefcountsPerBlock - from, end - first);
+            AddInBlock(block, from, from + count, times);
+            first += count;
         }
     }
 
     private void AddInBlock(ShadowBlock block, int from, int to, long times)
     {
-        long blockStart = block.Index * _geometry.RefcountsPerBlock;
         bool isRise = times > 0;
         ulong change = (ulong)Math.Abs(times);
         for (int i = from; i < to; i++)
@@ -117,14 +115,14 @@ internal sealed partial class ShadowRefcounts
                 : RefcountBlock.Read(block.Bytes, i, _geometry.RefcountOrder);
             if (isRise ? count == 0 : count < change)
             {
-                throw TooLow(blockStart + i, count);
+                throw TooLow(_geometry.ClusterOfRefcount(block.Index, i), count);
             }
 
             if (isRise && count > _maxCount - change)
             {
                 throw new Qcow2UnsupportedException(
                     UnsupportedReason.RefcountWidth,
-                    $"'{PrintableText.Escape(_storage.Name)}': the cluster at 0x{(blockStart + i) << _geometry.ClusterBits:x} is in use {count} times; its count has {_geometry.RefcountBits} bits and cannot rise by {change}");
+                    $"'{PrintableText.Escape(_storage.Name)}': the cluster at 0x{_geometry.OffsetOf(_geometry.ClusterOfRefcount(block.Index, i)).Bytes:x} is in use {count} times; its count has {_geometry.RefcountBits} bits and cannot rise by {change}");
             }
 
             count = isRise ? count + change : count - change;
@@ -141,7 +139,7 @@ internal sealed partial class ShadowRefcounts
 
     /// <summary>Says that a structure which takes some bytes in a row, in clusters of its own, is not named any more.</summary>
     public ValueTask FreeAsync(ulong offset, long bytes, CancellationToken cancellationToken) =>
-        AddAsync((long)_geometry.ClusterIndex(offset), _geometry.ClustersFor(bytes), -1, cancellationToken);
+        AddAsync(_geometry.ClusterAt(offset), _geometry.ClustersFor(bytes), -1, cancellationToken);
 
     private bool HasBlock(long block) => block < _table.Length && (_table[block] != 0 || _unplaced.Contains(block));
 
@@ -227,6 +225,6 @@ internal sealed partial class ShadowRefcounts
         block.IsChanged = false;
     }
 
-    private Qcow2FormatException TooLow(long cluster, ulong count) => new(
-        Faults.Of(FaultCode.RefcountTooLow, "cluster", "reference count", (ulong)cluster << _geometry.ClusterBits, count, "as many as the cluster's uses, which are more; 'check -r all' repairs this"), _storage.Name);
+    private Qcow2FormatException TooLow(HostCluster cluster, ulong count) => new(
+        Faults.Of(FaultCode.RefcountTooLow, "cluster", "reference count", _geometry.OffsetOf(cluster).Raw, count, "as many as the cluster's uses, which are more; 'check -r all' repairs this"), _storage.Name);
 }

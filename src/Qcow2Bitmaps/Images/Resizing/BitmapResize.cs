@@ -82,10 +82,10 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
             if (await ResizeAsync(bitmap, counts, cancellationToken).ConfigureAwait(false) is { } table)
             {
                 byte[] bytes = BigEndianTable.BytesOf(table);
-                long offset = await counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
+                HostOffset offset = await counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
                 await WholeClusters.WriteAsync(_storage, image.Geometry, offset, bytes, cancellationToken).ConfigureAwait(false);
-                await counts.FreeAsync(bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes, cancellationToken).ConfigureAwait(false);
-                BinaryPrimitives.WriteUInt64BigEndian(directory.AsSpan(at), (ulong)offset);
+                await counts.FreeAsync(bitmap.TableOffset, bitmap.TableBytes, cancellationToken).ConfigureAwait(false);
+                BinaryPrimitives.WriteUInt64BigEndian(directory.AsSpan(at), offset.Raw);
                 BinaryPrimitives.WriteUInt32BigEndian(directory.AsSpan(at + TableEntriesField), (uint)table.Length);
                 isChanged = true;
             }
@@ -96,10 +96,10 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
 
         if (isChanged)
         {
-            long offset = await counts.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);
+            HostOffset offset = await counts.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);
             await WholeClusters.WriteAsync(_storage, image.Geometry, offset, directory, cancellationToken).ConfigureAwait(false);
             await counts.FreeAsync(extension.DirectoryOffset, image.Contents.Bitmaps.OwnedBytes, cancellationToken).ConfigureAwait(false);
-            update.SetBitmaps(extension with { DirectoryOffset = (ulong)offset });
+            update.SetBitmaps(extension with { DirectoryOffset = offset.Raw });
         }
     }
 
@@ -183,10 +183,10 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
         }
 
         LittleEndianWords.ToHostOrder(words);
-        long offset = await counts.AllocateAsync(_geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
+        HostOffset offset = await counts.AllocateAsync(_geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
         using var bytes = new WordBytes(words);
-        await _storage.WriteAsync(offset, bytes.Memory, cancellationToken).ConfigureAwait(false);
-        return BitmapTableEntry.AtOffset((ulong)offset).Raw;
+        await _storage.WriteAsync(offset.Bytes, bytes.Memory, cancellationToken).ConfigureAwait(false);
+        return BitmapTableEntry.AtOffset(offset.Raw).Raw;
     }
 
     private ValueTask FreePageAsync(BitmapTableEntry entry, ShadowRefcounts counts, CancellationToken cancellationToken) => entry.HasData

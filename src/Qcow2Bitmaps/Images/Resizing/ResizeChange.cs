@@ -214,8 +214,9 @@ internal sealed class ResizeChange
             return;
         }
 
-        long offset = await _counts.AllocateDataAsync(clusters, cancellationToken).ConfigureAwait(false);
-        long length = (long)clusters << _geometry.ClusterBits;
+        HostOffset place = await _counts.AllocateDataAsync(clusters, cancellationToken).ConfigureAwait(false);
+        long offset = place.Bytes;
+        long length = _geometry.BytesOfClusters(clusters);
         bool isDevice = storage.CapacityBytes is not null;
         if (isDevice && _image.Header.Version < 3)
         {
@@ -287,7 +288,7 @@ internal sealed class ResizeChange
                 {
                     for (int i = 0; i < count; i++)
                     {
-                        write(table.Span[((first + i) * _geometry.L2EntryBytes)..], from + ((long)i << _geometry.ClusterBits));
+                        write(table.Span[((first + i) * _geometry.L2EntryBytes)..], from + _geometry.BytesOfClusters(i));
                     }
 
                     return ValueTask.FromResult(true);

@@ -86,7 +86,7 @@ internal sealed class SnapshotChange
         await _trees.AddTablesAsync(goneTables, -1, cancellationToken).ConfigureAwait(false);
         if (snapshot.L1Size > 0)
         {
-            await _counts.FreeAsync(snapshot.L1TableOffset, (long)snapshot.L1Size * ImageGeometry.TableEntryBytes, cancellationToken).ConfigureAwait(false);
+            await _counts.FreeAsync(snapshot.L1TableOffset, snapshot.L1TableBytes, cancellationToken).ConfigureAwait(false);
         }
 
         var tables = L2Tables.Of(_storage, _header.Geometry, _header.L1TableOffset, l1);
@@ -157,7 +157,7 @@ internal sealed class SnapshotChange
         ulong offset = await WriteTableAsync(BigEndianTable.BytesOf(now), cancellationToken).ConfigureAwait(false);
         if (old.Length > 0)
         {
-            await _counts.FreeAsync(_header.L1TableOffset, (long)old.Length * ImageGeometry.TableEntryBytes, cancellationToken).ConfigureAwait(false);
+            await _counts.FreeAsync(_header.L1TableOffset, ImageGeometry.BytesOfEntries(old.Length), cancellationToken).ConfigureAwait(false);
         }
 
         _update.SetL1Table(offset, (uint)now.Length);
@@ -165,9 +165,9 @@ internal sealed class SnapshotChange
 
     private async ValueTask<ulong> WriteTableAsync(byte[] bytes, CancellationToken cancellationToken)
     {
-        long offset = await _counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
+        HostOffset offset = await _counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
         await WholeClusters.WriteAsync(_storage, _header.Geometry, offset, bytes, cancellationToken).ConfigureAwait(false);
-        return (ulong)offset;
+        return offset.Raw;
     }
 
     private async ValueTask<List<SnapshotRecord>> ReadRecordsAsync(CancellationToken cancellationToken)

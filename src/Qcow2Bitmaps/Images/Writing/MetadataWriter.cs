@@ -43,25 +43,25 @@ internal sealed class MetadataWriter
     /// <summary>Whether the file ends before the last cluster that is counted does: it may have lost its end, and grow over the place by being written.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<bool> IsCutShortAsync(CancellationToken cancellationToken) =>
-        _storage.Length >> _geometry.ClusterBits <= await _refcounts.Stored.FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
+        _storage.Length >> _geometry.ClusterBits <= (await _refcounts.Stored.FindLastCountedAsync(cancellationToken).ConfigureAwait(false)).Number;
 
     /// <summary>Where a structure may be written that takes some bytes in a row.</summary>
     /// <returns>The offset of the first of its clusters.</returns>
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
     /// <exception cref="Qcow2FormatException">A cluster that is free by its count is in use.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<long> AllocateAsync(long bytes, CancellationToken cancellationToken)
+    public async ValueTask<HostOffset> AllocateAsync(long bytes, CancellationToken cancellationToken)
     {
         long clusters = _geometry.ClustersFor(bytes);
-        long first = await _refcounts.AllocateAsync(clusters, cancellationToken).ConfigureAwait(false);
+        HostCluster first = await _refcounts.AllocateAsync(clusters, cancellationToken).ConfigureAwait(false);
         await RequireNoBitsAsync(first, clusters, cancellationToken).ConfigureAwait(false);
-        return first << _geometry.ClusterBits;
+        return _geometry.OffsetOf(first);
     }
 
     /// <summary>Writes a structure to clusters that were allocated for it.</summary>
     /// <exception cref="InvalidOperationException">The bytes do not lie in clusters of this change.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    public ValueTask WriteAsync(HostOffset offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
         RequireAllocated(offset, bytes.Length);
         return WholeClusters.WriteAsync(_storage, _geometry, offset, bytes, cancellationToken);
@@ -72,7 +72,7 @@ internal sealed class MetadataWriter
     /// <param name="bytes">What to write; disposed when it is written, and left alone until then.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="InvalidOperationException">The bytes do not lie in clusters of this change.</exception>
-    public Task BeginWrite(long offset, IMemoryOwner<byte> bytes, CancellationToken cancellationToken)
+    public Task BeginWrite(HostOffset offset, IMemoryOwner<byte> bytes, CancellationToken cancellationToken)
     {
         RequireAllocated(offset, bytes.Memory.Length);
         return Task.Run(
@@ -80,8 +80,8 @@ internal sealed class MetadataWriter
             {
                 using (bytes)
                 {
-                    await _storage.WriteAsync(offset, bytes.Memory, cancellationToken).ConfigureAwait(false);
-                    await _storage.BeginWriteBackAsync(offset, bytes.Memory.Length, cancellationToken).ConfigureAwait(false);
+                    await _storage.WriteAsync(offset.Bytes, bytes.Memory, cancellationToken).ConfigureAwait(false);
+                    await _storage.BeginWriteBackAsync(offset.Bytes, bytes.Memory.Length, cancellationToken).ConfigureAwait(false);
                 }
             },
             cancellationToken);
@@ -105,7 +105,7 @@ internal sealed class MetadataWriter
     /// <exception cref="IOException">The storage failed; the image is as before.</exception>
     public async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
-        foreach (long cluster in _refcounts.NewBlockClusters)
+        foreach (HostCluster cluster in _refcounts.NewBlockClusters)
         {
             await RequireNoBitsAsync(cluster, 1, cancellationToken).ConfigureAwait(false);
         }
@@ -122,7 +122,7 @@ internal sealed class MetadataWriter
         LiveMetadata live = _live.With(bitmaps);
         foreach (ClusterRange range in _refcounts.Allocated)
         {
-            live.Add("a new structure", (ulong)range.First << _geometry.ClusterBits, range.Count << _geometry.ClusterBits);
+            live.Add("a new structure", _geometry.OffsetOf(range.First).Raw, range.Count << _geometry.ClusterBits);
         }
 
         return _refcounts.ReleaseAsync(live, cancellationToken);
@@ -133,18 +133,18 @@ internal sealed class MetadataWriter
     public ValueTask RollBackAsync(CancellationToken cancellationToken) => _refcounts.RollBackAsync(cancellationToken);
 
     /// <summary>Refuses to write over bits of a bitmap whose count is wrong. What lies behind the file's end held nothing: then no table is read.</summary>
-    private async ValueTask RequireNoBitsAsync(long first, long clusters, CancellationToken cancellationToken)
+    private async ValueTask RequireNoBitsAsync(HostCluster first, long clusters, CancellationToken cancellationToken)
     {
-        if (first < _endOfFile && await _bits.FindAsync(first, clusters, cancellationToken).ConfigureAwait(false) is { } cluster)
+        if (first.Number < _endOfFile && await _bits.FindAsync(first, clusters, cancellationToken).ConfigureAwait(false) is { } cluster)
         {
-            throw ClusterSpace.InUse("bits of a bitmap", cluster << _geometry.ClusterBits, _storage.Name);
+            throw ClusterSpace.InUse("bits of a bitmap", _geometry.OffsetOf(cluster), _storage.Name);
         }
     }
 
-    private void RequireAllocated(long offset, int length)
+    private void RequireAllocated(HostOffset offset, int length)
     {
-        long first = offset >> _geometry.ClusterBits;
-        long last = (offset + length - 1) >> _geometry.ClusterBits;
+        HostCluster first = _geometry.ClusterAt(offset);
+        HostCluster last = _geometry.ClusterAt(offset + (length - 1));
         for (int i = _refcounts.Allocated.Count - 1; i >= 0; i--)
         {
             ClusterRange range = _refcounts.Allocated[i];
@@ -154,6 +154,6 @@ internal sealed class MetadataWriter
             }
         }
 
-        throw new InvalidOperationException($"Clusters {first} to {last} were not allocated for this change");
+        throw new InvalidOperationException($"Clusters {first.Number} to {last.Number} were not allocated for this change");
     }
 }

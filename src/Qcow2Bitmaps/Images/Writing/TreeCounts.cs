@@ -37,7 +37,7 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
             NamedTable table = tables[i];
             if (table.NewOffset == table.Offset)
             {
-                await counts.AddAsync(table.Offset >> _geometry.ClusterBits, 1, sign * table.Times, cancellationToken).ConfigureAwait(false);
+                await counts.AddAsync(_geometry.ClusterAt(table.Offset), 1, sign * table.Times, cancellationToken).ConfigureAwait(false);
             }
         }
     }
@@ -51,7 +51,7 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
     /// <summary>Sets the flags of tables that counts have fallen under, and clears those that are wrong. A table whose flags change gets a new place.</summary>
     public ValueTask SettleFlagsAsync(L2Tables tables, CancellationToken cancellationToken) => tables.ReadEachAsync(
         // What a shared table names is shared.
-        async index => await counts.ReadAsync(tables[index].Offset >> _geometry.ClusterBits, cancellationToken).ConfigureAwait(false) == 1,
+        async index => await counts.ReadAsync(_geometry.ClusterAt(tables[index].Offset), cancellationToken).ConfigureAwait(false) == 1,
         async (index, bytes) =>
         {
             await counts.TrimAsync(cancellationToken).ConfigureAwait(false);
@@ -70,10 +70,10 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
         var single = new HashSet<ulong>();
         for (int i = 0; i < tables.Count; i++)
         {
-            long offset = tables[i].NewOffset;
-            if (await counts.ReadAsync(offset >> _geometry.ClusterBits, cancellationToken).ConfigureAwait(false) == 1)
+            HostOffset offset = tables[i].NewOffset;
+            if (await counts.ReadAsync(_geometry.ClusterAt(offset), cancellationToken).ConfigureAwait(false) == 1)
             {
-                single.Add((ulong)offset);
+                single.Add(offset.Raw);
             }
         }
 
@@ -85,7 +85,7 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
     private async ValueTask AddClustersAsync(NamedTable table, Memory<byte> bytes, long times, CancellationToken cancellationToken)
     {
         await counts.TrimAsync(cancellationToken).ConfigureAwait(false);
-        _scan.List(table.Offset, bytes.Span, _clusters);
+        _scan.List(table.Offset.Bytes, bytes.Span, _clusters);
         foreach (ClusterRange range in _clusters)
         {
             await counts.AddAsync(range.First, range.Count, times, cancellationToken).ConfigureAwait(false);
@@ -93,18 +93,18 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
     }
 
     /// <summary>Writes a table to a cluster of its own.</summary>
-    private async ValueTask<long> MoveAsync(NamedTable table, Memory<byte> bytes, int times, bool isLeft, CancellationToken cancellationToken)
+    private async ValueTask<HostOffset> MoveAsync(NamedTable table, Memory<byte> bytes, int times, bool isLeft, CancellationToken cancellationToken)
     {
-        long offset = await counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
-        await storage.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+        HostOffset offset = await counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
+        await storage.WriteAsync(offset.Bytes, bytes, cancellationToken).ConfigureAwait(false);
         if (times > 1)
         {
-            await counts.AddAsync(offset >> _geometry.ClusterBits, 1, times - 1, cancellationToken).ConfigureAwait(false);
+            await counts.AddAsync(_geometry.ClusterAt(offset), 1, times - 1, cancellationToken).ConfigureAwait(false);
         }
 
         if (isLeft)
         {
-            await counts.AddAsync(table.Offset >> _geometry.ClusterBits, 1, -table.Times, cancellationToken).ConfigureAwait(false);
+            await counts.AddAsync(_geometry.ClusterAt(table.Offset), 1, -table.Times, cancellationToken).ConfigureAwait(false);
         }
 
         return offset;

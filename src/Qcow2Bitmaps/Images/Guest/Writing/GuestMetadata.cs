@@ -107,7 +107,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
     {
         foreach (ClusterWrite write in plan.Where(static write => write.IsAllocated))
         {
-            await _refcounts!.GiveBackAsync(write.HostOffset >> Geometry.ClusterBits, CancellationToken.None).ConfigureAwait(false);
+            await _refcounts!.GiveBackAsync(Geometry.ClusterAt(new HostOffset(write.HostOffset)), CancellationToken.None).ConfigureAwait(false);
         }
     }
 
@@ -178,7 +178,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
             image.Storage, image.Limits, await WritableCounts.OpenAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false));
 
     private ValueTask LimitMemoryAsync() =>
-        ((long)Tables.EditedCount << Geometry.ClusterBits) + _refcounts!.EditedBytes > MaxChangedBytes ? CommitAsync(isAlone: false) : ValueTask.CompletedTask;
+        Geometry.BytesOfClusters(Tables.EditedCount) + _refcounts!.EditedBytes > MaxChangedBytes ? CommitAsync(isAlone: false) : ValueTask.CompletedTask;
 
     private async ValueTask<ClusterWrite> PlanClusterAsync(ClusterEntry old, long cluster, int from, int to, CancellationToken cancellationToken)
     {
@@ -203,7 +203,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
         }
         else
         {
-            host = await AllocateAsync(cancellationToken).ConfigureAwait(false) << Geometry.ClusterBits;
+            host = Geometry.OffsetOf(await AllocateAsync(cancellationToken).ConfigureAwait(false)).Bytes;
             isAllocated = true;
         }
 
@@ -282,7 +282,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
         }
     }
 
-    private async ValueTask<long> AllocateAsync(CancellationToken cancellationToken)
+    private async ValueTask<HostCluster> AllocateAsync(CancellationToken cancellationToken)
     {
         try
         {
@@ -300,18 +300,18 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
     {
         if (Tables.IsOwned(l1Index))
         {
-            long offset = (long)Tables.OffsetOf(l1Index);
-            if (_refcounts!.Live.FindBesideL2(offset >> Geometry.ClusterBits) is { } what)
+            ulong offset = Tables.OffsetOf(l1Index);
+            if (_refcounts!.Live.FindBesideL2(Geometry.ClusterAt(offset)) is { } what)
             {
-                throw Overlap("L1 table", $"entry {l1Index}", Tables.L1Offset + ((ulong)l1Index * ImageGeometry.TableEntryBytes), (ulong)offset, what);
+                throw Overlap("L1 table", $"entry {l1Index}", ImageGeometry.EntryOffset(Tables.L1Offset, l1Index), offset, what);
             }
 
             return;
         }
 
-        long cluster = await AllocateAsync(cancellationToken).ConfigureAwait(false);
+        HostCluster cluster = await AllocateAsync(cancellationToken).ConfigureAwait(false);
         ulong shared = Tables.OffsetOf(l1Index);
-        await Tables.EditAsync(l1Index, cluster << Geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+        await Tables.EditAsync(l1Index, Geometry.OffsetOf(cluster).Bytes, cancellationToken).ConfigureAwait(false);
         if (shared != 0)
         {
             _refcounts!.Free(shared, Geometry.ClusterSizeBytes);
@@ -320,7 +320,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
 
     private void RequireNoStructureAt(long host, long cluster, ClusterEntry old)
     {
-        if (_refcounts!.Live.Find(host >> Geometry.ClusterBits) is { } what)
+        if (_refcounts!.Live.Find(Geometry.ClusterAt(new HostOffset(host))) is { } what)
         {
             throw Overlap("L2 table", $"entry for offset {cluster} of the disk", Tables.OffsetOf(Geometry.L1Index(cluster)) + (ulong)(Geometry.L2Index(cluster) * Geometry.L2EntryBytes), old.Entry.Raw, what);
         }
