@@ -2,16 +2,18 @@ using BenchmarkDotNet.Attributes;
 using Qcow2Bitmaps.Benchmarks.Reporting;
 using Qcow2Bitmaps.Benchmarks.Support;
 using Qcow2Bitmaps.Compression;
+using ZstdSharp;
 
 namespace Qcow2Bitmaps.Benchmarks;
 
-/// <summary>Decoding clusters of zstd, beside libzstd. The bytes are those of the clusters.</summary>
+/// <summary>Decoding clusters of zstd, beside libzstd and its port to C#. The bytes are those of the clusters.</summary>
 [BytesPerOperation(Count * Clusters.ClusterBytes)]
 public class ZstdBenchmarks
 {
     private const int Count = 128;
 
     private readonly ZstdDecoder _decoder = new();
+    private readonly Decompressor _port = new();
     private readonly byte[] _cluster = new byte[Clusters.ClusterBytes];
     private byte[][] _frames = [];
 
@@ -25,12 +27,17 @@ public class ZstdBenchmarks
         _frames = Array.ConvertAll(clusters, cluster => NativeZstd.Compress(cluster, Level));
         for (int i = 0; i < Count; i++)
         {
-            if (!_decoder.TryDecode(_frames[i], _cluster, out _) || !_cluster.AsSpan().SequenceEqual(clusters[i]))
+            bool isRight = _decoder.TryDecode(_frames[i], _cluster, out _) && _cluster.AsSpan().SequenceEqual(clusters[i]);
+            _cluster.AsSpan().Clear();
+            if (!isRight || _port.Unwrap(_frames[i], _cluster) != _cluster.Length || !_cluster.AsSpan().SequenceEqual(clusters[i]))
             {
                 throw new InvalidOperationException("A cluster is decoded wrongly");
             }
         }
     }
+
+    [GlobalCleanup]
+    public void Cleanup() => _port.Dispose();
 
     [Benchmark(Baseline = true)]
     public void LibZstd()
@@ -47,6 +54,16 @@ public class ZstdBenchmarks
         foreach (byte[] frame in _frames)
         {
             _decoder.TryDecode(frame, _cluster, out _);
+        }
+    }
+
+    /// <summary>ZstdSharp.Port: libzstd in C#, with its context kept from frame to frame, as ours is.</summary>
+    [Benchmark]
+    public void Port()
+    {
+        foreach (byte[] frame in _frames)
+        {
+            _port.Unwrap(frame, _cluster);
         }
     }
 }

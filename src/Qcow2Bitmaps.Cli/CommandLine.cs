@@ -39,7 +39,7 @@ internal static class CommandLine
         TraceOption.Warn(parsed, messages);
         try
         {
-            using IDisposable leftovers = Leftovers.TellTo(messages.Warn);
+            using IDisposable leftovers = Leftovers.TellTo(lines => messages.Warn(lines));
             using var help = new StringWriter();
             var configuration = new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null, Output = help, Error = error };
             int exitCode = await parsed.InvokeAsync(configuration);
@@ -65,9 +65,11 @@ internal static class CommandLine
     }
 
     /// <summary>What an error says to people, with what they can do about it.</summary>
-    public static string Describe(Exception e) => e is Qcow2UnsupportedException { Reason: UnsupportedReason.BackingOutsideAllowedFolders }
-        ? e.Message + " (--allow-backing DIR allows more)"
-        : e.Message;
+    public static PrintableMessage Describe(Exception e)
+    {
+        string more = e is Qcow2UnsupportedException { Reason: UnsupportedReason.BackingOutsideAllowedFolders } ? " (--allow-backing DIR allows more)" : "";
+        return $"{e}{more}";
+    }
 
     /// <summary>What is wrong with the command line; null when nothing is, or when only help is asked for.</summary>
     private static string? UsageError(ParseResult parsed, string[] args, ToolWriter output, MessageWriter messages)
@@ -81,8 +83,8 @@ internal static class CommandLine
         string? unknown = Build(output, messages).Parse([.. args.TakeWhile(static arg => !string.Equals(arg, "--", StringComparison.Ordinal))], s_configuration)
             .CommandResult.Children.OfType<ArgumentResult>().SelectMany(static argument => argument.Tokens)
             .Select(static token => token.Value).FirstOrDefault(static value => value.Length > 1 && value[0] == '-');
-        return unknown is not null ? $"unrecognized option '{PrintableText.Escape(unknown)}'"
-            : parsed.UnmatchedTokens.Count > 0 ? $"Unrecognized command or argument '{PrintableText.Escape(parsed.UnmatchedTokens[0])}'"
+        return unknown is not null ? PrintableMessage.Of($"unrecognized option '{unknown}'")
+            : parsed.UnmatchedTokens.Count > 0 ? PrintableMessage.Of($"Unrecognized command or argument '{parsed.UnmatchedTokens[0]}'")
             : parsed.Errors.Count > 0 ? PrintableText.Escape(parsed.Errors[0].Message)
             : null;
     }

@@ -55,7 +55,7 @@ public sealed class QmpServer : IAsyncDisposable
         {
             if (!QmpNodes.IsNodeName(image.Node))
             {
-                throw new ArgumentException($"Invalid node-name: '{PrintableText.Escape(image.Node)}'", nameof(images));
+                throw new ArgumentException(PrintableMessage.Of($"Invalid node-name: '{image.Node}'"), nameof(images));
             }
         }
 
@@ -168,7 +168,7 @@ public sealed class QmpServer : IAsyncDisposable
             string why = e is ArgumentException ? "a socket's path has 1 to 108 bytes"
                 : Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(path))) ? e.Message
                 : "its folder does not exist";
-            throw new IOException($"'{PrintableText.Escape(path)}': no socket can be made: {why}", e);
+            throw IOException.Of($"'{path}': no socket can be made: {why}", e);
         }
 
         try
@@ -216,7 +216,7 @@ public sealed class QmpServer : IAsyncDisposable
             }
             catch (IOException e)
             {
-                failed.Add(new IOException($"Lost persistent bitmaps during inactivation of node '{node.Name}': {e.Message}", e));
+                failed.Add(IOException.Of($"Lost persistent bitmaps during inactivation of node '{node.Name}': {e}", e));
             }
         }
 

@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps;
 
 /// <summary>A bitmap does not exist, or its state (inconsistent, for example) refuses what was asked of it.</summary>
@@ -7,6 +9,11 @@ public sealed class BitmapStateException : Qcow2Exception
     /// <param name="bitmapName">The bitmap's name.</param>
     /// <param name="message">Why the operation is refused, in QEMU's words where QEMU has them.</param>
     public BitmapStateException(string bitmapName, string message)
+        : this(bitmapName, (PrintableMessage)message)
+    {
+    }
+
+    internal BitmapStateException(string bitmapName, PrintableMessage message)
         : base(message) => BitmapName = bitmapName;
 
     /// <summary>The name of the bitmap that refuses.</summary>

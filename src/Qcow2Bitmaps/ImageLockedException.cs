@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps;
 
 /// <summary>Another process, or another handle of this one, holds a lock on the image that excludes what was asked.</summary>
@@ -7,6 +9,11 @@ public sealed class ImageLockedException : Qcow2Exception
     /// <param name="path">The image that is locked.</param>
     /// <param name="message">Which lock could not be had, in QEMU's words.</param>
     public ImageLockedException(string path, string message)
+        : this(path, (PrintableMessage)message)
+    {
+    }
+
+    internal ImageLockedException(string path, PrintableMessage message)
         : base(message) => Path = path;
 
     /// <summary>The path of the image as it was given.</summary>

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps;
@@ -13,6 +12,11 @@ public sealed class NoSpaceException : Qcow2Exception
     /// <param name="neededBytes">The bytes that are needed.</param>
     /// <param name="availableBytes">The bytes that are free; null when they are not known.</param>
     public NoSpaceException(string message, long neededBytes, long? availableBytes)
+        : this((PrintableMessage)message, neededBytes, availableBytes)
+    {
+    }
+
+    internal NoSpaceException(PrintableMessage message, long neededBytes, long? availableBytes)
         : base(message)
     {
         NeededBytes = neededBytes;
@@ -37,7 +41,7 @@ public sealed class NoSpaceException : Qcow2Exception
         // A volume has whole sectors.
         long whole = (requiredBytes + (SectorBytes - 1)) / SectorBytes * SectorBytes;
         return new(
-            string.Create(CultureInfo.InvariantCulture, $"'{PrintableText.Escape(name)}' is too small, no space: {whole} bytes are needed in all, {capacityBytes} are there; extend the volume first, nothing was written"),
+            $"'{name}' is too small, no space: {whole} bytes are needed in all, {capacityBytes} are there; extend the volume first, nothing was written",
             whole,
             capacityBytes)
         {
@@ -50,7 +54,8 @@ public sealed class NoSpaceException : Qcow2Exception
     /// <param name="moreBytes">How many bytes are needed in a row.</param>
     /// <param name="capacityBytes">How many bytes the volume has.</param>
     internal static NoSpaceException OfFullVolume(string name, long moreBytes, long capacityBytes) => new(
-        string.Create(CultureInfo.InvariantCulture, $"'{PrintableText.Escape(name)}' is too small, no space: {moreBytes} more bytes are needed in a row, so that at least {capacityBytes + moreBytes} are needed in all, {capacityBytes} are there; extend the volume first"),
+        $"'{name}' is too small, no space: {moreBytes} more bytes are needed in a row, so that at least {capacityBytes + moreBytes} are needed in all, "
+        + $"{capacityBytes} are there; extend the volume first",
         moreBytes,
         null);
 }

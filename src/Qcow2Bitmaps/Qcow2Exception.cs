@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps;
 
 /// <summary>The base of every error that this library raises about an image, so that one <c>catch</c> tells them from bugs.</summary>
@@ -7,8 +9,10 @@ namespace Qcow2Bitmaps;
 /// </remarks>
 public abstract class Qcow2Exception : IOException
 {
-    private protected Qcow2Exception(string message, Exception? innerException = null)
+    private protected Qcow2Exception(PrintableMessage message, Exception? innerException = null)
+#pragma warning disable RS0030 // The message is escaped.
         : base(message, innerException)
+#pragma warning restore RS0030
     {
     }
 }

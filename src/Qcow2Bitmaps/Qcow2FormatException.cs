@@ -21,9 +21,9 @@ public sealed class Qcow2FormatException : Qcow2Exception
     /// <summary>What was wrong, where it stands in the image, what was found and what is allowed.</summary>
     public FormatFault Fault { get; }
 
-    private static string Describe(FormatFault fault, string? imageName)
+    private static PrintableMessage Describe(FormatFault fault, string? imageName)
     {
         ArgumentNullException.ThrowIfNull(fault);
-        return imageName is null ? fault.ToString() : $"'{PrintableText.Escape(imageName)}': {fault}";
+        return imageName is null ? $"{fault}" : $"'{imageName}': {fault}";
     }
 }

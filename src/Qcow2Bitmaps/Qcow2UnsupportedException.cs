@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps;
 
 /// <summary>An image is well formed but needs something that this library does not do: another format, encryption, a refused file name.</summary>
@@ -7,6 +9,11 @@ public sealed class Qcow2UnsupportedException : Qcow2Exception
     /// <param name="reason">What kind of thing is not supported.</param>
     /// <param name="message">What the image needs, and what is possible instead.</param>
     public Qcow2UnsupportedException(UnsupportedReason reason, string message)
+        : this(reason, (PrintableMessage)message)
+    {
+    }
+
+    internal Qcow2UnsupportedException(UnsupportedReason reason, PrintableMessage message)
         : base(message) => Reason = reason;
 
     /// <summary>What kind of thing is not supported.</summary>

@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps;
 
 /// <summary>There is no such internal snapshot, or one is in the way. Nothing was changed.</summary>
@@ -7,6 +9,11 @@ public sealed class SnapshotStateException : Qcow2Exception
     /// <param name="snapshot">The snapshot's name or id.</param>
     /// <param name="message">What is wrong.</param>
     public SnapshotStateException(string snapshot, string message)
+        : this(snapshot, (PrintableMessage)message)
+    {
+    }
+
+    internal SnapshotStateException(string snapshot, PrintableMessage message)
         : base(message) => Snapshot = snapshot;
 
     /// <summary>The snapshot's name or id, as it was asked for, or that of the first one in the way.</summary>

@@ -30,8 +30,8 @@ internal sealed class ActiveImage(string description)
     {
         if (!parsed.GetValue(_ignore) && await ChainOverlays.FindAsync(chain, layers, cancellationToken) is [{ } other, ..])
         {
-            throw new IOException(
-                $"'{PrintableText.Escape(other.Path)}' has {PrintableText.Escape(chain.Layers[other.BackingLayer].ToString())} as its backing file and is not part of the chain: give the top of the whole chain with --active; or --ignore-overlays, if it is of no use any more");
+            throw IOException.Of(
+                $"'{other.Path}' has {chain.Layers[other.BackingLayer]} as its backing file and is not part of the chain: give the top of the whole chain with --active; or --ignore-overlays, if it is of no use any more");
         }
     }
 }

@@ -3,7 +3,6 @@ using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Adoption;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
@@ -59,7 +58,7 @@ internal static class BackupAdoptCommand
             }
             catch (BitmapStateException e)
             {
-                messages.Error(e.Message);
+                messages.Error($"{e}");
                 return ExitCode.Invalid;
             }
 
@@ -82,13 +81,14 @@ internal static class BackupAdoptCommand
         foreach ((StoredBackup backup, bool isNew) in result.Backups)
         {
             BackupManifest manifest = backup.Manifest;
-            string on = manifest.IsFull ? "" : $" on {PrintableText.Escape(manifest.Parents[0].Manifest)}";
-            output.WriteLine($"{PrintableText.Escape(manifest.ImageFile)}: "
-                + (isNew ? "adopted as" : "is already") + $" {(manifest.IsFull ? "a full" : "an incremental")} backup{on}, {manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
+            string on = manifest.IsFull ? "" : $" on {manifest.Parents[0].Manifest}";
+            output.WriteMessage(
+                $"{manifest.ImageFile}: {(isNew ? "adopted as" : "is already")} {(manifest.IsFull ? "a full" : "an incremental")} backup{on}, "
+                + $"{manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
         }
 
-        output.WriteLine(result.ComparedBytes is { } bytes
-            ? $"The disk agrees outside what bitmap '{PrintableText.Escape(checkpoint)}' calls dirty: {bytes} bytes compared"
+        output.WriteMessage(result.ComparedBytes is { } bytes
+            ? $"The disk agrees outside what bitmap '{checkpoint}' calls dirty: {bytes} bytes compared"
             : "The disk was not compared");
     }
 

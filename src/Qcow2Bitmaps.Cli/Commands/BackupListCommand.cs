@@ -1,8 +1,6 @@
 using System.CommandLine;
-using System.Globalization;
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
@@ -42,11 +40,10 @@ internal static class BackupListCommand
         {
             if (backup.Manifest is { } manifest)
             {
-                output.WriteLine(string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"{manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}  {BackupOutput.KindOf(manifest),-11}  {manifest.StateId,-9}  {PrintableText.Escape(Path.GetFileName(backup.ManifestPath))}"
-                    + $"{(manifest.Missing is null ? "" : "  of a disk that was not whole")}{(manifest.IsFull ? "" : $"  on {PrintableText.Escape(manifest.Parents[0].Manifest)}")}{(manifest.Checkpoint is null ? "" : $"  checkpoint {PrintableText.Escape(manifest.Checkpoint)}")}"
-                    + $"{(manifest.Origin == BackupOrigin.Taken ? "" : $"  {manifest.OriginId}")}"));
+                output.WriteMessage(
+                    $"{manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}  {BackupOutput.KindOf(manifest),-11}  {manifest.StateId,-9}  {Path.GetFileName(backup.ManifestPath)}"
+                    + $"{(manifest.Missing is null ? "" : "  of a disk that was not whole")}{(manifest.IsFull ? "" : $"  on {manifest.Parents[0].Manifest}")}{(manifest.Checkpoint is null ? "" : $"  checkpoint {manifest.Checkpoint}")}"
+                    + $"{(manifest.Origin == BackupOrigin.Taken ? "" : $"  {manifest.OriginId}")}");
             }
 
             if (backup.Manifest is { } listed)
@@ -56,7 +53,7 @@ internal static class BackupListCommand
 
             if (backup.Fault is not null)
             {
-                messages.Warn($"'{PrintableText.Escape(backup.ManifestPath)}': {backup.Fault}");
+                messages.Warn($"'{backup.ManifestPath}': {backup.Fault}");
             }
         }
     }

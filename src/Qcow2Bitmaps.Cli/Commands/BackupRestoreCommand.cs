@@ -1,7 +1,6 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -49,7 +48,7 @@ internal static class BackupRestoreCommand
             {
                 BackupOutput.WarnOfMissing(restored.ImagePath, restored.Manifest, messages);
                 string how = restored.Manifest.Missing is null ? "verified" : "as it was backed up, which was not whole";
-                output.WriteLine($"{PrintableText.Escape(path)}: restored from {PrintableText.Escape(Path.GetFileName(restored.ImagePath))}, {how}.");
+                output.WriteMessage($"{path}: restored from {Path.GetFileName(restored.ImagePath)}, {how}.");
             }
 
             return ExitCode.Success;

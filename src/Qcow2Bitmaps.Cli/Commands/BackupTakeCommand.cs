@@ -145,12 +145,12 @@ internal sealed class BackupTakeCommand
         }
         catch (BitmapStateException e) when (!isFull && string.Equals(e.BitmapName, options.Since, StringComparison.Ordinal))
         {
-            _messages.Error(e.Message);
+            _messages.Error($"{e}");
             return ExitCode.Invalid;
         }
         catch (Qcow2FormatException e) when (e.Fault.Code == FaultCode.FileTruncated && !options.AcceptsMissing)
         {
-            _messages.Error($"{e.Message}. Nothing was done. Copy the file again; or --accept-missing takes a backup with zeros in place of what is missing, and says so in the manifest");
+            _messages.Error($"{e}. Nothing was done. Copy the file again; or --accept-missing takes a backup with zeros in place of what is missing, and says so in the manifest");
             return ExitCode.Error;
         }
 
@@ -175,9 +175,9 @@ internal sealed class BackupTakeCommand
             IEnumerable<int> cleared = chain.Layers.Where(layer => layer.Image?.Bitmaps.TryGet(since, out _) == true).Select(static layer => layer.Index);
             if (await ChainOverlays.FindAsync(chain, cleared, cancellationToken) is [{ } other, ..])
             {
-                throw new IOException(
-                    $"'{PrintableText.Escape(other.Path)}' has {PrintableText.Escape(chain.Layers[other.BackingLayer].ToString())} as its backing file and is not part of the chain: "
-                    + $"bitmap '{PrintableText.Escape(since)}' would be cleared there for both. Start a new bitmap with --checkpoint, or leave this one with --mode never; or --ignore-overlays, if the other image is of no use or is not backed up by that bitmap");
+                throw IOException.Of(
+                    $"'{other.Path}' has {chain.Layers[other.BackingLayer]} as its backing file and is not part of the chain: "
+                    + $"bitmap '{since}' would be cleared there for both. Start a new bitmap with --checkpoint, or leave this one with --mode never; or --ignore-overlays, if the other image is of no use or is not backed up by that bitmap");
             }
         }
     }
@@ -201,7 +201,7 @@ internal sealed class BackupTakeCommand
             int at = disk.IndexOf('=', StringComparison.Ordinal);
             if (at <= 0 || at == disk.Length - 1 || disk.IndexOf('=', at + 1) >= 0)
             {
-                return $"--disk takes TOP=TARGET, two names without '=', not '{PrintableText.Escape(disk)}'";
+                return PrintableMessage.Of($"--disk takes TOP=TARGET, two names without '=', not '{disk}'");
             }
 
             disks.Add(new BackupDisk(disk[..at], disk[(at + 1)..], previous));

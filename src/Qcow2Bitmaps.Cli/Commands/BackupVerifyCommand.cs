@@ -2,7 +2,6 @@ using System.CommandLine;
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
@@ -75,20 +74,19 @@ internal static class BackupVerifyCommand
     {
         foreach ((StoredBackup backup, IReadOnlyList<BackupDamage> damage) in check.Backups)
         {
-            output.WriteLine($"{PrintableText.Escape(Path.GetFileName(backup.ImagePath))}: {(damage.Count > 0 ? "damaged" : backup.Manifest.Missing is null ? "in order" : "as it was taken, of a disk that was not whole")}");
+            output.WriteMessage($"{Path.GetFileName(backup.ImagePath)}: {(damage.Count > 0 ? "damaged" : backup.Manifest.Missing is null ? "in order" : "as it was taken, of a disk that was not whole")}");
             BackupOutput.WarnOfMissing(backup.ImagePath, backup.Manifest, messages);
             foreach (BackupDamage one in damage)
             {
-                output.WriteLine($"  from byte {one.OffsetBytes} of the disk on: {one.Detail}");
+                output.WriteMessage($"  from byte {one.OffsetBytes} of the disk on: {one.Detail}");
             }
         }
 
         if (check.Bitmap is not null)
         {
-            string bitmap = PrintableText.Escape(check.Bitmap);
-            output.WriteLine(check.Difference is { } at
-                ? $"The disk differs at byte {at}, which bitmap '{bitmap}' does not call dirty"
-                : $"The disk agrees outside what bitmap '{bitmap}' calls dirty: {check.ComparedBytes} bytes compared{(check.IsConfirmed ? ". The backup is complete now" : "")}");
+            output.WriteMessage(check.Difference is { } at
+                ? $"The disk differs at byte {at}, which bitmap '{check.Bitmap}' does not call dirty"
+                : $"The disk agrees outside what bitmap '{check.Bitmap}' calls dirty: {check.ComparedBytes} bytes compared{(check.IsConfirmed ? ". The backup is complete now" : "")}");
         }
     }
 

@@ -205,7 +205,7 @@ internal static class BitmapCommand
             {
                 ImageFormat.Qcow2 => true,
                 ImageFormat.Raw => false,
-                _ => throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{PrintableText.Escape(path)}' is of format {found}, which has no bitmaps here; the formats are qcow2 and raw"),
+                _ => throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{path}' is of format {found}, which has no bitmaps here; the formats are qcow2 and raw"),
             };
         }
         catch
@@ -232,7 +232,7 @@ internal static class BitmapCommand
         foreach ((string step, string value) in steps)
         {
             string? refusal = image is null
-                ? step is Add ? $"Can't store persistent bitmaps to '{PrintableText.Escape(path)}': Operation not supported" : $"Dirty bitmap '{PrintableText.Escape(name)}' not found"
+                ? step is Add ? PrintableMessage.Of($"Can't store persistent bitmaps to '{path}': Operation not supported") : PrintableMessage.Of($"Dirty bitmap '{name}' not found")
                 : step switch
                 {
                     Add => AddTo(edit, image, name, granularityBytes),
@@ -241,7 +241,7 @@ internal static class BitmapCommand
                     Enable => Done(edit.Enable(name)),
                     Disable => Done(edit.Disable(name)),
                     RemoveAll => Done(edit.RemoveAll()),
-                    Merge when hasSource && source is null => $"Dirty bitmap '{PrintableText.Escape(value)}' not found",
+                    Merge when hasSource && source is null => PrintableMessage.Of($"Dirty bitmap '{value}' not found"),
                     Merge when hasSource => Done(edit.Merge(source!, value, into: name, requireSameSize: true)),
                     Merge => Done(edit.Merge(value, into: name)),
                     _ => RenameTo(edit, ref name, value),
@@ -276,7 +276,7 @@ internal static class BitmapCommand
     }
 
     private static string CannotPersist(Qcow2Image image, string name, string why) =>
-        $"Can't make bitmap '{PrintableText.Escape(name)}' persistent in '{PrintableText.Escape(image.Name)}': {why}";
+        PrintableMessage.Of($"Can't make bitmap '{name}' persistent in '{image.Name}': {why}");
 
     private static string? RenameTo(BitmapEdit edit, ref string name, string newName)
     {
@@ -297,7 +297,7 @@ internal static class BitmapCommand
     }
 
     private static string Failed(string operation, string name, string why) =>
-        $"Operation {operation} on bitmap {PrintableText.Escape(name)} failed: {why}";
+        PrintableMessage.Of($"Operation {operation} on bitmap {name} failed: ") + why;
 
     private static void WriteJson(Qcow2Image image, string path, ToolWriter output)
     {

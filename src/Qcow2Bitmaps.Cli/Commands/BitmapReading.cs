@@ -60,11 +60,11 @@ internal sealed class BitmapReading
     {
         if (layer.Image is null)
         {
-            throw new BitmapStateException(name, $"'{PrintableText.Escape(layer.Path)}' is raw and holds no bitmaps");
+            throw new BitmapStateException(name, $"'{layer.Path}' is raw and holds no bitmaps");
         }
 
         return layer.Image.Bitmaps.TryGet(name, out BitmapInfo? info)
             ? info
-            : throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found in '{PrintableText.Escape(layer.Path)}'");
+            : throw new BitmapStateException(name, $"Dirty bitmap '{name}' not found in '{layer.Path}'");
     }
 }

@@ -12,10 +12,10 @@ internal static class CacheModes
     public static Option<string?> CreateForSource(string whose) => new("-T") { Description = $"{whose} cache mode; it makes no difference", HelpName = "CACHE" };
 
     /// <summary>What is wrong with a mode, in qemu-img's words; null when nothing is, or none is given.</summary>
-    public static string? FindFault(string? mode) => IsKnown(mode) ? null : $"Invalid cache option: {PrintableText.Escape(mode!)}";
+    public static string? FindFault(string? mode) => IsKnown(mode) ? null : PrintableMessage.Of($"Invalid cache option: {mode}");
 
     /// <summary>As <see cref="FindFault"/>, of what is read only.</summary>
-    public static string? FindSourceFault(string? mode) => IsKnown(mode) ? null : $"Invalid source cache option: {PrintableText.Escape(mode!)}";
+    public static string? FindSourceFault(string? mode) => IsKnown(mode) ? null : PrintableMessage.Of($"Invalid source cache option: {mode}");
 
     private static bool IsKnown(string? mode) => mode is null or "none" or "off" or "writeback" or "unsafe" or "directsync" or "writethrough";
 }

@@ -100,7 +100,7 @@ internal static class ChainCommitCommand
         string top = committed.Count == 0 ? "" : committed[^1];
         // From here on it is done: run again, it copies nothing over what may be written to the base by then.
         if (isMarked && !Leftovers.Tidy(
-            $"The images are committed, but not removed: '{PrintableText.Escape(top)}' could not be renamed to '{PrintableText.Escape(CommitRemains.DonePathOf(top))}'", () => CommitRemains.MarkDone(top)))
+            $"The images are committed, but not removed: '{top}' could not be renamed to '{CommitRemains.DonePathOf(top)}'", () => CommitRemains.MarkDone(top)))
         {
             return [];
         }
@@ -109,7 +109,7 @@ internal static class ChainCommitCommand
         return [.. committed.TakeWhile(path =>
         {
             string now = isMarked && string.Equals(path, top, StringComparison.Ordinal) ? CommitRemains.DonePathOf(top) : path;
-            return Leftovers.Tidy($"The images are committed, but '{PrintableText.Escape(now)}' is not removed; the same command again removes what is left", () => Remove(now, messages));
+            return Leftovers.Tidy($"The images are committed, but '{now}' is not removed; the same command again removes what is left", () => Remove(now, messages));
         })];
     }
 
@@ -117,7 +117,7 @@ internal static class ChainCommitCommand
     {
         if (CommitRemains.Remove(path) is { } target)
         {
-            messages.Warn($"'{PrintableText.Escape(path)}' was a symbolic link and is removed; the committed image that it led to, '{PrintableText.Escape(target)}', is kept");
+            messages.Warn($"'{path}' was a symbolic link and is removed; the committed image that it led to, '{target}', is kept");
         }
     }
 
@@ -126,6 +126,6 @@ internal static class ChainCommitCommand
         int target = ChainPlace.Find(chain, basePath);
         return target > ChainPlace.Find(chain, topPath)
             ? target
-            : throw new IOException($"'{PrintableText.Escape(basePath)}' does not lie below '{PrintableText.Escape(topPath)}'");
+            : throw IOException.Of($"'{basePath}' does not lie below '{topPath}'");
     }
 }

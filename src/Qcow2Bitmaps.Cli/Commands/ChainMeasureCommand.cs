@@ -2,7 +2,6 @@ using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -101,7 +100,7 @@ internal sealed class ChainMeasureCommand
             _output.WriteLine($"current size: {measured.Target.CurrentBytes}");
             foreach (ImageRoom room in measured.Images.Where(room => room != measured.Target && room.AdditionalBytes > 0))
             {
-                _output.WriteLine($"'{PrintableText.Escape(room.Image)}' grows too, from {room.CurrentBytes} to {room.RequiredBytes}");
+                _output.WriteMessage($"'{room.Image}' grows too, from {room.CurrentBytes} to {room.RequiredBytes}");
             }
 
             foreach (BitmapChange change in measured.Forecast.Bitmaps)

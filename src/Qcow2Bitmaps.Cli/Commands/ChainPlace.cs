@@ -9,7 +9,7 @@ internal static class ChainPlace
     /// <summary>The index of an image, whatever path leads to it.</summary>
     /// <exception cref="IOException">It is none of the chain.</exception>
     public static int Find(ImageChain chain, string path) => chain.IndexOf(path)
-        ?? throw new IOException($"'{PrintableText.Escape(path)}' is no image of the chain of '{PrintableText.Escape(chain.Layers[0].Path)}'");
+        ?? throw IOException.Of($"'{path}' is no image of the chain of '{chain.Layers[0].Path}'");
 
     /// <summary>The index of a backing file by qemu-img's rule: a name means what it would mean inside the image above. One of the current folder is taken where none of that kind is there.</summary>
     /// <param name="chain">The chain.</param>
@@ -28,9 +28,8 @@ internal static class ChainPlace
             }
         }
 
-        string top = PrintableText.Escape(chain.Layers[0].Path);
-        int found = chain.IndexOf(name) ?? throw new IOException($"Did not find '{PrintableText.Escape(name)}' in the backing chain of '{top}'");
-        warning = $"'{PrintableText.Escape(name)}' is relative to the current folder; qemu-img looks for it in the folder of the image above it, and does not find it";
+        int found = chain.IndexOf(name) ?? throw IOException.Of($"Did not find '{name}' in the backing chain of '{chain.Layers[0].Path}'");
+        warning = $"'{name}' is relative to the current folder; qemu-img looks for it in the folder of the image above it, and does not find it";
         return found;
     }
 }

@@ -1,8 +1,6 @@
 using System.CommandLine;
-using System.Globalization;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -46,7 +44,7 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
 
         foreach (ImageRoom room in measured.Images)
         {
-            messages.WriteLine(string.Create(CultureInfo.InvariantCulture, $"To be written: '{PrintableText.Escape(room.Image)}' grows by {room.AdditionalBytes} bytes, to {room.RequiredBytes}"));
+            messages.WriteLine($"To be written: '{room.Image}' grows by {room.AdditionalBytes} bytes, to {room.RequiredBytes}");
         }
     }
 

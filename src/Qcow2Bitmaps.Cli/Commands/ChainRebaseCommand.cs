@@ -57,8 +57,8 @@ internal sealed class ChainRebaseCommand
     private string? FindFault(ParseResult parsed, string file, string name, bool isUnsafe) =>
         parsed.GetValue(_backing) is null && !isUnsafe ? "Must specify backing file (-b) or use unsafe mode (-u)"
         : (CacheModes.FindFault(parsed.GetValue(_cache)) ?? CacheModes.FindSourceFault(parsed.GetValue(_sourceCache))) is { } cacheFault ? cacheFault
-        : parsed.GetValue(_backingFormat) is { } format && !ImageFormat.IsKnown(format) ? $"Invalid format name: '{PrintableText.Escape(format)}'"
-        : name.Length > 0 && parsed.GetValue(_backingFormat) is null ? $"Could not change the backing file to '{PrintableText.Escape(name)}': backing format must be specified"
+        : parsed.GetValue(_backingFormat) is { } format && !ImageFormat.IsKnown(format) ? PrintableMessage.Of($"Invalid format name: '{format}'")
+        : name.Length > 0 && parsed.GetValue(_backingFormat) is null ? PrintableMessage.Of($"Could not change the backing file to '{name}': backing format must be specified")
         : isUnsafe ? BackingPath.FindFault(file, name)
         : BackingPath.FindProtocol(name);
 

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -89,7 +88,7 @@ internal static class ChainReconcileCommand
         WriteLines(output, "missing", found.Missing);
         foreach (BitmapVerdict verdict in found.Unusable)
         {
-            output.WriteLine($"unusable: {PrintableText.Escape(verdict.Name)} ({verdict.ReasonId}): {verdict.Detail}; remedy: {verdict.Advice}");
+            output.WriteMessage($"unusable: {verdict.Name} ({verdict.ReasonId}): {verdict.Detail}; remedy: {verdict.Advice}");
         }
 
         WriteLines(output, "surplus", found.Surplus);
@@ -114,7 +113,7 @@ internal static class ChainReconcileCommand
     {
         foreach (string name in names)
         {
-            output.WriteLine($"{what}: {PrintableText.Escape(name)}");
+            output.WriteMessage($"{what}: {name}");
         }
     }
 }

@@ -141,10 +141,7 @@ internal static class CheckCommand
     {
         foreach (CheckFinding finding in findings.Take(maxPrinted))
         {
-            foreach (string line in finding.Message.Split('\n'))
-            {
-                messages.WriteLine(PrintableText.Escape(line));
-            }
+            messages.WriteLine(PrintableMessage.OfLines(finding.Message));
         }
 
         if (findings.Count > maxPrinted)

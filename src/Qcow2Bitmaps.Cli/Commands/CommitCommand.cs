@@ -1,7 +1,6 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 
@@ -77,9 +76,8 @@ internal static class CommitCommand
                 cancellationToken);
             if (basePath is null && !parsed.GetValue(dontEmpty))
             {
-                string top = PrintableText.Escape(chain.Layers[0].Path);
                 _ = await Leftovers.TidyAsync(
-                    $"The image is committed, but '{top}' is not emptied, and keeps what its backing file has too", async () => await ChainCommit.EmptyTopAsync(chain, cancellationToken));
+                    $"The image is committed, but '{chain.Layers[0].Path}' is not emptied, and keeps what its backing file has too", async () => await ChainCommit.EmptyTopAsync(chain, cancellationToken));
             }
 
             if (!parsed.GetValue(quiet))

@@ -40,7 +40,7 @@ internal static class CommonOptions
 
     public static string UnknownDriver(string format) => ImageFormat.IsKnown(format)
         ? $"Images of format '{format}' are not read here; the formats are qcow2 and raw"
-        : $"Unknown driver '{PrintableText.Escape(format)}'";
+        : PrintableMessage.Of($"Unknown driver '{format}'");
 
     public static Option<bool> ForceShare(string description = "Read even while another process, a running VM for example, has the image open for writing") => new("-U", "--force-share")
     {

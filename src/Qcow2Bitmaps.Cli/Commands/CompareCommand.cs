@@ -129,7 +129,7 @@ internal sealed class CompareCommand
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            _messages.Error(e.Message);
+            _messages.Error($"{e}");
             return e switch
             {
                 Qcow2UnsupportedException => ExitCode.CannotOpen,
@@ -171,7 +171,7 @@ internal sealed class CompareCommand
     {
         if (format is not null and not (ImageFormat.Qcow2 or ImageFormat.Raw))
         {
-            _messages.Error($"Could not open '{PrintableText.Escape(file)}': {CommonOptions.UnknownDriver(format)}");
+            _messages.Error($"Could not open '{file}': {CommonOptions.UnknownDriver(format)}");
             return null;
         }
 

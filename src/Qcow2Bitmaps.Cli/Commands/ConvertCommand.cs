@@ -124,7 +124,7 @@ internal sealed class ConvertCommand
     private string? FindFault(ParseResult parsed, string[] lists, string format, string[] files)
     {
         bool exists = parsed.GetValue(_exists);
-        return Array.Find(lists, static list => !OptionList.IsValid(list)) is { } invalid ? $"Invalid option list: {PrintableText.Escape(invalid)}"
+        return Array.Find(lists, static list => !OptionList.IsValid(list)) is { } invalid ? PrintableMessage.Of($"Invalid option list: {invalid}")
             : CommonOptions.Values(parsed, _workers).Any(static workers => ParseWorkers(workers) is null) ? new ConversionOptions { Workers = 0 }.FindFault()
             : CommonOptions.Values(parsed, _sparse).Select(FindSparseFault).FirstOrDefault(static wrong => wrong is not null) is { } sparseFault ? sparseFault
             : SnapshotChoice.Read(parsed, _snapshot, out string? snapshotFault) is null && snapshotFault is not null ? snapshotFault
@@ -137,9 +137,9 @@ internal sealed class ConvertCommand
             : parsed.GetValue(_snapshot) is not null && files.Length > 2 ? "No support for concatenating multiple snapshot"
             : parsed.GetValue(_snapshot) is not null && parsed.GetValue(_bitmaps) ? "Bitmaps are those of the present, not of a snapshot: --bitmaps cannot be used with -l"
             : (CacheModes.FindFault(parsed.GetValue(_cache)) ?? CacheModes.FindSourceFault(parsed.GetValue(_sourceCache))) is { } cacheFault ? cacheFault
-            : parsed.GetValue(_format) is { } given && given is not (ImageFormat.Qcow2 or ImageFormat.Raw) ? $"Could not open '{PrintableText.Escape(files[0])}': {CommonOptions.UnknownDriver(given)}"
+            : parsed.GetValue(_format) is { } given && given is not (ImageFormat.Qcow2 or ImageFormat.Raw) ? PrintableMessage.Of($"Could not open '{files[0]}': {CommonOptions.UnknownDriver(given)}")
             : CreateCommand.Describe(format) is not null ? null
-            : exists ? $"Could not open '{PrintableText.Escape(files[^1])}': {CommonOptions.UnknownDriver(format)}"
+            : exists ? PrintableMessage.Of($"Could not open '{files[^1]}': {CommonOptions.UnknownDriver(format)}")
             : CreateCommand.UnknownFormat(format);
     }
 
@@ -175,7 +175,7 @@ internal sealed class ConvertCommand
         fault = sum > RawImage.MaxSizeBytes ? $"The sources have {sum} bytes together, at most {RawImage.MaxSizeBytes} fit into one image" : (options!.Create is { } create ? create with { SizeBytes = total } : null)?.FindFault();
         if (fault is not null)
         {
-            return Fail($"{PrintableText.Escape(file)}: error while converting {(options!.IsQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw)}: {fault}");
+            return Fail(PrintableMessage.Of($"{file}: error while converting {(options!.IsQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw)}: {fault}"));
         }
 
         progress.Start();
@@ -184,12 +184,12 @@ internal sealed class ConvertCommand
             IReadOnlyList<BitmapVerdict> skipped = await ImageConversion.ConvertAsync(sources, file, options!, new ProgressSteps(done => progress.Update(done, total)), cancellationToken);
             foreach (BitmapVerdict verdict in skipped)
             {
-                _messages.Warn(verdict is { Reason: InvalidReason.Inconsistent, Image: 0 } ? $"Skipping inconsistent bitmap '{PrintableText.Escape(verdict.Name)}'" : $"Skipping: {verdict.Explanation}");
+                _messages.Warn(verdict is { Reason: InvalidReason.Inconsistent, Image: 0 } ? PrintableMessage.Of($"Skipping inconsistent bitmap '{verdict.Name}'") : $"Skipping: {verdict.Explanation}");
             }
         }
         catch (BitmapStateException e) when (e.Message.StartsWith("Cannot copy", StringComparison.Ordinal))
         {
-            _messages.Error(e.Message);
+            _messages.Error($"{e}");
             // Where something better helps, the error says so.
             string orElse = e.Message.StartsWith("Cannot copy inconsistent", StringComparison.Ordinal) ? $", or use '{MessageWriter.ToolName} bitmap --remove' to delete it" : "";
             _messages.WriteLine($"Try --skip-broken-bitmaps{orElse}");
@@ -198,7 +198,7 @@ internal sealed class ConvertCommand
 
         catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)
         {
-            return Fail($"{PrintableText.Escape(file)}: error while converting {(options!.IsQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw)}: {(options.IsQcow2 ? PreallocationModes.CreationRefusal(e) : PreallocationModes.RawRefusal(options.RawPreallocation))}");
+            return Fail(PrintableMessage.Of($"{file}: error while converting {(options!.IsQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw)}: {(options.IsQcow2 ? PreallocationModes.CreationRefusal(e) : PreallocationModes.RawRefusal(options.RawPreallocation))}"));
         }
 
         progress.Update(total, total);
@@ -269,7 +269,7 @@ internal sealed class ConvertCommand
         string? fault = CreateOptions.FindUnsupported(options) ?? (isQcow2 ? null : CreateOptions.FindRawFault(options, out rawPreallocation));
         create = isQcow2 && fault is null ? CreateOptions.ToQcow2(options, out fault) : null;
         fault ??= create?.FindFault();
-        return fault is null ? null : $"{PrintableText.Escape(file)}: error while converting {format}: {fault}";
+        return fault is null ? null : PrintableMessage.Of($"{file}: error while converting {format}: {fault}");
     }
 
     private ChainOpenOptions SourceOptions(ParseResult parsed) => new()

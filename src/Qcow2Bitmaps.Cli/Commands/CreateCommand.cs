@@ -56,7 +56,7 @@ internal sealed class CreateCommand
         string[] lists = parsed.GetValue(_options) ?? [];
         if (Array.Find(lists, static list => !OptionList.IsValid(list)) is { } invalid)
         {
-            _messages.Error($"Invalid option list: {PrintableText.Escape(invalid)}");
+            _messages.Error($"Invalid option list: {invalid}");
             return ExitCode.Error;
         }
 
@@ -106,7 +106,7 @@ internal sealed class CreateCommand
 
     public static string UnknownFormat(string format) => ImageFormat.IsKnown(format)
         ? $"Images of format '{format}' cannot be made here; the formats are qcow2 and raw"
-        : $"Unknown file format '{PrintableText.Escape(format)}'";
+        : PrintableMessage.Of($"Unknown file format '{format}'");
 
     /// <summary>Takes the options together. An option of <c>-o</c> gives way to the one that the tool has for it.</summary>
     private string? Collect(ParseResult parsed, OptionList options, string[] lists, string format, long? size)
@@ -150,7 +150,7 @@ internal sealed class CreateCommand
             {
                 if (format is not null && !ImageFormat.IsKnown(format))
                 {
-                    return $"Unknown driver '{PrintableText.Escape(format)}'\nCould not open backing image.";
+                    return PrintableMessage.Of($"Unknown driver '{format}'\nCould not open backing image.");
                 }
 
                 OverlayBase below = await InspectAsync(parsed, file, backing, format, cancellationToken);
@@ -197,7 +197,7 @@ internal sealed class CreateCommand
         }
         catch (Exception e) when (e is (IOException and not Qcow2UnsupportedException) or UnauthorizedAccessException)
         {
-            throw new IOException($"{PrintableText.Escape(file)}: {e.Message}\nCould not open backing image.", e);
+            throw IOException.Of($"{file}: {e}\nCould not open backing image.", e);
         }
     }
 
@@ -266,7 +266,7 @@ internal sealed class CreateCommand
 
     private int Fail(string file, string fault)
     {
-        _messages.Error($"{PrintableText.Escape(file)}: {fault}");
+        _messages.Error(PrintableMessage.Of($"{file}: ") + fault);
         return ExitCode.Error;
     }
 }

@@ -109,8 +109,8 @@ internal static class CreateOptions
     {
         int version = 3;
         Preallocation preallocation = Preallocation.Off;
-        fault = ParseVersion(options.Text(Compat), out version) is not null ? $"Invalid compatibility level: '{PrintableText.Escape(options.Text(Compat)!)}'"
-            : ParsePreallocation(options.Text(PreallocationName), out preallocation) is not null ? $"invalid parameter value: {PrintableText.Escape(options.Text(PreallocationName)!)}"
+        fault = ParseVersion(options.Text(Compat), out version) is not null ? PrintableMessage.Of($"Invalid compatibility level: '{options.Text(Compat)}'")
+            : ParsePreallocation(options.Text(PreallocationName), out preallocation) is not null ? PrintableMessage.Of($"invalid parameter value: {options.Text(PreallocationName)}")
             : Array.Exists(s_encryption, options.Has) ? NoEncryption
             : null;
         // With a backing file any part of the disk may have to be written: that counts, its name does not.
@@ -130,7 +130,7 @@ internal static class CreateOptions
 
     /// <summary>What is wrong with the preallocation of a raw file; null when nothing is.</summary>
     public static string? FindRawFault(OptionList options, out Preallocation preallocation) =>
-        !PreallocationModes.TryParse(options.Text(PreallocationName) ?? PreallocationModes.Off, out preallocation) ? $"invalid parameter value: {PrintableText.Escape(options.Text(PreallocationName)!)}"
+        !PreallocationModes.TryParse(options.Text(PreallocationName) ?? PreallocationModes.Off, out preallocation) ? PrintableMessage.Of($"invalid parameter value: {options.Text(PreallocationName)}")
         : preallocation == Preallocation.Metadata ? "Unsupported preallocation mode: metadata"
         : null;
 
@@ -155,5 +155,5 @@ internal static class CreateOptions
         return text is "zlib" or "zstd" ? null : NotAccepted("compression-type", text);
     }
 
-    private static string NotAccepted(string name, string value) => $"Parameter '{name}' does not accept value '{PrintableText.Escape(value)}'";
+    private static string NotAccepted(string name, string value) => PrintableMessage.Of($"Parameter '{name}' does not accept value '{value}'");
 }

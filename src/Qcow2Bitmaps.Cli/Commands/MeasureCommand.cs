@@ -52,7 +52,7 @@ internal sealed class MeasureCommand
             : sizeFault is not null ? sizeFault
             : file is not null && parsed.GetValue(_size) is not null ? "--size N cannot be used together with a filename."
             : file is null && parsed.GetValue(_size) is null ? "Either --size N or one filename must be specified."
-            : format is not (ImageFormat.Qcow2 or ImageFormat.Raw) ? ImageFormat.IsKnown(format) ? $"Block driver '{format}' does not support size measurement" : $"Unknown file format '{PrintableText.Escape(format)}'"
+            : format is not (ImageFormat.Qcow2 or ImageFormat.Raw) ? ImageFormat.IsKnown(format) ? $"Block driver '{format}' does not support size measurement" : PrintableMessage.Of($"Unknown file format '{format}'")
             : null;
         Qcow2CreateOptions? create = null;
         fault ??= Collect(parsed, format, size ?? 0, out create);

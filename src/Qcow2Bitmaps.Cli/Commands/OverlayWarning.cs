@@ -1,6 +1,5 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -15,12 +14,12 @@ internal static class OverlayWarning
             foreach (FoundOverlay overlay in await ChainOverlays.FindAsync(chain, layers, cancellationToken))
             {
                 messages.Warn(
-                    $"'{PrintableText.Escape(overlay.Path)}' has {PrintableText.Escape(chain.Layers[overlay.BackingLayer].ToString())} as its backing file and is not part of the chain: it {effect}");
+                    $"'{overlay.Path}' has {chain.Layers[overlay.BackingLayer]} as its backing file and is not part of the chain: it {effect}");
             }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            messages.Warn($"Whether other images have one of the chain as their backing file is not known: {e.Message}");
+            messages.Warn($"Whether other images have one of the chain as their backing file is not known: {e}");
         }
     }
 }

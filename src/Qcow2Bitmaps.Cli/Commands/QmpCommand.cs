@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Qmp;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -39,7 +38,7 @@ internal static class QmpCommand
             {
                 server = await QmpServer.OpenAsync(
                     [.. parsed.GetValue(images) ?? [], .. parsed.GetValue(readOnly) ?? []],
-                    text => messages.Warn(PrintableText.Escape(text)),
+                    text => messages.Warn($"{text}"),
                     new ChainOpenOptions { AllowedFolders = parsed.GetValue(allowBacking) ?? [] },
                     cancellationToken: stop.Token);
             }

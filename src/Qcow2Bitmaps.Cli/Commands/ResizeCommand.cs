@@ -58,7 +58,7 @@ internal static class ResizeCommand
             string found = parsed.GetValue(format) ?? await ImageFormat.ProbeAsync(storage, cancellationToken);
             if (found is not (ImageFormat.Qcow2 or ImageFormat.Raw))
             {
-                throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{PrintableText.Escape(path)}' is of format {found}, which is not resized here; the formats are qcow2 and raw");
+                throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{path}' is of format {found}, which is not resized here; the formats are qcow2 and raw");
             }
 
             await using Qcow2Image? image = found is ImageFormat.Qcow2 ? await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: cancellationToken) : null;
@@ -149,7 +149,7 @@ internal static class ResizeCommand
     {
         if (shrinks && dataFile is { CapacityBytes: null } && dataFile.Length > size)
         {
-            messages.Warn($"'{PrintableText.Escape(dataFile.Name)}' keeps its {dataFile.Length} bytes: it was longer than the disk, and what it has behind the disk's old end was not to be deleted");
+            messages.Warn($"'{dataFile.Name}' keeps its {dataFile.Length} bytes: it was longer than the disk, and what it has behind the disk's old end was not to be deleted");
         }
     }
 
@@ -163,14 +163,14 @@ internal static class ResizeCommand
 
         if (!isMode)
         {
-            return $"Invalid preallocation mode '{PrintableText.Escape(mode)}'";
+            return PrintableMessage.Of($"Invalid preallocation mode '{mode}'");
         }
 
         string number = words[1].Length > 0 && words[1][0] is '+' or '-' ? words[1][1..] : words[1];
         return number is ['+' or '-', ..] ? InvalidSize : ByteCount.Parse(number, out _) switch
         {
             NumberSyntax.Invalid => InvalidSize,
-            NumberSyntax.OutOfRange => $"Value '{PrintableText.Escape(number)}' is out of range for parameter 'size'",
+            NumberSyntax.OutOfRange => PrintableMessage.Of($"Value '{number}' is out of range for parameter 'size'"),
             _ => null,
         };
     }

@@ -56,7 +56,7 @@ internal sealed record SnapshotChoice(string? Id, string? Name, bool IsEither)
                     choice = choice with { Name = pair[1] };
                     break;
                 default:
-                    fault = $"Invalid parameter '{PrintableText.Escape(pair[0])}'\n{MessageWriter.ToolName}: Failed in parsing snapshot param '{PrintableText.Escape(text)}'";
+                    fault = PrintableMessage.Of($"Invalid parameter '{pair[0]}'\n{MessageWriter.ToolName}: Failed in parsing snapshot param '{text}'");
                     return null;
             }
         }

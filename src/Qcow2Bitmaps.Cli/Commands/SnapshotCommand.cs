@@ -50,7 +50,7 @@ internal static class SnapshotCommand
             bool isRead = actions is [('l', _)];
             if (!isRead && parsed.GetValue(share))
             {
-                messages.Error($"Could not open '{PrintableText.Escape(files[0])}': force-share=on can only be used with read-only images");
+                messages.Error($"Could not open '{files[0]}': force-share=on can only be used with read-only images");
                 return ExitCode.Error;
             }
 
@@ -106,7 +106,7 @@ internal static class SnapshotCommand
             'd' => "delete",
             _ => "apply",
         };
-        return why is null ? null : $"Could not {verb} snapshot '{PrintableText.Escape(name)}': {why}";
+        return why is null ? null : PrintableMessage.Of($"Could not {verb} snapshot '{name}': ") + why;
     }
 
     private static async ValueTask<string?> TryAsync(Qcow2Image image, char kind, string name, CancellationToken cancellationToken)

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
@@ -33,7 +32,7 @@ internal static class TraceOption
     {
         foreach (Token pattern in parsed.RootCommandResult.Children.OfType<OptionResult>().Where(static result => result.Option.Name is Name).SelectMany(static result => result.Tokens))
         {
-            messages.Warn($"trace event '{PrintableText.Escape(pattern.Value)}' does not exist");
+            messages.Warn($"trace event '{pattern.Value}' does not exist");
         }
     }
 }

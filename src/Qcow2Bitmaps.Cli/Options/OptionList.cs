@@ -56,7 +56,7 @@ internal sealed class OptionList
     {
         if (Find(name) is not { } description)
         {
-            return $"Invalid parameter '{PrintableText.Escape(name)}'";
+            return PrintableMessage.Of($"Invalid parameter '{name}'");
         }
 
         OptionValue parsed = Parse(description, value, out string? fault);
@@ -160,7 +160,7 @@ internal sealed class OptionList
                 fault = ByteCount.ParseNumber(value, out number) switch
                 {
                     NumberSyntax.Invalid => $"Parameter '{description.Name}' expects a number",
-                    NumberSyntax.OutOfRange => $"Value '{PrintableText.Escape(value)}' is too large for parameter '{description.Name}'",
+                    NumberSyntax.OutOfRange => PrintableMessage.Of($"Value '{value}' is too large for parameter '{description.Name}'"),
                     _ => null,
                 };
                 break;
@@ -168,7 +168,7 @@ internal sealed class OptionList
                 fault = ByteCount.Parse(value, out number) switch
                 {
                     NumberSyntax.Invalid => $"Parameter '{description.Name}' expects a non-negative number below 2^64\nOptional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.",
-                    NumberSyntax.OutOfRange => $"Value '{PrintableText.Escape(value)}' is out of range for parameter '{description.Name}'",
+                    NumberSyntax.OutOfRange => PrintableMessage.Of($"Value '{value}' is out of range for parameter '{description.Name}'"),
                     _ => null,
                 };
                 break;

@@ -1,6 +1,5 @@
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Output;
@@ -24,7 +23,7 @@ internal static class BackupOutput
                 output.WriteLine(change.ToString());
             }
 
-            output.WriteLine($"{PrintableText.Escape(result.ImagePath)}: {KindOf(manifest)} backup, {manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
+            output.WriteMessage($"{result.ImagePath}: {KindOf(manifest)} backup, {manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
         }
     }
 
@@ -91,7 +90,7 @@ internal static class BackupOutput
     {
         if (manifest.Missing is { } missing)
         {
-            messages.Warn($"'{PrintableText.Escape(path)}' has zeros in place of what was missing of the disk when it was backed up: {PrintableText.Escape(missing)}");
+            messages.Warn($"'{path}' has zeros in place of what was missing of the disk when it was backed up: {missing}");
         }
     }
 

@@ -87,7 +87,7 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
         {
             if (offset is not { } mapped)
             {
-                throw new IOException("File contains external, encrypted or compressed clusters.");
+                throw IOException.Of("File contains external, encrypted or compressed clusters.");
             }
 
             ChainLayer layer = chain.Layers[extent.Depth];

@@ -15,16 +15,22 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
 
     private const int MaxShown = 20;
 
-    public void Error(string text) => WriteLine($"{ToolName}: {text}");
+    public void Error(PrintableMessage message) => WriteLine($"{ToolName}: {message}");
 
-    public void Warn(string text) => WriteLine($"{ToolName}: warning: {text}");
+    /// <summary>As the other one, of a message that is composed already: its line breaks are kept.</summary>
+    public void Error(string lines) => Error(PrintableMessage.OfLines(lines));
 
-    public void WriteLine(string line)
+    public void Warn(PrintableMessage message) => WriteLine($"{ToolName}: warning: {message}");
+
+    /// <inheritdoc cref="Error(string)"/>
+    public void Warn(string lines) => Warn(PrintableMessage.OfLines(lines));
+
+    public void WriteLine(PrintableMessage message)
     {
         output.TryFlush();
         try
         {
-            error.Write(line + "\n");
+            error.Write(message + "\n");
             error.Flush();
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -38,12 +44,12 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     {
         foreach (FormatFault finding in findings.Take(MaxShown))
         {
-            Warn($"'{PrintableText.Escape(imageName)}': {finding}");
+            Warn($"'{imageName}': {finding}");
         }
 
         if (findings.Count > MaxShown)
         {
-            Warn($"'{PrintableText.Escape(imageName)}': {findings.Count - MaxShown} more of these");
+            Warn($"'{imageName}': {findings.Count - MaxShown} more of these");
         }
     }
 
@@ -61,12 +67,12 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
             ChainLayer above = chain.Layers[layer.Index - 1];
             if (layer.IsFormatProbed)
             {
-                Warn($"'{PrintableText.Escape(above.Path)}' does not state the format of its backing file; its first bytes say {layer.Format}");
+                Warn($"'{above.Path}' does not state the format of its backing file; its first bytes say {layer.Format}");
             }
 
             if (above.VirtualSizeBytes < layer.VirtualSizeBytes)
             {
-                Warn($"{PrintableText.Escape(above.ToString())} is shorter than {PrintableText.Escape(layer.ToString())} below it and hides what that has behind its end");
+                Warn($"{above} is shorter than {layer} below it and hides what that has behind its end");
             }
         }
     }
@@ -92,7 +98,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     private void WarnOfTruncation(string path, FormatFault fault, bool isWritten)
     {
         string after = isWritten ? "; writing to the image may make the file longer, and nobody can tell any more that something is missing" : "";
-        Warn($"'{PrintableText.Escape(path)}': {fault}{after}");
+        Warn($"'{path}': {fault}{after}");
     }
 
     /// <summary>Warns of internal snapshots that read other data afterwards, for verbs that go on all the same.</summary>
@@ -109,7 +115,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     {
         if (chain.Layers[0] is { IsFormatProbed: true, Image: null } top)
         {
-            Warn($"'{PrintableText.Escape(top.Path)}' is no qcow2 image and is taken as raw, which holds no bitmaps; '-f raw' says so");
+            Warn($"'{top.Path}' is no qcow2 image and is taken as raw, which holds no bitmaps; '-f raw' says so");
         }
     }
 }

@@ -48,6 +48,9 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
         Write("\n");
     }
 
+    /// <summary>A line for people, whatever the output is.</summary>
+    public void WriteMessage(PrintableMessage message) => WriteLine((string)message);
+
     /// <summary>Text from inside an image or a path: as it is, as qemu-img prints it, but escaped on a terminal.</summary>
     public string Foreign(string text) => isTerminal ? PrintableText.Escape(text) : text;
 
@@ -109,7 +112,7 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new IOException($"Could not write to standard output: {e.Message}", e);
+            throw IOException.Of($"Could not write to standard output: {e}", e);
         }
     }
 }

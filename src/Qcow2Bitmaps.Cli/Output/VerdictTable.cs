@@ -19,7 +19,7 @@ internal sealed class VerdictTable(ToolWriter output)
         if (verdicts.Count == 0)
         {
             output.WriteLine(chain.OpenElsewhere is { } open
-                ? $"No image of the chain holds a bitmap on disk. {PrintableText.Escape(open.ToString())} is open for writing in another process, which may keep bitmaps in memory until it closes the image: "
+                ? $"No image of the chain holds a bitmap on disk. {open} is open for writing in another process, which may keep bitmaps in memory until it closes the image: "
                     + "ask that process, or look again when it has closed the image."
                 : "No image of the chain holds a bitmap.");
             return;
@@ -49,9 +49,8 @@ internal sealed class VerdictTable(ToolWriter output)
             string note = layer.IsOpenForWritingElsewhere ? "   open for writing in another process"
                 : layer.HasIgnoredBitmaps ? "   has bitmaps that count no longer: a program without bitmap support wrote to it"
                 : "";
-            output.WriteLine(string.Create(
-                CultureInfo.InvariantCulture,
-                $"image {layer.Index,2}  {PrintableText.Escape(layer.Path).PadRight(pathWidth)}  {layer.Format,-5}  {SizeText.Of((ulong)layer.VirtualSizeBytes)}{note}"));
+            output.WriteMessage(
+                $"image {layer.Index,2}  {PrintableText.Escape(layer.Path).PadRight(pathWidth)}  {layer.Format,-5}  {SizeText.Of((ulong)layer.VirtualSizeBytes)}{note}");
         }
     }
 

@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
@@ -14,7 +13,7 @@ internal static class VerdictText
             return;
         }
 
-        output.WriteLine($"\n{PrintableText.Escape(verdict.Name)}: {(verdict.IsValid ? "valid, but " : "")}{verdict.Detail}.");
+        output.WriteMessage($"\n{verdict.Name}: {(verdict.IsValid ? "valid, but " : "")}{verdict.Detail}.");
         output.WriteLine($"remedy: {advice}.");
     }
 

@@ -2,6 +2,8 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.Text.Json;
 using System.Threading.Channels;
+using CommunityToolkit.HighPerformance.Buffers;
+using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Qmp.Protocol;
 
@@ -51,7 +53,7 @@ internal sealed class QmpOutput : IAsyncDisposable
 
     private static byte[] LineOf(QmpResult message)
     {
-        var buffer = new ArrayBufferWriter<byte>();
+        using var buffer = new ArrayPoolBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(buffer, s_options))
         {
             message(writer);
@@ -61,7 +63,7 @@ internal sealed class QmpOutput : IAsyncDisposable
         return buffer.WrittenSpan.ToArray();
     }
 
-    private static IOException Gone(Exception? inner) => new("The client has closed the connection", inner);
+    private static IOException Gone(Exception? inner) => IOException.Of("The client has closed the connection", inner);
 
     private async Task PumpAsync(PipeWriter pipe, CancellationToken cancellationToken)
     {

@@ -30,12 +30,12 @@ public static class BackupListing
 
         if (!Storage.DurableFile.Exists(backup.ImagePath))
         {
-            return $"its image '{PrintableText.Escape(backup.Manifest.ImageFile)}' is missing";
+            return PrintableMessage.Of($"its image '{backup.Manifest.ImageFile}' is missing");
         }
 
         BackupParent? missing = backup.Manifest.Parents.FirstOrDefault(
             parent => !all.Any(other => string.Equals(other.Manifest.Id, parent.Id, StringComparison.Ordinal) && string.Equals(Path.GetFileName(other.ManifestPath), parent.Manifest, StringComparison.Ordinal)));
-        return missing is not null ? $"it stands on '{PrintableText.Escape(missing.Manifest)}' (backup {missing.Id}), which is missing"
+        return missing is not null ? PrintableMessage.Of($"it stands on '{missing.Manifest}' (backup {missing.Id}), which is missing")
             : backup.Manifest.State == BackupState.Anchoring ? "it can be restored, but whether its checkpoint records is not known: verify it with the disk"
             : null;
     }

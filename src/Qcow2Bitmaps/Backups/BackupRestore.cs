@@ -30,14 +30,14 @@ public static class BackupRestore
         string written = isDevice ? targetPath : BackupPaths.PartialOf(targetPath);
         if (!isDevice && DurableFile.Exists(targetPath))
         {
-            throw new IOException($"'{PrintableText.Escape(targetPath)}' exists: a disk is restored to a new file, or to a block device");
+            throw IOException.Of($"'{targetPath}' exists: a disk is restored to a new file, or to a block device");
         }
 
         string manifest = BackupPaths.ManifestOf(targetPath);
         if (!isDevice && (DurableFile.Exists(manifest) || DurableFile.Exists(BackupPaths.PartialOf(manifest))))
         {
             // What the unfinished one has may be nowhere else.
-            throw new IOException($"'{PrintableText.Escape(targetPath)}' is the name of a backup, whole or unfinished: a disk is restored to a name of its own");
+            throw IOException.Of($"'{targetPath}' is the name of a backup, whole or unfinished: a disk is restored to a name of its own");
         }
 
         var options = new ConversionOptions { IsQcow2 = isQcow2, Flush = false, SparseBytes = GroupDigests.BlockBytes, Workers = workers ?? ConversionOptions.DefaultWorkers, UsesReflinks = false };
@@ -72,8 +72,8 @@ public static class BackupRestore
 
         int index = chain.ToList().FindIndex(backup => string.Equals(backup.Manifest.Checkpoint, checkpoint, StringComparison.Ordinal));
         return index >= 0 ? index : throw new BackupException(
-            $"No backup started checkpoint '{PrintableText.Escape(checkpoint)}', neither '{PrintableText.Escape(chain[0].ManifestPath)}' nor one that it stands on. These did: "
-            + $"{PrintableText.Escape(string.Join(", ", chain.Select(static backup => backup.Manifest.Checkpoint).OfType<string>()))}");
+            $"No backup started checkpoint '{checkpoint}', neither '{chain[0].ManifestPath}' nor one that it stands on. These did: "
+            + $"{string.Join(", ", chain.Select(static backup => backup.Manifest.Checkpoint).OfType<string>())}");
     }
 
     private static async ValueTask WriteAsync(IReadOnlyList<StoredBackup> chain, RestoreTarget target, int workers, IProgress<BackupProgress>? progress, CancellationToken cancellationToken)
@@ -84,7 +84,7 @@ public static class BackupRestore
         {
             await target.BeginAsync(backup.Manifest, cancellationToken).ConfigureAwait(false);
             var check = new GroupCheck(backup.Manifest.Groups, damage => throw new BackupException(
-                $"'{PrintableText.Escape(backup.ImagePath)}' is damaged from byte {damage.OffsetBytes} of the disk on: {damage.Detail}"));
+                $"'{backup.ImagePath}' is damaged from byte {damage.OffsetBytes} of the disk on: {damage.Detail}"));
             await LayerReplay.RunAsync(backup, target, workers, check.Add, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
             check.Complete();
             target.End(backup.Manifest);

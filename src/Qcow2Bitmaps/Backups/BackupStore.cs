@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
@@ -22,7 +21,7 @@ internal static class BackupStore
         {
             if (file.Length > ManifestJson.MaxBytes)
             {
-                throw new BackupException($"'{PrintableText.Escape(path)}' is no manifest of a backup: it has {file.Length} bytes, at most {ManifestJson.MaxBytes} are read");
+                throw new BackupException($"'{path}' is no manifest of a backup: it has {file.Length} bytes, at most {ManifestJson.MaxBytes} are read");
             }
 
             var text = new byte[file.Length];
@@ -44,7 +43,7 @@ internal static class BackupStore
         catch (FileNotFoundException e) when (BackupPaths.ImageOf(manifest) is { } image && DurableFile.Exists(image))
         {
             throw new BackupException(
-                $"'{PrintableText.Escape(image)}' has no manifest: what it stands on, and which bitmap records since, is not known. If another program made it, "
+                $"'{image}' has no manifest: what it stands on, and which bitmap records since, is not known. If another program made it, "
                 + "'backup adopt IMAGE... --disk TOP --checkpoint NAME' gives manifests to it and to all that it stands on, from the full backup on",
                 e);
         }
@@ -67,7 +66,7 @@ internal static class BackupStore
             BackupParent named = leaf.Parents[i];
             if (chain.Exists(above => string.Equals(above.Manifest.Id, named.Id, StringComparison.Ordinal)))
             {
-                throw new BackupException($"'{PrintableText.Escape(path)}' names backup {named.Id} twice: what it stands on bites its tail");
+                throw new BackupException($"'{path}' names backup {named.Id} twice: what it stands on bites its tail");
             }
 
             string parentPath = Path.Combine(BackupPaths.FolderOf(path), named.Manifest);
@@ -75,12 +74,12 @@ internal static class BackupStore
             RequireWhole(parentPath, parent);
             if (!string.Equals(parent.Id, named.Id, StringComparison.Ordinal))
             {
-                throw new BackupException($"'{PrintableText.Escape(parentPath)}' is backup {parent.Id}, but '{PrintableText.Escape(path)}' stands on {named.Id}");
+                throw new BackupException($"'{parentPath}' is backup {parent.Id}, but '{path}' stands on {named.Id}");
             }
 
             if (!parent.Parents.SequenceEqual(leaf.Parents.Skip(i + 1)))
             {
-                throw new BackupException($"'{PrintableText.Escape(path)}' and '{PrintableText.Escape(parentPath)}' do not agree on what they stand on");
+                throw new BackupException($"'{path}' and '{parentPath}' do not agree on what they stand on");
             }
 
             chain.Add(new StoredBackup(parentPath, parent));
@@ -108,7 +107,7 @@ internal static class BackupStore
 
             if (++count > MaxManifests)
             {
-                throw new BackupException($"'{PrintableText.Escape(folder)}' has more than {MaxManifests} manifests");
+                throw new BackupException($"'{folder}' has more than {MaxManifests} manifests");
             }
 
             try
@@ -150,7 +149,7 @@ internal static class BackupStore
         }
         catch (FileNotFoundException e)
         {
-            throw new BackupException($"'{PrintableText.Escape(path)}' stands on '{PrintableText.Escape(parentPath)}', which is missing", e);
+            throw new BackupException($"'{path}' stands on '{parentPath}', which is missing", e);
         }
     }
 
@@ -158,7 +157,7 @@ internal static class BackupStore
     {
         if (manifest.State == BackupState.Partial || path.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal))
         {
-            throw new BackupException($"'{PrintableText.Escape(path)}' is a backup that is not whole");
+            throw new BackupException($"'{path}' is a backup that is not whole");
         }
     }
 }

@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
@@ -132,9 +131,9 @@ public static class DiskBackup
     /// <summary>Says of whole backups that no other can be built on them.</summary>
     private static BackupException Unanchored(List<DiskBackupRun> jobs, Exception e)
     {
-        string whole = string.Join(", ", jobs.Where(static job => job.IsPlaced).Select(static job => $"'{PrintableText.Escape(job.ManifestPath)}'"));
+        string whole = string.Join(", ", jobs.Where(static job => job.IsPlaced).Select(static job => $"'{job.ManifestPath}'"));
         string why = e is Qcow2Exception ? "bitmaps were not changed" : "whether bitmaps record since then is not known; 'backup verify --disk' tells";
-        return new BackupException($"{e.Message}. The backup {whole} is whole and can be restored; {why}", e);
+        return new BackupException($"{e}. The backup {whole} is whole and can be restored; {why}", e);
     }
 
     /// <summary>From here on nothing is cancelled: the backups are whole.</summary>
@@ -150,7 +149,7 @@ public static class DiskBackup
         {
             // It was refused, so that nothing has changed; the backups are good for restoring.
             jobs.ForEach(static job => Leftovers.Tidy(
-                $"'{PrintableText.Escape(job.ManifestPath)}' does not say that no bitmap records since then; 'backup verify --disk' finds that out", () => job.Confirm(isEdited: false)));
+                $"'{job.ManifestPath}' does not say that no bitmap records since then; 'backup verify --disk' finds that out", () => job.Confirm(isEdited: false)));
             throw;
         }
 
@@ -158,7 +157,7 @@ public static class DiskBackup
         foreach (DiskBackupRun job in jobs)
         {
             _ = Leftovers.Tidy(
-                $"The backup is taken, but '{PrintableText.Escape(job.ManifestPath)}' does not say yet that its bitmap records since then; 'backup verify --disk' finds that out", () => job.Confirm(isEdited: true));
+                $"The backup is taken, but '{job.ManifestPath}' does not say yet that its bitmap records since then; 'backup verify --disk' finds that out", () => job.Confirm(isEdited: true));
             atStep?.Invoke("confirmed");
         }
     }

@@ -126,7 +126,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
 
         if (IsResumed && (!IsIncremental || !IsStandingOn(_unfinished!.Manifest, _below[0].Manifest) || _unfinished!.Manifest.SizeBytes != SizeBytes))
         {
-            throw new BackupException($"'{PrintableText.Escape(PartialManifest)}' cannot be gone on with: the disk has another size, or the backup stands on another one. A full backup is needed");
+            throw new BackupException($"'{PartialManifest}' cannot be gone on with: the disk has another size, or the backup stands on another one. A full backup is needed");
         }
 
         string id = _unfinished?.Manifest.Id ?? NewId();
@@ -145,7 +145,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
             SourceFile = identity.TopFile,
             Bitmap = _options.Since,
             Fallback = _verdict is { IsValid: false } ? _options.Fallback : BackupFallback.None,
-            Verdict = _verdict is { IsValid: false } verdict ? PrintableText.Escape(verdict.ToString()) : null,
+            Verdict = _verdict is { IsValid: false } verdict ? verdict.ToString() : null,
             Missing = _missing,
             Checkpoint = _options.Checkpoint,
             Anchors = anchors,
@@ -230,7 +230,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
         else
         {
-            _ = Leftovers.Tidy($"The backup is taken, but the name of '{PrintableText.Escape(ManifestPath)}' may not survive a loss of power", () => DurableFile.FlushFolderOf(ManifestPath));
+            _ = Leftovers.Tidy($"The backup is taken, but the name of '{ManifestPath}' may not survive a loss of power", () => DurableFile.FlushFolderOf(ManifestPath));
         }
     }
 
@@ -333,10 +333,10 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         if (found.FirstOrDefault(static one => one.Layer.IsWritable) is { Layer: { } written })
         {
             throw new BackupException(
-                $"{PrintableText.Escape(written.ToString())} ends before clusters that it names, and would be written: afterwards nobody could tell any more that something is missing. A full backup without a checkpoint writes nothing, nor does an incremental one that leaves the bitmap as it is");
+                $"{written} ends before clusters that it names, and would be written: afterwards nobody could tell any more that something is missing. A full backup without a checkpoint writes nothing, nor does an incremental one that leaves the bitmap as it is");
         }
 
-        _missing = string.Join("; ", found.Select(static one => $"{PrintableText.Escape(one.Layer.ToString())}: {one.Fault}"));
+        _missing = string.Join("; ", found.Select(static one => $"{one.Layer}: {one.Fault}"));
         ChainMap map = await _chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         for (int depth = 0; depth < map.LayerCount; depth++)
         {
@@ -353,7 +353,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         if (below.Manifest.Missing is { } missing && !_options.AcceptsMissing)
         {
             throw new BackupException(
-                $"'{PrintableText.Escape(below.ManifestPath)}' was taken of a disk of which something was missing ({missing}): take a full backup, or accept that it is missing here too");
+                $"'{below.ManifestPath}' was taken of a disk of which something was missing ({missing}): take a full backup, or accept that it is missing here too");
         }
 
         _missing ??= below.Manifest.Missing;
@@ -367,7 +367,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         {
             if (ImageText.HasInvalidBytes(name) || !BackupPaths.IsFileName(BackupPaths.PartialOf(BackupPaths.ManifestOf(file))))
             {
-                throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{PrintableText.Escape(name)}' cannot stand in a manifest: it is not UTF-8, or too long");
+                throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{name}' cannot stand in a manifest: it is not UTF-8, or too long");
             }
         }
     }
@@ -380,16 +380,15 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
 
         ChainLayer top = _chain.Layers[0];
-        string name = PrintableText.Escape(checkpoint);
         string? fault = top.Image is null ? "it is raw" : top.Image.Header.Version < 3 ? "it is of version 2" : null;
         if (fault is not null)
         {
-            throw new BitmapStateException(checkpoint, $"Checkpoint '{name}' cannot start in {top}: {fault}, and holds no bitmaps");
+            throw new BitmapStateException(checkpoint, $"Checkpoint '{checkpoint}' cannot start in {top}: {fault}, and holds no bitmaps");
         }
 
         foreach (int index in ChainBitmaps.Holders(_chain, [checkpoint]))
         {
-            throw new BitmapStateException(checkpoint, $"Bitmap already exists: {name} (in {_chain.Layers[index]}); a checkpoint needs a name that no image of the chain has");
+            throw new BitmapStateException(checkpoint, $"Bitmap already exists: {checkpoint} (in {_chain.Layers[index]}); a checkpoint needs a name that no image of the chain has");
         }
 
         // All rules of the edit, before hours of copying.

@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Backups;
 
@@ -31,7 +30,7 @@ internal static class DiskCourse
         if (unfinished is not null)
         {
             throw new BackupException(
-                $"'{PrintableText.Escape(unfinished.ManifestPath)}' cannot be gone on with: the image that it was taken of is not in the chain any more. A full backup is needed");
+                $"'{unfinished.ManifestPath}' cannot be gone on with: the image that it was taken of is not in the chain any more. A full backup is needed");
         }
 
         // A checkpoint of the image that was on top then is gone with that: where files cannot be told apart, it needs no proof while there is one at that path. Elsewhere it may be one of another disk over the same images.
@@ -44,7 +43,7 @@ internal static class DiskCourse
         if (difference is { } at)
         {
             throw new BackupException(
-                $"'{PrintableText.Escape(below[0].ManifestPath)}' cannot be built on: the disk differs from it at byte {at}, which bitmap '{PrintableText.Escape(bitmap)}' does not call dirty. "
+                $"'{below[0].ManifestPath}' cannot be built on: the disk differs from it at byte {at}, which bitmap '{bitmap}' does not call dirty. "
                 + (below[0].Manifest.Origin == BackupOrigin.Taken
                     ? "Perhaps a snapshot was discarded that it was taken of; a full backup is needed"
                     : "Perhaps the program that made it took a later one, which cleared the bitmap: adopt that too, or take a full backup"));

@@ -31,7 +31,7 @@ internal sealed class FormerBackups
         StoredBackup? latest = _backups.MaxBy(static backup => backup.Manifest.CreatedUtc);
         return latest is null || now > latest.Manifest.CreatedUtc ? now
             : latest.Manifest.CreatedUtc < DateTime.MaxValue ? latest.Manifest.CreatedUtc.AddTicks(1)
-            : throw new BackupException($"'{PrintableText.Escape(latest.ManifestPath)}' says that it was taken at the end of time, and the new backup is later");
+            : throw new BackupException($"'{latest.ManifestPath}' says that it was taken at the end of time, and the new backup is later");
     }
 
     /// <summary>Finds one, besides some, that was taken later than a moment and has a bitmap as its anchor.</summary>
@@ -71,7 +71,7 @@ internal sealed class FormerBackups
     {
         if (fault is not BackupException)
         {
-            throw new IOException(fault.Message, fault);
+            throw IOException.Of($"{fault}", fault);
         }
     }
 }

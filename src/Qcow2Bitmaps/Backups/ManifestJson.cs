@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
@@ -30,8 +31,8 @@ internal static class ManifestJson
 
     public static byte[] Write(BackupManifest manifest)
     {
-        using var stream = new MemoryStream();
-        using (var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true }))
+        using var text = new ArrayPoolBufferWriter<byte>();
+        using (var json = new Utf8JsonWriter(text, new JsonWriterOptions { Indented = true }))
         {
             json.WriteStartObject();
             json.WriteString("format", FormatName);
@@ -92,7 +93,7 @@ internal static class ManifestJson
             json.WriteEndObject();
         }
 
-        return stream.ToArray();
+        return text.WrittenSpan.ToArray();
     }
 
     /// <summary>Reads a manifest.</summary>
@@ -109,7 +110,7 @@ internal static class ManifestJson
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException or KeyNotFoundException or OverflowException or InvalidDataException)
         {
-            throw new BackupException($"'{PrintableText.Escape(path)}' is no manifest of a backup: {PrintableText.Escape(e.Message.Length > MaxMessage ? e.Message[..MaxMessage] + "..." : e.Message)}", e);
+            throw new BackupException($"'{path}' is no manifest of a backup: {(e.Message.Length > MaxMessage ? e.Message[..MaxMessage] + "..." : e.Message)}", e);
         }
     }
 

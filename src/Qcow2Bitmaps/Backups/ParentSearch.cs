@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>Finds the backup that an incremental one stands on, and refuses those that it cannot stand on.</summary>
@@ -23,11 +21,10 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
     /// <exception cref="BackupException">There is none, or it will not do.</exception>
     public async ValueTask<IReadOnlyList<StoredBackup>> FindAsync(string? previousPath, StoredBackup? resuming, CancellationToken cancellationToken)
     {
-        string name = PrintableText.Escape(bitmap);
         IReadOnlyList<StoredBackup> all = await BackupStore.ScanAsync(folder, onFault: null, cancellationToken).ConfigureAwait(false);
         // That one alone knows what it has of what the bitmap marked.
         previousPath ??= resuming?.Manifest.Parents is [{ } first, ..] ? Path.Combine(folder, first.Manifest) : null;
-        StoredBackup parent = previousPath is null ? Choose(all, name) : await ReadAsync(previousPath, cancellationToken).ConfigureAwait(false);
+        StoredBackup parent = previousPath is null ? Choose(all) : await ReadAsync(previousPath, cancellationToken).ConfigureAwait(false);
         IReadOnlyList<StoredBackup> chain = await BackupStore.ReadChainAsync(parent.ManifestPath, cancellationToken).ConfigureAwait(false);
         KeptBytes = parent.Manifest.SizeBytes;
         foreach (StoredBackup other in all)
@@ -40,7 +37,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
             if (MayAnchor(other) && IsSameDisk(other, parent) && IsNewer(other, parent) && !string.Equals(other.Manifest.Id, resuming?.Manifest.Id, StringComparison.Ordinal))
             {
                 throw new BackupException(
-                    $"'{PrintableText.Escape(parent.ManifestPath)}' cannot be built on by bitmap '{name}': '{PrintableText.Escape(other.ManifestPath)}' was taken later, and the bitmap "
+                    $"'{parent.ManifestPath}' cannot be built on by bitmap '{bitmap}': '{other.ManifestPath}' was taken later, and the bitmap "
                     + (other.Manifest.State == BackupState.Complete ? "records since then" : "may record only since then, as it was stopped before that was known"));
             }
         }
@@ -49,13 +46,12 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
         bool isMarked = resuming is null ? chain.Any(IsAnchor) : resuming.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal);
         return isMarked ? chain
             : throw new BackupException(parent.Manifest.State == BackupState.Anchoring && MayAnchor(parent)
-                ? NotConfirmed(parent, name)
-                : $"'{PrintableText.Escape(parent.ManifestPath)}' cannot be built on by bitmap '{name}', which does not record since its point, nor since that of one that it stands on: take a full backup");
+                ? NotConfirmed(parent)
+                : $"'{parent.ManifestPath}' cannot be built on by bitmap '{bitmap}', which does not record since its point, nor since that of one that it stands on: take a full backup");
     }
 
-    private StoredBackup Choose(IReadOnlyList<StoredBackup> all, string name)
+    private StoredBackup Choose(IReadOnlyList<StoredBackup> all)
     {
-        string where = PrintableText.Escape(folder);
         List<StoredBackup> known = [.. all.Where(backup => MayAnchor(backup) && backup.Manifest.State != BackupState.Partial)];
         List<StoredBackup> own = [.. known.Where(backup => identity.IsOf(backup.Manifest))];
         // After a commit the image that was on top then is gone; what goes back to the same full backup is of the same disk.
@@ -64,19 +60,19 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
         {
             throw all.FirstOrDefault(backup => backup.Manifest.State == BackupState.Partial && MayAnchor(backup) && identity.IsOf(backup.Manifest)) is { } unfinished
                 ? new BackupException(
-                    $"'{PrintableText.Escape(unfinished.ManifestPath)}' is an unfinished backup, and bitmap '{name}' does not mark any more what it has copied: take it again with mode 'always', or take a full backup")
-                : new BackupException($"'{where}' has no backup of this disk since whose point bitmap '{name}' records (the last one was deleted, or lies elsewhere, or another program made it): name the one to build on, 'backup adopt' those of another program, or take a full backup");
+                    $"'{unfinished.ManifestPath}' is an unfinished backup, and bitmap '{bitmap}' does not mark any more what it has copied: take it again with mode 'always', or take a full backup")
+                : new BackupException($"'{folder}' has no backup of this disk since whose point bitmap '{bitmap}' records (the last one was deleted, or lies elsewhere, or another program made it): name the one to build on, 'backup adopt' those of another program, or take a full backup");
         }
 
         // Disks over one template have that in common, and may have checkpoints of one name.
         if (own.Select(static backup => backup.Manifest.Series).Distinct(StringComparer.Ordinal).Count() > 1
             && !own.Exists(backup => identity.IsOf(backup.Manifest)))
         {
-            throw new BackupException($"'{where}' has backups of several disks, of which each could be this one: name the one to build on");
+            throw new BackupException($"'{folder}' has backups of several disks, of which each could be this one: name the one to build on");
         }
 
         StoredBackup newest = own.MaxBy(static backup => backup.Manifest.CreatedUtc)!;
-        return newest.Manifest.State == BackupState.Anchoring ? throw new BackupException(NotConfirmed(newest, name)) : newest;
+        return newest.Manifest.State == BackupState.Anchoring ? throw new BackupException(NotConfirmed(newest)) : newest;
     }
 
     private async ValueTask<StoredBackup> ReadAsync(string path, CancellationToken cancellationToken)
@@ -84,7 +80,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
         path = BackupPaths.ManifestOf(path);
         return string.Equals(BackupPaths.FolderOf(path), folder, StringComparison.Ordinal)
             ? new StoredBackup(path, await BackupStore.ReadNamedAsync(path, withGroups: false, cancellationToken).ConfigureAwait(false))
-            : throw new BackupException($"'{PrintableText.Escape(path)}' is not in '{PrintableText.Escape(folder)}': a backup and what it stands on lie in one folder");
+            : throw new BackupException($"'{path}' is not in '{folder}': a backup and what it stands on lie in one folder");
     }
 
     private bool IsAnchor(StoredBackup backup) => backup.Manifest.State == BackupState.Complete && backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal);
@@ -98,6 +94,6 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
 
     private static bool IsNewer(StoredBackup other, StoredBackup parent) => other.Manifest.CreatedUtc > parent.Manifest.CreatedUtc;
 
-    private static string NotConfirmed(StoredBackup backup, string name) =>
-        $"'{PrintableText.Escape(backup.ManifestPath)}' is whole, but was stopped before it was known that bitmap '{name}' records from its point on: verify it with the disk first";
+    private string NotConfirmed(StoredBackup backup) =>
+        $"'{backup.ManifestPath}' is whole, but was stopped before it was known that bitmap '{bitmap}' records from its point on: verify it with the disk first";
 }

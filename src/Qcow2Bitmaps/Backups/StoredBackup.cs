@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
@@ -24,7 +23,7 @@ public sealed record StoredBackup(string ManifestPath, BackupManifest Manifest)
             string? fault = chain.Layers[0].VirtualSizeBytes != Manifest.SizeBytes ? $"its disk has {chain.Layers[0].VirtualSizeBytes} bytes, not {Manifest.SizeBytes}"
                 : Manifest.IsFull && chain.Layers[0].Image?.BackingFile is not null ? "it has a backing file, but is a full backup"
                 : null;
-            return fault is null ? chain : throw new BackupException($"'{PrintableText.Escape(ImagePath)}' is not the image of '{PrintableText.Escape(ManifestPath)}': {fault}");
+            return fault is null ? chain : throw new BackupException($"'{ImagePath}' is not the image of '{ManifestPath}': {fault}");
         }
         catch
         {
@@ -57,7 +56,7 @@ public sealed record StoredBackup(string ManifestPath, BackupManifest Manifest)
         }
         catch (FileNotFoundException e)
         {
-            throw new BackupException($"The image of '{PrintableText.Escape(manifestPath)}' is missing: '{PrintableText.Escape(Path.Combine(folder, file))}'", e);
+            throw new BackupException($"The image of '{manifestPath}' is missing: '{Path.Combine(folder, file)}'", e);
         }
     }
 }

@@ -32,12 +32,12 @@ internal static class UnfinishedBackup
             }
 
             DurableFile.Rename(partialManifest, manifest);
-            finished.Add($"'{PrintableText.Escape(manifest)}'");
+            finished.Add($"'{manifest}'");
         }
 
         if (finished.Count > 0)
         {
-            throw new IOException(finished.Count == 1
+            throw IOException.Of(finished.Count == 1
                 ? $"{finished[0]} exists now: the backup was stopped when it was whole, and has its name back"
                 : $"{string.Join(", ", finished)} exist now: the backups were stopped when they were whole, and have their names back");
         }
@@ -51,12 +51,12 @@ internal static class UnfinishedBackup
         string partialManifest = BackupPaths.PartialOf(manifest);
         if (string.Equals(manifest, disk.TargetPath, StringComparison.Ordinal) || disk.TargetPath.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal))
         {
-            throw new IOException($"'{PrintableText.Escape(disk.TargetPath)}' is a name that a backup gives to other files");
+            throw IOException.Of($"'{disk.TargetPath}' is a name that a backup gives to other files");
         }
 
         if (DurableFile.Exists(manifest))
         {
-            throw new IOException($"'{PrintableText.Escape(manifest)}' exists: a backup stands there already");
+            throw IOException.Of($"'{manifest}' exists: a backup stands there already");
         }
 
         if (DurableFile.Exists(partialManifest))
@@ -65,12 +65,12 @@ internal static class UnfinishedBackup
             return options.Mode == BackupMode.Always && string.Equals(options.Since, unfinished.Manifest.Bitmap, StringComparison.Ordinal)
                 ? unfinished
                 : throw new BackupException(
-                    $"'{PrintableText.Escape(partialManifest)}' is an unfinished backup; what it has copied is no longer marked in bitmap '{PrintableText.Escape(unfinished.Manifest.Bitmap ?? "")}': "
+                    $"'{partialManifest}' is an unfinished backup; what it has copied is no longer marked in bitmap '{unfinished.Manifest.Bitmap ?? ""}': "
                     + "take it again with the same bitmap and mode 'always', or remove it and take a full backup");
         }
 
         return DurableFile.Exists(disk.TargetPath)
-            ? throw new IOException($"'{PrintableText.Escape(disk.TargetPath)}' exists: a backup is a new file")
+            ? throw IOException.Of($"'{disk.TargetPath}' exists: a backup is a new file")
             : null;
     }
 

@@ -1,4 +1,4 @@
-using System.Buffers;
+using CommunityToolkit.HighPerformance.Buffers;
 
 namespace Qcow2Bitmaps.Bitmaps;
 
@@ -121,7 +121,7 @@ public sealed partial class DirtyBitmap
     {
         var geometry = BitmapGeometry.Of(other);
         int pages = (int)geometry.PageCount;
-        ulong[]? buffer = null;
+        MemoryOwner<ulong>? buffer = null;
         try
         {
             for (int page = 0; page < pages; page++)
@@ -143,17 +143,14 @@ public sealed partial class DirtyBitmap
                     continue;
                 }
 
-                buffer ??= ArrayPool<ulong>.Shared.Rent(geometry.WordsIn(0));
-                await other.ReadPageAsync(page, buffer.AsMemory(0, words), cancellationToken).ConfigureAwait(false);
-                MergeBits(geometry, page, buffer.AsSpan(0, words));
+                buffer ??= MemoryOwner<ulong>.Allocate(geometry.WordsIn(0));
+                await other.ReadPageAsync(page, buffer.Memory[..words], cancellationToken).ConfigureAwait(false);
+                MergeBits(geometry, page, buffer.Span[..words]);
             }
         }
         finally
         {
-            if (buffer is not null)
-            {
-                ArrayPool<ulong>.Shared.Return(buffer);
-            }
+            buffer?.Dispose();
         }
     }
 

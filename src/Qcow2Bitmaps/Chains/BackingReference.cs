@@ -17,7 +17,7 @@ public sealed record BackingReference(string ImagePath, string FileName, string?
     public bool IsDataFile { get; init; }
 
     /// <summary>The file as an error names it.</summary>
-    internal string Description => $"{(IsDataFile ? "data file" : "backing file")} '{PrintableText.Escape(FileName)}' of '{PrintableText.Escape(ImagePath)}'";
+    internal string Description => $"{(IsDataFile ? "data file" : "backing file")} '{FileName}' of '{ImagePath}'";
 
     /// <summary>Opens the file. Where there is none, or it cannot be opened, the error says which image names it.</summary>
     /// <param name="resolver">Who opens it.</param>
@@ -36,7 +36,7 @@ public sealed record BackingReference(string ImagePath, string FileName, string?
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException)
         {
             string place = IsDataFile ? "" : $"image {Depth}, ";
-            throw new FileNotFoundException($"{e.Message} ({place}which '{PrintableText.Escape(ImagePath)}' names as its {(IsDataFile ? "data" : "backing")} file)", FileName, e);
+            throw new FileNotFoundException(PrintableMessage.Of($"{e} ({place}which '{ImagePath}' names as its {(IsDataFile ? "data" : "backing")} file)"), FileName, e);
         }
     }
 }

@@ -103,7 +103,7 @@ internal static class BitmapJudge
         public Holders(IReadOnlyList<ChainLayer> layers, string name)
         {
             _name = name;
-            _shownName = $"bitmap '{PrintableText.Escape(name)}'";
+            _shownName = $"bitmap '{name}'";
             _images.AddRange(layers.Where(layer => In(layer) is not null).Select(static layer => layer.Index));
         }
 
@@ -112,7 +112,7 @@ internal static class BitmapJudge
 
         /// <summary>The verdict where nothing speaks against the bitmap but, perhaps, a raw image that somebody writes: no bitmap knows of that.</summary>
         public BitmapVerdict Valid(IReadOnlyList<ChainLayer> layers) => layers.FirstOrDefault(static layer => layer.IsOpenForWritingElsewhere) is { } open
-            ? Invalid(InvalidReason.OpenElsewhere, open, $"{Show(open)} is open for writing in another process, and {_shownName} does not know of what that writes there")
+            ? Invalid(InvalidReason.OpenElsewhere, open, $"{open} is open for writing in another process, and {_shownName} does not know of what that writes there")
             : new() { Name = _name, Images = _images };
 
         public BitmapVerdict MissingInTop(ChainLayer top) => Invalid(
@@ -120,12 +120,12 @@ internal static class BitmapJudge
             top,
             _images.Count == 0
                 ? $"no image of the chain holds {_shownName}{WhyIgnored(top)}{WhyLost(top)}"
-                : $"{Show(top)} does not hold {_shownName}, though {ShowImages()} below does{WhyIgnored(top)}: writes to {Show(top)} were not recorded");
+                : $"{top} does not hold {_shownName}, though {ShowImages()} below does{WhyIgnored(top)}: writes to {top} were not recorded");
 
         public BitmapVerdict Gap(ChainLayer gap, ChainLayer below) => Invalid(
             InvalidReason.Gap,
             gap,
-            $"{Show(gap)} does not hold {_shownName}, though {Show(below)} below does{WhyIgnored(gap)}: writes to {Show(gap)} were not recorded");
+            $"{gap} does not hold {_shownName}, though {below} below does{WhyIgnored(gap)}: writes to {gap} were not recorded");
 
         /// <summary>What speaks against believing that an image does not hold the bitmap.</summary>
         public BitmapVerdict? AbsenceFault(ChainLayer layer)
@@ -141,19 +141,19 @@ internal static class BitmapJudge
                 return Invalid(
                     InvalidReason.OpenElsewhere,
                     layer,
-                    $"{Show(layer)} is open for writing in another process, which may keep {_shownName} in memory until it closes the image");
+                    $"{layer} is open for writing in another process, which may keep {_shownName} in memory until it closes the image");
             }
 
             return !layer.Image.Bitmaps.IsComplete
                 ? Invalid(
                     InvalidReason.Unreadable,
                     layer,
-                    $"the bitmap directory of {Show(layer)} is broken, so that {_shownName} may be there or not")
+                    $"the bitmap directory of {layer} is broken, so that {_shownName} may be there or not")
                 : null;
         }
 
         public BitmapVerdict Unreadable(ChainLayer layer, string fault) => Invalid(
-            InvalidReason.Unreadable, layer, $"{_shownName} cannot be read in {Show(layer)}: {fault}");
+            InvalidReason.Unreadable, layer, $"{_shownName} cannot be read in {layer}: {fault}");
 
         public BitmapVerdict? FlagFault(ChainLayer layer, BitmapInfo bitmap) => bitmap.State switch
         {
@@ -161,30 +161,28 @@ internal static class BitmapJudge
             _ when layer.IsOpenForWritingElsewhere => Invalid(
                 InvalidReason.OpenElsewhere,
                 layer,
-                $"{Show(layer)} is open for writing in another process, which keeps {_shownName} in memory{(bitmap.State == BitmapState.Inconsistent ? ": its flag in-use is as it should be" : "")}"),
+                $"{layer} is open for writing in another process, which keeps {_shownName} in memory{(bitmap.State == BitmapState.Inconsistent ? ": its flag in-use is as it should be" : "")}"),
             BitmapState.Inconsistent => Invalid(
                 InvalidReason.Inconsistent,
                 layer,
-                $"{_shownName} was not saved when {Show(layer)} was last closed (flag in-use)"),
+                $"{_shownName} was not saved when {layer} was last closed (flag in-use)"),
             BitmapState.Disabled => Invalid(
                 InvalidReason.NotRecording,
                 layer,
-                $"{_shownName} is disabled in {Show(layer)} (no flag auto): writes since then were not recorded"),
+                $"{_shownName} is disabled in {layer} (no flag auto): writes since then were not recorded"),
             _ => null,
         };
 
-        private BitmapVerdict Invalid(InvalidReason reason, ChainLayer layer, string detail) =>
+        private BitmapVerdict Invalid(InvalidReason reason, ChainLayer layer, PrintableMessage detail) =>
             new() { Name = _name, Images = _images, Reason = reason, Image = layer.Index, Detail = detail };
 
         /// <summary>How a bitmap comes to be in no image, though somebody knows of it.</summary>
         private static string WhyLost(ChainLayer top) => top.Image is not { } image ? ""
             : image.Bitmaps.Any(static bitmap => bitmap.State == BitmapState.Inconsistent)
-                ? $": flags in-use show that {Show(top)} was not closed when it was last written, and QEMU keeps a new bitmap in memory until it closes the image, so that a crash loses it"
+                ? $": flags in-use show that {top} was not closed when it was last written, and QEMU keeps a new bitmap in memory until it closes the image, so that a crash loses it"
                 : ": it was removed, or belongs to another disk, or it was only in the memory of a program that did not close the image (QEMU stores a new bitmap when it closes the image)";
 
         private string ShowImages() => (_images.Count == 1 ? "image " : "each of images ") + string.Join(", ", _images);
-
-        private static string Show(ChainLayer layer) => $"image {layer.Index} ({PrintableText.Escape(layer.Path)})";
 
         /// <summary>Why an image that looks as if it held bitmaps has none.</summary>
         private static string WhyIgnored(ChainLayer layer) =>

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Chains;
@@ -46,7 +45,6 @@ public sealed record BitmapVerdict
     public string Explanation => Advice is null ? ToString() : $"{ToString()}; remedy: {Advice}";
 
     /// <summary>One line with the name and the verdict.</summary>
-    public override string ToString() => string.Create(
-        CultureInfo.InvariantCulture,
-        $"Bitmap '{PrintableText.Escape(Name)}' is {(!IsValid ? $"not valid ({ReasonId}): {Detail}" : Detail is null ? "valid" : $"valid, but {Detail}")}");
+    public override string ToString() => PrintableMessage.Of(
+        $"Bitmap '{Name}' is {(!IsValid ? $"not valid ({ReasonId}): {Detail}" : Detail is null ? "valid" : $"valid, but {Detail}")}");
 }

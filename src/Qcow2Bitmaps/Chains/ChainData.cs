@@ -23,7 +23,7 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
     /// <exception cref="Qcow2UnsupportedException">There is none, and the top image is no file, so that none follows from it.</exception>
     public IBackingResolver RequireResolver() => _resolver ??= layers[0].Storage is FileStorage top
         ? FileBackingResolver.ForTop(top.Name, options.AllowedFolders)
-        : throw new Qcow2UnsupportedException(UnsupportedReason.NoResolver, $"'{PrintableText.Escape(layers[0].Path)}' is no file: opening the files that it names needs a resolver");
+        : throw new Qcow2UnsupportedException(UnsupportedReason.NoResolver, $"'{layers[0].Path}' is no file: opening the files that it names needs a resolver");
 
     /// <summary>Opens the images' tables.</summary>
     public async ValueTask<ChainMap> OpenMapAsync(CancellationToken cancellationToken)
@@ -79,7 +79,7 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
                 if (image.Encryption != EncryptionMethod.None)
                 {
                     throw new Qcow2UnsupportedException(
-                        UnsupportedReason.Encryption, $"{PrintableText.Escape(layer.ToString())} is encrypted ({image.Encryption}): its guest data are not read; its bitmaps can be");
+                        UnsupportedReason.Encryption, $"{layer} is encrypted ({image.Encryption}): its guest data are not read; its bitmaps can be");
                 }
 
                 ImageStorage data = image.Storage;
@@ -107,7 +107,7 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
         ? null
         : image.Snapshots.FirstOrDefault(snapshot => string.Equals(snapshot.Id, wanted, StringComparison.Ordinal))
             ?? image.Snapshots.FirstOrDefault(snapshot => string.Equals(snapshot.Name, wanted, StringComparison.Ordinal))
-            ?? throw new FileNotFoundException($"'{PrintableText.Escape(image.Name)}' has no snapshot '{PrintableText.Escape(wanted)}'");
+            ?? throw new FileNotFoundException(PrintableMessage.Of($"'{image.Name}' has no snapshot '{wanted}'"));
 
     /// <summary>Closes the data files.</summary>
     public async ValueTask DisposeAsync()

@@ -64,5 +64,5 @@ public sealed class ChainLayer
     internal ChainLayer At(int index) => new(index, Storage, Image, IsFormatProbed, IsOpenForWritingElsewhere);
 
     /// <summary>The index and the path, fit to be shown.</summary>
-    public override string ToString() => $"image {Index} ({PrintableText.Escape(Path)})";
+    public override string ToString() => PrintableMessage.Of($"image {Index} ({Path})");
 }

@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps.Chains;
 
 /// <summary>The disk as the guest sees it through a chain, as a stream for one reader at a time.</summary>
@@ -53,7 +55,7 @@ internal sealed class ChainStream(ImageChain chain, long length) : Stream
         };
         if (target < 0)
         {
-            throw new IOException($"There is nothing {-target} bytes before the start of the disk");
+            throw IOException.Of($"There is nothing {-target} bytes before the start of the disk");
         }
 
         return _position = target;

@@ -100,8 +100,8 @@ public sealed class FileBackingResolver : IBackingResolver
             return null;
         }
 
-        string allowed = _roots.Count > 0 ? PrintableText.Escape(string.Join(", ", _roots)) : "none";
-        return $"{reference.Description} leads to '{PrintableText.Escape(place.RealPath)}', outside the allowed folders: {allowed}";
+        string allowed = _roots.Count > 0 ? string.Join(", ", _roots) : "none";
+        return PrintableMessage.Of($"{reference.Description} leads to '{place.RealPath}', outside the allowed folders: {allowed}");
     }
 
     private void AllowOwn(string realFolder)

@@ -152,7 +152,7 @@ public sealed class ImageChain : IAsyncDisposable
         for (int i = 0; i < logs.Count; i++)
         {
             // The bitmap's images are those from the top down.
-            logs[i].CopyTo(findings, prefix: $"{PrintableText.Escape(_layers[i].ToString())}, ");
+            logs[i].CopyTo(findings, prefix: $"{_layers[i]}, ");
         }
     }
 
@@ -316,7 +316,7 @@ public sealed class ImageChain : IAsyncDisposable
     public async IAsyncEnumerable<GuestExtent> ListOwnAsync(int layer, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         ChainMap map = await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false);
-        GuestMap own = map.DiskOf(layer)?.Map ?? throw new InvalidOperationException($"'{PrintableText.Escape(_layers[layer].Path)}' is raw: it has all that it has");
+        GuestMap own = map.DiskOf(layer)?.Map ?? throw new InvalidOperationException(PrintableMessage.Of($"'{_layers[layer].Path}' is raw: it has all that it has"));
         var extents = new List<GuestExtent>();
         for (long at = 0; at < own.SizeBytes;)
         {
@@ -350,7 +350,7 @@ public sealed class ImageChain : IAsyncDisposable
     {
         if (_layers[layer].Image is not { } image || _options.TopSnapshot is not null || (_layers.Count == layer + 1 && image.BackingFile is not null))
         {
-            throw new InvalidOperationException($"'{PrintableText.Escape(_layers[layer].Path)}' cannot be written through this chain: it is raw, read as a snapshot, or without its backing file");
+            throw new InvalidOperationException(PrintableMessage.Of($"'{_layers[layer].Path}' cannot be written through this chain: it is raw, read as a snapshot, or without its backing file"));
         }
 
         ChainMap map = await OpenDataAsync(cancellationToken).ConfigureAwait(false);
@@ -388,7 +388,7 @@ public sealed class ImageChain : IAsyncDisposable
                 ImageFormat.Raw => null,
                 ImageFormat.Qcow2 => await Qcow2Image.OpenAsync(storage, options, leaveOpen: true, cancellationToken).ConfigureAwait(false),
                 _ => throw new Qcow2UnsupportedException(
-                    UnsupportedReason.Format, $"'{PrintableText.Escape(storage.Name)}' is of format '{PrintableText.Escape(format)}'; only qcow2 and raw are read"),
+                    UnsupportedReason.Format, $"'{storage.Name}' is of format '{format}'; only qcow2 and raw are read"),
             };
             _layers.Add(new ChainLayer(_layers.Count, storage, image, isProbed, isOpenElsewhere || storage.IsOpenForWritingElsewhere()));
             isAdded = true;
@@ -406,7 +406,7 @@ public sealed class ImageChain : IAsyncDisposable
     {
         if (storage.Identity is { } identity && _layers.Find(layer => layer.Storage.Identity == identity) is { } earlier)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.ChainLoop, $"The chain bites its tail: '{PrintableText.Escape(storage.Name)}' is the same file as {earlier}");
+            throw new Qcow2UnsupportedException(UnsupportedReason.ChainLoop, $"The chain bites its tail: '{storage.Name}' is the same file as {earlier}");
         }
     }
 }

@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
@@ -40,7 +39,7 @@ public sealed record OverlayBase(string Format, long VirtualSizeBytes)
             if (FileStorage.IdentityOf(overlayPath) is { } identity && chain.Layers.FirstOrDefault(layer => layer.Storage.Identity == identity) is { } same)
             {
                 throw new Qcow2UnsupportedException(
-                    UnsupportedReason.ChainLoop, $"'{PrintableText.Escape(overlayPath)}' would be its own backing file: it is the same file as {same} of the chain below it");
+                    UnsupportedReason.ChainLoop, $"'{overlayPath}' would be its own backing file: it is the same file as {same} of the chain below it");
             }
 
             return new OverlayBase(chain.Layers[0].Format, chain.Layers[0].VirtualSizeBytes) { BackingFile = chain.Layers[0].NameIn(overlayPath, backingFile) };

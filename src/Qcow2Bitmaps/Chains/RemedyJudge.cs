@@ -48,7 +48,7 @@ internal static class RemedyJudge
             ? verdict with
             {
                 Remedy = Remedy.Delete,
-                Advice = $"{Delete(top, name)}; only where {PrintableText.Escape(birth.ToString())} was neither committed and emptied nor rebased since the bitmap was made, {Command("chain", "populate", "--trust-birth", top, name)} rebuilds it",
+                Advice = $"{Delete(top, name)}; only where {birth} was neither committed and emptied nor rebased since the bitmap was made, {Command("chain", "populate", "--trust-birth", top, name)} rebuilds it",
             }
             : verdict with
             {
@@ -69,7 +69,7 @@ internal static class RemedyJudge
 
         string top = layers[0].Path;
         string lowest = run[last].Path;
-        string sizes = string.Join(", ", run.Select(static layer => $"{PrintableText.Escape(layer.ToString())} has {layer.VirtualSizeBytes} bytes"));
+        string sizes = string.Join(", ", run.Select(static layer => $"{layer} has {layer.VirtualSizeBytes} bytes"));
         string[] pull = last + 1 < layers.Count ? ["chain", "pull", "--base", layers[last + 1].Path, top] : ["chain", "pull", top];
         string commit = run[last].VirtualSizeBytes < layers[0].VirtualSizeBytes ? $"{Command("chain", "commit", top, lowest)}, or " : "";
         return verdict with
@@ -114,7 +114,7 @@ internal static class RemedyJudge
     }
 
     private static string ShowNames(List<string> names) =>
-        string.Join(" or ", names.Take(MaxNames).Select(static name => $"'{PrintableText.Escape(name)}'")) + (names.Count > MaxNames ? " or others" : "");
+        string.Join(" or ", names.Take(MaxNames).Select(static name => PrintableMessage.Of($"'{name}'"))) + (names.Count > MaxNames ? " or others" : "");
 
     private static string Delete(string top, string name) => $"{Command("chain", "delete", top, name)}, and a full backup with a new bitmap";
 

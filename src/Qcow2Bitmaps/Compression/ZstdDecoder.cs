@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.IO.Hashing;
 
 namespace Qcow2Bitmaps.Compression;
 
@@ -111,7 +112,7 @@ internal sealed class ZstdDecoder : IClusterDecoder
 
         uint stored = BinaryPrimitives.ReadUInt32LittleEndian(input[taken..]);
         taken += ChecksumBytes;
-        return stored == unchecked((uint)XxHash64.Hash(content)) ? CompressionFault.None : CompressionFault.ZstdChecksum;
+        return stored == unchecked((uint)XxHash64.HashToUInt64(content)) ? CompressionFault.None : CompressionFault.ZstdChecksum;
     }
 
     private CompressionFault DecodeBlocks(ReadOnlySpan<byte> input, Span<byte> output, int maxBlockBytes, ref int taken, ref int made)

@@ -1,6 +1,5 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Copying;
@@ -43,7 +42,7 @@ internal static class BitmapSelection
             else
             {
                 throw new BitmapStateException(bitmap.Name, verdict is { Reason: InvalidReason.Inconsistent, Image: 0, Remedy: Remedy.Delete }
-                    ? $"Cannot copy inconsistent bitmap '{PrintableText.Escape(bitmap.Name)}'"
+                    ? $"Cannot copy inconsistent bitmap '{bitmap.Name}'"
                     : $"Cannot copy: {verdict.Explanation}");
             }
         }

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
@@ -84,7 +83,7 @@ public static class ImageConversion
     }
 
     internal static NoSpaceException TooSmall(long neededBytes, long thereBytes) => new(
-        string.Create(CultureInfo.InvariantCulture, $"output file is smaller than input file: {neededBytes} bytes are needed in all, {thereBytes} are there; extend it first, nothing was written"), neededBytes, thereBytes);
+        $"output file is smaller than input file: {neededBytes} bytes are needed in all, {thereBytes} are there; extend it first, nothing was written", neededBytes, thereBytes);
 
     /// <summary>Finds how large a volume has to be for what found no room on it, where that can be gone through in memory: of a new image that holds all data itself, uncompressed.</summary>
     private static async ValueTask<NoSpaceException> DescribeAsync(IReadOnlyList<ImageChain> sources, string path, ConversionOptions options, NoSpaceException e, CancellationToken cancellationToken)
@@ -151,7 +150,7 @@ public static class ImageConversion
         if (FileStorage.IdentityOf(targetPath) is { } identity
             && sources.SelectMany(static source => source.Storages).FirstOrDefault(storage => storage.Identity == identity) is { } same)
         {
-            throw new IOException($"'{PrintableText.Escape(targetPath)}' cannot be written: it is the same file as '{PrintableText.Escape(same.Name)}', which is copied");
+            throw IOException.Of($"'{targetPath}' cannot be written: it is the same file as '{same.Name}', which is copied");
         }
     }
 }

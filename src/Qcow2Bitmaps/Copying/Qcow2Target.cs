@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
@@ -121,16 +120,15 @@ internal sealed class Qcow2Target : ICopyTarget
     {
         foreach (CarriedBitmap bitmap in bitmaps)
         {
-            string name = PrintableText.Escape(bitmap.Name);
             if (Image.Bitmaps.TryGet(bitmap.Name, out _))
             {
-                throw new BitmapStateException(bitmap.Name, $"Failed to create bitmap {name}: Bitmap already exists: {name}");
+                throw new BitmapStateException(bitmap.Name, $"Failed to create bitmap {bitmap.Name}: Bitmap already exists: {bitmap.Name}");
             }
 
             if (bitmap.Bits.SizeBytes != _writer.SizeBytes)
             {
                 throw new BitmapStateException(
-                    bitmap.Name, $"Failed to populate bitmap {name}: Bitmaps are of different sizes (destination size is {_writer.SizeBytes}, source size is {bitmap.Bits.SizeBytes}) and can't be merged");
+                    bitmap.Name, $"Failed to populate bitmap {bitmap.Name}: Bitmaps are of different sizes (destination size is {_writer.SizeBytes}, source size is {bitmap.Bits.SizeBytes}) and can't be merged");
             }
         }
     }

@@ -168,7 +168,8 @@ public readonly ref struct BitmapDirectoryEntry
 
     /// <summary>What to call the entry in messages: its place and its name.</summary>
     /// <param name="index">The entry's place in the directory.</param>
-    public string Describe(int index) => $"bitmap directory entry {index} ('{PrintableText.Escape(ImageText.DecodeUpToNul(Name))}')";
+    public string Describe(int index) =>
+        PrintableMessage.Of($"bitmap directory entry {index} ('{ImageText.DecodeUpToNul(Name)}')");
 
     private static void Add(ref List<FormatFault>? faults, FormatFault fault) => (faults ??= []).Add(fault);
 }

@@ -14,7 +14,7 @@ public static class BitmapName
         ArgumentNullException.ThrowIfNull(name);
         byte[] bytes = ImageText.Encode(name);
         return bytes.Length == 0 ? "Bitmap name cannot be empty"
-            : bytes.Length > MaxBytes ? $"Bitmap name too long: {PrintableText.Escape(name)}"
+            : bytes.Length > MaxBytes ? PrintableMessage.Of($"Bitmap name too long: {name}")
             : bytes.Contains((byte)0) ? "A bitmap's name cannot hold a NUL"
             : ImageText.HasInvalidBytes(name) || !string.Equals(ImageText.Decode(bytes), name, StringComparison.Ordinal) ? "A bitmap's name must be UTF-8"
             : null;

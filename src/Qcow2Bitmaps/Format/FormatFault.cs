@@ -10,6 +10,12 @@ namespace Qcow2Bitmaps.Format;
 /// <remarks>Immutable and safe to share between threads.</remarks>
 public sealed record FormatFault(FaultCode Code, string Structure, string Field, ulong Offset, string Found, string Allowed)
 {
+    /// <summary>The structure at fault, for example <c>bitmap directory entry 3 ('chk-a')</c>.</summary>
+    public string Structure { get; init => field = PrintableText.Escape(value); } = PrintableText.Escape(Structure);
+
+    /// <summary>The value that was found, as text.</summary>
+    public string Found { get; init => field = PrintableText.Escape(value); } = PrintableText.Escape(Found);
+
     /// <summary>The code as scripts should read it: the name in lower case with dashes, for example <c>header-cluster-bits</c>.</summary>
     public string Id => KebabCase.From(Code.ToString());
 

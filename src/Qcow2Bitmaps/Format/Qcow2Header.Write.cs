@@ -19,7 +19,7 @@ public sealed partial record Qcow2Header
         int trailing = Math.Max(length - HeaderLayout.Padding, 0);
         if (Version == 3 && TrailingBytes.Length > trailing)
         {
-            throw new ArgumentException($"{TrailingBytes.Length} trailing bytes do not fit a header of {length} bytes.", nameof(destination));
+            throw new ArgumentException(PrintableMessage.Of($"{TrailingBytes.Length} trailing bytes do not fit a header of {length} bytes."), nameof(destination));
         }
 
         destination[..length].Clear();

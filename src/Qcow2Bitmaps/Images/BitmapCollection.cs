@@ -188,7 +188,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         return TryGet(name, out BitmapInfo? bitmap)
             ? bitmap
             : throw new BitmapStateException(
-                name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found{(_storage.IsOpenForWritingElsewhere() ? ": another process has the image open for writing and may keep it in memory" : "")}");
+                name, $"Dirty bitmap '{name}' not found{(_storage.IsOpenForWritingElsewhere() ? ": another process has the image open for writing and may keep it in memory" : "")}");
     }
 
     internal ValueTask<PersistentBitmap> OpenPagesAsync(BitmapInfo info, FaultLog log, CancellationToken cancellationToken)
@@ -196,7 +196,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         ArgumentNullException.ThrowIfNull(info);
         if (info.Index >= Count || !ReferenceEquals(this[info.Index], info))
         {
-            throw new ArgumentException($"{info} is not a bitmap of this image, or was read before the last edit", nameof(info));
+            throw new ArgumentException(PrintableMessage.Of($"{info} is not a bitmap of this image, or was read before the last edit"), nameof(info));
         }
 
         string name = info.Name;
@@ -207,11 +207,11 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
                 string elsewhere = _storage.IsOpenForWritingElsewhere()
                     ? ": another process has the image open for writing and keeps the bitmap in memory"
                     : "";
-                throw new BitmapStateException(name, $"Bitmap '{PrintableText.Escape(name)}' is inconsistent and cannot be used{elsewhere}");
+                throw new BitmapStateException(name, $"Bitmap '{name}' is inconsistent and cannot be used{elsewhere}");
             }
 
             log.Note(new FormatFault(
-                FaultCode.BitmapInUse, $"bitmap '{PrintableText.Escape(name)}'", "flags", info.TableOffset, "in-use, or ignored by QEMU", "a bitmap that was saved: the stored bits miss all changes since the last save and are no record of changes"));
+                FaultCode.BitmapInUse, $"bitmap '{name}'", "flags", info.TableOffset, "in-use, or ignored by QEMU", "a bitmap that was saved: the stored bits miss all changes since the last save and are no record of changes"));
         }
 
         RequireReadable(info, log);
@@ -232,7 +232,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         {
             // Allowed in the directory while the bitmap is in use.
             throw log.Fatal(Faults.OfHex(
-                FaultCode.BitmapTableOffset, $"bitmap '{PrintableText.Escape(info.Name)}'", "bitmap_table_offset", info.TableOffset, info.TableOffset, "below 2^63"));
+                FaultCode.BitmapTableOffset, $"bitmap '{info.Name}'", "bitmap_table_offset", info.TableOffset, info.TableOffset, "below 2^63"));
         }
 
         long needed = Geometry.BitmapTableEntries(BitmapGranularity.BitsOf(info.GranularityBytes));
@@ -240,7 +240,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         if (needed > allowed)
         {
             throw log.Fatal(Faults.Of(
-                FaultCode.BitmapTableSize, $"bitmap '{PrintableText.Escape(info.Name)}'", "table entries for this disk and granularity", info.TableOffset, needed, $"at most {allowed}"));
+                FaultCode.BitmapTableSize, $"bitmap '{info.Name}'", "table entries for this disk and granularity", info.TableOffset, needed, $"at most {allowed}"));
         }
     }
 }

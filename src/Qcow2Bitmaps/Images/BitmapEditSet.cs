@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Editing;
 using Qcow2Bitmaps.Images.Writing;
@@ -42,7 +43,7 @@ public sealed class BitmapEditSet
         ArgumentNullException.ThrowIfNull(build);
         if (_edits.Exists(other => ReferenceEquals(other.Image, image)))
         {
-            throw new ArgumentException($"'{PrintableText.Escape(image.Name)}' is in the set already", nameof(image));
+            throw new ArgumentException(PrintableMessage.Of($"'{image.Name}' is in the set already"), nameof(image));
         }
 
         var edit = new BitmapEdit();
@@ -167,7 +168,7 @@ public sealed class BitmapEditSet
         }
         catch (IOException e)
         {
-            throw new IOException($"'{PrintableText.Escape(journalPath)}' cannot be read as the journal of an edit: {e.Message}. It was left as it is", e);
+            throw IOException.Of($"'{journalPath}' cannot be read as the journal of an edit: {e}. It was left as it is", e);
         }
     }
 
@@ -230,13 +231,13 @@ public sealed class BitmapEditSet
         }
         catch (IOException e)
         {
-            throw new IOException(
-                $"The edit of {prepared.Count} images is interrupted: {e.Message}. 'bitmap --recover' with all of them finishes it, as '{PrintableText.Escape(journalPath)}' says", e);
+            throw IOException.Of(
+                $"The edit of {prepared.Count} images is interrupted: {e}. 'bitmap --recover' with all of them finishes it, as '{journalPath}' says", e);
         }
     }
 
     private static bool DeleteJournal(string journalPath) => Leftovers.Tidy(
-        $"The edit of several images is done, but its journal '{PrintableText.Escape(journalPath)}' stays, and clusters that it has freed stay counted; 'bitmap --recover' with all its images removes it",
+        $"The edit of several images is done, but its journal '{journalPath}' stays, and clusters that it has freed stay counted; 'bitmap --recover' with all its images removes it",
         () => DurableFile.Delete(journalPath));
 
     /// <summary>Reads the images again, or takes their preparations back: all of them, also where one storage fails.</summary>
@@ -251,7 +252,7 @@ public sealed class BitmapEditSet
             else
             {
                 // The error that led here is on its way and tells more.
-                _ = await Leftovers.TidyAsync($"'{PrintableText.Escape(image.Name)}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)", edit.Transaction.RollBackAsync).ConfigureAwait(false);
+                _ = await Leftovers.TidyAsync($"'{image.Name}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)", edit.Transaction.RollBackAsync).ConfigureAwait(false);
             }
         }
     }
@@ -283,12 +284,12 @@ public sealed class BitmapEditSet
 
     private static async ValueTask<int> StagesDoneAsync(string journalPath, Qcow2Image image, JournalEntry entry, CancellationToken cancellationToken)
     {
-        var first = new byte[image.ClusterSizeBytes];
-        await image.Storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
+        using MemoryOwner<byte> first = MemoryOwner<byte>.Allocate(image.ClusterSizeBytes);
+        await image.Storage.ReadZeroFilledAsync(0, first.Memory, cancellationToken).ConfigureAwait(false);
         int done = !entry.ChangesOnlyExtensions((int)image.Header.HeaderLength)
             ? throw Unrecoverable(journalPath, entry, NotOurs)
-            : entry.Plan.CountDone(first) ?? throw Unrecoverable(journalPath, entry, "its header was changed since");
-        return entry.KeepsAllButBitmaps(first, image.Header) ? done : throw Unrecoverable(journalPath, entry, NotOurs);
+            : entry.Plan.CountDone(first.Span) ?? throw Unrecoverable(journalPath, entry, "its header was changed since");
+        return entry.KeepsAllButBitmaps(first.Memory, image.Header) ? done : throw Unrecoverable(journalPath, entry, NotOurs);
     }
 
     /// <summary>Refuses to finish where somebody has written an image that was not switched yet: its new bitmaps would miss that.</summary>
@@ -309,6 +310,6 @@ public sealed class BitmapEditSet
         }
     }
 
-    private static IOException Unrecoverable(string journalPath, JournalEntry entry, string why) => new(
-        $"An edit of several images was interrupted, as '{PrintableText.Escape(journalPath)}' says, and cannot be finished for '{PrintableText.Escape(entry.Path)}': {why}. Nothing was changed. The bitmaps of the edit may differ between its images; once they are seen to, the journal can be deleted");
+    private static IOException Unrecoverable(string journalPath, JournalEntry entry, string why) => IOException.Of(
+        $"An edit of several images was interrupted, as '{journalPath}' says, and cannot be finished for '{entry.Path}': {why}. Nothing was changed. The bitmaps of the edit may differ between its images; once they are seen to, the journal can be deleted");
 }

@@ -33,5 +33,5 @@ public sealed record BitmapInfo
     internal long TableBytes => ImageGeometry.BytesOfEntries(TableEntries);
 
     /// <summary>The name, the granularity and the state.</summary>
-    public override string ToString() => $"{Name} ({GranularityBytes}, {State})";
+    public override string ToString() => PrintableMessage.Of($"{Name} ({GranularityBytes}, {State})");
 }

@@ -70,7 +70,7 @@ internal sealed class FirstCluster
         {
             if (fault.Code == FaultCode.HeaderUnknownFeature && !log.IsLenient)
             {
-                throw new Qcow2UnsupportedException(UnsupportedReason.IncompatibleFeature, $"'{PrintableText.Escape(storageName)}': Unsupported qcow2 feature(s): " + PrintableText.Escape(UnknownFeatureNames(cluster)));
+                throw new Qcow2UnsupportedException(UnsupportedReason.IncompatibleFeature, $"'{storageName}': Unsupported qcow2 feature(s): {UnknownFeatureNames(cluster)}");
             }
 
             if (fault.Code == FaultCode.HeaderVirtualSize)

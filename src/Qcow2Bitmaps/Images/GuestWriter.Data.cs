@@ -1,4 +1,4 @@
-using System.Buffers;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Images.Guest.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -78,22 +78,15 @@ public sealed partial class GuestWriter
     private async ValueTask WriteFilledAsync(ClusterWrite write, long start, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
         int length = write.To - write.From;
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(length);
-        try
-        {
-            Memory<byte> filled = buffer.AsMemory(0, length);
-            long from = write.GuestOffset + write.From;
-            int head = (int)Math.Max(0, start - from);
-            int tail = (int)Math.Min(length, start + bytes.Length - from);
-            await ReadOwnAsync(from, filled[..head], cancellationToken).ConfigureAwait(false);
-            bytes[(int)(from + head - start)..(int)(from + tail - start)].CopyTo(filled[head..]);
-            await ReadOwnAsync(from + tail, filled[tail..], cancellationToken).ConfigureAwait(false);
-            await _data.WriteAsync(write.HostOffset + write.From, filled, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
+        using MemoryOwner<byte> buffer = MemoryOwner<byte>.Allocate(length);
+        Memory<byte> filled = buffer.Memory;
+        long from = write.GuestOffset + write.From;
+        int head = (int)Math.Max(0, start - from);
+        int tail = (int)Math.Min(length, start + bytes.Length - from);
+        await ReadOwnAsync(from, filled[..head], cancellationToken).ConfigureAwait(false);
+        bytes[(int)(from + head - start)..(int)(from + tail - start)].CopyTo(filled[head..]);
+        await ReadOwnAsync(from + tail, filled[tail..], cancellationToken).ConfigureAwait(false);
+        await _data.WriteAsync(write.HostOffset + write.From, filled, cancellationToken).ConfigureAwait(false);
     }
 
     private async ValueTask WritePackedAsync(long offset, ReadOnlyMemory<byte> packed, CancellationToken cancellationToken)

@@ -1,4 +1,4 @@
-using System.Buffers;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Guest;
@@ -69,7 +69,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         if (image.Encryption != EncryptionMethod.None)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.Encryption, $"'{PrintableText.Escape(image.Name)}' is encrypted ({image.Encryption}): its guest data are not written; its bitmaps can be");
+                UnsupportedReason.Encryption, $"'{image.Name}' is encrypted ({image.Encryption}): its guest data are not written; its bitmaps can be");
         }
 
         await image.EnterAsync(cancellationToken).ConfigureAwait(false);
@@ -77,7 +77,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         {
             if (image.Editing.Writer is not null)
             {
-                throw new InvalidOperationException($"'{PrintableText.Escape(image.Name)}' has a writer already");
+                throw new InvalidOperationException(PrintableMessage.Of($"'{image.Name}' has a writer already"));
             }
 
             await image.RepairIfDirtyAsync(cancellationToken).ConfigureAwait(false);
@@ -191,7 +191,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         if (!_metadata.CanPack)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.Compression, $"'{PrintableText.Escape(_image.Name)}': clusters are compressed with zlib only, and not in an external data file");
+                UnsupportedReason.Compression, $"'{_image.Name}': clusters are compressed with zlib only, and not in an external data file");
         }
 
         using IDisposable? turn = await BeginAsync(offsetBytes, cluster.Length, cancellationToken).ConfigureAwait(false);
@@ -206,21 +206,14 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
             return;
         }
 
-        byte[] packed = ArrayPool<byte>.Shared.Rent(size);
-        try
+        using MemoryOwner<byte> packed = MemoryOwner<byte>.Allocate(size);
+        if (_packer.TryPack(cluster.Span, packed.Span, out int packedBytes))
         {
-            if (_packer.TryPack(cluster.Span, packed, out int packedBytes))
-            {
-                await WritePackedAsync(offsetBytes, packed.AsMemory(0, packedBytes), cancellationToken).ConfigureAwait(false);
-            }
-            else
-            {
-                await WriteOwnAsync(offsetBytes, cluster, cancellationToken).ConfigureAwait(false);
-            }
+            await WritePackedAsync(offsetBytes, packed.Memory[..packedBytes], cancellationToken).ConfigureAwait(false);
         }
-        finally
+        else
         {
-            ArrayPool<byte>.Shared.Return(packed);
+            await WriteOwnAsync(offsetBytes, cluster, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -311,7 +304,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
             ObjectDisposedException.ThrowIf(_isClosed, this);
             if (_metadata.Failure is { } failure)
             {
-                throw new IOException($"'{PrintableText.Escape(_image.Name)}': nothing more can be written, as writing its tables has failed: {failure.Message}", failure);
+                throw IOException.Of($"'{_image.Name}': nothing more can be written, as writing its tables has failed: {failure}", failure);
             }
 
             if (_isStale)

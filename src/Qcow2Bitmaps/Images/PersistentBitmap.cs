@@ -174,7 +174,7 @@ internal sealed class PersistentBitmap : IBitmapPages
     private void NoteTruncated(int index, ulong offset, int read) => _log.Note(Faults.Of(
         FaultCode.BitmapDataTruncated, _structure, $"bytes of bits for {EntryName(index)} up to the file's end", offset, read, "all of them; the missing ones count as dirty"));
 
-    private static string StructureOf(string name) => $"table of bitmap '{PrintableText.Escape(name)}'";
+    private static string StructureOf(string name) => $"table of bitmap '{name}'";
 
     private static string EntryName(int index) => string.Create(CultureInfo.InvariantCulture, $"entry {index}");
 }

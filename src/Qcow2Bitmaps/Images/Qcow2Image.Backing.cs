@@ -57,7 +57,7 @@ public sealed partial class Qcow2Image
         if (backingFile is not null && Header.HasRawDataFile)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.ExternalDataFile, $"'{PrintableText.Escape(Name)}' has a raw data file, which holds all of the disk: it cannot have a backing file");
+                UnsupportedReason.ExternalDataFile, $"'{Name}' has a raw data file, which holds all of the disk: it cannot have a backing file");
         }
     }
 
@@ -72,7 +72,7 @@ public sealed partial class Qcow2Image
 
         if (bytes is { Length: > MaxBackingFileBytes })
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.Limit, $"The name of a backing file has at most {MaxBackingFileBytes} bytes, not {bytes.Length}: '{PrintableText.Escape(name!)}'");
+            throw new Qcow2UnsupportedException(UnsupportedReason.Limit, $"The name of a backing file has at most {MaxBackingFileBytes} bytes, not {bytes.Length}: '{name!}'");
         }
 
         byte[] formatBytes = ImageText.Encode(format);

@@ -85,7 +85,7 @@ public sealed partial class Qcow2Image
     private SnapshotInfo? FindSnapshot(string name) => Snapshots.FirstOrDefault(other => string.Equals(other.Name, name, StringComparison.Ordinal));
 
     private SnapshotStateException NoSnapshot(string name) =>
-        new(name, $"'{PrintableText.Escape(Name)}' has no snapshot '{PrintableText.Escape(name)}'");
+        new(name, $"'{Name}' has no snapshot '{name}'");
 
     private ValueTask ChangeSnapshotsAsync(Func<SnapshotChange, ValueTask> prepare, Func<Qcow2Image, ValueTask> again, CancellationToken cancellationToken) =>
         ChangeTablesAsync(() => SnapshotChange.RunAsync(this, prepare, cancellationToken), again, cancellationToken);

@@ -18,7 +18,7 @@ public sealed partial class Qcow2Image
     {
         if (BackingFile is not null || Header.HasExternalDataFile)
         {
-            throw new InvalidOperationException($"'{PrintableText.Escape(Name)}' has a backing file or a data file: open its chain for writing");
+            throw new InvalidOperationException(PrintableMessage.Of($"'{Name}' has a backing file or a data file: open its chain for writing"));
         }
 
         GuestDisk disk = await GuestDisk.OpenAsync(this, null, cancellationToken).ConfigureAwait(false);

@@ -210,7 +210,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     {
         if (!_storage.CanWrite)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{PrintableText.Escape(Name)}' is open for reading only");
+            throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{Name}' is open for reading only");
         }
 
         await EnterAsync(cancellationToken).ConfigureAwait(false);
@@ -316,7 +316,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
 
     /// <summary>As <see cref="ReloadAsync"/>, also when the storage failed: what is on disk now counts. Where it cannot be read, who edits next tries again.</summary>
     internal async ValueTask ReloadAfterSwitchAsync() =>
-        _ = await Leftovers.TidyAsync($"'{PrintableText.Escape(Name)}' cannot be read again after a change of its metadata", ReloadAsync).ConfigureAwait(false);
+        _ = await Leftovers.TidyAsync($"'{Name}' cannot be read again after a change of its metadata", ReloadAsync).ConfigureAwait(false);
 
     /// <summary>Waits for <see cref="Editing"/>, and knows then what is on disk.</summary>
     internal async ValueTask EnterAsync(CancellationToken cancellationToken)
@@ -351,7 +351,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     {
         if (_editing.Recorder is not null)
         {
-            throw new InvalidOperationException($"'{PrintableText.Escape(Name)}': a recording session keeps the image's bitmaps in memory; change them there");
+            throw new InvalidOperationException(PrintableMessage.Of($"'{Name}': a recording session keeps the image's bitmaps in memory; change them there"));
         }
     }
 
@@ -362,7 +362,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.InterruptedEdit,
-                $"'{PrintableText.Escape(Name)}': an edit of several images was interrupted, as '{PrintableText.Escape(journal)}' says. Finish it first, with all its images: 'bitmap --recover', this one first, or BitmapEditSet.RecoverAsync");
+                $"'{Name}': an edit of several images was interrupted, as '{journal}' says. Finish it first, with all its images: 'bitmap --recover', this one first, or BitmapEditSet.RecoverAsync");
         }
     }
 

@@ -36,7 +36,7 @@ internal static class StoredName
         }
 
         return names.Find(one => LeadsTo(one, imagePath, file))
-            ?? throw new IOException($"'{PrintableText.Escape(path)}' no longer leads to the file that was opened: '{PrintableText.Escape(imagePath)}' cannot name it");
+            ?? throw IOException.Of($"'{path}' no longer leads to the file that was opened: '{imagePath}' cannot name it");
     }
 
     /// <summary>A name that somebody has chosen, as it is to be stored: itself where it means the file that was looked at.</summary>
@@ -58,8 +58,8 @@ internal static class StoredName
         StorageIdentity? there = Find(path);
         return there == file
             ? Of(path, file, imagePath)
-            : throw new IOException(
-                $"{BackingFile} '{PrintableText.Escape(name)}', as '{PrintableText.Escape(imagePath)}' would name it, leads {(there is null ? "nowhere" : $"to another file, '{PrintableText.Escape(path)}'")}: "
+            : throw IOException.Of(
+                $"{BackingFile} '{name}', as '{imagePath}' would name it, leads {(there is null ? "nowhere" : $"to another file, '{path}'")}: "
                 + "a name must lead to the image that lies below; relative names start from the folder of the image that holds them");
     }
 
@@ -75,13 +75,13 @@ internal static class StoredName
 
     /// <summary>Says why a name that QEMU takes for a protocol's leads to no file; null for all others.</summary>
     public static string? FindProtocol(string name) => ImagePath.HasProtocol(name)
-        ? $"{BackingFile} '{PrintableText.Escape(name)}' names a protocol; only files are opened. A file of that name is './{PrintableText.Escape(name)}'"
+        ? PrintableMessage.Of($"{BackingFile} '{name}' names a protocol; only files are opened. A file of that name is './{name}'")
         : null;
 
     /// <summary>Says why a name cannot be stored that nobody has looked at; null when it can.</summary>
     public static string? FindAmbiguity(string name, string imagePath) =>
         ImagePath.HasProtocol(name) && (Find("./" + name) ?? Find(ImagePath.FolderOf(imagePath) + "/" + name)) is not null
-            ? $"{BackingFile} '{PrintableText.Escape(name)}' would be read as a protocol, not as the file of that name; that file is './{PrintableText.Escape(name)}'"
+            ? PrintableMessage.Of($"{BackingFile} '{name}' would be read as a protocol, not as the file of that name; that file is './{name}'")
             : null;
 
     /// <summary>The name of a data file that stands at a path, or is to be made there: as it is where both ways to read it lead there, else a path from the root on.</summary>

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Operations;
@@ -14,7 +13,6 @@ public sealed record BitmapChange(string Name, BitmapChangeKind Kind, string Ima
     public string KindId => KebabCase.From(Kind.ToString());
 
     /// <summary>One line with all of it.</summary>
-    public override string ToString() => string.Create(
-        CultureInfo.InvariantCulture,
-        $"Bitmap '{PrintableText.Escape(Name)}' in '{PrintableText.Escape(Image)}': {KindId}{(Detail is null ? "" : $" ({Detail})")}");
+    public override string ToString() => PrintableMessage.Of(
+        $"Bitmap '{Name}' in '{Image}': {KindId}{(Detail is null ? "" : $" ({Detail})")}");
 }

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
@@ -43,7 +44,7 @@ public static class ChainAccess
         if (!chain.Layers.Select(static layer => layer.Storage.Identity).SequenceEqual(images))
         {
             await chain.DisposeAsync().ConfigureAwait(false);
-            throw new IOException($"The chain of '{Format.PrintableText.Escape(topPath)}' changed while it was being opened");
+            throw IOException.Of($"The chain of '{topPath}' changed while it was being opened");
         }
 
         return chain;

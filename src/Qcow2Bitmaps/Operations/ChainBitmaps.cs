@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Operations;
@@ -40,7 +39,7 @@ public static class ChainBitmaps
         {
             if (!Holders(chain, [name]).Any())
             {
-                throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found in any image of the chain");
+                throw new BitmapStateException(name, $"Dirty bitmap '{name}' not found in any image of the chain");
             }
         }
 

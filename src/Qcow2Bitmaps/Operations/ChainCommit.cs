@@ -1,8 +1,6 @@
-using System.Globalization;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
@@ -168,7 +166,7 @@ public static class ChainCommit
         if (target.Image is not { Header.Version: >= 3 } && !options.DropBitmaps && verdicts.Find(static verdict => verdict.IsValid) is { } lost)
         {
             throw new BitmapStateException(
-                lost.Name, $"Bitmap '{PrintableText.Escape(lost.Name)}' would be lost: {PrintableText.Escape(target.ToString())} is {(target.Image is null ? "raw" : "of version 2")} and holds no bitmaps");
+                lost.Name, $"Bitmap '{lost.Name}' would be lost: {target} is {(target.Image is null ? "raw" : "of version 2")} and holds no bitmaps");
         }
     }
 
@@ -182,7 +180,7 @@ public static class ChainCommit
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.Version2,
-                string.Create(CultureInfo.InvariantCulture, $"{PrintableText.Escape(target.ToString())} of {target.VirtualSizeBytes} bytes cannot grow to {newSize}: its backing image is longer, and version 2 cannot hide what that has there"));
+                $"{target} of {target.VirtualSizeBytes} bytes cannot grow to {newSize}: its backing image is longer, and version 2 cannot hide what that has there");
         }
     }
 
@@ -201,9 +199,8 @@ public static class ChainCommit
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.ExternalDataFile,
-                string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"{PrintableText.Escape(target.ToString())} of {target.VirtualSizeBytes} bytes would grow to {newSize} over what its raw data file '{PrintableText.Escape(file.Name)}' has behind that end, first at byte {found}: that would be lost. Copy it elsewhere if it is of use, make it zeros, then commit again; nothing was written"));
+                $"{target} of {target.VirtualSizeBytes} bytes would grow to {newSize} over what its raw data file '{file.Name}' has behind that end, "
+                + $"first at byte {found}: that would be lost. Copy it elsewhere if it is of use, make it zeros, then commit again; nothing was written");
         }
     }
 

@@ -1,6 +1,5 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
@@ -107,7 +106,7 @@ public static class ChainFlatten
         {
             throw isVolume
                 ? NoSpaceException.OfVolume(path, needed, there)
-                : new NoSpaceException($"'{PrintableText.Escape(path)}': no space: {needed} bytes needed, {there} are free; nothing was written", needed, there);
+                : new NoSpaceException($"'{path}': no space: {needed} bytes needed, {there} are free; nothing was written", needed, there);
         }
     }
 }

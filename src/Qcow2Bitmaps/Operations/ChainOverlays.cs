@@ -36,7 +36,7 @@ public static class ChainOverlays
             cancellationToken.ThrowIfCancellationRequested();
             if (++files > MaxFiles)
             {
-                throw new IOException($"The folders of the images have more than {MaxFiles} files: they are not looked through for overlays");
+                throw IOException.Of($"The folders of the images have more than {MaxFiles} files: they are not looked through for overlays");
             }
 
             if (await ReadBackingFileAsync(path, seen, cancellationToken).ConfigureAwait(false) is { } name

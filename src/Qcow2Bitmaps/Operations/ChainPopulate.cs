@@ -28,7 +28,7 @@ public static class ChainPopulate
         ArgumentNullException.ThrowIfNull(chain);
         if (RebuildRules.FindBirth(chain.Layers, name) is null)
         {
-            throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found in any image of the chain: since when changes count nobody knows; an older one could stand in for it (--since)");
+            throw new BitmapStateException(name, $"Dirty bitmap '{name}' not found in any image of the chain: since when changes count nobody knows; an older one could stand in for it (--since)");
         }
 
         return [.. (await RebuildRules.FindUnusableAsync(chain.Layers, name, cancellationToken).ConfigureAwait(false)).Select(static layer => layer.Index)];
@@ -59,13 +59,13 @@ public static class ChainPopulate
             ChainLayer layer = chain.Layers[index];
             if (RebuildRules.WhyImpossible(layer) is { } impossible)
             {
-                throw new BitmapStateException(name, $"Bitmap '{PrintableText.Escape(name)}' cannot be rebuilt in {PrintableText.Escape(layer.ToString())}: {impossible}");
+                throw new BitmapStateException(name, $"Bitmap '{name}' cannot be rebuilt in {layer}: {impossible}");
             }
 
             if (!allDirty && WhyUntold(layer) is { } unsound)
             {
                 throw new BitmapStateException(
-                    name, $"Bitmap '{PrintableText.Escape(name)}' cannot be rebuilt from what {PrintableText.Escape(layer.ToString())} has: {unsound}; all of it could be marked instead (--all-dirty), or a full backup be taken");
+                    name, $"Bitmap '{name}' cannot be rebuilt from what {layer} has: {unsound}; all of it could be marked instead (--all-dirty), or a full backup be taken");
             }
         }
 
@@ -130,12 +130,12 @@ public static class ChainPopulate
         ChainLayer top = chain.Layers[0];
         if (RebuildRules.FindBirth(chain.Layers, name) is { } holder)
         {
-            throw new BitmapStateException(name, $"{PrintableText.Escape(holder.ToString())} holds bitmap '{PrintableText.Escape(name)}': it is rebuilt from what images have allocated, without an older one (--since)");
+            throw new BitmapStateException(name, $"{holder} holds bitmap '{name}': it is rebuilt from what images have allocated, without an older one (--since)");
         }
 
         if (RebuildRules.WhyImpossible(top) is { } impossible)
         {
-            throw new BitmapStateException(name, $"Bitmap '{PrintableText.Escape(name)}' cannot be made in {PrintableText.Escape(top.ToString())}: {impossible}");
+            throw new BitmapStateException(name, $"Bitmap '{name}' cannot be made in {top}: {impossible}");
         }
 
         await SpaceCheck.RequireAllAsync(chain, [0], copy => RunSinceAsync(copy, name, since, cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
@@ -149,7 +149,10 @@ public static class ChainPopulate
         edit.AddCarried(name, bits.GranularityBytes).Merge(bits, name);
         await top.Image!.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
         return new BitmapChange(
-            name, BitmapChangeKind.Populated, top.Path, $"{bits.Count().Bytes} bytes changed since '{PrintableText.Escape(since)}', which must have been made, and last cleared, before it: that is yours to know");
+            name,
+            BitmapChangeKind.Populated,
+            top.Path,
+            PrintableMessage.Of($"{bits.Count().Bytes} bytes changed since '{since}', which must have been made, and last cleared, before it: that is yours to know"));
     }
 
     /// <summary>Marks all that an image itself has.</summary>

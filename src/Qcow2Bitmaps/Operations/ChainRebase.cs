@@ -1,7 +1,6 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Operations;
@@ -105,7 +104,7 @@ public static class ChainRebase
         IReadOnlyList<ChainLayer> below = backing?.Layers ?? [];
         if (below.FirstOrDefault(layer => layer.Storage.Identity is { } identity && chain.Layers.Take(top.Index + 1).Any(above => above.Storage.Identity == identity)) is { } same)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.ChainLoop, $"'{PrintableText.Escape(top.Path)}' would be its own backing file: its chain would lead to {PrintableText.Escape(same.ToString())} of the new chain, which is the top or lies above it");
+            throw new Qcow2UnsupportedException(UnsupportedReason.ChainLoop, $"'{top.Path}' would be its own backing file: its chain would lead to {same} of the new chain, which is the top or lies above it");
         }
 
         ChainLayer[] dropped = [.. chain.Layers.Skip(top.Index + 1).Where(layer => layer.Storage.Identity is not { } identity || below.All(other => other.Storage.Identity != identity))];
@@ -170,7 +169,7 @@ public static class ChainRebase
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(options.Top, chain.Layers.Count, nameof(options));
         ChainLayer top = chain.Layers[options.Top];
         return top.Image is null
-            ? throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{PrintableText.Escape(top.Path)}' is raw: it has no backing file")
+            ? throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{top.Path}' is raw: it has no backing file")
             : top;
     }
 

@@ -37,7 +37,7 @@ public static class ChainSnapshot
             {
                 if (FileSystemRoom.AvailableBytes(SpaceCheck.FolderOf(overlayPath)) is { } free && free < image.Length)
                 {
-                    throw new NoSpaceException($"'{PrintableText.Escape(overlayPath)}': no space: {image.Length} bytes needed, {free} are free; nothing was written", image.Length, free);
+                    throw new NoSpaceException($"'{overlayPath}': no space: {image.Length} bytes needed, {free} are free; nothing was written", image.Length, free);
                 }
 
                 await DurableFile.WriteAsync(overlayPath, image, active.Rights, cancellationToken).ConfigureAwait(false);
@@ -87,7 +87,7 @@ public static class ChainSnapshot
         if (below.Image is null && below.IsFormatProbed)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.Format, $"'{PrintableText.Escape(below.Path)}' looks raw, but its guest could have written that: its format has to be stated");
+                UnsupportedReason.Format, $"'{below.Path}' looks raw, but its guest could have written that: its format has to be stated");
         }
 
         if (active.Layers.Count >= active.Options.Image.Limits.MaxChainDepth)
@@ -98,7 +98,7 @@ public static class ChainSnapshot
         if (FileStorage.IdentityOf(overlayPath) is { } identity && active.Layers.FirstOrDefault(layer => layer.Storage.Identity == identity) is { } same)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.ChainLoop, $"'{PrintableText.Escape(overlayPath)}' would be its own backing file: it is the same file as {same} of the chain below it");
+                UnsupportedReason.ChainLoop, $"'{overlayPath}' would be its own backing file: it is the same file as {same} of the chain below it");
         }
     }
 
@@ -130,7 +130,7 @@ public static class ChainSnapshot
         {
             if (look.CapacityBytes is null)
             {
-                throw new IOException($"'{PrintableText.Escape(path)}' exists: an overlay is made as a new file, or on a block device");
+                throw IOException.Of($"'{path}' exists: an overlay is made as a new file, or on a block device");
             }
         }
 

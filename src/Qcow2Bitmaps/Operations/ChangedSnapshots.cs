@@ -16,9 +16,9 @@ public sealed record ChangedSnapshots(ChainLayer Layer)
     /// <summary>Says which snapshots of which image these are, and what becomes of them.</summary>
     public override string ToString()
     {
-        string names = string.Join(", ", Snapshots.Take(MaxShown).Select(static snapshot => $"'{PrintableText.Escape(snapshot.Name)}'"));
+        string names = string.Join(", ", Snapshots.Take(MaxShown).Select(static snapshot => $"'{snapshot.Name}'"));
         string more = Snapshots.Count > MaxShown ? $" and {Snapshots.Count - MaxShown} more" : "";
-        return $"{PrintableText.Escape(Layer.ToString())} has internal snapshots, which read other data afterwards where they have holes: {names}{more}";
+        return PrintableMessage.Of($"{Layer} has internal snapshots, which read other data afterwards where they have holes: {names}{more}");
     }
 
     /// <summary>Refuses to change what snapshots read.</summary>

@@ -66,16 +66,16 @@ public static class CommitRemains
         bool isDone = DurableFile.Exists(DonePathOf(topPath));
         if (isDone && DurableFile.Exists(topPath))
         {
-            throw new IOException(
-                $"'{PrintableText.Escape(DonePathOf(topPath))}' exists: an image of the name '{PrintableText.Escape(topPath)}' was committed before, and whoever did that was stopped before it was removed; look at both, and remove or rename what is of no use");
+            throw IOException.Of(
+                $"'{DonePathOf(topPath)}' exists: an image of the name '{topPath}' was committed before, and whoever did that was stopped before it was removed; look at both, and remove or rename what is of no use");
         }
 
         if (!isDone && !DurableFile.Exists(topPath))
         {
-            throw new FileNotFoundException(await WhatIsThereAsync(topPath, basePath, options, cancellationToken).ConfigureAwait(false));
+            throw new FileNotFoundException(PrintableMessage.Of(await WhatIsThereAsync(topPath, basePath, options, cancellationToken).ConfigureAwait(false)));
         }
 
-        IOException Doubtful(string why) => new($"'{PrintableText.Escape(DonePathOf(topPath))}' looks like the rest of a commit that was stopped, but {why}: nothing was removed");
+        IOException Doubtful(string why) => IOException.Of($"'{DonePathOf(topPath)}' looks like the rest of a commit that was stopped, but {why}: nothing was removed");
         string committedPath = isDone ? DonePathOf(topPath) : topPath;
 
         if (activePath is not null)
@@ -85,7 +85,7 @@ public static class CommitRemains
             {
                 if (active.IndexOf(committedPath) is not null || active.IndexOf(basePath) is null)
                 {
-                    return isDone ? throw Doubtful($"should have left the chain of '{PrintableText.Escape(activePath)}', which does not show that") : [];
+                    return isDone ? throw Doubtful($"should have left the chain of '{activePath}', which does not show that") : [];
                 }
             }
 
@@ -98,7 +98,7 @@ public static class CommitRemains
         {
             if (chain.IndexOf(basePath) is not (> 0 and { } target) || (activePath is null && !standIn.IsUsed && !isDone))
             {
-                return isDone ? throw Doubtful($"has no backing file '{PrintableText.Escape(basePath)}'") : [];
+                return isDone ? throw Doubtful($"has no backing file '{basePath}'") : [];
             }
 
             if ((await ChainOverlays.FindAsync(chain, Enumerable.Range(0, target), cancellationToken).ConfigureAwait(false)).Count > 0)
@@ -127,10 +127,10 @@ public static class CommitRemains
 
     private static async ValueTask<string> WhatIsThereAsync(string topPath, string basePath, ChainOpenOptions options, CancellationToken cancellationToken)
     {
-        string gone = $"'{PrintableText.Escape(topPath)}' does not exist, nor does '{PrintableText.Escape(DonePathOf(topPath))}', which a commit leaves that was stopped while it removed images";
+        string gone = $"'{topPath}' does not exist, nor does '{DonePathOf(topPath)}', which a commit leaves that was stopped while it removed images";
         if (FileStorage.IdentityOf(basePath) is null)
         {
-            return $"{gone}; '{PrintableText.Escape(basePath)}' does not exist either";
+            return $"{gone}; '{basePath}' does not exist either";
         }
 
         ImageChain chain = await ImageChain.OpenAsync(basePath, options with { TopFormat = null }, cancellationToken).ConfigureAwait(false);
@@ -139,8 +139,8 @@ public static class CommitRemains
             ChainLayer there = chain.Layers[0];
             string bitmaps = there.Image is not { Bitmaps.Count: > 0 } image
                 ? "no bitmaps"
-                : $"the bitmaps {string.Join(", ", image.Bitmaps.Select(static bitmap => $"'{PrintableText.Escape(bitmap.Name)}'"))}";
-            return $"{gone}. '{PrintableText.Escape(basePath)}' is there, {there.Format}, {there.VirtualSizeBytes} bytes, with {bitmaps}: if the image was committed to it before, nothing is left to do; check that it has what you expect, and that no image names '{PrintableText.Escape(topPath)}' as its backing file";
+                : $"the bitmaps {string.Join(", ", image.Bitmaps.Select(static bitmap => $"'{bitmap.Name}'"))}";
+            return $"{gone}. '{basePath}' is there, {there.Format}, {there.VirtualSizeBytes} bytes, with {bitmaps}: if the image was committed to it before, nothing is left to do; check that it has what you expect, and that no image names '{topPath}' as its backing file";
         }
     }
 

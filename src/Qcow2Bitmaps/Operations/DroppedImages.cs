@@ -1,6 +1,5 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Operations;
@@ -69,7 +68,7 @@ internal static class DroppedImages
             {
                 throw new BitmapStateException(
                     bitmap.Name,
-                    $"Bitmap '{PrintableText.Escape(bitmap.Name)}' is lost with the images that leave the chain, and other images hold one of that name: {PrintableText.Escape(top.ToString())} is of version 2 and cannot say that bits are lost; delete the bitmap first");
+                    $"Bitmap '{bitmap.Name}' is lost with the images that leave the chain, and other images hold one of that name: {top} is of version 2 and cannot say that bits are lost; delete the bitmap first");
             }
 
             edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false);

@@ -1,6 +1,5 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
@@ -50,7 +49,7 @@ internal static class SpaceCheck
         if (room.AdditionalBytes > free)
         {
             throw new NoSpaceException(
-                $"'{PrintableText.Escape(layer.Path)}': no space: it grows by {room.AdditionalBytes} bytes, {free} are free; nothing was written", room.AdditionalBytes, free);
+                $"'{layer.Path}': no space: it grows by {room.AdditionalBytes} bytes, {free} are free; nothing was written", room.AdditionalBytes, free);
         }
     }
 

@@ -125,7 +125,7 @@ internal static class DurableFile
     private static SafeFileHandle Create(string path, FileRights rights)
     {
         SafeFileHandle file = LinuxNative.IsSupported
-            ? rights.CreateNew(path) ?? throw new IOException($"'{PrintableText.Escape(path)}' exists")
+            ? rights.CreateNew(path) ?? throw IOException.Of($"'{path}' exists")
             : File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.None);
         FileTrace.Current?.Create(path);
         return file;
@@ -163,7 +163,7 @@ internal static class DurableFile
             long length = RandomAccess.GetLength(file);
             if (length > maxBytes)
             {
-                throw new IOException($"'{PrintableText.Escape(path)}' has {length} bytes, at most {maxBytes} are read");
+                throw IOException.Of($"'{path}' has {length} bytes, at most {maxBytes} are read");
             }
 
             var bytes = new byte[length];
@@ -198,7 +198,7 @@ internal static class DurableFile
         using var handle = new SafeFileHandle(descriptor, ownsHandle: true);
         if (handle.IsInvalid || (LinuxNative.Flush(handle) != 0 && Marshal.GetLastPInvokeError() is not LinuxNative.ErrorInvalid))
         {
-            throw new IOException($"'{PrintableText.Escape(folder)}': Could not flush the folder: {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
+            throw IOException.Of($"'{folder}': Could not flush the folder: {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
         }
 
         FileTrace.Current?.FlushFolder(folder);

@@ -44,7 +44,7 @@ internal static class FileNames
     {
         if (!overwrite && Exists(newPath))
         {
-            throw new IOException($"Could not rename '{PrintableText.Escape(path)}': '{PrintableText.Escape(newPath)}' exists");
+            throw IOException.Of($"Could not rename '{path}': '{newPath}' exists");
         }
 
         if (!LinuxNative.IsSupported)

@@ -47,6 +47,6 @@ internal readonly record struct FilePlace(string RealPath, bool IsBlockDevice)
         using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
         return LinuxFile.IsFolder(LinuxFile.Facts(pathOnly, path))
             ? LinuxFile.RealPath(pathOnly)
-            : throw new IOException($"'{PrintableText.Escape(path)}' is not a folder");
+            : throw IOException.Of($"'{path}' is not a folder");
     }
 }

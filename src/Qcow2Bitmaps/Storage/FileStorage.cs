@@ -75,7 +75,7 @@ public sealed class FileStorage : ImageStorage
 
             // A block device has no size of its own in its facts; its end has an offset. Nothing here uses the cursor.
             long end = LinuxNative.Seek(_file, 0, LinuxNative.SeekEnd);
-            return end >= 0 ? end : throw new IOException($"'{PrintableText.Escape(_path)}': {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
+            return end >= 0 ? end : throw IOException.Of($"'{_path}': {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
         }
     }
 
@@ -229,7 +229,9 @@ public sealed class FileStorage : ImageStorage
         catch (IOException e)
         {
             // It does not say of which file, as that was not opened by its path.
-            throw new IOException($"Could not write '{PrintableText.Escape(_path)}' at byte {offset}: {e.Message}", e) { HResult = e.HResult };
+            var failure = IOException.Of($"Could not write '{_path}' at byte {offset}: {e}", e);
+            failure.HResult = e.HResult;
+            throw failure;
         }
 
         _trace?.Write(_path, offset, buffer.Span);
@@ -266,7 +268,7 @@ public sealed class FileStorage : ImageStorage
         RequireWritable();
         if (IsBlockDevice)
         {
-            throw new IOException($"'{PrintableText.Escape(_path)}' is a block device of {Length} bytes, which cannot be given a length of {length}");
+            throw IOException.Of($"'{_path}' is a block device of {Length} bytes, which cannot be given a length of {length}");
         }
 
         ArgumentOutOfRangeException.ThrowIfNegative(length);
@@ -301,7 +303,7 @@ public sealed class FileStorage : ImageStorage
             && !LinuxFile.TryPunchHole(_file, offset, length, out int error)
             && !LinuxFile.IsUnsupported(error))
         {
-            throw new IOException($"'{PrintableText.Escape(_path)}': Could not discard {length} bytes at offset {offset}: {Marshal.GetPInvokeErrorMessage(error)}", error);
+            throw IOException.Of($"'{_path}': Could not discard {length} bytes at offset {offset}: {Marshal.GetPInvokeErrorMessage(error)}", error);
         }
 
         if (Discard == DiscardMode.Unmap)
@@ -405,13 +407,13 @@ public sealed class FileStorage : ImageStorage
 
     /// <summary>What .NET says of a file that its file system cannot hold is no matter of arguments.</summary>
     private IOException TooLarge(long length, Exception inner) =>
-        new($"'{PrintableText.Escape(_path)}': the file system has no files of {length} bytes", inner);
+        IOException.Of($"'{_path}': the file system has no files of {length} bytes", inner);
 
     private void RequireWritable()
     {
         if (!CanWrite)
         {
-            throw new NotSupportedException($"'{PrintableText.Escape(_path)}' is open for reading only");
+            throw new NotSupportedException(PrintableMessage.Of($"'{_path}' is open for reading only"));
         }
     }
 }

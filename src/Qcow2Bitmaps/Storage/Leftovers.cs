@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps.Storage;
 
 /// <summary>What an operation that has happened could not tidy up: space that is not given back, a file that is not removed.</summary>
@@ -55,7 +57,7 @@ public static class Leftovers
         }
     }
 
-    private static void Tell(string left, Exception why) => s_tell.Value?.Invoke($"{left}: {why.Message}");
+    private static void Tell(string left, Exception why) => s_tell.Value?.Invoke(PrintableMessage.Of($"{left}: {why}"));
 
     private sealed class Scope(Action<string>? outer) : IDisposable
     {

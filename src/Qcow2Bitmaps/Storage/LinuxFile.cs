@@ -55,7 +55,7 @@ internal static class LinuxFile
         nint length = LinuxNative.ReadLink([.. ImageText.Encode(LinkOf(file)), 0], target, target.Length);
         return length > 0 && length < target.Length
             ? ImageText.Decode(target.AsSpan(0, (int)length))
-            : throw new IOException("The system does not say where an open file is");
+            : throw IOException.Of("The system does not say where an open file is");
     }
 
     public static LinuxNative.FileFacts Facts(SafeFileHandle file, string path) =>
@@ -78,9 +78,9 @@ internal static class LinuxFile
             case LinuxNative.ModeRegular or LinuxNative.ModeBlockDevice:
                 return;
             case LinuxNative.ModeDirectory:
-                throw new IOException($"Could not open '{PrintableText.Escape(path)}': it is a directory, not a regular file or a block device");
+                throw IOException.Of($"Could not open '{path}': it is a directory, not a regular file or a block device");
             default:
-                throw new IOException($"Could not open '{PrintableText.Escape(path)}': it is not a regular file or a block device");
+                throw IOException.Of($"Could not open '{path}': it is not a regular file or a block device");
         }
     }
 
@@ -133,7 +133,7 @@ internal static class LinuxFile
 
             if (error != LinuxNative.ErrorInterrupted)
             {
-                throw new IOException($"'{PrintableText.Escape(path)}': Could not preallocate new data: {Marshal.GetPInvokeErrorMessage(error)}", error);
+                throw IOException.Of($"'{path}': Could not preallocate new data: {Marshal.GetPInvokeErrorMessage(error)}", error);
             }
 
             cancellationToken.ThrowIfCancellationRequested();
@@ -162,13 +162,13 @@ internal static class LinuxFile
     public static byte[] Terminated(string path) => Terminated(ImageText.Encode(path), path);
 
     private static byte[] Terminated(byte[] pathBytes, string path) => pathBytes.AsSpan().Contains((byte)0)
-        ? throw new IOException($"Could not open '{PrintableText.Escape(path)}': it holds a NUL character")
+        ? throw IOException.Of($"Could not open '{path}': it holds a NUL character")
         : [.. pathBytes, 0];
 
     public static Exception Error(string path, int error, string what = "open") => error switch
     {
-        LinuxNative.ErrorNoEntry => new FileNotFoundException($"Could not {what} '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}", path),
-        LinuxNative.ErrorAccess => new UnauthorizedAccessException($"Could not {what} '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}"),
-        _ => new IOException($"Could not {what} '{PrintableText.Escape(path)}': {Marshal.GetPInvokeErrorMessage(error)}", error),
+        LinuxNative.ErrorNoEntry => new FileNotFoundException(PrintableMessage.Of($"Could not {what} '{path}': {Marshal.GetPInvokeErrorMessage(error)}"), path),
+        LinuxNative.ErrorAccess => new UnauthorizedAccessException(PrintableMessage.Of($"Could not {what} '{path}': {Marshal.GetPInvokeErrorMessage(error)}")),
+        _ => IOException.Of($"Could not {what} '{path}': {Marshal.GetPInvokeErrorMessage(error)}", error),
     };
 }

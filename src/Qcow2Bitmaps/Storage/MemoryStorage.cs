@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps.Storage;
 
 /// <summary>Bytes in memory as storage, at most 2 GiB.</summary>
@@ -154,13 +156,13 @@ public sealed class MemoryStorage : ImageStorage
 
     private int CheckedLength(long length) => length <= Array.MaxLength
         ? (int)length
-        : throw new IOException($"'{Name}' cannot hold {length} bytes: memory storage ends at {Array.MaxLength}");
+        : throw IOException.Of($"'{Name}' cannot hold {length} bytes: memory storage ends at {Array.MaxLength}");
 
     private void RequireWritable()
     {
         if (!CanWrite)
         {
-            throw new NotSupportedException($"'{Name}' is open for reading only");
+            throw new NotSupportedException(PrintableMessage.Of($"'{Name}' is open for reading only"));
         }
     }
 }

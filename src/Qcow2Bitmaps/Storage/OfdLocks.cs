@@ -87,7 +87,7 @@ internal static class OfdLocks
         int error = Marshal.GetLastPInvokeError();
         throw error is LinuxNative.ErrorAgain or LinuxNative.ErrorAccess
             ? Locked(path, $"Failed to lock byte {lockByte}")
-            : new IOException($"'{PrintableText.Escape(path)}': Failed to lock byte {lockByte}: {Marshal.GetPInvokeErrorMessage(error)}", error);
+            : IOException.Of($"'{path}': Failed to lock byte {lockByte}: {Marshal.GetPInvokeErrorMessage(error)}", error);
     }
 
     private static bool IsHeldElsewhere(SafeFileHandle file, long lockByte)
@@ -96,7 +96,7 @@ internal static class OfdLocks
         if (LinuxNative.FileControl(file, LinuxNative.OfdGetLock, ref probe) != 0)
         {
             int error = Marshal.GetLastPInvokeError();
-            throw new IOException($"Failed to test the lock of byte {lockByte}: {Marshal.GetPInvokeErrorMessage(error)}", error);
+            throw IOException.Of($"Failed to test the lock of byte {lockByte}: {Marshal.GetPInvokeErrorMessage(error)}", error);
         }
 
         return probe.Type != LinuxNative.Unlock;
@@ -118,5 +118,5 @@ internal static class OfdLocks
     private static LinuxNative.FileLock LockOf(short type, long lockByte) => new() { Type = type, Start = lockByte, Length = 1 };
 
     private static ImageLockedException Locked(string path, string what) =>
-        new(path, $"Could not open '{PrintableText.Escape(path)}': {what}\nIs another process using the image [{PrintableText.Escape(path)}]?");
+        new(path, $"Could not open '{path}': {what}\nIs another process using the image [{path}]?");
 }

@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps.Storage;
 
 /// <summary>Takes writes in memory over a storage that is only read, so that an operation can be gone through without doing it. Of guest data only the place is kept.</summary>
@@ -225,7 +227,7 @@ internal sealed class RehearsalStorage : ImageStorage
     {
         if (CapacityBytes is { } capacity && endBytes > capacity)
         {
-            throw new IOException($"'{Format.PrintableText.Escape(Name)}' ends at {capacity} bytes");
+            throw IOException.Of($"'{Name}' ends at {capacity} bytes");
         }
     }
 

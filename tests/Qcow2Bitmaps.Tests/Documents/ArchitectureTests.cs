@@ -49,7 +49,7 @@ public sealed partial class ArchitectureTests
             from Match word in Words().Matches(Comments().Replace(source.Text, ""))
             where types.Contains(word.Value)
             select word.Value];
-        Assert.Equal(["ImageText", "PrintableText"], used.Distinct().Order(StringComparer.Ordinal));
+        Assert.Equal(["ImageText", "PrintableMessage"], used.Distinct().Order(StringComparer.Ordinal));
     }
 
     [Fact]

@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups.Adoption;
@@ -75,7 +74,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
             }
 
             var check = new GroupCheck(backup.Manifest.Groups, damage => throw new BackupException(
-                $"{Images[i]} is not what '{PrintableText.Escape(backup.ManifestPath)}' says, from byte {damage.OffsetBytes} of the disk on: {damage.Detail}"));
+                $"{Images[i]} is not what '{backup.ManifestPath}' says, from byte {damage.OffsetBytes} of the disk on: {damage.Detail}"));
             groups.ToList().ForEach(check.Add);
             check.Complete();
         }
@@ -122,18 +121,18 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
     private void RequireKnown(int index, BackupManifest known)
     {
         ForeignImage image = Images[index];
-        string manifest = $"'{PrintableText.Escape(image.ManifestPath)}'";
+        string manifest = $"'{image.ManifestPath}'";
         bool isLast = index == Images.Count - 1;
         string? fault = known.State != BackupState.Complete
                 ? $"{manifest} is not of a complete backup (state '{known.StateId}'): verify it with the disk first"
             : !string.Equals(known.ImageFile, Path.GetFileName(image.Path), StringComparison.Ordinal)
-                ? $"{manifest} is the manifest of '{PrintableText.Escape(known.ImageFile)}', not of {image}"
+                ? $"{manifest} is the manifest of '{known.ImageFile}', not of {image}"
             : known.SizeBytes != image.Layer.VirtualSizeBytes
                 ? $"{image} has a disk of {image.Layer.VirtualSizeBytes} bytes, but {manifest} says {known.SizeBytes}"
             : !known.Parents.SequenceEqual(ParentsOf(index))
                 ? $"{image} has a manifest already, which says that it stands on {Show(known.Parents)}. Expected before it: {(known.Parents.Count == 0 ? "nothing" : "these")}, oldest first"
             : isLast && !known.Anchors.Contains(Bitmap, StringComparer.Ordinal)
-                ? $"{image} is a backup already, and {manifest} does not say that bitmap '{PrintableText.Escape(Bitmap)}' records since its point"
+                ? $"{image} is a backup already, and {manifest} does not say that bitmap '{Bitmap}' records since its point"
             : null;
         if (fault is not null)
         {
@@ -147,13 +146,12 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
         StoredBackup last = _backups[^1];
         if (_former.FindAnchored(Bitmap, _backups, options.IsTrusted ? DateTime.MinValue : last.Manifest.CreatedUtc) is { } rival)
         {
-            string name = PrintableText.Escape(Bitmap);
             throw new BackupException(
-                $"By '{PrintableText.Escape(rival.ManifestPath)}' bitmap '{name}' records since {rival.Manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}Z, not since {Images[^1]}, "
+                $"By '{rival.ManifestPath}' bitmap '{Bitmap}' records since {rival.Manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}Z, not since {Images[^1]}, "
                 + $"last written at {Images[^1].LastWriteUtc:yyyy-MM-dd HH:mm:ss}Z: " + (options.IsTrusted ? "only a comparison, without --trust, tells which is so" : "build on that backup, or remove it if it is of no use"));
         }
     }
 
     private static string Show(IReadOnlyList<BackupParent> parents) =>
-        parents.Count == 0 ? "nothing" : string.Join(", ", parents.Reverse().Select(static parent => $"'{PrintableText.Escape(parent.Manifest)}'"));
+        parents.Count == 0 ? "nothing" : string.Join(", ", parents.Reverse().Select(static parent => $"'{parent.Manifest}'"));
 }

@@ -26,7 +26,7 @@ public sealed record BackupAdoptOptions
     /// <summary>Says what of the options cannot be; null when all can.</summary>
     public string? FindFault() =>
         BitmapName.FaultOf(Checkpoint) is { } fault ? fault
-        : FirstFormat is not (null or ImageFormat.Qcow2 or ImageFormat.Raw) ? $"The first image's format is qcow2 or raw, not '{PrintableText.Escape(FirstFormat)}'"
+        : FirstFormat is not (null or ImageFormat.Qcow2 or ImageFormat.Raw) ? PrintableMessage.Of($"The first image's format is qcow2 or raw, not '{FirstFormat}'")
         : Workers is < 1 or > ConversionOptions.MaxWorkers ? $"The number of workers is between 1 and {ConversionOptions.MaxWorkers}"
         : null;
 }

@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
@@ -68,7 +67,7 @@ public static class BackupAdoption
             if (layer.Image is not null && DurableFile.Exists(journal))
             {
                 throw new BackupException(
-                    $"An edit of the bitmaps of several images was stopped, and '{PrintableText.Escape(journal)}' tells how it goes on: until 'bitmap --recover' has finished it, no bitmap of the disk can be relied on");
+                    $"An edit of the bitmaps of several images was stopped, and '{journal}' tells how it goes on: until 'bitmap --recover' has finished it, no bitmap of the disk can be relied on");
             }
         }
 

@@ -41,7 +41,7 @@ internal sealed class ForeignImage : IAsyncDisposable
     public DateTime LastWriteUtc { get; }
 
     /// <summary>The path, fit to be shown.</summary>
-    public override string ToString() => $"'{PrintableText.Escape(Path)}'";
+    public override string ToString() => PrintableMessage.Of($"'{Path}'");
 
     /// <summary>Opens an image.</summary>
     /// <param name="path">Its path.</param>
@@ -53,17 +53,16 @@ internal sealed class ForeignImage : IAsyncDisposable
     /// <exception cref="IOException">It cannot be opened.</exception>
     public static async ValueTask<ForeignImage> OpenAsync(string path, string? format, CancellationToken cancellationToken)
     {
-        string shown = PrintableText.Escape(path);
         string manifestPath = BackupPaths.ManifestOf(path);
         string file = System.IO.Path.GetFileName(path);
         string? fault = string.Equals(manifestPath, path, StringComparison.Ordinal) || path.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal)
-                ? $"'{shown}' has a name that a backup gives to other files: name the image"
+                ? $"'{path}' has a name that a backup gives to other files: name the image"
             : ImageText.HasInvalidBytes(file) || !BackupPaths.IsFileName(BackupPaths.PartialOf(BackupPaths.ManifestOf(file)))
-                ? $"'{shown}' cannot stand in a manifest: its name is not UTF-8, or too long"
+                ? $"'{path}' cannot stand in a manifest: its name is not UTF-8, or too long"
             : DurableFile.Exists(BackupPaths.PartialOf(manifestPath))
-                ? $"'{shown}' has the manifest of a backup that is not whole: '{PrintableText.Escape(BackupPaths.PartialOf(manifestPath))}'"
+                ? $"'{path}' has the manifest of a backup that is not whole: '{BackupPaths.PartialOf(manifestPath)}'"
             : LinuxNative.IsSupported && FilePlace.Of(path).IsBlockDevice
-                ? $"'{shown}' is a block device, beside which no manifest can stand: copy it to a file"
+                ? $"'{path}' is a block device, beside which no manifest can stand: copy it to a file"
             : null;
         if (fault is not null)
         {

@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Backups.Adoption;
@@ -55,7 +54,7 @@ internal sealed class ForeignSeries : IAsyncDisposable
         {
             if (await image.FindSharedAsync(disk, cancellationToken).ConfigureAwait(false) is { } shared)
             {
-                throw new BackupException($"{image} is no backup: its data are those of the disk, in '{PrintableText.Escape(shared)}'");
+                throw new BackupException($"{image} is no backup: its data are those of the disk, in '{shared}'");
             }
         }
     }
@@ -72,7 +71,7 @@ internal sealed class ForeignSeries : IAsyncDisposable
     {
         if (!string.Equals(BackupPaths.FolderOf(path), Folder, StringComparison.Ordinal))
         {
-            throw new BackupException($"'{PrintableText.Escape(path)}' is not in '{PrintableText.Escape(Folder)}': a backup and what it stands on lie in one folder");
+            throw new BackupException($"'{path}' is not in '{Folder}': a backup and what it stands on lie in one folder");
         }
 
         ForeignImage image = await ForeignImage.OpenAsync(path, format, cancellationToken).ConfigureAwait(false);

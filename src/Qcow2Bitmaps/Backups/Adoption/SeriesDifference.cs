@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Backups.Adoption;
 
@@ -34,7 +33,7 @@ internal static class SeriesDifference
             }
         }
 
-        string difference = $"The images are not the disk: at byte {offset}, which bitmap '{PrintableText.Escape(bitmap)}' does not call dirty, the disk differs from "
+        string difference = $"The images are not the disk: at byte {offset}, which bitmap '{bitmap}' does not call dirty, the disk differs from "
             + (decides is null ? "zeros, as no image has anything there" : $"{decides}, the last one that has something there");
         if (same.Count > 0)
         {

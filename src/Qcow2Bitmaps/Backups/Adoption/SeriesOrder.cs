@@ -1,6 +1,5 @@
 using System.Globalization;
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups.Adoption;
@@ -59,7 +58,6 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
             return null;
         }
 
-        string shown = PrintableText.Escape(name);
         string? place = BackingPath.HasProtocol(name) ? null : BackingPath.Combine(image.Path, name);
         StorageIdentity? named = place is null ? null : FileStorage.IdentityOf(place);
         if (index > 0 && named is not null && named == images[index - 1].Layer.Storage.Identity)
@@ -67,11 +65,11 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
             return null;
         }
 
-        string found = $"{image} names '{shown}' as its backing file, but {(index == 0 ? "stands first" : $"{images[index - 1]} stands before it")}";
+        string found = $"{image} names '{name}' as its backing file, but {(index == 0 ? "stands first" : $"{images[index - 1]} stands before it")}";
         return named is null ? $"{found}; no file has that name. {Renaming(index)}"
-            : images.FirstOrDefault(other => other.Layer.Storage.Identity == named) is null ? $"{found}. Expected: '{PrintableText.Escape(place!)}' right before it; a series starts with a full backup, which has no backing file"
+            : images.FirstOrDefault(other => other.Layer.Storage.Identity == named) is null ? $"{found}. Expected: '{place}' right before it; a series starts with a full backup, which has no backing file"
             : OrderOfNames() is { } order ? $"{found}. Expected by the backing files: {Show(order)}"
-            : $"{found}. If it holds what changed since '{shown}', leave out what stands between. {Renaming(index)}";
+            : $"{found}. If it holds what changed since '{name}', leave out what stands between. {Renaming(index)}";
     }
 
     private static string? SizeFault(ForeignImage before, ForeignImage image)
@@ -96,7 +94,7 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
     private string Renaming(int index) => index == 0
         ? "Expected: a full backup, which has no backing file; give all from the full backup on, oldest first"
         : $"If it holds what changed since {images[index - 1]}, its backing file's name is wrong: "
-            + $"'rebase -u -b {PrintableText.Escape(Path.GetFileName(images[index - 1].Path))} -F {images[index - 1].Layer.Format}' mends that";
+            + $"'rebase -u -b {Path.GetFileName(images[index - 1].Path)} -F {images[index - 1].Layer.Format}' mends that";
 
     /// <summary>The order that the backing files make; null where they make none.</summary>
     private List<ForeignImage>? OrderOfNames()

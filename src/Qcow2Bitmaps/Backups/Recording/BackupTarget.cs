@@ -69,7 +69,7 @@ public abstract class BackupTarget : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(storage);
         return storage.CanWrite
             ? new RawBackupTarget(storage, null)
-            : throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{PrintableText.Escape(storage.Name)}' is open for reading only");
+            : throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{storage.Name}' is open for reading only");
     }
 
     /// <summary>Up to where it is known, without reading data, to read as zeros from an offset on; the offset where it may not, or where others may write.</summary>
@@ -92,7 +92,7 @@ public abstract class BackupTarget : IAsyncDisposable
     /// <exception cref="NotSupportedException">The target is not compressed: see <see cref="CanCompress"/>.</exception>
     /// <exception cref="IOException">That failed.</exception>
     public virtual ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
-        throw new NotSupportedException($"'{PrintableText.Escape(Name)}' is not compressed");
+        throw new NotSupportedException(PrintableMessage.Of($"'{Name}' is not compressed"));
 
     /// <summary>Makes a range read as zeros, whatever was there or shows through from below.</summary>
     /// <param name="offsetBytes">Where it starts on the disk, in bytes.</param>

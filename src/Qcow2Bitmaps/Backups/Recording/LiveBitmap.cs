@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
@@ -83,17 +82,17 @@ internal sealed class LiveBitmap(string name, DirtyBitmap bits)
     {
         if (IsBusy)
         {
-            throw new BitmapStateException(Name, $"Bitmap '{PrintableText.Escape(Name)}' is currently in use by another operation and cannot be used");
+            throw new BitmapStateException(Name, $"Bitmap '{Name}' is currently in use by another operation and cannot be used");
         }
 
         if (IsReadOnly && !allowsReadOnly)
         {
-            throw new BitmapStateException(Name, $"Bitmap '{PrintableText.Escape(Name)}' is readonly and cannot be modified");
+            throw new BitmapStateException(Name, $"Bitmap '{Name}' is readonly and cannot be modified");
         }
 
         if (IsInconsistent && !allowsInconsistent)
         {
-            throw new BitmapStateException(Name, $"Bitmap '{PrintableText.Escape(Name)}' is inconsistent and cannot be used");
+            throw new BitmapStateException(Name, $"Bitmap '{Name}' is inconsistent and cannot be used");
         }
     }
 

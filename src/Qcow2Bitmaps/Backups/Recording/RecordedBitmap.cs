@@ -34,5 +34,5 @@ public sealed record RecordedBitmap
 
     /// <summary>The name, the granularity and the state.</summary>
     public override string ToString() =>
-        $"{PrintableText.Escape(Name)} ({GranularityBytes}{(IsRecording ? ", recording" : "")}{(IsBusy ? ", busy" : "")}{(IsInconsistent ? ", inconsistent" : "")})";
+        PrintableMessage.Of($"{Name} ({GranularityBytes}{(IsRecording ? ", recording" : "")}{(IsBusy ? ", busy" : "")}{(IsInconsistent ? ", inconsistent" : "")})");
 }

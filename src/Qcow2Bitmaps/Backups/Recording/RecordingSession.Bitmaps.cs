@@ -111,7 +111,7 @@ public sealed partial class RecordingSession
 
         if (FindLive(name) is not null)
         {
-            throw new BitmapStateException(name, $"Bitmap already exists: {PrintableText.Escape(name)}");
+            throw new BitmapStateException(name, $"Bitmap already exists: {name}");
         }
 
         DirtyBitmap bits = NewBits(name, granularity);
@@ -198,7 +198,7 @@ public sealed partial class RecordingSession
         }
         catch (ArgumentOutOfRangeException e)
         {
-            throw new BitmapStateException(name, $"Bitmap '{PrintableText.Escape(name)}': {e.Message}");
+            throw new BitmapStateException(name, $"Bitmap '{name}': {e}");
         }
     }
 
@@ -234,13 +234,13 @@ public sealed partial class RecordingSession
     }
 
     private BitmapStateException CannotPersist(string name, string why) =>
-        new(name, $"Can't make bitmap '{PrintableText.Escape(name)}' persistent in '{PrintableText.Escape(Name)}': {why}");
+        new(name, $"Can't make bitmap '{name}' persistent in '{Name}': {why}");
 
     private LiveBitmap? FindLive(string name) => _bitmaps.Find(bitmap => string.Equals(bitmap.Name, name, StringComparison.Ordinal));
 
     private LiveBitmap Require(string name)
     {
         ArgumentNullException.ThrowIfNull(name);
-        return FindLive(name) ?? throw new BitmapStateException(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found");
+        return FindLive(name) ?? throw new BitmapStateException(name, $"Dirty bitmap '{name}' not found");
     }
 }

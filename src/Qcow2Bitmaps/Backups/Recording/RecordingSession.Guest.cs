@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Backups.Recording;
@@ -89,7 +88,7 @@ public sealed partial class RecordingSession
         ArgumentOutOfRangeException.ThrowIfNegative(lengthBytes);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(offsetBytes, SizeBytes);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(lengthBytes, SizeBytes - offsetBytes);
-        GuestWriter writer = _writer ?? throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{PrintableText.Escape(Name)}' is open for reading only");
+        GuestWriter writer = _writer ?? throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{Name}' is open for reading only");
         while (true)
         {
             // Not while anything is held: a job's target may be another session, which somebody holds who waits for this one.

@@ -62,7 +62,7 @@ public sealed partial class RecordingSession
         var job = new BackupJob(this, options, sync, bitmap, mode ?? BitmapSyncMode.Never);
         if (options.Target is SessionBackupTarget { Session: { } target } && !SessionCircles.TryAdd(this, target))
         {
-            throw Refuse(options, $"Making '{PrintableText.Escape(target.Name)}' a backup target of '{PrintableText.Escape(Name)}' would create a cycle");
+            throw Refuse(options, $"Making '{target.Name}' a backup target of '{Name}' would create a cycle");
         }
 
         bitmap?.Freeze();
@@ -165,7 +165,7 @@ public sealed partial class RecordingSession
 
     private LiveBitmap RequireForBackup(BackupJobOptions options, BackupSync sync, BitmapSyncMode? mode)
     {
-        LiveBitmap bitmap = FindLive(options.Bitmap!) ?? throw Refuse(options, $"Bitmap '{PrintableText.Escape(options.Bitmap!)}' could not be found");
+        LiveBitmap bitmap = FindLive(options.Bitmap!) ?? throw Refuse(options, $"Bitmap '{options.Bitmap}' could not be found");
         if (mode is null)
         {
             throw Refuse(options, "Bitmap sync mode must be given when providing a bitmap");
@@ -201,7 +201,7 @@ public sealed partial class RecordingSession
         }
     }
 
-    private static BitmapStateException Refuse(BackupJobOptions options, string message) => new(options.Bitmap ?? "", message);
+    private static BitmapStateException Refuse(BackupJobOptions options, PrintableMessage message) => new(options.Bitmap ?? "", message);
 
     private static string NameOf<T>(T value)
         where T : struct, Enum => KebabCase.From(value.ToString());

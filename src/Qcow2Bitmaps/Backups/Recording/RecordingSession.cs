@@ -114,7 +114,7 @@ public sealed partial class RecordingSession : IAsyncDisposable
         {
             if (chain.Layers[0].Image is not { } image)
             {
-                throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{PrintableText.Escape(chain.Layers[0].Path)}' is raw: it has no bitmaps");
+                throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{chain.Layers[0].Path}' is raw: it has no bitmaps");
             }
 
             GuestWriter? writer = image.Storage.CanWrite ? await chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false) : null;
@@ -202,7 +202,7 @@ public sealed partial class RecordingSession : IAsyncDisposable
         if (_isClosed)
         {
             _access.Exit();
-            throw new ObjectDisposedException(nameof(RecordingSession), $"The session of '{PrintableText.Escape(Name)}' is closed");
+            throw new ObjectDisposedException(nameof(RecordingSession), PrintableMessage.Of($"The session of '{Name}' is closed"));
         }
     }
 

@@ -1,4 +1,4 @@
-using System.Buffers;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Images.Guest.Writing;
 
@@ -129,15 +129,15 @@ internal sealed class UnitCopier
     private async ValueTask CopyStepAsync(long start, long end, CancellationToken cancellationToken)
     {
         using IDisposable turn = await _ranges.EnterAsync(start & -_unitBytes, end, cancellationToken).ConfigureAwait(false);
-        byte[]? buffer = null;
+        MemoryOwner<byte>? buffer = null;
         try
         {
             for (long at = start; Next(at, StepBytes) is { } next && next.Start < end;)
             {
                 _stopped.ThrowIfCancellationRequested();
                 at = Math.Min(next.End, end);
-                buffer ??= ArrayPool<byte>.Shared.Rent((int)(end - start));
-                Memory<byte> bytes = buffer.AsMemory(0, (int)(at - next.Start));
+                buffer ??= MemoryOwner<byte>.Allocate((int)(end - start));
+                Memory<byte> bytes = buffer.Memory[..(int)(at - next.Start)];
                 await ReadSourceAsync(_session.ReadAsync(next.Start, bytes, cancellationToken)).ConfigureAwait(false);
                 await WriteAsync(next.Start, bytes, cancellationToken).ConfigureAwait(false);
                 Note(next.Start, bytes.Length);
@@ -145,10 +145,7 @@ internal sealed class UnitCopier
         }
         finally
         {
-            if (buffer is not null)
-            {
-                ArrayPool<byte>.Shared.Return(buffer);
-            }
+            buffer?.Dispose();
         }
     }
 

@@ -87,7 +87,7 @@ internal sealed class BitmapRepair(Qcow2Image image, FindingLog log)
                 continue;
             }
 
-            log.FixCorruption($"Repairing bitmap '{PrintableText.Escape(bitmap.Name)}': table entry {i} (0x{entry.Raw:x}) {(isBroken ? "is not allowed" : "lies behind the file's end")}, its range is made dirty");
+            log.FixCorruption($"Repairing bitmap '{bitmap.Name}': table entry {i} (0x{entry.Raw:x}) {(isBroken ? "is not allowed" : "lies behind the file's end")}, its range is made dirty");
             if (isInUse)
             {
                 var bytes = new byte[ImageGeometry.TableEntryBytes];
@@ -130,7 +130,7 @@ internal sealed class BitmapRepair(Qcow2Image image, FindingLog log)
 
         if (!bytes.AsSpan(0, read).SequenceEqual(kept))
         {
-            log.FixCorruption($"Repairing bitmap '{PrintableText.Escape(bitmap.Name)}': bits are set behind the disk's end");
+            log.FixCorruption($"Repairing bitmap '{bitmap.Name}': bits are set behind the disk's end");
             await _storage.WriteAsync((long)entry.Offset + firstByte, kept, CancellationToken.None).ConfigureAwait(false);
             await _storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
         }

@@ -54,7 +54,7 @@ internal sealed partial class ImageChecker
             var entry = new BitmapTableEntry(BinaryPrimitives.ReverseEndianness(bigEndian));
             if (entry.Check(_geometry.ClusterBits) != FaultCode.None)
             {
-                _log.Corrupt($"ERROR bitmap '{PrintableText.Escape(bitmap.Name)}': table entry 0x{entry.Raw:x} is not allowed");
+                _log.Corrupt($"ERROR bitmap '{bitmap.Name}': table entry 0x{entry.Raw:x} is not allowed");
                 _bitmapCorruptions++;
                 _missesUses = true;
             }

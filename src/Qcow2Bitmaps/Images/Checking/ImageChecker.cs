@@ -59,7 +59,7 @@ internal sealed partial class ImageChecker
         if (_clusters > int.MaxValue)
         {
             // QEMU's limit. Sparse files reach it without costing their maker anything.
-            throw new IOException($"'{PrintableText.Escape(storage.Name)}': Check failed: {_clusters} clusters are too many, at most {int.MaxValue} are checked");
+            throw IOException.Of($"'{storage.Name}': Check failed: {_clusters} clusters are too many, at most {int.MaxValue} are checked");
         }
 
         // Tables that do not overlap have no more clusters than the file.

@@ -75,7 +75,7 @@ internal sealed class RefcountRebuild(
             long needed = tableClusters + blocks;
             if (tableClusters << _geometry.ClusterBits > limits.MaxRefcountTableBytes)
             {
-                throw new IOException($"'{PrintableText.Escape(storage.Name)}': the refcount table would be longer than {limits.MaxRefcountTableBytes} bytes");
+                throw IOException.Of($"'{storage.Name}': the refcount table would be longer than {limits.MaxRefcountTableBytes} bytes");
             }
 
             long position = storage.CapacityBytes is null ? _geometry.ClustersFor(_length) : 0;

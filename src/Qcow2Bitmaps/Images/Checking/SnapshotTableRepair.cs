@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Refcounts;
@@ -38,12 +39,12 @@ internal static class SnapshotTableRepair
             () => writer.RollBackAsync(CancellationToken.None)).ConfigureAwait(false);
         await transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
         _ = await Leftovers.TidyAsync(
-            $"'{PrintableText.Escape(storage.Name)}': the snapshot table is repaired, but clusters of the old one stay counted", () => writer.ReleaseAsync(LiveMetadata.BitmapsOf(contents), CancellationToken.None)).ConfigureAwait(false);
+            $"'{storage.Name}': the snapshot table is repaired, but clusters of the old one stay counted", () => writer.ReleaseAsync(LiveMetadata.BitmapsOf(contents), CancellationToken.None)).ConfigureAwait(false);
     }
 
     private static byte[] Complete(ReadOnlySpan<byte> old, Qcow2Header header)
     {
-        var table = new List<byte>(old.Length + (int)(header.SnapshotCount * SnapshotEntry.MinVersion3ExtraDataBytes));
+        using var table = new ArrayPoolBufferWriter<byte>();
         for (uint i = 0; i < header.SnapshotCount && SnapshotEntry.TryRead(old, out SnapshotEntry entry); i++)
         {
             old = old[Math.Min(old.Length, entry.SizeBytes)..];
@@ -55,11 +56,9 @@ internal static class SnapshotTableRepair
                 entry = entry with { ExtraData = extra };
             }
 
-            var bytes = new byte[entry.SizeBytes];
-            entry.Write(bytes);
-            table.AddRange(bytes);
+            table.Advance(entry.Write(table.GetSpan(entry.SizeBytes)));
         }
 
-        return [.. table];
+        return table.WrittenSpan.ToArray();
     }
 }

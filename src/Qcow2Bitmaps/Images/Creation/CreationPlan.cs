@@ -77,7 +77,8 @@ internal sealed class CreationPlan
         bool isNameTooLong = options.BackingFile is { } name && ImageText.Encode(name).Length > limits.MaxBackingFileNameBytes;
         if (firstCluster is null || isNameTooLong)
         {
-            fault = $"Could not assign backing file '{PrintableText.Escape(options.BackingFile!)}' with format '{PrintableText.Escape(options.BackingFormat!)}': {(isNameTooLong ? "Invalid argument" : "No space left on device")}";
+            fault = PrintableMessage.Of(
+                $"Could not assign backing file '{options.BackingFile}' with format '{options.BackingFormat}': {(isNameTooLong ? "Invalid argument" : "No space left on device")}");
             return null;
         }
 

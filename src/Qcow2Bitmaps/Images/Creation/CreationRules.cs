@@ -14,7 +14,7 @@ internal static class CreationRules
     private static string? FindUnknown(Qcow2CreateOptions options)
     {
         return options.Version is not (2 or 3) ? $"Version {options.Version} is none of 2 and 3"
-            : options.BackingFormat is { } format && !ImageFormat.IsKnown(format) ? $"Parameter 'backing-fmt' does not accept value '{PrintableText.Escape(format)}'"
+            : options.BackingFormat is { } format && !ImageFormat.IsKnown(format) ? PrintableMessage.Of($"Parameter 'backing-fmt' does not accept value '{format}'")
             : !Enum.IsDefined(options.Preallocation) ? $"Preallocation {options.Preallocation} is none of off, metadata, falloc and full"
             : !Enum.IsDefined(options.CompressionType) ? $"Compression type {options.CompressionType} is none of zlib and zstd"
             : null;
@@ -61,7 +61,7 @@ internal static class CreationRules
         return FindNameFault("backing file", options.BackingFile)
             ?? FindNameFault("data file", options.DataFile)
             ?? (options.DataFile is { } name && ImagePath.HasProtocol(name)
-                ? $"The data file's name '{PrintableText.Escape(name)}' starts with a protocol; only files are made"
+                ? PrintableMessage.Of($"The data file's name '{name}' starts with a protocol; only files are made")
                 : null);
     }
 

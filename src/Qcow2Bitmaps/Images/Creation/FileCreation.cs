@@ -47,15 +47,15 @@ internal static class FileCreation
     }
 
     private static CreationPlan PlanNaming(string dataFile, Qcow2CreateOptions options) =>
-        CreationPlan.TryMake(options with { DataFile = dataFile }, out string? fault) ?? throw new IOException($"The data file is stored as '{PrintableText.Escape(dataFile)}': {fault}");
+        CreationPlan.TryMake(options with { DataFile = dataFile }, out string? fault) ?? throw IOException.Of($"The data file is stored as '{dataFile}': {fault}");
 
     /// <summary>A file is made anew from nothing; a device keeps its bytes.</summary>
     private static async ValueTask RequireNoDataAsync(FileStorage data, CancellationToken cancellationToken)
     {
         if (data.CapacityBytes is null && await NonZeroSearch.FindAsync(data, 0, data.Length, cancellationToken).ConfigureAwait(false) is { } found)
         {
-            throw new IOException(
-                $"The data file '{PrintableText.Escape(data.Name)}' exists and has data, first at byte {found}, which would be lost: keep_data_file=on with data_file_raw=on makes an image around it; remove it to have a new one");
+            throw IOException.Of(
+                $"The data file '{data.Name}' exists and has data, first at byte {found}, which would be lost: keep_data_file=on with data_file_raw=on makes an image around it; remove it to have a new one");
         }
     }
 
@@ -68,8 +68,8 @@ internal static class FileCreation
             ImageCreator.RequireRoom(data, plan.Geometry.VirtualSizeBytes);
             if (plan.Geometry.VirtualSizeBytes > RawImage.SizeOf(data))
             {
-                throw new IOException(
-                    $"The data file '{PrintableText.Escape(dataPath)}' is kept as it is and has {data.Length} bytes: a disk of {plan.Geometry.VirtualSizeBytes} bytes does not fit");
+                throw IOException.Of(
+                    $"The data file '{dataPath}' is kept as it is and has {data.Length} bytes: a disk of {plan.Geometry.VirtualSizeBytes} bytes does not fit");
             }
 
             await WriteAsync(plan, image, areDataZeros: true, showsDataFile: true, cancellationToken).ConfigureAwait(false);

@@ -17,7 +17,7 @@ public static class RawImage
         ArgumentNullException.ThrowIfNull(storage);
         return storage.Length <= MaxSizeBytes
             ? CreationPlan.RoundUp(storage.Length)
-            : throw new IOException($"'{PrintableText.Escape(storage.Name)}' has {storage.Length} bytes, a disk has at most {MaxSizeBytes}");
+            : throw IOException.Of($"'{storage.Name}' has {storage.Length} bytes, a disk has at most {MaxSizeBytes}");
     }
 
     /// <summary>Makes a sparse file of zeros; an existing file is overwritten. A block device keeps its bytes and must be large enough.</summary>
@@ -78,7 +78,7 @@ public static class RawImage
         {
             if (capacity != sizeBytes)
             {
-                throw new IOException("Cannot resize device files");
+                throw IOException.Of("Cannot resize device files");
             }
 
             return;

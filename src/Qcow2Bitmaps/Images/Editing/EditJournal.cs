@@ -1,5 +1,7 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Security.Cryptography;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Header;
 
@@ -20,36 +22,36 @@ internal static class EditJournal
 
     public static byte[] ToBytes(IReadOnlyList<JournalEntry> entries)
     {
-        using var stream = new MemoryStream();
-        stream.Write(s_magic);
-        Write(stream, entries.Count);
+        using var journal = new ArrayPoolBufferWriter<byte>();
+        journal.Write(s_magic.AsSpan());
+        Write(journal, entries.Count);
         foreach (JournalEntry entry in entries)
         {
-            Write(stream, ImageText.Encode(entry.Path));
-            Write(stream, entry.LastWrite is { } lastWrite ? Bytes(lastWrite) : []);
-            Write(stream, entry.Directories.Count);
+            Write(journal, ImageText.Encode(entry.Path));
+            Write(journal, entry.LastWrite is { } lastWrite ? Bytes(lastWrite) : []);
+            Write(journal, entry.Directories.Count);
             foreach (JournalDirectory directory in entry.Directories)
             {
-                Write(stream, directory.Offset);
-                Write(stream, directory.LengthBytes);
-                Write(stream, directory.Sha256.Span);
+                Write(journal, directory.Offset);
+                Write(journal, directory.LengthBytes);
+                Write(journal, directory.Sha256.Span);
             }
 
-            Write(stream, entry.Plan.Stages.Count);
+            Write(journal, entry.Plan.Stages.Count);
             foreach (IReadOnlyList<SectorWrite> stage in entry.Plan.Stages)
             {
-                Write(stream, stage.Count);
+                Write(journal, stage.Count);
                 foreach (SectorWrite write in stage)
                 {
-                    Write(stream, write.Offset);
-                    Write(stream, write.Before.Span);
-                    Write(stream, write.After.Span);
+                    Write(journal, write.Offset);
+                    Write(journal, write.Before.Span);
+                    Write(journal, write.After.Span);
                 }
             }
         }
 
-        stream.Write(SHA256.HashData(stream.GetBuffer().AsSpan(0, (int)stream.Length)));
-        return stream.ToArray();
+        journal.Write(SHA256.HashData(journal.WrittenSpan).AsSpan());
+        return journal.WrittenSpan.ToArray();
     }
 
     /// <summary>Reads a journal.</summary>
@@ -106,17 +108,16 @@ internal static class EditJournal
         return bytes;
     }
 
-    private static void Write(MemoryStream stream, long number)
+    private static void Write(ArrayPoolBufferWriter<byte> journal, long number)
     {
-        Span<byte> bytes = stackalloc byte[sizeof(long)];
-        BinaryPrimitives.WriteInt64BigEndian(bytes, number);
-        stream.Write(bytes);
+        BinaryPrimitives.WriteInt64BigEndian(journal.GetSpan(sizeof(long)), number);
+        journal.Advance(sizeof(long));
     }
 
-    private static void Write(MemoryStream stream, ReadOnlySpan<byte> bytes)
+    private static void Write(ArrayPoolBufferWriter<byte> journal, ReadOnlySpan<byte> bytes)
     {
-        Write(stream, bytes.Length);
-        stream.Write(bytes);
+        Write(journal, bytes.Length);
+        journal.Write(bytes);
     }
 
     /// <summary>A number of things that take some bytes each at least.</summary>
@@ -126,7 +127,7 @@ internal static class EditJournal
         return count <= rest.Length / minBytes ? (int)count : throw Foreign();
     }
 
-    private static IOException Foreign() => new("It is damaged, or no journal of an edit of several images");
+    private static IOException Foreign() => IOException.Of("It is damaged, or no journal of an edit of several images");
 
     /// <summary>A number from 0.</summary>
     private static long ReadNumber(ref ReadOnlySpan<byte> rest, long max)

@@ -52,7 +52,7 @@ internal sealed class EditPlan
 
         if (Find(name) is not null)
         {
-            throw new BitmapStateException(name, $"Bitmap already exists: {PrintableText.Escape(name)}");
+            throw new BitmapStateException(name, $"Bitmap already exists: {name}");
         }
 
         int granularityBits = BitmapGranularity.BitsOf(granularityBytes ?? BitmapGranularity.DefaultBytes(_image.ClusterSizeBytes));
@@ -140,7 +140,7 @@ internal sealed class EditPlan
 
         if (Find(newName) is not null)
         {
-            throw new BitmapStateException(newName, $"Bitmap already exists: {PrintableText.Escape(newName)}");
+            throw new BitmapStateException(newName, $"Bitmap already exists: {newName}");
         }
 
         int growth = EntrySizeBytes(newName) - EntrySizeBytes(name);
@@ -161,7 +161,7 @@ internal sealed class EditPlan
         if (offsetBytes > _image.VirtualSizeBytes || lengthBytes > _image.VirtualSizeBytes - offsetBytes)
         {
             throw new BitmapStateException(
-                name, $"Bitmap '{PrintableText.Escape(name)}': the range of {lengthBytes} bytes at {offsetBytes} does not lie inside the disk of {_image.VirtualSizeBytes} bytes");
+                name, $"Bitmap '{name}': the range of {lengthBytes} bytes at {offsetBytes} does not lie inside the disk of {_image.VirtualSizeBytes} bytes");
         }
 
         if (lengthBytes == 0)
@@ -265,7 +265,7 @@ internal sealed class EditPlan
         if (!IsMended && !_image.Bitmaps.IsComplete && _drafts.Count > 0)
         {
             throw new BitmapStateException(
-                "", $"'{PrintableText.Escape(_image.Name)}': the bitmap directory cannot be read to its end; broken entries are to be dropped first");
+                "", $"'{_image.Name}': the bitmap directory cannot be read to its end; broken entries are to be dropped first");
         }
     }
 
@@ -328,10 +328,10 @@ internal sealed class EditPlan
         return !draft.Flags.HasFlag(BitmapFlags.InUse) ? draft : throw Inconsistent(name);
     }
 
-    private static BitmapStateException NotFound(string name) => new(name, $"Dirty bitmap '{PrintableText.Escape(name)}' not found");
+    private static BitmapStateException NotFound(string name) => new(name, $"Dirty bitmap '{name}' not found");
 
     private static BitmapStateException Inconsistent(string name) => new(
-        name, $"Bitmap '{PrintableText.Escape(name)}' is inconsistent and cannot be used\nTry block-dirty-bitmap-remove to delete this bitmap from disk");
+        name, $"Bitmap '{name}' is inconsistent and cannot be used\nTry block-dirty-bitmap-remove to delete this bitmap from disk");
 
     /// <summary>QEMU's limits on what is stored, in its order.</summary>
     private void RequireRoom(string name, int granularityBits)
@@ -362,5 +362,5 @@ internal sealed class EditPlan
     private static int EntrySizeBytes(string name) => new BitmapDirectoryEntry { Name = ImageText.Encode(name) }.SizeBytes;
 
     private string CannotPersist(string name, string why) =>
-        $"Can't make bitmap '{PrintableText.Escape(name)}' persistent in '{PrintableText.Escape(_image.Name)}': {why}";
+        $"Can't make bitmap '{name}' persistent in '{_image.Name}': {why}";
 }

@@ -39,15 +39,15 @@ internal sealed record JournalEntry(string Path, Int128? LastWrite, IReadOnlyLis
     /// <summary>Whether the switch leaves all else that the first cluster says: names of other files, other extensions.</summary>
     /// <param name="firstCluster">The first cluster as it is, in a state that the stages lead through.</param>
     /// <param name="header">Its header.</param>
-    public bool KeepsAllButBitmaps(byte[] firstCluster, Qcow2Header header)
+    public bool KeepsAllButBitmaps(ReadOnlyMemory<byte> firstCluster, Qcow2Header header)
     {
         byte[] after = Plan.After(firstCluster);
-        return HeaderView.Of(firstCluster, header) is { } was
+        return HeaderView.Of(firstCluster.Span, header) is { } was
             && HeaderView.Of(after, header) is { } becomes
             && (was with { Bitmaps = becomes.Bitmaps }) == becomes
-            && (header.Version < 3 || (AutoclearOf(after) & ~(AutoclearOf(firstCluster) | AutoclearFeatures.Bitmaps)) == AutoclearFeatures.None);
+            && (header.Version < 3 || (AutoclearOf(after) & ~(AutoclearOf(firstCluster.Span) | AutoclearFeatures.Bitmaps)) == AutoclearFeatures.None);
     }
 
-    private static AutoclearFeatures AutoclearOf(byte[] cluster) =>
-        (AutoclearFeatures)BinaryPrimitives.ReadUInt64BigEndian(cluster.AsSpan(HeaderLayout.AutoclearFeatures));
+    private static AutoclearFeatures AutoclearOf(ReadOnlySpan<byte> cluster) =>
+        (AutoclearFeatures)BinaryPrimitives.ReadUInt64BigEndian(cluster[HeaderLayout.AutoclearFeatures..]);
 }

@@ -1,3 +1,4 @@
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Header;
@@ -79,7 +80,7 @@ internal sealed class PreparedEdit
         used.AddRange(_plan.Bitmaps.Select(static draft => ("the table of a bitmap", draft.TableOffset, ImageGeometry.BytesOfEntries(draft.TableEntries))));
         used.AddRange(_sharedClusters.Select(offset => ("bits of a bitmap", offset, (long)_geometry.ClusterSizeBytes)));
         _ = await Leftovers.TidyAsync(
-            $"'{PrintableText.Escape(_image.Name)}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
+            $"'{_image.Name}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
             () => _writer.ReleaseAsync(used, CancellationToken.None)).ConfigureAwait(false);
     }
 
@@ -154,7 +155,7 @@ internal sealed class PreparedEdit
 
     private byte[] BuildDirectory()
     {
-        var directory = new List<byte>();
+        using var directory = new ArrayPoolBufferWriter<byte>();
         foreach (BitmapDraft draft in _plan.Bitmaps)
         {
             var entry = new BitmapDirectoryEntry
@@ -166,12 +167,10 @@ internal sealed class PreparedEdit
                 GranularityBits = (byte)draft.GranularityBits,
                 Name = ImageText.Encode(draft.Name),
             };
-            var bytes = new byte[entry.SizeBytes];
-            entry.Write(bytes);
-            directory.AddRange(bytes);
+            directory.Advance(entry.Write(directory.GetSpan(entry.SizeBytes)));
         }
 
-        return [.. directory];
+        return directory.WrittenSpan.ToArray();
     }
 
     private async ValueTask<bool> IsStoredAsync(byte[] directory, CancellationToken cancellationToken)

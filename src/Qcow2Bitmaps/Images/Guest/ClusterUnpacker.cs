@@ -1,5 +1,5 @@
-using System.Buffers;
 using System.Collections.Concurrent;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Compression;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
@@ -21,7 +21,7 @@ internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header)
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask ReadAsync(long diskOffset, long offset, int length, Memory<byte> cluster, CancellationToken cancellationToken)
     {
-        byte[] packed = ArrayPool<byte>.Shared.Rent(length);
+        using MemoryOwner<byte> packed = MemoryOwner<byte>.Allocate(length);
         if (!_decoders.TryTake(out IClusterDecoder? decoder))
         {
             decoder = (CompressionType)header.CompressionType == CompressionType.Zstd ? new ZstdDecoder() : new DeflateDecoder();
@@ -29,8 +29,8 @@ internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header)
 
         try
         {
-            int read = await storage.ReadAsync(offset, packed.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
-            if (!decoder.TryDecode(packed.AsSpan(0, read), cluster.Span, out CompressionFault fault))
+            int read = await storage.ReadAsync(offset, packed.Memory, cancellationToken).ConfigureAwait(false);
+            if (!decoder.TryDecode(packed.Span[..read], cluster.Span, out CompressionFault fault))
             {
                 (string found, string hint) = read < length ? ($"cut off by the file's end after {read} of at most {length} bytes", ": the file was probably not copied whole") : ($"{fault} in {read} bytes", "");
                 throw new Qcow2FormatException(
@@ -40,7 +40,6 @@ internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header)
         finally
         {
             _decoders.Add(decoder);
-            ArrayPool<byte>.Shared.Return(packed);
         }
     }
 }

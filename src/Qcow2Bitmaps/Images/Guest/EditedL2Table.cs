@@ -1,5 +1,5 @@
-using System.Buffers;
 using System.Buffers.Binary;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Storage;
 
@@ -23,22 +23,15 @@ internal sealed class EditedL2Table(long offset, ulong[] entries, bool isNew)
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask WriteAsync(ImageStorage storage, CancellationToken cancellationToken)
     {
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(entries.Length * sizeof(ulong));
-        try
+        using MemoryOwner<byte> buffer = MemoryOwner<byte>.Allocate(entries.Length * sizeof(ulong));
+        foreach ((int start, int length) in _changed.Runs())
         {
-            foreach ((int start, int length) in _changed.Runs())
+            for (int at = 0; at < length; at += sizeof(ulong))
             {
-                for (int at = 0; at < length; at += sizeof(ulong))
-                {
-                    BinaryPrimitives.WriteUInt64BigEndian(buffer.AsSpan(at), entries[(start + at) / sizeof(ulong)]);
-                }
-
-                await storage.WriteAsync(offset + start, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
+                BinaryPrimitives.WriteUInt64BigEndian(buffer.Span[at..], entries[(start + at) / sizeof(ulong)]);
             }
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
+
+            await storage.WriteAsync(offset + start, buffer.Memory[..length], cancellationToken).ConfigureAwait(false);
         }
     }
 }

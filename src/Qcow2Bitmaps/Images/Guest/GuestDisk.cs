@@ -45,7 +45,7 @@ internal sealed class GuestDisk
     public static async ValueTask<GuestDisk> OpenAsync(Qcow2Image image, SnapshotInfo? snapshot, CancellationToken cancellationToken)
     {
         if (snapshot is not null
-            && Faults.CheckTable(FaultCode.SnapshotL1Table, $"snapshot '{PrintableText.Escape(snapshot.Name)}'", "L1 table", image.Header.SnapshotsOffset, snapshot.L1TableOffset, snapshot.L1Size, ImageGeometry.TableEntryBytes, (ulong)image.Limits.MaxL1TableBytes, image.Geometry.ClusterBits) is { } fault)
+            && Faults.CheckTable(FaultCode.SnapshotL1Table, $"snapshot '{snapshot.Name}'", "L1 table", image.Header.SnapshotsOffset, snapshot.L1TableOffset, snapshot.L1Size, ImageGeometry.TableEntryBytes, (ulong)image.Limits.MaxL1TableBytes, image.Geometry.ClusterBits) is { } fault)
         {
             throw new Qcow2FormatException(fault, image.Name);
         }

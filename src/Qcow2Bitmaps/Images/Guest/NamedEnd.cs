@@ -51,7 +51,7 @@ internal sealed class NamedEnd
     {
         var named = new NamedEnd(image);
         await named.AddDataFileAsync(cancellationToken).ConfigureAwait(false);
-        return FaultOf($"external data file '{PrintableText.Escape(data.Name)}'", data.Length, named._end, named._what);
+        return FaultOf($"external data file '{data.Name}'", data.Length, named._end, named._what);
     }
 
     private static FormatFault? FaultOf(string structure, long length, ulong end, string what) => end <= (ulong)length ? null : new FormatFault(
@@ -223,8 +223,7 @@ internal sealed class NamedEnd
                 continue;
             }
 
-            string name = PrintableText.Escape(bitmap.Name);
-            Add(bitmap.TableOffset, bitmap.TableBytes, $"the table of bitmap '{name}' ends");
+            Add(bitmap.TableOffset, bitmap.TableBytes, $"the table of bitmap '{bitmap.Name}' ends");
             ulong[] table = await BigEndianTable.ReadAsync(_storage, bitmap.TableOffset, bitmap.TableEntries, cancellationToken).ConfigureAwait(false);
             var geometry = new BitmapGeometry(_image.VirtualSizeBytes, BitmapGranularity.BitsOf(bitmap.GranularityBytes), _geometry.ClusterBits + 3);
             for (int page = 0; page < table.Length; page++)
@@ -233,7 +232,7 @@ internal sealed class NamedEnd
                 if (entry.HasData && entry.Check(_geometry.ClusterBits) == FaultCode.None)
                 {
                     // One that was not saved may have been made for another size of the disk.
-                    Add(entry.Offset, page < geometry.PageCount ? (long)geometry.WordsIn(page) * sizeof(ulong) : 1, $"bits of bitmap '{name}' end");
+                    Add(entry.Offset, page < geometry.PageCount ? (long)geometry.WordsIn(page) * sizeof(ulong) : 1, $"bits of bitmap '{bitmap.Name}' end");
                 }
             }
         }

@@ -43,7 +43,7 @@ internal sealed record SwitchPlan(IReadOnlyList<IReadOnlyList<SectorWrite>> Stag
             catch (IOException)
             {
                 throw new UnknownOutcomeException(
-                    $"'{PrintableText.Escape(storage.Name)}': {e.Message}, while the header was written; so did writing it back: the image is as before or as after the change, and what was prepared for it may be leaked", e);
+                    $"'{storage.Name}': {e}, while the header was written; so did writing it back: the image is as before or as after the change, and what was prepared for it may be leaked", e);
             }
 
             throw;

@@ -48,7 +48,7 @@ internal sealed partial class SwitchPlanner
 
         string what = _change.ChangesBitmaps ? $"the bitmaps extension: the first cluster of {_before.Length} bytes is full"
             : $"{(_change.BackingFile is { } name ? $"a backing file name of {name.Length} bytes and its format" : "the end of its extensions")}: the first cluster has {_before.Length} bytes";
-        throw new Qcow2UnsupportedException(UnsupportedReason.NoRoomInHeader, $"'{PrintableText.Escape(_imageName)}': No space left in the file header for {what}");
+        throw new Qcow2UnsupportedException(UnsupportedReason.NoRoomInHeader, $"'{_imageName}': No space left in the file header for {what}");
     }
 
     private SwitchPlan? TryInOneSector(byte[] last) => SectorWrite.Between(_before, last) is { Count: <= 1 } writes ? SwitchPlan.InOneSector(writes) : null;

@@ -31,8 +31,8 @@ internal static class ClusterSpace
         long most = limits.MaxRefcountTableBytes / ImageGeometry.TableEntryBytes;
         if (entries > most)
         {
-            throw new IOException(
-                $"'{PrintableText.Escape(imageName)}': the refcount table needs {entries} entries, at most {most} are allowed: the image has too many clusters");
+            throw IOException.Of(
+                $"'{imageName}': the refcount table needs {entries} entries, at most {most} are allowed: the image has too many clusters");
         }
 
         long wanted = Math.Min(Math.Max(entries, table.LongLength * 3 / 2), most);
@@ -57,5 +57,5 @@ internal static class ClusterSpace
     /// <summary>Says that a storage which cannot grow has no room.</summary>
     public static NoSpaceException OutOfClusters(long clusters, ImageGeometry geometry, ImageStorage storage) => storage.CapacityBytes is { } capacity
         ? NoSpaceException.OfFullVolume(storage.Name, clusters << geometry.ClusterBits, capacity)
-        : new($"'{PrintableText.Escape(storage.Name)}': no space: {clusters << geometry.ClusterBits} bytes in a row are needed and not there", clusters << geometry.ClusterBits, null);
+        : new($"'{storage.Name}': no space: {clusters << geometry.ClusterBits} bytes in a row are needed and not there", clusters << geometry.ClusterBits, null);
 }

@@ -122,7 +122,7 @@ internal sealed partial class ShadowRefcounts
             {
                 throw new Qcow2UnsupportedException(
                     UnsupportedReason.RefcountWidth,
-                    $"'{PrintableText.Escape(_storage.Name)}': the cluster at 0x{_geometry.OffsetOf(_geometry.ClusterOfRefcount(block.Index, i)).Bytes:x} is in use {count} times; its count has {_geometry.RefcountBits} bits and cannot rise by {change}");
+                    $"'{_storage.Name}': the cluster at 0x{_geometry.OffsetOf(_geometry.ClusterOfRefcount(block.Index, i)).Bytes:x} is in use {count} times; its count has {_geometry.RefcountBits} bits and cannot rise by {change}");
             }
 
             count = isRise ? count + change : count - change;

@@ -27,7 +27,7 @@ internal sealed record WritableCounts(RefcountReader Stored, LiveMetadata Withou
     {
         if (!storage.CanWrite)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{PrintableText.Escape(storage.Name)}' is open for reading only");
+            throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{storage.Name}' is open for reading only");
         }
 
         if (header.Check(limits) is { } fault)

@@ -32,7 +32,6 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
     {
         foreach (BitmapInfo bitmap in _bitmaps)
         {
-            string name = PrintableText.Escape(bitmap.Name);
             if (bitmap.Faults.Count > 0)
             {
                 throw new Qcow2FormatException(bitmap.Faults[0], image.Name);
@@ -40,13 +39,13 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
 
             if (bitmap.State == BitmapState.Inconsistent)
             {
-                throw new BitmapStateException(bitmap.Name, $"Bitmap '{name}' is inconsistent and cannot be used\nTry block-dirty-bitmap-remove to delete this bitmap from disk");
+                throw new BitmapStateException(bitmap.Name, $"Bitmap '{bitmap.Name}' is inconsistent and cannot be used\nTry block-dirty-bitmap-remove to delete this bitmap from disk");
             }
         }
 
         if (_bitmaps.Count > 0 && !image.Bitmaps.IsComplete)
         {
-            throw new BitmapStateException("", $"'{PrintableText.Escape(image.Name)}': the bitmap directory cannot be read to its end; broken entries are to be dropped first");
+            throw new BitmapStateException("", $"'{image.Name}': the bitmap directory cannot be read to its end; broken entries are to be dropped first");
         }
     }
 
@@ -59,7 +58,7 @@ internal sealed class BitmapResize(Qcow2Image image, long newSize)
             long pages = GeometryOf(bitmap, newSize).PageCount;
             if (pages > Math.Min(image.Limits.MaxBitmapTableEntries, image.Limits.MaxBitmapBytes >> _geometry.ClusterBits))
             {
-                throw new BitmapStateException(bitmap.Name, $"Bitmap '{PrintableText.Escape(bitmap.Name)}' doesn't satisfy the constraints: Too much space will be occupied by the bitmap. Use larger granularity");
+                throw new BitmapStateException(bitmap.Name, $"Bitmap '{bitmap.Name}' doesn't satisfy the constraints: Too much space will be occupied by the bitmap. Use larger granularity");
             }
         }
     }

@@ -43,7 +43,7 @@ internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBac
         if (image.Header.CryptMethod != 0 && !isUnallocated)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.Encryption, $"'{PrintableText.Escape(image.Name)}' is encrypted and its disk ends, or would end, inside a cluster that has data: what lies behind that end cannot be made zeros without the key");
+                UnsupportedReason.Encryption, $"'{image.Name}' is encrypted and its disk ends, or would end, inside a cluster that has data: what lies behind that end cannot be made zeros without the key");
         }
 
         var cluster = new byte[_geometry.ClusterSizeBytes];
@@ -115,7 +115,7 @@ internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBac
             {
                 throw new Qcow2UnsupportedException(
                     UnsupportedReason.ExternalDataFile,
-                    $"'{PrintableText.Escape(image.Name)}': its raw data file '{PrintableText.Escape(dataFile!.Name)}' has data at byte {found}, where the disk reads as zeros; 'convert' copies the disk to an image that can grow");
+                    $"'{image.Name}': its raw data file '{dataFile!.Name}' has data at byte {found}, where the disk reads as zeros; 'convert' copies the disk to an image that can grow");
             }
         }
 
@@ -171,7 +171,7 @@ internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBac
     private ValueTask ReadBackingAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) => backing is not null
         ? backing.ReadAsync(offset, buffer, cancellationToken)
         : throw new Qcow2UnsupportedException(
-            UnsupportedReason.NoResolver, $"'{PrintableText.Escape(image.Name)}': the disk ends inside a cluster that shows its backing image, which is not there to be read");
+            UnsupportedReason.NoResolver, $"'{image.Name}': the disk ends inside a cluster that shows its backing image, which is not there to be read");
 
     private async ValueTask FreeAsync(L2Entry entry, L2EntryKind kind, CancellationToken cancellationToken)
     {

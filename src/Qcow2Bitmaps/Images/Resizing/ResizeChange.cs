@@ -42,10 +42,9 @@ internal sealed class ResizeChange
     public static async ValueTask RunAsync(Qcow2Image image, long newSize, Qcow2ResizeOptions options, CancellationToken cancellationToken)
     {
         Qcow2Header header = image.Header;
-        string name = $"'{PrintableText.Escape(image.Name)}'";
         if (newSize < image.VirtualSizeBytes && !options.AllowShrink)
         {
-            throw new ArgumentException($"The disk has {image.VirtualSizeBytes} bytes, and shrinking to {newSize} is not allowed by the options.", nameof(newSize));
+            throw new ArgumentException(PrintableMessage.Of($"The disk has {image.VirtualSizeBytes} bytes, and shrinking to {newSize} is not allowed by the options."), nameof(newSize));
         }
 
         if (header.Version < 3 && header.SnapshotCount > 0)
@@ -60,14 +59,14 @@ internal sealed class ResizeChange
 
         if (!Enum.IsDefined(options.Preallocation))
         {
-            throw new ArgumentException($"Preallocation {options.Preallocation} is none of off, metadata, falloc and full", nameof(options));
+            throw new ArgumentException(PrintableMessage.Of($"Preallocation {options.Preallocation} is none of off, metadata, falloc and full"), nameof(options));
         }
 
         var bitmaps = new BitmapResize(image, newSize);
         bitmaps.Check();
         if (header.HasExternalDataFile && options.DataFile is null)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.ExternalDataFile, $"{name} keeps its data in an external file, which must be resized with it and is not given");
+            throw new Qcow2UnsupportedException(UnsupportedReason.ExternalDataFile, $"'{image.Name}' keeps its data in an external file, which must be resized with it and is not given");
         }
 
         ReservedSpace.RequireFile(header.HasExternalDataFile ? options.DataFile! : image.Storage, options.Preallocation);
@@ -101,7 +100,7 @@ internal sealed class ResizeChange
         if (dataFile is not null)
         {
             _ = await Leftovers.TidyAsync(
-                $"'{PrintableText.Escape(image.Name)}' is resized, but its data file '{PrintableText.Escape(change._dataFile!.Name)}' is not cut to the disk's size", dataFile.FinishAsync).ConfigureAwait(false);
+                $"'{image.Name}' is resized, but its data file '{change._dataFile!.Name}' is not cut to the disk's size", dataFile.FinishAsync).ConfigureAwait(false);
         }
     }
 

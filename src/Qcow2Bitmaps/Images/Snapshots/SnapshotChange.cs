@@ -43,7 +43,7 @@ internal sealed class SnapshotChange
         if (image.Header.HasExternalDataFile)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.ExternalDataFile, $"'{PrintableText.Escape(image.Name)}' keeps its data in an external file, which has no snapshots");
+                UnsupportedReason.ExternalDataFile, $"'{image.Name}' keeps its data in an external file, which has no snapshots");
         }
 
         ShadowRefcounts counts = await ShadowRefcounts.BeginAsync(image.Storage, image.Contents, image.Limits, searchesAll: false, cancellationToken).ConfigureAwait(false);
@@ -57,7 +57,7 @@ internal sealed class SnapshotChange
     {
         if (_header.SnapshotCount >= (uint)_image.Limits.MaxSnapshots)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.Limit, $"'{PrintableText.Escape(_image.Name)}' has {_header.SnapshotCount} snapshots, the most that there may be");
+            throw new Qcow2UnsupportedException(UnsupportedReason.Limit, $"'{_image.Name}' has {_header.SnapshotCount} snapshots, the most that there may be");
         }
 
         ulong[] l1 = await ReadL1Async(_header.L1TableOffset, _header.L1Size, cancellationToken).ConfigureAwait(false);
@@ -124,7 +124,7 @@ internal sealed class SnapshotChange
     /// <summary>What QEMU demands of a snapshot before it uses it.</summary>
     private void RequireReadable(SnapshotInfo snapshot)
     {
-        string structure = $"snapshot '{PrintableText.Escape(snapshot.Name)}'";
+        string structure = $"snapshot '{snapshot.Name}'";
         FormatFault? fault = Faults.CheckTable(
             FaultCode.SnapshotL1Table, structure, "L1 table", _header.SnapshotsOffset, snapshot.L1TableOffset, snapshot.L1Size, ImageGeometry.TableEntryBytes, (ulong)_image.Limits.MaxL1TableBytes, _header.Geometry.ClusterBits);
         if (fault is null && snapshot.DiskSizeBytes is { } size
@@ -183,7 +183,7 @@ internal sealed class SnapshotChange
         if (length > _image.Limits.MaxSnapshotTableBytes)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.Limit, $"'{PrintableText.Escape(_image.Name)}': the snapshot table would take {length} bytes, at most {_image.Limits.MaxSnapshotTableBytes} are allowed");
+                UnsupportedReason.Limit, $"'{_image.Name}': the snapshot table would take {length} bytes, at most {_image.Limits.MaxSnapshotTableBytes} are allowed");
         }
 
         var table = new byte[length];
@@ -239,6 +239,6 @@ internal sealed class SnapshotChange
 
         return largest < ulong.MaxValue
             ? (largest + 1).ToString(CultureInfo.InvariantCulture)
-            : throw new Qcow2UnsupportedException(UnsupportedReason.Limit, $"'{PrintableText.Escape(_image.Name)}' has a snapshot of id {largest}: there is no larger one");
+            : throw new Qcow2UnsupportedException(UnsupportedReason.Limit, $"'{_image.Name}' has a snapshot of id {largest}: there is no larger one");
     }
 }

@@ -33,7 +33,7 @@ internal static class ShadowSwitch
             },
             () => counts.RollBackAsync(CancellationToken.None)).ConfigureAwait(false);
         await transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
-        string file = $"'{PrintableText.Escape(image.Name)}' is changed, but its file";
+        string file = $"'{image.Name}' is changed, but its file";
         _ = await Leftovers.TidyAsync($"{file} keeps space of clusters that are free now", () => counts.ReleaseAsync(CancellationToken.None)).ConfigureAwait(false);
         if (isCut)
         {
@@ -55,7 +55,7 @@ internal static class ShadowSwitch
             if (stored.MissesBits)
             {
                 throw new Qcow2FormatException(
-                    new FormatFault(FaultCode.BitmapDataTruncated, $"bitmap '{PrintableText.Escape(bitmap.Name)}'", "bits", bitmap.TableOffset, "cut off by the file's end", "all of them; an edit of the bitmap writes the missing ones as dirty"), image.Name);
+                    new FormatFault(FaultCode.BitmapDataTruncated, $"bitmap '{bitmap.Name}'", "bits", bitmap.TableOffset, "cut off by the file's end", "all of them; an edit of the bitmap writes the missing ones as dirty"), image.Name);
             }
         }
     }

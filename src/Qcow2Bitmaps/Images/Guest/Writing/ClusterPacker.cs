@@ -1,5 +1,5 @@
-using System.Buffers;
 using System.Collections.Concurrent;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Compression;
 
 namespace Qcow2Bitmaps.Images.Guest.Writing;
@@ -21,17 +21,10 @@ internal sealed class ClusterPacker(int clusterSizeBytes)
             return TryPackWhole(cluster, packed, out packedBytes);
         }
 
-        byte[] whole = ArrayPool<byte>.Shared.Rent(clusterSizeBytes);
-        try
-        {
-            cluster.CopyTo(whole);
-            whole.AsSpan(cluster.Length, clusterSizeBytes - cluster.Length).Clear();
-            return TryPackWhole(whole.AsSpan(0, clusterSizeBytes), packed, out packedBytes);
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(whole);
-        }
+        using SpanOwner<byte> whole = SpanOwner<byte>.Allocate(clusterSizeBytes);
+        cluster.CopyTo(whole.Span);
+        whole.Span[cluster.Length..].Clear();
+        return TryPackWhole(whole.Span, packed, out packedBytes);
     }
 
     private bool TryPackWhole(ReadOnlySpan<byte> cluster, Span<byte> packed, out int packedBytes)

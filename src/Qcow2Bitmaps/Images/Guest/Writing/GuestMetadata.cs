@@ -150,7 +150,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
         }
 
         bool isReleased = await Leftovers.TidyAsync(
-            $"'{PrintableText.Escape(image.Name)}' is written, but clusters that are free now stay counted ('check -r leaks' gives them back)",
+            $"'{image.Name}' is written, but clusters that are free now stay counted ('check -r leaks' gives them back)",
             async () =>
             {
                 await refcounts.ReleaseAsync(refcounts.Live, CancellationToken.None).ConfigureAwait(false);
