@@ -15,6 +15,8 @@ public sealed class SwitchPlannerTests
 {
     private const uint Unknown = 0x11110000;
 
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
     private static Gen<byte[]> Clusters =>
         from bits in Gen.Elements(9, 10, 11, 12)
         from isVersion2 in Gen.Frequency((1, Gen.Constant(true)), (4, Gen.Constant(false)))
@@ -57,7 +59,7 @@ public sealed class SwitchPlannerTests
         SwitchPlan plan;
         try
         {
-            plan = await change.PlanAsync(storage, first.Header, CancellationToken.None);
+            plan = await change.PlanAsync(storage, first.Header, Token);
         }
         catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.NoRoomInHeader)
         {
@@ -96,12 +98,12 @@ public sealed class SwitchPlannerTests
         Assert.Equal(final, now);
         if (change.BackingFormat is null)
         {
-            Assert.True((await change.PlanAsync(new MemoryStorage(final), (await ReadAsync(final)).Header, CancellationToken.None)).IsEmpty);
+            Assert.True((await change.PlanAsync(new MemoryStorage(final), (await ReadAsync(final)).Header, Token)).IsEmpty);
         }
     }
 
     private static async Task<FirstCluster> ReadAsync(byte[] cluster) => await FirstCluster.ReadAsync(
-        MemoryStorage.ReadOnly(cluster), Qcow2Limits.Default, new FaultLog(Strictness.Lenient, "test"), CancellationToken.None);
+        MemoryStorage.ReadOnly(cluster), Qcow2Limits.Default, new FaultLog(Strictness.Lenient, "test"), Token);
 
     private static string Seen(FirstCluster first)
     {
