@@ -7,6 +7,7 @@ using Qcow2Bitmaps.Qmp.Commands;
 using Qcow2Bitmaps.Qmp.Jobs;
 using Qcow2Bitmaps.Qmp.Nodes;
 using Qcow2Bitmaps.Qmp.Protocol;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Qmp;
 
@@ -197,7 +198,7 @@ public sealed class QmpServer : IAsyncDisposable
         }
         finally
         {
-            File.Delete(path);
+            _ = Leftovers.Tidy($"The socket '{path}' is not removed", () => File.Delete(path));
         }
     }
 

@@ -2,6 +2,7 @@ using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Operations;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
@@ -128,8 +129,10 @@ internal static class ChainBitmapCommands
             IReadOnlyList<BitmapChange> changes = older is null
                 ? await ChainPopulate.RunAsync(chain, bitmap, countsAll, trusts, cancellationToken)
                 : [await ChainPopulate.RunSinceAsync(chain, bitmap, older, cancellationToken)];
-            BitmapVerdict verdict = await chain.JudgeBitmapAsync(bitmap, cancellationToken: cancellationToken);
-            ChangeOutput.Write(changes.Count == 0 ? "The bitmap is usable in all images." : "Bitmap rebuilt.", changes, [verdict], options.IsJson(parsed), output);
+            BitmapVerdict[] verdicts = [];
+            _ = await Leftovers.TidyAsync(
+                $"Whether bitmap '{bitmap}' is valid now is not known; 'chain check' tells", async () => verdicts = [await chain.JudgeBitmapAsync(bitmap, cancellationToken: cancellationToken)]);
+            ChangeOutput.Write(changes.Count == 0 ? "The bitmap is usable in all images." : "Bitmap rebuilt.", changes, verdicts, options.IsJson(parsed), output);
             return ExitCode.Success;
         });
         return command;

@@ -1,18 +1,25 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Operations;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
 /// <summary>Warns of overlays that are not part of a chain, where qemu-img would go on without a word: its verbs keep their output and exit codes.</summary>
 internal static class OverlayWarning
 {
-    public static async ValueTask WriteAsync(ImageChain chain, IEnumerable<int> layers, string effect, MessageWriter messages, CancellationToken cancellationToken)
+    public static async ValueTask WriteAsync(ImageChain chain, IEnumerable<int> layers, string effect, MessageWriter messages, CancellationToken cancellationToken, long longerThanBytes = -1)
     {
         try
         {
             foreach (FoundOverlay overlay in await ChainOverlays.FindAsync(chain, layers, cancellationToken))
             {
+                if (longerThanBytes >= 0 && await SizeOfAsync(overlay.Path, cancellationToken) <= longerThanBytes)
+                {
+                    continue;
+                }
+
                 messages.Warn(
                     $"'{overlay.Path}' has {chain.Layers[overlay.BackingLayer]} as its backing file and is not part of the chain: it {effect}");
             }
@@ -21,5 +28,19 @@ internal static class OverlayWarning
         {
             messages.Warn($"Whether other images have one of the chain as their backing file is not known: {e}");
         }
+    }
+
+    /// <summary>Warns, before an image gets another size, of overlays whose disk reaches behind where it has something else afterwards.</summary>
+    public static async ValueTask OfResizeAsync(string path, string format, long unchangedBytes, MessageWriter messages, CancellationToken cancellationToken)
+    {
+        var options = new ChainOpenOptions { TopFormat = format, FollowBacking = false, Image = new Qcow2OpenOptions { Lock = ImageLock.None } };
+        await using ImageChain chain = await ImageChain.OpenAsync(path, options, cancellationToken);
+        await WriteAsync(chain, [0], "may show something else afterwards", messages, cancellationToken, unchangedBytes);
+    }
+
+    private static async ValueTask<long> SizeOfAsync(string path, CancellationToken cancellationToken)
+    {
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, new Qcow2OpenOptions { Lock = ImageLock.None }, cancellationToken);
+        return image.VirtualSizeBytes;
     }
 }

@@ -75,6 +75,11 @@ internal static class ResizeCommand
                 return ExitCode.Error;
             }
 
+            if (!parsed.GetValue(quiet) && wanted < size)
+            {
+                await OverlayWarning.OfResizeAsync(path, found, (long)wanted, messages, cancellationToken);
+            }
+
             if (image is null)
             {
                 await ResizeRawAsync(storage, (long)wanted, preallocated, cancellationToken);
@@ -85,7 +90,7 @@ internal static class ResizeCommand
                 await messages.WarnOfTruncationAsync(image, isWritten: true, trustsCounts: true, cancellationToken);
                 try
                 {
-                    await ResizeAsync(image, path, (long)wanted, preallocated, parsed.GetValue(allowBacking) ?? [], messages, cancellationToken);
+                    await ResizeAsync(image, path, (long)wanted, preallocated, parsed.GetValue(allowBacking) ?? [], parsed.GetValue(quiet), messages, cancellationToken);
                 }
                 catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)
                 {
@@ -117,7 +122,8 @@ internal static class ResizeCommand
         await RawImage.ResizeAsync(storage, size, preallocation, cancellationToken);
     }
 
-    private static async ValueTask ResizeAsync(Qcow2Image image, string path, long size, Preallocation preallocation, string[] allowBacking, MessageWriter messages, CancellationToken cancellationToken)
+    private static async ValueTask ResizeAsync(
+        Qcow2Image image, string path, long size, Preallocation preallocation, string[] allowBacking, bool isQuiet, MessageWriter messages, CancellationToken cancellationToken)
     {
         var resolver = FileBackingResolver.ForTop(path, allowBacking);
         await using ImageStorage? dataFile = image.DataFile is { } dataName
@@ -125,6 +131,12 @@ internal static class ResizeCommand
             : null;
         var options = new Qcow2ResizeOptions { AllowShrink = true, DataFile = dataFile, Preallocation = preallocation };
         bool shrinks = size < image.VirtualSizeBytes;
+        if (!isQuiet && size > image.VirtualSizeBytes && dataFile?.Length > image.VirtualSizeBytes && image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData))
+        {
+            // What the file has behind the disk's end shows through where it was zeros.
+            await OverlayWarning.OfResizeAsync(path, ImageFormat.Qcow2, image.VirtualSizeBytes, messages, cancellationToken);
+        }
+
         // A disk that shrinks does not need what lies below, but its bitmaps are compared with those.
         if (image.BackingFile is not { } name || size == image.VirtualSizeBytes || (shrinks && image.Bitmaps.Count == 0))
         {

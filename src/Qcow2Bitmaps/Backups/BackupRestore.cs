@@ -57,7 +57,8 @@ public static class BackupRestore
         await BackupTargetFile.FlushAsync(written).ConfigureAwait(false);
         if (!isDevice)
         {
-            DurableFile.Rename(written, targetPath);
+            DurableFile.Move(written, targetPath);
+            _ = Leftovers.Tidy($"The disk is restored, but the name of '{targetPath}' may not survive a loss of power", () => DurableFile.FlushFolderOf(targetPath));
         }
 
         return chain[0];

@@ -105,6 +105,10 @@ internal sealed class DiskBackupRun : IAsyncDisposable
                 _below = await search.FindAsync(_disk.PreviousPath, _unfinished, cancellationToken).ConfigureAwait(false);
                 _keptBytes = search.KeptBytes;
                 InheritMissing(_below[0]);
+                if (_unfinished is not null)
+                {
+                    InheritMissing(_unfinished);
+                }
             }
 
             if (!isFull && !_verdict.IsValid)
@@ -210,7 +214,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         if (IsResumed)
         {
             // Of what was there before no checksum is known.
-            groups = [.. await LayerReplay.ReadGroupsAsync(new StoredBackup(ManifestPath, _manifest with { ImageFile = Path.GetFileName(Partial) }), _options.Workers, progress: null, cancellationToken).ConfigureAwait(false)];
+            groups = [.. await LayerReplay.ReadGroupsAsync(new StoredBackup(ManifestPath, _manifest).Unplaced, _options.Workers, progress: null, cancellationToken).ConfigureAwait(false)];
         }
 
         _manifest = _manifest with { Groups = groups, DirtyBytes = IsIncremental ? dirty : null };
@@ -347,16 +351,16 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
     }
 
-    /// <summary>What was missing below is missing here too: no bitmap tells when it is there again.</summary>
-    private void InheritMissing(StoredBackup below)
+    /// <summary>What was missing below, or in the unfinished one, is missing here too: no bitmap tells when it is there again.</summary>
+    private void InheritMissing(StoredBackup earlier)
     {
-        if (below.Manifest.Missing is { } missing && !_options.AcceptsMissing)
+        if (earlier.Manifest.Missing is { } missing && !_options.AcceptsMissing)
         {
             throw new BackupException(
-                $"'{below.ManifestPath}' was taken of a disk of which something was missing ({missing}): take a full backup, or accept that it is missing here too");
+                $"'{earlier.ManifestPath}' was taken of a disk of which something was missing ({missing}): take a full backup, or accept that it is missing here too");
         }
 
-        _missing ??= below.Manifest.Missing;
+        _missing ??= earlier.Manifest.Missing;
     }
 
     /// <summary>A manifest is text: names that are not cannot stand in it.</summary>

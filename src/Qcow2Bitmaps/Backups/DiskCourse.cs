@@ -19,15 +19,16 @@ internal static class DiskCourse
     public static async ValueTask RequireSameAsync(
         ImageChain chain, DiskIdentity identity, IReadOnlyList<StoredBackup> below, StoredBackup? unfinished, string bitmap, long keptBytes, CancellationToken cancellationToken)
     {
-        // The program that made an adopted one may have cleared the bitmap since.
-        bool isAdopted = unfinished is null && below[0].Manifest.Origin == BackupOrigin.AdoptedCompared;
+        // Its bitmap is the other program's, which may clear it at any time.
+        bool isAdopted = below.Any(backup => backup.Manifest.Origin == BackupOrigin.AdoptedCompared && string.Equals(backup.Manifest.Checkpoint, bitmap, StringComparison.Ordinal));
         // Of one that is gone on with, what it has copied is told by no bitmap: it has to be the image that it was taken of.
-        if (!isAdopted && identity.Has((unfinished ?? below[0]).Manifest))
+        bool isOfThisTop = identity.Has((unfinished ?? below[0]).Manifest);
+        if (!isAdopted && isOfThisTop)
         {
             return;
         }
 
-        if (unfinished is not null)
+        if (unfinished is not null && !isOfThisTop)
         {
             throw new BackupException(
                 $"'{unfinished.ManifestPath}' cannot be gone on with: the image that it was taken of is not in the chain any more. A full backup is needed");
@@ -39,14 +40,15 @@ internal static class DiskCourse
             return;
         }
 
-        (long? difference, _) = await BackupVerification.CompareAsync(below, chain, bitmap, keptBytes, null, cancellationToken).ConfigureAwait(false);
+        StoredBackup top = unfinished?.Unplaced ?? below[0];
+        (long? difference, _) = await BackupVerification.CompareAsync(unfinished is null ? below : [top, .. below], chain, bitmap, keptBytes, null, cancellationToken).ConfigureAwait(false);
         if (difference is { } at)
         {
             throw new BackupException(
-                $"'{below[0].ManifestPath}' cannot be built on: the disk differs from it at byte {at}, which bitmap '{bitmap}' does not call dirty. "
-                + (below[0].Manifest.Origin == BackupOrigin.Taken
-                    ? "Perhaps a snapshot was discarded that it was taken of; a full backup is needed"
-                    : "Perhaps the program that made it took a later one, which cleared the bitmap: adopt that too, or take a full backup"));
+                $"'{top.ManifestPath}' cannot be built on: the disk differs from it at byte {at}, which bitmap '{bitmap}' does not call dirty. "
+                + (isAdopted
+                    ? "Perhaps the program that started the bitmap took a later backup, and cleared it: adopt that too, or take a full backup"
+                    : "Perhaps a snapshot was discarded that it was taken of; a full backup is needed"));
         }
     }
 }

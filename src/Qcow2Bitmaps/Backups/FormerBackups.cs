@@ -29,10 +29,15 @@ internal sealed class FormerBackups
     {
         DateTime now = TimeProvider.System.GetUtcNow().UtcDateTime;
         StoredBackup? latest = _backups.MaxBy(static backup => backup.Manifest.CreatedUtc);
-        return latest is null || now > latest.Manifest.CreatedUtc ? now
-            : latest.Manifest.CreatedUtc < DateTime.MaxValue ? latest.Manifest.CreatedUtc.AddTicks(1)
-            : throw new BackupException($"'{latest.ManifestPath}' says that it was taken at the end of time, and the new backup is later");
+        return latest is null ? now : Later(now, latest);
     }
+
+    /// <summary>A time, or the first one that is later than a backup, where that time is not.</summary>
+    /// <exception cref="BackupException">There is no later time.</exception>
+    public static DateTime Later(DateTime utc, StoredBackup than) =>
+        utc > than.Manifest.CreatedUtc ? utc
+        : than.Manifest.CreatedUtc < DateTime.MaxValue ? than.Manifest.CreatedUtc.AddTicks(1)
+        : throw new BackupException($"'{than.ManifestPath}' says that it was taken at the end of time, and the new backup is later");
 
     /// <summary>Finds one, besides some, that was taken later than a moment and has a bitmap as its anchor.</summary>
     public StoredBackup? FindAnchored(string bitmap, IEnumerable<StoredBackup> besides, DateTime laterThan)

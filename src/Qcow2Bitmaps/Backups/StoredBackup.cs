@@ -11,6 +11,9 @@ public sealed record StoredBackup(string ManifestPath, BackupManifest Manifest)
     /// <summary>The path of its image.</summary>
     public string ImagePath => Path.Combine(BackupPaths.FolderOf(ManifestPath), Manifest.ImageFile);
 
+    /// <summary>The backup with its image as that is named until it is whole.</summary>
+    internal StoredBackup Unplaced => this with { Manifest = Manifest with { ImageFile = BackupPaths.PartialOf(Manifest.ImageFile) } };
+
     /// <summary>Opens its image alone: what it itself holds.</summary>
     /// <exception cref="BackupException">The image is missing, or not what the manifest says.</exception>
     /// <exception cref="Qcow2Exception">The image is broken, or leads out of the folder.</exception>

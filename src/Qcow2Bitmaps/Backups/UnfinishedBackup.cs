@@ -89,7 +89,7 @@ internal static class UnfinishedBackup
         manifest = manifest with { State = BackupState.Partial };
         // Only what the file has, read again: whatever failed may have kept its tables from it.
         var kept = new DirtyBitmap(manifest.SizeBytes, GroupDigests.BlockBytes);
-        ImageChain image = await new StoredBackup(manifestPath, manifest with { ImageFile = Path.GetFileName(partial) }).OpenAloneAsync(CancellationToken.None).ConfigureAwait(false);
+        ImageChain image = await new StoredBackup(manifestPath, manifest).Unplaced.OpenAloneAsync(CancellationToken.None).ConfigureAwait(false);
         await using (image.ConfigureAwait(false))
         {
             await foreach (DirtyExtent extent in BackupRanges.OwnAsync(image).ConfigureAwait(false))

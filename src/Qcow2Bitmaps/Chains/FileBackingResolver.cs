@@ -79,7 +79,7 @@ public sealed class FileBackingResolver : IBackingResolver
     {
         ArgumentNullException.ThrowIfNull(reference);
         string path = BackingPath.Combine(reference.ImagePath, reference.FileName);
-        return BackingPath.HasProtocol(reference.FileName) || !Path.Exists(path) ? null : FindRefusal(reference, path, FilePlace.Of(path));
+        return BackingPath.HasProtocol(reference.FileName) || FileStorage.IdentityOf(path) is null ? null : FindRefusal(reference, path, FilePlace.Of(path));
     }
 
     private void RequireAllowed(BackingReference reference, string path, FilePlace place)

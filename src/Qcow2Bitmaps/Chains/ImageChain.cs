@@ -385,7 +385,7 @@ public sealed class ImageChain : IAsyncDisposable
             format ??= await ImageFormat.ProbeAsync(storage, cancellationToken).ConfigureAwait(false);
             Qcow2Image? image = format switch
             {
-                ImageFormat.Raw => null,
+                _ when ImageFormat.IsRaw(format) => null,
                 ImageFormat.Qcow2 => await Qcow2Image.OpenAsync(storage, options, leaveOpen: true, cancellationToken).ConfigureAwait(false),
                 _ => throw new Qcow2UnsupportedException(
                     UnsupportedReason.Format, $"'{storage.Name}' is of format '{format}'; only qcow2 and raw are read"),

@@ -152,6 +152,24 @@ public sealed partial class GuestWriter
         }
     }
 
+    /// <summary>Up to where the image's own tables say that the disk reads as zeros, from an offset on.</summary>
+    internal async ValueTask<long> FindZerosEndAsync(long start, CancellationToken cancellationToken)
+    {
+        var extents = new List<GuestExtent>();
+        for (long at = start; at < SizeBytes;)
+        {
+            extents.Clear();
+            at = await _disk.Map.ListAsync(at, SizeBytes, extents, cancellationToken).ConfigureAwait(false);
+            int data = extents.FindIndex(extent => !IsZero(extent));
+            if (data >= 0)
+            {
+                return extents[data].OffsetBytes;
+            }
+        }
+
+        return SizeBytes;
+    }
+
     /// <summary>Whether an extent reads as zeros, for those too who read the data file alone.</summary>
     private bool IsZero(GuestExtent extent) => !_metadata.HasRawDataFile
         && (extent.Kind == GuestExtentKind.Zero || (extent.Kind == GuestExtentKind.Unallocated && _backing is null));

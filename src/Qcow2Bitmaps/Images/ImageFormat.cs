@@ -42,6 +42,10 @@ public static class ImageFormat
     /// <param name="name">The name.</param>
     public static bool IsKnown(string name) => s_drivers.Contains(name) || Array.Exists(s_others, other => string.Equals(other.Format, name, StringComparison.Ordinal));
 
+    /// <summary>Whether an image of a format has the disk's bytes as they are: QEMU also takes the drivers of files and host devices, below that of raw images, as one.</summary>
+    /// <param name="name">The format, as an image names that of its backing file.</param>
+    internal static bool IsRaw(string name) => name is Raw or "file" or "host_device" or "host_cdrom";
+
     /// <summary>Looks for the magic bytes of qcow2 and of other formats of disk images; everything else counts as raw.</summary>
     /// <param name="storage">The storage.</param>
     /// <param name="cancellationToken">Ends the reading.</param>

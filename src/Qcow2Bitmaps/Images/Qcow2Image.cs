@@ -176,7 +176,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <returns>Where the file ends and where it would have to; null where all is there.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<FormatFault?> FindTruncationAsync(bool trustsCounts = false, CancellationToken cancellationToken = default) =>
-        trustsCounts && await (await RefcountReader.OpenAsync(_storage, Header, cancellationToken).ConfigureAwait(false)).IsInsideFileAsync(cancellationToken).ConfigureAwait(false)
+        trustsCounts && await RefcountReader.IsInsideFileAsync(_storage, Header, Limits, cancellationToken).ConfigureAwait(false)
             ? null
             : await NamedEnd.FindFaultAsync(this, cancellationToken).ConfigureAwait(false);
 

@@ -121,6 +121,7 @@ public static class ChainPopulate
     /// <param name="cancellationToken">Ends the work before anything is written.</param>
     /// <returns>What was made.</returns>
     /// <exception cref="BitmapStateException">An image holds the bitmap, the older one is not valid, or the top image can hold none; nothing is changed.</exception>
+    /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image names; nothing is changed then.</exception>
     /// <exception cref="NoSpaceException">The image has no room; nothing is changed.</exception>
     /// <exception cref="Qcow2Exception">An image is broken.</exception>
     /// <exception cref="IOException">A storage failed, or the top image is open for reading only.</exception>
@@ -138,6 +139,8 @@ public static class ChainPopulate
             throw new BitmapStateException(name, $"Bitmap '{name}' cannot be made in {top}: {impossible}");
         }
 
+        // A file that an edit makes longer does not show any more that something is missing.
+        await chain.RequireWholeAsync(withDataFiles: false, cancellationToken).ConfigureAwait(false);
         await SpaceCheck.RequireAllAsync(chain, [0], copy => RunSinceAsync(copy, name, since, cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
         var bits = new DirtyBitmap(top.VirtualSizeBytes, await GranularityOfValidAsync(chain, since, cancellationToken).ConfigureAwait(false));
         await foreach (DirtyExtent extent in chain.ReadExtentsAsync(since, cancellationToken: cancellationToken).ConfigureAwait(false))

@@ -166,6 +166,7 @@ internal static class DurableFile
                 throw IOException.Of($"'{path}' has {length} bytes, at most {maxBytes} are read");
             }
 
+            FileTrace.Current?.Read(path);
             var bytes = new byte[length];
             int read = RandomAccess.Read(file, bytes, 0);
             return bytes[..read];

@@ -42,6 +42,7 @@ internal static class FileNames
     /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
     public static void Rename(string path, string newPath, bool overwrite)
     {
+        FileTrace.Current?.ChangeName(path);
         if (!overwrite && Exists(newPath))
         {
             throw IOException.Of($"Could not rename '{path}': '{newPath}' exists");
@@ -62,6 +63,7 @@ internal static class FileNames
     /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
     public static void Delete(string path)
     {
+        FileTrace.Current?.ChangeName(path);
         if (!LinuxNative.IsSupported)
         {
             File.Delete(path);

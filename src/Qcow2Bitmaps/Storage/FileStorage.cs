@@ -153,6 +153,7 @@ public sealed class FileStorage : ImageStorage
     /// <exception cref="UnauthorizedAccessException">The permissions of the folder forbid it.</exception>
     internal void Delete()
     {
+        _trace?.ChangeName(_path);
         if (LinuxNative.IsSupported)
         {
             LinuxFile.Delete(_file, _path);
@@ -172,7 +173,7 @@ public sealed class FileStorage : ImageStorage
     public override ValueTask<int> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        _trace?.Ask(_path);
+        _trace?.Read(_path);
         Span<byte> rest = buffer.Span;
         while (!rest.IsEmpty)
         {

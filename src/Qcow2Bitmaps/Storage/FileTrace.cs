@@ -18,6 +18,14 @@ internal abstract class FileTrace
     {
     }
 
+    /// <summary>Bytes of a file are about to be read. A test may let that fail.</summary>
+    public virtual void Read(string path) => Ask(path);
+
+    /// <summary>A file is about to get another name, or to lose its name. A test may let that fail.</summary>
+    public virtual void ChangeName(string path)
+    {
+    }
+
     /// <summary>A file was made, with nothing in it.</summary>
     public abstract void Create(string path);
 

@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Storage;
 
@@ -227,7 +226,7 @@ internal sealed class RehearsalStorage : ImageStorage
     {
         if (CapacityBytes is { } capacity && endBytes > capacity)
         {
-            throw IOException.Of($"'{Name}' ends at {capacity} bytes");
+            throw NoSpaceException.OfVolume(Name, endBytes, capacity);
         }
     }
 

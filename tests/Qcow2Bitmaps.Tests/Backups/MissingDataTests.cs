@@ -82,6 +82,31 @@ public sealed class MissingDataTests : IDisposable
         Assert.DoesNotContain("verified", restored.Output, StringComparison.Ordinal);
     }
 
+    /// <summary>What an unfinished backup copied for what was missing it keeps, also when the disk is whole again.</summary>
+    [Fact]
+    public async Task AnUnfinishedBackupMissesTheSameWhenItIsGoneOnWith()
+    {
+        BackupScene scene = await BackupScene.CreateAsync(_folder);
+        // Granules larger than clusters: what is dirty reaches below the overlay.
+        string overlay = _folder.File("overlay.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "-b", scene.Disk, "-F", "qcow2", overlay);
+        await Support.Cli.OkAsync("backup", "full", "--checkpoint", "day", overlay, scene.Backup("full"));
+        await Support.Cli.OkAsync("bitmap", "--remove", "--add", "-g", "1M", overlay, "day");
+        await Qemu.IoOkAsync(overlay, "write -P 9 4M 4k", "write -P 9 5M 4k", "write -P 9 7M 4k");
+        File.Copy(scene.Disk, _folder.File("whole"));
+        Cut(scene.Disk);
+        var options = new BackupOptions { Since = "day", Mode = BackupMode.Always, AcceptsMissing = true, Workers = 1 };
+        await Assert.ThrowsAsync<IOException>(() => TakeAsync(options, new CopyFuse(6 << 20, null)));
+        File.Move(_folder.File("whole"), scene.Disk, overwrite: true);
+
+        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => TakeAsync(options with { AcceptsMissing = false }));
+        Assert.Contains("was taken of a disk of which something was missing", refused.Message, StringComparison.Ordinal);
+        Assert.Contains(Missing, (await TakeAsync(options))[0].Manifest.Missing!, StringComparison.Ordinal);
+
+        Task<IReadOnlyList<BackupResult>> TakeAsync(BackupOptions how, IProgress<BackupProgress>? progress = null) =>
+            DiskBackup.RunAsync([new BackupDisk(overlay, scene.Backup("inc"))], how, progress, BackupScene.Token);
+    }
+
     /// <summary>An edit makes the file longer, and then nothing shows any more what was missing: images that are not whole are not written.</summary>
     [Theory]
     [InlineData("full", "--checkpoint", "day")]

@@ -141,6 +141,32 @@ public sealed class RawDataFileTests
         Assert.Contains(new DirtyExtent(OldSize & -65536, (6 << 20) - (OldSize & -65536), true), await QemuBitmaps.ReadExtentsAsync(@base, "b"));
     }
 
+    /// <summary>An overlay reads zeros behind its base's end, until that gets what its file has there; or what it cut off.</summary>
+    [Theory]
+    [InlineData("resize c 6M", "4M", false)]
+    [InlineData("resize c 6M", "6M", true)]
+    [InlineData("resize -q c 6M", "6M", false)]
+    [InlineData("resize --shrink c 2M", "3M", true)]
+    [InlineData("resize --shrink c 2M", "2M", false)]
+    [InlineData("resize plain 6M", "6M", false)]
+    [InlineData("resize --shrink plain 2M", "4M", true)]
+    [InlineData("resize --shrink -f raw source 2M", "4M", true)]
+    public async Task AnOverlayThatWillShowSomethingElseIsWarnedOf(string verb, string overlaySize, bool isWarned)
+    {
+        Qemu.Require();
+        using RawDisk disk = await RawDisk.MakeAsync(isDevice: false);
+        await disk.WrapAsync("c", HalfBytes);
+        disk.Folder.Write("source", disk.Original[..HalfBytes]);
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", disk.Folder.File("plain"), "4M");
+        string @base = verb.Split(' ')[^2];
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", @base, "-F", @base == "source" ? "raw" : "qcow2", disk.Folder.File("over"), overlaySize);
+
+        ProcessResult result = await disk.RunAsync([.. verb.Split(' ').Select(word => word == @base ? disk.Folder.File(word) : word)]);
+
+        Assert.True(result.ExitCode == 0, result.Error);
+        Assert.Equal(isWarned, result.Error.Contains($"'{disk.Folder.File("over")}' has ", StringComparison.Ordinal) && result.Error.Contains("may show something else afterwards", StringComparison.Ordinal));
+    }
+
     /// <summary>A guest's zeros and discards end where the disk ends.</summary>
     [Theory]
     [InlineData(false, "")]

@@ -109,7 +109,11 @@ public sealed class DocumentTests
         IReadOnlyList<string> diagnostics = SnippetCompiler.Compile(block.Text, assembly);
         Assert.True(diagnostics.Count == 0, $"{page}:{block.FirstLine}: {string.Join('\n', diagnostics)}");
 
-        File.Copy(Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.dll"), Path.Combine(bin, "Qcow2Bitmaps.dll"), overwrite: true);
+        foreach (string library in (string[])["Qcow2Bitmaps.dll", "CommunityToolkit.HighPerformance.dll", "System.IO.Hashing.dll"])
+        {
+            File.Copy(Path.Combine(AppContext.BaseDirectory, library), Path.Combine(bin, library), overwrite: true);
+        }
+
         ProcessResult result = await Qemu.RunAsync("dotnet", folder, "exec", "--runtimeconfig", Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.runtimeconfig.json"), assembly);
         Assert.True(result.ExitCode == 0, $"{page}:{block.FirstLine}: {result.Output}{result.Error}");
         return result.Output.Length == 0 ? [] : result.Output.TrimEnd('\n').Split('\n');

@@ -52,6 +52,64 @@ public sealed class HostileResourceTests
         Assert.True(probe.OpenFindings.Count <= 10_000);
     }
 
+    /// <summary>Thousands of bitmaps, in use so that nobody compares their tables with the disk, name one long table.</summary>
+    [Fact]
+    public async Task ManyBitmapsOfOneTableAreNotAllLookedAtForAnEnd()
+    {
+        const int Entries = 4000;
+        const int TableEntries = 131072;
+        Patched image = Patched.Usual();
+        int directory = image.Bytes.Length;
+        int table = directory + (Entries * 32) + (4096 - (Entries * 32 % 4096));
+        int extension = image.BitmapsExtension;
+        image.Resize(table + (TableEntries * sizeof(ulong)));
+        image.U32(extension, Entries).U64(extension + 8, Entries * 32).U64(extension + 16, (ulong)directory);
+        for (int i = 0; i < Entries; i++)
+        {
+            int entry = directory + (i * 32);
+            image.U64(entry, (ulong)table).U32(entry + Patched.TableSize, TableEntries).U32(entry + Patched.Flags, (uint)BitmapFlags.InUse)
+                .U8(entry + Patched.Type, 1).U8(entry + Patched.Granularity, 16)
+                .U16(entry + Patched.NameSize, 4).U32(entry + 24, (uint)i + 0x10000000);
+        }
+
+        await using var storage = new CountingStorage(MemoryStorage.ReadOnly(image.Bytes));
+        CancellationToken cancellationToken = TestContext.Current.CancellationToken;
+        await using Qcow2Image opened = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: cancellationToken);
+        Assert.Equal(Entries, opened.Bitmaps.Count);
+
+        await opened.FindTruncationAsync(cancellationToken: cancellationToken);
+
+        Assert.InRange(storage.BytesRead, 0, (8L * image.Bytes.Length) + (80 << 20));
+    }
+
+    /// <summary>A header whose refcount table is longer than the limit, and a large file that is nothing but a hole.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task ARefcountTableWithoutALimitTakesNoMemory(bool trustsCounts)
+    {
+        using var folder = TempFolder.InMemory();
+        string path = folder.Write("image.qcow2", Patched.WithoutBitmaps().U32(HeaderLayout.RefcountTableClusters, uint.MaxValue).Bytes);
+        await using (FileStream file = File.OpenWrite(path))
+        {
+            file.SetLength(3L << 30);
+        }
+
+        CancellationToken cancellationToken = TestContext.Current.CancellationToken;
+        var options = new Qcow2OpenOptions { Strictness = Strictness.Lenient };
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(FileStorage.Open(path), options, cancellationToken: cancellationToken);
+        int thread = Environment.CurrentManagedThreadId;
+        long before = GC.GetAllocatedBytesForCurrentThread();
+
+        await image.FindTruncationAsync(trustsCounts, cancellationToken);
+
+        Assert.Equal(thread, Environment.CurrentManagedThreadId);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, Fixed);
+        ProcessResult check = await Support.Cli.RunAsync("check", path);
+        Assert.Equal(1, check.ExitCode);
+        Assert.Contains("allowed: ", check.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries)[^1], StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task ManySnapshotsTakeLinearMemory()
     {

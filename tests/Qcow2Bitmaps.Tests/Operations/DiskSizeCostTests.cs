@@ -1,5 +1,7 @@
 using System.Globalization;
 using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -104,12 +106,16 @@ public sealed class DiskSizeCostTests
     [MemberData(nameof(RawVerbs))]
     public Task FollowsWhatIsAllocatedInRawImages(string images, string before, string verb) => VerifyAsync(images, before, verb, SmallRaw);
 
-    /// <summary>Also jobs beside a running machine, each to an image without anything.</summary>
+    /// <summary>Also jobs beside a running machine, each to an image without anything: a file, or one that somebody has open.</summary>
     [Theory]
-    [InlineData("qcow2", 64 << 10)]
-    [InlineData("qcow2", 2 << 20)]
-    [InlineData("raw", 64 << 10)]
-    public async Task AFullBackupJobFollowsWhatIsAllocated(string format, int clusterBytes)
+    [InlineData("qcow2", 64 << 10, "file")]
+    [InlineData("qcow2", 2 << 20, "file")]
+    [InlineData("raw", 64 << 10, "file")]
+    [InlineData("qcow2", 64 << 10, "session")]
+    [InlineData("qcow2", 2 << 20, "session")]
+    [InlineData("qcow2", 64 << 10, "writer")]
+    [InlineData("raw", 64 << 10, "storage")]
+    public async Task AFullBackupJobFollowsWhatIsAllocated(string format, int clusterBytes, string openAs)
     {
         long small = format == "raw" ? SmallRaw : Small;
         await CompareAsync(small, clusterBytes, async size =>
@@ -120,7 +126,18 @@ public sealed class DiskSizeCostTests
             return await CountAsync(async () =>
             {
                 await using RecordingSession session = await RecordingSession.OpenAsync(disk.File("a"), cancellationToken: Token);
-                BackupTarget target = await BackupTarget.OpenAsync(disk.File("f"), format, cancellationToken: Token);
+                await using ImageChain? other = openAs == "file"
+                    ? null
+                    : await ImageChain.OpenAsync(disk.File("f"), new ChainOpenOptions { TopFormat = format, WritableLayers = [0] }, Token);
+                await using RecordingSession? otherSession = openAs == "session" ? await RecordingSession.OpenAsync(other!, leaveOpen: true, Token) : null;
+                await using GuestWriter? writer = openAs == "writer" ? await other!.OpenWriterAsync(Token) : null;
+                BackupTarget target = openAs switch
+                {
+                    "session" => BackupTarget.Of(otherSession!),
+                    "writer" => BackupTarget.Of(writer!),
+                    "storage" => BackupTarget.OfRaw(other!.Layers[0].Storage),
+                    _ => await BackupTarget.OpenAsync(disk.File("f"), format, cancellationToken: Token),
+                };
                 await using BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = target }, Token);
                 BackupJobState state = await job.WaitAsync(Token);
                 Assert.True(state == BackupJobState.Completed, $"{state}: {job.Error?.Message}");

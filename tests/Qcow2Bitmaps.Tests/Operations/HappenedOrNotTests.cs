@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>Each command, with each write, flush, change of a length and of a name failing once: it has not happened and says so, or it has happened, exit code 0, with a warning of what is left behind.</summary>
+/// <summary>Each command, with each read, write, flush, change of a length and of a name failing once: it has not happened and says so, or it has happened, exit code 0, with a warning of what is left behind.</summary>
 public sealed class HappenedOrNotTests
 {
     private static readonly string[] s_inDoubt = ["as before or as after", "is whole and can be restored", "is interrupted"];
@@ -30,9 +30,15 @@ public sealed class HappenedOrNotTests
         new("chain delete", static file => ["chain", "delete", file("top"), "b"], static async file => !await HasBitmapAsync(file("top"), "b") && !await HasBitmapAsync(file("mid"), "b") && !await HasBitmapAsync(file("base"), "b")),
         new("chain flatten", static file => ["chain", "flatten", file("top"), file("flat")], static file => Task.FromResult(Path.Exists(file("flat")))),
         new("convert", static file => ["convert", "-O", "qcow2", file("top"), file("flat")], static file => Task.FromResult(Path.Exists(file("flat")))),
+        new("convert to raw", static file => ["convert", "-O", "raw", file("top"), file("flat")], static file => Task.FromResult(Path.Exists(file("flat")))),
+        new("create raw", static file => ["create", "-f", "raw", file("new"), "1G"], static file => Task.FromResult(Path.Exists(file("new")))),
+        new("create with a data file", static file => ["create", "-f", "qcow2", "-o", $"data_file={file("new")}.data", file("new"), "64M"], static file => Task.FromResult(Path.Exists(file("new")))),
         new("create", static file => ["create", "-f", "qcow2", file("new"), "1G"], static file => Task.FromResult(Path.Exists(file("new")))),
         new("backup", static file => ["backup", "full", file("top"), file("saved")], static file => Task.FromResult(Path.Exists(file("saved") + ".backup.json"))),
         new("backup with a checkpoint", static file => ["backup", "full", file("top"), file("saved"), "--checkpoint", "c"], static file => HasBitmapAsync(file("top"), "c")),
+        new("backup restore", static file => ["backup", "restore", file("first"), file("restored")], static file => Task.FromResult(Path.Exists(file("restored")))),
+        new("chain rebase", static file => ["chain", "rebase", "-b", "base.qcow2", "-F", "qcow2", file("top")], static file => LooksAsync(file("top"), static image => image.BackingFile == "base.qcow2")),
+        new("chain populate", static file => ["chain", "populate", file("top"), "lost", "--since", "b"], static file => HasBitmapAsync(file("top"), "lost")),
         new("backup that clears", static file => ["backup", "incremental", file("disk"), file("second"), "--since", "k"], static file => IsCleanAsync(file("disk"), "k")),
     }.ToDictionary(static command => command.Name, StringComparer.Ordinal);
 

@@ -251,5 +251,20 @@ public sealed class StoredNameTests
         await (await Qcow2Image.OpenAsync(@base, cancellationToken: Token)).DisposeAsync();
     }
 
+    /// <summary>Of a file that no command opens by itself it is said, whatever name it has.</summary>
+    [Fact]
+    public async Task AFileOutsideIsToldOfByAnyName()
+    {
+        using var folder = new TempFolder();
+        using var other = new TempFolder();
+        string outside = other.Path + "/data\udcff";
+        await Qcow2Image.CreateAsync(outside, new Qcow2CreateOptions { SizeBytes = 1 << 20 }, Token);
+        await Qcow2Image.CreateAsync(folder.File("top"), new Qcow2CreateOptions { SizeBytes = 1 << 20 }, Token);
+        FileBackingResolver resolver = FileBackingResolver.ForTop(folder.File("top"));
+
+        Assert.Contains("outside the allowed folders", resolver.FindRefusal(new BackingReference(folder.File("top"), outside, null, 1)) ?? "", StringComparison.Ordinal);
+        Assert.Null(resolver.FindRefusal(new BackingReference(folder.File("top"), outside + "x", null, 1)));
+    }
+
     private static Task<ImageChain> OpenAsync(TempFolder folder, int[] writable) => ImageChain.OpenAsync(folder.File("top"), new ChainOpenOptions { WritableLayers = writable }, Token);
 }

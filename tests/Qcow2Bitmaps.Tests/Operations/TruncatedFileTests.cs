@@ -23,6 +23,7 @@ public sealed class TruncatedFileTests : IDisposable
         { "chain flatten {t} {n}", true },
         { "chain flatten -c {t} {n}", true },
         { "chain populate {t} lost", true },
+        { "chain populate {t} new --since chk", true },
         { "chain delete {t} chk", true },
         { "chain prune {t}", true },
         { "chain reconcile --drop {t}", true },

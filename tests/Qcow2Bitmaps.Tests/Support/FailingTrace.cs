@@ -2,10 +2,14 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Support;
 
-/// <summary>Lets what is done to files fail once, when it has been done: as the kernel says of a disk that answers too late.</summary>
+/// <summary>
+/// Lets what is done to files fail once. Writes and the like fail when they have been done, as the kernel says of a disk that answers too late; reads, and changes of names, before they are.
+/// Reads count only once something was written: what fails before has not happened.
+/// </summary>
 internal sealed class FailingTrace : FileTrace, IDisposable
 {
-    private readonly int _failingStep;
+    private volatile bool _isWritten;
+    private int _failingStep;
     private int _steps;
 
     /// <summary>Begins, for the test that runs.</summary>
@@ -19,12 +23,39 @@ internal sealed class FailingTrace : FileTrace, IDisposable
     /// <summary>What failed; null where nothing has.</summary>
     public string? Failed { get; private set; }
 
-    /// <summary>Never fails, as no other change of names does: one that fails has not happened, and this is told when it has.</summary>
+    /// <summary>Counts steps from here on.</summary>
+    /// <param name="failingStep">Which step fails, from 1.</param>
+    public void FailAt(int failingStep)
+    {
+        _isWritten = false;
+        _steps = 0;
+        _failingStep = failingStep;
+    }
+
+    public override void Ask(string path)
+    {
+    }
+
+    public override void Read(string path)
+    {
+        if (_isWritten)
+        {
+            Step("read", path);
+        }
+    }
+
+    public override void ChangeName(string path) => Step("name", path);
+
+    /// <summary>Never fails, as one that fails has not happened, and this is told when it has.</summary>
     public override void Create(string path)
     {
     }
 
-    public override void Write(string path, long offset, ReadOnlySpan<byte> bytes) => Step($"write {bytes.Length} at {offset}", path);
+    public override void Write(string path, long offset, ReadOnlySpan<byte> bytes)
+    {
+        _isWritten = true;
+        Step($"write {bytes.Length} at {offset}", path);
+    }
 
     public override void Zero(string path, long offset, long length) => Step($"zero {length} at {offset}", path);
 

@@ -37,7 +37,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
             {
                 Id = id,
                 Series = i == 0 ? id : _backups[0].Manifest.Series,
-                CreatedUtc = i > 0 && written <= _backups[^1].Manifest.CreatedUtc ? _backups[^1].Manifest.CreatedUtc.AddTicks(1) : written,
+                CreatedUtc = i == 0 ? written : FormerBackups.Later(written, _backups[^1]),
                 Parents = ParentsOf(i),
                 ImageFile = Path.GetFileName(image.Path),
                 ImageFormat = image.Layer.Format,

@@ -34,6 +34,9 @@ internal sealed class ForeignImage : IAsyncDisposable
     /// <summary>What it names as its backing file; null without one.</summary>
     public string? BackingFile => Layer.Image?.BackingFile;
 
+    /// <summary>Which file that is; null without one, and where nothing that can be looked at has that name.</summary>
+    public StorageIdentity? BackingIdentity => BackingFile is { } name && !BackingPath.HasProtocol(name) ? FileStorage.IdentityOf(BackingPath.Combine(Path, name)) : null;
+
     /// <summary>Whether it has no clusters of zeros: what became zeros is not in it, and shows what is below.</summary>
     public bool HoldsNoZeros => Layer.Image?.Header.Version < 3;
 

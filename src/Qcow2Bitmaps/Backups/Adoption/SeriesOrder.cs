@@ -58,8 +58,7 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
             return null;
         }
 
-        string? place = BackingPath.HasProtocol(name) ? null : BackingPath.Combine(image.Path, name);
-        StorageIdentity? named = place is null ? null : FileStorage.IdentityOf(place);
+        StorageIdentity? named = image.BackingIdentity;
         if (index > 0 && named is not null && named == images[index - 1].Layer.Storage.Identity)
         {
             return null;
@@ -67,7 +66,7 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
 
         string found = $"{image} names '{name}' as its backing file, but {(index == 0 ? "stands first" : $"{images[index - 1]} stands before it")}";
         return named is null ? $"{found}; no file has that name. {Renaming(index)}"
-            : images.FirstOrDefault(other => other.Layer.Storage.Identity == named) is null ? $"{found}. Expected: '{place}' right before it; a series starts with a full backup, which has no backing file"
+            : images.FirstOrDefault(other => other.Layer.Storage.Identity == named) is null ? $"{found}. Expected: '{BackingPath.Combine(image.Path, name)}' right before it; a series starts with a full backup, which has no backing file"
             : OrderOfNames() is { } order ? $"{found}. Expected by the backing files: {Show(order)}"
             : $"{found}. If it holds what changed since '{name}', leave out what stands between. {Renaming(index)}";
     }
@@ -103,8 +102,7 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
         while (order.Count is > 0 and int count && count < images.Count)
         {
             StorageIdentity? last = order[^1].Layer.Storage.Identity;
-            List<ForeignImage> next = [.. images.Where(image => image.BackingFile is { } name
-                && !BackingPath.HasProtocol(name) && FileStorage.IdentityOf(BackingPath.Combine(image.Path, name)) is { } named && named == last)];
+            List<ForeignImage> next = [.. images.Where(image => image.BackingIdentity is { } named && named == last)];
             if (next.Count != 1 || order.Contains(next[0]))
             {
                 return null;

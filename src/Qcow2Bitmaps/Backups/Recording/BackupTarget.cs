@@ -72,7 +72,7 @@ public abstract class BackupTarget : IAsyncDisposable
             : throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{storage.Name}' is open for reading only");
     }
 
-    /// <summary>Up to where it is known, without reading data, to read as zeros from an offset on; the offset where it may not, or where others may write.</summary>
+    /// <summary>Up to where it is known, without reading data, to read as zeros from an offset on; the offset where it may not. What others write there later comes after the zeros that need not be copied.</summary>
     internal virtual ValueTask<long> FindZerosEndAsync(long offsetBytes, CancellationToken cancellationToken) => ValueTask.FromResult(offsetBytes);
 
     /// <summary>Writes bytes.</summary>

@@ -20,8 +20,8 @@ internal sealed class RawBackupTarget(ImageStorage storage, ImageChain? owned) :
 
     internal override object Identity => storage.Identity is { } identity ? identity : storage;
 
-    internal override ValueTask<long> FindZerosEndAsync(long offsetBytes, CancellationToken cancellationToken) =>
-        owned?.FindZerosEndAsync(offsetBytes, storage.Length, cancellationToken) ?? ValueTask.FromResult(offsetBytes);
+    internal override async ValueTask<long> FindZerosEndAsync(long offsetBytes, CancellationToken cancellationToken) =>
+        (await storage.FindDataAsync(offsetBytes, cancellationToken).ConfigureAwait(false))?.Offset ?? Math.Max(offsetBytes, storage.Length);
 
     public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
         storage.WriteAsync(offsetBytes, bytes, cancellationToken);

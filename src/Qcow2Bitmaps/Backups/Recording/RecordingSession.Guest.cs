@@ -44,6 +44,9 @@ public sealed partial class RecordingSession
     /// <summary>Whether clusters can be compressed: the image can be written, its compression is zlib, and it has no external data file.</summary>
     internal bool CanCompress => _writer is { CanCompress: true };
 
+    /// <inheritdoc cref="GuestWriter.HasRawDataFile"/>
+    internal bool HasRawDataFile => _writer is { HasRawDataFile: true };
+
     /// <summary>Makes a range read as zeros, and records it.</summary>
     /// <inheritdoc cref="GuestWriter.WriteZerosAsync"/>
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>

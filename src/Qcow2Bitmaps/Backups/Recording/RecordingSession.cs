@@ -3,6 +3,7 @@ using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Guest.Writing;
+using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
@@ -352,10 +353,20 @@ public sealed partial class RecordingSession : IAsyncDisposable
         {
             await StoreAsync(CancellationToken.None).ConfigureAwait(false);
         }
-        finally
+        catch
         {
             await CloseImageAsync().ConfigureAwait(false);
+            throw;
         }
+
+        if (_writer is null)
+        {
+            await CloseImageAsync().ConfigureAwait(false);
+            return;
+        }
+
+        // Storing the bitmaps has made all durable that was written; nothing came after it.
+        _ = await Leftovers.TidyAsync($"'{Name}': all is stored, but it was not closed without an error", CloseImageAsync).ConfigureAwait(false);
     }
 
     private async ValueTask CloseImageAsync()

@@ -15,6 +15,9 @@ internal sealed class SessionBackupTarget(RecordingSession session) : BackupTarg
 
     internal override object Identity => session.Identity;
 
+    internal override ValueTask<long> FindZerosEndAsync(long offsetBytes, CancellationToken cancellationToken) =>
+        session.HasRawDataFile ? ValueTask.FromResult(offsetBytes) : session.FindZerosEndAsync(offsetBytes, SizeBytes, cancellationToken);
+
     public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
         session.WriteAsync(offsetBytes, bytes, cancellationToken);
 

@@ -17,7 +17,7 @@ internal sealed class WriterBackupTarget(GuestWriter writer, ImageChain? owned) 
     internal override object Identity => writer.Image.Storage.Identity is { } identity ? identity : writer.Image;
 
     internal override ValueTask<long> FindZerosEndAsync(long offsetBytes, CancellationToken cancellationToken) =>
-        owned is null || writer.HasRawDataFile ? ValueTask.FromResult(offsetBytes) : owned.FindZerosEndAsync(offsetBytes, SizeBytes, cancellationToken);
+        owned is null || writer.HasRawDataFile ? writer.FindZerosEndAsync(offsetBytes, cancellationToken) : owned.FindZerosEndAsync(offsetBytes, SizeBytes, cancellationToken);
 
     public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
         writer.WriteAsync(offsetBytes, bytes, cancellationToken);

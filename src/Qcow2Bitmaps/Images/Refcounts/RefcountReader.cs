@@ -178,22 +178,29 @@ internal sealed class RefcountReader
         return new HostCluster(-1);
     }
 
-    /// <summary>Whether the file has all clusters that are counted, the last one perhaps in part, and the counts can be relied on.</summary>
+    /// <summary>Whether the counts can be relied on and the file has all clusters that are counted, the last one perhaps in part.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<bool> IsInsideFileAsync(CancellationToken cancellationToken)
+    public static async ValueTask<bool> IsInsideFileAsync(
+        ImageStorage storage, Qcow2Header header, Qcow2Limits limits, CancellationToken cancellationToken)
     {
-        long length = _storage.Length;
-        for (int block = 0; block < Table.Length; block++)
+        // Only a lenient reader has an image with a longer table open.
+        if (header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty) || header.RefcountTableBytes > limits.MaxRefcountTableBytes)
         {
-            if (HasBlock(block) && !(IsReadable(block) && OffsetOf(block) < length))
+            return false;
+        }
+
+        RefcountReader reader = await OpenAsync(storage, header, cancellationToken).ConfigureAwait(false);
+        long length = storage.Length;
+        for (int block = 0; block < reader.Table.Length; block++)
+        {
+            if (reader.HasBlock(block) && !(reader.IsReadable(block) && reader.OffsetOf(block) < length))
             {
                 return false;
             }
         }
 
-        return Table.Length == EntriesOf(Header)
-            && !Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty)
-            && (await FindLastCountedAsync(cancellationToken).ConfigureAwait(false)).Number < _geometry.ClustersFor(length);
+        return reader.Table.Length == EntriesOf(header)
+            && (await reader.FindLastCountedAsync(cancellationToken).ConfigureAwait(false)).Number < reader._geometry.ClustersFor(length);
     }
 
     private static long EntriesOf(Qcow2Header header) => header.RefcountTableBytes / ImageGeometry.TableEntryBytes;

@@ -3,14 +3,22 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Resizing;
 
-/// <summary>Gives an external data file the disk's new size: before the header switches where the disk grows, afterwards where it shrinks, so that no stop loses what a header names.</summary>
+/// <summary>Gives an external data file the disk's new size, so that no stop loses what a header names.</summary>
 /// <remarks>
-/// <para>Where the disk grows the file is never cut. What a raw file has behind the disk's old end becomes the disk's; in another one nobody reads it but through the image, and what entries name of it becomes zeros.</para>
-/// <para>Where the disk shrinks the file is cut, but for one that was longer than the disk: what it had behind the disk's end is not the disk's to delete.</para>
+/// <para>
+/// Where the disk grows, the file grows before the header switches, and is never cut. What a raw file has behind the disk's old end becomes
+/// the disk's. Another file is read through the image only: what entries name of it becomes zeros.
+/// </para>
+/// <para>
+/// Where the disk shrinks, the file is cut after the switch, unless it was longer than the disk: what it had behind the disk's end is not
+/// the disk's to delete.
+/// </para>
 /// </remarks>
-internal sealed class DataFileResize(ImageStorage file, bool isRaw, bool isNamed, Preallocation preallocation, long oldSize, long newSize, int clusterBytes)
+internal sealed class DataFileResize(
+    ImageStorage file, bool isRaw, bool isNamed, Preallocation preallocation, long oldSize, long newSize, int clusterBytes)
 {
     private bool _isCut;
+    private long? _lengthBefore;
 
     /// <summary>Refuses a file that cannot grow and is too small.</summary>
     /// <exception cref="NoSpaceException">It is too small.</exception>
@@ -23,7 +31,7 @@ internal sealed class DataFileResize(ImageStorage file, bool isRaw, bool isNamed
     }
 
     /// <summary>Makes room behind the disk's end. Nothing that the disk has is touched.</summary>
-    /// <exception cref="IOException">The storage failed, or there is no space; the file has its old length.</exception>
+    /// <exception cref="IOException">The storage failed, or there is no space; <see cref="TakeBackAsync"/> is to follow.</exception>
     public async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
         long length = file.Length;
@@ -34,14 +42,17 @@ internal sealed class DataFileResize(ImageStorage file, bool isRaw, bool isNamed
             return;
         }
 
-        try
-        {
-            await GrowAsync(length, cancellationToken).ConfigureAwait(false);
-        }
-        catch when (file.CapacityBytes is null && file.Length > length)
+        _lengthBefore = length;
+        await GrowAsync(length, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Gives the file its old length again, as the disk keeps its size.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public async ValueTask TakeBackAsync()
+    {
+        if (_lengthBefore is { } length && file.CapacityBytes is null && file.Length > length)
         {
             await file.SetLengthAsync(length, CancellationToken.None).ConfigureAwait(false);
-            throw;
         }
     }
 
@@ -72,14 +83,15 @@ internal sealed class DataFileResize(ImageStorage file, bool isRaw, bool isNamed
         }
 
         long kept = Math.Clamp(length, oldSize, newSize);
-        await ReservedSpace.TakeKeepingAsync(file, clusterStart, kept - clusterStart, preallocation, cancellationToken).ConfigureAwait(false);
+        await ReservedSpace
+            .TakeKeepingAsync(file, clusterStart, kept - clusterStart, preallocation, cancellationToken).ConfigureAwait(false);
         await ReservedSpace.TakeAsync(file, kept, newSize - kept, preallocation, cancellationToken).ConfigureAwait(false);
         await file.FlushAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Whether the file is longer than the disk only as it was rounded up to a cluster, which QEMU does.</summary>
-    private async ValueTask<bool> IsPaddingAsync(long length, CancellationToken cancellationToken) =>
-        length - oldSize < clusterBytes && await NonZeroSearch.FindAsync(file, oldSize, length, cancellationToken).ConfigureAwait(false) is null;
+    /// <summary>Whether the file is longer than the disk only because QEMU has rounded it up to a cluster.</summary>
+    private async ValueTask<bool> IsPaddingAsync(long length, CancellationToken cancellationToken) => length - oldSize < clusterBytes
+        && await NonZeroSearch.FindAsync(file, oldSize, length, cancellationToken).ConfigureAwait(false) is null;
 
     private async ValueTask ZeroAsync(long start, long end, CancellationToken cancellationToken)
     {

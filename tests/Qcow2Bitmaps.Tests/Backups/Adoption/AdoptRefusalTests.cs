@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -221,6 +222,20 @@ public sealed class AdoptRefusalTests
         Assert.Contains("bitmap --recover", await series.RefusalAsync(series.Images, "c2", 1), StringComparison.Ordinal);
         File.Delete(journal);
         await series.AdoptAsync("c2");
+    }
+
+    /// <summary>Nothing is later than the end of time.</summary>
+    [Fact]
+    public async Task NothingStandsOnABackupOfTheEndOfTime()
+    {
+        using var folder = TempFolder.InMemory();
+        PushedSeries series = await PushedSeries.OfThreeAsync(folder);
+        Assert.Equal(0, (await series.TryAdoptAsync([series.Images[0]], "c0")).ExitCode);
+        string manifest = series.Image("full.backup.json");
+        JsonNode json = JsonNode.Parse(await File.ReadAllTextAsync(manifest, Token))!;
+        json["created"] = "9999-12-31T23:59:59.9999999Z";
+        await File.WriteAllTextAsync(manifest, json.ToJsonString(), Token);
+        Assert.Contains("full.backup.json' says that it was taken at the end of time", await series.RefusalAsync(series.Images, "c2", 1), StringComparison.Ordinal);
     }
 
     [Fact]

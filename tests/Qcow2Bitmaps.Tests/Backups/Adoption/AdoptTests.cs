@@ -127,9 +127,52 @@ public sealed class AdoptTests
         await series.PushAsync("inc3", "c0", null, clears: true);
         ProcessResult refused = await Support.Cli.RunAsync("backup", "incremental", series.Disk, series.Image("ours"), "--since", "c0");
         Assert.Equal(1, refused.ExitCode);
-        Assert.Contains("differs from it at byte 65536, which bitmap 'c0' does not call dirty. Perhaps the program that made it took a later one", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("differs from it at byte 65536, which bitmap 'c0' does not call dirty. Perhaps the program that started the bitmap took a later backup", refused.Error, StringComparison.Ordinal);
         await series.AdoptAsync("c0");
         await series.GoOnAsync("c0");
+    }
+
+    /// <summary>Also where backups of ours are between, whether or not they cleared it. They belong to the series then.</summary>
+    [Theory]
+    [InlineData("on-success")]
+    [InlineData("never")]
+    public async Task NorIsItBehindABackupOfOurs(string mode)
+    {
+        using var folder = TempFolder.InMemory();
+        PushedSeries series = await PushedSeries.OfThreeAsync(folder, clears: true);
+        await series.AdoptAsync("c0");
+        await series.WriteAsync("write -P 9 64k 64k");
+        string between = series.Image("between");
+        await Support.Cli.OkAsync("backup", "incremental", series.Disk, between, "--since", "c0", "--mode", mode);
+        await series.WriteAsync("write -P 10 192k 64k");
+        await series.PushAsync("inc3", "c0", null, clears: true);
+
+        ProcessResult refused = await Support.Cli.RunAsync("backup", "incremental", series.Disk, series.Image("ours"), "--since", "c0", "--backing", between);
+
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("differs from it at byte 196608, which bitmap 'c0' does not call dirty. Perhaps the program that", refused.Error, StringComparison.Ordinal);
+        ProcessResult adopted = await series.TryAdoptAsync([.. series.Images.Take(3), between, series.Images[3]], "c0");
+        Assert.True(adopted.ExitCode == 0, adopted.Error);
+        await series.GoOnAsync("c0");
+    }
+
+    /// <summary>Nor is an unfinished backup gone on with by it: what that lacks the bitmap does not mark any more.</summary>
+    [Fact]
+    public async Task NorIsAnUnfinishedBackupOfOursGoneOnWithByIt()
+    {
+        using var folder = TempFolder.InMemory();
+        PushedSeries series = await PushedSeries.OfThreeAsync(folder, clears: true);
+        await series.AdoptAsync("c0");
+        await series.WriteAsync("write -P 9 0 3M");
+        await Assert.ThrowsAsync<IOException>(() => TakeAsync(new CopyFuse(1 << 20, null)));
+        await series.WriteAsync("write -P 10 64k 64k");
+        await series.PushAsync("inc3", "c0", null, clears: true);
+
+        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => TakeAsync(null));
+        Assert.Contains("which bitmap 'c0' does not call dirty", refused.Message, StringComparison.Ordinal);
+
+        Task TakeAsync(IProgress<BackupProgress>? progress) => DiskBackup.RunAsync(
+            [new BackupDisk(series.Disk, series.Image("ours"))], new BackupOptions { Since = "c0", Mode = BackupMode.Always, Workers = 1 }, progress, PushedSeries.Token);
     }
 
     [Fact]

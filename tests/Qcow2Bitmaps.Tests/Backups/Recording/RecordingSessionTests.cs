@@ -164,6 +164,35 @@ public sealed class RecordingSessionTests
         Assert.Equal(DiskBytes, target.WrittenBytes);
     }
 
+    /// <summary>Zeros that the target has anyway are not written, and not recorded; whatever else it has goes.</summary>
+    [Fact]
+    public async Task AnotherSessionThatIsTheTargetBecomesTheDisk()
+    {
+        const int SizeBytes = 64 << 20;
+        MemoryDisk disk = await MemoryDisk.CreateAsync(SizeBytes);
+        await using RecordingSession session = await disk.OpenAsync();
+        await session.WriteAsync(5 << 20, GuestBytes(1), Token);
+        MemoryDisk otherDisk = await MemoryDisk.CreateAsync(SizeBytes, "b");
+        await using RecordingSession other = await otherDisk.OpenAsync();
+        await other.WriteAsync(6 << 20, GuestBytes(2), Token);
+        await other.WriteAsync((40 << 20) + 1000, GuestBytes(3).AsMemory(0, 100_000), Token);
+        await other.ClearAsync("b", Token);
+
+        BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = BackupTarget.Of(other) }, Token);
+
+        Assert.Equal(BackupJobState.Completed, await job.WaitAsync(Token));
+        Assert.Equal(SizeBytes, job.CopiedBytes);
+        var expected = new byte[SizeBytes];
+        var found = new byte[SizeBytes];
+        await session.ReadAsync(0, expected, Token);
+        await other.ReadAsync(0, found, Token);
+        Assert.True(expected.AsSpan().SequenceEqual(found));
+        List<(long Start, long Length)> dirty = Extents(other.CopyBits("b"));
+        Assert.Contains(dirty, static part => part.Start <= 5 << 20 && part.Start + part.Length >= 10 << 20);
+        Assert.Contains(dirty, static part => part.Start <= 40 << 20 && part.Start + part.Length >= (40 << 20) + 101_000);
+        Assert.DoesNotContain(dirty, static part => part.Start < 5 << 20);
+    }
+
     [Fact]
     public async Task ABackupHasTheDiskOfItsStartAndItsBitmapWhatWasWrittenSince()
     {

@@ -115,6 +115,48 @@ public sealed class GuestWriterTests
         Assert.Equal((0, 0), (check.Corruptions, check.Leaks));
     }
 
+    /// <summary>Each write fails once. Where one fails that lowers counts, clusters leak and the writer goes on, as long as there is room.</summary>
+    [Theory]
+    [InlineData(14)]
+    [InlineData(40)]
+    public async Task SpaceThatCannotBeGivenBackIsLeftAndTold(int freeClusters)
+    {
+        int told = 0;
+        bool hasFailed = true;
+        for (int write = 1; hasFailed; write++)
+        {
+            MemoryStorage memory = await CreateAsync(1 << 20);
+            await memory.SetLengthAsync((memory.Length + (freeClusters * Cluster)) & -Cluster, Token);
+            var storage = new FailingStorage(new FixedSizeStorage(memory)) { FailingWrite = write };
+            var leftovers = new List<string>();
+            Exception? error;
+            using (Leftovers.TellTo(leftovers.Add))
+            {
+                error = await Record.ExceptionAsync(() => FillAndRefillAsync(storage));
+            }
+
+            hasFailed = storage.HasFailed;
+            Assert.True(error is null || (hasFailed && error is IOException), $"write {write}: {error}");
+            bool isFull = freeClusters < 20 && error is NoSpaceException;
+            Assert.True(error is null || isFull || leftovers.Count == 0, $"write {write}: {error}");
+            await using Qcow2Image left = await Qcow2Image.OpenAsync(new MemoryStorage(memory.ToArray(), "left"), cancellationToken: Token);
+            CheckReport check = await left.CheckAsync(Token);
+            Assert.Equal(0, check.Corruptions);
+            told += leftovers.Count;
+            if (error is null)
+            {
+                Assert.Equal(leftovers.Count > 0, check.Leaks > 0);
+                await using GuestWriter reader = await left.OpenWriterAsync(Token);
+                await AssertReadsAsync(reader, 0, 1);
+                await AssertReadsAsync(reader, 4, 3);
+                await AssertReadsAsync(reader, 5, 5);
+                await AssertReadsAsync(reader, 100, 4);
+            }
+        }
+
+        Assert.True(told > 0);
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -293,5 +335,31 @@ public sealed class GuestWriterTests
         var storage = new MemoryStorage([], "image");
         await Qcow2Image.CreateAsync(storage, new Qcow2CreateOptions { SizeBytes = size, ClusterSizeBytes = Cluster }, Token);
         return storage;
+    }
+
+    /// <summary>Writes clusters and gives them up; a small device needs their space for the next write.</summary>
+    private static async Task FillAndRefillAsync(ImageStorage storage)
+    {
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token);
+        await using GuestWriter writer = await image.OpenWriterAsync(Token);
+        await writer.WriteCompressedAsync(0, Filled(Cluster, 1), Token);
+        await writer.WriteAsync(8 * Cluster, Filled(10 * Cluster, 2), Token);
+        await writer.DiscardAsync(8 * Cluster, 10 * Cluster, Token);
+        await writer.WriteCompressedAsync(4 * Cluster, Filled(Cluster, 3), Token);
+        if (storage.Length > 30 * Cluster)
+        {
+            await writer.FlushAsync(Token);
+        }
+
+        await writer.WriteAsync(100 * Cluster, Filled(3 * Cluster, 4), Token);
+        await writer.WriteCompressedAsync(5 * Cluster, Filled(Cluster, 5), Token);
+        await writer.FlushAsync(Token);
+    }
+
+    private static async Task AssertReadsAsync(GuestWriter reader, int cluster, byte value)
+    {
+        var read = new byte[Cluster];
+        await reader.ReadAsync(cluster * Cluster, read, Token);
+        Assert.Equal(Filled(Cluster, value), read);
     }
 }

@@ -1,10 +1,12 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Guest;
 
-/// <summary>Whether a file has all that its image names: images that QEMU or the tool has made are whole, and nothing can be cut off unseen that anybody reads.</summary>
+/// <summary>Whether a file has all that its image names. Images of QEMU and the tool are whole; no cut of what anybody reads goes unseen.</summary>
 public sealed class NamedEndTests : IDisposable
 {
     private readonly TempFolder _folder = TempFolder.InMemory();
@@ -13,7 +15,8 @@ public sealed class NamedEndTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    /// <summary>QEMU ends files inside their last cluster in many ways; none of that is a cut. Where the check says that a cut file is whole, QEMU reads the same disk from it, and the bits of its bitmaps are there.</summary>
+    /// <summary>QEMU ends files inside their last cluster in many ways, and none of these is a cut.</summary>
+    /// <remarks>Where the check calls a cut file whole, QEMU reads the same disk from it, and it has all bits of its bitmaps.</remarks>
     [Theory]
     [InlineData("512", true)]
     [InlineData("64k", true)]
@@ -27,7 +30,8 @@ public sealed class NamedEndTests : IDisposable
         {
             string image = _folder.File($"{number++}.qcow2");
             await recipe.MakeAsync(_folder, image, clusterSize);
-            Assert.True(await FindAsync(image, recipe.Name) is null, $"{recipe.Name}: is whole, but: {await FindAsync(image, recipe.Name)}");
+            FormatFault? fault = await FindAsync(image, recipe.Name);
+            Assert.True(fault is null, $"{recipe.Name}: is whole, but: {fault}");
             foreach (string file in new[] { image, image + ".data" }.Where(file => isCut && Path.Exists(file)))
             {
                 foreach (long length in CutsOf(LengthOf(file)))
@@ -64,14 +68,38 @@ public sealed class NamedEndTests : IDisposable
     {
         Qemu.Require();
         string image = _folder.File("image.qcow2");
-        await new ImageRecipe("", ImageRecipe.New, "img snapshot -c a {f}", "io write -P 1 0 1M", "img snapshot -c b {f}", "img snapshot -d a {f}", "io discard 0 1M").MakeAsync(_folder, image, "64k");
+        string[] commands =
+        [
+            ImageRecipe.New,
+            "img snapshot -c a {f}",
+            "io write -P 1 0 1M",
+            "img snapshot -c b {f}",
+            "img snapshot -d a {f}",
+            "io discard 0 1M",
+        ];
+        await new ImageRecipe("", commands).MakeAsync(_folder, image, "64k");
         Assert.Null(await FindAsync(image, "whole"));
         Cut(image, 0x100000);
 
         Assert.Equal(FaultCode.FileTruncated, (await FindAsync(image, "cut"))?.Code);
     }
 
-    private static IEnumerable<long> CutsOf(long length) => new[] { length - 1, length - 512, length - 65536, length * 3 / 4 }.Where(static cut => cut > 0);
+    /// <summary>A program without bitmaps has written, and the bitmaps' clusters were given back. A lenient reader still lists them.</summary>
+    [Theory]
+    [InlineData(AutoclearFeatures.None, null)]
+    [InlineData(AutoclearFeatures.Bitmaps, FaultCode.FileTruncated)]
+    public async Task BitmapsThatAreIgnoredNeedNothing(AutoclearFeatures features, FaultCode? expected)
+    {
+        Patched image = Patched.Usual();
+        image.U64(image.Entry(Patched.TableOffset), 1 << 30).U64(HeaderLayout.AutoclearFeatures, (ulong)features);
+        await using Qcow2Image opened = await TestImage.OpenAsync(image.Bytes, Strictness.Lenient);
+        Assert.Equal(2, opened.Bitmaps.Count);
+
+        Assert.Equal(expected, (await opened.FindTruncationAsync(cancellationToken: Token))?.Code);
+    }
+
+    private static IEnumerable<long> CutsOf(long length) =>
+        new[] { length - 1, length - 512, length - 65536, length * 3 / 4 }.Where(static cut => cut > 0);
 
     /// <summary>Cuts a file and looks at what then reads otherwise.</summary>
     /// <returns>Whether the check found the cut.</returns>
@@ -92,7 +120,10 @@ public sealed class NamedEndTests : IDisposable
 
             ProcessResult compared = await Qemu.ImgAsync("compare", "-F", "raw", image, disk);
             // Inside the last sector of compressed data nobody can tell, but reading them fails.
-            Assert.True(compared.ExitCode == 0 || (compared.ExitCode > 1 && length > LengthOf(whole) - 512), $"{name}: {Path.GetFileName(file)} cut to {length} bytes looks whole, but: {compared.Output}{compared.Error}");
+            bool isCutInLastSector = compared.ExitCode > 1 && length > LengthOf(whole) - 512;
+            Assert.True(
+                compared.ExitCode == 0 || isCutInLastSector,
+                $"{name}: {Path.GetFileName(file)} cut to {length} bytes looks whole, but: {compared.Output}{compared.Error}");
             Assert.Equal(bits, await BitsAsync(image));
             return false;
         }

@@ -8,7 +8,8 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Resizing;
 
-/// <summary>A resize of an image with an external data file is stopped at any moment, with any part of what neither file was asked to flush: the disk is as before or as after.</summary>
+/// <summary>A resize of an image with an external data file stops at any moment: the disk is as before or as after.</summary>
+/// <remarks>Of what neither file was asked to flush, any part is there.</remarks>
 public sealed class DataFileResizeCrashTests
 {
     private const string Image = "a.qcow2";
@@ -44,7 +45,8 @@ public sealed class DataFileResizeCrashTests
             await File.WriteAllBytesAsync(path, files[Image], Token);
             await File.WriteAllBytesAsync(folder.File(Data), files[Data], Token);
             await Qemu.ImgOkAsync("check", path);
-            Assert.EndsWith("Images are identical.\n", await Qemu.ImgOkAsync("compare", "-f", "qcow2", "-F", "raw", path, folder.File(Data)), StringComparison.Ordinal);
+            string compared = await Qemu.ImgOkAsync("compare", "-f", "qcow2", "-F", "raw", path, folder.File(Data));
+            Assert.EndsWith("Images are identical.\n", compared, StringComparison.Ordinal);
         }
     }
 
@@ -59,9 +61,14 @@ public sealed class DataFileResizeCrashTests
         using var folder = new TempFolder();
         byte[] bytes = RawDisk.RandomBytes(300 << 10);
         string data = folder.Write(Data, bytes);
-        await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", "-o", $"{options}data_file={data},data_file_raw=on,keep_data_file=on", folder.File(Image), "101k");
+        string all = $"{options}data_file={data},data_file_raw=on,keep_data_file=on";
+        await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", "-o", all, folder.File(Image), "101k");
         await Support.Cli.OkAsync("bitmap", "--add", "-g", "512", folder.File(Image), "fine");
-        var files = new Dictionary<string, byte[]>(StringComparer.Ordinal) { [Image] = await File.ReadAllBytesAsync(folder.File(Image), Token), [Data] = bytes };
+        var files = new Dictionary<string, byte[]>(StringComparer.Ordinal)
+        {
+            [Image] = await File.ReadAllBytesAsync(folder.File(Image), Token),
+            [Data] = bytes,
+        };
         foreach (long size in new long[] { 102 << 10, 150 << 10, 120 << 10, 512, 201 << 10, 300 << 10, 333 << 10 })
         {
             files = await StopAsync(files, size, preallocation, bytes);
@@ -69,17 +76,56 @@ public sealed class DataFileResizeCrashTests
         }
     }
 
-    private static async Task<Dictionary<string, byte[]>> StopAsync(Dictionary<string, byte[]> start, long size, Preallocation preallocation, byte[]? kept = null)
+    /// <summary>A growth that has not happened leaves the data file as long as it was.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData(",data_file_raw=on")]
+    public async Task AFailedGrowthLeavesTheDataFilesLength(string options)
     {
-        void RequireKept(byte[] data, string context) => Assert.True(data.AsSpan().StartsWith(kept), $"{size}, {context}: bytes of the data file are lost");
+        using var folder = new TempFolder();
+        string all = $"data_file={folder.File(Data)}{options}";
+        await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", "-o", all, folder.File(Image), "200k");
+        byte[] start = await File.ReadAllBytesAsync(folder.File(Image), Token);
+        byte[] data = await File.ReadAllBytesAsync(folder.File(Data), Token);
+        int refused = 0;
+        bool hasFailed = true;
+        for (int flush = 1; hasFailed; flush++)
+        {
+            var storage = new FailingStorage(new MemoryStorage(start)) { FailingFlush = flush };
+            var dataFile = new MemoryStorage(data);
+            await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token);
+
+            Exception? error = await Record.ExceptionAsync(
+                async () => await image.ResizeAsync(300 << 10, new Qcow2ResizeOptions { DataFile = dataFile }, Token));
+
+            hasFailed = storage.HasFailed;
+            Assert.Equal(error is null ? 300 << 10 : 200 << 10, image.VirtualSizeBytes);
+            Assert.Equal(image.VirtualSizeBytes, dataFile.Length);
+            refused += error is null ? 0 : 1;
+        }
+
+        Assert.True(refused > 0);
+    }
+
+    private static async Task<Dictionary<string, byte[]>> StopAsync(
+        Dictionary<string, byte[]> start, long size, Preallocation preallocation, byte[]? kept = null)
+    {
+        void RequireKept(byte[] data, string context) =>
+            Assert.True(data.AsSpan().StartsWith(kept), $"{size}, {context}: bytes of the data file are lost");
 
         var files = new CrashChain(start);
         ImageStorage dataFile = await OpenAsync(files, Data);
-        await using (Qcow2Image image = await Qcow2Image.OpenAsync(await OpenAsync(files, Image), leaveOpen: true, cancellationToken: Token))
+        ImageStorage imageFile = await OpenAsync(files, Image);
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(imageFile, leaveOpen: true, cancellationToken: Token))
         {
             bool grows = size > image.VirtualSizeBytes;
-            await image.ResizeAsync(
-                size, new Qcow2ResizeOptions { AllowShrink = !grows, DataFile = dataFile, Preallocation = grows ? preallocation : Preallocation.Off }, Token);
+            var options = new Qcow2ResizeOptions
+            {
+                AllowShrink = !grows,
+                DataFile = dataFile,
+                Preallocation = grows ? preallocation : Preallocation.Off,
+            };
+            await image.ResizeAsync(size, options, Token);
         }
 
         ImageViews before = await ImageViews.ReadAsync(start[Image], start[Data]);
@@ -97,12 +143,14 @@ public sealed class DataFileResizeCrashTests
             Assert.True(state.Check is { Corruptions: 0, CheckErrors: 0, Leaks: 0 }, $"{description}: {state}");
             asBefore += state.Text == before.Text ? 1 : 0;
             asAfter += state.Text == after.Text ? 1 : 0;
-            Assert.True(state.Text == before.Text || state.Text == after.Text, $"{description}:\n{state}\nbefore:\n{before}\nafter:\n{after}");
+            Assert.True(
+                state.Text == before.Text || state.Text == after.Text, $"{description}:\n{state}\nbefore:\n{before}\nafter:\n{after}");
         }
 
         Assert.True(asBefore > 0 && asAfter > 0, $"{asBefore} states are as before, {asAfter} as after");
         return end;
     }
 
-    private static ValueTask<ImageStorage> OpenAsync(CrashChain files, string name) => files.OpenAsync(new BackingReference("", name, null, 0), ImageLock.None, Token);
+    private static ValueTask<ImageStorage> OpenAsync(CrashChain files, string name) =>
+        files.OpenAsync(new BackingReference("", name, null, 0), ImageLock.None, Token);
 }

@@ -41,7 +41,8 @@ internal sealed partial class GuestMetadata
         EditedL2Table table = await Tables.EditAsync(Geometry.L1Index(guestOffset), null, CancellationToken.None).ConfigureAwait(false);
         ClusterEntry old = EntryOf(table.Entries, guestOffset);
         int additional = (int)(((hostOffset + lengthBytes - 1) / SectorBytes) - (hostOffset / SectorBytes));
-        var packed = new ClusterEntry(L2Entry.CreateCompressed(new CompressedDescriptor((ulong)hostOffset, additional), Geometry.ClusterBits), default);
+        var descriptor = new CompressedDescriptor((ulong)hostOffset, additional);
+        var packed = new ClusterEntry(L2Entry.CreateCompressed(descriptor, Geometry.ClusterBits), default);
         Set(table, guestOffset, packed);
         Free(old, packed);
         disk.Forget();
@@ -83,10 +84,11 @@ internal sealed partial class GuestMetadata
         return Geometry.OffsetOf(next).Bytes;
     }
 
-    /// <summary>Goes on elsewhere when the last compressed clusters have been freed: from now on anything may be allocated where they were.</summary>
-    private async ValueTask ForgetFreedPackedEndAsync(RefcountEditor refcounts)
+    /// <summary>Goes on elsewhere when the last compressed clusters have been freed: anything may be allocated where they were.</summary>
+    private async ValueTask ForgetFreedPackedEndAsync()
     {
-        if (_packedEnd > 0 && await refcounts.ReadAsync(Geometry.ClusterAt(new HostOffset(_packedEnd - 1)), CancellationToken.None).ConfigureAwait(false) == 0)
+        HostCluster last = Geometry.ClusterAt(new HostOffset(_packedEnd - 1));
+        if (_packedEnd > 0 && await _refcounts!.ReadAsync(last, CancellationToken.None).ConfigureAwait(false) == 0)
         {
             _packedEnd = 0;
         }

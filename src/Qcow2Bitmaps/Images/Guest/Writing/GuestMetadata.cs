@@ -5,10 +5,12 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest.Writing;
 
-/// <summary>The tables and counts that a writer of guest data changes: in memory first, then in the file, in an order that survives a stop at any byte.</summary>
+/// <summary>
+/// The tables and counts that a writer of guest data changes: first in memory, then in the file, so that a stop at any byte does no harm.
+/// </summary>
 /// <remarks>
-/// Counts rise and data become durable before L2 tables name clusters, L2 tables before the L1 table names them, and all of that before counts fall and
-/// clusters are used again. So a stop leaves leaked clusters at worst, and each cluster old or new. Not thread-safe.
+/// Counts rise and data become durable before L2 tables name clusters, L2 tables before the L1 table names them, and all of that before
+/// counts fall and clusters are used again. So a stop leaves leaked clusters at worst, and each cluster old or new. Not thread-safe.
 /// </remarks>
 internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, ImageStorage? dataFile, bool hasBacking)
 {
@@ -16,7 +18,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
 
     private RefcountEditor? _refcounts;
 
-    /// <summary>Why tables could not be written; then memory and file can no longer be told apart, and nothing more may be written.</summary>
+    /// <summary>Why tables could not be written; then memory and file may differ, and nothing more may be written.</summary>
     public Exception? Failure { get; private set; }
 
     /// <summary>Whether clusters stand in a data file.</summary>
@@ -113,7 +115,9 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
 
     /// <summary>Writes all that is in memory, in order, and makes it and all data durable.</summary>
     /// <param name="isAlone">Whether nobody writes data meanwhile.</param>
-    /// <exception cref="IOException">The storage failed; the image is whole, with leaked clusters at worst, and what was not flushed before is old or new.</exception>
+    /// <exception cref="IOException">
+    /// The storage failed; the image is whole, with leaked clusters at worst, and what was not flushed before is old or new.
+    /// </exception>
     public async ValueTask CommitAsync(bool isAlone)
     {
         try
@@ -150,12 +154,8 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
         }
 
         bool isReleased = await Leftovers.TidyAsync(
-            $"'{image.Name}' is written, but clusters that are free now stay counted ('check -r leaks' gives them back)",
-            async () =>
-            {
-                await refcounts.ReleaseAsync(refcounts.Live, CancellationToken.None).ConfigureAwait(false);
-                await ForgetFreedPackedEndAsync(refcounts).ConfigureAwait(false);
-            }).ConfigureAwait(false);
+            $"'{image.Name}' is written, but freed clusters stay counted ('check -r leaks' gives them back)",
+            () => refcounts.ReleaseAsync(refcounts.Live, CancellationToken.None)).ConfigureAwait(false);
         if (hasMoved)
         {
             await image.ReloadAsync().ConfigureAwait(false);
@@ -167,20 +167,29 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
         }
         else
         {
-            // Which counts have fallen is in the file: who writes on reads them again.
+            // Only the file says now which counts have fallen. Others may be between planning and applying a write: they need counts.
             _refcounts = null;
-            _packedEnd = 0;
+            await OpenAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+
+        await ForgetFreedPackedEndAsync().ConfigureAwait(false);
+    }
+
+    private async ValueTask OpenAsync(CancellationToken cancellationToken)
+    {
+        if (_refcounts is null)
+        {
+            WritableCounts counts = await WritableCounts.OpenAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
+            _refcounts = new RefcountEditor(image.Storage, image.Limits, counts);
         }
     }
 
-    private async ValueTask OpenAsync(CancellationToken cancellationToken) =>
-        _refcounts ??= new RefcountEditor(
-            image.Storage, image.Limits, await WritableCounts.OpenAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false));
+    private ValueTask LimitMemoryAsync() => Geometry.BytesOfClusters(Tables.EditedCount) + _refcounts!.EditedBytes > MaxChangedBytes
+        ? CommitAsync(isAlone: false)
+        : ValueTask.CompletedTask;
 
-    private ValueTask LimitMemoryAsync() =>
-        Geometry.BytesOfClusters(Tables.EditedCount) + _refcounts!.EditedBytes > MaxChangedBytes ? CommitAsync(isAlone: false) : ValueTask.CompletedTask;
-
-    private async ValueTask<ClusterWrite> PlanClusterAsync(ClusterEntry old, long cluster, int from, int to, CancellationToken cancellationToken)
+    private async ValueTask<ClusterWrite> PlanClusterAsync(
+        ClusterEntry old, long cluster, int from, int to, CancellationToken cancellationToken)
     {
         Tables.RequireSane(old.Entry, old.Subclusters, cluster);
         L2EntryKind kind = old.Entry.Kind(Header);
@@ -211,8 +220,9 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
         return new ClusterWrite(cluster, host, writeFrom, writeTo, old, written, isAllocated);
     }
 
-    /// <summary>Which bytes of a cluster with subclusters have to be written with those from one to another, and what is allocated and zero then.</summary>
-    private (int From, int To, SubclusterBitmap Subclusters) PlanSubclusters(ClusterEntry old, L2EntryKind kind, bool inPlace, int from, int to)
+    /// <summary>Which bytes of a cluster with subclusters must be written with a range, and what is allocated and zero then.</summary>
+    private (int From, int To, SubclusterBitmap Subclusters) PlanSubclusters(
+        ClusterEntry old, L2EntryKind kind, bool inPlace, int from, int to)
     {
         if (kind == L2EntryKind.Compressed)
         {
@@ -295,7 +305,7 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
         }
     }
 
-    /// <summary>Sees to it that an L2 table can be changed where it is: makes it where there is none, and copies one that a snapshot shares.</summary>
+    /// <summary>Makes an L2 table that can be changed in place: a new one where there is none, a copy where a snapshot shares it.</summary>
     private async ValueTask OwnTableAsync(long l1Index, CancellationToken cancellationToken)
     {
         if (Tables.IsOwned(l1Index))
@@ -322,10 +332,12 @@ internal sealed partial class GuestMetadata(Qcow2Image image, GuestDisk disk, Im
     {
         if (_refcounts!.Live.Find(Geometry.ClusterAt(new HostOffset(host))) is { } what)
         {
-            throw Overlap("L2 table", $"entry for offset {cluster} of the disk", Tables.OffsetOf(Geometry.L1Index(cluster)) + (ulong)(Geometry.L2Index(cluster) * Geometry.L2EntryBytes), old.Entry.Raw, what);
+            ulong entry = Tables.OffsetOf(Geometry.L1Index(cluster)) + (ulong)(Geometry.L2Index(cluster) * Geometry.L2EntryBytes);
+            throw Overlap("L2 table", $"entry for offset {cluster} of the disk", entry, old.Entry.Raw, what);
         }
     }
 
     private Qcow2FormatException Overlap(string structure, string field, ulong offset, ulong found, string what) => new(
-        Faults.OfHex(FaultCode.L2Overlap, structure, field, offset, found, $"a cluster apart from {what}; 'check -r all' repairs this"), image.Name);
+        Faults.OfHex(FaultCode.L2Overlap, structure, field, offset, found, $"a cluster apart from {what}; 'check -r all' repairs this"),
+        image.Name);
 }
