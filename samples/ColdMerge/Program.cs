@@ -2,8 +2,9 @@ using Qcow2Bitmaps;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Operations;
 
-// ColdMerge TOP BASE [CHECKPOINT…]: merges the snapshot TOP into BASE, the image right below it, while no machine runs, as oVirt's storage manager does.
-// The checkpoints are those that the manager's database knows. Prints what it did; exit code 0 when every checkpoint is a valid bitmap afterwards, 2 when one is not, 1 on an error.
+// ColdMerge TOP BASE [CHECKPOINT…]: merges the snapshot TOP into BASE, the image right below it, while no machine runs, as oVirt's storage
+// manager does. The checkpoints are those that the manager's database knows. Prints what it did; exit code 0 when every checkpoint is a
+// valid bitmap afterwards, 2 when one is not, 1 on an error.
 if (args.Length < 2)
 {
     await Console.Error.WriteLineAsync("usage: ColdMerge TOP BASE [CHECKPOINT...]");
@@ -15,7 +16,8 @@ string @base = args[1];
 string[] checkpoints = args[2..];
 try
 {
-    // 1. What is there, beside what is expected. A checkpoint that is missing or unusable means that this disk's next backup is a full one; the others stay incremental.
+    // 1. What is there, beside what is expected. A checkpoint that is missing or unusable means that this disk's next
+    // backup is a full one; the others stay incremental.
     Reconciliation found;
     await using (ImageChain chain = await ImageChain.OpenAsync(top))
     {
@@ -37,7 +39,8 @@ try
     string[] useless = [.. found.ToDrop];
     if (useless.Length > 0)
     {
-        await using ImageChain chain = await ChainAccess.OpenAsync(top, ChainOpenOptions.Default, look => ChainBitmaps.Holders(look, useless));
+        await using ImageChain chain = await ChainAccess.OpenAsync(
+            top, ChainOpenOptions.Default, look => ChainBitmaps.Holders(look, useless));
         await SayAllAsync(await ChainBitmaps.DeleteAsync(chain, useless));
     }
 
@@ -49,7 +52,8 @@ try
     }
 
     // 4. Merge: bits first, then data. A full volume is refused before anything is lost; a merge that was stopped is run again.
-    await using (ImageChain chain = await ChainAccess.OpenAsync(top, ChainOpenOptions.Default, static look => ChainCommit.WritableLayers(look, top: 0, @base: 1)))
+    await using (ImageChain chain = await ChainAccess.OpenAsync(
+        top, ChainOpenOptions.Default, static look => ChainCommit.WritableLayers(look, top: 0, @base: 1)))
     {
         ChainResult result = await ChainCommit.RunAsync(chain, top: 0, @base: 1);
         await SayAllAsync(result.Bitmaps);
@@ -70,7 +74,8 @@ try
 }
 catch (NoSpaceException e)
 {
-    await Console.Error.WriteLineAsync($"extend the volume by {e.NeededBytes - (e.AvailableBytes ?? 0)} bytes and run this again: {e.Message}");
+    await Console.Error.WriteLineAsync(
+        $"extend the volume by {e.NeededBytes - (e.AvailableBytes ?? 0)} bytes and run this again: {e.Message}");
     return 1;
 }
 catch (IOException e)
@@ -79,7 +84,8 @@ catch (IOException e)
     return 1;
 }
 
-static Task SayAsync(string what, IEnumerable<string> names) => Console.Out.WriteLineAsync($"{what}: {string.Join(", ", names.DefaultIfEmpty("none"))}");
+static Task SayAsync(string what, IEnumerable<string> names) =>
+    Console.Out.WriteLineAsync($"{what}: {string.Join(", ", names.DefaultIfEmpty("none"))}");
 
 static async Task SayAllAsync(IEnumerable<BitmapChange> changes)
 {

@@ -5,8 +5,9 @@ using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
-// Evidence FILE: prints what a damaged image still tells of its bitmaps. The file is opened for reading only and without locks, no other file is opened, and its hash is taken before and after.
-// Exit code 0 when the file is the same afterwards, 2 when somebody else changed it meanwhile, 1 when it cannot be read.
+// Evidence FILE: prints what a damaged image still tells of its bitmaps. The file is opened for reading only and without locks, no
+// other file is opened, and its hash is taken before and after. Exit code 0 when the file is the same afterwards, 2 when somebody else
+// changed it meanwhile, 1 when it cannot be read.
 if (args.Length != 1)
 {
     await Console.Error.WriteLineAsync("usage: Evidence FILE");
@@ -39,7 +40,9 @@ static async Task PrintAsync(string path)
     await using FileStorage storage = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
     // Opens what QEMU opens, and images that QEMU refuses because of their bitmaps.
     await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, new Qcow2OpenOptions { Strictness = Strictness.Lenient });
-    await Console.Out.WriteLineAsync($"version {image.Header.Version}, {image.VirtualSizeBytes} bytes, backing file: {PrintableText.Escape(image.BackingFile ?? "none")}");
+    await Console.Out.WriteLineAsync(
+        $"version {image.Header.Version}, {image.VirtualSizeBytes} bytes, backing file: "
+        + $"{PrintableText.Escape(image.BackingFile ?? "none")}");
     foreach (FormatFault fault in image.Findings)
     {
         await Console.Out.WriteLineAsync($"fault {(int)fault.Code}: {fault}");

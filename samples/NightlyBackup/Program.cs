@@ -2,8 +2,9 @@ using Qcow2Bitmaps;
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Chains;
 
-// NightlyBackup FOLDER CHECKPOINT TOP…: backs up the disks of a machine that is shut down, all at one point. The first run takes full backups, later ones what changed since the last checkpoint.
-// A disk whose record is lost is rebuilt from allocation where that tells what changed, and copied as a whole where not. Exit code 0 when all is backed up and verified, 1 on an error.
+// NightlyBackup FOLDER CHECKPOINT TOP…: backs up the disks of a machine that is shut down, all at one point. The first run takes full
+// backups, later ones what changed since the last checkpoint. A disk whose record is lost is rebuilt from allocation where that tells what
+// changed, and copied as a whole where not. Exit code 0 when all is backed up and verified, 1 on an error.
 if (args.Length < 3)
 {
     await Console.Error.WriteLineAsync("usage: NightlyBackup FOLDER CHECKPOINT TOP...");
@@ -15,10 +16,12 @@ try
 {
     // 1. What is there: the newest backup whose checkpoint records is what tonight's stands on.
     IReadOnlyList<ListedBackup> before = await BackupListing.ReadAsync(folder);
-    string? since = before.LastOrDefault(static backup => backup.Fault is null && backup.Manifest is { Checkpoint: not null })?.Manifest!.Checkpoint;
+    string? since = before.LastOrDefault(
+        static backup => backup.Fault is null && backup.Manifest is { Checkpoint: not null })?.Manifest!.Checkpoint;
 
     // 2. All disks at one point: their checkpoints start together, or none does.
-    BackupDisk[] disks = [.. tops.Select(top => new BackupDisk(top, Path.Combine(folder, $"{Path.GetFileNameWithoutExtension(top)}-{checkpoint}.qcow2")))];
+    BackupDisk[] disks = [
+        .. tops.Select(top => new BackupDisk(top, Path.Combine(folder, $"{Path.GetFileNameWithoutExtension(top)}-{checkpoint}.qcow2")))];
     BackupOptions options = since is null
         ? new BackupOptions { Checkpoint = checkpoint }
         : new BackupOptions { Checkpoint = checkpoint, Since = since, Fallback = BackupFallback.Populate };

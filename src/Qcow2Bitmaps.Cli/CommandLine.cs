@@ -41,7 +41,13 @@ internal static class CommandLine
         {
             using IDisposable leftovers = Leftovers.TellTo(lines => messages.Warn(lines));
             using var help = new StringWriter();
-            var configuration = new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null, Output = help, Error = error };
+            var configuration = new InvocationConfiguration
+            {
+                EnableDefaultExceptionHandler = false,
+                ProcessTerminationTimeout = null,
+                Output = help,
+                Error = error,
+            };
             int exitCode = await parsed.InvokeAsync(configuration);
             output.Write(help.ToString());
             output.Flush();
@@ -67,7 +73,9 @@ internal static class CommandLine
     /// <summary>What an error says to people, with what they can do about it.</summary>
     public static PrintableMessage Describe(Exception e)
     {
-        string more = e is Qcow2UnsupportedException { Reason: UnsupportedReason.BackingOutsideAllowedFolders } ? " (--allow-backing DIR allows more)" : "";
+        string more = e is Qcow2UnsupportedException { Reason: UnsupportedReason.BackingOutsideAllowedFolders }
+            ? " (--allow-backing DIR allows more)"
+            : "";
         return $"{e}{more}";
     }
 
@@ -80,7 +88,8 @@ internal static class CommandLine
         }
 
         // An option that nobody knows is taken for an argument; only behind "--" it is meant as one.
-        string? unknown = Build(output, messages).Parse([.. args.TakeWhile(static arg => !string.Equals(arg, "--", StringComparison.Ordinal))], s_configuration)
+        string? unknown = Build(output, messages).Parse(
+            [.. args.TakeWhile(static arg => !string.Equals(arg, "--", StringComparison.Ordinal))], s_configuration)
             .CommandResult.Children.OfType<ArgumentResult>().SelectMany(static argument => argument.Tokens)
             .Select(static token => token.Value).FirstOrDefault(static value => value.Length > 1 && value[0] == '-');
         return unknown is not null ? PrintableMessage.Of($"unrecognized option '{unknown}'")
@@ -106,7 +115,10 @@ internal static class CommandLine
             ChainReconcileCommand.Create(output, messages),
             ChainMeasureCommand.Create(output, messages),
         };
-        var backup = new Command("backup", "Back up disks that nobody uses meanwhile, in full or what has changed; adopt backups of other programs; verify, restore and list backups.")
+        var backup = new Command(
+            "backup",
+            "Back up disks that nobody uses meanwhile, in full or what has changed; adopt backups of other programs; verify, "
+            + "restore and list backups.")
         {
             BackupTakeCommand.CreateFull(output, messages),
             BackupTakeCommand.CreateIncremental(output, messages),
@@ -143,7 +155,8 @@ internal static class CommandLine
             new VersionOption("--version", "-V"),
             TraceOption.Create(),
         };
-        foreach (Command command in (IEnumerable<Command>)[.. verbs, ExtentsCommand.Create(output, messages), QmpCommand.Create(messages), chain, backup])
+        foreach (Command command
+            in (IEnumerable<Command>)[.. verbs, ExtentsCommand.Create(output, messages), QmpCommand.Create(messages), chain, backup])
         {
             root.Add(command);
         }
@@ -151,10 +164,11 @@ internal static class CommandLine
         return root;
     }
 
-    /// <summary>An option that is given again replaces what was given before, as in qemu-img. Commands of our own refuse it: there it is a mistake.</summary>
+    /// <summary>A repeated option replaces the earlier one, as in qemu-img. Commands of our own refuse it.</summary>
     private static void LetTheLastOneCount(Command[] verbs)
     {
-        foreach (Option option in verbs.SelectMany(static verb => verb.Options).Where(static option => option.Arity.MaximumNumberOfValues == 1))
+        foreach (Option option
+            in verbs.SelectMany(static verb => verb.Options).Where(static option => option.Arity.MaximumNumberOfValues == 1))
         {
             option.AllowMultipleArgumentsPerToken = true;
         }

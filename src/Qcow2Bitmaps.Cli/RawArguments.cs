@@ -10,7 +10,8 @@ internal static class RawArguments
     /// <summary>The arguments in the form of <see cref="ImageText"/>, where the system shows them; else as .NET has them.</summary>
     public static string[] Of(string[] arguments)
     {
-        if (!OperatingSystem.IsLinux() || Array.TrueForAll(arguments, static argument => !argument.Contains('\uFFFD', StringComparison.Ordinal)))
+        if (!OperatingSystem.IsLinux()
+            || Array.TrueForAll(arguments, static argument => !argument.Contains('\uFFFD', StringComparison.Ordinal)))
         {
             return arguments;
         }

@@ -11,7 +11,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Qmp;
 
-/// <summary>Images that are open, and clients that work on their bitmaps with QEMU's machine protocol, one client after the other.</summary>
+/// <summary>Open images, and clients that work on their bitmaps by QEMU's machine protocol, one client after the other.</summary>
 /// <remarks>Not for use by several threads; jobs run beside the clients' commands.</remarks>
 public sealed class QmpServer : IAsyncDisposable
 {
@@ -46,7 +46,8 @@ public sealed class QmpServer : IAsyncDisposable
     /// <exception cref="Qcow2Exception">An image is broken, or used elsewhere; none is left open.</exception>
     /// <exception cref="IOException">An image cannot be opened.</exception>
     public static async Task<QmpServer> OpenAsync(
-        IReadOnlyList<QmpImage> images, Action<string> warn, ChainOpenOptions? options = null, TimeProvider? clock = null, CancellationToken cancellationToken = default)
+        IReadOnlyList<QmpImage> images, Action<string> warn, ChainOpenOptions? options = null, TimeProvider? clock = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(images);
         ArgumentNullException.ThrowIfNull(warn);
@@ -75,9 +76,11 @@ public sealed class QmpServer : IAsyncDisposable
         {
             foreach (QmpImage image in images)
             {
-                ImageChain chain = await ImageChain.OpenAsync(image.Path, options with { WritableLayers = image.IsReadOnly ? [] : [0] }, cancellationToken).ConfigureAwait(false);
+                ImageChain chain = await ImageChain.OpenAsync(
+                    image.Path, options with { WritableLayers = image.IsReadOnly ? [] : [0] }, cancellationToken).ConfigureAwait(false);
                 await WarnOfTruncationAsync(chain, warn, cancellationToken).ConfigureAwait(false);
-                RecordingSession session = await RecordingSession.OpenAsync(chain, leaveOpen: false, cancellationToken).ConfigureAwait(false);
+                RecordingSession session = await RecordingSession.OpenAsync(
+                    chain, leaveOpen: false, cancellationToken).ConfigureAwait(false);
                 nodes.Add(new QmpNode(image.Node, image.Path, session));
             }
 
@@ -101,7 +104,8 @@ public sealed class QmpServer : IAsyncDisposable
     {
         try
         {
-            foreach ((ChainLayer layer, FormatFault fault) in await chain.FindTruncationsAsync(cancellationToken: cancellationToken).ConfigureAwait(false))
+            foreach ((ChainLayer layer, FormatFault fault)
+                in await chain.FindTruncationsAsync(cancellationToken: cancellationToken).ConfigureAwait(false))
             {
                 warn($"'{layer.Path}': {fault}");
             }
@@ -113,7 +117,7 @@ public sealed class QmpServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Serves one client until it goes or quits. When it goes, jobs that end by themselves are waited for first if nobody can come after it.</summary>
+    /// <summary>Serves one client until it leaves or quits. If no client can follow, waits for jobs that end by themselves.</summary>
     /// <param name="input">What it sends.</param>
     /// <param name="output">What it is sent.</param>
     /// <param name="isLast">Whether nobody comes after it.</param>
@@ -128,7 +132,8 @@ public sealed class QmpServer : IAsyncDisposable
         var sending = new QmpOutput(writer, cancellationToken);
         try
         {
-            bool isQuit = await new QmpSession(_commands, _events, QmpLimits.Default, _warn).RunAsync(reader, sending, cancellationToken).ConfigureAwait(false);
+            bool isQuit = await new QmpSession(
+                _commands, _events, QmpLimits.Default, _warn).RunAsync(reader, sending, cancellationToken).ConfigureAwait(false);
             if (isQuit || isLast)
             {
                 await _jobs.EndAsync(cancelsAll: isQuit).WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -143,7 +148,7 @@ public sealed class QmpServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Listens on a unix socket that is made for it, for its owner alone, and serves clients one after the other until one quits.</summary>
+    /// <summary>Creates a unix socket for the owner alone, and serves clients one after the other until one quits.</summary>
     /// <param name="path">The socket's path; nothing may be there but a socket that a killed server has left.</param>
     /// <param name="cancellationToken">Ends the service.</param>
     /// <exception cref="IOException">The socket cannot be made.</exception>
@@ -204,7 +209,7 @@ public sealed class QmpServer : IAsyncDisposable
 
     /// <summary>Cancels what jobs there are, stores all bitmaps, and closes the images.</summary>
     /// <returns>Once all is durable.</returns>
-    /// <exception cref="IOException">Bitmaps of at least one image could not be stored and stay marked as in use; all images are closed.</exception>
+    /// <exception cref="IOException">Bitmaps of an image could not be stored and stay marked as in use; all images are closed.</exception>
     public async ValueTask CloseAsync()
     {
         await _jobs.EndAsync(cancelsAll: true).ConfigureAwait(false);

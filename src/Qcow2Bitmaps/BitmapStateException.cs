@@ -19,6 +19,9 @@ public sealed class BitmapStateException : Qcow2Exception
     /// <summary>The name of the bitmap that refuses.</summary>
     public string BitmapName { get; }
 
-    /// <summary>Which step of an edit was refused: <c>add</c>, <c>remove</c>, <c>clear</c>, <c>enable</c>, <c>disable</c>, <c>merge</c>, <c>rename</c>, <c>set</c>, <c>backup</c> or <c>abort</c>; null outside edits.</summary>
+    /// <summary>
+    /// Which step of an edit was refused: <c>add</c>, <c>remove</c>, <c>clear</c>, <c>enable</c>, <c>disable</c>, <c>merge</c>,
+    /// <c>rename</c>, <c>set</c>, <c>backup</c> or <c>abort</c>; null outside edits.
+    /// </summary>
     public string? Operation { get; internal set; }
 }

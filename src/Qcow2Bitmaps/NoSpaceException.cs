@@ -29,7 +29,10 @@ public sealed class NoSpaceException : Qcow2Exception
     /// <summary>The bytes that are free, in whole clusters, not necessarily in a row; null when they are not known.</summary>
     public long? AvailableBytes { get; }
 
-    /// <summary>Of a volume, a storage that cannot grow by itself: how many bytes it needs in all, so that it can be extended; null when that is not known, or it is none.</summary>
+    /// <summary>
+    /// Of a volume, a storage that cannot grow by itself: how many bytes it needs in all, so that it can be extended;
+    /// null when that is not known, or it is none.
+    /// </summary>
     public long? VolumeBytes { get; private init; }
 
     /// <summary>Says that a volume is too small, how large it has to be, and that it must be extended first.</summary>
@@ -41,7 +44,8 @@ public sealed class NoSpaceException : Qcow2Exception
         // A volume has whole sectors.
         long whole = (requiredBytes + (SectorBytes - 1)) / SectorBytes * SectorBytes;
         return new(
-            $"'{name}' is too small, no space: {whole} bytes are needed in all, {capacityBytes} are there; extend the volume first, nothing was written",
+            $"'{name}' is too small, no space: {whole} bytes are needed in all, {capacityBytes} are there; extend the volume first, "
+            + $"nothing was written",
             whole,
             capacityBytes)
         {
@@ -54,7 +58,8 @@ public sealed class NoSpaceException : Qcow2Exception
     /// <param name="moreBytes">How many bytes are needed in a row.</param>
     /// <param name="capacityBytes">How many bytes the volume has.</param>
     internal static NoSpaceException OfFullVolume(string name, long moreBytes, long capacityBytes) => new(
-        $"'{name}' is too small, no space: {moreBytes} more bytes are needed in a row, so that at least {capacityBytes + moreBytes} are needed in all, "
+        $"'{name}' is too small, no space: {moreBytes} more bytes are needed in a row, so that at least {capacityBytes + moreBytes} are "
+        + $"needed in all, "
         + $"{capacityBytes} are there; extend the volume first",
         moreBytes,
         null);

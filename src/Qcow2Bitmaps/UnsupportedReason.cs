@@ -27,7 +27,10 @@ public enum UnsupportedReason
     Encryption = 11,
     /// <summary>A reference count does not fit the width of the image's counts.</summary>
     RefcountWidth = 12,
-    /// <summary>The guest data stand in an external data file, with which this cannot be done: it has no snapshots, and what a raw one has is not overwritten.</summary>
+    /// <summary>
+    /// The guest data stand in an external data file, with which this cannot be done: it has no snapshots,
+    /// and what a raw one has is not overwritten.
+    /// </summary>
     ExternalDataFile = 13,
     /// <summary>The image has persistent bitmaps, which know nothing of the snapshot's past.</summary>
     SnapshotWithBitmaps = 14,

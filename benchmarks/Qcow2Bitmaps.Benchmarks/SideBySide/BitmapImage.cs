@@ -11,7 +11,10 @@ internal static class BitmapImage
 {
     private const int Seed = 1;
 
-    /// <summary>Adds bits to a bitmap of an image: <c>dense</c> sets random bits everywhere, <c>all</c> all of them, <c>sparse</c> a few in one page of 64.</summary>
+    /// <summary>
+    /// Adds bits to a bitmap of an image: <c>dense</c> sets random bits everywhere, <c>all</c> all of them,
+    /// <c>sparse</c> a few in one page of 64.
+    /// </summary>
     public static async Task FillAsync(string path, string bitmap, string how)
     {
         await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite);

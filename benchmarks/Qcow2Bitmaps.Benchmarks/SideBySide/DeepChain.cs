@@ -11,7 +11,8 @@ internal static class DeepChain
     private const int WrittenBytes = 256 << 10;
 
     /// <summary>Takes snapshots of an image until the chain has so many images, and writes 256 KiB to each at a place of its own.</summary>
-    /// <param name="bottom">The only image so far. Those above it lie beside it and are named <c>1.qcow2</c>, <c>2.qcow2</c> and so on.</param>
+    /// <param name="bottom">The only image so far. Those above it lie beside it and are named
+    /// <c>1.qcow2</c>, <c>2.qcow2</c> and so on.</param>
     /// <param name="images">How many images the chain is to have.</param>
     public static async Task GrowAsync(string bottom, int images)
     {

@@ -3,10 +3,13 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Benchmarks.SideBySide;
 
-/// <summary>Writes a sparse image whose every cluster is allocated and none follows the one before: what <c>check</c> is measured with.</summary>
+/// <summary>
+/// Writes a sparse image whose every cluster is allocated and none follows the one before: what <c>check</c> is measured with.
+/// </summary>
 /// <remarks>
-/// Clusters of 64 KiB, counts of 16 bits, all right. Metadata come first: header, refcount table, refcount blocks, L1 table, L2 tables; the clusters of
-/// data are a hole. They are shuffled in windows of 2 GiB, what one refcount block covers, so that a reader who keeps few blocks has them at hand.
+/// Clusters of 64 KiB, counts of 16 bits, all right. Metadata come first: header, refcount table, refcount blocks, L1 table, L2
+/// tables; the clusters of data are a hole. They are shuffled in windows of 2 GiB, what one refcount block covers, so that a
+/// reader who keeps few blocks has them at hand.
 /// </remarks>
 internal static class FragmentedImage
 {
@@ -61,7 +64,8 @@ internal static class FragmentedImage
         }
     }
 
-    private static long Shuffled(long cluster) => (cluster & ~(WindowClusters - 1L)) + (((cluster & (WindowClusters - 1)) * Stride) & (WindowClusters - 1));
+    private static long Shuffled(long cluster) =>
+        (cluster & ~(WindowClusters - 1L)) + (((cluster & (WindowClusters - 1)) * Stride) & (WindowClusters - 1));
 
     private static void WriteTable(FileStream file, long firstCluster, long entries, Func<long, ulong> entry)
     {

@@ -7,7 +7,10 @@ using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Benchmarks.SideBySide;
 
-/// <summary>Times one operation on a chain, as a process does it that is running already, and prints the seconds, those of the processor and the peak memory in KiB.</summary>
+/// <summary>
+/// Times one operation on a chain, as a process does it that is running already, and prints the seconds, those of
+/// the processor and the peak memory in KiB.
+/// </summary>
 internal static class TimedChain
 {
     private const int WarmUps = 5;
@@ -33,7 +36,8 @@ internal static class TimedChain
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         process.Refresh();
         await Console.Out.WriteLineAsync(string.Create(
-            CultureInfo.InvariantCulture, $"{seconds:F3} {(process.TotalProcessorTime - processor).TotalSeconds:F3} {process.PeakWorkingSet64 / 1024}"));
+            CultureInfo.InvariantCulture,
+            $"{seconds:F3} {(process.TotalProcessorTime - processor).TotalSeconds:F3} {process.PeakWorkingSet64 / 1024}"));
     }
 
     private static async Task MakeAsync(string below, string above)
@@ -54,7 +58,8 @@ internal static class TimedChain
     private static async Task DoAsync(string kind, string top, string other)
     {
         await using ImageChain chain = await ChainAccess.OpenAsync(
-            top, ChainOpenOptions.Default, look => kind is "flatten" ? [] : kind is "commit" ? ChainCommit.WritableLayers(look, 0, look.IndexOf(other)!.Value) : [0]);
+            top, ChainOpenOptions.Default,
+            look => kind is "flatten" ? [] : kind is "commit" ? ChainCommit.WritableLayers(look, 0, look.IndexOf(other)!.Value) : [0]);
         switch (kind)
         {
             case "commit":

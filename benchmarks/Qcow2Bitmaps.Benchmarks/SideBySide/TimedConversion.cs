@@ -5,7 +5,10 @@ using Qcow2Bitmaps.Copying;
 
 namespace Qcow2Bitmaps.Benchmarks.SideBySide;
 
-/// <summary>Times one conversion, as a process does it that is running already, and prints the seconds, those of the processor and the peak memory in KiB.</summary>
+/// <summary>
+/// Times one conversion, as a process does it that is running already, and prints the seconds, those of the
+/// processor and the peak memory in KiB.
+/// </summary>
 internal static class TimedConversion
 {
     private const int WarmUps = 5;
@@ -24,7 +27,8 @@ internal static class TimedConversion
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         process.Refresh();
         await Console.Out.WriteLineAsync(string.Create(
-            CultureInfo.InvariantCulture, $"{seconds:F3} {(process.TotalProcessorTime - processor).TotalSeconds:F3} {process.PeakWorkingSet64 / 1024}"));
+            CultureInfo.InvariantCulture,
+            $"{seconds:F3} {(process.TotalProcessorTime - processor).TotalSeconds:F3} {process.PeakWorkingSet64 / 1024}"));
     }
 
     private static async Task ConvertAsync(string source, string target, string format)

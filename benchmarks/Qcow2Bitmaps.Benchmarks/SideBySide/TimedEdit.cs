@@ -5,7 +5,9 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Benchmarks.SideBySide;
 
-/// <summary>Times one edit inside a process that has run edits of the same kind before, as a program that embeds the library and runs for long does.</summary>
+/// <summary>
+/// Times one edit inside a process that has run edits of the same kind before, as a program that embeds the library and runs for long does.
+/// </summary>
 internal static class TimedEdit
 {
     // A method is compiled with optimisations after 30 calls, on another thread.
@@ -14,10 +16,14 @@ internal static class TimedEdit
     private const int LargeWarmUpEdits = 3;
     private const int CompilingMilliseconds = 500;
 
-    /// <summary>Edits an image and prints the seconds from opening it to its being closed, those of the processor, and the peak memory in KiB.</summary>
-    /// <param name="warmUpPath">A small image with the same bitmaps, of which copies are edited first, until the code that they run is compiled with optimisations.</param>
+    /// <summary>
+    /// Edits an image and prints the seconds from opening it to its being closed, those of the processor, and the peak memory in KiB.
+    /// </summary>
+    /// <param name="warmUpPath">A small image with the same bitmaps, of which copies are edited first, until the code that they
+    /// run is compiled with optimisations.</param>
     /// <param name="path">The image.</param>
-    /// <param name="kind"><c>merge</c> (a into b), <c>remove</c> (a), <c>remove-ignore</c> (a, without giving space back, as qemu-img) or <c>add100</c>.</param>
+    /// <param name="kind"><c>merge</c> (a into b), <c>remove</c> (a), <c>remove-ignore</c> (a, without giving space
+    /// back, as qemu-img) or <c>add100</c>.</param>
     public static async Task RunAsync(string warmUpPath, string path, string kind)
     {
         string copyPath = warmUpPath + ".copy";
@@ -36,12 +42,15 @@ internal static class TimedEdit
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         process.Refresh();
         await Console.Out.WriteLineAsync(string.Create(
-            CultureInfo.InvariantCulture, $"{seconds:F3} {(process.TotalProcessorTime - processor).TotalSeconds:F3} {process.PeakWorkingSet64 / 1024}"));
+            CultureInfo.InvariantCulture,
+            $"{seconds:F3} {(process.TotalProcessorTime - processor).TotalSeconds:F3} {process.PeakWorkingSet64 / 1024}"));
     }
 
     private static async Task EditAsync(string path, string kind)
     {
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, new Qcow2OpenOptions { Discard = kind == "remove-ignore" ? DiscardMode.Ignore : DiscardMode.Unmap });
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(
+            path, StorageAccess.ReadWrite,
+            new Qcow2OpenOptions { Discard = kind == "remove-ignore" ? DiscardMode.Ignore : DiscardMode.Unmap });
         await image.Bitmaps.EditAsync(edit =>
         {
             switch (kind)

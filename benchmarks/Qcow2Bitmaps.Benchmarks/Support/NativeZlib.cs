@@ -2,7 +2,10 @@ using System.Runtime.InteropServices;
 
 namespace Qcow2Bitmaps.Benchmarks.Support;
 
-/// <summary>The library that QEMU deflates with, with QEMU's parameters: level 6, a window of 4 KiB, raw streams. Kept for as long as the process runs.</summary>
+/// <summary>
+/// The library that QEMU deflates with, with QEMU's parameters: level 6, a window of 4 KiB, raw streams.
+/// Kept for as long as the process runs.
+/// </summary>
 internal sealed unsafe partial class NativeZlib
 {
     private const string Library = "libz.so.1";

@@ -12,7 +12,8 @@ internal sealed class ActiveImage(string description)
     private readonly Option<bool> _ignore = new("--ignore-overlays")
     {
         Arity = ArgumentArity.Zero,
-        Description = "Go on although images of the same folder have one of those concerned as their backing file, and are not part of the chain: their guests may see something else afterwards, or their bitmaps look valid and miss changes",
+        Description = "Go on although images of the same folder have one of those concerned as their backing file, "
+            + "and are not part of the chain: their guests may see something else afterwards, or their bitmaps look valid and miss changes",
     };
 
     public void AddTo(Command command)
@@ -26,12 +27,14 @@ internal sealed class ActiveImage(string description)
 
     /// <summary>Refuses where images have overlays that are not part of the chain.</summary>
     /// <exception cref="IOException">There is such an overlay.</exception>
-    public async ValueTask RequireNoOthersAsync(ParseResult parsed, ImageChain chain, IEnumerable<int> layers, CancellationToken cancellationToken)
+    public async ValueTask RequireNoOthersAsync(
+        ParseResult parsed, ImageChain chain, IEnumerable<int> layers, CancellationToken cancellationToken)
     {
         if (!parsed.GetValue(_ignore) && await ChainOverlays.FindAsync(chain, layers, cancellationToken) is [{ } other, ..])
         {
             throw IOException.Of(
-                $"'{other.Path}' has {chain.Layers[other.BackingLayer]} as its backing file and is not part of the chain: give the top of the whole chain with --active; or --ignore-overlays, if it is of no use any more");
+                $"'{other.Path}' has {chain.Layers[other.BackingLayer]} as its backing file and is not part of the chain: "
+                + $"give the top of the whole chain with --active; or --ignore-overlays, if it is of no use any more");
         }
     }
 }

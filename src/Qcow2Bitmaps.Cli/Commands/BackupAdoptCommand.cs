@@ -11,10 +11,28 @@ internal static class BackupAdoptCommand
 {
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
-        var images = new Argument<string[]>("IMAGE") { Description = "The backups, oldest first: a full one, then what changed since the one before each. All in one folder", Arity = ArgumentArity.OneOrMore };
-        var disk = new Option<string>("--disk") { Description = "The disk that they are backups of: the top image of its chain", HelpName = "TOP", Required = true };
-        var checkpoint = new Option<string>("--checkpoint") { Description = "The bitmap of the disk that records since the last backup's point", HelpName = "NAME", Required = true };
-        var trust = new Option<bool>("--trust") { Arity = ArgumentArity.Zero, Description = "Do not compare the backups with the disk: you vouch for them, and the manifests say so" };
+        var images = new Argument<string[]>("IMAGE")
+        {
+            Description = "The backups, oldest first: a full one, then what changed since the one before each. All in one folder",
+            Arity = ArgumentArity.OneOrMore,
+        };
+        var disk = new Option<string>("--disk")
+        {
+            Description = "The disk that they are backups of: the top image of its chain",
+            HelpName = "TOP",
+            Required = true,
+        };
+        var checkpoint = new Option<string>("--checkpoint")
+        {
+            Description = "The bitmap of the disk that records since the last backup's point",
+            HelpName = "NAME",
+            Required = true,
+        };
+        var trust = new Option<bool>("--trust")
+        {
+            Arity = ArgumentArity.Zero,
+            Description = "Do not compare the backups with the disk: you vouch for them, and the manifests say so",
+        };
         Option<string?> firstFormat = CommonOptions.Format("the first backup; the others are qcow2", "-F", "--image-format");
         Option<string?> format = CommonOptions.Format("the disk's top image");
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
@@ -23,10 +41,13 @@ internal static class BackupAdoptCommand
         var command = new Command(
             "adopt",
             """
-            Give manifests to backups that QEMU, libvirt (push mode) or a copying program made, so that incremental backups can be built on them, and that they can be verified and restored. The images are only read.
+            Give manifests to backups that QEMU, libvirt (push mode) or a copying program made, so that incremental backups can
+            be built on them, and that they can be verified and restored. The images are only read.
 
-            Laid over one another, they have to be as the disk is wherever the bitmap calls it clean; the backing files that they name, their sizes and the times when they were written have to bear out their order.
-            Exit codes: 0 success; 1 error, a wrong order, or a difference, and nothing was done; 2 the bitmap is not valid over the disk's chain, and nothing was done.
+            Laid over one another, they have to be as the disk is wherever the bitmap calls it clean; the backing files that
+            they name, their sizes and the times when they were written have to bear out their order.
+            Exit codes: 0 success; 1 error, a wrong order, or a difference, and nothing was done; 2 the bitmap is not
+            valid over the disk's chain, and nothing was done.
             """)
         {
             disk, checkpoint, trust, firstFormat, format, form, allowBacking,
@@ -54,7 +75,9 @@ internal static class BackupAdoptCommand
             try
             {
                 result = await progress.RunAsync(
-                    parsed, isJson, steps => BackupAdoption.RunAsync(parsed.GetRequiredValue(images), parsed.GetRequiredValue(disk), options, steps, stop.Token));
+                    parsed, isJson,
+                    steps => BackupAdoption.RunAsync(
+                        parsed.GetRequiredValue(images), parsed.GetRequiredValue(disk), options, steps, stop.Token));
             }
             catch (BitmapStateException e)
             {
@@ -83,7 +106,8 @@ internal static class BackupAdoptCommand
             BackupManifest manifest = backup.Manifest;
             string on = manifest.IsFull ? "" : $" on {manifest.Parents[0].Manifest}";
             output.WriteMessage(
-                $"{manifest.ImageFile}: {(isNew ? "adopted as" : "is already")} {(manifest.IsFull ? "a full" : "an incremental")} backup{on}, "
+                $"{manifest.ImageFile}: {(isNew ? "adopted as" : "is already")} {(manifest.IsFull ? "a full" : "an incremental")} "
+                + $"backup{on}, "
                 + $"{manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
         }
 

@@ -13,7 +13,8 @@ internal static class BackupListCommand
         Option<OutputFormat> form = CommonOptions.Output();
         var command = new Command(
             "list",
-            "List the backups in a folder: what each stands on, which checkpoints started with it, and whether it can be restored as far as that shows without reading images. Exit codes: 0 all can; 1 one cannot, or an error.")
+            "List the backups in a folder: what each stands on, which checkpoints started with it, and whether it can be restored as far "
+            + "as that shows without reading images. Exit codes: 0 all can; 1 one cannot, or an error.")
         {
             form, folder,
         };
@@ -41,8 +42,11 @@ internal static class BackupListCommand
             if (backup.Manifest is { } manifest)
             {
                 output.WriteMessage(
-                    $"{manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}  {BackupOutput.KindOf(manifest),-11}  {manifest.StateId,-9}  {Path.GetFileName(backup.ManifestPath)}"
-                    + $"{(manifest.Missing is null ? "" : "  of a disk that was not whole")}{(manifest.IsFull ? "" : $"  on {manifest.Parents[0].Manifest}")}{(manifest.Checkpoint is null ? "" : $"  checkpoint {manifest.Checkpoint}")}"
+                    $"{manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}  {BackupOutput.KindOf(manifest),-11}  {manifest.StateId,-9}  "
+                    + $"{Path.GetFileName(backup.ManifestPath)}"
+                    + $"{(manifest.Missing is null ? "" : "  of a disk that was not whole")}"
+                        + $"{(manifest.IsFull ? "" : $"  on {manifest.Parents[0].Manifest}")}"
+                        + $"{(manifest.Checkpoint is null ? "" : $"  checkpoint {manifest.Checkpoint}")}"
                     + $"{(manifest.Origin == BackupOrigin.Taken ? "" : $"  {manifest.OriginId}")}");
             }
 

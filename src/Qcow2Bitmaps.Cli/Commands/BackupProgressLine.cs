@@ -9,7 +9,11 @@ internal sealed class BackupProgressLine(ToolWriter output)
 {
     private const double MinStepPercent = 1;
 
-    private readonly Option<bool> _progress = new("-p") { Arity = ArgumentArity.Zero, Description = "Show progress; on a terminal that is done anyway" };
+    private readonly Option<bool> _progress = new("-p")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "Show progress; on a terminal that is done anyway",
+    };
 
     public void AddTo(Command command) => command.Add(_progress);
 

@@ -12,13 +12,18 @@ internal static class BackupRestoreCommand
     {
         Argument<string> manifest = CommonOptions.File("MANIFEST", "The backup: its manifest or its image");
         Argument<string> target = CommonOptions.File("TARGET", "The disk to make: a file that is not there yet, or a block device");
-        var to = new Option<string?>("--to") { Description = "The point in time: a checkpoint that started with the backup, or with one that it stands on", HelpName = "CHECKPOINT" };
+        var to = new Option<string?>("--to")
+        {
+            Description = "The point in time: a checkpoint that started with the backup, or with one that it stands on",
+            HelpName = "CHECKPOINT",
+        };
         Option<string?> format = CommonOptions.Format("TARGET (default qcow2)", "-O", "--target-format");
         Option<OutputFormat> form = CommonOptions.Output();
         var progress = new BackupProgressLine(output);
         var command = new Command(
             "restore",
-            "Make a disk as it was at a backup's point, from the full backup and all that follow it. Each is compared with its checksums while it is written. Until the disk is whole its name ends with .partial.")
+            "Make a disk as it was at a backup's point, from the full backup and all that follow it. Each is compared with its checksums "
+            + "while it is written. Until the disk is whole its name ends with .partial.")
         {
             to, format, form,
         };
@@ -34,7 +39,8 @@ internal static class BackupRestoreCommand
                 parsed,
                 isJson,
                 steps => BackupRestore.RunAsync(
-                    parsed.GetRequiredValue(manifest), path, parsed.GetValue(format) is not ImageFormat.Raw, parsed.GetValue(to), progress: steps, cancellationToken: stop.Token));
+                    parsed.GetRequiredValue(manifest), path, parsed.GetValue(format) is not ImageFormat.Raw, parsed.GetValue(to),
+                    progress: steps, cancellationToken: stop.Token));
             if (isJson)
             {
                 var json = new QemuJsonWriter(output);

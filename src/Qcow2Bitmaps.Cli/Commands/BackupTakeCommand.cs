@@ -14,21 +14,46 @@ internal sealed class BackupTakeCommand
     private readonly ToolWriter _output;
     private readonly MessageWriter _messages;
     private readonly BackupProgressLine _progress;
-    private readonly Argument<string[]> _files = new("TOP TARGET") { Description = "The top image of the disk's chain, and the backup: a file that is not there yet", Arity = ArgumentArity.ZeroOrMore };
-    private readonly Option<string[]> _disks = new("--disk") { Description = "A further disk of the same point. May be repeated", HelpName = "TOP=TARGET" };
-    private readonly Option<string?> _checkpoint = new("--checkpoint") { Description = "Start a recording bitmap of this name in TOP at the backup's point", HelpName = "NAME" };
-    private readonly Option<string?> _since = new("--since") { Description = "The bitmap that says what to copy: any checkpoint that is still there", HelpName = "NAME" };
-    private readonly Option<string?> _backing = new("--backing") { Description = "The backup to build on, in TARGET's folder: its manifest or its image. Without it the newest one of this disk at whose point the bitmap began to record", HelpName = "PREVIOUS" };
+    private readonly Argument<string[]> _files = new("TOP TARGET")
+    {
+        Description = "The top image of the disk's chain, and the backup: a file that is not there yet",
+        Arity = ArgumentArity.ZeroOrMore,
+    };
+    private readonly Option<string[]> _disks = new("--disk")
+    {
+        Description = "A further disk of the same point. May be repeated",
+        HelpName = "TOP=TARGET",
+    };
+    private readonly Option<string?> _checkpoint = new("--checkpoint")
+    {
+        Description = "Start a recording bitmap of this name in TOP at the backup's point",
+        HelpName = "NAME",
+    };
+    private readonly Option<string?> _since = new("--since")
+    {
+        Description = "The bitmap that says what to copy: any checkpoint that is still there",
+        HelpName = "NAME",
+    };
+    private readonly Option<string?> _backing = new("--backing")
+    {
+        Description = "The backup to build on, in TARGET's folder: its manifest or its image. Without it the newest one of this disk at "
+            + "whose point the bitmap began to record",
+        HelpName = "PREVIOUS",
+    };
     private readonly Option<BackupMode> _mode = new("--mode")
     {
-        Description = "What becomes of the bitmap: 'on-success' (default) makes it record from this point on, unless --checkpoint starts one that does; 'never' leaves it; 'always' also makes clean what was copied before an error, for the same backup to go on with",
+        Description = "What becomes of the bitmap: 'on-success' (default) makes it record from this point on, "
+            + "unless --checkpoint starts one that does; 'never' leaves it; 'always' also makes clean what was copied before an error, "
+            + "for the same backup to go on with",
         HelpName = "on-success|never|always",
-        CustomParser = static result => CommonOptions.OneOf(result, ("on-success", BackupMode.OnSuccess), ("never", BackupMode.Never), ("always", BackupMode.Always)),
+        CustomParser = static result =>
+            CommonOptions.OneOf(result, ("on-success", BackupMode.OnSuccess), ("never", BackupMode.Never), ("always", BackupMode.Always)),
     };
 
     private readonly Option<BackupFallback> _fallback = new("--fallback")
     {
-        Description = "Where the bitmap is not valid: 'populate' rebuilds it from allocation, where that can be relied on; 'full' copies all. Without it that is refused",
+        Description = "Where the bitmap is not valid: 'populate' rebuilds it from allocation, where that can be relied on; "
+            + "'full' copies all. Without it that is refused",
         HelpName = "populate|full",
         CustomParser = static result => CommonOptions.OneOf(result, ("populate", BackupFallback.Populate), ("full", BackupFallback.Full)),
     };
@@ -36,18 +61,28 @@ internal sealed class BackupTakeCommand
     private readonly Option<bool> _ignoreOverlays = new("--ignore-overlays")
     {
         Arity = ArgumentArity.Zero,
-        Description = "Clear the bitmap although images of the same folder have one of those that hold it as their backing file, and are not part of the chain: what it marks is lost for them",
+        Description = "Clear the bitmap although images of the same folder have one of those that hold it as their backing file, "
+            + "and are not part of the chain: what it marks is lost for them",
     };
 
     private readonly Option<bool> _acceptMissing = new("--accept-missing")
     {
         Arity = ArgumentArity.Zero,
-        Description = "Take the backup although a file of the chain ends before clusters that its image names, as it was probably not copied whole: zeros take the place of what is missing, and the manifest says so",
+        Description = "Take the backup although a file of the chain ends before clusters that its image names, "
+            + "as it was probably not copied whole: zeros take the place of what is missing, and the manifest says so",
     };
 
     private readonly Option<string?> _targetFormat = CommonOptions.Format("the backup", "-O", "--target-format");
-    private readonly Option<bool> _compress = new("-c") { Arity = ArgumentArity.Zero, Description = "Compress the clusters of a qcow2 backup" };
-    private readonly Option<bool> _extents = new("--extents") { Arity = ArgumentArity.Zero, Description = "With --output json: list what the backup holds, dirty data and dirty zeros apart" };
+    private readonly Option<bool> _compress = new("-c")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "Compress the clusters of a qcow2 backup",
+    };
+    private readonly Option<bool> _extents = new("--extents")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "With --output json: list what the backup holds, dirty data and dirty zeros apart",
+    };
     private readonly Option<string?> _format = CommonOptions.Format("the top images");
     private readonly Option<string[]> _allowBacking = CommonOptions.AllowBacking();
     private readonly Option<OutputFormat> _form = CommonOptions.Output();
@@ -67,7 +102,8 @@ internal sealed class BackupTakeCommand
             """
             Copy what the guest sees of disks to backups that stand alone, each with a manifest beside it (TARGET.backup.json).
 
-            Nobody else may use the images meanwhile, which locks see to. With --checkpoint a recording bitmap starts at exactly that point: what it calls dirty later is what an incremental backup copies.
+            Nobody else may use the images meanwhile, which locks see to. With --checkpoint a recording bitmap starts at exactly
+            that point: what it calls dirty later is what an incremental backup copies.
             """)
         {
             take._checkpoint, take._targetFormat,
@@ -83,9 +119,11 @@ internal sealed class BackupTakeCommand
         var command = new Command(
             "incremental",
             """
-            Copy what has changed since a checkpoint to backups that stand on earlier ones: incremental since the last checkpoint, differential since any older one.
+            Copy what has changed since a checkpoint to backups that stand on earlier ones: incremental since the last
+            checkpoint, differential since any older one.
 
-            What changed is what the bitmap calls dirty in all images of the chain that hold it. Dirty parts that read as zeros are held as zeros, so that nothing old shows through.
+            What changed is what the bitmap calls dirty in all images of the chain that hold it. Dirty parts that read as zeros
+            are held as zeros, so that nothing old shows through.
             Exit codes: 0 success; 1 error; 2 the bitmap is not valid over the chain, and nothing was done.
             """)
         {
@@ -150,7 +188,9 @@ internal sealed class BackupTakeCommand
         }
         catch (Qcow2FormatException e) when (e.Fault.Code == FaultCode.FileTruncated && !options.AcceptsMissing)
         {
-            _messages.Error($"{e}. Nothing was done. Copy the file again; or --accept-missing takes a backup with zeros in place of what is missing, and says so in the manifest");
+            _messages.Error(
+                $"{e}. Nothing was done. Copy the file again; or --accept-missing takes a backup with zeros in place of what is missing, "
+                + $"and says so in the manifest");
             return ExitCode.Error;
         }
 
@@ -166,18 +206,22 @@ internal sealed class BackupTakeCommand
         return ExitCode.Success;
     }
 
-    /// <summary>Refuses to clear a bitmap in an image that is also part of another disk, which may be backed up by the same bitmap.</summary>
-    private static async Task RequireNoOtherOverlaysAsync(IReadOnlyList<BackupDisk> disks, ChainOpenOptions options, string since, CancellationToken cancellationToken)
+    /// <summary>Refuses to clear a bitmap in an image that another disk uses too, with the same bitmap perhaps.</summary>
+    private static async Task RequireNoOtherOverlaysAsync(
+        IReadOnlyList<BackupDisk> disks, ChainOpenOptions options, string since, CancellationToken cancellationToken)
     {
         foreach (BackupDisk disk in disks)
         {
             await using ImageChain chain = await ImageChain.OpenAsync(disk.TopPath, options, cancellationToken);
-            IEnumerable<int> cleared = chain.Layers.Where(layer => layer.Image?.Bitmaps.TryGet(since, out _) == true).Select(static layer => layer.Index);
+            IEnumerable<int> cleared = chain.Layers.Where(layer => layer.Image?.Bitmaps.TryGet(since, out _) == true)
+                .Select(static layer => layer.Index);
             if (await ChainOverlays.FindAsync(chain, cleared, cancellationToken) is [{ } other, ..])
             {
                 throw IOException.Of(
                     $"'{other.Path}' has {chain.Layers[other.BackingLayer]} as its backing file and is not part of the chain: "
-                    + $"bitmap '{since}' would be cleared there for both. Start a new bitmap with --checkpoint, or leave this one with --mode never; or --ignore-overlays, if the other image is of no use or is not backed up by that bitmap");
+                    + $"bitmap '{since}' would be cleared there for both. Start a new bitmap with --checkpoint, "
+                        + $"or leave this one with --mode never; or --ignore-overlays, if the other image is of no use or is not backed up "
+                        + $"by that bitmap");
             }
         }
     }
@@ -207,6 +251,8 @@ internal sealed class BackupTakeCommand
             disks.Add(new BackupDisk(disk[..at], disk[(at + 1)..], previous));
         }
 
-        return previous is not null && disks.Count > 1 ? "--backing names the backup of one disk: with several they are looked for beside the targets" : null;
+        return previous is not null && disks.Count > 1
+            ? "--backing names the backup of one disk: with several they are looked for beside the targets"
+            : null;
     }
 }

@@ -11,8 +11,16 @@ internal static class BackupVerifyCommand
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         Argument<string> manifest = CommonOptions.File("MANIFEST", "The backup: its manifest or its image");
-        var disk = new Option<string?>("--disk") { Description = "Also compare with the disk outside what has changed since: the top image of its chain", HelpName = "TOP" };
-        var since = new Option<string?>("--since") { Description = "With --disk: the bitmap that says what has changed since; the backup's own when absent", HelpName = "NAME" };
+        var disk = new Option<string?>("--disk")
+        {
+            Description = "Also compare with the disk outside what has changed since: the top image of its chain",
+            HelpName = "TOP",
+        };
+        var since = new Option<string?>("--since")
+        {
+            Description = "With --disk: the bitmap that says what has changed since; the backup's own when absent",
+            HelpName = "NAME",
+        };
         Option<string?> format = CommonOptions.Format("the disk's top image");
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         Option<OutputFormat> form = CommonOptions.Output();
@@ -20,9 +28,11 @@ internal static class BackupVerifyCommand
         var command = new Command(
             "verify",
             """
-            Read a backup and all that it stands on, and compare it with the checksums of the manifests; with --disk also with the disk, outside what its bitmap calls dirty.
+            Read a backup and all that it stands on, and compare it with the checksums of the manifests; with --disk also with
+            the disk, outside what its bitmap calls dirty.
 
-            A backup that was stopped before it was known whether its checkpoint records (state 'anchoring') is complete when the disk turns out to agree.
+            A backup that was stopped before it was known whether its checkpoint records (state 'anchoring')
+            is complete when the disk turns out to agree.
             Exit codes: 0 all is as it should be; 1 error, damage or a difference.
             """)
         {
@@ -40,13 +50,18 @@ internal static class BackupVerifyCommand
             }
 
             ImageChain? chain = parsed.GetValue(disk) is { } top
-                ? await ImageChain.OpenAsync(top, new ChainOpenOptions { TopFormat = parsed.GetValue(format), AllowedFolders = parsed.GetValue(allowBacking) ?? [] }, cancellationToken)
+                ? await ImageChain.OpenAsync(
+                    top, new ChainOpenOptions { TopFormat = parsed.GetValue(format), AllowedFolders = parsed.GetValue(allowBacking) ?? [] },
+                    cancellationToken)
                 : null;
             BackupCheck check;
             try
             {
                 check = await progress.RunAsync(
-                    parsed, isJson, steps => BackupVerification.RunAsync(parsed.GetRequiredValue(manifest), chain, parsed.GetValue(since), progress: steps, cancellationToken: cancellationToken));
+                    parsed, isJson,
+                    steps => BackupVerification.RunAsync(
+                        parsed.GetRequiredValue(manifest), chain, parsed.GetValue(since), progress: steps,
+                        cancellationToken: cancellationToken));
             }
             finally
             {
@@ -74,7 +89,10 @@ internal static class BackupVerifyCommand
     {
         foreach ((StoredBackup backup, IReadOnlyList<BackupDamage> damage) in check.Backups)
         {
-            output.WriteMessage($"{Path.GetFileName(backup.ImagePath)}: {(damage.Count > 0 ? "damaged" : backup.Manifest.Missing is null ? "in order" : "as it was taken, of a disk that was not whole")}");
+            string state = damage.Count > 0 ? "damaged"
+                : backup.Manifest.Missing is null ? "in order"
+                : "as it was taken, of a disk that was not whole";
+            output.WriteMessage($"{Path.GetFileName(backup.ImagePath)}: {state}");
             BackupOutput.WarnOfMissing(backup.ImagePath, backup.Manifest, messages);
             foreach (BackupDamage one in damage)
             {
@@ -86,7 +104,8 @@ internal static class BackupVerifyCommand
         {
             output.WriteMessage(check.Difference is { } at
                 ? $"The disk differs at byte {at}, which bitmap '{check.Bitmap}' does not call dirty"
-                : $"The disk agrees outside what bitmap '{check.Bitmap}' calls dirty: {check.ComparedBytes} bytes compared{(check.IsConfirmed ? ". The backup is complete now" : "")}");
+                : $"The disk agrees outside what bitmap '{check.Bitmap}' calls dirty: {check.ComparedBytes} bytes "
+                    + $"compared{(check.IsConfirmed ? ". The backup is complete now" : "")}");
         }
     }
 

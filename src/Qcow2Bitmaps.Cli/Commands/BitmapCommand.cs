@@ -24,11 +24,16 @@ internal static class BitmapCommand
 
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
-        var source = new Option<string?>("-b", "--source-file") { Description = "The image whose bitmaps --merge reads; without it FILE's own", HelpName = "FILE" };
+        var source = new Option<string?>("-b", "--source-file")
+        {
+            Description = "The image whose bitmaps --merge reads; without it FILE's own",
+            HelpName = "FILE",
+        };
         Option<string?> sourceFormat = CommonOptions.Format("the source file", "-F", "--source-format");
         var granularity = new Option<string?>("-g", "--granularity")
         {
-            Description = "With --add: how many bytes a bit stands for, a power of two from 512 to 2G. Default: the cluster size, within 4k to 64k",
+            Description = "With --add: how many bytes a bit stands for, a power of two from 512 to 2G. Default: the cluster size, "
+                + "within 4k to 64k",
             HelpName = "SIZE",
         };
         Option<string?> format = CommonOptions.Format("the image");
@@ -36,18 +41,25 @@ internal static class BitmapCommand
         var recover = new Option<bool>(Recover)
         {
             Arity = ArgumentArity.Zero,
-            Description = "Finish an edit of several images that was interrupted, or find that it had not begun to take effect: FILE is the image beside which the journal lies, and the others of the edit follow it",
+            Description = "Finish an edit of several images that was interrupted, or find that it had not begun to take effect: "
+                + "FILE is the image beside which the journal lies, and the others of the edit follow it",
         };
         var discard = new Option<DiscardMode>("--discard")
         {
-            Description = "ignore: the file keeps the space of clusters that become free, as with qemu-img; quicker. Default: unmap, which gives it back to the file system or the device",
+            Description = "ignore: the file keeps the space of clusters that become free, as with qemu-img; quicker. Default: unmap, "
+                + "which gives it back to the file system or the device",
             HelpName = "ignore|unmap",
         };
-        Argument<string[]> names = new("FILE NAME") { Description = "The image and the bitmap; --remove-all alone needs no bitmap", Arity = ArgumentArity.ZeroOrMore };
+        Argument<string[]> names = new("FILE NAME")
+        {
+            Description = "The image and the bitmap; --remove-all alone needs no bitmap",
+            Arity = ArgumentArity.ZeroOrMore,
+        };
         var command = new Command(
             "bitmap",
             """
-            Change a persistent bitmap of an image, as qemu-img does, but all steps or none of them. Steps are taken in the order of the options. Needs no key, data file or backing file.
+            Change a persistent bitmap of an image, as qemu-img does, but all steps or none of them. Steps are taken in the
+            order of the options. Needs no key, data file or backing file.
 
             Exit codes: 0 success; 1 error: nothing was changed.
             """)
@@ -78,7 +90,9 @@ internal static class BitmapCommand
                 return ExitCode.Success;
             }
 
-            if (UsageError(steps, arguments, parsed.GetValue(granularity) is not null, parsed.GetValue(source) is not null, parsed.GetValue(sourceFormat) is not null) is { } usage)
+            if (UsageError(
+                steps, arguments, parsed.GetValue(granularity) is not null, parsed.GetValue(source) is not null,
+                parsed.GetValue(sourceFormat) is not null) is { } usage)
             {
                 messages.Error(usage);
                 return ExitCode.Error;
@@ -92,7 +106,8 @@ internal static class BitmapCommand
 
             string path = arguments[0];
             string name = arguments.ElementAtOrDefault(1) ?? "";
-            await using Qcow2Image? image = await OpenAsync(path, parsed.GetValue(format), StorageAccess.ReadWrite, parsed.GetValue(discard), cancellationToken);
+            await using Qcow2Image? image = await OpenAsync(
+                path, parsed.GetValue(format), StorageAccess.ReadWrite, parsed.GetValue(discard), cancellationToken);
             await using Qcow2Image? other = parsed.GetValue(source) is { } sourcePath
                 ? await OpenAsync(sourcePath, parsed.GetValue(sourceFormat), StorageAccess.Read, default, cancellationToken)
                 : null;
@@ -102,7 +117,8 @@ internal static class BitmapCommand
                 await messages.WarnOfTruncationAsync(image, isWritten: true, trustsCounts: true, cancellationToken);
             }
 
-            if (Build(steps, name, granularityBytes ?? 0, image, path, parsed.GetValue(source) is not null, other, out BitmapEdit edit) is { } refusal)
+            if (Build(steps, name, granularityBytes ?? 0, image, path, parsed.GetValue(source) is not null, other, out BitmapEdit edit)
+                is { } refusal)
             {
                 messages.Error(refusal);
                 return ExitCode.Error;
@@ -168,7 +184,8 @@ internal static class BitmapCommand
         for (int i = 0; i < parsed.Tokens.Count && parsed.Tokens[i].Type != TokenType.DoubleDash; i++)
         {
             Token token = parsed.Tokens[i];
-            if (token.Type == TokenType.Option && token.Value is Add or Remove or Clear or Enable or Disable or RemoveAll or Merge or Rename)
+            if (token.Type == TokenType.Option
+                && token.Value is Add or Remove or Clear or Enable or Disable or RemoveAll or Merge or Rename)
             {
                 steps.Add((token.Value, token.Value is Merge or Rename ? parsed.Tokens[++i].Value : ""));
             }
@@ -182,18 +199,22 @@ internal static class BitmapCommand
         return steps;
     }
 
-    private static string? UsageError(List<(string Step, string Value)> steps, string[] arguments, bool hasGranularity, bool hasSource, bool hasSourceFormat) =>
+    private static string? UsageError(
+        List<(string Step, string Value)> steps, string[] arguments, bool hasGranularity, bool hasSource, bool hasSourceFormat) =>
         steps.Count == 0 ? "Need at least one of --add, --remove, --clear, --enable, --disable, --merge, --rename, or --remove-all"
         : hasGranularity && !Has(steps, Add) ? "granularity only supported with --add"
         : hasSourceFormat && !hasSource ? "-F only supported with -b"
         : hasSource && !Has(steps, Merge) ? "Merge bitmap source file only supported with --merge"
-        : arguments.Length != 2 && !(arguments.Length == 1 && steps.TrueForAll(static step => step.Step is RemoveAll)) ? "Expecting filename and bitmap name"
+        : arguments.Length != 2 && !(arguments.Length == 1 && steps.TrueForAll(static step => step.Step is RemoveAll))
+            ? "Expecting filename and bitmap name"
         : null;
 
-    private static bool Has(List<(string Step, string Value)> steps, string step) => steps.Exists(other => string.Equals(other.Step, step, StringComparison.Ordinal));
+    private static bool Has(List<(string Step, string Value)> steps, string step) =>
+        steps.Exists(other => string.Equals(other.Step, step, StringComparison.Ordinal));
 
     /// <summary>Opens an image; null when it is raw, which has no bitmaps.</summary>
-    private static async Task<Qcow2Image?> OpenAsync(string path, string? format, StorageAccess access, DiscardMode discard, CancellationToken cancellationToken)
+    private static async Task<Qcow2Image?> OpenAsync(
+        string path, string? format, StorageAccess access, DiscardMode discard, CancellationToken cancellationToken)
     {
         var storage = FileStorage.Open(path, access, access == StorageAccess.ReadWrite ? ImageLock.Write : ImageLock.Read);
         storage.Discard = discard;
@@ -205,7 +226,8 @@ internal static class BitmapCommand
             {
                 ImageFormat.Qcow2 => true,
                 ImageFormat.Raw => false,
-                _ => throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{path}' is of format {found}, which has no bitmaps here; the formats are qcow2 and raw"),
+                _ => throw new Qcow2UnsupportedException(
+                    UnsupportedReason.Format, $"'{path}' is of format {found}, which has no bitmaps here; the formats are qcow2 and raw"),
             };
         }
         catch
@@ -226,13 +248,16 @@ internal static class BitmapCommand
     /// <summary>Builds the edit.</summary>
     /// <returns>Why a step cannot be taken, where that shows without looking at the bitmaps.</returns>
     private static string? Build(
-        List<(string Step, string Value)> steps, string name, long granularityBytes, Qcow2Image? image, string path, bool hasSource, Qcow2Image? source, out BitmapEdit edit)
+        List<(string Step, string Value)> steps, string name, long granularityBytes, Qcow2Image? image, string path, bool hasSource,
+        Qcow2Image? source, out BitmapEdit edit)
     {
         edit = new BitmapEdit();
         foreach ((string step, string value) in steps)
         {
             string? refusal = image is null
-                ? step is Add ? PrintableMessage.Of($"Can't store persistent bitmaps to '{path}': Operation not supported") : PrintableMessage.Of($"Dirty bitmap '{name}' not found")
+                ? step is Add
+                    ? PrintableMessage.Of($"Can't store persistent bitmaps to '{path}': Operation not supported")
+                    : PrintableMessage.Of($"Dirty bitmap '{name}' not found")
                 : step switch
                 {
                     Add => AddTo(edit, image, name, granularityBytes),
@@ -259,17 +284,22 @@ internal static class BitmapCommand
     {
         if (BitmapName.FaultOf(name) is { } fault)
         {
-            return ImageText.Encode(name).Length <= BitmapName.MaxBytes ? fault : CannotPersist(image, name, $"Name length exceeds maximum ({BitmapName.MaxBytes} characters)");
+            return ImageText.Encode(name).Length <= BitmapName.MaxBytes
+                ? fault
+                : CannotPersist(image, name, $"Name length exceeds maximum ({BitmapName.MaxBytes} characters)");
         }
 
-        if (granularityBytes != 0 && (granularityBytes < 512 || !BitOperations.IsPow2(granularityBytes) || granularityBytes > uint.MaxValue))
+        if (granularityBytes != 0
+            && (granularityBytes < 512 || !BitOperations.IsPow2(granularityBytes) || granularityBytes > uint.MaxValue))
         {
             return "Granularity must be power of 2 and at least 512";
         }
 
         if (granularityBytes > 1L << BitmapGranularity.MaxBits)
         {
-            return CannotPersist(image, name, string.Create(CultureInfo.InvariantCulture, $"Granularity exceeds maximum ({1L << BitmapGranularity.MaxBits} bytes)"));
+            return CannotPersist(
+                image, name,
+                string.Create(CultureInfo.InvariantCulture, $"Granularity exceeds maximum ({1L << BitmapGranularity.MaxBits} bytes)"));
         }
 
         return Done(edit.Add(name, granularityBytes == 0 ? null : granularityBytes));
@@ -325,7 +355,9 @@ internal static class BitmapCommand
         json.Complete();
     }
 
-    private static Option<bool> StepFlag(string name, string description) => new(name) { Arity = ArgumentArity.Zero, Description = description };
+    private static Option<bool> StepFlag(string name, string description) =>
+        new(name) { Arity = ArgumentArity.Zero, Description = description };
 
-    private static Option<string[]> StepOption(string name, string description, string value) => new(name) { Description = description, HelpName = value };
+    private static Option<string[]> StepOption(string name, string description, string value) =>
+        new(name) { Description = description, HelpName = value };
 }

@@ -52,7 +52,8 @@ internal sealed class BitmapReading
         (includeClean, token) => chain.ReadExtentsAsync(name, includeClean, findings, token),
         token => chain.CountAsync(name, token));
 
-    public IAsyncEnumerable<DirtyExtent> ReadAsync(bool includeClean, CancellationToken cancellationToken) => _read(includeClean, cancellationToken);
+    public IAsyncEnumerable<DirtyExtent> ReadAsync(bool includeClean, CancellationToken cancellationToken) =>
+        _read(includeClean, cancellationToken);
 
     public ValueTask<DirtyCount> CountAsync(CancellationToken cancellationToken) => _count(cancellationToken);
 

@@ -6,16 +6,20 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary>The cache modes of qemu-img.</summary>
 internal static class CacheModes
 {
-    public static Option<string?> Create() => new("-t") { Description = "The cache mode; all is durable at the end whatever it is", HelpName = "CACHE" };
+    public static Option<string?> Create() =>
+        new("-t") { Description = "The cache mode; all is durable at the end whatever it is", HelpName = "CACHE" };
 
     /// <summary>Of what is read only.</summary>
-    public static Option<string?> CreateForSource(string whose) => new("-T") { Description = $"{whose} cache mode; it makes no difference", HelpName = "CACHE" };
+    public static Option<string?> CreateForSource(string whose) =>
+        new("-T") { Description = $"{whose} cache mode; it makes no difference", HelpName = "CACHE" };
 
     /// <summary>What is wrong with a mode, in qemu-img's words; null when nothing is, or none is given.</summary>
     public static string? FindFault(string? mode) => IsKnown(mode) ? null : PrintableMessage.Of($"Invalid cache option: {mode}");
 
     /// <summary>As <see cref="FindFault"/>, of what is read only.</summary>
-    public static string? FindSourceFault(string? mode) => IsKnown(mode) ? null : PrintableMessage.Of($"Invalid source cache option: {mode}");
+    public static string? FindSourceFault(string? mode) =>
+        IsKnown(mode) ? null : PrintableMessage.Of($"Invalid source cache option: {mode}");
 
-    private static bool IsKnown(string? mode) => mode is null or "none" or "off" or "writeback" or "unsafe" or "directsync" or "writethrough";
+    private static bool IsKnown(string? mode) =>
+        mode is null or "none" or "off" or "writeback" or "unsafe" or "directsync" or "writethrough";
 }

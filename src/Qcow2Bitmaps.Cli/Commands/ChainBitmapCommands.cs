@@ -24,7 +24,8 @@ internal static class ChainBitmapCommands
             await using ImageChain chain = await ChainAccess.OpenAsync(
                 parsed.GetRequiredValue(options.Top), options.Read(parsed), look => ChainBitmaps.Holders(look, wanted), cancellationToken);
             messages.WarnOf(chain);
-            await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, () => ChainMeasurement.OfDeleteAsync(chain, wanted, cancellationToken));
+            await progress.ForetellAsync(
+                parsed, options.IsJson(parsed), messages, () => ChainMeasurement.OfDeleteAsync(chain, wanted, cancellationToken));
             IReadOnlyList<BitmapChange> changes = await ChainBitmaps.DeleteAsync(chain, wanted, cancellationToken);
             ChangeOutput.Write("Bitmaps removed.", changes, [], options.IsJson(parsed), output);
             return ExitCode.Success;
@@ -40,7 +41,9 @@ internal static class ChainBitmapCommands
             Description = "Keep this bitmap, valid or not, and remove all that are not named so. May be repeated",
             HelpName = "NAME",
         };
-        var command = new Command("prune", "Remove from every image of a chain the bitmaps that are not valid over it, or all but those that are to be kept.") { keep };
+        var command = new Command(
+            "prune",
+            "Remove from every image of a chain the bitmaps that are not valid over it, or all but those that are to be kept.") { keep };
         var progress = new ChainProgress(output);
         progress.AddTo(command);
         options.AddTo(command);
@@ -62,8 +65,10 @@ internal static class ChainBitmapCommands
                 return ExitCode.Success;
             }
 
-            await using ImageChain chain = await ChainAccess.OpenAsync(top, open, again => ChainBitmaps.Holders(again, useless), cancellationToken);
-            await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, () => ChainMeasurement.OfDeleteAsync(chain, useless, cancellationToken));
+            await using ImageChain chain = await ChainAccess.OpenAsync(
+                top, open, again => ChainBitmaps.Holders(again, useless), cancellationToken);
+            await progress.ForetellAsync(
+                parsed, options.IsJson(parsed), messages, () => ChainMeasurement.OfDeleteAsync(chain, useless, cancellationToken));
             IReadOnlyList<BitmapChange> changes = await ChainBitmaps.DeleteAsync(chain, useless, cancellationToken);
             ChangeOutput.Write("Bitmaps removed.", changes, [], options.IsJson(parsed), output);
             return ExitCode.Success;
@@ -83,19 +88,24 @@ internal static class ChainBitmapCommands
         var trust = new Option<bool>("--trust-birth")
         {
             Arity = ArgumentArity.Zero,
-            Description = "Rebuild from allocation also in the lowest image that holds BITMAP: only if that image was never committed (and emptied) nor rebased since the bitmap was made",
+            Description = "Rebuild from allocation also in the lowest image that holds BITMAP: only if that image was never committed (and "
+                + "emptied) nor rebased since the bitmap was made",
         };
         var since = new Option<string?>("--since")
         {
-            Description = "Make BITMAP, which no image holds, as it was only in memory when a program crashed, in TOP, with all that changed since OLDER. You vouch that OLDER, which must be valid, was made (and last cleared) before BITMAP was: no image tells that, and if it is not so, changes are missed",
+            Description = "Make BITMAP, which no image holds, as it was only in memory when a program crashed, in TOP, "
+                + "with all that changed since OLDER. You vouch that OLDER, which must be valid, was made (and last cleared) before BITMAP "
+                + "was: no image tells that, and if it is not so, changes are missed",
             HelpName = "OLDER",
         };
         var command = new Command(
             "populate",
             """
-            Rebuild a bitmap from what is allocated in the images where it is missing, has a gap, does not record, or is inconsistent after a crash; or, with --since, one that no image holds from an older one.
+            Rebuild a bitmap from what is allocated in the images where it is missing, has a gap, does not record, or is
+            inconsistent after a crash; or, with --since, one that no image holds from an older one.
 
-            What an overlay has is a superset of what was written to it since it was made. That holds for images of version 3 with a backing file and without internal snapshots; for others it is refused, unless --all-dirty is given.
+            What an overlay has is a superset of what was written to it since it was made. That holds for images of version 3
+            with a backing file and without internal snapshots; for others it is refused, unless --all-dirty is given.
             Afterwards the bitmap is valid over the chain, and an incremental backup by it is complete, if perhaps larger than it had to be.
             """)
         {
@@ -113,14 +123,19 @@ internal static class ChainBitmapCommands
             bool trusts = parsed.GetValue(trust);
             if (older is not null && (countsAll || trusts))
             {
-                messages.Error($"--since takes all from OLDER, nothing from allocation: {(countsAll ? "--all-dirty" : "--trust-birth")} does not go with it");
+                messages.Error(
+                    $"--since takes all from OLDER, nothing from allocation: {(countsAll ? "--all-dirty" : "--trust-birth")} does not go "
+                    + $"with it");
                 return ExitCode.Error;
             }
 
             await using ImageChain chain = await ChainAccess.OpenAsync(
                 parsed.GetRequiredValue(options.Top),
                 options.Read(parsed),
-                look => older is null ? ChainPopulate.FindImagesAsync(look, bitmap, cancellationToken) : ValueTask.FromResult<IReadOnlyList<int>>([0]),
+                look =>
+                    older is null
+                        ? ChainPopulate.FindImagesAsync(look, bitmap, cancellationToken)
+                        : ValueTask.FromResult<IReadOnlyList<int>>([0]),
                 cancellationToken);
             messages.WarnOf(chain);
             await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, () => older is null
@@ -131,8 +146,11 @@ internal static class ChainBitmapCommands
                 : [await ChainPopulate.RunSinceAsync(chain, bitmap, older, cancellationToken)];
             BitmapVerdict[] verdicts = [];
             _ = await Leftovers.TidyAsync(
-                $"Whether bitmap '{bitmap}' is valid now is not known; 'chain check' tells", async () => verdicts = [await chain.JudgeBitmapAsync(bitmap, cancellationToken: cancellationToken)]);
-            ChangeOutput.Write(changes.Count == 0 ? "The bitmap is usable in all images." : "Bitmap rebuilt.", changes, verdicts, options.IsJson(parsed), output);
+                $"Whether bitmap '{bitmap}' is valid now is not known; 'chain check' tells",
+                async () => verdicts = [await chain.JudgeBitmapAsync(bitmap, cancellationToken: cancellationToken)]);
+            ChangeOutput.Write(
+                changes.Count == 0 ? "The bitmap is usable in all images." : "Bitmap rebuilt.", changes, verdicts, options.IsJson(parsed),
+                output);
             return ExitCode.Success;
         });
         return command;

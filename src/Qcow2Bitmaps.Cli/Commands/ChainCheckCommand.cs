@@ -22,9 +22,11 @@ internal static class ChainCheckCommand
         };
         var profile = new Option<VerdictProfile>("--profile")
         {
-            Description = "Whose rules decide: libvirt's (default; the whole chain counts, a gap is told before flags) or oVirt's (the chain ends at the first image that is not qcow2, flags are told before gaps, an image missing above is a gap)",
+            Description = "Whose rules decide: libvirt's (default; the whole chain counts, a gap is told before flags) or oVirt's (the "
+                + "chain ends at the first image that is not qcow2, flags are told before gaps, an image missing above is a gap)",
             HelpName = "libvirt|ovirt",
-            CustomParser = static result => CommonOptions.OneOf(result, ("libvirt", VerdictProfile.Libvirt), ("ovirt", VerdictProfile.Ovirt)),
+            CustomParser = static result =>
+                CommonOptions.OneOf(result, ("libvirt", VerdictProfile.Libvirt), ("ovirt", VerdictProfile.Ovirt)),
         };
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         var command = new Command(
@@ -32,9 +34,11 @@ internal static class ChainCheckCommand
             """
             Say of every bitmap of a backing chain whether it is valid, and if not, why, in which image, and what could be done.
 
-            A bitmap is valid when it starts in the top image, reaches down without a gap, records in each image that holds it, and is consistent there: then it knows of every change since it was made.
+            A bitmap is valid when it starts in the top image, reaches down without a gap, records in each image that holds it,
+            and is consistent there: then it knows of every change since it was made.
 
-            Exit codes: 0 all valid; 2 a bitmap is not valid, or (with -U) another process has an image open for writing, whose bitmaps may be in that process's memory; 1 error.
+            Exit codes: 0 all valid; 2 a bitmap is not valid, or (with -U) another process has an image open for writing, whose
+            bitmaps may be in that process's memory; 1 error.
             """)
         {
             format, share, form, bitmap, profile, allowBacking, top,

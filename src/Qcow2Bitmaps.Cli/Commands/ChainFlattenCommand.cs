@@ -18,7 +18,8 @@ internal static class ChainFlattenCommand
         var command = new Command(
             "flatten",
             """
-            Make one standalone qcow2 image of a chain, with every valid bitmap's bits merged over all images. It is durable when the command ends.
+            Make one standalone qcow2 image of a chain, with every valid bitmap's bits merged over all
+            images. It is durable when the command ends.
 
             (qemu-img convert --bitmaps copies the top image's bits only and calls them valid.)
             """)
@@ -31,11 +32,16 @@ internal static class ChainFlattenCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string path = parsed.GetRequiredValue(target);
-            await using ImageChain chain = await ImageChain.OpenAsync(parsed.GetRequiredValue(options.Top), options.Read(parsed), cancellationToken);
+            await using ImageChain chain = await ImageChain.OpenAsync(
+                parsed.GetRequiredValue(options.Top), options.Read(parsed), cancellationToken);
             messages.WarnOf(chain);
             bool isJson = options.IsJson(parsed);
-            await progress.ForetellAsync(parsed, isJson, messages, async () => (await ChainMeasurement.OfFlattenAsync(chain, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
-            ChainResult result = await progress.RunAsync(parsed, isJson, chain, steps => ChainFlatten.RunAsync(chain, path, parsed.GetValue(compress), steps, cancellationToken), cancellationToken);
+            await progress.ForetellAsync(
+                parsed, isJson, messages,
+                async () => (await ChainMeasurement.OfFlattenAsync(chain, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
+            ChainResult result = await progress.RunAsync(
+                parsed, isJson, chain, steps => ChainFlatten.RunAsync(chain, path, parsed.GetValue(compress), steps, cancellationToken),
+                cancellationToken);
             ChangeOutput.Write("Chain flattened.", result, isJson, output);
             return ExitCode.Success;
         });

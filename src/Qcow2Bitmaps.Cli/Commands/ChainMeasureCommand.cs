@@ -10,14 +10,46 @@ namespace Qcow2Bitmaps.Cli.Commands;
 internal sealed class ChainMeasureCommand
 {
     private readonly ChainOptions _options = new("TOP", "The top image; of a commit the topmost one to commit");
-    private readonly Option<string?> _commit = new("--commit") { Description = "Measure a commit to this image of the chain", HelpName = "BASE" };
-    private readonly Option<string?> _active = new("--active") { Description = "With --commit and --pull: the top of the whole chain, where TOP is not", HelpName = "ACTIVE" };
-    private readonly Option<bool> _drop = new("--drop-bitmaps") { Arity = ArgumentArity.Zero, Description = "With --commit: as 'chain commit --drop-bitmaps'" };
-    private readonly Option<bool> _flatten = new("--flatten") { Arity = ArgumentArity.Zero, Description = "Measure a standalone image of all" };
-    private readonly Option<bool> _snapshot = new("--snapshot") { Arity = ArgumentArity.Zero, Description = "Measure an overlay on top, in TOP's folder" };
-    private readonly Option<bool> _pull = new("--pull") { Arity = ArgumentArity.Zero, Description = "Measure a pull of all images below TOP, or down to that of --base" };
-    private readonly Option<string?> _base = new("--base") { Description = "With --pull: the image that is to be TOP's backing file", HelpName = "BASE" };
-    private readonly Option<bool> _fast = new("--tables") { Arity = ArgumentArity.Zero, Description = "Read tables, not data: an upper bound, that counts zeros which stand in clusters as data" };
+    private readonly Option<string?> _commit = new("--commit")
+    {
+        Description = "Measure a commit to this image of the chain",
+        HelpName = "BASE",
+    };
+    private readonly Option<string?> _active = new("--active")
+    {
+        Description = "With --commit and --pull: the top of the whole chain, where TOP is not",
+        HelpName = "ACTIVE",
+    };
+    private readonly Option<bool> _drop = new("--drop-bitmaps")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "With --commit: as 'chain commit --drop-bitmaps'",
+    };
+    private readonly Option<bool> _flatten = new("--flatten")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "Measure a standalone image of all",
+    };
+    private readonly Option<bool> _snapshot = new("--snapshot")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "Measure an overlay on top, in TOP's folder",
+    };
+    private readonly Option<bool> _pull = new("--pull")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "Measure a pull of all images below TOP, or down to that of --base",
+    };
+    private readonly Option<string?> _base = new("--base")
+    {
+        Description = "With --pull: the image that is to be TOP's backing file",
+        HelpName = "BASE",
+    };
+    private readonly Option<bool> _fast = new("--tables")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "Read tables, not data: an upper bound, that counts zeros which stand in clusters as data",
+    };
     private readonly ToolWriter _output;
     private readonly MessageWriter _messages;
 
@@ -33,12 +65,15 @@ internal sealed class ChainMeasureCommand
         var command = new Command(
             "measure",
             """
-            Say how many bytes a commit, pull, flatten or snapshot needs in its target, bitmaps included, and what becomes of bitmaps. Nothing is written.
+            Say how many bytes a commit, pull, flatten or snapshot needs in its target, bitmaps included,
+            and what becomes of bitmaps. Nothing is written.
 
-            'required' is the length of the target afterwards, in whole clusters (of a block device: up to where it is used). Without --tables it is exact, and takes as long as reading the data, as zeros are left out.
+            'required' is the length of the target afterwards, in whole clusters (of a block device: up to where it is used).
+            Without --tables it is exact, and takes as long as reading the data, as zeros are left out.
             """)
         {
-            measure._commit, measure._active, measure._drop, measure._flatten, measure._snapshot, measure._pull, measure._base, measure._fast,
+            measure._commit, measure._active, measure._drop, measure._flatten, measure._snapshot, measure._pull, measure._base,
+            measure._fast,
         };
         measure._options.AddTo(command);
         command.SetAction(measure.RunAsync);
@@ -49,9 +84,11 @@ internal sealed class ChainMeasureCommand
     {
         string? basePath = parsed.GetValue(_commit);
         bool[] wanted = [basePath is not null, parsed.GetValue(_flatten), parsed.GetValue(_snapshot), parsed.GetValue(_pull)];
-        string? fault = wanted.Count(static one => one) != 1 ? "Exactly one of --commit BASE, --flatten, --snapshot and --pull must be given"
+        string? fault = wanted.Count(static one => one) != 1
+            ? "Exactly one of --commit BASE, --flatten, --snapshot and --pull must be given"
             : basePath is null && parsed.GetValue(_drop) ? "--drop-bitmaps goes with --commit only"
-            : basePath is null && !parsed.GetValue(_pull) && parsed.GetValue(_active) is not null ? "--active goes with --commit and --pull only"
+            : basePath is null && !parsed.GetValue(_pull) && parsed.GetValue(_active) is not null
+                ? "--active goes with --commit and --pull only"
             : parsed.GetValue(_base) is not null && !parsed.GetValue(_pull) ? "--base goes with --pull only"
             : null;
         if (fault is not null)
@@ -61,25 +98,30 @@ internal sealed class ChainMeasureCommand
         }
 
         string top = parsed.GetRequiredValue(_options.Top);
-        await using ImageChain chain = await ImageChain.OpenAsync(parsed.GetValue(_active) ?? top, _options.Read(parsed), cancellationToken);
+        await using ImageChain chain = await ImageChain.OpenAsync(
+            parsed.GetValue(_active) ?? top, _options.Read(parsed), cancellationToken);
         _messages.WarnOf(chain);
         Write(await MeasureAsync(parsed, chain, top, basePath, cancellationToken), _options.IsJson(parsed));
         return ExitCode.Success;
     }
 
-    private async Task<ChainMeasurement> MeasureAsync(ParseResult parsed, ImageChain chain, string top, string? basePath, CancellationToken cancellationToken)
+    private async Task<ChainMeasurement> MeasureAsync(
+        ParseResult parsed, ImageChain chain, string top, string? basePath, CancellationToken cancellationToken)
     {
         MeasureDepth depth = parsed.GetValue(_fast) ? MeasureDepth.Tables : MeasureDepth.Data;
         if (basePath is not null)
         {
             int target = ChainCommitCommand.RequireBelow(chain, top, basePath);
-            return await ChainMeasurement.OfCommitAsync(chain, ChainPlace.Find(chain, top), target, new CommitOptions { DropBitmaps = parsed.GetValue(_drop) }, depth, cancellationToken);
+            return await ChainMeasurement.OfCommitAsync(
+                chain, ChainPlace.Find(chain, top), target, new CommitOptions { DropBitmaps = parsed.GetValue(_drop) }, depth,
+                cancellationToken);
         }
 
         if (parsed.GetValue(_pull))
         {
             int? target = parsed.GetValue(_base) is { } path ? ChainPlace.Find(chain, path) : null;
-            return await ChainMeasurement.OfPullAsync(chain, target, new RebaseOptions { Top = ChainPlace.Find(chain, top) }, depth, cancellationToken);
+            return await ChainMeasurement.OfPullAsync(
+                chain, target, new RebaseOptions { Top = ChainPlace.Find(chain, top) }, depth, cancellationToken);
         }
 
         return parsed.GetValue(_flatten)

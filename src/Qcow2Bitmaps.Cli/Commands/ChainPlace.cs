@@ -11,7 +11,10 @@ internal static class ChainPlace
     public static int Find(ImageChain chain, string path) => chain.IndexOf(path)
         ?? throw IOException.Of($"'{path}' is no image of the chain of '{chain.Layers[0].Path}'");
 
-    /// <summary>The index of a backing file by qemu-img's rule: a name means what it would mean inside the image above. One of the current folder is taken where none of that kind is there.</summary>
+    /// <summary>
+    /// The index of a backing file by qemu-img's rule: a name means what it would mean inside the image above. One of the current
+    /// folder is taken where none of that kind is there.
+    /// </summary>
     /// <param name="chain">The chain.</param>
     /// <param name="name">The name.</param>
     /// <param name="warning">What is to be said of a file of the current folder; null when the name is one by the rule.</param>
@@ -29,7 +32,8 @@ internal static class ChainPlace
         }
 
         int found = chain.IndexOf(name) ?? throw IOException.Of($"Did not find '{name}' in the backing chain of '{chain.Layers[0].Path}'");
-        warning = $"'{name}' is relative to the current folder; qemu-img looks for it in the folder of the image above it, and does not find it";
+        warning = $"'{name}' is relative to the current folder; qemu-img looks for it in the folder of the image above it, "
+            + $"and does not find it";
         return found;
     }
 }

@@ -12,11 +12,15 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
 {
     private const double MinStepPercent = 1;
 
-    private readonly Option<bool> _progress = new("-p") { Arity = ArgumentArity.Zero, Description = "Show progress; on a terminal that is done anyway" };
+    private readonly Option<bool> _progress = new("-p")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "Show progress; on a terminal that is done anyway",
+    };
 
     public void AddTo(Command command) => command.Add(_progress);
 
-    /// <summary>Says on standard error what will become of bitmaps, before anything is written: with <c>-p</c>, and on a terminal unless asked for JSON.</summary>
+    /// <summary>Says on standard error what will become of bitmaps: with <c>-p</c>, and on a terminal unless JSON is asked for.</summary>
     public async Task ForetellAsync(ParseResult parsed, bool isJson, MessageWriter messages, Func<Task<ChainResult>> rehearse)
     {
         if (IsShown(parsed, isJson))
@@ -49,7 +53,8 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
     }
 
     /// <summary>Does the work, and shows how far it is.</summary>
-    public async Task<T> RunAsync<T>(ParseResult parsed, bool isJson, ImageChain chain, Func<IProgress<long>, Task<T>> work, CancellationToken cancellationToken)
+    public async Task<T> RunAsync<T>(
+        ParseResult parsed, bool isJson, ImageChain chain, Func<IProgress<long>, Task<T>> work, CancellationToken cancellationToken)
     {
         if (!IsShown(parsed, isJson))
         {

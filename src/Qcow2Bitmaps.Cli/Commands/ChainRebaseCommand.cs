@@ -9,15 +9,25 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>rebase</c> and <c>chain rebase</c>: another backing file, safely or not. The second one says what became of bitmaps.</summary>
+/// <summary><c>rebase</c> and <c>chain rebase</c>: another backing file, safely or not. The latter reports on bitmaps.</summary>
 internal sealed class ChainRebaseCommand
 {
     private readonly ChainOptions _options = new("FILE", "The image that gets another backing file");
-    private readonly Option<string?> _backing = new("-b") { Description = "The new backing file, relative to FILE's folder, as it is stored; empty for none. A name with a protocol only with -u", HelpName = "BACKING" };
+    private readonly Option<string?> _backing = new("-b")
+    {
+        Description = "The new backing file, relative to FILE's folder, as it is stored; empty for none. "
+            + "A name with a protocol only with -u",
+        HelpName = "BACKING",
+    };
     private readonly Option<string?> _backingFormat = CommonOptions.AnyFormat("the new backing file", "-F");
-    private readonly Option<bool> _unsafe = new("-u") { Arity = ArgumentArity.Zero, Description = "Change the name only: the new backing file reads as the old one did" };
+    private readonly Option<bool> _unsafe = new("-u")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "Change the name only: the new backing file reads as the old one did",
+    };
     private readonly Option<bool> _quiet = CommonOptions.Quiet();
-    private readonly Option<bool> _share = CommonOptions.ForceShare("Open the new backing file even while another process, a running VM for example, has it open for writing");
+    private readonly Option<bool> _share = CommonOptions.ForceShare(
+        "Open the new backing file even while another process, a running VM for example, has it open for writing");
     private readonly Option<string?> _cache = CacheModes.Create();
     private readonly Option<string?> _sourceCache = CacheModes.CreateForSource("The backing files'");
     private readonly ActiveImage _active = new("The top of the whole chain, where FILE is not: bitmaps of the images above FILE count too");
@@ -41,10 +51,12 @@ internal sealed class ChainRebaseCommand
             """
             Give an image another backing file, so that the guest sees the same: what would read differently is copied first.
 
-            The image's bitmaps get what was recorded in images that leave its chain. With -u nothing is opened but FILE, and only the name changes.
+            The image's bitmaps get what was recorded in images that leave its chain. With -u nothing is
+            opened but FILE, and only the name changes.
             """)
         {
-            rebase._backing, rebase._backingFormat, rebase._unsafe, rebase._quiet, rebase._share, rebase._cache, rebase._sourceCache, rebase._gaps,
+            rebase._backing, rebase._backingFormat, rebase._unsafe, rebase._quiet, rebase._share, rebase._cache, rebase._sourceCache,
+            rebase._gaps,
         };
         rebase._active.AddTo(command);
         rebase._progress.AddTo(command);
@@ -56,9 +68,12 @@ internal sealed class ChainRebaseCommand
     /// <summary>What is wrong with the command line, in qemu-img's words and order; null when nothing is.</summary>
     private string? FindFault(ParseResult parsed, string file, string name, bool isUnsafe) =>
         parsed.GetValue(_backing) is null && !isUnsafe ? "Must specify backing file (-b) or use unsafe mode (-u)"
-        : (CacheModes.FindFault(parsed.GetValue(_cache)) ?? CacheModes.FindSourceFault(parsed.GetValue(_sourceCache))) is { } cacheFault ? cacheFault
-        : parsed.GetValue(_backingFormat) is { } format && !ImageFormat.IsKnown(format) ? PrintableMessage.Of($"Invalid format name: '{format}'")
-        : name.Length > 0 && parsed.GetValue(_backingFormat) is null ? PrintableMessage.Of($"Could not change the backing file to '{name}': backing format must be specified")
+        : (CacheModes.FindFault(parsed.GetValue(_cache)) ?? CacheModes.FindSourceFault(parsed.GetValue(_sourceCache))) is { } cacheFault
+            ? cacheFault
+        : parsed.GetValue(_backingFormat) is { } format && !ImageFormat.IsKnown(format)
+            ? PrintableMessage.Of($"Invalid format name: '{format}'")
+        : name.Length > 0 && parsed.GetValue(_backingFormat) is null
+            ? PrintableMessage.Of($"Could not change the backing file to '{name}': backing format must be specified")
         : isUnsafe ? BackingPath.FindFault(file, name)
         : BackingPath.FindProtocol(name);
 
@@ -78,10 +93,13 @@ internal sealed class ChainRebaseCommand
         ChainOpenOptions open = _options.Read(parsed);
         await using ImageChain chain = isUnsafe
             ? await ImageChain.OpenAsync(file, open with { WritableLayers = [0], FollowBacking = false }, cancellationToken)
-            : await ChainAccess.OpenAsync(_active.Read(parsed) ?? file, open, look => ChainRebase.WritableLayers(look, ChainPlace.Find(look, file)), cancellationToken);
+            : await ChainAccess.OpenAsync(
+                _active.Read(parsed) ?? file, open, look => ChainRebase.WritableLayers(look, ChainPlace.Find(look, file)),
+                cancellationToken);
         if (isUnsafe)
         {
-            Qcow2Image image = chain.Layers[0].Image ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "a raw image has no backing file");
+            Qcow2Image image = chain.Layers[0].Image
+                ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "a raw image has no backing file");
             if (name.Length > 0 && !BackingPath.HasProtocol(name) && chain.IndexOf(BackingPath.Combine(file, name)) is not null)
             {
                 _messages.Error("The image cannot be its own backing file");
@@ -90,7 +108,9 @@ internal sealed class ChainRebaseCommand
 
             if (!parsed.GetValue(_quiet))
             {
-                await OverlayWarning.WriteAsync(chain, [0], "shows something else afterwards unless the new backing file reads as the old one did", _messages, cancellationToken);
+                await OverlayWarning.WriteAsync(
+                    chain, [0], "shows something else afterwards unless the new backing file reads as the old one did", _messages,
+                    cancellationToken);
             }
 
             await image.SetBackingFileAsync(name.Length == 0 ? null : name, format, cancellationToken);
@@ -106,7 +126,14 @@ internal sealed class ChainRebaseCommand
 
         ImageChain? backing = name.Length == 0
             ? null
-            : await ImageChain.OpenAsync(BackingPath.Combine(file, name), _options.Read(parsed) with { TopFormat = format, Image = new Qcow2OpenOptions { Lock = parsed.GetValue(_share) ? ImageLock.SharedRead : ImageLock.Read } }, cancellationToken);
+            : await ImageChain.OpenAsync(
+                BackingPath.Combine(file, name),
+                _options.Read(parsed) with
+                {
+                    TopFormat = format,
+                    Image = new Qcow2OpenOptions { Lock = parsed.GetValue(_share) ? ImageLock.SharedRead : ImageLock.Read },
+                },
+                cancellationToken);
         try
         {
             var how = new RebaseOptions { Top = top, Gaps = parsed.GetValue(_gaps), BackingFile = name, AcceptsLosses = !tells };
@@ -124,10 +151,13 @@ internal sealed class ChainRebaseCommand
             else
             {
                 await _progress.ForetellAsync(
-                    parsed, isQuiet, _messages, async () => (await ChainMeasurement.OfRebaseAsync(chain, backing, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
+                    parsed, isQuiet, _messages,
+                    async () =>
+                        (await ChainMeasurement.OfRebaseAsync(chain, backing, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
             }
 
-            ChainResult result = await _progress.RunAsync(parsed, isQuiet, chain, steps => ChainRebase.RebaseAsync(chain, backing, how, steps, cancellationToken), cancellationToken);
+            ChainResult result = await _progress.RunAsync(
+                parsed, isQuiet, chain, steps => ChainRebase.RebaseAsync(chain, backing, how, steps, cancellationToken), cancellationToken);
             if (tells)
             {
                 ChangeOutput.Write("Image rebased.", result, _options.IsJson(parsed), _output);

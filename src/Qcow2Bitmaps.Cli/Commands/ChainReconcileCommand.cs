@@ -48,7 +48,8 @@ internal static class ChainReconcileCommand
             string[] useless = [.. found.ToDrop];
             if (parsed.GetValue(drop) && useless.Length > 0)
             {
-                await using ImageChain chain = await ChainAccess.OpenAsync(top, open, again => ChainBitmaps.Holders(again, useless), cancellationToken);
+                await using ImageChain chain = await ChainAccess.OpenAsync(
+                    top, open, again => ChainBitmaps.Holders(again, useless), cancellationToken);
                 dropped = await ChainBitmaps.DeleteAsync(chain, useless, cancellationToken);
             }
 

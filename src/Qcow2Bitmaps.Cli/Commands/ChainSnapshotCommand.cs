@@ -14,7 +14,8 @@ internal static class ChainSnapshotCommand
         Argument<string> overlay = CommonOptions.File("OVERLAY", "The image to make: a file that does not exist, or a block device");
         var backing = new Option<string?>("--backing-name")
         {
-            Description = "ACTIVE's name as OVERLAY is to store it, which has to lead to ACTIVE. Without it the file's name where both lie in one folder, else its whole path",
+            Description = "ACTIVE's name as OVERLAY is to store it, which has to lead to ACTIVE. Without it the file's name where both lie "
+                + "in one folder, else its whole path",
             HelpName = "NAME",
         };
         var command = new Command(
@@ -22,7 +23,8 @@ internal static class ChainSnapshotCommand
             """
             Make an overlay on top of a chain, with an empty recording bitmap for every bitmap of ACTIVE that records and is consistent.
 
-            So bitmaps stay valid over an offline snapshot. Cluster size, extended L2 entries and size are ACTIVE's. The overlay appears whole or not at all; ACTIVE is only read.
+            So bitmaps stay valid over an offline snapshot. Cluster size, extended L2 entries and size are ACTIVE's. The overlay
+            appears whole or not at all; ACTIVE is only read.
             """)
         {
             backing,
@@ -32,7 +34,8 @@ internal static class ChainSnapshotCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string overlayPath = parsed.GetRequiredValue(overlay);
-            await using ImageChain chain = await ImageChain.OpenAsync(parsed.GetRequiredValue(options.Top), options.Read(parsed), cancellationToken);
+            await using ImageChain chain = await ImageChain.OpenAsync(
+                parsed.GetRequiredValue(options.Top), options.Read(parsed), cancellationToken);
             messages.WarnOf(chain);
             await messages.WarnOfTruncationAsync(chain, withDataFiles: false, cancellationToken);
             ChainResult result = await ChainSnapshot.CreateAsync(chain, overlayPath, parsed.GetValue(backing), cancellationToken);

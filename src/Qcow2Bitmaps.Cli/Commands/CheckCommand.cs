@@ -23,20 +23,24 @@ internal static class CheckCommand
         Option<string?> cache = CacheModes.CreateForSource("The image's");
         var repair = new Option<RepairKinds>("-r", "--repair")
         {
-            Description = "Repair: 'leaks' lowers reference counts that are too high, 'all' also repairs all else that qemu-img does, 'bitmaps' what keeps QEMU from opening the image because of its bitmaps, beside one of the others if it is given too",
+            Description = "Repair: 'leaks' lowers reference counts that are too high, 'all' also repairs all else that qemu-img does, "
+                + "'bitmaps' what keeps QEMU from opening the image because of its bitmaps, beside one of the others if it is given too",
             HelpName = "leaks|all|bitmaps",
             Arity = ArgumentArity.OneOrMore,
             CustomParser = ParseKinds,
         };
         var all = new Option<bool>("--all")
         {
-            Description = $"Print all findings. Without it the first {MaxPrinted} are printed, then the number of the others; JSON has all of them in 'findings'",
+            Description = $"Print all findings. Without it the first {MaxPrinted} are printed, then the number of the others; "
+                + $"JSON has all of them in 'findings'",
             Arity = ArgumentArity.Zero,
         };
         var command = new Command(
             "check",
             """
-            Count every use of every cluster and compare with the stored reference counts, in qemu-img's words; with -r repair what is wrong, then check once more. Needs no key, data file or backing file. An image that QEMU cannot open because of its bitmaps is checked too, and their faults are listed.
+            Count every use of every cluster and compare with the stored reference counts, in qemu-img's words; with -r repair
+            what is wrong, then check once more. Needs no key, data file or backing file. An image that QEMU cannot open because
+            of its bitmaps is checked too, and their faults are listed.
 
             Exit codes: 0 no faults, or none left; 1 error; 2 corruptions; 3 leaked clusters only; 63 the format has nothing to check.
             """)
@@ -70,14 +74,17 @@ internal static class CheckCommand
             }
 
             await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, cancellationToken: cancellationToken);
-            // The report lists what a lenient reader found of bitmaps, and why a strict one refuses the image; of a table that is cut off it has QEMU's words only.
+            // The report lists what a lenient reader found of bitmaps, and why a strict one refuses the image; of a
+            // table that is cut off it has QEMU's words only.
             messages.Warn(path, [.. image.Findings.Where(finding => image.Strictness == Strictness.AsQemu
                 || !(finding.IsOfBitmaps || (finding.IsRefused && finding.Code != FaultCode.SnapshotTableTruncated)))]);
             await messages.WarnOfTruncationAsync(image, kinds != RepairKinds.None, trustsCounts: true, cancellationToken);
             CheckReport report = kinds != RepairKinds.None
                 ? await image.RepairAsync(kinds, cancellationToken)
                 : await image.CheckAsync(cancellationToken);
-            return Print(report, path, parsed.GetValue(form), parsed.GetValue(all) ? CheckReport.MaxKeptFindings : MaxPrinted, parsed.GetValue(quiet) ? null : output, messages);
+            return Print(
+                report, path, parsed.GetValue(form), parsed.GetValue(all) ? CheckReport.MaxKeptFindings : MaxPrinted,
+                parsed.GetValue(quiet) ? null : output, messages);
         });
         return command;
     }

@@ -12,12 +12,21 @@ internal static class CommitCommand
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         var options = new ChainOptions("FILE", "The image to commit, the top of its chain");
-        var @base = new Option<string?>("-b") { Description = "The image of the chain that takes all (default: the backing file), relative to the folder of the image above it, as it is stored there. FILE is not emptied then", HelpName = "BASE" };
+        var @base = new Option<string?>("-b")
+        {
+            Description = "The image of the chain that takes all (default: the backing file), relative to the folder of the image above "
+                + "it, as it is stored there. FILE is not emptied then",
+            HelpName = "BASE",
+        };
         var dontEmpty = new Option<bool>("-d") { Arity = ArgumentArity.Zero, Description = "Do not empty FILE afterwards" };
         Option<bool> quiet = CommonOptions.Quiet();
         Option<string?> cache = CacheModes.Create();
         Option<string?> rate = CommonOptions.Rate("-r");
-        var drop = new Option<bool>("--drop-bitmaps") { Arity = ArgumentArity.Zero, Description = "Let bitmaps be lost that the base cannot hold, as it is raw or of version 2, instead of refusing" };
+        var drop = new Option<bool>("--drop-bitmaps")
+        {
+            Arity = ArgumentArity.Zero,
+            Description = "Let bitmaps be lost that the base cannot hold, as it is raw or of version 2, instead of refusing",
+        };
         var progress = new ChainProgress(output, quiet);
         var command = new Command(
             "commit",
@@ -30,7 +39,8 @@ internal static class CommitCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string? basePath = parsed.GetValue(@base);
-            if ((SizeArgument.Read(parsed, rate, "rate limit", out long? bytesPerSecond) ?? CacheModes.FindFault(parsed.GetValue(cache))) is { } fault)
+            if ((SizeArgument.Read(parsed, rate, "rate limit", out long? bytesPerSecond) ?? CacheModes
+                .FindFault(parsed.GetValue(cache))) is { } fault)
             {
                 messages.Error(fault);
                 return ExitCode.Error;
@@ -39,7 +49,10 @@ internal static class CommitCommand
             await using ImageChain chain = await ChainAccess.OpenAsync(
                 parsed.GetRequiredValue(options.Top),
                 options.Read(parsed),
-                look => look.Layers.Count == 1 ? [0] : ChainCommit.WritableLayers(look, 0, basePath is null ? 1 : ChainPlace.FindBase(look, basePath, out _)),
+                look =>
+                    look.Layers.Count == 1
+                        ? [0]
+                        : ChainCommit.WritableLayers(look, 0, basePath is null ? 1 : ChainPlace.FindBase(look, basePath, out _)),
                 cancellationToken);
             if (chain.Layers.Count == 1)
             {
@@ -65,19 +78,24 @@ internal static class CommitCommand
             messages.WarnOf(ChainCommit.FindChangedSnapshots(chain, 0, target));
             if (!parsed.GetValue(quiet))
             {
-                await OverlayWarning.WriteAsync(chain, Enumerable.Range(1, target), "may show something else afterwards", messages, cancellationToken);
+                await OverlayWarning.WriteAsync(
+                    chain, Enumerable.Range(1, target), "may show something else afterwards", messages, cancellationToken);
             }
 
             await progress.RunAsync(
                 parsed,
                 isJson: false,
                 chain,
-                steps => ChainCommit.RunAsync(chain, 0, target, new CommitOptions { DropBitmaps = parsed.GetValue(drop), BytesPerSecond = bytesPerSecond ?? 0, AcceptsLosses = true }, steps, cancellationToken),
+                steps => ChainCommit.RunAsync(
+                    chain, 0, target,
+                    new CommitOptions { DropBitmaps = parsed.GetValue(drop), BytesPerSecond = bytesPerSecond ?? 0, AcceptsLosses = true },
+                    steps, cancellationToken),
                 cancellationToken);
             if (basePath is null && !parsed.GetValue(dontEmpty))
             {
                 _ = await Leftovers.TidyAsync(
-                    $"The image is committed, but '{chain.Layers[0].Path}' is not emptied, and keeps what its backing file has too", async () => await ChainCommit.EmptyTopAsync(chain, cancellationToken));
+                    $"The image is committed, but '{chain.Layers[0].Path}' is not emptied, and keeps what its backing file has too",
+                    async () => await ChainCommit.EmptyTopAsync(chain, cancellationToken));
             }
 
             if (!parsed.GetValue(quiet))

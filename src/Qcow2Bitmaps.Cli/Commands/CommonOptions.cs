@@ -42,23 +42,25 @@ internal static class CommonOptions
         ? $"Images of format '{format}' are not read here; the formats are qcow2 and raw"
         : PrintableMessage.Of($"Unknown driver '{format}'");
 
-    public static Option<bool> ForceShare(string description = "Read even while another process, a running VM for example, has the image open for writing") => new("-U", "--force-share")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = description,
-    };
+    public static Option<bool> ForceShare(
+        string description = "Read even while another process, a running VM for example, has the image open for writing") =>
+        new("-U", "--force-share") { Arity = ArgumentArity.Zero, Description = description };
 
-    public static Option<bool> Quiet(params string[] aliases) => new("-q", aliases) { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
+    public static Option<bool> Quiet(params string[] aliases) =>
+        new("-q", aliases) { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
 
-    public static Option<string?> Rate(string alias) => new(alias) { Description = "How many bytes of data are written in a second at most; 0 for no limit", HelpName = "SIZE" };
+    public static Option<string?> Rate(string alias) =>
+        new(alias) { Description = "How many bytes of data are written in a second at most; 0 for no limit", HelpName = "SIZE" };
 
     /// <summary>All values that an option was given, also those that a later one replaces: qemu-img looks at some of them too.</summary>
-    public static IEnumerable<string> Values(ParseResult parsed, Option option) => parsed.GetResult(option)?.Tokens.Select(static token => token.Value) ?? [];
+    public static IEnumerable<string> Values(ParseResult parsed, Option option) =>
+        parsed.GetResult(option)?.Tokens.Select(static token => token.Value) ?? [];
 
     public static Option<bool> Lenient() => new("--lenient")
     {
         Arity = ArgumentArity.Zero,
-        Description = "For evidence and rescue: read what can be read of a broken image and warn of each fault, instead of refusing it as QEMU does",
+        Description = "For evidence and rescue: read what can be read of a broken image and warn of each fault, "
+            + "instead of refusing it as QEMU does",
     };
 
     public static Option<string[]> AllowBacking() => new("--allow-backing")

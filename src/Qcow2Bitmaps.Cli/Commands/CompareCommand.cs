@@ -13,7 +13,11 @@ internal sealed class CompareCommand
 {
     private const double MinStepPercent = 2;
 
-    private readonly Argument<string[]> _files = new("FILE1 FILE2") { Description = "The images, each the top of its chain", Arity = ArgumentArity.ZeroOrMore };
+    private readonly Argument<string[]> _files = new("FILE1 FILE2")
+    {
+        Description = "The images, each the top of its chain",
+        Arity = ArgumentArity.ZeroOrMore,
+    };
     private readonly Option<string?> _firstFormat = CommonOptions.AnyFormat("the first image");
     private readonly Option<string?> _secondFormat = CommonOptions.AnyFormat("the second image", "-F");
     private readonly Option<bool> _progress = new("-p") { Arity = ArgumentArity.Zero, Description = "Show progress" };
@@ -42,12 +46,15 @@ internal sealed class CompareCommand
         var command = new Command(
             "compare",
             """
-            Compare what the guest sees of two images, in qemu-img's words. Where one is longer, it must have zeros there. What both have as zeros, or in the same place of the same file, is not read.
+            Compare what the guest sees of two images, in qemu-img's words. Where one is longer, it must have zeros there. What
+            both have as zeros, or in the same place of the same file, is not read.
 
-            Exit codes: 0 the same; 1 different, or wrong usage; 2 an image cannot be opened; 3 a table cannot be read; 4 data cannot be read.
+            Exit codes: 0 the same; 1 different, or wrong usage; 2 an image cannot be opened; 3 a table
+            cannot be read; 4 data cannot be read.
             """)
         {
-            compare._firstFormat, compare._secondFormat, compare._progress, compare._quiet, compare._strict, compare._cache, compare._share, compare._allowBacking, compare._files,
+            compare._firstFormat, compare._secondFormat, compare._progress, compare._quiet, compare._strict, compare._cache, compare._share,
+            compare._allowBacking, compare._files,
         };
         command.SetAction(compare.RunAsync);
         return command;
@@ -82,7 +89,8 @@ internal sealed class CompareCommand
         }
     }
 
-    private async Task<int> CompareAsync(ParseResult parsed, string[] files, ProgressOutput progress, bool isQuiet, CancellationToken cancellationToken)
+    private async Task<int> CompareAsync(
+        ParseResult parsed, string[] files, ProgressOutput progress, bool isQuiet, CancellationToken cancellationToken)
     {
         ImageChain? first = await OpenAsync(parsed, files[0], parsed.GetValue(_firstFormat), cancellationToken);
         if (first is null)

@@ -16,36 +16,77 @@ internal sealed class ConvertCommand
 {
     private const double MinStepPercent = 1;
 
-    private readonly Argument<string[]> _files = new("FILE… OUTPUT") { Description = "The images to copy, one behind the other, each the top of its chain; last the target", Arity = ArgumentArity.ZeroOrMore };
+    private readonly Argument<string[]> _files = new("FILE… OUTPUT")
+    {
+        Description = "The images to copy, one behind the other, each the top of its chain; last the target",
+        Arity = ArgumentArity.ZeroOrMore,
+    };
     private readonly Option<string?> _format = CommonOptions.AnyFormat("the images to copy");
-    private readonly Option<string> _outputFormat = new("-O") { Description = "The target's format: qcow2, or raw (default)", HelpName = "FMT" };
+    private readonly Option<string> _outputFormat = new("-O")
+    {
+        Description = "The target's format: qcow2, or raw (default)",
+        HelpName = "FMT",
+    };
     private readonly Option<bool> _compress = Flag("-c", "Compress the clusters of a qcow2 target, several side by side; zlib only");
-    private readonly Option<bool> _outOfOrder = Flag("-W", "Accepted, and makes no difference: the few parts of the disk that are in work are always written as they come");
-    private readonly Option<string?> _workers = new("-m") { Description = "How many parts of the disk are in work at a time, 1 to 16 (default: as many as there are processors, from 2 to 8)", HelpName = "N" };
-    private readonly Option<string?> _snapshot = new("-l") { Description = "Copy the disk of an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME", HelpName = "SNAPSHOT" };
-    private readonly Option<bool> _offload = Flag("-C", "Accepted: where the file system can share data with the target that is done anyway. Not with -c or -S, as in qemu-img");
+    private readonly Option<bool> _outOfOrder = Flag(
+        "-W", "Accepted, and makes no difference: the few parts of the disk that are in work are always written as they come");
+    private readonly Option<string?> _workers = new("-m")
+    {
+        Description = "How many parts of the disk are in work at a time, 1 to 16 (default: as many as there are processors, from 2 to 8)",
+        HelpName = "N",
+    };
+    private readonly Option<string?> _snapshot = new("-l")
+    {
+        Description = "Copy the disk of an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME",
+        HelpName = "SNAPSHOT",
+    };
+    private readonly Option<bool> _offload = Flag(
+        "-C", "Accepted: where the file system can share data with the target that is done anyway. Not with -c or -S, as in qemu-img");
     private readonly Option<string?> _rate = CommonOptions.Rate("-r");
-    private readonly Option<bool> _noReflink = Flag("--no-reflink", "Copy data also where the file system could share them with the target (XFS, btrfs), as cp does and qemu-img does not");
-    private readonly Option<string[]> _options = new("-o") { Description = "Options of the target, name=value with commas between; '-o help' lists them. May be repeated", HelpName = "OPTIONS" };
+    private readonly Option<bool> _noReflink = Flag(
+        "--no-reflink",
+        "Copy data also where the file system could share them with the target (XFS, btrfs), as cp does and qemu-img does not");
+    private readonly Option<string[]> _options = new("-o")
+    {
+        Description = "Options of the target, name=value with commas between; '-o help' lists them. May be repeated",
+        HelpName = "OPTIONS",
+    };
     private readonly Option<string?> _backing = new("-B")
     {
-        Description = "The target's backing file. If it is one of the source's chain, only what stands above it is copied; of another one, what the source's top image does not hold is compared with it, and copied where it differs",
+        Description = "The target's backing file. If it is one of the source's chain, only what stands above it is copied; of another one, "
+            + "what the source's top image does not hold is compared with it, and copied where it differs",
         HelpName = "BACKING",
     };
 
-    private readonly Option<string?> _backingFormat = new("-F") { Description = "The backing file's format; required with a backing file", HelpName = "FMT" };
-    private readonly Option<string?> _sparse = new("-S") { Description = "How many bytes of zeros are left out (default 4k); 0 writes all zeros as data", HelpName = "SIZE" };
+    private readonly Option<string?> _backingFormat = new("-F")
+    {
+        Description = "The backing file's format; required with a backing file",
+        HelpName = "FMT",
+    };
+    private readonly Option<string?> _sparse = new("-S")
+    {
+        Description = "How many bytes of zeros are left out (default 4k); 0 writes all zeros as data",
+        HelpName = "SIZE",
+    };
     private readonly Option<bool> _exists = Flag("-n", "Do not make the target: write it as it is. It must be large enough");
     private readonly Option<bool> _isZero = Flag("--target-is-zero", "With -n: the target reads as zeros, so that none are written");
     private readonly Option<bool> _progress = Flag("-p", "Show progress");
     private readonly Option<bool> _quiet = CommonOptions.Quiet();
     private readonly Option<bool> _share = CommonOptions.ForceShare();
-    private readonly Option<string?> _cache = new("-t") { Description = "'unsafe' (default) does not wait for the target's disk; all other modes of qemu-img do so at the end", HelpName = "CACHE" };
+    private readonly Option<string?> _cache = new("-t")
+    {
+        Description = "'unsafe' (default) does not wait for the target's disk; all other modes of qemu-img do so at the end",
+        HelpName = "CACHE",
+    };
     private readonly Option<string?> _sourceCache = CacheModes.CreateForSource("The sources'");
     private readonly Option<bool> _bitmaps = Flag(
-        "--bitmaps", "Copy the bitmaps of the top image too, each with the bits of all images of the chain that hold it. A bitmap that is not valid over the chain is refused. (qemu-img copies the top image's bits only and calls the result valid: changes in the images below are lost)");
+        "--bitmaps",
+        "Copy the bitmaps of the top image too, each with the bits of all images of the chain that hold it. "
+        + "A bitmap that is not valid over the chain is refused. (qemu-img copies the top image's bits only and calls the result valid: "
+        + "changes in the images below are lost)");
 
-    private readonly Option<bool> _skipBroken = Flag("--skip-broken-bitmaps", "With --bitmaps: leave bitmaps behind that are not valid, with a warning");
+    private readonly Option<bool> _skipBroken = Flag(
+        "--skip-broken-bitmaps", "With --bitmaps: leave bitmaps behind that are not valid, with a warning");
     private readonly Option<string[]> _allowBacking = CommonOptions.AllowBacking();
     private readonly ToolWriter _output;
     private readonly MessageWriter _messages;
@@ -61,17 +102,22 @@ internal sealed class ConvertCommand
         var convert = new ConvertCommand(output, messages);
         var command = new Command(
             "convert",
-            "Copy what the guest sees of images to a raw or qcow2 image, with qemu-img's options and messages. Holes and zeros are neither read nor written. A target that exists is overwritten; one that is read at the same time is refused.")
+            "Copy what the guest sees of images to a raw or qcow2 image, with qemu-img's options and messages. "
+            + "Holes and zeros are neither read nor written. A target that exists is overwritten; one that is read at the same time is "
+            + "refused.")
         {
-            convert._format, convert._outputFormat, convert._compress, convert._outOfOrder, convert._workers, convert._rate, convert._offload, convert._noReflink, convert._snapshot, convert._options, convert._backing, convert._backingFormat,
-            convert._sparse, convert._exists, convert._isZero, convert._progress, convert._quiet, convert._share, convert._cache, convert._sourceCache, convert._bitmaps, convert._skipBroken,
+            convert._format, convert._outputFormat, convert._compress, convert._outOfOrder, convert._workers, convert._rate,
+            convert._offload, convert._noReflink, convert._snapshot, convert._options, convert._backing, convert._backingFormat,
+            convert._sparse, convert._exists, convert._isZero, convert._progress, convert._quiet, convert._share, convert._cache,
+            convert._sourceCache, convert._bitmaps, convert._skipBroken,
             convert._allowBacking, convert._files,
         };
         command.SetAction(convert.RunAsync);
         return command;
     }
 
-    private static Option<bool> Flag(string name, string description) => new(name) { Arity = ArgumentArity.Zero, Description = description };
+    private static Option<bool> Flag(string name, string description) =>
+        new(name) { Arity = ArgumentArity.Zero, Description = description };
 
     private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -124,9 +170,14 @@ internal sealed class ConvertCommand
     private string? FindFault(ParseResult parsed, string[] lists, string format, string[] files)
     {
         bool exists = parsed.GetValue(_exists);
-        return Array.Find(lists, static list => !OptionList.IsValid(list)) is { } invalid ? PrintableMessage.Of($"Invalid option list: {invalid}")
-            : CommonOptions.Values(parsed, _workers).Any(static workers => ParseWorkers(workers) is null) ? new ConversionOptions { Workers = 0 }.FindFault()
-            : CommonOptions.Values(parsed, _sparse).Select(FindSparseFault).FirstOrDefault(static wrong => wrong is not null) is { } sparseFault ? sparseFault
+        return Array.Find(lists, static list => !OptionList.IsValid(list)) is { } invalid
+            ? PrintableMessage.Of($"Invalid option list: {invalid}")
+            : CommonOptions.Values(parsed, _workers).Any(static workers => ParseWorkers(workers) is null)
+                ? new ConversionOptions { Workers = 0 }.FindFault()
+            : CommonOptions.Values(parsed, _sparse)
+                .Select(FindSparseFault)
+                .FirstOrDefault(static wrong => wrong is not null) is { } sparseFault
+                ? sparseFault
             : SnapshotChoice.Read(parsed, _snapshot, out string? snapshotFault) is null && snapshotFault is not null ? snapshotFault
             : SizeArgument.Read(parsed, _rate, "rate limit", out _) is { } rateFault ? rateFault
             : files.Length < 2 ? "Must specify image file name"
@@ -135,9 +186,12 @@ internal sealed class ConvertCommand
             : parsed.GetValue(_isZero) && !exists ? "--target-is-zero requires use of -n flag"
             : exists && lists.Length > 0 ? "-o has no effect when skipping image creation"
             : parsed.GetValue(_snapshot) is not null && files.Length > 2 ? "No support for concatenating multiple snapshot"
-            : parsed.GetValue(_snapshot) is not null && parsed.GetValue(_bitmaps) ? "Bitmaps are those of the present, not of a snapshot: --bitmaps cannot be used with -l"
-            : (CacheModes.FindFault(parsed.GetValue(_cache)) ?? CacheModes.FindSourceFault(parsed.GetValue(_sourceCache))) is { } cacheFault ? cacheFault
-            : parsed.GetValue(_format) is { } given && given is not (ImageFormat.Qcow2 or ImageFormat.Raw) ? PrintableMessage.Of($"Could not open '{files[0]}': {CommonOptions.UnknownDriver(given)}")
+            : parsed.GetValue(_snapshot) is not null && parsed.GetValue(_bitmaps)
+                ? "Bitmaps are those of the present, not of a snapshot: --bitmaps cannot be used with -l"
+            : (CacheModes.FindFault(parsed.GetValue(_cache)) ?? CacheModes.FindSourceFault(parsed.GetValue(_sourceCache))) is { } cacheFault
+                ? cacheFault
+            : parsed.GetValue(_format) is { } given && given is not (ImageFormat.Qcow2 or ImageFormat.Raw)
+                ? PrintableMessage.Of($"Could not open '{files[0]}': {CommonOptions.UnknownDriver(given)}")
             : CreateCommand.Describe(format) is not null ? null
             : exists ? PrintableMessage.Of($"Could not open '{files[^1]}': {CommonOptions.UnknownDriver(format)}")
             : CreateCommand.UnknownFormat(format);
@@ -149,14 +203,16 @@ internal sealed class ConvertCommand
         : parsed.GetValue(_noReflink) ? "Cannot enable copy offloading when --no-reflink is used"
         : null;
 
-    private async Task<int> ConvertAsync(ParseResult parsed, List<ImageChain> sources, string file, ProgressOutput progress, CancellationToken cancellationToken)
+    private async Task<int> ConvertAsync(
+        ParseResult parsed, List<ImageChain> sources, string file, ProgressOutput progress, CancellationToken cancellationToken)
     {
         ConversionOptions? options = Collect(parsed, file, out string? fault);
         fault ??= options!.FindFault();
         if (fault is null && sources.Count > 1)
         {
             fault = options!.Bitmaps != BitmapCopying.None ? "Copying bitmaps only possible with single source"
-                : options.TargetHasBacking || options.Create?.BackingFile is not null ? "Having a backing file for the target makes no sense when concatenating multiple input images"
+                : options.TargetHasBacking || options.Create?.BackingFile is not null
+                    ? "Having a backing file for the target makes no sense when concatenating multiple input images"
                 : null;
         }
 
@@ -172,33 +228,44 @@ internal sealed class ConvertCommand
         }
 
         long total = (long)Int128.Min(sum, long.MaxValue);
-        fault = sum > RawImage.MaxSizeBytes ? $"The sources have {sum} bytes together, at most {RawImage.MaxSizeBytes} fit into one image" : (options!.Create is { } create ? create with { SizeBytes = total } : null)?.FindFault();
+        fault = sum > RawImage.MaxSizeBytes
+            ? $"The sources have {sum} bytes together, at most {RawImage.MaxSizeBytes} fit into one image"
+            : (options!.Create is { } create ? create with { SizeBytes = total } : null)?.FindFault();
         if (fault is not null)
         {
-            return Fail(PrintableMessage.Of($"{file}: error while converting {(options!.IsQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw)}: {fault}"));
+            return Fail(
+                PrintableMessage.Of($"{file}: error while converting {(options!.IsQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw)}: {fault}"));
         }
 
         progress.Start();
         try
         {
-            IReadOnlyList<BitmapVerdict> skipped = await ImageConversion.ConvertAsync(sources, file, options!, new ProgressSteps(done => progress.Update(done, total)), cancellationToken);
+            IReadOnlyList<BitmapVerdict> skipped = await ImageConversion.ConvertAsync(
+                sources, file, options!, new ProgressSteps(done => progress.Update(done, total)), cancellationToken);
             foreach (BitmapVerdict verdict in skipped)
             {
-                _messages.Warn(verdict is { Reason: InvalidReason.Inconsistent, Image: 0 } ? PrintableMessage.Of($"Skipping inconsistent bitmap '{verdict.Name}'") : $"Skipping: {verdict.Explanation}");
+                _messages.Warn(
+                    verdict is { Reason: InvalidReason.Inconsistent, Image: 0 }
+                        ? PrintableMessage.Of($"Skipping inconsistent bitmap '{verdict.Name}'")
+                        : $"Skipping: {verdict.Explanation}");
             }
         }
         catch (BitmapStateException e) when (e.Message.StartsWith("Cannot copy", StringComparison.Ordinal))
         {
             _messages.Error($"{e}");
             // Where something better helps, the error says so.
-            string orElse = e.Message.StartsWith("Cannot copy inconsistent", StringComparison.Ordinal) ? $", or use '{MessageWriter.ToolName} bitmap --remove' to delete it" : "";
+            string orElse = e.Message.StartsWith("Cannot copy inconsistent", StringComparison.Ordinal)
+                ? $", or use '{MessageWriter.ToolName} bitmap --remove' to delete it"
+                : "";
             _messages.WriteLine($"Try --skip-broken-bitmaps{orElse}");
             return ExitCode.Error;
         }
 
         catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)
         {
-            return Fail(PrintableMessage.Of($"{file}: error while converting {(options!.IsQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw)}: {(options.IsQcow2 ? PreallocationModes.CreationRefusal(e) : PreallocationModes.RawRefusal(options.RawPreallocation))}"));
+            string format = options!.IsQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw;
+            string why = options.IsQcow2 ? PreallocationModes.CreationRefusal(e) : PreallocationModes.RawRefusal(options.RawPreallocation);
+            return Fail(PrintableMessage.Of($"{file}: error while converting {format}: {why}"));
         }
 
         progress.Update(total, total);
@@ -228,16 +295,21 @@ internal sealed class ConvertCommand
             TargetHasBacking = exists && parsed.GetValue(_backing) is not null,
             Compress = parsed.GetValue(_compress),
             Workers = parsed.GetValue(_workers) is { } workers ? ParseWorkers(workers)!.Value : new ConversionOptions().Workers,
-            SparseBytes = parsed.GetValue(_sparse) is { } sparse && SizeArgument.TryParse(sparse, "", out long bytes, out _) ? (int)bytes : new ConversionOptions().SparseBytes,
+            SparseBytes = parsed.GetValue(_sparse) is { } sparse && SizeArgument.TryParse(sparse, "", out long bytes, out _)
+                ? (int)bytes
+                : new ConversionOptions().SparseBytes,
             BytesPerSecond = SizeArgument.Read(parsed, _rate, "", out long? rate) is null ? rate ?? 0 : 0,
             UsesReflinks = !parsed.GetValue(_noReflink),
             Flush = parsed.GetValue(_cache) is not null and not "unsafe",
-            Bitmaps = !parsed.GetValue(_bitmaps) ? BitmapCopying.None : parsed.GetValue(_skipBroken) ? BitmapCopying.SkipInvalid : BitmapCopying.All,
+            Bitmaps = !parsed.GetValue(_bitmaps) ? BitmapCopying.None
+                : parsed.GetValue(_skipBroken) ? BitmapCopying.SkipInvalid
+                : BitmapCopying.All,
             AllowedFolders = parsed.GetValue(_allowBacking) ?? [],
         };
     }
 
-    private string? FindCreateFault(ParseResult parsed, bool isQcow2, string file, out Qcow2CreateOptions? create, out Preallocation rawPreallocation)
+    private string? FindCreateFault(
+        ParseResult parsed, bool isQcow2, string file, out Qcow2CreateOptions? create, out Preallocation rawPreallocation)
     {
         create = null;
         rawPreallocation = Preallocation.Off;
@@ -266,7 +338,8 @@ internal sealed class ConvertCommand
 
         // The sources have the size, whatever is said.
         options.Set(CreateOptions.Size, 0);
-        string? fault = CreateOptions.FindUnsupported(options) ?? (isQcow2 ? null : CreateOptions.FindRawFault(options, out rawPreallocation));
+        string? fault = CreateOptions.FindUnsupported(options)
+            ?? (isQcow2 ? null : CreateOptions.FindRawFault(options, out rawPreallocation));
         create = isQcow2 && fault is null ? CreateOptions.ToQcow2(options, out fault) : null;
         fault ??= create?.FindFault();
         return fault is null ? null : PrintableMessage.Of($"{file}: error while converting {format}: {fault}");
@@ -280,7 +353,10 @@ internal sealed class ConvertCommand
     };
 
     private static int? ParseWorkers(string text) =>
-        int.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowLeadingWhite, CultureInfo.InvariantCulture, out int count) && count is >= 1 and <= ConversionOptions.MaxWorkers ? count : null;
+        int.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowLeadingWhite, CultureInfo.InvariantCulture, out int count)
+            && count is >= 1 and <= ConversionOptions.MaxWorkers
+            ? count
+            : null;
 
     private static string? FindSparseFault(string text) =>
         !SizeArgument.TryParse(text, "buffer size for sparse output", out long bytes, out string error) ? error

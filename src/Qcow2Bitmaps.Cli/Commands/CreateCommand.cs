@@ -12,18 +12,42 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary><c>create</c>: makes an image as qemu-img does.</summary>
 internal sealed class CreateCommand
 {
-    private readonly Argument<string?> _file = new("FILE") { Description = "The image to make; an existing one is overwritten", Arity = ArgumentArity.ZeroOrOne };
+    private readonly Argument<string?> _file = new("FILE")
+    {
+        Description = "The image to make; an existing one is overwritten",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
     private readonly Argument<string?> _size = new("SIZE")
     {
         Description = "The disk's size, such as 10G. Not needed with a backing file or a data file that is kept: then it is theirs",
         Arity = ArgumentArity.ZeroOrOne,
     };
 
-    private readonly Option<string> _format = new("-f", "--format") { Description = "The image's format: qcow2, or raw (default), which qemu-img also calls file", HelpName = "FMT" };
-    private readonly Option<string?> _backing = new("-b") { Description = "The backing file, stored as it is named here; relative to the image", HelpName = "BACKING" };
-    private readonly Option<string?> _backingFormat = new("-F") { Description = "The backing file's format; required with a backing file", HelpName = "FMT" };
-    private readonly Option<bool> _unsafe = new("-u") { Arity = ArgumentArity.Zero, Description = "Do not open the backing file; SIZE is required then" };
-    private readonly Option<string[]> _options = new("-o") { Description = "Options, name=value with commas between; '-o help' lists them. May be repeated", HelpName = "OPTIONS" };
+    private readonly Option<string> _format = new("-f", "--format")
+    {
+        Description = "The image's format: qcow2, or raw (default), which qemu-img also calls file",
+        HelpName = "FMT",
+    };
+    private readonly Option<string?> _backing = new("-b")
+    {
+        Description = "The backing file, stored as it is named here; relative to the image",
+        HelpName = "BACKING",
+    };
+    private readonly Option<string?> _backingFormat = new("-F")
+    {
+        Description = "The backing file's format; required with a backing file",
+        HelpName = "FMT",
+    };
+    private readonly Option<bool> _unsafe = new("-u")
+    {
+        Arity = ArgumentArity.Zero,
+        Description = "Do not open the backing file; SIZE is required then",
+    };
+    private readonly Option<string[]> _options = new("-o")
+    {
+        Description = "Options, name=value with commas between; '-o help' lists them. May be repeated",
+        HelpName = "OPTIONS",
+    };
     private readonly Option<bool> _quiet = CommonOptions.Quiet();
     private readonly Option<string[]> _allowBacking = new("--allow-backing")
     {
@@ -43,9 +67,13 @@ internal sealed class CreateCommand
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         var create = new CreateCommand(output, messages);
-        var command = new Command("create", "Make a qcow2 or raw image with qemu-img's options, and its messages. A qcow2 file is the same as qemu-img's, byte for byte, but for refcount tables of more than one cluster.")
+        var command = new Command(
+            "create",
+            "Make a qcow2 or raw image with qemu-img's options, and its messages. A qcow2 file is the same as qemu-img's, byte for byte, "
+            + "but for refcount tables of more than one cluster.")
         {
-            create._format, create._backing, create._backingFormat, create._unsafe, create._options, create._quiet, create._allowBacking, create._file, create._size,
+            create._format, create._backing, create._backingFormat, create._unsafe, create._options, create._quiet, create._allowBacking,
+            create._file, create._size,
         };
         command.SetAction(create.RunAsync);
         return command;
@@ -93,7 +121,8 @@ internal sealed class CreateCommand
         }
 
         return CreateOptions.FindUnsupported(options!) is { } unsupported ? Fail(file, unsupported)
-            : string.Equals(format, ImageFormat.Qcow2, StringComparison.Ordinal) ? await MakeQcow2Async(file, options!, parsed.GetValue(_quiet), cancellationToken)
+            : string.Equals(format, ImageFormat.Qcow2, StringComparison.Ordinal)
+                ? await MakeQcow2Async(file, options!, parsed.GetValue(_quiet), cancellationToken)
             : await MakeRawAsync(file, options!, cancellationToken);
     }
 
@@ -127,15 +156,18 @@ internal sealed class CreateCommand
             options.Set(CreateOptions.Size, (ulong)given);
         }
 
-        return parsed.GetValue(_backing) is { } backing && options.Add(CreateOptions.BackingFile, backing) is not null ? $"Backing file not supported for file format '{format}'"
-            : parsed.GetValue(_backingFormat) is { } backingFormat && options.Add(CreateOptions.BackingFormat, backingFormat) is not null ? $"Backing file format not supported for file format '{format}'"
+        return parsed.GetValue(_backing) is { } backing && options.Add(CreateOptions.BackingFile, backing) is not null
+            ? $"Backing file not supported for file format '{format}'"
+            : parsed.GetValue(_backingFormat) is { } backingFormat && options.Add(CreateOptions.BackingFormat, backingFormat) is not null
+                ? $"Backing file format not supported for file format '{format}'"
             : null;
     }
 
     private static string? FindNameFault(OptionList options, string file) => options.Text(CreateOptions.BackingFile) switch
     {
         "" => "Expected backing file name, got empty string",
-        { } backing when string.Equals(backing, file, StringComparison.Ordinal) => "Error: Trying to create an image with the same filename as the backing file",
+        { } backing when string.Equals(backing, file, StringComparison.Ordinal) =>
+            "Error: Trying to create an image with the same filename as the backing file",
         _ => null,
     };
 
@@ -173,7 +205,9 @@ internal sealed class CreateCommand
             }
         }
 
-        if (!options.Has(CreateOptions.Size) && options.IsOn(CreateOptions.KeepDataFile) && options.Text(CreateOptions.DataFile) is { } dataFile)
+        if (!options.Has(CreateOptions.Size)
+            && options.IsOn(CreateOptions.KeepDataFile)
+            && options.Text(CreateOptions.DataFile) is { } dataFile)
         {
             await using var kept = FileStorage.Open(dataFile, StorageAccess.Read, ImageLock.None);
             options.Set(CreateOptions.Size, (ulong)RawImage.SizeOf(kept));
@@ -182,7 +216,8 @@ internal sealed class CreateCommand
         return options.Has(CreateOptions.Size) ? null : "Image creation needs a size parameter";
     }
 
-    private async Task<OverlayBase> InspectAsync(ParseResult parsed, string file, string backing, string? format, CancellationToken cancellationToken)
+    private async Task<OverlayBase> InspectAsync(
+        ParseResult parsed, string file, string backing, string? format, CancellationToken cancellationToken)
     {
         var chain = new ChainOpenOptions
         {
@@ -229,7 +264,8 @@ internal sealed class CreateCommand
     private async Task<int> MakeRawAsync(string file, OptionList options, CancellationToken cancellationToken)
     {
         ulong size = options.Number(CreateOptions.Size);
-        string? fault = CreateOptions.FindRawFault(options, out Preallocation preallocation) ?? (size > RawImage.MaxSizeBytes ? "The image size is too large for file format 'raw'" : null);
+        string? fault = CreateOptions.FindRawFault(options, out Preallocation preallocation)
+            ?? (size > RawImage.MaxSizeBytes ? "The image size is too large for file format 'raw'" : null);
         if (fault is not null)
         {
             return Fail(file, fault);

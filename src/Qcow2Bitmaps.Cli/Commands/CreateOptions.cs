@@ -33,7 +33,8 @@ internal static class CreateOptions
 
     private static readonly string[] s_encryption =
     [
-        "encrypt.format", "encrypt.key-secret", "encrypt.cipher-alg", "encrypt.cipher-mode", "encrypt.ivgen-alg", "encrypt.ivgen-hash-alg", "encrypt.hash-alg", "encrypt.iter-time",
+        "encrypt.format", "encrypt.key-secret", "encrypt.cipher-alg", "encrypt.cipher-mode", "encrypt.ivgen-alg", "encrypt.ivgen-hash-alg",
+        "encrypt.hash-alg", "encrypt.iter-time",
     ];
 
     /// <summary>qcow2's, in the order in which qemu-img shows their values.</summary>
@@ -104,13 +105,18 @@ internal static class CreateOptions
         };
     }
 
-    /// <summary>What matters of qcow2's options to how many bytes are taken; null when one of them means nothing. As for qemu-img's <c>measure</c>, all others may be anything.</summary>
+    /// <summary>
+    /// What matters of qcow2's options to how many bytes are taken; null when one of them means nothing. As for qemu-img's
+    /// <c>measure</c>, all others may be anything.
+    /// </summary>
     public static Qcow2CreateOptions? ToMeasured(OptionList options, out string? fault)
     {
         int version = 3;
         Preallocation preallocation = Preallocation.Off;
-        fault = ParseVersion(options.Text(Compat), out version) is not null ? PrintableMessage.Of($"Invalid compatibility level: '{options.Text(Compat)}'")
-            : ParsePreallocation(options.Text(PreallocationName), out preallocation) is not null ? PrintableMessage.Of($"invalid parameter value: {options.Text(PreallocationName)}")
+        fault = ParseVersion(options.Text(Compat), out version) is not null
+            ? PrintableMessage.Of($"Invalid compatibility level: '{options.Text(Compat)}'")
+            : ParsePreallocation(options.Text(PreallocationName), out preallocation) is not null
+                ? PrintableMessage.Of($"invalid parameter value: {options.Text(PreallocationName)}")
             : Array.Exists(s_encryption, options.Has) ? NoEncryption
             : null;
         // With a backing file any part of the disk may have to be written: that counts, its name does not.
@@ -130,7 +136,8 @@ internal static class CreateOptions
 
     /// <summary>What is wrong with the preallocation of a raw file; null when nothing is.</summary>
     public static string? FindRawFault(OptionList options, out Preallocation preallocation) =>
-        !PreallocationModes.TryParse(options.Text(PreallocationName) ?? PreallocationModes.Off, out preallocation) ? PrintableMessage.Of($"invalid parameter value: {options.Text(PreallocationName)}")
+        !PreallocationModes.TryParse(options.Text(PreallocationName) ?? PreallocationModes.Off, out preallocation)
+            ? PrintableMessage.Of($"invalid parameter value: {options.Text(PreallocationName)}")
         : preallocation == Preallocation.Metadata ? "Unsupported preallocation mode: metadata"
         : null;
 
@@ -155,5 +162,6 @@ internal static class CreateOptions
         return text is "zlib" or "zstd" ? null : NotAccepted("compression-type", text);
     }
 
-    private static string NotAccepted(string name, string value) => PrintableMessage.Of($"Parameter '{name}' does not accept value '{value}'");
+    private static string NotAccepted(string name, string value) =>
+        PrintableMessage.Of($"Parameter '{name}' does not accept value '{value}'");
 }

@@ -23,7 +23,8 @@ internal static class ExtentsCommand
         var wholeChain = new Option<bool>("--chain")
         {
             Arity = ArgumentArity.Zero,
-            Description = "Merge the bitmap's bits over all images of the chain that hold it; refused (exit code 2) when it is not valid over the chain",
+            Description = "Merge the bitmap's bits over all images of the chain that hold it; refused (exit code 2) when it is not valid "
+                + "over the chain",
         };
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         Option<bool> lenient = CommonOptions.Lenient();
@@ -70,7 +71,8 @@ internal static class ExtentsCommand
         return command;
     }
 
-    private static async Task WriteJsonAsync(BitmapReading reading, bool includeClean, ToolWriter output, CancellationToken cancellationToken)
+    private static async Task WriteJsonAsync(
+        BitmapReading reading, bool includeClean, ToolWriter output, CancellationToken cancellationToken)
     {
         // The counts come first, and nothing is kept: the bits are read twice.
         DirtyCount count = await reading.CountAsync(cancellationToken);
@@ -101,7 +103,8 @@ internal static class ExtentsCommand
         json.Complete();
     }
 
-    private static async Task WriteTextAsync(BitmapReading reading, bool includeClean, ToolWriter output, CancellationToken cancellationToken)
+    private static async Task WriteTextAsync(
+        BitmapReading reading, bool includeClean, ToolWriter output, CancellationToken cancellationToken)
     {
         string header = "Offset          Length          State\n";
         long bits = 0;
@@ -112,7 +115,9 @@ internal static class ExtentsCommand
             output.Write(header);
             header = "";
             output.WriteLine(string.Create(
-                CultureInfo.InvariantCulture, $"{"0x" + extent.OffsetBytes.ToString("x", CultureInfo.InvariantCulture),-16}{"0x" + extent.LengthBytes.ToString("x", CultureInfo.InvariantCulture),-16}{(extent.IsDirty ? "dirty" : "clean")}"));
+                CultureInfo.InvariantCulture,
+                $"{"0x" + extent.OffsetBytes.ToString("x", CultureInfo.InvariantCulture),-16}"
+                + $"{"0x" + extent.LengthBytes.ToString("x", CultureInfo.InvariantCulture),-16}{(extent.IsDirty ? "dirty" : "clean")}"));
             if (extent.IsDirty)
             {
                 bytes += extent.LengthBytes;
@@ -122,6 +127,7 @@ internal static class ExtentsCommand
 
         output.Write(header);
         output.WriteLine(
-            $"{bits} dirty granules of {SizeText.Of((ulong)reading.GranularityBytes)}: {SizeText.Of((ulong)bytes)} ({bytes} bytes) of {SizeText.Of((ulong)reading.VirtualSizeBytes)}");
+            $"{bits} dirty granules of {SizeText.Of((ulong)reading.GranularityBytes)}: {SizeText.Of((ulong)bytes)} ({bytes} bytes) of "
+            + $"{SizeText.Of((ulong)reading.VirtualSizeBytes)}");
     }
 }

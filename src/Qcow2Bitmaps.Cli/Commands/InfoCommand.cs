@@ -16,11 +16,16 @@ internal static class InfoCommand
         Option<string?> format = CommonOptions.Format("the image");
         Option<bool> share = CommonOptions.ForceShare();
         Option<OutputFormat> form = CommonOptions.Output();
-        var wholeChain = new Option<bool>("--backing-chain") { Arity = ArgumentArity.Zero, Description = "Show every image of the backing chain, top first" };
+        var wholeChain = new Option<bool>("--backing-chain")
+        {
+            Arity = ArgumentArity.Zero,
+            Description = "Show every image of the backing chain, top first",
+        };
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         Option<bool> lenient = CommonOptions.Lenient();
         var command = new Command(
-            "info", "Show an image, its snapshots and its bitmaps, in qemu-img's words. Opens no other file, unless --backing-chain is given.")
+            "info",
+            "Show an image, its snapshots and its bitmaps, in qemu-img's words. Opens no other file, unless --backing-chain is given.")
         {
             format, share, form, wholeChain, allowBacking, lenient, file,
         };

@@ -18,14 +18,17 @@ internal static class MapCommand
         var start = new Option<string?>("-s", "--start-offset") { Description = "Where to start on the disk", HelpName = "SIZE" };
         var length = new Option<string?>("-l", "--max-length") { Description = "How much to list", HelpName = "SIZE" };
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
-        var command = new Command("map", "Show which image of the chain has what for each part of the disk, in qemu-img's words. Reads tables only, and needs no key.")
+        var command = new Command(
+            "map",
+            "Show which image of the chain has what for each part of the disk, in qemu-img's words. Reads tables only, and needs no key.")
         {
             format, share, form, start, length, allowBacking, file,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             long? lengthBytes = null;
-            if ((SizeArgument.Read(parsed, start, "start offset", out long? startBytes) ?? SizeArgument.Read(parsed, length, "max length", out lengthBytes)) is { } error)
+            if ((SizeArgument.Read(parsed, start, "start offset", out long? startBytes) ?? SizeArgument
+                .Read(parsed, length, "max length", out lengthBytes)) is { } error)
             {
                 messages.Error(error);
                 return ExitCode.Error;

@@ -13,12 +13,32 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary><c>measure</c>: how much room a target needs, as qemu-img says it.</summary>
 internal sealed class MeasureCommand
 {
-    private readonly Argument<string?> _file = new("FILE") { Description = "The image to copy, the top of its chain", Arity = ArgumentArity.ZeroOrOne };
+    private readonly Argument<string?> _file = new("FILE")
+    {
+        Description = "The image to copy, the top of its chain",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
     private readonly Option<string?> _format = CommonOptions.AnyFormat("FILE");
-    private readonly Option<string> _outputFormat = new("-O") { Description = "The target's format: qcow2, or raw (default)", HelpName = "FMT" };
-    private readonly Option<string[]> _options = new("-o") { Description = "Options of the target, name=value with commas between. May be repeated", HelpName = "OPTIONS" };
-    private readonly Option<string?> _size = new("--size") { Description = "Measure an empty disk of this size instead of a file", HelpName = "SIZE" };
-    private readonly Option<string?> _snapshot = new("-l") { Description = "Measure the disk of an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME", HelpName = "SNAPSHOT" };
+    private readonly Option<string> _outputFormat = new("-O")
+    {
+        Description = "The target's format: qcow2, or raw (default)",
+        HelpName = "FMT",
+    };
+    private readonly Option<string[]> _options = new("-o")
+    {
+        Description = "Options of the target, name=value with commas between. May be repeated",
+        HelpName = "OPTIONS",
+    };
+    private readonly Option<string?> _size = new("--size")
+    {
+        Description = "Measure an empty disk of this size instead of a file",
+        HelpName = "SIZE",
+    };
+    private readonly Option<string?> _snapshot = new("-l")
+    {
+        Description = "Measure the disk of an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME",
+        HelpName = "SNAPSHOT",
+    };
     private readonly Option<OutputFormat> _form = CommonOptions.Output();
     private readonly Option<bool> _share = CommonOptions.ForceShare();
     private readonly Option<string[]> _allowBacking = CommonOptions.AllowBacking();
@@ -34,9 +54,13 @@ internal sealed class MeasureCommand
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         var measure = new MeasureCommand(output, messages);
-        var command = new Command("measure", "Say how many bytes a new image takes for what the guest sees of a chain, or for an empty disk, with qemu-img's options and output.")
+        var command = new Command(
+            "measure",
+            "Say how many bytes a new image takes for what the guest sees of a chain, or for an empty disk, "
+            + "with qemu-img's options and output.")
         {
-            measure._format, measure._outputFormat, measure._options, measure._size, measure._snapshot, measure._form, measure._share, measure._allowBacking, measure._file,
+            measure._format, measure._outputFormat, measure._options, measure._size, measure._snapshot, measure._form, measure._share,
+            measure._allowBacking, measure._file,
         };
         command.SetAction(measure.RunAsync);
         return command;
@@ -52,7 +76,10 @@ internal sealed class MeasureCommand
             : sizeFault is not null ? sizeFault
             : file is not null && parsed.GetValue(_size) is not null ? "--size N cannot be used together with a filename."
             : file is null && parsed.GetValue(_size) is null ? "Either --size N or one filename must be specified."
-            : format is not (ImageFormat.Qcow2 or ImageFormat.Raw) ? ImageFormat.IsKnown(format) ? $"Block driver '{format}' does not support size measurement" : PrintableMessage.Of($"Unknown file format '{format}'")
+            : format is not (ImageFormat.Qcow2 or ImageFormat.Raw)
+                ? ImageFormat.IsKnown(format)
+                    ? $"Block driver '{format}' does not support size measurement"
+                    : PrintableMessage.Of($"Unknown file format '{format}'")
             : null;
         Qcow2CreateOptions? create = null;
         fault ??= Collect(parsed, format, size ?? 0, out create);
@@ -62,7 +89,9 @@ internal sealed class MeasureCommand
             return ExitCode.Error;
         }
 
-        ImageMeasurement? measured = file is null ? MeasureEmpty(create, size ?? 0) : await MeasureAsync(parsed, file, snapshot, create, cancellationToken);
+        ImageMeasurement? measured = file is null
+            ? MeasureEmpty(create, size ?? 0)
+            : await MeasureAsync(parsed, file, snapshot, create, cancellationToken);
         if (measured is null)
         {
             _messages.Error(SnapshotChoice.NotFound);
@@ -93,9 +122,11 @@ internal sealed class MeasureCommand
     /// <summary>qemu-img does not name the format here.</summary>
     private static string? Said(string? fault) => fault?.Replace(" for file format 'qcow2'", "", StringComparison.Ordinal);
 
-    private static ImageMeasurement MeasureEmpty(Qcow2CreateOptions? create, long size) => create is null ? ImageMeasurement.OfRaw(size) : ImageMeasurement.OfEmpty(create);
+    private static ImageMeasurement MeasureEmpty(Qcow2CreateOptions? create, long size) =>
+        create is null ? ImageMeasurement.OfRaw(size) : ImageMeasurement.OfEmpty(create);
 
-    private async Task<ImageMeasurement?> MeasureAsync(ParseResult parsed, string file, SnapshotChoice? snapshot, Qcow2CreateOptions? create, CancellationToken cancellationToken)
+    private async Task<ImageMeasurement?> MeasureAsync(
+        ParseResult parsed, string file, SnapshotChoice? snapshot, Qcow2CreateOptions? create, CancellationToken cancellationToken)
     {
         var open = new ChainOpenOptions
         {
@@ -115,7 +146,8 @@ internal sealed class MeasureCommand
         await _messages.WarnOfTruncationAsync(chain, withDataFiles: false, cancellationToken);
         long size = await chain.GetSizeBytesAsync(cancellationToken);
         return create is null ? ImageMeasurement.OfRaw(size)
-            : Said((create with { SizeBytes = size }).FindFault()) is { } fault ? throw new Qcow2UnsupportedException(UnsupportedReason.Limit, fault)
+            : Said((create with { SizeBytes = size }).FindFault()) is { } fault
+                ? throw new Qcow2UnsupportedException(UnsupportedReason.Limit, fault)
             : await ImageMeasurement.OfChainAsync(chain, create, cancellationToken);
     }
 

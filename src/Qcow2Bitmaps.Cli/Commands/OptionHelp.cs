@@ -21,7 +21,8 @@ internal static class OptionHelp
         }
 
         output.WriteLine(isNamed ? $"Supported {format} options:" : "Supported options:");
-        foreach (OptionDescription description in descriptions.Where(static d => d.Help is not null).OrderBy(static d => d.Name, StringComparer.Ordinal))
+        foreach (OptionDescription description
+            in descriptions.Where(static d => d.Help is not null).OrderBy(static d => d.Name, StringComparer.Ordinal))
         {
             output.WriteLine(description.HelpLine);
         }

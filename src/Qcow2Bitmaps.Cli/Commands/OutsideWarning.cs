@@ -4,16 +4,24 @@ using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary>Warns of an image that was made, or changed, to name a file which commands do not open by themselves: who types the name may say so, an image may not.</summary>
+/// <summary>
+/// Warns of an image that was made, or changed, to name a file which commands do not open by themselves: who
+/// types the name may say so, an image may not.
+/// </summary>
 internal static class OutsideWarning
 {
     /// <summary>Warns where the name leads out of the folders that are allowed when nobody allows more.</summary>
     public static void Write(string imagePath, string name, bool isDataFile, MessageWriter messages)
     {
-        var reference = new BackingReference(imagePath, name, isDataFile ? ImageFormat.Raw : null, isDataFile ? 0 : 1) { IsDataFile = isDataFile };
+        var reference = new BackingReference(imagePath, name, isDataFile ? ImageFormat.Raw : null, isDataFile ? 0 : 1)
+        {
+            IsDataFile = isDataFile,
+        };
         if (OperatingSystem.IsLinux() && FileBackingResolver.ForTop(imagePath).FindRefusal(reference) is { } refusal)
         {
-            messages.Warn($"{refusal}: commands open it with --allow-backing DIR only, or by the name of a symbolic link in the image's folder if it is a block device");
+            messages.Warn(
+                $"{refusal}: commands open it with --allow-backing DIR only, or by the name of a symbolic link in the image's folder if it "
+                + $"is a block device");
         }
     }
 }

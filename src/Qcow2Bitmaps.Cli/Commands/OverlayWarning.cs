@@ -6,10 +6,12 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary>Warns of overlays that are not part of a chain, where qemu-img would go on without a word: its verbs keep their output and exit codes.</summary>
+/// <summary>Warns of overlays that are not part of a chain, where qemu-img is silent. Output and exit codes stay the same.</summary>
 internal static class OverlayWarning
 {
-    public static async ValueTask WriteAsync(ImageChain chain, IEnumerable<int> layers, string effect, MessageWriter messages, CancellationToken cancellationToken, long longerThanBytes = -1)
+    public static async ValueTask WriteAsync(
+        ImageChain chain, IEnumerable<int> layers, string effect, MessageWriter messages, CancellationToken cancellationToken,
+        long longerThanBytes = -1)
     {
         try
         {
@@ -21,7 +23,8 @@ internal static class OverlayWarning
                 }
 
                 messages.Warn(
-                    $"'{overlay.Path}' has {chain.Layers[overlay.BackingLayer]} as its backing file and is not part of the chain: it {effect}");
+                    $"'{overlay.Path}' has {chain.Layers[overlay.BackingLayer]} as its backing file and is not part of the chain: "
+                    + $"it {effect}");
             }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -30,10 +33,18 @@ internal static class OverlayWarning
         }
     }
 
-    /// <summary>Warns, before an image gets another size, of overlays whose disk reaches behind where it has something else afterwards.</summary>
-    public static async ValueTask OfResizeAsync(string path, string format, long unchangedBytes, MessageWriter messages, CancellationToken cancellationToken)
+    /// <summary>
+    /// Warns, before an image gets another size, of overlays whose disk reaches behind where it has something else afterwards.
+    /// </summary>
+    public static async ValueTask OfResizeAsync(
+        string path, string format, long unchangedBytes, MessageWriter messages, CancellationToken cancellationToken)
     {
-        var options = new ChainOpenOptions { TopFormat = format, FollowBacking = false, Image = new Qcow2OpenOptions { Lock = ImageLock.None } };
+        var options = new ChainOpenOptions
+        {
+            TopFormat = format,
+            FollowBacking = false,
+            Image = new Qcow2OpenOptions { Lock = ImageLock.None },
+        };
         await using ImageChain chain = await ImageChain.OpenAsync(path, options, cancellationToken);
         await WriteAsync(chain, [0], "may show something else afterwards", messages, cancellationToken, unchangedBytes);
     }

@@ -27,5 +27,6 @@ internal static class PreallocationModes
     public static string ResizeRefusal(Qcow2UnsupportedException e) => $"Failed to resize underlying file: {e.Message}";
 
     /// <summary>What creating a raw image says of a storage that takes no such mode.</summary>
-    public static string RawRefusal(Preallocation mode) => $"Unsupported preallocation mode '{(mode == Preallocation.Full ? "full" : "falloc")}'";
+    public static string RawRefusal(Preallocation mode) =>
+        $"Unsupported preallocation mode '{(mode == Preallocation.Full ? "full" : "falloc")}'";
 }

@@ -11,11 +11,14 @@ internal static class QmpCommand
 {
     public static Command Create(MessageWriter messages)
     {
-        Option<QmpImage[]> images = Image("--image", "An image, opened for writing under the name NODE, which is its node and its device. May be repeated", isReadOnly: false);
+        Option<QmpImage[]> images = Image(
+            "--image", "An image, opened for writing under the name NODE, which is its node and its device. May be repeated",
+            isReadOnly: false);
         Option<QmpImage[]> readOnly = Image("--read-only-image", "An image that is only read. May be repeated", isReadOnly: true);
         var socket = new Option<string?>("--socket")
         {
-            Description = "Listen on a unix socket, which is made, for one client after the other; else standard input and output are the client",
+            Description = "Listen on a unix socket, which is made, for one client after the other; else standard input and output are the "
+                + "client",
             HelpName = "PATH",
         };
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
@@ -24,7 +27,8 @@ internal static class QmpCommand
             """
             Work on bitmaps and make backups by QMP, QEMU's machine protocol, as its storage daemon does.
 
-            While images are open their bitmaps are marked as in use, and stored again at the end: after 'quit', SIGTERM or SIGINT, or at the end of standard input,
+            While images are open their bitmaps are marked as in use, and stored again at the end: after 'quit',
+            SIGTERM or SIGINT, or at the end of standard input,
             where jobs are waited for. After a kill they are inconsistent, as with QEMU.
             """)
         {

@@ -20,23 +20,42 @@ internal static class ResizeCommand
     public static string[] WithSizeAsArgument(string[] args)
     {
         int verb = TraceOption.CountArguments(args);
-        return args.Length > verb + 2 && args[verb] is Name && args[^1] is ['-', >= '0' and <= '9', ..] && !args.Contains("--", StringComparer.Ordinal)
+        return args.Length > verb + 2
+            && args[verb] is Name
+            && args[^1] is ['-', >= '0' and <= '9', ..]
+            && !args.Contains("--", StringComparer.Ordinal)
             ? [.. args[..^1], "--", args[^1]]
             : args;
     }
 
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
-        Argument<string[]> arguments = new("FILE [+|-]SIZE") { Description = "The image, and its size or by how much it changes", Arity = ArgumentArity.ZeroOrMore };
+        Argument<string[]> arguments = new("FILE [+|-]SIZE")
+        {
+            Description = "The image, and its size or by how much it changes",
+            Arity = ArgumentArity.ZeroOrMore,
+        };
         Option<string?> format = CommonOptions.Format("the image");
-        var shrink = new Option<bool>("--shrink") { Arity = ArgumentArity.Zero, Description = "Let the disk become smaller: all behind its new end is deleted" };
-        var preallocation = new Option<string?>("--preallocation") { Description = "What the disk gains: 'off' (default) takes no space, 'metadata' gets its tables, 'falloc' its space too, set aside, 'full' written as zeros. Raw files: off, falloc, full", HelpName = "MODE" };
+        var shrink = new Option<bool>("--shrink")
+        {
+            Arity = ArgumentArity.Zero,
+            Description = "Let the disk become smaller: all behind its new end is deleted",
+        };
+        var preallocation = new Option<string?>("--preallocation")
+        {
+            Description = "What the disk gains: 'off' (default) takes no space, 'metadata' gets its tables, 'falloc' its space too, "
+                + "set aside, 'full' written as zeros. Raw files: off, falloc, full",
+            HelpName = "MODE",
+        };
         Option<bool> quiet = CommonOptions.Quiet("--quiet");
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         var command = new Command(
             Name,
             """
-            Give a disk another size, as qemu-img does. Bitmaps grow and are cut with it, and where QEMU would lose one nothing is done. What a disk gains reads as zeros, also where something was stored behind its end; QEMU shows that. But what a raw data file, or the device in its place, has behind the end of the disk stays and becomes the disk's. A stop at any moment leaves the image as before or as after.
+            Give a disk another size, as qemu-img does. Bitmaps grow and are cut with it, and where QEMU would lose one nothing
+            is done. What a disk gains reads as zeros, also where something was stored behind its end; QEMU shows that. But what
+            a raw data file, or the device in its place, has behind the end of the disk stays and becomes the disk's. A stop at
+            any moment leaves the image as before or as after.
 
             Exit codes: 0 success; 1 error: nothing was changed.
             """)
@@ -58,10 +77,13 @@ internal static class ResizeCommand
             string found = parsed.GetValue(format) ?? await ImageFormat.ProbeAsync(storage, cancellationToken);
             if (found is not (ImageFormat.Qcow2 or ImageFormat.Raw))
             {
-                throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{path}' is of format {found}, which is not resized here; the formats are qcow2 and raw");
+                throw new Qcow2UnsupportedException(
+                    UnsupportedReason.Format, $"'{path}' is of format {found}, which is not resized here; the formats are qcow2 and raw");
             }
 
-            await using Qcow2Image? image = found is ImageFormat.Qcow2 ? await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: cancellationToken) : null;
+            await using Qcow2Image? image = found is ImageFormat.Qcow2
+                ? await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: cancellationToken)
+                : null;
             long size = image?.VirtualSizeBytes ?? RawImage.SizeOf(storage);
             Int128 wanted = Wanted(words[1], size);
             if (Refusal(wanted, size, mode, parsed.GetValue(shrink), image is not null) is { } refusal)
@@ -69,7 +91,9 @@ internal static class ResizeCommand
                 messages.Error(refusal);
                 if (wanted > 0 && wanted < size && mode is "off")
                 {
-                    messages.Warn("Shrinking an image will delete all data beyond the shrunken image's end. Before performing such an operation, make sure there is no important data there.");
+                    messages.Warn(
+                        "Shrinking an image will delete all data beyond the shrunken image's end. Before performing such an operation, "
+                        + "make sure there is no important data there.");
                 }
 
                 return ExitCode.Error;
@@ -90,7 +114,9 @@ internal static class ResizeCommand
                 await messages.WarnOfTruncationAsync(image, isWritten: true, trustsCounts: true, cancellationToken);
                 try
                 {
-                    await ResizeAsync(image, path, (long)wanted, preallocated, parsed.GetValue(allowBacking) ?? [], parsed.GetValue(quiet), messages, cancellationToken);
+                    await ResizeAsync(
+                        image, path, (long)wanted, preallocated, parsed.GetValue(allowBacking) ?? [], parsed.GetValue(quiet), messages,
+                        cancellationToken);
                 }
                 catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)
                 {
@@ -110,28 +136,39 @@ internal static class ResizeCommand
     }
 
     /// <summary>A device is refused before a mode that no raw image has.</summary>
-    private static async ValueTask ResizeRawAsync(FileStorage storage, long size, Preallocation preallocation, CancellationToken cancellationToken)
+    private static async ValueTask ResizeRawAsync(
+        FileStorage storage, long size, Preallocation preallocation, CancellationToken cancellationToken)
     {
         if (preallocation == Preallocation.Metadata)
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.Preallocation,
-                storage.CapacityBytes is null ? "Unsupported preallocation mode: metadata" : "Preallocation mode 'metadata' unsupported for this non-regular file");
+                storage.CapacityBytes is null
+                    ? "Unsupported preallocation mode: metadata"
+                    : "Preallocation mode 'metadata' unsupported for this non-regular file");
         }
 
         await RawImage.ResizeAsync(storage, size, preallocation, cancellationToken);
     }
 
     private static async ValueTask ResizeAsync(
-        Qcow2Image image, string path, long size, Preallocation preallocation, string[] allowBacking, bool isQuiet, MessageWriter messages, CancellationToken cancellationToken)
+        Qcow2Image image, string path, long size, Preallocation preallocation, string[] allowBacking, bool isQuiet, MessageWriter messages,
+        CancellationToken cancellationToken)
     {
         var resolver = FileBackingResolver.ForTop(path, allowBacking);
         await using ImageStorage? dataFile = image.DataFile is { } dataName
-            ? await new BackingReference(path, dataName, ImageFormat.Raw, 0) { Access = StorageAccess.ReadWrite, IsDataFile = true }.OpenAsync(resolver, ImageLock.Write, cancellationToken)
+            ? await new BackingReference(path, dataName, ImageFormat.Raw, 0)
+            {
+                Access = StorageAccess.ReadWrite,
+                IsDataFile = true,
+            }.OpenAsync(resolver, ImageLock.Write, cancellationToken)
             : null;
         var options = new Qcow2ResizeOptions { AllowShrink = true, DataFile = dataFile, Preallocation = preallocation };
         bool shrinks = size < image.VirtualSizeBytes;
-        if (!isQuiet && size > image.VirtualSizeBytes && dataFile?.Length > image.VirtualSizeBytes && image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData))
+        if (!isQuiet
+            && size > image.VirtualSizeBytes
+            && dataFile?.Length > image.VirtualSizeBytes
+            && image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData))
         {
             // What the file has behind the disk's end shows through where it was zeros.
             await OverlayWarning.OfResizeAsync(path, ImageFormat.Qcow2, image.VirtualSizeBytes, messages, cancellationToken);
@@ -145,10 +182,13 @@ internal static class ResizeCommand
             return;
         }
 
-        ImageStorage below = await new BackingReference(path, name, image.BackingFormat, 1).OpenAsync(resolver, ImageLock.Read, cancellationToken);
-        await using ImageChain chain = await ImageChain.OpenAsync(below, new ChainOpenOptions { TopFormat = image.BackingFormat, Resolver = resolver }, cancellationToken);
+        ImageStorage below = await new BackingReference(path, name, image.BackingFormat, 1).OpenAsync(
+            resolver, ImageLock.Read, cancellationToken);
+        await using ImageChain chain = await ImageChain.OpenAsync(
+            below, new ChainOpenOptions { TopFormat = image.BackingFormat, Resolver = resolver }, cancellationToken);
         IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeResizedAsync(image, size, chain, cancellationToken);
-        await image.ResizeAsync(size, options with { Backing = shrinks ? null : await ChainDisk.OfAsync(chain, cancellationToken) }, cancellationToken);
+        await image.ResizeAsync(
+            size, options with { Backing = shrinks ? null : await ChainDisk.OfAsync(chain, cancellationToken) }, cancellationToken);
         foreach (BitmapVerdict verdict in verdicts.Where(static verdict => verdict.SizesDiffer))
         {
             messages.Warn(verdict.Explanation);
@@ -161,7 +201,9 @@ internal static class ResizeCommand
     {
         if (shrinks && dataFile is { CapacityBytes: null } && dataFile.Length > size)
         {
-            messages.Warn($"'{dataFile.Name}' keeps its {dataFile.Length} bytes: it was longer than the disk, and what it has behind the disk's old end was not to be deleted");
+            messages.Warn(
+                $"'{dataFile.Name}' keeps its {dataFile.Length} bytes: it was longer than the disk, and what it has behind the disk's old "
+                + $"end was not to be deleted");
         }
     }
 
@@ -188,7 +230,8 @@ internal static class ResizeCommand
     }
 
     private const string InvalidSize =
-        "Parameter 'size' expects a non-negative number below 2^64\nOptional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.";
+        "Parameter 'size' expects a non-negative number below 2^64\nOptional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, "
+        + "peta-\nand exabytes, respectively.";
 
     private static Int128 Wanted(string text, long size)
     {

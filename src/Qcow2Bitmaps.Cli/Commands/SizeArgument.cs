@@ -41,7 +41,8 @@ internal static class SizeArgument
         NumberSyntax syntax = ByteCount.Parse(text, out ulong value);
         if (syntax == NumberSyntax.Invalid)
         {
-            error = $"Invalid {what} specified. You may use k, M, G, T, P or E suffixes for\n{Output.MessageWriter.ToolName}: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.";
+            error = $"Invalid {what} specified. You may use k, M, G, T, P or E suffixes for\n{Output.MessageWriter.ToolName}: kilobytes, "
+                + $"megabytes, gigabytes, terabytes, petabytes and exabytes.";
             return false;
         }
 

@@ -6,7 +6,10 @@ using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary>Which snapshot <c>-l</c> of convert and measure means: <c>snapshot.id=</c>, <c>snapshot.name=</c>, both, or a word alone, which is an id or, where none has that, a name.</summary>
+/// <summary>
+/// Which snapshot <c>-l</c> of convert and measure means: <c>snapshot.id=</c>, <c>snapshot.name=</c>, both, or a word alone, which
+/// is an id or, where none has that, a name.
+/// </summary>
 internal sealed record SnapshotChoice(string? Id, string? Name, bool IsEither)
 {
     public const string NotFound = "Failed to load snapshot: Can't find snapshot";
@@ -15,7 +18,10 @@ internal sealed record SnapshotChoice(string? Id, string? Name, bool IsEither)
     private const string IdKey = Prefix + "id";
     private const string NameKey = Prefix + "name";
 
-    /// <summary>Reads what an option was given: the last choice by keys, or without one the last word. Null when there is none, or with what is wrong when one means nothing.</summary>
+    /// <summary>
+    /// Reads what an option was given: the last choice by keys, or without one the last word. Null when there is none, or
+    /// with what is wrong when one means nothing.
+    /// </summary>
     public static SnapshotChoice? Read(ParseResult parsed, Option option, out string? fault)
     {
         fault = null;
@@ -56,7 +62,8 @@ internal sealed record SnapshotChoice(string? Id, string? Name, bool IsEither)
                     choice = choice with { Name = pair[1] };
                     break;
                 default:
-                    fault = PrintableMessage.Of($"Invalid parameter '{pair[0]}'\n{MessageWriter.ToolName}: Failed in parsing snapshot param '{text}'");
+                    fault = PrintableMessage.Of(
+                        $"Invalid parameter '{pair[0]}'\n{MessageWriter.ToolName}: Failed in parsing snapshot param '{text}'");
                     return null;
             }
         }

@@ -17,7 +17,10 @@ internal static class SnapshotCommand
     {
         Argument<string[]> file = new("FILE") { Description = "The image", Arity = ArgumentArity.ZeroOrMore };
         var list = new Option<bool>("-l") { Arity = ArgumentArity.Zero, Description = "List the snapshots" };
-        Option<string[]> apply = Action("-a", "Make the snapshot the disk's state, its size included; what the disk holds now is lost. NAME may be an id. Refused where the image has bitmaps");
+        Option<string[]> apply = Action(
+            "-a",
+            "Make the snapshot the disk's state, its size included; what the disk holds now is lost. NAME may be an id. "
+            + "Refused where the image has bitmaps");
         Option<string[]> create = Action("-c", "Take a snapshot of the disk. Bitmaps stay as they are");
         Option<string[]> delete = Action("-d", "Remove the snapshot and give its space back. Bitmaps stay as they are");
         Option<bool> quiet = CommonOptions.Quiet();
@@ -25,7 +28,8 @@ internal static class SnapshotCommand
         var command = new Command(
             "snapshot",
             """
-            Work on the internal snapshots of an image, as qemu-img does. A stop at any moment leaves the image as before or as after. Needs no key and no backing file.
+            Work on the internal snapshots of an image, as qemu-img does. A stop at any moment leaves the image as
+            before or as after. Needs no key and no backing file.
 
             Exit codes: 0 success; 1 error: nothing was changed.
             """)
@@ -57,8 +61,11 @@ internal static class SnapshotCommand
             await using FileStorage storage = isRead
                 ? FileStorage.Open(files[0], StorageAccess.Read, parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read)
                 : FileStorage.Open(files[0], StorageAccess.ReadWrite, ImageLock.Write);
-            bool isQcow2 = string.Equals(await ImageFormat.ProbeAsync(storage, cancellationToken), ImageFormat.Qcow2, StringComparison.Ordinal);
-            await using Qcow2Image? image = isQcow2 ? await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: cancellationToken) : null;
+            bool isQcow2 = string.Equals(
+                await ImageFormat.ProbeAsync(storage, cancellationToken), ImageFormat.Qcow2, StringComparison.Ordinal);
+            await using Qcow2Image? image = isQcow2
+                ? await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: cancellationToken)
+                : null;
             if (image is not null)
             {
                 messages.Warn(files[0], image.Findings);

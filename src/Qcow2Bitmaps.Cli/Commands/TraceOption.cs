@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Cli.Output;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary>qemu-img's <c>-T</c> before the command. There are no trace events here, which is said as qemu-img says it of one that it does not have.</summary>
+/// <summary>qemu-img's <c>-T</c> before the command. There are no trace events: the warning is qemu-img's for an unknown one.</summary>
 internal static class TraceOption
 {
     private const string Name = "-T";
@@ -30,7 +30,10 @@ internal static class TraceOption
 
     public static void Warn(ParseResult parsed, MessageWriter messages)
     {
-        foreach (Token pattern in parsed.RootCommandResult.Children.OfType<OptionResult>().Where(static result => result.Option.Name is Name).SelectMany(static result => result.Tokens))
+        foreach (Token pattern
+            in parsed.RootCommandResult.Children.OfType<OptionResult>()
+                .Where(static result => result.Option.Name is Name)
+                .SelectMany(static result => result.Tokens))
         {
             messages.Warn($"trace event '{pattern.Value}' does not exist");
         }

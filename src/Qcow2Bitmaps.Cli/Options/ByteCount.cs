@@ -8,7 +8,8 @@ internal static class ByteCount
     private const string Suffixes = "BKMGTPE";
 
     /// <summary>Parses a size.</summary>
-    /// <param name="text">A decimal number, which a fraction may follow if a unit does, or a hexadecimal one; then perhaps a unit: b, k, M, G, T, P, E. It is rounded to whole bytes.</param>
+    /// <param name="text">A decimal number, which a fraction may follow if a unit does, or a hexadecimal one; then perhaps a unit: b, k, M,
+    /// G, T, P, E. It is rounded to whole bytes.</param>
     /// <param name="bytes">The size in bytes.</param>
     public static NumberSyntax Parse(string text, out ulong bytes)
     {
@@ -51,7 +52,7 @@ internal static class ByteCount
         return NumberSyntax.Valid;
     }
 
-    /// <summary>Parses a number without a unit as C does: decimal, hexadecimal with 0x, octal with a leading 0; a negative one wraps around.</summary>
+    /// <summary>Parses a number as C does: decimal, hexadecimal with 0x, octal with a leading 0; negative ones wrap around.</summary>
     public static NumberSyntax ParseNumber(string text, out ulong number)
     {
         number = 0;
@@ -98,5 +99,7 @@ internal static class ByteCount
     }
 
     private static UInt128? ParseDigits(ReadOnlySpan<char> digits, bool isHex) =>
-        ulong.TryParse(digits, isHex ? NumberStyles.AllowHexSpecifier : NumberStyles.None, CultureInfo.InvariantCulture, out ulong value) ? value : null;
+        ulong.TryParse(digits, isHex ? NumberStyles.AllowHexSpecifier : NumberStyles.None, CultureInfo.InvariantCulture, out ulong value)
+            ? value
+            : null;
 }

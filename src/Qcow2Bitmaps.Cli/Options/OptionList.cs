@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Options;
 
-/// <summary>The options of <c>-o</c>, by qemu-img's rules: <c>name=value</c> between commas, a doubled comma for one inside a value.</summary>
+/// <summary>The options of <c>-o</c> as in qemu-img: <c>name=value</c> between commas; a doubled comma stands for one.</summary>
 internal sealed class OptionList
 {
     private readonly OptionDescription[] _descriptions;
@@ -22,7 +22,7 @@ internal sealed class OptionList
         }
     }
 
-    /// <summary>Whether a text can be a list: it is not empty, does not start with a comma, and does not end with one that is not doubled.</summary>
+    /// <summary>Whether a text can be a list: not empty, no comma at the start, no single comma at the end.</summary>
     public static bool IsValid(string options) =>
         options.Length > 0 && options[0] != ',' && (options.Length - options.TrimEnd(',').Length) % 2 == 0;
 
@@ -167,7 +167,9 @@ internal sealed class OptionList
             case OptionKind.Size:
                 fault = ByteCount.Parse(value, out number) switch
                 {
-                    NumberSyntax.Invalid => $"Parameter '{description.Name}' expects a non-negative number below 2^64\nOptional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.",
+                    NumberSyntax.Invalid =>
+                        $"Parameter '{description.Name}' expects a non-negative number below 2^64\nOptional suffix k, M, G, T, "
+                        + $"P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.",
                     NumberSyntax.OutOfRange => PrintableMessage.Of($"Value '{value}' is out of range for parameter '{description.Name}'"),
                     _ => null,
                 };

@@ -14,7 +14,10 @@ internal static class BackupOutput
             BackupManifest manifest = result.Manifest;
             if (manifest.Verdict is not null)
             {
-                messages.Warn($"{manifest.Verdict}: {(manifest.Fallback == BackupFallback.Full ? "a full backup was taken instead" : "it was rebuilt from what is allocated")}");
+                string instead = manifest.Fallback == BackupFallback.Full
+                    ? "a full backup was taken instead"
+                    : "it was rebuilt from what is allocated";
+                messages.Warn($"{manifest.Verdict}: {instead}");
             }
 
             WarnOfMissing(result.ImagePath, manifest, messages);
@@ -23,11 +26,13 @@ internal static class BackupOutput
                 output.WriteLine(change.ToString());
             }
 
-            output.WriteMessage($"{result.ImagePath}: {KindOf(manifest)} backup, {manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
+            output.WriteMessage(
+                $"{result.ImagePath}: {KindOf(manifest)} backup, {manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
         }
     }
 
-    public static async Task WriteJsonAsync(IReadOnlyList<BackupResult> results, bool withExtents, ToolWriter output, CancellationToken cancellationToken)
+    public static async Task WriteJsonAsync(
+        IReadOnlyList<BackupResult> results, bool withExtents, ToolWriter output, CancellationToken cancellationToken)
     {
         var json = new QemuJsonWriter(output);
         json.StartArray();
@@ -108,7 +113,8 @@ internal static class BackupOutput
     private static async Task WriteExtentsAsync(BackupResult result, QemuJsonWriter json, CancellationToken cancellationToken)
     {
         json.StartArray("extents");
-        await using (ImageChain image = await ImageChain.OpenAsync(result.ImagePath, new ChainOpenOptions { TopFormat = result.Manifest.ImageFormat, FollowBacking = false }, cancellationToken))
+        await using (ImageChain image = await ImageChain.OpenAsync(
+            result.ImagePath, new ChainOpenOptions { TopFormat = result.Manifest.ImageFormat, FollowBacking = false }, cancellationToken))
         {
             await foreach (GuestExtent extent in image.ListOwnAsync(0, cancellationToken))
             {

@@ -7,7 +7,8 @@ namespace Qcow2Bitmaps.Cli.Output;
 internal static class ChangeOutput
 {
     /// <summary>Prints an operation that changes bitmaps only.</summary>
-    public static void Write(string done, IReadOnlyList<BitmapChange> changes, IReadOnlyList<BitmapVerdict> verdicts, bool asJson, ToolWriter output) =>
+    public static void Write(
+        string done, IReadOnlyList<BitmapChange> changes, IReadOnlyList<BitmapVerdict> verdicts, bool asJson, ToolWriter output) =>
         Write(done, changes, verdicts, asJson, output, static _ => { });
 
     /// <summary>Prints an operation that copies.</summary>
@@ -59,7 +60,8 @@ internal static class ChangeOutput
     }
 
     private static void Write(
-        string done, IReadOnlyList<BitmapChange> changes, IReadOnlyList<BitmapVerdict> verdicts, bool asJson, ToolWriter output, Action<QemuJsonWriter> writeMore)
+        string done, IReadOnlyList<BitmapChange> changes, IReadOnlyList<BitmapVerdict> verdicts, bool asJson, ToolWriter output,
+        Action<QemuJsonWriter> writeMore)
     {
         if (asJson)
         {

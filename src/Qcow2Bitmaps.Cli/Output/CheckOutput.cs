@@ -12,7 +12,9 @@ internal static class CheckOutput
     {
         if (report.LeaksFixed + report.CorruptionsFixed > 0)
         {
-            output.WriteLine($"The following inconsistencies were found and repaired:\n\n    {report.LeaksFixed} leaked clusters\n    {report.CorruptionsFixed} corruptions\n\nDouble checking the fixed image now...");
+            output.WriteLine(
+                $"The following inconsistencies were found and repaired:\n\n    {report.LeaksFixed} leaked clusters\n    "
+                + $"{report.CorruptionsFixed} corruptions\n\nDouble checking the fixed image now...");
         }
     }
 
@@ -25,12 +27,15 @@ internal static class CheckOutput
 
         if (report.Corruptions > 0)
         {
-            output.WriteLine($"\n{report.Corruptions} errors were found on the image.\nData may be corrupted, or further writes to the image may corrupt it.");
+            output.WriteLine(
+                $"\n{report.Corruptions} errors were found on the image.\nData may be corrupted, or further writes to the image may "
+                + $"corrupt it.");
         }
 
         if (report.Leaks > 0)
         {
-            output.WriteLine($"\n{report.Leaks} leaked clusters were found on the image.\nThis means waste of disk space, but no harm to data.");
+            output.WriteLine(
+                $"\n{report.Leaks} leaked clusters were found on the image.\nThis means waste of disk space, but no harm to data.");
         }
 
         if (report.CheckErrors > 0)
@@ -42,7 +47,9 @@ internal static class CheckOutput
         {
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"{report.AllocatedClusters}/{report.TotalClusters} = {Percent(report.AllocatedClusters, report.TotalClusters)}% allocated, {Percent(report.FragmentedClusters, report.AllocatedClusters)}% fragmented, {Percent(report.CompressedClusters, report.AllocatedClusters)}% compressed clusters"));
+                $"{report.AllocatedClusters}/{report.TotalClusters} = {Percent(report.AllocatedClusters, report.TotalClusters)}% "
+                + $"allocated, {Percent(report.FragmentedClusters, report.AllocatedClusters)}% fragmented, "
+                + $"{Percent(report.CompressedClusters, report.AllocatedClusters)}% compressed clusters"));
         }
 
         if (report.ImageEndOffset > 0)
@@ -51,7 +58,10 @@ internal static class CheckOutput
         }
     }
 
-    /// <summary>The order of members is that of QEMU's hash tables; those that are zero are left out, but for the errors of the check itself. <c>findings</c> is ours.</summary>
+    /// <summary>
+    /// The order of members is that of QEMU's hash tables; those that are zero are left out, but for the errors of
+    /// the check itself. <c>findings</c> is ours.
+    /// </summary>
     public static void WriteJson(CheckReport report, string path, ToolWriter output)
     {
         var json = new QemuJsonWriter(output);

@@ -10,7 +10,8 @@ internal static class FormatSpecificInfo
     {
         Qcow2Header header = image.Header;
         var compat = new InfoNode.Leaf("compat", header.Version == 2 ? "0.10" : "1.1");
-        var compression = new InfoNode.Leaf("compression-type", (CompressionType)header.CompressionType == CompressionType.Zstd ? "zstd" : "zlib");
+        var compression = new InfoNode.Leaf(
+            "compression-type", (CompressionType)header.CompressionType == CompressionType.Zstd ? "zstd" : "zlib");
         var refcountBits = new InfoNode.Leaf("refcount-bits", (long)image.Geometry.RefcountBits);
         var members = new List<InfoNode> { compat, compression };
         if (header.Version == 2)

@@ -12,7 +12,8 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
     // Words of about 100 bytes, and five numbers.
     private const int MaxJsonBytes = 256;
 
-    private readonly bool[] _isEncrypted = [.. chain.Layers.Select(static layer => layer.Image?.Encryption is not (null or EncryptionMethod.None))];
+    private readonly bool[] _isEncrypted = [
+        .. chain.Layers.Select(static layer => layer.Image?.Encryption is not (null or EncryptionMethod.None))];
     private ChainExtent? _last;
     private bool _hasAny;
 
@@ -41,7 +42,8 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
         if (isJson)
         {
             // qemu-img says something of a disk without bytes, too.
-            output.Write(_hasAny ? "]\n" : "{ \"start\": 0, \"length\": 0, \"depth\": 0, \"present\": false, \"zero\": false, \"data\": false}]\n");
+            output.Write(
+                _hasAny ? "]\n" : "{ \"start\": 0, \"length\": 0, \"depth\": 0, \"present\": false, \"zero\": false, \"data\": false}]\n");
         }
     }
 
@@ -74,7 +76,8 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
             _ = Utf8.TryWrite(
                 place,
                 CultureInfo.InvariantCulture,
-                $"{(_hasAny ? ",\n" : "")}{{ \"start\": {extent.OffsetBytes}, \"length\": {extent.LengthBytes}, \"depth\": {extent.Depth}, \"present\": {Word(IsPresent(extent))}, \"zero\": {Word(extent.IsZero)}, \"data\": {Word(IsData(extent))}",
+                $"{(_hasAny ? ",\n" : "")}{{ \"start\": {extent.OffsetBytes}, \"length\": {extent.LengthBytes}, \"depth\": {extent.Depth}, "
+                + $"\"present\": {Word(IsPresent(extent))}, \"zero\": {Word(extent.IsZero)}, \"data\": {Word(IsData(extent))}",
                 out int length);
             int end = 0;
             _ = offset is { } at

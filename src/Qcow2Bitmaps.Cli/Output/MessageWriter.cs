@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>Errors and warnings on standard error, each behind the tool's name. A standard error that fails is nobody to complain to.</summary>
+/// <summary>Errors and warnings on standard error, each behind the tool's name. Failing to write them is ignored.</summary>
 /// <remarks>What was written to standard output before goes out first, so that both are in order where one pipe takes them.</remarks>
 /// <param name="output">Standard output.</param>
 /// <param name="error">Standard error.</param>
@@ -53,7 +53,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
         }
     }
 
-    /// <summary>Warns of what was found while a chain was opened: faults, formats that nobody stated, layers that hide others' ends.</summary>
+    /// <summary>Warns of what was found when a chain was opened: faults, probed formats, layers that hide the ends of others.</summary>
     public void WarnOf(ImageChain chain)
     {
         foreach (ChainLayer layer in chain.Layers)
@@ -86,7 +86,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
         }
     }
 
-    /// <summary>As the other one, of an image alone. Verbs that read no tables have no time to read them all: they trust the reference counts.</summary>
+    /// <summary>As the other one, of one image. Verbs that do not read tables trust the reference counts instead.</summary>
     public async ValueTask WarnOfTruncationAsync(Qcow2Image image, bool isWritten, bool trustsCounts, CancellationToken cancellationToken)
     {
         if (await image.FindTruncationAsync(trustsCounts, cancellationToken) is { } fault)
@@ -97,7 +97,9 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
 
     private void WarnOfTruncation(string path, FormatFault fault, bool isWritten)
     {
-        string after = isWritten ? "; writing to the image may make the file longer, and nobody can tell any more that something is missing" : "";
+        string after = isWritten
+            ? "; writing to the image may make the file longer, and nobody can tell any more that something is missing"
+            : "";
         Warn($"'{path}': {fault}{after}");
     }
 

@@ -37,7 +37,8 @@ internal sealed class ProgressOutput(ToolWriter? output, double minStepPercent)
     {
         double perSecond = doneBytes / Math.Max(Seconds, 0.001);
         double left = perSecond > 0 ? (totalBytes - doneBytes) / perSecond : 0;
-        string time = TimeSpan.FromSeconds(Math.Min(left, TimeSpan.FromDays(99).TotalSeconds)).ToString(@"d\.hh\:mm\:ss", CultureInfo.InvariantCulture);
+        string time = TimeSpan.FromSeconds(
+            Math.Min(left, TimeSpan.FromDays(99).TotalSeconds)).ToString(@"d\.hh\:mm\:ss", CultureInfo.InvariantCulture);
         // What is shorter than the last line leaves nothing of it behind.
         return string.Create(CultureInfo.InvariantCulture, $"  {SizeText.Of((ulong)perSecond)}/s, {time.TrimStart('0', '.')} left   ");
     }

@@ -45,7 +45,8 @@ internal static class QemuUtf8
 
         // NUL as two bytes is the one overlong form that is taken.
         bool isTooLong = codePoint < Smallest[length - 2] && !(codePoint == 0 && length == 2);
-        bool isNoCharacter = codePoint is > 0x10FFFF or (>= 0xD800 and <= 0xDFFF) or (>= 0xFDD0 and <= 0xFDEF) || (codePoint & 0xFFFE) == 0xFFFE;
+        bool isNoCharacter = codePoint is > 0x10FFFF or (>= 0xD800 and <= 0xDFFF) or (>= 0xFDD0 and <= 0xFDEF)
+            || (codePoint & 0xFFFE) == 0xFFFE;
         return isTooLong || isNoCharacter ? Replacement : codePoint;
     }
 }

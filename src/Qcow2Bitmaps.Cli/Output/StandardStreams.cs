@@ -2,7 +2,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>Standard output and standard error without what .NET's console does to a terminal: it would send codes before the first byte.</summary>
+/// <summary>Standard output and error without .NET's console, which sends codes to a terminal before the first byte.</summary>
 internal static class StandardStreams
 {
     private const int OutputDescriptor = 1;
@@ -14,7 +14,7 @@ internal static class StandardStreams
     public static Stream OpenError() =>
         Console.IsErrorRedirected || OperatingSystem.IsWindows() ? Console.OpenStandardError() : OpenTerminal(ErrorDescriptor);
 
-    /// <summary>Files and pipes are the console's: it waits for readers that are slow, and shares a file's position with other descriptors.</summary>
+    /// <summary>Files and pipes use the console's stream: it waits for slow readers and shares a file's position.</summary>
     private static FileStream OpenTerminal(int descriptor) =>
         new(new SafeFileHandle(descriptor, ownsHandle: false), FileAccess.Write, bufferSize: 0);
 }

@@ -66,7 +66,7 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
         }
     }
 
-    /// <summary>As <see cref="Flush"/>, for one who has something else to tell first: a failure is kept for the next <see cref="Flush"/>.</summary>
+    /// <summary>As <see cref="Flush"/>, but a failure is kept for the next <see cref="Flush"/>.</summary>
     public void TryFlush()
     {
         int used = _used;

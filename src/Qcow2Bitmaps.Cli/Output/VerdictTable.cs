@@ -6,7 +6,7 @@ using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>Prints a chain and the verdicts on its bitmaps as a table: a row for each bitmap, a column for each image. No name can fake a line of it.</summary>
+/// <summary>Prints verdicts as a table: a row for each bitmap, a column for each image. Names are escaped.</summary>
 internal sealed class VerdictTable(ToolWriter output)
 {
     private const string Legend = "+ recording   o disabled   ! in-use   . absent";
@@ -19,7 +19,8 @@ internal sealed class VerdictTable(ToolWriter output)
         if (verdicts.Count == 0)
         {
             output.WriteLine(chain.OpenElsewhere is { } open
-                ? $"No image of the chain holds a bitmap on disk. {open} is open for writing in another process, which may keep bitmaps in memory until it closes the image: "
+                ? $"No image of the chain holds a bitmap on disk. {open} is open for writing in another process, "
+                    + $"which may keep bitmaps in memory until it closes the image: "
                     + "ask that process, or look again when it has closed the image."
                 : "No image of the chain holds a bitmap.");
             return;
@@ -31,7 +32,8 @@ internal sealed class VerdictTable(ToolWriter output)
         foreach (BitmapVerdict verdict in verdicts)
         {
             WriteRow(
-                PrintableText.Escape(verdict.Name), nameWidth, chain.Layers.Select(layer => Cell(layer, verdict.Name)), indexWidth, Summary(verdict));
+                PrintableText.Escape(verdict.Name), nameWidth, chain.Layers.Select(layer => Cell(layer, verdict.Name)), indexWidth,
+                Summary(verdict));
         }
 
         output.WriteLine($"\n{Legend}");
@@ -50,7 +52,8 @@ internal sealed class VerdictTable(ToolWriter output)
                 : layer.HasIgnoredBitmaps ? "   has bitmaps that count no longer: a program without bitmap support wrote to it"
                 : "";
             output.WriteMessage(
-                $"image {layer.Index,2}  {PrintableText.Escape(layer.Path).PadRight(pathWidth)}  {layer.Format,-5}  {SizeText.Of((ulong)layer.VirtualSizeBytes)}{note}");
+                $"image {layer.Index,2}  {PrintableText.Escape(layer.Path).PadRight(pathWidth)}  {layer.Format,-5}  "
+                + $"{SizeText.Of((ulong)layer.VirtualSizeBytes)}{note}");
         }
     }
 
@@ -66,7 +69,9 @@ internal sealed class VerdictTable(ToolWriter output)
     }
 
     private static string Summary(BitmapVerdict verdict) =>
-        verdict.SizesDiffer ? "valid, not for QEMU: sizes differ" : verdict.IsValid ? "valid" : string.Create(CultureInfo.InvariantCulture, $"NOT VALID: {verdict.ReasonId} in image {verdict.Image}");
+        verdict.SizesDiffer ? "valid, not for QEMU: sizes differ"
+            : verdict.IsValid ? "valid"
+            : string.Create(CultureInfo.InvariantCulture, $"NOT VALID: {verdict.ReasonId} in image {verdict.Image}");
 
     private static string Cell(ChainLayer layer, string name)
     {

@@ -8,7 +8,7 @@ using Qcow2Bitmaps.Qmp.Protocol;
 
 namespace Qcow2Bitmaps.Qmp.Commands;
 
-/// <summary>The starts of backups, as commands and as actions of a transaction: <c>drive-backup</c> into a file, <c>blockdev-backup</c> into an image that is open.</summary>
+/// <summary>Starts backups, as commands and as actions: <c>drive-backup</c> to a file, <c>blockdev-backup</c> to an open image.</summary>
 internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptions targetOptions)
 {
     public void AddTo(Dictionary<string, ActionReader> actions)
@@ -37,7 +37,10 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
                 QmpNode source = nodes.Device(common.Device);
                 if (format is not (null or ImageFormat.Qcow2 or ImageFormat.Raw))
                 {
-                    throw new QmpException(ImageFormat.IsKnown(format) ? $"Images of format '{format}' are not made here; the formats are qcow2 and raw" : $"Unknown file format '{format}'");
+                    throw new QmpException(
+                        ImageFormat.IsKnown(format)
+                            ? $"Images of format '{format}' are not made here; the formats are qcow2 and raw"
+                            : $"Unknown file format '{format}'");
                 }
 
                 if (target.Length == 0 || target.Contains('\0', StringComparison.Ordinal))
@@ -52,12 +55,16 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
 
                 if (!isThere && common.Sync == BackupSync.None)
                 {
-                    throw new QmpException("sync mode 'none' into a new file, which would be backed by the image that is being written, is not supported: use mode 'existing'");
+                    throw new QmpException(
+                        "sync mode 'none' into a new file, which would be backed by the image that is being written, is not supported: "
+                        + "use mode 'existing'");
                 }
 
                 // QEMU's rule: without a backing file the top image is the disk, so that nothing of what stands in the target stays.
                 bool isWhole = common.Sync == BackupSync.Top && source.Session.Chain.Layers.Count == 1;
-                Add(plan, isWhole ? common with { Sync = BackupSync.Full } : common, source, target: null, !isThere, async cancellationToken =>
+                Add(
+                    plan, isWhole ? common with { Sync = BackupSync.Full } : common, source, target: null, !isThere,
+                    async cancellationToken =>
                 {
                     if (isThere)
                     {
@@ -66,8 +73,13 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
 
                     await CreateAsync(source, target, format ?? ImageFormat.Qcow2, common.Sync, cancellationToken).ConfigureAwait(false);
                     // Its backing file is one that the source has open, wherever that is.
-                    string[] folders = [.. targetOptions.AllowedFolders, .. source.Session.Chain.Layers.Skip(1).Select(static layer => BackingPath.FolderOf(layer.Path))];
-                    return await BackupTarget.OpenAsync(target, format ?? ImageFormat.Qcow2, targetOptions with { AllowedFolders = folders }, cancellationToken).ConfigureAwait(false);
+                    string[] folders = [
+                        .. targetOptions.AllowedFolders,
+                        .. source.Session.Chain.Layers.Skip(1).Select(static layer => BackingPath.FolderOf(layer.Path)),
+                    ];
+                    return await BackupTarget.OpenAsync(
+                        target, format ?? ImageFormat.Qcow2, targetOptions with { AllowedFolders = folders },
+                        cancellationToken).ConfigureAwait(false);
                 });
             };
         });
@@ -79,7 +91,8 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
         string device = arguments.String("device");
         BackupSync sync = arguments.OneOf(
             "sync",
-            ("top", BackupSync.Top), ("full", BackupSync.Full), ("none", BackupSync.None), ("incremental", BackupSync.Incremental), ("bitmap", BackupSync.Bitmap), (OldIncremental, BackupSync.Incremental));
+            ("top", BackupSync.Top), ("full", BackupSync.Full), ("none", BackupSync.None), ("incremental", BackupSync.Incremental),
+            ("bitmap", BackupSync.Bitmap), (OldIncremental, BackupSync.Incremental));
         if (arguments.OptionalString("sync") is OldIncremental)
         {
             arguments.Warn($"sync mode '{OldIncremental}' is a name from before QEMU 2.4; taken as 'incremental'");
@@ -117,7 +130,8 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
     }
 
     private void Add(
-        TransactionPlan plan, Common common, QmpNode source, QmpNode? target, bool overwritesTarget, Func<CancellationToken, Task<BackupTarget>> openTarget)
+        TransactionPlan plan, Common common, QmpNode source, QmpNode? target, bool overwritesTarget,
+        Func<CancellationToken, Task<BackupTarget>> openTarget)
     {
         foreach (QmpNode? node in (ReadOnlySpan<QmpNode?>)[source, target])
         {
@@ -164,7 +178,8 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
         ImageChain chain = source.Session.Chain;
         if (string.Equals(format, ImageFormat.Raw, StringComparison.Ordinal))
         {
-            await RawImage.CreateAsync(path, source.Session.SizeBytes, Preallocation.Off, chain.Rights, cancellationToken).ConfigureAwait(false);
+            await RawImage.CreateAsync(
+                path, source.Session.SizeBytes, Preallocation.Off, chain.Rights, cancellationToken).ConfigureAwait(false);
             return;
         }
 
@@ -181,5 +196,6 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
     private const string OldIncremental = "dirty-bitmap";
 
     private sealed record Common(
-        string Id, string Device, BackupSync Sync, long Speed, string? Bitmap, BitmapSyncMode? Mode, bool Compresses, bool IsFinalizedAlone, bool IsDismissedAlone);
+        string Id, string Device, BackupSync Sync, long Speed, string? Bitmap, BitmapSyncMode? Mode, bool Compresses, bool IsFinalizedAlone,
+        bool IsDismissedAlone);
 }

@@ -32,12 +32,15 @@ internal static class BitmapActions
         {
             string node = arguments.String("node");
             string target = arguments.String("target");
-            (string? Node, string Name)[] sources = [.. arguments.List("bitmaps").Select((item, index) => ReadSource(arguments, item, index))];
+            (string? Node, string Name)[] sources = [.. arguments.List("bitmaps")
+                .Select((item, index) => ReadSource(arguments, item, index))];
             arguments.Finish();
             return plan =>
             {
                 RecordingSession session = nodes.Node(node).Session;
-                MergeSource[] merged = [.. sources.Select(source => source.Node is null ? MergeSource.Of(source.Name) : MergeSource.Of(nodes.Node(source.Node).Session, source.Name))];
+                MergeSource[] merged = [
+                    .. sources.Select(source =>
+                        source.Node is null ? MergeSource.Of(source.Name) : MergeSource.Of(nodes.Node(source.Node).Session, source.Name))];
                 plan.Add(transaction => transaction.Merge(session, target, merged));
             };
         });

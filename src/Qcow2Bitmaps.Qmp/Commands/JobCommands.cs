@@ -15,7 +15,8 @@ internal static class JobCommands
         Verb("job-finalize", "finalize", "id", isBlockJob: false, static job => job.Group.FinalizeJobs());
         Verb("job-complete", "complete", "id", isBlockJob: false, Complete);
         Verb("block-job-complete", "complete", "device", isBlockJob: true, Complete);
-        foreach ((string prefix, string parameter, bool isBlockJob) in ((string, string, bool)[])[("job", "id", false), ("block-job", "device", true)])
+        foreach ((string prefix, string parameter, bool isBlockJob)
+            in ((string, string, bool)[])[("job", "id", false), ("block-job", "device", true)])
         {
             Simple(prefix + "-pause", parameter, id => jobs.Pause(Find(jobs, id, isBlockJob), RequireStatus));
             Simple(prefix + "-resume", parameter, id => jobs.Resume(Find(jobs, id, isBlockJob), RequireStatus));
@@ -47,7 +48,8 @@ internal static class JobCommands
             return ValueTask.FromResult<QmpResult?>(result);
         });
 
-        void Verb(string name, string verb, string parameter, bool isBlockJob, Action<QmpJob> action) => Simple(name, parameter, id => action(Require(jobs, id, verb, isBlockJob)));
+        void Verb(string name, string verb, string parameter, bool isBlockJob, Action<QmpJob> action) =>
+            Simple(name, parameter, id => action(Require(jobs, id, verb, isBlockJob)));
 
         void Simple(string name, string parameter, Action<string> action) => commands.Add(name, (arguments, _) =>
         {
@@ -80,7 +82,9 @@ internal static class JobCommands
             "dismiss" => status is QmpJobStatus.Concluded,
             "finalize" => status is QmpJobStatus.Pending,
             "complete" => false,
-            "cancel" => status is QmpJobStatus.Created or QmpJobStatus.Running or QmpJobStatus.Paused or QmpJobStatus.Waiting or QmpJobStatus.Pending,
+            "cancel" =>
+                status is QmpJobStatus.Created or QmpJobStatus.Running or QmpJobStatus.Paused or QmpJobStatus.Waiting
+                    or QmpJobStatus.Pending,
             _ => status is QmpJobStatus.Created or QmpJobStatus.Running or QmpJobStatus.Paused,
         };
         if (!isPossible)

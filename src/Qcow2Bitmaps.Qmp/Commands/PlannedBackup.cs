@@ -5,7 +5,8 @@ using Qcow2Bitmaps.Qmp.Nodes;
 namespace Qcow2Bitmaps.Qmp.Commands;
 
 /// <summary>A backup that is to be started, whose target is opened late: it may be a file that is made anew.</summary>
-internal sealed class PlannedBackup(QmpNode source, QmpJob job, BackupJobOptions options, Func<CancellationToken, Task<BackupTarget>> openTarget, bool overwritesTarget)
+internal sealed class PlannedBackup(
+    QmpNode source, QmpJob job, BackupJobOptions options, Func<CancellationToken, Task<BackupTarget>> openTarget, bool overwritesTarget)
 {
     private BackupTarget? _target;
 
@@ -19,7 +20,8 @@ internal sealed class PlannedBackup(QmpNode source, QmpJob job, BackupJobOptions
     /// <summary>What is asked for; until the target is open with one that takes nothing.</summary>
     public BackupJobOptions Options => options with { Target = _target ?? new UnopenedTarget(source.Session.SizeBytes) };
 
-    public async Task OpenTargetAsync(CancellationToken cancellationToken) => _target = await openTarget(cancellationToken).ConfigureAwait(false);
+    public async Task OpenTargetAsync(CancellationToken cancellationToken) =>
+        _target = await openTarget(cancellationToken).ConfigureAwait(false);
 
     /// <summary>Closes the target of a backup that was not started.</summary>
     public ValueTask CloseTargetAsync() => _target?.DisposeAsync() ?? ValueTask.CompletedTask;

@@ -7,7 +7,10 @@ using Qcow2Bitmaps.Qmp.Protocol;
 
 namespace Qcow2Bitmaps.Qmp.Commands;
 
-/// <summary>What images and bitmaps there are. Of what QEMU tells about an image only the parts that are about the image and its bitmaps are more than formality.</summary>
+/// <summary>
+/// What images and bitmaps there are. Of what QEMU tells about an image only the parts that are about the
+/// image and its bitmaps are more than formality.
+/// </summary>
 internal static class QueryCommands
 {
     public static void AddTo(QmpCommands commands, QmpNodes nodes)
@@ -128,17 +131,23 @@ internal static class QueryCommands
         writer.WriteStartArray("dirty-bitmaps");
         foreach (RecordedBitmap bitmap in bitmaps)
         {
-            WriteBitmap(writer, bitmap.Name, bitmap.CountBytes, bitmap.GranularityBytes, bitmap.IsRecording, bitmap.IsBusy, bitmap.IsPersistent, bitmap.IsInconsistent);
+            WriteBitmap(
+                writer, bitmap.Name, bitmap.CountBytes, bitmap.GranularityBytes, bitmap.IsRecording, bitmap.IsBusy, bitmap.IsPersistent,
+                bitmap.IsInconsistent);
             if (bitmap.SuccessorCountBytes is { } count)
             {
-                WriteBitmap(writer, name: null, count, bitmap.GranularityBytes, bitmap.IsRecording, isBusy: false, isPersistent: false, isInconsistent: false);
+                WriteBitmap(
+                    writer, name: null, count, bitmap.GranularityBytes, bitmap.IsRecording, isBusy: false, isPersistent: false,
+                    isInconsistent: false);
             }
         }
 
         writer.WriteEndArray();
     }
 
-    private static void WriteBitmap(Utf8JsonWriter writer, string? name, long count, long granularity, bool isRecording, bool isBusy, bool isPersistent, bool isInconsistent)
+    private static void WriteBitmap(
+        Utf8JsonWriter writer, string? name, long count, long granularity, bool isRecording, bool isBusy, bool isPersistent,
+        bool isInconsistent)
     {
         writer.WriteStartObject();
         if (name is not null)

@@ -30,7 +30,8 @@ internal static class TransactionCommand
         });
         commands.Add("transaction", async (arguments, cancellationToken) =>
         {
-            (string Type, Action<TransactionPlan> Action)[] read = [.. arguments.List("actions").Select((item, index) => ReadAction(arguments, item, index, actions))];
+            (string Type, Action<TransactionPlan> Action)[] read = [.. arguments.List("actions")
+                .Select((item, index) => ReadAction(arguments, item, index, actions))];
             bool isGrouped = false;
             if (arguments.OptionalObject("properties") is { } properties)
             {
@@ -55,7 +56,8 @@ internal static class TransactionCommand
         });
     }
 
-    private static (string Type, Action<TransactionPlan> Action) ReadAction(QmpArguments arguments, JsonElement item, int index, Dictionary<string, ActionReader> actions)
+    private static (string Type, Action<TransactionPlan> Action) ReadAction(
+        QmpArguments arguments, JsonElement item, int index, Dictionary<string, ActionReader> actions)
     {
         QmpArguments action = arguments.Item("actions", index, item);
         string type = action.String("type");

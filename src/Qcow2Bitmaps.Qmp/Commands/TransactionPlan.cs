@@ -24,7 +24,7 @@ internal sealed class TransactionPlan(QmpJobs jobs)
     }
 
     /// <summary>Does it all.</summary>
-    /// <exception cref="Qcow2Exception">A step is refused, or a target cannot be made; nothing was changed but for targets that were made.</exception>
+    /// <exception cref="Qcow2Exception">A step is refused, or a target cannot be made; only targets may have been made.</exception>
     /// <exception cref="IOException">A target cannot be made or opened.</exception>
     public async ValueTask RunAsync(CancellationToken cancellationToken)
     {
@@ -60,7 +60,7 @@ internal sealed class TransactionPlan(QmpJobs jobs)
         }
     }
 
-    /// <summary>Asks whether all would be accepted: a file that is there should not be lost to a command that is refused. QEMU does not ask.</summary>
+    /// <summary>Checks whether all would be accepted, so that no existing file is lost to a refused command. QEMU does not.</summary>
     private async ValueTask TryAsync(CancellationToken cancellationToken)
     {
         try

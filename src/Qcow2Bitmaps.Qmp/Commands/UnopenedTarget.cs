@@ -14,9 +14,11 @@ internal sealed class UnopenedTarget(long sizeBytes) : BackupTarget
     // What the target turns out to be is asked again when it is open.
     public override bool CanCompress => true;
 
-    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) => throw new NotSupportedException();
+    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
+        throw new NotSupportedException();
 
-    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => throw new NotSupportedException();
+    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
+        throw new NotSupportedException();
 
     public override ValueTask FlushAsync(CancellationToken cancellationToken) => throw new NotSupportedException();
 }

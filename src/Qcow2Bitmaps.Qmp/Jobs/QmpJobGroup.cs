@@ -43,7 +43,8 @@ internal sealed class QmpJobGroup
     }
 
     /// <summary>Waits until a client lets the group end, where one has to.</summary>
-    public Task FinalizedAsync(CancellationToken cancellationToken) => _jobs.Exists(static job => !job.IsFinalizedAlone) ? _finalized.Task.WaitAsync(cancellationToken) : Task.CompletedTask;
+    public Task FinalizedAsync(CancellationToken cancellationToken) =>
+        _jobs.Exists(static job => !job.IsFinalizedAlone) ? _finalized.Task.WaitAsync(cancellationToken) : Task.CompletedTask;
 
     /// <summary>Decides that all succeed: from now on none can be cancelled.</summary>
     /// <returns>False when one has failed or is cancelled: all are about to be.</returns>

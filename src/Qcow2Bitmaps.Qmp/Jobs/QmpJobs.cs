@@ -134,13 +134,16 @@ internal sealed class QmpJobs(QmpEvents events)
         Move(job, QmpJobStatus.Null);
     }
 
-    /// <summary>Waits until all have ended, when no more are started. Those that need somebody to end them are cancelled, or all of them.</summary>
+    /// <summary>Waits until all jobs have ended. Jobs that wait for a command are cancelled, or all jobs.</summary>
     public async Task EndAsync(bool cancelsAll)
     {
         IReadOnlyList<QmpJob> jobs = All;
         foreach (QmpJob job in jobs)
         {
-            if (cancelsAll || !job.IsFinalizedAlone || job.IsPaused || (await job.Started.ConfigureAwait(false)).Options.Sync == BackupSync.None)
+            if (cancelsAll
+                || !job.IsFinalizedAlone
+                || job.IsPaused
+                || (await job.Started.ConfigureAwait(false)).Options.Sync == BackupSync.None)
             {
                 job.Cancel();
             }

@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Qmp.Protocol;
 
 namespace Qcow2Bitmaps.Qmp.Nodes;
 
-/// <summary>The images by name, in the order in which they were given. Immutable. A name is that of a node and of a device, which are two things in QEMU.</summary>
+/// <summary>The images by name, in the order given. Immutable. A name is both the node's and the device's.</summary>
 internal sealed class QmpNodes(IReadOnlyList<QmpNode> nodes)
 {
     private const int MaxNodeName = 31;
@@ -22,6 +22,7 @@ internal sealed class QmpNodes(IReadOnlyList<QmpNode> nodes)
     /// <summary>Whether a name is one that QEMU would take for a node.</summary>
     public static bool IsNodeName(string name) => IsId(name) && name.Length <= MaxNodeName;
 
-    /// <summary>Whether a name is one that QEMU would take for a job: a letter, then letters, digits, <c>-</c>, <c>.</c> and <c>_</c>.</summary>
-    public static bool IsId(string name) => name.Length > 0 && char.IsAsciiLetter(name[0]) && name.All(static c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.' or '_');
+    /// <summary>Whether QEMU takes a name for a job: a letter, then letters, digits, <c>-</c>, <c>.</c> and <c>_</c>.</summary>
+    public static bool IsId(string name) =>
+        name.Length > 0 && char.IsAsciiLetter(name[0]) && name.All(static c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.' or '_');
 }

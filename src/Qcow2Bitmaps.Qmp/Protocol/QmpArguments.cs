@@ -4,8 +4,8 @@ using System.Text.Json;
 namespace Qcow2Bitmaps.Qmp.Protocol;
 
 /// <summary>
-/// Reads the members of an object, and refuses what is missing, of another type, or unknown, with QEMU's words. A number in a string is taken where a
-/// number is wanted, with a warning: older documents have such. Not for use by several threads.
+/// Reads the members of an object, and refuses what is missing, of another type, or unknown, with QEMU's words. A number in a string is
+/// taken where a number is wanted, with a warning: older documents have such. Not for use by several threads.
 /// </summary>
 /// <param name="value">The object.</param>
 /// <param name="path">Where it stands: empty, or ending in a dot.</param>
@@ -28,7 +28,9 @@ internal sealed class QmpArguments(JsonElement value, string path, Action<string
 
     /// <summary>A whole number of 64 bits with a sign.</summary>
     public long? OptionalInteger(string name) => !TryGet(name, out JsonElement member) ? null
-        : Number(member, name) is { } text && long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) ? number
+        : Number(member, name) is { } text
+            && long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number)
+            ? number
         : throw WrongType(path + name, "integer");
 
     /// <summary>A whole number of 32 bits without sign.</summary>
@@ -40,7 +42,9 @@ internal sealed class QmpArguments(JsonElement value, string path, Action<string
         }
 
         // QEMU reads 64 bits with or without sign first, and complains of each in its own words.
-        if (Number(member, name) is not { } text || !Int128.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out Int128 number)
+        if (
+            Number(member, name) is not { } text
+                || !Int128.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out Int128 number)
             || number < long.MinValue || number > ulong.MaxValue)
         {
             throw new QmpException($"Parameter '{path}{name}' expects uint64");
@@ -83,7 +87,8 @@ internal sealed class QmpArguments(JsonElement value, string path, Action<string
     public QmpArguments? OptionalObject(string name) => TryGet(name, out JsonElement member) ? ObjectOf(member, path + name) : null;
 
     /// <summary>The item of a list as an object.</summary>
-    public QmpArguments Item(string name, int index, JsonElement item) => ObjectOf(item, string.Create(CultureInfo.InvariantCulture, $"{path}{name}[{index}]"));
+    public QmpArguments Item(string name, int index, JsonElement item) =>
+        ObjectOf(item, string.Create(CultureInfo.InvariantCulture, $"{path}{name}[{index}]"));
 
     /// <summary>Takes a member and looks at it no further.</summary>
     public bool Has(string name) => TryGet(name, out _);
@@ -129,7 +134,8 @@ internal sealed class QmpArguments(JsonElement value, string path, Action<string
             return member.GetRawText();
         }
 
-        if (member.ValueKind != JsonValueKind.String || !Int128.TryParse(member.GetString(), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out Int128 number))
+        if (member.ValueKind != JsonValueKind.String
+            || !Int128.TryParse(member.GetString(), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out Int128 number))
         {
             return null;
         }

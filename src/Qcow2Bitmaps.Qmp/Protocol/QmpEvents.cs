@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Qmp.Protocol;
 
-/// <summary>Events, for whoever listens: the client that is connected and has negotiated. Others miss them, as with QEMU. Safe for use by several threads.</summary>
+/// <summary>Events for the client that is connected and has negotiated; others miss them, as with QEMU. Thread-safe.</summary>
 internal sealed class QmpEvents(TimeProvider clock)
 {
     private volatile QmpOutput? _listener;

@@ -4,13 +4,14 @@ using System.Globalization;
 namespace Qcow2Bitmaps.Qmp.Protocol;
 
 /// <summary>
-/// Cuts a stream of bytes into messages: by brackets, as QEMU does, since QMP has no separators. Every byte is looked at once, however few arrive
-/// together, and kept only as part of the message, which has a limit. On its way a message becomes plain JSON: commas before a closing bracket go, and strings
-/// in single quotes, which QEMU takes, get double ones. Not for use by several threads.
+/// Cuts a stream of bytes into messages: by brackets, as QEMU does, since QMP has no separators. Every byte is looked at once, however few
+/// arrive together, and kept only as part of the message, which has a limit. On its way a message becomes plain JSON: commas before a
+/// closing bracket go, and strings in single quotes, which QEMU takes, get double ones. Not for use by several threads.
 /// </summary>
 /// <remarks>
-/// After bytes that cannot be part of a message, and after one that is too long or too deep, the rest of the line is left out, so that a broken
-/// line has one error. QEMU goes on behind the byte, and answers each piece of the rest. A byte 0xFF, which no text has, always starts anew, as in QEMU.
+/// After bytes that cannot be part of a message, and after one that is too long or too deep, the rest of the line is left out,
+/// so that a broken line has one error. QEMU goes on behind the byte, and answers each piece of the rest. A byte 0xFF, which no
+/// text has, always starts anew, as in QEMU.
 /// </remarks>
 internal sealed class QmpFramer(QmpLimits limits)
 {
@@ -83,7 +84,8 @@ internal sealed class QmpFramer(QmpLimits limits)
             return InString(value);
         }
 
-        bool isWord = value is (>= (byte)'0' and <= (byte)'9') or (>= (byte)'a' and <= (byte)'z') or (>= (byte)'A' and <= (byte)'Z') or (byte)'-' or (byte)'+' or (byte)'.';
+        bool isWord = value is (>= (byte)'0' and <= (byte)'9') or (>= (byte)'a' and <= (byte)'z') or (>= (byte)'A' and <= (byte)'Z')
+            or (byte)'-' or (byte)'+' or (byte)'.';
         if (_isScalar && !isWord)
         {
             isConsumed = false;

@@ -8,14 +8,16 @@ using Qcow2Bitmaps.Format;
 namespace Qcow2Bitmaps.Qmp.Protocol;
 
 /// <summary>
-/// What goes to a client: replies and events, each on one line, never mixed. Whoever sends a reply waits until it was written, so that a client that does not
-/// read stops its own commands; events do not wait, since jobs must go on: there are a few of them for each job. Safe for use by several threads.
+/// What goes to a client: replies and events, each on one line, never mixed. Whoever sends a reply waits until it was written, so
+/// that a client that does not read stops its own commands; events do not wait, since jobs must go on: there are a few of them for
+/// each job. Safe for use by several threads.
 /// </summary>
 internal sealed class QmpOutput : IAsyncDisposable
 {
     private static readonly JsonWriterOptions s_options = new() { MaxDepth = 2048, SkipValidation = true };
 
-    private readonly Channel<(byte[] Line, TaskCompletionSource? Written)> _lines = Channel.CreateUnbounded<(byte[], TaskCompletionSource?)>(
+    private readonly Channel<(
+        byte[] Line, TaskCompletionSource? Written)> _lines = Channel.CreateUnbounded<(byte[], TaskCompletionSource?)>(
         new UnboundedChannelOptions { SingleReader = true });
 
     private readonly CancellationToken _cancellationToken;
@@ -44,7 +46,7 @@ internal sealed class QmpOutput : IAsyncDisposable
     /// <summary>Sends an event. When the client is gone, nothing happens.</summary>
     public void Post(QmpResult message) => _lines.Writer.TryWrite((LineOf(message), null));
 
-    /// <summary>Waits until all is written, or until the server is to stop: a write to a pipe that nobody reads cannot be cancelled, only left.</summary>
+    /// <summary>Waits until all is written or the server stops: a write to a pipe without a reader cannot be cancelled.</summary>
     public async ValueTask DisposeAsync()
     {
         _lines.Writer.TryComplete();

@@ -83,12 +83,14 @@ internal sealed class QmpRequest
             }
         }
 
-        return command is null ? Failed(id, "QMP input lacks member 'execute'") : new QmpRequest(id) { Command = command, Arguments = arguments };
+        return command is null
+            ? Failed(id, "QMP input lacks member 'execute'")
+            : new QmpRequest(id) { Command = command, Arguments = arguments };
     }
 
     private static QmpRequest Failed(JsonElement? id, string fault) => new(id) { Fault = fault };
 
-    /// <summary>Counts values down, and looks at every string: one that is no text would fail later, in the middle of a command or a reply.</summary>
+    /// <summary>Counts values, and checks every string: one that is no text would fail later, inside a command or reply.</summary>
     private static void CheckValues(JsonElement value, ref int left)
     {
         left--;

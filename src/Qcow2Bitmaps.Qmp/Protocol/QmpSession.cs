@@ -86,7 +86,8 @@ internal sealed class QmpSession
         }
     }
 
-    private async ValueTask<(QmpResult Reply, bool IsQuit)> AnswerAsync(QmpFrame frame, QmpOutput output, CancellationToken cancellationToken)
+    private async ValueTask<(QmpResult Reply, bool IsQuit)> AnswerAsync(
+        QmpFrame frame, QmpOutput output, CancellationToken cancellationToken)
     {
         QmpRequest? request = null;
         try
@@ -114,7 +115,8 @@ internal sealed class QmpSession
                 return (ReplyOf(request.Id, result: null), true);
             }
 
-            return (ReplyOf(request.Id, await RunAsync(request.Command, arguments, output, cancellationToken).ConfigureAwait(false)), false);
+            return (
+                ReplyOf(request.Id, await RunAsync(request.Command, arguments, output, cancellationToken).ConfigureAwait(false)), false);
         }
         catch (QmpException e)
         {
@@ -126,7 +128,8 @@ internal sealed class QmpSession
         }
     }
 
-    private async ValueTask<QmpResult?> RunAsync(string command, QmpArguments arguments, QmpOutput output, CancellationToken cancellationToken)
+    private async ValueTask<QmpResult?> RunAsync(
+        string command, QmpArguments arguments, QmpOutput output, CancellationToken cancellationToken)
     {
         if (command is Negotiate)
         {
@@ -137,7 +140,9 @@ internal sealed class QmpSession
 
             foreach (JsonElement capability in arguments.OptionalList("enable") ?? [])
             {
-                string name = capability.ValueKind == JsonValueKind.String ? capability.GetString()! : throw QmpArguments.WrongType("null", "string");
+                string name = capability.ValueKind == JsonValueKind.String
+                    ? capability.GetString()!
+                    : throw QmpArguments.WrongType("null", "string");
                 throw name is "oob" ? new QmpException("Capability oob is not available") : QmpArguments.NotAccepted("null", name);
             }
 
@@ -161,7 +166,8 @@ internal sealed class QmpSession
                 arguments.Finish();
                 return WriteVersion;
             default:
-                QmpHandler handler = _commands.Find(command) ?? throw new QmpException($"The command {command} has not been found", QmpErrorClass.CommandNotFound);
+                QmpHandler handler = _commands.Find(command)
+                    ?? throw new QmpException($"The command {command} has not been found", QmpErrorClass.CommandNotFound);
                 return await handler(arguments, cancellationToken).ConfigureAwait(false);
         }
     }
@@ -169,7 +175,8 @@ internal sealed class QmpSession
     private void WriteCommands(Utf8JsonWriter writer)
     {
         writer.WriteStartArray();
-        foreach (string name in _commands.Names.Concat([Negotiate, "query-commands", "query-version", "quit"]).Order(StringComparer.Ordinal))
+        foreach (string name
+            in _commands.Names.Concat([Negotiate, "query-commands", "query-version", "quit"]).Order(StringComparer.Ordinal))
         {
             writer.WriteStartObject();
             writer.WriteString("name", name);
@@ -237,7 +244,10 @@ internal sealed class QmpSession
         writer.WriteNumber("minor", QemuMinor);
         writer.WriteNumber("major", QemuMajor);
         writer.WriteEndObject();
-        writer.WriteString("package", "qcow2bitmaps " + typeof(QmpSession).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion);
+        writer.WriteString(
+            "package",
+            "qcow2bitmaps "
+            + typeof(QmpSession).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion);
         writer.WriteEndObject();
     }
 }

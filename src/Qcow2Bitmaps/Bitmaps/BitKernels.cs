@@ -6,7 +6,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Qcow2Bitmaps.Bitmaps;
 
-/// <summary>The loops over words of bits, with vectors where the machine has them. <see cref="ScalarBitKernels"/> says the same plainly.</summary>
+/// <summary>The loops over words of bits, vectorized where possible. <see cref="ScalarBitKernels"/> is the plain version.</summary>
 /// <remarks>Bit n of a bitmap is bit n % 64 of word n / 64, least significant first: the order on disk, read as little endian.</remarks>
 internal static class BitKernels
 {

@@ -24,7 +24,7 @@ public sealed partial class DirtyBitmap : IBitmapPages
     /// <summary>Creates a bitmap in which nothing is dirty.</summary>
     /// <param name="sizeBytes">The disk's size in bytes; it need not be a multiple of anything.</param>
     /// <param name="granularityBytes">How many bytes a bit stands for: a power of two from 512 to 2 GiB.</param>
-    /// <exception cref="ArgumentOutOfRangeException">An argument is outside its range, or there would be more than <see cref="MaxBitCount"/> bits.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">Out of range, or more than <see cref="MaxBitCount"/> bits are needed.</exception>
     public DirtyBitmap(long sizeBytes, long granularityBytes)
         : this(new BitmapGeometry(sizeBytes, Format.BitmapGranularity.BitsOf(granularityBytes), DefaultPageShift))
     {
@@ -236,7 +236,7 @@ public sealed partial class DirtyBitmap : IBitmapPages
         return words;
     }
 
-    /// <summary>Gives up a page's words if they have become uniform. Neighbours first: a page that is filled step by step is told at once.</summary>
+    /// <summary>Drops a page's words if they have become uniform. Looks at neighbours first, so that it usually ends at once.</summary>
     private void CollapseAfterFill(int page, ulong[] words, int firstWord, int endWord, bool value)
     {
         ulong uniform = value ? ulong.MaxValue : 0;

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Bitmaps;
 
-/// <summary>Holds the page of a source that was read last: a page of a coarser source serves several pages of a finer one. Not thread-safe.</summary>
+/// <summary>Keeps the page of a source that was read last: one coarse page serves several finer ones. Not thread-safe.</summary>
 internal sealed class PageBuffer
 {
     private ulong[] _words = [];
@@ -13,7 +13,8 @@ internal sealed class PageBuffer
     /// <param name="words">The words.</param>
     /// <param name="limitBytes">Where the smaller disk ends.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    public async ValueTask OrAsync(IBitmapPages source, PageMerge.Piece target, Memory<ulong> words, long limitBytes, CancellationToken cancellationToken)
+    public async ValueTask OrAsync(
+        IBitmapPages source, PageMerge.Piece target, Memory<ulong> words, long limitBytes, CancellationToken cancellationToken)
     {
         (long start, long end) = target.BytesWithin(limitBytes);
         if (start >= end)
@@ -68,7 +69,8 @@ internal sealed class PageBuffer
         return kind == BitmapPageKind.AllDirty && target.BitsOf(start, end) != (0, target.BitCount) ? BitmapPageKind.Bits : kind;
     }
 
-    private async ValueTask<ReadOnlyMemory<ulong>> ReadAsync(IBitmapPages source, BitmapGeometry geometry, int page, CancellationToken cancellationToken)
+    private async ValueTask<ReadOnlyMemory<ulong>> ReadAsync(
+        IBitmapPages source, BitmapGeometry geometry, int page, CancellationToken cancellationToken)
     {
         if (_words.Length < geometry.WordsIn(0))
         {

@@ -158,7 +158,8 @@ internal static class PageMerge
 
     private static ulong BitsAt(ReadOnlySpan<ulong> words, long bit) => words[(int)(bit >> BitmapGeometry.WordShift)] >> (int)(bit & 63);
 
-    private static void Or(Span<ulong> words, long bit, ulong bits) => words[(int)(bit >> BitmapGeometry.WordShift)] |= bits << (int)(bit & 63);
+    private static void Or(Span<ulong> words, long bit, ulong bits) =>
+        words[(int)(bit >> BitmapGeometry.WordShift)] |= bits << (int)(bit & 63);
 
     private static void Set(Span<ulong> words, long bit) =>
         words[(int)(bit >> BitmapGeometry.WordShift)] |= 1UL << (int)(bit & 63);

@@ -2,7 +2,7 @@ using System.Numerics;
 
 namespace Qcow2Bitmaps.Bitmaps;
 
-/// <summary>The kernels without vectors and without instructions that some machines lack: the fallback, and what the fast ones are tested against.</summary>
+/// <summary>The kernels without vectors or special instructions: the fallback, and the reference for tests.</summary>
 internal static class ScalarBitKernels
 {
     public static void Or(Span<ulong> destination, ReadOnlySpan<ulong> source)

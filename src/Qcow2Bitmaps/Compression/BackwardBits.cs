@@ -2,7 +2,7 @@ using System.Numerics;
 
 namespace Qcow2Bitmaps.Compression;
 
-/// <summary>Takes bits from the end of a stream towards its start; short streams, where speed does not matter. RFC 8878, 4.1 and 4.2.2.</summary>
+/// <summary>Reads bits backwards from the end of a short stream, where speed does not matter. RFC 8878, 4.1 and 4.2.2.</summary>
 internal ref struct BackwardBits
 {
     private readonly ReadOnlySpan<byte> _stream;

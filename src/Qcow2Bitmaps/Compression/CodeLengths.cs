@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Compression;
 
-/// <summary>The head of a dynamic block of deflate: the lengths of its two codes, with runs, in a code of their own. RFC 1951, 3.2.7.</summary>
+/// <summary>The head of a dynamic deflate block: the run-length coded lengths of its two codes. RFC 1951, 3.2.7.</summary>
 internal sealed class CodeLengths
 {
     private const int Symbols = 19;

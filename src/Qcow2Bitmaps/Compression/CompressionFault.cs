@@ -20,7 +20,7 @@ internal enum CompressionFault
     ZstdReservedBit = 21,
     /// <summary>zstd: the frame needs a dictionary; qcow2 has none.</summary>
     ZstdDictionary = 22,
-    /// <summary>zstd: the frame wants a window above 128 MiB, or from 4 GiB on where it tells its content's size; this is where QEMU stops.</summary>
+    /// <summary>zstd: the window is above 128 MiB, or 4 GiB or more if the content's size is stated. QEMU's limits.</summary>
     ZstdWindow = 23,
     /// <summary>zstd: the frame holds more or fewer bytes than its header says.</summary>
     ZstdContentSize = 24,

@@ -2,7 +2,7 @@ using System.Numerics;
 
 namespace Qcow2Bitmaps.Compression;
 
-/// <summary>A block of deflate: literals and matches are added, then it is written in the shortest of the three ways. RFC 1951, 3.2.3 to 3.2.7.</summary>
+/// <summary>A block of deflate: collects literals and matches, and is written in the shortest form. RFC 1951, 3.2.3 to 3.2.7.</summary>
 internal sealed class DeflateBlock
 {
     private const int LiteralsAndLengths = 286;
@@ -20,7 +20,10 @@ internal sealed class DeflateBlock
     private const int MostStored = 0xFFFF;
 
     private static readonly PrefixCode s_fixedLiterals = new PrefixCode(288, 15).Assign(
-        [.. Enumerable.Repeat((byte)8, 144), .. Enumerable.Repeat((byte)9, 112), .. Enumerable.Repeat((byte)7, 24), .. Enumerable.Repeat((byte)8, 8)]);
+        [
+            .. Enumerable.Repeat((byte)8, 144), .. Enumerable.Repeat((byte)9, 112), .. Enumerable.Repeat((byte)7, 24),
+            .. Enumerable.Repeat((byte)8, 8),
+        ]);
 
     private static readonly PrefixCode s_fixedDistances = new PrefixCode(Distances, 15).Assign([.. Enumerable.Repeat((byte)5, Distances)]);
 
@@ -76,7 +79,8 @@ internal sealed class DeflateBlock
         _distances.Build();
         _codeLengths.Build(_literals.Lengths, _distances.Lengths);
         long dynamicBits = HeaderBits + _codeLengths.CountBits() + _literals.CountBits() + _distances.CountBits() + _furtherBits;
-        long fixedBits = HeaderBits + _furtherBits + CountBits(_literals.Counts, s_fixedLiterals) + CountBits(_distances.Counts, s_fixedDistances);
+        long fixedBits = HeaderBits + _furtherBits + CountBits(_literals.Counts, s_fixedLiterals)
+            + CountBits(_distances.Counts, s_fixedDistances);
         long storedBits = CountStoredBits(content.Length, writer.Bits);
         long bits = Math.Min(storedBits, Math.Min(dynamicBits, fixedBits));
         bool fits = writer.Bits + bits <= 8L * limitBytes;

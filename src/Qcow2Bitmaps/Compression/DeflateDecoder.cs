@@ -4,9 +4,9 @@ namespace Qcow2Bitmaps.Compression;
 
 /// <summary>Decodes clusters of raw deflate (RFC 1951), which qcow2 calls zlib.</summary>
 /// <remarks>
-/// As in QEMU, the cluster must become full, and whether the data would go on is not asked. Distances may be the whole 32 KiB of deflate: QEMU, though
-/// it asks zlib for a window of 4 KiB, takes them as well, since it decodes a cluster in one call. It refuses data that break off in a broken
-/// block right behind a full cluster; here they are not looked at.
+/// As in QEMU, the cluster must become full, and whether the data would go on is not asked. Distances may be the whole 32 KiB of deflate:
+/// QEMU, though it asks zlib for a window of 4 KiB, takes them as well, since it decodes a cluster in one call. It refuses data that break
+/// off in a broken block right behind a full cluster; here they are not looked at.
 /// </remarks>
 internal sealed class DeflateDecoder : IClusterDecoder
 {

@@ -5,11 +5,11 @@ using System.Runtime.InteropServices;
 
 namespace Qcow2Bitmaps.Compression;
 
-/// <summary>Encodes clusters as raw deflate (RFC 1951) with distances of at most 4 KiB, the window that QEMU's reader asks of zlib.</summary>
+/// <summary>Encodes clusters as raw deflate (RFC 1951) with distances of at most 4 KiB, the window that QEMU declares.</summary>
 /// <remarks>
 /// The framework's encoder has no setting for the window; zlib as QEMU calls it happens to read its longer distances, but nothing says that
-/// every reader does. Matches are found by chains of earlier places with the same four bytes; a match waits for a longer one at the next byte.
-/// Not thread-safe; it may be used for as many clusters as one likes.
+/// every reader does. Matches are found by chains of earlier places with the same four bytes; a match waits for a longer one at the next
+/// byte. Not thread-safe; it may be used for as many clusters as one likes.
 /// </remarks>
 internal sealed class DeflateEncoder
 {

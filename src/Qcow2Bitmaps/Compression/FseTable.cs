@@ -6,8 +6,8 @@ namespace Qcow2Bitmaps.Compression;
 /// <summary>A decoding table of finite state entropy. RFC 8878, 4.1.1.</summary>
 /// <remarks>
 /// A cell is a word, for one load to tell all: bits 0..7 how many further bits the symbol takes, bits 8..15 how many bits lead to the next
-/// state, bits 16..31 what is added to these, bits 32..63 what is added to the symbol's further bits. The first and the last are the symbol's
-/// meaning, as the caller gives it.
+/// state, bits 16..31 what is added to these, bits 32..63 what is added to the symbol's further bits. The first and the last are the
+/// symbol's meaning, as the caller gives it.
 /// </remarks>
 internal sealed class FseTable(int maxAccuracyLog)
 {

@@ -7,8 +7,9 @@ namespace Qcow2Bitmaps.Compression;
 
 /// <summary>Decodes literals from Huffman streams. RFC 8878, 4.2.2.</summary>
 /// <remarks>
-/// A stream is loaded 8 bytes at a time, the last of which is the one that has the next bit. Near a stream's start this reaches up to 8 bytes
-/// before it, which are there: a frame's magic bytes and descriptor and a block's header, together more than 8 bytes, precede every stream.
+/// A stream is loaded 8 bytes at a time, the last of which is the one that has the next bit. Near a stream's start this
+/// reaches up to 8 bytes before it, which are there: a frame's magic bytes and descriptor and a block's header,
+/// together more than 8 bytes, precede every stream.
 /// </remarks>
 internal sealed class HuffmanDecoder
 {
@@ -210,7 +211,7 @@ internal sealed class HuffmanDecoder
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static nint LoadOffset(int start, long bits) => unchecked(start + (nint)((bits + 7) >> 3) - LoadBytes);
 
-    /// <summary>The next bits on top; below the unread ones a set bit stands in for the lowest of them, so that trailing zeros count what was read.</summary>
+    /// <summary>The next bits on top; a set bit below the unread ones lets trailing zeros count the bits that were read.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong Load(ref byte source, nint at, int read) => unchecked((WideMemory.Load64(ref source, at) | 1) << read);
 

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Compression;
 
-/// <summary>Decodes compressed clusters of one compression type. Not thread-safe: every thread needs one of its own, for as many clusters as it likes.</summary>
+/// <summary>Decodes clusters of one compression type. Reusable, but not thread-safe: one for each thread.</summary>
 internal interface IClusterDecoder
 {
     /// <summary>Decodes a cluster.</summary>

@@ -103,7 +103,7 @@ internal sealed class PrefixCode(int symbols, int maxBits)
         return leaves;
     }
 
-    /// <summary>Joins the two lightest nodes again and again: the next leaf or the next joined node, both of which come in rising order.</summary>
+    /// <summary>Joins the two lightest nodes repeatedly: leaves and joined nodes both come in rising order.</summary>
     private void BuildTree(int leaves)
     {
         for (int i = 0; i < leaves; i++)
@@ -126,7 +126,7 @@ internal sealed class PrefixCode(int symbols, int maxBits)
     private int TakeLightest(int leaves, ref int leaf, ref int joined, int end) =>
         joined == end || (leaf < leaves && _weights[leaf] <= _weights[joined]) ? leaf++ : joined++;
 
-    /// <summary>Makes a complete code again of one whose longest codes were cut: each turn takes a leaf from the bottom and hangs it beside a higher one.</summary>
+    /// <summary>Completes a code whose longest codes were cut: each turn moves a leaf from the bottom beside a higher one.</summary>
     private void Shorten(Span<int> lengthCounts)
     {
         int room = 0;

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Compression;
 
-/// <summary>One of the three kinds of codes in sequences: what its symbols mean, and its predefined table. RFC 8878, 3.1.1.3.2.1 and 3.1.1.3.2.2.</summary>
+/// <summary>A kind of sequence code: the meaning of its symbols and its predefined table. RFC 8878, 3.1.1.3.2.1 and 3.1.1.3.2.2.</summary>
 internal sealed class SequenceCode
 {
     private readonly ulong[] _meanings;

@@ -21,7 +21,7 @@ internal static class WideMemory
     public static void Copy16(ref byte source, nint from, ref byte destination, nint to) =>
         Vector128.LoadUnsafe(ref source, (nuint)from).StoreUnsafe(ref destination, (nuint)to);
 
-    /// <summary>Copies bytes in pieces of 16 and 32, up to <see cref="Slack"/> bytes too many. Ranges may overlap if the source is at least 16 bytes before.</summary>
+    /// <summary>Copies 16 or 32 bytes at a time, up to <see cref="Slack"/> too many. The source may overlap from 16 bytes before.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Copy(ref byte source, nint from, ref byte destination, nint to, nint length)
     {

@@ -3,11 +3,11 @@ using System.IO.Hashing;
 
 namespace Qcow2Bitmaps.Compression;
 
-/// <summary>Decodes clusters that are compressed with zstd (RFC 8878), as QEMU reads them: frame after frame until the cluster is full.</summary>
+/// <summary>Decodes zstd clusters (RFC 8878) as QEMU does: frame after frame until the cluster is full.</summary>
 /// <remarks>
-/// The frame that fills the cluster must end with it, its checksum included, if it has one: as QEMU does, which asks whether the frame is complete
-/// once the cluster is full. What follows that frame is not looked at. Dictionaries are refused: qcow2 has none.
-/// Distances are held to the frame's start, not to its window, which is what QEMU's library does when it has all of a frame.
+/// The frame that fills the cluster must end with it, its checksum included, if it has one: as QEMU does, which asks whether the frame is
+/// complete once the cluster is full. What follows that frame is not looked at. Dictionaries are refused: qcow2 has none. Distances are
+/// held to the frame's start, not to its window, which is what QEMU's library does when it has all of a frame.
 /// </remarks>
 internal sealed class ZstdDecoder : IClusterDecoder
 {

@@ -16,7 +16,8 @@ internal readonly record struct ZstdFrameHeader(int LengthBytes, bool HasChecksu
     private const int ReservedBit = 1 << 3;
     private const int ChecksumBit = 1 << 2;
 
-    // What QEMU's library allows without being told more; with the content's size known, the window costs nothing, and only its exponent counts.
+    // What QEMU's library allows without being told more; with the content's size known, the window costs
+    // nothing, and only its exponent counts.
     private const ulong WindowLimitBytes = 128UL << 20;
     private const ulong SizedWindowLimitBytes = uint.MaxValue;
 
@@ -62,7 +63,9 @@ internal readonly record struct ZstdFrameHeader(int LengthBytes, bool HasChecksu
 
         ulong window = isSingleSegment ? content.GetValueOrDefault() : WindowBytes(input[1]);
         header = new ZstdFrameHeader(length, (descriptor & ChecksumBit) != 0, content, (int)Math.Min(window, BlockLimitBytes));
-        return !isSingleSegment && window > (content is null ? WindowLimitBytes : SizedWindowLimitBytes) ? CompressionFault.ZstdWindow : CompressionFault.None;
+        return !isSingleSegment && window > (content is null ? WindowLimitBytes : SizedWindowLimitBytes)
+            ? CompressionFault.ZstdWindow
+            : CompressionFault.None;
     }
 
     private static ulong WindowBytes(byte descriptor)

@@ -76,7 +76,8 @@ internal sealed class ZstdSequences
         }
 
         int modes = section[used++];
-        CompressionFault fault = ReadTable(section, ref used, modes >> 6, SequenceCode.LiteralsLength, _ownLiteralsLengths, ref _literalsLengths);
+        CompressionFault fault = ReadTable(
+            section, ref used, modes >> 6, SequenceCode.LiteralsLength, _ownLiteralsLengths, ref _literalsLengths);
         if (fault == CompressionFault.None)
         {
             fault = ReadTable(section, ref used, (modes >> 4) & 3, SequenceCode.Offset, _ownOffsets, ref _offsets);
@@ -157,8 +158,8 @@ internal sealed class ZstdSequences
 
     /// <summary>The loop over sequences: each is decoded from one load of bits, and executed at once.</summary>
     /// <remarks>
-    /// Loads reach at most 8 bytes before the stream, which the caller has shown to be there, and never happen once bits have run out. Wide copies
-    /// are used where <see cref="WideMemory.Slack"/> bytes of output are left behind what they make.
+    /// Loads reach at most 8 bytes before the stream, which the caller has shown to be there, and never happen once bits have run out. Wide
+    /// copies are used where <see cref="WideMemory.Slack"/> bytes of output are left behind what they make.
     /// </remarks>
     private CompressionFault Execute(
         ReadOnlySpan<byte> input, int start, int end, int count, ReadOnlySpan<byte> literals, int literalCount,
@@ -232,7 +233,8 @@ internal sealed class ZstdSequences
                     int offsetStateBits = FseTable.NextBits(offsetCell);
                     int offsetStart = literalsLengthStateBits + matchLengthStateBits;
                     literalsLengthState = FseTable.NextBase(literalsLengthCell) + (nint)Top(word, literalsLengthStateBits);
-                    matchLengthState = FseTable.NextBase(matchLengthCell) + (nint)Top(word << literalsLengthStateBits, matchLengthStateBits);
+                    matchLengthState = FseTable.NextBase(matchLengthCell)
+                        + (nint)Top(word << literalsLengthStateBits, matchLengthStateBits);
                     offsetState = FseTable.NextBase(offsetCell) + (nint)Top(word << offsetStart, offsetStateBits);
                     bits -= offsetStart + offsetStateBits;
                 }
@@ -337,7 +339,7 @@ internal sealed class ZstdSequences
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong Top(ulong word, int count) => unchecked((word >> 1) >> (63 - count));
 
-    /// <summary>Repeats the last few bytes, fewer than 16: vectors of as many whole repetitions as fit, each over the end of the one before.</summary>
+    /// <summary>Repeats the last few bytes, fewer than 16, by vectors of whole repetitions that overlap.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Repeat(ref byte target, nint from, nint to, nint length, int period)
     {

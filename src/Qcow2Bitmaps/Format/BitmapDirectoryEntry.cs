@@ -93,7 +93,8 @@ public readonly ref struct BitmapDirectoryEntry
         int size = SizeBytes;
         if (destination.Length < size || Name.Length > ushort.MaxValue)
         {
-            throw new ArgumentException($"An entry of {size} bytes with a name of {Name.Length} does not fit {destination.Length} bytes.", nameof(destination));
+            throw new ArgumentException(
+                $"An entry of {size} bytes with a name of {Name.Length} does not fit {destination.Length} bytes.", nameof(destination));
         }
 
         destination[..size].Clear();
@@ -114,47 +115,75 @@ public readonly ref struct BitmapDirectoryEntry
     /// <param name="offset">Where the entry stands in the file, for messages.</param>
     /// <param name="geometry">The image's geometry.</param>
     /// <param name="limits">The limits to apply.</param>
-    /// <returns>The faults, QEMU's first one first; empty when QEMU takes the entry. One that is in use may have a table of any size at any aligned offset: QEMU does not read it.</returns>
+    /// <returns>The faults, QEMU's first one first; empty when QEMU takes the entry. One that is in use may have a table of any size at any
+    /// aligned offset: QEMU does not read it.</returns>
     public IReadOnlyList<FormatFault> CheckFaults(int index, ulong offset, ImageGeometry geometry, Qcow2Limits limits)
     {
         ArgumentNullException.ThrowIfNull(limits);
         List<FormatFault>? faults = null;
         if (!ExtraData.IsEmpty)
         {
-            Add(ref faults, Faults.Of(FaultCode.BitmapExtraData, Describe(index), "extra_data_size", offset + ExtraDataSizeField, ExtraData.Length, "0: the meaning of extra data is not known"));
+            Add(
+                ref faults,
+                Faults.Of(
+                    FaultCode.BitmapExtraData, Describe(index), "extra_data_size", offset + ExtraDataSizeField, ExtraData.Length,
+                    "0: the meaning of extra data is not known"));
         }
 
         long maxEntries = Math.Min(limits.MaxBitmapTableEntries, limits.MaxBitmapBytes >> geometry.ClusterBits);
         if (TableEntries == 0 || TableEntries > maxEntries)
         {
-            Add(ref faults, Faults.Of(FaultCode.BitmapTableSize, Describe(index), "bitmap_table_size", offset + TableSizeField, TableEntries, $"1 to {maxEntries} entries"));
+            Add(
+                ref faults,
+                Faults.Of(
+                    FaultCode.BitmapTableSize, Describe(index), "bitmap_table_size", offset + TableSizeField, TableEntries,
+                    $"1 to {maxEntries} entries"));
         }
 
         // HasFlag boxes until the method is compiled with optimisations.
         bool isInUse = (Flags & BitmapFlags.InUse) != BitmapFlags.None;
         if (TableOffset == 0 || !geometry.IsClusterAligned(TableOffset) || (TableOffset > Faults.MaxOffset && !isInUse))
         {
-            Add(ref faults, Faults.OfHex(FaultCode.BitmapTableOffset, Describe(index), "bitmap_table_offset", offset + TableOffsetField, TableOffset, $"a multiple of {geometry.ClusterSizeBytes} above 0 and below 2^63"));
+            Add(
+                ref faults,
+                Faults.OfHex(
+                    FaultCode.BitmapTableOffset, Describe(index), "bitmap_table_offset", offset + TableOffsetField, TableOffset,
+                    $"a multiple of {geometry.ClusterSizeBytes} above 0 and below 2^63"));
         }
 
         if (GranularityBits is < BitmapGranularity.MinBits or > BitmapGranularity.MaxBits)
         {
-            Add(ref faults, Faults.Of(FaultCode.BitmapGranularity, Describe(index), "granularity_bits", offset + GranularityBitsField, GranularityBits, "9 to 31 (512 bytes to 2 GiB)"));
+            Add(
+                ref faults,
+                Faults.Of(
+                    FaultCode.BitmapGranularity, Describe(index), "granularity_bits", offset + GranularityBitsField, GranularityBits,
+                    "9 to 31 (512 bytes to 2 GiB)"));
         }
         else if (!isInUse && TableEntries != 0 && TableEntries != geometry.BitmapTableEntries(GranularityBits))
         {
             long needed = geometry.BitmapTableEntries(GranularityBits);
-            Add(ref faults, Faults.Of(FaultCode.BitmapTableSize, Describe(index), "bitmap_table_size", offset + TableSizeField, TableEntries, $"{needed} entries for this disk and granularity"));
+            Add(
+                ref faults,
+                Faults.Of(
+                    FaultCode.BitmapTableSize, Describe(index), "bitmap_table_size", offset + TableSizeField, TableEntries,
+                    $"{needed} entries for this disk and granularity"));
         }
 
         if ((Flags & ~KnownToQemu) != BitmapFlags.None)
         {
-            Add(ref faults, Faults.OfHex(FaultCode.BitmapFlags, Describe(index), "flags", offset + FlagsField, (uint)Flags, "bits of 0x3 (in_use, auto)"));
+            Add(
+                ref faults,
+                Faults.OfHex(
+                    FaultCode.BitmapFlags, Describe(index), "flags", offset + FlagsField, (uint)Flags, "bits of 0x3 (in_use, auto)"));
         }
 
         if (Name.Length > limits.MaxBitmapNameBytes)
         {
-            Add(ref faults, Faults.Of(FaultCode.BitmapName, Describe(index), "name_size", offset + NameSizeField, Name.Length, $"at most {limits.MaxBitmapNameBytes} bytes"));
+            Add(
+                ref faults,
+                Faults.Of(
+                    FaultCode.BitmapName, Describe(index), "name_size", offset + NameSizeField, Name.Length,
+                    $"at most {limits.MaxBitmapNameBytes} bytes"));
         }
 
         if (Type != DirtyTrackingType)

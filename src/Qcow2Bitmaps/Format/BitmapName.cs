@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>The rules for the name of a new bitmap. Names that are stored already may break them: see <see cref="BitmapDirectoryEntry"/>.</summary>
+/// <summary>The rules for new bitmap names. Stored names may break them: see <see cref="BitmapDirectoryEntry"/>.</summary>
 public static class BitmapName
 {
     /// <summary>The longest name, in bytes of UTF-8, that QEMU stores.</summary>
@@ -16,7 +16,8 @@ public static class BitmapName
         return bytes.Length == 0 ? "Bitmap name cannot be empty"
             : bytes.Length > MaxBytes ? PrintableMessage.Of($"Bitmap name too long: {name}")
             : bytes.Contains((byte)0) ? "A bitmap's name cannot hold a NUL"
-            : ImageText.HasInvalidBytes(name) || !string.Equals(ImageText.Decode(bytes), name, StringComparison.Ordinal) ? "A bitmap's name must be UTF-8"
+            : ImageText.HasInvalidBytes(name) || !string.Equals(ImageText.Decode(bytes), name, StringComparison.Ordinal)
+                ? "A bitmap's name must be UTF-8"
             : null;
     }
 }

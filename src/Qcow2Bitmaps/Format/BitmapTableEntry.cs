@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>One entry of a bitmap table: where a cluster of bits stands, or that its bits are all zero or all one. Spec: "Bitmap table".</summary>
+/// <summary>One entry of a bitmap table: the place of a cluster of bits, or that all are zero or one. Spec: "Bitmap table".</summary>
 /// <param name="Raw">The entry's value.</param>
 public readonly record struct BitmapTableEntry(ulong Raw)
 {
@@ -29,7 +29,8 @@ public readonly record struct BitmapTableEntry(ulong Raw)
     {
         if (offset == 0 || (offset & ~OffsetMask) != 0)
         {
-            throw new ArgumentOutOfRangeException(nameof(offset), offset, "A cluster of bits stands at an aligned offset above 0 and below 2^56");
+            throw new ArgumentOutOfRangeException(
+                nameof(offset), offset, "A cluster of bits stands at an aligned offset above 0 and below 2^56");
         }
 
         return new BitmapTableEntry(offset);
@@ -37,7 +38,8 @@ public readonly record struct BitmapTableEntry(ulong Raw)
 
     /// <summary>Checks the entry.</summary>
     /// <param name="clusterBits">The cluster size as a power of two.</param>
-    /// <returns><see cref="FaultCode.None"/>, <see cref="FaultCode.BitmapTableEntryReserved"/> or <see cref="FaultCode.BitmapTableEntryUnaligned"/>.</returns>
+    /// <returns><see cref="FaultCode.None"/>, <see cref="FaultCode.BitmapTableEntryReserved"/> or
+    /// <see cref="FaultCode.BitmapTableEntryUnaligned"/>.</returns>
     public FaultCode Check(int clusterBits)
     {
         // Bit 0 beside an offset is reserved.

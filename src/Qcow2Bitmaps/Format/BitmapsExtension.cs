@@ -66,24 +66,28 @@ public readonly record struct BitmapsExtension(uint BitmapCount, uint Reserved, 
     {
         if (Reserved != 0)
         {
-            yield return Faults.OfHex(FaultCode.BitmapsExtensionReserved, Structure, "reserved field", offset + ReservedField, Reserved, "0");
+            yield return Faults.OfHex(
+                FaultCode.BitmapsExtensionReserved, Structure, "reserved field", offset + ReservedField, Reserved, "0");
         }
 
         if (BitmapCount == 0 || BitmapCount > (uint)limits.MaxBitmaps)
         {
-            yield return Faults.Of(FaultCode.BitmapsExtensionCount, Structure, "nb_bitmaps", offset, BitmapCount, $"1 to {limits.MaxBitmaps}");
+            yield return Faults.Of(
+                FaultCode.BitmapsExtensionCount, Structure, "nb_bitmaps", offset, BitmapCount, $"1 to {limits.MaxBitmaps}");
         }
 
         if (DirectoryOffset == 0 || !ImageGeometry.IsClusterAligned(DirectoryOffset, clusterBits) || DirectoryOffset > Faults.MaxOffset)
         {
             yield return Faults.OfHex(
-                FaultCode.BitmapsExtensionDirectoryOffset, Structure, "bitmap_directory_offset", offset + DirectoryOffsetField, DirectoryOffset, $"a multiple of {1UL << clusterBits} above 0 and below 2^63");
+                FaultCode.BitmapsExtensionDirectoryOffset, Structure, "bitmap_directory_offset", offset + DirectoryOffsetField,
+                DirectoryOffset, $"a multiple of {1UL << clusterBits} above 0 and below 2^63");
         }
 
         if (DirectorySizeBytes == 0 || DirectorySizeBytes > (ulong)limits.MaxBitmapDirectoryBytes)
         {
             yield return Faults.Of(
-                FaultCode.BitmapsExtensionDirectorySize, Structure, "bitmap_directory_size", offset + DirectorySizeField, DirectorySizeBytes, $"1 to {limits.MaxBitmapDirectoryBytes} bytes");
+                FaultCode.BitmapsExtensionDirectorySize, Structure, "bitmap_directory_size", offset + DirectorySizeField,
+                DirectorySizeBytes, $"1 to {limits.MaxBitmapDirectoryBytes} bytes");
         }
     }
 }

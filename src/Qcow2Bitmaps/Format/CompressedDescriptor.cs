@@ -30,7 +30,8 @@ public readonly record struct CompressedDescriptor(ulong HostOffset, int Additio
         if (HostOffset >> offsetBits != 0 || AdditionalSectors < 0 || AdditionalSectors >> (62 - offsetBits) != 0)
         {
             throw new InvalidOperationException(
-                $"Compressed data at 0x{HostOffset:x} over {AdditionalSectors} further sectors do not fit an L2 entry of clusters of {1 << clusterBits} bytes");
+                $"Compressed data at 0x{HostOffset:x} over {AdditionalSectors} further sectors do not fit an L2 entry of clusters of "
+                + $"{1 << clusterBits} bytes");
         }
 
         return ((ulong)AdditionalSectors << offsetBits) | HostOffset;

@@ -19,7 +19,8 @@ public readonly record struct CryptoHeaderPointer(ulong Offset, ulong Length)
     /// <param name="pointer">The pointer.</param>
     /// <param name="fault">Why it is refused.</param>
     /// <returns>Whether it is allowed.</returns>
-    public static bool TryRead(ReadOnlySpan<byte> source, ulong offset, int clusterBits, out CryptoHeaderPointer pointer, out FormatFault? fault)
+    public static bool TryRead(
+        ReadOnlySpan<byte> source, ulong offset, int clusterBits, out CryptoHeaderPointer pointer, out FormatFault? fault)
     {
         pointer = default;
         if (source.Length != SizeBytes)
@@ -28,15 +29,20 @@ public readonly record struct CryptoHeaderPointer(ulong Offset, ulong Length)
             return false;
         }
 
-        pointer = new CryptoHeaderPointer(BinaryPrimitives.ReadUInt64BigEndian(source), BinaryPrimitives.ReadUInt64BigEndian(source[sizeof(ulong)..]));
+        pointer = new CryptoHeaderPointer(
+            BinaryPrimitives.ReadUInt64BigEndian(source), BinaryPrimitives.ReadUInt64BigEndian(source[sizeof(ulong)..]));
         if (!ImageGeometry.IsClusterAligned(pointer.Offset, clusterBits) || pointer.Offset > Faults.MaxOffset)
         {
-            fault = Faults.OfHex(FaultCode.ExtensionCryptoHeader, Structure, "offset", offset, pointer.Offset, $"a multiple of {1UL << clusterBits} below 2^63");
+            fault = Faults.OfHex(
+                FaultCode.ExtensionCryptoHeader, Structure, "offset", offset, pointer.Offset,
+                $"a multiple of {1UL << clusterBits} below 2^63");
             return false;
         }
 
         fault = pointer.Length < LuksHeader.SizeBytes
-            ? Faults.Of(FaultCode.ExtensionCryptoHeader, Structure, "header length", offset + sizeof(ulong), pointer.Length, $"at least {LuksHeader.SizeBytes} bytes")
+            ? Faults.Of(
+                FaultCode.ExtensionCryptoHeader, Structure, "header length", offset + sizeof(ulong), pointer.Length,
+                $"at least {LuksHeader.SizeBytes} bytes")
             : null;
         return fault is null;
     }

@@ -47,7 +47,7 @@ public enum FaultCode
     ExtensionBackingFormat = 201,
     /// <summary>The feature-name table's length is not a multiple of 48 bytes.</summary>
     ExtensionFeatureNames = 202,
-    /// <summary>The encryption header pointer has the wrong length, is unaligned, missing, or stands in an image that is not encrypted with LUKS.</summary>
+    /// <summary>The encryption header pointer has the wrong length, is unaligned or missing, or the image does not use LUKS.</summary>
     ExtensionCryptoHeader = 203,
     /// <summary>The external data file bit is set, and no name says which file.</summary>
     ExtensionDataFile = 204,
@@ -117,7 +117,7 @@ public enum FaultCode
     L2EntryReserved = 602,
     /// <summary>An L2 entry's offset is not aligned to a cluster.</summary>
     L2EntryUnaligned = 603,
-    /// <summary>An extended L2 entry says of one subcluster that it is both allocated and zero, or describes subclusters of a compressed cluster.</summary>
+    /// <summary>An extended L2 entry marks a subcluster both allocated and zero, or describes those of a compressed cluster.</summary>
     L2SubclusterBitmap = 604,
     /// <summary>A compressed cluster is marked as having a reference count of one.</summary>
     L2CompressedCopied = 605,
@@ -125,7 +125,7 @@ public enum FaultCode
     L2DataFileOffset = 606,
     /// <summary>A compressed cluster is cut short, corrupt, or not one cluster long when it is unpacked.</summary>
     CompressedData = 607,
-    /// <summary>An L2 entry names a cluster for guest data in which a structure of the image lies: writing there would destroy it.</summary>
+    /// <summary>An L2 entry names a cluster that holds a structure of the image: guest data written there would destroy it.</summary>
     L2Overlap = 608,
     /// <summary>The L1 table is too short for the disk, or the file ends before it does.</summary>
     L1TableTruncated = 614,

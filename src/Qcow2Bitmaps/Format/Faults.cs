@@ -21,7 +21,8 @@ internal static class Faults
     /// <summary>The rules for a table that lies in clusters of its own: its size, then its alignment and the range of offsets.</summary>
     /// <remarks>QEMU's order: too many entries first, then the offset.</remarks>
     public static FormatFault? CheckTable(
-        FaultCode code, string structure, string field, ulong fieldOffset, ulong tableOffset, ulong entries, ulong entryBytes, ulong maxBytes, int clusterBits)
+        FaultCode code, string structure, string field, ulong fieldOffset, ulong tableOffset, ulong entries, ulong entryBytes,
+        ulong maxBytes, int clusterBits)
     {
         if (entries > maxBytes / entryBytes)
         {
@@ -31,7 +32,9 @@ internal static class Faults
         ulong bytes = entries * entryBytes;
         if (tableOffset > MaxOffset - bytes || !ImageGeometry.IsClusterAligned(tableOffset, clusterBits))
         {
-            return OfHex(code, structure, field + " offset", fieldOffset, tableOffset, $"a multiple of {1UL << clusterBits} whose table ends below 2^63");
+            return OfHex(
+                code, structure, field + " offset", fieldOffset, tableOffset,
+                $"a multiple of {1UL << clusterBits} whose table ends below 2^63");
         }
 
         return null;

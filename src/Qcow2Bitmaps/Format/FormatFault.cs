@@ -19,7 +19,10 @@ public sealed record FormatFault(FaultCode Code, string Structure, string Field,
     /// <summary>The code as scripts should read it: the name in lower case with dashes, for example <c>header-cluster-bits</c>.</summary>
     public string Id => KebabCase.From(Code.ToString());
 
-    /// <summary>Whether the fault is one of bitmaps alone: their extension, directory or tables. The rest of the image can be right then, though QEMU refuses all of it.</summary>
+    /// <summary>
+    /// Whether the fault is one of bitmaps alone: their extension, directory or tables. The rest of the image can be
+    /// right then, though QEMU refuses all of it.
+    /// </summary>
     public bool IsOfBitmaps => Code is >= FaultCode.BitmapsExtensionLength and < FaultCode.L1EntryReserved;
 
     /// <summary>Of what a lenient reader found: whether a reader as strict as QEMU refuses the image because of it.</summary>

@@ -80,7 +80,8 @@ public ref struct HeaderExtensionEnumerator
     {
         _ended = true;
         Fault = Faults.Of(
-            FaultCode.ExtensionTooLarge, "header extension", field, offset, needed, $"at most {available} bytes, up to the end of the extension area at 0x{_end:x}");
+            FaultCode.ExtensionTooLarge, "header extension", field, offset, needed,
+            $"at most {available} bytes, up to the end of the extension area at 0x{_end:x}");
         return false;
     }
 }

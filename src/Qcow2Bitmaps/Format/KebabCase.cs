@@ -2,7 +2,7 @@ using System.Text;
 
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>Turns the name of an enumeration's member into the form that scripts read: <c>MissingInTop</c> is <c>missing-in-top</c>.</summary>
+/// <summary>Turns the name of an enumeration's member into the form for scripts: <c>MissingInTop</c> is <c>missing-in-top</c>.</summary>
 internal static class KebabCase
 {
     public static string From(string name)

@@ -25,7 +25,8 @@ public readonly record struct L1Entry(ulong Raw)
 
     /// <summary>Checks the entry.</summary>
     /// <param name="clusterBits">The cluster size as a power of two.</param>
-    /// <returns><see cref="FaultCode.None"/>, <see cref="FaultCode.L1EntryReserved"/> or <see cref="FaultCode.L1EntryUnaligned"/>.</returns>
+    /// <returns><see cref="FaultCode.None"/>, <see cref="FaultCode.L1EntryReserved"/> or
+    /// <see cref="FaultCode.L1EntryUnaligned"/>.</returns>
     public FaultCode Check(int clusterBits) => (Raw & ReservedMask) != 0
         ? FaultCode.L1EntryReserved
         : ImageGeometry.IsClusterAligned(L2TableOffset, clusterBits) ? FaultCode.None : FaultCode.L1EntryUnaligned;

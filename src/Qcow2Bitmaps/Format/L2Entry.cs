@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>The 8 bytes that every L2 entry has; an extended entry has a <see cref="SubclusterBitmap"/> behind them. Spec: "L2 table entry".</summary>
+/// <summary>The first 8 bytes of an L2 entry; an extended one has a <see cref="SubclusterBitmap"/> too. Spec: "L2 table entry".</summary>
 /// <param name="Raw">The entry's value.</param>
 public readonly record struct L2Entry(ulong Raw)
 {
@@ -14,11 +14,11 @@ public readonly record struct L2Entry(ulong Raw)
     /// <summary>Whether the cluster's reference count is exactly one (bit 63).</summary>
     public bool IsCopied => (Raw & L1Entry.CopiedFlag) != 0;
 
-    /// <summary>Where the cluster starts, in bytes from the start of the file or of the data file. Without meaning when compressed.</summary>
+    /// <summary>Where the cluster starts, in bytes from the start of the file or data file. Undefined when compressed.</summary>
     public ulong HostOffset => Raw & L1Entry.OffsetMask;
 
     /// <summary>What the entry says of its cluster.</summary>
-    /// <param name="header">The image's header: version 2 has no zero flag, extended entries keep it elsewhere, a data file may have data at offset 0.</param>
+    /// <param name="header">The image's header: the zero flag depends on version and entry size; a data file may use offset 0.</param>
     public L2EntryKind Kind(Qcow2Header header)
     {
         ArgumentNullException.ThrowIfNull(header);

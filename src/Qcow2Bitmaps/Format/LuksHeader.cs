@@ -69,7 +69,9 @@ public sealed record LuksHeader
         header = null;
         if (source.Length < SizeBytes || !source.StartsWith(Magic))
         {
-            fault = Faults.Of(FaultCode.LuksHeader, "LUKS header", "bytes that start like one", offset, source.Length, $"{SizeBytes} bytes that start with 'LUKS' ba be");
+            fault = Faults.Of(
+                FaultCode.LuksHeader, "LUKS header", "bytes that start like one", offset, source.Length,
+                $"{SizeBytes} bytes that start with 'LUKS' ba be");
             return false;
         }
 

@@ -8,7 +8,8 @@ public static class PrintableText
 {
     /// <summary>Replaces what a terminal would act on, or what would hide, by escapes: <c>\n</c>, <c>\x1b</c>, <c>\u202e</c>.</summary>
     /// <param name="text">A text, perhaps made by <see cref="ImageText.Decode"/>.</param>
-    /// <returns>The text without control, format and separator characters; bytes that were not UTF-8 show as <c>\xNN</c>. A backslash stays as it is.</returns>
+    /// <returns>The text without control, format and separator characters; bytes that were not UTF-8 show as
+    /// <c>\xNN</c>. A backslash stays as it is.</returns>
     public static string Escape(string text)
     {
         ArgumentNullException.ThrowIfNull(text);

@@ -27,13 +27,15 @@ public sealed partial record Qcow2Header
         if (BackingFileOffset > clusterSize)
         {
             yield return Faults.OfHex(
-                FaultCode.HeaderBackingFileOffset, Structure, "backing_file_offset", HeaderLayout.BackingFileOffset, BackingFileOffset, $"at most the cluster size, {clusterSize}");
+                FaultCode.HeaderBackingFileOffset, Structure, "backing_file_offset", HeaderLayout.BackingFileOffset, BackingFileOffset,
+                $"at most the cluster size, {clusterSize}");
         }
 
         if ((IncompatibleFeatures & ~IncompatibleFeatures.Known) is not IncompatibleFeatures.None and IncompatibleFeatures unknown)
         {
             yield return Faults.OfHex(
-                FaultCode.HeaderUnknownFeature, Structure, "unknown incompatible_features", HeaderLayout.IncompatibleFeatures, (ulong)unknown, $"bits of 0x{(ulong)IncompatibleFeatures.Known:x}");
+                FaultCode.HeaderUnknownFeature, Structure, "unknown incompatible_features", HeaderLayout.IncompatibleFeatures,
+                (ulong)unknown, $"bits of 0x{(ulong)IncompatibleFeatures.Known:x}");
         }
 
         if (CheckCompressionType() is { } compression)
@@ -44,19 +46,22 @@ public sealed partial record Qcow2Header
         if (HasExtendedL2 && ClusterBits < ImageGeometry.MinExtendedL2ClusterBits)
         {
             yield return Faults.Of(
-                FaultCode.HeaderClusterBits, Structure, "cluster_bits with extended L2 entries", HeaderLayout.ClusterBits, ClusterBits, "14 to 21 (16 KiB to 2 MiB)");
+                FaultCode.HeaderClusterBits, Structure, "cluster_bits with extended L2 entries", HeaderLayout.ClusterBits, ClusterBits,
+                "14 to 21 (16 KiB to 2 MiB)");
         }
 
         if (RefcountOrder > MaxRefcountOrder)
         {
             yield return Faults.Of(
-                FaultCode.HeaderRefcountOrder, Structure, "refcount_order", HeaderLayout.RefcountOrder, RefcountOrder, "0 to 6 (1 to 64 bits)");
+                FaultCode.HeaderRefcountOrder, Structure, "refcount_order", HeaderLayout.RefcountOrder, RefcountOrder,
+                "0 to 6 (1 to 64 bits)");
         }
 
         if (CryptMethod > (uint)EncryptionMethod.Luks)
         {
             yield return Faults.Of(
-                FaultCode.HeaderCryptMethod, Structure, "crypt_method", HeaderLayout.CryptMethod, CryptMethod, "0 (none), 1 (AES) or 2 (LUKS)");
+                FaultCode.HeaderCryptMethod, Structure, "crypt_method", HeaderLayout.CryptMethod, CryptMethod,
+                "0 (none), 1 (AES) or 2 (LUKS)");
         }
 
         if (CheckRefcountTable(limits) is { } refcountTable)
@@ -65,13 +70,15 @@ public sealed partial record Qcow2Header
         }
 
         if (Faults.CheckTable(
-                FaultCode.HeaderSnapshotTable, Structure, "snapshot table", HeaderLayout.SnapshotsOffset, SnapshotsOffset, SnapshotCount, SnapshotEntry.FixedBytes, (ulong)limits.MaxSnapshots * SnapshotEntry.FixedBytes, (int)ClusterBits) is { } snapshots)
+                FaultCode.HeaderSnapshotTable, Structure, "snapshot table", HeaderLayout.SnapshotsOffset, SnapshotsOffset, SnapshotCount,
+                SnapshotEntry.FixedBytes, (ulong)limits.MaxSnapshots * SnapshotEntry.FixedBytes, (int)ClusterBits) is { } snapshots)
         {
             yield return snapshots;
         }
 
         if (Faults.CheckTable(
-                FaultCode.HeaderL1Table, Structure, "L1 table", HeaderLayout.L1TableOffset, L1TableOffset, L1Size, ImageGeometry.TableEntryBytes, (ulong)limits.MaxL1TableBytes, (int)ClusterBits) is { } l1)
+                FaultCode.HeaderL1Table, Structure, "L1 table", HeaderLayout.L1TableOffset, L1TableOffset, L1Size,
+                ImageGeometry.TableEntryBytes, (ulong)limits.MaxL1TableBytes, (int)ClusterBits) is { } l1)
         {
             yield return l1;
         }
@@ -93,24 +100,32 @@ public sealed partial record Qcow2Header
         };
         return allowed is null
             ? null
-            : Faults.Of(FaultCode.HeaderCompressionType, Structure, "compression_type", HeaderLayout.CompressionType, CompressionType, allowed);
+            : Faults.Of(
+                FaultCode.HeaderCompressionType, Structure, "compression_type", HeaderLayout.CompressionType, CompressionType, allowed);
     }
 
     private FormatFault? CheckRefcountTable(Qcow2Limits limits) => RefcountTableClusters == 0
-        ? Faults.Of(FaultCode.HeaderRefcountTable, Structure, "refcount_table_clusters", HeaderLayout.RefcountTableClusters, 0, "at least 1")
+        ? Faults.Of(
+            FaultCode.HeaderRefcountTable, Structure, "refcount_table_clusters", HeaderLayout.RefcountTableClusters, 0, "at least 1")
         : Faults.CheckTable(
-            FaultCode.HeaderRefcountTable, Structure, "refcount table", HeaderLayout.RefcountTableOffset, RefcountTableOffset, (ulong)RefcountTableClusters << ((int)ClusterBits - 3), ImageGeometry.TableEntryBytes, (ulong)limits.MaxRefcountTableBytes, (int)ClusterBits);
+            FaultCode.HeaderRefcountTable, Structure, "refcount table", HeaderLayout.RefcountTableOffset, RefcountTableOffset,
+            (ulong)RefcountTableClusters << ((int)ClusterBits - 3), ImageGeometry.TableEntryBytes, (ulong)limits.MaxRefcountTableBytes,
+            (int)ClusterBits);
 
     private FormatFault? CheckVirtualSize()
     {
         long needed = VirtualSize <= Faults.MaxOffset ? Geometry.L1EntriesFor((long)VirtualSize) : long.MaxValue;
         if (needed > int.MaxValue)
         {
-            return Faults.Of(FaultCode.HeaderVirtualSize, Structure, "size", HeaderLayout.VirtualSize, VirtualSize, "below 2^63, with an L1 table of at most 2^31-1 entries");
+            return Faults.Of(
+                FaultCode.HeaderVirtualSize, Structure, "size", HeaderLayout.VirtualSize, VirtualSize,
+                "below 2^63, with an L1 table of at most 2^31-1 entries");
         }
 
         return L1Size >= needed
             ? null
-            : Faults.Of(FaultCode.HeaderL1Table, Structure, "l1_size", HeaderLayout.L1Size, L1Size, $"at least {needed} for a disk of {VirtualSize} bytes");
+            : Faults.Of(
+                FaultCode.HeaderL1Table, Structure, "l1_size", HeaderLayout.L1Size, L1Size,
+                $"at least {needed} for a disk of {VirtualSize} bytes");
     }
 }

@@ -35,7 +35,8 @@ public sealed partial record Qcow2Header
         uint magic = source.Length < sizeof(uint) ? 0 : ReadUInt32BigEndian(source);
         if (magic != MagicNumber)
         {
-            return Faults.OfHex(FaultCode.HeaderMagic, Structure, "magic", HeaderLayout.Magic, magic, $"0x{MagicNumber:x}: this is no qcow2 image");
+            return Faults.OfHex(
+                FaultCode.HeaderMagic, Structure, "magic", HeaderLayout.Magic, magic, $"0x{MagicNumber:x}: this is no qcow2 image");
         }
 
         if (source.Length < HeaderLayout.BackingFileOffset)
@@ -59,14 +60,16 @@ public sealed partial record Qcow2Header
         if (clusterBits is < ImageGeometry.MinClusterBits or > ImageGeometry.MaxClusterBits)
         {
             return Faults.Of(
-                FaultCode.HeaderClusterBits, Structure, "cluster_bits", HeaderLayout.ClusterBits, clusterBits, "9 to 21 (512 bytes to 2 MiB)");
+                FaultCode.HeaderClusterBits, Structure, "cluster_bits", HeaderLayout.ClusterBits, clusterBits,
+                "9 to 21 (512 bytes to 2 MiB)");
         }
 
         uint headerLength = version == 2 ? HeaderLayout.Version2Length : ReadUInt32BigEndian(source[HeaderLayout.HeaderLength..]);
         if (headerLength < fixedLength || headerLength > 1U << (int)clusterBits)
         {
             return Faults.Of(
-                FaultCode.HeaderLength, Structure, "header_length", HeaderLayout.HeaderLength, headerLength, $"{fixedLength} to the cluster size, {1U << (int)clusterBits}");
+                FaultCode.HeaderLength, Structure, "header_length", HeaderLayout.HeaderLength, headerLength,
+                $"{fixedLength} to the cluster size, {1U << (int)clusterBits}");
         }
 
         if (source.Length < headerLength)

@@ -7,7 +7,7 @@ public sealed partial record Qcow2Header
     /// <summary>Writes the header, <see cref="HeaderLength"/> bytes.</summary>
     /// <param name="destination">Where to write; bytes behind the header are left alone.</param>
     /// <returns>The number of bytes written.</returns>
-    /// <exception cref="ArgumentException">The destination is too short, or <see cref="TrailingBytes"/> does not reach to the header's length.</exception>
+    /// <exception cref="ArgumentException">The destination is too short, or <see cref="TrailingBytes"/> ends before the header.</exception>
     public int Write(Span<byte> destination)
     {
         int length = (int)HeaderLength;
@@ -19,7 +19,8 @@ public sealed partial record Qcow2Header
         int trailing = Math.Max(length - HeaderLayout.Padding, 0);
         if (Version == 3 && TrailingBytes.Length > trailing)
         {
-            throw new ArgumentException(PrintableMessage.Of($"{TrailingBytes.Length} trailing bytes do not fit a header of {length} bytes."), nameof(destination));
+            throw new ArgumentException(
+                PrintableMessage.Of($"{TrailingBytes.Length} trailing bytes do not fit a header of {length} bytes."), nameof(destination));
         }
 
         destination[..length].Clear();

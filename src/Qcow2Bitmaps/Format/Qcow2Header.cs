@@ -67,10 +67,10 @@ public sealed partial record Qcow2Header
     /// <summary>The header's length in bytes; extensions start behind it. 72 in version 2.</summary>
     public uint HeaderLength { get; init; } = HeaderLayout.KnownLength;
 
-    /// <summary>How compressed clusters are packed, as a number: see <see cref="Format.CompressionType"/>. 0 when the header is too short to say.</summary>
+    /// <summary>The compression type as a number: see <see cref="Format.CompressionType"/>. 0 if the header is too short for it.</summary>
     public byte CompressionType { get; init; }
 
-    /// <summary>The bytes from offset 105 up to the header's length: padding, and fields that are not known here. Written back as they are.</summary>
+    /// <summary>The bytes from offset 105 to the header's length: padding and unknown fields. Written back unchanged.</summary>
     public ReadOnlyMemory<byte> TrailingBytes { get; init; }
 
     /// <summary>The cluster size in bytes.</summary>
@@ -91,7 +91,7 @@ public sealed partial record Qcow2Header
     /// <summary>Whether L2 entries are extended.</summary>
     public bool HasExtendedL2 => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExtendedL2);
 
-    /// <summary>Where the area of the header extensions ends, in bytes: at the backing file's name, else at the end of the first cluster.</summary>
+    /// <summary>Where the header extensions end, in bytes: at the backing file's name, else at the end of the first cluster.</summary>
     public ulong ExtensionAreaEnd => BackingFileOffset != 0 ? BackingFileOffset : 1UL << (int)ClusterBits;
 
     /// <summary>The image's cluster arithmetic. QEMU counts the disk in whole sectors of 512 bytes, rounding down.</summary>

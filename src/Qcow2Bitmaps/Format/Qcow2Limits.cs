@@ -46,6 +46,9 @@ public sealed record Qcow2Limits
     /// <summary>The longest name of a bitmap, in bytes of UTF-8. QEMU: 1023.</summary>
     public int MaxBitmapNameBytes { get; init; } = 1023;
 
-    /// <summary>The most images in one backing chain. 256: QEMU has no limit of its own, but each image takes a file handle, of which a process has 1024 by default.</summary>
+    /// <summary>
+    /// The most images in one backing chain. 256: QEMU has no limit of its own, but each image takes a file
+    /// handle, of which a process has 1024 by default.
+    /// </summary>
     public int MaxChainDepth { get; init; } = 256;
 }

@@ -4,7 +4,7 @@ using static System.Buffers.Binary.BinaryPrimitives;
 namespace Qcow2Bitmaps.Format;
 
 /// <summary>Reads and writes reference counts of all widths in a refcount block. Spec: "Refcount block entry".</summary>
-/// <remarks>Counts of less than a byte fill it from the least significant bit; wider ones are big endian. Thread-safe as far as the spans are.</remarks>
+/// <remarks>Counts below a byte fill it from the least significant bit; wider ones are big-endian. As thread-safe as the spans.</remarks>
 public static class RefcountBlock
 {
     /// <summary>Reads one count.</summary>

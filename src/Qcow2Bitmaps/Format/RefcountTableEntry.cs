@@ -11,7 +11,8 @@ public readonly record struct RefcountTableEntry(ulong Raw)
 
     /// <summary>Checks the entry.</summary>
     /// <param name="clusterBits">The cluster size as a power of two.</param>
-    /// <returns><see cref="FaultCode.None"/>, <see cref="FaultCode.RefcountTableEntryReserved"/> or <see cref="FaultCode.RefcountTableEntryUnaligned"/>.</returns>
+    /// <returns><see cref="FaultCode.None"/>, <see cref="FaultCode.RefcountTableEntryReserved"/> or
+    /// <see cref="FaultCode.RefcountTableEntryUnaligned"/>.</returns>
     public FaultCode Check(int clusterBits) => (Raw & ReservedMask) != 0
         ? FaultCode.RefcountTableEntryReserved
         : ImageGeometry.IsClusterAligned(BlockOffset, clusterBits) ? FaultCode.None : FaultCode.RefcountTableEntryUnaligned;

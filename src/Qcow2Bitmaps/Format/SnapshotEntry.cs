@@ -52,7 +52,7 @@ public readonly ref struct SnapshotEntry
     /// <summary>The name's bytes.</summary>
     public ReadOnlySpan<byte> Name { get; init; }
 
-    /// <summary>The VM state's size in bytes: the 64 bits of the extra data where they reach so far, else those of the fixed part.</summary>
+    /// <summary>The VM state's size in bytes: the 64-bit field of the extra data if there is one, else the fixed field.</summary>
     public ulong VmStateSizeBytes => ExtraData.Length >= sizeof(ulong) ? ReadUInt64BigEndian(ExtraData) : VmStateSize32;
 
     /// <summary>The disk's size in bytes when it was taken; null when the extra data do not say.</summary>
@@ -60,7 +60,10 @@ public readonly ref struct SnapshotEntry
 
     /// <summary>How many instructions the guest had executed; null when that was not counted.</summary>
     public ulong? InstructionCount =>
-        ExtraData.Length >= KnownExtraDataBytes && ReadUInt64BigEndian(ExtraData[(2 * sizeof(ulong))..]) is not NoInstructionCount and ulong count ? count : null;
+        ExtraData.Length >= KnownExtraDataBytes
+            && ReadUInt64BigEndian(ExtraData[(2 * sizeof(ulong))..]) is not NoInstructionCount and ulong count
+            ? count
+            : null;
 
     /// <summary>The bytes that the entry takes, padding to a multiple of 8 included.</summary>
     public int SizeBytes => (FixedBytes + ExtraData.Length + Id.Length + Name.Length + 7) & ~7;
@@ -69,7 +72,8 @@ public readonly ref struct SnapshotEntry
     /// <param name="fixedPart">At least <see cref="FixedBytes"/> bytes.</param>
     /// <returns>The length in bytes without padding; not to be believed before the extra data's size is checked.</returns>
     public static long UnpaddedBytes(ReadOnlySpan<byte> fixedPart) =>
-        FixedBytes + ExtraDataBytes(fixedPart) + ReadUInt16BigEndian(fixedPart[IdSizeField..]) + ReadUInt16BigEndian(fixedPart[NameSizeField..]);
+        FixedBytes + ExtraDataBytes(fixedPart) + ReadUInt16BigEndian(fixedPart[IdSizeField..])
+            + ReadUInt16BigEndian(fixedPart[NameSizeField..]);
 
     /// <summary>The size of the extra data of the entry whose fixed part this is.</summary>
     /// <param name="fixedPart">At least <see cref="FixedBytes"/> bytes.</param>
@@ -113,7 +117,8 @@ public readonly ref struct SnapshotEntry
         int size = SizeBytes;
         if (destination.Length < size || Id.Length > ushort.MaxValue || Name.Length > ushort.MaxValue)
         {
-            throw new ArgumentException($"A snapshot of {size} bytes does not fit {destination.Length} bytes, or its id or name is too long.", nameof(destination));
+            throw new ArgumentException(
+                $"A snapshot of {size} bytes does not fit {destination.Length} bytes, or its id or name is too long.", nameof(destination));
         }
 
         destination[..size].Clear();

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>The second 8 bytes of an extended L2 entry: one allocation bit and one zero bit for each of 32 subclusters. Spec: "Extended L2 entries".</summary>
+/// <summary>The second 8 bytes of an extended L2 entry: an allocation bit and a zero bit for each of 32 subclusters.</summary>
 /// <param name="Raw">The value: allocation bits in the low half, zero bits in the high half.</param>
 public readonly record struct SubclusterBitmap(ulong Raw)
 {

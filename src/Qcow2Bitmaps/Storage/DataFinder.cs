@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>Finds data in a storage that nobody writes meanwhile, and asks the storage only where the last answer ends. For one caller at a time.</summary>
+/// <summary>Finds data in a storage that does not change, and remembers the last answer. For one caller at a time.</summary>
 internal sealed class DataFinder(ImageStorage storage)
 {
     private long _asked;
@@ -17,7 +17,8 @@ internal sealed class DataFinder(ImageStorage storage)
 
     private async ValueTask<StorageRange> AskAsync(long offset, CancellationToken cancellationToken)
     {
-        _found = await storage.FindDataAsync(offset, cancellationToken).ConfigureAwait(false) ?? new StorageRange(long.MaxValue, long.MaxValue);
+        _found = await storage.FindDataAsync(offset, cancellationToken).ConfigureAwait(false)
+            ?? new StorageRange(long.MaxValue, long.MaxValue);
         _asked = offset;
         return Known(offset);
     }

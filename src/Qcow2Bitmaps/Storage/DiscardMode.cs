@@ -5,6 +5,6 @@ public enum DiscardMode
 {
     /// <summary>It is given back to the file system or the device.</summary>
     Unmap,
-    /// <summary>The file or device keeps it for the image's next clusters, which spares the time of giving it back. So qemu-img does.</summary>
+    /// <summary>The file or device keeps it for the image's next clusters, which is faster. qemu-img does so.</summary>
     Ignore,
 }

@@ -14,9 +14,10 @@ internal static class DurableFile
     /// <exception cref="IOException">The file exists or cannot be written.</exception>
     public static void Write(string path, ReadOnlySpan<byte> bytes, FileRights rights) => Write(path, bytes, rights, overwrite: false);
 
-    /// <summary>Writes a file in place of one that there may be, of which it gets the rights. Whoever looks finds the old one or the new one.</summary>
+    /// <summary>Replaces a file, if there is one, and keeps its rights. A reader finds the old file or the new one.</summary>
     /// <exception cref="IOException">The file cannot be written.</exception>
-    public static void Replace(string path, ReadOnlySpan<byte> bytes, FileRights rights) => Write(path, bytes, rights.With(path), overwrite: true);
+    public static void Replace(string path, ReadOnlySpan<byte> bytes, FileRights rights) =>
+        Write(path, bytes, rights.With(path), overwrite: true);
 
     /// <summary>Gives a file another name, which nothing has.</summary>
     /// <exception cref="IOException">Something has that name, or the file cannot be renamed.</exception>
@@ -41,7 +42,7 @@ internal static class DurableFile
         Flush(file, path);
     }
 
-    /// <summary>Writes a file with what a storage has, zeros as holes; it must not exist. Whoever finds it finds all of it: until it is durable it has another name.</summary>
+    /// <summary>Writes a storage's content to a new file, zeros as holes. The file gets its name once it is whole and durable.</summary>
     /// <exception cref="IOException">The file exists or cannot be written.</exception>
     public static async ValueTask WriteAsync(string path, ImageStorage content, FileRights rights, CancellationToken cancellationToken)
     {
@@ -199,7 +200,8 @@ internal static class DurableFile
         using var handle = new SafeFileHandle(descriptor, ownsHandle: true);
         if (handle.IsInvalid || (LinuxNative.Flush(handle) != 0 && Marshal.GetLastPInvokeError() is not LinuxNative.ErrorInvalid))
         {
-            throw IOException.Of($"'{folder}': Could not flush the folder: {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
+            throw IOException.Of(
+                $"'{folder}': Could not flush the folder: {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
         }
 
         FileTrace.Current?.FlushFolder(folder);

@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>What is done with names of files in folders. Bytes that are not UTF-8 (<see cref="ImageText"/>) are kept, where the framework replaces them and so means another file.</summary>
+/// <summary>Operations on file names. Keeps bytes that are not UTF-8 (<see cref="ImageText"/>); the framework would replace them.</summary>
 internal static class FileNames
 {
     private const int EntryLengthOffset = 16;
@@ -15,13 +15,14 @@ internal static class FileNames
     /// <exception cref="IOException">The system does not say.</exception>
     public static string CurrentFolder => LinuxNative.IsSupported ? FilePlace.OfFolder(".") : Environment.CurrentDirectory;
 
-    /// <summary>The path from the root on, without <c>.</c> and <c>..</c>: these are taken out by the text alone, whatever links there are.</summary>
-    public static string Whole(string path) => Path.IsPathFullyQualified(path) ? Path.GetFullPath(path) : Path.GetFullPath(path, CurrentFolder);
+    /// <summary>The absolute path without <c>.</c> and <c>..</c>, removed in the text alone: links are not followed.</summary>
+    public static string Whole(string path) =>
+        Path.IsPathFullyQualified(path) ? Path.GetFullPath(path) : Path.GetFullPath(path, CurrentFolder);
 
     /// <summary>The folder of a path that need not exist.</summary>
     public static string FolderOf(string path) => Path.GetDirectoryName(Whole(path)) ?? "/";
 
-    /// <summary>Whether there is something of that name; it is not opened, whatever it is, and a link that leads nowhere is something.</summary>
+    /// <summary>Whether the name exists. Nothing is opened, and a dangling link counts as existing.</summary>
     public static bool Exists(string path)
     {
         if (!LinuxNative.IsSupported)
@@ -68,7 +69,8 @@ internal static class FileNames
         {
             File.Delete(path);
         }
-        else if (LinuxNative.Unlink(LinuxFile.Terminated(path)) != 0 && Marshal.GetLastPInvokeError() is var error and not (LinuxNative.ErrorNoEntry or LinuxNative.ErrorNotFolder))
+        else if (LinuxNative.Unlink(LinuxFile.Terminated(path)) != 0
+            && Marshal.GetLastPInvokeError() is var error and not (LinuxNative.ErrorNoEntry or LinuxNative.ErrorNotFolder))
         {
             throw LinuxFile.Error(path, error, "delete");
         }
@@ -121,12 +123,16 @@ internal static class FileNames
 
     private static LinuxNative.FileFacts? FactsOfName(string path)
     {
-        if (LinuxNative.Statx(LinuxNative.AtCurrentFolder, LinuxFile.Terminated(path), LinuxNative.AtNoFollow, LinuxNative.StatxBasicStatsAndBirth, out LinuxNative.FileFacts facts) == 0)
+        if (LinuxNative.Statx(
+            LinuxNative.AtCurrentFolder, LinuxFile.Terminated(path), LinuxNative.AtNoFollow, LinuxNative.StatxBasicStatsAndBirth,
+            out LinuxNative.FileFacts facts) == 0)
         {
             return facts;
         }
 
         int error = Marshal.GetLastPInvokeError();
-        return error is LinuxNative.ErrorNoEntry or LinuxNative.ErrorNotFolder or LinuxNative.ErrorNameTooLong ? null : throw LinuxFile.Error(path, error, "look at");
+        return error is LinuxNative.ErrorNoEntry or LinuxNative.ErrorNotFolder or LinuxNative.ErrorNameTooLong
+            ? null
+            : throw LinuxFile.Error(path, error, "look at");
     }
 }

@@ -26,7 +26,10 @@ internal readonly record struct FilePlace(string RealPath, bool IsBlockDevice)
         return new FilePlace(LinuxFile.RealPath(pathOnly), LinuxFile.IsBlockDevice(facts));
     }
 
-    /// <summary>A mark of a file that another one does not get, though it gets its path and its number: that number, and when it was made. Null where the file system does not tell that.</summary>
+    /// <summary>
+    /// A mark of a file that another one does not get, though it gets its path and its number: that number, and when it was made. Null
+    /// where the file system does not tell that.
+    /// </summary>
     /// <exception cref="IOException">There is nothing at the path.</exception>
     public static string? MarkOf(string path)
     {
@@ -37,7 +40,9 @@ internal readonly record struct FilePlace(string RealPath, bool IsBlockDevice)
 
         using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
         LinuxNative.FileFacts facts = LinuxFile.Facts(pathOnly, path);
-        return facts is { BirthSeconds: 0, BirthNanoseconds: 0 } ? null : string.Create(CultureInfo.InvariantCulture, $"{facts.Inode:x}-{facts.BirthSeconds:x}.{facts.BirthNanoseconds:x}");
+        return facts is { BirthSeconds: 0, BirthNanoseconds: 0 }
+            ? null
+            : string.Create(CultureInfo.InvariantCulture, $"{facts.Inode:x}-{facts.BirthSeconds:x}.{facts.BirthNanoseconds:x}");
     }
 
     /// <summary>Where a folder really is, every symbolic link followed.</summary>

@@ -4,8 +4,10 @@ namespace Qcow2Bitmaps.Storage;
 
 /// <summary>Who may use a file that is made of others: besides its owner nobody who may not read each of those.</summary>
 /// <remarks>
-/// The owner may read and write it, others at most read it, and the umask takes away what it says. Where it is made beside one of its sources it gets that one's owner and group, as far as the process may give them.
-/// A group other than a source's has members that the source's mode does not speak of, as have access control lists: then both the bits of the group and those of others count. Without sources a file has mode 0644 less the umask, as qemu-img's.
+/// The owner may read and write it, others at most read it, and the umask takes away what it says. Where it is made beside one of its
+/// sources it gets that one's owner and group, as far as the process may give them. A group other than a source's has members that the
+/// source's mode does not speak of, as have access control lists: then both the bits of the group and those of others count. Without
+/// sources a file has mode 0644 less the umask, as qemu-img's.
 /// </remarks>
 internal sealed class FileRights
 {
@@ -100,14 +102,16 @@ internal sealed class FileRights
         return rights;
     }
 
-    /// <summary>Gives it the owner and group of a source beside it. Who is not root may give it a group of their own only; what cannot be given is not had.</summary>
+    /// <summary>Copies the owner and group of a source, as far as the process may: without root only one of its own groups.</summary>
     private void GiveOwner(SafeFileHandle file, string path)
     {
         string folder = FilePlace.OfFolder(ImagePath.FolderOf(path));
         LinuxNative.FileFacts made = LinuxFile.Facts(file, path);
-        if (_sources.Find(source => source.LiesIn(folder)) is { } beside && (beside.Facts.User, beside.Facts.Group) != (made.User, made.Group))
+        if (_sources.Find(source => source.LiesIn(folder)) is { } beside
+            && (beside.Facts.User, beside.Facts.Group) != (made.User, made.Group))
         {
-            _ = LinuxNative.ChangeOwner(file, LinuxNative.EffectiveUser() == 0 ? beside.Facts.User : LinuxNative.SameOwner, beside.Facts.Group);
+            _ = LinuxNative.ChangeOwner(
+                file, LinuxNative.EffectiveUser() == 0 ? beside.Facts.User : LinuxNative.SameOwner, beside.Facts.Group);
         }
     }
 

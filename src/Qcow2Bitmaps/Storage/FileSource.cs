@@ -6,13 +6,14 @@ namespace Qcow2Bitmaps.Storage;
 /// <summary>A file that another one is made of, as it says who may use it.</summary>
 /// <param name="Path">The path that led to it.</param>
 /// <param name="Facts">Its owner, group and mode.</param>
-/// <param name="HasAccessList">Whether it has an access control list besides: then the bits of its group are only the most that the list can give.</param>
+/// <param name="HasAccessList">Whether it has an access control list: then the bits of its group are only a maximum.</param>
 internal sealed record FileSource(string Path, LinuxNative.FileFacts Facts, bool HasAccessList)
 {
     /// <summary>What the file of a handle says; one that only stands for a path is enough.</summary>
     public static FileSource Of(SafeFileHandle file, string path)
     {
-        bool hasAccessList = LinuxNative.GetAttribute([.. ImageText.Encode(LinuxFile.LinkOf(file)), 0], "system.posix_acl_access\0"u8, 0, 0) > 0;
+        bool hasAccessList = LinuxNative.GetAttribute(
+            [.. ImageText.Encode(LinuxFile.LinkOf(file)), 0], "system.posix_acl_access\0"u8, 0, 0) > 0;
         return new FileSource(path, LinuxFile.Facts(file, path), hasAccessList);
     }
 

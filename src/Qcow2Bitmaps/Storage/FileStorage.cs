@@ -75,7 +75,9 @@ public sealed class FileStorage : ImageStorage
 
             // A block device has no size of its own in its facts; its end has an offset. Nothing here uses the cursor.
             long end = LinuxNative.Seek(_file, 0, LinuxNative.SeekEnd);
-            return end >= 0 ? end : throw IOException.Of($"'{_path}': {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
+            return end >= 0
+                ? end
+                : throw IOException.Of($"'{_path}': {Marshal.GetLastPInvokeErrorMessage()}", Marshal.GetLastPInvokeError());
         }
     }
 
@@ -85,17 +87,18 @@ public sealed class FileStorage : ImageStorage
     /// <param name="imageLock">The locks to take; they are held until the storage is disposed.</param>
     /// <returns>The storage.</returns>
     /// <exception cref="ImageLockedException">Somebody else's lock excludes this access.</exception>
-    /// <exception cref="IOException">There is no such file, it is neither a regular file nor a block device, or it cannot be opened.</exception>
+    /// <exception cref="IOException">The file does not exist, is no regular file or block device, or cannot be opened.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions of the file forbid it.</exception>
     public static FileStorage Open(string path, StorageAccess access = StorageAccess.Read, ImageLock imageLock = ImageLock.Read) =>
         Open(path, access, imageLock, mayOpen: null);
 
-    /// <summary>Opens a file or block device for writing, with the locks of a writer; makes a regular file where there is nothing.</summary>
+    /// <summary>Opens a file or block device for writing, with a writer's locks; creates a regular file if there is none.</summary>
     /// <param name="path">The path. A new file is made at the path itself, not where a symbolic link that leads nowhere points.</param>
     /// <param name="isNew">Whether the file was made. An existing file keeps its bytes.</param>
     /// <returns>The storage.</returns>
     /// <exception cref="ImageLockedException">Somebody else has the file open.</exception>
-    /// <exception cref="IOException">The path leads to something else than a regular file or a block device, or nowhere; or the file cannot be made or opened.</exception>
+    /// <exception cref="IOException">The path leads to something else than a regular file or a block device, or nowhere; or the
+    /// file cannot be made or opened.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions of the file or the folder forbid it.</exception>
     public static FileStorage Create(string path, out bool isNew) => Create(path, FileRights.Plain, out isNew);
 
@@ -114,7 +117,7 @@ public sealed class FileStorage : ImageStorage
         return Lock(made, path, StorageAccess.ReadWrite, ImageLock.Write);
     }
 
-    /// <summary>As the public method; <paramref name="mayOpen"/> is shown where the path really leads before the file is opened, and throws to refuse.</summary>
+    /// <summary>As the public method; <paramref name="mayOpen"/> gets the real place before the file is opened, and may throw.</summary>
     internal static FileStorage Open(string path, StorageAccess access, ImageLock imageLock, Action<FilePlace>? mayOpen)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -304,7 +307,8 @@ public sealed class FileStorage : ImageStorage
             && !LinuxFile.TryPunchHole(_file, offset, length, out int error)
             && !LinuxFile.IsUnsupported(error))
         {
-            throw IOException.Of($"'{_path}': Could not discard {length} bytes at offset {offset}: {Marshal.GetPInvokeErrorMessage(error)}", error);
+            throw IOException.Of(
+                $"'{_path}': Could not discard {length} bytes at offset {offset}: {Marshal.GetPInvokeErrorMessage(error)}", error);
         }
 
         if (Discard == DiscardMode.Unmap)
@@ -335,7 +339,10 @@ public sealed class FileStorage : ImageStorage
     {
         cancellationToken.ThrowIfCancellationRequested();
         RequireWritable();
-        if (_cannotClone || _trace is not null || origin.Storage is not FileStorage source || !LinuxFile.IsCloneable(origin.Offset, offset, length))
+        if (_cannotClone
+            || _trace is not null
+            || origin.Storage is not FileStorage source
+            || !LinuxFile.IsCloneable(origin.Offset, offset, length))
         {
             return ValueTask.FromResult(false);
         }
@@ -390,7 +397,8 @@ public sealed class FileStorage : ImageStorage
     }
 
     private static SafeFileHandle OpenElsewhere(string path, StorageAccess access) => File.OpenHandle(
-        path, FileMode.Open, access == StorageAccess.ReadWrite ? FileAccess.ReadWrite : FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        path, FileMode.Open, access == StorageAccess.ReadWrite ? FileAccess.ReadWrite : FileAccess.Read,
+        FileShare.ReadWrite | FileShare.Delete);
 
     private static SafeFileHandle? CreateElsewhere(string path)
     {

@@ -1,7 +1,10 @@
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>Is told, in order, what is done to files and their names, after it was done: for tests that replay what a stop at any moment would leave. Called from any thread.</summary>
-/// <remarks>Set for the calls that come from one place (<see cref="Current"/>); who opens a file takes it then, so that writes cost nothing more.</remarks>
+/// <summary>
+/// Is told, in order, what is done to files and their names, after it was done: for tests that replay what a stop at any
+/// moment would leave. Called from any thread.
+/// </summary>
+/// <remarks>Set per async flow (<see cref="Current"/>) and taken when a file is opened, so that writes cost nothing more.</remarks>
 internal abstract class FileTrace
 {
     private static readonly AsyncLocal<FileTrace?> s_current = new();
@@ -13,7 +16,10 @@ internal abstract class FileTrace
         set => s_current.Value = value;
     }
 
-    /// <summary>Bytes of a file were read or its holes asked for, or one of its tables in memory was looked up: what is to be counted where work has to follow what is allocated.</summary>
+    /// <summary>
+    /// Bytes of a file were read or its holes asked for, or one of its tables in memory was looked up: what is to be counted
+    /// where work has to follow what is allocated.
+    /// </summary>
     public virtual void Ask(string path)
     {
     }

@@ -10,7 +10,7 @@ internal static class ImagePath
         return end >= 0 && name[end] == ':';
     }
 
-    /// <summary>Puts a name behind the folder of the image that holds it; an absolute name and one with a protocol stay as they are.</summary>
+    /// <summary>Resolves a name against the image's folder; absolute names and names with a protocol stay as they are.</summary>
     public static string Combine(string imagePath, string name) =>
         name.StartsWith('/') || HasProtocol(name) ? name : string.Concat(imagePath.AsSpan(0, imagePath.LastIndexOf('/') + 1), name);
 

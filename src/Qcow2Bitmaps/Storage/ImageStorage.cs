@@ -16,7 +16,7 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <summary>How many bytes of disk the storage occupies: less than its length when it is sparse; null when that is not known.</summary>
     public virtual long? AllocatedBytes => null;
 
-    /// <summary>When the storage was last written, by anybody, as a number that only its equality means something of; null when that is not known.</summary>
+    /// <summary>When the storage was last written, by anybody, as a number to compare for equality only; null if unknown.</summary>
     internal virtual Int128? LastWrite => null;
 
     /// <summary>What it says of the rights of a file that is made of it; null when it is no file.</summary>
@@ -62,8 +62,9 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <exception cref="NotSupportedException">The storage is read-only.</exception>
     public abstract ValueTask FlushAsync(CancellationToken cancellationToken = default);
 
-    /// <summary>Lets the device start on what was written, so that a flush later has less to wait for. A hint: storage without a way to do so does nothing.</summary>
-    internal virtual ValueTask BeginWriteBackAsync(long offset, long length, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+    /// <summary>Starts writing back what was written, so that a later flush takes less time. A hint: may do nothing.</summary>
+    internal virtual ValueTask BeginWriteBackAsync(long offset, long length, CancellationToken cancellationToken) =>
+        ValueTask.CompletedTask;
 
     /// <summary>Cuts the storage, or extends it with zeros.</summary>
     /// <param name="length">The new length in bytes.</param>
@@ -72,25 +73,29 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <exception cref="NotSupportedException">The storage is read-only.</exception>
     public abstract ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default);
 
-    /// <summary>Tells the storage that a range is no longer needed, so that it may give up the space. A hint: storage without a way to do so does nothing.</summary>
+    /// <summary>Says that a range is no longer needed, so that its space may be freed. A hint: may do nothing.</summary>
     /// <param name="offset">The first byte's offset, not negative.</param>
     /// <param name="length">The range's length in bytes.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <returns>Once the hint was taken; afterwards the range reads as zeros or as before, each part for itself.</returns>
     /// <exception cref="IOException">The device failed.</exception>
     /// <exception cref="NotSupportedException">The storage is read-only.</exception>
-    public virtual ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default) => ValueTask.CompletedTask;
+    public virtual ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default) =>
+        ValueTask.CompletedTask;
 
     /// <summary>Makes a range read as zeros without writing them, if there is a way to.</summary>
     /// <returns>Whether the range reads as zeros now; if not, nothing was done.</returns>
-    internal virtual ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken) => ValueTask.FromResult(false);
+    internal virtual ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken) =>
+        ValueTask.FromResult(false);
 
-    /// <summary>Has a range share what another storage has, if there is a way to: what is written later to either is written elsewhere. A file grows when the range ends behind its end.</summary>
+    /// <summary>Shares another storage's blocks copy-on-write, if possible. A file grows if the range ends behind its end.</summary>
     /// <returns>Whether the range reads so now; if not, nothing was done.</returns>
-    internal virtual ValueTask<bool> TryCloneAsync(BytesOrigin origin, long offset, long length, CancellationToken cancellationToken) => ValueTask.FromResult(false);
+    internal virtual ValueTask<bool> TryCloneAsync(BytesOrigin origin, long offset, long length, CancellationToken cancellationToken) =>
+        ValueTask.FromResult(false);
 
     /// <summary>Writes bytes, or shares them with the storage that has them too, if there is a way to.</summary>
-    internal async ValueTask WriteOrCloneAsync(long offset, ReadOnlyMemory<byte> buffer, BytesOrigin? origin, CancellationToken cancellationToken)
+    internal async ValueTask WriteOrCloneAsync(
+        long offset, ReadOnlyMemory<byte> buffer, BytesOrigin? origin, CancellationToken cancellationToken)
     {
         if (origin is not { } from || !await TryCloneAsync(from, offset, buffer.Length, cancellationToken).ConfigureAwait(false))
         {
@@ -98,12 +103,13 @@ public abstract class ImageStorage : IAsyncDisposable
         }
     }
 
-    /// <summary>Sets space aside for a range, without writing it, if there is a way to; a file grows when the range ends behind its end. What is there stays.</summary>
+    /// <summary>Allocates space for a range, if possible, and keeps its content. A file grows if the range ends behind its end.</summary>
     /// <returns>Whether the space is there now; if not, nothing was done.</returns>
     /// <exception cref="IOException">There is no space.</exception>
-    internal virtual ValueTask<bool> TryAllocateAsync(long offset, long length, CancellationToken cancellationToken) => ValueTask.FromResult(false);
+    internal virtual ValueTask<bool> TryAllocateAsync(long offset, long length, CancellationToken cancellationToken) =>
+        ValueTask.FromResult(false);
 
-    /// <summary>Finds the next range that may hold something else than zeros, so that a reader can pass over holes. Storage that knows of no holes says that all is data.</summary>
+    /// <summary>Finds the next range that may hold non-zero data. Storage that does not know of holes returns everything.</summary>
     /// <param name="offset">Where to start, in bytes, not negative; may lie behind the end.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <returns>The range, which starts at the offset or behind it; null when nothing but zeros is left. It may also hold zeros.</returns>

@@ -4,8 +4,9 @@ namespace Qcow2Bitmaps.Storage;
 
 /// <summary>What an operation that has happened could not tidy up: space that is not given back, a file that is not removed.</summary>
 /// <remarks>
-/// An operation either has not happened, and throws, or has happened, and returns. What fails in between is no error then: it is told here, to whoever asked for it
-/// (<see cref="TellTo"/>) in the call, or in one that it was made from. Where nobody asked it is not told; a check finds what is left in an image.
+/// An operation either has not happened, and throws, or has happened, and returns. What fails in between is no error then: it is told
+/// here, to whoever asked for it (<see cref="TellTo"/>) in the call, or in one that it was made from. Where nobody asked it is not
+/// told; a check finds what is left in an image.
 /// </remarks>
 public static class Leftovers
 {

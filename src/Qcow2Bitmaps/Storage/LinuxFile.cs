@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>Opens files on Linux so that nothing but a regular file or a block device is ever opened for real; and what else .NET has no calls for.</summary>
+/// <summary>Opens regular files and block devices on Linux, and nothing else; and makes other calls that .NET lacks.</summary>
 internal static class LinuxFile
 {
     private const int CloneAlignmentBytes = 4096;
@@ -96,7 +96,7 @@ internal static class LinuxFile
         return isDone;
     }
 
-    /// <summary>Whether a range is worth a try to share it: whole blocks, of a size that most file systems have, and many of them.</summary>
+    /// <summary>Whether sharing a range is worth a try: it is made of many whole blocks of a usual size.</summary>
     public static bool IsCloneable(long sourceOffset, long offset, long length) =>
         LinuxNative.IsSupported && length >= MinCloneBytes && ((sourceOffset | offset | length) & (CloneAlignmentBytes - 1)) == 0;
 
@@ -107,7 +107,13 @@ internal static class LinuxFile
         try
         {
             source.DangerousAddRef(ref isCounted);
-            var range = new LinuxNative.CloneRange { SourceFile = source.DangerousGetHandle(), SourceOffset = (ulong)sourceOffset, Length = (ulong)length, Offset = (ulong)offset };
+            var range = new LinuxNative.CloneRange
+            {
+                SourceFile = source.DangerousGetHandle(),
+                SourceOffset = (ulong)sourceOffset,
+                Length = (ulong)length,
+                Offset = (ulong)offset,
+            };
             return LinuxNative.DeviceControl(file, LinuxNative.CloneRangeRequest, range) == 0;
         }
         finally
@@ -167,8 +173,10 @@ internal static class LinuxFile
 
     public static Exception Error(string path, int error, string what = "open") => error switch
     {
-        LinuxNative.ErrorNoEntry => new FileNotFoundException(PrintableMessage.Of($"Could not {what} '{path}': {Marshal.GetPInvokeErrorMessage(error)}"), path),
-        LinuxNative.ErrorAccess => new UnauthorizedAccessException(PrintableMessage.Of($"Could not {what} '{path}': {Marshal.GetPInvokeErrorMessage(error)}")),
+        LinuxNative.ErrorNoEntry =>
+            new FileNotFoundException(PrintableMessage.Of($"Could not {what} '{path}': {Marshal.GetPInvokeErrorMessage(error)}"), path),
+        LinuxNative.ErrorAccess =>
+            new UnauthorizedAccessException(PrintableMessage.Of($"Could not {what} '{path}': {Marshal.GetPInvokeErrorMessage(error)}")),
         _ => IOException.Of($"Could not {what} '{path}': {Marshal.GetPInvokeErrorMessage(error)}", error),
     };
 }

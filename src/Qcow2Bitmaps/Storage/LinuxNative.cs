@@ -3,7 +3,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>The few system calls that .NET does not offer: opening without blocking or following a device, file facts, locks that last.</summary>
+/// <summary>System calls that .NET does not offer: opening without side effects, file facts, open file description locks.</summary>
 /// <remarks>Linux with 64-bit processes only; the structures are the kernel's, the same on every such architecture.</remarks>
 internal static partial class LinuxNative
 {

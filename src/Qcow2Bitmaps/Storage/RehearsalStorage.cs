@@ -1,10 +1,11 @@
 
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>Takes writes in memory over a storage that is only read, so that an operation can be gone through without doing it. Of guest data only the place is kept.</summary>
+/// <summary>Keeps writes in memory over a read-only storage, to rehearse an operation. Of guest data it keeps only the place.</summary>
 /// <remarks>
-/// Thread-safe. Memory: 512 bytes for each part of that length which is written to with anything but zeros, and those are tables, counts and bits: sparse bits, as many bitmaps have them, need little; of an image with clusters of 64 KiB a byte for
-/// every 8192 of guest data. The storage below stays open when this one is disposed.
+/// Thread-safe. Memory: 512 bytes for each part of that length which is written to with anything but zeros, and those are tables, counts
+/// and bits: sparse bits, as many bitmaps have them, need little; of an image with clusters of 64 KiB a byte for every 8192 of guest data.
+/// The storage below stays open when this one is disposed.
 /// </remarks>
 internal sealed class RehearsalStorage : ImageStorage
 {
@@ -186,7 +187,9 @@ internal sealed class RehearsalStorage : ImageStorage
             isThere = _pages.TryGetValue(page, out bytes);
         }
 
-        if (bytes is null && !part.Span.ContainsAnyExcept((byte)0) && (isThere || part.Length == PageBytes || page * PageBytes >= _belowEnd))
+        if (bytes is null
+            && !part.Span.ContainsAnyExcept((byte)0)
+            && (isThere || part.Length == PageBytes || page * PageBytes >= _belowEnd))
         {
             lock (_gate)
             {
@@ -245,7 +248,8 @@ internal sealed class RehearsalStorage : ImageStorage
 
         internal override ImageStorage GuestData => this;
 
-        public override ValueTask<int> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default) => whole.ReadAsync(offset, buffer, cancellationToken);
+        public override ValueTask<int> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+            whole.ReadAsync(offset, buffer, cancellationToken);
 
         public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
         {
@@ -261,10 +265,12 @@ internal sealed class RehearsalStorage : ImageStorage
 
         public override ValueTask FlushAsync(CancellationToken cancellationToken = default) => ValueTask.CompletedTask;
 
-        public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default) => whole.SetLengthAsync(length, cancellationToken);
+        public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default) =>
+            whole.SetLengthAsync(length, cancellationToken);
 
         public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
-        internal override ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken) => ValueTask.FromResult(true);
+        internal override ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken) =>
+            ValueTask.FromResult(true);
     }
 }

@@ -50,7 +50,8 @@ public sealed class BitKernelsTests
             ulong gathered = BitKernels.Gather(word, shift);
             Assert.Equal(ScalarBitKernels.Gather(word, shift), gathered);
             Assert.Equal(
-                Enumerable.Range(0, 64).Select(bit => bit < 64 >> shift && bits[(bit << shift)..((bit + 1) << shift)].Contains(true)), Bits([gathered]));
+                Enumerable.Range(0, 64).Select(bit => bit < 64 >> shift && bits[(bit << shift)..((bit + 1) << shift)].Contains(true)),
+                Bits([gathered]));
         }
     });
 
@@ -60,7 +61,8 @@ public sealed class BitKernelsTests
         for (int shift = 1; shift <= 5; shift++)
         {
             ulong[] narrow = pair.Item1;
-            ulong[] wide = [.. Enumerable.Range(0, narrow.Length << shift).Select(i => pair.Item2.Length == 0 ? 0 : pair.Item2[i % pair.Item2.Length])];
+            ulong[] wide = [.. Enumerable.Range(0, narrow.Length << shift)
+                .Select(i => pair.Item2.Length == 0 ? 0 : pair.Item2[i % pair.Item2.Length])];
             AssertSame(wide, narrow, (d, s) => BitKernels.OrSpread(d, s, shift), (d, s) => ScalarBitKernels.OrSpread(d, s, shift));
             AssertSame(narrow, wide, (d, s) => BitKernels.OrGathered(d, s, shift), (d, s) => ScalarBitKernels.OrGathered(d, s, shift));
         }
@@ -100,5 +102,6 @@ public sealed class BitKernelsTests
         return byFast;
     }
 
-    private static bool[] Bits(ulong[] words) => [.. words.SelectMany(static word => Enumerable.Range(0, 64).Select(bit => (word >> bit & 1) != 0))];
+    private static bool[] Bits(ulong[] words) =>
+        [.. words.SelectMany(static word => Enumerable.Range(0, 64).Select(bit => (word >> bit & 1) != 0))];
 }

@@ -128,7 +128,8 @@ public sealed class DirtyBitmapModelTests
         Assert.Equal(model.Extents(), all);
         Assert.Equal(all.Where(static e => e.IsDirty), Collect(reader.ReadExtentsAsync(includeClean: false, CancellationToken.None)));
         Assert.Equal(
-            new DirtyCount(model.Bits.LongCount(static b => b), model.Extents().Where(static e => e.IsDirty).Sum(static e => e.LengthBytes)),
+            new DirtyCount(
+                model.Bits.LongCount(static b => b), model.Extents().Where(static e => e.IsDirty).Sum(static e => e.LengthBytes)),
             reader.CountAsync(CancellationToken.None).AsTask().GetAwaiter().GetResult());
     });
 
@@ -141,7 +142,8 @@ public sealed class DirtyBitmapModelTests
         Assert.Equal(expected, bitmap.Extents().ToList());
         Assert.Equal(expected.Where(static e => e.IsDirty), bitmap.DirtyExtents().ToList());
         Assert.Equal(
-            new DirtyCount(model.Bits.LongCount(static b => b), expected.Where(static e => e.IsDirty).Sum(static e => e.LengthBytes)), bitmap.Count());
+            new DirtyCount(model.Bits.LongCount(static b => b), expected.Where(static e => e.IsDirty).Sum(static e => e.LengthBytes)),
+            bitmap.Count());
         Assert.Equal(!Array.Exists(model.Bits, static b => b), bitmap.IsClean);
         for (long bit = 0; bit < model.Bits.Length; bit += Math.Max(1, model.Bits.Length / 50))
         {

@@ -28,7 +28,8 @@ internal static class BitmapCommandImages
 
         foreach ((string name, string bitmap, string granularity) in new[]
         {
-            ("a.qcow2", "y", "1M"), ("b.qcow2", "x", "0"), ("c.qcow2", "fine", "4k"), ("c.qcow2", "coarse", "256k"), ("c.qcow2", "-dash", "64k"), ("d.qcow2", "bad", "64k"),
+            ("a.qcow2", "y", "1M"), ("b.qcow2", "x", "0"), ("c.qcow2", "fine", "4k"), ("c.qcow2", "coarse", "256k"),
+            ("c.qcow2", "-dash", "64k"), ("d.qcow2", "bad", "64k"),
         })
         {
             await Qemu.ImgOkAsync("bitmap", "--add", "-g", granularity, "--", folder.File(name), bitmap);

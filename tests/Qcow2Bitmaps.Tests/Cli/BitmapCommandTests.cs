@@ -10,7 +10,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Cli;
 
-/// <summary><c>bitmap</c> is qemu-img's verb: the same messages, exit codes and bitmaps, but for what is written down here. And all steps, or none.</summary>
+/// <summary>
+/// <c>bitmap</c> is qemu-img's verb: the same messages, exit codes and bitmaps, but for what is written down here. And all steps, or none.
+/// </summary>
 public sealed partial class BitmapCommandTests : IDisposable
 {
     private readonly TempFolder _theirs = new();
@@ -161,7 +163,9 @@ public sealed partial class BitmapCommandTests : IDisposable
     [InlineData("", "Need at least one of --add, --remove, --clear, --enable, --disable, --merge, --rename, or --remove-all")]
     [InlineData("a.qcow2 x", "Need at least one of --add, --remove, --clear, --enable, --disable, --merge, --rename, or --remove-all")]
     [InlineData("--add -f foo a.qcow2 x", "Unknown driver 'foo'; the formats are qcow2 and raw")]
-    [InlineData("--add -f qcow2 r.raw x", "'r.raw': header: magic at offset 0x0 is 0x0, allowed: 0x514649fb: this is no qcow2 image [header-magic]")]
+    [InlineData(
+        "--add -f qcow2 r.raw x",
+        "'r.raw': header: magic at offset 0x0 is 0x0, allowed: 0x514649fb: this is no qcow2 image [header-magic]")]
     [InlineData("--merge", "Required argument missing for option: '--merge'.")]
     public async Task WhatIsSaidInOtherWordsHasTheSameExitCode(string line, string message)
     {
@@ -186,7 +190,8 @@ public sealed partial class BitmapCommandTests : IDisposable
 
         ProcessResult ours = await Support.Cli.RunAsync(["bitmap", .. In(_ours, arguments)]);
 
-        Assert.Equal((1, "qcow2bitmaps: Operation merge on bitmap new failed: Dirty bitmap 'nosuch' not found\n"), (ours.ExitCode, ours.Error));
+        Assert.Equal(
+            (1, "qcow2bitmaps: Operation merge on bitmap new failed: Dirty bitmap 'nosuch' not found\n"), (ours.ExitCode, ours.Error));
         await AssertUntouchedAsync(arguments);
         // What qemu-img does is the reason for this test.
         Assert.Equal(1, (await Qemu.ImgAsync(["bitmap", .. In(_theirs, arguments)])).ExitCode);
@@ -207,11 +212,17 @@ public sealed partial class BitmapCommandTests : IDisposable
         ProcessResult missing = await Support.Cli.RunAsync("bitmap", "--rename", "other", path, "fine");
 
         Assert.Equal((0, "", ""), (renamed.ExitCode, renamed.Output, renamed.Error));
-        Assert.Equal((1, "qcow2bitmaps: Operation rename on bitmap new failed: Bitmap already exists: coarse\n"), (taken.ExitCode, taken.Error));
-        Assert.Equal((1, "qcow2bitmaps: Operation rename on bitmap new failed: Bitmap name cannot be empty\n"), (empty.ExitCode, empty.Error));
-        Assert.Equal((1, "qcow2bitmaps: Operation rename on bitmap fine failed: Dirty bitmap 'fine' not found\n"), (missing.ExitCode, missing.Error));
+        Assert.Equal(
+            (1, "qcow2bitmaps: Operation rename on bitmap new failed: Bitmap already exists: coarse\n"), (taken.ExitCode, taken.Error));
+        Assert.Equal(
+            (1, "qcow2bitmaps: Operation rename on bitmap new failed: Bitmap name cannot be empty\n"), (empty.ExitCode, empty.Error));
+        Assert.Equal(
+            (1, "qcow2bitmaps: Operation rename on bitmap fine failed: Dirty bitmap 'fine' not found\n"),
+            (missing.ExitCode, missing.Error));
         IReadOnlyList<StoredBitmap> list = await new QemuNode(path).ListAsync();
-        Assert.Equal([("new", BitmapFlags.None), ("coarse", BitmapFlags.Auto), ("-dash", BitmapFlags.Auto)], list.Select(static b => (b.Name, b.Flags)));
+        Assert.Equal(
+            [("new", BitmapFlags.None), ("coarse", BitmapFlags.Auto), ("-dash", BitmapFlags.Auto)],
+            list.Select(static b => (b.Name, b.Flags)));
         Assert.Equal(fine, await new QemuNode(path).ReadExtentsAsync("new"));
     }
 
@@ -275,7 +286,9 @@ public sealed partial class BitmapCommandTests : IDisposable
             Assert.Equal(held, await File.ReadAllBytesAsync(path, Token));
             if (name is not null)
             {
-                Assert.Equal((await Qemu.ImgAsync(["bitmap", .. arguments])).Error.Replace("qemu-img", "qcow2bitmaps", StringComparison.Ordinal), result.Error);
+                Assert.Equal(
+                    (await Qemu.ImgAsync(["bitmap", .. arguments])).Error.Replace("qemu-img", "qcow2bitmaps", StringComparison.Ordinal),
+                    result.Error);
             }
         }
 
@@ -295,18 +308,22 @@ public sealed partial class BitmapCommandTests : IDisposable
         string image = _ours.File("a.qcow2");
         string tool = $"dotnet {Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll")} bitmap";
 
-        ProcessResult disabled = await Qemu.RunAsync("bash", null, "-c", $"qemu-img bitmap --add -- {image} $'-\\xff\\xc3x' && {tool} --disable -- {image} $'-\\xff\\xc3x'");
+        ProcessResult disabled = await Qemu.RunAsync(
+            "bash", null, "-c", $"qemu-img bitmap --add -- {image} $'-\\xff\\xc3x' && {tool} --disable -- {image} $'-\\xff\\xc3x'");
         ProcessResult info = await Qemu.ImgAsync("info", image);
         ProcessResult renamed = await Qemu.RunAsync("bash", null, "-c", $"{tool} --rename sane -- {image} $'-\\xff\\xc3x'");
         ProcessResult refused = await Qemu.RunAsync("bash", null, "-c", $"{tool} --add {image} $'\\xfe'");
 
         Assert.Equal(0, disabled.ExitCode);
         Assert.Contains("[bitmap-name]", disabled.Error, StringComparison.Ordinal);
-        Assert.Contains("[1]:\n            flags:\n            name: -\xff\xc3x\n", Encoding.Latin1.GetString(info.OutputBytes), StringComparison.Ordinal);
+        Assert.Contains(
+            "[1]:\n            flags:\n            name: -\xff\xc3x\n", Encoding.Latin1.GetString(info.OutputBytes),
+            StringComparison.Ordinal);
         Assert.Equal(0, renamed.ExitCode);
         Assert.Equal(["y", "sane"], (await new QemuNode(image).ListAsync()).Select(static bitmap => bitmap.Name));
         // QEMU takes any bytes; names that are made here are UTF-8.
-        Assert.Equal((1, "qcow2bitmaps: Operation add on bitmap \\xfe failed: A bitmap's name must be UTF-8\n"), (refused.ExitCode, refused.Error));
+        Assert.Equal(
+            (1, "qcow2bitmaps: Operation add on bitmap \\xfe failed: A bitmap's name must be UTF-8\n"), (refused.ExitCode, refused.Error));
     }
 
     /// <summary>Gives both sides the images that are named.</summary>
@@ -320,7 +337,9 @@ public sealed partial class BitmapCommandTests : IDisposable
     }
 
     private static string[] In(TempFolder folder, string[] arguments) =>
-        [.. arguments.Select(argument => argument.EndsWith(".qcow2", StringComparison.Ordinal) || argument is "r.raw" ? folder.File(argument) : argument)];
+        [
+            .. arguments.Select(argument =>
+                argument.EndsWith(".qcow2", StringComparison.Ordinal) || argument is "r.raw" ? folder.File(argument) : argument)];
 
     private async Task AssertUntouchedAsync(IEnumerable<string> arguments)
     {
@@ -350,7 +369,8 @@ public sealed partial class BitmapCommandTests : IDisposable
             Assert.Equal(await new QemuNode(_theirs.File(name)).ListAsync(), await node.ListAsync());
             Assert.Equal(0, (await node.CheckAsync()).ExitCode);
             await using Qcow2Image expected = await Qcow2Image.OpenAsync(_theirs.File(name), cancellationToken: Token);
-            foreach (BitmapInfo bitmap in expected.Bitmaps.Where(static bitmap => bitmap.State != BitmapState.Inconsistent && bitmap.Name[0] != '-'))
+            foreach (BitmapInfo bitmap
+                in expected.Bitmaps.Where(static bitmap => bitmap.State != BitmapState.Inconsistent && bitmap.Name[0] != '-'))
             {
                 DirtyBitmap bits = await expected.Bitmaps.LoadAsync(bitmap, cancellationToken: Token);
                 Assert.Equal([.. bits.Extents()], await ReadAsync(_ours.File(name), bitmap.Name));
@@ -364,10 +384,13 @@ public sealed partial class BitmapCommandTests : IDisposable
         return [.. (await image.Bitmaps.LoadAsync(bitmap, cancellationToken: Token)).Extents()];
     }
 
-    /// <summary>Evens out what differs on purpose: the tool's name, QEMU's names of nodes, and that it says twice what it could not open.</summary>
+    /// <summary>
+    /// Evens out what differs on purpose: the tool's name, QEMU's names of nodes, and that it says twice what it could not open.
+    /// </summary>
     private static string Normalize(string error, TempFolder folder)
     {
-        string text = error.Replace("qemu-img", "TOOL", StringComparison.Ordinal).Replace("qcow2bitmaps:", "TOOL:", StringComparison.Ordinal)
+        string text = error.Replace("qemu-img", "TOOL", StringComparison.Ordinal).Replace(
+            "qcow2bitmaps:", "TOOL:", StringComparison.Ordinal)
             .Replace("'qcow2bitmaps bitmap", "'TOOL", StringComparison.Ordinal).Replace(folder.Path + "/", "", StringComparison.Ordinal);
         return NodeNames().Replace(OpenedTwice().Replace(text, "${once}"), "NODE:");
     }

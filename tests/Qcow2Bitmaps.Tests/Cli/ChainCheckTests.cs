@@ -72,10 +72,12 @@ public sealed class ChainCheckTests
 
             + recording   o disabled   ! in-use   . absent
 
-            a: image 1 (mid.qcow2) does not hold bitmap 'a', though image 2 (base.qcow2) below does: writes to image 1 (mid.qcow2) were not recorded.
-            remedy: qcow2bitmaps chain populate top.qcow2 a: rebuilds it from what the images have; it knows of all changes then, and perhaps of more.
 
-            """,
+            """
+            + "a: image 1 (mid.qcow2) does not hold bitmap 'a', though image 2 (base.qcow2) below does: "
+            + "writes to image 1 (mid.qcow2) were not recorded.\n"
+            + "remedy: qcow2bitmaps chain populate top.qcow2 a: rebuilds it from what the images have; "
+            + "it knows of all changes then, and perhaps of more.\n",
             result.Output.Replace(folder, "", StringComparison.Ordinal));
     }
 
@@ -97,8 +99,10 @@ public sealed class ChainCheckTests
     {
         string top = FixtureIndex.Chains.Single(static c => c.Name == "mixed-4").Layers[0].Path;
 
-        ProcessResult libvirt = await Support.Cli.RunAsync("chain", "check", "--profile", "libvirt", "--bitmap", "gap-and-in-use", "--output=json", top);
-        ProcessResult ovirt = await Support.Cli.RunAsync("chain", "check", "--profile", "ovirt", "--bitmap", "gap-and-in-use", "--output=json", top);
+        ProcessResult libvirt = await Support.Cli.RunAsync(
+            "chain", "check", "--profile", "libvirt", "--bitmap", "gap-and-in-use", "--output=json", top);
+        ProcessResult ovirt = await Support.Cli.RunAsync(
+            "chain", "check", "--profile", "ovirt", "--bitmap", "gap-and-in-use", "--output=json", top);
 
         Assert.Contains("\"reason\": \"gap\"", libvirt.Output, StringComparison.Ordinal);
         Assert.Contains("\"reason\": \"inconsistent\"", ovirt.Output, StringComparison.Ordinal);
@@ -128,7 +132,8 @@ public sealed class ChainCheckTests
     public async Task NoNameFakesALine()
     {
         using var folder = new TempFolder();
-        string path = folder.Write("a.qcow2", new TestImage().WithBitmap("vda  +  valid\nx", flags: Qcow2Bitmaps.Format.BitmapFlags.None).Build());
+        string path = folder.Write(
+            "a.qcow2", new TestImage().WithBitmap("vda  +  valid\nx", flags: Qcow2Bitmaps.Format.BitmapFlags.None).Build());
 
         ProcessResult result = await Support.Cli.RunAsync("chain", "check", path);
 
@@ -141,8 +146,10 @@ public sealed class ChainCheckTests
         using var folder = new TempFolder();
         using var devices = new LoopDevices();
         string basePath = await devices.AttachAsync(folder.Write("base.img", Pad(new TestImage().WithBitmap("a").Build())));
-        string topPath = await devices.AttachAsync(folder.Write("top.img", Pad(new TestImage { BackingFile = Path.GetFileName(basePath) }.WithBitmap("a").Build())));
-        string linkedTop = await devices.AttachAsync(folder.Write("linked.img", Pad(new TestImage { BackingFile = "base" }.WithBitmap("a").Build())));
+        string topPath = await devices.AttachAsync(
+            folder.Write("top.img", Pad(new TestImage { BackingFile = Path.GetFileName(basePath) }.WithBitmap("a").Build())));
+        string linkedTop = await devices.AttachAsync(
+            folder.Write("linked.img", Pad(new TestImage { BackingFile = "base" }.WithBitmap("a").Build())));
         Directory.CreateDirectory(folder.File("volumes"));
         File.CreateSymbolicLink(folder.File("volumes/top"), linkedTop);
         File.CreateSymbolicLink(folder.File("volumes/base"), basePath);
@@ -152,7 +159,8 @@ public sealed class ChainCheckTests
         ProcessResult linked = await Support.Cli.RunAsync("chain", "check", folder.File("volumes/top"));
 
         Assert.Equal(1, devicesByName.ExitCode);
-        Assert.Contains("outside the allowed folders: none (--allow-backing DIR allows more)", devicesByName.Error, StringComparison.Ordinal);
+        Assert.Contains(
+            "outside the allowed folders: none (--allow-backing DIR allows more)", devicesByName.Error, StringComparison.Ordinal);
         Assert.Equal(0, allowed.ExitCode);
         Assert.Equal(0, linked.ExitCode);
     }
@@ -175,7 +183,8 @@ public sealed class ChainCheckTests
         foreach (string[] command in new string[][] { ["info", path], ["chain", "check", path] })
         {
             ProcessResult result = await Support.Cli.RunAsync(command);
-            Assert.Equal((1, $"qcow2bitmaps: '{path}' is of format '{format}'; only qcow2 and raw are read\n"), (result.ExitCode, result.Error));
+            Assert.Equal(
+                (1, $"qcow2bitmaps: '{path}' is of format '{format}'; only qcow2 and raw are read\n"), (result.ExitCode, result.Error));
         }
     }
 

@@ -14,8 +14,11 @@ public sealed class CommandLineTests
     [InlineData("info -f vmdk x", "Unknown driver 'vmdk'", "Try 'qcow2bitmaps info --help'")]
     [InlineData("info x y", "Unrecognized command or argument 'y'", "Try 'qcow2bitmaps info --help'")]
     [InlineData("extents x", "Required argument missing for command: 'extents'.", "Try 'qcow2bitmaps extents --help'")]
-    [InlineData("chain check --profile xen x", "--profile must be used with libvirt or ovirt as argument.", "Try 'qcow2bitmaps chain check --help'")]
-    [InlineData("chain check --profile 7 x", "--profile must be used with libvirt or ovirt as argument.", "Try 'qcow2bitmaps chain check --help'")]
+    [InlineData(
+        "chain check --profile xen x", "--profile must be used with libvirt or ovirt as argument.",
+        "Try 'qcow2bitmaps chain check --help'")]
+    [InlineData(
+        "chain check --profile 7 x", "--profile must be used with libvirt or ovirt as argument.", "Try 'qcow2bitmaps chain check --help'")]
     [InlineData("info --bogus", "unrecognized option '--bogus'", "Try 'qcow2bitmaps info --help'")]
     [InlineData("info --bogus x", "unrecognized option '--bogus'", "Try 'qcow2bitmaps info --help'")]
     [InlineData("info -t x", "unrecognized option '-t'", "Try 'qcow2bitmaps info --help'")]
@@ -106,7 +109,8 @@ public sealed class CommandLineTests
         var errors = new StreamWriter(both, leaveOpen: true) { AutoFlush = true };
 
         await Qcow2Bitmaps.Cli.CommandLine.InvokeAsync(
-            [.. commandLine.Split(' ').Select(word => word.Replace("@", folder.Path + "/", StringComparison.Ordinal))], new Qcow2Bitmaps.Cli.Output.ToolWriter(both, isTerminal: false), errors);
+            [.. commandLine.Split(' ').Select(word => word.Replace("@", folder.Path + "/", StringComparison.Ordinal))],
+            new Qcow2Bitmaps.Cli.Output.ToolWriter(both, isTerminal: false), errors);
 
         string text = System.Text.Encoding.UTF8.GetString(both.ToArray());
         int first = text.IndexOf(printed, StringComparison.Ordinal);
@@ -120,7 +124,8 @@ public sealed class CommandLineTests
         using var error = new StringWriter();
         var output = new Qcow2Bitmaps.Cli.Output.ToolWriter(new FullStream(), isTerminal: false);
 
-        int exitCode = await Qcow2Bitmaps.Cli.CommandLine.InvokeAsync(["create", "-f", "qcow2", "-o", "cluster_size=3", folder.File("x"), "1M"], output, error);
+        int exitCode = await Qcow2Bitmaps.Cli.CommandLine.InvokeAsync(
+            ["create", "-f", "qcow2", "-o", "cluster_size=3", folder.File("x"), "1M"], output, error);
 
         Assert.Equal(1, exitCode);
         Assert.Contains("Cluster size must be a power of two", error.ToString(), StringComparison.Ordinal);
@@ -143,10 +148,12 @@ public sealed class CommandLineTests
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "Arguments are bytes on Linux");
         using var folder = new TempFolder();
-        string image = folder.Write("a.qcow2", new TestImage().WithBitmap([0xff, (byte)'b'], 12, Qcow2Bitmaps.Format.BitmapFlags.Auto, [1]).Build());
+        string image = folder.Write(
+            "a.qcow2", new TestImage().WithBitmap([0xff, (byte)'b'], 12, Qcow2Bitmaps.Format.BitmapFlags.Auto, [1]).Build());
         string tool = Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll");
 
-        ProcessResult result = await Qemu.RunAsync("bash", folder.Path, "-c", $"exec dotnet '{tool}' extents --output json '{image}' $'\\xffb'");
+        ProcessResult result = await Qemu.RunAsync(
+            "bash", folder.Path, "-c", $"exec dotnet '{tool}' extents --output json '{image}' $'\\xffb'");
 
         Assert.Equal(0, result.ExitCode);
         Assert.Contains("\"dirty-count\": 1", result.Output, StringComparison.Ordinal);

@@ -13,7 +13,8 @@ public sealed class CompareTests : IDisposable
     public static TheoryData<string> Images =>
         [.. Directory.EnumerateFiles(FixtureFiles.Root, "*.qcow2", SearchOption.AllDirectories)
             .Select(static path => Path.GetRelativePath(FixtureFiles.Root, path))
-            .Where(static path => !new[] { "luks", "aes", "missing-ba", "escaping", "sparse-1t" }.Any(word => path.Contains(word, StringComparison.Ordinal)))
+            .Where(static path =>
+                !new[] { "luks", "aes", "missing-ba", "escaping", "sparse-1t" }.Any(word => path.Contains(word, StringComparison.Ordinal)))
             .Order(StringComparer.Ordinal)];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -28,7 +29,8 @@ public sealed class CompareTests : IDisposable
         Qemu.Require();
         string path = Path.Combine(FixtureFiles.Root, relativePath);
         string folder = Path.GetDirectoryName(path)!;
-        ProcessResult made = await Qemu.RunAsync("qemu-img", folder, "convert", "-U", "-f", "qcow2", "-O", "qcow2", path, _folder.File("copy.qcow2"));
+        ProcessResult made = await Qemu.RunAsync(
+            "qemu-img", folder, "convert", "-U", "-f", "qcow2", "-O", "qcow2", path, _folder.File("copy.qcow2"));
         Assert.True(made.ExitCode == 0, made.Error);
         await SameAsync(folder, "-U", path, _folder.File("copy.qcow2"));
         await SameAsync(folder, "-U", "-s", path, _folder.File("copy.qcow2"));
@@ -71,7 +73,10 @@ public sealed class CompareTests : IDisposable
         Qemu.Require();
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", _folder.File("a"), "1M");
         File.WriteAllBytes(_folder.File("raw"), new byte[4096]);
-        string[] whole = ["compare", .. arguments.Select(argument => argument is "a" or "raw" or "nosuch" ? _folder.File(argument) : argument)];
+        string[] whole = [
+            "compare",
+            .. arguments.Select(argument => argument is "a" or "raw" or "nosuch" ? _folder.File(argument) : argument),
+        ];
         ProcessResult theirs = await Qemu.ImgAsync(whole);
         ProcessResult ours = await Support.Cli.RunAsync(whole);
         Assert.Equal(theirs.ExitCode, ours.ExitCode);
@@ -141,7 +146,9 @@ public sealed class CompareTests : IDisposable
         ProcessResult theirs = await Qemu.RunAsync("qemu-img", folder, ["compare", .. arguments]);
         ProcessResult ours = await Support.Cli.RunAsync(["compare", .. arguments]);
         string what = string.Join(' ', arguments);
-        Assert.Equal($"{what}\n{theirs.ExitCode}\n{theirs.Output}", string.Create(CultureInfo.InvariantCulture, $"{what}\n{ours.ExitCode}\n{ours.Output}"));
+        Assert.Equal(
+            $"{what}\n{theirs.ExitCode}\n{theirs.Output}",
+            string.Create(CultureInfo.InvariantCulture, $"{what}\n{ours.ExitCode}\n{ours.Output}"));
     }
 
     /// <summary>Disks that are the same or nearly so, had in many ways.</summary>
@@ -150,7 +157,14 @@ public sealed class CompareTests : IDisposable
         string a = _folder.File("a.qcow2");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", a, "3M");
         await Qemu.IoOkAsync(a, "write -P 1 0 128k", "write -P 2 1000k 300k");
-        foreach ((string name, string write) in new[] { ("byte", "write -P 9 70000 10"), ("zeroed", "write -z 256k 64k"), ("zeros", "write -P 0 256k 64k"), ("end", "write -P 3 3071k 1k") })
+        foreach ((string name, string write)
+            in new[]
+            {
+                ("byte", "write -P 9 70000 10"),
+                ("zeroed", "write -z 256k 64k"),
+                ("zeros", "write -P 0 256k 64k"),
+                ("end", "write -P 3 3071k 1k"),
+            })
         {
             File.Copy(a, _folder.File(name + ".qcow2"));
             await Qemu.IoOkAsync(_folder.File(name + ".qcow2"), write);

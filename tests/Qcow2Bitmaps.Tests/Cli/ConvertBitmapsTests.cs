@@ -42,16 +42,19 @@ public sealed class ConvertBitmapsTests : IDisposable
     {
         Qemu.Require();
         string top = Path.Combine(FixtureFiles.Root, "chains/valid-5/top.qcow2");
-        ProcessResult result = await Support.Cli.RunAsync("convert", "--bitmaps", "--skip-broken-bitmaps", "-O", "qcow2", top, _folder.File("ours"));
+        ProcessResult result = await Support.Cli.RunAsync(
+            "convert", "--bitmaps", "--skip-broken-bitmaps", "-O", "qcow2", top, _folder.File("ours"));
         Assert.True(result.ExitCode == 0, result.Error);
         await using ImageChain chain = await ImageChain.OpenAsync(top, cancellationToken: Token);
         await using Qcow2Image ours = await Qcow2Image.OpenAsync(_folder.File("ours"), cancellationToken: Token);
         bool differsFromTop = false;
-        foreach (BitmapVerdict verdict in (await chain.JudgeBitmapsAsync(cancellationToken: Token)).Where(static verdict => verdict.IsValid))
+        foreach (BitmapVerdict verdict
+            in (await chain.JudgeBitmapsAsync(cancellationToken: Token)).Where(static verdict => verdict.IsValid))
         {
             List<DirtyExtent> expected = await chain.ReadExtentsAsync(verdict.Name, cancellationToken: Token).ToListAsync(Token);
             Assert.Equal(expected, await ours.Bitmaps.ReadExtentsAsync(verdict.Name, cancellationToken: Token).ToListAsync(Token));
-            differsFromTop |= !expected.SequenceEqual(await chain.Layers[0].Image!.Bitmaps.ReadExtentsAsync(verdict.Name, cancellationToken: Token).ToListAsync(Token));
+            differsFromTop |= !expected.SequenceEqual(
+                await chain.Layers[0].Image!.Bitmaps.ReadExtentsAsync(verdict.Name, cancellationToken: Token).ToListAsync(Token));
         }
 
         Assert.True(differsFromTop);
@@ -85,8 +88,10 @@ public sealed class ConvertBitmapsTests : IDisposable
         await Qemu.ImgOkAsync("check", target);
         if (isAsQemu)
         {
-            string[] warnings = [.. skipped.Error.Replace("qcow2bitmaps", "qemu-img", StringComparison.Ordinal).Split('\n').Order(StringComparer.Ordinal)];
-            ProcessResult theirsSkipped = await Qemu.ImgAsync("convert", "--bitmaps", "--skip-broken-bitmaps", "-O", "qcow2", source, _folder.File("theirs"));
+            string[] warnings = [.. skipped.Error.Replace("qcow2bitmaps", "qemu-img", StringComparison.Ordinal)
+                .Split('\n').Order(StringComparer.Ordinal)];
+            ProcessResult theirsSkipped = await Qemu.ImgAsync(
+                "convert", "--bitmaps", "--skip-broken-bitmaps", "-O", "qcow2", source, _folder.File("theirs"));
             Assert.Equal(theirsSkipped.Error.Split('\n').Order(StringComparer.Ordinal), warnings);
             Assert.Equal(await BitmapsOfAsync(_folder.File("theirs")), await BitmapsOfAsync(target));
         }
@@ -121,7 +126,9 @@ public sealed class ConvertBitmapsTests : IDisposable
     [Fact]
     public async Task ASnapshotHasNone()
     {
-        ProcessResult ours = await Support.Cli.RunAsync("convert", "-l", "s1", "--bitmaps", "-O", "qcow2", Path.Combine(FixtureFiles.Root, "images/snapshots.qcow2"), _folder.File("out"));
+        ProcessResult ours = await Support.Cli.RunAsync(
+            "convert", "-l", "s1", "--bitmaps", "-O", "qcow2", Path.Combine(FixtureFiles.Root, "images/snapshots.qcow2"),
+            _folder.File("out"));
         Assert.Equal(1, ours.ExitCode);
         Assert.Contains("not of a snapshot", ours.Error, StringComparison.Ordinal);
         Assert.Empty(Directory.EnumerateFiles(_folder.Path));

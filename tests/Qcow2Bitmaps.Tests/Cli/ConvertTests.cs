@@ -7,7 +7,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Cli;
 
-/// <summary><c>convert</c> beside qemu-img convert: what the guest sees of the target, what the check says of it, messages and exit codes.</summary>
+/// <summary>
+/// <c>convert</c> beside qemu-img convert: what the guest sees of the target, what the check says of it, messages and exit codes.
+/// </summary>
 public sealed class ConvertTests : IDisposable
 {
     private readonly TempFolder _folder = TempFolder.InMemory();
@@ -25,7 +27,8 @@ public sealed class ConvertTests : IDisposable
         Qemu.Require();
         string path = Path.Combine(FixtureFiles.Root, relativePath);
         string theirs = _folder.File("theirs.raw");
-        ProcessResult made = await Qemu.RunAsync("qemu-img", Path.GetDirectoryName(path), "convert", "-U", "-f", "qcow2", "-O", "raw", path, theirs);
+        ProcessResult made = await Qemu.RunAsync(
+            "qemu-img", Path.GetDirectoryName(path), "convert", "-U", "-f", "qcow2", "-O", "raw", path, theirs);
         Assert.True(made.ExitCode == 0, made.Error);
 
         string ours = _folder.File("ours.raw");
@@ -68,7 +71,8 @@ public sealed class ConvertTests : IDisposable
         {
             string target = _folder.File("ours.qcow2");
             string options = Pick(
-                random, "cluster_size=64k", "cluster_size=512", "cluster_size=2M", "extended_l2=on", "compat=0.10", "refcount_bits=1", "refcount_bits=64,cluster_size=4k", "preallocation=metadata", "lazy_refcounts=on");
+                random, "cluster_size=64k", "cluster_size=512", "cluster_size=2M", "extended_l2=on", "compat=0.10", "refcount_bits=1",
+                "refcount_bits=64,cluster_size=4k", "preallocation=metadata", "lazy_refcounts=on");
             string[] more = Pick(random, "-c", "-W", "-S 0", "-m 1", "-m 16", "-S 64k", "-t writeback").Split(' ');
             more = options.StartsWith("preallocation", StringComparison.Ordinal) ? ["-W"] : more;
             await OkAsync([.. more, "-O", "qcow2", "-o", options, top, target]);
@@ -102,7 +106,9 @@ public sealed class ConvertTests : IDisposable
             string theirs = _folder.File("theirs.qcow2");
             await Qemu.ImgOkAsync("convert", "-O", "qcow2", "-B", backing, "-F", "qcow2", top, theirs);
             Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", top, theirs));
-            Assert.Equal(Allocated(await Qemu.ImgOkAsync("map", "--output=json", theirs)), Allocated(await Qemu.ImgOkAsync("map", "--output=json", target)));
+            Assert.Equal(
+                Allocated(await Qemu.ImgOkAsync("map", "--output=json", theirs)),
+                Allocated(await Qemu.ImgOkAsync("map", "--output=json", target)));
         }
     }
 
@@ -126,7 +132,12 @@ public sealed class ConvertTests : IDisposable
     public async Task SourcesStandOneBehindTheOther(string format)
     {
         Qemu.Require();
-        byte[][] parts = [RandomNumberGenerator.GetBytes(100_000), new byte[70_000], RandomNumberGenerator.GetBytes(513), RandomNumberGenerator.GetBytes(1_000_000)];
+        byte[][] parts = [
+            RandomNumberGenerator.GetBytes(100_000),
+            new byte[70_000],
+            RandomNumberGenerator.GetBytes(513),
+            RandomNumberGenerator.GetBytes(1_000_000),
+        ];
         string[] files = [.. parts.Select((part, i) => _folder.Write(string.Create(CultureInfo.InvariantCulture, $"{i}.raw"), part))];
         await Qemu.ImgOkAsync(["convert", "-f", "raw", "-O", "raw", .. files, _folder.File("theirs.raw")]);
         await OkAsync(["-f", "raw", "-O", format, .. files, _folder.File("ours")]);
@@ -205,7 +216,13 @@ public sealed class ConvertTests : IDisposable
 
         File.WriteAllBytes(_folder.File("raw"), new byte[4096]);
         File.WriteAllBytes(_folder.File("small"), new byte[4096]);
-        string[] whole = ["convert", .. arguments.Select((argument, i) => argument is "a" or "b" or "raw" or "out" or "small" && !(i > 0 && arguments[i - 1] is "-O") ? _folder.File(argument) : argument)];
+        string[] whole = [
+            "convert",
+            .. arguments.Select((argument, i) =>
+                argument is "a" or "b" or "raw" or "out" or "small" && !(i > 0 && arguments[i - 1] is "-O")
+                    ? _folder.File(argument)
+                    : argument),
+        ];
         ProcessResult theirs = await Qemu.ImgAsync(whole);
         File.Delete(_folder.File("out"));
         ProcessResult ours = await Support.Cli.RunAsync(whole);
@@ -230,7 +247,8 @@ public sealed class ConvertTests : IDisposable
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", "a", "-F", "qcow2", _folder.File("over"));
         File.CreateSymbolicLink(_folder.File("link"), _folder.File("a"));
         string before = await HashAsync(_folder.File("a"));
-        ProcessResult ours = await Support.Cli.RunAsync(["convert", .. arguments.Select(argument => argument is "a" or "over" or "link" ? _folder.File(argument) : argument)]);
+        ProcessResult ours = await Support.Cli.RunAsync(
+            ["convert", .. arguments.Select(argument => argument is "a" or "over" or "link" ? _folder.File(argument) : argument)]);
         Assert.Equal(1, ours.ExitCode);
         Assert.Contains("cannot be written", ours.Error, StringComparison.Ordinal);
         Assert.Equal(before, await HashAsync(_folder.File("a")));
@@ -267,7 +285,8 @@ public sealed class ConvertTests : IDisposable
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", plain, "4M");
         await Qemu.IoOkAsync(plain, "write -P 7 0 300k", "write -z 400k 100k", "write -P 8 3M 100k");
         string image = _folder.File("image.qcow2");
-        await Qemu.ImgOkAsync([.. how.Length > 0 ? ["convert", how] : new[] { "convert" }, "-O", "qcow2", "-o", "cluster_size=4k", plain, image]);
+        await Qemu.ImgOkAsync(
+            [.. how.Length > 0 ? ["convert", how] : new[] { "convert" }, "-O", "qcow2", "-o", "cluster_size=4k", plain, image]);
         byte[] good = await File.ReadAllBytesAsync(image, Token);
         int l1 = (int)BinaryPrimitives.ReadUInt64BigEndian(good.AsSpan(40));
         int l2 = (int)(BinaryPrimitives.ReadUInt64BigEndian(good.AsSpan(l1)) & 0x00ff_ffff_ffff_fe00);
@@ -304,7 +323,8 @@ public sealed class ConvertTests : IDisposable
         ProcessResult ours = await Support.Cli.RunAsync("convert", "-p", "-O", "raw", _folder.File("a"), _folder.File("out"));
         Assert.StartsWith("    (0.00/100%)\r", ours.Output, StringComparison.Ordinal);
         Assert.EndsWith("    (100.00/100%)\r\n", ours.Output, StringComparison.Ordinal);
-        ProcessResult seen = await Support.Cli.RunAsync(isTerminal: true, "convert", "-p", "-O", "raw", _folder.File("a"), _folder.File("out"));
+        ProcessResult seen = await Support.Cli.RunAsync(
+            isTerminal: true, "convert", "-p", "-O", "raw", _folder.File("a"), _folder.File("out"));
         Assert.Contains("/s, ", seen.Output, StringComparison.Ordinal);
         Assert.Contains(" left", seen.Output, StringComparison.Ordinal);
     }
@@ -356,15 +376,20 @@ public sealed class ConvertTests : IDisposable
         {
             string image = _folder.File(string.Create(CultureInfo.InvariantCulture, $"{i}.qcow2"));
             long size = (300 + random.Below(3700)) * 512L;
-            string options = Pick(random, "cluster_size=64k", "cluster_size=512", "cluster_size=4k", "cluster_size=1M", "extended_l2=on", "compression_type=zstd");
+            string options = Pick(
+                random, "cluster_size=64k", "cluster_size=512", "cluster_size=4k", "cluster_size=1M", "extended_l2=on",
+                "compression_type=zstd");
             string[] backing = below is null ? [] : ["-b", below, "-F", belowFormat];
-            await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", "-o", options, .. backing, image, size.ToString(CultureInfo.InvariantCulture)]);
+            await Qemu.ImgOkAsync(
+                ["create", "-q", "-f", "qcow2", "-o", options, .. backing, image, size.ToString(CultureInfo.InvariantCulture)]);
             var commands = new List<string>();
             for (int write = 0; write < 12; write++)
             {
                 long offset = random.Below((int)(size / 512)) * 512L;
                 long length = Math.Max(512, Math.Min(size - offset, (1 + random.Below(400)) * 512L));
-                commands.Add(Pick(random, "write -P 7", "write -P 0xa5", "write -P 0", "write -z", "write -z -u", "discard") + string.Create(CultureInfo.InvariantCulture, $" {offset} {length}"));
+                commands.Add(
+                    Pick(random, "write -P 7", "write -P 0xa5", "write -P 0", "write -z", "write -z -u", "discard")
+                        + string.Create(CultureInfo.InvariantCulture, $" {offset} {length}"));
             }
 
             await Qemu.IoOkAsync(image, [.. commands]);
@@ -379,7 +404,8 @@ public sealed class ConvertTests : IDisposable
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", _folder.File("base.qcow2"), "1M");
         await Qemu.IoOkAsync(_folder.File("base.qcow2"), "write -P 1 0 256k");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", _folder.File("mid.qcow2"));
-        await Qemu.IoOkAsync(_folder.File("mid.qcow2"), "write -P 2 128k 64k", "write -P 1 0 64k", "write -z 192k 64k", "write -P 0 640k 64k");
+        await Qemu.IoOkAsync(
+            _folder.File("mid.qcow2"), "write -P 2 128k 64k", "write -P 1 0 64k", "write -z 192k 64k", "write -P 0 640k 64k");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", "mid.qcow2", "-F", "qcow2", _folder.File("top.qcow2"), "2M");
         await Qemu.IoOkAsync(_folder.File("top.qcow2"), "write -P 3 192k 64k", "write -z 128k 64k", "write -P 4 1536k 64k");
         await Qemu.ImgOkAsync("convert", "-O", "qcow2", _folder.File("mid.qcow2"), _folder.File("copy.qcow2"));

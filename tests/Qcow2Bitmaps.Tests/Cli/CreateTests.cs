@@ -58,7 +58,8 @@ public sealed class CreateTests
     {
         ProcessResult result = await RunAsync(arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries));
 
-        Assert.Equal((1, $"qcow2bitmaps: {message}\nTry 'qcow2bitmaps create --help' for more information\n"), (result.ExitCode, result.Error));
+        Assert.Equal(
+            (1, $"qcow2bitmaps: {message}\nTry 'qcow2bitmaps create --help' for more information\n"), (result.ExitCode, result.Error));
     }
 
     [Fact]
@@ -74,10 +75,13 @@ public sealed class CreateTests
             string[] added = [.. ours.Output.Split('\n').Except(qemu)];
             Assert.All(added, static line => Assert.Matches("^  (preallocation|keep_data_file)=", line));
             string[] missing = [.. qemu.Except(ours.Output.Split('\n'))];
-            Assert.All(missing, static line => Assert.Matches(@"^  (preallocation|encrypt\.[a-z-]*|encryption|extent_size_hint|nocow)=", line));
+            Assert.All(
+                missing, static line => Assert.Matches(@"^  (preallocation|encrypt\.[a-z-]*|encryption|extent_size_hint|nocow)=", line));
         }
 
-        Assert.StartsWith("Supported qcow2 options:\n  backing_file=<str>     - File name of a base image\n", (await RunAsync("-f", "qcow2", "-o", "?")).Output, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "Supported qcow2 options:\n  backing_file=<str>     - File name of a base image\n",
+            (await RunAsync("-f", "qcow2", "-o", "?")).Output, StringComparison.Ordinal);
         Assert.Equal(1, (await RunAsync("-f", "bogus", "-o", "help")).ExitCode);
     }
 
@@ -114,7 +118,8 @@ public sealed class CreateTests
 
         // Who names a file on the command line may name any; what a file names is another matter.
         ProcessResult refused = await RunAsync("-f", "qcow2", "-b", "../layers/layer", "-F", "qcow2", folder.File("tops/top"));
-        ProcessResult allowed = await RunAsync("-f", "qcow2", "-b", "../layers/layer", "-F", "qcow2", "--allow-backing", folder.File("bases"), folder.File("tops/top"));
+        ProcessResult allowed = await RunAsync(
+            "-f", "qcow2", "-b", "../layers/layer", "-F", "qcow2", "--allow-backing", folder.File("bases"), folder.File("tops/top"));
         ProcessResult unopened = await RunAsync("-f", "qcow2", "-u", "-b", "../layers/layer", "-F", "qcow2", folder.File("tops/top"), "1M");
 
         Assert.Equal(1, refused.ExitCode);
@@ -131,9 +136,11 @@ public sealed class CreateTests
         string path = folder.File("a\n\u001b[2Jb");
 
         Assert.Contains("'" + path + "'", (await RunAsync(path, "512")).Output, StringComparison.Ordinal);
-        Assert.Contains("a\\n\\x1b[2Jb'", (await Support.Cli.RunAsync(isTerminal: true, "create", path, "512")).Output, StringComparison.Ordinal);
+        Assert.Contains(
+            "a\\n\\x1b[2Jb'", (await Support.Cli.RunAsync(isTerminal: true, "create", path, "512")).Output, StringComparison.Ordinal);
         Assert.DoesNotContain("\u001b", (await RunAsync("-f", "qcow2", "-o", "a\u001b=1", path, "512")).Error, StringComparison.Ordinal);
-        Assert.DoesNotContain("\u001b", (await RunAsync("-f", "qcow2", "-o", "compat=\u001b", path, "512")).Error, StringComparison.Ordinal);
+        Assert.DoesNotContain(
+            "\u001b", (await RunAsync("-f", "qcow2", "-o", "compat=\u001b", path, "512")).Error, StringComparison.Ordinal);
     }
 
     /// <summary>The expected values are what qemu-img 7.2 makes of the texts.</summary>
@@ -156,7 +163,8 @@ public sealed class CreateTests
     [InlineData("0x10B", 267UL)]
     [InlineData("15E", 17293822569102704640UL)]
     [InlineData("18446744073709551615", ulong.MaxValue)]
-    public void Sizes(string text, ulong bytes) => Assert.Equal((NumberSyntax.Valid, bytes), (ByteCount.Parse(text, out ulong parsed), parsed));
+    public void Sizes(string text, ulong bytes) =>
+        Assert.Equal((NumberSyntax.Valid, bytes), (ByteCount.Parse(text, out ulong parsed), parsed));
 
     [Theory]
     [InlineData("", false)]

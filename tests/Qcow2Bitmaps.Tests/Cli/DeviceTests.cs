@@ -63,7 +63,8 @@ public sealed class DeviceTests : IDisposable
 
         await Support.Cli.OkAsync("convert", "-O", "raw", device, _folder.File("back"));
         await Qemu.ImgOkAsync("convert", "-O", "raw", device, _folder.File("their-back"));
-        Assert.Equal(await File.ReadAllBytesAsync(_folder.File("their-back"), Token), await File.ReadAllBytesAsync(_folder.File("back"), Token));
+        Assert.Equal(
+            await File.ReadAllBytesAsync(_folder.File("their-back"), Token), await File.ReadAllBytesAsync(_folder.File("back"), Token));
         await Support.Cli.OkAsync("convert", "-n", "-O", "qcow2", Source, device);
         Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", Source, device));
     }
@@ -82,7 +83,9 @@ public sealed class DeviceTests : IDisposable
 
         // What an image needs is known when all is read.
         Assert.Contains("no space", await FailsAsync("convert", "-O", "qcow2", Source, device), StringComparison.Ordinal);
-        Assert.Contains("too small", await FailsAsync("convert", "-O", "qcow2", "-o", "preallocation=metadata", Source, device), StringComparison.Ordinal);
+        Assert.Contains(
+            "too small", await FailsAsync("convert", "-O", "qcow2", "-o", "preallocation=metadata", Source, device),
+            StringComparison.Ordinal);
         Assert.Equal(2 << 20, SparseFiles.LengthOf(_folder.File("small")));
         Assert.Contains("no space", await FailsAsync("chain", "flatten", Source, device), StringComparison.Ordinal);
         Assert.Equal(2 << 20, SparseFiles.LengthOf(_folder.File("small")));

@@ -21,7 +21,8 @@ public sealed class ExtentsTests
                 continue;
             }
 
-            var expected = QemuBitmaps.ParseMap(await File.ReadAllTextAsync($"{fixture.GoldenPath}.{i}.map", TestContext.Current.CancellationToken));
+            var expected = QemuBitmaps.ParseMap(
+                await File.ReadAllTextAsync($"{fixture.GoldenPath}.{i}.map", TestContext.Current.CancellationToken));
             foreach (bool all in new[] { false, true })
             {
                 string[] options = all ? ["--all", "--output=json"] : ["--output", "json"];
@@ -29,11 +30,13 @@ public sealed class ExtentsTests
                 Assert.Equal(0, result.ExitCode);
                 JsonElement root = JsonDocument.Parse(result.OutputBytes).RootElement;
                 Assert.Equal(
-                    ["bitmap", "granularity", "virtual-size", "dirty-count", "dirty-bytes", "extents"], root.EnumerateObject().Select(static p => p.Name));
+                    ["bitmap", "granularity", "virtual-size", "dirty-count", "dirty-bytes", "extents"],
+                    root.EnumerateObject().Select(static p => p.Name));
                 Assert.Equal(bitmap.Name, root.GetProperty("bitmap").GetString());
                 Assert.Equal(bitmap.GranularityBytes, root.GetProperty("granularity").GetInt64());
                 Assert.Equal(fixture.VirtualSizeBytes, root.GetProperty("virtual-size").GetInt64());
-                Assert.Equal(expected.Where(static e => e.IsDirty).Sum(static e => e.LengthBytes), root.GetProperty("dirty-bytes").GetInt64());
+                Assert.Equal(
+                    expected.Where(static e => e.IsDirty).Sum(static e => e.LengthBytes), root.GetProperty("dirty-bytes").GetInt64());
                 Assert.Equal(
                     expected.Where(static e => e.IsDirty).Sum(e => (e.LengthBytes + bitmap.GranularityBytes - 1) / bitmap.GranularityBytes),
                     root.GetProperty("dirty-count").GetInt64());
@@ -77,7 +80,9 @@ public sealed class ExtentsTests
         ProcessResult refused = await Support.Cli.RunAsync("extents", "--chain", "--output=json", gap.Layers[0].Path, "a");
 
         Assert.Equal(0, merged.ExitCode);
-        Assert.Equal(valid.Layers[0].Bitmaps[0].GranularityBytes, JsonDocument.Parse(merged.OutputBytes).RootElement.GetProperty("granularity").GetInt64());
+        Assert.Equal(
+            valid.Layers[0].Bitmaps[0].GranularityBytes,
+            JsonDocument.Parse(merged.OutputBytes).RootElement.GetProperty("granularity").GetInt64());
         Assert.Equal(2, refused.ExitCode);
         Assert.Empty(refused.Output);
         Assert.StartsWith("qcow2bitmaps: Bitmap 'a' is not valid (gap): image 1 (", refused.Error, StringComparison.Ordinal);

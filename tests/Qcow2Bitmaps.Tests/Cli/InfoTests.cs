@@ -4,12 +4,15 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Cli;
 
-/// <summary><c>info</c> prints what qemu-img prints, byte for byte: of every fixture, against QEMU here and against what QEMU once printed.</summary>
+/// <summary>
+/// <c>info</c> prints what qemu-img prints, byte for byte: of every fixture, against QEMU here and against what QEMU once printed.
+/// </summary>
 public sealed partial class InfoTests
 {
     public static TheoryData<Fixture> Fixtures => [.. FixtureIndex.Images, .. FixtureIndex.Chains.SelectMany(static chain => chain.Layers)];
 
-    public static TheoryData<FixtureChain> Chains => [.. FixtureIndex.Chains.Where(static chain => chain.Verdicts.Count > 0 || chain.Layers.Count > 1)];
+    public static TheoryData<FixtureChain> Chains =>
+        [.. FixtureIndex.Chains.Where(static chain => chain.Verdicts.Count > 0 || chain.Layers.Count > 1)];
 
     [Theory]
     [MemberData(nameof(Fixtures))]
@@ -66,7 +69,9 @@ public sealed partial class InfoTests
         Assert.Equal(await GoldenAsync(golden + ".json"), Normalize(json.Output, top));
     }
 
-    /// <summary>Images as the fixtures have none: all that info prints, in every combination that changes the order of what it prints.</summary>
+    /// <summary>
+    /// Images as the fixtures have none: all that info prints, in every combination that changes the order of what it prints.
+    /// </summary>
     [Theory]
     [InlineData("compat=0.10", "", "", 0)]
     [InlineData("lazy_refcounts=on,refcount_bits=64", "sub/../base", "qcow2", 2)]
@@ -76,9 +81,17 @@ public sealed partial class InfoTests
     [InlineData("cluster_size=4k", "json:{\"driver\":\"null-co\"}", "null-co", 0)]
     [InlineData("cluster_size=4k", "file:base", "host_device", 1)]
     [InlineData("cluster_size=4k", "/dev/null", "file", 1)]
-    [InlineData("encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10,encrypt.ivgen-alg=plain64,encrypt.ivgen-hash-alg=sha256", "base", "qcow2", 0)]
-    [InlineData("encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10,encrypt.ivgen-alg=plain,encrypt.ivgen-hash-alg=sha1,encrypt.cipher-mode=cbc", "", "", 0)]
-    [InlineData("encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10,encrypt.ivgen-alg=essiv,encrypt.ivgen-hash-alg=sha256,encrypt.cipher-mode=cbc", "", "", 0)]
+    [InlineData(
+        "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10,encrypt.ivgen-alg=plain64,encrypt.ivgen-hash-alg=sha256", "base",
+        "qcow2", 0)]
+    [InlineData(
+        "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10,encrypt.ivgen-alg=plain,encrypt.ivgen-hash-alg=sha1,"
+        + "encrypt.cipher-mode=cbc",
+        "", "", 0)]
+    [InlineData(
+        "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10,encrypt.ivgen-alg=essiv,encrypt.ivgen-hash-alg=sha256,"
+        + "encrypt.cipher-mode=cbc",
+        "", "", 0)]
     public async Task GeneratedImagesEqualQemuImg(string options, string backing, string backingFormat, int snapshots)
     {
         Qemu.Require();
@@ -87,7 +100,20 @@ public sealed partial class InfoTests
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", folder.File("base"), "1M");
         string[] below = backing.Length == 0 ? [] : ["-u", "-b", backing, "-F", backingFormat];
         bool isEncrypted = options.Contains("encrypt", StringComparison.Ordinal);
-        await Qemu.ImgOkAsync(["create", "-q", "--object", "secret,id=key,data=abc", "-f", "qcow2", "-o", options.Replace("@", folder.Path + "/", StringComparison.Ordinal), .. below, path, "1M"]);
+        await Qemu.ImgOkAsync(
+            [
+                "create",
+                "-q",
+                "--object",
+                "secret,id=key,data=abc",
+                "-f",
+                "qcow2",
+                "-o",
+                options.Replace("@", folder.Path + "/", StringComparison.Ordinal),
+                .. below,
+                path,
+                "1M",
+            ]);
         for (int i = 0; i < snapshots && !options.Contains("data_file", StringComparison.Ordinal); i++)
         {
             // Needs no backing file, unlike qemu-img.
@@ -95,7 +121,9 @@ public sealed partial class InfoTests
         }
 
         // The order of the bitmaps is that of their making, but for one that was removed and made anew.
-        string[] steps = isEncrypted || options.StartsWith("compat", StringComparison.Ordinal) ? [] : ["--add z", "--add --disable a", "--add m", "--remove --add z"];
+        string[] steps = isEncrypted || options.StartsWith("compat", StringComparison.Ordinal)
+            ? []
+            : ["--add z", "--add --disable a", "--add m", "--remove --add z"];
         foreach (string step in steps)
         {
             string[] words = step.Split(' ');

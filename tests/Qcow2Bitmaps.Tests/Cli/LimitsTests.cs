@@ -5,7 +5,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Cli;
 
-/// <summary>Every verb with its options at their limits and one beyond: an exit code that is documented, one line on standard error or those that qemu-img prints, no exception, bounded memory.</summary>
+/// <summary>
+/// Every verb with its options at their limits and one beyond: an exit code that is documented, one line on standard error or those that
+/// qemu-img prints, no exception, bounded memory.
+/// </summary>
 public sealed class LimitsTests
 {
     // All that is allocated, most of it for a moment.
@@ -13,17 +16,30 @@ public sealed class LimitsTests
     private const int MostBitmaps = 65_535;
 
     // qemu-img's lines behind an error, and what a check lists.
-    private static readonly string[] s_qemuLines = ["Try '", "Optional suffix", "and exabytes", "qcow2bitmaps: kilobytes, megabytes", "qcow2bitmaps: exabytes", "ERROR ", "Leaked cluster", "Could not open backing image", "qcow2bitmaps: Invalid options for file format"];
+    private static readonly string[] s_qemuLines = [
+        "Try '",
+        "Optional suffix",
+        "and exabytes",
+        "qcow2bitmaps: kilobytes, megabytes",
+        "qcow2bitmaps: exabytes",
+        "ERROR ",
+        "Leaked cluster",
+        "Could not open backing image",
+        "qcow2bitmaps: Invalid options for file format",
+    ];
 
     private static readonly string[] s_sizes =
     [
-        "0", "1", "511", "512", "513", "64k", "1048577", "1T", "1099511628288", "128G", "137438953984", "129G", "2P", "2251799813685760", "4P", "2E", "9223372035781033984",
+        "0", "1", "511", "512", "513", "64k", "1048577", "1T", "1099511628288", "128G", "137438953984", "129G", "2P", "2251799813685760",
+        "4P", "2E", "9223372035781033984",
         "9223372035781034496", "9223372036854775807", "8E", "16E", "18446744073709551616", "-1",
     ];
 
     private static readonly string[] s_clusters = ["0", "1", "511", "512", "1k", "64k", "2M", "4M", "2147483648", "8E", "-1"];
 
-    private static readonly string[] s_granularities = ["0", "1", "256", "511", "512", "513", "64k", "2G", "4G", "8E", "9223372036854775807", "16E", "-1"];
+    private static readonly string[] s_granularities = [
+        "0", "1", "256", "511", "512", "513", "64k", "2G", "4G", "8E", "9223372036854775807", "16E", "-1",
+    ];
 
     public static TheoryData<string> Clusters => [.. s_clusters];
 
@@ -37,7 +53,17 @@ public sealed class LimitsTests
         var run = new Run();
         foreach (string size in s_sizes)
         {
-            foreach (string more in new[] { "", ",refcount_bits=1", ",refcount_bits=64", ",extended_l2=on", ",compat=0.10", ",refcount_bits=65", ",lazy_refcounts=on" })
+            foreach (string more
+                in new[]
+                {
+                    "",
+                    ",refcount_bits=1",
+                    ",refcount_bits=64",
+                    ",extended_l2=on",
+                    ",compat=0.10",
+                    ",refcount_bits=65",
+                    ",lazy_refcounts=on",
+                })
             {
                 string image = folder.File("a.qcow2");
                 await run.ExpectAsync("create", "-q", "-f", "qcow2", "-o", $"cluster_size={cluster}{more}", image, size);
@@ -53,7 +79,10 @@ public sealed class LimitsTests
         run.End();
     }
 
-    /// <summary>The largest disks of their cluster sizes, the smallest, and odd ones, with every verb that reads and those that change metadata only.</summary>
+    /// <summary>
+    /// The largest disks of their cluster sizes, the smallest, and odd ones, with every verb that reads and
+    /// those that change metadata only.
+    /// </summary>
     [Theory]
     [InlineData("512", "0")]
     [InlineData("512", "512")]
@@ -139,7 +168,8 @@ public sealed class LimitsTests
 
         foreach (string[] command in new string[][]
         {
-            ["info", path], ["check", path], ["map", path], ["bitmap", "--add", path, "b"], ["snapshot", "-c", "s", path], ["resize", path, "2M"], ["measure", "-O", "qcow2", path],
+            ["info", path], ["check", path], ["map", path], ["bitmap", "--add", path, "b"], ["snapshot", "-c", "s", path],
+            ["resize", path, "2M"], ["measure", "-O", "qcow2", path],
             ["chain", "check", path], ["bitmap", "--remove", path, "b"], ["snapshot", "-d", "s", path], ["check", "-r", "all", path],
         })
         {
@@ -171,8 +201,10 @@ public sealed class LimitsTests
 
         foreach (string[] command in new string[][]
         {
-            ["bitmap", "--add", path, "one-more"], ["info", path], ["check", path], ["bitmap", "--add", path, "one-more"], ["snapshot", "-c", "s", path], ["resize", path, "2M"],
-            ["chain", "snapshot", path, folder.File("over.qcow2")], ["bitmap", "--clear", path, "b1"], ["backup", "full", path, folder.File("saved"), "--checkpoint", "c"],
+            ["bitmap", "--add", path, "one-more"], ["info", path], ["check", path], ["bitmap", "--add", path, "one-more"],
+            ["snapshot", "-c", "s", path], ["resize", path, "2M"],
+            ["chain", "snapshot", path, folder.File("over.qcow2")], ["bitmap", "--clear", path, "b1"],
+            ["backup", "full", path, folder.File("saved"), "--checkpoint", "c"],
             ["bitmap", "--remove-all", path], ["check", path],
         })
         {
@@ -188,7 +220,8 @@ public sealed class LimitsTests
         string format = path.EndsWith(".raw", StringComparison.Ordinal) ? "raw" : "qcow2";
         foreach (string[] command in new string[][]
         {
-            ["info", path], ["info", "--output", "json", path], ["check", path], ["map", path], ["map", "--output", "json", path], ["measure", "-O", "raw", path], ["chain", "check", path],
+            ["info", path], ["info", "--output", "json", path], ["check", path], ["map", path], ["map", "--output", "json", path],
+            ["measure", "-O", "raw", path], ["chain", "check", path],
             ["chain", "measure", path, "--snapshot"], ["compare", path, path],
         })
         {
@@ -223,11 +256,16 @@ public sealed class LimitsTests
         string over = folder.File("over.qcow2");
         foreach (string[] command in new string[][]
         {
-            ["bitmap", "--add", path, new string('n', 1023)], ["bitmap", "--add", path, new string('n', 1024)], ["bitmap", "--add", path, ""], ["info", path], ["check", path],
-            ["extents", path, "g2G"], ["bitmap", "--merge", "g2G", path, "g64k"], ["snapshot", "-c", new string('s', 255), path], ["snapshot", "-c", new string('s', 300), path],
-            ["snapshot", "-l", path], ["chain", "snapshot", path, over], ["chain", "check", over], ["chain", "measure", over, "--commit", path], ["chain", "measure", over, "--flatten"],
-            ["chain", "flatten", over, folder.File("flat")], ["backup", "full", over, folder.File("saved"), "--checkpoint", "c"], ["backup", "full", "-O", "raw", over, folder.File("raw")],
-            ["backup", "incremental", over, folder.File("second"), "--since", "c"], ["backup", "verify", folder.File("second")], ["rebase", "-u", "-F", "qcow2", "-b", path, over],
+            ["bitmap", "--add", path, new string('n', 1023)], ["bitmap", "--add", path, new string('n', 1024)],
+            ["bitmap", "--add", path, ""], ["info", path], ["check", path],
+            ["extents", path, "g2G"], ["bitmap", "--merge", "g2G", path, "g64k"], ["snapshot", "-c", new string('s', 255), path],
+            ["snapshot", "-c", new string('s', 300), path],
+            ["snapshot", "-l", path], ["chain", "snapshot", path, over], ["chain", "check", over],
+            ["chain", "measure", over, "--commit", path], ["chain", "measure", over, "--flatten"],
+            ["chain", "flatten", over, folder.File("flat")], ["backup", "full", over, folder.File("saved"), "--checkpoint", "c"],
+            ["backup", "full", "-O", "raw", over, folder.File("raw")],
+            ["backup", "incremental", over, folder.File("second"), "--since", "c"], ["backup", "verify", folder.File("second")],
+            ["rebase", "-u", "-F", "qcow2", "-b", path, over],
             ["bitmap", "--remove-all", path], ["check", path], ["check", over],
         })
         {
@@ -249,7 +287,10 @@ public sealed class LimitsTests
 
         public async Task ExpectAsync(params string[] command)
         {
-            string line = string.Join(' ', command.Select(static word => word.Length > 60 ? word[..20] + "…" : Path.IsPathRooted(word) ? Path.GetFileName(word) : word));
+            string line = string.Join(
+                ' ',
+                command.Select(
+                    static word => word.Length > 60 ? word[..20] + "…" : Path.IsPathRooted(word) ? Path.GetFileName(word) : word));
             int thread = Environment.CurrentManagedThreadId;
             long before = GC.GetAllocatedBytesForCurrentThread();
             try
@@ -257,10 +298,20 @@ public sealed class LimitsTests
                 ProcessResult result = await Support.Cli.RunAsync(command).WaitAsync(Patience.Limit, Token);
                 // What workers do is bounded elsewhere; files complete at once, so that all else stays on the thread.
                 long allocated = thread == Environment.CurrentManagedThreadId ? GC.GetAllocatedBytesForCurrentThread() - before : 0;
-                string[] errors = [.. result.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(static text => !text.StartsWith("qcow2bitmaps: warning: ", StringComparison.Ordinal) && !Array.Exists(s_qemuLines, text.StartsWith))];
+                string[] errors = [
+                    .. result.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(static text =>
+                        !text.StartsWith("qcow2bitmaps: warning: ", StringComparison.Ordinal)
+                            && !Array.Exists(s_qemuLines, text.StartsWith))];
                 bool isCheck = command[0] is "check" || (command[0] is "chain" or "backup" && command[1] is "check" or "verify");
-                bool isRight = result.ExitCode is >= 0 and <= 1 || (result.ExitCode is 2 or 3 && (isCheck || command[0] == "compare" || (command[0] == "backup" && command[1] == "incremental"))) || (result.ExitCode == 63 && command[0] == "check");
-                if (!isRight || errors.Length > 1 || (result.ExitCode == 1 && errors.Length == 0 && command[0] != "compare") || allocated > MaxAllocatedBytes || result.Error.Contains("   at ", StringComparison.Ordinal))
+                bool isRight = result.ExitCode is >= 0 and <= 1
+                    || (result.ExitCode is 2 or 3
+                        && (isCheck || command[0] == "compare" || (command[0] == "backup" && command[1] == "incremental")))
+                    || (result.ExitCode == 63 && command[0] == "check");
+                if (!isRight
+                    || errors.Length > 1
+                    || (result.ExitCode == 1 && errors.Length == 0 && command[0] != "compare")
+                    || allocated > MaxAllocatedBytes
+                    || result.Error.Contains("   at ", StringComparison.Ordinal))
                 {
                     _wrong.Add($"{line}: {result.ExitCode}, {allocated >> 20} MiB: {result.Error}");
                 }

@@ -9,7 +9,11 @@ public sealed class MeasureTests
     public static TheoryData<string> Fixtures =>
         [.. Directory.EnumerateFiles(FixtureFiles.Root, "*.qcow2", SearchOption.AllDirectories)
             .Select(static path => Path.GetRelativePath(FixtureFiles.Root, path))
-            .Where(static path => !path.Contains("luks", StringComparison.Ordinal) && !path.Contains("aes", StringComparison.Ordinal) && !path.Contains("missing", StringComparison.Ordinal) && !path.Contains("escaping", StringComparison.Ordinal))
+            .Where(static path =>
+                !path.Contains("luks", StringComparison.Ordinal)
+                    && !path.Contains("aes", StringComparison.Ordinal)
+                    && !path.Contains("missing", StringComparison.Ordinal)
+                    && !path.Contains("escaping", StringComparison.Ordinal))
             .Order(StringComparer.Ordinal)];
 
     [Theory]
@@ -18,7 +22,14 @@ public sealed class MeasureTests
     {
         Qemu.Require();
         string path = Path.Combine(FixtureFiles.Root, relativePath);
-        foreach (string[] options in new[] { ["-O", "qcow2"], ["-O", "raw"], ["-O", "qcow2", "-o", "cluster_size=4k,refcount_bits=1"], new[] { "-O", "qcow2", "-o", "compat=0.10", "--output=json" } })
+        foreach (string[] options
+            in new[]
+            {
+                ["-O", "qcow2"],
+                ["-O", "raw"],
+                ["-O", "qcow2", "-o", "cluster_size=4k,refcount_bits=1"],
+                new[] { "-O", "qcow2", "-o", "compat=0.10", "--output=json" },
+            })
         {
             ProcessResult theirs = await Qemu.RunAsync("qemu-img", Path.GetDirectoryName(path), ["measure", "-U", .. options, path]);
             ProcessResult ours = await Support.Cli.RunAsync(["measure", "-U", .. options, path]);
@@ -49,7 +60,9 @@ public sealed class MeasureTests
         ProcessResult theirs = await Qemu.ImgAsync(["measure", .. arguments]);
         ProcessResult ours = await Support.Cli.RunAsync(["measure", .. arguments]);
         Assert.Equal((theirs.ExitCode, theirs.Output), (ours.ExitCode, ours.Output));
-        Assert.Equal(theirs.Error.Replace("qemu-img: ", "", StringComparison.Ordinal), ours.Error.Replace("qcow2bitmaps: ", "", StringComparison.Ordinal));
+        Assert.Equal(
+            theirs.Error.Replace("qemu-img: ", "", StringComparison.Ordinal),
+            ours.Error.Replace("qcow2bitmaps: ", "", StringComparison.Ordinal));
     }
 
     /// <summary>Options that make no difference to the size may be anything, and a backing file's is not asked for its format.</summary>
@@ -128,6 +141,8 @@ public sealed class MeasureTests
         ProcessResult theirs = await Qemu.ImgAsync(arguments);
         ProcessResult ours = await Support.Cli.RunAsync(arguments);
         Assert.Equal((theirs.ExitCode, theirs.Output), (ours.ExitCode, ours.Output));
-        Assert.Equal(theirs.Error.Replace("qemu-img: ", "", StringComparison.Ordinal), ours.Error.Replace("qcow2bitmaps: ", "", StringComparison.Ordinal));
+        Assert.Equal(
+            theirs.Error.Replace("qemu-img: ", "", StringComparison.Ordinal),
+            ours.Error.Replace("qcow2bitmaps: ", "", StringComparison.Ordinal));
     }
 }

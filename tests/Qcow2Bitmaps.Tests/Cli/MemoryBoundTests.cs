@@ -7,7 +7,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Cli;
 
-/// <summary>Verbs that go through whole disks do so in a fixed amount of memory: the runtime gives the tool no more, and ends it where it asks for more.</summary>
+/// <summary>
+/// Verbs that go through whole disks do so in a fixed amount of memory: the runtime gives the tool no more,
+/// and ends it where it asks for more.
+/// </summary>
 public sealed class MemoryBoundTests
 {
     private const string HeapLimit = "DOTNET_GCHeapHardLimit=0x4000000";
@@ -58,10 +61,12 @@ public sealed class MemoryBoundTests
                     await BreakAsync(folder.File(name));
                     break;
                 case "empty":
-                    await Qcow2Image.CreateAsync(folder.File(name), options with { SizeBytes = 8L << 40, Preallocation = Preallocation.Off }, Token);
+                    await Qcow2Image.CreateAsync(
+                        folder.File(name), options with { SizeBytes = 8L << 40, Preallocation = Preallocation.Off }, Token);
                     break;
                 case "small":
-                    await Qcow2Image.CreateAsync(folder.File(name), options with { SizeBytes = 1 << 20, Preallocation = Preallocation.Off }, Token);
+                    await Qcow2Image.CreateAsync(
+                        folder.File(name), options with { SizeBytes = 1 << 20, Preallocation = Preallocation.Off }, Token);
                     break;
                 default:
                     break;

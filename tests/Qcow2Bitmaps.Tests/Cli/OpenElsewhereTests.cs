@@ -7,7 +7,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Cli;
 
-/// <summary><c>chain check -U</c> beside a program that writes an image: bitmaps may be in its memory only, so that nothing is "all valid".</summary>
+/// <summary>
+/// <c>chain check -U</c> beside a program that writes an image: bitmaps may be in its memory only, so that nothing is "all valid".
+/// </summary>
 public sealed class OpenElsewhereTests : IDisposable
 {
     private readonly TempFolder _folder = TempFolder.InMemory();
@@ -43,7 +45,8 @@ public sealed class OpenElsewhereTests : IDisposable
 
         string closed = await Support.Cli.OkAsync("chain", "check", "-U", top);
         Assert.Contains("chk", closed, StringComparison.Ordinal);
-        Assert.Contains("\"all-valid\": true", await Support.Cli.OkAsync("chain", "check", "-U", "--output", "json", top), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"all-valid\": true", await Support.Cli.OkAsync("chain", "check", "-U", "--output", "json", top), StringComparison.Ordinal);
     }
 
     /// <summary>What an idle program has stored looks valid on disk, until its next write.</summary>
@@ -89,7 +92,10 @@ public sealed class OpenElsewhereTests : IDisposable
         Assert.Equal(2, json.ExitCode);
         JsonElement root = JsonDocument.Parse(json.OutputBytes).RootElement;
         Assert.False(root.GetProperty("all-valid").GetBoolean());
-        Assert.Contains(root.GetProperty("images").EnumerateArray(), static image => image.TryGetProperty("open-elsewhere", out JsonElement open) && open.GetBoolean());
-        Assert.All(root.GetProperty("bitmaps").EnumerateArray(), static bitmap => Assert.Equal("wait", bitmap.GetProperty("remedy").GetString()));
+        Assert.Contains(
+            root.GetProperty("images").EnumerateArray(),
+            static image => image.TryGetProperty("open-elsewhere", out JsonElement open) && open.GetBoolean());
+        Assert.All(
+            root.GetProperty("bitmaps").EnumerateArray(), static bitmap => Assert.Equal("wait", bitmap.GetProperty("remedy").GetString()));
     }
 }

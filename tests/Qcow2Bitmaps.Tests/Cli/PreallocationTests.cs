@@ -48,7 +48,8 @@ public sealed partial class PreallocationTests : IDisposable
     public async Task ADataFileHasItsSpace(string mode)
     {
         Qemu.Require();
-        await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", "-o", $"data_file={_folder.File("d")},preallocation={mode}", Ours, "3000320");
+        await Support.Cli.OkAsync(
+            "create", "-q", "-f", "qcow2", "-o", $"data_file={_folder.File("d")},preallocation={mode}", Ours, "3000320");
         Assert.InRange(Occupied(_folder.File("d")), 3000320, long.MaxValue);
         await Qemu.ImgOkAsync("check", Ours);
         await Qemu.IoOkAsync(Ours, "read -P 0 0 3000320");
@@ -127,7 +128,16 @@ public sealed partial class PreallocationTests : IDisposable
         foreach (string image in new[] { Ours, Theirs })
         {
             await Qemu.ImgOkAsync(
-                ["create", "-q", "-f", "qcow2", .. options.Length > 0 ? (string[])["-o", options] : [], .. hasBacking ? (string[])["-b", _folder.File("base"), "-F", "qcow2"] : [], image, "1000448"]);
+                [
+                    "create",
+                    "-q",
+                    "-f",
+                    "qcow2",
+                    .. options.Length > 0 ? (string[])["-o", options] : [],
+                    .. hasBacking ? (string[])["-b", _folder.File("base"), "-F", "qcow2"] : [],
+                    image,
+                    "1000448",
+                ]);
             if (!options.Contains("compat", StringComparison.Ordinal))
             {
                 await Qemu.ImgOkAsync("bitmap", "--add", image, "kept");
@@ -144,7 +154,8 @@ public sealed partial class PreallocationTests : IDisposable
             Assert.InRange(Occupied(Ours), (5 << 20) - 1000448, long.MaxValue);
         }
 
-        // Behind the cluster in which the disk ended, which a backing image may show through; what of it is a hole depends on the file system.
+        // Behind the cluster in which the disk ended, which a backing image may show through; what of it is
+        // a hole depends on the file system.
         Assert.Equal(await MapAsync(Theirs, 1 << 20, placesOnly: true), await MapAsync(Ours, 1 << 20, placesOnly: true));
         await using (Qcow2Image image = await Qcow2Image.OpenAsync(Ours, cancellationToken: Token))
         {
@@ -161,7 +172,10 @@ public sealed partial class PreallocationTests : IDisposable
         Assert.StartsWith("No errors", await Qemu.ImgOkAsync("check", Ours), StringComparison.Ordinal);
     }
 
-    /// <summary>A guest that writes all that the disk has gained needs no more space, also in the cluster in which the disk ended, whatever that was.</summary>
+    /// <summary>
+    /// A guest that writes all that the disk has gained needs no more space, also in the cluster in which
+    /// the disk ended, whatever that was.
+    /// </summary>
     [Theory]
     [InlineData("", "")]
     [InlineData("", "write -P 3 983040 512")]
@@ -191,8 +205,12 @@ public sealed partial class PreallocationTests : IDisposable
             string data = _folder.File(mode + ".data");
             bool hasBacking = options.StartsWith("backing", StringComparison.Ordinal);
             string[] backing = hasBacking ? ["-b", _folder.Write("below", [.. Enumerable.Repeat((byte)9, OldSize)]), "-F", "raw"] : [];
-            string plain = options.Replace("backing", "", StringComparison.Ordinal).Replace("snapshot", "", StringComparison.Ordinal).Replace("FILE", data, StringComparison.Ordinal).Trim(',');
-            await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", .. plain.Length > 0 ? (string[])["-o", plain] : [], .. backing, path, $"{OldSize}"]);
+            string plain = options.Replace("backing", "", StringComparison.Ordinal)
+                .Replace("snapshot", "", StringComparison.Ordinal)
+                .Replace("FILE", data, StringComparison.Ordinal)
+                .Trim(',');
+            await Qemu.ImgOkAsync(
+                ["create", "-q", "-f", "qcow2", .. plain.Length > 0 ? (string[])["-o", plain] : [], .. backing, path, $"{OldSize}"]);
             if (write.Length > 0)
             {
                 await Qemu.IoOkAsync(path, write);
@@ -209,7 +227,9 @@ public sealed partial class PreallocationTests : IDisposable
             byte[] expected = await File.ReadAllBytesAsync(old, Token);
             Array.Resize(ref expected, 3 << 20);
             await Qemu.ImgOkAsync("convert", "-O", "raw", path, _folder.File("now"));
-            Assert.True((await File.ReadAllBytesAsync(_folder.File("now"), Token)).AsSpan().SequenceEqual(expected), $"{mode}: the disk reads otherwise");
+            Assert.True(
+                (await File.ReadAllBytesAsync(_folder.File("now"), Token)).AsSpan().SequenceEqual(expected),
+                $"{mode}: the disk reads otherwise");
             string file = plain.Contains("data_file", StringComparison.Ordinal) ? data : path;
             (long length, long occupied) = (SparseFiles.LengthOf(file), Occupied(file));
             Assert.InRange(occupied, (3 << 20) - (OldSize & -65536), long.MaxValue);
@@ -249,7 +269,8 @@ public sealed partial class PreallocationTests : IDisposable
             Assert.Equal(old, await File.ReadAllBytesAsync(_folder.File("disk"), Token));
             await RefusedAsync("resize", "-f", "raw", "--preallocation=" + mode, device, "40M");
             await RefusedAsync("resize", "-f", "raw", "--preallocation=metadata", device, "40M");
-            Assert.Equal(1, (await Support.Cli.RunAsync("create", "-q", "-f", "qcow2", "-o", "preallocation=" + mode, device, "1M")).ExitCode);
+            Assert.Equal(
+                1, (await Support.Cli.RunAsync("create", "-q", "-f", "qcow2", "-o", "preallocation=" + mode, device, "1M")).ExitCode);
             Assert.Equal(old, await File.ReadAllBytesAsync(_folder.File("disk"), Token));
             await RefusedAsync("create", "-q", "-f", "qcow2", "-o", "preallocation=" + mode, device, "1M");
             await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", device, "1M");
@@ -287,7 +308,9 @@ public sealed partial class PreallocationTests : IDisposable
     public async Task WhereThereIsNoSpaceAllIsAsBefore()
     {
         Qemu.Require();
-        Assert.SkipUnless(_folder.Path.StartsWith("/dev/shm/", StringComparison.Ordinal) && _folder.HoldsFilesOf(100L << 40), "Another file system may try to find the space");
+        Assert.SkipUnless(
+            _folder.Path.StartsWith("/dev/shm/", StringComparison.Ordinal) && _folder.HoldsFilesOf(100L << 40),
+            "Another file system may try to find the space");
         // More than there is memory, with few tables: those are written before the space is asked for.
         foreach ((string format, string options) in new[] { ("raw", ""), ("qcow2", "cluster_size=2M,") })
         {
@@ -333,7 +356,12 @@ public sealed partial class PreallocationTests : IDisposable
 
     private static long Occupied(string path)
     {
-        using System.Diagnostics.Process process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("stat", ["-c", "%b", path]) { RedirectStandardOutput = true, UseShellExecute = false })!;
+        using System.Diagnostics.Process process = System.Diagnostics.Process.Start(
+            new System.Diagnostics.ProcessStartInfo("stat", ["-c", "%b", path])
+            {
+                RedirectStandardOutput = true,
+                UseShellExecute = false,
+            })!;
         return 512 * long.Parse(process.StandardOutput.ReadToEnd(), System.Globalization.CultureInfo.InvariantCulture);
     }
 

@@ -54,7 +54,8 @@ public sealed class RateTests
         await Qemu.IoOkAsync(folder.File("top"), "write -P 1 0 3M");
         long started = Stopwatch.GetTimestamp();
 
-        await Support.Cli.OkAsync([.. commandLine.Split(' ').Select(word => word.Replace("@", folder.Path + "/", StringComparison.Ordinal))]);
+        await Support.Cli.OkAsync(
+            [.. commandLine.Split(' ').Select(word => word.Replace("@", folder.Path + "/", StringComparison.Ordinal))]);
 
         Assert.InRange(Stopwatch.GetElapsedTime(started).Ticks, TimeSpan.TicksPerSecond * 99 / 100, long.MaxValue);
     }

@@ -5,7 +5,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Cli;
 
-/// <summary>A raw data file, or the device in its place, has the bytes that it had, whatever verb is used on the image around it, but for those that the verb is asked to write.</summary>
+/// <summary>
+/// A raw data file, or the device in its place, has the bytes that it had, whatever verb is used on the image around it, but
+/// for those that the verb is asked to write.
+/// </summary>
 public sealed class RawDataFileTests
 {
     private const string Refused = "refused";
@@ -15,7 +18,10 @@ public sealed class RawDataFileTests
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    /// <summary>Verbs, what becomes of a file, and of a device. "c" has the first half of the disk, "whole" all of it, "over" is 6M long above "c", "source" 4M long.</summary>
+    /// <summary>
+    /// Verbs, what becomes of a file, and of a device. "c" has the first half of the disk, "whole" all of it,
+    /// "over" is 6M long above "c", "source" 4M long.
+    /// </summary>
     public static TheoryData<string, string, string> Verbs => new()
     {
         { "resize c 8M", Kept, Kept },
@@ -108,10 +114,13 @@ public sealed class RawDataFileTests
             Assert.True(result.ExitCode == 0, result.Error);
             await disk.AssertAsync(before, $"after {size}");
             await Qemu.ImgOkAsync("convert", "-O", "raw", image, disk.Folder.File("read"));
-            Assert.True((await File.ReadAllBytesAsync(disk.Folder.File("read"), Token)).AsSpan().SequenceEqual(before.AsSpan(0, size)), $"{size}");
+            Assert.True(
+                (await File.ReadAllBytesAsync(disk.Folder.File("read"), Token)).AsSpan().SequenceEqual(before.AsSpan(0, size)), $"{size}");
             Assert.StartsWith("No errors", await Qemu.ImgOkAsync("check", image), StringComparison.Ordinal);
             int firstDirty = oldSize & -65536;
-            Assert.Equal([new DirtyExtent(0, firstDirty, false), new DirtyExtent(firstDirty, size - firstDirty, true)], await QemuBitmaps.ReadExtentsAsync(image, "b"));
+            Assert.Equal(
+                [new DirtyExtent(0, firstDirty, false), new DirtyExtent(firstDirty, size - firstDirty, true)],
+                await QemuBitmaps.ReadExtentsAsync(image, "b"));
         }
     }
 
@@ -138,7 +147,8 @@ public sealed class RawDataFileTests
         await disk.AssertAsync(expected, "committed");
         await Qemu.ImgOkAsync("convert", "-O", "raw", @base, disk.Folder.File("read"));
         Assert.True((await File.ReadAllBytesAsync(disk.Folder.File("read"), Token)).AsSpan().SequenceEqual(expected.AsSpan(0, 6 << 20)));
-        Assert.Contains(new DirtyExtent(OldSize & -65536, (6 << 20) - (OldSize & -65536), true), await QemuBitmaps.ReadExtentsAsync(@base, "b"));
+        Assert.Contains(
+            new DirtyExtent(OldSize & -65536, (6 << 20) - (OldSize & -65536), true), await QemuBitmaps.ReadExtentsAsync(@base, "b"));
     }
 
     /// <summary>An overlay reads zeros behind its base's end, until that gets what its file has there; or what it cut off.</summary>
@@ -159,12 +169,16 @@ public sealed class RawDataFileTests
         disk.Folder.Write("source", disk.Original[..HalfBytes]);
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", disk.Folder.File("plain"), "4M");
         string @base = verb.Split(' ')[^2];
-        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", @base, "-F", @base == "source" ? "raw" : "qcow2", disk.Folder.File("over"), overlaySize);
+        await Qemu.ImgOkAsync(
+            "create", "-q", "-f", "qcow2", "-b", @base, "-F", @base == "source" ? "raw" : "qcow2", disk.Folder.File("over"), overlaySize);
 
         ProcessResult result = await disk.RunAsync([.. verb.Split(' ').Select(word => word == @base ? disk.Folder.File(word) : word)]);
 
         Assert.True(result.ExitCode == 0, result.Error);
-        Assert.Equal(isWarned, result.Error.Contains($"'{disk.Folder.File("over")}' has ", StringComparison.Ordinal) && result.Error.Contains("may show something else afterwards", StringComparison.Ordinal));
+        Assert.Equal(
+            isWarned,
+            result.Error.Contains($"'{disk.Folder.File("over")}' has ", StringComparison.Ordinal)
+                && result.Error.Contains("may show something else afterwards", StringComparison.Ordinal));
     }
 
     /// <summary>A guest's zeros and discards end where the disk ends.</summary>
@@ -203,13 +217,18 @@ public sealed class RawDataFileTests
         Qemu.Require();
         using RawDisk disk = await RawDisk.MakeAsync(isDevice);
         string image = await disk.WrapAsync("c", HalfBytes, options);
-        Assert.StartsWith("Images are identical.", await Qemu.ImgOkAsync("compare", "-f", "qcow2", "-F", "raw", image, disk.Folder.Write("half", disk.Original[..HalfBytes])), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "Images are identical.",
+            await Qemu.ImgOkAsync("compare", "-f", "qcow2", "-F", "raw", image, disk.Folder.Write("half", disk.Original[..HalfBytes])),
+            StringComparison.Ordinal);
         if (isDevice)
         {
             string source = disk.Folder.File("zeros");
             await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", source, $"{HalfBytes}");
             await Qemu.IoOkAsync(source, "write -P 1 1M 1M");
-            await Support.Cli.OkAsync("convert", "-O", "qcow2", "-o", $"data_file={disk.Path},data_file_raw=on{(options.Length > 0 ? "," : "")}{options}", source, disk.Folder.File("new"));
+            await Support.Cli.OkAsync(
+                "convert", "-O", "qcow2", "-o", $"data_file={disk.Path},data_file_raw=on{(options.Length > 0 ? "," : "")}{options}", source,
+                disk.Folder.File("new"));
             Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", source, disk.Folder.File("new")));
             byte[] expected = [.. disk.Original];
             expected.AsSpan(0, HalfBytes).Clear();
@@ -257,7 +276,11 @@ public sealed class RawDataFileTests
         }
         else if (outcome is not (Refused or Kept))
         {
-            Array.Resize(ref expected, outcome[^1] == 'M' ? int.Parse(outcome[..^1], System.Globalization.CultureInfo.InvariantCulture) << 20 : int.Parse(outcome, System.Globalization.CultureInfo.InvariantCulture));
+            Array.Resize(
+                ref expected,
+                outcome[^1] == 'M'
+                    ? int.Parse(outcome[..^1], System.Globalization.CultureInfo.InvariantCulture) << 20
+                    : int.Parse(outcome, System.Globalization.CultureInfo.InvariantCulture));
         }
 
         await disk.AssertAsync(expected, verb);
@@ -281,5 +304,7 @@ public sealed class RawDataFileTests
     };
 
     private static Dictionary<string, byte[]> ReadAll(RawDisk disk) =>
-        Directory.GetFiles(disk.Folder.Path).Where(static path => !path.EndsWith("disk.img", StringComparison.Ordinal)).ToDictionary(static path => path, File.ReadAllBytes);
+        Directory.GetFiles(disk.Folder.Path)
+            .Where(static path => !path.EndsWith("disk.img", StringComparison.Ordinal))
+            .ToDictionary(static path => path, File.ReadAllBytes);
 }

@@ -78,7 +78,9 @@ internal sealed class RawDisk : IDisposable
     {
         byte[] now = await ReadAsync();
         int same = now.AsSpan().CommonPrefixLength(expected);
-        Assert.True(same == expected.Length && same == now.Length, $"{context}: {now.Length} bytes, {expected.Length} expected, the same up to {same}");
+        Assert.True(
+            same == expected.Length && same == now.Length,
+            $"{context}: {now.Length} bytes, {expected.Length} expected, the same up to {same}");
     }
 
     public void Dispose()

@@ -96,7 +96,8 @@ public sealed class ReflinkTests
         string @base = folder.File("base.qcow2");
         string top = folder.File("top.qcow2");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", @base, "100M");
-        await Qemu.IoOkAsync(@base, "write -P 1 0 24M", "write -P 2 30000k 777", "write -z 2M 1M", "write -c -P 3 60M 1M", "write -P 4 99M 1M");
+        await Qemu.IoOkAsync(
+            @base, "write -P 1 0 24M", "write -P 2 30000k 777", "write -z 2M 1M", "write -c -P 3 60M 1M", "write -P 4 99M 1M");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", top);
         await Qemu.IoOkAsync(top, "write -P 5 40M 20M", "write -P 6 1000k 100k", "write -z 5M 70000", "write -P 7 12345678 4321");
         return top;

@@ -101,10 +101,13 @@ public sealed class RepeatedOptionTests
         foreach (Command command in Support.Cli.Root().Subcommands)
         {
             string[][] cases = [.. s_cases.Select(static line => line.Split(' ')).Where(words => words[0] == command.Name)];
-            IEnumerable<QemuOption> had = options.Where(option => option.Verb == command.Name && OptionTableTests.Find(command, option.Name) is not null);
+            IEnumerable<QemuOption> had = options.Where(
+                option => option.Verb == command.Name && OptionTableTests.Find(command, option.Name) is not null);
             Assert.All(
                 had.Where(static option => option.Verb is not "bitmap" || !s_steps.Contains(option.Name)),
-                option => Assert.True(Array.Exists(cases, words => words.Count(word => word.Split('=')[0] == option.Name) > 1), $"{command.Name} {option.Name}"));
+                option => Assert.True(
+                    Array.Exists(cases, words => words.Count(word => word.Split('=')[0] == option.Name) > 1),
+                    $"{command.Name} {option.Name}"));
         }
     }
 

@@ -6,15 +6,20 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Cli;
 
-/// <summary>The verbs <c>snapshot</c> and <c>resize</c> beside qemu-img's: the same command lines end in the same output, errors, guest bytes, snapshots and bitmaps.</summary>
+/// <summary>
+/// The verbs <c>snapshot</c> and <c>resize</c> beside qemu-img's: the same command lines end in the same output,
+/// errors, guest bytes, snapshots and bitmaps.
+/// </summary>
 public sealed partial class SnapshotAndResizeTests : IDisposable
 {
     private readonly TempFolder _folder = new();
 
     public static TheoryData<string> Fixtures =>
     [
-        "v3-plain", "v2-plain", "v2-snapshot", "snapshots", "bitmaps-40", "extended-l2", "cluster-512", "compression-zlib", "compression-zstd",
-        "refcount-1", "refcount-2", "refcount-4", "refcount-8", "refcount-32", "refcount-64", "lazy-refcounts", "preallocated", "unknown-extension", "in-use-and-good", "header-104",
+        "v3-plain", "v2-plain", "v2-snapshot", "snapshots", "bitmaps-40", "extended-l2", "cluster-512", "compression-zlib",
+        "compression-zstd",
+        "refcount-1", "refcount-2", "refcount-4", "refcount-8", "refcount-32", "refcount-64", "lazy-refcounts", "preallocated",
+        "unknown-extension", "in-use-and-good", "header-104",
     ];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -132,8 +137,13 @@ public sealed partial class SnapshotAndResizeTests : IDisposable
         if (theirs.ExitCode != 0)
         {
             // The first line; the tool's own name and hint differ.
-            string expected = theirs.Error.Replace("qemu-img: ", "", StringComparison.Ordinal).Replace(Theirs, "@", StringComparison.Ordinal).Split('\n')[0];
-            string actual = ours.Error.Replace("qcow2bitmaps: ", "", StringComparison.Ordinal).Replace(Ours, "@", StringComparison.Ordinal).Split('\n').First(static text => !text.StartsWith("warning:", StringComparison.Ordinal));
+            string expected = theirs.Error.Replace("qemu-img: ", "", StringComparison.Ordinal)
+                .Replace(Theirs, "@", StringComparison.Ordinal)
+                .Split('\n')[0];
+            string actual = ours.Error.Replace("qcow2bitmaps: ", "", StringComparison.Ordinal)
+                .Replace(Ours, "@", StringComparison.Ordinal)
+                .Split('\n')
+                .First(static text => !text.StartsWith("warning:", StringComparison.Ordinal));
             Assert.Equal(expected, actual);
         }
 

@@ -49,9 +49,12 @@ internal sealed partial class VerbTwice : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    private static string Word(string word, string folder) => word == "''" ? "" : word.Replace(FolderMark, folder + "/", StringComparison.Ordinal);
+    private static string Word(string word, string folder) =>
+        word == "''" ? "" : word.Replace(FolderMark, folder + "/", StringComparison.Ordinal);
 
-    /// <summary>The same names, and of each image the same information and the same disk; most are not touched, and the same byte for byte.</summary>
+    /// <summary>
+    /// The same names, and of each image the same information and the same disk; most are not touched, and the same byte for byte.
+    /// </summary>
     private async Task RequireSameFilesAsync()
     {
         string[] names = NamesIn(QemuFolder);
@@ -69,7 +72,8 @@ internal sealed partial class VerbTwice : IDisposable
         }
     }
 
-    private static string[] NamesIn(string folder) => [.. Directory.EnumerateFiles(folder).Select(static path => Path.GetFileName(path)).Order(StringComparer.Ordinal)];
+    private static string[] NamesIn(string folder) =>
+        [.. Directory.EnumerateFiles(folder).Select(static path => Path.GetFileName(path)).Order(StringComparer.Ordinal)];
 
     private async Task<string> DescribeAsync(string path, string folder)
     {
@@ -80,8 +84,10 @@ internal sealed partial class VerbTwice : IDisposable
         return $"{Normalize(info, folder)} {sum}";
     }
 
-    private static string Normalize(string output, string folder) => Changing().Replace(output.Replace(folder, "", StringComparison.Ordinal), "0");
+    private static string Normalize(string output, string folder) =>
+        Changing().Replace(output.Replace(folder, "", StringComparison.Ordinal), "0");
 
-    [GeneratedRegex("(?<=\"(actual-size|date-sec|date-nsec)\": )\\d+|(?<=disk size: ).*", RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
+    [GeneratedRegex(
+        "(?<=\"(actual-size|date-sec|date-nsec)\": )\\d+|(?<=disk size: ).*", RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex Changing();
 }

@@ -33,7 +33,8 @@ public sealed partial class VolumeTests : IDisposable
     [InlineData(320 << 10, "create -q -f qcow2 @ 1M", "resize @ 2T")]
     [InlineData(512 << 10, "create -q -f qcow2 @ 4M", "commit --allow-backing /dev overlay")]
     [InlineData(512 << 10, "create -q -f qcow2 @ 4M", "chain commit --keep --allow-backing /dev overlay @")]
-    [InlineData(1 << 20, "create -q -f qcow2 -o data_file=@,data_file_raw=on,keep_data_file=on meta", "resize --allow-backing /dev meta 2M")]
+    [InlineData(
+        1 << 20, "create -q -f qcow2 -o data_file=@,data_file_raw=on,keep_data_file=on meta", "resize --allow-backing /dev meta 2M")]
     [InlineData(1 << 20, "", "create -q -f qcow2 -o data_file=@,data_file_raw=on,keep_data_file=on meta 2M")]
     [InlineData(1 << 20, "", "create -q -f qcow2 -o data_file=@ meta 2M")]
     public async Task WhatIsSaidToBeNeededInAllIsEnough(int bytes, string before, string command)
@@ -74,12 +75,26 @@ public sealed partial class VolumeTests : IDisposable
         string data = Path.Combine(elsewhere, "disk.raw");
         await File.WriteAllBytesAsync(data, new byte[1 << 20], Token);
 
-        ProcessResult made = await Support.Cli.RunAsync("create", "-f", "qcow2", "-o", $"data_file={data},data_file_raw=on,keep_data_file=on", image);
+        ProcessResult made = await Support.Cli.RunAsync(
+            "create", "-f", "qcow2", "-o", $"data_file={data},data_file_raw=on,keep_data_file=on", image);
         Assert.Equal(0, made.ExitCode);
-        Assert.Contains($"warning: data file '{data}' of '{image}' leads to '{data}', outside the allowed folders", made.Error, StringComparison.Ordinal);
+        Assert.Contains(
+            $"warning: data file '{data}' of '{image}' leads to '{data}', outside the allowed folders", made.Error,
+            StringComparison.Ordinal);
         Assert.Contains("--allow-backing DIR", made.Error, StringComparison.Ordinal);
-        Assert.Equal("", (await Support.Cli.RunAsync("create", "-q", "-f", "qcow2", "-o", $"data_file={data},data_file_raw=on,keep_data_file=on", image)).Error);
-        foreach (string[] command in new string[][] { ["resize", image, "2M"], ["convert", "-O", "raw", image, _folder.File("copy")], ["compare", image, image], ["chain", "flatten", image, _folder.File("copy")] })
+        Assert.Equal(
+            "",
+            (
+                await Support.Cli.RunAsync(
+                    "create", "-q", "-f", "qcow2", "-o", $"data_file={data},data_file_raw=on,keep_data_file=on", image)).Error);
+        foreach (string[] command
+            in new string[][]
+            {
+                ["resize", image, "2M"],
+                ["convert", "-O", "raw", image, _folder.File("copy")],
+                ["compare", image, image],
+                ["chain", "flatten", image, _folder.File("copy")],
+            })
         {
             ProcessResult refused = await Support.Cli.RunAsync(command);
             Assert.NotEqual(0, refused.ExitCode);
@@ -88,7 +103,12 @@ public sealed partial class VolumeTests : IDisposable
         }
 
         File.Delete(data);
-        foreach (string[] command in new string[][] { ["resize", "--allow-backing", elsewhere, image, "2M"], ["convert", "-O", "raw", image, _folder.File("copy")] })
+        foreach (string[] command
+            in new string[][]
+            {
+                ["resize", "--allow-backing", elsewhere, image, "2M"],
+                ["convert", "-O", "raw", image, _folder.File("copy")],
+            })
         {
             ProcessResult missing = await Support.Cli.RunAsync(command);
             Assert.Equal(1, missing.ExitCode);
@@ -103,17 +123,25 @@ public sealed partial class VolumeTests : IDisposable
         Qemu.Require();
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", _folder.File("source"), "1M");
         string device = await DeviceAsync("device", 1 << 20);
-        foreach (string command in new[] { "create -f qcow2 -o data_file=@,data_file_raw=on,keep_data_file=on meta", "convert -O qcow2 -o data_file=@ source meta" })
+        foreach (string command
+            in new[]
+            {
+                "create -f qcow2 -o data_file=@,data_file_raw=on,keep_data_file=on meta",
+                "convert -O qcow2 -o data_file=@ source meta",
+            })
         {
             ProcessResult made = await RunAsync(command, device);
             Assert.True(made.ExitCode == 0, made.Error);
-            Assert.Contains($"data file '{device}' of '{_folder.File("meta")}' leads to '{device}', outside the allowed folders", made.Error, StringComparison.Ordinal);
+            Assert.Contains(
+                $"data file '{device}' of '{_folder.File("meta")}' leads to '{device}', outside the allowed folders", made.Error,
+                StringComparison.Ordinal);
             Assert.Equal(1, (await Support.Cli.RunAsync("resize", "--shrink", _folder.File("meta"), "512K")).ExitCode);
         }
 
         // As it is advised: a link in the folder.
         File.CreateSymbolicLink(_folder.File("link"), device);
-        ProcessResult linked = await Support.Cli.RunAsync("create", "-f", "qcow2", "-o", $"data_file={_folder.File("link")},data_file_raw=on,keep_data_file=on", _folder.File("meta"));
+        ProcessResult linked = await Support.Cli.RunAsync(
+            "create", "-f", "qcow2", "-o", $"data_file={_folder.File("link")},data_file_raw=on,keep_data_file=on", _folder.File("meta"));
         Assert.Equal((0, ""), (linked.ExitCode, linked.Error));
         await Support.Cli.OkAsync("convert", "-O", "raw", _folder.File("meta"), _folder.File("copy"));
     }
@@ -156,8 +184,12 @@ public sealed partial class VolumeTests : IDisposable
     }
 
     private Task<ProcessResult> RunAsync(string command, string device) => Support.Cli.RunAsync(
-        [.. command.Split(' ').Select(word => word is "source" or "overlay" or "meta" ? _folder.File(word) : word.Replace("@", device, StringComparison.Ordinal))]);
+        [
+            .. command.Split(' ').Select(word =>
+                word is "source" or "overlay" or "meta" ? _folder.File(word) : word.Replace("@", device, StringComparison.Ordinal))]);
 
-    [GeneratedRegex(@"(?<needed>\d+) bytes are needed in all, (?<there>\d+) are there; extend (the volume|it) first", RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
+    [GeneratedRegex(
+        @"(?<needed>\d+) bytes are needed in all, (?<there>\d+) are there; extend (the volume|it) first", RegexOptions.ExplicitCapture,
+        Patience.PatternMilliseconds)]
     private static partial Regex Needed();
 }

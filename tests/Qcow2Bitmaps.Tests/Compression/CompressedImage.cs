@@ -66,7 +66,8 @@ internal static class CompressedImage
                 {
                     CompressedDescriptor descriptor = entry.Compressed(clusterBits);
                     int start = (int)descriptor.HostOffset;
-                    yield return ((((long)i * entries) + j) << clusterBits, image[start..Math.Min(image.Length, start + descriptor.LengthBytes)]);
+                    yield return (
+                        (((long)i * entries) + j) << clusterBits, image[start..Math.Min(image.Length, start + descriptor.LengthBytes)]);
                 }
             }
         }

@@ -75,7 +75,8 @@ internal static class Content
         var words = new byte[300][];
         for (int i = 0; i < words.Length; i++)
         {
-            words[i] = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Range(0, 2 + random.Below(9)).Select(_ => (char)('a' + random.Below(26)))) + " ");
+            words[i] = Encoding.ASCII.GetBytes(
+                string.Concat(Enumerable.Range(0, 2 + random.Below(9)).Select(_ => (char)('a' + random.Below(26)))) + " ");
         }
 
         while (!content.IsEmpty)

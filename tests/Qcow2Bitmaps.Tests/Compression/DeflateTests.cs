@@ -133,12 +133,15 @@ public sealed class DeflateTests
         // What does not get shorter has no place in a descriptor, and would be stored as it is.
         (byte[] Content, byte[] Compressed)[] clusters =
         [
-            .. content.Chunk(ClusterBytes).Select(cluster => (cluster, Encode(encoder, cluster))).Where(static pair => pair.Item2.Length < ClusterBytes),
+            .. content.Chunk(ClusterBytes)
+                .Select(cluster => (cluster, Encode(encoder, cluster)))
+                .Where(static pair => pair.Item2.Length < ClusterBytes),
         ];
         Assert.Equal((Content.Kinds.Count - 2) * 2, clusters.Length);
         using var folder = new TempFolder();
         string path = folder.Write(
-            "image.qcow2", CompressedImage.Build(CompressionType.Zlib, ClusterBits, [.. clusters.Select(static pair => pair.Compressed)], filler: 0xEE));
+            "image.qcow2",
+            CompressedImage.Build(CompressionType.Zlib, ClusterBits, [.. clusters.Select(static pair => pair.Compressed)], filler: 0xEE));
         await Qemu.ImgOkAsync("convert", "-O", "raw", path, folder.File("guest.raw"));
         byte[] guest = await File.ReadAllBytesAsync(folder.File("guest.raw"), TestContext.Current.CancellationToken);
         Assert.True(guest.AsSpan().SequenceEqual(clusters.SelectMany(static pair => pair.Content).ToArray()));
@@ -210,7 +213,8 @@ public sealed class DeflateTests
         Assert.Equal(first, Encode(new DeflateEncoder(), content));
     }
 
-    private static IEnumerable<byte[]> Contents() => Content.Kinds.SelectMany(static kind => s_sizes.Select(size => Content.Make(kind, size)));
+    private static IEnumerable<byte[]> Contents() =>
+        Content.Kinds.SelectMany(static kind => s_sizes.Select(size => Content.Make(kind, size)));
 
     private static byte[] Encode(DeflateEncoder encoder, byte[] content)
     {

@@ -30,7 +30,8 @@ public sealed class QemuClusterTests
         byte[] content = [.. Content.Kinds.SelectMany(kind => Content.Make(kind, kindBytes))];
         string raw = folder.Write("content.raw", content);
         await Qemu.ImgOkAsync(
-            "convert", "-c", "-f", "raw", "-O", "qcow2", "-o", $"cluster_size={clusterBytes},compression_type={type}{more}", raw, folder.File("image.qcow2"));
+            "convert", "-c", "-f", "raw", "-O", "qcow2", "-o", $"cluster_size={clusterBytes},compression_type={type}{more}", raw,
+            folder.File("image.qcow2"));
         int found = 0;
         foreach ((long offset, byte[] compressed) in CompressedImage.Clusters(
             await File.ReadAllBytesAsync(folder.File("image.qcow2"), TestContext.Current.CancellationToken)))

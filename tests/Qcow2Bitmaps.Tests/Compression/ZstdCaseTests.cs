@@ -29,7 +29,8 @@ public sealed class ZstdCaseTests
         Qemu.Require();
         using var folder = new TempFolder();
         ZstdCase[] cases = [.. ZstdCases.All];
-        string path = folder.Write("cases.qcow2", CompressedImage.Build(CompressionType.Zstd, ZstdCase.ClusterBits, [.. cases.Select(static one => one.Data)]));
+        string path = folder.Write(
+            "cases.qcow2", CompressedImage.Build(CompressionType.Zstd, ZstdCase.ClusterBits, [.. cases.Select(static one => one.Data)]));
         bool[] readable = await CompressedImage.ReadableByQemuAsync(path, ZstdCase.ClusterBits, cases.Length);
         string[] differences = [.. cases.Where((one, i) => !one.QemuMayDiffer && readable[i] != (one.Fault == CompressionFault.None))
             .Select(static one => one.Name)];

@@ -17,7 +17,8 @@ internal static class ZstdCases
     private static readonly byte[] s_bitTree = Weights(1);
     private static readonly byte[] s_bits = Backward((0, 1), (1, 1), (1, 1), (0, 1));
 
-    public static IEnumerable<ZstdCase> All => [.. GoodCases(), .. FramesCases(), .. BlocksCases(), .. LiteralsCases(), .. SequencesCases()];
+    public static IEnumerable<ZstdCase> All =>
+        [.. GoodCases(), .. FramesCases(), .. BlocksCases(), .. LiteralsCases(), .. SequencesCases()];
 
     private static IEnumerable<ZstdCase> GoodCases() =>
     [
@@ -28,9 +29,11 @@ internal static class ZstdCases
         new("repeated literals", Frame(Compressed(RepeatedLiterals(5, 1000), NoSequences()), Rest(1000))),
         new("Huffman", Frame(Compressed(Huffman(4, [.. s_bitTree, .. s_bits]), NoSequences()), Rest(4))),
         new("Huffman, tree used again", Frame(
-            Compressed(Huffman(4, [.. s_bitTree, .. s_bits]), NoSequences()), Compressed(Huffman(4, s_bits, type: 3), NoSequences()), Rest(8))),
+            Compressed(Huffman(4, [.. s_bitTree, .. s_bits]), NoSequences()), Compressed(Huffman(4, s_bits, type: 3), NoSequences()),
+            Rest(8))),
         new("Huffman, four streams", Frame(
-            Compressed(Huffman(16, [.. s_bitTree, 1, 0, 1, 0, 1, 0, .. s_bits, .. s_bits, .. s_bits, .. s_bits], format: 1), NoSequences()), Rest(16))),
+            Compressed(Huffman(16, [.. s_bitTree, 1, 0, 1, 0, 1, 0, .. s_bits, .. s_bits, .. s_bits, .. s_bits], format: 1), NoSequences()),
+            Rest(16))),
         new("count of sequences in two bytes", Frame(Compressed(s_abcLiterals, [0x80, .. s_copyThree]), Rest(6))),
         new("tables used again", Frame(
             Compressed(s_abcLiterals, s_copyThree), Compressed(s_abcLiterals, [1, 0xFC, .. Backward((2, 2))]), Rest(12))),
@@ -73,7 +76,9 @@ internal static class ZstdCases
         new("one byte too many in a second frame", [.. Frame(Rest(9)), .. Frame(Repeated(1, 10))], CompressionFault.TooLong),
         new("one byte too few", Frame(Rest(1)), CompressionFault.ZstdMagic),
         new("no last block", Unfinished([0x00, 0x30], Rest(0)), CompressionFault.Truncated),
-        new("skippable frame with more than there is", [0x50, 0x2A, 0x4D, 0x18, 255, 255, 255, 255, .. new byte[20]], CompressionFault.Truncated),
+        new(
+            "skippable frame with more than there is", [0x50, 0x2A, 0x4D, 0x18, 255, 255, 255, 255, .. new byte[20]],
+            CompressionFault.Truncated),
         new("skippable frames only", [.. Skippable(200), .. Skippable(200)], CompressionFault.ZstdMagic),
     ];
 
@@ -86,7 +91,9 @@ internal static class ZstdCases
         // QEMU's library decodes to the cluster itself where it can, and then has no window to fill.
         new("literals over the window", FrameWith([0x00, Window1KiB], Compressed(RepeatedLiterals(1, 1025), NoSequences()), Raw(1)),
             CompressionFault.ZstdBlockSize, QemuMayDiffer: true),
-        new("match over the window", FrameWith([0x00, Window1KiB], Compressed(s_abcLiterals, Sequences(1, 3, 2, 46, Backward((2, 2), (9, 10)))), Raw(1)),
+        new(
+            "match over the window",
+            FrameWith([0x00, Window1KiB], Compressed(s_abcLiterals, Sequences(1, 3, 2, 46, Backward((2, 2), (9, 10)))), Raw(1)),
             CompressionFault.ZstdBlockSize, QemuMayDiffer: true),
         new("block of more bytes than there are", Frame(Block(0, 4096, new byte[100])), CompressionFault.Truncated),
         // QEMU's library skips it where it reads block by block.
@@ -115,8 +122,11 @@ internal static class ZstdCases
         OfLiterals("Huffman stream of nothing", Huffman(4, s_bitTree), CompressionFault.ZstdHuffmanStream),
         OfLiterals("stream of fewer literals", Huffman(5, [.. s_bitTree, .. s_bits]), CompressionFault.ZstdHuffmanStream),
         OfLiterals("stream of more literals", Huffman(3, [.. s_bitTree, .. s_bits]), CompressionFault.ZstdHuffmanStream),
-        OfLiterals("four streams for one literal", Huffman(1, [.. s_bitTree, 1, 0, 1, 0, 1, 0, 3, 1, 1, 1], format: 1), CompressionFault.ZstdHuffmanStream),
-        OfLiterals("four streams past the section", Huffman(16, [.. s_bitTree, 1, 0, 200, 0, 1, 0, .. s_bits, .. s_bits, .. s_bits], format: 1),
+        OfLiterals(
+            "four streams for one literal", Huffman(1, [.. s_bitTree, 1, 0, 1, 0, 1, 0, 3, 1, 1, 1], format: 1),
+            CompressionFault.ZstdHuffmanStream),
+        OfLiterals(
+            "four streams past the section", Huffman(16, [.. s_bitTree, 1, 0, 200, 0, 1, 0, .. s_bits, .. s_bits, .. s_bits], format: 1),
             CompressionFault.ZstdHuffmanStream),
         OfLiterals("three streams for four", Huffman(16, [.. s_bitTree, 1, 0, 1, 0, 1, 0, .. s_bits, .. s_bits, .. s_bits], format: 1),
             CompressionFault.ZstdHuffmanStream),
@@ -128,7 +138,9 @@ internal static class ZstdCases
         OfSequences("bytes behind no sequences", [0, 1], CompressionFault.ZstdSequences),
         OfSequences("count past the block", [0xFF, 1], CompressionFault.ZstdSequences),
         OfSequences("no modes", [1], CompressionFault.ZstdSequences),
-        OfSequences("reserved bits of modes", [1, SingleCodes | 1, 3, 2, 0, .. Backward((2, 2))], CompressionFault.ZstdSequences, qemuMayDiffer: true),
+        OfSequences(
+            "reserved bits of modes", [1, SingleCodes | 1, 3, 2, 0, .. Backward((2, 2))], CompressionFault.ZstdSequences,
+            qemuMayDiffer: true),
         OfSequences("literals lengths of an earlier block", [1, 0b11_01_01_00, 2, 0, .. Backward((2, 2))], CompressionFault.ZstdNoFseTable),
         OfSequences("offsets of an earlier block", [1, 0b01_11_01_00, 3, 0, .. Backward((2, 2))], CompressionFault.ZstdNoFseTable),
         OfSequences("match lengths of an earlier block", [1, 0b01_01_11_00, 3, 2, .. Backward((2, 2))], CompressionFault.ZstdNoFseTable),
@@ -143,23 +155,35 @@ internal static class ZstdCases
         OfSequences("probabilities past the block", [1, 0b10_00_00_00, 0x00], CompressionFault.ZstdFseTable),
         OfSequences("stream of nothing", Sequences(1, 3, 2, 0), CompressionFault.ZstdSequenceStream),
         OfSequences("stream without its final bit", Sequences(1, 3, 2, 0, 6, 0), CompressionFault.ZstdSequenceStream),
-        OfSequences("stream with a bit too many", Sequences(1, 3, 2, 0, Backward((2, 2), (0, 1))), CompressionFault.ZstdSequenceStream, qemuMayDiffer: true),
-        OfSequences("stream with bits too few", Sequences(2, 1, 2, 0, Backward((0, 2), (0, 1))), CompressionFault.ZstdSequenceStream, qemuMayDiffer: true),
+        OfSequences(
+            "stream with a bit too many", Sequences(1, 3, 2, 0, Backward((2, 2), (0, 1))), CompressionFault.ZstdSequenceStream,
+            qemuMayDiffer: true),
+        OfSequences(
+            "stream with bits too few", Sequences(2, 1, 2, 0, Backward((0, 2), (0, 1))), CompressionFault.ZstdSequenceStream,
+            qemuMayDiffer: true),
         OfSequences("states past the stream", [1, 0, 1], CompressionFault.ZstdSequenceStream),
         OfSequences("more literals than there are", Sequences(1, 4, 2, 0, Backward((2, 2))), CompressionFault.ZstdLiteralsLength),
         OfSequences("offset before the start", Sequences(1, 3, 2, 0, Backward((3, 2))), CompressionFault.ZstdOffset),
-        OfSequences("offset of 31 bits", Sequences(2, 1, 31, 52, Backward((5, 31), (6, 16), (7, 31), (8, 16))), CompressionFault.ZstdOffset),
-        OfSequences("offset of 31 bits, lengths of 16", Sequences(1, 35, 31, 52, Backward((5, 31), (6, 16), (1, 16))), CompressionFault.ZstdLiteralsLength),
+        OfSequences(
+            "offset of 31 bits", Sequences(2, 1, 31, 52, Backward((5, 31), (6, 16), (7, 31), (8, 16))), CompressionFault.ZstdOffset),
+        OfSequences(
+            "offset of 31 bits, lengths of 16", Sequences(1, 35, 31, 52, Backward((5, 31), (6, 16), (1, 16))),
+            CompressionFault.ZstdLiteralsLength),
         // Some versions of QEMU's library take an offset of zero for one.
         OfSequences("offset of zero", Sequences(1, 0, 1, 0, Backward((1, 1))), CompressionFault.ZstdOffset, qemuMayDiffer: true),
         OfSequences("match past the cluster", Sequences(1, 3, 2, 52, Backward((2, 2), (0, 16))), CompressionFault.TooLong),
-        OfSequences("as many sequences as there can be", [0xFF, 0xFF, 0xFF, SingleCodes, 0, 2, 0, .. Backward((2, 2))], CompressionFault.ZstdOffset),
-        new("offset into the frame before", [.. Frame(Repeated(1, 100)), .. Frame(Compressed(s_abcLiterals, Sequences(1, 3, 2, 0, Backward((3, 2)))), Rest(106))],
+        OfSequences(
+            "as many sequences as there can be", [0xFF, 0xFF, 0xFF, SingleCodes, 0, 2, 0, .. Backward((2, 2))],
+            CompressionFault.ZstdOffset),
+        new(
+            "offset into the frame before",
+            [.. Frame(Repeated(1, 100)), .. Frame(Compressed(s_abcLiterals, Sequences(1, 3, 2, 0, Backward((3, 2)))), Rest(106))],
             CompressionFault.ZstdOffset),
         new("literals behind the last sequence past the cluster", Frame(
             Repeated(1, 4090), Compressed(RawLiterals("abcdefgh"u8.ToArray()), s_copyThree)), CompressionFault.TooLong),
         new("tables of the frame before", [
-            .. Frame(Compressed(s_abcLiterals, s_copyThree)), .. Frame(Compressed(s_abcLiterals, [1, 0xFC, .. Backward((2, 2))]), Rest(12))],
+            .. Frame(Compressed(s_abcLiterals, s_copyThree)),
+            .. Frame(Compressed(s_abcLiterals, [1, 0xFC, .. Backward((2, 2))]), Rest(12))],
             CompressionFault.ZstdNoFseTable),
         new("tree of the frame before", [
             .. Frame(Compressed(Huffman(4, [.. s_bitTree, .. s_bits]), NoSequences())),

@@ -24,7 +24,8 @@ internal static class ZstdFrames
     }
 
     /// <summary>A frame without a last block.</summary>
-    public static byte[] Unfinished(byte[] header, params byte[][] blocks) => [.. Magic, .. header, .. blocks.SelectMany(static block => block)];
+    public static byte[] Unfinished(byte[] header, params byte[][] blocks) =>
+        [.. Magic, .. header, .. blocks.SelectMany(static block => block)];
 
     /// <summary>A header of a single segment with the size in 1, 2, 4 or 8 bytes.</summary>
     public static byte[] SizedHeader(long contentBytes, int fieldBytes, bool checksum = false)
@@ -47,7 +48,8 @@ internal static class ZstdFrames
 
     public static byte[] Repeated(byte value, int count) => Block(1, count, value);
 
-    public static byte[] Compressed(byte[] literals, byte[] sequences) => Block(2, literals.Length + sequences.Length, [.. literals, .. sequences]);
+    public static byte[] Compressed(byte[] literals, byte[] sequences) =>
+        Block(2, literals.Length + sequences.Length, [.. literals, .. sequences]);
 
     public static byte[] RawLiterals(params byte[] literals) => [(byte)(literals.Length << 3), .. literals];
 
@@ -70,10 +72,13 @@ internal static class ZstdFrames
     /// <summary>A stream that is read from its end: values with their numbers of bits, in the order of reading.</summary>
     public static byte[] Backward(params (int Value, int Bits)[] fields)
     {
-        string bits = "1" + string.Concat(fields.Select(static field => field.Bits == 0 ? "" : Convert.ToString(field.Value, 2).PadLeft(field.Bits, '0')));
+        string bits = "1"
+            + string.Concat(
+                fields.Select(static field => field.Bits == 0 ? "" : Convert.ToString(field.Value, 2).PadLeft(field.Bits, '0')));
         bits = bits.PadLeft((bits.Length + 7) / 8 * 8, '0');
         return [.. bits.Chunk(8).Select(static octet => Convert.ToByte(new string(octet), 2)).Reverse()];
     }
 
-    private static byte[] LittleEndian(int value, int length) => [.. Enumerable.Range(0, length).Select(i => (byte)((value >> (8 * i)) & 0xff))];
+    private static byte[] LittleEndian(int value, int length) =>
+        [.. Enumerable.Range(0, length).Select(i => (byte)((value >> (8 * i)) & 0xff))];
 }

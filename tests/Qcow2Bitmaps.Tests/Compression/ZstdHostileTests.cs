@@ -51,7 +51,8 @@ public sealed class ZstdHostileTests
             }
         }
 
-        // A few bits change nothing: the unused one of the descriptor, the one that announces the checksum, those that fill up descriptions of tables.
+        // A few bits change nothing: the unused one of the descriptor, the one that announces the checksum,
+        // those that fill up descriptions of tables.
         Assert.InRange(refused, (frame.Length * 8) - 16, (frame.Length * 8) - 2);
     }
 
@@ -142,7 +143,8 @@ public sealed class ZstdHostileTests
             var theirs = new byte[sizes[which]];
             bool isGood = decoder.TryDecode(mutated, ours, out CompressionFault fault);
             bool isGoodForQemu = LibZstd.TryDecodeAsQemu(mutated, theirs);
-            Assert.True(isGood == isGoodForQemu || (isGoodForQemu && s_checkedByUsOnly.Contains(fault)), $"{i}: {fault}, QEMU {isGoodForQemu}");
+            Assert.True(
+                isGood == isGoodForQemu || (isGoodForQemu && s_checkedByUsOnly.Contains(fault)), $"{i}: {fault}, QEMU {isGoodForQemu}");
             Assert.True(!isGood || ours.AsSpan().SequenceEqual(theirs), $"{i}: other bytes");
             good += isGood ? 1 : 0;
             bad += isGoodForQemu ? 0 : 1;
@@ -170,7 +172,8 @@ public sealed class ZstdHostileTests
             var ours = new byte[sizes[which[i]]];
             bool isGood = decoder.TryDecode(mutated[i], ours, out CompressionFault fault);
             bool isGoodForTool = expected[i] is { } bytes && bytes.Length == ours.Length;
-            Assert.True(isGood == isGoodForTool || (isGoodForTool && s_checkedByUsOnly.Contains(fault)), $"{i}: {fault}, zstd {isGoodForTool}");
+            Assert.True(
+                isGood == isGoodForTool || (isGoodForTool && s_checkedByUsOnly.Contains(fault)), $"{i}: {fault}, zstd {isGoodForTool}");
             Assert.True(!isGood || ours.AsSpan().SequenceEqual(expected[i]), $"{i}: other bytes");
             good += isGood ? 1 : 0;
         }
@@ -183,7 +186,9 @@ public sealed class ZstdHostileTests
     {
         // Two MiB of blocks that make nothing, of the dearest kinds; and skippable frames.
         byte[] tree = ZstdFrames.Compressed(ZstdFrames.Huffman(0, [.. ZstdFrames.Weights(1), 1]), ZstdFrames.NoSequences());
-        byte[][] pieces = [ZstdFrames.Raw(), ZstdFrames.Repeated(1, 0), tree, [.. ZstdFrames.Skippable(0)], ZstdFrames.Frame(ZstdFrames.Raw())];
+        byte[][] pieces = [
+            ZstdFrames.Raw(), ZstdFrames.Repeated(1, 0), tree, [.. ZstdFrames.Skippable(0)], ZstdFrames.Frame(ZstdFrames.Raw()),
+        ];
         var decoder = new ZstdDecoder();
         foreach (byte[] piece in pieces)
         {

@@ -4,7 +4,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Documents;
 
-/// <summary><c>ARCHITECTURE.md</c> is true: layers point one way, a room is a folder and a namespace, and each one is in the table.</summary>
+/// <summary>
+/// <c>ARCHITECTURE.md</c> is true: layers point one way, a room is a folder and a namespace, and each one is in the table.
+/// </summary>
 public sealed partial class ArchitectureTests
 {
     private const string Library = "Qcow2Bitmaps";
@@ -29,7 +31,9 @@ public sealed partial class ArchitectureTests
     [Fact]
     public void LayersPointOneWay()
     {
-        Assert.Equal(s_layers.Keys.Order(StringComparer.Ordinal), Sources().Select(static source => LayerOf(source.Room)).Distinct().Order(StringComparer.Ordinal));
+        Assert.Equal(
+            s_layers.Keys.Order(StringComparer.Ordinal),
+            Sources().Select(static source => LayerOf(source.Room)).Distinct().Order(StringComparer.Ordinal));
         string[] wrong = [..
             from source in Sources()
             let layer = LayerOf(source.Room)
@@ -42,7 +46,8 @@ public sealed partial class ArchitectureTests
     [Fact]
     public void StorageKnowsOnlyTextsOfFormat()
     {
-        string[] types = [.. Directory.GetFiles(Path.Combine(s_root, "src", Library, "Format"), "*.cs").Select(static path => Path.GetFileNameWithoutExtension(path).Split('.')[0])];
+        string[] types = [.. Directory.GetFiles(Path.Combine(s_root, "src", Library, "Format"), "*.cs")
+            .Select(static path => Path.GetFileNameWithoutExtension(path).Split('.')[0])];
         string[] used = [..
             from source in Sources()
             where source.Room == "Storage"
@@ -54,19 +59,27 @@ public sealed partial class ArchitectureTests
 
     [Fact]
     public void ARoomIsAFolderAndANamespace() => Assert.All(Sources(), static source =>
-        Assert.Contains($"namespace {(source.Room.Length == 0 ? Library : $"{Library}.{source.Room.Replace('/', '.')}")};", source.Text, StringComparison.Ordinal));
+        Assert.Contains(
+            $"namespace {(source.Room.Length == 0 ? Library : $"{Library}.{source.Room.Replace('/', '.')}")};", source.Text,
+            StringComparison.Ordinal));
 
     [Fact]
     public void TheTableHasEachRoomAndNamesFilesThatAreThere()
     {
-        string[] rows = [.. File.ReadLines(Path.Combine(s_root, "ARCHITECTURE.md")).Where(static line => line.StartsWith("| `", StringComparison.Ordinal))];
-        Dictionary<string, string> rooms = rows.ToDictionary(static row => row.Split('`')[1].TrimEnd('/'), static row => row.Split('|')[3], StringComparer.Ordinal);
-        Assert.Equal(Sources().Select(static source => source.Room).Where(static room => room.Length > 0).Distinct().Order(StringComparer.Ordinal), rooms.Keys.Order(StringComparer.Ordinal));
+        string[] rows = [.. File.ReadLines(Path.Combine(s_root, "ARCHITECTURE.md"))
+            .Where(static line => line.StartsWith("| `", StringComparison.Ordinal))];
+        Dictionary<string, string> rooms = rows.ToDictionary(
+            static row => row.Split('`')[1].TrimEnd('/'), static row => row.Split('|')[3], StringComparer.Ordinal);
+        Assert.Equal(
+            Sources().Select(static source => source.Room).Where(static room => room.Length > 0).Distinct().Order(StringComparer.Ordinal),
+            rooms.Keys.Order(StringComparer.Ordinal));
         foreach ((string room, string files) in rooms)
         {
             // A public face of a room may stand in one around it.
             string[] places = [.. room.Split('/').Select((_, i) => Path.Combine([s_root, "src", Library, .. room.Split('/').Take(i + 1)]))];
-            string[] missing = [.. FileNames().Matches(files).Select(static match => match.Value).Where(file => !places.Any(place => new FileInfo(Path.Combine(place, file)).Exists))];
+            string[] missing = [.. FileNames().Matches(files)
+                .Select(static match => match.Value)
+                .Where(file => !places.Any(place => new FileInfo(Path.Combine(place, file)).Exists))];
             Assert.True(missing.Length == 0, $"{room}: {string.Join(' ', missing)}");
         }
     }
@@ -84,14 +97,20 @@ public sealed partial class ArchitectureTests
     private static string LayerOf(string room) => room.Split('/')[0];
 
     // A namespace beside one's own needs no using: Chains.ImageChain is found from Operations.
-    private static IEnumerable<string> LayersUsedBy(string text) => Usings().Matches(text).Select(static match => match.Groups["layer"].Value)
-        .Concat(Names().Matches(Comments().Replace(text, "")).Select(static match => match.Groups["layer"].Value).Where(s_layers.ContainsKey))
+    private static IEnumerable<string> LayersUsedBy(string text) =>
+        Usings().Matches(text).Select(static match => match.Groups["layer"].Value)
+        .Concat(
+            Names().Matches(Comments().Replace(text, "")).Select(static match => match.Groups["layer"].Value).Where(s_layers.ContainsKey))
         .Distinct(StringComparer.Ordinal);
 
-    [GeneratedRegex(@"^(?:global )?using (?:static |\w+ = )?Qcow2Bitmaps\.?(?<layer>\w*)[\w.]*;", RegexOptions.Multiline | RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
+    [GeneratedRegex(
+        @"^(?:global )?using (?:static |\w+ = )?Qcow2Bitmaps\.?(?<layer>\w*)[\w.]*;",
+        RegexOptions.Multiline | RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex Usings();
 
-    [GeneratedRegex(@"(?<![\w.])(?:Qcow2Bitmaps\.)?(?<layer>[A-Z]\w+)\.[A-Z]\w*[\s({<?;,)]", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
+    [GeneratedRegex(
+        @"(?<![\w.])(?:Qcow2Bitmaps\.)?(?<layer>[A-Z]\w+)\.[A-Z]\w*[\s({<?;,)]",
+        RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex Names();
 
     [GeneratedRegex(@"//.*", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]

@@ -8,15 +8,17 @@ namespace Qcow2Bitmaps.Tests.Documents;
 /// <summary>Writes the reference of all commands from the commands themselves.</summary>
 internal static class CliReference
 {
+    private const int LineCharacters = 120;
+
     public static string Of(Command root)
     {
         var text = new StringBuilder(
             """
             # The commands
 
-            What `qcow2bitmaps --help` says, on one page; it is generated from the tool, and a test compares the two. The README has [examples](../README.md), and
-            [differences-from-qemu-img.md](differences-from-qemu-img.md) says what each verb does and where it departs from qemu-img's. What `--output json` prints is described by the
-            schemas in [schemas/](schemas/).
+            What `qcow2bitmaps --help` says, on one page; it is generated from the tool, and a test compares the two. The README has
+            [examples](../README.md), and [differences-from-qemu-img.md](differences-from-qemu-img.md) says what each verb does and where
+            it departs from qemu-img's. What `--output json` prints is described by the schemas in [schemas/](schemas/).
 
 
             """);
@@ -26,21 +28,28 @@ internal static class CliReference
 
     private static void Append(StringBuilder text, Command command, string path)
     {
-        text.Append(CultureInfo.InvariantCulture, $"## {path}\n\n{Prose(command.Description)}\n\n");
+        text.Append(CultureInfo.InvariantCulture, $"## {path}\n\n{Wrapped(command.Description)}\n\n");
         if (command.Subcommands.Count > 0)
         {
             foreach (Command child in command.Subcommands)
             {
-                text.Append(CultureInfo.InvariantCulture, $"- [`{path} {child.Name}`](#{$"{path} {child.Name}".Replace(' ', '-')}): {FirstSentence(child.Description)}\n");
+                string name = $"{path} {child.Name}";
+                text.Append(Wrap($"- [`{name}`](#{name.Replace(' ', '-')}): {FirstSentence(child.Description)}", "\n  ")).Append('\n');
             }
 
             text.Append('\n');
         }
         else
         {
-            text.Append(CultureInfo.InvariantCulture, $"```text\n{path} [options]{string.Concat(command.Arguments.Select(Synopsis))}\n```\n\n");
-            AppendTable(text, "argument", [.. command.Arguments.Select(static argument => (argument.HelpName ?? argument.Name, argument.Description))]);
-            AppendTable(text, "option", [.. command.Options.Where(static option => !option.Hidden && option is not HelpOption).Select(static option => (Spelling(option), option.Description))]);
+            text.Append(
+                CultureInfo.InvariantCulture, $"```text\n{path} [options]{string.Concat(command.Arguments.Select(Synopsis))}\n```\n\n");
+            AppendTable(
+                text, "argument",
+                [.. command.Arguments.Select(static argument => (argument.HelpName ?? argument.Name, argument.Description))]);
+            AppendTable(
+                text, "option",
+                [.. command.Options.Where(static option => !option.Hidden && option is not HelpOption)
+                    .Select(static option => (Spelling(option), option.Description))]);
         }
 
         foreach (Command child in command.Subcommands)
@@ -67,7 +76,8 @@ internal static class CliReference
     }
 
     private static string Spelling(Option option) =>
-        string.Join("`, `", option.Aliases.Prepend(option.Name).OrderBy(static name => name.Length)) + (option.HelpName is { } value && option.Arity.MaximumNumberOfValues > 0 ? " " + value : "");
+        string.Join("`, `", option.Aliases.Prepend(option.Name).OrderBy(static name => name.Length))
+            + (option.HelpName is { } value && option.Arity.MaximumNumberOfValues > 0 ? " " + value : "");
 
     private static string Synopsis(Argument argument) => (argument.Arity.MinimumNumberOfValues, argument.Arity.MaximumNumberOfValues) switch
     {
@@ -78,11 +88,27 @@ internal static class CliReference
     };
 
     /// <summary>A description as Markdown: what stands in angle brackets would be taken for HTML.</summary>
-    private static string Prose(string? description) => (description ?? "").Replace("<", "&lt;", StringComparison.Ordinal).Replace("\r", "", StringComparison.Ordinal).TrimEnd('\n');
+    private static string Prose(string? description) =>
+        (description ?? "").Replace("<", "&lt;", StringComparison.Ordinal).Replace("\r", "", StringComparison.Ordinal).TrimEnd('\n');
 
     private static string FirstSentence(string? description)
     {
-        string line = Prose(description).Split('\n')[0];
-        return line.Split(". ")[0].TrimEnd('.') + ".";
+        string paragraph = Prose(description).Split("\n\n")[0].Replace('\n', ' ');
+        return paragraph.Split(". ")[0].TrimEnd('.') + ".";
+    }
+
+    private static string Wrapped(string? description) =>
+        string.Join('\n', Prose(description).Split('\n').Select(static line => Wrap(line, "\n")));
+
+    private static string Wrap(string text, string lineBreak)
+    {
+        int length = 0;
+        return string.Concat(text.Split(' ').Select(word =>
+        {
+            bool isNew = length + 1 + word.Length > LineCharacters;
+            string between = length == 0 ? "" : isNew ? lineBreak : " ";
+            length = isNew ? lineBreak.Length - 1 + word.Length : length + between.Length + word.Length;
+            return between + word;
+        }));
     }
 }

@@ -15,7 +15,9 @@ internal sealed record CodeBlock(string Language, int FirstLine, IReadOnlyList<s
     /// <summary>What the program in the block before prints.</summary>
     public const string Output = "output";
 
-    /// <summary>The languages of blocks that are not run: drawings, formulas, and commands that a test of their own runs or that would run this one.</summary>
+    /// <summary>
+    /// The languages of blocks that are not run: drawings, formulas, and commands that a test of their own runs or that would run this one.
+    /// </summary>
     public static readonly IReadOnlyList<string> NotRun = ["mermaid", "text"];
 
     public string Text => string.Concat(Lines.Select(static line => line + "\n"));

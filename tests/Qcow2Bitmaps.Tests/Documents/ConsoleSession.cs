@@ -15,9 +15,12 @@ internal static class ConsoleSession
     /// <returns>The lines that the block should hold: each command, and what it printed to either stream.</returns>
     public static async Task<IReadOnlyList<string>> RunAsync(CodeBlock block, string folder)
     {
-        string[] commands = [.. block.Lines.Where(static line => line.StartsWith(Prompt, StringComparison.Ordinal)).Select(static line => line[Prompt.Length..])];
-        Assert.True(commands.Length > 0 && block.Lines[0].StartsWith(Prompt, StringComparison.Ordinal), "a console block starts with a command");
-        // The command that builds the tool first is run with the tool that is built; the exit code is that of the command, for the next one to show.
+        string[] commands = [.. block.Lines.Where(static line => line.StartsWith(Prompt, StringComparison.Ordinal))
+            .Select(static line => line[Prompt.Length..])];
+        Assert.True(
+            commands.Length > 0 && block.Lines[0].StartsWith(Prompt, StringComparison.Ordinal), "a console block starts with a command");
+        // The command that builds the tool first is run with the tool that is built; the exit code is that
+        // of the command, for the next one to show.
         var script = new StringBuilder(
             $$"""
             exec 2>&1

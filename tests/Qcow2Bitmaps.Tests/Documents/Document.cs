@@ -21,7 +21,8 @@ internal sealed class Document
     public static string Root { get; } = System.IO.Path.GetFullPath(System.IO.Path.Combine(FixtureFiles.Root, ".."));
 
     /// <summary>All pages: the README and what stands in <c>docs/</c>, as paths from the root.</summary>
-    public static IEnumerable<string> Pages => Directory.EnumerateFiles(System.IO.Path.Combine(Root, "docs"), "*.md", SearchOption.AllDirectories)
+    public static IEnumerable<string> Pages =>
+        Directory.EnumerateFiles(System.IO.Path.Combine(Root, "docs"), "*.md", SearchOption.AllDirectories)
         .Select(static path => System.IO.Path.GetRelativePath(Root, path)).Prepend("README.md").Order(StringComparer.Ordinal);
 
     /// <summary>The path from the root.</summary>
@@ -64,7 +65,10 @@ internal sealed class Document
 
         string full = System.IO.Path.Combine(Root, path);
         string actual = new FileInfo(full).Exists ? await File.ReadAllTextAsync(full) : "";
-        Assert.True(actual == text, $"{path} is not what is generated. Bring it up to date with: {UpdateVariable}=1 dotnet test --project tests/Qcow2Bitmaps.Tests --filter-namespace '*Documents*'");
+        Assert.True(
+            actual == text,
+            $"{path} is not what is generated. Bring it up to date with: {UpdateVariable}=1 dotnet test --project tests/Qcow2Bitmaps.Tests "
+            + $"--filter-namespace '*Documents*'");
     }
 
     private static Task WriteAsync(string path, string text) => File.WriteAllTextAsync(System.IO.Path.Combine(Root, path), text);

@@ -23,7 +23,9 @@ internal sealed class DocumentFolder : IDisposable
 
     public string Path => _folder.Path;
 
-    /// <summary>Makes the folder: two disks, a chain of three images that hold <c>chk-a</c>, one whose middle image does not, and a damaged image.</summary>
+    /// <summary>
+    /// Makes the folder: two disks, a chain of three images that hold <c>chk-a</c>, one whose middle image does not, and a damaged image.
+    /// </summary>
     public static async Task<DocumentFolder> CreateAsync()
     {
         var folder = new DocumentFolder();
@@ -45,7 +47,9 @@ internal sealed class DocumentFolder : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    /// <summary>An image with two inconsistent bitmaps and a good one, of which the first has a type that nobody knows: QEMU does not open it.</summary>
+    /// <summary>
+    /// An image with two inconsistent bitmaps and a good one, of which the first has a type that nobody knows: QEMU does not open it.
+    /// </summary>
     private static async Task<byte[]> DamagedAsync()
     {
         byte[] bytes = await File.ReadAllBytesAsync(System.IO.Path.Combine(FixtureFiles.Root, "images", "in-use-and-good.qcow2"));

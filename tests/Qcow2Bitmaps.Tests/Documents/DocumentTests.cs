@@ -2,7 +2,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Documents;
 
-/// <summary>What the README and the pages of <c>docs/</c> show is so: programs compile and run, and commands print what stands below them.</summary>
+/// <summary>
+/// What the README and the pages of <c>docs/</c> show is so: programs compile and run, and commands print what stands below them.
+/// </summary>
 public sealed class DocumentTests
 {
     public static TheoryData<string> Pages => [.. Document.Pages];
@@ -54,7 +56,9 @@ public sealed class DocumentTests
 
         foreach ((CodeBlock block, IReadOnlyList<string> lines) in shown)
         {
-            Assert.Equal($"{page}:{block.FirstLine}\n" + block.Text, $"{page}:{block.FirstLine}\n" + string.Concat(lines.Select(static line => line + "\n")));
+            Assert.Equal(
+                $"{page}:{block.FirstLine}\n" + block.Text,
+                $"{page}:{block.FirstLine}\n" + string.Concat(lines.Select(static line => line + "\n")));
         }
     }
 
@@ -74,7 +78,8 @@ public sealed class DocumentTests
         for (int i = 0; i < document.Lines.Count; i++)
         {
             Assert.False(
-                document.Lines[i].StartsWith("    ", StringComparison.Ordinal) && !inBlocks.Contains(i), $"{page}:{i + 1}: indented code says nothing of its language: use a fence");
+                document.Lines[i].StartsWith("    ", StringComparison.Ordinal) && !inBlocks.Contains(i),
+                $"{page}:{i + 1}: indented code says nothing of its language: use a fence");
         }
     }
 
@@ -87,7 +92,8 @@ public sealed class DocumentTests
         int checkedLinks = 0;
         foreach (string line in document.Lines)
         {
-            for (int start = line.IndexOf("](", StringComparison.Ordinal); start >= 0; start = line.IndexOf("](", start + 1, StringComparison.Ordinal))
+            for (int start = line.IndexOf("](", StringComparison.Ordinal); start >= 0; start = line.IndexOf(
+                "](", start + 1, StringComparison.Ordinal))
             {
                 int end = line.IndexOf(')', start);
                 string target = line[(start + 2)..end].Split('#')[0];
@@ -114,7 +120,9 @@ public sealed class DocumentTests
             File.Copy(Path.Combine(AppContext.BaseDirectory, library), Path.Combine(bin, library), overwrite: true);
         }
 
-        ProcessResult result = await Qemu.RunAsync("dotnet", folder, "exec", "--runtimeconfig", Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.runtimeconfig.json"), assembly);
+        ProcessResult result = await Qemu.RunAsync(
+            "dotnet", folder, "exec", "--runtimeconfig", Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.runtimeconfig.json"),
+            assembly);
         Assert.True(result.ExitCode == 0, $"{page}:{block.FirstLine}: {result.Output}{result.Error}");
         return result.Output.Length == 0 ? [] : result.Output.TrimEnd('\n').Split('\n');
     }

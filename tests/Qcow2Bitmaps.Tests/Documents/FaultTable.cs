@@ -15,12 +15,15 @@ internal static partial class FaultTable
         XDocument comments = XDocument.Load(Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.xml"));
         var summaries = comments.Descendants("member").ToDictionary(
             static member => member.Attribute("name")!.Value, static member => member.Element("summary"), StringComparer.Ordinal);
-        var text = new StringBuilder(string.Create(CultureInfo.InvariantCulture, $"| {numberHead} | `{typeof(T).Name}` | meaning |\n|---|---|---|\n"));
+        var text = new StringBuilder(
+            string.Create(CultureInfo.InvariantCulture, $"| {numberHead} | `{typeof(T).Name}` | meaning |\n|---|---|---|\n"));
         foreach (T value in Enum.GetValues<T>().Order())
         {
             string key = $"F:{typeof(T).FullName}.{value}";
             XElement summary = summaries.GetValueOrDefault(key) ?? throw new InvalidDataException($"{key} has no documentation comment");
-            text.Append(CultureInfo.InvariantCulture, $"| {Convert.ToInt32(value, CultureInfo.InvariantCulture)} | `{value}` | {Prose(summary)} |\n");
+            text.Append(
+                CultureInfo.InvariantCulture,
+                $"| {Convert.ToInt32(value, CultureInfo.InvariantCulture)} | `{value}` | {Prose(summary)} |\n");
         }
 
         return text.ToString();

@@ -14,7 +14,9 @@ public sealed class GeneratedDocumentTests
     public async Task CodesAreThoseOfTheLibrary()
     {
         string page = string.Concat((await Document.ReadAsync(Errors)).Lines.Select(static line => line + "\n"));
-        string expected = Between(Between(page, "fault codes", FaultTable.Of<FaultCode>("code")), "unsupported reasons", FaultTable.Of<UnsupportedReason>("code"));
+        string expected = Between(
+            Between(page, "fault codes", FaultTable.Of<FaultCode>("code")), "unsupported reasons",
+            FaultTable.Of<UnsupportedReason>("code"));
         await Document.ExpectAsync(Errors, expected);
     }
 

@@ -3,7 +3,10 @@ using System.Text;
 
 namespace Qcow2Bitmaps.Tests.Documents;
 
-/// <summary>Draws the packages' icon: a bitmap with some bits dirty. A PNG of four colours, stored without compression, so that it has the same bytes wherever it is drawn.</summary>
+/// <summary>
+/// Draws the packages' icon: a bitmap with some bits dirty. A PNG of four colours, stored without compression, so that
+/// it has the same bytes wherever it is drawn.
+/// </summary>
 internal static class PackageIcon
 {
     private const int Size = 128;
@@ -61,7 +64,12 @@ internal static class PackageIcon
 
         (int column, int inColumn) = Math.DivRem(Math.Max(0, x - Margin), Pitch);
         (int row, int inRow) = Math.DivRem(Math.Max(0, y - Margin), Pitch);
-        bool isInCell = x >= Margin && y >= Margin && column < CellsPerSide && row < CellsPerSide && inColumn < CellSize && inRow < CellSize;
+        bool isInCell = x >= Margin
+            && y >= Margin
+            && column < CellsPerSide
+            && row < CellsPerSide
+            && inColumn < CellSize
+            && inRow < CellSize;
         return !isInCell ? 1 : s_cells[row][column] == '#' ? 3 : 2;
     }
 

@@ -4,7 +4,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Documents;
 
-/// <summary>What the tool prints as JSON is what the committed schemas say, of every fixture that it reads and of every operation.</summary>
+/// <summary>
+/// What the tool prints as JSON is what the committed schemas say, of every fixture that it reads and of every operation.
+/// </summary>
 public sealed class SchemaTests
 {
     private static readonly string s_schemas = Path.Combine(Document.Root, "docs", "schemas");
@@ -13,9 +15,13 @@ public sealed class SchemaTests
     public async Task AllFixturesPrintWhatTheSchemasSay()
     {
         int printed = 0;
-        foreach (string image in Directory.EnumerateFiles(FixtureFiles.Root, "*", SearchOption.AllDirectories).Where(static path => Path.GetExtension(path) is ".qcow2" or ".raw"))
+        foreach (string image
+            in Directory.EnumerateFiles(FixtureFiles.Root, "*", SearchOption.AllDirectories).Where(
+                static path => Path.GetExtension(path) is ".qcow2" or ".raw"))
         {
-            string[] bitmaps = [.. FixtureIndex.Images.Where(fixture => fixture.Path == image).SelectMany(static fixture => fixture.Bitmaps.Select(static bitmap => bitmap.Name)).Take(2)];
+            string[] bitmaps = [.. FixtureIndex.Images.Where(fixture => fixture.Path == image)
+                .SelectMany(static fixture => fixture.Bitmaps.Select(static bitmap => bitmap.Name))
+                .Take(2)];
             string[][] commands =
             [
                 ["info", "--lenient", image],
@@ -110,7 +116,14 @@ public sealed class SchemaTests
         string foreign = Path.Combine(Directory.CreateDirectory(folder.File("foreign")).FullName, "full");
         await Qemu.ImgOkAsync("convert", "-O", "qcow2", scene.Disk, foreign);
         string[] adopt = ["backup", "adopt", "--disk", scene.Disk, "--checkpoint", "g"];
-        foreach (string[] command in new string[][] { [.. adopt, foreign], [.. adopt, foreign], ["backup", "restore", foreign, scene.Backup("again")], ["backup", "list", folder.File("foreign")] })
+        foreach (string[] command
+            in new string[][]
+            {
+                [.. adopt, foreign],
+                [.. adopt, foreign],
+                ["backup", "restore", foreign, scene.Backup("again")],
+                ["backup", "list", folder.File("foreign")],
+            })
         {
             Assert.True(await ExpectValidAsync(SchemaOf(command), command), $"{string.Join(' ', command)} printed nothing");
         }
@@ -142,7 +155,9 @@ public sealed class SchemaTests
     [InlineData("{\"filename\": \"a\", \"bitmaps\": [], \"more\": 1}", "$: 'more' is not in the schema")]
     [InlineData("{\"bitmaps\": []}", "$: 'filename' is missing")]
     [InlineData("{\"filename\": 1, \"bitmaps\": []}", "$.filename: 1 is no string")]
-    [InlineData("{\"filename\": \"a\", \"bitmaps\": [{\"flags\": [\"new\"], \"name\": \"n\", \"granularity\": 1}]}", "$.bitmaps[0].flags[0]: new is none of [\"in-use\",\"auto\"]")]
+    [InlineData(
+        "{\"filename\": \"a\", \"bitmaps\": [{\"flags\": [\"new\"], \"name\": \"n\", \"granularity\": 1}]}",
+        "$.bitmaps[0].flags[0]: new is none of [\"in-use\",\"auto\"]")]
     public async Task WhatIsNotAllowedIsFound(string json, string fault)
     {
         JsonSchema schema = await ReadAsync("bitmap");
@@ -158,7 +173,8 @@ public sealed class SchemaTests
         _ => command[0],
     };
 
-    private static async Task<JsonSchema> ReadAsync(string name) => new(await File.ReadAllTextAsync(Path.Combine(s_schemas, name + ".json")));
+    private static async Task<JsonSchema> ReadAsync(string name) =>
+        new(await File.ReadAllTextAsync(Path.Combine(s_schemas, name + ".json")));
 
     /// <summary>Runs a command and validates what it prints.</summary>
     /// <returns>Whether it printed anything.</returns>

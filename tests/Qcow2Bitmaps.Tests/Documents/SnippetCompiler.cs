@@ -3,7 +3,9 @@ using Microsoft.CodeAnalysis.CSharp;
 
 namespace Qcow2Bitmaps.Tests.Documents;
 
-/// <summary>Compiles a program of a document as a new project for .NET 10 would: with its implicit usings, and nullability checked.</summary>
+/// <summary>
+/// Compiles a program of a document as a new project for .NET 10 would: with its implicit usings, and nullability checked.
+/// </summary>
 internal static class SnippetCompiler
 {
     private const string ImplicitUsings =
@@ -20,7 +22,8 @@ internal static class SnippetCompiler
     private static readonly Lazy<MetadataReference[]> s_references = new(static () =>
     [
         .. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
-            .Where(static path => Path.GetFileName(path) is { } name && (name.StartsWith("System.", StringComparison.Ordinal) || name is "Qcow2Bitmaps.dll"))
+            .Where(static path =>
+                Path.GetFileName(path) is { } name && (name.StartsWith("System.", StringComparison.Ordinal) || name is "Qcow2Bitmaps.dll"))
             .Select(static path => MetadataReference.CreateFromFile(path)),
     ]);
 

@@ -7,7 +7,9 @@ namespace Qcow2Bitmaps.Tests.Documents;
 /// <summary>What holds for all tests.</summary>
 public sealed partial class TestRuleTests
 {
-    /// <summary>A busy machine fails no test: tests wait for events with <see cref="Patience"/>, and limits on time are its limit.</summary>
+    /// <summary>
+    /// A busy machine fails no test: tests wait for events with <see cref="Patience"/>, and limits on time are its limit.
+    /// </summary>
     [Fact]
     public void NoTestDependsOnTheMachinesSpeed()
     {
@@ -22,6 +24,10 @@ public sealed partial class TestRuleTests
         Assert.Empty(waits);
     }
 
-    [GeneratedRegex(@"(TimeSpan\.From(Milliseconds|Seconds|Minutes)\(|Task\.Delay\(|Thread\.Sleep\(|Total(Milliseconds|Seconds)|\bTimeout = \d|[tT]imeoutMilliseconds).{0,40}", RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
+    [GeneratedRegex(
+        @"(TimeSpan\.From(Milliseconds|Seconds|Minutes)\(|Task\.Delay\(|Thread\.Sleep\(|Total(Milliseconds|Seconds)"
+        + @"|\bTimeout = \d|[tT]imeoutMilliseconds).{0,40}",
+        RegexOptions.ExplicitCapture,
+        Patience.PatternMilliseconds)]
     private static partial Regex Waits();
 }

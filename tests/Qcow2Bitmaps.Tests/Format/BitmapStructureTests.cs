@@ -35,7 +35,9 @@ public sealed class BitmapStructureTests
     [InlineData(1u, 0u, 64ul, 0x50200ul, FaultCode.BitmapsExtensionDirectoryOffset)]
     [InlineData(1u, 0u, 64ul, 0x8000000000000000ul, FaultCode.BitmapsExtensionDirectoryOffset)]
     public void ExtensionRules(uint count, uint reserved, ulong size, ulong offset, FaultCode expected) =>
-        Assert.Equal([expected], new BitmapsExtension(count, reserved, size, offset).CheckFaults(0, 16, Qcow2Limits.Default).Select(static f => f.Code));
+        Assert.Equal(
+            [expected],
+            new BitmapsExtension(count, reserved, size, offset).CheckFaults(0, 16, Qcow2Limits.Default).Select(static f => f.Code));
 
     [Theory]
     [InlineData(0)]
@@ -74,7 +76,9 @@ public sealed class BitmapStructureTests
         int faults = 0;
         Assert.Equal(0, Allocations.Of(() =>
         {
-            faults += BitmapDirectoryEntry.TryRead(bytes, out BitmapDirectoryEntry entry) ? entry.CheckFaults(0, 0, s_geometry, Qcow2Limits.Default).Count : 1;
+            faults += BitmapDirectoryEntry.TryRead(bytes, out BitmapDirectoryEntry entry)
+                ? entry.CheckFaults(0, 0, s_geometry, Qcow2Limits.Default).Count
+                : 1;
             faults += new BitmapTableEntry(0x50000).Check(16) == FaultCode.None ? 0 : 1;
             faults += new L2Entry(0x8000000000050000).Check(16) == FaultCode.None ? 0 : 1;
         }));
@@ -109,7 +113,9 @@ public sealed class BitmapStructureTests
             Assert.Equal(c.extra, read.ExtraData);
             Assert.Equal(c.name, read.Name);
             Assert.Equal(entry.TableOffset, read.TableOffset);
-            Assert.Equal((entry.TableEntries, entry.Flags, entry.Type, entry.GranularityBits), (read.TableEntries, read.Flags, read.Type, read.GranularityBits));
+            Assert.Equal(
+                (entry.TableEntries, entry.Flags, entry.Type, entry.GranularityBits),
+                (read.TableEntries, read.Flags, read.Type, read.GranularityBits));
             Assert.False(BitmapDirectoryEntry.TryRead(bytes.AsSpan(0, length - 1), out _));
         });
 
@@ -151,14 +157,22 @@ public sealed class BitmapStructureTests
     [Fact]
     public void ABitmapInUseMayHaveATableOfAnySize()
     {
-        Assert.True(BitmapDirectoryEntry.TryRead(Hex("0000000000040000 00000007 00000001 01 10 0000 00000000"), out BitmapDirectoryEntry entry));
+        Assert.True(
+            BitmapDirectoryEntry.TryRead(Hex("0000000000040000 00000007 00000001 01 10 0000 00000000"), out BitmapDirectoryEntry entry));
         Assert.Empty(entry.CheckFaults(0, 0, s_geometry, Qcow2Limits.Default));
     }
 
     [Fact]
     public void ANameOverTheLimitIsRefused()
     {
-        var entry = new BitmapDirectoryEntry { TableOffset = 0x40000, TableEntries = 1, Type = 1, GranularityBits = 16, Name = new byte[1024] };
+        var entry = new BitmapDirectoryEntry
+        {
+            TableOffset = 0x40000,
+            TableEntries = 1,
+            Type = 1,
+            GranularityBits = 16,
+            Name = new byte[1024],
+        };
 
         Assert.Equal(FaultCode.BitmapName, Assert.Single(entry.CheckFaults(0, 0, s_geometry, Qcow2Limits.Default)).Code);
         Assert.Empty(entry.CheckFaults(0, 0, s_geometry, new Qcow2Limits { MaxBitmapNameBytes = 1024 }));

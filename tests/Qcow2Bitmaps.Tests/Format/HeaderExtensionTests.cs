@@ -11,7 +11,9 @@ public sealed class HeaderExtensionTests
     [Fact]
     public void WalksTypesAndDataInOrder()
     {
-        byte[] cluster = Convert.FromHexString("0000000000000001 e2792aca00000003 7261770000000000 1234567800000000 0000000000000000 ffffffffffffffff".Replace(" ", "", StringComparison.Ordinal));
+        byte[] cluster = Convert.FromHexString(
+            "0000000000000001 e2792aca00000003 7261770000000000 1234567800000000 0000000000000000 ffffffffffffffff".Replace(
+                " ", "", StringComparison.Ordinal));
         var walk = new HeaderExtensionEnumerator(cluster, 8, (ulong)cluster.Length);
 
         Assert.True(walk.MoveNext());

@@ -49,5 +49,6 @@ public sealed class ImageGeometryTests
     [InlineData(8192, 8192)]
     [InlineData(65536, 65536)]
     [InlineData(2 << 20, 65536)]
-    public void DefaultGranularityIsQemus(int clusterSize, long expected) => Assert.Equal(expected, BitmapGranularity.DefaultBytes(clusterSize));
+    public void DefaultGranularityIsQemus(int clusterSize, long expected) =>
+        Assert.Equal(expected, BitmapGranularity.DefaultBytes(clusterSize));
 }

@@ -15,11 +15,14 @@ namespace Qcow2Bitmaps.Tests.Format;
 /// <summary>Whatever stands in a name: messages hold only printable text, and a printable name as it is.</summary>
 public sealed class PrintableMessageTests
 {
-    private const string Harmful = "\0\a\b\t\n\r\u001b\u007f\u0085\u009b\u00ad\u200b\u200f\u202e\u2028\u2029\u2066\ufeff\ud800\udbff\udc00\udfff\udcff";
+    private const string Harmful = "\0\a\b\t\n\r\u001b\u007f\u0085\u009b"
+        + "\u00ad\u200b\u200f\u202e\u2028\u2029\u2066\ufeff\ud800\udbff\udc00\udfff\udcff";
+
     private const string Harmless = "abcxyzABC019 -_.,:'\"\\/ä\u00e9Ω語";
 
     private static readonly Gen<string> s_names = Gen.Frequency(
-        (3, Gen.Elements(Harmless.ToCharArray())), (1, Gen.Elements(Harmful.ToCharArray()))).ArrayOf().Select(static letters => new string(letters));
+        (3, Gen.Elements(Harmless.ToCharArray())),
+        (1, Gen.Elements(Harmful.ToCharArray()))).ArrayOf().Select(static letters => new string(letters));
 
     // Each says something of a name.
     private static readonly Func<string, string>[] s_messages =
@@ -32,7 +35,8 @@ public sealed class PrintableMessageTests
         static name => new NoSpaceException($"'{name}' is full", 1, 1).Message,
         static name => NoSpaceException.OfVolume(name, 2, 1).Message,
         static name => new SnapshotStateException(name, $"no snapshot '{name}'").Message,
-        static name => new Qcow2UnsupportedException(UnsupportedReason.Format, name.Length > 3 ? $"'{name}' is long" : $"'{name}' is short").Message,
+        static name =>
+            new Qcow2UnsupportedException(UnsupportedReason.Format, name.Length > 3 ? $"'{name}' is long" : $"'{name}' is short").Message,
         static name => new Qcow2FormatException(Fault(name)).Message,
         static name => new Qcow2FormatException(Fault("x"), name).Message,
         static name => Fault(name).ToString(),
@@ -59,8 +63,13 @@ public sealed class PrintableMessageTests
     public void HolesAreFormattedAsElsewhere()
     {
         double half = 0.5;
-        string message = new BackupException($"{half} {255:x} {7,3}|{"ab",-4}|{FaultCode.HeaderMagic} {(string?)null}{DateTime.UnixEpoch:yyyy}").Message;
-        Assert.Equal(string.Create(CultureInfo.InvariantCulture, $"{half} {255:x} {7,3}|{"ab",-4}|{FaultCode.HeaderMagic} {(string?)null}{DateTime.UnixEpoch:yyyy}"), message);
+        string message = new BackupException(
+            $"{half} {255:x} {7,3}|{"ab",-4}|{FaultCode.HeaderMagic} {(string?)null}{DateTime.UnixEpoch:yyyy}").Message;
+        Assert.Equal(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{half} {255:x} {7,3}|{"ab",-4}|{FaultCode.HeaderMagic} {(string?)null}{DateTime.UnixEpoch:yyyy}"),
+            message);
     }
 
     [Fact]
@@ -129,7 +138,8 @@ public sealed class PrintableMessageTests
         for (int i = 0; i < text.Length;)
         {
             if (!Rune.TryGetRuneAt(text, i, out Rune rune)
-                || Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator)
+                || Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator
+                    or UnicodeCategory.ParagraphSeparator)
             {
                 return false;
             }

@@ -52,7 +52,8 @@ public sealed class TableEntryTests
     public void L2DependsOnTheImage()
     {
         Assert.Equal(L2EntryKind.Unallocated, new L2Entry(1).Kind(new Qcow2Header { Version = 2 }));
-        Assert.Equal(L2EntryKind.Unallocated, new L2Entry(1).Kind(new Qcow2Header { IncompatibleFeatures = IncompatibleFeatures.ExtendedL2 }));
+        Assert.Equal(
+            L2EntryKind.Unallocated, new L2Entry(1).Kind(new Qcow2Header { IncompatibleFeatures = IncompatibleFeatures.ExtendedL2 }));
         var dataAtZero = L2Entry.Create(0, isCopied: true);
         Assert.Equal(L2EntryKind.Unallocated, dataAtZero.Kind(new Qcow2Header()));
         Assert.Equal(L2EntryKind.Normal, dataAtZero.Kind(new Qcow2Header { IncompatibleFeatures = IncompatibleFeatures.ExternalDataFile }));
@@ -71,7 +72,9 @@ public sealed class TableEntryTests
             ulong packed = c.Item2.Encode(c.clusterBits);
             Assert.Equal(0UL, packed >> 62);
             Assert.Equal(c.Item2, CompressedDescriptor.Decode(packed, c.clusterBits));
-            Assert.Equal((int)((c.Item2.HostOffset & ~511UL) + ((ulong)(c.Item2.AdditionalSectors + 1) * 512) - c.Item2.HostOffset), c.Item2.LengthBytes);
+            Assert.Equal(
+                (int)((c.Item2.HostOffset & ~511UL) + ((ulong)(c.Item2.AdditionalSectors + 1) * 512) - c.Item2.HostOffset),
+                c.Item2.LengthBytes);
         });
 
     [Fact]
@@ -131,7 +134,8 @@ public sealed class TableEntryTests
     [Fact]
     public void SnapshotEntryIsReadAndWritten()
     {
-        byte[] extra = Convert.FromHexString("00000000075bcd15 0000000000a00200 ffffffffffffffff".Replace(" ", "", StringComparison.Ordinal));
+        byte[] extra = Convert.FromHexString(
+            "00000000075bcd15 0000000000a00200 ffffffffffffffff".Replace(" ", "", StringComparison.Ordinal));
         var entry = new SnapshotEntry
         {
             L1TableOffset = 0x90000,
@@ -148,7 +152,9 @@ public sealed class TableEntryTests
         Assert.Equal(72, entry.Write(bytes));
 
         Assert.True(SnapshotEntry.TryRead(bytes, out SnapshotEntry read));
-        Assert.Equal((0x90000UL, 6u, 1704164645u, 7u, 9UL, 5u), (read.L1TableOffset, read.L1Size, read.Seconds, read.Nanoseconds, read.VmClockNanoseconds, read.VmStateSize32));
+        Assert.Equal(
+            (0x90000UL, 6u, 1704164645u, 7u, 9UL, 5u),
+            (read.L1TableOffset, read.L1Size, read.Seconds, read.Nanoseconds, read.VmClockNanoseconds, read.VmStateSize32));
         Assert.Equal("before"u8, read.Name);
         Assert.Equal("1"u8, read.Id);
         Assert.Equal(123456789UL, read.VmStateSizeBytes);

@@ -2,7 +2,9 @@ using System.Diagnostics;
 
 namespace Qcow2Bitmaps.Tests.Packages;
 
-/// <summary>Runs the SDK as a person would, without what a test run leaves in the environment and without servers that outlive the command.</summary>
+/// <summary>
+/// Runs the SDK as a person would, without what a test run leaves in the environment and without servers that outlive the command.
+/// </summary>
 internal static class DotNet
 {
     /// <summary>Runs a command and expects success.</summary>
@@ -24,7 +26,9 @@ internal static class DotNet
                 ["DOTNET_CLI_UI_LANGUAGE"] = "en",
             },
         };
-        foreach (string name in start.Environment.Keys.Where(static name => name.StartsWith("MSBuild", StringComparison.OrdinalIgnoreCase) && name != "MSBUILDDISABLENODEREUSE").ToList())
+        foreach (string name
+            in start.Environment.Keys.Where(static name =>
+                name.StartsWith("MSBuild", StringComparison.OrdinalIgnoreCase) && name != "MSBUILDDISABLENODEREUSE").ToList())
         {
             start.Environment.Remove(name);
         }

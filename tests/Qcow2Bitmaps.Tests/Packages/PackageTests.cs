@@ -41,7 +41,8 @@ public sealed class PackageTests(PackedPackages packed) : IClassFixture<PackedPa
         XElement metadata = XDocument.Load(stream).Root!.Elements().First();
         string Of(string name) => metadata.Elements().SingleOrDefault(element => element.Name.LocalName == name)?.Value ?? "";
 
-        Assert.Equal((id, packed.Version, "MIT", "README.md", "icon.png"), (Of("id"), Of("version"), Of("license"), Of("readme"), Of("icon")));
+        Assert.Equal(
+            (id, packed.Version, "MIT", "README.md", "icon.png"), (Of("id"), Of("version"), Of("license"), Of("readme"), Of("icon")));
         Assert.Contains("dirty-bitmap", Of("tags"), StringComparison.Ordinal);
         Assert.NotEmpty(Of("description"));
         string[] names = [.. package.Entries.Select(static entry => entry.FullName)];
@@ -91,7 +92,9 @@ public sealed class PackageTests(PackedPackages packed) : IClassFixture<PackedPa
               </ItemGroup>
             </Project>
             """);
-        await WriteAsync(project, "nuget.config", $"<configuration><packageSources><add key=\"packed\" value=\"{packed.Feed}\" /></packageSources></configuration>");
+        await WriteAsync(
+            project, "nuget.config",
+            $"<configuration><packageSources><add key=\"packed\" value=\"{packed.Feed}\" /></packageSources></configuration>");
         // A solution's settings end here: the temporary folder may lie below one.
         await WriteAsync(project, "Directory.Build.props", "<Project />");
 
@@ -109,7 +112,9 @@ public sealed class PackageTests(PackedPackages packed) : IClassFixture<PackedPa
     {
         string folder = Directory.CreateDirectory(packed.File("tool")).FullName;
         var environment = new Dictionary<string, string> { ["NUGET_PACKAGES"] = packed.File("tool-packages") };
-        await DotNet.OkAsync(folder, environment, "tool", "install", "Qcow2Bitmaps.Cli", "--tool-path", folder, "--version", packed.Version, "--source", packed.Feed);
+        await DotNet.OkAsync(
+            folder, environment, "tool", "install", "Qcow2Bitmaps.Cli", "--tool-path", folder, "--version", packed.Version, "--source",
+            packed.Feed);
 
         ProcessResult version = await Qemu.RunAsync(Path.Combine(folder, "qcow2bitmaps"), folder, "--version");
         Assert.Equal(packed.Version + "\n", version.Output + version.Error);

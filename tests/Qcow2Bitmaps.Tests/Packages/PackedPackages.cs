@@ -3,7 +3,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Packages;
 
-/// <summary>The packages, packed once for all tests of the class, in a folder of their own: nothing in the repository's <c>bin</c> and <c>obj</c> is touched.</summary>
+/// <summary>
+/// The packages, packed once for all tests of the class, in a folder of their own: nothing in the
+/// repository's <c>bin</c> and <c>obj</c> is touched.
+/// </summary>
 public sealed class PackedPackages : IAsyncLifetime
 {
     // No feed has it, and no cache of an earlier run.
@@ -24,7 +27,8 @@ public sealed class PackedPackages : IAsyncLifetime
                 Document.Root,
                 null,
                 "pack", $"src/{project}/{project}.csproj", "-c", "Release", "-o", Feed, "--artifacts-path", _folder.File("artifacts"),
-                $"-p:Version={s_version}", "-p:ContinuousIntegrationBuild=true", "-p:RunAnalyzers=false", "-p:UseSharedCompilation=false", "-v", "quiet");
+                $"-p:Version={s_version}", "-p:ContinuousIntegrationBuild=true", "-p:RunAnalyzers=false", "-p:UseSharedCompilation=false",
+                "-v", "quiet");
         }
     }
 

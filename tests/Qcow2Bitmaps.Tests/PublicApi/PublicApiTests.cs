@@ -10,7 +10,8 @@ public sealed class PublicApiTests
     public async Task IsTheApprovedOne()
     {
         string folder = Path.Combine(FixtureFiles.Root, "..", "tests", "Qcow2Bitmaps.Tests", "PublicApi");
-        string approved = await File.ReadAllTextAsync(Path.Combine(folder, "PublicApi.approved.txt"), TestContext.Current.CancellationToken);
+        string approved = await File.ReadAllTextAsync(
+            Path.Combine(folder, "PublicApi.approved.txt"), TestContext.Current.CancellationToken);
         string actual = PublicApiText.Of(typeof(Qcow2Image).Assembly);
         if (approved != actual)
         {

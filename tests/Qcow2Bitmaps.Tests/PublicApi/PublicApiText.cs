@@ -57,7 +57,10 @@ internal static class PublicApiText
             return Enum.GetNames(type).Select(name => $"{name} = {Convert.ToUInt64(Enum.Parse(type, name), CultureInfo.InvariantCulture)}");
         }
 
-        return type.GetMembers(Declared).Where(static m => m.GetCustomAttribute<CompilerGeneratedAttribute>() is null).Select(Member).OfType<string>();
+        return type.GetMembers(Declared)
+            .Where(static m => m.GetCustomAttribute<CompilerGeneratedAttribute>() is null)
+            .Select(Member)
+            .OfType<string>();
     }
 
     private static string? Member(MemberInfo member) => member switch
@@ -65,9 +68,11 @@ internal static class PublicApiText
         FieldInfo field when IsVisible(field.Attributes.HasFlag(FieldAttributes.Public), field.IsFamily) =>
             $"{(field.IsLiteral ? "const " : field.IsStatic ? "static " : "")}{Name(field.FieldType)} {field.Name}",
         PropertyInfo property when Accessors(property) is { Length: > 0 } accessors =>
-            $"{(property.GetAccessors(nonPublic: true)[0].IsStatic ? "static " : "")}{Name(property.PropertyType)} {property.Name}{Indexer(property)} {{ {accessors}}}",
+            $"{(property.GetAccessors(nonPublic: true)[0].IsStatic ? "static " : "")}{Name(property.PropertyType)} "
+            + $"{property.Name}{Indexer(property)} {{ {accessors}}}",
         ConstructorInfo constructor when IsVisible(constructor.IsPublic, constructor.IsFamily) => $"new({Parameters(constructor)})",
-        MethodInfo method when IsVisible(method.IsPublic, method.IsFamily) && (!method.IsSpecialName || method.Name.StartsWith("op_", StringComparison.Ordinal)) =>
+        MethodInfo method when IsVisible(method.IsPublic, method.IsFamily)
+            && (!method.IsSpecialName || method.Name.StartsWith("op_", StringComparison.Ordinal)) =>
             $"{(method.IsStatic ? "static " : "")}{Name(method.ReturnType)} {method.Name}({Parameters(method)})",
         _ => null,
     };
@@ -97,7 +102,8 @@ internal static class PublicApiText
     private static string Parameter(ParameterInfo parameter)
     {
         string direction = parameter.IsOut ? "out " : parameter.ParameterType.IsByRef ? (parameter.IsIn ? "in " : "ref ") : "";
-        return $"{direction}{Name(parameter.ParameterType)} {parameter.Name}{(parameter.HasDefaultValue ? " = " + (parameter.DefaultValue ?? "default") : "")}";
+        return $"{direction}{Name(parameter.ParameterType)} "
+            + $"{parameter.Name}{(parameter.HasDefaultValue ? " = " + (parameter.DefaultValue ?? "default") : "")}";
     }
 
     private static string Name(Type type)

@@ -17,7 +17,8 @@ internal sealed class BothServers : IAsyncDisposable
     private readonly (string Node, string Path, bool IsReadOnly)[] _images;
     private readonly HashSet<string> _exported = new(StringComparer.Ordinal);
 
-    private BothServers(string ownFolder, string qemuFolder, OwnServer own, QemuDaemon qemu, (string Node, string Path, bool IsReadOnly)[] images)
+    private BothServers(
+        string ownFolder, string qemuFolder, OwnServer own, QemuDaemon qemu, (string Node, string Path, bool IsReadOnly)[] images)
     {
         _ownFolder = ownFolder;
         _qemuFolder = qemuFolder;
@@ -39,7 +40,8 @@ internal sealed class BothServers : IAsyncDisposable
 
         QemuDaemon daemon = QemuDaemon.Start(images.Select(image => (image.Node, Path.Combine(qemu, image.Name), image.IsReadOnly)));
         await daemon.Peer.GreetAsync();
-        OwnServer server = await OwnServer.StartAsync([.. images.Select(image => (image.Node, Path.Combine(own, image.Name), image.IsReadOnly))]);
+        OwnServer server = await OwnServer.StartAsync(
+            [.. images.Select(image => (image.Node, Path.Combine(own, image.Name), image.IsReadOnly))]);
         return new BothServers(own, qemu, server, daemon, images);
     }
 
@@ -87,11 +89,14 @@ internal sealed class BothServers : IAsyncDisposable
     public async Task EventuallySameAsync(string command)
     {
         await Patience.UntilAsync(
-            async () => Sorted(await _qemu.Peer.OkAsync(command)) == Sorted(await _own.Peer.OkAsync(command)), $"both reply the same to {command}");
+            async () => Sorted(await _qemu.Peer.OkAsync(command)) == Sorted(await _own.Peer.OkAsync(command)),
+            $"both reply the same to {command}");
         await AskAsync(command);
     }
 
-    /// <summary>Waits until a job has failed on both, and expects the same events of it but for how far it was and for the error's text.</summary>
+    /// <summary>
+    /// Waits until a job has failed on both, and expects the same events of it but for how far it was and for the error's text.
+    /// </summary>
     public async Task FailedAsync(string jobId)
     {
         string[] expected = Named(await ReadEventsAsync(_qemu.Peer, jobId));
@@ -99,7 +104,8 @@ internal sealed class BothServers : IAsyncDisposable
         Assert.Contains(expected, static told => told.StartsWith("BLOCK_JOB_ERROR", StringComparison.Ordinal));
         Assert.Equal(expected, actual);
 
-        static string[] Named(string[] told) => [.. told.Select(static one => one.StartsWith("BLOCK_JOB_COMPLETED", StringComparison.Ordinal)
+        static string[] Named(string[] told) => [.. told.Select(
+            static one => one.StartsWith("BLOCK_JOB_COMPLETED", StringComparison.Ordinal)
             ? $"BLOCK_JOB_COMPLETED {(one.Contains("error:", StringComparison.Ordinal) ? "error" : "")}"
             : one)];
     }
@@ -116,16 +122,20 @@ internal sealed class BothServers : IAsyncDisposable
     {
         if (_exported.Count == 0)
         {
-            await _qemu.Peer.OkAsync($$$"""{"execute":"nbd-server-start","arguments":{"addr":{"type":"unix","data":{"path":"{{{_qemuFolder}}}/nbd"} } }}""");
+            await _qemu.Peer.OkAsync(
+                $$$"""{"execute":"nbd-server-start","arguments":{"addr":{"type":"unix","data":{"path":"{{{_qemuFolder}}}/nbd"} } }}""");
         }
 
         // Before a job starts: it lets nobody come later who writes.
         if (_exported.Add(node))
         {
-            await _qemu.Peer.OkAsync($$$"""{"execute":"block-export-add","arguments":{"type":"nbd","id":"{{{node}}}","node-name":"{{{node}}}","writable":true}}""");
+            await _qemu.Peer.OkAsync(
+                $$$"""{"execute":"block-export-add","arguments":{"type":"nbd","id":"{{{node}}}","node-name":"{{{node}}}","""
+                + $$$""" "writable":true}}""");
         }
 
-        ProcessResult result = await Qemu.RunAsync("qemu-io", null, "-f", "raw", "-c", $"write -P {value} {offset} {length}", $"nbd+unix:///{node}?socket={_qemuFolder}/nbd");
+        ProcessResult result = await Qemu.RunAsync(
+            "qemu-io", null, "-f", "raw", "-c", $"write -P {value} {offset} {length}", $"nbd+unix:///{node}?socket={_qemuFolder}/nbd");
         Assert.True(result.ExitCode == 0 && result.Output.Contains("wrote", StringComparison.Ordinal), result.Output + result.Error);
         byte[] bytes = new byte[length];
         bytes.AsSpan().Fill(value);
@@ -147,16 +157,22 @@ internal sealed class BothServers : IAsyncDisposable
             {
                 if (bitmap!["name"]?.GetValue<string>() is { } name)
                 {
-                    await AskAsync($$$"""{"execute":"x-debug-block-dirty-bitmap-sha256","arguments":{"node":"{{{node}}}","name":"{{{name}}}"}}""");
+                    await AskAsync(
+                        $$$"""{"execute":"x-debug-block-dirty-bitmap-sha256","arguments":{"node":"{{{node}}}","name":"{{{name}}}"}}""");
                 }
             }
         }
     }
 
-    /// <summary>Whether bitmaps are to be in the same order in the images too. QEMU deletes one from its image at once, and appends it again where the transaction is taken back.</summary>
+    /// <summary>
+    /// Whether bitmaps are to be in the same order in the images too. QEMU deletes one from its image at once, and appends it
+    /// again where the transaction is taken back.
+    /// </summary>
     public bool ComparesOrder { get; set; } = true;
 
-    /// <summary>Lets both quit, and expects images that QEMU finds right and the same, bitmaps included; those called .img are raw.</summary>
+    /// <summary>
+    /// Lets both quit, and expects images that QEMU finds right and the same, bitmaps included; those called .img are raw.
+    /// </summary>
     public async Task QuitAsync(params string[] backups)
     {
         await _qemu.QuitAsync();
@@ -176,7 +192,8 @@ internal sealed class BothServers : IAsyncDisposable
             Assert.Equal(InOrder(await new QemuNode(expected).ListAsync()), InOrder(bitmaps));
             foreach (StoredBitmap bitmap in bitmaps.Where(static bitmap => !bitmap.Flags.HasFlag(BitmapFlags.InUse)))
             {
-                Assert.Equal(await QemuBitmaps.ReadExtentsAsync(expected, bitmap.Name), await QemuBitmaps.ReadExtentsAsync(actual, bitmap.Name));
+                Assert.Equal(
+                    await QemuBitmaps.ReadExtentsAsync(expected, bitmap.Name), await QemuBitmaps.ReadExtentsAsync(actual, bitmap.Name));
             }
         }
     }
@@ -213,19 +230,25 @@ internal sealed class BothServers : IAsyncDisposable
         return (data.TryGetProperty("id", out JsonElement id) || data.TryGetProperty("device", out id)) && id.GetString() == jobId;
     }
 
-    private static string? StatusOf(JsonElement e) => e.GetProperty("data").TryGetProperty("status", out JsonElement status) ? status.GetString() : null;
+    private static string? StatusOf(JsonElement e) =>
+        e.GetProperty("data").TryGetProperty("status", out JsonElement status) ? status.GetString() : null;
 
     /// <summary>JSON with the members of objects in order.</summary>
     private static string Sorted(JsonElement value) => value.ValueKind switch
     {
-        JsonValueKind.Object => "{" + string.Join(',', value.EnumerateObject().Select(static member => $"{member.Name}:{Sorted(member.Value)}").Order(StringComparer.Ordinal)) + "}",
+        JsonValueKind.Object =>
+            "{"
+            + string.Join(
+                ',', value.EnumerateObject().Select(static member => $"{member.Name}:{Sorted(member.Value)}").Order(StringComparer.Ordinal))
+            + "}",
         JsonValueKind.Array => "[" + string.Join(',', value.EnumerateArray().Select(Sorted)) + "]",
         _ => value.ToString(),
     };
 
     private static string Describe(JsonElement nodes, string name)
     {
-        JsonNode node = JsonNode.Parse(nodes.EnumerateArray().Single(node => node.GetProperty("node-name").GetString() == name).GetRawText())!;
+        JsonNode node = JsonNode.Parse(
+            nodes.EnumerateArray().Single(node => node.GetProperty("node-name").GetString() == name).GetRawText())!;
         var told = new JsonObject();
         foreach (string member in s_told)
         {
@@ -240,8 +263,12 @@ internal sealed class BothServers : IAsyncDisposable
         if (told["dirty-bitmaps"] is JsonArray bitmaps)
         {
             // Of those without a name that record nothing some are what QEMU's job keeps its own accounts in.
-            IEnumerable<JsonNode> sorted = bitmaps.Where(static bitmap => bitmap!["name"] is not null || bitmap["recording"]!.GetValue<bool>()).Select(static bitmap => (JsonNode)new JsonObject(
-                bitmap!.AsObject().OrderBy(static member => member.Key, StringComparer.Ordinal).Select(static member => KeyValuePair.Create(member.Key, member.Value?.DeepClone()))));
+            IEnumerable<JsonNode> sorted = bitmaps.Where(
+                static bitmap => bitmap!["name"] is not null || bitmap["recording"]!.GetValue<bool>()).Select(static bitmap =>
+                (JsonNode)new JsonObject(
+                bitmap!.AsObject()
+                    .OrderBy(static member => member.Key, StringComparer.Ordinal)
+                    .Select(static member => KeyValuePair.Create(member.Key, member.Value?.DeepClone()))));
             told["dirty-bitmaps"] = new JsonArray([.. sorted.OrderBy(static bitmap => bitmap.ToJsonString(), StringComparer.Ordinal)]);
         }
 

@@ -64,13 +64,16 @@ public sealed class ConversationTests
             """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"bitmap","job-id":"j"}}""",
             """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"bitmap","bitmap":"b","job-id":"j"}}""",
             """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"incremental","bitmap":"zz","job-id":"j"}}""",
-            """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"incremental","bitmap":"b","bitmap-mode":"never","job-id":"j"}}""",
+            """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"incremental","bitmap":"b","""
+            + """ "bitmap-mode":"never","job-id":"j"}}""",
             """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","bitmap":"b","job-id":"j"}}""",
-            """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","bitmap":"b","bitmap-mode":"x","job-id":"j"}}""",
+            """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","bitmap":"b","bitmap-mode":"x","""
+            + """ "job-id":"j"}}""",
             """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","bitmap-mode":"always","job-id":"j"}}""",
             """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","job-id":"j","speed":"fast"}}""",
             """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","job-id":"j","speed":1.5}}""",
-            """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","job-id":"j","speed":99999999999999999999}}""",
+            """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","job-id":"j","""
+            + """ "speed":99999999999999999999}}""",
             """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","job-id":"j","on-source-error":"x"}}""",
             """{"execute":"drive-backup","arguments":{"device":"n"}}""",
             """{"execute":"drive-backup","arguments":{"device":"n","target":"FOLDER/x.img","sync":"full","job-id":"j","format":"nope"}}""",
@@ -97,16 +100,23 @@ public sealed class ConversationTests
             """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":3}]}}""",
             """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":"n"}}]}}""",
             """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":5,"name":"t"}}]}}""",
-            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":"n","name":"t","granularity":1.5}}]}}""",
-            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":"n","name":"q","u":1}}]}}""",
-            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":"n","name":"t"},"u":4}]}}""",
-            """{"execute":"transaction","arguments":{"actions":[{"type":"blockdev-backup","data":{"device":"n","target":"t","sync":"x"}}]}}""",
-            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-merge","data":{"node":"n","target":"b","bitmaps":[{"node":"n"}]}}]}}""",
+            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":"n","name":"t","""
+            + """ "granularity":1.5}}]}}""",
+            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":"n","name":"q","""
+            + """ "u":1}}]}}""",
+            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":"n","name":"t"},"""
+            + """ "u":4}]}}""",
+            """{"execute":"transaction","arguments":{"actions":[{"type":"blockdev-backup","data":{"device":"n","target":"t","""
+            + """ "sync":"x"}}]}}""",
+            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-merge","data":{"node":"n","target":"b","""
+            + """ "bitmaps":[{"node":"n"}]}}]}}""",
             """{"execute":"transaction","arguments":{"actions":[],"properties":4}}""",
             """{"execute":"transaction","arguments":{"actions":[],"properties":{"u":4}}}""",
             """{"execute":"transaction","arguments":{"actions":[],"properties":{"completion-mode":"x"}}}""",
-            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":"n","name":"q"}}],"properties":{"completion-mode":"grouped"}}}""",
-            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":"n","name":"q"}},{"type":"block-dirty-bitmap-clear","data":{"node":"n","name":"zz"}}]}}""",
+            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":"n","name":"q"}}],"""
+            + """ "properties":{"completion-mode":"grouped"}}}""",
+            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":"n","name":"q"}},"""
+            + """{"type":"block-dirty-bitmap-clear","data":{"node":"n","name":"zz"}}]}}""",
         ];
         foreach (string command in commands)
         {
@@ -131,13 +141,16 @@ public sealed class ConversationTests
         Qemu.Require();
         using var folder = TempFolder.InMemory();
         await using BothServers both = await StartAsync(folder);
-        await both.AskAsync("""{"execute":"block-dirty-bitmap-add","arguments":{"node":"n","name":"b","persistent":true,"granularity":16384}}""");
+        await both.AskAsync(
+            """{"execute":"block-dirty-bitmap-add","arguments":{"node":"n","name":"b","persistent":true,"granularity":16384}}""");
         await both.AskAsync("""{"execute":"block-dirty-bitmap-add","arguments":{"node":"n","name":"all"}}""");
         await both.WriteAsync("n", 3, 0, 1 << 20);
         await both.WriteAsync("n", 3, 2 << 20, 1 << 20);
         for (int round = 0; round < 2; round++)
         {
-            await both.AskAsync($$$"""{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","job-id":"j","sync":"{{{sync}}}","bitmap":"b","bitmap-mode":"{{{mode}}}","speed":1000}}""");
+            await both.AskAsync(
+                $$$"""{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","job-id":"j","sync":"{{{sync}}}","bitmap":"b","""
+                + $$$""" "bitmap-mode":"{{{mode}}}","speed":1000}}""");
             await both.WriteAsync("n", 4, (2 << 20) + (300 << 10), 100 << 10);
             await both.WriteAsync("n", 5, 3 << 20, 5000);
             await both.AssertSameAsync();
@@ -171,15 +184,26 @@ public sealed class ConversationTests
         await using BothServers both = await StartAsync(folder);
         await both.WriteAsync("n", 9, 100_000, 200_000);
         await both.RunAsync(
-            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":"n","name":"b","persistent":true}},{"type":"drive-backup","data":{"device":"n","job-id":"full","target":"FOLDER/full.qcow2","sync":"full","format":"qcow2"}}]}}""",
+            """{"execute":"transaction","arguments":{"actions":[{"type":"block-dirty-bitmap-add","data":{"node":"n","name":"b","""
+            + """ "persistent":true}},{"type":"drive-backup","data":{"device":"n","job-id":"full","target":"FOLDER/full.qcow2","""
+            + """ "sync":"full","format":"qcow2"}}]}}""",
             "full");
         await both.WriteAsync("n", 10, 1 << 20, 200_000);
-        await both.RunAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"inc","target":"FOLDER/there.qcow2","mode":"existing","sync":"incremental","bitmap":"b"}}""", "inc");
+        await both.RunAsync(
+            """{"execute":"drive-backup","arguments":{"device":"n","job-id":"inc","target":"FOLDER/there.qcow2","mode":"existing","""
+            + """ "sync":"incremental","bitmap":"b"}}""",
+            "inc");
         // QEMU counts for the whole disk, also what it then finds not to be in the top image.
-        await both.AskAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"top","target":"FOLDER/top.qcow2","sync":"top"}}""");
+        await both.AskAsync(
+            """{"execute":"drive-backup","arguments":{"device":"n","job-id":"top","target":"FOLDER/top.qcow2","sync":"top"}}""");
         await both.GoneAsync("top");
-        await both.RunAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"raw","target":"FOLDER/raw.img","sync":"full","format":"raw"}}""", "raw");
-        await both.AskAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/none.qcow2","mode":"existing","sync":"full"}}""");
+        await both.RunAsync(
+            """{"execute":"drive-backup","arguments":{"device":"n","job-id":"raw","target":"FOLDER/raw.img","sync":"full","""
+            + """ "format":"raw"}}""",
+            "raw");
+        await both.AskAsync(
+            """{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/none.qcow2","mode":"existing","""
+            + """ "sync":"full"}}""");
         await both.AssertSameAsync();
         await both.QuitAsync("full.qcow2", "there.qcow2", "top.qcow2", "raw.img");
     }
@@ -192,7 +216,9 @@ public sealed class ConversationTests
         await using BothServers both = await StartAsync(folder);
         await both.AskAsync("""{"execute":"block-dirty-bitmap-add","arguments":{"node":"n","name":"b"}}""");
         await both.WriteAsync("n", 9, 0, 200_000);
-        const string Grouped = """{"execute":"transaction","arguments":{"actions":[{"type":"blockdev-backup","data":{"device":"n","target":"t","sync":"incremental","bitmap":"b","job-id":"g1"}},{"type":"blockdev-backup","data":{"device":"n","target":"u","sync":"full","job-id":"g2","speed":1000}}],"properties":{"completion-mode":"grouped"}}}""";
+        const string Grouped = """{"execute":"transaction","arguments":{"actions":[{"type":"blockdev-backup","data":{"device":"n","""
+            + """ "target":"t","sync":"incremental","bitmap":"b","job-id":"g1"}},{"type":"blockdev-backup","data":{"device":"n","""
+            + """ "target":"u","sync":"full","job-id":"g2","speed":1000}}],"properties":{"completion-mode":"grouped"}}}""";
         await both.AskAsync(Grouped);
         await both.StatusAsync("g1", "waiting");
         await both.AskAsync("""{"execute":"blockdev-backup","arguments":{"device":"t","target":"n","sync":"full","job-id":"x"}}""");
@@ -209,7 +235,9 @@ public sealed class ConversationTests
         await both.EndedAsync("g2");
         await both.EndedAsync("g1");
         await both.AssertSameAsync();
-        await both.AskAsync("""{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","job-id":"j","bitmap":"b","bitmap-mode":"on-success","auto-finalize":false,"auto-dismiss":false}}""");
+        await both.AskAsync(
+            """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","job-id":"j","bitmap":"b","""
+            + """ "bitmap-mode":"on-success","auto-finalize":false,"auto-dismiss":false}}""");
         await both.StatusAsync("j", "pending");
         await both.AskAsync("""{"execute":"query-jobs"}""");
         await both.AskAsync("""{"execute":"query-block-jobs"}""");
@@ -223,7 +251,9 @@ public sealed class ConversationTests
         await both.AskAsync("""{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","job-id":"j"}}""");
         await both.AskAsync("""{"execute":"job-dismiss","arguments":{"id":"j"}}""");
         await both.EndedAsync("j");
-        await both.AskAsync("""{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","job-id":"k","auto-finalize":false,"auto-dismiss":false}}""");
+        await both.AskAsync(
+            """{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","sync":"full","job-id":"k","auto-finalize":false,"""
+            + """ "auto-dismiss":false}}""");
         await both.StatusAsync("k", "pending");
         await both.AskAsync("""{"execute":"job-cancel","arguments":{"id":"k"}}""");
         await both.StatusAsync("k", "concluded");
@@ -248,16 +278,22 @@ public sealed class ConversationTests
         HashSet<string> expected = [.. NamesOf(await daemon.Peer.OkAsync(Query))];
         string[] actual = [.. NamesOf(await own.Peer.OkAsync(Query))];
         Assert.Empty(actual.Except(expected));
-        Assert.Equal(expected.Where(static name => name.Contains("bitmap", StringComparison.Ordinal) || name.EndsWith("backup", StringComparison.Ordinal)).Order(StringComparer.Ordinal),
-            actual.Where(static name => name.Contains("bitmap", StringComparison.Ordinal) || name.EndsWith("backup", StringComparison.Ordinal)));
+        Assert.Equal(
+            expected.Where(static name =>
+                name.Contains("bitmap", StringComparison.Ordinal)
+                    || name.EndsWith("backup", StringComparison.Ordinal)).Order(StringComparer.Ordinal),
+            actual.Where(
+                static name => name.Contains("bitmap", StringComparison.Ordinal) || name.EndsWith("backup", StringComparison.Ordinal)));
 
-        static IEnumerable<string> NamesOf(JsonElement list) => list.EnumerateArray().Select(static item => item.GetProperty("name").GetString()!);
+        static IEnumerable<string> NamesOf(JsonElement list) =>
+            list.EnumerateArray().Select(static item => item.GetProperty("name").GetString()!);
     }
 
     private static async Task<BothServers> StartAsync(TempFolder folder)
     {
         await MakeImagesAsync(folder);
-        return await BothServers.StartAsync(folder, ("n", "n.qcow2", false), ("t", "t.qcow2", false), ("u", "u.qcow2", false), ("s", "s.qcow2", false));
+        return await BothServers.StartAsync(
+            folder, ("n", "n.qcow2", false), ("t", "t.qcow2", false), ("u", "u.qcow2", false), ("s", "s.qcow2", false));
     }
 
     private static async Task MakeImagesAsync(TempFolder folder)

@@ -58,7 +58,9 @@ public sealed class HostileInputTests
         await server.Peer.GreetAsync();
         await server.Peer.SendAsync(input.AsMemory());
         await server.Peer.SendAsync("\n" + Good);
-        Assert.StartsWith("JSON parse error, ", (await server.Peer.ReplyAsync()).GetProperty("error").GetProperty("desc").GetString(), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "JSON parse error, ", (await server.Peer.ReplyAsync()).GetProperty("error").GetProperty("desc").GetString(),
+            StringComparison.Ordinal);
         Assert.Equal("good", (await server.Peer.ReplyAsync()).GetProperty("id").GetString());
     }
 

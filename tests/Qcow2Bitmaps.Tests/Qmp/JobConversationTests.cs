@@ -18,9 +18,12 @@ public sealed class JobConversationTests
         await both.StatusAsync("j", "running");
         foreach (string command in new[]
         {
-            Job("resume"), BlockJob("resume"), Job("pause"), Job("pause"), BlockJob("pause"), Job("complete"), Job("finalize"), Job("dismiss"), BlockJob("resume"), BlockJob("resume"), Job("resume"),
-            BlockJob("pause"), Job("resume"), Job("complete"), BlockJob("complete"), Job("dismiss"), Job("finalize"), """{"execute":"block-job-pause","arguments":{"device":"j","zz":1}}""",
-            """{"execute":"job-pause"}""", """{"execute":"job-resume","arguments":{"id":3}}""", Job("pause", "zz"), Job("resume", "zz"), Job("complete", "zz"), BlockJob("pause", "zz"), BlockJob("resume", "zz"),
+            Job("resume"), BlockJob("resume"), Job("pause"), Job("pause"), BlockJob("pause"), Job("complete"), Job("finalize"),
+            Job("dismiss"), BlockJob("resume"), BlockJob("resume"), Job("resume"),
+            BlockJob("pause"), Job("resume"), Job("complete"), BlockJob("complete"), Job("dismiss"), Job("finalize"),
+            """{"execute":"block-job-pause","arguments":{"device":"j","zz":1}}""",
+            """{"execute":"job-pause"}""", """{"execute":"job-resume","arguments":{"id":3}}""", Job("pause", "zz"), Job("resume", "zz"),
+            Job("complete", "zz"), BlockJob("pause", "zz"), BlockJob("resume", "zz"),
             BlockJob("complete", "zz"), Job("pause"),
         })
         {
@@ -41,7 +44,16 @@ public sealed class JobConversationTests
         await both.GoneAsync("j");
         await both.AskAsync(Backup + "\",\"auto-finalize\":false,\"auto-dismiss\":false}}");
         await both.StatusAsync("j", "pending");
-        foreach (string command in new[] { Job("pause"), Job("resume"), Job("complete"), BlockJob("complete"), """{"execute":"block-job-set-speed","arguments":{"device":"j","speed":5}}""", Job("finalize") })
+        foreach (string command
+            in new[]
+            {
+                Job("pause"),
+                Job("resume"),
+                Job("complete"),
+                BlockJob("complete"),
+                """{"execute":"block-job-set-speed","arguments":{"device":"j","speed":5}}""",
+                Job("finalize"),
+            })
         {
             await both.AskAsync(command);
         }
@@ -92,16 +104,21 @@ public sealed class JobConversationTests
             // Not 'enable': QEMU 7.2 disables a bitmap whose enabling it refuses in a transaction.
             foreach (string second in new[]
             {
-                add, remove, Action("clear"), Action("disable"), """{"type":"block-dirty-bitmap-merge","data":{"node":"n","target":"c","bitmaps":["b"]}}""",
+                add, remove, Action("clear"), Action("disable"),
+                """{"type":"block-dirty-bitmap-merge","data":{"node":"n","target":"c","bitmaps":["b"]}}""",
                 """{"type":"block-dirty-bitmap-merge","data":{"node":"n","target":"b","bitmaps":["c"]}}""",
-                """{"type":"blockdev-backup","data":{"device":"n","target":"t","sync":"bitmap","bitmap":"b","bitmap-mode":"never","job-id":"j"}}""", """{"type":"abort","data":{}}""",
+                """{"type":"blockdev-backup","data":{"device":"n","target":"t","sync":"bitmap","bitmap":"b","bitmap-mode":"never","""
+                + """ "job-id":"j"}}""",
+                """{"type":"abort","data":{}}""",
             })
             {
                 await both.AskAsync($$$"""{"execute":"transaction","arguments":{"actions":[{{{remove}}},{{{second}}}]}}""");
                 await both.AssertSameAsync();
             }
 
-            await both.AskAsync($$$"""{"execute":"transaction","arguments":{"actions":[{{{remove}}},{"type":"block-dirty-bitmap-remove","data":{"node":"n","name":"c"}}]}}""");
+            await both.AskAsync(
+                $$$"""{"execute":"transaction","arguments":{"actions":[{{{remove}}},{"type":"block-dirty-bitmap-remove","""
+                + $$$""" "data":{"node":"n","name":"c"}}]}}""");
             await both.AssertSameAsync();
             await both.AskAsync($$$"""{"execute":"transaction","arguments":{"actions":[{{{remove}}},{{{add}}}]}}""");
 
@@ -119,16 +136,27 @@ public sealed class JobConversationTests
         await Qemu.ImgOkAsync("create", "-f", "raw", folder.File("there.img"), "4M");
         await Qemu.ImgOkAsync("create", "-f", "qcow2", "-o", "cluster_size=4k", folder.File("small.qcow2"), "4M");
         await using BothServers both = await StartAsync(folder);
-        await both.RunAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/new.qcow2","sync":"full","compress":true}}""", "j");
-        await both.RunAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/small.qcow2","mode":"existing","sync":"full","compress":true}}""", "j");
+        await both.RunAsync(
+            """{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/new.qcow2","sync":"full","""
+            + """ "compress":true}}""",
+            "j");
+        await both.RunAsync(
+            """{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/small.qcow2","mode":"existing","""
+            + """ "sync":"full","compress":true}}""",
+            "j");
         await both.RunAsync(Backup + "\",\"compress\":true}}", "j");
-        await both.AskAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/x.img","format":"raw","sync":"full","compress":true}}""");
-        await both.AskAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/there.img","format":"raw","mode":"existing","sync":"full","compress":true}}""");
+        await both.AskAsync(
+            """{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/x.img","format":"raw","sync":"full","""
+            + """ "compress":true}}""");
+        await both.AskAsync(
+            """{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/there.img","format":"raw","""
+            + """ "mode":"existing","sync":"full","compress":true}}""");
         await both.AssertSameAsync();
         await both.QuitAsync("new.qcow2", "small.qcow2");
         foreach (string name in new[] { "new.qcow2", "small.qcow2", "t.qcow2" })
         {
-            Assert.Contains("100.00% compressed clusters", await Qemu.ImgOkAsync("check", folder.File("own/" + name)), StringComparison.Ordinal);
+            Assert.Contains(
+                "100.00% compressed clusters", await Qemu.ImgOkAsync("check", folder.File("own/" + name)), StringComparison.Ordinal);
         }
     }
 
@@ -145,7 +173,9 @@ public sealed class JobConversationTests
         await using BothServers both = await StartAsync(folder, ("o", "o.qcow2", false));
         foreach (string device in new[] { "o", "n" })
         {
-            await both.AskAsync($$$"""{"execute":"blockdev-backup","arguments":{"device":"{{{device}}}","target":"t","job-id":"j","sync":"top","auto-finalize":false}}""");
+            await both.AskAsync(
+                $$$"""{"execute":"blockdev-backup","arguments":{"device":"{{{device}}}","target":"t","job-id":"j","sync":"top","""
+                + $$$""" "auto-finalize":false}}""");
             await both.StatusAsync("j", "pending");
             await both.AskAsync("""{"execute":"query-jobs"}""");
             await both.AskAsync("""{"execute":"query-block-jobs"}""");
@@ -153,9 +183,13 @@ public sealed class JobConversationTests
             await both.EndedAsync("j");
         }
 
-        await both.RunAsync("""{"execute":"drive-backup","arguments":{"device":"o","job-id":"top","target":"FOLDER/top.qcow2","sync":"top"}}""", "top");
+        await both.RunAsync(
+            """{"execute":"drive-backup","arguments":{"device":"o","job-id":"top","target":"FOLDER/top.qcow2","sync":"top"}}""", "top");
         // Of an image without a backing file the file that is there is overwritten with all of the disk.
-        await both.RunAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"whole","target":"FOLDER/old.img","mode":"existing","format":"raw","sync":"top"}}""", "whole");
+        await both.RunAsync(
+            """{"execute":"drive-backup","arguments":{"device":"n","job-id":"whole","target":"FOLDER/old.img","mode":"existing","""
+            + """ "format":"raw","sync":"top"}}""",
+            "whole");
         await both.QuitAsync("top.qcow2", "old.img");
     }
 
@@ -174,7 +208,9 @@ public sealed class JobConversationTests
         folder.Write("broken.qcow2", image);
         await using BothServers both = await StartAsync(folder, ("x", "broken.qcow2", false));
         await both.AskAsync("""{"execute":"block-dirty-bitmap-add","arguments":{"node":"x","name":"b"}}""");
-        await both.AskAsync("""{"execute":"blockdev-backup","arguments":{"device":"x","target":"t","job-id":"j","sync":"full","bitmap":"b","bitmap-mode":"on-success","on-source-error":"report","on-target-error":"report"}}""");
+        await both.AskAsync(
+            """{"execute":"blockdev-backup","arguments":{"device":"x","target":"t","job-id":"j","sync":"full","bitmap":"b","""
+            + """ "bitmap-mode":"on-success","on-source-error":"report","on-target-error":"report"}}""");
         await both.FailedAsync("j");
         await both.AssertSameAsync();
     }
@@ -200,7 +236,9 @@ public sealed class JobConversationTests
             File.Move(folder.File(server + ".link"), images.File(server + "/device"));
         }
 
-        await both.AskAsync("""{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/device","format":"qcow2","mode":"existing","sync":"full"}}""");
+        await both.AskAsync(
+            """{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"FOLDER/device","format":"qcow2","""
+            + """ "mode":"existing","sync":"full"}}""");
         await both.FailedAsync("j");
         await both.QuitAsync();
     }
@@ -218,7 +256,10 @@ public sealed class JobConversationTests
         }
 
         await using OwnServer own = await OwnServer.StartAsync([.. names.Select(name => (name, folder.File(name + ".qcow2"), false))]);
-        await own.Peer.OkAsync("""{"execute":"transaction","arguments":{"actions":[{"type":"blockdev-backup","data":{"device":"n","target":"t","sync":"full","job-id":"g1","auto-finalize":false}},{"type":"blockdev-backup","data":{"device":"m","target":"u","sync":"full","job-id":"g2","auto-finalize":false}}],"properties":{"completion-mode":"grouped"}}}""");
+        await own.Peer.OkAsync(
+            """{"execute":"transaction","arguments":{"actions":[{"type":"blockdev-backup","data":{"device":"n","target":"t","""
+            + """ "sync":"full","job-id":"g1","auto-finalize":false}},{"type":"blockdev-backup","data":{"device":"m","target":"u","""
+            + """ "sync":"full","job-id":"g2","auto-finalize":false}}],"properties":{"completion-mode":"grouped"}}}""");
         await StatusAsync("g1", "pending");
         await StatusAsync("g2", "pending");
         // The cancelled job cannot end while its disk is held.
@@ -235,15 +276,20 @@ public sealed class JobConversationTests
         await StatusAsync("g2", "null");
         Assert.Equal(
             ["BLOCK_JOB_CANCELLED", "BLOCK_JOB_CANCELLED"],
-            own.Peer.Events.Select(static e => e.GetProperty("event").GetString()!).Where(static name => name.StartsWith("BLOCK_JOB_C", StringComparison.Ordinal)));
+            own.Peer.Events.Select(static e => e.GetProperty("event").GetString()!).Where(
+                static name => name.StartsWith("BLOCK_JOB_C", StringComparison.Ordinal)));
 
         Task StatusAsync(string id, string status) => own.Peer.EventAsync(e => e.GetProperty("data") is var data
-            && data.TryGetProperty("id", out JsonElement named) && named.GetString() == id && data.TryGetProperty("status", out JsonElement told) && told.GetString() == status);
+            && data.TryGetProperty("id", out JsonElement named)
+                && named.GetString() == id
+                && data.TryGetProperty("status", out JsonElement told)
+                && told.GetString() == status);
     }
 
     private static string Job(string verb, string id = "j") => $$$"""{"execute":"job-{{{verb}}}","arguments":{"id":"{{{id}}}"}}""";
 
-    private static string BlockJob(string verb, string id = "j") => $$$"""{"execute":"block-job-{{{verb}}}","arguments":{"device":"{{{id}}}"}}""";
+    private static string BlockJob(string verb, string id = "j") =>
+        $$$"""{"execute":"block-job-{{{verb}}}","arguments":{"device":"{{{id}}}"}}""";
 
     private static async Task<BothServers> StartAsync(TempFolder folder, params (string Node, string Name, bool IsReadOnly)[] more)
     {

@@ -5,8 +5,9 @@ using Qcow2Bitmaps.Tests.Support;
 namespace Qcow2Bitmaps.Tests.Qmp;
 
 /// <summary>
-/// The commands of the document of 2015 that proposed dirty bitmaps, as they are printed there: with commas that JSON forbids, a number in a string, and the
-/// name that sync mode "incremental" had then. They go through the tool itself, in a process of its own whose folder relative names are of.
+/// The commands of the document of 2015 that proposed dirty bitmaps, as they are printed there: with commas that JSON forbids,
+/// a number in a string, and the name that sync mode "incremental" had then. They go through the tool itself, in a process of
+/// its own whose folder relative names are of.
 /// </summary>
 public sealed class OldDocumentTests
 {
@@ -123,7 +124,9 @@ public sealed class OldDocumentTests
             await peer.OkAsync("""{"execute":"quit"}""");
             await process.WaitForExitAsync(TestContext.Current.CancellationToken);
             Assert.Equal(0, process.ExitCode);
-            string[] warnings = (await process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+            string[] warnings = (
+                await process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken)).Split(
+                    '\n', StringSplitOptions.RemoveEmptyEntries);
             Assert.Equal(5, warnings.Count(static line => line.Contains("comma before a closing bracket", StringComparison.Ordinal)));
             Assert.Single(warnings, static line => line.Contains("'granularity' is a string", StringComparison.Ordinal));
             Assert.Equal(2, warnings.Count(static line => line.Contains("'dirty-bitmap'", StringComparison.Ordinal)));
@@ -131,17 +134,31 @@ public sealed class OldDocumentTests
         }
 
         // Nothing that came later has changed what was backed up, and incremental backups hold no more than what was written.
-        foreach ((string backup, string truth) in new[] { ("full_backup.img", "truth0.img"), ("incremental.0.img", "truth1.img"), ("incremental.1.img", "truth2.img"), ("new_full_backup.img", "truth3.img"), ("drive0.img", "truth3.img") })
+        foreach ((string backup, string truth)
+            in new[]
+            {
+                ("full_backup.img", "truth0.img"),
+                ("incremental.0.img", "truth1.img"),
+                ("incremental.1.img", "truth2.img"),
+                ("new_full_backup.img", "truth3.img"),
+                ("drive0.img", "truth3.img"),
+            })
         {
             await Qemu.ImgOkAsync("compare", folder.File(backup), folder.File(truth));
             await Qemu.ImgOkAsync("check", folder.File(backup));
         }
 
         using var map = JsonDocument.Parse(await Qemu.ImgOkAsync("map", "--output=json", folder.File("incremental.1.img")));
-        Assert.Equal(1 << 20, map.RootElement.EnumerateArray().Where(static extent => extent.GetProperty("depth").GetInt32() == 0).Sum(static extent => extent.GetProperty("length").GetInt64()));
+        Assert.Equal(
+            1 << 20,
+            map.RootElement.EnumerateArray()
+                .Where(static extent => extent.GetProperty("depth").GetInt32() == 0)
+                .Sum(static extent => extent.GetProperty("length").GetInt64()));
     }
 
-    /// <summary>guestN are what a guest writes: their top images have nothing else. truthN are the disk at each point, made by QEMU alone.</summary>
+    /// <summary>
+    /// guestN are what a guest writes: their top images have nothing else. truthN are the disk at each point, made by QEMU alone.
+    /// </summary>
     private static async Task MakeImagesAsync(TempFolder folder)
     {
         string[] writes = ["write -P 20 512k 1M", "write -P 21 3M 2M", "write -P 22 4M 1M"];
@@ -194,14 +211,19 @@ public sealed class OldDocumentTests
     /// <summary>Waits until a job is gone, and expects it to have completed. Where no id is given it has the device's name.</summary>
     private static async Task EndedAsync(QmpPeer peer, string job)
     {
-        await peer.EventAsync(e => e.GetProperty("data").TryGetProperty("status", out JsonElement status) && status.GetString() == "null" && e.GetProperty("data").GetProperty("id").GetString() == job);
-        JsonElement completed = Assert.Single(peer.Take(static _ => true), static e => e.GetProperty("event").GetString() == "BLOCK_JOB_COMPLETED");
+        await peer.EventAsync(e =>
+            e.GetProperty("data").TryGetProperty("status", out JsonElement status)
+                && status.GetString() == "null"
+                && e.GetProperty("data").GetProperty("id").GetString() == job);
+        JsonElement completed = Assert.Single(
+            peer.Take(static _ => true), static e => e.GetProperty("event").GetString() == "BLOCK_JOB_COMPLETED");
         Assert.False(completed.GetProperty("data").TryGetProperty("error", out _));
     }
 
     private static async Task AssertBitmapAsync(QmpPeer peer, long granularityBytes, bool isRecording, long countBytes)
     {
-        JsonElement drive = (await peer.OkAsync("""{"execute":"query-block"}""")).EnumerateArray().Single(static block => block.GetProperty("device").GetString() == "drive0");
+        JsonElement drive = (await peer.OkAsync("""{"execute":"query-block"}""")).EnumerateArray().Single(
+            static block => block.GetProperty("device").GetString() == "drive0");
         JsonElement bitmap = Assert.Single(drive.GetProperty("inserted").GetProperty("dirty-bitmaps").EnumerateArray());
         Assert.Equal("bitmap0", bitmap.GetProperty("name").GetString());
         Assert.Equal(granularityBytes, bitmap.GetProperty("granularity").GetInt64());

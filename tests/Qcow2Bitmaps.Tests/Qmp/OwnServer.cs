@@ -30,7 +30,8 @@ internal sealed class OwnServer : IAsyncDisposable
     public static async Task<OwnServer> StartAsync(params (string Node, string Path, bool IsReadOnly)[] images)
     {
         var warnings = new List<string>();
-        QmpServer server = await QmpServer.OpenAsync([.. images.Select(static image => new QmpImage(image.Node, image.Path, image.IsReadOnly))], warnings.Add);
+        QmpServer server = await QmpServer.OpenAsync(
+            [.. images.Select(static image => new QmpImage(image.Node, image.Path, image.IsReadOnly))], warnings.Add);
         var own = new OwnServer(server, warnings);
         await own.Peer.GreetAsync();
         return own;

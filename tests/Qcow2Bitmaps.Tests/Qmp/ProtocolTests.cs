@@ -18,7 +18,8 @@ public sealed class ProtocolTests
     {
         await using var server = new StubServer();
         await server.Peer.GreetAsync();
-        byte[] bytes = Encoding.UTF8.GetBytes(Echo + Echo + "\r\n  {\"execute\" :\n \"echo\",\t\"arguments\":{'text': 'a\\'b\"c'} , \"id\":[\"é\",{\"x\":null}] }");
+        byte[] bytes = Encoding.UTF8.GetBytes(
+            Echo + Echo + "\r\n  {\"execute\" :\n \"echo\",\t\"arguments\":{'text': 'a\\'b\"c'} , \"id\":[\"é\",{\"x\":null}] }");
         for (int at = 0; at < bytes.Length; at += pieceBytes)
         {
             await server.Peer.SendAsync(bytes.AsMemory(at, Math.Min(pieceBytes, bytes.Length - at)));
@@ -37,7 +38,8 @@ public sealed class ProtocolTests
     {
         await using var server = new StubServer();
         await server.Peer.GreetAsync();
-        JsonElement result = await server.Peer.OkAsync("""{"execute":"echo","arguments":{"text":"a,}","number":"32768","speed":"-5", },}""");
+        JsonElement result = await server.Peer.OkAsync(
+            """{"execute":"echo","arguments":{"text":"a,}","number":"32768","speed":"-5", },}""");
         Assert.Equal(32768, result.GetProperty("number").GetInt32());
         Assert.Equal(-5, result.GetProperty("speed").GetInt32());
         Assert.Equal("a,}", result.GetProperty("text").GetString());
@@ -75,7 +77,9 @@ public sealed class ProtocolTests
         Assert.InRange(seen.GetProperty("timestamp").GetProperty("microseconds").GetInt64(), 0, 999_999);
     }
 
-    /// <summary>Wrong input that QEMU answers with one error: ours has the same class, id and, where the JSON itself is right, the same words.</summary>
+    /// <summary>
+    /// Wrong input that QEMU answers with one error: ours has the same class, id and, where the JSON itself is right, the same words.
+    /// </summary>
     [Fact]
     public async Task WrongInputIsRefusedInTheWordsOfQemu()
     {

@@ -22,9 +22,11 @@ internal sealed class QemuDaemon : IDisposable
         IEnumerable<string> nodes = images.SelectMany(static image => new[]
         {
             "--blockdev",
-            $"driver=qcow2,node-name={image.Node},read-only={(image.IsReadOnly ? "on" : "off")},file.driver=file,file.filename={image.Path}",
+            $"driver=qcow2,node-name={image.Node},read-only={(image.IsReadOnly ? "on" : "off")},file.driver=file,file.filename="
+            + $"{image.Path}",
         });
-        return new QemuDaemon(Qemu.Start("qemu-storage-daemon", workingFolder, [.. nodes, "--chardev", "stdio,id=monitor", "--monitor", "monitor"]));
+        return new QemuDaemon(
+            Qemu.Start("qemu-storage-daemon", workingFolder, [.. nodes, "--chardev", "stdio,id=monitor", "--monitor", "monitor"]));
     }
 
     /// <summary>Lets it quit, and waits until the images are closed.</summary>

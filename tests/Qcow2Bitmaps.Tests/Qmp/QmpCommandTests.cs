@@ -12,9 +12,13 @@ namespace Qcow2Bitmaps.Tests.Qmp;
 /// <summary>The tool's command: its ends, its socket, its errors.</summary>
 public sealed class QmpCommandTests
 {
-    private const string AddPersistent = """{"execute":"block-dirty-bitmap-add","arguments":{"node":"disk","name":"kept","persistent":true}}""";
+    private const string AddPersistent = """{"execute":"block-dirty-bitmap-add","arguments":{"node":"disk","name":"kept","""
+        + """ "persistent":true}}""";
 
-    /// <summary>A signal stores what is in memory as 'quit' does, and so does the end of the input, which waits for jobs first. A kill leaves bitmaps inconsistent.</summary>
+    /// <summary>
+    /// A signal stores what is in memory as 'quit' does, and so does the end of the input, which waits for jobs
+    /// first. A kill leaves bitmaps inconsistent.
+    /// </summary>
     [Theory]
     [InlineData("TERM", 0, false)]
     [InlineData("INT", 0, false)]
@@ -28,7 +32,9 @@ public sealed class QmpCommandTests
         await Qemu.ImgOkAsync("create", "-f", "qcow2", image, "4M");
         await Qemu.ImgOkAsync("bitmap", "--add", image, "old");
         // A shell's background jobs ignore SIGINT, and so would what they start.
-        using Process process = Qemu.Start("env", folder.Path, "--default-signal=INT", "dotnet", Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "qmp", "--image", "disk=disk.qcow2");
+        using Process process = Qemu.Start(
+            "env", folder.Path, "--default-signal=INT", "dotnet", Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "qmp",
+            "--image", "disk=disk.qcow2");
         using var peer = new QmpPeer(process.StandardInput.BaseStream, process.StandardOutput.BaseStream);
         await peer.GreetAsync();
         await peer.OkAsync(AddPersistent);
@@ -42,7 +48,8 @@ public sealed class QmpCommandTests
             await Qemu.RunAsync("kill", null, "-" + signal, process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture));
         }
 
-        await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Limit, TestContext.Current.CancellationToken);
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(
+            Patience.Limit, TestContext.Current.CancellationToken);
         Assert.Equal(exitCode, process.ExitCode);
         IReadOnlyList<StoredBitmap> bitmaps = await new QemuNode(image).ListAsync();
         Assert.Equal(isInUse ? ["old"] : ["old", "kept"], bitmaps.Select(static bitmap => bitmap.Name));
@@ -59,7 +66,8 @@ public sealed class QmpCommandTests
         using var folder = TempFolder.InMemory();
         await MakeImageAsync(folder);
         string path = folder.File("socket");
-        await using QmpServer server = await QmpServer.OpenAsync([new QmpImage("disk", folder.File("disk.qcow2"))], static _ => { }, cancellationToken: TestContext.Current.CancellationToken);
+        await using QmpServer server = await QmpServer.OpenAsync(
+            [new QmpImage("disk", folder.File("disk.qcow2"))], static _ => { }, cancellationToken: TestContext.Current.CancellationToken);
         Task listening = server.ListenAsync(path, TestContext.Current.CancellationToken);
         using (Socket first = await ConnectAsync(path))
         {
@@ -89,7 +97,9 @@ public sealed class QmpCommandTests
         Assert.DoesNotContain(path, Directory.EnumerateFileSystemEntries(folder.Path));
     }
 
-    /// <summary>A server that was killed leaves its socket behind. QEMU takes any path over, even a file's or that of a server that runs.</summary>
+    /// <summary>
+    /// A server that was killed leaves its socket behind. QEMU takes any path over, even a file's or that of a server that runs.
+    /// </summary>
     [Fact]
     public async Task ASocketWhereNobodyListensIsTakenOverAndNothingElse()
     {
@@ -107,7 +117,8 @@ public sealed class QmpCommandTests
         string file = folder.File("file");
         await File.WriteAllTextAsync(file, "kept", TestContext.Current.CancellationToken);
         File.CreateSymbolicLink(folder.File("link"), file);
-        await using QmpServer server = await QmpServer.OpenAsync([new QmpImage("disk", folder.File("disk.qcow2"))], static _ => { }, cancellationToken: TestContext.Current.CancellationToken);
+        await using QmpServer server = await QmpServer.OpenAsync(
+            [new QmpImage("disk", folder.File("disk.qcow2"))], static _ => { }, cancellationToken: TestContext.Current.CancellationToken);
         foreach (string other in (string[])[file, folder.File("link"), folder.Path])
         {
             await Assert.ThrowsAsync<IOException>(() => server.ListenAsync(other, TestContext.Current.CancellationToken));
@@ -134,14 +145,22 @@ public sealed class QmpCommandTests
         await MakeImageAsync(folder);
         string image = $"d={folder.File("disk.qcow2")}";
         Assert.Equal("qcow2bitmaps: At least one image is needed\n", (await Support.Cli.RunAsync("qmp")).Error);
-        Assert.Equal("qcow2bitmaps: Duplicate nodes with node-name='d'\n", (await Support.Cli.RunAsync("qmp", "--image", image, "--image", image)).Error);
+        Assert.Equal(
+            "qcow2bitmaps: Duplicate nodes with node-name='d'\n",
+            (await Support.Cli.RunAsync("qmp", "--image", image, "--image", image)).Error);
         string nowhere = folder.File("none/socket");
-        Assert.Equal($"qcow2bitmaps: '{nowhere}': no socket can be made: its folder does not exist\n", (await Support.Cli.RunAsync("qmp", "--image", image, "--socket", nowhere)).Error);
+        Assert.Equal(
+            $"qcow2bitmaps: '{nowhere}': no socket can be made: its folder does not exist\n",
+            (await Support.Cli.RunAsync("qmp", "--image", image, "--socket", nowhere)).Error);
         string tooLong = folder.File(new string('x', 120));
-        Assert.Equal($"qcow2bitmaps: '{tooLong}': no socket can be made: a socket's path has 1 to 108 bytes\n", (await Support.Cli.RunAsync("qmp", "--image", image, "--socket", tooLong)).Error);
+        Assert.Equal(
+            $"qcow2bitmaps: '{tooLong}': no socket can be made: a socket's path has 1 to 108 bytes\n",
+            (await Support.Cli.RunAsync("qmp", "--image", image, "--socket", tooLong)).Error);
     }
 
-    /// <summary>A backup that QEMU would let destroy a file before it refuses leaves the file alone, and the disk itself is no target.</summary>
+    /// <summary>
+    /// A backup that QEMU would let destroy a file before it refuses leaves the file alone, and the disk itself is no target.
+    /// </summary>
     [Theory]
     [InlineData("old.qcow2", "\"sync\":\"incremental\",\"bitmap\":\"missing\"", "Bitmap 'missing' could not be found")]
     [InlineData("old.qcow2", "\"sync\":\"full\",\"bitmap-mode\":\"always\"", "Cannot specify bitmap sync mode without a bitmap")]
@@ -156,7 +175,8 @@ public sealed class QmpCommandTests
         await using (OwnServer own = await OwnServer.StartAsync(("disk", folder.File("disk.qcow2"), false)))
         {
             before = await File.ReadAllBytesAsync(folder.File(target), TestContext.Current.CancellationToken);
-            (_, string description) = await own.Peer.RefusedAsync($$$"""{"execute":"drive-backup","arguments":{"device":"disk","target":"{{{folder.File(target)}}}",{{{arguments}}} }}""");
+            (_, string description) = await own.Peer.RefusedAsync(
+                $$$"""{"execute":"drive-backup","arguments":{"device":"disk","target":"{{{folder.File(target)}}}",{{{arguments}}} }}""");
             Assert.Contains(refused, description, StringComparison.Ordinal);
             Assert.Equal(before, await File.ReadAllBytesAsync(folder.File(target), TestContext.Current.CancellationToken));
             Assert.Empty((await own.Peer.OkAsync("""{"execute":"query-jobs"}""")).EnumerateArray());
@@ -167,10 +187,17 @@ public sealed class QmpCommandTests
     /// <summary>What we refuse and QEMU does not, and the other way round: each has its reason in the architecture's list.</summary>
     [Theory]
     [InlineData("""{"execute":"block-dirty-bitmap-merge","arguments":{"node":"disk","target":"kept","bitmaps":[]}}""", null)]
-    [InlineData("""{"execute":"blockdev-backup","arguments":{"device":"disk","target":"disk","sync":"full","on-target-error":"stop"}}""", "Parameter 'on-target-error' does not support 'stop' here")]
-    [InlineData("""{"execute":"blockdev-backup","arguments":{"device":"disk","target":"disk","sync":"full","on-source-error":"ignore"}}""", "Parameter 'on-source-error' does not support 'ignore' here")]
-    [InlineData("""{"execute":"drive-backup","arguments":{"device":"disk","target":"x","sync":"none"}}""", "sync mode 'none' into a new file")]
-    [InlineData("""{"execute":"drive-backup","arguments":{"device":"disk","target":"x","sync":"full","format":"vmdk"}}""", "Images of format 'vmdk' are not made here")]
+    [InlineData(
+        """{"execute":"blockdev-backup","arguments":{"device":"disk","target":"disk","sync":"full","on-target-error":"stop"}}""",
+        "Parameter 'on-target-error' does not support 'stop' here")]
+    [InlineData(
+        """{"execute":"blockdev-backup","arguments":{"device":"disk","target":"disk","sync":"full","on-source-error":"ignore"}}""",
+        "Parameter 'on-source-error' does not support 'ignore' here")]
+    [InlineData(
+        """{"execute":"drive-backup","arguments":{"device":"disk","target":"x","sync":"none"}}""", "sync mode 'none' into a new file")]
+    [InlineData(
+        """{"execute":"drive-backup","arguments":{"device":"disk","target":"x","sync":"full","format":"vmdk"}}""",
+        "Images of format 'vmdk' are not made here")]
     public async Task KnownDifferences(string command, string? refused)
     {
         using var folder = TempFolder.InMemory();
@@ -195,16 +222,23 @@ public sealed class QmpCommandTests
         using var folder = TempFolder.InMemory();
         await MakeImageAsync(folder);
         await using OwnServer own = await OwnServer.StartAsync(("disk", folder.File("disk.qcow2"), false));
-        string[] texts = ["\\u0000", "a\\u0000b", "", "/", "/dev/null", "/dev/zero", "json:{}", "nbd://localhost/x", "..", new string('x', 5000), "\\ud83d\\ude00\\u001b[31m"];
+        string[] texts = [
+            "\\u0000", "a\\u0000b", "", "/", "/dev/null", "/dev/zero", "json:{}", "nbd://localhost/x", "..", new string('x', 5000),
+            "\\ud83d\\ude00\\u001b[31m",
+        ];
         foreach (string text in texts)
         {
             foreach (string mode in new[] { "existing", "absolute-paths" })
             {
-                await own.Peer.RefusedAsync($$"""{"execute":"drive-backup","arguments":{"device":"disk","target":"{{folder.Path}}/none/{{text}}","sync":"full","mode":"{{mode}}"} }""");
+                await own.Peer.RefusedAsync(
+                    $$"""{"execute":"drive-backup","arguments":{"device":"disk","target":"{{folder.Path}}/none/{{text}}","sync":"full","""
+                    + $$""" "mode":"{{mode}}"} }""");
             }
 
-            await own.Peer.RefusedAsync($$"""{"execute":"drive-backup","arguments":{"device":"disk","target":"{{text}}","sync":"full","mode":"existing"} }""");
-            await own.Peer.RefusedAsync($$"""{"execute":"blockdev-backup","arguments":{"device":"disk","target":"{{text}}","sync":"full"} }""");
+            await own.Peer.RefusedAsync(
+                $$"""{"execute":"drive-backup","arguments":{"device":"disk","target":"{{text}}","sync":"full","mode":"existing"} }""");
+            await own.Peer.RefusedAsync(
+                $$"""{"execute":"blockdev-backup","arguments":{"device":"disk","target":"{{text}}","sync":"full"} }""");
             await own.Peer.RefusedAsync($$"""{"execute":"block-dirty-bitmap-clear","arguments":{"node":"disk","name":"{{text}}"} }""");
             await own.Peer.RefusedAsync($$"""{"execute":"block-dirty-bitmap-add","arguments":{"node":"{{text}}","name":"x"} }""");
             await own.Peer.RefusedAsync($$"""{"execute":"{{text}}"}""");
@@ -213,10 +247,13 @@ public sealed class QmpCommandTests
 
         foreach (string name in new[] { "\\u0000", "a\\u0000b", "", new string('x', 5000) })
         {
-            await own.Peer.RefusedAsync($$"""{"execute":"block-dirty-bitmap-add","arguments":{"node":"disk","name":"{{name}}","persistent":true} }""");
+            await own.Peer.RefusedAsync(
+                $$"""{"execute":"block-dirty-bitmap-add","arguments":{"node":"disk","name":"{{name}}","persistent":true} }""");
         }
 
-        await own.Peer.RefusedAsync($$"""{"execute":"transaction","arguments":{"actions":[{{string.Concat(Enumerable.Repeat("""{"type":"block-dirty-bitmap-add","data":{"node":"disk","name":"same"}},""", 2000))}}]} }""");
+        string add = """{"type":"block-dirty-bitmap-add","data":{"node":"disk","name":"same"}},""";
+        await own.Peer.RefusedAsync(
+            $$"""{"execute":"transaction","arguments":{"actions":[{{string.Concat(Enumerable.Repeat(add, 2000))}}]} }""");
         Assert.Empty(own.Disk("disk").Bitmaps);
         Assert.Equal(["disk.qcow2"], Directory.EnumerateFileSystemEntries(folder.Path).Select(Path.GetFileName));
         await own.QuitAsync();
@@ -228,12 +265,15 @@ public sealed class QmpCommandTests
     {
         using var folder = TempFolder.InMemory();
         await MakeImageAsync(folder);
-        using Process process = Qemu.Start("dotnet", folder.Path, Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "qmp", "--image", "disk=disk.qcow2");
-        Assert.StartsWith("{\"QMP\"", await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken), StringComparison.Ordinal);
+        using Process process = Qemu.Start(
+            "dotnet", folder.Path, Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "qmp", "--image", "disk=disk.qcow2");
+        Assert.StartsWith(
+            "{\"QMP\"", await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken), StringComparison.Ordinal);
         Task sending = SendAsync(process.StandardInput.BaseStream);
         await Patience.UntilAsync(() => WaitsForAReader(process.Id), "replies wait for the client");
         await Qemu.RunAsync("kill", null, "-TERM", process.Id.ToString(System.Globalization.CultureInfo.InvariantCulture));
-        await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Limit, TestContext.Current.CancellationToken);
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(
+            Patience.Limit, TestContext.Current.CancellationToken);
         Assert.Equal(0, process.ExitCode);
         await Assert.ThrowsAnyAsync<IOException>(() => sending);
 
@@ -265,7 +305,8 @@ public sealed class QmpCommandTests
     }
 
     private static async Task MakeImageAsync(TempFolder folder) =>
-        await Qcow2Image.CreateAsync(folder.File("disk.qcow2"), new Qcow2CreateOptions { SizeBytes = 4 << 20 }, TestContext.Current.CancellationToken);
+        await Qcow2Image.CreateAsync(
+            folder.File("disk.qcow2"), new Qcow2CreateOptions { SizeBytes = 4 << 20 }, TestContext.Current.CancellationToken);
 
     private static async Task<Socket> ConnectAsync(string path)
     {

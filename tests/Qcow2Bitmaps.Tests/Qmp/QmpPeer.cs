@@ -48,7 +48,9 @@ internal sealed class QmpPeer(Stream toServer, Stream fromServer) : IDisposable
     public async Task<JsonElement> OkAsync(string command)
     {
         JsonElement reply = await AskAsync(command);
-        return reply.TryGetProperty("return", out JsonElement result) ? result : throw new InvalidOperationException($"{command}: {reply.GetRawText()}");
+        return reply.TryGetProperty("return", out JsonElement result)
+            ? result
+            : throw new InvalidOperationException($"{command}: {reply.GetRawText()}");
     }
 
     /// <summary>Sends a command that is to be refused, and gives the class and the description.</summary>

@@ -42,11 +42,15 @@ public sealed class RandomConversationTests
                 // QEMU 7.2 dies when a transaction enables a bitmap that is not there.
                 string second = ActionOf(left).Replace("-enable", "-disable", StringComparison.Ordinal);
                 first = first.Replace("-enable", "-disable", StringComparison.Ordinal);
-                await both.AskAsync($$"""{"execute":"transaction","arguments":{"actions":[{{first}},{{second}}{{(left.Next(4) == 0 ? ",{\"type\":\"abort\",\"data\":{}}" : "")}}]} }""");
+                await both.AskAsync(
+                    $$"""{"execute":"transaction","arguments":{"actions":[{{first}},"""
+                    + $$"""{{second}}{{(left.Next(4) == 0 ? ",{\"type\":\"abort\",\"data\":{}}" : "")}}]} }""");
             }
             else
             {
-                await both.AskAsync(ActionOf(left).Replace("\"type\"", "\"execute\"", StringComparison.Ordinal).Replace("\"data\"", "\"arguments\"", StringComparison.Ordinal));
+                await both.AskAsync(
+                    ActionOf(left).Replace("\"type\"", "\"execute\"", StringComparison.Ordinal).Replace(
+                        "\"data\"", "\"arguments\"", StringComparison.Ordinal));
             }
         }
 
@@ -61,9 +65,11 @@ public sealed class RandomConversationTests
         switch (left.Next(7))
         {
             case 0 or 1:
-                return $$"""{"type":"block-dirty-bitmap-add","data":{"node":"{{node}}","name":"{{name}}","granularity":{{512 << left.Next(12)}},"persistent":{{Bool(left)}},"disabled":{{Bool(left)}} } }""";
+                return $$"""{"type":"block-dirty-bitmap-add","data":{"node":"{{node}}","name":"{{name}}","""
+                    + $$""" "granularity":{{512 << left.Next(12)}},"persistent":{{Bool(left)}},"disabled":{{Bool(left)}} } }""";
             case 2 or 3:
-                return $$"""{"type":"block-dirty-bitmap-merge","data":{"node":"{{node}}","target":"{{name}}","bitmaps":["{{left.Of(s_names)}}",{"node":"{{left.Of(s_nodes)}}","name":"{{left.Of(s_names)}}"}]} }""";
+                return $$"""{"type":"block-dirty-bitmap-merge","data":{"node":"{{node}}","target":"{{name}}","""
+                    + $$""" "bitmaps":["{{left.Of(s_names)}}",{"node":"{{left.Of(s_nodes)}}","name":"{{left.Of(s_names)}}"}]} }""";
             default:
                 return $$"""{"type":"block-dirty-bitmap-{{left.Of(s_simple)}}","data":{"node":"{{node}}","name":"{{name}}"} }""";
         }

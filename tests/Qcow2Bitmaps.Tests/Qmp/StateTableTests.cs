@@ -2,7 +2,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Qmp;
 
-/// <summary>Every command on a bitmap in every state, alone and in a transaction, sent to QEMU's daemon and to us: the same replies, the same bits.</summary>
+/// <summary>
+/// Every command on a bitmap in every state, alone and in a transaction, sent to QEMU's daemon and to us: the same replies, the same bits.
+/// </summary>
 public sealed class StateTableTests
 {
     private static readonly string[] s_modes = ["on-success", "never", "always"];
@@ -26,7 +28,9 @@ public sealed class StateTableTests
         Qemu.Require();
         using var folder = TempFolder.InMemory();
         await MakeImagesAsync(folder);
-        await using BothServers both = await BothServers.StartAsync(folder, ("n", "n.qcow2", false), ("t", "t.qcow2", false), ("u", "u.qcow2", false), ("v", "v.qcow2", false), ("r", "r.qcow2", true));
+        await using BothServers both = await BothServers.StartAsync(
+            folder, ("n", "n.qcow2", false), ("t", "t.qcow2", false), ("u", "u.qcow2", false), ("v", "v.qcow2", false),
+            ("r", "r.qcow2", true));
         await both.WriteAsync("n", 7, 1 << 20, 1 << 16);
         // Both jobs stand still behind their first MiB.
         await both.AskAsync(Backup("n", "u", "busyjob", "busy", "full", "on-success", speed: 1000));
@@ -62,7 +66,11 @@ public sealed class StateTableTests
         foreach ((string action, string data) in actions)
         {
             // What is taken back first, then what stays.
-            await both.AskAsync(Command("transaction", $$"""{"actions":[{"type":"block-dirty-bitmap-clear","data":{"node":"n","name":"extra"} },{"type":"{{action}}","data":{{data}} },{"type":"abort","data":{} }]}"""));
+            await both.AskAsync(
+                Command(
+                    "transaction",
+                    $$"""{"actions":[{"type":"block-dirty-bitmap-clear","data":{"node":"n","name":"extra"} },{"type":"{{action}}","""
+                    + $$""" "data":{{data}} },{"type":"abort","data":{} }]}"""));
             await both.AssertSameAsync();
             await both.AskAsync(Command(action, data));
             await both.AssertSameAsync();
@@ -76,11 +84,14 @@ public sealed class StateTableTests
         await both.QuitAsync();
     }
 
-    private static string Command(string name, string arguments) => $$"""{"execute":"{{name}}","arguments":{{arguments}},"id":["{{name}}"]}""";
+    private static string Command(string name, string arguments) =>
+        $$"""{"execute":"{{name}}","arguments":{{arguments}},"id":["{{name}}"]}""";
 
-    private static string Backup(string node, string target, string job, string bitmap, string sync, string? mode, long speed = 0) => Command(
+    private static string Backup(string node, string target, string job, string bitmap, string sync, string? mode, long speed = 0) =>
+        Command(
         "blockdev-backup",
-        $$"""{"device":"{{node}}","target":"{{target}}","job-id":"{{job}}","sync":"{{sync}}","bitmap":"{{bitmap}}"{{(mode is null ? "" : $",\"bitmap-mode\":\"{mode}\"")}},"speed":{{speed}} }""");
+        $$"""{"device":"{{node}}","target":"{{target}}","job-id":"{{job}}","sync":"{{sync}}","""
+        + $$""" "bitmap":"{{bitmap}}"{{(mode is null ? "" : $",\"bitmap-mode\":\"{mode}\"")}},"speed":{{speed}} }""");
 
     internal static async Task MakeImagesAsync(TempFolder folder)
     {

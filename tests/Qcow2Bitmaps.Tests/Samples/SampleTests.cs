@@ -26,11 +26,17 @@ public sealed class SampleTests
             Assert.Contains($"bytes, {(file.Length + 65535) / 65536 * 65536} needed\n", result.Output, StringComparison.Ordinal);
         }
 
-        await using ImageChain merged = await ImageChain.OpenAsync(Path.Combine(folder.Path, "vda-2.qcow2"), cancellationToken: TestContext.Current.CancellationToken);
+        await using ImageChain merged = await ImageChain.OpenAsync(
+            Path.Combine(folder.Path, "vda-2.qcow2"), cancellationToken: TestContext.Current.CancellationToken);
         BitmapVerdict verdict = Assert.Single(await merged.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken));
         Assert.True(verdict.IsValid, verdict.ToString());
         // Written above 2 MiB and at 700 MiB: what both overlays recorded.
-        Assert.Equal([2L << 20, 700L << 20], (await merged.Layers[0].Image!.Bitmaps.LoadAsync("chk-a", cancellationToken: TestContext.Current.CancellationToken)).DirtyExtents().ToList().Select(static extent => extent.OffsetBytes));
+        Assert.Equal(
+            [2L << 20, 700L << 20],
+            (
+                await merged.Layers[0].Image!.Bitmaps.LoadAsync("chk-a", cancellationToken: TestContext.Current.CancellationToken))
+                    .DirtyExtents().ToList()
+                    .Select(static extent => extent.OffsetBytes));
     }
 
     [Fact]
@@ -66,7 +72,8 @@ public sealed class SampleTests
         Assert.True(first.ExitCode == 0, first.Output + first.Error);
         Assert.Contains("vda-3-mon.qcow2: full, ", first.Output, StringComparison.Ordinal);
         Assert.Contains("vdb-mon.qcow2: full, ", first.Output, StringComparison.Ordinal);
-        await using (ImageChain chain = await ImageChain.OpenAsync(Path.Combine(folder.Path, "vdb.qcow2"), new ChainOpenOptions { WritableLayers = [0] }, TestContext.Current.CancellationToken))
+        await using (ImageChain chain = await ImageChain.OpenAsync(
+            Path.Combine(folder.Path, "vdb.qcow2"), new ChainOpenOptions { WritableLayers = [0] }, TestContext.Current.CancellationToken))
         await using (GuestWriter writer = await chain.OpenWriterAsync(TestContext.Current.CancellationToken))
         {
             await writer.WriteAsync(1 << 20, new byte[4096], TestContext.Current.CancellationToken);

@@ -108,7 +108,9 @@ internal sealed record FileMaker(string Name, string Command, params string[] Be
 
         string[] how = Command.Split(' ');
         await using OwnServer server = await OwnServer.StartAsync(("n", Path.Combine(source, "disk"), false));
-        await server.Peer.OkAsync($$$"""{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"{{{made}}}/x","sync":"{{{how[0]}}}","format":"{{{how[1]}}}"}}""");
+        await server.Peer.OkAsync(
+            $$$"""{"execute":"drive-backup","arguments":{"device":"n","job-id":"j","target":"{{{made}}}/x","sync":"{{{how[0]}}}","""
+            + $$$""" "format":"{{{how[1]}}}"}}""");
         await server.HangUpAsync();
     }
 

@@ -3,11 +3,17 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Storage;
 
-/// <summary>What is made is no more readable than what it is made of, at no moment, whatever makes it; and never wider than the umask.</summary>
+/// <summary>
+/// What is made is no more readable than what it is made of, at no moment, whatever makes it; and never wider than the umask.
+/// </summary>
 public sealed class FileRightsTests
 {
     private const int SharedBits = 0x3F; // ---rwxrwx
-    private static readonly int s_umask = Convert.ToInt32(File.ReadLines("/proc/self/status").First(static line => line.StartsWith("Umask:", StringComparison.Ordinal))["Umask:".Length..].Trim(), 8);
+    private static readonly int s_umask = Convert.ToInt32(
+        File.ReadLines("/proc/self/status")
+            .First(static line => line.StartsWith("Umask:", StringComparison.Ordinal))["Umask:".Length..]
+            .Trim(),
+        8);
     private const string User = "4321";
     private const string Group = "4322";
 
@@ -37,18 +43,26 @@ public sealed class FileRightsTests
 
                 Assert.NotEmpty(trace.Modes);
                 int allowed = Convert.ToInt32(mode, 8) & Convert.ToInt32("044", 8) & ~s_umask;
-                IEnumerable<(string, int)> last = Directory.GetFiles(made).Concat(Directory.GetFiles(source)).Where(path => !before.Contains(path)).Select(static path => (path, ModeOf(path)));
+                IEnumerable<(string, int)> last = Directory.GetFiles(made)
+                    .Concat(Directory.GetFiles(source))
+                    .Where(path => !before.Contains(path))
+                    .Select(static path => (path, ModeOf(path)));
                 wrong.AddRange(last.Concat(trace.Modes.Select(static one => (one.Key, one.Value)))
                     .Where(one => (one.Item2 & SharedBits & ~allowed) != 0)
                     .Select(one => $"{mode}: {Path.GetRelativePath(folder.Path, one.Item1)} has {Convert.ToString(one.Item2, 8)}"));
-                wrong.AddRange(last.Where(one => (one.Item2 & SharedBits) != allowed).Select(one => $"{mode}: {Path.GetRelativePath(folder.Path, one.Item1)} ends as {Convert.ToString(one.Item2, 8)}"));
+                wrong.AddRange(
+                    last.Where(one => (one.Item2 & SharedBits) != allowed).Select(
+                        one => $"{mode}: {Path.GetRelativePath(folder.Path, one.Item1)} ends as {Convert.ToString(one.Item2, 8)}"));
             }
         }
 
         Assert.True(wrong.Count == 0, $"{name}\n{string.Join('\n', wrong.Distinct())}");
     }
 
-    /// <summary>Beside an image of another owner root makes files of that owner. Elsewhere they stay root's, and the group that they have there has no more than everybody.</summary>
+    /// <summary>
+    /// Beside an image of another owner root makes files of that owner. Elsewhere they stay root's, and the group that
+    /// they have there has no more than everybody.
+    /// </summary>
     [Theory]
     [MemberData(nameof(Makers))]
     public async Task TheOwnerIsKeptBesideTheSource(string name)
@@ -57,7 +71,8 @@ public sealed class FileRightsTests
         FileMaker maker = FileMaker.All.Single(maker => maker.Name == name);
         using var templates = new TempFolder();
         await FileMaker.MakeSourcesAsync(templates.Path);
-        foreach ((string mode, string beside, string elsewhere) in ((string, string, string)[])[("640", "640", "600"), ("644", "644", "644"), ("604", "604", "600"), ("600", "600", "600")])
+        foreach ((string mode, string beside, string elsewhere)
+            in ((string, string, string)[])[("640", "640", "600"), ("644", "644", "644"), ("604", "604", "600"), ("600", "600", "600")])
         {
             foreach (bool isBeside in maker.MakesElsewhere ? (bool[])[true, false] : [true])
             {
@@ -121,13 +136,17 @@ public sealed class FileRightsTests
             await RunAsync(umask, ["dotnet", Tool, .. maker.Arguments(folder.Path, made)]);
             foreach (string path in Directory.GetFiles(made))
             {
-                Assert.True(before.Contains(path) || ModeOf(path) == (Convert.ToInt32("644", 8) & ~Convert.ToInt32(umask, 8)), $"{name}: {path} has {Convert.ToString(ModeOf(path), 8)}");
+                Assert.True(
+                    before.Contains(path) || ModeOf(path) == (Convert.ToInt32("644", 8) & ~Convert.ToInt32(umask, 8)),
+                    $"{name}: {path} has {Convert.ToString(ModeOf(path), 8)}");
                 File.Delete(path);
             }
         }
     }
 
-    /// <summary>The bits of a group are not all where an access control list grants more than they say, and to others than they say.</summary>
+    /// <summary>
+    /// The bits of a group are not all where an access control list grants more than they say, and to others than they say.
+    /// </summary>
     [Fact]
     public async Task AnAccessControlListGrantsNothingToTheGroup()
     {
@@ -185,7 +204,9 @@ public sealed class FileRightsTests
     {
         // Version 2; owner rw-, user 4321 r--, group ---, mask r--, others ---.
         const string list = "0x0200000001000600ffffffff02000400e110000004000000ffffffff10000400ffffffff20000000ffffffff";
-        ProcessResult result = await Qemu.RunAsync("python3", null, "-c", "import os,sys; os.setxattr(sys.argv[1],'system.posix_acl_access',bytes.fromhex(sys.argv[2][2:]))", path, list);
+        ProcessResult result = await Qemu.RunAsync(
+            "python3", null, "-c", "import os,sys; os.setxattr(sys.argv[1],'system.posix_acl_access',bytes.fromhex(sys.argv[2][2:]))", path,
+            list);
         return result.ExitCode == 0;
     }
 

@@ -57,7 +57,8 @@ public sealed class FileStorageTests
 
         Assert.Contains("directory", Assert.Throws<IOException>(() => FileStorage.Open(folder.Path)).Message, StringComparison.Ordinal);
         Assert.Contains("not a regular file", Assert.Throws<IOException>(() => FileStorage.Open(fifo)).Message, StringComparison.Ordinal);
-        Assert.Contains("not a regular file", Assert.Throws<IOException>(() => FileStorage.Open("/dev/zero")).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "not a regular file", Assert.Throws<IOException>(() => FileStorage.Open("/dev/zero")).Message, StringComparison.Ordinal);
         Assert.Throws<FileNotFoundException>(() => FileStorage.Open(folder.File("absent")));
         Assert.Throws<IOException>(() => FileStorage.Open(folder.File("a\0b")));
     }

@@ -52,7 +52,8 @@ public sealed class LockTests
             Assert.Contains("\"open-elsewhere\": true", check.Output, StringComparison.Ordinal);
             Assert.Contains("\"reason\": \"open-elsewhere\"", check.Output, StringComparison.Ordinal);
             Assert.DoesNotContain("inconsistent", check.Output, StringComparison.Ordinal);
-            Assert.Contains("open for writing", (await Support.Cli.RunAsync("chain", "check", "-U", path)).Output, StringComparison.Ordinal);
+            Assert.Contains(
+                "open for writing", (await Support.Cli.RunAsync("chain", "check", "-U", path)).Output, StringComparison.Ordinal);
 
             Assert.Equal(1, (await Support.Cli.RunAsync("chain", "check", path)).ExitCode);
         }
@@ -97,7 +98,8 @@ public sealed class LockTests
         await using Qcow2Image image = await Qcow2Image.OpenAsync(path, cancellationToken: Token);
         Assert.False(image.IsOpenForWritingElsewhere());
         await Qemu.ImgOkAsync("check", path);
-        ImageLockedException refusal = Assert.Throws<ImageLockedException>(() => FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write));
+        ImageLockedException refusal = Assert.Throws<ImageLockedException>(
+            () => FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write));
         Assert.Contains("Failed to get \"write\" lock", refusal.Message, StringComparison.Ordinal);
     }
 
@@ -127,7 +129,8 @@ public sealed class LockTests
         string path = await CreateAsync(folder);
         await using (await Qcow2Image.OpenAsync(path, cancellationToken: Token))
         {
-            Assert.Contains("Failed to get \"write\" lock", (await Qemu.ImgAsync("bitmap", "--add", path, "b")).Error, StringComparison.Ordinal);
+            Assert.Contains(
+                "Failed to get \"write\" lock", (await Qemu.ImgAsync("bitmap", "--add", path, "b")).Error, StringComparison.Ordinal);
             await Qemu.ImgOkAsync("info", path);
         }
 
@@ -198,7 +201,8 @@ public sealed class LockTests
             var options = new ChainOpenOptions { Image = new Qcow2OpenOptions { Lock = ImageLock.SharedRead } };
             await using ImageChain chain = await ImageChain.OpenAsync(top, options, Token);
             Assert.Equal([false, true], chain.Layers.Select(static layer => layer.IsOpenForWritingElsewhere));
-            BitmapVerdict verdict = Assert.Single((await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken)));
+            BitmapVerdict verdict = Assert.Single(
+                (await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken)));
             Assert.Equal((InvalidReason.OpenElsewhere, 1), (verdict.Reason, verdict.Image));
             Assert.Contains(chain.Layers[1].Image!.Bitmaps, static b => b.Flags.HasFlag(BitmapFlags.InUse));
         }

@@ -108,7 +108,8 @@ public sealed class StorageTests
         foreach (string kind in new[] { "file", "memory" })
         {
             await using ImageStorage storage = Create(kind, folder);
-            await Assert.ThrowsAnyAsync<OperationCanceledException>(async () => await storage.WriteAsync(0, new byte[] { 9 }, cancelled.Token));
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(
+                async () => await storage.WriteAsync(0, new byte[] { 9 }, cancelled.Token));
             Assert.Equal(0, storage.Length);
         }
     }
