@@ -6,7 +6,8 @@ namespace Qcow2Bitmaps.Images.Header;
 /// <summary>Where the header extensions and the name of the backing file stand in a first cluster.</summary>
 internal sealed class ExtensionArea
 {
-    /// <summary>An extension that means nothing: what is left where nothing can be moved up, or a jump over all that lies before the next extension.</summary>
+    /// <summary>An extension that means nothing: what is left where nothing can be moved up, or a jump over all that lies before the next
+    /// extension.</summary>
     public const HeaderExtensionType Filler = (HeaderExtensionType)0x5142464C;
 
     private readonly int _headerLength;
@@ -48,7 +49,8 @@ internal sealed class ExtensionArea
     public FormatFault? Fault { get; }
 
     /// <summary>Where an extension or the end marker starts.</summary>
-    public IEnumerable<int> Starts => Extensions.Select(static extension => extension.DataOffset - HeaderExtension.HeaderBytes).Append(EndMarker);
+    public IEnumerable<int> Starts =>
+        Extensions.Select(static extension => extension.DataOffset - HeaderExtension.HeaderBytes).Append(EndMarker);
 
     /// <summary>The header's bytes.</summary>
     public Range Header => .._headerLength;

@@ -5,7 +5,8 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Header;
 
 /// <summary>What the first cluster is to say that it does not say now, all of it from the same moment on.</summary>
-/// <remarks>Autoclear bits that are not known here are cleared with each change, and an empty one does nothing else: the specification asks that of every writer. Either the bitmaps change or the backing file.</remarks>
+/// <remarks>Autoclear bits that are not known here are cleared with each change, and an empty one does nothing else: the specification asks
+/// that of every writer. Either the bitmaps change or the backing file.</remarks>
 internal sealed class HeaderChange
 {
     /// <summary>How long a backing file's format may be: QEMU does not open an image with a longer one.</summary>
@@ -22,7 +23,8 @@ internal sealed class HeaderChange
     /// <summary>What the bitmaps extension is to say; null for no bitmaps.</summary>
     public BitmapsExtension? Bitmaps { get; private set; }
 
-    /// <summary>The format of the backing file that is to be named, or that is to be named no longer; null when the backing file stays.</summary>
+    /// <summary>The format of the backing file that is to be named, or that is to be named no longer; null when the backing file
+    /// stays.</summary>
     public byte[]? BackingFormat { get; private set; }
 
     /// <summary>The backing file's name as it is to be stored; null for no backing file.</summary>
@@ -32,9 +34,11 @@ internal sealed class HeaderChange
 
     public HeaderChange SetL1Table(ulong offset, uint entries) => Set(HeaderLayout.L1TableOffset, offset).Set(HeaderLayout.L1Size, entries);
 
-    public HeaderChange SetRefcountTable(ulong offset, uint clusters) => Set(HeaderLayout.RefcountTableOffset, offset).Set(HeaderLayout.RefcountTableClusters, clusters);
+    public HeaderChange SetRefcountTable(ulong offset, uint clusters) =>
+        Set(HeaderLayout.RefcountTableOffset, offset).Set(HeaderLayout.RefcountTableClusters, clusters);
 
-    public HeaderChange SetSnapshots(ulong offset, uint count) => Set(HeaderLayout.SnapshotsOffset, offset).Set(HeaderLayout.SnapshotCount, count);
+    public HeaderChange SetSnapshots(ulong offset, uint count) =>
+        Set(HeaderLayout.SnapshotsOffset, offset).Set(HeaderLayout.SnapshotCount, count);
 
     /// <summary>Sets the incompatible features of an image of version 3.</summary>
     public HeaderChange SetIncompatible(IncompatibleFeatures features) => Set(HeaderLayout.IncompatibleFeatures, (ulong)features);

@@ -5,8 +5,10 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Header;
 
-/// <summary>What a first cluster says to whoever reads it, wherever in the cluster that stands; as hexadecimal text, so that two can be compared.</summary>
-/// <param name="Fields">The header, without the place of the backing file's name, and without autoclear bits that are not known here.</param>
+/// <summary>What a first cluster says to whoever reads it, wherever in the cluster that stands; as hexadecimal text, so that two can be
+/// compared.</summary>
+/// <param name="Fields">The header, without the place of the backing file's name, and without autoclear bits that are not known
+/// here.</param>
 /// <param name="BackingFile">The backing file's name; empty without one.</param>
 /// <param name="BackingFormat">The format that the last extension of that type says.</param>
 /// <param name="Bitmaps">What the bitmaps extension says; empty where the image has no bitmaps, because the autoclear bit is off.</param>
@@ -57,9 +59,11 @@ internal sealed record HeaderView(string Fields, string BackingFile, string Back
             }
         }
 
-        return new HeaderView(Convert.ToHexString(fields), Convert.ToHexString(cluster[area.NameStart..area.NameEnd]), format, bitmaps, others.ToString());
+        string name = Convert.ToHexString(cluster[area.NameStart..area.NameEnd]);
+        return new HeaderView(Convert.ToHexString(fields), name, format, bitmaps, others.ToString());
     }
 
     /// <summary>Whether two clusters are alike to all readers: without a backing file nobody looks for its format.</summary>
-    public bool Reads(HeaderView? other) => other is not null && this == (BackingFile.Length == 0 ? other with { BackingFormat = BackingFormat } : other);
+    public bool Reads(HeaderView? other) =>
+        other is not null && this == (BackingFile.Length == 0 ? other with { BackingFormat = BackingFormat } : other);
 }

@@ -4,7 +4,8 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Header;
 
 /// <summary>Writes to the first cluster, in stages, that a crash may end anywhere.</summary>
-/// <remarks>There is a flush after each stage. A stage writes where nobody looks, or a single sector. So the image is as before or as after, whatever of the stages was written. Immutable.</remarks>
+/// <remarks>There is a flush after each stage. A stage writes where nobody looks, or a single sector. So the image is as before or as
+/// after, whatever of the stages was written. Immutable.</remarks>
 /// <param name="Stages">The stages, in their order.</param>
 internal sealed record SwitchPlan(IReadOnlyList<IReadOnlyList<SectorWrite>> Stages)
 {
@@ -43,7 +44,9 @@ internal sealed record SwitchPlan(IReadOnlyList<IReadOnlyList<SectorWrite>> Stag
             catch (IOException)
             {
                 throw new UnknownOutcomeException(
-                    $"'{storage.Name}': {e}, while the header was written; so did writing it back: the image is as before or as after the change, and what was prepared for it may be leaked", e);
+                    $"'{storage.Name}': {e}, while the header was written; so did writing it back: the image is as before "
+                    + $"or as after the change, and what was prepared for it may be leaked",
+                    e);
             }
 
             throw;
@@ -64,7 +67,8 @@ internal sealed record SwitchPlan(IReadOnlyList<IReadOnlyList<SectorWrite>> Stag
 
     /// <summary>How far an image has been switched.</summary>
     /// <param name="firstCluster">The first cluster as it is.</param>
-    /// <returns>The number of stages that are written as a whole; null when the image is in none of the states that the stages lead through.</returns>
+    /// <returns>The number of stages that are written as a whole; null when the image is in none of the states that the stages lead
+    /// through.</returns>
     public int? CountDone(ReadOnlySpan<byte> firstCluster)
     {
         // Later stages may change what earlier ones have: look from the end.
@@ -79,7 +83,8 @@ internal sealed record SwitchPlan(IReadOnlyList<IReadOnlyList<SectorWrite>> Stag
         return null;
     }
 
-    private static async ValueTask WriteAsync(ImageStorage storage, IEnumerable<IReadOnlyList<SectorWrite>> stages, Func<SectorWrite, ReadOnlyMemory<byte>> bytesOf)
+    private static async ValueTask WriteAsync(
+        ImageStorage storage, IEnumerable<IReadOnlyList<SectorWrite>> stages, Func<SectorWrite, ReadOnlyMemory<byte>> bytesOf)
     {
         foreach (IReadOnlyList<SectorWrite> stage in stages)
         {
@@ -108,7 +113,8 @@ internal sealed record SwitchPlan(IReadOnlyList<IReadOnlyList<SectorWrite>> Stag
         foreach (SectorWrite write in done < Stages.Count ? Stages[done] : [])
         {
             // The next stage may have been begun: each of its writes is there or not.
-            if (write.Offset + write.After.Length <= firstCluster.Length && firstCluster.Slice(write.Offset, write.After.Length).SequenceEqual(write.After.Span))
+            if (write.Offset + write.After.Length <= firstCluster.Length
+                && firstCluster.Slice(write.Offset, write.After.Length).SequenceEqual(write.After.Span))
             {
                 Put(expected, write.Offset, write.After.Span);
             }

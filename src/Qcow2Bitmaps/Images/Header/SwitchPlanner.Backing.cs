@@ -15,7 +15,9 @@ internal sealed partial class SwitchPlanner
         // Right behind the extensions where that takes one write, else beside the name that is in use.
         foreach (int place in (int[])[end, beside])
         {
-            if (place + name.Length <= _before.Length && FinalAt(place) is var after && (place == beside || TryInOneSector(after) is not null))
+            if (place + name.Length <= _before.Length
+                && FinalAt(place) is var after
+                && (place == beside || TryInOneSector(after) is not null))
             {
                 yield return [after];
             }
@@ -47,7 +49,8 @@ internal sealed partial class SwitchPlanner
             : Align(_area.NameEnd);
     }
 
-    /// <summary>The extensions as they are to be, with an end marker. Where several say the format the last one counts; the new one takes the first one's place, in the first sector as a rule.</summary>
+    /// <summary>The extensions as they are to be, with an end marker. Where several say the format the last one counts; the new one takes
+    /// the first one's place, in the first sector as a rule.</summary>
     private byte[] ExtensionsWithFormat()
     {
         // A stop has left a filler that reaches up to a copy: it means nothing.
@@ -55,8 +58,8 @@ internal sealed partial class SwitchPlanner
             .Where(static extension => extension.Type != ExtensionArea.Filler || extension.Length == BitmapsExtension.SizeBytes)
             .Select(extension => (extension.Type, _before.AsSpan(extension.DataOffset, extension.Length).ToArray()))];
         byte[] format = _change.BackingFormat!;
-        if (_change.BackingFile is not null
-            && extensions.FindLast(static extension => extension.Type == HeaderExtensionType.BackingFormat).Data is var old && !(old is not null && old.AsSpan().SequenceEqual(format)))
+        int last = extensions.FindLastIndex(static extension => extension.Type == HeaderExtensionType.BackingFormat);
+        if (_change.BackingFile is not null && (last < 0 || !extensions[last].Data.AsSpan().SequenceEqual(format)))
         {
             int first = extensions.FindIndex(static extension => extension.Type == HeaderExtensionType.BackingFormat);
             extensions.RemoveAll(static extension => extension.Type == HeaderExtensionType.BackingFormat);
@@ -64,7 +67,8 @@ internal sealed partial class SwitchPlanner
             extensions.Insert(first < 0 ? extensions.Count : first, (HeaderExtensionType.BackingFormat, format));
         }
 
-        var bytes = new byte[extensions.Sum(static extension => HeaderExtension.SizeBytes(extension.Data.Length)) + HeaderExtension.HeaderBytes];
+        int length = extensions.Sum(static extension => HeaderExtension.SizeBytes(extension.Data.Length));
+        var bytes = new byte[length + HeaderExtension.HeaderBytes];
         int at = 0;
         foreach ((HeaderExtensionType type, byte[] data) in extensions)
         {

@@ -9,7 +9,8 @@ internal sealed partial class SwitchPlanner
     private const int ExtensionBytes = HeaderExtension.HeaderBytes + BitmapsExtension.SizeBytes;
 
     // The last extension that can be read counts.
-    private int LastBitmaps => _area.Extensions.FindLastIndex(static extension => extension is (HeaderExtensionType.Bitmaps, _, BitmapsExtension.SizeBytes));
+    private int LastBitmaps => _area.Extensions.FindLastIndex(
+        static extension => extension is (HeaderExtensionType.Bitmaps, _, BitmapsExtension.SizeBytes));
 
     private IEnumerable<byte[]?[]> BitmapWays()
     {
@@ -17,7 +18,10 @@ internal sealed partial class SwitchPlanner
         {
             // QEMU reads such headers. Nothing in them is aligned so that it could be switched.
             throw new Qcow2FormatException(
-                Faults.Of(FaultCode.HeaderLength, "header", "header_length", HeaderLayout.HeaderLength, _header.HeaderLength, "a multiple of 8, for an image that is to be written"), _imageName);
+                Faults.Of(
+                    FaultCode.HeaderLength, "header", "header_length", HeaderLayout.HeaderLength, _header.HeaderLength,
+                    "a multiple of 8, for an image that is to be written"),
+                _imageName);
         }
 
         if (_change.Bitmaps is not { } target)
@@ -33,16 +37,19 @@ internal sealed partial class SwitchPlanner
             yield return [inPlace];
         }
 
-        int filler = _area.Extensions.FindIndex(static extension => extension is (ExtensionArea.Filler, _, BitmapsExtension.SizeBytes) && !Crosses(extension.DataOffset));
+        int filler = _area.Extensions.FindIndex(
+            static extension => extension is (ExtensionArea.Filler, _, BitmapsExtension.SizeBytes) && !Crosses(extension.DataOffset));
         yield return filler >= 0 ? [Published(_before, _area.Extensions[filler].DataOffset, target, kept: -1)] : Appended(target);
         if (inPlace is not null)
         {
             int end = _area.EndMarker < 0 ? _area.End : _area.EndMarker;
-            yield return ByWayOfACopy([.. inPlace[Start..end], .. new byte[HeaderExtension.HeaderBytes]], _before[_area.NameStart.._area.NameEnd], _ => inPlace);
+            byte[] extensions = [.. inPlace[Start..end], .. new byte[HeaderExtension.HeaderBytes]];
+            yield return ByWayOfACopy(extensions, _before[_area.NameStart.._area.NameEnd], _ => inPlace);
         }
     }
 
-    private static bool Crosses(int dataOffset) => dataOffset / SectorWrite.SectorBytes != (dataOffset + BitmapsExtension.SizeBytes - 1) / SectorWrite.SectorBytes;
+    private static bool Crosses(int dataOffset) =>
+        dataOffset / SectorWrite.SectorBytes != (dataOffset + BitmapsExtension.SizeBytes - 1) / SectorWrite.SectorBytes;
 
     /// <summary>The cluster with the extension in some place, and without those that no reader must ever take for it.</summary>
     private byte[] Published(byte[] cluster, int dataOffset, BitmapsExtension target, int kept)
@@ -61,7 +68,8 @@ internal sealed partial class SwitchPlanner
         return after;
     }
 
-    /// <summary>The cluster with the extension and a new end marker behind it where the old one is; before that, the name of the backing file makes room.</summary>
+    /// <summary>The cluster with the extension and a new end marker behind it where the old one is; before that, the name of the backing
+    /// file makes room.</summary>
     private byte[]?[] Appended(BitmapsExtension target)
     {
         int newEnd = _area.EndMarker + ExtensionBytes;
@@ -92,7 +100,10 @@ internal sealed partial class SwitchPlanner
         if (_header.BackingFileSize > (uint)length)
         {
             throw new Qcow2FormatException(
-                Faults.Of(FaultCode.HeaderBackingFileSize, "header", "backing_file_size", HeaderLayout.BackingFileSize, _header.BackingFileSize, $"at most {length} bytes, for a name that is to be moved"), _imageName);
+                Faults.Of(
+                    FaultCode.HeaderBackingFileSize, "header", "backing_file_size", HeaderLayout.BackingFileSize, _header.BackingFileSize,
+                    $"at most {length} bytes, for a name that is to be moved"),
+                _imageName);
         }
 
         // In one sector all changes at once, so that the old name may be written over.
@@ -117,7 +128,8 @@ internal sealed partial class SwitchPlanner
             if (type == HeaderExtensionType.Bitmaps)
             {
                 bool isLast = i == _area.Extensions.Count - 1 && _area.EndMarker >= 0;
-                WriteExtensionHeader(after, dataOffset - HeaderExtension.HeaderBytes, isLast ? HeaderExtensionType.End : ExtensionArea.Filler, isLast ? 0 : length);
+                HeaderExtensionType left = isLast ? HeaderExtensionType.End : ExtensionArea.Filler;
+                WriteExtensionHeader(after, dataOffset - HeaderExtension.HeaderBytes, left, isLast ? 0 : length);
             }
         }
 

@@ -5,9 +5,12 @@ namespace Qcow2Bitmaps.Images.Header;
 
 /// <summary>Plans how the first cluster comes to say something else, by writes that a crash may end anywhere. Pure: does no I/O.</summary>
 /// <remarks>
-/// <para>What changes in one sector is one write. Else a plan goes through states of the cluster, and each of them, read as readers read it, says what the first one says or what the last one says.
-/// From one state to the next, bytes that nobody looks at are written first, then the sectors one by one, from the last or from the first, whichever passes that test.</para>
-/// <para>One exception cannot be helped: where the header and the bitmaps extension lie in different sectors, the extension may be there with the autoclear bit off while the first bitmaps are being published, and the last ones
+/// <para>What changes in one sector is one write. Else a plan goes through states of the cluster, and each of them, read as readers read
+/// it, says what the first one says or what the last one says.
+/// From one state to the next, bytes that nobody looks at are written first, then the sectors one by one, from the last or from the first,
+/// whichever passes that test.</para>
+/// <para>One exception cannot be helped: where the header and the bitmaps extension lie in different sectors, the extension may be there
+/// with the autoclear bit off while the first bitmaps are being published, and the last ones
 /// removed. Every reader takes that for an image without bitmaps. The reverse, which QEMU does not survive, never is.</para>
 /// </remarks>
 internal sealed partial class SwitchPlanner
@@ -40,18 +43,22 @@ internal sealed partial class SwitchPlanner
     {
         foreach (byte[]?[] states in _change.ChangesBitmaps ? BitmapWays() : BackingWays())
         {
-            if (states[^1] is { } last && (TryInOneSector(last) ?? TryInOrder(states, fromLast: true) ?? TryInOrder(states, fromLast: false)) is { } plan)
+            if (states[^1] is { } last
+                && (TryInOneSector(last) ?? TryInOrder(states, fromLast: true) ?? TryInOrder(states, fromLast: false)) is { } plan)
             {
                 return plan;
             }
         }
 
         string what = _change.ChangesBitmaps ? $"the bitmaps extension: the first cluster of {_before.Length} bytes is full"
-            : $"{(_change.BackingFile is { } name ? $"a backing file name of {name.Length} bytes and its format" : "the end of its extensions")}: the first cluster has {_before.Length} bytes";
-        throw new Qcow2UnsupportedException(UnsupportedReason.NoRoomInHeader, $"'{_imageName}': No space left in the file header for {what}");
+            : _change.BackingFile is not { } name ? $"the end of its extensions: the first cluster has {_before.Length} bytes"
+            : $"a backing file name of {name.Length} bytes and its format: the first cluster has {_before.Length} bytes";
+        throw new Qcow2UnsupportedException(
+            UnsupportedReason.NoRoomInHeader, $"'{_imageName}': No space left in the file header for {what}");
     }
 
-    private SwitchPlan? TryInOneSector(byte[] last) => SectorWrite.Between(_before, last) is { Count: <= 1 } writes ? SwitchPlan.InOneSector(writes) : null;
+    private SwitchPlan? TryInOneSector(byte[] last) =>
+        SectorWrite.Between(_before, last) is { Count: <= 1 } writes ? SwitchPlan.InOneSector(writes) : null;
 
     /// <summary>Leads through some states.</summary>
     /// <returns>The plan; null if readers would see something that is neither before nor after.</returns>
@@ -98,8 +105,10 @@ internal sealed partial class SwitchPlanner
 
     /// <summary>Has all change at the moment when the first sector is written, wherever the extensions lie.</summary>
     /// <remarks>
-    /// The extensions, from the first one on that changes or else from the last one that starts in the first sector, are written as they are to be behind all that there is. Then the first sector switches to them: where the first
-    /// of them was, a filler reaches up to the copy. Then the original place is brought up to date, and the first sector switches back to it. At last the copy is cleared away.
+    /// The extensions, from the first one on that changes or else from the last one that starts in the first sector, are written as they
+    /// are to be behind all that there is. Then the first sector switches to them: where the first
+    /// of them was, a filler reaches up to the copy. Then the original place is brought up to date, and the first sector switches back to
+    /// it. At last the copy is cleared away.
     /// </remarks>
     /// <param name="extensions">All extensions as they are to be, with their end marker.</param>
     /// <param name="name">The backing file's name as it is to be; empty without one.</param>
@@ -107,8 +116,9 @@ internal sealed partial class SwitchPlanner
     /// <returns>The states; none where there is no room.</returns>
     private byte[]?[] ByWayOfACopy(byte[] extensions, byte[] name, Func<int, byte[]> finalOf)
     {
-        int same = Start + extensions.AsSpan().CommonPrefixLength(_before.AsSpan(Start, Math.Min(extensions.Length, _before.Length - Start)));
-        int jump = _area.Starts.Where(start => start <= same && start + HeaderExtension.HeaderBytes <= SectorWrite.SectorBytes).Append(-1).Max();
+        int same = Start + extensions.AsSpan().CommonPrefixLength(_before.AsSpan(Start));
+        const int LastStart = SectorWrite.SectorBytes - HeaderExtension.HeaderBytes;
+        int jump = _area.Starts.Where(start => start <= Math.Min(same, LastStart)).Append(-1).Max();
         ReadOnlySpan<byte> tail = extensions.AsSpan(Math.Max(jump, Start) - Start);
         int copy = Align(Math.Max(Start + extensions.Length, Math.Max(_area.End, _area.NameEnd)));
         int copyEnd = copy + tail.Length;

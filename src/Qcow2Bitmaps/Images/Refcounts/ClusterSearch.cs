@@ -20,7 +20,8 @@ internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry
     /// <param name="isFree">Says whether a cluster is free.</param>
     /// <param name="cancellationToken">Ends the search.</param>
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
-    public async ValueTask<HostCluster> FindOneAsync(Func<HostCluster, CancellationToken, ValueTask<bool?>> isFree, CancellationToken cancellationToken)
+    public async ValueTask<HostCluster> FindOneAsync(
+        Func<HostCluster, CancellationToken, ValueTask<bool?>> isFree, CancellationToken cancellationToken)
     {
         while (true)
         {

@@ -3,7 +3,8 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>Where new clusters may lie, and how what counts them grows: alike for counts that change in place and for those that change beside.</summary>
+/// <summary>Where new clusters may lie, and how what counts them grows: alike for counts that change in place and for those that change
+/// beside.</summary>
 internal static class ClusterSpace
 {
     private const int MaxHostOffsetBits = 56;
@@ -40,8 +41,10 @@ internal static class ClusterSpace
         return table;
     }
 
-    /// <summary>Lets a file that has grown end with a whole cluster: then a file that ends before is known to have lost something.</summary>
-    public static ValueTask FillLastClusterAsync(ImageStorage storage, ImageGeometry geometry, long originalLength, CancellationToken cancellationToken)
+    /// <summary>Lets a file that has grown end with a whole cluster: then a file that ends before is known to have lost
+    /// something.</summary>
+    public static ValueTask FillLastClusterAsync(
+        ImageStorage storage, ImageGeometry geometry, long originalLength, CancellationToken cancellationToken)
     {
         long length = storage.Length;
         long whole = geometry.ClustersFor(length) << geometry.ClusterBits;
@@ -52,10 +55,17 @@ internal static class ClusterSpace
 
     /// <summary>Says that what is free by its count is in use.</summary>
     public static Qcow2FormatException InUse(string what, HostOffset offset, string imageName) => new(
-        Faults.Of(FaultCode.RefcountTooLow, what, "reference count", offset.Raw, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), imageName);
+        Faults.Of(
+            FaultCode.RefcountTooLow, what, "reference count", offset.Raw, 0,
+            "at least 1, as the cluster is in use; 'check -r all' repairs this"),
+        imageName);
 
     /// <summary>Says that a storage which cannot grow has no room.</summary>
-    public static NoSpaceException OutOfClusters(long clusters, ImageGeometry geometry, ImageStorage storage) => storage.CapacityBytes is { } capacity
-        ? NoSpaceException.OfFullVolume(storage.Name, clusters << geometry.ClusterBits, capacity)
-        : new($"'{storage.Name}': no space: {clusters << geometry.ClusterBits} bytes in a row are needed and not there", clusters << geometry.ClusterBits, null);
+    public static NoSpaceException OutOfClusters(long clusters, ImageGeometry geometry, ImageStorage storage)
+    {
+        long bytes = geometry.BytesOfClusters(clusters);
+        return storage.CapacityBytes is { } capacity
+            ? NoSpaceException.OfFullVolume(storage.Name, bytes, capacity)
+            : new NoSpaceException($"'{storage.Name}': no space: {bytes} bytes in a row are needed and not there", bytes, null);
+    }
 }

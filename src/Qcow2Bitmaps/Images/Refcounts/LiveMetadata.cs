@@ -3,10 +3,13 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>Where an image's structures lie, so that nothing is written over one, or freed under one, because a reference count is wrong.</summary>
+/// <summary>Where an image's structures lie, so that nothing is written over one, or freed under one, because a reference count is
+/// wrong.</summary>
 /// <remarks>
-/// Holds what QEMU looks at before it writes (header, refcount table and blocks, active L1 and L2 tables, snapshot table, L1 tables of snapshots, bitmap
-/// directory) and beside it bitmap tables and the encryption header. Guest data and the bits of bitmaps are protected by their counts alone.
+/// Holds what QEMU looks at before it writes (header, refcount table and blocks, active L1 and L2 tables, snapshot table, L1 tables of
+/// snapshots, bitmap
+/// directory) and beside it bitmap tables and the encryption header. Guest data and the bits of bitmaps are protected by their counts
+/// alone.
 /// </remarks>
 internal sealed class LiveMetadata
 {
@@ -52,7 +55,8 @@ internal sealed class LiveMetadata
         return live;
     }
 
-    /// <summary>Refuses an image whose refcounts, which are written in place, share bytes with another structure, or with one another.</summary>
+    /// <summary>Refuses an image whose refcounts, which are written in place, share bytes with another structure, or with one
+    /// another.</summary>
     /// <exception cref="Qcow2FormatException">They do.</exception>
     public void RequireRefcountsApart(string imageName)
     {
@@ -67,7 +71,10 @@ internal sealed class LiveMetadata
             if (what is not null)
             {
                 throw new Qcow2FormatException(
-                    Faults.OfHex(FaultCode.RefcountTooLow, range.What, "offset", range.Start, range.Start, $"one apart from {what}; 'check -r all' repairs this"), imageName);
+                    Faults.OfHex(
+                        FaultCode.RefcountTooLow, range.What, "offset", range.Start, range.Start,
+                        $"one apart from {what}; 'check -r all' repairs this"),
+                    imageName);
             }
 
             widest = range.End > widest.End ? range : widest;
@@ -117,7 +124,8 @@ internal sealed class LiveMetadata
 
     /// <summary>Which structure lies, as a whole or in part, in a cluster.</summary>
     /// <returns>Its name; null when none does.</returns>
-    public string? Find(HostCluster cluster) => FindBesideL2(cluster) ?? FindL2(_geometry.OffsetOf(cluster).Raw, _geometry.OffsetOf(cluster + 1).Raw);
+    public string? Find(HostCluster cluster) =>
+        FindBesideL2(cluster) ?? FindL2(_geometry.OffsetOf(cluster).Raw, _geometry.OffsetOf(cluster + 1).Raw);
 
     /// <summary>As <see cref="Find"/>, without the active L2 tables.</summary>
     public string? FindBesideL2(HostCluster cluster)

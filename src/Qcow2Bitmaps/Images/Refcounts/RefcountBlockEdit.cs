@@ -2,7 +2,8 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>A refcount block in memory that was changed: what it was, what it is to be, and which sectors differ from what was written last.</summary>
+/// <summary>A refcount block in memory that was changed: what it was, what it is to be, and which sectors differ from what was written
+/// last.</summary>
 internal sealed class RefcountBlockEdit
 {
     private readonly byte[]? _original;
@@ -44,7 +45,8 @@ internal sealed class RefcountBlockEdit
         ? ValueTask.CompletedTask
         : WriteSectorsAsync(storage, _original, _written, cancellationToken);
 
-    private async ValueTask WriteSectorsAsync(ImageStorage storage, byte[] bytes, ChangedSectors sectors, CancellationToken cancellationToken)
+    private async ValueTask WriteSectorsAsync(
+        ImageStorage storage, byte[] bytes, ChangedSectors sectors, CancellationToken cancellationToken)
     {
         foreach ((int start, int length) in sectors.Runs())
         {

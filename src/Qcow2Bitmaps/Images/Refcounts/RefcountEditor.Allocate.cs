@@ -81,7 +81,8 @@ internal sealed partial class RefcountEditor
         return null;
     }
 
-    /// <summary>Makes the block of a range with a cluster of another range, so that the range itself stays whole; with one of its own where no other is free.</summary>
+    /// <summary>Makes the block of a range with a cluster of another range, so that the range itself stays whole; with one of its own where
+    /// no other is free.</summary>
     private async ValueTask AddBlockForAsync(long block, CancellationToken cancellationToken)
     {
         HostCluster own = await TakeOneAsync(cancellationToken).ConfigureAwait(false);

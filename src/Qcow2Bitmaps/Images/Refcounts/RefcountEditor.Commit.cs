@@ -15,16 +15,19 @@ internal sealed partial class RefcountEditor
     /// <summary>Whether the header names another table than before, or may do so.</summary>
     public bool HasMovedTable => _oldTable is not null;
 
-    /// <summary>Says that clusters are no longer used once the image is switched; their counts fall in <see cref="ReleaseAsync"/>.</summary>
+    /// <summary>Says that clusters are no longer used once the image is switched; their counts fall in <see
+    /// cref="ReleaseAsync"/>.</summary>
     public void Free(ulong offset, long bytes)
     {
         var freed = ClusterRange.Of(_geometry, offset, bytes);
         ClusterRange.Append(_freed, freed.First, freed.Count);
     }
 
-    /// <summary>Makes all allocations durable, with the data that were written to them, so that the image can be switched to them.</summary>
+    /// <summary>Makes all allocations durable, with the data that were written to them, so that the image can be switched to
+    /// them.</summary>
     /// <param name="cancellationToken">Ends the work.</param>
-    /// <param name="isAlone">Whether nobody writes data meanwhile; else the file's length is left alone, as setting it could cut off what is just being written.</param>
+    /// <param name="isAlone">Whether nobody writes data meanwhile; else the file's length is left alone, as setting it could cut off what
+    /// is just being written.</param>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask PublishAsync(CancellationToken cancellationToken, bool isAlone = true)
     {
@@ -106,7 +109,8 @@ internal sealed partial class RefcountEditor
         {
             foreach (ClusterRange range in unused)
             {
-                await _storage.DiscardAsync(_geometry.OffsetOf(range.First).Bytes, range.Count << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+                long offset = _geometry.OffsetOf(range.First).Bytes;
+                await _storage.DiscardAsync(offset, _geometry.BytesOfClusters(range.Count), cancellationToken).ConfigureAwait(false);
             }
         }
         catch (IOException)
@@ -135,8 +139,9 @@ internal sealed partial class RefcountEditor
             HostCluster first = await TakeRunAsync(clusters, cancellationToken).ConfigureAwait(false);
             if (entries == Stored.Table.Length)
             {
-                await _storage.WriteAsync(_geometry.OffsetOf(first).Bytes, BigEndianTable.BytesOf(Stored.Table), cancellationToken).ConfigureAwait(false);
-                return _geometry.OffsetOf(first);
+                HostOffset offset = _geometry.OffsetOf(first);
+                await _storage.WriteAsync(offset.Bytes, BigEndianTable.BytesOf(Stored.Table), cancellationToken).ConfigureAwait(false);
+                return offset;
             }
 
             // Counting the table's own clusters has made it grow once more.
@@ -152,7 +157,8 @@ internal sealed partial class RefcountEditor
     private async ValueTask SwitchTableAsync(HostOffset tableOffset, CancellationToken cancellationToken)
     {
         long clusters = _geometry.ClustersFor(ImageGeometry.BytesOfEntries(Stored.Table.Length));
-        _tableSwitch = await new HeaderChange().SetRefcountTable(tableOffset.Raw, (uint)clusters).PlanAsync(_storage, Stored.Header, cancellationToken).ConfigureAwait(false);
+        _tableSwitch = await new HeaderChange().SetRefcountTable(tableOffset.Raw, (uint)clusters)
+            .PlanAsync(_storage, Stored.Header, cancellationToken).ConfigureAwait(false);
         _oldTable = new ClusterRange(_geometry.ClusterAt(Stored.Header.RefcountTableOffset), Stored.Header.RefcountTableClusters);
         await _tableSwitch.ApplyAsync(_storage).ConfigureAwait(false);
     }
@@ -163,17 +169,19 @@ internal sealed partial class RefcountEditor
         var waiting = _newBlocks.Select(static block => block.Block).ToHashSet();
         while (waiting.Count > 0)
         {
-            long[] ready = [.. _newBlocks
-                .Where(block => waiting.Contains(block.Block)
-                    && (_geometry.RefcountBlockOf(block.Cluster) == block.Block || !waiting.Contains(_geometry.RefcountBlockOf(block.Cluster))))
-                .Select(static block => block.Block)];
+            long[] ready = [..
+                from block in _newBlocks
+                let counting = _geometry.RefcountBlockOf(block.Cluster)
+                where waiting.Contains(block.Block) && (counting == block.Block || !waiting.Contains(counting))
+                select block.Block];
             _linked.Push(ready);
             await WriteEntriesAsync(ready, block => Stored.Table[block], cancellationToken).ConfigureAwait(false);
             waiting.ExceptWith(ready);
         }
     }
 
-    /// <summary>Takes new blocks, or a larger table, out of use again: in the reverse order, so that what is in use is counted at any time.</summary>
+    /// <summary>Takes new blocks, or a larger table, out of use again: in the reverse order, so that what is in use is counted at any
+    /// time.</summary>
     private async ValueTask UnlinkAsync(CancellationToken cancellationToken)
     {
         if (_oldTable is not null)
@@ -193,7 +201,8 @@ internal sealed partial class RefcountEditor
         {
             var entry = new byte[ImageGeometry.TableEntryBytes];
             BinaryPrimitives.WriteUInt64BigEndian(entry, valueOf(block));
-            await _storage.WriteAsync((long)ImageGeometry.EntryOffset(Stored.Header.RefcountTableOffset, block), entry, cancellationToken).ConfigureAwait(false);
+            ulong offset = ImageGeometry.EntryOffset(Stored.Header.RefcountTableOffset, block);
+            await _storage.WriteAsync((long)offset, entry, cancellationToken).ConfigureAwait(false);
         }
 
         await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);

@@ -3,11 +3,14 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>Reads, allocates and frees the clusters of one image. Changes stay in memory until they are written, in an order that survives a stop at any byte.</summary>
+/// <summary>Reads, allocates and frees the clusters of one image. Changes stay in memory until they are written, in an order that survives
+/// a stop at any byte.</summary>
 /// <remarks>
-/// One round: allocate and write data to what was allocated, <see cref="PublishAsync"/>, switch the image to the new clusters, <see cref="ReleaseAsync"/>; then
+/// One round: allocate and write data to what was allocated, <see cref="PublishAsync"/>, switch the image to the new clusters, <see
+/// cref="ReleaseAsync"/>; then
 /// <see cref="Restart"/> begins another. Counts rise
-/// before anything names a cluster and fall when nothing names it any more, so that a stop leaves leaked clusters at worst. Not thread-safe.
+/// before anything names a cluster and fall when nothing names it any more, so that a stop leaves leaked clusters at worst. Not
+/// thread-safe.
 /// </remarks>
 internal sealed partial class RefcountEditor
 {
@@ -50,9 +53,13 @@ internal sealed partial class RefcountEditor
     public async ValueTask<ulong> ReadAsync(HostCluster cluster, CancellationToken cancellationToken)
     {
         long block = _geometry.RefcountBlockOf(cluster);
-        return Stored.HasBlock(block)
-            ? RefcountBlock.Read(await BytesOfAsync(block, cancellationToken).ConfigureAwait(false), _geometry.RefcountIndexOf(cluster), _geometry.RefcountOrder)
-            : 0;
+        if (!Stored.HasBlock(block))
+        {
+            return 0;
+        }
+
+        byte[] bytes = await BytesOfAsync(block, cancellationToken).ConfigureAwait(false);
+        return RefcountBlock.Read(bytes, _geometry.RefcountIndexOf(cluster), _geometry.RefcountOrder);
     }
 
     /// <summary>Sets the count of a cluster, in memory. The block that counts it must exist.</summary>
@@ -112,7 +119,8 @@ internal sealed partial class RefcountEditor
         return edit;
     }
 
-    private ValueTask<byte[]> BytesOfAsync(long block, CancellationToken cancellationToken) => _edits.TryGetValue(block, out RefcountBlockEdit? edit)
-        ? ValueTask.FromResult(edit.Bytes)
-        : Stored.FindBlockAsync(block, cancellationToken);
+    private ValueTask<byte[]> BytesOfAsync(long block, CancellationToken cancellationToken) =>
+        _edits.TryGetValue(block, out RefcountBlockEdit? edit)
+            ? ValueTask.FromResult(edit.Bytes)
+            : Stored.FindBlockAsync(block, cancellationToken);
 }

@@ -37,19 +37,24 @@ internal sealed class RefcountReader
 
     /// <summary>Opens the counts of an image that may be damaged.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask<RefcountReader> OpenAsync(ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken) =>
+    public static async ValueTask<RefcountReader> OpenAsync(
+        ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken) =>
         new(storage, header, await ReadTableAsync(storage, header, cancellationToken).ConfigureAwait(false), isStrict: false);
 
     /// <summary>Opens counts that are to be relied on. A block that does not lie in the file is refused when it is read.</summary>
     /// <exception cref="Qcow2FormatException">The table has an entry that cannot be, or does not lie in the file.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask<RefcountReader> OpenStrictAsync(ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken)
+    public static async ValueTask<RefcountReader> OpenStrictAsync(
+        ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken)
     {
         ulong[] table = await ReadTableAsync(storage, header, cancellationToken).ConfigureAwait(false);
         if (table.Length < EntriesOf(header))
         {
             throw new Qcow2FormatException(
-                Faults.Of(FaultCode.HeaderRefcountTable, "refcount table", "entries up to the file's end", header.RefcountTableOffset, table.Length, $"{EntriesOf(header)}, as the header says"), storage.Name);
+                Faults.Of(
+                    FaultCode.HeaderRefcountTable, "refcount table", "entries up to the file's end", header.RefcountTableOffset,
+                    table.Length, $"{EntriesOf(header)}, as the header says"),
+                storage.Name);
         }
 
         for (int i = 0; i < table.Length; i++)
@@ -57,7 +62,10 @@ internal sealed class RefcountReader
             if (new RefcountTableEntry(table[i]).Check((int)header.ClusterBits) is not FaultCode.None and FaultCode fault)
             {
                 throw new Qcow2FormatException(
-                    Faults.OfHex(fault, "refcount table", $"entry {i}", EntryOffset(header, i), table[i], "an offset that is aligned to a cluster, or 0; 'check -r all' repairs this"), storage.Name);
+                    Faults.OfHex(
+                        fault, "refcount table", $"entry {i}", EntryOffset(header, i), table[i],
+                        "an offset that is aligned to a cluster, or 0; 'check -r all' repairs this"),
+                    storage.Name);
             }
         }
 
@@ -71,12 +79,14 @@ internal sealed class RefcountReader
     public bool HasBlock(long block) => block < Table.Length && Entry(block).BlockOffset != 0;
 
     /// <summary>Whether a block can be where the table says; if not, nobody knows its counts.</summary>
-    public bool IsReadable(long block) => Entry(block).BlockOffset <= Faults.MaxOffset && _geometry.IsClusterAligned(Entry(block).BlockOffset);
+    public bool IsReadable(long block) =>
+        Entry(block).BlockOffset <= Faults.MaxOffset && _geometry.IsClusterAligned(Entry(block).BlockOffset);
 
     /// <summary>Where a block stands that is named, in bytes from the start of the file.</summary>
     public long OffsetOf(long block) => (long)Entry(block).BlockOffset;
 
-    /// <summary>Reads a block that is named and readable. Best asked for in their order: blocks that follow one another in the file are read together.</summary>
+    /// <summary>Reads a block that is named and readable. Best asked for in their order: blocks that follow one another in the file are
+    /// read together.</summary>
     /// <returns>The block, valid until the next reading; it may be changed, and has to be written then.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<Memory<byte>> ReadBlockAsync(long block, CancellationToken cancellationToken)
@@ -97,7 +107,8 @@ internal sealed class RefcountReader
 
             // Nothing is buffered should the reading fail.
             (_firstBuffered, _endBuffered) = (0, 0);
-            await ReadDataAsync(OffsetOf(block), _buffer.AsMemory(0, (int)(end - block) << _geometry.ClusterBits), cancellationToken).ConfigureAwait(false);
+            Memory<byte> blocks = _buffer.AsMemory(0, (int)(end - block) << _geometry.ClusterBits);
+            await ReadDataAsync(OffsetOf(block), blocks, cancellationToken).ConfigureAwait(false);
             (_firstBuffered, _endBuffered) = (block, end);
         }
 
@@ -131,11 +142,16 @@ internal sealed class RefcountReader
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask FillAsync(long block, ulong offset, byte[] bytes, CancellationToken cancellationToken)
     {
-        bool isOffset = offset <= Faults.MaxOffset - (ulong)bytes.Length;
-        if ((!isOffset || await _storage.ReadZeroFilledAsync((long)offset, bytes, cancellationToken).ConfigureAwait(false) == 0) && _isStrict)
+        int read = offset <= Faults.MaxOffset - (ulong)bytes.Length
+            ? await _storage.ReadZeroFilledAsync((long)offset, bytes, cancellationToken).ConfigureAwait(false)
+            : 0;
+        if (read == 0 && _isStrict)
         {
             throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.RefcountBlockTruncated, "refcount table", $"entry {block}", EntryOffset(Header, block), offset, "an offset inside the file; 'check -r all' repairs this"), _storage.Name);
+                Faults.OfHex(
+                    FaultCode.RefcountBlockTruncated, "refcount table", $"entry {block}", EntryOffset(Header, block), offset,
+                    "an offset inside the file; 'check -r all' repairs this"),
+                _storage.Name);
         }
     }
 
@@ -157,7 +173,8 @@ internal sealed class RefcountReader
         int index = _geometry.RefcountIndexOf(cluster);
         var word = new byte[sizeof(ulong)];
         int perWord = 64 >> _geometry.RefcountOrder;
-        await _storage.ReadZeroFilledAsync(OffsetOf(block) + (index / perWord * sizeof(ulong)), word, cancellationToken).ConfigureAwait(false);
+        long offset = OffsetOf(block) + (index / perWord * sizeof(ulong));
+        await _storage.ReadZeroFilledAsync(offset, word, cancellationToken).ConfigureAwait(false);
         return RefcountBlock.Read(word, index % perWord, _geometry.RefcountOrder);
     }
 
@@ -168,8 +185,13 @@ internal sealed class RefcountReader
     {
         for (long block = Table.Length - 1; block >= 0; block--)
         {
-            if (HasBlock(block) && IsReadable(block)
-                && RefcountBlock.FindLastUsed(await FindBlockAsync(block, cancellationToken).ConfigureAwait(false), _geometry.RefcountOrder) is >= 0 and int index)
+            if (!HasBlock(block) || !IsReadable(block))
+            {
+                continue;
+            }
+
+            byte[] counts = await FindBlockAsync(block, cancellationToken).ConfigureAwait(false);
+            if (RefcountBlock.FindLastUsed(counts, _geometry.RefcountOrder) is >= 0 and int index)
             {
                 return _geometry.ClusterOfRefcount(block, index);
             }

@@ -65,7 +65,12 @@ internal sealed partial class ShadowRefcounts
         }
 
         long index = _geometry.RefcountBlockOf(cluster);
-        return !_stored.HasBlock(index)
-            || RefcountBlock.Read(await _stored.FindBlockAsync(index, cancellationToken).ConfigureAwait(false), _geometry.RefcountIndexOf(cluster), _geometry.RefcountOrder) == 0;
+        if (!_stored.HasBlock(index))
+        {
+            return true;
+        }
+
+        byte[] old = await _stored.FindBlockAsync(index, cancellationToken).ConfigureAwait(false);
+        return RefcountBlock.Read(old, _geometry.RefcountIndexOf(cluster), _geometry.RefcountOrder) == 0;
     }
 }

@@ -68,7 +68,8 @@ internal sealed partial class ShadowRefcounts
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask CutFileAsync(CancellationToken cancellationToken)
     {
-        long length = _geometry.OffsetOf(await _stored.WithTable(_table).FindLastCountedAsync(cancellationToken).ConfigureAwait(false) + 1).Bytes;
+        HostCluster last = await _stored.WithTable(_table).FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
+        long length = _geometry.OffsetOf(last + 1).Bytes;
         if (_storage.CapacityBytes is null && length < _storage.Length)
         {
             await _storage.SetLengthAsync(length, cancellationToken).ConfigureAwait(false);
@@ -84,7 +85,8 @@ internal sealed partial class ShadowRefcounts
         }
     }
 
-    /// <summary>Gives each changed block its place, frees the old ones, and finds room for the table: each of these may change other blocks.</summary>
+    /// <summary>Gives each changed block its place, frees the old ones, and finds room for the table: each of these may change other
+    /// blocks.</summary>
     private async ValueTask<(HostOffset Offset, long Clusters)> PlaceTableAsync(CancellationToken cancellationToken)
     {
         while (true)
@@ -153,7 +155,8 @@ internal sealed partial class ShadowRefcounts
     {
         try
         {
-            await _storage.DiscardAsync(_geometry.OffsetOf(first).Bytes, clusters << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+            long offset = _geometry.OffsetOf(first).Bytes;
+            await _storage.DiscardAsync(offset, _geometry.BytesOfClusters(clusters), cancellationToken).ConfigureAwait(false);
         }
         catch (IOException)
         {

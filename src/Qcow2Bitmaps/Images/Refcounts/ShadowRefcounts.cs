@@ -4,10 +4,13 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>Reference counts that are written beside those in use: blocks that change, and the table, go to free clusters, and the header switches to them with all else that it names.</summary>
+/// <summary>Reference counts that are written beside those in use: blocks that change, and the table, go to free clusters, and the header
+/// switches to them with all else that it names.</summary>
 /// <remarks>
-/// So counts change with what they count, in one sector, and a stop anywhere leaves an image whose counts are right. What is freed is free the moment of the switch; until then
-/// it is not allocated again. Takes bounded memory, whatever changes. One use: change, <see cref="WriteAsync"/>, switch, <see cref="ReleaseAsync"/>. Not thread-safe.
+/// So counts change with what they count, in one sector, and a stop anywhere leaves an image whose counts are right. What is freed is free
+/// the moment of the switch; until then
+/// it is not allocated again. Takes bounded memory, whatever changes. One use: change, <see cref="WriteAsync"/>, switch, <see
+/// cref="ReleaseAsync"/>. Not thread-safe.
 /// </remarks>
 internal sealed partial class ShadowRefcounts
 {
@@ -52,14 +55,19 @@ internal sealed partial class ShadowRefcounts
     /// <param name="storage">The image.</param>
     /// <param name="contents">What it says.</param>
     /// <param name="limits">What is believed.</param>
-    /// <param name="searchesAll">Whether free clusters are looked for from the start of the file, so that it can be cut; else from where a large one ends.</param>
+    /// <param name="searchesAll">Whether free clusters are looked for from the start of the file, so that it can be cut; else from where a
+    /// large one ends.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt, or its refcounts cannot be relied on.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<ShadowRefcounts> BeginAsync(
         ImageStorage storage, ImageContents contents, Qcow2Limits limits, bool searchesAll, CancellationToken cancellationToken) =>
-        new(storage, limits, await WritableCounts.OpenAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false), searchesAll);
+        new(
+            storage,
+            limits,
+            await WritableCounts.OpenAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false),
+            searchesAll);
 
     /// <summary>Reads the count of a cluster, as it is to be.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
@@ -120,9 +128,11 @@ internal sealed partial class ShadowRefcounts
 
             if (isRise && count > _maxCount - change)
             {
+                long offset = _geometry.OffsetOf(_geometry.ClusterOfRefcount(block.Index, i)).Bytes;
                 throw new Qcow2UnsupportedException(
                     UnsupportedReason.RefcountWidth,
-                    $"'{_storage.Name}': the cluster at 0x{_geometry.OffsetOf(_geometry.ClusterOfRefcount(block.Index, i)).Bytes:x} is in use {count} times; its count has {_geometry.RefcountBits} bits and cannot rise by {change}");
+                    $"'{_storage.Name}': the cluster at 0x{offset:x} is in use {count} times; "
+                    + $"its count has {_geometry.RefcountBits} bits and cannot rise by {change}");
             }
 
             count = isRise ? count + change : count - change;
@@ -226,5 +236,8 @@ internal sealed partial class ShadowRefcounts
     }
 
     private Qcow2FormatException TooLow(HostCluster cluster, ulong count) => new(
-        Faults.Of(FaultCode.RefcountTooLow, "cluster", "reference count", _geometry.OffsetOf(cluster).Raw, count, "as many as the cluster's uses, which are more; 'check -r all' repairs this"), _storage.Name);
+        Faults.Of(
+            FaultCode.RefcountTooLow, "cluster", "reference count", _geometry.OffsetOf(cluster).Raw, count,
+            "as many as the cluster's uses, which are more; 'check -r all' repairs this"),
+        _storage.Name);
 }

@@ -3,7 +3,8 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>The clusters that hold bits of bitmaps, as their tables say. The tables are read when they are first asked for, each byte of the file once however many name it.</summary>
+/// <summary>The clusters that hold bits of bitmaps, as their tables say. The tables are read when they are first asked for, each byte of
+/// the file once however many name it.</summary>
 internal sealed class BitmapClusters(ImageStorage storage, ImageGeometry geometry, IReadOnlyList<BitmapInfo> bitmaps)
 {
     private const int PieceEntries = 1 << 17;
@@ -35,7 +36,7 @@ internal sealed class BitmapClusters(ImageStorage storage, ImageGeometry geometr
             read = Math.Max(read, start);
             while (read < end)
             {
-                long entries = Math.Min((long)ImageGeometry.DivideRoundingUp((long)(end - read), ImageGeometry.TableEntryBytes), PieceEntries);
+                long entries = Math.Min(ImageGeometry.DivideRoundingUp((long)(end - read), ImageGeometry.TableEntryBytes), PieceEntries);
                 foreach (ulong raw in await BigEndianTable.ReadAsync(storage, read, entries, cancellationToken).ConfigureAwait(false))
                 {
                     var entry = new BitmapTableEntry(raw);

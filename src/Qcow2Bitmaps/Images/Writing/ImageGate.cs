@@ -1,6 +1,7 @@
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>Lets one caller at a time change an image's metadata. A writer of guest data stands still meanwhile, with all that it has done on disk. Thread-safe.</summary>
+/// <summary>Lets one caller at a time change an image's metadata. A writer of guest data stands still meanwhile, with all that it has done
+/// on disk. Thread-safe.</summary>
 internal sealed class ImageGate : IDisposable
 {
     private readonly SemaphoreSlim _inner = new(1, 1);

@@ -12,7 +12,8 @@ internal sealed class L2Scan(string imageName, Qcow2Header header)
     // Wherever the clusters of guest data are not the file's own, they are not counted.
     private readonly bool _isCounted = !header.HasExternalDataFile;
 
-    /// <summary>Lists the clusters of the file that entries of a table name, neighbours together; a cluster as often as it is named.</summary>
+    /// <summary>Lists the clusters of the file that entries of a table name, neighbours together; a cluster as often as it is
+    /// named.</summary>
     /// <param name="tableOffset">Where the table stands, for messages.</param>
     /// <param name="table">The table's bytes, or those from some entry on.</param>
     /// <param name="clusters">Takes the clusters; emptied first.</param>
@@ -119,6 +120,9 @@ internal sealed class L2Scan(string imageName, Qcow2Header header)
         return _geometry.IsClusterAligned(entry.HostOffset)
             ? new ClusterRange(_geometry.ClusterAt(entry.HostOffset), 1)
             : throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.L2EntryUnaligned, "L2 table", "entry", (ulong)entryOffset, entry.Raw, $"an offset that is a multiple of {_geometry.ClusterSizeBytes}; 'check' lists what is broken"), imageName);
+                Faults.OfHex(
+                    FaultCode.L2EntryUnaligned, "L2 table", "entry", (ulong)entryOffset, entry.Raw,
+                    $"an offset that is a multiple of {_geometry.ClusterSizeBytes}; 'check' lists what is broken"),
+                imageName);
     }
 }

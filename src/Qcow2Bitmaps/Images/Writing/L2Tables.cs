@@ -38,7 +38,10 @@ internal sealed class L2Tables
             if (!geometry.IsClusterAligned(entry.L2TableOffset))
             {
                 throw new Qcow2FormatException(
-                    Faults.OfHex(FaultCode.L1EntryUnaligned, "L1 table", $"entry {i}", ImageGeometry.EntryOffset(l1Offset, i), entry.Raw, $"an offset that is a multiple of {geometry.ClusterSizeBytes}"), storage.Name);
+                    Faults.OfHex(
+                        FaultCode.L1EntryUnaligned, "L1 table", $"entry {i}", ImageGeometry.EntryOffset(l1Offset, i), entry.Raw,
+                        $"an offset that is a multiple of {geometry.ClusterSizeBytes}"),
+                    storage.Name);
             }
 
             if (entry.IsAllocated)
@@ -64,11 +67,13 @@ internal sealed class L2Tables
         return new L2Tables(storage, geometry, [.. tables]);
     }
 
-    /// <summary>Reads tables, those that follow one another together; tables that are holes are passed over, as they name nothing.</summary>
+    /// <summary>Reads tables, those that follow one another together; tables that are holes are passed over, as they name
+    /// nothing.</summary>
     /// <param name="isWanted">Says which tables, by their index.</param>
     /// <param name="visit">Takes a table's index and its bytes, which it may change.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    public async ValueTask ReadEachAsync(Func<int, ValueTask<bool>> isWanted, Func<int, Memory<byte>, ValueTask> visit, CancellationToken cancellationToken)
+    public async ValueTask ReadEachAsync(
+        Func<int, ValueTask<bool>> isWanted, Func<int, Memory<byte>, ValueTask> visit, CancellationToken cancellationToken)
     {
         int tableBytes = _geometry.ClusterSizeBytes;
         var buffer = new byte[Math.Max(PieceBytes, tableBytes)];
@@ -99,13 +104,16 @@ internal sealed class L2Tables
             }
 
             int end = first + 1;
-            while (end < _tables.Length && _tables[end].Offset == _tables[end - 1].Offset + tableBytes && _tables[end].Offset.Bytes - start + tableBytes <= buffer.Length
+            while (end < _tables.Length
+                && _tables[end].Offset == _tables[end - 1].Offset + tableBytes
+                && _tables[end].Offset.Bytes - start + tableBytes <= buffer.Length
                 && await isWanted(end).ConfigureAwait(false))
             {
                 end++;
             }
 
-            await _storage.ReadZeroFilledAsync(start, buffer.AsMemory(0, (end - first) * tableBytes), cancellationToken).ConfigureAwait(false);
+            Memory<byte> piece = buffer.AsMemory(0, (end - first) * tableBytes);
+            await _storage.ReadZeroFilledAsync(start, piece, cancellationToken).ConfigureAwait(false);
             for (int i = first; i < end; i++)
             {
                 cancellationToken.ThrowIfCancellationRequested();

@@ -3,7 +3,8 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>One change of an image's metadata: what is new is written where nobody looks and made durable, then a switch of the first cluster makes it count. What it replaces is given back afterwards.</summary>
+/// <summary>One change of an image's metadata: what is new is written where nobody looks and made durable, then a switch of the first
+/// cluster makes it count. What it replaces is given back afterwards.</summary>
 internal sealed class MetadataTransaction
 {
     private readonly ImageStorage _storage;
@@ -22,7 +23,8 @@ internal sealed class MetadataTransaction
     /// <param name="storage">The image.</param>
     /// <param name="prepare">Writes what is new, makes it durable, and plans the switch.</param>
     /// <param name="rollBack">Takes back what was written.</param>
-    public static async ValueTask<MetadataTransaction> PrepareAsync(ImageStorage storage, Func<ValueTask<SwitchPlan>> prepare, Func<ValueTask> rollBack)
+    public static async ValueTask<MetadataTransaction> PrepareAsync(
+        ImageStorage storage, Func<ValueTask<SwitchPlan>> prepare, Func<ValueTask> rollBack)
     {
         var transaction = new MetadataTransaction(storage, rollBack);
         try

@@ -6,8 +6,10 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>One change of an image's metadata: new structures go to free clusters, one switch makes them count, then the old ones are freed.</summary>
-/// <remarks>Nothing is written but clusters that this change has allocated, sectors of refcount blocks, and the stages of a <see cref="SwitchPlan"/>. Not thread-safe.</remarks>
+/// <summary>One change of an image's metadata: new structures go to free clusters, one switch makes them count, then the old ones are
+/// freed.</summary>
+/// <remarks>Nothing is written but clusters that this change has allocated, sectors of refcount blocks, and the stages of a <see
+/// cref="SwitchPlan"/>. Not thread-safe.</remarks>
 internal sealed class MetadataWriter
 {
     private readonly ImageStorage _storage;
@@ -36,14 +38,18 @@ internal sealed class MetadataWriter
     {
         WritableCounts counts = await WritableCounts.OpenAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false);
         ImageGeometry geometry = contents.First.Header.Geometry;
-        return new MetadataWriter(
-            storage, geometry, counts.WithoutBitmaps, new RefcountEditor(storage, limits, counts), new BitmapClusters(storage, geometry, contents.Bitmaps.Bitmaps));
+        var bits = new BitmapClusters(storage, geometry, contents.Bitmaps.Bitmaps);
+        return new MetadataWriter(storage, geometry, counts.WithoutBitmaps, new RefcountEditor(storage, limits, counts), bits);
     }
 
-    /// <summary>Whether the file ends before the last cluster that is counted does: it may have lost its end, and grow over the place by being written.</summary>
+    /// <summary>Whether the file ends before the last cluster that is counted does: it may have lost its end, and grow over the place by
+    /// being written.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<bool> IsCutShortAsync(CancellationToken cancellationToken) =>
-        _storage.Length >> _geometry.ClusterBits <= (await _refcounts.Stored.FindLastCountedAsync(cancellationToken).ConfigureAwait(false)).Number;
+    public async ValueTask<bool> IsCutShortAsync(CancellationToken cancellationToken)
+    {
+        HostCluster last = await _refcounts.Stored.FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
+        return _storage.Length >> _geometry.ClusterBits <= last.Number;
+    }
 
     /// <summary>Where a structure may be written that takes some bytes in a row.</summary>
     /// <returns>The offset of the first of its clusters.</returns>
@@ -101,7 +107,8 @@ internal sealed class MetadataWriter
     }
 
     /// <summary>Makes all that was allocated and written durable.</summary>
-    /// <exception cref="Qcow2FormatException">A cluster that is free by its count, and was taken for a refcount block, is in use.</exception>
+    /// <exception cref="Qcow2FormatException">A cluster that is free by its count, and was taken for a refcount block, is in
+    /// use.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before.</exception>
     public async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
@@ -132,7 +139,8 @@ internal sealed class MetadataWriter
     /// <exception cref="IOException">The storage failed; what was allocated is leaked.</exception>
     public ValueTask RollBackAsync(CancellationToken cancellationToken) => _refcounts.RollBackAsync(cancellationToken);
 
-    /// <summary>Refuses to write over bits of a bitmap whose count is wrong. What lies behind the file's end held nothing: then no table is read.</summary>
+    /// <summary>Refuses to write over bits of a bitmap whose count is wrong. What lies behind the file's end held nothing: then no table is
+    /// read.</summary>
     private async ValueTask RequireNoBitsAsync(HostCluster first, long clusters, CancellationToken cancellationToken)
     {
         if (first.Number < _endOfFile && await _bits.FindAsync(first, clusters, cancellationToken).ConfigureAwait(false) is { } cluster)

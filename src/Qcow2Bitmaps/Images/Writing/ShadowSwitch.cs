@@ -18,7 +18,12 @@ internal static class ShadowSwitch
     /// <exception cref="Qcow2Exception">The change is refused, or there is no space; the image is as before.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public static async ValueTask RunAsync(
-        Qcow2Image image, ShadowRefcounts counts, HeaderChange change, Func<ValueTask> prepare, bool isCut, CancellationToken cancellationToken)
+        Qcow2Image image,
+        ShadowRefcounts counts,
+        HeaderChange change,
+        Func<ValueTask> prepare,
+        bool isCut,
+        CancellationToken cancellationToken)
     {
         MetadataTransaction transaction = await MetadataTransaction.PrepareAsync(
             image.Storage,
@@ -27,21 +32,25 @@ internal static class ShadowSwitch
                 await RequireNothingMissingAsync(image, cancellationToken).ConfigureAwait(false);
                 await prepare().ConfigureAwait(false);
                 (ulong offset, uint clusters) = await counts.WriteAsync(cancellationToken).ConfigureAwait(false);
-                SwitchPlan plan = await change.SetRefcountTable(offset, clusters).PlanAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
+                SwitchPlan plan = await change.SetRefcountTable(offset, clusters)
+                    .PlanAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
                 await image.Storage.FlushAsync(cancellationToken).ConfigureAwait(false);
                 return plan;
             },
             () => counts.RollBackAsync(CancellationToken.None)).ConfigureAwait(false);
         await transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
         string file = $"'{image.Name}' is changed, but its file";
-        _ = await Leftovers.TidyAsync($"{file} keeps space of clusters that are free now", () => counts.ReleaseAsync(CancellationToken.None)).ConfigureAwait(false);
+        _ = await Leftovers.TidyAsync(
+            $"{file} keeps space of clusters that are free now", () => counts.ReleaseAsync(CancellationToken.None)).ConfigureAwait(false);
         if (isCut)
         {
-            _ = await Leftovers.TidyAsync($"{file} is not cut to what is in use", () => counts.CutFileAsync(CancellationToken.None)).ConfigureAwait(false);
+            _ = await Leftovers.TidyAsync(
+                $"{file} is not cut to what is in use", () => counts.CutFileAsync(CancellationToken.None)).ConfigureAwait(false);
         }
     }
 
-    /// <summary>Refuses an image that has lost bits of bitmaps behind its end: they count as dirty, and would read as clean once the file has grown.</summary>
+    /// <summary>Refuses an image that has lost bits of bitmaps behind its end: they count as dirty, and would read as clean once the file
+    /// has grown.</summary>
     private static async ValueTask RequireNothingMissingAsync(Qcow2Image image, CancellationToken cancellationToken)
     {
         if (!image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))
@@ -49,13 +58,18 @@ internal static class ShadowSwitch
             return;
         }
 
-        foreach (BitmapInfo bitmap in image.Contents.Bitmaps.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0 && bitmap.State != BitmapState.Inconsistent))
+        foreach (BitmapInfo bitmap in image.Contents.Bitmaps.Bitmaps
+            .Where(static bitmap => bitmap.Faults.Count == 0 && bitmap.State != BitmapState.Inconsistent))
         {
-            PersistentBitmap stored = await image.Bitmaps.OpenPagesAsync(bitmap, image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
+            PersistentBitmap stored = await image.Bitmaps
+                .OpenPagesAsync(bitmap, image.Bitmaps.NewLog(), cancellationToken).ConfigureAwait(false);
             if (stored.MissesBits)
             {
                 throw new Qcow2FormatException(
-                    new FormatFault(FaultCode.BitmapDataTruncated, $"bitmap '{bitmap.Name}'", "bits", bitmap.TableOffset, "cut off by the file's end", "all of them; an edit of the bitmap writes the missing ones as dirty"), image.Name);
+                    new FormatFault(
+                        FaultCode.BitmapDataTruncated, $"bitmap '{bitmap.Name}'", "bits", bitmap.TableOffset, "cut off by the file's end",
+                        "all of them; an edit of the bitmap writes the missing ones as dirty"),
+                    image.Name);
             }
         }
     }

@@ -4,8 +4,10 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>Counts what an L1 table names, directly and through its L2 tables, once more or once less, and keeps the flags "named once only" true.</summary>
-/// <remarks>Each entry of an L1 table counts all that its L2 table names, also where L2 tables are shared: that is how QEMU counts.</remarks>
+/// <summary>Counts what an L1 table names, directly and through its L2 tables, once more or once less, and keeps the flags "named once
+/// only" true.</summary>
+/// <remarks>Each entry of an L1 table counts all that its L2 table names, also where L2 tables are shared: that is how QEMU
+/// counts.</remarks>
 internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, ShadowRefcounts counts)
 {
     private readonly ImageGeometry _geometry = header.Geometry;
@@ -14,7 +16,8 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
 
     /// <summary>Counts all once more, for another L1 table that names it, and clears the flags.</summary>
     /// <param name="tables">The L2 tables; those with flags that have to be cleared get a new place.</param>
-    /// <param name="isMoved">Whether tables with flags are left by the L1 table that has them, too; else only the other one has new ones.</param>
+    /// <param name="isMoved">Whether tables with flags are left by the L1 table that has them, too; else only the other one has new
+    /// ones.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     public ValueTask RaiseAsync(L2Tables tables, bool isMoved, CancellationToken cancellationToken) => tables.ReadEachAsync(
         static _ => ValueTask.FromResult(true),
@@ -24,7 +27,8 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
             await AddClustersAsync(table, bytes, table.Times, cancellationToken).ConfigureAwait(false);
             if (_scan.ClearCopied(bytes.Span))
             {
-                tables.Move(index, await MoveAsync(table, bytes, isMoved ? 2 * table.Times : table.Times, isMoved, cancellationToken).ConfigureAwait(false));
+                int times = isMoved ? 2 * table.Times : table.Times;
+                tables.Move(index, await MoveAsync(table, bytes, times, isMoved, cancellationToken).ConfigureAwait(false));
             }
         },
         cancellationToken);
@@ -48,7 +52,8 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
         (index, bytes) => AddClustersAsync(tables[index], bytes, -tables[index].Times, cancellationToken),
         cancellationToken);
 
-    /// <summary>Sets the flags of tables that counts have fallen under, and clears those that are wrong. A table whose flags change gets a new place.</summary>
+    /// <summary>Sets the flags of tables that counts have fallen under, and clears those that are wrong. A table whose flags change gets a
+    /// new place.</summary>
     public ValueTask SettleFlagsAsync(L2Tables tables, CancellationToken cancellationToken) => tables.ReadEachAsync(
         // What a shared table names is shared.
         async index => await counts.ReadAsync(_geometry.ClusterAt(tables[index].Offset), cancellationToken).ConfigureAwait(false) == 1,
@@ -93,7 +98,8 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
     }
 
     /// <summary>Writes a table to a cluster of its own.</summary>
-    private async ValueTask<HostOffset> MoveAsync(NamedTable table, Memory<byte> bytes, int times, bool isLeft, CancellationToken cancellationToken)
+    private async ValueTask<HostOffset> MoveAsync(
+        NamedTable table, Memory<byte> bytes, int times, bool isLeft, CancellationToken cancellationToken)
     {
         HostOffset offset = await counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
         await storage.WriteAsync(offset.Bytes, bytes, cancellationToken).ConfigureAwait(false);

@@ -3,7 +3,8 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>Finds how large a volume has to be on which a change of an image found no room: by doing the change once more in memory, where there is room.</summary>
+/// <summary>Finds how large a volume has to be on which a change of an image found no room: by doing the change once more in memory, where
+/// there is room.</summary>
 internal static class VolumeRoom
 {
     /// <summary>Says it.</summary>
@@ -22,7 +23,8 @@ internal static class VolumeRoom
         var memory = new RehearsalStorage(storage, isBounded: false);
         try
         {
-            Qcow2Image copy = await Qcow2Image.OpenAsync(memory, new Qcow2OpenOptions { Strictness = image.Strictness, Limits = image.Limits }, leaveOpen: true).ConfigureAwait(false);
+            var options = new Qcow2OpenOptions { Strictness = image.Strictness, Limits = image.Limits };
+            Qcow2Image copy = await Qcow2Image.OpenAsync(memory, options, leaveOpen: true).ConfigureAwait(false);
             await using (copy.ConfigureAwait(false))
             {
                 await change(copy).ConfigureAwait(false);

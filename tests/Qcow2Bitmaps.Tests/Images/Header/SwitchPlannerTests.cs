@@ -98,7 +98,8 @@ public sealed class SwitchPlannerTests
         Assert.Equal(final, now);
         if (change.BackingFormat is null)
         {
-            Assert.True((await change.PlanAsync(new MemoryStorage(final), (await ReadAsync(final)).Header, Token)).IsEmpty);
+            Qcow2Header header = (await ReadAsync(final)).Header;
+            Assert.True((await change.PlanAsync(new MemoryStorage(final), header, Token)).IsEmpty);
         }
     }
 
@@ -110,14 +111,23 @@ public sealed class SwitchPlannerTests
         Qcow2Header header = first.Header;
         bool hasBitmaps = header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps);
         IEnumerable<string> others = first.Extensions
-            .Where(static extension => extension.Type is not (HeaderExtensionType.Bitmaps or HeaderExtensionType.BackingFormat or ExtensionArea.Filler))
+            .Where(static extension => extension.Type
+                is not (HeaderExtensionType.Bitmaps or HeaderExtensionType.BackingFormat or ExtensionArea.Filler))
             .Select(static extension => $"{extension.Type}:{Convert.ToHexString(extension.Data.Span)}");
         string bitmaps = !hasBitmaps ? "no bitmaps" : first.Bitmaps is { } extension ? $"{extension}" : "bitmaps missing";
-        return $"{header.VirtualSize} '{first.BackingFile}' '{(first.BackingFile is null ? null : first.BackingFormat)}' {bitmaps} {string.Join(' ', others)}";
+        string? format = first.BackingFile is null ? null : first.BackingFormat;
+        return $"{header.VirtualSize} '{first.BackingFile}' '{format}' {bitmaps} {string.Join(' ', others)}";
     }
 
     private static byte[] Build(
-        int bits, bool isVersion2, int longer, (HeaderExtensionType Type, int Length)[] extensions, bool isPublished, bool hasUnknownBit, int nameBytes, int gap)
+        int bits,
+        bool isVersion2,
+        int longer,
+        (HeaderExtensionType Type, int Length)[] extensions,
+        bool isPublished,
+        bool hasUnknownBit,
+        int nameBytes,
+        int gap)
     {
         var cluster = new byte[1 << bits];
         int length = isVersion2 ? HeaderLayout.Version2Length : HeaderLayout.MinVersion3Length + (longer * 8);
@@ -127,7 +137,8 @@ public sealed class SwitchPlannerTests
         BinaryPrimitives.WriteInt64BigEndian(cluster.AsSpan(HeaderLayout.VirtualSize), 1 << 20);
         int at = length;
         bool hasBitmaps = false;
-        foreach ((HeaderExtensionType type, int bytes) in extensions.Where(extension => !isVersion2 || extension.Type != HeaderExtensionType.Bitmaps))
+        foreach ((HeaderExtensionType type, int bytes) in extensions
+            .Where(extension => !isVersion2 || extension.Type != HeaderExtensionType.Bitmaps))
         {
             if (at + HeaderExtension.SizeBytes(bytes) + HeaderExtension.HeaderBytes > cluster.Length)
             {
