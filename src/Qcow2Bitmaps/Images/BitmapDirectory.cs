@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Images;
 
 /// <summary>The bitmaps of an image as its directory lists them. Immutable.</summary>

@@ -28,7 +28,8 @@ internal sealed record SectorWrite(int Offset, ReadOnlyMemory<byte> Before, Read
                 end--;
             }
 
-            writes.Add(new SectorWrite(sector + first, before[(sector + first)..(sector + end)], after[(sector + first)..(sector + end)]));
+            Range changed = (sector + first)..(sector + end);
+            writes.Add(new SectorWrite(sector + first, before.AsSpan(changed).ToArray(), after.AsSpan(changed).ToArray()));
         }
 
         return writes;
