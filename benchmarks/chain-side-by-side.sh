@@ -48,12 +48,12 @@ set=other; mkdir -p "$folder/other"; cp "$folder/below"/* "$folder/other"
 cp "$folder/other/base.qcow2" "$folder/other/other.qcow2"
 (cd "$folder/other" && qemu-io -f qcow2 -c 'write -P 5 0 64M' other.qcow2 >/dev/null)
 
-echo "| wall time (processor time), peak memory | qemu-img $qemu_version | \`qcow2bitmaps\`, the whole process | the library, in a running process |"
+echo "| wall time (processor time), peak memory | qemu-img $qemu_version | the tool | the library |"
 echo "|---|---|---|---|"
-compare "commit of 1 GiB of random data to an empty base" plain base.qcow2 base.qcow2 commit base.qcow2 "qemu-img commit -d -q top.qcow2" "$tool chain commit --keep top.qcow2 base.qcow2"
-compare "rebase of an empty overlay over 1 GiB to no backing file" below top.qcow2 top.qcow2 rebase "" "qemu-img rebase -b '' top.qcow2" "$tool chain rebase -b '' top.qcow2"
-compare "rebase to another base, 64 MiB of 1 GiB differ" other top.qcow2 top.qcow2 rebase other.qcow2 "qemu-img rebase -b other.qcow2 -F qcow2 top.qcow2" "$tool chain rebase -b other.qcow2 -F qcow2 top.qcow2"
-compare "flatten of 1 GiB (durable; qemu-img convert, and sync of the file)" plain flat.qcow2 flat.qcow2 flatten flat.qcow2 "qemu-img convert -O qcow2 top.qcow2 flat.qcow2 && sync flat.qcow2" "$tool chain flatten top.qcow2 flat.qcow2"
+compare "commit" plain base.qcow2 base.qcow2 commit base.qcow2 "qemu-img commit -d -q top.qcow2" "$tool chain commit --keep top.qcow2 base.qcow2"
+compare "no backing" below top.qcow2 top.qcow2 rebase "" "qemu-img rebase -b '' top.qcow2" "$tool chain rebase -b '' top.qcow2"
+compare "other base" other top.qcow2 top.qcow2 rebase other.qcow2 "qemu-img rebase -b other.qcow2 -F qcow2 top.qcow2" "$tool chain rebase -b other.qcow2 -F qcow2 top.qcow2"
+compare "flatten" plain flat.qcow2 flat.qcow2 flatten flat.qcow2 "qemu-img convert -O qcow2 top.qcow2 flat.qcow2 && sync flat.qcow2" "$tool chain flatten top.qcow2 flat.qcow2"
 rm -rf "$folder/below" "$folder/other"
 
 echo

@@ -40,9 +40,9 @@ tar -c --exclude=/proc --exclude=/sys /usr 2>/dev/null | head -c 512M >"$folder/
 qemu-img convert -c -W -m 16 -f raw -O qcow2 "$folder/files.raw" "$folder/zlib.qcow2"
 qemu-img convert -c -W -m 16 -f raw -O qcow2 -o compression_type=zstd "$folder/files.raw" "$folder/zstd.qcow2"
 rm "$folder/files.raw"
-echo "| wall time (processor time), peak memory | qemu-img $qemu_version | \`qcow2bitmaps\`, the whole process | the library, in a running process |"
+echo "| wall time (processor time), peak memory | qemu-img $qemu_version | the tool | the library |"
 echo "|---|---|---|---|"
-compare "1 GiB of random data, plain, to raw" "$folder/plain.qcow2" raw
+compare "1 GiB of random data, to raw" "$folder/plain.qcow2" raw
 compare "the same to qcow2" "$folder/plain.qcow2" qcow2
 compare "512 MiB of files, zlib, to raw" "$folder/zlib.qcow2" raw
 compare "the same to qcow2" "$folder/zlib.qcow2" qcow2

@@ -9,7 +9,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli;
 
-/// <summary>The tool's commands, and what becomes of errors.</summary>
+/// <summary>Parses the command line, runs a command, and reports errors.</summary>
 internal static class CommandLine
 {
     private const int BrokenPipe = 32;
@@ -29,6 +29,7 @@ internal static class CommandLine
         var messages = new MessageWriter(output, error);
         args = ResizeCommand.WithSizeAsArgument(args);
         ParseResult parsed = Build(output, messages).Parse(args, s_configuration);
+        SummarizeCommands(parsed);
         if (UsageError(parsed, args, output, messages) is { } usageError)
         {
             messages.Error(usageError);
@@ -55,7 +56,7 @@ internal static class CommandLine
         }
         catch (IOException e) when (e.InnerException is IOException { HResult: BrokenPipe })
         {
-            // Whoever read our output has what they wanted, as with "| head".
+            // The reader closed the pipe, as "| head" does.
             return ExitCode.Error;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -79,7 +80,7 @@ internal static class CommandLine
         return $"{e}{more}";
     }
 
-    /// <summary>What is wrong with the command line; null when nothing is, or when only help is asked for.</summary>
+    /// <summary>The error in the command line; null if there is none, or if help is requested.</summary>
     private static string? UsageError(ParseResult parsed, string[] args, ToolWriter output, MessageWriter messages)
     {
         if (parsed.Action is HelpAction)
@@ -87,7 +88,7 @@ internal static class CommandLine
             return null;
         }
 
-        // An option that nobody knows is taken for an argument; only behind "--" it is meant as one.
+        // The parser takes an unknown option as an argument. Only behind "--" that is intended.
         string? unknown = Build(output, messages).Parse(
             [.. args.TakeWhile(static arg => !string.Equals(arg, "--", StringComparison.Ordinal))], s_configuration)
             .CommandResult.Children.OfType<ArgumentResult>().SelectMany(static argument => argument.Tokens)
@@ -101,7 +102,7 @@ internal static class CommandLine
     /// <summary>All commands with their options; the reference in <c>docs/cli.md</c> is written from it.</summary>
     public static Command Build(ToolWriter output, MessageWriter messages)
     {
-        var chain = new Command("chain", "Work on a backing chain as a whole.")
+        var chain = new Command("chain", "Check, change and measure backing chains with their bitmaps")
         {
             ChainCheckCommand.Create(output, messages),
             ChainSnapshotCommand.Create(output, messages),
@@ -115,10 +116,7 @@ internal static class CommandLine
             ChainReconcileCommand.Create(output, messages),
             ChainMeasureCommand.Create(output, messages),
         };
-        var backup = new Command(
-            "backup",
-            "Back up disks that nobody uses meanwhile, in full or what has changed; adopt backups of other programs; verify, "
-            + "restore and list backups.")
+        var backup = new Command("backup", "Take, verify, restore and list backups of disks that are not in use")
         {
             BackupTakeCommand.CreateFull(output, messages),
             BackupTakeCommand.CreateIncremental(output, messages),
@@ -146,9 +144,10 @@ internal static class CommandLine
         var root = new Command(
             MessageWriter.ToolName,
             """
-            Works on qcow2 images, their persistent dirty bitmaps and their backing chains, without QEMU.
+            Work on qcow2 images, their persistent dirty bitmaps and backing chains
 
-            Exit codes: 0 success; 1 error; 2 a bitmap is not valid over its chain. Those of 'check' and 'compare' are in their help.
+            Exit codes: 0 success; 1 error; 2 a bitmap is not valid over its chain. The help
+            of a command lists others. 'qcow2bitmaps COMMAND --help' shows the details.
             """)
         {
             new HelpOption { Recursive = true },
@@ -164,7 +163,19 @@ internal static class CommandLine
         return root;
     }
 
-    /// <summary>A repeated option replaces the earlier one, as in qemu-img. Commands of our own refuse it.</summary>
+    /// <summary>A list of commands shows the first line of each description; the command's own help shows all of it.</summary>
+    private static void SummarizeCommands(ParseResult parsed)
+    {
+        if (parsed.Action is HelpAction)
+        {
+            foreach (Command command in parsed.CommandResult.Command.Subcommands)
+            {
+                command.Description = command.Description?.Split('\n')[0];
+            }
+        }
+    }
+
+    /// <summary>A repeated option replaces the earlier one, as in qemu-img. Commands that qemu-img does not have refuse it.</summary>
     private static void LetTheLastOneCount(Command[] verbs)
     {
         foreach (Option option

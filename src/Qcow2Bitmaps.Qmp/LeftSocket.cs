@@ -28,7 +28,7 @@ internal static class LeftSocket
         return true;
     }
 
-    /// <summary>Asks with a socket of another type: a server does not notice, and one that does not listen yet is told from none.</summary>
+    /// <summary>Connects with a socket of another type: a server does not notice, even one that does not listen yet.</summary>
     private static bool IsRefused(string path)
     {
         using var probe = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);

@@ -37,7 +37,7 @@ public sealed class QmpServer : IAsyncDisposable
 
     /// <summary>Opens the images, with the locks of a writer or of a reader; from now on their bitmaps are in use.</summary>
     /// <param name="images">The images, at least one.</param>
-    /// <param name="warn">Told of what clients send and should not; called while their commands run.</param>
+    /// <param name="warn">Receives a warning for each deviation that was accepted; called while commands run.</param>
     /// <param name="options">How backing files are found; the defaults when null. It goes for targets of backups too.</param>
     /// <param name="clock">Gives the time of events; the system's when null.</param>
     /// <param name="cancellationToken">Ends the opening.</param>

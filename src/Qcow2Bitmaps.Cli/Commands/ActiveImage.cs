@@ -8,13 +8,9 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary>The options of commands on images that may have overlays: the active image, and the consent to do without it.</summary>
 internal sealed class ActiveImage(string description)
 {
-    private readonly Option<string?> _active = new("--active") { Description = description, HelpName = "ACTIVE" };
-    private readonly Option<bool> _ignore = new("--ignore-overlays")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "Go on although images of the same folder have one of those concerned as their backing file, "
-            + "and are not part of the chain: their guests may see something else afterwards, or their bitmaps look valid and miss changes",
-    };
+    private readonly Option<string?> _active = CommonOptions.Value("--active", description, "ACTIVE");
+    private readonly Option<bool> _ignore = CommonOptions.Flag(
+        "--ignore-overlays", "Proceed even if overlays outside this chain use one of its images: their data or bitmaps may become wrong");
 
     public void AddTo(Command command)
     {
@@ -34,7 +30,7 @@ internal sealed class ActiveImage(string description)
         {
             throw IOException.Of(
                 $"'{other.Path}' has {chain.Layers[other.BackingLayer]} as its backing file and is not part of the chain: "
-                + $"give the top of the whole chain with --active; or --ignore-overlays, if it is of no use any more");
+                + $"give the top of the whole chain with --active; or --ignore-overlays, if it is no longer needed");
         }
     }
 }

@@ -13,27 +13,23 @@ internal static class BackupAdoptCommand
     {
         var images = new Argument<string[]>("IMAGE")
         {
-            Description = "The backups, oldest first: a full one, then what changed since the one before each. All in one folder",
+            Description = "The backups in one folder, oldest first: a full backup, then the incremental ones",
             Arity = ArgumentArity.OneOrMore,
         };
         var disk = new Option<string>("--disk")
         {
-            Description = "The disk that they are backups of: the top image of its chain",
+            Description = "The top image of the disk that was backed up",
             HelpName = "TOP",
             Required = true,
         };
         var checkpoint = new Option<string>("--checkpoint")
         {
-            Description = "The bitmap of the disk that records since the last backup's point",
+            Description = "The bitmap of the disk that records since the last backup",
             HelpName = "NAME",
             Required = true,
         };
-        var trust = new Option<bool>("--trust")
-        {
-            Arity = ArgumentArity.Zero,
-            Description = "Do not compare the backups with the disk: you vouch for them, and the manifests say so",
-        };
-        Option<string?> firstFormat = CommonOptions.Format("the first backup; the others are qcow2", "-F", "--image-format");
+        Option<bool> trust = CommonOptions.Flag("--trust", "Do not compare the backups with the disk. The manifests say so");
+        Option<string?> firstFormat = CommonOptions.Format("the first backup (the others are qcow2)", "-F", "--image-format");
         Option<string?> format = CommonOptions.Format("the disk's top image");
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         Option<OutputFormat> form = CommonOptions.Output();
@@ -41,13 +37,18 @@ internal static class BackupAdoptCommand
         var command = new Command(
             "adopt",
             """
-            Give manifests to backups that QEMU, libvirt (push mode) or a copying program made, so that incremental backups can
-            be built on them, and that they can be verified and restored. The images are only read.
+            Make manifests for backups that other programs made
 
-            Laid over one another, they have to be as the disk is wherever the bitmap calls it clean; the backing files that
-            they name, their sizes and the times when they were written have to bear out their order.
-            Exit codes: 0 success; 1 error, a wrong order, or a difference, and nothing was done; 2 the bitmap is not
-            valid over the disk's chain, and nothing was done.
+            The backups come from QEMU, from libvirt (push mode), or from a program that
+            copies them. With manifests they can be verified, restored, and used as the
+            base of incremental backups. The images are only read.
+
+            Written over one another, the backups must equal the disk wherever the bitmap
+            is clean. Their backing files, sizes and modification times must agree with
+            their order.
+
+            Exit codes: 0 success; 1 error, wrong order or a difference; 2 the bitmap is
+            not valid over the chain of the disk. After 1 and 2 nothing was changed.
             """)
         {
             disk, checkpoint, trust, firstFormat, format, form, allowBacking,
@@ -112,7 +113,7 @@ internal static class BackupAdoptCommand
         }
 
         output.WriteMessage(result.ComparedBytes is { } bytes
-            ? $"The disk agrees outside what bitmap '{checkpoint}' calls dirty: {bytes} bytes compared"
+            ? $"The disk equals the backup, except where bitmap '{checkpoint}' is dirty: {bytes} bytes compared"
             : "The disk was not compared");
     }
 

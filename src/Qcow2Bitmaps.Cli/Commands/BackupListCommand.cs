@@ -9,12 +9,19 @@ internal static class BackupListCommand
 {
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
-        Argument<string> folder = CommonOptions.File("FOLDER", "Where the backups are");
+        Argument<string> folder = CommonOptions.File("FOLDER", "The folder of the backups");
         Option<OutputFormat> form = CommonOptions.Output();
         var command = new Command(
             "list",
-            "List the backups in a folder: what each stands on, which checkpoints started with it, and whether it can be restored as far "
-            + "as that shows without reading images. Exit codes: 0 all can; 1 one cannot, or an error.")
+            """
+            List the backups in a folder
+
+            Shows the backup that each one is based on, the checkpoints that started with
+            it, and whether it can be restored, as far as that is known without reading
+            images.
+
+            Exit codes: 0 all can be restored; 1 one cannot, or an error.
+            """)
         {
             form, folder,
         };
@@ -44,9 +51,9 @@ internal static class BackupListCommand
                 output.WriteMessage(
                     $"{manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}  {BackupOutput.KindOf(manifest),-11}  {manifest.StateId,-9}  "
                     + $"{Path.GetFileName(backup.ManifestPath)}"
-                    + $"{(manifest.Missing is null ? "" : "  of a disk that was not whole")}"
-                        + $"{(manifest.IsFull ? "" : $"  on {manifest.Parents[0].Manifest}")}"
-                        + $"{(manifest.Checkpoint is null ? "" : $"  checkpoint {manifest.Checkpoint}")}"
+                    + $"{(manifest.Missing is null ? "" : "  of an incomplete disk")}"
+                    + $"{(manifest.IsFull ? "" : $"  on {manifest.Parents[0].Manifest}")}"
+                    + $"{(manifest.Checkpoint is null ? "" : $"  checkpoint {manifest.Checkpoint}")}"
                     + $"{(manifest.Origin == BackupOrigin.Taken ? "" : $"  {manifest.OriginId}")}");
             }
 

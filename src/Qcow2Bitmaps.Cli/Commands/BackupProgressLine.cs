@@ -9,11 +9,7 @@ internal sealed class BackupProgressLine(ToolWriter output)
 {
     private const double MinStepPercent = 1;
 
-    private readonly Option<bool> _progress = new("-p")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "Show progress; on a terminal that is done anyway",
-    };
+    private readonly Option<bool> _progress = CommonOptions.Flag("-p", "Show progress (always shown on a terminal)");
 
     public void AddTo(Command command) => command.Add(_progress);
 

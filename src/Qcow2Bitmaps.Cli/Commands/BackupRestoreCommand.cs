@@ -11,19 +11,20 @@ internal static class BackupRestoreCommand
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         Argument<string> manifest = CommonOptions.File("MANIFEST", "The backup: its manifest or its image");
-        Argument<string> target = CommonOptions.File("TARGET", "The disk to make: a file that is not there yet, or a block device");
-        var to = new Option<string?>("--to")
-        {
-            Description = "The point in time: a checkpoint that started with the backup, or with one that it stands on",
-            HelpName = "CHECKPOINT",
-        };
+        Argument<string> target = CommonOptions.File("TARGET", "The disk to create: a new file, or a block device");
+        Option<string?> to = CommonOptions.Value(
+            "--to", "The point in time: a checkpoint of the backup, or of one that it is based on", "CHECKPOINT");
         Option<string?> format = CommonOptions.Format("TARGET (default qcow2)", "-O", "--target-format");
         Option<OutputFormat> form = CommonOptions.Output();
         var progress = new BackupProgressLine(output);
         var command = new Command(
             "restore",
-            "Make a disk as it was at a backup's point, from the full backup and all that follow it. Each is compared with its checksums "
-            + "while it is written. Until the disk is whole its name ends with .partial.")
+            """
+            Restore a disk from a full backup and those that follow it
+
+            Every backup is compared with its checksums while it is written. The name of
+            the disk ends with .partial until the disk is complete.
+            """)
         {
             to, format, form,
         };
@@ -53,7 +54,7 @@ internal static class BackupRestoreCommand
             else
             {
                 BackupOutput.WarnOfMissing(restored.ImagePath, restored.Manifest, messages);
-                string how = restored.Manifest.Missing is null ? "verified" : "as it was backed up, which was not whole";
+                string how = restored.Manifest.Missing is null ? "verified" : "as it was backed up, which was incomplete";
                 output.WriteMessage($"{path}: restored from {Path.GetFileName(restored.ImagePath)}, {how}.");
             }
 

@@ -16,35 +16,20 @@ internal sealed class BackupTakeCommand
     private readonly BackupProgressLine _progress;
     private readonly Argument<string[]> _files = new("TOP TARGET")
     {
-        Description = "The top image of the disk's chain, and the backup: a file that is not there yet",
+        Description = "The top image of the disk, and the backup: a new file",
         Arity = ArgumentArity.ZeroOrMore,
     };
-    private readonly Option<string[]> _disks = new("--disk")
-    {
-        Description = "A further disk of the same point. May be repeated",
-        HelpName = "TOP=TARGET",
-    };
-    private readonly Option<string?> _checkpoint = new("--checkpoint")
-    {
-        Description = "Start a recording bitmap of this name in TOP at the backup's point",
-        HelpName = "NAME",
-    };
-    private readonly Option<string?> _since = new("--since")
-    {
-        Description = "The bitmap that says what to copy: any checkpoint that is still there",
-        HelpName = "NAME",
-    };
-    private readonly Option<string?> _backing = new("--backing")
-    {
-        Description = "The backup to build on, in TARGET's folder: its manifest or its image. Without it the newest one of this disk at "
-            + "whose point the bitmap began to record",
-        HelpName = "PREVIOUS",
-    };
+    private readonly Option<string[]> _disks = CommonOptions.Repeatable(
+        "--disk", "Back up another disk at the same point. Repeatable", "TOP=TARGET");
+    private readonly Option<string?> _checkpoint = CommonOptions.Value(
+        "--checkpoint", "Start a recording bitmap of this name in TOP at the point of the backup", "NAME");
+    private readonly Option<string?> _since = CommonOptions.Value(
+        "--since", "Copy what this bitmap marks: any existing checkpoint", "NAME");
+    private readonly Option<string?> _backing = CommonOptions.Value(
+        "--backing", "The backup to build on (manifest or image). Default: the newest that started the bitmap", "PREVIOUS");
     private readonly Option<BackupMode> _mode = new("--mode")
     {
-        Description = "What becomes of the bitmap: 'on-success' (default) makes it record from this point on, "
-            + "unless --checkpoint starts one that does; 'never' leaves it; 'always' also makes clean what was copied before an error, "
-            + "for the same backup to go on with",
+        Description = "When to clear the bitmap: 'on-success' (default, without --checkpoint), 'never', or 'always'; see above",
         HelpName = "on-success|never|always",
         CustomParser = static result =>
             CommonOptions.OneOf(result, ("on-success", BackupMode.OnSuccess), ("never", BackupMode.Never), ("always", BackupMode.Always)),
@@ -52,37 +37,21 @@ internal sealed class BackupTakeCommand
 
     private readonly Option<BackupFallback> _fallback = new("--fallback")
     {
-        Description = "Where the bitmap is not valid: 'populate' rebuilds it from allocation, where that can be relied on; "
-            + "'full' copies all. Without it that is refused",
+        Description = "If the bitmap is not valid: 'populate' rebuilds it from allocation, 'full' copies everything",
         HelpName = "populate|full",
         CustomParser = static result => CommonOptions.OneOf(result, ("populate", BackupFallback.Populate), ("full", BackupFallback.Full)),
     };
 
-    private readonly Option<bool> _ignoreOverlays = new("--ignore-overlays")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "Clear the bitmap although images of the same folder have one of those that hold it as their backing file, "
-            + "and are not part of the chain: what it marks is lost for them",
-    };
+    private readonly Option<bool> _ignoreOverlays = CommonOptions.Flag(
+        "--ignore-overlays", "Clear the bitmap even if overlays outside this chain use its images: they lose what it marks");
 
-    private readonly Option<bool> _acceptMissing = new("--accept-missing")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "Take the backup although a file of the chain ends before clusters that its image names, "
-            + "as it was probably not copied whole: zeros take the place of what is missing, and the manifest says so",
-    };
+    private readonly Option<bool> _acceptMissing = CommonOptions.Flag(
+        "--accept-missing", "Back up an image whose file ends too early. Zeros replace what is missing; the manifest says so");
 
     private readonly Option<string?> _targetFormat = CommonOptions.Format("the backup", "-O", "--target-format");
-    private readonly Option<bool> _compress = new("-c")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "Compress the clusters of a qcow2 backup",
-    };
-    private readonly Option<bool> _extents = new("--extents")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "With --output json: list what the backup holds, dirty data and dirty zeros apart",
-    };
+    private readonly Option<bool> _compress = CommonOptions.Flag("-c", "Compress the clusters of a qcow2 backup");
+    private readonly Option<bool> _extents = CommonOptions.Flag(
+        "--extents", "With --output json: list the extents of the backup, data and zeros");
     private readonly Option<string?> _format = CommonOptions.Format("the top images");
     private readonly Option<string[]> _allowBacking = CommonOptions.AllowBacking();
     private readonly Option<OutputFormat> _form = CommonOptions.Output();
@@ -100,10 +69,12 @@ internal sealed class BackupTakeCommand
         var command = new Command(
             "full",
             """
-            Copy what the guest sees of disks to backups that stand alone, each with a manifest beside it (TARGET.backup.json).
+            Back up disks completely
 
-            Nobody else may use the images meanwhile, which locks see to. With --checkpoint a recording bitmap starts at exactly
-            that point: what it calls dirty later is what an incremental backup copies.
+            Each backup stands alone. Its manifest is beside it (TARGET.backup.json).
+            Locks keep others from using the images meanwhile. With --checkpoint a
+            recording bitmap starts at the point of the backup, so that an incremental
+            backup can copy what changes later.
             """)
         {
             take._checkpoint, take._targetFormat,
@@ -119,12 +90,23 @@ internal sealed class BackupTakeCommand
         var command = new Command(
             "incremental",
             """
-            Copy what has changed since a checkpoint to backups that stand on earlier ones: incremental since the last
-            checkpoint, differential since any older one.
+            Back up what changed since a checkpoint
 
-            What changed is what the bitmap calls dirty in all images of the chain that hold it. Dirty parts that read as zeros
-            are held as zeros, so that nothing old shows through.
-            Exit codes: 0 success; 1 error; 2 the bitmap is not valid over the chain, and nothing was done.
+            The backup is based on an earlier one. With the last checkpoint it is
+            incremental, with an older one differential. It copies what the bitmap marks
+            in all images of the chain. Parts that are dirty and read as zeros are stored
+            as zeros, so that no old data show through.
+
+            Without --checkpoint the bitmap is cleared after the backup, and records from
+            there on (--mode on-success). With --mode never it stays as it is. With
+            --mode always, what was copied before an error is cleared too; the same
+            command then resumes the backup.
+
+            The backup to build on must be in the folder of TARGET. If the bitmap is not
+            valid, the backup is refused unless --fallback is given.
+
+            Exit codes: 0 success; 1 error; 2 the bitmap is not valid over the chain, and
+            nothing was changed.
             """)
         {
             take._since, take._checkpoint, take._backing, take._mode, take._fallback, take._ignoreOverlays, take._extents,
@@ -189,8 +171,8 @@ internal sealed class BackupTakeCommand
         catch (Qcow2FormatException e) when (e.Fault.Code == FaultCode.FileTruncated && !options.AcceptsMissing)
         {
             _messages.Error(
-                $"{e}. Nothing was done. Copy the file again; or --accept-missing takes a backup with zeros in place of what is missing, "
-                + $"and says so in the manifest");
+                $"{e}. Nothing was done. Copy the file again, or use --accept-missing to take a backup with zeros in place of "
+                + $"what is missing");
             return ExitCode.Error;
         }
 
@@ -220,8 +202,8 @@ internal sealed class BackupTakeCommand
                 throw IOException.Of(
                     $"'{other.Path}' has {chain.Layers[other.BackingLayer]} as its backing file and is not part of the chain: "
                     + $"bitmap '{since}' would be cleared there for both. Start a new bitmap with --checkpoint, "
-                        + $"or leave this one with --mode never; or --ignore-overlays, if the other image is of no use or is not backed up "
-                        + $"by that bitmap");
+                    + $"or leave this one with --mode never; or --ignore-overlays, if the other image is not needed, or not backed up by "
+                    + $"that bitmap");
             }
         }
     }
@@ -251,8 +233,6 @@ internal sealed class BackupTakeCommand
             disks.Add(new BackupDisk(disk[..at], disk[(at + 1)..], previous));
         }
 
-        return previous is not null && disks.Count > 1
-            ? "--backing names the backup of one disk: with several they are looked for beside the targets"
-            : null;
+        return previous is not null && disks.Count > 1 ? "--backing can be used with a single disk only" : null;
     }
 }

@@ -11,16 +11,10 @@ internal static class BackupVerifyCommand
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         Argument<string> manifest = CommonOptions.File("MANIFEST", "The backup: its manifest or its image");
-        var disk = new Option<string?>("--disk")
-        {
-            Description = "Also compare with the disk outside what has changed since: the top image of its chain",
-            HelpName = "TOP",
-        };
-        var since = new Option<string?>("--since")
-        {
-            Description = "With --disk: the bitmap that says what has changed since; the backup's own when absent",
-            HelpName = "NAME",
-        };
+        Option<string?> disk = CommonOptions.Value(
+            "--disk", "Also compare with this disk (its top image), except what has changed since", "TOP");
+        Option<string?> since = CommonOptions.Value(
+            "--since", "With --disk: the bitmap that marks what has changed since. Default: the backup's own", "NAME");
         Option<string?> format = CommonOptions.Format("the disk's top image");
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         Option<OutputFormat> form = CommonOptions.Output();
@@ -28,12 +22,14 @@ internal static class BackupVerifyCommand
         var command = new Command(
             "verify",
             """
-            Read a backup and all that it stands on, and compare it with the checksums of the manifests; with --disk also with
-            the disk, outside what its bitmap calls dirty.
+            Verify a backup, and those that it is based on
 
-            A backup that was stopped before it was known whether its checkpoint records (state 'anchoring')
-            is complete when the disk turns out to agree.
-            Exit codes: 0 all is as it should be; 1 error, damage or a difference.
+            Compares the images with the checksums of the manifests. With --disk it also
+            compares with the disk, except where the bitmap is dirty. If a backup was
+            interrupted before its checkpoint was known to record (state 'anchoring'), it
+            becomes complete when the disk agrees.
+
+            Exit codes: 0 everything agrees; 1 error, damage or a difference.
             """)
         {
             disk, since, form, format, allowBacking,
@@ -45,7 +41,7 @@ internal static class BackupVerifyCommand
             bool isJson = parsed.GetValue(form) == OutputFormat.Json;
             if (parsed.GetValue(since) is not null && parsed.GetValue(disk) is null)
             {
-                messages.Error("--since says what has changed on a disk, which --disk names");
+                messages.Error("--since requires --disk");
                 return ExitCode.Error;
             }
 
@@ -91,7 +87,7 @@ internal static class BackupVerifyCommand
         {
             string state = damage.Count > 0 ? "damaged"
                 : backup.Manifest.Missing is null ? "in order"
-                : "as it was taken, of a disk that was not whole";
+                : "as it was taken, of an incomplete disk";
             output.WriteMessage($"{Path.GetFileName(backup.ImagePath)}: {state}");
             BackupOutput.WarnOfMissing(backup.ImagePath, backup.Manifest, messages);
             foreach (BackupDamage one in damage)
@@ -103,8 +99,8 @@ internal static class BackupVerifyCommand
         if (check.Bitmap is not null)
         {
             output.WriteMessage(check.Difference is { } at
-                ? $"The disk differs at byte {at}, which bitmap '{check.Bitmap}' does not call dirty"
-                : $"The disk agrees outside what bitmap '{check.Bitmap}' calls dirty: {check.ComparedBytes} bytes "
+                ? $"The disk differs at byte {at}, where bitmap '{check.Bitmap}' is clean"
+                : $"The disk equals the backup, except where bitmap '{check.Bitmap}' is dirty: {check.ComparedBytes} bytes "
                     + $"compared{(check.IsConfirmed ? ". The backup is complete now" : "")}");
         }
     }

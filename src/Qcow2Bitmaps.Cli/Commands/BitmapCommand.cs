@@ -24,54 +24,44 @@ internal static class BitmapCommand
 
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
-        var source = new Option<string?>("-b", "--source-file")
-        {
-            Description = "The image whose bitmaps --merge reads; without it FILE's own",
-            HelpName = "FILE",
-        };
+        Option<string?> source = CommonOptions.Value("-b", "The image whose bitmaps --merge reads. Default: FILE", "FILE", "--source-file");
         Option<string?> sourceFormat = CommonOptions.Format("the source file", "-F", "--source-format");
-        var granularity = new Option<string?>("-g", "--granularity")
-        {
-            Description = "With --add: how many bytes a bit stands for, a power of two from 512 to 2G. Default: the cluster size, "
-                + "within 4k to 64k",
-            HelpName = "SIZE",
-        };
+        Option<string?> granularity = CommonOptions.Value(
+            "-g", "With --add: bytes per bit, a power of two from 512 to 2G. Default: the cluster size, within 4k to 64k", "SIZE",
+            "--granularity");
         Option<string?> format = CommonOptions.Format("the image");
         Option<OutputFormat> form = CommonOptions.Output();
-        var recover = new Option<bool>(Recover)
-        {
-            Arity = ArgumentArity.Zero,
-            Description = "Finish an edit of several images that was interrupted, or find that it had not begun to take effect: "
-                + "FILE is the image beside which the journal lies, and the others of the edit follow it",
-        };
+        Option<bool> recover = CommonOptions.Flag(
+            Recover, "Finish or discard an interrupted edit of several images: FILE has the journal beside it, the others follow");
         var discard = new Option<DiscardMode>("--discard")
         {
-            Description = "ignore: the file keeps the space of clusters that become free, as with qemu-img; quicker. Default: unmap, "
-                + "which gives it back to the file system or the device",
+            Description = "'unmap' (default) returns the space of freed clusters to the file system; 'ignore' keeps it",
             HelpName = "ignore|unmap",
         };
         Argument<string[]> names = new("FILE NAME")
         {
-            Description = "The image and the bitmap; --remove-all alone needs no bitmap",
+            Description = "The image and the bitmap (not needed with --remove-all alone)",
             Arity = ArgumentArity.ZeroOrMore,
         };
         var command = new Command(
             "bitmap",
             """
-            Change a persistent bitmap of an image, as qemu-img does, but all steps or none of them. Steps are taken in the
-            order of the options. Needs no key, data file or backing file.
+            Change persistent bitmaps of an image
 
-            Exit codes: 0 success; 1 error: nothing was changed.
+            The options are qemu-img's, and are carried out in their order: all or none
+            of them. Needs no key, data file or backing file.
+
+            Exit codes: 0 success; 1 error, and nothing was changed.
             """)
         {
-            StepFlag(Add, "Add the bitmap, recording"),
-            StepFlag(Remove, "Remove the bitmap; an inconsistent one too"),
-            StepFlag(Clear, "Make all of the bitmap clean"),
-            StepFlag(Enable, "Let the bitmap record"),
-            StepFlag(Disable, "Let the bitmap no longer record"),
-            StepOption(Merge, "Add what bitmap SOURCE says is dirty", "SOURCE"),
-            StepOption(Rename, "Give the bitmap another name; steps behind it work on the new name", "NEW"),
-            StepFlag(RemoveAll, "Remove all bitmaps of the image"),
+            CommonOptions.Flag(Add, "Add a recording bitmap"),
+            CommonOptions.Flag(Remove, "Remove the bitmap, even if it is inconsistent"),
+            CommonOptions.Flag(Clear, "Clear all bits"),
+            CommonOptions.Flag(Enable, "Enable recording"),
+            CommonOptions.Flag(Disable, "Disable recording"),
+            CommonOptions.Repeatable(Merge, "Merge the bits of bitmap SOURCE", "SOURCE"),
+            CommonOptions.Repeatable(Rename, "Rename the bitmap; later steps work on the new name", "NEW"),
+            CommonOptions.Flag(RemoveAll, "Remove all bitmaps of the image"),
             recover, source, sourceFormat, granularity, discard, format, form, names,
         };
         command.SetAction(async (parsed, cancellationToken) =>
@@ -354,10 +344,4 @@ internal static class BitmapCommand
         json.EndObject();
         json.Complete();
     }
-
-    private static Option<bool> StepFlag(string name, string description) =>
-        new(name) { Arity = ArgumentArity.Zero, Description = description };
-
-    private static Option<string[]> StepOption(string name, string description, string value) =>
-        new(name) { Description = description, HelpName = value };
 }

@@ -7,11 +7,10 @@ namespace Qcow2Bitmaps.Cli.Commands;
 internal static class CacheModes
 {
     public static Option<string?> Create() =>
-        new("-t") { Description = "The cache mode; all is durable at the end whatever it is", HelpName = "CACHE" };
+        CommonOptions.Value("-t", "Cache mode. Has no effect: everything is durable at the end", "CACHE");
 
     /// <summary>Of what is read only.</summary>
-    public static Option<string?> CreateForSource(string whose) =>
-        new("-T") { Description = $"{whose} cache mode; it makes no difference", HelpName = "CACHE" };
+    public static Option<string?> CreateForSource(string whose) => CommonOptions.Value("-T", $"{whose} cache mode. Has no effect", "CACHE");
 
     /// <summary>What is wrong with a mode, in qemu-img's words; null when nothing is, or none is given.</summary>
     public static string? FindFault(string? mode) => IsKnown(mode) ? null : PrintableMessage.Of($"Invalid cache option: {mode}");

@@ -14,7 +14,7 @@ internal static class ChainBitmapCommands
         var options = new ChainOptions("TOP", "The top image");
         var names = new Argument<string[]>("BITMAP") { Description = "The bitmaps to remove", Arity = ArgumentArity.OneOrMore };
         var progress = new ChainProgress(output);
-        var command = new Command("delete", "Remove bitmaps from every image of a chain that holds them, from the top down.");
+        var command = new Command("delete", "Remove bitmaps from all images of a chain");
         progress.AddTo(command);
         options.AddTo(command);
         command.Add(names);
@@ -36,14 +36,9 @@ internal static class ChainBitmapCommands
     public static Command CreatePrune(ToolWriter output, MessageWriter messages)
     {
         var options = new ChainOptions("TOP", "The top image");
-        var keep = new Option<string[]>("--keep")
-        {
-            Description = "Keep this bitmap, valid or not, and remove all that are not named so. May be repeated",
-            HelpName = "NAME",
-        };
-        var command = new Command(
-            "prune",
-            "Remove from every image of a chain the bitmaps that are not valid over it, or all but those that are to be kept.") { keep };
+        Option<string[]> keep = CommonOptions.Repeatable(
+            "--keep", "Keep this bitmap, valid or not, and remove all others. Repeatable", "NAME");
+        var command = new Command("prune", "Remove bitmaps that are not valid, or all except some") { keep };
         var progress = new ChainProgress(output);
         progress.AddTo(command);
         options.AddTo(command);
@@ -80,33 +75,30 @@ internal static class ChainBitmapCommands
     {
         var options = new ChainOptions("TOP", "The top image");
         var name = new Argument<string>("BITMAP") { Description = "The bitmap to rebuild" };
-        var allDirty = new Option<bool>("--all-dirty")
-        {
-            Arity = ArgumentArity.Zero,
-            Description = "Count all of an image as changed where its allocation does not tell, instead of refusing",
-        };
-        var trust = new Option<bool>("--trust-birth")
-        {
-            Arity = ArgumentArity.Zero,
-            Description = "Rebuild from allocation also in the lowest image that holds BITMAP: only if that image was never committed (and "
-                + "emptied) nor rebased since the bitmap was made",
-        };
-        var since = new Option<string?>("--since")
-        {
-            Description = "Make BITMAP, which no image holds, as it was only in memory when a program crashed, in TOP, "
-                + "with all that changed since OLDER. You vouch that OLDER, which must be valid, was made (and last cleared) before BITMAP "
-                + "was: no image tells that, and if it is not so, changes are missed",
-            HelpName = "OLDER",
-        };
+        Option<bool> allDirty = CommonOptions.Flag(
+            "--all-dirty", "Count all of an image as changed if its allocation does not show what changed");
+        Option<bool> trust = CommonOptions.Flag(
+            "--trust-birth", "The lowest image that holds BITMAP was neither committed nor rebased since the bitmap was added");
+        Option<string?> since = CommonOptions.Value(
+            "--since", "Make BITMAP, which no image holds, from OLDER, a valid bitmap that was added and last cleared before it", "OLDER");
         var command = new Command(
             "populate",
             """
-            Rebuild a bitmap from what is allocated in the images where it is missing, has a gap, does not record, or is
-            inconsistent after a crash; or, with --since, one that no image holds from an older one.
+            Rebuild a bitmap that is not valid
 
-            What an overlay has is a superset of what was written to it since it was made. That holds for images of version 3
-            with a backing file and without internal snapshots; for others it is refused, unless --all-dirty is given.
-            Afterwards the bitmap is valid over the chain, and an incremental backup by it is complete, if perhaps larger than it had to be.
+            The bitmap may be missing, have a gap, be disabled, or be inconsistent after a
+            crash. It is rebuilt from what the images have allocated: an overlay holds
+            everything that was written to it. Afterwards the bitmap is valid, and an
+            incremental backup is complete, but perhaps larger than necessary.
+
+            Allocation does not show what changed in an image of version 2, without a
+            backing file, or with internal snapshots. Such images are refused unless
+            --all-dirty is given. The lowest image that holds the bitmap needs
+            --trust-birth or --all-dirty.
+
+            --since is for a bitmap that was only in the memory of a program that crashed.
+            You vouch for the order of the two bitmaps: no image records it, and if it is
+            wrong, changes are lost.
             """)
         {
             allDirty, trust, since,

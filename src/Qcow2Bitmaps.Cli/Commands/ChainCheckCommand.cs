@@ -15,15 +15,11 @@ internal static class ChainCheckCommand
         Option<string?> format = CommonOptions.Format("the top image");
         Option<bool> share = CommonOptions.ForceShare();
         Option<OutputFormat> form = CommonOptions.Output();
-        var bitmap = new Option<string[]>("--bitmap")
-        {
-            Description = "Check this bitmap only, whether any image holds it or not. May be repeated",
-            HelpName = "NAME",
-        };
+        Option<string[]> bitmap = CommonOptions.Repeatable(
+            "--bitmap", "Check only this bitmap, even if no image holds it. Repeatable", "NAME");
         var profile = new Option<VerdictProfile>("--profile")
         {
-            Description = "Whose rules decide: libvirt's (default; the whole chain counts, a gap is told before flags) or oVirt's (the "
-                + "chain ends at the first image that is not qcow2, flags are told before gaps, an image missing above is a gap)",
+            Description = "Use the rules of 'libvirt' (default) or 'ovirt'",
             HelpName = "libvirt|ovirt",
             CustomParser = static result =>
                 CommonOptions.OneOf(result, ("libvirt", VerdictProfile.Libvirt), ("ovirt", VerdictProfile.Ovirt)),
@@ -32,13 +28,19 @@ internal static class ChainCheckCommand
         var command = new Command(
             "check",
             """
-            Say of every bitmap of a backing chain whether it is valid, and if not, why, in which image, and what could be done.
+            Validate the bitmaps of a backing chain
 
-            A bitmap is valid when it starts in the top image, reaches down without a gap, records in each image that holds it,
-            and is consistent there: then it knows of every change since it was made.
+            A bitmap is valid if the top image holds it, it reaches down without a gap,
+            and it is recording and consistent in every image that holds it. Then it
+            marks every change since it was added. For each bitmap that is not valid the
+            reason, the image and a remedy are shown.
 
-            Exit codes: 0 all valid; 2 a bitmap is not valid, or (with -U) another process has an image open for writing, whose
-            bitmaps may be in that process's memory; 1 error.
+            libvirt's rules look at the whole chain and report a gap before flags. oVirt's
+            rules end at the first image that is not qcow2, report flags before gaps, and
+            count an image above without the bitmap as a gap.
+
+            Exit codes: 0 all valid; 1 error; 2 a bitmap is not valid, or (with -U)
+            another process writes an image and may have its bitmaps in memory.
             """)
         {
             format, share, form, bitmap, profile, allowBacking, top,
@@ -68,7 +70,7 @@ internal static class ChainCheckCommand
                 new VerdictTable(output).Write(chain, verdicts);
             }
 
-            // What is on disk says nothing of an image that somebody writes, not even that it has no bitmaps.
+            // If another process writes an image, its bitmaps on disk mean nothing, even if there are none.
             return chain.OpenElsewhere is null && verdicts.All(static verdict => verdict.IsValid) ? ExitCode.Success : ExitCode.Invalid;
         });
         return command;

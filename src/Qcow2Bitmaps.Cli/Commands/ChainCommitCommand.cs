@@ -8,34 +8,28 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>chain commit</c>: data and bitmaps of images become those of one below.</summary>
+/// <summary><c>chain commit</c>: commits data and bitmaps of images into one below.</summary>
 internal static class ChainCommitCommand
 {
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         var options = new ChainOptions("TOP", "The topmost image to commit");
-        Argument<string> @base = CommonOptions.File("BASE", "The image of TOP's chain that takes all");
-        var active = new ActiveImage("The top of the whole chain, where TOP is not: the image above TOP names BASE afterwards");
-        var keep = new Option<bool>("--keep")
-        {
-            Arity = ArgumentArity.Zero,
-            Description = "Keep the committed images; else their files are removed once all is durable",
-        };
-        var drop = new Option<bool>("--drop-bitmaps")
-        {
-            Arity = ArgumentArity.Zero,
-            Description = "Let bitmaps be lost that BASE cannot hold, as it is raw or of version 2, instead of refusing",
-        };
+        Argument<string> @base = CommonOptions.File("BASE", "The image of TOP's chain that takes over");
+        var active = new ActiveImage("The top of the whole chain, if that is not TOP: the image above TOP then names BASE");
+        Option<bool> keep = CommonOptions.Flag("--keep", "Keep the committed images. Default: remove them once everything is durable");
+        Option<bool> drop = CommonOptions.Flag("--drop-bitmaps", "Drop bitmaps that BASE cannot hold because it is raw or of version 2");
         var progress = new ChainProgress(output);
         var command = new Command(
             "commit",
             """
-            Commit images to one below them: their data, and their bitmaps.
+            Commit images with their bitmaps into an image below
 
-            Each valid bitmap of TOP is made in BASE where it is absent, and gets the bits of all committed images; other
-            recording bitmaps of BASE get what is committed.
-            BASE grows where it is smaller. Bits are stored before data: a commit that was stopped is run again.
-            Without --keep the committed images are removed.
+            Each valid bitmap of TOP gets the bits of all committed images in BASE, and is
+            added there if it is missing. Other recording bitmaps of BASE mark what is
+            committed. BASE grows if it is smaller than TOP. Without --keep the committed
+            images are removed.
+
+            Bits are stored before data. If the commit is interrupted, run it again.
             """)
         {
             keep, drop,
@@ -88,11 +82,11 @@ internal static class ChainCommitCommand
                     return ExitCode.Error;
                 }
 
-                // With --keep what is above TOP sees the same.
+                // With --keep the images above TOP read the same data.
                 await active.RequireNoOthersAsync(
                     parsed, chain, Enumerable.Range(top, target - top + 1).Where(index => index != top || !parsed.GetValue(keep)),
                     cancellationToken);
-                // From the bottom up: those that are left after a stop are found from TOP.
+                // From the bottom up: after an interruption the remaining ones are found from TOP.
                 committed = [.. chain.Layers.Skip(top)
                     .Take(target - top)
                     .Reverse()
@@ -122,12 +116,12 @@ internal static class ChainCommitCommand
         return command;
     }
 
-    /// <summary>Removes committed images. The commit is done: what fails is told.</summary>
+    /// <summary>Removes committed images. The commit is done: failures are only reported.</summary>
     /// <returns>Those that are removed, by the names that they had.</returns>
     private static List<string> RemoveDone(IReadOnlyList<string> committed, bool isMarked, MessageWriter messages)
     {
         string top = committed.Count == 0 ? "" : committed[^1];
-        // From here on it is done: run again, it copies nothing over what may be written to the base by then.
+        // From here on the commit is done: a rerun must not copy over later writes to the base.
         if (isMarked && !Leftovers.Tidy(
             $"The images are committed, but not removed: '{top}' could not be renamed to '{CommitRemains.DonePathOf(top)}'",
             () => CommitRemains.MarkDone(top)))
@@ -135,7 +129,7 @@ internal static class ChainCommitCommand
             return [];
         }
 
-        // Those that are left are found from the topmost one: where one stays, so do all above it.
+        // The remaining images are found from the topmost one: if one cannot be removed, keep all above it.
         return [.. committed.TakeWhile(path =>
         {
             string now = isMarked && string.Equals(path, top, StringComparison.Ordinal) ? CommitRemains.DonePathOf(top) : path;

@@ -12,16 +12,17 @@ internal static class ChainFlattenCommand
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         var options = new ChainOptions("TOP", "The top image");
-        Argument<string> target = CommonOptions.File("TARGET", "The image to make; a file that exists is overwritten");
-        var compress = new Option<bool>("-c") { Arity = ArgumentArity.Zero, Description = "Compress the clusters (zlib)" };
+        Argument<string> target = CommonOptions.File("TARGET", "The image to create; an existing file is overwritten");
+        Option<bool> compress = CommonOptions.Flag("-c", "Compress the clusters (zlib)");
         var progress = new ChainProgress(output);
         var command = new Command(
             "flatten",
             """
-            Make one standalone qcow2 image of a chain, with every valid bitmap's bits merged over all
-            images. It is durable when the command ends.
+            Make one standalone image of a chain, with its bitmaps
 
-            (qemu-img convert --bitmaps copies the top image's bits only and calls them valid.)
+            Each valid bitmap gets the merged bits of all images. (qemu-img convert
+            --bitmaps copies only the bits of the top image.) The image is durable when
+            the command ends.
             """)
         {
             compress,

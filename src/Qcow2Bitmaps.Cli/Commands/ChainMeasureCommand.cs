@@ -6,50 +6,20 @@ using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>chain measure</c>: the room that an operation needs, before it starts.</summary>
+/// <summary><c>chain measure</c>: the space that an operation needs, before it starts.</summary>
 internal sealed class ChainMeasureCommand
 {
     private readonly ChainOptions _options = new("TOP", "The top image; of a commit the topmost one to commit");
-    private readonly Option<string?> _commit = new("--commit")
-    {
-        Description = "Measure a commit to this image of the chain",
-        HelpName = "BASE",
-    };
-    private readonly Option<string?> _active = new("--active")
-    {
-        Description = "With --commit and --pull: the top of the whole chain, where TOP is not",
-        HelpName = "ACTIVE",
-    };
-    private readonly Option<bool> _drop = new("--drop-bitmaps")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "With --commit: as 'chain commit --drop-bitmaps'",
-    };
-    private readonly Option<bool> _flatten = new("--flatten")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "Measure a standalone image of all",
-    };
-    private readonly Option<bool> _snapshot = new("--snapshot")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "Measure an overlay on top, in TOP's folder",
-    };
-    private readonly Option<bool> _pull = new("--pull")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "Measure a pull of all images below TOP, or down to that of --base",
-    };
-    private readonly Option<string?> _base = new("--base")
-    {
-        Description = "With --pull: the image that is to be TOP's backing file",
-        HelpName = "BASE",
-    };
-    private readonly Option<bool> _fast = new("--tables")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "Read tables, not data: an upper bound, that counts zeros which stand in clusters as data",
-    };
+    private readonly Option<string?> _commit = CommonOptions.Value("--commit", "Measure a commit into this image of the chain", "BASE");
+    private readonly Option<string?> _active = CommonOptions.Value(
+        "--active", "With --commit and --pull: the top of the whole chain, if that is not TOP", "ACTIVE");
+    private readonly Option<bool> _drop = CommonOptions.Flag("--drop-bitmaps", "With --commit: as 'chain commit --drop-bitmaps'");
+    private readonly Option<bool> _flatten = CommonOptions.Flag("--flatten", "Measure a standalone image of the chain");
+    private readonly Option<bool> _snapshot = CommonOptions.Flag("--snapshot", "Measure an overlay on top, in TOP's folder");
+    private readonly Option<bool> _pull = CommonOptions.Flag("--pull", "Measure a pull of the images below TOP, down to --base");
+    private readonly Option<string?> _base = CommonOptions.Value("--base", "With --pull: the new backing file of TOP", "BASE");
+    private readonly Option<bool> _fast = CommonOptions.Flag(
+        "--tables", "Read only tables: an upper bound, which counts allocated zeros as data");
     private readonly ToolWriter _output;
     private readonly MessageWriter _messages;
 
@@ -65,11 +35,12 @@ internal sealed class ChainMeasureCommand
         var command = new Command(
             "measure",
             """
-            Say how many bytes a commit, pull, flatten or snapshot needs in its target, bitmaps included,
-            and what becomes of bitmaps. Nothing is written.
+            Measure the space that an operation needs
 
-            'required' is the length of the target afterwards, in whole clusters (of a block device: up to where it is used).
-            Without --tables it is exact, and takes as long as reading the data, as zeros are left out.
+            Measures a commit, pull, flatten or snapshot, including bitmaps, and shows
+            what happens to each bitmap. Nothing is written. 'required' is the length of
+            the target afterwards, in whole clusters (on a block device: the part in use).
+            Without --tables it is exact, and all data are read to find zeros.
             """)
         {
             measure._commit, measure._active, measure._drop, measure._flatten, measure._snapshot, measure._pull, measure._base,
@@ -86,10 +57,9 @@ internal sealed class ChainMeasureCommand
         bool[] wanted = [basePath is not null, parsed.GetValue(_flatten), parsed.GetValue(_snapshot), parsed.GetValue(_pull)];
         string? fault = wanted.Count(static one => one) != 1
             ? "Exactly one of --commit BASE, --flatten, --snapshot and --pull must be given"
-            : basePath is null && parsed.GetValue(_drop) ? "--drop-bitmaps goes with --commit only"
-            : basePath is null && !parsed.GetValue(_pull) && parsed.GetValue(_active) is not null
-                ? "--active goes with --commit and --pull only"
-            : parsed.GetValue(_base) is not null && !parsed.GetValue(_pull) ? "--base goes with --pull only"
+            : basePath is null && parsed.GetValue(_drop) ? "--drop-bitmaps requires --commit"
+            : basePath is null && !parsed.GetValue(_pull) && parsed.GetValue(_active) is not null ? "--active requires --commit or --pull"
+            : parsed.GetValue(_base) is not null && !parsed.GetValue(_pull) ? "--base requires --pull"
             : null;
         if (fault is not null)
         {

@@ -9,11 +9,11 @@ internal static class ChainPlace
     /// <summary>The index of an image, whatever path leads to it.</summary>
     /// <exception cref="IOException">It is none of the chain.</exception>
     public static int Find(ImageChain chain, string path) => chain.IndexOf(path)
-        ?? throw IOException.Of($"'{path}' is no image of the chain of '{chain.Layers[0].Path}'");
+        ?? throw IOException.Of($"'{path}' is not part of the chain of '{chain.Layers[0].Path}'");
 
     /// <summary>
-    /// The index of a backing file by qemu-img's rule: a name means what it would mean inside the image above. One of the current
-    /// folder is taken where none of that kind is there.
+    /// The index of a backing file by qemu-img's rule: a name means what it would mean inside the image above. If no such image is
+    /// there, an image of that name in the current folder is used.
     /// </summary>
     /// <param name="chain">The chain.</param>
     /// <param name="name">The name.</param>
@@ -24,7 +24,7 @@ internal static class ChainPlace
         warning = null;
         foreach (ChainLayer above in chain.Layers.SkipLast(1))
         {
-            // A file of this name may be another one of the chain than the one right below: then it is the next image's turn.
+            // The name may lead to an image further down than the one directly below: then try the next image.
             if (chain.IndexOf(BackingPath.Combine(above.Path, name)) == above.Index + 1)
             {
                 return above.Index + 1;

@@ -12,15 +12,14 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
 {
     private const double MinStepPercent = 1;
 
-    private readonly Option<bool> _progress = new("-p")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "Show progress; on a terminal that is done anyway",
-    };
+    private readonly Option<bool> _progress = CommonOptions.Flag("-p", "Show progress (always shown on a terminal)");
 
     public void AddTo(Command command) => command.Add(_progress);
 
-    /// <summary>Says on standard error what will become of bitmaps: with <c>-p</c>, and on a terminal unless JSON is asked for.</summary>
+    /// <summary>
+    /// Prints to standard error what will happen to bitmaps, before anything is written: with <c>-p</c>, and on a terminal unless asked
+    /// for JSON.
+    /// </summary>
     public async Task ForetellAsync(ParseResult parsed, bool isJson, MessageWriter messages, Func<Task<ChainResult>> rehearse)
     {
         if (IsShown(parsed, isJson))
@@ -32,7 +31,7 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
         }
     }
 
-    /// <summary>As the other one, of an operation that was measured: also how much each image grows.</summary>
+    /// <summary>As the other one, for a measured operation: also prints how much each image grows.</summary>
     public async Task ForetellAsync(ParseResult parsed, bool isJson, MessageWriter messages, Func<ValueTask<ChainMeasurement>> measure)
     {
         if (!IsShown(parsed, isJson))

@@ -6,27 +6,25 @@ using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>chain pull</c>: what lies between is pulled into the top image.</summary>
+/// <summary><c>chain pull</c>: pulls the images between into the top image.</summary>
 internal static class ChainPullCommand
 {
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         var options = new ChainOptions("TOP", "The image that takes over");
-        var @base = new Option<string?>("--base")
-        {
-            Description = "The image of the chain that is to be TOP's backing file; without it TOP has none afterwards",
-            HelpName = "BASE",
-        };
-        var active = new ActiveImage("The top of the whole chain, where TOP is not: bitmaps of the images above TOP count too");
+        Option<string?> @base = CommonOptions.Value("--base", "The new backing file of TOP, an image of the chain. Default: none", "BASE");
+        var active = new ActiveImage("The top of the whole chain, if that is not TOP: bitmaps of the images above count too");
         Option<GapPolicy> gaps = GapsOption();
         var progress = new ChainProgress(output);
         var command = new Command(
             "pull",
             """
-            Pull what the images between TOP and BASE have into TOP, with their bitmaps; TOP names BASE
-            afterwards. The images between stay as they are.
+            Pull the images below into TOP, with their bitmaps
 
-            Bits are stored before data: a pull that was stopped is run again.
+            Copies what the images between TOP and BASE hold into TOP, and makes BASE its
+            backing file. The images between do not change.
+
+            Bits are stored before data. If the pull is interrupted, run it again.
             """)
         {
             @base, gaps,
@@ -70,8 +68,7 @@ internal static class ChainPullCommand
     /// <summary>What becomes of bitmaps that would look valid afterwards.</summary>
     public static Option<GapPolicy> GapsOption() => new("--gaps")
     {
-        Description = "What becomes of a bitmap that is not valid, as an image that leaves the chain did not record, "
-            + "and that would look valid without it: 'mark' what that image has (default), or 'disable' it",
+        Description = "If an image that leaves the chain did not record a bitmap: 'mark' (default) its data, or 'disable' the bitmap",
         HelpName = "mark|disable",
         CustomParser = static result => CommonOptions.OneOf(result, ("mark", GapPolicy.Mark), ("disable", GapPolicy.Disable)),
     };

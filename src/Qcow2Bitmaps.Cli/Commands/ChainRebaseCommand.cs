@@ -12,25 +12,16 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary><c>rebase</c> and <c>chain rebase</c>: another backing file, safely or not. The latter reports on bitmaps.</summary>
 internal sealed class ChainRebaseCommand
 {
-    private readonly ChainOptions _options = new("FILE", "The image that gets another backing file");
-    private readonly Option<string?> _backing = new("-b")
-    {
-        Description = "The new backing file, relative to FILE's folder, as it is stored; empty for none. "
-            + "A name with a protocol only with -u",
-        HelpName = "BACKING",
-    };
+    private readonly ChainOptions _options = new("FILE", "The image whose backing file changes");
+    private readonly Option<string?> _backing = CommonOptions.Value(
+        "-b", "The new backing file, as it is stored: relative to FILE's folder; empty for none", "BACKING");
     private readonly Option<string?> _backingFormat = CommonOptions.AnyFormat("the new backing file", "-F");
-    private readonly Option<bool> _unsafe = new("-u")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "Change the name only: the new backing file reads as the old one did",
-    };
+    private readonly Option<bool> _unsafe = CommonOptions.Flag("-u", "Change only the name: the new backing file has the same content");
     private readonly Option<bool> _quiet = CommonOptions.Quiet();
-    private readonly Option<bool> _share = CommonOptions.ForceShare(
-        "Open the new backing file even while another process, a running VM for example, has it open for writing");
+    private readonly Option<bool> _share = CommonOptions.ForceShare("Open the new backing file even if another process writes it");
     private readonly Option<string?> _cache = CacheModes.Create();
     private readonly Option<string?> _sourceCache = CacheModes.CreateForSource("The backing files'");
-    private readonly ActiveImage _active = new("The top of the whole chain, where FILE is not: bitmaps of the images above FILE count too");
+    private readonly ActiveImage _active = new("The top of the whole chain, if that is not FILE: bitmaps of the images above count too");
     private readonly Option<GapPolicy> _gaps = ChainPullCommand.GapsOption();
     private readonly ChainProgress _progress;
     private readonly ToolWriter _output;
@@ -49,10 +40,12 @@ internal sealed class ChainRebaseCommand
         var command = new Command(
             "rebase",
             """
-            Give an image another backing file, so that the guest sees the same: what would read differently is copied first.
+            Change the backing file of an image
 
-            The image's bitmaps get what was recorded in images that leave its chain. With -u nothing is
-            opened but FILE, and only the name changes.
+            The guest sees the same: what would read differently is copied first. The
+            bitmaps of the image take over what the images that leave its chain recorded.
+            With -u only the stored name changes, and only FILE is opened; the name may
+            then have a protocol.
             """)
         {
             rebase._backing, rebase._backingFormat, rebase._unsafe, rebase._quiet, rebase._share, rebase._cache, rebase._sourceCache,

@@ -5,28 +5,24 @@ using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>chain reconcile</c>: what is there beside what is expected.</summary>
+/// <summary><c>chain reconcile</c>: compares the bitmaps with the expected ones.</summary>
 internal static class ChainReconcileCommand
 {
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         var options = new ChainOptions("TOP", "The top image");
-        var expect = new Option<string[]>("--expect")
-        {
-            Description = "A bitmap that should be there. May be repeated; none means that none should",
-            HelpName = "NAME",
-        };
-        var drop = new Option<bool>("--drop")
-        {
-            Arity = ArgumentArity.Zero,
-            Description = "Remove what is surplus or unusable from every image that holds it",
-        };
+        Option<string[]> expect = CommonOptions.Repeatable(
+            "--expect", "A bitmap that should exist. Repeatable; without it no bitmap should exist", "NAME");
+        Option<bool> drop = CommonOptions.Flag("--drop", "Remove surplus and unusable bitmaps from all images");
         var command = new Command(
             "reconcile",
             """
-            Compare the bitmaps of a chain with those that are expected: which are valid, missing, unusable, surplus.
+            Compare the bitmaps of a chain with those that are expected
 
-            Exit codes: 0 all that is expected is valid, and nothing else is there (with --drop: any more); 2 not so; 1 error.
+            Lists which bitmaps are valid, missing, unusable and surplus.
+
+            Exit codes: 0 the expected bitmaps are valid, and there are no others (with
+            --drop: no others are left); 1 error; 2 otherwise.
             """)
         {
             expect, drop,

@@ -5,26 +5,24 @@ using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>chain snapshot</c>: an overlay that goes on recording.</summary>
+/// <summary><c>chain snapshot</c>: an overlay that continues the bitmaps.</summary>
 internal static class ChainSnapshotCommand
 {
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
-        var options = new ChainOptions("ACTIVE", "The active image, the top of its chain so far");
-        Argument<string> overlay = CommonOptions.File("OVERLAY", "The image to make: a file that does not exist, or a block device");
-        var backing = new Option<string?>("--backing-name")
-        {
-            Description = "ACTIVE's name as OVERLAY is to store it, which has to lead to ACTIVE. Without it the file's name where both lie "
-                + "in one folder, else its whole path",
-            HelpName = "NAME",
-        };
+        var options = new ChainOptions("ACTIVE", "The active image, the current top of its chain");
+        Argument<string> overlay = CommonOptions.File("OVERLAY", "The image to create: a new file, or a block device");
+        Option<string?> backing = CommonOptions.Value(
+            "--backing-name", "The name of ACTIVE to store. Default: the file name if both are in one folder, else the full path", "NAME");
         var command = new Command(
             "snapshot",
             """
-            Make an overlay on top of a chain, with an empty recording bitmap for every bitmap of ACTIVE that records and is consistent.
+            Create an overlay that continues the bitmaps
 
-            So bitmaps stay valid over an offline snapshot. Cluster size, extended L2 entries and size are ACTIVE's. The overlay
-            appears whole or not at all; ACTIVE is only read.
+            The overlay gets an empty recording bitmap for each recording, consistent
+            bitmap of ACTIVE, so that the bitmaps stay valid. Cluster size, extended L2
+            entries and size are those of ACTIVE. The overlay appears complete or not at
+            all. ACTIVE is only read. A name given by --backing-name must lead to ACTIVE.
             """)
         {
             backing,

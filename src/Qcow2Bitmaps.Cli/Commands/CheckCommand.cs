@@ -23,26 +23,28 @@ internal static class CheckCommand
         Option<string?> cache = CacheModes.CreateForSource("The image's");
         var repair = new Option<RepairKinds>("-r", "--repair")
         {
-            Description = "Repair: 'leaks' lowers reference counts that are too high, 'all' also repairs all else that qemu-img does, "
-                + "'bitmaps' what keeps QEMU from opening the image because of its bitmaps, beside one of the others if it is given too",
+            Description = "Repair what is wrong, as explained above. Repeatable",
             HelpName = "leaks|all|bitmaps",
             Arity = ArgumentArity.OneOrMore,
             CustomParser = ParseKinds,
         };
-        var all = new Option<bool>("--all")
-        {
-            Description = $"Print all findings. Without it the first {MaxPrinted} are printed, then the number of the others; "
-                + $"JSON has all of them in 'findings'",
-            Arity = ArgumentArity.Zero,
-        };
+        Option<bool> all = CommonOptions.Flag("--all", $"Print all findings, not only the first {MaxPrinted}");
         var command = new Command(
             "check",
             """
-            Count every use of every cluster and compare with the stored reference counts, in qemu-img's words; with -r repair
-            what is wrong, then check once more. Needs no key, data file or backing file. An image that QEMU cannot open because
-            of its bitmaps is checked too, and their faults are listed.
+            Check an image for errors and leaks, and repair it
 
-            Exit codes: 0 no faults, or none left; 1 error; 2 corruptions; 3 leaked clusters only; 63 the format has nothing to check.
+            Compares the use of every cluster with the reference counts. Needs no key,
+            data file or backing file. An image that QEMU cannot open because of its
+            bitmaps is checked too. JSON output has all findings in 'findings'.
+
+            With -r the image is repaired and checked again: 'leaks' lowers reference
+            counts that are too high; 'all' repairs everything that qemu-img repairs;
+            'bitmaps' repairs what keeps QEMU from opening the image because of its
+            bitmaps, and can be combined with one of the others.
+
+            Exit codes: 0 no faults, or none left; 1 error; 2 corruptions; 3 only leaked
+            clusters; 63 the format has nothing to check.
             """)
         {
             repair, all, format, share, form, quiet, cache, file,
@@ -74,8 +76,7 @@ internal static class CheckCommand
             }
 
             await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, cancellationToken: cancellationToken);
-            // The report lists what a lenient reader found of bitmaps, and why a strict one refuses the image; of a
-            // table that is cut off it has QEMU's words only.
+            // The report has what a lenient reader found about bitmaps, and why a strict one refuses the image.
             messages.Warn(path, [.. image.Findings.Where(finding => image.Strictness == Strictness.AsQemu
                 || !(finding.IsOfBitmaps || (finding.IsRefused && finding.Code != FaultCode.SnapshotTableTruncated)))]);
             await messages.WarnOfTruncationAsync(image, kinds != RepairKinds.None, trustsCounts: true, cancellationToken);

@@ -12,25 +12,23 @@ internal static class CommitCommand
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         var options = new ChainOptions("FILE", "The image to commit, the top of its chain");
-        var @base = new Option<string?>("-b")
-        {
-            Description = "The image of the chain that takes all (default: the backing file), relative to the folder of the image above "
-                + "it, as it is stored there. FILE is not emptied then",
-            HelpName = "BASE",
-        };
-        var dontEmpty = new Option<bool>("-d") { Arity = ArgumentArity.Zero, Description = "Do not empty FILE afterwards" };
+        Option<string?> @base = CommonOptions.Value(
+            "-b", "The image that takes over, as the image above it names it. Default: the backing file", "BASE");
+        Option<bool> dontEmpty = CommonOptions.Flag("-d", "Do not empty FILE afterwards");
         Option<bool> quiet = CommonOptions.Quiet();
         Option<string?> cache = CacheModes.Create();
         Option<string?> rate = CommonOptions.Rate("-r");
-        var drop = new Option<bool>("--drop-bitmaps")
-        {
-            Arity = ArgumentArity.Zero,
-            Description = "Let bitmaps be lost that the base cannot hold, as it is raw or of version 2, instead of refusing",
-        };
+        Option<bool> drop = CommonOptions.Flag(
+            "--drop-bitmaps", "Drop bitmaps that the base cannot hold because it is raw or of version 2");
         var progress = new ChainProgress(output, quiet);
         var command = new Command(
             "commit",
-            "Commit an image to its backing file, with qemu-img's options. Unlike qemu-img, bitmaps are carried along: see 'chain commit'.")
+            """
+            Commit an image into its backing file
+
+            The options are qemu-img's. Unlike with qemu-img the bitmaps are committed
+            too: see 'chain commit'. FILE is emptied afterwards, unless -b or -d is given.
+            """)
         {
             @base, dontEmpty, quiet, cache, rate, drop,
         };

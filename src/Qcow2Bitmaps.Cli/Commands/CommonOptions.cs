@@ -8,6 +8,18 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary>The options that several commands share. Each command makes its own: an option belongs to one command.</summary>
 internal static class CommonOptions
 {
+    /// <summary>An option without a value.</summary>
+    public static Option<bool> Flag(string name, string description, params string[] aliases) =>
+        new(name, aliases) { Arity = ArgumentArity.Zero, Description = description };
+
+    /// <summary>An option with a value.</summary>
+    public static Option<string?> Value(string name, string description, string valueName, params string[] aliases) =>
+        new(name, aliases) { Description = description, HelpName = valueName };
+
+    /// <summary>An option with a value that adds to the values given before.</summary>
+    public static Option<string[]> Repeatable(string name, string description, string valueName) =>
+        new(name) { Description = description, HelpName = valueName };
+
     public static Option<OutputFormat> Output() => new("--output")
     {
         Description = "'human' for people (default), 'json' for scripts",
@@ -17,7 +29,7 @@ internal static class CommonOptions
 
     public static Option<string?> Format(string what, string name = "-f", string alias = "--format") => new(name, alias)
     {
-        Description = $"The format of {what}: qcow2 or raw. Without it the first bytes decide, which the guest of a raw disk can write",
+        Description = $"Format of {what}: qcow2 or raw. Default: by the first bytes, which a raw disk's guest can forge",
         HelpName = "FMT",
         Validators =
         {
@@ -34,7 +46,7 @@ internal static class CommonOptions
     /// <summary>A format whose fault the command itself tells, with an exit code of its own.</summary>
     public static Option<string?> AnyFormat(string what, string name = "-f") => new(name)
     {
-        Description = $"The format of {what}: qcow2 or raw. Without it the first bytes decide, which the guest of a raw disk can write",
+        Description = $"Format of {what}: qcow2 or raw. Default: by the first bytes, which a raw disk's guest can forge",
         HelpName = "FMT",
     };
 
@@ -42,32 +54,23 @@ internal static class CommonOptions
         ? $"Images of format '{format}' are not read here; the formats are qcow2 and raw"
         : PrintableMessage.Of($"Unknown driver '{format}'");
 
-    public static Option<bool> ForceShare(
-        string description = "Read even while another process, a running VM for example, has the image open for writing") =>
-        new("-U", "--force-share") { Arity = ArgumentArity.Zero, Description = description };
+    public static Option<bool> ForceShare(string description = "Read even if another process, such as a running VM, writes the image") =>
+        Flag("-U", description, "--force-share");
 
-    public static Option<bool> Quiet(params string[] aliases) =>
-        new("-q", aliases) { Arity = ArgumentArity.Zero, Description = "Print nothing but errors" };
+    public static Option<bool> Quiet(params string[] aliases) => Flag("-q", "Print only errors", aliases);
 
     public static Option<string?> Rate(string alias) =>
-        new(alias) { Description = "How many bytes of data are written in a second at most; 0 for no limit", HelpName = "SIZE" };
+        Value(alias, "Maximum rate of writing, in bytes per second; 0 for no limit", "SIZE");
 
     /// <summary>All values that an option was given, also those that a later one replaces: qemu-img looks at some of them too.</summary>
     public static IEnumerable<string> Values(ParseResult parsed, Option option) =>
         parsed.GetResult(option)?.Tokens.Select(static token => token.Value) ?? [];
 
-    public static Option<bool> Lenient() => new("--lenient")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "For evidence and rescue: read what can be read of a broken image and warn of each fault, "
-            + "instead of refusing it as QEMU does",
-    };
+    public static Option<bool> Lenient() =>
+        Flag("--lenient", "Read what is readable of a broken image, and warn of each fault instead of refusing the image");
 
-    public static Option<string[]> AllowBacking() => new("--allow-backing")
-    {
-        Description = "A folder from which backing files and data files may be opened, besides the top image's own. May be repeated",
-        HelpName = "DIR",
-    };
+    public static Option<string[]> AllowBacking() => Repeatable(
+        "--allow-backing", "Also open backing files and data files in this folder, not only in the top image's. Repeatable", "DIR");
 
     public static Argument<string> File(string name, string description) => new(name) { Description = description };
 

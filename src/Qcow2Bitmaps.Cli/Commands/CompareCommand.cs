@@ -20,13 +20,9 @@ internal sealed class CompareCommand
     };
     private readonly Option<string?> _firstFormat = CommonOptions.AnyFormat("the first image");
     private readonly Option<string?> _secondFormat = CommonOptions.AnyFormat("the second image", "-F");
-    private readonly Option<bool> _progress = new("-p") { Arity = ArgumentArity.Zero, Description = "Show progress" };
+    private readonly Option<bool> _progress = CommonOptions.Flag("-p", "Show progress");
     private readonly Option<bool> _quiet = CommonOptions.Quiet();
-    private readonly Option<bool> _strict = new("-s")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "The sizes too must be the same, and how the images have each part of the disk",
-    };
+    private readonly Option<bool> _strict = CommonOptions.Flag("-s", "Strict: sizes and allocation must be the same too");
 
     private readonly Option<string?> _cache = CacheModes.CreateForSource("The images'");
     private readonly Option<bool> _share = CommonOptions.ForceShare();
@@ -46,11 +42,13 @@ internal sealed class CompareCommand
         var command = new Command(
             "compare",
             """
-            Compare what the guest sees of two images, in qemu-img's words. Where one is longer, it must have zeros there. What
-            both have as zeros, or in the same place of the same file, is not read.
+            Compare the content of two images
 
-            Exit codes: 0 the same; 1 different, or wrong usage; 2 an image cannot be opened; 3 a table
-            cannot be read; 4 data cannot be read.
+            If one image is longer, it must read as zeros there. What both images have as
+            zeros, or in the same place of the same file, is not read.
+
+            Exit codes: 0 identical; 1 different, or wrong usage; 2 an image cannot be
+            opened; 3 a table cannot be read; 4 data cannot be read.
             """)
         {
             compare._firstFormat, compare._secondFormat, compare._progress, compare._quiet, compare._strict, compare._cache, compare._share,

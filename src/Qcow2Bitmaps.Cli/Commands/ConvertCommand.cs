@@ -18,75 +18,48 @@ internal sealed class ConvertCommand
 
     private readonly Argument<string[]> _files = new("FILE… OUTPUT")
     {
-        Description = "The images to copy, one behind the other, each the top of its chain; last the target",
+        Description = "The images to concatenate, each the top of its chain, and the target",
         Arity = ArgumentArity.ZeroOrMore,
     };
     private readonly Option<string?> _format = CommonOptions.AnyFormat("the images to copy");
     private readonly Option<string> _outputFormat = new("-O")
     {
-        Description = "The target's format: qcow2, or raw (default)",
+        Description = "Format of the target: qcow2, or raw (default)",
         HelpName = "FMT",
     };
-    private readonly Option<bool> _compress = Flag("-c", "Compress the clusters of a qcow2 target, several side by side; zlib only");
-    private readonly Option<bool> _outOfOrder = Flag(
-        "-W", "Accepted, and makes no difference: the few parts of the disk that are in work are always written as they come");
-    private readonly Option<string?> _workers = new("-m")
-    {
-        Description = "How many parts of the disk are in work at a time, 1 to 16 (default: as many as there are processors, from 2 to 8)",
-        HelpName = "N",
-    };
-    private readonly Option<string?> _snapshot = new("-l")
-    {
-        Description = "Copy the disk of an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME",
-        HelpName = "SNAPSHOT",
-    };
-    private readonly Option<bool> _offload = Flag(
-        "-C", "Accepted: where the file system can share data with the target that is done anyway. Not with -c or -S, as in qemu-img");
+    private readonly Option<bool> _compress = CommonOptions.Flag("-c", "Compress the clusters of a qcow2 target (zlib)");
+    private readonly Option<bool> _outOfOrder = CommonOptions.Flag("-W", "Write out of order. Has no effect: that is always done");
+    private readonly Option<string?> _workers = CommonOptions.Value(
+        "-m", "Number of parallel workers, 1 to 16. Default: the number of processors, within 2 to 8", "N");
+    private readonly Option<string?> _snapshot = CommonOptions.Value(
+        "-l", "Copy an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME", "SNAPSHOT");
+    private readonly Option<bool> _offload = CommonOptions.Flag(
+        "-C", "Copy offloading. Has no effect: blocks are shared where possible. Not with -c or -S");
     private readonly Option<string?> _rate = CommonOptions.Rate("-r");
-    private readonly Option<bool> _noReflink = Flag(
-        "--no-reflink",
-        "Copy data also where the file system could share them with the target (XFS, btrfs), as cp does and qemu-img does not");
-    private readonly Option<string[]> _options = new("-o")
-    {
-        Description = "Options of the target, name=value with commas between; '-o help' lists them. May be repeated",
-        HelpName = "OPTIONS",
-    };
-    private readonly Option<string?> _backing = new("-B")
-    {
-        Description = "The target's backing file. If it is one of the source's chain, only what stands above it is copied; of another one, "
-            + "what the source's top image does not hold is compared with it, and copied where it differs",
-        HelpName = "BACKING",
-    };
+    private readonly Option<bool> _noReflink = CommonOptions.Flag(
+        "--no-reflink", "Copy data even if the file system (XFS, btrfs) could share blocks");
+    private readonly Option<string[]> _options = CommonOptions.Repeatable(
+        "-o", "Options of the target: name=value,...; '-o help' lists them. Repeatable", "OPTIONS");
+    private readonly Option<string?> _backing = CommonOptions.Value(
+        "-B", "Backing file of the target: only what differs from it is copied", "BACKING");
 
-    private readonly Option<string?> _backingFormat = new("-F")
-    {
-        Description = "The backing file's format; required with a backing file",
-        HelpName = "FMT",
-    };
-    private readonly Option<string?> _sparse = new("-S")
-    {
-        Description = "How many bytes of zeros are left out (default 4k); 0 writes all zeros as data",
-        HelpName = "SIZE",
-    };
-    private readonly Option<bool> _exists = Flag("-n", "Do not make the target: write it as it is. It must be large enough");
-    private readonly Option<bool> _isZero = Flag("--target-is-zero", "With -n: the target reads as zeros, so that none are written");
-    private readonly Option<bool> _progress = Flag("-p", "Show progress");
+    private readonly Option<string?> _backingFormat = CommonOptions.Value("-F", "Format of the backing file; required with -B", "FMT");
+    private readonly Option<string?> _sparse = CommonOptions.Value(
+        "-S", "Leave out runs of zeros of at least this size (default 4k); 0 writes all zeros as data", "SIZE");
+    private readonly Option<bool> _exists = CommonOptions.Flag("-n", "Write into an existing target, which must be large enough");
+    private readonly Option<bool> _isZero = CommonOptions.Flag(
+        "--target-is-zero", "With -n: the target reads as zeros, so that no zeros are written");
+    private readonly Option<bool> _progress = CommonOptions.Flag("-p", "Show progress");
     private readonly Option<bool> _quiet = CommonOptions.Quiet();
     private readonly Option<bool> _share = CommonOptions.ForceShare();
-    private readonly Option<string?> _cache = new("-t")
-    {
-        Description = "'unsafe' (default) does not wait for the target's disk; all other modes of qemu-img do so at the end",
-        HelpName = "CACHE",
-    };
+    private readonly Option<string?> _cache = CommonOptions.Value(
+        "-t", "Cache mode: 'unsafe' (default) does not flush; all other modes flush at the end", "CACHE");
     private readonly Option<string?> _sourceCache = CacheModes.CreateForSource("The sources'");
-    private readonly Option<bool> _bitmaps = Flag(
-        "--bitmaps",
-        "Copy the bitmaps of the top image too, each with the bits of all images of the chain that hold it. "
-        + "A bitmap that is not valid over the chain is refused. (qemu-img copies the top image's bits only and calls the result valid: "
-        + "changes in the images below are lost)");
+    private readonly Option<bool> _bitmaps = CommonOptions.Flag(
+        "--bitmaps", "Copy the bitmaps too, each with the merged bits of all images of the chain");
 
-    private readonly Option<bool> _skipBroken = Flag(
-        "--skip-broken-bitmaps", "With --bitmaps: leave bitmaps behind that are not valid, with a warning");
+    private readonly Option<bool> _skipBroken = CommonOptions.Flag(
+        "--skip-broken-bitmaps", "With --bitmaps: skip bitmaps that are not valid, with a warning");
     private readonly Option<string[]> _allowBacking = CommonOptions.AllowBacking();
     private readonly ToolWriter _output;
     private readonly MessageWriter _messages;
@@ -102,9 +75,19 @@ internal sealed class ConvertCommand
         var convert = new ConvertCommand(output, messages);
         var command = new Command(
             "convert",
-            "Copy what the guest sees of images to a raw or qcow2 image, with qemu-img's options and messages. "
-            + "Holes and zeros are neither read nor written. A target that exists is overwritten; one that is read at the same time is "
-            + "refused.")
+            """
+            Convert images to a raw or qcow2 image
+
+            The options and messages are qemu-img's. Holes and zeros are neither read nor
+            written. An existing target is overwritten, unless it is one of the sources.
+
+            With -B, if the backing file is part of the source's chain, only what is above
+            it is copied. Otherwise what the top image does not hold is compared with the
+            backing file, and copied where it differs.
+
+            --bitmaps refuses a bitmap that is not valid over the chain. (qemu-img copies
+            only the bits of the top image, so that changes in the images below are lost.)
+            """)
         {
             convert._format, convert._outputFormat, convert._compress, convert._outOfOrder, convert._workers, convert._rate,
             convert._offload, convert._noReflink, convert._snapshot, convert._options, convert._backing, convert._backingFormat,
@@ -115,9 +98,6 @@ internal sealed class ConvertCommand
         command.SetAction(convert.RunAsync);
         return command;
     }
-
-    private static Option<bool> Flag(string name, string description) =>
-        new(name) { Arity = ArgumentArity.Zero, Description = description };
 
     private async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -336,7 +316,7 @@ internal sealed class ConvertCommand
             return "Use of backing file requires explicit backing format";
         }
 
-        // The sources have the size, whatever is said.
+        // The size is that of the sources, whatever the options say.
         options.Set(CreateOptions.Size, 0);
         string? fault = CreateOptions.FindUnsupported(options)
             ?? (isQcow2 ? null : CreateOptions.FindRawFault(options, out rawPreallocation));

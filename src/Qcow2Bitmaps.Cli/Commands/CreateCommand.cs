@@ -14,46 +14,29 @@ internal sealed class CreateCommand
 {
     private readonly Argument<string?> _file = new("FILE")
     {
-        Description = "The image to make; an existing one is overwritten",
+        Description = "The image to create; an existing one is overwritten",
         Arity = ArgumentArity.ZeroOrOne,
     };
     private readonly Argument<string?> _size = new("SIZE")
     {
-        Description = "The disk's size, such as 10G. Not needed with a backing file or a data file that is kept: then it is theirs",
+        Description = "Size of the disk, such as 10G. Default: that of the backing file, or of a data file that is kept",
         Arity = ArgumentArity.ZeroOrOne,
     };
 
     private readonly Option<string> _format = new("-f", "--format")
     {
-        Description = "The image's format: qcow2, or raw (default), which qemu-img also calls file",
+        Description = "Format of the image: qcow2, or raw (default), also called file",
         HelpName = "FMT",
     };
-    private readonly Option<string?> _backing = new("-b")
-    {
-        Description = "The backing file, stored as it is named here; relative to the image",
-        HelpName = "BACKING",
-    };
-    private readonly Option<string?> _backingFormat = new("-F")
-    {
-        Description = "The backing file's format; required with a backing file",
-        HelpName = "FMT",
-    };
-    private readonly Option<bool> _unsafe = new("-u")
-    {
-        Arity = ArgumentArity.Zero,
-        Description = "Do not open the backing file; SIZE is required then",
-    };
-    private readonly Option<string[]> _options = new("-o")
-    {
-        Description = "Options, name=value with commas between; '-o help' lists them. May be repeated",
-        HelpName = "OPTIONS",
-    };
+    private readonly Option<string?> _backing = CommonOptions.Value(
+        "-b", "Backing file, stored as given; relative to the image", "BACKING");
+    private readonly Option<string?> _backingFormat = CommonOptions.Value("-F", "Format of the backing file; required with -b", "FMT");
+    private readonly Option<bool> _unsafe = CommonOptions.Flag("-u", "Do not open the backing file; SIZE is then required");
+    private readonly Option<string[]> _options = CommonOptions.Repeatable(
+        "-o", "Options: name=value,...; '-o help' lists them. Repeatable", "OPTIONS");
     private readonly Option<bool> _quiet = CommonOptions.Quiet();
-    private readonly Option<string[]> _allowBacking = new("--allow-backing")
-    {
-        Description = "A folder where the files below the backing file may be, besides the backing file's own. May be repeated",
-        HelpName = "DIR",
-    };
+    private readonly Option<string[]> _allowBacking = CommonOptions.Repeatable(
+        "--allow-backing", "Also open files below the backing file in this folder, not only in the backing file's. Repeatable", "DIR");
 
     private readonly ToolWriter _output;
     private readonly MessageWriter _messages;
@@ -69,8 +52,12 @@ internal sealed class CreateCommand
         var create = new CreateCommand(output, messages);
         var command = new Command(
             "create",
-            "Make a qcow2 or raw image with qemu-img's options, and its messages. A qcow2 file is the same as qemu-img's, byte for byte, "
-            + "but for refcount tables of more than one cluster.")
+            """
+            Create an image
+
+            The options and messages are qemu-img's. A qcow2 file equals qemu-img's byte
+            for byte, unless its refcount table has more than one cluster.
+            """)
         {
             create._format, create._backing, create._backingFormat, create._unsafe, create._options, create._quiet, create._allowBacking,
             create._file, create._size,

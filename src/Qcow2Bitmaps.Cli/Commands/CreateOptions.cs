@@ -75,7 +75,7 @@ internal static class CreateOptions
         : options.Number(ExtentSizeHint) != 0 ? "An extent size hint is not supported"
         : null;
 
-    /// <summary>What qcow2's options mean; null when one of them means nothing.</summary>
+    /// <summary>Interprets the options of qcow2; null if one is invalid.</summary>
     public static Qcow2CreateOptions? ToQcow2(OptionList options, out string? fault)
     {
         // In the order in which qemu-img looks at them.
@@ -105,10 +105,7 @@ internal static class CreateOptions
         };
     }
 
-    /// <summary>
-    /// What matters of qcow2's options to how many bytes are taken; null when one of them means nothing. As for qemu-img's
-    /// <c>measure</c>, all others may be anything.
-    /// </summary>
+    /// <summary>Options of qcow2 that affect the needed space; null if one is invalid. Others may be anything, as in qemu-img.</summary>
     public static Qcow2CreateOptions? ToMeasured(OptionList options, out string? fault)
     {
         int version = 3;

@@ -15,20 +15,16 @@ internal static class ExtentsCommand
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         Argument<string> file = CommonOptions.File("FILE", "The image, or with --chain the top image");
-        var bitmap = new Argument<string>("BITMAP") { Description = "The bitmap's name" };
+        var bitmap = new Argument<string>("BITMAP") { Description = "The name of the bitmap" };
         Option<string?> format = CommonOptions.Format("the image");
         Option<bool> share = CommonOptions.ForceShare();
         Option<OutputFormat> form = CommonOptions.Output();
-        var all = new Option<bool>("--all") { Arity = ArgumentArity.Zero, Description = "Show the clean ranges too" };
-        var wholeChain = new Option<bool>("--chain")
-        {
-            Arity = ArgumentArity.Zero,
-            Description = "Merge the bitmap's bits over all images of the chain that hold it; refused (exit code 2) when it is not valid "
-                + "over the chain",
-        };
+        Option<bool> all = CommonOptions.Flag("--all", "Show clean ranges too");
+        Option<bool> wholeChain = CommonOptions.Flag(
+            "--chain", "Merge the bits of all images of the chain; exit code 2 if the bitmap is not valid over the chain");
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         Option<bool> lenient = CommonOptions.Lenient();
-        var command = new Command("extents", "Show the dirty ranges of a bitmap. Offsets and lengths are bytes of the disk.")
+        var command = new Command("extents", "List the dirty ranges of a bitmap, in bytes of the disk")
         {
             format, share, form, all, wholeChain, allowBacking, lenient, file, bitmap,
         };
@@ -111,7 +107,7 @@ internal static class ExtentsCommand
         long bytes = 0;
         await foreach (DirtyExtent extent in reading.ReadAsync(includeClean, cancellationToken))
         {
-            // Not before the first range: what cannot be read has no table.
+            // Printed with the first range: if nothing can be read, no table appears.
             output.Write(header);
             header = "";
             output.WriteLine(string.Create(

@@ -16,16 +16,17 @@ internal static class InfoCommand
         Option<string?> format = CommonOptions.Format("the image");
         Option<bool> share = CommonOptions.ForceShare();
         Option<OutputFormat> form = CommonOptions.Output();
-        var wholeChain = new Option<bool>("--backing-chain")
-        {
-            Arity = ArgumentArity.Zero,
-            Description = "Show every image of the backing chain, top first",
-        };
+        Option<bool> wholeChain = CommonOptions.Flag("--backing-chain", "Show all images of the backing chain, top first");
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         Option<bool> lenient = CommonOptions.Lenient();
         var command = new Command(
             "info",
-            "Show an image, its snapshots and its bitmaps, in qemu-img's words. Opens no other file, unless --backing-chain is given.")
+            """
+            Show information about an image, its snapshots and its bitmaps
+
+            The output is qemu-img's. Only FILE is opened, unless --backing-chain is
+            given.
+            """)
         {
             format, share, form, wholeChain, allowBacking, lenient, file,
         };

@@ -15,12 +15,16 @@ internal static class MapCommand
         Option<string?> format = CommonOptions.Format("the image");
         Option<bool> share = CommonOptions.ForceShare();
         Option<OutputFormat> form = CommonOptions.Output();
-        var start = new Option<string?>("-s", "--start-offset") { Description = "Where to start on the disk", HelpName = "SIZE" };
-        var length = new Option<string?>("-l", "--max-length") { Description = "How much to list", HelpName = "SIZE" };
+        Option<string?> start = CommonOptions.Value("-s", "Start at this offset of the disk", "SIZE", "--start-offset");
+        Option<string?> length = CommonOptions.Value("-l", "List at most this much", "SIZE", "--max-length");
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         var command = new Command(
             "map",
-            "Show which image of the chain has what for each part of the disk, in qemu-img's words. Reads tables only, and needs no key.")
+            """
+            Show which image of the chain holds each part of the disk
+
+            The output is qemu-img's. Reads only tables; needs no key.
+            """)
         {
             format, share, form, start, length, allowBacking, file,
         };

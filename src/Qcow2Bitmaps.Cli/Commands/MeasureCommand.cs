@@ -10,7 +10,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>measure</c>: how much room a target needs, as qemu-img says it.</summary>
+/// <summary><c>measure</c>: how much space a target needs, as qemu-img prints it.</summary>
 internal sealed class MeasureCommand
 {
     private readonly Argument<string?> _file = new("FILE")
@@ -21,24 +21,14 @@ internal sealed class MeasureCommand
     private readonly Option<string?> _format = CommonOptions.AnyFormat("FILE");
     private readonly Option<string> _outputFormat = new("-O")
     {
-        Description = "The target's format: qcow2, or raw (default)",
+        Description = "Format of the target: qcow2, or raw (default)",
         HelpName = "FMT",
     };
-    private readonly Option<string[]> _options = new("-o")
-    {
-        Description = "Options of the target, name=value with commas between. May be repeated",
-        HelpName = "OPTIONS",
-    };
-    private readonly Option<string?> _size = new("--size")
-    {
-        Description = "Measure an empty disk of this size instead of a file",
-        HelpName = "SIZE",
-    };
-    private readonly Option<string?> _snapshot = new("-l")
-    {
-        Description = "Measure the disk of an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME",
-        HelpName = "SNAPSHOT",
-    };
+    private readonly Option<string[]> _options = CommonOptions.Repeatable(
+        "-o", "Options of the target: name=value,... Repeatable", "OPTIONS");
+    private readonly Option<string?> _size = CommonOptions.Value("--size", "Measure an empty disk of this size instead of a file", "SIZE");
+    private readonly Option<string?> _snapshot = CommonOptions.Value(
+        "-l", "Measure an internal snapshot: its id or name, or snapshot.id=ID or snapshot.name=NAME", "SNAPSHOT");
     private readonly Option<OutputFormat> _form = CommonOptions.Output();
     private readonly Option<bool> _share = CommonOptions.ForceShare();
     private readonly Option<string[]> _allowBacking = CommonOptions.AllowBacking();
@@ -54,10 +44,7 @@ internal sealed class MeasureCommand
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         var measure = new MeasureCommand(output, messages);
-        var command = new Command(
-            "measure",
-            "Say how many bytes a new image takes for what the guest sees of a chain, or for an empty disk, "
-            + "with qemu-img's options and output.")
+        var command = new Command("measure", "Measure the file size that a copy of an image, or an empty disk, needs")
         {
             measure._format, measure._outputFormat, measure._options, measure._size, measure._snapshot, measure._form, measure._share,
             measure._allowBacking, measure._file,

@@ -4,13 +4,10 @@ using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary>
-/// Warns of an image that was made, or changed, to name a file which commands do not open by themselves: who
-/// types the name may say so, an image may not.
-/// </summary>
+/// <summary>Warns if an image now names a file that commands do not open automatically.</summary>
 internal static class OutsideWarning
 {
-    /// <summary>Warns where the name leads out of the folders that are allowed when nobody allows more.</summary>
+    /// <summary>Warns if the name leads out of the folders that are allowed by default.</summary>
     public static void Write(string imagePath, string name, bool isDataFile, MessageWriter messages)
     {
         var reference = new BackingReference(imagePath, name, isDataFile ? ImageFormat.Raw : null, isDataFile ? 0 : 1)

@@ -6,7 +6,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary>Warns of overlays that are not part of a chain, where qemu-img is silent. Output and exit codes stay the same.</summary>
+/// <summary>Warns of overlays that are not part of a chain. qemu-img gives no message; its commands keep their exit codes.</summary>
 internal static class OverlayWarning
 {
     public static async ValueTask WriteAsync(
@@ -29,7 +29,7 @@ internal static class OverlayWarning
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            messages.Warn($"Whether other images have one of the chain as their backing file is not known: {e}");
+            messages.Warn($"It is unknown whether other images have one of the chain as their backing file: {e}");
         }
     }
 

@@ -11,25 +11,20 @@ internal static class QmpCommand
 {
     public static Command Create(MessageWriter messages)
     {
-        Option<QmpImage[]> images = Image(
-            "--image", "An image, opened for writing under the name NODE, which is its node and its device. May be repeated",
-            isReadOnly: false);
-        Option<QmpImage[]> readOnly = Image("--read-only-image", "An image that is only read. May be repeated", isReadOnly: true);
-        var socket = new Option<string?>("--socket")
-        {
-            Description = "Listen on a unix socket, which is made, for one client after the other; else standard input and output are the "
-                + "client",
-            HelpName = "PATH",
-        };
+        Option<QmpImage[]> images = Image("--image", "Open an image for writing as node and device NODE. Repeatable", isReadOnly: false);
+        Option<QmpImage[]> readOnly = Image("--read-only-image", "Open an image for reading only. Repeatable", isReadOnly: true);
+        Option<string?> socket = CommonOptions.Value(
+            "--socket", "Listen on this unix socket, for one client at a time. Default: standard input and output", "PATH");
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         var command = new Command(
             "qmp",
             """
-            Work on bitmaps and make backups by QMP, QEMU's machine protocol, as its storage daemon does.
+            Serve bitmaps and backups over QMP, QEMU's machine protocol
 
-            While images are open their bitmaps are marked as in use, and stored again at the end: after 'quit',
-            SIGTERM or SIGINT, or at the end of standard input,
-            where jobs are waited for. After a kill they are inconsistent, as with QEMU.
+            The commands are those of qemu-storage-daemon. While an image is open its
+            bitmaps are marked in-use. They are stored at the end: after 'quit', SIGTERM or
+            SIGINT, or at the end of standard input once all jobs are done. If the process
+            is killed, they are inconsistent, as with QEMU.
             """)
         {
             images, readOnly, socket, allowBacking,

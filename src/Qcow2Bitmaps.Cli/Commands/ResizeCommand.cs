@@ -32,32 +32,27 @@ internal static class ResizeCommand
     {
         Argument<string[]> arguments = new("FILE [+|-]SIZE")
         {
-            Description = "The image, and its size or by how much it changes",
+            Description = "The image, and its new size or the change of its size",
             Arity = ArgumentArity.ZeroOrMore,
         };
         Option<string?> format = CommonOptions.Format("the image");
-        var shrink = new Option<bool>("--shrink")
-        {
-            Arity = ArgumentArity.Zero,
-            Description = "Let the disk become smaller: all behind its new end is deleted",
-        };
-        var preallocation = new Option<string?>("--preallocation")
-        {
-            Description = "What the disk gains: 'off' (default) takes no space, 'metadata' gets its tables, 'falloc' its space too, "
-                + "set aside, 'full' written as zeros. Raw files: off, falloc, full",
-            HelpName = "MODE",
-        };
+        Option<bool> shrink = CommonOptions.Flag("--shrink", "Allow a smaller size: the data behind the new end are deleted");
+        Option<string?> preallocation = CommonOptions.Value(
+            "--preallocation", "Preallocation of the new space: off (default), metadata (not for raw), falloc, full", "MODE");
         Option<bool> quiet = CommonOptions.Quiet("--quiet");
         Option<string[]> allowBacking = CommonOptions.AllowBacking();
         var command = new Command(
             Name,
             """
-            Give a disk another size, as qemu-img does. Bitmaps grow and are cut with it, and where QEMU would lose one nothing
-            is done. What a disk gains reads as zeros, also where something was stored behind its end; QEMU shows that. But what
-            a raw data file, or the device in its place, has behind the end of the disk stays and becomes the disk's. A stop at
-            any moment leaves the image as before or as after.
+            Resize a disk
 
-            Exit codes: 0 success; 1 error: nothing was changed.
+            The options are qemu-img's. Bitmaps are resized too; if QEMU would lose one,
+            the resize is refused. New space reads as zeros, even if something was stored
+            behind the old end (QEMU shows that). But what a raw data file, or a device in
+            its place, has behind the old end becomes part of the disk. An interruption
+            leaves the image as it was before or as it is after.
+
+            Exit codes: 0 success; 1 error, and nothing was changed.
             """)
         {
             shrink, preallocation, format, quiet, allowBacking, arguments,
@@ -202,8 +197,8 @@ internal static class ResizeCommand
         if (shrinks && dataFile is { CapacityBytes: null } && dataFile.Length > size)
         {
             messages.Warn(
-                $"'{dataFile.Name}' keeps its {dataFile.Length} bytes: it was longer than the disk, and what it has behind the disk's old "
-                + $"end was not to be deleted");
+                $"'{dataFile.Name}' keeps its {dataFile.Length} bytes: it was longer than the disk, and its data behind the disk's old end "
+                + $"are kept");
         }
     }
 

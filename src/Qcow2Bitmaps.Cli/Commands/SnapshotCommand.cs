@@ -16,22 +16,22 @@ internal static class SnapshotCommand
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         Argument<string[]> file = new("FILE") { Description = "The image", Arity = ArgumentArity.ZeroOrMore };
-        var list = new Option<bool>("-l") { Arity = ArgumentArity.Zero, Description = "List the snapshots" };
-        Option<string[]> apply = Action(
-            "-a",
-            "Make the snapshot the disk's state, its size included; what the disk holds now is lost. NAME may be an id. "
-            + "Refused where the image has bitmaps");
-        Option<string[]> create = Action("-c", "Take a snapshot of the disk. Bitmaps stay as they are");
-        Option<string[]> delete = Action("-d", "Remove the snapshot and give its space back. Bitmaps stay as they are");
+        Option<bool> list = CommonOptions.Flag("-l", "List the snapshots");
+        Option<string[]> apply = CommonOptions.Repeatable(
+            "-a", "Apply a snapshot (name or id): the current content is lost. Refused if the image has bitmaps", "NAME");
+        Option<string[]> create = CommonOptions.Repeatable("-c", "Create a snapshot. Bitmaps do not change", "NAME");
+        Option<string[]> delete = CommonOptions.Repeatable("-d", "Delete a snapshot. Bitmaps do not change", "NAME");
         Option<bool> quiet = CommonOptions.Quiet();
         Option<bool> share = CommonOptions.ForceShare();
         var command = new Command(
             "snapshot",
             """
-            Work on the internal snapshots of an image, as qemu-img does. A stop at any moment leaves the image as
-            before or as after. Needs no key and no backing file.
+            List, create, apply and delete internal snapshots
 
-            Exit codes: 0 success; 1 error: nothing was changed.
+            The options are qemu-img's. An interruption leaves the image as it was before
+            or as it is after. Needs no key and no backing file.
+
+            Exit codes: 0 success; 1 error, and nothing was changed.
             """)
         {
             list, apply, create, delete, quiet, share, file,
@@ -166,6 +166,4 @@ internal static class SnapshotCommand
     }
 
     private static IEnumerable<(char Kind, string Name)> Actions(char kind, string[]? names) => (names ?? []).Select(name => (kind, name));
-
-    private static Option<string[]> Action(string name, string description) => new(name) { Description = description, HelpName = "NAME" };
 }

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary>Lets SIGINT and SIGTERM end a command in order, where an end in order leaves more than a kill does.</summary>
+/// <summary>Turns SIGINT and SIGTERM into a cancellation, for commands that then leave more than a killed process would.</summary>
 internal sealed class StopSignals : IDisposable
 {
     private readonly CancellationTokenSource _stop;

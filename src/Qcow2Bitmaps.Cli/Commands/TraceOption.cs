@@ -24,7 +24,7 @@ internal static class TraceOption
 
     public static Option<string[]> Create() => new(Name, Alias)
     {
-        Description = "Accepted before the command, with a warning: there are no trace events here. May be repeated",
+        Description = "Accepted before the command, with a warning: there are no trace events. Repeatable",
         HelpName = "PATTERN",
     };
 

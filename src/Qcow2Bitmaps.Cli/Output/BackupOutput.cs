@@ -95,7 +95,7 @@ internal static class BackupOutput
     {
         if (manifest.Missing is { } missing)
         {
-            messages.Warn($"'{path}' has zeros in place of what was missing of the disk when it was backed up: {missing}");
+            messages.Warn($"'{path}' has zeros in place of what the disk was missing when it was backed up: {missing}");
         }
     }
 

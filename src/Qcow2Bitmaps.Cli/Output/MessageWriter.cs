@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>Errors and warnings on standard error, each behind the tool's name. Failing to write them is ignored.</summary>
+/// <summary>Errors and warnings on standard error, each behind the tool's name. Errors of standard error itself are ignored.</summary>
 /// <remarks>What was written to standard output before goes out first, so that both are in order where one pipe takes them.</remarks>
 /// <param name="output">Standard output.</param>
 /// <param name="error">Standard error.</param>
@@ -72,7 +72,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
 
             if (above.VirtualSizeBytes < layer.VirtualSizeBytes)
             {
-                Warn($"{above} is shorter than {layer} below it and hides what that has behind its end");
+                Warn($"{above} is shorter than {layer} below it and hides its end");
             }
         }
     }
@@ -98,7 +98,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     private void WarnOfTruncation(string path, FormatFault fault, bool isWritten)
     {
         string after = isWritten
-            ? "; writing to the image may make the file longer, and nobody can tell any more that something is missing"
+            ? "; writing to the image may make the file longer, and then nobody can tell that something is missing"
             : "";
         Warn($"'{path}': {fault}{after}");
     }

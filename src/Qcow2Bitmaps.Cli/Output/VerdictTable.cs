@@ -49,7 +49,7 @@ internal sealed class VerdictTable(ToolWriter output)
         foreach (ChainLayer layer in layers)
         {
             string note = layer.IsOpenForWritingElsewhere ? "   open for writing in another process"
-                : layer.HasIgnoredBitmaps ? "   has bitmaps that count no longer: a program without bitmap support wrote to it"
+                : layer.HasIgnoredBitmaps ? "   has bitmaps that are ignored: a program without bitmap support wrote to it"
                 : "";
             output.WriteMessage(
                 $"image {layer.Index,2}  {PrintableText.Escape(layer.Path).PadRight(pathWidth)}  {layer.Format,-5}  "

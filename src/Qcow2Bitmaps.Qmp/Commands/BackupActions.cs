@@ -60,7 +60,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
                         + "use mode 'existing'");
                 }
 
-                // QEMU's rule: without a backing file the top image is the disk, so that nothing of what stands in the target stays.
+                // QEMU's rule: without a backing file the top image is the disk, so that the old content of the target must go.
                 bool isWhole = common.Sync == BackupSync.Top && source.Session.Chain.Layers.Count == 1;
                 Add(
                     plan, isWhole ? common with { Sync = BackupSync.Full } : common, source, target: null, !isThere,
@@ -172,7 +172,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
         plan.Add(new PlannedBackup(source, job, options, openTarget, overwritesTarget));
     }
 
-    /// <summary>Makes the target, over what there was. One for the top image alone is backed by what that is backed by.</summary>
+    /// <summary>Creates the target, overwriting an existing one. A target for the top image alone gets that image's backing file.</summary>
     private static async Task CreateAsync(QmpNode source, string path, string format, BackupSync sync, CancellationToken cancellationToken)
     {
         ImageChain chain = source.Session.Chain;

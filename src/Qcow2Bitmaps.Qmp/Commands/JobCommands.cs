@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Qmp.Protocol;
 
 namespace Qcow2Bitmaps.Qmp.Commands;
 
-/// <summary>Commands on jobs that there are: as jobs, and as block jobs, which QEMU had first.</summary>
+/// <summary>Commands on existing jobs: as jobs, and as block jobs, the older form in QEMU.</summary>
 internal static class JobCommands
 {
     public static void AddTo(QmpCommands commands, QmpJobs jobs)

@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Qmp.Nodes;
 
 namespace Qcow2Bitmaps.Qmp.Commands;
 
-/// <summary>A backup that is to be started, whose target is opened late: it may be a file that is made anew.</summary>
+/// <summary>A backup that is about to start. Its target is opened late, because it may be a file that is overwritten.</summary>
 internal sealed class PlannedBackup(
     QmpNode source, QmpJob job, BackupJobOptions options, Func<CancellationToken, Task<BackupTarget>> openTarget, bool overwritesTarget)
 {
@@ -14,10 +14,10 @@ internal sealed class PlannedBackup(
 
     public QmpJob Job => job;
 
-    /// <summary>Whether the target is made, over what there was.</summary>
+    /// <summary>Whether the target is created, overwriting an existing one.</summary>
     public bool OverwritesTarget => overwritesTarget;
 
-    /// <summary>What is asked for; until the target is open with one that takes nothing.</summary>
+    /// <summary>The options. Until the target is open, they have a placeholder for it.</summary>
     public BackupJobOptions Options => options with { Target = _target ?? new UnopenedTarget(source.Session.SizeBytes) };
 
     public async Task OpenTargetAsync(CancellationToken cancellationToken) =>

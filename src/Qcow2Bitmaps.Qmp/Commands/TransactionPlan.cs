@@ -23,7 +23,7 @@ internal sealed class TransactionPlan(QmpJobs jobs)
         _steps.Add(transaction => transaction.Backup(backup.Source.Session, backup.Options));
     }
 
-    /// <summary>Does it all.</summary>
+    /// <summary>Carries out all actions.</summary>
     /// <exception cref="Qcow2Exception">A step is refused, or a target cannot be made; only targets may have been made.</exception>
     /// <exception cref="IOException">A target cannot be made or opened.</exception>
     public async ValueTask RunAsync(CancellationToken cancellationToken)
@@ -60,7 +60,7 @@ internal sealed class TransactionPlan(QmpJobs jobs)
         }
     }
 
-    /// <summary>Checks whether all would be accepted, so that no existing file is lost to a refused command. QEMU does not.</summary>
+    /// <summary>Checks whether all actions would be accepted, so that a refused command destroys no file. QEMU does not.</summary>
     private async ValueTask TryAsync(CancellationToken cancellationToken)
     {
         try
@@ -69,7 +69,7 @@ internal sealed class TransactionPlan(QmpJobs jobs)
         }
         catch (BitmapStateException e) when (e.Operation is RecordingTransaction.AbortOperation)
         {
-            // Nothing but this was refused.
+            // Only this was refused.
         }
     }
 

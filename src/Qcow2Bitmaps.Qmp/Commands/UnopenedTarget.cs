@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Backups.Recording;
 
 namespace Qcow2Bitmaps.Qmp.Commands;
 
-/// <summary>A target that nobody writes: to ask whether a backup would start.</summary>
+/// <summary>A placeholder that is never written, to check whether a backup would start.</summary>
 internal sealed class UnopenedTarget(long sizeBytes) : BackupTarget
 {
     public override string Name => "";
@@ -11,7 +11,7 @@ internal sealed class UnopenedTarget(long sizeBytes) : BackupTarget
 
     public override int ClusterBytes => 1 << 16;
 
-    // What the target turns out to be is asked again when it is open.
+    // The real target is checked again when it is open.
     public override bool CanCompress => true;
 
     public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>

@@ -50,13 +50,13 @@ internal sealed class QmpJob(string id, QmpJobGroup group, QmpNode? target, bool
         set => _started.Task.Result.BytesPerSecond = value;
     }
 
-    /// <summary>Whether a client lets it stand still.</summary>
+    /// <summary>Whether a client has paused it.</summary>
     public bool IsPaused => _resumed is not null;
 
-    /// <summary>Ends when it goes on.</summary>
+    /// <summary>Completes when it is resumed.</summary>
     public Task Resumed => _resumed?.Task ?? Task.CompletedTask;
 
-    /// <summary>Lets it stand still.</summary>
+    /// <summary>Pauses it.</summary>
     /// <returns>Whether it did not before.</returns>
     public bool TryPause()
     {
@@ -70,7 +70,7 @@ internal sealed class QmpJob(string id, QmpJobGroup group, QmpNode? target, bool
         return true;
     }
 
-    /// <summary>Lets it go on.</summary>
+    /// <summary>Resumes it.</summary>
     public void Resume()
     {
         _resumed?.SetResult();
@@ -80,7 +80,7 @@ internal sealed class QmpJob(string id, QmpJobGroup group, QmpNode? target, bool
 
     public void Start(BackupJob job) => _started.SetResult(job);
 
-    /// <summary>Asks it to end, and with it its group; without effect when it has, or when it is decided that it succeeds.</summary>
+    /// <summary>Cancels it, and with it its group. No effect if it has ended, or if its success is decided.</summary>
     public void Cancel()
     {
         if (group.TryAbort() && _started.Task.IsCompletedSuccessfully)

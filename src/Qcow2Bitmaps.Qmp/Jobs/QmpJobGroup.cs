@@ -24,14 +24,14 @@ internal sealed class QmpJobGroup
         }
     }
 
-    /// <summary>Takes a job in; before any of them runs.</summary>
+    /// <summary>Adds a job, before any of them runs.</summary>
     public void Add(QmpJob job)
     {
         _jobs.Add(job);
         _working++;
     }
 
-    /// <summary>Says that a job has done its work, and waits until all have.</summary>
+    /// <summary>Reports that a job has done its work, and waits until all have.</summary>
     public Task DoneAsync(CancellationToken cancellationToken)
     {
         if (Interlocked.Decrement(ref _working) == 0)
@@ -42,7 +42,7 @@ internal sealed class QmpJobGroup
         return _allDone.Task.WaitAsync(cancellationToken);
     }
 
-    /// <summary>Waits until a client lets the group end, where one has to.</summary>
+    /// <summary>Waits until a client finalizes the group, if one must.</summary>
     public Task FinalizedAsync(CancellationToken cancellationToken) =>
         _jobs.Exists(static job => !job.IsFinalizedAlone) ? _finalized.Task.WaitAsync(cancellationToken) : Task.CompletedTask;
 
@@ -68,7 +68,7 @@ internal sealed class QmpJobGroup
         }
     }
 
-    /// <summary>Lets the group end.</summary>
+    /// <summary>Finalizes the group.</summary>
     public void FinalizeJobs() => _finalized.TrySetResult();
 
     /// <summary>Cancels the others: one has failed, or was cancelled.</summary>

@@ -1,18 +1,18 @@
 namespace Qcow2Bitmaps.Qmp.Jobs;
 
-/// <summary>Where a job stands, as <c>query-jobs</c> calls it.</summary>
+/// <summary>The status of a job, as <c>query-jobs</c> shows it.</summary>
 internal static class QmpJobStatus
 {
     public const string Created = "created";
     public const string Running = "running";
 
-    /// <summary>A client lets it stand still.</summary>
+    /// <summary>A client has paused it.</summary>
     public const string Paused = "paused";
 
-    /// <summary>It has done its work, and waits for the others of its group.</summary>
+    /// <summary>It has done its work, and waits for the rest of its group.</summary>
     public const string Waiting = "waiting";
 
-    /// <summary>All of its group have done theirs; what they change is changed next, when nobody has to say so first.</summary>
+    /// <summary>All jobs of its group have done their work. Their changes follow, or wait for a client.</summary>
     public const string Pending = "pending";
 
     public const string Aborting = "aborting";

@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Qmp.Protocol;
 
 namespace Qcow2Bitmaps.Qmp.Jobs;
 
-/// <summary>The jobs that there are, and what clients are told of them. Thread-safe.</summary>
+/// <summary>The jobs, and what clients are told about them. Thread-safe.</summary>
 internal sealed class QmpJobs(QmpEvents events)
 {
     private const string Type = "backup";
@@ -37,7 +37,7 @@ internal sealed class QmpJobs(QmpEvents events)
     /// <summary>Whether a job that has not ended writes an image.</summary>
     public bool IsTarget(QmpNode node) => All.Any(job => job.Target == node && job.Status is not QmpJobStatus.Concluded);
 
-    /// <summary>What a job does when all is copied: it waits for its group, and for the client where it has to.</summary>
+    /// <summary>Runs when a job has copied everything: waits for its group, and for a client if needed.</summary>
     public async ValueTask CompleteAsync(QmpJob job, CancellationToken cancellationToken)
     {
         await job.Started.ConfigureAwait(false);
@@ -67,7 +67,7 @@ internal sealed class QmpJobs(QmpEvents events)
         }
     }
 
-    /// <summary>Lets a job stand still.</summary>
+    /// <summary>Pauses a job.</summary>
     /// <param name="job">The job.</param>
     /// <param name="require">Refuses a status that does not allow a verb.</param>
     /// <exception cref="QmpException">It does already, or has done its work.</exception>
@@ -85,7 +85,7 @@ internal sealed class QmpJobs(QmpEvents events)
         }
     }
 
-    /// <summary>Lets a job go on.</summary>
+    /// <summary>Resumes a job.</summary>
     /// <param name="job">The job.</param>
     /// <param name="require">Refuses a status that does not allow a verb.</param>
     /// <exception cref="QmpException">It was not paused.</exception>
@@ -134,7 +134,7 @@ internal sealed class QmpJobs(QmpEvents events)
         Move(job, QmpJobStatus.Null);
     }
 
-    /// <summary>Waits until all jobs have ended. Jobs that wait for a command are cancelled, or all jobs.</summary>
+    /// <summary>Waits until all jobs have ended, once no more start. Cancels those that do not end by themselves, or all.</summary>
     public async Task EndAsync(bool cancelsAll)
     {
         IReadOnlyList<QmpJob> jobs = All;
@@ -160,7 +160,7 @@ internal sealed class QmpJobs(QmpEvents events)
         BackupJobState state = await backup.WaitAsync(CancellationToken.None).ConfigureAwait(false);
         if (job.Status is QmpJobStatus.Paused)
         {
-            // It was cancelled, which lets it go on to its end.
+            // It was cancelled, and so continues to its end.
             Move(job, QmpJobStatus.Running);
         }
 

@@ -9,7 +9,7 @@ namespace Qcow2Bitmaps.Qmp.Protocol;
 /// </summary>
 /// <param name="value">The object.</param>
 /// <param name="path">Where it stands: empty, or ending in a dot.</param>
-/// <param name="warn">Told what was taken that should not be sent.</param>
+/// <param name="warn">Receives a warning for each deviation that was accepted.</param>
 internal sealed class QmpArguments(JsonElement value, string path, Action<string> warn)
 {
     private readonly HashSet<string> _known = new(StringComparer.Ordinal);
@@ -93,7 +93,7 @@ internal sealed class QmpArguments(JsonElement value, string path, Action<string
     /// <summary>Takes a member and looks at it no further.</summary>
     public bool Has(string name) => TryGet(name, out _);
 
-    /// <summary>Refuses members that nobody asked for. To be called before anything is done.</summary>
+    /// <summary>Refuses unknown members. Call it before anything is done.</summary>
     /// <exception cref="QmpException">There is one.</exception>
     public void Finish()
     {

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Qmp.Protocol;
 
-/// <summary>The commands that there are, by name. Filled once, before it is used.</summary>
+/// <summary>The commands by name. Filled once, before use.</summary>
 internal sealed class QmpCommands
 {
     private readonly Dictionary<string, QmpHandler> _handlers = new(StringComparer.Ordinal);

@@ -5,7 +5,7 @@ internal sealed class QmpEvents(TimeProvider clock)
 {
     private volatile QmpOutput? _listener;
 
-    /// <summary>Who gets events from now on; null for nobody.</summary>
+    /// <summary>The receiver of events from now on; null for none.</summary>
     public void SendTo(QmpOutput? listener) => _listener = listener;
 
     /// <summary>Tells of an event.</summary>

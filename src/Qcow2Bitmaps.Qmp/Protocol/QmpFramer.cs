@@ -29,10 +29,10 @@ internal sealed class QmpFramer(QmpLimits limits)
     private int _comma = -1;
     private int _trailingCommas;
 
-    /// <summary>Whether a message has begun that has not ended.</summary>
+    /// <summary>Whether a message is incomplete.</summary>
     public bool IsInside => _used > 0;
 
-    /// <summary>Reads on.</summary>
+    /// <summary>Reads more bytes.</summary>
     /// <param name="input">What has arrived; what was read is cut off.</param>
     /// <param name="frame">The message that ended.</param>
     /// <returns>Whether one did; if not, all of the input was read.</returns>

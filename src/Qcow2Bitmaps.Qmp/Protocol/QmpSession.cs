@@ -24,7 +24,7 @@ internal sealed class QmpSession
     /// <param name="commands">What a client may call, besides what is the session's own.</param>
     /// <param name="events">What it is told.</param>
     /// <param name="limits">What it may make the server hold.</param>
-    /// <param name="warn">Told what was taken that should not be sent.</param>
+    /// <param name="warn">Receives a warning for each deviation that was accepted.</param>
     public QmpSession(QmpCommands commands, QmpEvents events, QmpLimits limits, Action<string> warn)
     {
         _commands = commands;

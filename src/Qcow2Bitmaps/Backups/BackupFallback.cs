@@ -5,7 +5,10 @@ public enum BackupFallback
 {
     /// <summary>The backup is refused, with the verdict.</summary>
     None,
-    /// <summary>The bitmap is rebuilt from what is allocated, by the rules of <see cref="Operations.ChainPopulate"/>; where those refuse, so is the backup.</summary>
+    /// <summary>
+    /// The bitmap is rebuilt from what is allocated, by the rules of
+    /// <see cref="Operations.ChainPopulate"/>; where those refuse, so is the backup.
+    /// </summary>
     Populate,
     /// <summary>All of the disk is copied, into a backup that stands alone.</summary>
     Full,

@@ -24,8 +24,8 @@ public static class BackupListing
         if (backup.ManifestPath.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal))
         {
             return backup.Manifest.State == BackupState.Partial
-                ? "it is not whole: the same backup with mode 'always' goes on with it"
-                : "it was whole when it was stopped: the same backup, called again, gives it its name back";
+                ? "it is incomplete: the same backup with mode 'always' resumes it"
+                : "it was complete when it was interrupted: run the same backup again to give it its name";
         }
 
         if (!Storage.DurableFile.Exists(backup.ImagePath))
@@ -35,7 +35,7 @@ public static class BackupListing
 
         BackupParent? missing = backup.Manifest.Parents.FirstOrDefault(
             parent => !all.Any(other => string.Equals(other.Manifest.Id, parent.Id, StringComparison.Ordinal) && string.Equals(Path.GetFileName(other.ManifestPath), parent.Manifest, StringComparison.Ordinal)));
-        return missing is not null ? PrintableMessage.Of($"it stands on '{missing.Manifest}' (backup {missing.Id}), which is missing")
+        return missing is not null ? PrintableMessage.Of($"it is based on '{missing.Manifest}' (backup {missing.Id}), which is missing")
             : backup.Manifest.State == BackupState.Anchoring ? "it can be restored, but whether its checkpoint records is not known: verify it with the disk"
             : null;
     }

@@ -32,10 +32,15 @@ public sealed record BackupManifest
     /// <summary>The disk's size in bytes.</summary>
     public required long SizeBytes { get; init; }
 
-    /// <summary>The whole paths of the disk's images, top first, when it was taken. For telling disks apart; nothing is opened by them.</summary>
+    /// <summary>
+    /// The whole paths of the disk's images, top first, when it was taken. For telling disks apart; nothing is opened by them.
+    /// </summary>
     public IReadOnlyList<string> Source { get; init; } = [];
 
-    /// <summary>Which file the top image was: its number and when it was made; null where that is not known. Another file of the same path may be what was made after a snapshot was discarded.</summary>
+    /// <summary>
+    /// Which file the top image was: its number and when it was made; null where that is not known. Another file of the same path may be
+    /// what was made after a snapshot was discarded.
+    /// </summary>
     public string? SourceFile { get; init; }
 
     /// <summary>The bitmap that it was to go by; null of a full backup.</summary>
@@ -47,7 +52,10 @@ public sealed record BackupManifest
     /// <summary>Why the bitmap was not valid; null where it was.</summary>
     public string? Verdict { get; init; }
 
-    /// <summary>What of the disk was missing when it, or what it stands on, was taken, as a file ended before clusters that its image names: zeros are there instead. Null where the disk was whole.</summary>
+    /// <summary>
+    /// What of the disk was missing when it, or what it stands on, was taken, as a file ended before clusters that its image names: zeros
+    /// are there instead. Null where the disk was whole.
+    /// </summary>
     public string? Missing { get; init; }
 
     /// <summary>The checkpoint that started at its point; null without one.</summary>
@@ -56,7 +64,10 @@ public sealed record BackupManifest
     /// <summary>How the image became a backup.</summary>
     public BackupOrigin Origin { get; init; }
 
-    /// <summary>The bitmaps that record from its point on: what they say has changed since is what an incremental backup on top of it needs; of an unfinished one, what it lacks.</summary>
+    /// <summary>
+    /// The bitmaps that record from its point on: what they say has changed since is what an incremental backup on top of it
+    /// needs; of an unfinished one, what it lacks.
+    /// </summary>
     public IReadOnlyList<string> Anchors { get; init; } = [];
 
     /// <summary>The id that all backups of one common point share; null where there was one disk.</summary>

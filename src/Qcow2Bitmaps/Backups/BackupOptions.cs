@@ -42,13 +42,13 @@ public sealed record BackupOptions
     public string? FindFault(int disks = 1) =>
         disks < 1 ? "No disk is to be backed up"
         : Workers is < 1 or > ConversionOptions.MaxWorkers ? $"The number of workers is between 1 and {ConversionOptions.MaxWorkers}"
-        : IsRaw && Since is not null ? "A raw file has no backing file, so that it cannot hold what has changed: incremental backups are qcow2"
+        : IsRaw && Since is not null ? "A raw file has no backing file: incremental backups must be qcow2"
         : IsRaw && Compress ? "Compression not supported for this file format"
         : Checkpoint is not null && BitmapName.FaultOf(Checkpoint) is { } fault ? fault
         : Since is null && Mode != BackupMode.OnSuccess ? "Cannot specify bitmap sync mode without a bitmap"
-        : Since is null && Fallback != BackupFallback.None ? "A full backup goes by no bitmap, so that nothing can take its place"
-        : Since is not null && string.Equals(Since, Checkpoint, StringComparison.Ordinal) ? "The new checkpoint cannot have the name of the one that the backup goes by"
+        : Since is null && Fallback != BackupFallback.None ? "A full backup uses no bitmap, so that it needs no fallback"
+        : Since is not null && string.Equals(Since, Checkpoint, StringComparison.Ordinal) ? "The new checkpoint cannot have the name of the bitmap that the backup uses"
         : Mode == BackupMode.Always && Checkpoint is not null ? "Where a new checkpoint starts the bitmap stays as it is, so that mode 'always' has no meaningful effect"
-        : Mode == BackupMode.Always && disks > 1 ? "With mode 'always' a backup that failed is gone on with, for which several disks have no common point: take them one by one"
+        : Mode == BackupMode.Always && disks > 1 ? "Mode 'always' resumes a failed backup, for which several disks have no common point: take them one by one"
         : null;
 }

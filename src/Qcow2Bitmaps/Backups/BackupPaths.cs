@@ -19,11 +19,15 @@ public static class BackupPaths
     public static string ManifestOf(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        return path.EndsWith(ManifestSuffix, StringComparison.Ordinal) || path.EndsWith(ManifestSuffix + PartialSuffix, StringComparison.Ordinal) ? path : path + ManifestSuffix;
+        return path.EndsWith(ManifestSuffix, StringComparison.Ordinal)
+            || path.EndsWith(ManifestSuffix + PartialSuffix, StringComparison.Ordinal)
+            ? path
+            : path + ManifestSuffix;
     }
 
     /// <summary>The path of a manifest's image, as it is named after that; null of what is no manifest's name.</summary>
-    internal static string? ImageOf(string manifestPath) => manifestPath.EndsWith(ManifestSuffix, StringComparison.Ordinal) ? manifestPath[..^ManifestSuffix.Length] : null;
+    internal static string? ImageOf(string manifestPath) =>
+        manifestPath.EndsWith(ManifestSuffix, StringComparison.Ordinal) ? manifestPath[..^ManifestSuffix.Length] : null;
 
     internal static string PartialOf(string path) => path + PartialSuffix;
 

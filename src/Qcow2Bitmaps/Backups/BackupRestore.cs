@@ -73,7 +73,7 @@ public static class BackupRestore
 
         int index = chain.ToList().FindIndex(backup => string.Equals(backup.Manifest.Checkpoint, checkpoint, StringComparison.Ordinal));
         return index >= 0 ? index : throw new BackupException(
-            $"No backup started checkpoint '{checkpoint}', neither '{chain[0].ManifestPath}' nor one that it stands on. These did: "
+            $"No backup started checkpoint '{checkpoint}', neither '{chain[0].ManifestPath}' nor one that it is based on. These did: "
             + $"{string.Join(", ", chain.Select(static backup => backup.Manifest.Checkpoint).OfType<string>())}");
     }
 

@@ -43,8 +43,8 @@ internal static class BackupStore
         catch (FileNotFoundException e) when (BackupPaths.ImageOf(manifest) is { } image && DurableFile.Exists(image))
         {
             throw new BackupException(
-                $"'{image}' has no manifest: what it stands on, and which bitmap records since, is not known. If another program made it, "
-                + "'backup adopt IMAGE... --disk TOP --checkpoint NAME' gives manifests to it and to all that it stands on, from the full backup on",
+                $"'{image}' has no manifest: it is unknown what it is based on, and which bitmap records since. If another program made it, "
+                + "'backup adopt IMAGE... --disk TOP --checkpoint NAME' makes manifests for it and for the backups that it is based on",
                 e);
         }
     }
@@ -66,7 +66,7 @@ internal static class BackupStore
             BackupParent named = leaf.Parents[i];
             if (chain.Exists(above => string.Equals(above.Manifest.Id, named.Id, StringComparison.Ordinal)))
             {
-                throw new BackupException($"'{path}' names backup {named.Id} twice: what it stands on bites its tail");
+                throw new BackupException($"'{path}' names backup {named.Id} twice: its parents contain a loop");
             }
 
             string parentPath = Path.Combine(BackupPaths.FolderOf(path), named.Manifest);
@@ -74,12 +74,12 @@ internal static class BackupStore
             RequireWhole(parentPath, parent);
             if (!string.Equals(parent.Id, named.Id, StringComparison.Ordinal))
             {
-                throw new BackupException($"'{parentPath}' is backup {parent.Id}, but '{path}' stands on {named.Id}");
+                throw new BackupException($"'{parentPath}' is backup {parent.Id}, but '{path}' is based on {named.Id}");
             }
 
             if (!parent.Parents.SequenceEqual(leaf.Parents.Skip(i + 1)))
             {
-                throw new BackupException($"'{path}' and '{parentPath}' do not agree on what they stand on");
+                throw new BackupException($"'{path}' and '{parentPath}' do not agree on what they are based on");
             }
 
             chain.Add(new StoredBackup(parentPath, parent));
@@ -149,7 +149,7 @@ internal static class BackupStore
         }
         catch (FileNotFoundException e)
         {
-            throw new BackupException($"'{path}' stands on '{parentPath}', which is missing", e);
+            throw new BackupException($"'{path}' is based on '{parentPath}', which is missing", e);
         }
     }
 
@@ -157,7 +157,7 @@ internal static class BackupStore
     {
         if (manifest.State == BackupState.Partial || path.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal))
         {
-            throw new BackupException($"'{path}' is a backup that is not whole");
+            throw new BackupException($"'{path}' is an incomplete backup");
         }
     }
 }

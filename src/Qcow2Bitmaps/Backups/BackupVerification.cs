@@ -44,7 +44,7 @@ public static class BackupVerification
 
         BackupManifest manifest = chain[0].Manifest;
         string bitmap = since ?? manifest.Anchors.Concat([manifest.Bitmap]).FirstOrDefault(static name => name is not null)
-            ?? throw new BackupException($"'{chain[0].ManifestPath}' names no bitmap that tells what has changed since: one has to be given");
+            ?? throw new BackupException($"'{chain[0].ManifestPath}' names no bitmap that marks what has changed since: name one");
         (long? difference, long compared) = await CompareAsync(chain, disk, bitmap, manifest.SizeBytes, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
         var check = new BackupCheck(found, difference, compared, bitmap, IsConfirmed: false);
         if (!check.IsGood || manifest.State != BackupState.Anchoring || !manifest.Anchors.Contains(bitmap, StringComparer.Ordinal))

@@ -132,7 +132,7 @@ public static class DiskBackup
     private static BackupException Unanchored(List<DiskBackupRun> jobs, Exception e)
     {
         string whole = string.Join(", ", jobs.Where(static job => job.IsPlaced).Select(static job => $"'{job.ManifestPath}'"));
-        string why = e is Qcow2Exception ? "bitmaps were not changed" : "whether bitmaps record since then is not known; 'backup verify --disk' tells";
+        string why = e is Qcow2Exception ? "bitmaps were not changed" : "it is unknown whether bitmaps record since then; 'backup verify --disk' finds out";
         return new BackupException($"{e}. The backup {whole} is whole and can be restored; {why}", e);
     }
 

@@ -130,7 +130,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
 
         if (IsResumed && (!IsIncremental || !IsStandingOn(_unfinished!.Manifest, _below[0].Manifest) || _unfinished!.Manifest.SizeBytes != SizeBytes))
         {
-            throw new BackupException($"'{PartialManifest}' cannot be gone on with: the disk has another size, or the backup stands on another one. A full backup is needed");
+            throw new BackupException($"'{PartialManifest}' cannot be resumed: the disk has another size, or the backup is based on another one. A full backup is needed");
         }
 
         string id = _unfinished?.Manifest.Id ?? NewId();
@@ -158,7 +158,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         };
         if (_manifest.Parents.Count > ManifestJson.MaxParents)
         {
-            throw new BackupException($"The backup would stand on {_manifest.Parents.Count} others, at most {ManifestJson.MaxParents} are read: take a full backup, or one since an older checkpoint");
+            throw new BackupException($"The backup would be based on {_manifest.Parents.Count} others, at most {ManifestJson.MaxParents} are read: take a full backup, or one since an older checkpoint");
         }
     }
 
@@ -371,7 +371,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         {
             if (ImageText.HasInvalidBytes(name) || !BackupPaths.IsFileName(BackupPaths.PartialOf(BackupPaths.ManifestOf(file))))
             {
-                throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{name}' cannot stand in a manifest: it is not UTF-8, or too long");
+                throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{name}' cannot be stored in a manifest: it is not UTF-8, or too long");
             }
         }
     }

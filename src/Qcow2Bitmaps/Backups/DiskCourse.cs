@@ -31,7 +31,7 @@ internal static class DiskCourse
         if (unfinished is not null && !isOfThisTop)
         {
             throw new BackupException(
-                $"'{unfinished.ManifestPath}' cannot be gone on with: the image that it was taken of is not in the chain any more. A full backup is needed");
+                $"'{unfinished.ManifestPath}' cannot be resumed: the image that it was taken of is no longer in the chain. A full backup is needed");
         }
 
         // A checkpoint of the image that was on top then is gone with that: where files cannot be told apart, it needs no proof while there is one at that path. Elsewhere it may be one of another disk over the same images.
@@ -45,7 +45,7 @@ internal static class DiskCourse
         if (difference is { } at)
         {
             throw new BackupException(
-                $"'{top.ManifestPath}' cannot be built on: the disk differs from it at byte {at}, which bitmap '{bitmap}' does not call dirty. "
+                $"'{top.ManifestPath}' cannot be built on: the disk differs from it at byte {at}, where bitmap '{bitmap}' is clean. "
                 + (isAdopted
                     ? "Perhaps the program that started the bitmap took a later backup, and cleared it: adopt that too, or take a full backup"
                     : "Perhaps a snapshot was discarded that it was taken of; a full backup is needed"));

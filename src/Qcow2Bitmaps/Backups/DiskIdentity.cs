@@ -26,7 +26,8 @@ internal sealed class DiskIdentity
         [.. chain.Layers.Select(static layer => layer.Storage is FileStorage ? FilePlace.MarkOf(layer.Path) : null)]);
 
     /// <summary>The same on a file system that does not tell when a file was made.</summary>
-    internal static DiskIdentity WithoutMarks(ImageChain chain) => new(Of(chain).Paths, [.. chain.Layers.Select(static _ => (string?)null)]);
+    internal static DiskIdentity WithoutMarks(ImageChain chain) =>
+        new(Of(chain).Paths, [.. chain.Layers.Select(static _ => (string?)null)]);
 
     /// <summary>Whether the image that a backup was taken of is in the chain.</summary>
     public bool Has(BackupManifest backup) => backup.SourceFile is { } file && _files.Contains(file, StringComparer.Ordinal);
@@ -34,7 +35,10 @@ internal sealed class DiskIdentity
     /// <summary>Whether the path of the image that a backup was taken of is in the chain.</summary>
     public bool IsAt(BackupManifest backup) => backup.Source.Count > 0 && Paths.Contains(backup.Source[0], StringComparer.Ordinal);
 
-    /// <summary>Whether a backup was taken of an image of the chain, whatever its path is now; or of one that stood on what is the top image now, and was committed or discarded.</summary>
+    /// <summary>
+    /// Whether a backup was taken of an image of the chain, whatever its path is now; or of one that stood on what is the top
+    /// image now, and was committed or discarded.
+    /// </summary>
     public bool IsOf(BackupManifest backup) =>
         Has(backup) || IsAt(backup) || backup.Source.Contains(Paths[0], StringComparer.Ordinal);
 }

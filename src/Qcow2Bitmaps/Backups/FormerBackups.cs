@@ -3,7 +3,10 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>The backups of a disk that a folder has already. A new one is later than all of them, and takes over the bitmap that it anchors: no other may be built on by that, though the new one be deleted.</summary>
+/// <summary>
+/// The backups of a disk that a folder has already. A new one is later than all of them, and takes over the bitmap that it anchors: no
+/// other may be built on by that, though the new one be deleted.
+/// </summary>
 internal sealed class FormerBackups
 {
     private readonly IReadOnlyList<StoredBackup> _backups;
@@ -17,10 +20,15 @@ internal sealed class FormerBackups
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="BackupException">There are too many.</exception>
     /// <exception cref="IOException">The folder, or a manifest, cannot be read: later it would still claim the bitmap.</exception>
-    public static async ValueTask<FormerBackups> FindAsync(string folder, DiskIdentity identity, IReadOnlyList<StoredBackup> below, CancellationToken cancellationToken)
+    public static async ValueTask<FormerBackups> FindAsync(
+        string folder, DiskIdentity identity, IReadOnlyList<StoredBackup> below, CancellationToken cancellationToken)
     {
         IReadOnlyList<StoredBackup> all = await BackupStore.ScanAsync(folder, SkipWhatIsNone, cancellationToken).ConfigureAwait(false);
-        return new FormerBackups([.. all.Where(other => identity.IsOf(other.Manifest) || below.Any(one => string.Equals(one.Manifest.Series, other.Manifest.Series, StringComparison.Ordinal)))]);
+        return new FormerBackups(
+            [
+                .. all.Where(other =>
+                    identity.IsOf(other.Manifest)
+                        || below.Any(one => string.Equals(one.Manifest.Series, other.Manifest.Series, StringComparison.Ordinal)))]);
     }
 
     /// <summary>The time of a new one: a clock that was set back must not turn the order round.</summary>
@@ -43,7 +51,10 @@ internal sealed class FormerBackups
     public StoredBackup? FindAnchored(string bitmap, IEnumerable<StoredBackup> besides, DateTime laterThan)
     {
         var ids = besides.Select(static backup => backup.Manifest.Id).ToHashSet(StringComparer.Ordinal);
-        return _backups.FirstOrDefault(backup => backup.Manifest.CreatedUtc > laterThan && backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal) && !ids.Contains(backup.Manifest.Id));
+        return _backups.FirstOrDefault(backup =>
+            backup.Manifest.CreatedUtc > laterThan
+                && backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal)
+                && !ids.Contains(backup.Manifest.Id));
     }
 
     /// <summary>Notes in their manifests that a bitmap does not record since their points any more, or never did.</summary>
@@ -54,7 +65,10 @@ internal sealed class FormerBackups
     /// <exception cref="IOException">A manifest cannot be read or written.</exception>
     public async ValueTask WithdrawAsync(string bitmap, string id, CancellationToken cancellationToken)
     {
-        foreach (StoredBackup backup in _backups.Where(backup => backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal) && !string.Equals(backup.Manifest.Id, id, StringComparison.Ordinal)))
+        foreach (StoredBackup backup
+            in _backups.Where(backup =>
+                backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal)
+                    && !string.Equals(backup.Manifest.Id, id, StringComparison.Ordinal)))
         {
             if (!DurableFile.Exists(backup.ManifestPath))
             {
@@ -62,7 +76,8 @@ internal sealed class FormerBackups
                 continue;
             }
 
-            BackupManifest manifest = await BackupStore.ReadAsync(backup.ManifestPath, withGroups: true, cancellationToken).ConfigureAwait(false);
+            BackupManifest manifest = await BackupStore.ReadAsync(
+                backup.ManifestPath, withGroups: true, cancellationToken).ConfigureAwait(false);
             IReadOnlyList<string> anchors = [.. manifest.Anchors.Where(anchor => !string.Equals(anchor, bitmap, StringComparison.Ordinal))];
             manifest = anchors.Count == 0 && manifest.State == BackupState.Anchoring
                 // It was stopped before its checkpoint started.

@@ -18,13 +18,16 @@ internal sealed class GroupCheck(IReadOnlyList<BackupGroup> expected, Action<Bac
         }
 
         BackupGroup wanted = expected[_next++];
-        if (!wanted.Sha256.Span.SequenceEqual(found.Sha256.Span) || wanted.DataBytes != found.DataBytes || wanted.ZeroBytes != found.ZeroBytes)
+        if (!wanted.Sha256.Span.SequenceEqual(found.Sha256.Span)
+            || wanted.DataBytes != found.DataBytes
+            || wanted.ZeroBytes != found.ZeroBytes)
         {
             onFault(new BackupDamage(
                 found.OffsetBytes,
                 wanted.DataBytes == found.DataBytes && wanted.ZeroBytes == found.ZeroBytes
                     ? "its checksum differs"
-                    : $"it holds {found.DataBytes} bytes of data and {found.ZeroBytes} of zeros, not {wanted.DataBytes} and {wanted.ZeroBytes}"));
+                    : $"it holds {found.DataBytes} bytes of data and {found.ZeroBytes} of zeros, not {wanted.DataBytes} and "
+                        + $"{wanted.ZeroBytes}"));
         }
     }
 

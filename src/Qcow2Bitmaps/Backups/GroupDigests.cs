@@ -7,9 +7,10 @@ namespace Qcow2Bitmaps.Backups;
 /// <summary>Makes the checksums of a manifest from what is written, or read, in any order.</summary>
 /// <remarks>
 /// <para>
-/// Of each item of 1 MiB that has data: SHA-256 over each run of blocks of 64 KiB with data, its start and its length (8 bytes each, big endian) and its bytes. Of a group: SHA-256 over
-/// each such item, its offset (8 bytes) and its checksum; then over each run of blocks of zeros, a byte 1, its start and its end (8 bytes each), runs that touch joined. So it
-/// depends on what stands where on the disk, and not on how an image holds it.
+/// Of each item of 1 MiB that has data: SHA-256 over each run of blocks of 64 KiB with data, its start and its length (8 bytes
+/// each, big endian) and its bytes. Of a group: SHA-256 over each such item, its offset (8 bytes) and its checksum; then over each
+/// run of blocks of zeros, a byte 1, its start and its end (8 bytes each), runs that touch joined. So it depends on what stands
+/// where on the disk, and not on how an image holds it.
 /// </para>
 /// <para>Thread-safe. Memory: the groups in work, which are few.</para>
 /// </remarks>

@@ -137,7 +137,7 @@ internal static class ManifestJson
             parents.Add(new BackupParent(Id(parent, "id"), manifest));
         }
 
-        Require(imageFormat is ImageFormat.Qcow2 || parents.Count == 0, "a raw image stands on nothing, but 'parents' names something");
+        Require(imageFormat is ImageFormat.Qcow2 || parents.Count == 0, "a raw image has no parents, but 'parents' is not empty");
         return new BackupManifest
         {
             Id = Id(root, "id"),

@@ -47,7 +47,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
         return isMarked ? chain
             : throw new BackupException(parent.Manifest.State == BackupState.Anchoring && MayAnchor(parent)
                 ? NotConfirmed(parent)
-                : $"'{parent.ManifestPath}' cannot be built on by bitmap '{bitmap}', which does not record since its point, nor since that of one that it stands on: take a full backup");
+                : $"'{parent.ManifestPath}' cannot be built on by bitmap '{bitmap}', which does not record since its point, nor since that of one that it is based on: take a full backup");
     }
 
     private StoredBackup Choose(IReadOnlyList<StoredBackup> all)
@@ -68,7 +68,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
         if (own.Select(static backup => backup.Manifest.Series).Distinct(StringComparer.Ordinal).Count() > 1
             && !own.Exists(backup => identity.IsOf(backup.Manifest)))
         {
-            throw new BackupException($"'{folder}' has backups of several disks, of which each could be this one: name the one to build on");
+            throw new BackupException($"'{folder}' has backups of several disks that could be this one: name the one to build on");
         }
 
         StoredBackup newest = own.MaxBy(static backup => backup.Manifest.CreatedUtc)!;
@@ -80,7 +80,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
         path = BackupPaths.ManifestOf(path);
         return string.Equals(BackupPaths.FolderOf(path), folder, StringComparison.Ordinal)
             ? new StoredBackup(path, await BackupStore.ReadNamedAsync(path, withGroups: false, cancellationToken).ConfigureAwait(false))
-            : throw new BackupException($"'{path}' is not in '{folder}': a backup and what it stands on lie in one folder");
+            : throw new BackupException($"'{path}' is not in '{folder}': a backup and those that it is based on must be in one folder");
     }
 
     private bool IsAnchor(StoredBackup backup) => backup.Manifest.State == BackupState.Complete && backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal);
@@ -95,5 +95,5 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
     private static bool IsNewer(StoredBackup other, StoredBackup parent) => other.Manifest.CreatedUtc > parent.Manifest.CreatedUtc;
 
     private string NotConfirmed(StoredBackup backup) =>
-        $"'{backup.ManifestPath}' is whole, but was stopped before it was known that bitmap '{bitmap}' records from its point on: verify it with the disk first";
+        $"'{backup.ManifestPath}' is complete, but was interrupted before it was known that bitmap '{bitmap}' records from its point on: verify it with the disk first";
 }

@@ -39,7 +39,7 @@ internal static class UnfinishedBackup
         {
             throw IOException.Of(finished.Count == 1
                 ? $"{finished[0]} exists now: the backup was stopped when it was whole, and has its name back"
-                : $"{string.Join(", ", finished)} exist now: the backups were stopped when they were whole, and have their names back");
+                : $"{string.Join(", ", finished)} exist now: the backups were interrupted when they were complete, and have their names again");
         }
     }
 
@@ -56,7 +56,7 @@ internal static class UnfinishedBackup
 
         if (DurableFile.Exists(manifest))
         {
-            throw IOException.Of($"'{manifest}' exists: a backup stands there already");
+            throw IOException.Of($"'{manifest}' exists: there is already a backup");
         }
 
         if (DurableFile.Exists(partialManifest))

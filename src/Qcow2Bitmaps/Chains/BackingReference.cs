@@ -26,7 +26,8 @@ public sealed record BackingReference(string ImagePath, string FileName, string?
     /// <returns>Its storage, to be disposed.</returns>
     /// <exception cref="Qcow2UnsupportedException">The name is refused.</exception>
     /// <exception cref="IOException">The file cannot be opened.</exception>
-    public async ValueTask<ImageStorage> OpenAsync(IBackingResolver resolver, ImageLock imageLock, CancellationToken cancellationToken = default)
+    public async ValueTask<ImageStorage> OpenAsync(
+        IBackingResolver resolver, ImageLock imageLock, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(resolver);
         try
@@ -36,7 +37,9 @@ public sealed record BackingReference(string ImagePath, string FileName, string?
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException)
         {
             string place = IsDataFile ? "" : $"image {Depth}, ";
-            throw new FileNotFoundException(PrintableMessage.Of($"{e} ({place}which '{ImagePath}' names as its {(IsDataFile ? "data" : "backing")} file)"), FileName, e);
+            throw new FileNotFoundException(
+                PrintableMessage.Of($"{e} ({place}which '{ImagePath}' names as its {(IsDataFile ? "data" : "backing")} file)"), FileName,
+                e);
         }
     }
 }

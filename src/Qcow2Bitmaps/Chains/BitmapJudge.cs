@@ -187,7 +187,7 @@ internal static class BitmapJudge
         /// <summary>Why an image that looks as if it held bitmaps has none.</summary>
         private static string WhyIgnored(ChainLayer layer) =>
             layer.HasIgnoredBitmaps
-                ? " (it has bitmaps, which count no longer: a program without bitmap support wrote to it)"
+                ? " (it has bitmaps, which are ignored: a program without bitmap support wrote to it)"
                 : "";
     }
 }

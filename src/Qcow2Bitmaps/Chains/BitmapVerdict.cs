@@ -14,15 +14,17 @@ public sealed record BitmapVerdict
     /// <summary>Why it is not valid; null when it is.</summary>
     public InvalidReason? Reason { get; init; }
 
-    /// <summary>The image at fault: of a gap the topmost image without the bitmap, else the one that the reason is about. Null when valid.</summary>
+    /// <summary>
+    /// The image at fault: of a gap the topmost image without the bitmap, else the one that the reason is about. Null when valid.
+    /// </summary>
     public int? Image { get; init; }
 
     /// <summary>What was found, in words. Null when valid, unless <see cref="SizesDiffer"/>.</summary>
     public string? Detail { get; init; }
 
     /// <summary>
-    /// Whether images of a valid bitmap have disks of different sizes. By libvirt's rules that does not matter, and backups here go by such a bitmap; but QEMU refuses to merge bitmaps of different sizes,
-    /// so that a backup of a running machine fails.
+    /// Whether images of a valid bitmap have disks of different sizes. By libvirt's rules that does not matter, and backups here go by such
+    /// a bitmap; but QEMU refuses to merge bitmaps of different sizes, so that a backup of a running machine fails.
     /// </summary>
     public bool SizesDiffer { get; init; }
 

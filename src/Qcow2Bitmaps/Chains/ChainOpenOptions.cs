@@ -15,7 +15,10 @@ public sealed record ChainOpenOptions
     /// <summary>The top image's format, <c>qcow2</c> or <c>raw</c>; probed when null.</summary>
     public string? TopFormat { get; init; }
 
-    /// <summary>The images that are opened for writing, with the locks of a writer, by their index from the top, which is 0; an external data file goes with its image. All others are only read.</summary>
+    /// <summary>
+    /// The images that are opened for writing, with the locks of a writer, by their index from the top, which is 0; an external data file
+    /// goes with its image. All others are only read.
+    /// </summary>
     public IReadOnlyCollection<int> WritableLayers { get; init; } = [];
 
     internal StorageAccess AccessOf(int layer) => WritableLayers.Contains(layer) ? StorageAccess.ReadWrite : StorageAccess.Read;
@@ -26,12 +29,17 @@ public sealed record ChainOpenOptions
     /// <summary>Whether backing files are opened; if not, the chain is the top image alone.</summary>
     public bool FollowBacking { get; init; } = true;
 
-    /// <summary>Folders from which backing files may be opened besides the top image's own. Without meaning with a <see cref="Resolver"/>.</summary>
+    /// <summary>
+    /// Folders from which backing files may be opened besides the top image's own. Without meaning with a <see cref="Resolver"/>.
+    /// </summary>
     public IReadOnlyList<string> AllowedFolders { get; init; } = [];
 
     /// <summary>Opens backing files; <see cref="FileBackingResolver.ForTop"/> of the top image when null and that is a file.</summary>
     public IBackingResolver? Resolver { get; init; }
 
-    /// <summary>The id or the name of an internal snapshot of the top image whose disk is read instead of the active one; ids first. Bitmaps are those of the active state.</summary>
+    /// <summary>
+    /// The id or the name of an internal snapshot of the top image whose disk is read instead of the active one; ids
+    /// first. Bitmaps are those of the active state.
+    /// </summary>
     public string? TopSnapshot { get; init; }
 }

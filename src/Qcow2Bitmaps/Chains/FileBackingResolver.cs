@@ -5,11 +5,11 @@ namespace Qcow2Bitmaps.Chains;
 
 /// <summary>Opens backing files, and data files, that are regular files or block devices below allowed folders, and nothing else.</summary>
 /// <remarks>
-/// <para>Names are relative to the image that holds them. Protocols (<c>json:</c>, <c>nbd:</c>, <c>file:</c> …) are refused. Where a path really leads,
-/// every symbolic link followed, is checked before the file is opened. A link that stands in an allowed folder itself may lead to a block device
-/// elsewhere: so logical volumes are named, and whoever may write to the folder decides about its links.</para>
-/// <para>64-bit Linux only: elsewhere a path cannot be checked and opened in one step, and backing files need a resolver of the caller's own.
-/// Immutable and thread-safe.</para>
+/// <para>Names are relative to the image that holds them. Protocols (<c>json:</c>, <c>nbd:</c>, <c>file:</c> …) are refused. Where a path
+/// really leads, every symbolic link followed, is checked before the file is opened. A link that stands in an allowed folder itself may
+/// lead to a block device elsewhere: so logical volumes are named, and whoever may write to the folder decides about its links.</para>
+/// <para>64-bit Linux only: elsewhere a path cannot be checked and opened in one step, and backing files need a resolver of the
+/// caller's own. Immutable and thread-safe.</para>
 /// </remarks>
 public sealed class FileBackingResolver : IBackingResolver
 {
@@ -27,7 +27,8 @@ public sealed class FileBackingResolver : IBackingResolver
         if (!LinuxNative.IsSupported)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.NoResolver, "Backing files are opened safely on 64-bit Linux only; elsewhere they need a resolver of the caller's own");
+                UnsupportedReason.NoResolver,
+                "Backing files are opened safely on 64-bit Linux only; elsewhere they need a resolver of the caller's own");
         }
 
         foreach (string folder in allowedFolders)
@@ -36,10 +37,14 @@ public sealed class FileBackingResolver : IBackingResolver
         }
     }
 
-    /// <summary>The default policy: the folder that the top image's path names, the one that really holds it if it is a file, and the folders that the caller adds.</summary>
+    /// <summary>
+    /// The default policy: the folder that the top image's path names, the one that really holds it if it is a
+    /// file, and the folders that the caller adds.
+    /// </summary>
     /// <param name="topPath">The top image.</param>
     /// <param name="moreFolders">Further folders.</param>
-    /// <returns>The resolver. <c>/</c>, <c>/dev</c>, <c>/dev/mapper</c> and <c>/dev/disk</c> are allowed only when the caller adds them: every file, or every disk, is below them.</returns>
+    /// <returns>The resolver. <c>/</c>, <c>/dev</c>, <c>/dev/mapper</c> and <c>/dev/disk</c> are allowed only when the caller adds them:
+    /// every file, or every disk, is below them.</returns>
     /// <exception cref="IOException">A folder does not exist, or is none.</exception>
     /// <exception cref="Qcow2UnsupportedException">The system is not 64-bit Linux.</exception>
     public static FileBackingResolver ForTop(string topPath, IEnumerable<string>? moreFolders = null)
@@ -79,7 +84,9 @@ public sealed class FileBackingResolver : IBackingResolver
     {
         ArgumentNullException.ThrowIfNull(reference);
         string path = BackingPath.Combine(reference.ImagePath, reference.FileName);
-        return BackingPath.HasProtocol(reference.FileName) || FileStorage.IdentityOf(path) is null ? null : FindRefusal(reference, path, FilePlace.Of(path));
+        return BackingPath.HasProtocol(reference.FileName) || FileStorage.IdentityOf(path) is null
+            ? null
+            : FindRefusal(reference, path, FilePlace.Of(path));
     }
 
     private void RequireAllowed(BackingReference reference, string path, FilePlace place)

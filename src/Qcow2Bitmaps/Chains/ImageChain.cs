@@ -316,7 +316,7 @@ public sealed class ImageChain : IAsyncDisposable
     public async IAsyncEnumerable<GuestExtent> ListOwnAsync(int layer, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         ChainMap map = await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false);
-        GuestMap own = map.DiskOf(layer)?.Map ?? throw new InvalidOperationException(PrintableMessage.Of($"'{_layers[layer].Path}' is raw: it has all that it has"));
+        GuestMap own = map.DiskOf(layer)?.Map ?? throw new InvalidOperationException(PrintableMessage.Of($"'{_layers[layer].Path}' is raw: it has no table of what it holds"));
         var extents = new List<GuestExtent>();
         for (long at = 0; at < own.SizeBytes;)
         {
@@ -406,7 +406,7 @@ public sealed class ImageChain : IAsyncDisposable
     {
         if (storage.Identity is { } identity && _layers.Find(layer => layer.Storage.Identity == identity) is { } earlier)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.ChainLoop, $"The chain bites its tail: '{storage.Name}' is the same file as {earlier}");
+            throw new Qcow2UnsupportedException(UnsupportedReason.ChainLoop, $"The chain contains a loop: '{storage.Name}' is the same file as {earlier}");
         }
     }
 }

@@ -13,7 +13,8 @@ public enum InvalidReason
     NotRecording,
     /// <summary>
     /// An image that another process has open for writing says <c>in-use</c>, or does not hold it yet: nothing is broken, and what is on
-    /// disk cannot tell, since that process keeps its bitmaps in memory. Only seen with shared locks (<c>-U</c>); otherwise such an image cannot be opened.
+    /// disk cannot tell, since that process keeps its bitmaps in memory. Only seen with shared locks (<c>-U</c>);
+    /// otherwise such an image cannot be opened.
     /// </summary>
     OpenElsewhere,
     /// <summary>

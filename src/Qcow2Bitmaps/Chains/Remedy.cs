@@ -3,20 +3,30 @@ namespace Qcow2Bitmaps.Chains;
 /// <summary>What helps where a bitmap is not valid over a chain, or QEMU cannot back up by it: one for each state, the best one.</summary>
 public enum Remedy
 {
-    /// <summary>Rebuilding it from what the images have (<c>ChainPopulate</c>), without consent to anything: afterwards it is valid and knows of all changes.</summary>
+    /// <summary>
+    /// Rebuilding it from what the images have (<c>ChainPopulate</c>), without consent to anything:
+    /// afterwards it is valid and knows of all changes.
+    /// </summary>
     Populate,
     /// <summary>
-    /// No image holds it, and others are there: rebuilding it from one that is older (<c>ChainPopulate.RunSinceAsync</c>). Which one is older, only the caller knows.
+    /// No image holds it, and others are there: rebuilding it from one that is older (<c>ChainPopulate.RunSinceAsync</c>).
+    /// Which one is older, only the caller knows.
     /// </summary>
     PopulateSince,
     /// <summary>Repairing the image that is at fault, of which an entry or a table is broken: bits in doubt become dirty.</summary>
     Repair,
     /// <summary>Nothing is broken: another process has the image open, and has to be asked, or waited for.</summary>
     Wait,
-    /// <summary>Removing it from all images (<c>ChainBitmaps.DeleteAsync</c>): what changed cannot be told any more, and a full backup has to be taken.</summary>
+    /// <summary>
+    /// Removing it from all images (<c>ChainBitmaps.DeleteAsync</c>): what changed cannot be told any more,
+    /// and a full backup has to be taken.
+    /// </summary>
     Delete,
     /// <summary>A full backup with a new bitmap: no image holds this one, nor one from which it could be rebuilt.</summary>
     FullBackup,
-    /// <summary>The bitmap is valid, but its images have disks of different sizes, which QEMU does not merge: pulling them into the top image, or a commit or a flattened copy, mends it.</summary>
+    /// <summary>
+    /// The bitmap is valid, but its images have disks of different sizes, which QEMU does not merge: pulling them into the top image,
+    /// or a commit or a flattened copy, mends it.
+    /// </summary>
     Pull,
 }

@@ -53,7 +53,7 @@ internal static class RemedyJudge
             : verdict with
             {
                 Remedy = Remedy.Populate,
-                Advice = $"{Command("chain", "populate", top, name)}: rebuilds it from what the images have; it knows of all changes then, and perhaps of more",
+                Advice = $"{Command("chain", "populate", top, name)}: rebuilds it from what the images have allocated; it then marks all changes, and perhaps more",
             };
     }
 

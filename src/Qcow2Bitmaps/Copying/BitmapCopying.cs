@@ -5,7 +5,10 @@ public enum BitmapCopying
 {
     /// <summary>They are left behind.</summary>
     None,
-    /// <summary>Each bitmap of the top image is copied, with the bits of all images of the chain; one that is not valid over the chain ends the copying before it has begun.</summary>
+    /// <summary>
+    /// Each bitmap of the top image is copied, with the bits of all images of the chain; one that is not valid over the
+    /// chain ends the copying before it has begun.
+    /// </summary>
     All,
     /// <summary>Those that are not valid are left behind.</summary>
     SkipInvalid,

@@ -3,7 +3,10 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>A storage that stays open when its user disposes it, and that passes flushes over where nobody asks for them.</summary>
-/// <remarks>An image that is being made is worth nothing before it is whole: the order of writes does not matter, and qemu-img by default waits for no disk.</remarks>
+/// <remarks>
+/// An image that is being made is worth nothing before it is whole: the order of writes does not matter,
+/// and qemu-img by default waits for no disk.
+/// </remarks>
 internal class BorrowedStorage(ImageStorage storage, bool isFlushed) : ImageStorage
 {
     public override string Name => storage.Name;
@@ -24,25 +27,34 @@ internal class BorrowedStorage(ImageStorage storage, bool isFlushed) : ImageStor
 
     public override bool IsOpenForWritingElsewhere() => storage.IsOpenForWritingElsewhere();
 
-    public override ValueTask<int> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default) => storage.ReadAsync(offset, buffer, cancellationToken);
+    public override ValueTask<int> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+        storage.ReadAsync(offset, buffer, cancellationToken);
 
-    public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => storage.WriteAsync(offset, buffer, cancellationToken);
+    public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
+        storage.WriteAsync(offset, buffer, cancellationToken);
 
-    public override ValueTask FlushAsync(CancellationToken cancellationToken = default) => isFlushed ? storage.FlushAsync(cancellationToken) : ValueTask.CompletedTask;
+    public override ValueTask FlushAsync(CancellationToken cancellationToken = default) =>
+        isFlushed ? storage.FlushAsync(cancellationToken) : ValueTask.CompletedTask;
 
-    public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default) => storage.SetLengthAsync(length, cancellationToken);
+    public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default) =>
+        storage.SetLengthAsync(length, cancellationToken);
 
-    public override ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default) => storage.DiscardAsync(offset, length, cancellationToken);
+    public override ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default) =>
+        storage.DiscardAsync(offset, length, cancellationToken);
 
-    public override ValueTask<StorageRange?> FindDataAsync(long offset, CancellationToken cancellationToken = default) => storage.FindDataAsync(offset, cancellationToken);
+    public override ValueTask<StorageRange?> FindDataAsync(long offset, CancellationToken cancellationToken = default) =>
+        storage.FindDataAsync(offset, cancellationToken);
 
     public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
-    internal override ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken) => storage.TryZeroAsync(offset, length, cancellationToken);
+    internal override ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken) =>
+        storage.TryZeroAsync(offset, length, cancellationToken);
 
-    internal override ValueTask<bool> TryCloneAsync(BytesOrigin origin, long offset, long length, CancellationToken cancellationToken) => storage.TryCloneAsync(origin, offset, length, cancellationToken);
+    internal override ValueTask<bool> TryCloneAsync(BytesOrigin origin, long offset, long length, CancellationToken cancellationToken) =>
+        storage.TryCloneAsync(origin, offset, length, cancellationToken);
 
-    internal override ValueTask<bool> TryAllocateAsync(long offset, long length, CancellationToken cancellationToken) => storage.TryAllocateAsync(offset, length, cancellationToken);
+    internal override ValueTask<bool> TryAllocateAsync(long offset, long length, CancellationToken cancellationToken) =>
+        storage.TryAllocateAsync(offset, length, cancellationToken);
 
     internal override ValueTask BeginWriteBackAsync(long offset, long length, CancellationToken cancellationToken) =>
         isFlushed ? storage.BeginWriteBackAsync(offset, length, cancellationToken) : ValueTask.CompletedTask;

@@ -1,6 +1,8 @@
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>A part of the disk that one worker has in work: as much as its buffer takes, or a run of any length of which no byte has to be read.</summary>
+/// <summary>
+/// A part of the disk that one worker has in work: as much as its buffer takes, or a run of any length of which no byte has to be read.
+/// </summary>
 internal sealed class CopyItem
 {
     /// <summary>Its pieces, in ascending order without gaps.</summary>

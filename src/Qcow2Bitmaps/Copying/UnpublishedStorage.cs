@@ -2,8 +2,13 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Keeps the first sector of an image that is being made in memory until it is whole: before that nobody takes what there is for an image.</summary>
-/// <remarks>Thread-safe, once a first write has ended, with which what was here before is no longer taken for an image. The storage below stays open when this one is disposed.</remarks>
+/// <summary>
+/// Keeps the first sector of an image that is being made in memory until it is whole: before that nobody takes what there is for an image.
+/// </summary>
+/// <remarks>
+/// Thread-safe, once a first write has ended, with which what was here before is no longer taken for an image. The storage
+/// below stays open when this one is disposed.
+/// </remarks>
 internal sealed class UnpublishedStorage(ImageStorage storage, bool isFlushed) : BorrowedStorage(storage, isFlushed)
 {
     private const int SectorBytes = 512;

@@ -16,9 +16,9 @@ public enum FaultCode
     HeaderClusterBits = 103,
     /// <summary><c>header_length</c> is below 104 or above the cluster size.</summary>
     HeaderLength = 104,
-    /// <summary>An incompatible feature bit is set that is not known here.</summary>
+    /// <summary>An unknown incompatible feature bit is set.</summary>
     HeaderUnknownFeature = 105,
-    /// <summary>The corrupt bit is set: the image must not be written but by a repair.</summary>
+    /// <summary>The corrupt bit is set: only a repair may write the image.</summary>
     HeaderCorruptBit = 106,
     /// <summary><c>refcount_order</c> is above 6.</summary>
     HeaderRefcountOrder = 107,
@@ -38,7 +38,7 @@ public enum FaultCode
     HeaderBackingFileOffset = 114,
     /// <summary>The backing file's name is longer than 1023 bytes or runs out of the first cluster.</summary>
     HeaderBackingFileSize = 115,
-    /// <summary>The dirty bit is set: the refcounts are behind, and must be repaired before the image is written.</summary>
+    /// <summary>The dirty bit is set: the refcounts must be repaired before the image is written.</summary>
     HeaderDirtyBit = 116,
 
     /// <summary>A header extension, or its header, runs past the end of the extension area.</summary>
@@ -47,11 +47,11 @@ public enum FaultCode
     ExtensionBackingFormat = 201,
     /// <summary>The feature-name table's length is not a multiple of 48 bytes.</summary>
     ExtensionFeatureNames = 202,
-    /// <summary>The encryption header pointer has the wrong length, is unaligned or missing, or the image does not use LUKS.</summary>
+    /// <summary>The encryption header pointer has a wrong length, is unaligned, missing, or not allowed without LUKS.</summary>
     ExtensionCryptoHeader = 203,
-    /// <summary>The external data file bit is set, and no name says which file.</summary>
+    /// <summary>The external data file bit is set, but no name is stored.</summary>
     ExtensionDataFile = 204,
-    /// <summary>A type of extension that may stand once only stands twice; the last one counts.</summary>
+    /// <summary>An extension that may occur once occurs twice; the last one counts.</summary>
     ExtensionDuplicate = 205,
 
     /// <summary>The bitmaps extension's length is not 24 bytes.</summary>
@@ -64,7 +64,7 @@ public enum FaultCode
     BitmapsExtensionDirectoryOffset = 303,
     /// <summary>The bitmap directory's size is zero or above the limit.</summary>
     BitmapsExtensionDirectorySize = 304,
-    /// <summary>The bitmaps extension is there but autoclear bit 0 is off: a program without bitmap support wrote to the image.</summary>
+    /// <summary>The bitmaps extension lacks autoclear bit 0: a program without bitmap support wrote to the image.</summary>
     BitmapsExtensionAutoclearOff = 305,
     /// <summary>Autoclear bit 0 is on but there is no bitmaps extension.</summary>
     BitmapsExtensionMissing = 306,
@@ -93,7 +93,7 @@ public enum FaultCode
     BitmapDuplicateName = 410,
     /// <summary>The padding behind an entry is not zero.</summary>
     BitmapPadding = 411,
-    /// <summary>The in-use flag is set: the bitmap was not saved, what is stored is from before.</summary>
+    /// <summary>The in-use flag is set: the bitmap was not saved, and the stored bits are old.</summary>
     BitmapInUse = 412,
 
     /// <summary>Reserved bits of a bitmap table entry are set.</summary>
@@ -106,7 +106,7 @@ public enum FaultCode
     BitmapDataTruncated = 503,
     /// <summary>Bits behind the disk's end are set.</summary>
     BitmapTailBits = 504,
-    /// <summary>A bitmap table names more clusters than the file has: entries share one. Each cluster of bits has one owner.</summary>
+    /// <summary>A bitmap table names more clusters than the file has: entries share a cluster.</summary>
     BitmapTableAliased = 505,
 
     /// <summary>Reserved bits of an L1 entry are set.</summary>
@@ -117,19 +117,19 @@ public enum FaultCode
     L2EntryReserved = 602,
     /// <summary>An L2 entry's offset is not aligned to a cluster.</summary>
     L2EntryUnaligned = 603,
-    /// <summary>An extended L2 entry marks a subcluster both allocated and zero, or describes those of a compressed cluster.</summary>
+    /// <summary>A subcluster is both allocated and zero, or a compressed cluster has subclusters.</summary>
     L2SubclusterBitmap = 604,
     /// <summary>A compressed cluster is marked as having a reference count of one.</summary>
     L2CompressedCopied = 605,
-    /// <summary>An L2 entry of an image with a data file names another offset than that of its cluster on the disk.</summary>
+    /// <summary>In an image with a data file, an L2 entry names another offset than that of its cluster on the disk.</summary>
     L2DataFileOffset = 606,
-    /// <summary>A compressed cluster is cut short, corrupt, or not one cluster long when it is unpacked.</summary>
+    /// <summary>A compressed cluster is truncated, corrupt, or does not unpack to one cluster.</summary>
     CompressedData = 607,
-    /// <summary>An L2 entry names a cluster that holds a structure of the image: guest data written there would destroy it.</summary>
+    /// <summary>An L2 entry names a cluster that holds a structure of the image: writing there would destroy it.</summary>
     L2Overlap = 608,
     /// <summary>The L1 table is too short for the disk, or the file ends before it does.</summary>
     L1TableTruncated = 614,
-    /// <summary>More L1 entries name an L2 table than the file has clusters: entries share tables.</summary>
+    /// <summary>L1 entries name more L2 tables than the file has clusters: entries share tables.</summary>
     L1TableAliased = 609,
     /// <summary>Reserved bits of a refcount table entry are set.</summary>
     RefcountTableEntryReserved = 610,
@@ -137,9 +137,9 @@ public enum FaultCode
     RefcountTableEntryUnaligned = 611,
     /// <summary>A refcount block lies past the end of the file.</summary>
     RefcountBlockTruncated = 612,
-    /// <summary>A cluster that is in use has a reference count of zero, so that it could be allocated again.</summary>
+    /// <summary>A cluster in use has a reference count of zero, and could be allocated again.</summary>
     RefcountTooLow = 613,
-    /// <summary>The file, or an external data file, ends before clusters that the image names: it was probably not copied whole.</summary>
+    /// <summary>The file, or an external data file, ends before clusters that the image names: it is incomplete.</summary>
     FileTruncated = 615,
 
     /// <summary>The snapshot table is larger than the limit.</summary>
@@ -151,6 +151,6 @@ public enum FaultCode
     /// <summary>The snapshot table runs past the end of the file.</summary>
     SnapshotTableTruncated = 703,
 
-    /// <summary>The LUKS header is cut short or is not one.</summary>
+    /// <summary>The LUKS header is truncated, or is not one.</summary>
     LuksHeader = 800,
 }

@@ -23,16 +23,21 @@ public static class ChainAccess
         return OpenAsync(topPath, options, look => ValueTask.FromResult<IReadOnlyList<int>>([.. choose(look)]), cancellationToken);
     }
 
-    /// <summary>As <see cref="OpenAsync(string, ChainOpenOptions, Func{ImageChain, IEnumerable{int}}, CancellationToken)"/>, where more than the directories has to be read for the choice.</summary>
+    /// <summary>
+    /// As <see cref="OpenAsync(string, ChainOpenOptions, Func{ImageChain, IEnumerable{int}}, CancellationToken)"/>, where more than the
+    /// directories has to be read for the choice.
+    /// </summary>
     /// <inheritdoc cref="OpenAsync(string, ChainOpenOptions, Func{ImageChain, IEnumerable{int}}, CancellationToken)"/>
     public static async Task<ImageChain> OpenAsync(
-        string topPath, ChainOpenOptions options, Func<ImageChain, ValueTask<IReadOnlyList<int>>> choose, CancellationToken cancellationToken = default)
+        string topPath, ChainOpenOptions options, Func<ImageChain, ValueTask<IReadOnlyList<int>>> choose,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(choose);
         int[] writable;
         StorageIdentity?[] images;
-        ImageChain look = await ImageChain.OpenAsync(topPath, options with { WritableLayers = [] }, cancellationToken).ConfigureAwait(false);
+        ImageChain look = await ImageChain.OpenAsync(
+            topPath, options with { WritableLayers = [] }, cancellationToken).ConfigureAwait(false);
         await using (look.ConfigureAwait(false))
         {
             writable = [.. await choose(look).ConfigureAwait(false)];
@@ -40,7 +45,8 @@ public static class ChainAccess
         }
 
         // Locks of one process on two handles exclude one another: the first look has to end before.
-        ImageChain chain = await ImageChain.OpenAsync(topPath, options with { WritableLayers = writable }, cancellationToken).ConfigureAwait(false);
+        ImageChain chain = await ImageChain.OpenAsync(
+            topPath, options with { WritableLayers = writable }, cancellationToken).ConfigureAwait(false);
         if (!chain.Layers.Select(static layer => layer.Storage.Identity).SequenceEqual(images))
         {
             await chain.DisposeAsync().ConfigureAwait(false);

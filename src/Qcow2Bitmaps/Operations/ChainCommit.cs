@@ -298,7 +298,7 @@ public static class ChainCommit
         foreach (BitmapInfo bitmap in lost)
         {
             edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false).Merge(has, bitmap.Name).Merge(hides, bitmap.Name);
-            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, target.Name, "it was not valid, and would look so without what is committed"));
+            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, target.Name, "it was not valid, and would look valid without what is committed"));
         }
 
         await target.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);

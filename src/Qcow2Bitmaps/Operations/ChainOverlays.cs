@@ -7,8 +7,8 @@ namespace Qcow2Bitmaps.Operations;
 
 /// <summary>Looks for images that have one of a chain as their backing file and are not part of that chain themselves.</summary>
 /// <remarks>
-/// No image knows its overlays. So the folders of the images are looked through, where those below a virtual machine's disk usually are: regular files, of which the first bytes are read,
-/// without locks. Overlays in other folders and on block devices are not found.
+/// No image knows its overlays. So the folders of the images are looked through, where those below a virtual machine's disk usually are:
+/// regular files, of which the first bytes are read, without locks. Overlays in other folders and on block devices are not found.
 /// </remarks>
 public static class ChainOverlays
 {
@@ -22,21 +22,25 @@ public static class ChainOverlays
     /// <param name="chain">The chain, of files.</param>
     /// <param name="layers">The images, by their index, whose overlays are looked for.</param>
     /// <param name="cancellationToken">Ends the search.</param>
-    /// <returns>The overlays and their backing files' indexes. Files that cannot be opened are no overlays that could be used, and are passed over.</returns>
+    /// <returns>The overlays and their backing files' indexes. Files that cannot be opened are no overlays that
+    /// could be used, and are passed over.</returns>
     /// <exception cref="IOException">A folder cannot be read, or the folders have too many files.</exception>
-    public static async ValueTask<IReadOnlyList<FoundOverlay>> FindAsync(ImageChain chain, IEnumerable<int> layers, CancellationToken cancellationToken = default)
+    public static async ValueTask<IReadOnlyList<FoundOverlay>> FindAsync(
+        ImageChain chain, IEnumerable<int> layers, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
         ChainLayer[] wanted = [.. layers.Select(index => chain.Layers[index]).Where(static layer => layer.Storage is FileStorage)];
         var seen = chain.Layers.Select(static layer => layer.Storage.Identity).OfType<StorageIdentity>().ToHashSet();
         var found = new List<FoundOverlay>();
         int files = 0;
-        foreach (string path in wanted.SelectMany(static layer => FoldersOf(layer.Path)).Distinct(StringComparer.Ordinal).SelectMany(FileNames.FilesIn))
+        foreach (string path
+            in wanted.SelectMany(static layer => FoldersOf(layer.Path)).Distinct(StringComparer.Ordinal).SelectMany(FileNames.FilesIn))
         {
             cancellationToken.ThrowIfCancellationRequested();
             if (++files > MaxFiles)
             {
-                throw IOException.Of($"The folders of the images have more than {MaxFiles} files: they are not looked through for overlays");
+                throw IOException.Of(
+                    $"The folders of the images have more than {MaxFiles} files: they are not looked through for overlays");
             }
 
             if (await ReadBackingFileAsync(path, seen, cancellationToken).ConfigureAwait(false) is { } name
@@ -59,7 +63,8 @@ public static class ChainOverlays
 
     /// <summary>Reads the backing file's name.</summary>
     /// <returns>The name; null where the file is no qcow2 image with a backing file, was seen before, or cannot be opened.</returns>
-    private static async ValueTask<string?> ReadBackingFileAsync(string path, HashSet<StorageIdentity> seen, CancellationToken cancellationToken)
+    private static async ValueTask<string?> ReadBackingFileAsync(
+        string path, HashSet<StorageIdentity> seen, CancellationToken cancellationToken)
     {
         try
         {
@@ -72,7 +77,8 @@ public static class ChainOverlays
             await using (file.ConfigureAwait(false))
             {
                 var start = new byte[HeaderLayout.ClusterBits];
-                if (await file.ReadAsync(0, start, cancellationToken).ConfigureAwait(false) < start.Length || BinaryPrimitives.ReadUInt32BigEndian(start) != Qcow2Header.MagicNumber)
+                if (await file.ReadAsync(0, start, cancellationToken).ConfigureAwait(false) < start.Length
+                    || BinaryPrimitives.ReadUInt32BigEndian(start) != Qcow2Header.MagicNumber)
                 {
                     return null;
                 }

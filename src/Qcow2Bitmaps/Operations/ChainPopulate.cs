@@ -155,7 +155,7 @@ public static class ChainPopulate
             name,
             BitmapChangeKind.Populated,
             top.Path,
-            PrintableMessage.Of($"{bits.Count().Bytes} bytes changed since '{since}', which must have been made, and last cleared, before it: that is yours to know"));
+            PrintableMessage.Of($"{bits.Count().Bytes} bytes changed since '{since}', which must have been added, and last cleared, before it: you vouch for that"));
     }
 
     /// <summary>Marks all that an image itself has.</summary>
@@ -188,7 +188,7 @@ public static class ChainPopulate
     }
 
     private static string? WhyUntold(ChainLayer layer, int birth, bool trustsBirth) => RebuildRules.WhyUnsound(layer)
-        ?? (layer.Index == birth && !trustsBirth ? "the bitmap was born there, and an image that was committed and emptied, or rebased, since then no longer has what was written to it (--trust-birth where neither was done)" : null);
+        ?? (layer.Index == birth && !trustsBirth ? "the bitmap was added there, and if the image was committed and emptied, or rebased, since then, it no longer holds what was written to it (--trust-birth if neither was done)" : null);
 
     private static async ValueTask<long> GranularityOfValidAsync(ImageChain chain, string name, CancellationToken cancellationToken)
     {

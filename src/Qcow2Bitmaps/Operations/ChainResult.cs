@@ -7,7 +7,10 @@ namespace Qcow2Bitmaps.Operations;
 /// <param name="CopiedBytes">How many bytes of the disk were copied, those that were made to read as zeros among them.</param>
 public sealed record ChainResult(IReadOnlyList<BitmapChange> Bitmaps, long CopiedBytes)
 {
-    /// <summary>The verdicts on the bitmaps that it touched, over the chain as it is afterwards (of a copy: over the chain that was copied): which are valid, and what helps where one is not.</summary>
+    /// <summary>
+    /// The verdicts on the bitmaps that it touched, over the chain as it is afterwards (of a copy: over the chain that was copied): which
+    /// are valid, and what helps where one is not.
+    /// </summary>
     public IReadOnlyList<BitmapVerdict> Verdicts { get; init; } = [];
 
     /// <summary>The image that names another backing file afterwards; null where none does.</summary>

@@ -67,7 +67,7 @@ public static class CommitRemains
         if (isDone && DurableFile.Exists(topPath))
         {
             throw IOException.Of(
-                $"'{DonePathOf(topPath)}' exists: an image of the name '{topPath}' was committed before, and whoever did that was stopped before it was removed; look at both, and remove or rename what is of no use");
+                $"'{DonePathOf(topPath)}' exists: an image of the name '{topPath}' was committed before, and the commit was interrupted before the image was removed; look at both, and remove or rename what is not needed");
         }
 
         if (!isDone && !DurableFile.Exists(topPath))
@@ -75,7 +75,7 @@ public static class CommitRemains
             throw new FileNotFoundException(PrintableMessage.Of(await WhatIsThereAsync(topPath, basePath, options, cancellationToken).ConfigureAwait(false)));
         }
 
-        IOException Doubtful(string why) => IOException.Of($"'{DonePathOf(topPath)}' looks like the rest of a commit that was stopped, but {why}: nothing was removed");
+        IOException Doubtful(string why) => IOException.Of($"'{DonePathOf(topPath)}' looks like the rest of an interrupted commit, but {why}: nothing was removed");
         string committedPath = isDone ? DonePathOf(topPath) : topPath;
 
         if (activePath is not null)
@@ -127,7 +127,7 @@ public static class CommitRemains
 
     private static async ValueTask<string> WhatIsThereAsync(string topPath, string basePath, ChainOpenOptions options, CancellationToken cancellationToken)
     {
-        string gone = $"'{topPath}' does not exist, nor does '{DonePathOf(topPath)}', which a commit leaves that was stopped while it removed images";
+        string gone = $"'{topPath}' does not exist, nor does '{DonePathOf(topPath)}', which a commit leaves if it is interrupted while it removes images";
         if (FileStorage.IdentityOf(basePath) is null)
         {
             return $"{gone}; '{basePath}' does not exist either";

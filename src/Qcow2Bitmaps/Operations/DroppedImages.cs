@@ -28,14 +28,14 @@ internal static class DroppedImages
             {
                 // It can take no bits, and populating would not know of what leaves: all dirty, which populating keeps.
                 edit.Remove(bitmap.Name).AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false).Set(bitmap.Name, 0, top.VirtualSizeBytes);
-                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, top.Path, "it cannot be used, and what the images have that leave the chain is lost with them: all of it is dirty"));
+                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, top.Path, "it cannot be used, and the record of the images that leave the chain is lost: all of it is dirty"));
                 continue;
             }
 
             if (bitmap.State == BitmapState.Disabled)
             {
                 await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
-                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images have that leave the chain; it is not valid, and stays so"));
+                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images that leave the chain hold; it is still not valid"));
                 continue;
             }
 
@@ -58,7 +58,7 @@ internal static class DroppedImages
             {
                 // An image that stays may leave later, and what is missing here with it.
                 await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
-                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images have that leave the chain; it is not valid, and stays so"));
+                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images that leave the chain hold; it is still not valid"));
             }
         }
 
@@ -72,7 +72,7 @@ internal static class DroppedImages
             }
 
             edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
-            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, top.Path, "it was not valid, and would look so beside those of the same name in images that stay or come"));
+            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, top.Path, "it was not valid, and would look valid with those of the same name in the other images"));
             await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
         }
 
@@ -107,7 +107,7 @@ internal static class DroppedImages
         }
         else
         {
-            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images have that leave the chain and did not record"));
+            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images that leave the chain hold and did not record"));
         }
     }
 

@@ -10,8 +10,8 @@ public sealed record RebaseOptions
     public static RebaseOptions Default { get; } = new();
 
     /// <summary>
-    /// The image that gets another backing file, by its index from the chain's top, which it is by default. Where it has overlays, the chain has to be that of the active image: else a bitmap of an overlay
-    /// that is not valid may look valid afterwards.
+    /// The image that gets another backing file, by its index from the chain's top, which it is by default. Where it has overlays, the
+    /// chain has to be that of the active image: else a bitmap of an overlay that is not valid may look valid afterwards.
     /// </summary>
     public int Top { get; init; }
 
@@ -19,12 +19,16 @@ public sealed record RebaseOptions
     public GapPolicy Gaps { get; init; }
 
     /// <summary>
-    /// Whether the operation goes on with what qemu-img goes on with: images whose file ends before clusters that they name (<see cref="ImageChain.FindTruncationsAsync"/>), where zeros are copied for what is
-    /// missing, and internal snapshots that read other data afterwards (<see cref="ChainRebase.FindChangedSnapshots"/>). Else both are refused before anything is written.
+    /// Whether the operation goes on with what qemu-img goes on with: images whose file ends before clusters that they name
+    /// (<see cref="ImageChain.FindTruncationsAsync"/>), where zeros are copied for what is missing, and internal snapshots that read other
+    /// data afterwards (<see cref="ChainRebase.FindChangedSnapshots"/>). Else both are refused before anything is written.
     /// </summary>
     public bool AcceptsLosses { get; init; }
 
-    /// <summary>The backing file's name as the image is to store it, which has to lead to that file; null for its file name where both lie in one folder, else its whole path.</summary>
+    /// <summary>
+    /// The backing file's name as the image is to store it, which has to lead to that file; null for its file name where
+    /// both lie in one folder, else its whole path.
+    /// </summary>
     public string? BackingFile { get; init; }
 
     /// <summary>How many parts of the disk are in work at a time, each with a buffer of its own.</summary>

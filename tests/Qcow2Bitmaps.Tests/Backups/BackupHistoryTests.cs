@@ -24,7 +24,10 @@ public sealed class BackupHistoryTests
             incrementals += standing;
             failures += failed;
         });
-        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{restores} backups restored, {incrementals} of them incremental, {failures} failures in between"));
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{restores} backups restored, {incrementals} of them incremental, {failures} failures in between"));
         // A harness in which all becomes full shows nothing.
         Assert.True(incrementals > Histories * Properties.Factor / 2, $"only {incrementals} incremental backups of {restores}");
     }
@@ -34,8 +37,11 @@ public sealed class BackupHistoryTests
     {
         Qemu.Require();
         int incrementals = 0;
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), Histories * Properties.Factor, seed => incrementals += RunClonesAsync(seed).GetAwaiter().GetResult());
-        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{incrementals} incremental backups restored"));
+        Properties.ForAll(
+            Gen.Choose(0, int.MaxValue), Histories * Properties.Factor,
+            seed => incrementals += RunClonesAsync(seed).GetAwaiter().GetResult());
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            string.Create(CultureInfo.InvariantCulture, $"{incrementals} incremental backups restored"));
         Assert.True(incrementals > Histories * Properties.Factor / 2, $"only {incrementals} incremental backups");
     }
 

@@ -26,7 +26,7 @@ public sealed class BackupNameTests
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", folder.File("foo"), "1M");
         if (ImageText.HasInvalidBytes(name))
         {
-            Assert.Contains("cannot stand in a manifest", (await Assert.ThrowsAnyAsync<IOException>(() => scene.TakeAsync(name, new BackupOptions { Checkpoint = "c" }))).Message, StringComparison.Ordinal);
+            Assert.Contains("cannot be stored in a manifest", (await Assert.ThrowsAnyAsync<IOException>(() => scene.TakeAsync(name, new BackupOptions { Checkpoint = "c" }))).Message, StringComparison.Ordinal);
             Assert.Equal(2, Directory.GetFiles(folder.Path).Length);
             return;
         }

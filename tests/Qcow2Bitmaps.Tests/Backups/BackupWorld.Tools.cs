@@ -18,13 +18,17 @@ internal sealed partial class BackupWorld
         _ => MendBitmapsAsync(),
     };
 
-    /// <summary>Takes an internal snapshot, or goes back to one: what that changes no bitmap would tell, so that it is refused where there are any.</summary>
+    /// <summary>
+    /// Takes an internal snapshot, or goes back to one: what that changes no bitmap would tell, so that it is refused where there are any.
+    /// </summary>
     private async Task InternalSnapshotAsync()
     {
         string name = _snapshots == 0 || Below(2) == 0 ? $"s{Text(++_snapshots)}" : $"s{Text(1 + Below(_snapshots))}";
         string kind = _random.Pick(["-c", "-a", "-a", "-d"]);
         bool isOurs = Below(2) == 0;
-        ProcessResult result = isOurs ? await Support.Cli.RunAsync("snapshot", kind, name, Active) : await Qemu.ImgAsync(["snapshot", kind, name, Active]);
+        ProcessResult result = isOurs
+            ? await Support.Cli.RunAsync("snapshot", kind, name, Active)
+            : await Qemu.ImgAsync(["snapshot", kind, name, Active]);
         Log($"{(isOurs ? "our" : "qemu-img")} snapshot {kind} {name}: {result.ExitCode} {result.Error}");
         await ReadSizeAsync();
     }
@@ -33,7 +37,9 @@ internal sealed partial class BackupWorld
     {
         bool isOurs = Below(2) == 0;
         string path = _random.Pick([.. _layers]);
-        ProcessResult result = isOurs ? await Support.Cli.RunAsync("check", "-r", "all", path) : await Qemu.ImgAsync(["check", "-q", "-r", "all", path]);
+        ProcessResult result = isOurs
+            ? await Support.Cli.RunAsync("check", "-r", "all", path)
+            : await Qemu.ImgAsync(["check", "-q", "-r", "all", path]);
         Assert.True(result.ExitCode is 0 or 3, result.Error);
         Log($"{(isOurs ? "our" : "qemu-img")} check -r all: {result.ExitCode}");
     }
@@ -42,7 +48,8 @@ internal sealed partial class BackupWorld
     {
         bool shrinks = _layers.Count == 1 && _size > 256 * Sector && Below(2) == 0;
         long size = shrinks ? Sector * (128L + Below((int)(_size / Sector) - 128)) : _size + (Sector * (1L + Below(1024)));
-        ProcessResult result = await Support.Cli.RunAsync(["resize", .. shrinks ? ["--shrink"] : Array.Empty<string>(), Active, Text(size)]);
+        ProcessResult result = await Support.Cli.RunAsync(
+            ["resize", .. shrinks ? ["--shrink"] : Array.Empty<string>(), Active, Text(size)]);
         Log($"our resize from {_size} to {size}: {result.ExitCode} {result.Error}");
         // What is gained is called dirty, so that nothing has to be kept in mind.
         _isCut |= shrinks && result.ExitCode == 0;
@@ -61,7 +68,9 @@ internal sealed partial class BackupWorld
         }
     }
 
-    /// <summary>A checkpoint that QEMU makes just before a full backup, which knows nothing of it: no backup is built on that by it.</summary>
+    /// <summary>
+    /// A checkpoint that QEMU makes just before a full backup, which knows nothing of it: no backup is built on that by it.
+    /// </summary>
     private async Task PlainFullAsync()
     {
         string name = $"q{Text(_files++)}";
@@ -71,11 +80,14 @@ internal sealed partial class BackupWorld
         if (result.ExitCode == 0)
         {
             Exception? refused = await Record.ExceptionAsync(() => TakeAsync(new BackupOptions { Since = name }));
-            Assert.True(refused is BackupException && refused.Message.Contains("has no backup", StringComparison.Ordinal), refused?.ToString());
+            Assert.True(
+                refused is BackupException && refused.Message.Contains("has no backup", StringComparison.Ordinal), refused?.ToString());
         }
     }
 
-    /// <summary>Administrators' commands for bitmaps: removes what is not valid, or rebuilds it, though it may be needed or valid.</summary>
+    /// <summary>
+    /// Administrators' commands for bitmaps: removes what is not valid, or rebuilds it, though it may be needed or valid.
+    /// </summary>
     private async Task MendBitmapsAsync()
     {
         string name = _names.Count > 0 ? _random.Pick(_names) : "none";

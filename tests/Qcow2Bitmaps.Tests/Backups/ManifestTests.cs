@@ -21,10 +21,10 @@ public sealed class ManifestTests
     [InlineData("\"version\": 1", "\"version\": 2", "only 1 is read")]
     [InlineData("\"group-size\": 67108864", "\"group-size\": 1", "not a multiple")]
     [InlineData("\"offset\": 0", "\"offset\": 67108864", "not on the disk")]
-    [InlineData("\"state\": \"complete\"", "\"state\": \"partial\"", "not whole")]
+    [InlineData("\"state\": \"complete\"", "\"state\": \"partial\"", "incomplete")]
     [InlineData("\"parents\": []", "\"parents\": [{\"id\": \"00000000000000000000000000000000\", \"manifest\": \"../x\"}]", "not the name of a file")]
     [InlineData("\"parents\": []", "\"parents\": [{\"id\": \"00000000000000000000000000000000\", \"manifest\": \"x\"}]", "missing")]
-    [InlineData("\"parents\": []", "\"parents\": [{\"id\": \"00000000000000000000000000000000\", \"manifest\": \"full.backup.json\"}]", "stands on")]
+    [InlineData("\"parents\": []", "\"parents\": [{\"id\": \"00000000000000000000000000000000\", \"manifest\": \"full.backup.json\"}]", "is based on")]
     [InlineData("{", "", "no manifest")]
     public async Task WhatCannotBeIsRefused(string old, string now, string message)
     {
@@ -47,7 +47,7 @@ public sealed class ManifestTests
         string text = await File.ReadAllTextAsync(path, BackupScene.Token);
         string id = (await BackupListing.ReadAsync(folder.Path, BackupScene.Token))[0].Manifest!.Id;
         await File.WriteAllTextAsync(path, text.Replace("\"parents\": []", $$"""  "parents": [{"id": "{{id}}", "manifest": "full.backup.json"}]""", StringComparison.Ordinal), BackupScene.Token);
-        await AssertRefusedAsync(scene, "bites its tail");
+        await AssertRefusedAsync(scene, "contain a loop");
     }
 
     [Fact]

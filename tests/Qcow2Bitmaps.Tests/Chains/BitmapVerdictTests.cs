@@ -18,17 +18,23 @@ public sealed class BitmapVerdictTests
     [MemberData(nameof(Chains))]
     public async Task FixturesAreJudgedAsTheIndexSays(FixtureChain fixture)
     {
-        await using ImageChain chain = await ImageChain.OpenAsync(fixture.Layers[0].Path, cancellationToken: TestContext.Current.CancellationToken);
+        await using ImageChain chain = await ImageChain.OpenAsync(
+            fixture.Layers[0].Path, cancellationToken: TestContext.Current.CancellationToken);
 
-        Assert.Equal(fixture.Layers.Select(static l => (l.Path, l.Format, l.VirtualSizeBytes)), chain.Layers.Select(static l => (l.Path, l.Format, l.VirtualSizeBytes)));
+        Assert.Equal(
+            fixture.Layers.Select(static l => (l.Path, l.Format, l.VirtualSizeBytes)),
+            chain.Layers.Select(static l => (l.Path, l.Format, l.VirtualSizeBytes)));
         IReadOnlyList<BitmapVerdict> verdicts = (await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken));
         Assert.Equal(
             fixture.Verdicts.OrderBy(static v => v.Key, StringComparer.Ordinal),
-            verdicts.Select(static v => KeyValuePair.Create(v.Name, v.ReasonId ?? "valid")).OrderBy(static v => v.Key, StringComparer.Ordinal));
+            verdicts.Select(static v => KeyValuePair.Create(v.Name, v.ReasonId ?? "valid"))
+                .OrderBy(static v => v.Key, StringComparer.Ordinal));
         foreach (BitmapVerdict verdict in verdicts)
         {
             Assert.Equal(
-                fixture.Layers.Select(static (layer, index) => (layer, index)).Where(l => l.layer.Bitmaps.Any(b => b.Name == verdict.Name)).Select(static l => l.index),
+                fixture.Layers.Select(static (layer, index) => (layer, index))
+                    .Where(l => l.layer.Bitmaps.Any(b => b.Name == verdict.Name))
+                    .Select(static l => l.index),
                 verdict.Images);
             Assert.Equal(verdict.IsValid, verdict.Image is null);
             Assert.Equal(verdict.IsValid && !verdict.SizesDiffer, verdict.Detail is null);
@@ -49,7 +55,8 @@ public sealed class BitmapVerdictTests
             {
                 BitmapFlags?[] run = [.. layers.Select(states => s_states[states[name]])];
                 Assert.Equal(ByLibvirt(run), Short(chain.JudgeBitmapAsync(Name(name)).AsTask().GetAwaiter().GetResult()));
-                Assert.Equal(ByOvirt(run), Short(chain.JudgeBitmapAsync(Name(name), VerdictProfile.Ovirt).AsTask().GetAwaiter().GetResult()));
+                Assert.Equal(
+                    ByOvirt(run), Short(chain.JudgeBitmapAsync(Name(name), VerdictProfile.Ovirt).AsTask().GetAwaiter().GetResult()));
             }
         });
 
@@ -68,7 +75,8 @@ public sealed class BitmapVerdictTests
         Assert.Equal(
             [(InvalidReason.MissingInTop, 0), (InvalidReason.Gap, 1), (InvalidReason.Inconsistent, 1), (InvalidReason.NotRecording, 1)],
             verdicts.Select(static v => (v.Reason!.Value, v.Image!.Value)));
-        Assert.Contains("image 1 (image1) does not hold bitmap 'n1', though image 2 (image2) below does", verdicts[1].Detail, StringComparison.Ordinal);
+        Assert.Contains(
+            "image 1 (image1) does not hold bitmap 'n1', though image 2 (image2) below does", verdicts[1].Detail, StringComparison.Ordinal);
         Assert.Equal([1, 2], verdicts[0].Images);
     }
 
@@ -78,8 +86,14 @@ public sealed class BitmapVerdictTests
         // The walk goes to the very end, past raw-looking nothing in between.
         await using ImageChain chain = await OpenAsync([1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [4, 0, 0, 0]);
 
-        Assert.Equal((InvalidReason.Gap, 2), ((await chain.JudgeBitmapAsync(Name(0), cancellationToken: TestContext.Current.CancellationToken)).Reason, (await chain.JudgeBitmapAsync(Name(0), cancellationToken: TestContext.Current.CancellationToken)).Image));
-        Assert.Equal((InvalidReason.Inconsistent, 4), ((await chain.JudgeBitmapAsync(Name(0), VerdictProfile.Ovirt, TestContext.Current.CancellationToken)).Reason, (await chain.JudgeBitmapAsync(Name(0), VerdictProfile.Ovirt, TestContext.Current.CancellationToken)).Image));
+        Assert.Equal(
+            (InvalidReason.Gap, 2),
+            ((await chain.JudgeBitmapAsync(Name(0), cancellationToken: TestContext.Current.CancellationToken)).Reason, (
+                await chain.JudgeBitmapAsync(Name(0), cancellationToken: TestContext.Current.CancellationToken)).Image));
+        Assert.Equal(
+            (InvalidReason.Inconsistent, 4),
+            ((await chain.JudgeBitmapAsync(Name(0), VerdictProfile.Ovirt, TestContext.Current.CancellationToken)).Reason, (
+                await chain.JudgeBitmapAsync(Name(0), VerdictProfile.Ovirt, TestContext.Current.CancellationToken)).Image));
     }
 
     [Fact]
@@ -105,7 +119,10 @@ public sealed class BitmapVerdictTests
         string top = folder.Write("top.qcow2", image.WithBitmap("a").Build());
         await using var writer = Qcow2Bitmaps.Storage.FileStorage.Open(
             raw, Qcow2Bitmaps.Storage.StorageAccess.ReadWrite, Qcow2Bitmaps.Storage.ImageLock.Write);
-        var options = new ChainOpenOptions { Image = new Qcow2Bitmaps.Images.Qcow2OpenOptions { Lock = Qcow2Bitmaps.Storage.ImageLock.None } };
+        var options = new ChainOpenOptions
+        {
+            Image = new Qcow2Bitmaps.Images.Qcow2OpenOptions { Lock = Qcow2Bitmaps.Storage.ImageLock.None },
+        };
 
         await using ImageChain chain = await ImageChain.OpenAsync(top, options, TestContext.Current.CancellationToken);
 
@@ -181,7 +198,10 @@ public sealed class BitmapVerdictTests
         byte[] bytes = image.Build();
         bytes[image.DirectoryOffset + offsetInEntry] = value;
         byte[] top = new TestImage(9, 1 << 16) { BackingFile = "b" }.WithBitmap("a").Build();
-        var options = new ChainOpenOptions { Image = new Qcow2Bitmaps.Images.Qcow2OpenOptions { Strictness = Qcow2Bitmaps.Images.Strictness.Lenient } };
+        var options = new ChainOpenOptions
+        {
+            Image = new Qcow2Bitmaps.Images.Qcow2OpenOptions { Strictness = Qcow2Bitmaps.Images.Strictness.Lenient },
+        };
 
         await using ImageChain chain = await new MemoryChain(top, bytes).OpenAsync(options);
 

@@ -8,7 +8,8 @@ namespace Qcow2Bitmaps.Tests.Chains;
 /// <summary>A valid bitmap's bits, merged over its run, are those of QEMU's merge.</summary>
 public sealed class ChainExtentsTests
 {
-    public static TheoryData<FixtureChain> Chains => [.. FixtureIndex.Chains.Where(static chain => chain.Verdicts.Any(static v => v.Value == "valid"))];
+    public static TheoryData<FixtureChain> Chains =>
+        [.. FixtureIndex.Chains.Where(static chain => chain.Verdicts.Any(static v => v.Value == "valid"))];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -18,7 +19,8 @@ public sealed class ChainExtentsTests
     {
         Qemu.Require();
         await using ImageChain chain = await ImageChain.OpenAsync(fixture.Layers[0].Path, cancellationToken: Token);
-        foreach (BitmapVerdict verdict in (await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken)).Where(static v => v.IsValid))
+        foreach (BitmapVerdict verdict
+            in (await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken)).Where(static v => v.IsValid))
         {
             long[] sizes = [.. verdict.Images.Select(i => chain.Layers[i].VirtualSizeBytes).Distinct()];
             if (sizes.Length > 1)
@@ -32,12 +34,14 @@ public sealed class ChainExtentsTests
             File.Copy(fixture.Layers[0].Path, top);
             foreach (int index in verdict.Images.Skip(1))
             {
-                await Qemu.ImgOkAsync("bitmap", "--merge", verdict.Name, "-b", fixture.Layers[index].Path, "-F", "qcow2", top, verdict.Name);
+                await Qemu.ImgOkAsync(
+                    "bitmap", "--merge", verdict.Name, "-b", fixture.Layers[index].Path, "-F", "qcow2", top, verdict.Name);
             }
 
             IReadOnlyList<DirtyExtent> expected = await QemuBitmaps.ReadExtentsAsync(top, verdict.Name);
             Assert.Equal(expected, await ReadAsync(chain, verdict.Name));
-            Assert.Equal(expected.Where(static e => e.IsDirty).Sum(static e => e.LengthBytes), (await chain.CountAsync(verdict.Name, Token)).Bytes);
+            Assert.Equal(
+                expected.Where(static e => e.IsDirty).Sum(static e => e.LengthBytes), (await chain.CountAsync(verdict.Name, Token)).Bytes);
         }
     }
 
@@ -46,7 +50,8 @@ public sealed class ChainExtentsTests
     public async Task EqualsTheUnionOfTheGoldenMaps(FixtureChain fixture)
     {
         await using ImageChain chain = await ImageChain.OpenAsync(fixture.Layers[0].Path, cancellationToken: Token);
-        foreach (BitmapVerdict verdict in (await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken)).Where(static v => v.IsValid))
+        foreach (BitmapVerdict verdict
+            in (await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken)).Where(static v => v.IsValid))
         {
             FixtureBitmap topmost = fixture.Layers[0].Bitmaps.Single(b => b.Name == verdict.Name);
             var union = new DirtyBitmap(fixture.Layers[0].VirtualSizeBytes, topmost.GranularityBytes);
@@ -103,7 +108,8 @@ public sealed class ChainExtentsTests
 
         BitmapStateException refusal = await Assert.ThrowsAsync<BitmapStateException>(() => ReadAsync(chain, "a"));
 
-        Assert.Equal((await chain.JudgeBitmapAsync("a", cancellationToken: TestContext.Current.CancellationToken)).Explanation, refusal.Message);
+        Assert.Equal(
+            (await chain.JudgeBitmapAsync("a", cancellationToken: TestContext.Current.CancellationToken)).Explanation, refusal.Message);
         Assert.Contains("gap", refusal.Message, StringComparison.Ordinal);
         await Assert.ThrowsAsync<BitmapStateException>(async () => await chain.CountAsync("a", Token));
     }

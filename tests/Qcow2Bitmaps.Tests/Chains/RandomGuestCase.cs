@@ -65,10 +65,12 @@ internal sealed class RandomGuestCase
         };
         string options = string.Create(
             CultureInfo.InvariantCulture,
-            $"cluster_size={1 << clusterBits},extended_l2={(isExtended ? "on" : "off")},compat={(isVersion2 ? "0.10" : "1.1")}{(isZstd ? ",compression_type=zstd" : "")}");
+            $"cluster_size={1 << clusterBits},extended_l2={(isExtended ? "on" : "off")},compat={(isVersion2 ? "0.10" : "1.1")}"
+            + $"{(isZstd ? ",compression_type=zstd" : "")}");
         string[] backing = below is null ? [] : ["-b", below, "-F", belowFormat];
         _log.Add($"create {options} {string.Join(' ', backing)} {size}");
-        await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", "-o", options, .. backing, path, size.ToString(CultureInfo.InvariantCulture)]);
+        await Qemu.ImgOkAsync(
+            ["create", "-q", "-f", "qcow2", "-o", options, .. backing, path, size.ToString(CultureInfo.InvariantCulture)]);
 
         int batches = 1 + Next(2);
         for (int batch = 0; batch < batches; batch++)
@@ -78,8 +80,11 @@ internal sealed class RandomGuestCase
             if (commands.Length > 0)
             {
                 // QEMU refuses to write a compressed cluster where another one is: then that stays.
-                ProcessResult written = await Qemu.RunAsync("qemu-io", null, ["-f", "qcow2", .. commands.SelectMany(static c => new[] { "-c", c }), path]);
-                Assert.True(written.ExitCode == 0 || written.Output.Contains("write failed: Input/output error", StringComparison.Ordinal), written.Error + written.Output);
+                ProcessResult written = await Qemu.RunAsync(
+                    "qemu-io", null, ["-f", "qcow2", .. commands.SelectMany(static c => new[] { "-c", c }), path]);
+                Assert.True(
+                    written.ExitCode == 0 || written.Output.Contains("write failed: Input/output error", StringComparison.Ordinal),
+                    written.Error + written.Output);
             }
 
             if (batch + 1 < batches)

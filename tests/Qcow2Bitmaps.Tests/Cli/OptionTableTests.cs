@@ -9,7 +9,7 @@ namespace Qcow2Bitmaps.Tests.Cli;
 public sealed partial class OptionTableTests
 {
     private const string Page = "docs/differences-from-qemu-img.md";
-    private const string Refused = "Not there, and refused: ";
+    private const string Refused = "Not supported: ";
 
     [Fact]
     public async Task EveryOptionIsThereOrSaidToBeRefused()

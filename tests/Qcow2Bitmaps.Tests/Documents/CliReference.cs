@@ -16,9 +16,9 @@ internal static class CliReference
             """
             # The commands
 
-            What `qcow2bitmaps --help` says, on one page; it is generated from the tool, and a test compares the two. The README has
-            [examples](../README.md), and [differences-from-qemu-img.md](differences-from-qemu-img.md) says what each verb does and where
-            it departs from qemu-img's. What `--output json` prints is described by the schemas in [schemas/](schemas/).
+            The texts of `--help` on one page. The page is generated from the tool, and a test compares the two. See also the
+            [examples](../README.md), the [differences from qemu-img](differences-from-qemu-img.md) and the
+            [schemas](schemas/) of what `--output json` prints.
 
 
             """);
@@ -28,13 +28,13 @@ internal static class CliReference
 
     private static void Append(StringBuilder text, Command command, string path)
     {
-        text.Append(CultureInfo.InvariantCulture, $"## {path}\n\n{Wrapped(command.Description)}\n\n");
+        text.Append(CultureInfo.InvariantCulture, $"## {path}\n\n{Prose(command.Description)}\n\n");
         if (command.Subcommands.Count > 0)
         {
             foreach (Command child in command.Subcommands)
             {
                 string name = $"{path} {child.Name}";
-                text.Append(Wrap($"- [`{name}`](#{name.Replace(' ', '-')}): {FirstSentence(child.Description)}", "\n  ")).Append('\n');
+                text.Append(Wrap($"- [`{name}`](#{name.Replace(' ', '-')}): {Summary(child.Description)}", "\n  ")).Append('\n');
             }
 
             text.Append('\n');
@@ -43,11 +43,11 @@ internal static class CliReference
         {
             text.Append(
                 CultureInfo.InvariantCulture, $"```text\n{path} [options]{string.Concat(command.Arguments.Select(Synopsis))}\n```\n\n");
-            AppendTable(
-                text, "argument",
+            AppendList(
+                text, "Arguments",
                 [.. command.Arguments.Select(static argument => (argument.HelpName ?? argument.Name, argument.Description))]);
-            AppendTable(
-                text, "option",
+            AppendList(
+                text, "Options",
                 [.. command.Options.Where(static option => !option.Hidden && option is not HelpOption)
                     .Select(static option => (Spelling(option), option.Description))]);
         }
@@ -58,18 +58,17 @@ internal static class CliReference
         }
     }
 
-    private static void AppendTable(StringBuilder text, string head, (string Name, string? Description)[] rows)
+    private static void AppendList(StringBuilder text, string head, (string Name, string? Description)[] rows)
     {
         if (rows.Length == 0)
         {
             return;
         }
 
-        text.Append(CultureInfo.InvariantCulture, $"| {head} | |\n|---|---|\n");
+        text.Append(CultureInfo.InvariantCulture, $"{head}:\n\n");
         foreach ((string name, string? description) in rows)
         {
-            string cell = Prose(description).Replace("\n", " ", StringComparison.Ordinal).Replace("|", "\\|", StringComparison.Ordinal);
-            text.Append(CultureInfo.InvariantCulture, $"| `{name.Replace("|", "\\|", StringComparison.Ordinal)}` | {cell} |\n");
+            text.Append(Wrap($"- `{name}`: {Prose(description)}", "\n  ")).Append('\n');
         }
 
         text.Append('\n');
@@ -91,14 +90,7 @@ internal static class CliReference
     private static string Prose(string? description) =>
         (description ?? "").Replace("<", "&lt;", StringComparison.Ordinal).Replace("\r", "", StringComparison.Ordinal).TrimEnd('\n');
 
-    private static string FirstSentence(string? description)
-    {
-        string paragraph = Prose(description).Split("\n\n")[0].Replace('\n', ' ');
-        return paragraph.Split(". ")[0].TrimEnd('.') + ".";
-    }
-
-    private static string Wrapped(string? description) =>
-        string.Join('\n', Prose(description).Split('\n').Select(static line => Wrap(line, "\n")));
+    private static string Summary(string? description) => Prose(description).Split('\n')[0];
 
     private static string Wrap(string text, string lineBreak)
     {

@@ -7,7 +7,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Hostile;
 
-/// <summary>Images with some bytes of their metadata changed at random: faults are told as faults, and a lenient reader never sees less.</summary>
+/// <summary>
+/// Images with some bytes of their metadata changed at random: faults are told as faults, and a lenient reader never sees less.
+/// </summary>
 public sealed class ByteFlipTests
 {
     private const int ImagesPerBase = 500;
@@ -69,7 +71,8 @@ public sealed class ByteFlipTests
         IReadOnlyList<MetadataField> fields = await MetadataFields.FindAsync(bytes, TestContext.Current.CancellationToken);
         return
         [
-            .. fields.SelectMany(static field => Enumerable.Range(0, field.Bytes + 2).Select(i => field.Offset + i)).Where(place => place >= 4 && place < bytes.Length),
+            .. fields.SelectMany(static field => Enumerable.Range(0, field.Bytes + 2).Select(i => field.Offset + i))
+                .Where(place => place >= 4 && place < bytes.Length),
         ];
     }
 
@@ -82,5 +85,8 @@ public sealed class ByteFlipTests
     };
 
     private static byte[] Built(int clusterBits) => new TestImage(clusterBits, (3 << 20) + 512)
-        .WithBitmap("a", 12, bits: [1, 2, 3]).WithBitmap("b", 9, BitmapFlags.None, [.. Enumerable.Repeat((byte)7, 700)], 0).WithBitmap("c", 16, BitmapFlags.InUse).Build();
+        .WithBitmap("a", 12, bits: [1, 2, 3])
+            .WithBitmap("b", 9, BitmapFlags.None, [.. Enumerable.Repeat((byte)7, 700)], 0)
+            .WithBitmap("c", 16, BitmapFlags.InUse)
+            .Build();
 }

@@ -6,7 +6,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Hostile;
 
-/// <summary>What opening an image, or reading its bitmaps, refuses, a check reports: it never says that there are no errors. So does a repair that leaves it as it is.</summary>
+/// <summary>
+/// What opening an image, or reading its bitmaps, refuses, a check reports: it never says that there are no errors.
+/// So does a repair that leaves it as it is.
+/// </summary>
 public sealed class CheckedRefusalTests
 {
     private const int MutationsPerBase = 60;
@@ -32,7 +35,9 @@ public sealed class CheckedRefusalTests
         int count = (int)(Qcow2Limits.Default.MaxSnapshotTableBytes / entry.Length) + 1 + entriesBehind;
         Patched image = Patched.WithoutBitmaps();
         int offset = image.Bytes.Length;
-        image.Resize(offset + (count * entry.Length)).U32(HeaderLayout.SnapshotCount, (uint)count).U64(HeaderLayout.SnapshotsOffset, (ulong)offset);
+        image.Resize(offset + (count * entry.Length))
+            .U32(HeaderLayout.SnapshotCount, (uint)count)
+            .U64(HeaderLayout.SnapshotsOffset, (ulong)offset);
         BinaryPrimitives.WriteUInt32BigEndian(entry.AsSpan(8), 0);
         for (int i = 0; i < count; i++)
         {

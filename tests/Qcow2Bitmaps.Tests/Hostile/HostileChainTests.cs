@@ -83,7 +83,7 @@ public sealed class HostileChainTests
         SpecialFile.HardLink(folder.File("hard"), path);
 
         Qcow2UnsupportedException error = await Assert.ThrowsAsync<Qcow2UnsupportedException>(() => OpenAsync(path));
-        Assert.Contains("bites its tail", error.Message, StringComparison.Ordinal);
+        Assert.Contains("contains a loop", error.Message, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -103,7 +103,7 @@ public sealed class HostileChainTests
         SpecialFile.HardLink(folder.File("hard"), a);
 
         Qcow2UnsupportedException error = await Assert.ThrowsAsync<Qcow2UnsupportedException>(() => OpenAsync(a));
-        Assert.Contains("bites its tail", error.Message, StringComparison.Ordinal);
+        Assert.Contains("contains a loop", error.Message, StringComparison.Ordinal);
         Assert.Equal(1, (await Support.Cli.RunAsync("chain", "check", a)).ExitCode);
         Assert.Empty(OpenFiles.Below(folder.Path));
     }

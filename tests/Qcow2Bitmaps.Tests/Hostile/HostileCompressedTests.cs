@@ -5,7 +5,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Hostile;
 
-/// <summary>Compressed clusters that somebody has made up: streams that are too short, too long, cut, or no streams, end as in QEMU, soon and in little memory.</summary>
+/// <summary>
+/// Compressed clusters that somebody has made up: streams that are too short, too long, cut, or no streams,
+/// end as in QEMU, soon and in little memory.
+/// </summary>
 public sealed class HostileCompressedTests : IDisposable
 {
     private const int Bits = 16;
@@ -16,7 +19,8 @@ public sealed class HostileCompressedTests : IDisposable
 
     private readonly TempFolder _folder = new();
 
-    public static TheoryData<bool, string> Cases => [.. new[] { false, true }.SelectMany(static zstd => Streams(zstd).Keys, static (zstd, name) => (zstd, name))];
+    public static TheoryData<bool, string> Cases =>
+        [.. new[] { false, true }.SelectMany(static zstd => Streams(zstd).Keys, static (zstd, name) => (zstd, name))];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -119,13 +123,15 @@ public sealed class HostileCompressedTests : IDisposable
         var image = new Patched(new TestImage(Bits, 1 << 20).WithGuestData(1));
         if (isZstd)
         {
-            image.U64(HeaderLayout.IncompatibleFeatures, (ulong)IncompatibleFeatures.CompressionType).U8(HeaderLayout.CompressionType, (byte)CompressionType.Zstd);
+            image.U64(HeaderLayout.IncompatibleFeatures, (ulong)IncompatibleFeatures.CompressionType)
+                .U8(HeaderLayout.CompressionType, (byte)CompressionType.Zstd);
         }
 
         int place = image.Bytes.Length;
         image.Resize(place + ((stream.Length + Cluster) & -Cluster));
         stream.CopyTo(image.Bytes, place);
         int additional = Math.Min((stream.Length - 1) / Sector, (Cluster / Sector) - 1);
-        return image.U64(4 << Bits, L2Entry.CreateCompressed(new CompressedDescriptor((ulong)place, Math.Max(0, additional)), Bits).Raw).Bytes;
+        return image.U64(
+            4 << Bits, L2Entry.CreateCompressed(new CompressedDescriptor((ulong)place, Math.Max(0, additional)), Bits).Raw).Bytes;
     }
 }

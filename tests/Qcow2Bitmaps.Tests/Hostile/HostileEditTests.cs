@@ -8,7 +8,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Hostile;
 
-/// <summary>Edits of images that lie are refused with nothing written, or work; in bounded time and memory, and never over something that is in use.</summary>
+/// <summary>
+/// Edits of images that lie are refused with nothing written, or work; in bounded time and memory, and never over something that is in use.
+/// </summary>
 public sealed class HostileEditTests
 {
     private const int MaxAllocatedBytes = 64 << 20;
@@ -41,17 +43,28 @@ public sealed class HostileEditTests
     public async Task ACountOfZeroForATableInUseLosesNothing()
     {
         // Clusters of data and of bits are not looked at but for their counts, as with QEMU.
-        TestImage built = new TestImage(12, 64 << 20).WithGuestData(3).WithBitmap("a", 9, bits: [.. Enumerable.Repeat((byte)0x77, 3 * ClusterBytes)]).WithBitmap("b", bits: [1, 2, 3]);
+        TestImage built = new TestImage(12, 64 << 20).WithGuestData(3)
+            .WithBitmap("a", 9, bits: [.. Enumerable.Repeat((byte)0x77, 3 * ClusterBytes)])
+            .WithBitmap("b", bits: [1, 2, 3]);
         byte[] bytes = built.Build();
         (List<string> bits, GuestContent guest) = await ReadAsync(bytes);
-        int[] tables = [0, 1, 2, 3, 4, .. built.Bitmaps.Select(static bitmap => bitmap.TableOffset / ClusterBytes), built.DirectoryOffset / ClusterBytes];
+        int[] tables = [
+            0,
+            1,
+            2,
+            3,
+            4,
+            .. built.Bitmaps.Select(static bitmap => bitmap.TableOffset / ClusterBytes),
+            built.DirectoryOffset / ClusterBytes,
+        ];
         foreach (int cluster in tables)
         {
             byte[] changed = [.. bytes];
             RefcountBlock.Write(changed.AsSpan(2 * ClusterBytes, ClusterBytes), cluster, 4, 0);
             var storage = new MemoryStorage(changed);
             await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
-            Exception? error = await Record.ExceptionAsync(async () => await image.Bitmaps.EditAsync(static edit => edit.Add("new").Set("new", 0, 1), Token));
+            Exception? error = await Record.ExceptionAsync(
+                async () => await image.Bitmaps.EditAsync(static edit => edit.Add("new").Set("new", 0, 1), Token));
 
             byte[] after = storage.ToArray();
             if (error is not null)
@@ -142,7 +155,9 @@ public sealed class HostileEditTests
         // All entries name nothing, or all the one block whose counts are all one.
         var image = new Patched(new TestImage().WithBitmap("a", bits: [0xf0]));
         int table = image.Bytes.Length;
-        image.Resize(table + (8 << 20)).U64(HeaderLayout.RefcountTableOffset, (ulong)table).U32(HeaderLayout.RefcountTableClusters, (8 << 20) / ClusterBytes);
+        image.Resize(table + (8 << 20))
+            .U64(HeaderLayout.RefcountTableOffset, (ulong)table)
+            .U32(HeaderLayout.RefcountTableClusters, (8 << 20) / ClusterBytes);
         for (int i = 0; i < 8 << 20; i += 8)
         {
             image.U64(table + i, (ulong)cluster * ClusterBytes);
@@ -173,11 +188,18 @@ public sealed class HostileEditTests
         int table = image.Bytes.Length;
         int directory = table + (Entries * 8);
         image.Resize(directory + (count * 32)).U64(HeaderLayout.VirtualSize, (ulong)Entries * ClusterBytes * 8 * 512)
-            .U32(image.BitmapsExtension, (uint)count).U64(image.BitmapsExtension + 8, (ulong)count * 32).U64(image.BitmapsExtension + 16, (ulong)directory);
+            .U32(image.BitmapsExtension, (uint)count)
+                .U64(image.BitmapsExtension + 8, (ulong)count * 32)
+                .U64(image.BitmapsExtension + 16, (ulong)directory);
         for (int i = 0; i < count; i++)
         {
             int entry = directory + (i * 32);
-            image.U64(entry, (ulong)table).U32(entry + Patched.TableSize, Entries).U32(entry + Patched.Flags, 2).U8(entry + Patched.Type, 1).U8(entry + Patched.Granularity, 9).U16(entry + Patched.NameSize, 8)
+            image.U64(entry, (ulong)table)
+                .U32(entry + Patched.TableSize, Entries)
+                .U32(entry + Patched.Flags, 2)
+                .U8(entry + Patched.Type, 1)
+                .U8(entry + Patched.Granularity, 9)
+                .U16(entry + Patched.NameSize, 8)
                 .Put(entry + 24, System.Text.Encoding.ASCII.GetBytes($"{i:x8}"));
         }
 
@@ -228,7 +250,8 @@ public sealed class HostileEditTests
     }
 
     /// <summary>Edits an image. If that is refused nothing was written; else the image opens again.</summary>
-    private static async Task EditAsync(byte[] bytes, Strictness strictness, Action<BitmapEdit, Qcow2Image> build, Func<byte[], Task>? onSuccess = null)
+    private static async Task EditAsync(
+        byte[] bytes, Strictness strictness, Action<BitmapEdit, Qcow2Image> build, Func<byte[], Task>? onSuccess = null)
     {
         var storage = new MemoryStorage(bytes);
         var options = new Qcow2OpenOptions { Strictness = strictness };

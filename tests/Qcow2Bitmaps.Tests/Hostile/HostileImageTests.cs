@@ -76,7 +76,11 @@ public sealed class HostileImageTests
         byte[] bytes = HostileCases.ByName[name].Build();
         Probe probe = await RunAsync(bytes, strictness);
         Qcow2Exception?[] errors = [probe.OpenError, .. probe.ReadErrors];
-        FormatFault[] faults = [.. probe.OpenFindings, .. probe.ReadFindings, .. errors.OfType<Qcow2FormatException>().Select(static error => error.Fault)];
+        FormatFault[] faults = [
+            .. probe.OpenFindings,
+            .. probe.ReadFindings,
+            .. errors.OfType<Qcow2FormatException>().Select(static error => error.Fault),
+        ];
 
         Assert.All(errors, static error => Assert.DoesNotContain(error?.Message ?? "", char.IsControl));
         Assert.All(faults, static fault =>

@@ -11,7 +11,8 @@ internal static class HostileReading
     {
         try
         {
-            await using ImageChain chain = await ImageChain.OpenAsync(MemoryStorage.ReadOnly(content), cancellationToken: TestContext.Current.CancellationToken);
+            await using ImageChain chain = await ImageChain.OpenAsync(
+                MemoryStorage.ReadOnly(content), cancellationToken: TestContext.Current.CancellationToken);
             var bytes = new byte[1 << 20];
             Assert.Equal(bytes.Length, await chain.ReadAsync(0, bytes, TestContext.Current.CancellationToken));
             return (bytes, null);

@@ -39,7 +39,10 @@ public sealed class HostileResourceTests
         const int Entries = 65535;
         Patched image = Patched.Usual();
         int directory = image.Bytes.Length;
-        image.Resize(directory + (Entries * 32)).U32(image.BitmapsExtension, Entries).U64(image.BitmapsExtension + 8, Entries * 32).U64(image.BitmapsExtension + 16, (ulong)directory);
+        image.Resize(directory + (Entries * 32))
+            .U32(image.BitmapsExtension, Entries)
+            .U64(image.BitmapsExtension + 8, Entries * 32)
+            .U64(image.BitmapsExtension + 16, (ulong)directory);
         for (int i = 0; i < Entries; i++)
         {
             int entry = directory + (i * 32);
@@ -208,7 +211,8 @@ public sealed class HostileResourceTests
         Patched image = Shared(out int data);
         image.U8(data, 1);
         var options = new Qcow2OpenOptions { Strictness = Strictness.Lenient, Limits = new Qcow2Limits { MaxBitmapBytes = 64 << 20 } };
-        await using Qcow2Image open = await Qcow2Image.OpenAsync(MemoryStorage.ReadOnly(image.Bytes), options, cancellationToken: TestContext.Current.CancellationToken);
+        await using Qcow2Image open = await Qcow2Image.OpenAsync(
+            MemoryStorage.ReadOnly(image.Bytes), options, cancellationToken: TestContext.Current.CancellationToken);
         long before = GC.GetAllocatedBytesForCurrentThread();
         Qcow2FormatException error = await Assert.ThrowsAsync<Qcow2FormatException>(
             async () => await open.Bitmaps.LoadAsync("a", cancellationToken: TestContext.Current.CancellationToken));
@@ -248,7 +252,8 @@ public sealed class HostileResourceTests
         patched.U32(patched.BitmapsExtension, 2);
         var options = new Qcow2OpenOptions { Limits = new Qcow2Limits { MaxBitmaps = 2 } };
         Qcow2FormatException error = await Assert.ThrowsAsync<Qcow2FormatException>(
-            () => Qcow2Image.OpenAsync(MemoryStorage.ReadOnly(patched.Bytes), options, cancellationToken: TestContext.Current.CancellationToken));
+            () => Qcow2Image.OpenAsync(
+                MemoryStorage.ReadOnly(patched.Bytes), options, cancellationToken: TestContext.Current.CancellationToken));
         Assert.Equal(FaultCode.BitmapDirectoryCount, error.Fault.Code);
         error = await Assert.ThrowsAsync<Qcow2FormatException>(
             () => Qcow2Image.OpenAsync(MemoryStorage.ReadOnly(image), options, cancellationToken: TestContext.Current.CancellationToken));
@@ -277,7 +282,9 @@ public sealed class HostileResourceTests
         int table = image.Bytes.Length;
         image.Resize(table + (hasTable ? entries * sizeof(ulong) : 0))
             .U64(HeaderLayout.VirtualSize, 1UL << size).U32(HeaderLayout.L1Size, 1U << Math.Max(0, size - bytesPerL1Entry))
-            .U8(image.Entry(Patched.Granularity), (byte)granularity).U32(image.Entry(Patched.TableSize), (uint)entries).U64(image.Entry(Patched.TableOffset), (ulong)table);
+            .U8(image.Entry(Patched.Granularity), (byte)granularity)
+                .U32(image.Entry(Patched.TableSize), (uint)entries)
+                .U64(image.Entry(Patched.TableOffset), (ulong)table);
         for (int i = table; i < image.Bytes.Length; i += sizeof(ulong))
         {
             image.U64(i, entry);

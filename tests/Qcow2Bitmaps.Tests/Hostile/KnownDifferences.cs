@@ -19,6 +19,7 @@ internal static class KnownDifferences
     /// <summary>Why we take an image that QEMU refuses; null when there is no reason.</summary>
     public static string? WhyTaken(Mutation mutation, string qemuError) =>
         mutation.HasOffsetNearTheEnd && qemuError.Contains("Input/output error", StringComparison.Ordinal)
-            ? "QEMU cannot read in the last GiB below 2^63; to us that lies behind the file's end, and what is there is not needed or counts as dirty"
+            ? "QEMU cannot read in the last GiB below 2^63; to us that lies behind the file's end, and what is there is not needed or "
+                + "counts as dirty"
             : null;
 }

@@ -4,7 +4,9 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Hostile;
 
-/// <summary>Finds the fields of a valid image's metadata, all but the magic: header, extensions, bitmap directory and tables, snapshot table.</summary>
+/// <summary>
+/// Finds the fields of a valid image's metadata, all but the magic: header, extensions, bitmap directory and tables, snapshot table.
+/// </summary>
 internal static class MetadataFields
 {
     private const int TableEntriesOfABitmap = 3;
@@ -19,13 +21,15 @@ internal static class MetadataFields
             long start = extension.DataOffset - HeaderExtension.HeaderBytes;
             fields.Add(new MetadataField("extension type", start, 4));
             fields.Add(new MetadataField("extension length", start + 4, 4));
-            if (extension.Type == HeaderExtensionType.Bitmaps && BitmapsExtension.TryRead(extension.Data.Span, 0, out BitmapsExtension bitmaps, out _))
+            if (extension.Type == HeaderExtensionType.Bitmaps
+                && BitmapsExtension.TryRead(extension.Data.Span, 0, out BitmapsExtension bitmaps, out _))
             {
                 fields.Add(new MetadataField("nb_bitmaps", extension.DataOffset, 4));
                 fields.Add(new MetadataField("reserved", extension.DataOffset + 4, 4));
                 fields.Add(new MetadataField("directory size", extension.DataOffset + 8, 8));
                 fields.Add(new MetadataField("directory offset", extension.DataOffset + 16, 8));
-                fields.AddRange(Directory(bytes.AsSpan((int)bitmaps.DirectoryOffset, (int)bitmaps.DirectorySizeBytes), (long)bitmaps.DirectoryOffset));
+                fields.AddRange(
+                    Directory(bytes.AsSpan((int)bitmaps.DirectoryOffset, (int)bitmaps.DirectorySizeBytes), (long)bitmaps.DirectoryOffset));
             }
             else if (extension.Type == HeaderExtensionType.CryptoHeader)
             {

@@ -31,7 +31,8 @@ public sealed class NotAnImageTests
         CancellationToken token = TestContext.Current.CancellationToken;
 
         await Assert.ThrowsAnyAsync<IOException>(() => Within(Qcow2Image.OpenAsync(path, cancellationToken: token)));
-        await Assert.ThrowsAnyAsync<IOException>(() => Within(ImageChain.OpenAsync(path, new ChainOpenOptions { TopFormat = ImageFormat.Qcow2 }, token)));
+        await Assert.ThrowsAnyAsync<IOException>(
+            () => Within(ImageChain.OpenAsync(path, new ChainOpenOptions { TopFormat = ImageFormat.Qcow2 }, token)));
         foreach (string[] command in new string[][] { ["info"], ["extents"], ["chain", "check"] })
         {
             string[] rest = command[0] == "extents" ? [path, "bitmap"] : [path];
@@ -54,7 +55,8 @@ public sealed class NotAnImageTests
         string path = Make(folder, what);
 
         await Assert.ThrowsAnyAsync<IOException>(
-            () => Within(ImageChain.OpenAsync(path, new ChainOpenOptions { TopFormat = ImageFormat.Raw }, TestContext.Current.CancellationToken)));
+            () => Within(
+                ImageChain.OpenAsync(path, new ChainOpenOptions { TopFormat = ImageFormat.Raw }, TestContext.Current.CancellationToken)));
         Assert.Equal(1, (await Within(Support.Cli.RunAsync("info", path))).ExitCode);
     }
 

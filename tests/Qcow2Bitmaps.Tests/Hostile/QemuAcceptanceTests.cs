@@ -12,7 +12,8 @@ public sealed class QemuAcceptanceTests
     private const int MutationsPerBase = 30;
 
     public static TheoryData<string> Bases => new(
-        "built-9", "built-12", "built-16", "built-snapshots", "snapshots", "v2-snapshot", "in-use-and-good", "luks", "extended-l2", "missing-backing",
+        "built-9", "built-12", "built-16", "built-snapshots", "snapshots", "v2-snapshot", "in-use-and-good", "luks", "extended-l2",
+        "missing-backing",
         "names", "v2-bitmaps-extension", "data-file-raw", "aes", "all-ones-entry", "header-104");
 
     [Theory]
@@ -49,14 +50,18 @@ public sealed class QemuAcceptanceTests
         var random = new SplitMix(5);
         byte[] interesting =
         [
-            (byte)'a', (byte)'"', (byte)'\\', (byte)'\n', 0x1b, 0x7f, 0x80, 0xbf, 0xc0, 0xc1, 0xc3, 0xe0, 0xe2, 0xed, 0xef, 0xa0, 0xb7, 0xbe,
+            (byte)'a', (byte)'"', (byte)'\\', (byte)'\n', 0x1b, 0x7f, 0x80, 0xbf, 0xc0, 0xc1, 0xc3, 0xe0, 0xe2, 0xed, 0xef, 0xa0, 0xb7,
+            0xbe,
             0xf0, 0xf4, 0xf5, 0xf8, 0xfb, 0xfc, 0xfd, 0xfe, 0xff,
         ];
         var image = new TestImage();
         for (int i = 0; i < 150; i++)
         {
             // The number keeps names apart.
-            byte[] name = [.. System.Text.Encoding.ASCII.GetBytes($"{i} "), .. Enumerable.Range(0, 12).Select(_ => random.Pick(interesting))];
+            byte[] name = [
+                .. System.Text.Encoding.ASCII.GetBytes($"{i} "),
+                .. Enumerable.Range(0, 12).Select(_ => random.Pick(interesting)),
+            ];
             image.WithBitmap(name, 20, BitmapFlags.Auto, null);
         }
 
@@ -80,7 +85,9 @@ public sealed class QemuAcceptanceTests
                 return null;
             default:
                 ProcessResult info = await Support.Cli.RunAsync("info", "-f", "qcow2", "--output=json", path);
-                return info.OutputBytes.AsSpan().SequenceEqual(qemu.OutputBytes) ? null : FirstDifference(qemu.Output, info.Output + info.Error);
+                return info.OutputBytes.AsSpan().SequenceEqual(qemu.OutputBytes)
+                    ? null
+                    : FirstDifference(qemu.Output, info.Output + info.Error);
         }
     }
 
@@ -98,10 +105,14 @@ public sealed class QemuAcceptanceTests
         "built-9" => Built(9),
         "built-12" => Built(12),
         "built-16" => Built(16),
-        "built-snapshots" => Patched.Usual().WithSnapshots(Patched.Snapshot("1", "first"), Patched.Snapshot("2", "second", extraBytes: 16)).Bytes,
+        "built-snapshots" =>
+            Patched.Usual().WithSnapshots(Patched.Snapshot("1", "first"), Patched.Snapshot("2", "second", extraBytes: 16)).Bytes,
         _ => File.ReadAllBytes(FixtureIndex.Images.First(image => Path.GetFileNameWithoutExtension(image.RelativePath) == name).Path),
     };
 
     private static byte[] Built(int clusterBits) => new TestImage(clusterBits, (3 << 20) + 512)
-        .WithBitmap("a", 12, bits: [1, 2, 3]).WithBitmap("b", 9, BitmapFlags.None, [.. Enumerable.Repeat((byte)7, 700)]).WithBitmap("c", 16, BitmapFlags.InUse).Build();
+        .WithBitmap("a", 12, bits: [1, 2, 3])
+            .WithBitmap("b", 9, BitmapFlags.None, [.. Enumerable.Repeat((byte)7, 700)])
+            .WithBitmap("c", 16, BitmapFlags.InUse)
+            .Build();
 }

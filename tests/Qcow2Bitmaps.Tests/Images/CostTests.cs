@@ -6,7 +6,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images;
 
-/// <summary>What reading costs: opening reads no bits, uniform pages are never read, and the largest bitmap streams in little memory.</summary>
+/// <summary>
+/// What reading costs: opening reads no bits, uniform pages are never read, and the largest bitmap streams in little memory.
+/// </summary>
 public sealed class CostTests
 {
     private const long TiB = 1L << 40;

@@ -13,9 +13,11 @@ public sealed class FixtureBitmapTests
     private static readonly Lazy<IReadOnlyDictionary<(string Path, int Index), string>> s_sha256 = new(ReadSha256);
 
     public static TheoryData<Fixture> Qcow2Fixtures =>
-        [.. FixtureIndex.Images.Concat(FixtureIndex.Chains.SelectMany(static chain => chain.Layers)).Where(static f => f.Format == "qcow2")];
+        [.. FixtureIndex.Images.Concat(FixtureIndex.Chains.SelectMany(static chain => chain.Layers))
+            .Where(static f => f.Format == "qcow2")];
 
-    public static TheoryData<Fixture> FixturesWithBitmaps => [.. Qcow2Fixtures.Select(static row => row.Data).Where(static f => f.Bitmaps.Count > 0)];
+    public static TheoryData<Fixture> FixturesWithBitmaps =>
+        [.. Qcow2Fixtures.Select(static row => row.Data).Where(static f => f.Bitmaps.Count > 0)];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -29,7 +31,9 @@ public sealed class FixtureBitmapTests
         Assert.Equal(fixture.Bitmaps, image.Bitmaps.Select(static b => new FixtureBitmap(
             b.Name, b.GranularityBytes, b.Flags.HasFlag(BitmapFlags.Auto), b.Flags.HasFlag(BitmapFlags.InUse))));
         Assert.All(image.Bitmaps, static b => Assert.Equal(
-            b.Flags.HasFlag(BitmapFlags.InUse) ? BitmapState.Inconsistent : b.Flags.HasFlag(BitmapFlags.Auto) ? BitmapState.Recording : BitmapState.Disabled,
+            b.Flags.HasFlag(BitmapFlags.InUse) ? BitmapState.Inconsistent
+                : b.Flags.HasFlag(BitmapFlags.Auto) ? BitmapState.Recording
+                : BitmapState.Disabled,
             b.State));
     }
 
@@ -40,7 +44,8 @@ public sealed class FixtureBitmapTests
         await using Qcow2Image image = await Qcow2Image.OpenAsync(fixture.Path, cancellationToken: Token);
         foreach (BitmapInfo bitmap in image.Bitmaps.Where(static b => b.State != BitmapState.Inconsistent))
         {
-            string map = await File.ReadAllTextAsync(string.Create(CultureInfo.InvariantCulture, $"{fixture.GoldenPath}.{bitmap.Index}.map"), Token);
+            string map = await File.ReadAllTextAsync(
+                string.Create(CultureInfo.InvariantCulture, $"{fixture.GoldenPath}.{bitmap.Index}.map"), Token);
             await AssertBitsAsync(image, bitmap.Name, QemuBitmaps.ParseMap(map));
             DirtyBitmap loaded = await image.Bitmaps.LoadAsync(bitmap.Name, cancellationToken: Token);
             Assert.Equal(s_sha256.Value[(fixture.RelativePath, bitmap.Index)], Convert.ToHexStringLower(loaded.Sha256()));

@@ -20,7 +20,9 @@ public sealed class MissingBitsTests
 
         (DirtyBitmap bitmap, List<FormatFault> findings) = await LoadAsync(bytes);
 
-        Assert.Equal([new DirtyExtent(0, 512, true), new DirtyExtent(4096 * 8 * 512, (1 << 25) - (4096 * 8 * 512), true)], bitmap.DirtyExtents().ToList());
+        Assert.Equal(
+            [new DirtyExtent(0, 512, true), new DirtyExtent(4096 * 8 * 512, (1 << 25) - (4096 * 8 * 512), true)],
+            bitmap.DirtyExtents().ToList());
         Assert.Equal([FaultCode.BitmapDataTruncated], findings.Select(static f => f.Code));
     }
 
@@ -36,7 +38,8 @@ public sealed class MissingBitsTests
         (DirtyBitmap bitmap, List<FormatFault> findings) = await LoadAsync(bytes);
 
         long firstMissing = (4096 + 100) * 8L * 512;
-        Assert.Equal([new DirtyExtent(0, 512, true), new DirtyExtent(firstMissing, (1 << 25) - firstMissing, true)], bitmap.DirtyExtents().ToList());
+        Assert.Equal(
+            [new DirtyExtent(0, 512, true), new DirtyExtent(firstMissing, (1 << 25) - firstMissing, true)], bitmap.DirtyExtents().ToList());
         Assert.Equal([FaultCode.BitmapDataTruncated], findings.Select(static f => f.Code));
     }
 
@@ -87,7 +90,9 @@ public sealed class MissingBitsTests
         BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(image.Bitmaps[0].TableOffset), 0x3);
 
         Qcow2FormatException refusal = await Assert.ThrowsAsync<Qcow2FormatException>(() => LoadAsync(bytes));
-        Assert.Equal((FaultCode.BitmapTableEntryReserved, (ulong)image.Bitmaps[0].TableOffset, "0x3"), (refusal.Fault.Code, refusal.Fault.Offset, refusal.Fault.Found));
+        Assert.Equal(
+            (FaultCode.BitmapTableEntryReserved, (ulong)image.Bitmaps[0].TableOffset, "0x3"),
+            (refusal.Fault.Code, refusal.Fault.Offset, refusal.Fault.Found));
         Assert.Contains("table of bitmap 'a': entry 0 at offset 0x", refusal.Message, StringComparison.Ordinal);
 
         (DirtyBitmap bitmap, List<FormatFault> findings) = await LoadAsync(bytes, Strictness.Lenient);
@@ -102,7 +107,8 @@ public sealed class MissingBitsTests
         return (image, image.Build());
     }
 
-    private static async Task<(DirtyBitmap Bitmap, List<FormatFault> Findings)> LoadAsync(byte[] bytes, Strictness strictness = Strictness.AsQemu)
+    private static async Task<(DirtyBitmap Bitmap, List<FormatFault> Findings)> LoadAsync(
+        byte[] bytes, Strictness strictness = Strictness.AsQemu)
     {
         await using Qcow2Image image = await TestImage.OpenAsync(bytes, strictness);
         var findings = new List<FormatFault>();

@@ -71,7 +71,9 @@ public sealed class BackingSwitchTests
         }
     }
 
-    /// <summary>A longer format moves what follows it; of several formats in a header the last one counts, which may lie beyond the first sector.</summary>
+    /// <summary>
+    /// A longer format moves what follows it; of several formats in a header the last one counts, which may lie beyond the first sector.
+    /// </summary>
     [Theory]
     [InlineData("1.1", 1, "host_device")]
     [InlineData("1.1", 0, "host_device")]
@@ -204,7 +206,8 @@ public sealed class BackingSwitchTests
         using var folder = TempFolder.InMemory();
         string path = folder.File("image.qcow2");
         var options = new Qcow2CreateOptions { SizeBytes = 1 << 20, ClusterSizeBytes = 1 << clusterBits };
-        await Qcow2Image.CreateAsync(path, first.Length == 0 ? options : options with { BackingFile = first, BackingFormat = "raw" }, Token);
+        await Qcow2Image.CreateAsync(
+            path, first.Length == 0 ? options : options with { BackingFile = first, BackingFormat = "raw" }, Token);
         await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
         {
             try

@@ -85,7 +85,7 @@ public sealed class BrokenBitmapCommandTests : IDisposable
         await Qemu.ImgOkAsync("commit", "-q", image);
         await new QemuNode(image).CrashAsync();
 
-        await AssertIsNotRebuiltAsync(image, "(--trust-birth where neither was done); all of it could be marked instead (--all-dirty)");
+        await AssertIsNotRebuiltAsync(image, "(--trust-birth if neither was done); all of it could be marked instead (--all-dirty)");
         Assert.Contains("remedy: qcow2bitmaps chain delete", (await Support.Cli.RunAsync("chain", "check", image)).Output, StringComparison.Ordinal);
     }
 

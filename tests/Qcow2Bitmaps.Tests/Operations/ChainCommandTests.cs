@@ -40,9 +40,14 @@ public sealed class ChainCommandTests : IDisposable
         await using Qcow2Image image = await Qcow2Image.OpenAsync(overlay, cancellationToken: Token);
         await using Qcow2Image below = await Qcow2Image.OpenAsync(active, cancellationToken: Token);
         Assert.Equal("active.qcow2", image.BackingFile);
-        Assert.Equal((below.ClusterSizeBytes, below.Header.HasExtendedL2, below.VirtualSizeBytes), (image.ClusterSizeBytes, image.Header.HasExtendedL2, image.VirtualSizeBytes));
-        Assert.Equal([("a", below.Bitmaps[0].GranularityBytes, BitmapState.Recording), ("fine", 512L, BitmapState.Recording)], image.Bitmaps.Select(static b => (b.Name, b.GranularityBytes, b.State)));
-        Assert.Equal([new DirtyExtent(1 << 20, 4096, true)], [.. (await image.Bitmaps.LoadAsync("fine", cancellationToken: Token)).DirtyExtents()]);
+        Assert.Equal(
+            (below.ClusterSizeBytes, below.Header.HasExtendedL2, below.VirtualSizeBytes),
+            (image.ClusterSizeBytes, image.Header.HasExtendedL2, image.VirtualSizeBytes));
+        Assert.Equal(
+            [("a", below.Bitmaps[0].GranularityBytes, BitmapState.Recording), ("fine", 512L, BitmapState.Recording)],
+            image.Bitmaps.Select(static b => (b.Name, b.GranularityBytes, b.State)));
+        Assert.Equal(
+            [new DirtyExtent(1 << 20, 4096, true)], [.. (await image.Bitmaps.LoadAsync("fine", cancellationToken: Token)).DirtyExtents()]);
         ProcessResult again = await Support.Cli.RunAsync("chain", "snapshot", active, overlay);
         Assert.Equal(1, again.ExitCode);
         Assert.Contains("exists", again.Error, StringComparison.Ordinal);
@@ -57,11 +62,15 @@ public sealed class ChainCommandTests : IDisposable
         await File.WriteAllBytesAsync(active, new byte[1 << 20], Token);
         Assert.Equal(1, (await Support.Cli.RunAsync("chain", "snapshot", active, overlay)).ExitCode);
         await Support.Cli.OkAsync("chain", "snapshot", "-f", "raw", active, overlay);
-        Assert.Contains("\"backing-filename-format\": \"raw\"", await Qemu.ImgOkAsync("info", "--output=json", overlay), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"backing-filename-format\": \"raw\"", await Qemu.ImgOkAsync("info", "--output=json", overlay), StringComparison.Ordinal);
         Assert.Equal(0, (await Qemu.ImgAsync("compare", "-f", "raw", "-F", "qcow2", active, overlay)).ExitCode);
     }
 
-    /// <summary>Sizes tell that something is hidden only as long as the longer image is there: what the active image shows as zeros over a shorter one stays marked when that leaves.</summary>
+    /// <summary>
+    /// Sizes tell that something is hidden only as long as the longer image is there: what the active image shows as zeros over a
+    /// shorter one stays marked when that leaves.
+    /// </summary>
     [Theory]
     [InlineData("commit")]
     [InlineData("pull")]
@@ -73,7 +82,16 @@ public sealed class ChainCommandTests : IDisposable
         string? below = null;
         foreach ((string name, string size) in images)
         {
-            await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", .. below is null ? Array.Empty<string>() : ["-b", below, "-F", "qcow2"], _folder.File(name), size]);
+            await Qemu.ImgOkAsync(
+                [
+                    "create",
+                    "-q",
+                    "-f",
+                    "qcow2",
+                    .. below is null ? Array.Empty<string>() : ["-b", below, "-F", "qcow2"],
+                    _folder.File(name),
+                    size,
+                ]);
             await Qemu.ImgOkAsync("bitmap", "--add", _folder.File(name), "a");
             below = name;
         }
@@ -120,7 +138,9 @@ public sealed class ChainCommandTests : IDisposable
         Assert.Single(one.Layers);
         foreach (string name in new[] { "all", "top" })
         {
-            Assert.Equal(await chain.ReadExtentsAsync(name, cancellationToken: Token).ToListAsync(Token), await one.ReadExtentsAsync(name, cancellationToken: Token).ToListAsync(Token));
+            Assert.Equal(
+                await chain.ReadExtentsAsync(name, cancellationToken: Token).ToListAsync(Token),
+                await one.ReadExtentsAsync(name, cancellationToken: Token).ToListAsync(Token));
         }
     }
 
@@ -148,7 +168,9 @@ public sealed class ChainCommandTests : IDisposable
 
                 for (int at = 0; at < view.Length; at += 512)
                 {
-                    Assert.True(bits.IsDirty(at) || view.AsSpan(at, 512).SequenceEqual(atCheckpoint.AsSpan(at, 512)), $"the change at {at} is missed");
+                    Assert.True(
+                        bits.IsDirty(at) || view.AsSpan(at, 512).SequenceEqual(atCheckpoint.AsSpan(at, 512)),
+                        $"the change at {at} is missed");
                 }
             }
         }
@@ -169,7 +191,9 @@ public sealed class ChainCommandTests : IDisposable
         await Support.Cli.OkAsync("resize", image, "5M");
 
         await using Qcow2Image resized = await Qcow2Image.OpenAsync(image, cancellationToken: Token);
-        Assert.Equal([new DirtyExtent(1 << 20, 4 << 20, true)], [.. (await resized.Bitmaps.LoadAsync("a", cancellationToken: Token)).DirtyExtents()]);
+        Assert.Equal(
+            [new DirtyExtent(1 << 20, 4 << 20, true)],
+            [.. (await resized.Bitmaps.LoadAsync("a", cancellationToken: Token)).DirtyExtents()]);
         Assert.True((await resized.Bitmaps.LoadAsync("off", cancellationToken: Token)).IsClean);
         byte[] view = await _chains.ReadAsync(image);
         Assert.True(view.AsSpan(0, 1 << 20).IndexOfAnyExcept((byte)1) < 0 && view.AsSpan(1 << 20).IndexOfAnyExcept((byte)0) < 0);

@@ -7,7 +7,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>A commit that is stopped anywhere: the guest sees the same, what was valid is valid and covers what it covered, and run again it ends as if it had not been stopped.</summary>
+/// <summary>
+/// A commit that is stopped anywhere: the guest sees the same, what was valid is valid and covers what it covered, and run
+/// again it ends as if it had not been stopped.
+/// </summary>
 public sealed class ChainCommitCrashTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -22,11 +25,14 @@ public sealed class ChainCommitCrashTests
             (int Stops, int Reruns) done = StopAsync(seed).GetAwaiter().GetResult();
             (stops, reruns) = (stops + done.Stops, reruns + done.Reruns);
         });
-        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{stops} stops, {reruns} commits run again"));
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            string.Create(CultureInfo.InvariantCulture, $"{stops} stops, {reruns} commits run again"));
         Assert.True(reruns > Properties.Factor && stops > reruns, $"{stops} stops, {reruns} commits run again");
     }
 
-    /// <summary>A committed image that was longer than the one above it, and than the base: what was hidden of it counted as changed.</summary>
+    /// <summary>
+    /// A committed image that was longer than the one above it, and than the base: what was hidden of it counted as changed.
+    /// </summary>
     [Theory]
     [InlineData(393257524)]
     public async Task WhatTheTopHidOfLongerImagesIsNotForgotten(int seed)
@@ -49,7 +55,9 @@ public sealed class ChainCommitCrashTests
             return (0, 0);
         }
 
-        var start = new CrashChain(names.Zip(await Task.WhenAll(paths.Select(path => File.ReadAllBytesAsync(path, Token)))).ToDictionary(static pair => pair.First, static pair => pair.Second));
+        var start = new CrashChain(
+            names.Zip(await Task.WhenAll(paths.Select(path => File.ReadAllBytesAsync(path, Token))))
+                .ToDictionary(static pair => pair.First, static pair => pair.Second));
         ChainView before = await ChainView.ReadAsync(start, names[0]);
         int workers = random.Pick([1, 8]);
         await CommitAsync(start, names[0], top, target, workers);
@@ -77,8 +85,11 @@ public sealed class ChainCommitCrashTests
             {
                 ChainView again = await ChainView.ReadAsync(stopped, names[target]);
                 end.AssertKept(again, $"{context}, run again, base");
-                // Once the base has grown, what a shorter image between hides of it cannot be told from what it has gained: then more is marked, as asserted above.
-                bool isSame = model.TargetSectors > model.Layers[target].Sectors ? end.StoredWithoutBits == again.StoredWithoutBits : end.Stored == again.Stored;
+                // Once the base has grown, what a shorter image between hides of it cannot be told from what it has
+                // gained: then more is marked, as asserted above.
+                bool isSame = model.TargetSectors > model.Layers[target].Sectors
+                    ? end.StoredWithoutBits == again.StoredWithoutBits
+                    : end.Stored == again.Stored;
                 Assert.True(isSame, $"{context}: the base's bitmaps, not stopped:\n{end.Stored}\nstopped and run again:\n{again.Stored}");
             }
         }

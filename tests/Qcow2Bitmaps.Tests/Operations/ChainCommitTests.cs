@@ -10,7 +10,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>Commits: the base's bitmaps are those of a naive model of libvirt's rules, and those of libvirt's way through qemu-img cover them.</summary>
+/// <summary>
+/// Commits: the base's bitmaps are those of a naive model of libvirt's rules, and those of libvirt's way through qemu-img cover them.
+/// </summary>
 public sealed class ChainCommitTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -20,8 +22,10 @@ public sealed class ChainCommitTests
     {
         Qemu.Require();
         int besideQemu = 0;
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), 24 * Properties.Factor, seed => besideQemu += CompareAsync(seed).GetAwaiter().GetResult() ? 1 : 0);
-        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{besideQemu} commits compared with qemu-img's"));
+        Properties.ForAll(
+            Gen.Choose(0, int.MaxValue), 24 * Properties.Factor, seed => besideQemu += CompareAsync(seed).GetAwaiter().GetResult() ? 1 : 0);
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            string.Create(CultureInfo.InvariantCulture, $"{besideQemu} commits compared with qemu-img's"));
     }
 
     /// <summary>An image of version 2 has no zero clusters, which would hide what the longer one below it has.</summary>
@@ -31,12 +35,17 @@ public sealed class ChainCommitTests
         using var folder = TempFolder.InMemory();
         string top = folder.File("top.qcow2");
         await Qcow2Image.CreateAsync(folder.File("long.qcow2"), new Qcow2CreateOptions { SizeBytes = 1 << 20 }, Token);
-        await Qcow2Image.CreateAsync(folder.File("old.qcow2"), new Qcow2CreateOptions { SizeBytes = 1 << 18, Version = 2, BackingFile = "long.qcow2", BackingFormat = "qcow2" }, Token);
-        await Qcow2Image.CreateAsync(top, new Qcow2CreateOptions { SizeBytes = 1 << 19, BackingFile = "old.qcow2", BackingFormat = "qcow2" }, Token);
+        await Qcow2Image.CreateAsync(
+            folder.File("old.qcow2"),
+            new Qcow2CreateOptions { SizeBytes = 1 << 18, Version = 2, BackingFile = "long.qcow2", BackingFormat = "qcow2" }, Token);
+        await Qcow2Image.CreateAsync(
+            top, new Qcow2CreateOptions { SizeBytes = 1 << 19, BackingFile = "old.qcow2", BackingFormat = "qcow2" }, Token);
         byte[] before = await File.ReadAllBytesAsync(folder.File("old.qcow2"), Token);
-        await using (ImageChain chain = await ChainAccess.OpenAsync(top, ChainOpenOptions.Default, static chain => ChainCommit.WritableLayers(chain, 0, 1), Token))
+        await using (ImageChain chain = await ChainAccess.OpenAsync(
+            top, ChainOpenOptions.Default, static chain => ChainCommit.WritableLayers(chain, 0, 1), Token))
         {
-            Qcow2UnsupportedException e = await Assert.ThrowsAsync<Qcow2UnsupportedException>(() => ChainCommit.RunAsync(chain, 0, 1, cancellationToken: Token));
+            Qcow2UnsupportedException e = await Assert.ThrowsAsync<Qcow2UnsupportedException>(
+                () => ChainCommit.RunAsync(chain, 0, 1, cancellationToken: Token));
             Assert.Equal(UnsupportedReason.Version2, e.Reason);
             Assert.Contains("of 262144 bytes cannot grow to 524288", e.Message, StringComparison.Ordinal);
         }
@@ -54,7 +63,8 @@ public sealed class ChainCommitTests
         string @base = folder.File("base.qcow2");
         string top = folder.File("top.qcow2");
         string before = folder.File("before.raw");
-        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", $"data_file={folder.File("base.dat")},data_file_raw={isRaw}", @base, "1M");
+        await Qemu.ImgOkAsync(
+            "create", "-q", "-f", "qcow2", "-o", $"data_file={folder.File("base.dat")},data_file_raw={isRaw}", @base, "1M");
         await Qemu.IoOkAsync(@base, "write -P 5 64k 64k");
         await Qemu.ImgOkAsync("bitmap", "--add", @base, "c");
         Assert.Equal(0, (await Support.Cli.RunAsync("chain", "snapshot", @base, top)).ExitCode);
@@ -109,7 +119,9 @@ public sealed class ChainCommitTests
         }
 
         byte[] after = await DiskAsync(paths[top == 0 ? target : 0], folder);
-        Assert.True(after.AsSpan().StartsWith(before) && (top == 0 || after.Length == before.Length), $"{context}: the guest's byte {after.AsSpan().CommonPrefixLength(before)} changed");
+        Assert.True(
+            after.AsSpan().StartsWith(before) && (top == 0 || after.Length == before.Length),
+            $"{context}: the guest's byte {after.AsSpan().CommonPrefixLength(before)} changed");
         for (int i = 0; i < top; i++)
         {
             await using Qcow2Image above = await Qcow2Image.OpenAsync(paths[i], cancellationToken: Token);
@@ -125,22 +137,28 @@ public sealed class ChainCommitTests
 
         await CommitAsLibvirtAsync(model, copied);
         ImmutableSortedDictionary<string, CommitBitmap> theirs = await CommitLayer.ReadBitmapsAsync(copied[target]);
-        foreach ((string name, CommitBitmap bitmap) in actual.Where(pair => model.RunOf(pair.Key).Count > 0 || model.Layers[target].Bitmaps.ContainsKey(pair.Key)))
+        foreach ((string name, CommitBitmap bitmap)
+            in actual.Where(pair => model.RunOf(pair.Key).Count > 0 || model.Layers[target].Bitmaps.ContainsKey(pair.Key)))
         {
             CommitBitmap their = theirs[name];
             Assert.True(
-                bitmap.State == their.State && bitmap.GranularityBytes == their.GranularityBytes && their.With(model.TargetSectors, bitmap.Sectors).IsSameAs(their.With(model.TargetSectors)),
+                bitmap.State == their.State
+                    && bitmap.GranularityBytes == their.GranularityBytes
+                    && their.With(model.TargetSectors, bitmap.Sectors).IsSameAs(their.With(model.TargetSectors)),
                 $"{context}: libvirt's {name} {their}\nours {bitmap}");
         }
 
         byte[] theirDisk = await DiskAsync(copied[top == 0 ? target : 0], folder);
-        Assert.True(theirDisk.AsSpan().SequenceEqual(after), $"{context}: QEMU's guest sees another byte {theirDisk.AsSpan().CommonPrefixLength(after)}");
+        Assert.True(
+            theirDisk.AsSpan().SequenceEqual(after),
+            $"{context}: QEMU's guest sees another byte {theirDisk.AsSpan().CommonPrefixLength(after)}");
         return true;
     }
 
     private static async Task CommitAsync(IReadOnlyList<string> paths, int top, int target)
     {
-        await using ImageChain chain = await ChainAccess.OpenAsync(paths[0], ChainOpenOptions.Default, look => ChainCommit.WritableLayers(look, top, target), Token);
+        await using ImageChain chain = await ChainAccess.OpenAsync(
+            paths[0], ChainOpenOptions.Default, look => ChainCommit.WritableLayers(look, top, target), Token);
         await ChainCommit.RunAsync(chain, top, target, cancellationToken: Token);
     }
 
@@ -153,7 +171,9 @@ public sealed class ChainCommitTests
             IReadOnlyList<int> run = model.RunOf(name);
             if (run.Count > 0 && !model.Layers[model.Base].Bitmaps.ContainsKey(name))
             {
-                await Qemu.ImgOkAsync("bitmap", "--add", "-g", model.Layers[model.Top].Bitmaps[name].GranularityBytes.ToString(CultureInfo.InvariantCulture), "-f", "qcow2", target, name);
+                await Qemu.ImgOkAsync(
+                    "bitmap", "--add", "-g", model.Layers[model.Top].Bitmaps[name].GranularityBytes.ToString(CultureInfo.InvariantCulture),
+                    "-f", "qcow2", target, name);
             }
 
             foreach (int i in run.Where(i => i < model.Base))
@@ -168,9 +188,12 @@ public sealed class ChainCommitTests
         }
     }
 
-    private static void AssertSame(ImmutableSortedDictionary<string, CommitBitmap> expected, ImmutableSortedDictionary<string, CommitBitmap> actual, string context)
+    private static void AssertSame(
+        ImmutableSortedDictionary<string, CommitBitmap> expected, ImmutableSortedDictionary<string, CommitBitmap> actual, string context)
     {
-        Assert.True(expected.Keys.SequenceEqual(actual.Keys), $"{context}: expected {string.Join(' ', expected.Keys)}, found {string.Join(' ', actual.Keys)}");
+        Assert.True(
+            expected.Keys.SequenceEqual(actual.Keys),
+            $"{context}: expected {string.Join(' ', expected.Keys)}, found {string.Join(' ', actual.Keys)}");
         foreach ((string name, CommitBitmap bitmap) in expected)
         {
             Assert.True(bitmap.IsSameAs(actual[name]), $"{context}\nexpected {name} {bitmap}\nfound    {name} {actual[name]}");

@@ -85,7 +85,9 @@ public sealed class ChainMeasureCommandTests : IDisposable
     {
         await MakeAsync();
         using JsonDocument pulled = await JsonAsync("chain", "pull", "--base", Base, Top);
-        Assert.Equal("base.qcow2", Assert.Single(pulled.RootElement.GetProperty("rebased").EnumerateArray()).GetProperty("backing-filename").GetString());
+        Assert.Equal(
+            "base.qcow2",
+            Assert.Single(pulled.RootElement.GetProperty("rebased").EnumerateArray()).GetProperty("backing-filename").GetString());
         Assert.Equal(3 << 20, pulled.RootElement.GetProperty("copied").GetInt64());
         using JsonDocument rebased = await JsonAsync("chain", "rebase", "-b", "", Top);
         Assert.False(Assert.Single(rebased.RootElement.GetProperty("rebased").EnumerateArray()).TryGetProperty("backing-filename", out _));
@@ -126,8 +128,17 @@ public sealed class ChainMeasureCommandTests : IDisposable
         Assert.Empty(quiet.Error);
     }
 
-    private static (string?, string?, string?)[] Actions(JsonDocument json) => [.. json.RootElement.GetProperty("bitmaps").EnumerateArray().Select(
-        static change => (change.GetProperty("name").GetString(), change.GetProperty("action").GetString(), change.GetProperty("image").GetString() is { } image && Path.GetFileName(image) is not ("the new image" or "new.qcow2") ? image : null))];
+    private static (string?, string?, string?)[] Actions(JsonDocument json) =>
+        [.. json.RootElement.GetProperty("bitmaps").EnumerateArray().Select(
+        static change => (change.GetProperty("name")
+            .GetString(), change
+            .GetProperty("action")
+            .GetString(), change
+            .GetProperty("image")
+            .GetString() is { } image && Path
+            .GetFileName(image) is not ("the new image" or "new.qcow2")
+            ? image
+            : null))];
 
     private static long Length(string path)
     {

@@ -20,7 +20,8 @@ public sealed class ChainMeasurementTests
     {
         Qemu.Require();
         int grown = 0;
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), 12 * Properties.Factor, seed => grown += CommitAsync(seed).GetAwaiter().GetResult() ? 1 : 0);
+        Properties.ForAll(
+            Gen.Choose(0, int.MaxValue), 12 * Properties.Factor, seed => grown += CommitAsync(seed).GetAwaiter().GetResult() ? 1 : 0);
         Assert.True(grown > 0, "No base has grown");
     }
 
@@ -43,7 +44,8 @@ public sealed class ChainMeasurementTests
     /// <summary>A chain whose base may be raw or have free clusters inside, and with data that are zeros.</summary>
     private static async Task<IReadOnlyList<string>> MakeAsync(TempFolder folder, SplitMix random)
     {
-        string[] paths = [.. await new CommitChain(folder, random).MakeAsync(maxLayers: 5, maxClusterBits: 16, maxSectors: random.Pick([1024, 16384]))];
+        string[] paths = [
+            .. await new CommitChain(folder, random).MakeAsync(maxLayers: 5, maxClusterBits: 16, maxSectors: random.Pick([1024, 16384]))];
         if (random.Below(4) == 0)
         {
             string raw = folder.File("base.raw");
@@ -58,7 +60,9 @@ public sealed class ChainMeasurementTests
 
         if (random.Below(2) == 0)
         {
-            await Qemu.IoOkAsync(paths[random.Below(paths.Length - 1)], $"write -P 0 {(random.Below(64) * 1024).ToString(CultureInfo.InvariantCulture)} 48k");
+            await Qemu.IoOkAsync(
+                paths[random.Below(paths.Length - 1)],
+                $"write -P 0 {(random.Below(64) * 1024).ToString(CultureInfo.InvariantCulture)} 48k");
         }
 
         return paths;
@@ -100,7 +104,9 @@ public sealed class ChainMeasurementTests
         ChainResult result = await CommitAsync(paths, top, target, options);
 
         string context = $"seed {seed}: {top} to {target} of {paths.Count}";
-        Assert.True(exact.IsExact && !bound.IsExact && bound.Target.RequiredBytes >= exact.Target.RequiredBytes, $"{context}: {bound.Target} is less than {exact.Target}");
+        Assert.True(
+            exact.IsExact && !bound.IsExact && bound.Target.RequiredBytes >= exact.Target.RequiredBytes,
+            $"{context}: {bound.Target} is less than {exact.Target}");
         Assert.True(exact.Target.CurrentBytes == before[target].Length, $"{context}: {exact.Target}, it had {before[target].Length}");
         foreach (ImageRoom room in exact.Images.Append(exact.Target))
         {
@@ -128,9 +134,13 @@ public sealed class ChainMeasurementTests
             ChainResult result = await ChainFlatten.RunAsync(chain, flat, cancellationToken: Token);
             long length = await WholeLengthAsync(flat);
             Assert.True(exact.Target.RequiredBytes == length, $"seed {seed}: {exact.Target}, it has {length}");
-            Assert.True(bound.Target.RequiredBytes >= length && exact.FullyAllocatedBytes >= bound.Target.RequiredBytes, $"seed {seed}: {length}, {bound.Target}, {exact.FullyAllocatedBytes}");
+            Assert.True(
+                bound.Target.RequiredBytes >= length && exact.FullyAllocatedBytes >= bound.Target.RequiredBytes,
+                $"seed {seed}: {length}, {bound.Target}, {exact.FullyAllocatedBytes}");
             Assert.Equal(result.CopiedBytes, exact.Forecast.CopiedBytes);
-            Assert.Equal(result.Bitmaps.Select(static change => (change.Name, change.Kind)), exact.Forecast.Bitmaps.Select(static change => (change.Name, change.Kind)));
+            Assert.Equal(
+                result.Bitmaps.Select(static change => (change.Name, change.Kind)),
+                exact.Forecast.Bitmaps.Select(static change => (change.Name, change.Kind)));
 
             ChainMeasurement snapshot = await ChainMeasurement.OfSnapshotAsync(chain, overlay, cancellationToken: Token);
             await ChainSnapshot.CreateAsync(chain, overlay, cancellationToken: Token);
@@ -149,12 +159,15 @@ public sealed class ChainMeasurementTests
         }
 
         long now = await WholeLengthAsync(paths[0]);
-        Assert.True(pull.Target.RequiredBytes == now && pullBound.Target.RequiredBytes >= now, $"seed {seed}: {pull.Target}, it has {now}; {pullBound.Target}");
+        Assert.True(
+            pull.Target.RequiredBytes == now && pullBound.Target.RequiredBytes >= now,
+            $"seed {seed}: {pull.Target}, it has {now}; {pullBound.Target}");
     }
 
     private static async Task<ChainResult> CommitAsync(IReadOnlyList<string> paths, int top, int target, CommitOptions options)
     {
-        await using ImageChain chain = await ChainAccess.OpenAsync(paths[0], ChainOpenOptions.Default, look => ChainCommit.WritableLayers(look, top, target), Token);
+        await using ImageChain chain = await ChainAccess.OpenAsync(
+            paths[0], ChainOpenOptions.Default, look => ChainCommit.WritableLayers(look, top, target), Token);
         return await ChainCommit.RunAsync(chain, top, target, options, cancellationToken: Token);
     }
 

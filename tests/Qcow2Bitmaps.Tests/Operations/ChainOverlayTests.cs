@@ -219,7 +219,7 @@ public sealed class ChainOverlayTests : IDisposable
         (string Name, string Sha256)[] before = await ReadFilesAsync();
         ProcessResult refused = await Support.Cli.RunAsync("chain", "commit", active, @base);
         Assert.Equal(1, refused.ExitCode);
-        Assert.Contains("was stopped before it was removed", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("was interrupted before the image was removed", refused.Error, StringComparison.Ordinal);
         Assert.Equal(before, await ReadFilesAsync());
 
         // Something has an image as its backing file that would be removed.
@@ -249,7 +249,7 @@ public sealed class ChainOverlayTests : IDisposable
         await Qemu.IoOkAsync(stranger, "write -P 55 2M 512");
         ProcessResult refused = await Support.Cli.RunAsync("chain", "commit", "--active", _folder.File("active.qcow2"), stranger, _folder.File("base.qcow2"));
         Assert.Equal(1, refused.ExitCode);
-        Assert.Contains("is no image of the chain", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("is not part of the chain", refused.Error, StringComparison.Ordinal);
         Assert.True(Path.Exists(stranger));
 
         // An image between is gone, and it was no commit that removed it.

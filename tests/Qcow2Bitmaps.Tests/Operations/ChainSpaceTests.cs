@@ -29,7 +29,9 @@ public sealed class ChainSpaceTests : IDisposable
         ChainMeasurement measured;
         await using (ImageChain look = await ImageChain.OpenAsync(_paths[0], cancellationToken: Token))
         {
-            measured = isPull ? await ChainMeasurement.OfPullAsync(look, null, cancellationToken: Token) : await ChainMeasurement.OfCommitAsync(look, 0, 2, cancellationToken: Token);
+            measured = isPull
+                ? await ChainMeasurement.OfPullAsync(look, null, cancellationToken: Token)
+                : await ChainMeasurement.OfCommitAsync(look, 0, 2, cancellationToken: Token);
         }
 
         long capacity = measured.Target.RequiredBytes + (spareClusters * 65536L);
@@ -44,7 +46,9 @@ public sealed class ChainSpaceTests : IDisposable
         {
             try
             {
-                _ = isPull ? await ChainRebase.PullAsync(chain, null, cancellationToken: Token) : await ChainCommit.RunAsync(chain, 0, 2, cancellationToken: Token);
+                _ = isPull
+                    ? await ChainRebase.PullAsync(chain, null, cancellationToken: Token)
+                    : await ChainCommit.RunAsync(chain, 0, 2, cancellationToken: Token);
             }
             catch (NoSpaceException e)
             {
@@ -61,7 +65,10 @@ public sealed class ChainSpaceTests : IDisposable
         }
 
         Assert.Equal((measured.Target.RequiredBytes, capacity), (refused!.NeededBytes, refused.AvailableBytes));
-        Assert.Contains($"no space: {measured.Target.RequiredBytes} bytes are needed in all, {capacity} are there; extend the volume first, nothing was written", refused.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            $"no space: {measured.Target.RequiredBytes} bytes are needed in all, {capacity} are there; extend the volume first, "
+            + $"nothing was written",
+            refused.Message, StringComparison.Ordinal);
         Assert.Equal(before, await ReadAllAsync());
     }
 
@@ -117,10 +124,12 @@ public sealed class ChainSpaceTests : IDisposable
         await MakeAsync();
         await using ImageChain chain = await ImageChain.OpenAsync(_paths[0], new ChainOpenOptions { WritableLayers = [0, 1, 2] }, Token);
         long additional = (await ChainMeasurement.OfCommitAsync(chain, 0, 2, cancellationToken: Token)).Target.AdditionalBytes;
-        long atMost = (await ChainMeasurement.OfCommitAsync(chain, 0, 2, depth: Copying.MeasureDepth.Tables, cancellationToken: Token)).Target.AdditionalBytes;
+        long atMost = (await ChainMeasurement.OfCommitAsync(
+            chain, 0, 2, depth: Copying.MeasureDepth.Tables, cancellationToken: Token)).Target.AdditionalBytes;
         Assert.True(atMost > additional, $"{atMost} {additional}");
         Task CheckAsync(long free) => SpaceCheck.RequireAsync(
-            chain, 2, 8 << 20, (copy, depth) => ChainCommit.RunAsync(copy, 0, 2, new CommitOptions { Rehearses = depth }, null, Token), Token, free).AsTask();
+            chain, 2, 8 << 20, (copy, depth) => ChainCommit.RunAsync(copy, 0, 2, new CommitOptions { Rehearses = depth }, null, Token),
+            Token, free).AsTask();
         await CheckAsync(additional);
         NoSpaceException refused = await Assert.ThrowsAsync<NoSpaceException>(() => CheckAsync(additional - 1));
         Assert.Equal((additional, additional - 1), (refused.NeededBytes, refused.AvailableBytes));
@@ -133,10 +142,18 @@ public sealed class ChainSpaceTests : IDisposable
         long? free = FileSystemRoom.AvailableBytes(Path.GetDirectoryName(_paths[0])!);
         string df = (await Qemu.RunAsync("stat", null, "-f", "-c", "%T %a %S", Path.GetDirectoryName(_paths[0])!)).Output.Trim();
         string[] parts = df.Split(' ');
-        Assert.SkipUnless(parts[0] is "tmpfs" or "xfs" || parts[0].StartsWith("ext", StringComparison.Ordinal), $"a file system whose word is not taken: {df}");
+        Assert.SkipUnless(
+            parts[0] is "tmpfs" or "xfs" || parts[0].StartsWith("ext", StringComparison.Ordinal),
+            $"a file system whose word is not taken: {df}");
         Assert.NotNull(free);
         // Others write there too.
-        Assert.InRange(free.Value / 1e9, (double.Parse(parts[1], System.Globalization.CultureInfo.InvariantCulture) * long.Parse(parts[2], System.Globalization.CultureInfo.InvariantCulture) / 1e9) - 2, (double.Parse(parts[1], System.Globalization.CultureInfo.InvariantCulture) * long.Parse(parts[2], System.Globalization.CultureInfo.InvariantCulture) / 1e9) + 2);
+        Assert.InRange(
+            free.Value / 1e9,
+            (double.Parse(parts[1], System.Globalization.CultureInfo.InvariantCulture) * long.Parse(
+                parts[2], System.Globalization.CultureInfo.InvariantCulture) / 1e9) - 2,
+            (double.Parse(parts[1], System.Globalization.CultureInfo.InvariantCulture) * long.Parse(
+                parts[2], System.Globalization.CultureInfo.InvariantCulture) / 1e9)
+                + 2);
     }
 
     [Theory]
@@ -198,7 +215,8 @@ public sealed class ChainSpaceTests : IDisposable
     private async Task<ImageChain> OpenWithDeviceAsync(int device)
     {
         var resolver = new DeviceResolver(_paths, device);
-        return await ImageChain.OpenAsync(resolver.Open(0), new ChainOpenOptions { Resolver = resolver, WritableLayers = [0, 1, 2] }, Token);
+        return await ImageChain.OpenAsync(
+            resolver.Open(0), new ChainOpenOptions { Resolver = resolver, WritableLayers = [0, 1, 2] }, Token);
     }
 
     private sealed class DeviceResolver(string[] paths, int device) : IBackingResolver
@@ -209,6 +227,7 @@ public sealed class ChainSpaceTests : IDisposable
             return index == device ? new FixedSizeStorage(file) : file;
         }
 
-        public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken) => ValueTask.FromResult(Open(reference.Depth));
+        public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken) =>
+            ValueTask.FromResult(Open(reference.Depth));
     }
 }

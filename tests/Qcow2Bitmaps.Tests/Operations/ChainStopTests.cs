@@ -5,8 +5,8 @@ using Qcow2Bitmaps.Tests.Support;
 namespace Qcow2Bitmaps.Tests.Operations;
 
 /// <summary>
-/// Operations that are stopped anywhere, or cancelled: the guest sees the same, no bitmap that is valid misses a change, and run again they end as if they had not been stopped. Commits that are stopped are
-/// those of <see cref="ChainCommitCrashTests"/>.
+/// Operations that are stopped anywhere, or cancelled: the guest sees the same, no bitmap that is valid misses a change, and run again they
+/// end as if they had not been stopped. Commits that are stopped are those of <see cref="ChainCommitCrashTests"/>.
 /// </summary>
 public sealed class ChainStopTests
 {
@@ -29,7 +29,8 @@ public sealed class ChainStopTests
             (int Stops, int Reruns) done = StopAsync(kind, seed).GetAwaiter().GetResult();
             (stops, reruns) = (stops + done.Stops, reruns + done.Reruns);
         });
-        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{kind}: {stops} stops, {reruns} run again"));
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            string.Create(CultureInfo.InvariantCulture, $"{kind}: {stops} stops, {reruns} run again"));
         Assert.True(reruns > Properties.Factor && stops > reruns, $"{stops} stops, {reruns} run again");
     }
 
@@ -39,7 +40,8 @@ public sealed class ChainStopTests
     {
         Qemu.Require();
         int cancelled = 0;
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), 6 * Properties.Factor, seed => cancelled += CancelAsync(kind, seed).GetAwaiter().GetResult());
+        Properties.ForAll(
+            Gen.Choose(0, int.MaxValue), 6 * Properties.Factor, seed => cancelled += CancelAsync(kind, seed).GetAwaiter().GetResult());
         TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{kind}: {cancelled} cancelled"));
         Assert.True(cancelled > Properties.Factor, $"{cancelled} cancelled");
     }
@@ -113,7 +115,8 @@ public sealed class ChainStopTests
         throw new InvalidOperationException($"None of {Most} cases behind seed {seed} writes anything");
     }
 
-    private static async Task RunAgainAsync(StoppableOperation operation, CrashChain chains, ChainView before, ChainView end, string context)
+    private static async Task RunAgainAsync(
+        StoppableOperation operation, CrashChain chains, ChainView before, ChainView end, string context)
     {
         context = $"{operation.Name}, {context}, run again";
         await operation.RunAsync(chains, Token);

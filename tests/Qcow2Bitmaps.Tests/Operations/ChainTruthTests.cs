@@ -4,7 +4,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>No change is ever missed: whatever QEMU and we do to a chain, a bitmap that we call valid covers all that differs since its checkpoint.</summary>
+/// <summary>
+/// No change is ever missed: whatever QEMU and we do to a chain, a bitmap that we call valid covers all that differs since its checkpoint.
+/// </summary>
 public sealed class ChainTruthTests
 {
     private const int Steps = 12;
@@ -20,9 +22,13 @@ public sealed class ChainTruthTests
 
     /// <summary>The same with the library in QEMU's place, which shrinks disks too.</summary>
     [Fact]
-    public void ValidBitmapsCoverAllThatWeChangedSinceTheirCheckpoint() => RunAll(60 * Properties.Factor, Steps, static world => world.StepAsync(), static _ => new OwnTruthTools());
+    public void ValidBitmapsCoverAllThatWeChangedSinceTheirCheckpoint() =>
+        RunAll(60 * Properties.Factor, Steps, static world => world.StepAsync(), static _ => new OwnTruthTools());
 
-    /// <summary>A checkpoint that was lost with a crashed program's memory, rebuilt from an older one, covers all that was written since it was made; whatever happened to the chain meanwhile and happens to it later.</summary>
+    /// <summary>
+    /// A checkpoint that was lost with a crashed program's memory, rebuilt from an older one, covers all that was written since it was
+    /// made; whatever happened to the chain meanwhile and happens to it later.
+    /// </summary>
     [Fact]
     public void ALostCheckpointRebuiltFromAnOlderOneCoversAllSinceItsBirth()
     {
@@ -32,14 +38,20 @@ public sealed class ChainTruthTests
 
     /// <inheritdoc cref="ALostCheckpointRebuiltFromAnOlderOneCoversAllSinceItsBirth"/>
     [Fact]
-    public void ALostCheckpointOfOursRebuiltFromAnOlderOneCoversAllSinceItsBirth() => RunAll(60 * Properties.Factor, LostSteps, static world => world.StepLostAsync(), static _ => new OwnTruthTools());
+    public void ALostCheckpointOfOursRebuiltFromAnOlderOneCoversAllSinceItsBirth() =>
+        RunAll(60 * Properties.Factor, LostSteps, static world => world.StepLostAsync(), static _ => new OwnTruthTools());
 
-    /// <summary>A rebase onto an image that holds a bitmap of the same name, which is of another disk: populated, it took the lost one's place.</summary>
+    /// <summary>
+    /// A rebase onto an image that holds a bitmap of the same name, which is of another disk: populated, it took the lost one's place.
+    /// </summary>
     [Theory]
     [InlineData(179898898)]
-    public Task LostCheckpointsOfOursDoNotTakeOthersForOlderOnes(int seed) => RunAsync(seed, LostSteps, static world => world.StepLostAsync(), static _ => new OwnTruthTools());
+    public Task LostCheckpointsOfOursDoNotTakeOthersForOlderOnes(int seed) =>
+        RunAsync(seed, LostSteps, static world => world.StepLostAsync(), static _ => new OwnTruthTools());
 
-    /// <summary>A bitmap that is not valid, as an image did not record, does not look valid once images below the active one are gone.</summary>
+    /// <summary>
+    /// A bitmap that is not valid, as an image did not record, does not look valid once images below the active one are gone.
+    /// </summary>
     [Fact]
     public void GapsDoNotVanishWithTheImagesThatLeave()
     {
@@ -49,7 +61,8 @@ public sealed class ChainTruthTests
 
     /// <inheritdoc cref="GapsDoNotVanishWithTheImagesThatLeave"/>
     [Fact]
-    public void GapsOfOursDoNotVanishWithTheImagesThatLeave() => RunAll(60 * Properties.Factor, GapSteps, static world => world.StepBelowAsync(), static _ => new OwnTruthTools());
+    public void GapsOfOursDoNotVanishWithTheImagesThatLeave() =>
+        RunAll(60 * Properties.Factor, GapSteps, static world => world.StepBelowAsync(), static _ => new OwnTruthTools());
 
     /// <summary>Sequences that missed a change once, or showed the guest something else.</summary>
     [Theory]
@@ -77,13 +90,16 @@ public sealed class ChainTruthTests
     /// <inheritdoc cref="GapsDoNotVanishAsTheyDidBefore"/>
     [Theory]
     [InlineData(720165230)]
-    public Task ValidBitmapsCoverAllOfOursThatTheyMissedBefore(int seed) => RunAsync(seed, Steps, static world => world.StepAsync(), static _ => new OwnTruthTools());
+    public Task ValidBitmapsCoverAllOfOursThatTheyMissedBefore(int seed) =>
+        RunAsync(seed, Steps, static world => world.StepAsync(), static _ => new OwnTruthTools());
 
     private static void RunAll(int count, int steps, Func<TruthWorld, Task> step, Func<TempFolder, ITruthTools> tools)
     {
         int comparisons = 0;
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), count, seed => comparisons += RunAsync(seed, steps, step, tools).GetAwaiter().GetResult());
-        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{comparisons} valid bitmaps compared with the truth"));
+        Properties.ForAll(
+            Gen.Choose(0, int.MaxValue), count, seed => comparisons += RunAsync(seed, steps, step, tools).GetAwaiter().GetResult());
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            string.Create(CultureInfo.InvariantCulture, $"{comparisons} valid bitmaps compared with the truth"));
         // A harness in which everything is soon invalid shows nothing.
         Assert.True(comparisons > count / 4, $"only {comparisons} valid bitmaps compared");
     }

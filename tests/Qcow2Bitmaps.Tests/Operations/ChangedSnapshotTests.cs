@@ -2,7 +2,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>Internal snapshots are somebody's data: what they read does not change unsaid when their image stands on something else.</summary>
+/// <summary>
+/// Internal snapshots are somebody's data: what they read does not change unsaid when their image stands on something else.
+/// </summary>
 public sealed class ChangedSnapshotTests : IDisposable
 {
     private static readonly string[] s_images = ["base", "middle", "top"];
@@ -88,7 +90,8 @@ public sealed class ChangedSnapshotTests : IDisposable
         {
             string file = _folder.File(name + ".qcow2");
             string[] backing = below is null ? ["8M"] : ["-b", below, "-F", "qcow2"];
-            await Qemu.ImgOkAsync(below is null ? ["create", "-q", "-f", "qcow2", file, .. backing] : ["create", "-q", "-f", "qcow2", .. backing, file]);
+            await Qemu.ImgOkAsync(
+                below is null ? ["create", "-q", "-f", "qcow2", file, .. backing] : ["create", "-q", "-f", "qcow2", .. backing, file]);
             if (name == image)
             {
                 await Qemu.ImgOkAsync("snapshot", "-c", "first", file);

@@ -9,13 +9,15 @@ internal sealed class CommandChains(TempFolder folder)
     /// <summary>Three images that all hold bitmap "all"; the top one holds "top" too.</summary>
     public async Task<string[]> MakeChainAsync(string name)
     {
-        string[] images = [.. Enumerable.Range(0, 3).Select(i => folder.File(string.Create(CultureInfo.InvariantCulture, $"{name}-{i}.qcow2")))];
+        string[] images = [.. Enumerable.Range(0, 3)
+            .Select(i => folder.File(string.Create(CultureInfo.InvariantCulture, $"{name}-{i}.qcow2")))];
         for (int i = 0; i < images.Length; i++)
         {
             string[] backing = i == 0 ? [] : ["-b", Path.GetFileName(images[i - 1]), "-F", "qcow2"];
             await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", .. backing, images[i], i == 0 ? "3M" : "4M"]);
             await Qemu.ImgOkAsync("bitmap", "--add", images[i], "all");
-            await Qemu.IoOkAsync(images[i], $"write -P {i + 1} {i * 512}k 1M", $"write -z {(i * 512) + 100}k 64k", $"write -P {i + 9} 2900k 100k");
+            await Qemu.IoOkAsync(
+                images[i], $"write -P {i + 1} {i * 512}k 1M", $"write -z {(i * 512) + 100}k 64k", $"write -P {i + 9} 2900k 100k");
         }
 
         await Qemu.ImgOkAsync("bitmap", "--add", images[^1], "top");

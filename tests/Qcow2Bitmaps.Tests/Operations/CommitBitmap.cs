@@ -30,7 +30,12 @@ internal sealed record CommitBitmap(BitmapState State, long GranularityBytes, bo
         return this with { Sectors = sectors };
     }
 
-    public bool IsSameAs(CommitBitmap other) => State == other.State && GranularityBytes == other.GranularityBytes && Sectors.AsSpan().SequenceEqual(other.Sectors);
+    public bool IsSameAs(CommitBitmap other) =>
+        State == other.State && GranularityBytes == other.GranularityBytes && Sectors.AsSpan().SequenceEqual(other.Sectors);
 
-    public override string ToString() => $"{State} {GranularityBytes} {string.Concat(Sectors.Chunk(8).Select(static eight => eight.All(static bit => bit) ? '#' : eight.Any(static bit => bit) ? '+' : '.'))}";
+    public override string ToString() => $"{State} {GranularityBytes} {Show(Sectors)}";
+
+    /// <summary>A letter for eight sectors: all, some, or none.</summary>
+    public static string Show(IEnumerable<bool> sectors) => string.Concat(
+        sectors.Chunk(8).Select(static eight => eight.All(static bit => bit) ? '#' : eight.Any(static bit => bit) ? '+' : '.'));
 }

@@ -38,7 +38,17 @@ internal sealed class CommitChain(TempFolder folder, SplitMix random)
             bool isExtended = clusterBits >= 14 && random.Below(3) == 0;
             string[] backing = paths.Count == 0 ? [] : ["-b", Path.GetFileName(paths[0]), "-F", "qcow2"];
             await Qemu.ImgOkAsync(
-                ["create", "-q", "-f", "qcow2", "-o", $"cluster_size={Text(1 << clusterBits)},extended_l2={(isExtended ? "on" : "off")}", .. backing, path, Text((long)sectors * Sector)]);
+                [
+                    "create",
+                    "-q",
+                    "-f",
+                    "qcow2",
+                    "-o",
+                    $"cluster_size={Text(1 << clusterBits)},extended_l2={(isExtended ? "on" : "off")}",
+                    .. backing,
+                    path,
+                    Text((long)sectors * Sector),
+                ]);
             paths.Insert(0, path);
             string[] commands = [.. Enumerable.Range(0, random.Below(6)).Select(_ => Command(sectors, 1 << clusterBits))];
             if (commands.Length > 0)

@@ -20,7 +20,13 @@ internal sealed record CommitLayer(string Path, int Sectors, bool[] Has, Immutab
     {
         ImmutableSortedDictionary<string, CommitBitmap> bitmaps = await ReadBitmapsAsync(path);
         using var map = JsonDocument.Parse(await Qemu.ImgOkAsync("map", "--output=json", QemuBitmaps.WithoutBacking(path)));
-        var extents = map.RootElement.EnumerateArray().Select(static e => (Start: e.GetProperty("start").GetInt64(), Length: e.GetProperty("length").GetInt64(), IsPresent: e.GetProperty("present").GetBoolean())).ToList();
+        var extents = map.RootElement.EnumerateArray().Select(static e =>
+            (Start: e.GetProperty("start")
+                .GetInt64(), Length: e
+                .GetProperty("length")
+                .GetInt64(), IsPresent: e
+                .GetProperty("present")
+                .GetBoolean())).ToList();
         var has = new bool[extents.Sum(static e => e.Length) / SectorBytes];
         foreach ((long start, long length, bool isPresent) in extents)
         {
@@ -41,7 +47,8 @@ internal sealed record CommitLayer(string Path, int Sectors, bool[] Has, Immutab
             if (info.State != BitmapState.Inconsistent)
             {
                 DirtyBitmap bits = await image.Bitmaps.LoadAsync(info.Name, cancellationToken: token);
-                sectors = [.. Enumerable.Range(0, (int)(image.VirtualSizeBytes / SectorBytes)).Select(sector => bits.IsDirty((long)sector * SectorBytes))];
+                sectors = [.. Enumerable.Range(0, (int)(image.VirtualSizeBytes / SectorBytes))
+                    .Select(sector => bits.IsDirty((long)sector * SectorBytes))];
             }
 
             bitmaps.Add(info.Name, new CommitBitmap(info.State, info.GranularityBytes, sectors));
@@ -52,5 +59,6 @@ internal sealed record CommitLayer(string Path, int Sectors, bool[] Has, Immutab
 
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"{System.IO.Path.GetFileName(Path)} of {Sectors} sectors, has {string.Concat(Has.Chunk(8).Select(static eight => eight.All(static bit => bit) ? '#' : eight.Any(static bit => bit) ? '+' : '.'))}\n{string.Concat(Bitmaps.Select(static pair => $"    {pair.Key} {pair.Value}\n"))}");
+        $"{System.IO.Path.GetFileName(Path)} of {Sectors} sectors, has {CommitBitmap.Show(Has)}\n"
+        + $"{string.Concat(Bitmaps.Select(static pair => $"    {pair.Key} {pair.Value}\n"))}");
 }

@@ -15,7 +15,8 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
     public int TargetSectors => Math.Max(Layers[Top].Sectors, Target.Sectors);
 
     /// <summary>Whether the base cannot grow because of a bitmap that cannot.</summary>
-    public bool IsRefused => TargetSectors > Target.Sectors && Target.Bitmaps.Values.Any(static bitmap => bitmap.State == BitmapState.Inconsistent);
+    public bool IsRefused =>
+        TargetSectors > Target.Sectors && Target.Bitmaps.Values.Any(static bitmap => bitmap.State == BitmapState.Inconsistent);
 
     /// <summary>The images that hold a valid bitmap of the committed top, top first; empty when it is not valid.</summary>
     public IReadOnlyList<int> RunOf(string name)
@@ -53,7 +54,11 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
             if (run.Count > 0)
             {
                 CommitBitmap start = own ?? Layers[Top].Bitmaps[name] with { Sectors = [] };
-                expected.Add(name, start.With(TargetSectors, [.. run.Where(i => i < Base).Select(i => Layers[i].Bitmaps[name].Sectors), hides, own is null ? [] : Gained()]));
+                expected.Add(
+                    name,
+                    start.With(
+                        TargetSectors,
+                        [.. run.Where(i => i < Base).Select(i => Layers[i].Bitmaps[name].Sectors), hides, own is null ? [] : Gained()]));
             }
             else if (isThere)
             {
@@ -64,10 +69,12 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
                     _ => own,
                 });
             }
-            else if (Layers.Take(Top).Any(layer => layer.Bitmaps.ContainsKey(name)) && Layers.Skip(Top).Take(Base - Top).FirstOrDefault(layer => layer.Bitmaps.ContainsKey(name)) is { } lost)
+            else if (Layers.Take(Top).Any(layer => layer.Bitmaps.ContainsKey(name))
+                && Layers.Skip(Top).Take(Base - Top).FirstOrDefault(layer => layer.Bitmaps.ContainsKey(name)) is { } lost)
             {
                 // Not libvirt's: what is lost must not make valid what is left.
-                expected.Add(name, new CommitBitmap(BitmapState.Disabled, lost.Bitmaps[name].GranularityBytes, []).With(TargetSectors, has, hides));
+                expected.Add(
+                    name, new CommitBitmap(BitmapState.Disabled, lost.Bitmaps[name].GranularityBytes, []).With(TargetSectors, has, hides));
             }
         }
 
@@ -87,7 +94,8 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
         for (int sector = 0; sector < TargetSectors; sector++)
         {
             // Whatever the images above have there: they may have recorded a part of it only.
-            hides[sector] = Enumerable.Range(Top, Base - Top).Any(i => sector >= Layers[i].Sectors && Layers.Skip(i + 1).Take(Base - i).Any(below => sector < below.Sectors));
+            hides[sector] = Enumerable.Range(Top, Base - Top).Any(
+                i => sector >= Layers[i].Sectors && Layers.Skip(i + 1).Take(Base - i).Any(below => sector < below.Sectors));
             for (int i = Top; i < Base; i++)
             {
                 if (sector >= Layers[i].Sectors)

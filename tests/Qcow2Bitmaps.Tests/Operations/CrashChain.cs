@@ -5,7 +5,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>A chain of images in memory that records, in one common order, what is done to them, and lists what a crash could leave of all.</summary>
+/// <summary>
+/// A chain of images in memory that records, in one common order, what is done to them, and lists what a crash could leave of all.
+/// </summary>
 internal sealed class CrashChain : IBackingResolver
 {
     private readonly Lock _gate = new();
@@ -39,7 +41,8 @@ internal sealed class CrashChain : IBackingResolver
     public Dictionary<string, byte[]> Flushed => _storages.ToDictionary(static pair => pair.Key, static pair => pair.Value.Flushed);
 
     public Task<ImageChain> OpenAsync(string top, params IReadOnlyCollection<int> writable) =>
-        ImageChain.OpenAsync(_storages[top], new ChainOpenOptions { Resolver = this, WritableLayers = writable }, TestContext.Current.CancellationToken);
+        ImageChain.OpenAsync(
+            _storages[top], new ChainOpenOptions { Resolver = this, WritableLayers = writable }, TestContext.Current.CancellationToken);
 
     /// <summary>Opens a chain with the images open for writing that a commit writes.</summary>
     public async Task<ImageChain> OpenForCommitAsync(string active, int top, int target)
@@ -51,7 +54,10 @@ internal sealed class CrashChain : IBackingResolver
     public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken) =>
         ValueTask.FromResult<ImageStorage>(_storages[reference.FileName]);
 
-    /// <summary>Lists stops: after each operation with all before it on disk; and of what one image was not asked to flush any part, with all of the others there, or only what they flushed.</summary>
+    /// <summary>
+    /// Lists stops: after each operation with all before it on disk; and of what one image was not asked to flush any part, with all of
+    /// the others there, or only what they flushed.
+    /// </summary>
     public IEnumerable<(Dictionary<string, byte[]> Content, string Description)> Stops(ulong seed, int samples)
     {
         var flushed = new Dictionary<string, byte[]>(_start);
@@ -77,7 +83,8 @@ internal sealed class CrashChain : IBackingResolver
             epochs[name] = new CrashEpoch(now[name], i + 1);
         }
 
-        foreach ((Dictionary<string, byte[]> Content, string Description) torn in epochs.Keys.SelectMany(name => TornStates(name, _operations.Count)))
+        foreach ((Dictionary<string, byte[]> Content, string Description) torn
+            in epochs.Keys.SelectMany(name => TornStates(name, _operations.Count)))
         {
             yield return torn;
         }
@@ -86,10 +93,16 @@ internal sealed class CrashChain : IBackingResolver
         {
             foreach (CrashState state in epochs[name].States(seed + (ulong)i, 16, samples))
             {
-                yield return (new Dictionary<string, byte[]>(now) { [name] = state.Content }, $"before operation {i}, {name} torn: {state}");
+                yield return (new Dictionary<string, byte[]>(now)
+                {
+                    [name] = state.Content,
+                }, $"before operation {i}, {name} torn: {state}");
                 if (now.Any(pair => pair.Key != name && !ReferenceEquals(pair.Value, flushed[pair.Key])))
                 {
-                    yield return (new Dictionary<string, byte[]>(flushed) { [name] = state.Content }, $"before operation {i}, others as flushed, {name} torn: {state}");
+                    yield return (new Dictionary<string, byte[]>(flushed)
+                    {
+                        [name] = state.Content,
+                    }, $"before operation {i}, others as flushed, {name} torn: {state}");
                 }
             }
         }
@@ -122,7 +135,8 @@ internal sealed class CrashChain : IBackingResolver
 
         public byte[] ToArray() => _inner.ToArray();
 
-        public override ValueTask<int> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default) => _inner.ReadAsync(offset, buffer, cancellationToken);
+        public override ValueTask<int> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+            _inner.ReadAsync(offset, buffer, cancellationToken);
 
         public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
         {

@@ -32,7 +32,8 @@ public sealed class DroppedBitmapTests
 
         Assert.Equal(1, result.ExitCode);
         Assert.Contains("Bitmap 'b' is lost with the images that leave the chain", result.Error, StringComparison.Ordinal);
-        Assert.Contains("is of version 2 and cannot say that bits are lost; delete the bitmap first", result.Error, StringComparison.Ordinal);
+        Assert.Contains(
+            "is of version 2 and cannot say that bits are lost; delete the bitmap first", result.Error, StringComparison.Ordinal);
         Assert.Equal(before, await ReadAsync(folder));
 
         // As it says.

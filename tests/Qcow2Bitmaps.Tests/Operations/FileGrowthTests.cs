@@ -3,13 +3,22 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>What verbs write for zeros: no image grows by more than qemu-img lets it grow, and by much less where qemu-img says of each cluster of a disk that it is zeros. The guest sees the same.</summary>
+/// <summary>
+/// What verbs write for zeros: no image grows by more than qemu-img lets it grow, and by much less where qemu-img says of each cluster of a
+/// disk that it is zeros. The guest sees the same.
+/// </summary>
 public sealed class FileGrowthTests
 {
     private const int ClusterBits = 16;
 
-    /// <summary>Images as <c>qemu-img create</c> has them, what qemu-io writes to them, the verb (of which qemu-img has the same), the image that changes or is made, and how many clusters more it may take.</summary>
-    /// <remarks>One more where qemu-img lets the new backing file show through an image of version 2 and so changes what the guest sees, and where the base of a commit grows, whose counts are copied for the switch.</remarks>
+    /// <summary>
+    /// Images as <c>qemu-img create</c> has them, what qemu-io writes to them, the verb (of which qemu-img has the same), the image that
+    /// changes or is made, and how many clusters more it may take.
+    /// </summary>
+    /// <remarks>
+    /// One more where qemu-img lets the new backing file show through an image of version 2 and so changes what the guest sees, and where
+    /// the base of a commit grows, whose counts are copied for the switch.
+    /// </remarks>
     public static TheoryData<string, string, string, string, int> Verbs => new()
     {
         { "a:compat=1.1:4G c:compat=1.1:8G", "a:1G c:7G", "rebase -b @c -F qcow2 @a", "a", 0 },
@@ -53,7 +62,10 @@ public sealed class FileGrowthTests
         bool isRebase = verb.StartsWith("rebase", StringComparison.Ordinal);
         string seen = isRebase ? grows : "a";
         await Qemu.ImgOkAsync("convert", "-O", "qcow2", ours.File(seen), ours.File("before"));
-        string[] Words(TempFolder folder) => [.. verb.Split(' ').Select(word => word.Replace("''", "", StringComparison.Ordinal).Replace("@", folder.Path + "/", StringComparison.Ordinal))];
+        string[] Words(TempFolder folder) =>
+            [
+                .. verb.Split(' ').Select(
+                    word => word.Replace("''", "", StringComparison.Ordinal).Replace("@", folder.Path + "/", StringComparison.Ordinal))];
 
         ProcessResult expected = await Qemu.ImgAsync(Words(theirs));
         Assert.True(expected.ExitCode == 0, expected.Error);
@@ -81,7 +93,8 @@ public sealed class FileGrowthTests
         {
             string path = folder.File(write[0]);
             bool isRaw = images.Contains($"{write[0]}:raw", StringComparison.Ordinal);
-            ProcessResult result = await Qemu.RunAsync("qemu-io", null, "-f", isRaw ? "raw" : "qcow2", "-c", $"write -P 7 {write[1]} 4k", path);
+            ProcessResult result = await Qemu.RunAsync(
+                "qemu-io", null, "-f", isRaw ? "raw" : "qcow2", "-c", $"write -P 7 {write[1]} 4k", path);
             Assert.True(result.ExitCode == 0, result.Error + result.Output);
         }
     }

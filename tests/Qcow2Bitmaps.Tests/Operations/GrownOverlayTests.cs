@@ -4,7 +4,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>An overlay that has another size than what lies below: its bitmaps are valid by libvirt's words, and QEMU does not merge them. We warn, and what we advise mends it.</summary>
+/// <summary>
+/// An overlay that has another size than what lies below: its bitmaps are valid by libvirt's words, and QEMU does not merge
+/// them. We warn, and what we advise mends it.
+/// </summary>
 public sealed class GrownOverlayTests : IDisposable
 {
     private readonly TempFolder _folder = TempFolder.InMemory();
@@ -29,13 +32,16 @@ public sealed class GrownOverlayTests : IDisposable
         await MakeAsync(bornIn);
         ProcessResult resized = await Support.Cli.RunAsync("resize", Top, "6M");
         Assert.Equal(0, resized.ExitCode);
-        Assert.Contains("warning: Bitmap 'chk' is valid, but QEMU cannot back up by it, as it does not merge bitmaps of different sizes", resized.Error, StringComparison.Ordinal);
+        Assert.Contains(
+            "warning: Bitmap 'chk' is valid, but QEMU cannot back up by it, as it does not merge bitmaps of different sizes", resized.Error,
+            StringComparison.Ordinal);
         Assert.NotNull(await MergeAsync(Top));
 
         ProcessResult text = await Support.Cli.RunAsync("chain", "check", Top);
         Assert.Equal(0, text.ExitCode);
         Assert.Contains("valid, not for QEMU: sizes differ", text.Output, StringComparison.Ordinal);
-        JsonElement verdict = JsonDocument.Parse(await Support.Cli.OkAsync("chain", "check", "--output", "json", Top)).RootElement.GetProperty("bitmaps")[0];
+        JsonElement verdict = JsonDocument.Parse(await Support.Cli.OkAsync("chain", "check", "--output", "json", Top)).RootElement
+            .GetProperty("bitmaps")[0];
         Assert.True(verdict.GetProperty("valid").GetBoolean() && verdict.GetProperty("sizes-differ").GetBoolean());
         string advice = verdict.GetProperty("advice").GetString()!;
         Assert.Contains($"remedy: {advice}.", text.Output, StringComparison.Ordinal);
@@ -82,7 +88,9 @@ public sealed class GrownOverlayTests : IDisposable
 
         string offline = _folder.File("offline.qcow2");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", "next.qcow2", "-F", "qcow2", offline, "8M");
-        Assert.Contains("chk: valid, but QEMU cannot back up by it", await Support.Cli.OkAsync("chain", "populate", offline, "chk"), StringComparison.Ordinal);
+        Assert.Contains(
+            "chk: valid, but QEMU cannot back up by it", await Support.Cli.OkAsync("chain", "populate", offline, "chk"),
+            StringComparison.Ordinal);
 
         ProcessResult shrunk = await Support.Cli.RunAsync("resize", "--shrink", offline, "3M");
         Assert.Contains("valid, but QEMU cannot back up by it", shrunk.Error, StringComparison.Ordinal);
@@ -102,7 +110,12 @@ public sealed class GrownOverlayTests : IDisposable
         await Qemu.ImgOkAsync("bitmap", "--add", other, "own");
         ProcessResult resized = await Support.Cli.RunAsync("resize", other, "7M");
         Assert.Equal((0, ""), (resized.ExitCode, resized.Error));
-        Assert.Contains("own  +  .  valid\n", (await Support.Cli.RunAsync("chain", "check", "--bitmap", "own", other)).Output.Replace("BITMAP  0  1  VERDICT\n", "", StringComparison.Ordinal).Replace("own     ", "own  ", StringComparison.Ordinal), StringComparison.Ordinal);
+        Assert.Contains(
+            "own  +  .  valid\n",
+            (await Support.Cli.RunAsync("chain", "check", "--bitmap", "own", other)).Output
+                .Replace("BITMAP  0  1  VERDICT\n", "", StringComparison.Ordinal)
+                .Replace("own     ", "own  ", StringComparison.Ordinal),
+            StringComparison.Ordinal);
     }
 
     /// <summary>Three images of 4 MiB; the bitmap is born in one of the lower two and goes on to the top.</summary>
@@ -142,7 +155,10 @@ public sealed class GrownOverlayTests : IDisposable
         }
 
         Assert.NotEmpty(sources);
-        await daemon.OkAsync("block-dirty-bitmap-add", new JsonObject { ["node"] = "disk", ["name"] = "backup-disk", ["persistent"] = false, ["disabled"] = true });
-        return await daemon.TryAsync("block-dirty-bitmap-merge", new JsonObject { ["node"] = "disk", ["target"] = "backup-disk", ["bitmaps"] = sources });
+        await daemon.OkAsync(
+            "block-dirty-bitmap-add",
+            new JsonObject { ["node"] = "disk", ["name"] = "backup-disk", ["persistent"] = false, ["disabled"] = true });
+        return await daemon.TryAsync(
+            "block-dirty-bitmap-merge", new JsonObject { ["node"] = "disk", ["target"] = "backup-disk", ["bitmaps"] = sources });
     }
 }

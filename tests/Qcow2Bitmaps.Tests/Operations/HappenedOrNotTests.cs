@@ -4,7 +4,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>Each command, with each read, write, flush, change of a length and of a name failing once: it has not happened and says so, or it has happened, exit code 0, with a warning of what is left behind.</summary>
+/// <summary>
+/// Each command, with each read, write, flush, change of a length and of a name failing once: it has not happened and says so, or it has
+/// happened, exit code 0, with a warning of what is left behind.
+/// </summary>
 public sealed class HappenedOrNotTests
 {
     private static readonly string[] s_inDoubt = ["as before or as after", "is whole and can be restored", "is interrupted"];
@@ -14,32 +17,80 @@ public sealed class HappenedOrNotTests
         new("grow", static file => ["resize", file("a"), "80M"], static file => SizeIsAsync(file("a"), 80)),
         new("shrink", static file => ["resize", "--shrink", file("a"), "20M"], static file => SizeIsAsync(file("a"), 20)),
         new("shrink with a data file", static file => ["resize", "--shrink", file("d"), "20M"], static file => SizeIsAsync(file("d"), 20)),
-        new("snapshot", static file => ["snapshot", "-c", "new", file("a")], static file => LooksAsync(file("a"), static image => image.Snapshots.Any(static s => s.Name == "new"))),
-        new("delete a snapshot", static file => ["snapshot", "-d", "old", file("a")], static file => LooksAsync(file("a"), static image => image.Snapshots.Count == 0)),
+        new(
+            "snapshot", static file => ["snapshot", "-c", "new", file("a")],
+            static file => LooksAsync(file("a"), static image => image.Snapshots.Any(static s => s.Name == "new"))),
+        new(
+            "delete a snapshot", static file => ["snapshot", "-d", "old", file("a")],
+            static file => LooksAsync(file("a"), static image => image.Snapshots.Count == 0)),
         new("apply a snapshot", static file => ["snapshot", "-a", "old", file("s")], static file => SizeIsAsync(file("s"), 32)),
         new("add a bitmap", static file => ["bitmap", "--add", file("a"), "new"], static file => HasBitmapAsync(file("a"), "new")),
-        new("remove a bitmap", static file => ["bitmap", "--remove", file("a"), "b"], static async file => !await HasBitmapAsync(file("a"), "b")),
+        new(
+            "remove a bitmap", static file => ["bitmap", "--remove", file("a"), "b"],
+            static async file => !await HasBitmapAsync(file("a"), "b")),
         new("clear a bitmap", static file => ["bitmap", "--clear", file("a"), "b"], static file => IsCleanAsync(file("a"), "b")),
-        new("rebase -u", static file => ["rebase", "-u", "-F", "qcow2", "-b", "other.qcow2", file("top")], static file => LooksAsync(file("top"), static image => image.BackingFile == "other.qcow2")),
-        new("rebase", static file => ["rebase", "-b", "", file("top")], static file => LooksAsync(file("top"), static image => image.BackingFile is null)),
-        new("chain pull", static file => ["chain", "pull", file("top"), "--base", file("base")], static file => LooksAsync(file("top"), static image => image.BackingFile == "base.qcow2")),
-        new("chain commit below", static file => ["chain", "commit", "--active", file("top"), file("mid"), file("base")], static file => LooksAsync(file("top"), static image => image.BackingFile == "base.qcow2")),
-        new("chain commit", static file => ["chain", "commit", file("top"), file("base")], static file => ReadsAsync(file("base"), 3)) { RepeatsSafely = true },
+        new(
+            "rebase -u", static file => ["rebase", "-u", "-F", "qcow2", "-b", "other.qcow2", file("top")],
+            static file => LooksAsync(file("top"), static image => image.BackingFile == "other.qcow2")),
+        new(
+            "rebase", static file => ["rebase", "-b", "", file("top")],
+            static file => LooksAsync(file("top"), static image => image.BackingFile is null)),
+        new(
+            "chain pull", static file => ["chain", "pull", file("top"), "--base", file("base")],
+            static file => LooksAsync(file("top"), static image => image.BackingFile == "base.qcow2")),
+        new(
+            "chain commit below", static file => ["chain", "commit", "--active", file("top"), file("mid"), file("base")],
+            static file => LooksAsync(file("top"), static image => image.BackingFile == "base.qcow2")),
+        new("chain commit", static file => ["chain", "commit", file("top"), file("base")], static file => ReadsAsync(file("base"), 3))
+        {
+            RepeatsSafely = true,
+        },
         new("commit", static file => ["commit", file("top")], static file => ReadsAsync(file("mid"), 3)) { RepeatsSafely = true },
-        new("chain snapshot", static file => ["chain", "snapshot", file("top"), file("over")], static file => Task.FromResult(Path.Exists(file("over")))),
-        new("chain delete", static file => ["chain", "delete", file("top"), "b"], static async file => !await HasBitmapAsync(file("top"), "b") && !await HasBitmapAsync(file("mid"), "b") && !await HasBitmapAsync(file("base"), "b")),
-        new("chain flatten", static file => ["chain", "flatten", file("top"), file("flat")], static file => Task.FromResult(Path.Exists(file("flat")))),
-        new("convert", static file => ["convert", "-O", "qcow2", file("top"), file("flat")], static file => Task.FromResult(Path.Exists(file("flat")))),
-        new("convert to raw", static file => ["convert", "-O", "raw", file("top"), file("flat")], static file => Task.FromResult(Path.Exists(file("flat")))),
-        new("create raw", static file => ["create", "-f", "raw", file("new"), "1G"], static file => Task.FromResult(Path.Exists(file("new")))),
-        new("create with a data file", static file => ["create", "-f", "qcow2", "-o", $"data_file={file("new")}.data", file("new"), "64M"], static file => Task.FromResult(Path.Exists(file("new")))),
-        new("create", static file => ["create", "-f", "qcow2", file("new"), "1G"], static file => Task.FromResult(Path.Exists(file("new")))),
-        new("backup", static file => ["backup", "full", file("top"), file("saved")], static file => Task.FromResult(Path.Exists(file("saved") + ".backup.json"))),
-        new("backup with a checkpoint", static file => ["backup", "full", file("top"), file("saved"), "--checkpoint", "c"], static file => HasBitmapAsync(file("top"), "c")),
-        new("backup restore", static file => ["backup", "restore", file("first"), file("restored")], static file => Task.FromResult(Path.Exists(file("restored")))),
-        new("chain rebase", static file => ["chain", "rebase", "-b", "base.qcow2", "-F", "qcow2", file("top")], static file => LooksAsync(file("top"), static image => image.BackingFile == "base.qcow2")),
-        new("chain populate", static file => ["chain", "populate", file("top"), "lost", "--since", "b"], static file => HasBitmapAsync(file("top"), "lost")),
-        new("backup that clears", static file => ["backup", "incremental", file("disk"), file("second"), "--since", "k"], static file => IsCleanAsync(file("disk"), "k")),
+        new(
+            "chain snapshot", static file => ["chain", "snapshot", file("top"), file("over")],
+            static file => Task.FromResult(Path.Exists(file("over")))),
+        new(
+            "chain delete", static file => ["chain", "delete", file("top"), "b"],
+            static async file =>
+                !await HasBitmapAsync(file("top"), "b")
+                    && !await HasBitmapAsync(file("mid"), "b")
+                    && !await HasBitmapAsync(file("base"), "b")),
+        new(
+            "chain flatten", static file => ["chain", "flatten", file("top"), file("flat")],
+            static file => Task.FromResult(Path.Exists(file("flat")))),
+        new(
+            "convert", static file => ["convert", "-O", "qcow2", file("top"), file("flat")],
+            static file => Task.FromResult(Path.Exists(file("flat")))),
+        new(
+            "convert to raw", static file => ["convert", "-O", "raw", file("top"), file("flat")],
+            static file => Task.FromResult(Path.Exists(file("flat")))),
+        new(
+            "create raw", static file => ["create", "-f", "raw", file("new"), "1G"],
+            static file => Task.FromResult(Path.Exists(file("new")))),
+        new(
+            "create with a data file", static file => ["create", "-f", "qcow2", "-o", $"data_file={file("new")}.data", file("new"), "64M"],
+            static file => Task.FromResult(Path.Exists(file("new")))),
+        new(
+            "create", static file => ["create", "-f", "qcow2", file("new"), "1G"],
+            static file => Task.FromResult(Path.Exists(file("new")))),
+        new(
+            "backup", static file => ["backup", "full", file("top"), file("saved")],
+            static file => Task.FromResult(Path.Exists(file("saved") + ".backup.json"))),
+        new(
+            "backup with a checkpoint", static file => ["backup", "full", file("top"), file("saved"), "--checkpoint", "c"],
+            static file => HasBitmapAsync(file("top"), "c")),
+        new(
+            "backup restore", static file => ["backup", "restore", file("first"), file("restored")],
+            static file => Task.FromResult(Path.Exists(file("restored")))),
+        new(
+            "chain rebase", static file => ["chain", "rebase", "-b", "base.qcow2", "-F", "qcow2", file("top")],
+            static file => LooksAsync(file("top"), static image => image.BackingFile == "base.qcow2")),
+        new(
+            "chain populate", static file => ["chain", "populate", file("top"), "lost", "--since", "b"],
+            static file => HasBitmapAsync(file("top"), "lost")),
+        new(
+            "backup that clears", static file => ["backup", "incremental", file("disk"), file("second"), "--since", "k"],
+            static file => IsCleanAsync(file("disk"), "k")),
     }.ToDictionary(static command => command.Name, StringComparer.Ordinal);
 
     public static TheoryData<string> Commands => [.. s_commands.Keys];
@@ -74,9 +125,15 @@ public sealed class HappenedOrNotTests
 
             bool hasHappened = await command.HasHappened(Name);
             string context = $"{name}: {step}, {failed}: exit {result.ExitCode}, happened {hasHappened}: {result.Error}";
-            bool isTold = result.ExitCode == 0 || !hasHappened || command.RepeatsSafely || s_inDoubt.Any(words => result.Error.Contains(words, StringComparison.Ordinal));
+            bool isTold = result.ExitCode == 0
+                || !hasHappened
+                || command.RepeatsSafely
+                || s_inDoubt.Any(words => result.Error.Contains(words, StringComparison.Ordinal));
             bool isHint = failed is null || failed.StartsWith("zero", StringComparison.Ordinal);
-            if (!isTold || (result.ExitCode == 0 && !hasHappened) || (result.ExitCode == 0 && !isHint && !result.Error.Contains("warning", StringComparison.Ordinal)) || result.ExitCode > 1)
+            if (!isTold
+                || (result.ExitCode == 0 && !hasHappened)
+                || (result.ExitCode == 0 && !isHint && !result.Error.Contains("warning", StringComparison.Ordinal))
+                || result.ExitCode > 1)
             {
                 wrong.Add(context);
             }
@@ -121,7 +178,10 @@ public sealed class HappenedOrNotTests
         }
     }
 
-    /// <summary>An image with a bitmap and a snapshot, one with a data file, one whose snapshot has another size, and a chain of three with a bitmap and a backup.</summary>
+    /// <summary>
+    /// An image with a bitmap and a snapshot, one with a data file, one whose snapshot has another size, and a
+    /// chain of three with a bitmap and a backup.
+    /// </summary>
     private static async Task BuildAsync(TempFolder folder)
     {
         string File(string name) => folder.File(name + ".qcow2");
@@ -151,7 +211,8 @@ public sealed class HappenedOrNotTests
         await Qemu.IoOkAsync(File("disk"), "write -P 4 0 64k");
     }
 
-    private static Task<bool> SizeIsAsync(string path, int mebibytes) => LooksAsync(path, image => image.VirtualSizeBytes == (long)mebibytes << 20);
+    private static Task<bool> SizeIsAsync(string path, int mebibytes) =>
+        LooksAsync(path, image => image.VirtualSizeBytes == (long)mebibytes << 20);
 
     private static Task<bool> HasBitmapAsync(string path, string name) => LooksAsync(path, image => image.Bitmaps.TryGet(name, out _));
 
@@ -177,9 +238,12 @@ public sealed class HappenedOrNotTests
     }
 
     /// <summary>A command, and how to see whether it has happened.</summary>
-    private sealed record FailedCommand(string Name, Func<Func<string, string>, string[]> Arguments, Func<Func<string, string>, Task<bool>> HasHappened)
+    private sealed record FailedCommand(
+        string Name, Func<Func<string, string>, string[]> Arguments, Func<Func<string, string>, Task<bool>> HasHappened)
     {
-        /// <summary>Whether it ends without a switch: when it fails it may have done all, changes nothing that a guest sees, and is run again.</summary>
+        /// <summary>
+        /// Whether it ends without a switch: when it fails it may have done all, changes nothing that a guest sees, and is run again.
+        /// </summary>
         public bool RepeatsSafely { get; init; }
     }
 }

@@ -8,7 +8,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>What a shorter image hides of a longer one below it changed when the disk grew again. Once the shorter one is gone only the bitmap can tell.</summary>
+/// <summary>
+/// What a shorter image hides of a longer one below it changed when the disk grew again. Once the shorter
+/// one is gone only the bitmap can tell.
+/// </summary>
 public sealed class HiddenRangesTests
 {
     private const long ShortBytes = 1 << 20;
@@ -32,7 +35,8 @@ public sealed class HiddenRangesTests
             Assert.Contains(hidden, await ReadAsync(before));
         }
 
-        await using (ImageChain chain = await ChainAccess.OpenAsync(paths[0], ChainOpenOptions.Default, static chain => ChainRebase.WritableLayers(chain, 0), Token))
+        await using (ImageChain chain = await ChainAccess.OpenAsync(
+            paths[0], ChainOpenOptions.Default, static chain => ChainRebase.WritableLayers(chain, 0), Token))
         {
             await ChainRebase.PullAsync(chain, end, cancellationToken: Token);
         }
@@ -48,7 +52,9 @@ public sealed class HiddenRangesTests
 
     private static async Task AddAsync(string path, long sizeBytes, string? backing)
     {
-        await Qcow2Image.CreateAsync(path, new Qcow2CreateOptions { SizeBytes = sizeBytes, BackingFile = backing, BackingFormat = backing is null ? null : "qcow2" }, Token);
+        await Qcow2Image.CreateAsync(
+            path, new Qcow2CreateOptions { SizeBytes = sizeBytes, BackingFile = backing, BackingFormat = backing is null ? null : "qcow2" },
+            Token);
         await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
         await image.Bitmaps.EditAsync(static edit => edit.Add("a"), Token);
     }

@@ -2,7 +2,9 @@ using Qcow2Bitmaps.Images.Creation;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>Who plays the guest and its administrator in a <see cref="TruthWorld"/>: all that changes images and is not an operation on a chain.</summary>
+/// <summary>
+/// Who plays the guest and its administrator in a <see cref="TruthWorld"/>: all that changes images and is not an operation on a chain.
+/// </summary>
 internal interface ITruthTools
 {
     /// <summary>Whether a resize calls dirty what a longer image below would show.</summary>

@@ -42,7 +42,7 @@ public sealed class LostCheckpointTests : IDisposable
 
         await Support.Cli.OkAsync("chain", "populate", Top, "old");
         string rebuilt = await Support.Cli.OkAsync("chain", "populate", Top, "lost", "--since", "old");
-        Assert.Contains("changed since 'old', which must have been made, and last cleared, before it", rebuilt, StringComparison.Ordinal);
+        Assert.Contains("changed since 'old', which must have been added, and last cleared, before it", rebuilt, StringComparison.Ordinal);
         await Support.Cli.OkAsync("chain", "check", Top);
         Assert.StartsWith("No errors", await Qemu.ImgOkAsync("check", Top), StringComparison.Ordinal);
 

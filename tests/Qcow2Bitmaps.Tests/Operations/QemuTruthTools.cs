@@ -15,23 +15,37 @@ internal sealed class QemuTruthTools(TempFolder folder) : ITruthTools
     public Task CreateAsync(string path, Qcow2CreateOptions options)
     {
         string size = Text(options.SizeBytes);
-        string text = $"cluster_size={Text(options.ClusterSizeBytes)},extended_l2={(options.ExtendedL2 ? "on" : "off")},compat={(options.Version < 3 ? "0.10" : "1.1")}";
+        string text = $"cluster_size={Text(options.ClusterSizeBytes)},extended_l2={(options.ExtendedL2 ? "on" : "off")},compat="
+            + $"{(options.Version < 3 ? "0.10" : "1.1")}";
         return Qemu.ImgOkAsync(
-            ["create", "-q", "-f", "qcow2", "-o", text, .. options.BackingFile is { } backing ? ["-b", backing, "-F", options.BackingFormat!] : Array.Empty<string>(), path, size]);
+            [
+                "create",
+                "-q",
+                "-f",
+                "qcow2",
+                "-o",
+                text,
+                .. options.BackingFile is { } backing ? ["-b", backing, "-F", options.BackingFormat!] : Array.Empty<string>(),
+                path,
+                size,
+            ]);
     }
 
-    public Task WriteAsync(string path, IReadOnlyList<TruthWrite> writes) => Qemu.IoOkAsync(path, [.. writes.Select(static write => write.ToString())]);
+    public Task WriteAsync(string path, IReadOnlyList<TruthWrite> writes) =>
+        Qemu.IoOkAsync(path, [.. writes.Select(static write => write.ToString())]);
 
     public async Task CrashAsync(string path, IReadOnlyList<TruthWrite> writes)
     {
         IEnumerable<string> commands = [.. writes.Select(static write => write.ToString()), "flush", "sigraise 9"];
-        ProcessResult result = await Qemu.RunAsync("qemu-io", null, ["-f", "qcow2", "-d", "unmap", .. commands.SelectMany(static c => new[] { "-c", c }), path]);
+        ProcessResult result = await Qemu.RunAsync(
+            "qemu-io", null, ["-f", "qcow2", "-d", "unmap", .. commands.SelectMany(static c => new[] { "-c", c }), path]);
         Assert.True(result.ExitCode == 128 + 9, $"qemu-io: {result.ExitCode} {result.Error}");
         // QEMU leaves clusters behind that nothing uses.
         await Qemu.ImgAsync("check", "-q", "-r", "leaks", QemuBitmaps.WithoutBacking(path));
     }
 
-    public async Task<string?> ResizeAsync(string path, long sizeBytes) => Refusal(await Qemu.ImgAsync("resize", "-q", "-f", "qcow2", path, Text(sizeBytes)));
+    public async Task<string?> ResizeAsync(string path, long sizeBytes) =>
+        Refusal(await Qemu.ImgAsync("resize", "-q", "-f", "qcow2", path, Text(sizeBytes)));
 
     public async Task<string?> BitmapAsync(string path, string action, string name, long granularityBytes) => Refusal(await Qemu.ImgAsync(
         ["bitmap", $"--{action}", .. action == "add" ? ["-g", Text(granularityBytes)] : Array.Empty<string>(), "-f", "qcow2", path, name]));

@@ -44,7 +44,9 @@ public sealed class QemuVerbTests : IDisposable
         Assert.Contains(image.Bitmaps, static bitmap => bitmap.Name == "top");
     }
 
-    /// <summary>A name means what it means inside the image above the one that it names. What qemu-img does not find may be in the current folder.</summary>
+    /// <summary>
+    /// A name means what it means inside the image above the one that it names. What qemu-img does not find may be in the current folder.
+    /// </summary>
     [Theory]
     [InlineData("", "top", "base", 0)]
     [InlineData("", "top", "sub/base", null)]
@@ -73,7 +75,10 @@ public sealed class QemuVerbTests : IDisposable
             await Qemu.IoOkAsync(Path.Combine(folder, "top"), "write -P 7 0 64k");
             string[] arguments = ["commit", "-d", "-b", name.Replace("@", folder + "/", StringComparison.Ordinal), top];
             string working = Path.Combine(folder, current);
-            results.Add(who == "theirs" ? await Qemu.RunAsync("qemu-img", working, arguments) : await Qemu.RunAsync("dotnet", working, [tool, .. arguments]));
+            results.Add(
+                who == "theirs"
+                    ? await Qemu.RunAsync("qemu-img", working, arguments)
+                    : await Qemu.RunAsync("dotnet", working, [tool, .. arguments]));
         }
 
         bool isHere = found is null && Path.Exists(Path.Combine(_folder.File("ours"), current, name)) && name != "top";
@@ -89,7 +94,9 @@ public sealed class QemuVerbTests : IDisposable
         Assert.Equal(found is null, results[1].Error.Length > 0);
         foreach (string image in new[] { "sub/base", "sub/mid", "top" })
         {
-            Assert.Equal(await _chains.ReadAsync(Path.Combine(_folder.File("theirs"), image)), await _chains.ReadAsync(Path.Combine(_folder.File("ours"), image)));
+            Assert.Equal(
+                await _chains.ReadAsync(Path.Combine(_folder.File("theirs"), image)),
+                await _chains.ReadAsync(Path.Combine(_folder.File("ours"), image)));
         }
     }
 
@@ -116,7 +123,8 @@ public sealed class QemuVerbTests : IDisposable
 
         Assert.Equal((exitCode, exitCode), (expected.ExitCode, actual.ExitCode));
         Assert.Equal(exitCode == 0, actual.Error.Length == 0);
-        string Show(string info, string[] images) => string.Join('\n', info.Split('\n').Where(static line => line.Contains("backing", StringComparison.Ordinal)))
+        string Show(string info, string[] images) =>
+            string.Join('\n', info.Split('\n').Where(static line => line.Contains("backing", StringComparison.Ordinal)))
             .Replace(images[1], "MID", StringComparison.Ordinal).Replace(Path.GetFileName(images[1]), "MID", StringComparison.Ordinal);
         Assert.Equal(Show(await Qemu.ImgOkAsync("info", theirs[^1]), theirs), Show(await Qemu.ImgOkAsync("info", ours[^1]), ours));
     }
@@ -171,7 +179,10 @@ public sealed class QemuVerbTests : IDisposable
         Assert.Equal(target < 0 ? null : Path.GetFileName(ours[target]), image.BackingFile);
     }
 
-    /// <summary>What a standalone image does not have reads as zeros, also over a backing file that has something there. Version 2 has no entries for that.</summary>
+    /// <summary>
+    /// What a standalone image does not have reads as zeros, also over a backing file that has something
+    /// there. Version 2 has no entries for that.
+    /// </summary>
     [Theory]
     [InlineData("0.10", "")]
     [InlineData("1.1", "")]
@@ -184,7 +195,18 @@ public sealed class QemuVerbTests : IDisposable
         await Qemu.IoOkAsync(other, "write -P 77 0 4M");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", _folder.File("old.qcow2"), "2M");
         string image = _folder.File("image.qcow2");
-        await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", "-o", $"compat={compat},cluster_size=4k", .. old.Length == 0 ? Array.Empty<string>() : ["-b", old, "-F", "qcow2"], image, "4M"]);
+        await Qemu.ImgOkAsync(
+            [
+                "create",
+                "-q",
+                "-f",
+                "qcow2",
+                "-o",
+                $"compat={compat},cluster_size=4k",
+                .. old.Length == 0 ? Array.Empty<string>() : ["-b", old, "-F", "qcow2"],
+                image,
+                "4M",
+            ]);
         await Qemu.IoOkAsync(image, "write -P 1 100k 300k", "write -z 1M 64k", "write -P 2 3000k 10k");
         string theirs = _folder.File("theirs.qcow2");
         File.Copy(image, theirs);
@@ -213,7 +235,11 @@ public sealed class QemuVerbTests : IDisposable
         string[] theirs = await _chains.MakeChainAsync("theirs");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", below, "-F", "qcow2", _folder.File("other.qcow2"));
         string[] Command(string[] images) =>
-            [.. verb.Split(' '), .. verb == "rebase -u" ? ["-b", Path.GetFileName(images[1]), "-F", "qcow2"] : Array.Empty<string>(), images[^1]];
+            [
+                .. verb.Split(' '),
+                .. verb == "rebase -u" ? ["-b", Path.GetFileName(images[1]), "-F", "qcow2"] : Array.Empty<string>(),
+                images[^1],
+            ];
 
         ProcessResult expected = await Qemu.RunAsync("qemu-img", _folder.Path, Command(theirs));
         ProcessResult actual = await Support.Cli.RunAsync(Command(ours));

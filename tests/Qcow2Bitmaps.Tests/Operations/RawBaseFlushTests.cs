@@ -57,7 +57,8 @@ public sealed class RawBaseFlushTests
         using var folder = TempFolder.InMemory();
         await File.WriteAllBytesAsync(folder.File("base"), [.. Enumerable.Repeat((byte)7, 48 << 10)], Token);
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "-b", "base", "-F", "raw", folder.File("mid"), "64k");
-        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "-b", "mid", "-F", "qcow2", folder.File("top"), "64k");
+        await Qemu.ImgOkAsync(
+            "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "-b", "mid", "-F", "qcow2", folder.File("top"), "64k");
         await Qemu.IoOkAsync(folder.File("mid"), "write -P 1 8k 8k", "write -z 32k 4k", "write -P 2 60k 4k");
         await Qemu.IoOkAsync(folder.File("top"), "write -P 3 20k 4k");
         var images = new Dictionary<string, byte[]>(StringComparer.Ordinal);

@@ -5,7 +5,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>The guest sees the same over another backing file, or over the first one: sizes end anywhere, images of both versions, with and without one before and afterwards.</summary>
+/// <summary>
+/// The guest sees the same over another backing file, or over the first one: sizes end anywhere, images of both versions,
+/// with and without one before and afterwards.
+/// </summary>
 public sealed class RebaseViewTests
 {
     private const int Cases = 30;
@@ -14,14 +17,17 @@ public sealed class RebaseViewTests
 
     private static readonly string[] s_topOptions =
     [
-        "compat=0.10", "compat=0.10,cluster_size=4096", "cluster_size=512", "cluster_size=4096", "cluster_size=65536", "cluster_size=16384,extended_l2=on", "cluster_size=65536,extended_l2=on",
+        "compat=0.10", "compat=0.10,cluster_size=4096", "cluster_size=512", "cluster_size=4096", "cluster_size=65536",
+        "cluster_size=16384,extended_l2=on", "cluster_size=65536,extended_l2=on",
     ];
 
     [Fact]
     public void StaysAsItWas()
     {
         Qemu.Require();
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), Cases * Properties.Factor, static seed => RunAsync(new SplitMix((ulong)seed)).GetAwaiter().GetResult());
+        Properties.ForAll(
+            Gen.Choose(0, int.MaxValue), Cases * Properties.Factor,
+            static seed => RunAsync(new SplitMix((ulong)seed)).GetAwaiter().GetResult());
     }
 
     private static async Task RunAsync(SplitMix random)
@@ -32,11 +38,15 @@ public sealed class RebaseViewTests
         string size = Sectors(random);
         string? old = random.Below(2) == 0 ? null : await BackingAsync(folder.File("old"), random);
         string? other = random.Below(5) == 0 ? null : await BackingAsync(folder.File("other"), random);
-        await Qemu.ImgOkAsync(old is null ? ["create", "-q", "-f", "qcow2", "-o", options, top, size] : ["create", "-q", "-f", "qcow2", "-o", options, "-b", old, "-F", FormatOf(old), top, size]);
+        await Qemu.ImgOkAsync(
+            old is null
+                ? ["create", "-q", "-f", "qcow2", "-o", options, top, size]
+                : ["create", "-q", "-f", "qcow2", "-o", options, "-b", old, "-F", FormatOf(old), top, size]);
         await WriteAsync(top, "qcow2", size, random);
         byte[] before = await ViewAsync(folder, top);
 
-        ProcessResult result = await Support.Cli.RunAsync(other is null ? ["chain", "rebase", "-b", "", top] : ["chain", "rebase", "-b", other, "-F", FormatOf(other), top]);
+        ProcessResult result = await Support.Cli.RunAsync(
+            other is null ? ["chain", "rebase", "-b", "", top] : ["chain", "rebase", "-b", other, "-F", FormatOf(other), top]);
 
         string what = $"{options}, {size} bytes, {old} to {other}: {result.Error}";
         Assert.True(result.ExitCode == 0, what);
@@ -63,8 +73,16 @@ public sealed class RebaseViewTests
         {
             int start = random.Below(sectors);
             int length = 1 + random.Below(sectors - start);
-            string command = random.Below(4) switch { 0 => "write -z", 1 => "write -z -u", 2 => "discard", _ => string.Create(CultureInfo.InvariantCulture, $"write -P {1 + random.Below(254)}") };
-            await Qemu.RunAsync("qemu-io", null, "-f", format, "-d", "unmap", "-c", string.Create(CultureInfo.InvariantCulture, $"{command} {start * SectorBytes} {length * SectorBytes}"), path);
+            string command = random.Below(4) switch
+            {
+                0 => "write -z",
+                1 => "write -z -u",
+                2 => "discard",
+                _ => string.Create(CultureInfo.InvariantCulture, $"write -P {1 + random.Below(254)}"),
+            };
+            await Qemu.RunAsync(
+                "qemu-io", null, "-f", format, "-d", "unmap", "-c",
+                string.Create(CultureInfo.InvariantCulture, $"{command} {start * SectorBytes} {length * SectorBytes}"), path);
         }
     }
 

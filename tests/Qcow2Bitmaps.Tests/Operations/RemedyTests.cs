@@ -51,7 +51,9 @@ public sealed class RemedyTests : IDisposable
         string detail = verdict.GetProperty("detail").GetString()!;
         string advice = verdict.GetProperty("advice").GetString()!;
         // What was found is one thing, what to do another.
-        Assert.All(["full backup", "only be removed", "populate", "enable it", "qcow2bitmaps chain", "--"], word => Assert.DoesNotContain(word, detail, StringComparison.OrdinalIgnoreCase));
+        Assert.All(
+            ["full backup", "only be removed", "populate", "enable it", "qcow2bitmaps chain", "--"],
+            word => Assert.DoesNotContain(word, detail, StringComparison.OrdinalIgnoreCase));
 
         ProcessResult text = await Support.Cli.RunAsync("chain", "check", "--bitmap", "a", top);
         Assert.EndsWith($"\na: {detail}.\nremedy: {advice}.\n", text.Output, StringComparison.Ordinal);
@@ -65,7 +67,10 @@ public sealed class RemedyTests : IDisposable
         {
             ProcessResult said = await Support.Cli.RunAsync(command);
             Assert.NotEqual(0, said.ExitCode);
-            Assert.True((said.Output + said.Error).Contains($"{detail}; remedy: {advice}", StringComparison.Ordinal) || (command[1] == "reconcile" && !isHeld), $"{string.Join(' ', command)}: {said.Output}{said.Error}");
+            Assert.True(
+                (said.Output + said.Error).Contains($"{detail}; remedy: {advice}", StringComparison.Ordinal)
+                    || (command[1] == "reconcile" && !isHeld),
+                $"{string.Join(' ', command)}: {said.Output}{said.Error}");
         }
 
         if (expected is "populate" or "repair")
@@ -100,7 +105,15 @@ public sealed class RemedyTests : IDisposable
     {
         string active = Make(states);
         int count = states.Split(' ').Length;
-        string[] command = ["chain", "commit", .. top > 0 ? ["--active", active] : Array.Empty<string>(), "--output", "json", _folder.File($"{top}.qcow2"), _folder.File($"{count - 1}.qcow2")];
+        string[] command = [
+            "chain",
+            "commit",
+            .. top > 0 ? ["--active", active] : Array.Empty<string>(),
+            "--output",
+            "json",
+            _folder.File($"{top}.qcow2"),
+            _folder.File($"{count - 1}.qcow2"),
+        ];
 
         JsonElement done = Parse(await Support.Cli.OkAsync(command));
 
@@ -127,9 +140,12 @@ public sealed class RemedyTests : IDisposable
 
     private async Task AssertSaidAsTrueAsync(JsonElement done, string top, bool isValid)
     {
-        foreach (JsonElement change in done.GetProperty("bitmaps").EnumerateArray().Where(static change => change.TryGetProperty("detail", out _)))
+        foreach (JsonElement change
+            in done.GetProperty("bitmaps").EnumerateArray().Where(static change => change.TryGetProperty("detail", out _)))
         {
-            Assert.All(["full backup", "only be removed", "populate", "enable it"], word => Assert.DoesNotContain(word, change.GetProperty("detail").GetString()!, StringComparison.OrdinalIgnoreCase));
+            Assert.All(
+                ["full backup", "only be removed", "populate", "enable it"],
+                word => Assert.DoesNotContain(word, change.GetProperty("detail").GetString()!, StringComparison.OrdinalIgnoreCase));
         }
 
         JsonElement verdict = await JudgeAsync(top);

@@ -21,7 +21,8 @@ internal sealed class SparseDisk(long sizeBytes, int clusterBytes) : IDisposable
     public string File(string name) => _folder.File(name);
 
     /// <summary>Makes images.</summary>
-    /// <param name="images">Their names, each with the backing file's (<c>top&lt;base</c>) and with options: <c>/v2</c>, <c>/8G</c> for a size of its own, <c>/empty</c>, <c>/b</c> for a recording bitmap.</param>
+    /// <param name="images">Their names, each with the backing file's (<c>top&lt;base</c>) and with options: <c>/v2</c>, <c>/8G</c> for a
+    /// size of its own, <c>/empty</c>, <c>/b</c> for a recording bitmap.</param>
     public async Task MakeAsync(string images)
     {
         foreach (string image in images.Split(' ', StringSplitOptions.RemoveEmptyEntries))
@@ -59,7 +60,10 @@ internal sealed class SparseDisk(long sizeBytes, int clusterBytes) : IDisposable
         await writer.WriteAsync(atGibibyte * OfGibibyte, bytes, Token);
     }
 
-    /// <summary>Does steps, one behind the other with semicolons between: <c>write IMAGE</c>, or a command of the tool with <c>@</c> before files' names.</summary>
+    /// <summary>
+    /// Does steps, one behind the other with semicolons between: <c>write IMAGE</c>, or a command of the
+    /// tool with <c>@</c> before files' names.
+    /// </summary>
     public async Task DoAsync(string steps)
     {
         foreach (string step in steps.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))

@@ -13,7 +13,8 @@ namespace Qcow2Bitmaps.Tests.Operations;
 /// <param name="RunAsync">Does it, or what is left of it.</param>
 /// <param name="Stays">Whether a bitmap has to stay valid.</param>
 internal sealed record StoppableOperation(
-    string Name, IReadOnlyDictionary<string, byte[]> Images, string Active, string Seen, Func<CrashChain, CancellationToken, Task> RunAsync, Func<string, bool> Stays)
+    string Name, IReadOnlyDictionary<string, byte[]> Images, string Active, string Seen, Func<CrashChain, CancellationToken, Task> RunAsync,
+    Func<string, bool> Stays)
 {
     private const string Other = "other.qcow2";
     private const string Allocated = "populate with what is allocated";
@@ -30,7 +31,8 @@ internal sealed record StoppableOperation(
         CancellationToken token = TestContext.Current.CancellationToken;
         using var folder = TempFolder.InMemory();
         var random = new SplitMix((ulong)seed);
-        IReadOnlyList<string> paths = await new CommitChain(folder, random) { SameSizes = kind == Overhang ? 1 : 4 }.MakeAsync(maxLayers: 5, maxClusterBits: 12, maxSectors: 200);
+        IReadOnlyList<string> paths = await new CommitChain(folder, random) { SameSizes = kind == Overhang ? 1 : 4 }.MakeAsync(
+            maxLayers: 5, maxClusterBits: 12, maxSectors: 200);
         if (kind == "rebase")
         {
             string other = folder.File(Other);
@@ -50,7 +52,8 @@ internal sealed record StoppableOperation(
         int end = top + 1 + random.Below(names.Length - top);
         string bitmap = random.Pick(["a", "b", "c"]);
         var rebase = new RebaseOptions { Top = top, Workers = workers, Gaps = random.Below(3) == 0 ? GapPolicy.Disable : GapPolicy.Mark };
-        var operation = new StoppableOperation($"{kind}, seed {seed}, top {top}, end {end}", images, names[0], names[0], (_, _) => Task.CompletedTask, static _ => true);
+        var operation = new StoppableOperation(
+            $"{kind}, seed {seed}, top {top}, end {end}", images, names[0], names[0], (_, _) => Task.CompletedTask, static _ => true);
         switch (kind)
         {
             case "commit":
@@ -68,7 +71,8 @@ internal sealed record StoppableOperation(
                         }
 
                         await using ImageChain chain = await chains.OpenForCommitAsync(names[0], top, target);
-                        await ChainCommit.RunAsync(chain, top, target, new CommitOptions { Workers = workers }, cancellationToken: cancellationToken);
+                        await ChainCommit.RunAsync(
+                            chain, top, target, new CommitOptions { Workers = workers }, cancellationToken: cancellationToken);
                     },
                 };
             case "pull":
@@ -89,12 +93,18 @@ internal sealed record StoppableOperation(
                     RunAsync = async (chains, cancellationToken) =>
                     {
                         await using ImageChain chain = await chains.OpenAsync(names[0], await WritableAsync(chains, names[0], top));
-                        await using ImageChain? below = isOther ? await chains.OpenAsync(Other) : end == names.Length ? null : await chains.OpenAsync(names[end]);
+                        await using ImageChain? below = isOther ? await chains.OpenAsync(Other)
+                            : end == names.Length ? null
+                            : await chains.OpenAsync(names[end]);
                         await ChainRebase.RebaseAsync(chain, below, rebase, cancellationToken: cancellationToken);
                     },
                 };
             case "populate":
-                return operation with { RunAsync = (chains, cancellationToken) => PopulateAsync(chains, names[0], bitmap, allDirty: true, trustsBirth: true, cancellationToken) };
+                return operation with
+                {
+                    RunAsync = (chains, cancellationToken) =>
+                        PopulateAsync(chains, names[0], bitmap, allDirty: true, trustsBirth: true, cancellationToken),
+                };
             case Allocated:
             case Overhang:
                 bool allDirty = kind == Overhang && random.Below(2) == 0;
@@ -105,15 +115,21 @@ internal sealed record StoppableOperation(
                     {
                         return operation with
                         {
-                            Name = $"{operation.Name}, {rebuilt}, {(allDirty ? "all dirty" : "allocated")}, {(trustsBirth ? "birth trusted" : "birth not trusted")}",
-                            RunAsync = (chains, cancellationToken) => PopulateAsync(chains, names[0], rebuilt, allDirty, trustsBirth, cancellationToken),
+                            Name = $"{operation.Name}, {rebuilt}, {(allDirty ? "all dirty" : "allocated")}, "
+                                + $"{(trustsBirth ? "birth trusted" : "birth not trusted")}",
+                            RunAsync = (chains, cancellationToken) =>
+                                PopulateAsync(chains, names[0], rebuilt, allDirty, trustsBirth, cancellationToken),
                         };
                     }
                 }
 
                 return null;
             case "delete":
-                return operation with { Stays = name => name != bitmap, RunAsync = (chains, cancellationToken) => DeleteAsync(chains, names[0], [bitmap], cancellationToken) };
+                return operation with
+                {
+                    Stays = name => name != bitmap,
+                    RunAsync = (chains, cancellationToken) => DeleteAsync(chains, names[0], [bitmap], cancellationToken),
+                };
             default:
                 return operation with
                 {
@@ -131,12 +147,15 @@ internal sealed record StoppableOperation(
         }
     }
 
-    private static async Task PopulateAsync(CrashChain chains, string active, string bitmap, bool allDirty, bool trustsBirth, CancellationToken cancellationToken)
+    private static async Task PopulateAsync(
+        CrashChain chains, string active, string bitmap, bool allDirty, bool trustsBirth, CancellationToken cancellationToken)
     {
         IReadOnlyList<int> writable;
         await using (ImageChain look = await chains.OpenAsync(active))
         {
-            writable = ChainBitmaps.Holders(look, [bitmap]).Any() ? await ChainPopulate.FindImagesAsync(look, bitmap, cancellationToken) : [];
+            writable = ChainBitmaps.Holders(look, [bitmap]).Any()
+                ? await ChainPopulate.FindImagesAsync(look, bitmap, cancellationToken)
+                : [];
         }
 
         await using ImageChain chain = await chains.OpenAsync(active, writable);
@@ -146,8 +165,12 @@ internal sealed record StoppableOperation(
         }
     }
 
-    /// <summary>Whether a bitmap would be rebuilt: that is not refused, and there is something to do; and if so wanted, in an image that is longer than the one below it.</summary>
-    private static async Task<bool> RebuildsAsync(CrashChain chains, string active, string bitmap, bool allDirty, bool trustsBirth, bool hasOverhang)
+    /// <summary>
+    /// Whether a bitmap would be rebuilt: that is not refused, and there is something to do; and if so wanted, in an
+    /// image that is longer than the one below it.
+    /// </summary>
+    private static async Task<bool> RebuildsAsync(
+        CrashChain chains, string active, string bitmap, bool allDirty, bool trustsBirth, bool hasOverhang)
     {
         await using ImageChain chain = await chains.OpenAsync(active);
         if (!ChainBitmaps.Holders(chain, [bitmap]).Any())
@@ -156,7 +179,10 @@ internal sealed record StoppableOperation(
         }
 
         IReadOnlyList<int> images = await ChainPopulate.FindImagesAsync(chain, bitmap, TestContext.Current.CancellationToken);
-        if (images.Count == 0 || (hasOverhang && !images.Any(index => index + 1 < chain.Layers.Count && chain.Layers[index].VirtualSizeBytes > chain.Layers[index + 1].VirtualSizeBytes)))
+        if (images.Count == 0
+            || (hasOverhang
+                && !images.Any(index =>
+                    index + 1 < chain.Layers.Count && chain.Layers[index].VirtualSizeBytes > chain.Layers[index + 1].VirtualSizeBytes)))
         {
             return false;
         }
@@ -184,7 +210,8 @@ internal sealed record StoppableOperation(
         return look.Layers.Any(layer => layer.Path == image);
     }
 
-    private static async Task DeleteAsync(CrashChain chains, string active, IReadOnlyList<string> names, CancellationToken cancellationToken)
+    private static async Task DeleteAsync(
+        CrashChain chains, string active, IReadOnlyList<string> names, CancellationToken cancellationToken)
     {
         string[] there;
         int[] writable;

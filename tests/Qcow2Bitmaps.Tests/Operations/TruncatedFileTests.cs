@@ -4,7 +4,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>A chain of which a file was not copied whole: its own verbs refuse and write nothing, those of qemu-img go on and warn.</summary>
+/// <summary>
+/// A chain of which a file was not copied whole: its own verbs refuse and write nothing, those of qemu-img go on and warn.
+/// </summary>
 public sealed class TruncatedFileTests : IDisposable
 {
     private const string Hint = "was probably not copied whole";
@@ -86,7 +88,12 @@ public sealed class TruncatedFileTests : IDisposable
         ProcessResult result = await RunAsync(verb);
 
         Assert.DoesNotContain(Hint, result.Error, StringComparison.Ordinal);
-        Assert.True(result.ExitCode == 0 || !isRefused || verb.Contains("reconcile", StringComparison.Ordinal) || verb.Contains("lost", StringComparison.Ordinal), result.Error);
+        Assert.True(
+            result.ExitCode == 0
+                || !isRefused
+                || verb.Contains("reconcile", StringComparison.Ordinal)
+                || verb.Contains("lost", StringComparison.Ordinal),
+            result.Error);
     }
 
     [Theory]
@@ -99,7 +106,9 @@ public sealed class TruncatedFileTests : IDisposable
     public async Task ADataFileIsLookedAtToo(string verb, int exitCode)
     {
         Qemu.Require();
-        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", $"data_file={_folder.File("data.raw")},data_file_raw=on", _folder.File("base.qcow2"), "8M");
+        await Qemu.ImgOkAsync(
+            "create", "-q", "-f", "qcow2", "-o", $"data_file={_folder.File("data.raw")},data_file_raw=on", _folder.File("base.qcow2"),
+            "8M");
         await Qemu.IoOkAsync(_folder.File("base.qcow2"), "write -P 1 0 8M");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", _folder.File("top.qcow2"));
         Cut("data.raw", 4 << 20);
@@ -129,7 +138,10 @@ public sealed class TruncatedFileTests : IDisposable
 
         Assert.Equal(1, theirs.ExitCode);
         Assert.Equal(1, ours.ExitCode);
-        Assert.Matches(@"compressed cluster at byte \d+ of the disk: data at offset 0x[0-9a-f]+ is cut off by the file's end after \d+ of at most \d+ bytes, .*the file was probably not copied whole", ours.Error);
+        Assert.Matches(
+            @"compressed cluster at byte \d+ of the disk: data at offset 0x[0-9a-f]+ is cut off by the file's end after \d+ of at most "
+            + @"\d+ bytes, .*the file was probably not copied whole",
+            ours.Error);
     }
 
     [Fact]
@@ -139,7 +151,8 @@ public sealed class TruncatedFileTests : IDisposable
         Cut("base.qcow2", 4 << 20);
         var warnings = new List<string>();
 
-        await using QmpServer server = await QmpServer.OpenAsync([new QmpImage("disk", _folder.File("top.qcow2"))], warnings.Add, cancellationToken: TestContext.Current.CancellationToken);
+        await using QmpServer server = await QmpServer.OpenAsync(
+            [new QmpImage("disk", _folder.File("top.qcow2"))], warnings.Add, cancellationToken: TestContext.Current.CancellationToken);
 
         Assert.Contains(Hint, Assert.Single(warnings), StringComparison.Ordinal);
     }

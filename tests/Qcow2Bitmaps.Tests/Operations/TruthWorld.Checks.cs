@@ -21,7 +21,9 @@ internal sealed partial class TruthWorld
         _content = null;
         byte[] after = await ContentAsync();
         int same = before.AsSpan().CommonPrefixLength(after);
-        Assert.True(same == before.Length && (same == after.Length || mayGrow), $"The guest's byte {same} changed; {before.Length} bytes before, {after.Length} after");
+        Assert.True(
+            same == before.Length && (same == after.Length || mayGrow),
+            $"The guest's byte {same} changed; {before.Length} bytes before, {after.Length} after");
         await CheckAsync();
         HashSet<string> valid = await ValidAsync();
         if (!mayDrop && !what.StartsWith("delete", StringComparison.Ordinal))
@@ -35,7 +37,8 @@ internal sealed partial class TruthWorld
     private async Task<HashSet<string>> ValidAsync()
     {
         await using ImageChain chain = await ImageChain.OpenAsync(Active, cancellationToken: Token);
-        return [.. (await chain.JudgeBitmapsAsync(cancellationToken: Token)).Where(static verdict => verdict.IsValid).Select(static verdict => verdict.Name)];
+        return [.. (await chain.JudgeBitmapsAsync(cancellationToken: Token)).Where(static verdict => verdict.IsValid)
+            .Select(static verdict => verdict.Name)];
     }
 
     private Task CheckAsync() => Task.WhenAll(_layers.Where(static path => FormatOf(path) == "qcow2").Select(tools.CheckAsync));
@@ -67,7 +70,8 @@ internal sealed partial class TruthWorld
     private static void AssertSame(string name, byte[] then, byte[] now, long start, long end)
     {
         long old = Math.Clamp(then.Length, start, end);
-        int same = now.AsSpan((int)start, (int)(old - start)).CommonPrefixLength(then.AsSpan((int)Math.Min(start, then.Length), (int)(old - start)));
+        int same = now.AsSpan((int)start, (int)(old - start)).CommonPrefixLength(
+            then.AsSpan((int)Math.Min(start, then.Length), (int)(old - start)));
         Assert.True(same == old - start, $"Bitmap '{name}' is valid and misses byte {start + same}");
         // What the disk has gained is new where it is not zeros.
         int zeros = now.AsSpan((int)old, (int)(end - old)).IndexOfAnyExcept((byte)0);

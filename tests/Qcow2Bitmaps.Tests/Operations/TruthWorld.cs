@@ -7,7 +7,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>A chain of files that a guest, its administrator and our operations change at random, and what the guest saw when each checkpoint was taken.</summary>
+/// <summary>
+/// A chain of files that a guest, its administrator and our operations change at random, and what the guest
+/// saw when each checkpoint was taken.
+/// </summary>
 internal sealed partial class TruthWorld(TempFolder folder, ITruthTools tools, int seed)
 {
     private const int Sector = 512;
@@ -40,7 +43,8 @@ internal sealed partial class TruthWorld(TempFolder folder, ITruthTools tools, i
         {
             string raw = folder.File("base.raw");
             Log($"raw base of {size} bytes");
-            await File.WriteAllBytesAsync(raw, [.. Enumerable.Range(0, (int)size).Select(static i => (byte)(i / 16384 % 3 == 1 ? 0 : 1 + (i % 251)))], Token);
+            await File.WriteAllBytesAsync(
+                raw, [.. Enumerable.Range(0, (int)size).Select(static i => (byte)(i / 16384 % 3 == 1 ? 0 : 1 + (i % 251)))], Token);
             _layers.Add(raw);
             await OverlayAsync(size);
         }
@@ -223,21 +227,33 @@ internal sealed partial class TruthWorld(TempFolder folder, ITruthTools tools, i
 
         long oldSize = FormatOf(Active) == "qcow2" ? await SizeAsync() : size!.Value;
         size ??= Below(4) == 0 ? RandomSize() : oldSize;
-        foreach (string cut in _checkpoints.Where(checkpoint => oldSize < size && checkpoint.Value.Length > oldSize).Select(static checkpoint => checkpoint.Key).ToList())
+        foreach (string cut
+            in _checkpoints.Where(checkpoint => oldSize < size && checkpoint.Value.Length > oldSize)
+                .Select(static checkpoint => checkpoint.Key).ToList())
         {
             // A disk that has become shorter grows with an overlay that its user makes: what reads as zeros there now is in no bitmap.
             _checkpoints.Remove(cut);
         }
 
         string path = NewFile();
-        Qcow2CreateOptions options = RandomOptions(mayBeOld: _layers.Count > 1) with { SizeBytes = size.Value, BackingFile = Path.GetFileName(Active), BackingFormat = FormatOf(Active) };
+        Qcow2CreateOptions options = RandomOptions(mayBeOld: _layers.Count > 1) with
+        {
+            SizeBytes = size.Value,
+            BackingFile = Path.GetFileName(Active),
+            BackingFormat = FormatOf(Active),
+        };
         await tools.CreateAsync(path, options);
         _layers.Insert(0, path);
-        Log($"create {Path.GetFileName(path)} v{options.Version}, clusters of {options.ClusterSizeBytes}{(options.ExtendedL2 ? ", extended" : "")}, {size} bytes");
+        Log(
+            $"create {Path.GetFileName(path)} v{options.Version}, clusters of "
+            + $"{options.ClusterSizeBytes}{(options.ExtendedL2 ? ", extended" : "")}, {size} bytes");
         _content = null;
     }
 
-    /// <summary>An overlay that does not record, and one that does again: what was written between is in no bitmap, so that the checkpoint stays and the bitmap is not valid.</summary>
+    /// <summary>
+    /// An overlay that does not record, and one that does again: what was written between is in no bitmap, so that the
+    /// checkpoint stays and the bitmap is not valid.
+    /// </summary>
     private async Task GapAsync(string name)
     {
         if (_layers.Count > MaxLayers - 2 || await StateAsync(name) != BitmapState.Recording)
@@ -266,7 +282,13 @@ internal sealed partial class TruthWorld(TempFolder folder, ITruthTools tools, i
         int bits = 12 + Below(5);
         bool isOld = mayBeOld && Below(8) == 0;
         bool isExtended = !isOld && bits >= 14 && Below(3) == 0;
-        return new Qcow2CreateOptions { SizeBytes = Sector, ClusterSizeBytes = 1 << bits, ExtendedL2 = isExtended, Version = isOld ? 2 : 3 };
+        return new Qcow2CreateOptions
+        {
+            SizeBytes = Sector,
+            ClusterSizeBytes = 1 << bits,
+            ExtendedL2 = isExtended,
+            Version = isOld ? 2 : 3,
+        };
     }
 
     private string NewFile() => folder.File($"layer{Text(_files++)}.qcow2");

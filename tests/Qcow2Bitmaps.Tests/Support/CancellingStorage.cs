@@ -29,7 +29,8 @@ internal sealed class CancellingStorage(ImageStorage inner, CancellationTokenSou
     public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
         CallAsync(() => inner.WriteAsync(offset, buffer, cancellationToken));
 
-    public override ValueTask FlushAsync(CancellationToken cancellationToken = default) => CallAsync(() => inner.FlushAsync(cancellationToken));
+    public override ValueTask FlushAsync(CancellationToken cancellationToken = default) =>
+        CallAsync(() => inner.FlushAsync(cancellationToken));
 
     public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default) =>
         CallAsync(() => inner.SetLengthAsync(length, cancellationToken));

@@ -3,7 +3,9 @@ using Qcow2Bitmaps.Tests.Hostile;
 
 namespace Qcow2Bitmaps.Tests.Support;
 
-/// <summary>What is done to a storage between two flushes, as the contents that each sector and the lengths that the file goes through.</summary>
+/// <summary>
+/// What is done to a storage between two flushes, as the contents that each sector and the lengths that the file goes through.
+/// </summary>
 internal sealed class CrashEpoch
 {
     private const int SectorBytes = 512;
@@ -33,8 +35,11 @@ internal sealed class CrashEpoch
     public void Add(StorageOperation operation)
     {
         byte[] next = Apply(operation);
-        int first = (int)(operation.Kind == StorageOperationKind.SetLength ? Math.Min(operation.Length, _now.Length) : operation.Offset) / SectorBytes;
-        long end = operation.Kind == StorageOperationKind.SetLength ? Math.Max(next.Length, _now.Length) : operation.Offset + operation.Length;
+        int first = (int)(
+            operation.Kind == StorageOperationKind.SetLength ? Math.Min(operation.Length, _now.Length) : operation.Offset) / SectorBytes;
+        long end = operation.Kind == StorageOperationKind.SetLength
+            ? Math.Max(next.Length, _now.Length)
+            : operation.Offset + operation.Length;
         _operations.Add(operation);
         for (int sector = first; (long)sector * SectorBytes < Math.Min(end, Math.Max(next.Length, _now.Length)); sector++)
         {
@@ -66,7 +71,8 @@ internal sealed class CrashEpoch
             string key = string.Join(',', sectors.Select((s, i) => s.Offset < length ? choice[i] : 0).Append(length));
             if ((_operationsBefore == 0 || Array.Exists(choice, static c => c != 0)) && seen.Add(key))
             {
-                yield return new CrashState(Build(sectors, choice), Describe(sectors, choice, all), _operationsBefore, _operationsBefore + _operations.Count);
+                yield return new CrashState(
+                    Build(sectors, choice), Describe(sectors, choice, all), _operationsBefore, _operationsBefore + _operations.Count);
             }
         }
     }
@@ -206,7 +212,8 @@ internal sealed class CrashEpoch
             if (sectors[i].Offset < content.Length)
             {
                 int offset = (int)sectors[i].Offset;
-                sectors[i].Versions[choice[i]].Bytes.AsSpan(0, Math.Min(SectorBytes, content.Length - offset)).CopyTo(content.AsSpan(offset));
+                sectors[i].Versions[choice[i]].Bytes.AsSpan(
+                    0, Math.Min(SectorBytes, content.Length - offset)).CopyTo(content.AsSpan(offset));
             }
         }
 
@@ -217,10 +224,12 @@ internal sealed class CrashEpoch
     {
         IEnumerable<string> written = sectors.Select((s, i) => choice[i] == 0
             ? ""
-            : string.Create(CultureInfo.InvariantCulture, $"0x{s.Offset:x}{(all[i] > 1 ? $" version {choice[i]} of {all[i]}" : "")}")).Where(static s => s.Length > 0);
+            : string.Create(CultureInfo.InvariantCulture, $"0x{s.Offset:x}{(all[i] > 1 ? $" version {choice[i]} of {all[i]}" : "")}"))
+                .Where(static s => s.Length > 0);
         string unflushed = string.Join(", ", _operations);
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"operations 1 to {_operationsBefore} are there; of [{unflushed}], {sectors.Length} sectors changed, these are there: {{{string.Join(", ", written)}}}, length 0x{_lengths[choice[^1]].Length:x}");
+            $"operations 1 to {_operationsBefore} are there; of [{unflushed}], {sectors.Length} sectors changed, these are there: "
+            + $"{{{string.Join(", ", written)}}}, length 0x{_lengths[choice[^1]].Length:x}");
     }
 }

@@ -35,10 +35,14 @@ internal sealed class CrashStorage(byte[] content, bool ignoresDiscards = false)
     /// <summary>What is there now, if nothing crashes.</summary>
     public byte[] ToArray() => _inner.ToArray();
 
-    /// <summary>Lists what a crash could leave, each combination once: the start and the end, all combinations of sectors where they are few, else a sample.</summary>
+    /// <summary>
+    /// Lists what a crash could leave, each combination once: the start and the end, all combinations of
+    /// sectors where they are few, else a sample.
+    /// </summary>
     /// <param name="seed">Chooses the sample.</param>
     /// <param name="exhaustive">Up to how many combinations between two flushes all are listed.</param>
-    /// <param name="samples">How many random combinations between two flushes are listed otherwise, beside those that are always listed.</param>
+    /// <param name="samples">How many random combinations between two flushes are listed otherwise, beside
+    /// those that are always listed.</param>
     public IEnumerable<CrashState> States(ulong seed = 1, int exhaustive = 64, int samples = 24)
     {
         var epoch = new CrashEpoch(_start, 0);

@@ -26,7 +26,10 @@ public sealed class CrashStorageTests
         await using var storage = new CrashStorage(new byte[1024]);
         await storage.WriteAsync(256, Filled(512, 1), Token);
 
-        string[] states = [.. storage.States().Select(static s => $"{s.Content[255]}{s.Content[256]}{s.Content[511]}{s.Content[512]}{s.Content[767]}{s.Content[768]}").Order(StringComparer.Ordinal)];
+        string[] states = [
+            .. storage.States().Select(static s =>
+                $"{s.Content[255]}{s.Content[256]}{s.Content[511]}{s.Content[512]}{s.Content[767]}{s.Content[768]}").Order(
+                    StringComparer.Ordinal)];
 
         Assert.Equal(["000000", "000110", "011000", "011110"], states);
     }
@@ -79,7 +82,9 @@ public sealed class CrashStorageTests
         await using var cut = new CrashStorage(Filled(1024, 5));
         await cut.SetLengthAsync(512, Token);
 
-        Assert.Equal(["00", "05", "50", "55"], discarded.States().Select(static s => $"{s.Content[0]}{s.Content[512]}").Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["00", "05", "50", "55"],
+            discarded.States().Select(static s => $"{s.Content[0]}{s.Content[512]}").Order(StringComparer.Ordinal));
         Assert.Equal([512, 1024, 1024], cut.States().Select(static s => s.Content.Length).Order());
         Assert.Equal(new byte[1024], discarded.ToArray());
     }
@@ -121,7 +126,12 @@ public sealed class CrashStorageTests
 
         int[] counts = [.. states.Select(static s => s.Content.Count(static b => b == 1) / 512)];
         Assert.Equal(states.Count, states.Select(static s => Convert.ToHexString(s.Content)).Distinct(StringComparer.Ordinal).Count());
-        Assert.Equal((1, 40, 40, 1), (counts.Count(static c => c == 0), counts.Count(static c => c == 1), counts.Count(static c => c == 39), counts.Count(static c => c == 40)));
+        Assert.Equal(
+            (1, 40, 40, 1),
+            (counts.Count(static c => c == 0), counts
+                .Count(static c => c == 1), counts
+                .Count(static c => c == 39), counts
+                .Count(static c => c == 40)));
         Assert.InRange(states.Count, 100, 140);
         Assert.Equal(states.Select(static s => s.Description), storage.States(samples: 10).Select(static s => s.Description));
         Assert.NotEqual(states.Select(static s => s.Description), storage.States(seed: 2, samples: 10).Select(static s => s.Description));

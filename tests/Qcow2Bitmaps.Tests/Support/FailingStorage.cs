@@ -115,7 +115,9 @@ internal sealed class FailingStorage(ImageStorage inner) : ImageStorage
         }
 
         bool isRefused = !IsMended
-            && (isChosen || (_hasFailed && IsGoneAfterwards) || (extends && (Growths == FailingGrowth || end - _firstLength > GrowthBudgetBytes)));
+            && (isChosen
+                || (_hasFailed && IsGoneAfterwards)
+                || (extends && (Growths == FailingGrowth || end - _firstLength > GrowthBudgetBytes)));
         _hasFailed |= isRefused;
         return isRefused;
     }

@@ -3,8 +3,8 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Tests.Support;
 
 /// <summary>
-/// Lets what is done to files fail once. Writes and the like fail when they have been done, as the kernel says of a disk that answers too late; reads, and changes of names, before they are.
-/// Reads count only once something was written: what fails before has not happened.
+/// Lets what is done to files fail once. Writes and the like fail when they have been done, as the kernel says of a disk that answers too
+/// late; reads, and changes of names, before they are. Reads count only once something was written: what fails before has not happened.
 /// </summary>
 internal sealed class FailingTrace : FileTrace, IDisposable
 {

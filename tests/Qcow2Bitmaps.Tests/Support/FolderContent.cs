@@ -20,5 +20,7 @@ internal sealed class FolderContent
     public void AssertSame() => Assert.Equal(_content, Read(_path));
 
     private static string Read(string path) => string.Join(
-        '\n', Directory.EnumerateFiles(path).Order(StringComparer.Ordinal).Select(static file => $"{Path.GetFileName(file)} {Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(file)))}"));
+        '\n',
+        Directory.EnumerateFiles(path).Order(StringComparer.Ordinal).Select(
+            static file => $"{Path.GetFileName(file)} {Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(file)))}"));
 }

@@ -1,6 +1,8 @@
 namespace Qcow2Bitmaps.Tests.Support;
 
-/// <summary>Stops a process that writes to several storages: from one write on, counted over all of them, nothing is written any more.</summary>
+/// <summary>
+/// Stops a process that writes to several storages: from one write on, counted over all of them, nothing is written any more.
+/// </summary>
 internal sealed class Fuse(int failingWrite)
 {
     private int _writes;

@@ -36,11 +36,13 @@ internal sealed class HeldReadStorage(ImageStorage inner) : ImageStorage
         return read;
     }
 
-    public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => inner.WriteAsync(offset, buffer, cancellationToken);
+    public override ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
+        inner.WriteAsync(offset, buffer, cancellationToken);
 
     public override ValueTask FlushAsync(CancellationToken cancellationToken = default) => inner.FlushAsync(cancellationToken);
 
-    public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default) => inner.SetLengthAsync(length, cancellationToken);
+    public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default) =>
+        inner.SetLengthAsync(length, cancellationToken);
 
     public override ValueTask DisposeAsync() => inner.DisposeAsync();
 }

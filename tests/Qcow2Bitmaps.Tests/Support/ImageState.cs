@@ -8,7 +8,10 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Support;
 
-/// <summary>All that an image says, so that two images can be compared: its bitmaps with their bits, what the disk reads, names and unknown extensions, and what a check finds.</summary>
+/// <summary>
+/// All that an image says, so that two images can be compared: its bitmaps with their bits, what the disk reads, names and
+/// unknown extensions, and what a check finds.
+/// </summary>
 internal sealed record ImageState
 {
     // What a writer of bitmaps may leave where an extension was, and may use again: it means nothing.
@@ -23,7 +26,9 @@ internal sealed record ImageState
     /// <summary>The disk's and the snapshots' tables and clusters.</summary>
     public required GuestContent Guest { get; init; }
 
-    /// <summary>Whether the autoclear bit of the bitmaps is on though there is no extension: QEMU would mark the image corrupt with its next write.</summary>
+    /// <summary>
+    /// Whether the autoclear bit of the bitmaps is on though there is no extension: QEMU would mark the image corrupt with its next write.
+    /// </summary>
     public required bool HasStrayAutoclearBit { get; init; }
 
     public required CheckReport Check { get; init; }
@@ -44,7 +49,8 @@ internal sealed record ImageState
             var findings = new List<FormatFault>();
             BitmapCollection reader = bitmap.State == BitmapState.Inconsistent ? alsoInconsistent!.Bitmaps : image.Bitmaps;
             byte[] hash = (await reader.LoadAsync(reader[bitmap.Index], findings, token)).Sha256();
-            bitmaps.Add(new StoredBitmap(bitmap.Name, bitmap.GranularityBytes, bitmap.Flags, Convert.ToHexString(hash) + string.Concat(findings)));
+            bitmaps.Add(
+                new StoredBitmap(bitmap.Name, bitmap.GranularityBytes, bitmap.Flags, Convert.ToHexString(hash) + string.Concat(findings)));
         }
 
         return new ImageState
@@ -59,7 +65,8 @@ internal sealed record ImageState
     }
 
     /// <summary>Whether both hold the same bitmaps and all else that is not for a writer of bitmaps to change.</summary>
-    public bool IsSameAs(ImageState other) => Bitmaps.SequenceEqual(other.Bitmaps) && Identity == other.Identity && Guest.IsSameAs(other.Guest);
+    public bool IsSameAs(ImageState other) =>
+        Bitmaps.SequenceEqual(other.Bitmaps) && Identity == other.Identity && Guest.IsSameAs(other.Guest);
 
     /// <summary>Whether a check finds leaks at worst, and QEMU could write the image.</summary>
     public bool IsSound => Check.Corruptions == 0 && Check.CheckErrors == 0 && !HasStrayAutoclearBit;
@@ -73,7 +80,10 @@ internal sealed record ImageState
         }
 
         text.AppendLine(CultureInfo.InvariantCulture, $"  {Identity}").AppendLine(CultureInfo.InvariantCulture, $"  disk {Guest}");
-        text.AppendLine(CultureInfo.InvariantCulture, $"  {Check.Corruptions} corruptions, {Check.Leaks} leaks, {Check.CheckErrors} check errors{(HasStrayAutoclearBit ? ", stray autoclear bit" : "")}");
+        text.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"  {Check.Corruptions} corruptions, {Check.Leaks} leaks, {Check.CheckErrors} check "
+            + $"errors{(HasStrayAutoclearBit ? ", stray autoclear bit" : "")}");
         foreach (CheckFinding finding in Check.Findings.OrderByDescending(static f => f.Kind).Take(5))
         {
             text.AppendLine(CultureInfo.InvariantCulture, $"    {finding.Message}");
@@ -97,6 +107,7 @@ internal sealed record ImageState
             .Select(static e => string.Create(CultureInfo.InvariantCulture, $"{(uint)e.Type:x}:{Convert.ToHexString(e.Data.Span)}"));
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"{header}, trailing {Convert.ToHexString(image.Header.TrailingBytes.Span)}, backing '{image.BackingFile}', extensions {string.Join(' ', extensions)}");
+            $"{header}, trailing {Convert.ToHexString(image.Header.TrailingBytes.Span)}, backing '{image.BackingFile}', "
+            + $"extensions {string.Join(' ', extensions)}");
     }
 }

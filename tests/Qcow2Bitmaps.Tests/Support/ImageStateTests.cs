@@ -15,9 +15,11 @@ public sealed class ImageStateTests
         Assert.Equal(0, state.Check.Leaks);
         Assert.True(state.IsSameAs(await ReadAsync(Sample())));
         Assert.False(state.IsSameAs(await ReadAsync(new TestImage().WithBitmap("a", bits: [1]).WithBitmap("b", 16, bits: [2]))));
-        Assert.False(state.IsSameAs(await ReadAsync(new TestImage().WithBitmap("a", bits: [1]).WithBitmap("b", 16, BitmapFlags.None, [3]))));
+        Assert.False(
+            state.IsSameAs(await ReadAsync(new TestImage().WithBitmap("a", bits: [1]).WithBitmap("b", 16, BitmapFlags.None, [3]))));
         Assert.False(state.IsSameAs(await ReadAsync(new TestImage().WithBitmap("b", 16, bits: [3]).WithBitmap("a", bits: [1]))));
-        Assert.False(state.IsSameAs(await ReadAsync(new TestImage { BackingFile = "x" }.WithBitmap("a", bits: [1]).WithBitmap("b", 16, bits: [3]))));
+        Assert.False(
+            state.IsSameAs(await ReadAsync(new TestImage { BackingFile = "x" }.WithBitmap("a", bits: [1]).WithBitmap("b", 16, bits: [3]))));
     }
 
     [Fact]
@@ -56,7 +58,8 @@ public sealed class ImageStateTests
     [Fact]
     public async Task AnAutoclearBitWithoutExtensionIsNotSound()
     {
-        ImageState state = await ReadAsync(new TestImage().WithHeader(static h => h with { AutoclearFeatures = AutoclearFeatures.Bitmaps }));
+        ImageState state = await ReadAsync(
+            new TestImage().WithHeader(static h => h with { AutoclearFeatures = AutoclearFeatures.Bitmaps }));
 
         Assert.Equal(0, state.Check.Corruptions);
         Assert.False(state.IsSound);
@@ -78,7 +81,8 @@ public sealed class ImageStateTests
         foreach (byte value in new byte[] { 1, 2, 3 })
         {
             byte[] changed = [.. bytes];
-            changed[Enumerable.Range(0, bytes.Length / 4096).Single(i => bytes.AsSpan(i * 4096, 4096).IndexOfAnyExcept(value) < 0) * 4096] ^= 1;
+            int cluster = Enumerable.Range(0, bytes.Length / 4096).Single(i => bytes.AsSpan(i * 4096, 4096).IndexOfAnyExcept(value) < 0);
+            changed[cluster * 4096] ^= 1;
             Assert.False(state.IsSameAs(await ImageState.ReadAsync(changed)));
         }
 

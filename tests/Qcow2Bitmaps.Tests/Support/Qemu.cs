@@ -37,8 +37,10 @@ internal static class Qemu
     /// <summary>Runs qemu-io's commands on an image and expects success.</summary>
     public static async Task IoOkAsync(string image, params string[] commands)
     {
-        ProcessResult result = await RunAsync("qemu-io", null, ["-f", "qcow2", "-d", "unmap", .. commands.SelectMany(static c => new[] { "-c", c }), image]);
-        Assert.True(result.ExitCode == 0 && !result.Output.Contains("failed", StringComparison.Ordinal), $"qemu-io: {result.Output}{result.Error}");
+        ProcessResult result = await RunAsync(
+            "qemu-io", null, ["-f", "qcow2", "-d", "unmap", .. commands.SelectMany(static c => new[] { "-c", c }), image]);
+        Assert.True(
+            result.ExitCode == 0 && !result.Output.Contains("failed", StringComparison.Ordinal), $"qemu-io: {result.Output}{result.Error}");
     }
 
     public static async Task<ProcessResult> RunAsync(string program, string? workingFolder, params string[] arguments)

@@ -14,7 +14,8 @@ internal static class QemuBitmaps
     public static async Task<IReadOnlyList<DirtyExtent>> ReadExtentsAsync(string image, string bitmap)
     {
         ProcessResult result = await Qemu.RunAsync(
-            "nbdinfo", Path.GetDirectoryName(image), $"--map=qemu:dirty-bitmap:{bitmap}", "--", "[", "qemu-nbd", "-r", "-B", bitmap, WithoutBacking(image), "]");
+            "nbdinfo", Path.GetDirectoryName(image), $"--map=qemu:dirty-bitmap:{bitmap}", "--", "[", "qemu-nbd", "-r", "-B", bitmap,
+            WithoutBacking(image), "]");
         Assert.True(result.ExitCode == 0, $"nbdinfo of {bitmap} in {image}: {result.Error}");
         return ParseMap(result.Output);
     }

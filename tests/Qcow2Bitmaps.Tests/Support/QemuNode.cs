@@ -4,7 +4,9 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Tests.Support;
 
-/// <summary>A qcow2 image as QEMU's tools are to open it: without backing file, with the key of the fixtures where it is encrypted.</summary>
+/// <summary>
+/// A qcow2 image as QEMU's tools are to open it: without backing file, with the key of the fixtures where it is encrypted.
+/// </summary>
 internal sealed class QemuNode
 {
     private const string KeyOption = "--object";
@@ -60,7 +62,8 @@ internal sealed class QemuNode
     public async Task WriteAsync(long offsetBytes, long lengthBytes)
     {
         ProcessResult result = await Qemu.RunAsync("qemu-io", _folder, [.. _key, "-c", $"write {offsetBytes} {lengthBytes}", _spec]);
-        Assert.True(result.ExitCode == 0 && result.Output.Contains("wrote", StringComparison.Ordinal), $"qemu-io: {result.Output}{result.Error}");
+        Assert.True(
+            result.ExitCode == 0 && result.Output.Contains("wrote", StringComparison.Ordinal), $"qemu-io: {result.Output}{result.Error}");
     }
 
     /// <summary>Opens the image for writing, and is killed.</summary>

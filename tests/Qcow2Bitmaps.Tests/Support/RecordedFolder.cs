@@ -7,8 +7,9 @@ namespace Qcow2Bitmaps.Tests.Support;
 
 /// <summary>Records what the library does to the files of a folder, and lists what a stop could leave at any moment.</summary>
 /// <remarks>
-/// What was flushed is there. Of what was done to a file since, each sector of 512 bytes is old or new for itself, and so is the length. Names change in order: of what was done to them since the folder was
-/// flushed a first part is there. A killed process leaves all that was done. A file says that it was written when the last of what is there of it was.
+/// What was flushed is there. Of what was done to a file since, each sector of 512 bytes is old or new for itself, and so is the length.
+/// Names change in order: of what was done to them since the folder was flushed a first part is there. A killed process leaves all that was
+/// done. A file says that it was written when the last of what is there of it was.
 /// </remarks>
 internal sealed class RecordedFolder : FileTrace, IDisposable
 {
@@ -23,7 +24,8 @@ internal sealed class RecordedFolder : FileTrace, IDisposable
     public RecordedFolder(string folder)
     {
         _folder = folder;
-        _start = Directory.EnumerateFiles(folder).ToDictionary(static path => path, static path => new RecordedFile(File.ReadAllBytes(path), LastWrites.Of(path)), StringComparer.Ordinal);
+        _start = Directory.EnumerateFiles(folder).ToDictionary(
+            static path => path, static path => new RecordedFile(File.ReadAllBytes(path), LastWrites.Of(path)), StringComparer.Ordinal);
         Current = this;
     }
 
@@ -59,10 +61,14 @@ internal sealed class RecordedFolder : FileTrace, IDisposable
                 var now = new Dictionary<string, int>(durable, StringComparer.Ordinal);
                 pending.Take(sample == 0 ? pending.Count : random.Below(pending.Count + 1)).ToList().ForEach(change => Apply(now, change));
                 int eighths = sample == 0 ? 8 : random.Pick([0, 1, 4, 7, 8]);
-                var contents = now.ToDictionary(static name => name.Key, name => files[name.Value].Build(eighths, random), StringComparer.Ordinal);
+                var contents = now.ToDictionary(
+                    static name => name.Key, name => files[name.Value].Build(eighths, random), StringComparer.Ordinal);
                 if (seen.Add(HashOf(contents)))
                 {
-                    yield return new FolderState(contents, $"step {step} of {_steps.Count} ({(step == 0 ? "" : Describe(_steps[step - 1]))}), {(sample == 0 ? "killed" : $"loss of power {sample}")}");
+                    yield return new FolderState(
+                        contents,
+                        $"step {step} of {_steps.Count} ({(step == 0 ? "" : Describe(_steps[step - 1]))}), "
+                        + $"{(sample == 0 ? "killed" : $"loss of power {sample}")}");
                 }
             }
 
@@ -112,7 +118,8 @@ internal sealed class RecordedFolder : FileTrace, IDisposable
 
     public override void Create(string path) => Note(path, NameChange.Create);
 
-    public override void Write(string path, long offset, ReadOnlySpan<byte> bytes) => Note(path, StorageOperation.Write(offset, bytes.ToArray()));
+    public override void Write(string path, long offset, ReadOnlySpan<byte> bytes) =>
+        Note(path, StorageOperation.Write(offset, bytes.ToArray()));
 
     public override void Zero(string path, long offset, long length) => Note(path, StorageOperation.Discard(offset, length));
 

@@ -1,6 +1,8 @@
 namespace Qcow2Bitmaps.Tests.Support;
 
-/// <summary>A folder on a file system of its own, whose files can share blocks. Where none can be mounted the folder is a plain one, and says so.</summary>
+/// <summary>
+/// A folder on a file system of its own, whose files can share blocks. Where none can be mounted the folder is a plain one, and says so.
+/// </summary>
 internal sealed class ReflinkFolder : IDisposable
 {
     private const long SizeBytes = 1L << 30;
@@ -36,7 +38,8 @@ internal sealed class ReflinkFolder : IDisposable
             device.SetLength(SizeBytes);
         }
 
-        folder.SharesBlocks = await SucceedsAsync("mkfs.xfs", "-q", "-m", "reflink=1", file) && await SucceedsAsync("mount", "-o", "loop", file, folder.Path);
+        folder.SharesBlocks = await SucceedsAsync("mkfs.xfs", "-q", "-m", "reflink=1", file)
+            && await SucceedsAsync("mount", "-o", "loop", file, folder.Path);
         return folder;
     }
 

@@ -37,7 +37,8 @@ internal sealed class RepeatingStorage(byte[] start, byte[] block, int count) : 
 
     public override ValueTask FlushAsync(CancellationToken cancellationToken = default) => throw new NotSupportedException();
 
-    public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default) => throw new NotSupportedException();
+    public override ValueTask SetLengthAsync(long length, CancellationToken cancellationToken = default) =>
+        throw new NotSupportedException();
 
     public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
 }

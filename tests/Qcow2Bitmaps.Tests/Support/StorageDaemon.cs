@@ -5,7 +5,10 @@ using System.Text.Json.Nodes;
 
 namespace Qcow2Bitmaps.Tests.Support;
 
-/// <summary>A qemu-storage-daemon that has a qcow2 image open as node <c>disk</c>, and others as the test says; it is driven by QMP, and written through NBD.</summary>
+/// <summary>
+/// A qemu-storage-daemon that has a qcow2 image open as node <c>disk</c>, and others as the test says; it
+/// is driven by QMP, and written through NBD.
+/// </summary>
 internal sealed class StorageDaemon : IAsyncDisposable
 {
     private readonly Process _process;
@@ -35,7 +38,8 @@ internal sealed class StorageDaemon : IAsyncDisposable
         Process process = Qemu.Start(
             "qemu-storage-daemon",
             folder.Path,
-            "--blockdev", $"driver=qcow2,node-name=disk,discard=unmap,read-only={(isReadOnly ? "on" : "off")},file.driver=file,file.filename={image}",
+            "--blockdev",
+            $"driver=qcow2,node-name=disk,discard=unmap,read-only={(isReadOnly ? "on" : "off")},file.driver=file,file.filename={image}",
             "--chardev", $"socket,id=qmp,path={socket},server=on,wait=off",
             "--monitor", "chardev=qmp",
             "--nbd-server", $"addr.type=unix,addr.path={nbd}",
@@ -99,8 +103,11 @@ internal sealed class StorageDaemon : IAsyncDisposable
     /// <summary>Writes through the export, by commands of qemu-io.</summary>
     public async Task IoAsync(params string[] commands)
     {
-        ProcessResult result = await Qemu.RunAsync("qemu-io", null, ["-f", "raw", "-d", "unmap", .. commands.SelectMany(static c => new[] { "-c", c }), $"nbd+unix:///disk?socket={_nbd}"]);
-        Assert.True(result.ExitCode == 0 && !result.Output.Contains("failed", StringComparison.Ordinal), $"qemu-io: {result.Output}{result.Error}");
+        ProcessResult result = await Qemu.RunAsync(
+            "qemu-io", null,
+            ["-f", "raw", "-d", "unmap", .. commands.SelectMany(static c => new[] { "-c", c }), $"nbd+unix:///disk?socket={_nbd}"]);
+        Assert.True(
+            result.ExitCode == 0 && !result.Output.Contains("failed", StringComparison.Ordinal), $"qemu-io: {result.Output}{result.Error}");
     }
 
     public async ValueTask DisposeAsync()
@@ -148,5 +155,6 @@ internal sealed class StorageDaemon : IAsyncDisposable
     }
 
     private async Task<JsonNode> ReadAsync() =>
-        JsonNode.Parse(await _reader!.ReadLineAsync() ?? throw new InvalidOperationException(await _process.StandardError.ReadToEndAsync()))!;
+        JsonNode.Parse(
+            await _reader!.ReadLineAsync() ?? throw new InvalidOperationException(await _process.StandardError.ReadToEndAsync()))!;
 }

@@ -21,6 +21,7 @@ internal sealed record StorageOperation(StorageOperationKind Kind, long Offset, 
     {
         StorageOperationKind.Flush => "flush",
         StorageOperationKind.SetLength => string.Create(CultureInfo.InvariantCulture, $"length 0x{Length:x}"),
-        _ => string.Create(CultureInfo.InvariantCulture, $"{(Kind == StorageOperationKind.Write ? "write" : "discard")} 0x{Offset:x}+{Length}"),
+        _ => string.Create(
+            CultureInfo.InvariantCulture, $"{(Kind == StorageOperationKind.Write ? "write" : "discard")} 0x{Offset:x}+{Length}"),
     };
 }

@@ -20,7 +20,8 @@ internal sealed class TempFolder : IDisposable
             return new TempFolder();
         }
 
-        return new TempFolder(Directory.CreateDirectory(System.IO.Path.Combine(MemoryFolder, "qcow2bitmaps-" + Guid.NewGuid().ToString("N"))).FullName);
+        return new TempFolder(
+            Directory.CreateDirectory(System.IO.Path.Combine(MemoryFolder, "qcow2bitmaps-" + Guid.NewGuid().ToString("N"))).FullName);
     }
 
     public string Path { get; }

@@ -6,10 +6,12 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Support;
 
-/// <summary>Builds small version 3 images with bitmaps in memory, whole and valid, with all refcounts right, so that tests can break one byte.</summary>
+/// <summary>
+/// Builds small version 3 images with bitmaps in memory, whole and valid, with all refcounts right, so that tests can break one byte.
+/// </summary>
 /// <remarks>
-/// Clusters: 0 header, 1 refcount table, 2 refcount block, 3.. L1 table, then what is added, in order, the directory, and last the other refcount blocks where one is
-/// not enough.
+/// Clusters: 0 header, 1 refcount table, 2 refcount block, 3.. L1 table, then what is added, in order, the directory, and last the
+/// other refcount blocks where one is not enough.
 /// </remarks>
 internal sealed class TestImage
 {
@@ -21,7 +23,12 @@ internal sealed class TestImage
 
     public TestImage(int clusterBits = 12, long virtualSizeBytes = 1 << 20, int refcountOrder = 4)
     {
-        Header = new Qcow2Header { ClusterBits = (uint)clusterBits, VirtualSize = (ulong)virtualSizeBytes, RefcountOrder = (uint)refcountOrder };
+        Header = new Qcow2Header
+        {
+            ClusterBits = (uint)clusterBits,
+            VirtualSize = (ulong)virtualSizeBytes,
+            RefcountOrder = (uint)refcountOrder,
+        };
         Geometry = Header.Geometry;
         _l1Clusters = Math.Max(1, (int)Geometry.ClustersFor(Geometry.L1EntriesNeeded * ImageGeometry.TableEntryBytes));
         for (int i = 0; i < 3 + _l1Clusters; i++)
@@ -108,7 +115,8 @@ internal sealed class TestImage
             Span<byte> l1Entry = TableEntry(3, _guestClusters / perTable);
             if (_guestClusters % perTable == 0)
             {
-                BinaryPrimitives.WriteUInt64BigEndian(l1Entry, L1Entry.Create((ulong)Allocate() << Geometry.ClusterBits, isCopied: true).Raw);
+                BinaryPrimitives.WriteUInt64BigEndian(
+                    l1Entry, L1Entry.Create((ulong)Allocate() << Geometry.ClusterBits, isCopied: true).Raw);
             }
 
             int cluster = Allocate();
@@ -136,7 +144,8 @@ internal sealed class TestImage
     }
 
     /// <summary>Builds the image; then the test image can be asked where things are.</summary>
-    /// <param name="freeRefcounts">How many clusters more the refcount blocks shall count, at most; guest data are added until it is so. Null for as many as it happens.</param>
+    /// <param name="freeRefcounts">How many clusters more the refcount blocks shall count, at most; guest data are added until it is
+    /// so. Null for as many as it happens.</param>
     /// <param name="fillsRefcountTable">Whether guest data are added until the refcount table has no entry left, too.</param>
     public byte[] Build(int? freeRefcounts = null, bool fillsRefcountTable = false)
     {
@@ -165,7 +174,8 @@ internal sealed class TestImage
     public Task<Qcow2Image> OpenAsync(Strictness strictness = Strictness.AsQemu) => OpenAsync(Build(), strictness);
 
     public static Task<Qcow2Image> OpenAsync(byte[] bytes, Strictness strictness = Strictness.AsQemu) => Qcow2Image.OpenAsync(
-        MemoryStorage.ReadOnly(bytes), new Qcow2OpenOptions { Strictness = strictness }, cancellationToken: TestContext.Current.CancellationToken);
+        MemoryStorage.ReadOnly(bytes), new Qcow2OpenOptions { Strictness = strictness },
+        cancellationToken: TestContext.Current.CancellationToken);
 
     private int BlocksNeeded()
     {
@@ -181,7 +191,9 @@ internal sealed class TestImage
     private void WriteRefcounts()
     {
         int blocks = BlocksNeeded();
-        Assert.True(blocks <= Geometry.ClusterSizeBytes / ImageGeometry.TableEntryBytes, "The test image needs more refcount blocks than one cluster of a table names");
+        Assert.True(
+            blocks <= Geometry.ClusterSizeBytes / ImageGeometry.TableEntryBytes,
+            "The test image needs more refcount blocks than one cluster of a table names");
         var clusters = new int[blocks];
         for (int i = 0; i < blocks; i++)
         {
@@ -191,7 +203,9 @@ internal sealed class TestImage
 
         for (int i = 0; i < _clusters.Count; i++)
         {
-            RefcountBlock.Write(_clusters[clusters[i / Geometry.RefcountsPerBlock]], i % Geometry.RefcountsPerBlock, Geometry.RefcountOrder, _free.Contains(i) ? 0UL : 1);
+            RefcountBlock.Write(
+                _clusters[clusters[i / Geometry.RefcountsPerBlock]], i % Geometry.RefcountsPerBlock, Geometry.RefcountOrder,
+                _free.Contains(i) ? 0UL : 1);
         }
     }
 
@@ -212,12 +226,14 @@ internal sealed class TestImage
         return first;
     }
 
-    private void WriteTableEntry(int firstCluster, int index, ulong entry) => BinaryPrimitives.WriteUInt64BigEndian(TableEntry(firstCluster, index), entry);
+    private void WriteTableEntry(int firstCluster, int index, ulong entry) =>
+        BinaryPrimitives.WriteUInt64BigEndian(TableEntry(firstCluster, index), entry);
 
     private Span<byte> TableEntry(int firstCluster, int index)
     {
         int offset = index * ImageGeometry.TableEntryBytes;
-        return _clusters[firstCluster + (offset >> Geometry.ClusterBits)].AsSpan(Geometry.OffsetInCluster((ulong)offset), ImageGeometry.TableEntryBytes);
+        return _clusters[firstCluster + (offset >> Geometry.ClusterBits)].AsSpan(
+            Geometry.OffsetInCluster((ulong)offset), ImageGeometry.TableEntryBytes);
     }
 
     private byte[] BuildDirectory()
@@ -253,7 +269,9 @@ internal sealed class TestImage
             L1TableOffset = 3UL << Geometry.ClusterBits,
             L1Size = (uint)Geometry.L1EntriesNeeded,
             AutoclearFeatures = Header.AutoclearFeatures | (directoryBytes > 0 ? AutoclearFeatures.Bitmaps : AutoclearFeatures.None),
-            TrailingBytes = Header.TrailingBytes.IsEmpty && Header.HeaderLength >= Qcow2Header.MaxKnownBytes ? new byte[7] : Header.TrailingBytes,
+            TrailingBytes = Header.TrailingBytes.IsEmpty && Header.HeaderLength >= Qcow2Header.MaxKnownBytes
+                ? new byte[7]
+                : Header.TrailingBytes,
         };
         var writer = new HeaderExtensionWriter(cluster.AsSpan((int)Header.HeaderLength));
         foreach (RawHeaderExtension extension in Extensions)

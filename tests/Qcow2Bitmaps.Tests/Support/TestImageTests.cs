@@ -13,7 +13,8 @@ public sealed class TestImageTests
         Qemu.Require();
         using var folder = new TempFolder();
         byte[] bits = [0x01, 0x80, 0, 0, 3];
-        string path = folder.Write("test.qcow2", new TestImage(clusterBits, size).WithBitmap("a", 16, bits: bits).WithBitmap("b", 12).Build());
+        string path = folder.Write(
+            "test.qcow2", new TestImage(clusterBits, size).WithBitmap("a", 16, bits: bits).WithBitmap("b", 12).Build());
 
         await Qemu.ImgOkAsync("check", path);
         Assert.Contains("granularity: 65536", await Qemu.ImgOkAsync("info", path), StringComparison.Ordinal);
@@ -35,7 +36,9 @@ public sealed class TestImageTests
         await Qemu.ImgOkAsync("check", path);
         await Qemu.IoOkAsync(path, $"read -q -P 3 {2 << clusterBits} {1 << clusterBits}");
         long clusters = bytes.Length >> clusterBits;
-        Assert.True(freeRefcounts is null || image.Geometry.RefcountsPerBlock - 1 - ((clusters - 1) % image.Geometry.RefcountsPerBlock) <= freeRefcounts);
+        Assert.True(
+            freeRefcounts is null
+                || image.Geometry.RefcountsPerBlock - 1 - ((clusters - 1) % image.Geometry.RefcountsPerBlock) <= freeRefcounts);
         Assert.True(!fillsTable || clusters > (64 - 1) * image.Geometry.RefcountsPerBlock);
     }
 }

@@ -41,6 +41,7 @@ internal static class ZstdTool
         using var folder = new TempFolder();
         string[] files = [.. frames.Select((frame, i) => folder.Write($"{i}.zst", frame))];
         await Qemu.RunAsync("zstd", null, ["-d", "-q", "-k", .. files]);
-        return [.. files.Select(static file => new FileInfo(file[..^4]) is { Exists: true } made ? File.ReadAllBytes(made.FullName) : null)];
+        return [
+            .. files.Select(static file => new FileInfo(file[..^4]) is { Exists: true } made ? File.ReadAllBytes(made.FullName) : null)];
     }
 }

@@ -130,7 +130,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
             : known.SizeBytes != image.Layer.VirtualSizeBytes
                 ? $"{image} has a disk of {image.Layer.VirtualSizeBytes} bytes, but {manifest} says {known.SizeBytes}"
             : !known.Parents.SequenceEqual(ParentsOf(index))
-                ? $"{image} has a manifest already, which says that it stands on {Show(known.Parents)}. Expected before it: {(known.Parents.Count == 0 ? "nothing" : "these")}, oldest first"
+                ? $"{image} has a manifest already, which says that it is based on {Show(known.Parents)}. Expected before it: {(known.Parents.Count == 0 ? "nothing" : "these")}, oldest first"
             : isLast && !known.Anchors.Contains(Bitmap, StringComparer.Ordinal)
                 ? $"{image} is a backup already, and {manifest} does not say that bitmap '{Bitmap}' records since its point"
             : null;

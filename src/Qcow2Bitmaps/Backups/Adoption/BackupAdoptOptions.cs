@@ -8,7 +8,9 @@ namespace Qcow2Bitmaps.Backups.Adoption;
 /// <summary>How backups of other programs are adopted. Immutable and safe to share between threads.</summary>
 public sealed record BackupAdoptOptions
 {
-    /// <summary>The bitmap that records since the point of the last backup, or since an earlier one: the checkpoint that started with it.</summary>
+    /// <summary>
+    /// The bitmap that records since the point of the last backup, or since an earlier one: the checkpoint that started with it.
+    /// </summary>
     public required string Checkpoint { get; init; }
 
     /// <summary>How the disk's chain is opened; none of its images is written.</summary>
@@ -26,7 +28,8 @@ public sealed record BackupAdoptOptions
     /// <summary>Says what of the options cannot be; null when all can.</summary>
     public string? FindFault() =>
         BitmapName.FaultOf(Checkpoint) is { } fault ? fault
-        : FirstFormat is not (null or ImageFormat.Qcow2 or ImageFormat.Raw) ? PrintableMessage.Of($"The first image's format is qcow2 or raw, not '{FirstFormat}'")
+        : FirstFormat is not (null or ImageFormat.Qcow2 or ImageFormat.Raw)
+            ? PrintableMessage.Of($"The first image's format is qcow2 or raw, not '{FirstFormat}'")
         : Workers is < 1 or > ConversionOptions.MaxWorkers ? $"The number of workers is between 1 and {ConversionOptions.MaxWorkers}"
         : null;
 }

@@ -67,7 +67,7 @@ public static class BackupAdoption
             if (layer.Image is not null && DurableFile.Exists(journal))
             {
                 throw new BackupException(
-                    $"An edit of the bitmaps of several images was stopped, and '{journal}' tells how it goes on: until 'bitmap --recover' has finished it, no bitmap of the disk can be relied on");
+                    $"An edit of the bitmaps of several images was interrupted, and '{journal}' is its journal: until 'bitmap --recover' has finished it, no bitmap of the disk is reliable");
             }
         }
 

@@ -61,11 +61,11 @@ internal sealed class ForeignImage : IAsyncDisposable
         string? fault = string.Equals(manifestPath, path, StringComparison.Ordinal) || path.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal)
                 ? $"'{path}' has a name that a backup gives to other files: name the image"
             : ImageText.HasInvalidBytes(file) || !BackupPaths.IsFileName(BackupPaths.PartialOf(BackupPaths.ManifestOf(file)))
-                ? $"'{path}' cannot stand in a manifest: its name is not UTF-8, or too long"
+                ? $"'{path}' cannot be stored in a manifest: its name is not UTF-8, or too long"
             : DurableFile.Exists(BackupPaths.PartialOf(manifestPath))
-                ? $"'{path}' has the manifest of a backup that is not whole: '{BackupPaths.PartialOf(manifestPath)}'"
+                ? $"'{path}' has the manifest of an incomplete backup: '{BackupPaths.PartialOf(manifestPath)}'"
             : LinuxNative.IsSupported && FilePlace.Of(path).IsBlockDevice
-                ? $"'{path}' is a block device, beside which no manifest can stand: copy it to a file"
+                ? $"'{path}' is a block device, which can have no manifest beside it: copy it to a file"
             : null;
         if (fault is not null)
         {

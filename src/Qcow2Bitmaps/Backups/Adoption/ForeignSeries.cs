@@ -71,7 +71,7 @@ internal sealed class ForeignSeries : IAsyncDisposable
     {
         if (!string.Equals(BackupPaths.FolderOf(path), Folder, StringComparison.Ordinal))
         {
-            throw new BackupException($"'{path}' is not in '{Folder}': a backup and what it stands on lie in one folder");
+            throw new BackupException($"'{path}' is not in '{Folder}': a backup and those that it is based on must be in one folder");
         }
 
         ForeignImage image = await ForeignImage.OpenAsync(path, format, cancellationToken).ConfigureAwait(false);

@@ -33,7 +33,7 @@ internal static class SeriesDifference
             }
         }
 
-        string difference = $"The images are not the disk: at byte {offset}, which bitmap '{bitmap}' does not call dirty, the disk differs from "
+        string difference = $"The images are not the disk: at byte {offset}, where bitmap '{bitmap}' is clean, the disk differs from "
             + (decides is null ? "zeros, as no image has anything there" : $"{decides}, the last one that has something there");
         if (same.Count > 0)
         {

@@ -4,7 +4,10 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups.Adoption;
 
-/// <summary>What the images of a series tell of their order, without being read: the backing files that they name, their sizes, and when they were written.</summary>
+/// <summary>
+/// What the images of a series tell of their order, without being read: the backing files that they name,
+/// their sizes, and when they were written.
+/// </summary>
 /// <param name="images">The images, the oldest first.</param>
 internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
 {
@@ -27,7 +30,8 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
         if (last > diskBytes)
         {
             throw new BackupException(
-                $"{images[^1]} is of a disk of {last} bytes, but the disk has {diskBytes}: it is another disk, or it shrank since, after which a full backup is needed");
+                $"{images[^1]} is of a disk of {last} bytes, but the disk has {diskBytes}: it is another disk, or it shrank since, "
+                + $"after which a full backup is needed");
         }
 
         if (isTrusted)
@@ -40,7 +44,8 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
     private void RequireTelling(long diskBytes)
     {
         string? fault = images.FirstOrDefault(image => image.Layer.VirtualSizeBytes != diskBytes) is { } other
-                ? $"{other} is of a disk of {other.Layer.VirtualSizeBytes} bytes, but the disk has {diskBytes}: whether that grew since, or the file was cut"
+                ? $"{other} is of a disk of {other.Layer.VirtualSizeBytes} bytes, but the disk has {diskBytes}: whether that grew since, "
+                    + $"or the file was cut"
             : images.Skip(1).FirstOrDefault(static image => image.HoldsNoZeros) is { } old
                 ? $"{old} is of version 2, and cannot hold zeros: whether anything became zeros"
             : null;
@@ -64,9 +69,12 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
             return null;
         }
 
-        string found = $"{image} names '{name}' as its backing file, but {(index == 0 ? "stands first" : $"{images[index - 1]} stands before it")}";
+        string found = $"{image} names '{name}' as its backing file, but "
+            + $"{(index == 0 ? "stands first" : $"{images[index - 1]} stands before it")}";
         return named is null ? $"{found}; no file has that name. {Renaming(index)}"
-            : images.FirstOrDefault(other => other.Layer.Storage.Identity == named) is null ? $"{found}. Expected: '{BackingPath.Combine(image.Path, name)}' right before it; a series starts with a full backup, which has no backing file"
+            : images.FirstOrDefault(other => other.Layer.Storage.Identity == named) is null
+                ? $"{found}. Expected: '{BackingPath.Combine(image.Path, name)}' right before it; a series starts with a full backup, "
+                    + $"which has no backing file"
             : OrderOfNames() is { } order ? $"{found}. Expected by the backing files: {Show(order)}"
             : $"{found}. If it holds what changed since '{name}', leave out what stands between. {Renaming(index)}";
     }
@@ -85,8 +93,10 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
         (ForeignImage before, ForeignImage image) = (images[index - 1], images[index]);
         // What names the one before is behind it, whatever was done to either later.
         return image.BackingFile is null && image.LastWriteUtc < before.LastWriteUtc
-            ? $"{image} was last written at {Show(image.LastWriteUtc)}, and stands behind {before}, written at {Show(before.LastWriteUtc)}. "
-                + $"Expected by the times: {Show(images.OrderBy(static one => one.LastWriteUtc))}. Where a copy has lost them, give the files their times back (touch -d)"
+            ? $"{image} was last written at {Show(image.LastWriteUtc)}, and stands behind {before}, written at "
+                + $"{Show(before.LastWriteUtc)}. "
+                + $"Expected by the times: {Show(images.OrderBy(static one => one.LastWriteUtc))}. Where a copy has lost them, "
+                    + $"give the files their times back (touch -d)"
             : null;
     }
 

@@ -6,7 +6,8 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// <summary>A backup that runs beside the writes of a session. The target becomes what the disk was when the job began.</summary>
 /// <remarks>
 /// <para>
-/// What is about to be overwritten is copied first: such a write waits for the target. When that fails the job fails, and the write goes on: a backup that is lost can be made again (QEMU fails the write).
+/// What is about to be overwritten is copied first: such a write waits for the target. When that fails the job fails, and the write goes
+/// on: a backup that is lost can be made again (QEMU fails the write).
 /// </para>
 /// <para>Thread-safe.</para>
 /// </remarks>
@@ -59,7 +60,9 @@ public sealed class BackupJob : IAsyncDisposable
     /// <summary>What made the job fail; null unless it did.</summary>
     public Exception? Error => State == BackupJobState.Failed ? _error : null;
 
-    /// <summary>Whether it was reading the disk that made the job fail; else it was writing the target, or what the job waited for.</summary>
+    /// <summary>
+    /// Whether it was reading the disk that made the job fail; else it was writing the target, or what the job waited for.
+    /// </summary>
     public bool HasSourceFailed => Error is { } error && ReferenceEquals(error, _copier.SourceError);
 
     /// <summary>Whether the job stands still until it is resumed. Writes still push old data out of their way meanwhile.</summary>
@@ -230,7 +233,9 @@ public sealed class BackupJob : IAsyncDisposable
                     {
                         lock (_gate)
                         {
-                            state = _error is null ? BackupJobState.Completed : _isCancelled && _error is OperationCanceledException ? BackupJobState.Cancelled : BackupJobState.Failed;
+                            state = _error is null ? BackupJobState.Completed
+                                : _isCancelled && _error is OperationCanceledException ? BackupJobState.Cancelled
+                                : BackupJobState.Failed;
                             return state == BackupJobState.Completed;
                         }
                     },
@@ -255,7 +260,10 @@ public sealed class BackupJob : IAsyncDisposable
         }
     }
 
-    /// <summary>Makes durable what a job that did not complete has copied, where its bitmap is to forget that. What cannot be made durable was not copied.</summary>
+    /// <summary>
+    /// Makes durable what a job that did not complete has copied, where its bitmap is to forget that. What
+    /// cannot be made durable was not copied.
+    /// </summary>
     private async ValueTask KeepCopiedAsync()
     {
         if (_bitmap is null || _mode != BitmapSyncMode.Always || _isTargetDurable)

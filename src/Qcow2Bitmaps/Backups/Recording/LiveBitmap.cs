@@ -23,7 +23,9 @@ internal sealed class LiveBitmap(string name, DirtyBitmap bits)
     /// <summary>What records writes in the place of this bitmap while a job uses it.</summary>
     public DirtyBitmap? Successor { get; private set; }
 
-    /// <summary>Whether a transaction that is not done yet removes it: nothing else can be done with it, and its name is not free.</summary>
+    /// <summary>
+    /// Whether a transaction that is not done yet removes it: nothing else can be done with it, and its name is not free.
+    /// </summary>
     public bool IsLeaving { get; set; }
 
     private bool IsBusy => Successor is not null || IsLeaving;

@@ -11,7 +11,10 @@ public sealed record RecordedBitmap
     /// <summary>How many bytes of the disk a bit stands for.</summary>
     public required long GranularityBytes { get; init; }
 
-    /// <summary>Dirty granules times their size in bytes, which may be more than the disk has. While a job uses the bitmap: what was dirty when it began.</summary>
+    /// <summary>
+    /// Dirty granules times their size in bytes, which may be more than the disk has. While a job uses the
+    /// bitmap: what was dirty when it began.
+    /// </summary>
     public required long CountBytes { get; init; }
 
     /// <summary>Whether writes are recorded, also while a job uses the bitmap.</summary>
@@ -29,10 +32,16 @@ public sealed record RecordedBitmap
     /// <summary>Whether the bitmap cannot be changed, as it comes from an image that is open for reading only.</summary>
     public required bool IsReadOnly { get; init; }
 
-    /// <summary>While a job uses the bitmap: dirty bytes that were recorded since it began, as <see cref="CountBytes"/> counts. QEMU shows them as a bitmap without a name. Else null.</summary>
+    /// <summary>
+    /// While a job uses the bitmap: dirty bytes that were recorded since it began, as <see cref="CountBytes"/> counts. QEMU shows
+    /// them as a bitmap without a name. Else null.
+    /// </summary>
     public long? SuccessorCountBytes { get; init; }
 
     /// <summary>The name, the granularity and the state.</summary>
     public override string ToString() =>
-        PrintableMessage.Of($"{Name} ({GranularityBytes}{(IsRecording ? ", recording" : "")}{(IsBusy ? ", busy" : "")}{(IsInconsistent ? ", inconsistent" : "")})");
+        PrintableMessage.Of(
+            $"{Name} "
+            + $"({GranularityBytes}{(IsRecording ? ", recording" : "")}{(IsBusy ? ", busy" : "")}"
+            + $"{(IsInconsistent ? ", inconsistent" : "")})");
 }

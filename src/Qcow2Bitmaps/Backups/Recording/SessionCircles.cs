@@ -2,8 +2,8 @@ namespace Qcow2Bitmaps.Backups.Recording;
 
 /// <summary>Which sessions are copied to which others, over all of the process. Thread-safe.</summary>
 /// <remarks>
-/// A write copies first what it overwrites, and waits until that is written to the target, whose own jobs copy first. In a circle it would wait for itself.
-/// The transactions that start its jobs need have no session in common: so this is decided under a lock of its own.
+/// A write copies first what it overwrites, and waits until that is written to the target, whose own jobs copy first. In a circle it would
+/// wait for itself. The transactions that start its jobs need have no session in common: so this is decided under a lock of its own.
 /// </remarks>
 internal static class SessionCircles
 {

@@ -5,7 +5,9 @@ public enum CheckFindingKind
 {
     /// <summary>A cluster is counted and not used: space is wasted, nothing else.</summary>
     Leak,
-    /// <summary>A cluster is used and not counted, or a structure is broken: data may be corrupt, or may become so with the next write.</summary>
+    /// <summary>
+    /// A cluster is used and not counted, or a structure is broken: data may be corrupt, or may become so with the next write.
+    /// </summary>
     Corruption,
     /// <summary>Something could not be checked.</summary>
     CheckError,

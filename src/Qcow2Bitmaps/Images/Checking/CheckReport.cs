@@ -36,7 +36,9 @@ public sealed record CheckReport
     /// <summary>Leaks that a repair has mended. 0 without one.</summary>
     public long LeaksFixed { get; init; }
 
-    /// <summary>What a repair found and did, in order. The other members say what a check after it has found. Empty where nothing was repaired.</summary>
+    /// <summary>
+    /// What a repair found and did, in order. The other members say what a check after it has found. Empty where nothing was repaired.
+    /// </summary>
     public IReadOnlyList<CheckFinding> Repairs { get; init; } = [];
 
     /// <summary>The findings in the order in which they were made, at most <see cref="MaxKeptFindings"/>.</summary>

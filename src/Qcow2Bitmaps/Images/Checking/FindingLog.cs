@@ -5,8 +5,8 @@ namespace Qcow2Bitmaps.Images.Checking;
 
 /// <summary>Counts what a check finds, and keeps the first of it.</summary>
 /// <remarks>
-/// Tables are read in the order of the file, and each once, while QEMU reports as it meets them. So what a table has is held with the table, and
-/// told where QEMU would tell it.
+/// Tables are read in the order of the file, and each once, while QEMU reports as it meets them. So what a table has is held with the
+/// table, and told where QEMU would tell it.
 /// </remarks>
 internal sealed class FindingLog
 {
@@ -71,7 +71,8 @@ internal sealed class FindingLog
     public void Say([InterpolatedStringHandlerArgument("")] ref FindingText text) => Keep(CheckFindingKind.Repair, ref text);
 
     /// <summary>Forgets counts, not what was told: it is counted again.</summary>
-    public void Recount(long corruptions, long leaks, long checkErrors) => (Corruptions, Leaks, CheckErrors) = (corruptions, leaks, checkErrors);
+    public void Recount(long corruptions, long leaks, long checkErrors) =>
+        (Corruptions, Leaks, CheckErrors) = (corruptions, leaks, checkErrors);
 
     /// <summary>Says that what was counted before and is no longer there was repaired.</summary>
     public void FixDifference(long corruptions, long leaks)

@@ -1,6 +1,8 @@
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>Reads L2 tables in the order of the file, those that follow one another together, and passes over what is a hole of them.</summary>
+/// <summary>
+/// Reads L2 tables in the order of the file, those that follow one another together, and passes over what is a hole of them.
+/// </summary>
 internal sealed class L2TableWalk(TableScanner scanner, IReadOnlyList<L2Table> tables, int tableBytes, bool activeOnly, FindingLog log)
 {
     private int _index = -1;
@@ -30,7 +32,9 @@ internal sealed class L2TableWalk(TableScanner scanner, IReadOnlyList<L2Table> t
             _piece = await scanner.NextAsync(_position, _runEnd, cancellationToken).ConfigureAwait(false);
             if (scanner.TakeRefusal())
             {
-                log.Fail($"The tables from offset 0x{_position:x} to 0x{_runEnd:x} are not checked: tables overlap, together they are longer than the file");
+                log.Fail(
+                    $"The tables from offset 0x{_position:x} to 0x{_runEnd:x} are not checked: tables overlap, "
+                    + $"together they are longer than the file");
             }
 
             _position = _piece.Bytes.IsEmpty ? _runEnd : _piece.Offset;

@@ -4,8 +4,9 @@ namespace Qcow2Bitmaps.Images.Checking;
 
 /// <summary>How often each cluster of the file is used: what the stored reference counts should be.</summary>
 /// <remarks>
-/// Takes memory for pages of 256 clusters that are used only: 2 bits for a cluster, which are 64 bytes a page. A count that does not fit stands in a
-/// dictionary; a page with many of these gets fields of 8, then of 32 bits. Counts end at the largest that the image can store, or at 2^32-1.
+/// Takes memory for pages of 256 clusters that are used only: 2 bits for a cluster, which are 64 bytes a page. A count that
+/// does not fit stands in a dictionary; a page with many of these gets fields of 8, then of 32 bits. Counts end at the
+/// largest that the image can store, or at 2^32-1.
 /// </remarks>
 internal sealed class ReferenceCounts
 {
@@ -63,7 +64,8 @@ internal sealed class ReferenceCounts
 
     /// <summary>The 2-bit fields of a page, 32 to a word from the lowest bits; empty when it has wider ones, or none.</summary>
     /// <remarks>A field of 3 stands for a larger count.</remarks>
-    public ReadOnlySpan<ulong> NarrowWords(long page) => _pages[page] is > 0 and uint value && Level(value) == 0 ? Words(value, UnitWords) : [];
+    public ReadOnlySpan<ulong> NarrowWords(long page) =>
+        _pages[page] is > 0 and uint value && Level(value) == 0 ? Words(value, UnitWords) : [];
 
     public bool IsUnused(long page) => _pages[page] == 0;
 
@@ -72,7 +74,8 @@ internal sealed class ReferenceCounts
     /// <param name="end">The cluster behind the last.</param>
     /// <param name="times">How often each is used.</param>
     /// <param name="excess">How many uses of the cluster that is returned could not be counted; 0 when all could.</param>
-    /// <returns>The first cluster whose count could not be raised so far, all before it being counted; the end when there is none.</returns>
+    /// <returns>The first cluster whose count could not be raised so far, all before it being counted; the
+    /// end when there is none.</returns>
     public long AddRun(long first, long end, long times, out ulong excess)
     {
         excess = 0;

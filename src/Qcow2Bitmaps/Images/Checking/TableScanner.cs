@@ -4,8 +4,9 @@ namespace Qcow2Bitmaps.Images.Checking;
 
 /// <summary>Reads tables in large pieces, passing over holes.</summary>
 /// <remarks>
-/// Tables that overlap could make a small file cost any time. Tables that do not overlap are read twice at most and are together no longer than what the
-/// file occupies; file systems that compress may say that it occupies less. Whatever claims much more is not read. Not thread-safe.
+/// Tables that overlap could make a small file cost any time. Tables that do not overlap are read twice at most and are
+/// together no longer than what the file occupies; file systems that compress may say that it occupies less. Whatever
+/// claims much more is not read. Not thread-safe.
 /// </remarks>
 internal sealed class TableScanner
 {

@@ -2,7 +2,9 @@ using System.Diagnostics;
 
 namespace Qcow2Bitmaps.Images.Creation;
 
-/// <summary>Hands out the clusters of a new file one after the other, with refcount blocks where QEMU has them. No cluster is left out.</summary>
+/// <summary>
+/// Hands out the clusters of a new file one after the other, with refcount blocks where QEMU has them. No cluster is left out.
+/// </summary>
 /// <remarks>
 /// A block that is missing for a cluster comes right behind what is being allocated. When that place is itself described by a block that is
 /// missing, that one follows.

@@ -8,13 +8,17 @@ internal static class CreationRules
 {
     private const string NeedsVersion3 = "only supported with compatibility level 1.1 and above (use version=v3 or greater)";
 
-    /// <summary>The first rule that is broken; null when the options are in order. Sizes that depend on the layout are looked at elsewhere.</summary>
-    public static string? FindFault(Qcow2CreateOptions options) => FindUnknown(options) ?? FindGeometryFault(options) ?? FindCombinationFault(options) ?? FindNameFault(options);
+    /// <summary>
+    /// The first rule that is broken; null when the options are in order. Sizes that depend on the layout are looked at elsewhere.
+    /// </summary>
+    public static string? FindFault(Qcow2CreateOptions options) =>
+        FindUnknown(options) ?? FindGeometryFault(options) ?? FindCombinationFault(options) ?? FindNameFault(options);
 
     private static string? FindUnknown(Qcow2CreateOptions options)
     {
         return options.Version is not (2 or 3) ? $"Version {options.Version} is none of 2 and 3"
-            : options.BackingFormat is { } format && !ImageFormat.IsKnown(format) ? PrintableMessage.Of($"Parameter 'backing-fmt' does not accept value '{format}'")
+            : options.BackingFormat is { } format && !ImageFormat.IsKnown(format)
+                ? PrintableMessage.Of($"Parameter 'backing-fmt' does not accept value '{format}'")
             : !Enum.IsDefined(options.Preallocation) ? $"Preallocation {options.Preallocation} is none of off, metadata, falloc and full"
             : !Enum.IsDefined(options.CompressionType) ? $"Compression type {options.CompressionType} is none of zlib and zstd"
             : null;
@@ -45,7 +49,8 @@ internal static class CreationRules
             : options is { BackingFile: null, BackingFormat: not null } ? "Backing format cannot be used without backing file"
             : options is { BackingFile: not null, BackingFormat: null } ? "Backing file specified without backing format"
             : options.LazyRefcounts && isVersion2 ? "Lazy refcounts " + NeedsVersion3
-            : !IsPowerOfTwo(options.RefcountBits, 1, 1 << Qcow2Header.MaxRefcountOrder) ? "Refcount width must be a power of two and may not exceed 64 bits"
+            : !IsPowerOfTwo(options.RefcountBits, 1, 1 << Qcow2Header.MaxRefcountOrder)
+                ? "Refcount width must be a power of two and may not exceed 64 bits"
             : options.RefcountBits != 16 && isVersion2
                 ? "Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)"
             : options is { DataFileRaw: true, DataFile: null } ? "data-file-raw requires data-file"

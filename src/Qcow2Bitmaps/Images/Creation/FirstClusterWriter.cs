@@ -16,7 +16,9 @@ internal static class FirstClusterWriter
         var extensions = new HeaderExtensionWriter(cluster.AsSpan((int)header.HeaderLength));
         if ((options.BackingFormat is { } format && !extensions.TryWrite(HeaderExtensionType.BackingFormat, ImageText.Encode(format)))
             || (options.DataFile is { } dataFile && !extensions.TryWrite(HeaderExtensionType.DataFileName, ImageText.Encode(dataFile)))
-            || (options.Version >= 3 && cluster.Length >= MinClusterBytesForFeatureNames && !extensions.TryWrite(HeaderExtensionType.FeatureNames, FeatureName.KnownTable()))
+            || (options.Version >= 3
+                && cluster.Length >= MinClusterBytesForFeatureNames
+                && !extensions.TryWrite(HeaderExtensionType.FeatureNames, FeatureName.KnownTable()))
             || !extensions.TryWriteEnd())
         {
             return null;

@@ -8,7 +8,9 @@ namespace Qcow2Bitmaps.Images.Creation;
 /// <param name="plan">The image.</param>
 /// <param name="storage">Where it goes.</param>
 /// <param name="showsDataFile">Whether the data file has something already, which the disk is to show.</param>
-/// <remarks>Memory: the L1 table (at most 32 MiB) and the refcount table (at most 8 MiB), where they are not empty, and two clusters.</remarks>
+/// <remarks>
+/// Memory: the L1 table (at most 32 MiB) and the refcount table (at most 8 MiB), where they are not empty, and two clusters.
+/// </remarks>
 internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool showsDataFile = false)
 {
     private readonly ImageGeometry _geometry = plan.Geometry;
@@ -56,7 +58,9 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool
             await storage.SetLengthAsync(plan.Layout.LengthBytes, cancellationToken).ConfigureAwait(false);
             if (plan.Options is { Preallocation: Preallocation.Falloc, DataFile: null })
             {
-                await ReservedSpace.TakeAsync(storage, plan.FirstCluster.Length, plan.Layout.LengthBytes - plan.FirstCluster.Length, Preallocation.Falloc, cancellationToken).ConfigureAwait(false);
+                await ReservedSpace.TakeAsync(
+                    storage, plan.FirstCluster.Length, plan.Layout.LengthBytes - plan.FirstCluster.Length, Preallocation.Falloc,
+                    cancellationToken).ConfigureAwait(false);
             }
         }
 
@@ -83,7 +87,10 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool
                     {
                         // The cluster of a data file has the same number as that of the disk.
                         long rest = _geometry.ClustersFor(_geometry.VirtualSizeBytes) - run.FirstGuestCluster;
-                        Map(new ClusterRun(ClusterUse.Data, run.FirstGuestCluster, Math.Min(rest, _geometry.L2EntriesPerTable), run.FirstGuestCluster), areDataZeros);
+                        Map(
+                            new ClusterRun(
+                                ClusterUse.Data, run.FirstGuestCluster, Math.Min(rest, _geometry.L2EntriesPerTable), run.FirstGuestCluster),
+                            areDataZeros);
                     }
 
                     break;
@@ -92,7 +99,8 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool
                     if (plan.Options.Preallocation == Preallocation.Full || (!areDataZeros && plan.Options.Version == 2))
                     {
                         // Entries of version 2 cannot say that a cluster reads as zeros.
-                        await ReservedSpace.WriteZerosAsync(storage, OffsetOf(run.First), run.Count << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+                        await ReservedSpace.WriteZerosAsync(
+                            storage, OffsetOf(run.First), run.Count << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
                     }
 
                     break;
@@ -120,7 +128,10 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool
             _l1.AsSpan(index * ImageGeometry.TableEntryBytes), L1Entry.Create((ulong)OffsetOf(run.First), isCopied: true).Raw);
     }
 
-    /// <summary>Enters clusters into the L2 table. Extended entries say nothing of their subclusters, so that these read as zeros or from the backing file, unless a data file is to be shown.</summary>
+    /// <summary>
+    /// Enters clusters into the L2 table. Extended entries say nothing of their subclusters, so that these read as zeros or from the
+    /// backing file, unless a data file is to be shown.
+    /// </summary>
     private void Map(ClusterRun run, bool areDataZeros)
     {
         bool isZero = !areDataZeros && plan.Options.Version >= 3 && !_geometry.HasExtendedL2;

@@ -22,7 +22,9 @@ internal sealed class NewFile : IAsyncDisposable
     /// <summary>The file is whole.</summary>
     public void Keep() => _isKept = true;
 
-    /// <summary>Gives the file a length and nothing but zeros, not durable yet; of a block device only the capacity is checked, and its bytes stay.</summary>
+    /// <summary>
+    /// Gives the file a length and nothing but zeros, not durable yet; of a block device only the capacity is checked, and its bytes stay.
+    /// </summary>
     /// <exception cref="Qcow2UnsupportedException">Space is to be taken on a block device.</exception>
     /// <exception cref="NoSpaceException">The block device is too small.</exception>
     public async ValueTask FillAsync(long lengthBytes, Preallocation preallocation, CancellationToken cancellationToken)

@@ -7,7 +7,10 @@ public enum Preallocation
     Off = 0,
     /// <summary>All tables, and a place for every cluster; no guest data are written.</summary>
     Metadata = 1,
-    /// <summary>As <see cref="Metadata"/>, and the file system sets the space aside without writing it; where it cannot, zeros are written. Not on block devices.</summary>
+    /// <summary>
+    /// As <see cref="Metadata"/>, and the file system sets the space aside without writing it; where it
+    /// cannot, zeros are written. Not on block devices.
+    /// </summary>
     Falloc = 2,
     /// <summary>As <see cref="Metadata"/>, and zeros are written to all of it. Not on block devices.</summary>
     Full = 3,

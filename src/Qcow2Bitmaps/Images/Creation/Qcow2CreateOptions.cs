@@ -26,25 +26,36 @@ public sealed record Qcow2CreateOptions
     /// <summary>Whether writers may keep reference counts back until they close the image. Version 3 only.</summary>
     public bool LazyRefcounts { get; init; }
 
-    /// <summary>The name of the backing file, stored as it is, at most 1023 bytes; null without one. Nothing is opened: the size is the caller's to know.</summary>
+    /// <summary>
+    /// The name of the backing file, stored as it is, at most 1023 bytes; null without one. Nothing is
+    /// opened: the size is the caller's to know.
+    /// </summary>
     public string? BackingFile { get; init; }
 
     /// <summary>The backing file's format by QEMU's name; required with a backing file.</summary>
     public string? BackingFormat { get; init; }
 
-    /// <summary>The path of the file that holds the guest data, stored as it is; null when the image holds them itself. Version 3 only.</summary>
+    /// <summary>
+    /// The path of the file that holds the guest data, stored as it is; null when the image holds them itself. Version 3 only.
+    /// </summary>
     /// <remarks>
-    /// A relative path is relative to the process's current folder, not to the image: QEMU makes and opens it so, whatever folder it runs in then. Better give a whole path.
+    /// A relative path is relative to the process's current folder, not to the image: QEMU makes and opens it so, whatever folder
+    /// it runs in then. Better give a whole path.
     /// </remarks>
     public string? DataFile { get; init; }
 
-    /// <summary>Whether the data file is to be a raw image at all times, so that other programs can read it. Implies <see cref="Preallocation.Metadata"/>.</summary>
+    /// <summary>
+    /// Whether the data file is to be a raw image at all times, so that other programs can read it. Implies
+    /// <see cref="Preallocation.Metadata"/>.
+    /// </summary>
     public bool DataFileRaw { get; init; }
 
     /// <summary>Whether the data file is a disk that exists: not a byte of it is touched. Needs <see cref="DataFileRaw"/>.</summary>
     public bool KeepDataFile { get; init; }
 
-    /// <summary>What is allocated from the start. With a backing file only <see cref="Preallocation.Off"/>, unless L2 entries are extended.</summary>
+    /// <summary>
+    /// What is allocated from the start. With a backing file only <see cref="Preallocation.Off"/>, unless L2 entries are extended.
+    /// </summary>
     public Preallocation Preallocation { get; init; }
 
     internal bool AllocatesMetadata => Preallocation != Preallocation.Off || DataFileRaw;

@@ -17,7 +17,8 @@ internal static class ReservedSpace
     {
         if (mode.TakesSpace() && storage.CapacityBytes is not null)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.Preallocation, $"Preallocation mode '{NameOf(mode)}' unsupported for this non-regular file");
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.Preallocation, $"Preallocation mode '{NameOf(mode)}' unsupported for this non-regular file");
         }
     }
 
@@ -32,9 +33,12 @@ internal static class ReservedSpace
 
     /// <summary>Takes the space of a range that reads as zeros, and goes on to do so.</summary>
     /// <exception cref="IOException">There is no space, or the storage failed.</exception>
-    public static async ValueTask TakeAsync(ImageStorage storage, long offset, long length, Preallocation mode, CancellationToken cancellationToken)
+    public static async ValueTask TakeAsync(
+        ImageStorage storage, long offset, long length, Preallocation mode, CancellationToken cancellationToken)
     {
-        if (!mode.TakesSpace() || length <= 0 || (mode == Preallocation.Falloc && await storage.TryAllocateAsync(offset, length, cancellationToken).ConfigureAwait(false)))
+        if (!mode.TakesSpace()
+            || length <= 0
+            || (mode == Preallocation.Falloc && await storage.TryAllocateAsync(offset, length, cancellationToken).ConfigureAwait(false)))
         {
             return;
         }
@@ -42,9 +46,12 @@ internal static class ReservedSpace
         await WriteZerosAsync(storage, offset, length, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Takes the space of a range of which every byte stays as it is: where no space can be set aside, zeros are written into holes only.</summary>
+    /// <summary>
+    /// Takes the space of a range of which every byte stays as it is: where no space can be set aside, zeros are written into holes only.
+    /// </summary>
     /// <exception cref="IOException">There is no space, or the storage failed.</exception>
-    public static async ValueTask TakeKeepingAsync(ImageStorage storage, long offset, long length, Preallocation mode, CancellationToken cancellationToken)
+    public static async ValueTask TakeKeepingAsync(
+        ImageStorage storage, long offset, long length, Preallocation mode, CancellationToken cancellationToken)
     {
         if (!mode.TakesSpace() || length <= 0 || await storage.TryAllocateAsync(offset, length, cancellationToken).ConfigureAwait(false))
         {
@@ -60,7 +67,9 @@ internal static class ReservedSpace
         }
     }
 
-    /// <summary>Takes the space of the first block of a file that was empty, as QEMU does: it finds out there how writes must be aligned.</summary>
+    /// <summary>
+    /// Takes the space of the first block of a file that was empty, as QEMU does: it finds out there how writes must be aligned.
+    /// </summary>
     /// <exception cref="IOException">There is no space, or the storage failed.</exception>
     public static ValueTask TakeFirstBlockAsync(ImageStorage storage, CancellationToken cancellationToken) =>
         WriteZerosAsync(storage, 0, Math.Min(storage.Length, FirstBlockBytes), cancellationToken);
@@ -72,7 +81,8 @@ internal static class ReservedSpace
         var zeros = new byte[(int)Math.Clamp(length, 0, ZeroBytes)];
         for (long done = 0; done < length; done += zeros.Length)
         {
-            await storage.WriteAsync(offset + done, zeros.AsMemory(0, (int)Math.Min(zeros.Length, length - done)), cancellationToken).ConfigureAwait(false);
+            await storage.WriteAsync(
+                offset + done, zeros.AsMemory(0, (int)Math.Min(zeros.Length, length - done)), cancellationToken).ConfigureAwait(false);
         }
     }
 }

@@ -23,7 +23,10 @@ internal sealed class BitmapDraft
     /// <summary>Whether a step may have changed the bits.</summary>
     public bool IsContentChanged { get; set; }
 
-    /// <summary>The number of the step that changed the bits last, from 1 over all bitmaps; 0 for none. What was merged into a bitmap as it stays has a lower one.</summary>
+    /// <summary>
+    /// The number of the step that changed the bits last, from 1 over all bitmaps; 0 for none. What was merged
+    /// into a bitmap as it stays has a lower one.
+    /// </summary>
     public long LastChange { get; set; }
 
     /// <summary>Where the table is to be.</summary>

@@ -16,6 +16,7 @@ internal sealed class MergeChange(IBitmapPages source) : IContentChange
             _ => PageEffect.AddsBits,
         };
 
-    public ValueTask ApplyAsync(PageMerge.Piece page, Memory<ulong> words, long sizeBytes, PageBuffer buffer, CancellationToken cancellationToken) =>
+    public ValueTask ApplyAsync(
+        PageMerge.Piece page, Memory<ulong> words, long sizeBytes, PageBuffer buffer, CancellationToken cancellationToken) =>
         buffer.OrAsync(source, page, words, Math.Min(sizeBytes, source.SizeBytes), cancellationToken);
 }

@@ -35,7 +35,8 @@ internal sealed class RangesChange(bool value) : IContentChange
         };
     }
 
-    public ValueTask ApplyAsync(PageMerge.Piece page, Memory<ulong> words, long sizeBytes, PageBuffer buffer, CancellationToken cancellationToken)
+    public ValueTask ApplyAsync(
+        PageMerge.Piece page, Memory<ulong> words, long sizeBytes, PageBuffer buffer, CancellationToken cancellationToken)
     {
         long pageEnd = page.FirstBit + page.BitCount;
         for (int i = FirstEndingBehind(page.FirstBit); i < _ranges.Count && _ranges[i].FirstBit < pageEnd; i++)

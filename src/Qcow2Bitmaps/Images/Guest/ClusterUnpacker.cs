@@ -32,9 +32,14 @@ internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header)
             int read = await storage.ReadAsync(offset, packed.Memory, cancellationToken).ConfigureAwait(false);
             if (!decoder.TryDecode(packed.Span[..read], cluster.Span, out CompressionFault fault))
             {
-                (string found, string hint) = read < length ? ($"cut off by the file's end after {read} of at most {length} bytes", ": the file was probably not copied whole") : ($"{fault} in {read} bytes", "");
+                (string found, string hint) = read < length
+                    ? ($"cut off by the file's end after {read} of at most {length} bytes", ": the file was probably not copied whole")
+                    : ($"{fault} in {read} bytes", "");
                 throw new Qcow2FormatException(
-                    new FormatFault(FaultCode.CompressedData, $"compressed cluster at byte {diskOffset} of the disk", "data", (ulong)offset, found, $"what unpacks to {cluster.Length} bytes{hint}"), storage.Name);
+                    new FormatFault(
+                        FaultCode.CompressedData, $"compressed cluster at byte {diskOffset} of the disk", "data", (ulong)offset, found,
+                        $"what unpacks to {cluster.Length} bytes{hint}"),
+                    storage.Name);
             }
         }
         finally

@@ -6,7 +6,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Adoption;
 
-/// <summary>Whatever QEMU wrote and pushed: a series is adopted if and only if its images, written over one another, are the disk where the bitmap calls it clean; and what is built on it is right.</summary>
+/// <summary>
+/// Whatever QEMU wrote and pushed: a series is adopted if and only if its images, written over one another, are the disk where the bitmap
+/// calls it clean; and what is built on it is right.
+/// </summary>
 public sealed class AdoptHistoryTests
 {
     private const int Histories = 8;
@@ -35,7 +38,9 @@ public sealed class AdoptHistoryTests
                 throw new InvalidOperationException($"Seed {seed}:\n{string.Join('\n', log)}\n{e}", e);
             }
         });
-        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{right} series adopted, {others} others that make the disk too, {refused} refused"));
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            string.Create(
+                CultureInfo.InvariantCulture, $"{right} series adopted, {others} others that make the disk too, {refused} refused"));
         Assert.True(refused > Histories * Properties.Factor && others > 0, $"{refused} refused, {others} others adopted");
     }
 
@@ -43,7 +48,9 @@ public sealed class AdoptHistoryTests
     {
         using var folder = TempFolder.InMemory();
         long size = Sector * (128L + random.Below(4096));
-        string[] clusters = ["cluster_size=64k", "cluster_size=4k", "cluster_size=512", "cluster_size=128k,extended_l2=on", "cluster_size=2M"];
+        string[] clusters = [
+            "cluster_size=64k", "cluster_size=4k", "cluster_size=512", "cluster_size=128k,extended_l2=on", "cluster_size=2M",
+        ];
         PushedSeries series = await PushedSeries.CreateAsync(folder, PushedSeries.Text(size), options: random.Pick(clusters));
         bool clears = random.Below(2) == 0;
         bool isRaw = random.Below(3) == 0;
@@ -56,7 +63,8 @@ public sealed class AdoptHistoryTests
             string since = clears ? "c0" : $"c{PushedSeries.Text(random.Below(4) == 0 ? 0 : i - 1)}";
             string options = random.Below(3) == 0 ? "compressed" : random.Pick(clusters);
             log.Add($"push {i} since {since} {options} {clears}");
-            await series.PushAsync($"i{PushedSeries.Text(i)}", since, clears ? null : $"c{PushedSeries.Text(i)}", options: options, clears: clears);
+            await series.PushAsync(
+                $"i{PushedSeries.Text(i)}", since, clears ? null : $"c{PushedSeries.Text(i)}", options: options, clears: clears);
         }
 
         if (random.Below(2) == 0)
@@ -81,13 +89,15 @@ public sealed class AdoptHistoryTests
             int[] order = Shuffle(count, random, isRaw);
             bool isDisk = ForeignModel.AreSame(ForeignModel.Overlay(order.Select(index => models[index])), disk, bits);
             log.Add($"order {string.Join(' ', order)}: {isDisk}");
-            ProcessResult result = await series.TryAdoptAsync(order.Select(index => series.Images[index]), checkpoint, isRaw && order[0] == 0 ? ["-F", "raw"] : []);
+            ProcessResult result = await series.TryAdoptAsync(
+                order.Select(index => series.Images[index]), checkpoint, isRaw && order[0] == 0 ? ["-F", "raw"] : []);
             Assert.True((result.ExitCode == 0) == isDisk, $"{result.ExitCode}: {result.Error}");
             others += isDisk ? 1 : 0;
             refused += isDisk ? 0 : 1;
             if (isDisk)
             {
-                await Support.Cli.OkAsync("backup", "incremental", series.Disk, series.Image("next"), "--since", checkpoint, "--mode", "never");
+                await Support.Cli.OkAsync(
+                    "backup", "incremental", series.Disk, series.Image("next"), "--since", checkpoint, "--mode", "never");
                 await series.AssertRestoresAsync("next", disk);
             }
 

@@ -31,9 +31,9 @@ public sealed class AdoptRefusalTests
         series.SetTimes(1, 1, 1);
         foreach ((string[] order, string expected) in new (string[], string)[]
         {
-            (["full", "inc2", "inc1"], "at byte 327680, which bitmap 'c2' does not call dirty, the disk differs from 'B/inc1', the last one that has something there, and is as 'B/inc2' has it: the order may be wrong. Expected: 'B/inc2' behind 'B/inc1'"),
+            (["full", "inc2", "inc1"], "at byte 327680, where bitmap 'c2' is clean, the disk differs from 'B/inc1', the last one that has something there, and is as 'B/inc2' has it: the order may be wrong. Expected: 'B/inc2' behind 'B/inc1'"),
             (["inc1", "full", "inc2"], "Expected: 'B/inc1' behind 'B/full'"),
-            (["full", "inc2"], "at byte 262144, which bitmap 'c2' does not call dirty, the disk differs from 'B/full', the last one that has something there, and no image has there what it has. Expected: the whole series"),
+            (["full", "inc2"], "at byte 262144, where bitmap 'c2' is clean, the disk differs from 'B/full', the last one that has something there, and no image has there what it has. Expected: the whole series"),
             (["inc1", "inc2"], "differs from zeros, as no image has anything there, and no image has there what it has"),
             (["full", "inc1"], "the disk differs from 'B/inc1'"),
             (["full"], "the disk differs from 'B/full'"),
@@ -217,7 +217,7 @@ public sealed class AdoptRefusalTests
         // One that started later misses what changed before.
         await series.WriteAsync("write -P 9 64k 64k");
         await Qemu.ImgOkAsync("bitmap", "--add", series.Disk, "late");
-        Assert.Contains("at byte 65536, which bitmap 'late' does not call dirty", await series.RefusalAsync(series.Images, "late", 1), StringComparison.Ordinal);
+        Assert.Contains("at byte 65536, where bitmap 'late' is clean", await series.RefusalAsync(series.Images, "late", 1), StringComparison.Ordinal);
         string journal = await BrokenJournalAsync(series.Disk);
         Assert.Contains("bitmap --recover", await series.RefusalAsync(series.Images, "c2", 1), StringComparison.Ordinal);
         File.Delete(journal);
@@ -251,11 +251,11 @@ public sealed class AdoptRefusalTests
         File.Copy(series.Images[0], longName);
         foreach ((string[] images, string expected) in new (string[], string)[]
         {
-            ([series.Images[0], elsewhere], "a backup and what it stands on lie in one folder"),
+            ([series.Images[0], elsewhere], "a backup and those that it is based on must be in one folder"),
             ([series.Image("link")], "outside the allowed folders"),
             ([series.Image("x.partial")], "a name that a backup gives to other files"),
             ([series.Image("full.backup.json")], "a name that a backup gives to other files"),
-            ([longName], "cannot stand in a manifest"),
+            ([longName], "cannot be stored in a manifest"),
             ([series.Image("nothing")], "No such file"),
             ([series.Folder], "directory"),
             ([series.Images[0], series.Image("x.raw")], "No such file"),

@@ -25,10 +25,10 @@ public sealed class AdoptTests
         string output = await series.AdoptAsync(checkpoint, format == "raw" ? ["-F", "raw"] : []);
         Assert.Contains("full: adopted as a full backup,", output, StringComparison.Ordinal);
         Assert.Contains("inc2: adopted as an incremental backup on inc1.backup.json,", output, StringComparison.Ordinal);
-        Assert.Contains($"outside what bitmap '{checkpoint}' calls dirty: ", output, StringComparison.Ordinal);
+        Assert.Contains($"except where bitmap '{checkpoint}' is dirty: ", output, StringComparison.Ordinal);
         Assert.Equal(before, string.Join('\n', series.Names().Split('\n').Where(static name => !name.Contains(".backup.json", StringComparison.Ordinal))));
 
-        Assert.Contains("The disk agrees", await Support.Cli.OkAsync("backup", "verify", series.Images[2], "--disk", series.Disk), StringComparison.Ordinal);
+        Assert.Contains("The disk equals the backup", await Support.Cli.OkAsync("backup", "verify", series.Images[2], "--disk", series.Disk), StringComparison.Ordinal);
         string list = await Support.Cli.OkAsync("backup", "list", series.Folder);
         Assert.Equal(3, list.Split("adopted-compared").Length - 1);
         Assert.Contains($"inc2.backup.json  on inc1.backup.json  checkpoint {checkpoint}", list, StringComparison.Ordinal);
@@ -85,7 +85,7 @@ public sealed class AdoptTests
         Assert.Contains("inc2: is already an incremental backup", await series.AdoptAsync("c2"), StringComparison.Ordinal);
         Assert.Equal(before, series.Names());
         Assert.Contains("does not say that bitmap 'c1' records since its point", await series.RefusalAsync(series.Images, "c1", 1), StringComparison.Ordinal);
-        Assert.Contains("which says that it stands on 'full.backup.json', 'inc1.backup.json'. Expected before it", await series.RefusalAsync(series.Images.Skip(2), "c2", 1), StringComparison.Ordinal);
+        Assert.Contains("which says that it is based on 'full.backup.json', 'inc1.backup.json'. Expected before it", await series.RefusalAsync(series.Images.Skip(2), "c2", 1), StringComparison.Ordinal);
 
         await series.WriteAsync("write -P 9 0 64k");
         await series.PushAsync("inc3", "c2", null, clears: true);
@@ -127,7 +127,7 @@ public sealed class AdoptTests
         await series.PushAsync("inc3", "c0", null, clears: true);
         ProcessResult refused = await Support.Cli.RunAsync("backup", "incremental", series.Disk, series.Image("ours"), "--since", "c0");
         Assert.Equal(1, refused.ExitCode);
-        Assert.Contains("differs from it at byte 65536, which bitmap 'c0' does not call dirty. Perhaps the program that started the bitmap took a later backup", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("differs from it at byte 65536, where bitmap 'c0' is clean. Perhaps the program that started the bitmap took a later backup", refused.Error, StringComparison.Ordinal);
         await series.AdoptAsync("c0");
         await series.GoOnAsync("c0");
     }
@@ -150,7 +150,7 @@ public sealed class AdoptTests
         ProcessResult refused = await Support.Cli.RunAsync("backup", "incremental", series.Disk, series.Image("ours"), "--since", "c0", "--backing", between);
 
         Assert.Equal(1, refused.ExitCode);
-        Assert.Contains("differs from it at byte 196608, which bitmap 'c0' does not call dirty. Perhaps the program that", refused.Error, StringComparison.Ordinal);
+        Assert.Contains("differs from it at byte 196608, where bitmap 'c0' is clean. Perhaps the program that", refused.Error, StringComparison.Ordinal);
         ProcessResult adopted = await series.TryAdoptAsync([.. series.Images.Take(3), between, series.Images[3]], "c0");
         Assert.True(adopted.ExitCode == 0, adopted.Error);
         await series.GoOnAsync("c0");
@@ -169,7 +169,7 @@ public sealed class AdoptTests
         await series.PushAsync("inc3", "c0", null, clears: true);
 
         BackupException refused = await Assert.ThrowsAsync<BackupException>(() => TakeAsync(null));
-        Assert.Contains("which bitmap 'c0' does not call dirty", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("where bitmap 'c0' is clean", refused.Message, StringComparison.Ordinal);
 
         Task TakeAsync(IProgress<BackupProgress>? progress) => DiskBackup.RunAsync(
             [new BackupDisk(series.Disk, series.Image("ours"))], new BackupOptions { Since = "c0", Mode = BackupMode.Always, Workers = 1 }, progress, PushedSeries.Token);

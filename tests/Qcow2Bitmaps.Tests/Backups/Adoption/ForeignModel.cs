@@ -19,7 +19,8 @@ internal sealed record ForeignModel(byte[] Bytes, bool[] IsHeld)
             return new ForeignModel(bytes, held);
         }
 
-        foreach (JsonNode? extent in JsonNode.Parse(await Qemu.ImgOkAsync("map", "--output", "json", QemuBitmaps.WithoutBacking(path)))!.AsArray())
+        foreach (JsonNode? extent
+            in JsonNode.Parse(await Qemu.ImgOkAsync("map", "--output", "json", QemuBitmaps.WithoutBacking(path)))!.AsArray())
         {
             if ((bool)extent!["present"]!)
             {
@@ -47,7 +48,8 @@ internal sealed record ForeignModel(byte[] Bytes, bool[] IsHeld)
     }
 
     /// <summary>Whether two disks are the same where a bitmap says nothing.</summary>
-    public static bool AreSame(byte[] one, byte[] other, IEnumerable<DirtyExtent> extents) => extents.Where(static extent => !extent.IsDirty).All(extent =>
+    public static bool AreSame(byte[] one, byte[] other, IEnumerable<DirtyExtent> extents) =>
+        extents.Where(static extent => !extent.IsDirty).All(extent =>
     {
         int start = (int)extent.OffsetBytes;
         int length = (int)Math.Min(extent.EndBytes, Math.Min(one.Length, other.Length)) - start;

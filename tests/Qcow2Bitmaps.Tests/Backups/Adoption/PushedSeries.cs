@@ -142,7 +142,7 @@ internal sealed class PushedSeries(TempFolder folder, string name = "disk")
         await Support.Cli.OkAsync("backup", "incremental", Disk, Image("ours2"), "--since", "ours");
         await AssertRestoresAsync("ours1", first);
         await AssertRestoresAsync("ours2", await ReadAsync(Disk));
-        Assert.Contains("The disk agrees", await Support.Cli.OkAsync("backup", "verify", Image("ours2"), "--disk", Disk), StringComparison.Ordinal);
+        Assert.Contains("The disk equals the backup", await Support.Cli.OkAsync("backup", "verify", Image("ours2"), "--disk", Disk), StringComparison.Ordinal);
         await Support.Cli.OkAsync("backup", "list", Folder);
     }
 

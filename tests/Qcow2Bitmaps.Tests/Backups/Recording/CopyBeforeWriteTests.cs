@@ -44,7 +44,8 @@ public sealed class CopyBeforeWriteTests
     {
         var storage = new MemoryStorage();
         await Qcow2Image.CreateAsync(storage, new Qcow2CreateOptions { SizeBytes = DiskBytes, ClusterSizeBytes = 4096 }, Token);
-        await using RecordingSession session = await RecordingSession.OpenAsync(await ImageChain.OpenAsync(storage, new ChainOpenOptions { WritableLayers = [0] }, Token), cancellationToken: Token);
+        await using RecordingSession session = await RecordingSession.OpenAsync(
+            await ImageChain.OpenAsync(storage, new ChainOpenOptions { WritableLayers = [0] }, Token), cancellationToken: Token);
         await session.WriteAsync((2 << 20) + 4096, Filled(4096, 1), Token);
         var target = new GatedTarget(DiskBytes);
         Array.Fill(target.Content, (byte)9);

@@ -35,7 +35,9 @@ internal sealed class MemoryDisk
     public async Task<RecordingSession> OpenAsync(bool isReadOnly = false)
     {
         ImageStorage storage = isReadOnly ? MemoryStorage.ReadOnly(Storage.ToArray()) : Storage;
-        return await RecordingSession.OpenAsync(await ImageChain.OpenAsync(storage, new ChainOpenOptions { WritableLayers = isReadOnly ? [] : [0] }, Token), cancellationToken: Token);
+        return await RecordingSession.OpenAsync(
+            await ImageChain.OpenAsync(storage, new ChainOpenOptions { WritableLayers = isReadOnly ? [] : [0] }, Token),
+            cancellationToken: Token);
     }
 
     /// <summary>What somebody finds who opens a copy of the image now.</summary>

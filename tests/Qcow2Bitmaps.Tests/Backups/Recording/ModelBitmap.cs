@@ -34,5 +34,6 @@ internal sealed record ModelBitmap(string Name, int Granularity, bool IsPersiste
         return this with { Bits = merged };
     }
 
-    private bool Overlaps(int bit, long offset, long length) => offset < ((long)bit + 1) * Granularity && (long)bit * Granularity < offset + length;
+    private bool Overlaps(int bit, long offset, long length) =>
+        offset < ((long)bit + 1) * Granularity && (long)bit * Granularity < offset + length;
 }

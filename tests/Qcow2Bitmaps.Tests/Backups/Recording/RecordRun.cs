@@ -56,14 +56,18 @@ internal sealed class RecordRun(MemoryDisk disk, RecordingSession session) : IAs
                 ? unitsAtStart
                 : [.. unitsAtStart.Zip(target.Written, static (wanted, written) => wanted && !written)];
             Model.EndJob(step, state == BackupJobState.Completed, remaining);
-            Assert.True(state == BackupJobState.Completed || (state == BackupJobState.Cancelled) == (how == RecordAction.CancelJob), $"{state} {job.Error}");
+            Assert.True(
+                state == BackupJobState.Completed || (state == BackupJobState.Cancelled) == (how == RecordAction.CancelJob),
+                $"{state} {job.Error}");
             Assert.True(state == BackupJobState.Completed || how != RecordAction.FinishJob, $"{job.Error}");
             for (int unit = 0; unit < target.Written.Length; unit++)
             {
                 int start = unit * ModelTarget.UnitBytes;
                 Range range = start..Math.Min(RecordCase.DiskBytes, start + ModelTarget.UnitBytes);
                 Assert.True(
-                    target.Written[unit] ? target.Content[range].AsSpan().SequenceEqual(diskAtStart[range]) : !target.Content[range].AsSpan().ContainsAnyExcept(ModelTarget.Untouched),
+                    target.Written[unit]
+                        ? target.Content[range].AsSpan().SequenceEqual(diskAtStart[range])
+                        : !target.Content[range].AsSpan().ContainsAnyExcept(ModelTarget.Untouched),
                     $"{step}, which {state}: unit {unit} of the target is not that of the disk when the job began");
                 Assert.False(target.Written[unit] && !unitsAtStart[unit]);
                 Assert.False(state == BackupJobState.Completed && remaining[unit]);
@@ -107,7 +111,8 @@ internal sealed class RecordRun(MemoryDisk disk, RecordingSession session) : IAs
                 bool[] all = [.. target.Written.Select(static _ => true)];
                 bool[] units = step.Sync == BackupSync.Full
                     ? all
-                    : ModelBitmap.New("", ModelTarget.UnitBytes, false, true).With(Model.Find(step.Name)!.Bits, Model.Find(step.Name)!.Granularity).Bits;
+                    : ModelBitmap.New("", ModelTarget.UnitBytes, false, true).With(
+                        Model.Find(step.Name)!.Bits, Model.Find(step.Name)!.Granularity).Bits;
                 _jobs.Add((jobs[i], step, target, [.. Model.Disk], units));
             }
         }
@@ -118,12 +123,14 @@ internal sealed class RecordRun(MemoryDisk disk, RecordingSession session) : IAs
         }
     }
 
-    private RecordingTransaction AddBackup(RecordingTransaction transaction, RecordStep step, List<(RecordStep Step, ModelTarget Target)> backups)
+    private RecordingTransaction AddBackup(
+        RecordingTransaction transaction, RecordStep step, List<(RecordStep Step, ModelTarget Target)> backups)
     {
         var target = new ModelTarget();
         backups.Add((step, target));
         return transaction.Backup(
-            Session, new BackupJobOptions { Sync = step.Sync, Bitmap = step.Name, BitmapMode = step.Mode, Target = target, BytesPerSecond = 1 });
+            Session,
+            new BackupJobOptions { Sync = step.Sync, Bitmap = step.Name, BitmapMode = step.Mode, Target = target, BytesPerSecond = 1 });
     }
 
     private async Task TakeAsync(RecordStep step)
@@ -169,12 +176,15 @@ internal sealed class RecordRun(MemoryDisk disk, RecordingSession session) : IAs
         await using Qcow2Bitmaps.Images.Qcow2Image image = await Qcow2Bitmaps.Images.Qcow2Image.OpenAsync(
             Qcow2Bitmaps.Storage.MemoryStorage.ReadOnly(disk.Storage.ToArray()), cancellationToken: Token);
         ModelBitmap[] stored = [.. Model.Bitmaps.Where(static bitmap => bitmap.IsPersistent)];
-        Assert.Equal(stored.Select(static b => b.Name).Order(StringComparer.Ordinal), image.Bitmaps.Select(static b => b.Name).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            stored.Select(static b => b.Name).Order(StringComparer.Ordinal),
+            image.Bitmaps.Select(static b => b.Name).Order(StringComparer.Ordinal));
         foreach (ModelBitmap bitmap in stored)
         {
             ModelBitmap expected = bitmap.Successor is { } successor ? bitmap.With(successor, bitmap.Granularity) : bitmap;
             Assert.True(image.Bitmaps.TryGet(bitmap.Name, out Qcow2Bitmaps.Images.BitmapInfo? info));
-            Assert.Equal(bitmap.IsRecording ? Qcow2Bitmaps.Images.BitmapState.Recording : Qcow2Bitmaps.Images.BitmapState.Disabled, info.State);
+            Assert.Equal(
+                bitmap.IsRecording ? Qcow2Bitmaps.Images.BitmapState.Recording : Qcow2Bitmaps.Images.BitmapState.Disabled, info.State);
             AssertBits(expected, await image.Bitmaps.LoadAsync(info, cancellationToken: Token));
         }
 
@@ -184,12 +194,15 @@ internal sealed class RecordRun(MemoryDisk disk, RecordingSession session) : IAs
 
     private void AssertSame(IReadOnlyList<RecordedBitmap> bitmaps)
     {
-        Assert.Equal(Model.Bitmaps.Select(static b => b.Name).Order(StringComparer.Ordinal), bitmaps.Select(static b => b.Name).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            Model.Bitmaps.Select(static b => b.Name).Order(StringComparer.Ordinal),
+            bitmaps.Select(static b => b.Name).Order(StringComparer.Ordinal));
         foreach (RecordedBitmap bitmap in bitmaps)
         {
             ModelBitmap expected = Model.Find(bitmap.Name)!;
             Assert.Equal(
-                (expected.Granularity, expected.IsBusy, expected.IsPersistent, expected.IsRecording, expected.Bits.Count(static b => b) * (long)expected.Granularity),
+                (expected.Granularity, expected.IsBusy, expected.IsPersistent, expected.IsRecording, expected.Bits.Count(
+                    static b => b) * (long)expected.Granularity),
                 (bitmap.GranularityBytes, bitmap.IsBusy, bitmap.IsPersistent, bitmap.IsRecording, bitmap.CountBytes));
             AssertBits(expected, Session.CopyBits(bitmap.Name));
         }

@@ -6,7 +6,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;
 
-/// <summary>The close of a session, and a checkpoint, with each read, write, flush and change of a length failing once: bitmaps are stored, or it says that they are not.</summary>
+/// <summary>
+/// The close of a session, and a checkpoint, with each read, write, flush and change of a length failing once: bitmaps
+/// are stored, or it says that they are not.
+/// </summary>
 public sealed class RecordingCloseTests
 {
     private const int WrittenBytes = 512;
@@ -33,7 +36,9 @@ public sealed class RecordingCloseTests
 
             bool isStored = await IsStoredAsync(path);
             bool isHint = failed?.StartsWith("zero", StringComparison.Ordinal) != false;
-            bool isRight = error is null ? isStored && (isHint || told.Count > 0) : !isStored || error.Message.Contains("as before or as after", StringComparison.Ordinal);
+            bool isRight = error is null
+                ? isStored && (isHint || told.Count > 0)
+                : !isStored || error.Message.Contains("as before or as after", StringComparison.Ordinal);
             if (!isRight)
             {
                 wrong.Add($"{step}, {failed}: stored {isStored}, {string.Join("; ", told)}: {error?.Message}");
@@ -47,7 +52,8 @@ public sealed class RecordingCloseTests
         Assert.InRange(refused, 1, 1000);
     }
 
-    private static async Task<(string? Failed, Exception? Error)> StoreAsync(string path, int failingStep, bool isCheckpoint, Action<string> tell)
+    private static async Task<(string? Failed, Exception? Error)> StoreAsync(
+        string path, int failingStep, bool isCheckpoint, Action<string> tell)
     {
         using var trace = new FailingTrace(0);
         using IDisposable leftovers = Leftovers.TellTo(tell);

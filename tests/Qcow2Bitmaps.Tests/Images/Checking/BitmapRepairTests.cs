@@ -8,7 +8,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Checking;
 
-/// <summary><c>check -r bitmaps</c> makes images openable again that QEMU refuses because of a bitmap, and no bitmap lacks a bit afterwards.</summary>
+/// <summary>
+/// <c>check -r bitmaps</c> makes images openable again that QEMU refuses because of a bitmap, and no bitmap lacks a bit afterwards.
+/// </summary>
 public sealed class BitmapRepairTests
 {
     private const int Autoclear = 88;
@@ -67,7 +69,10 @@ public sealed class BitmapRepairTests
         }
     }
 
-    /// <summary>A size that was left behind: what follows is stale bytes, zeros, or a bitmap that was removed and has missed all changes since; or the end of the directory is not in it.</summary>
+    /// <summary>
+    /// A size that was left behind: what follows is stale bytes, zeros, or a bitmap that was removed and has missed all changes since;
+    /// or the end of the directory is not in it.
+    /// </summary>
     [Theory]
     [InlineData(64, "zeros", "good,bad")]
     [InlineData(64, "junk", "good,bad")]
@@ -108,7 +113,8 @@ public sealed class BitmapRepairTests
         await Assert.ThrowsAsync<Qcow2FormatException>(() => TestImage.OpenAsync(bytes));
         await using (Qcow2Image lenient = await TestImage.OpenAsync(bytes, Strictness.Lenient))
         {
-            Assert.Equal(expected.Split(','), lenient.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0).Select(static bitmap => bitmap.Name));
+            Assert.Equal(
+                expected.Split(','), lenient.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0).Select(static bitmap => bitmap.Name));
         }
 
         (Qcow2Image mended, _) = await MendAsync(bytes);
@@ -249,6 +255,7 @@ public sealed class BitmapRepairTests
             await Qemu.ImgOkAsync("info", path);
         }
 
-        return (await Qcow2Image.OpenAsync(MemoryStorage.ReadOnly(await File.ReadAllBytesAsync(path, Token)), cancellationToken: Token), result);
+        return (await Qcow2Image.OpenAsync(
+            MemoryStorage.ReadOnly(await File.ReadAllBytesAsync(path, Token)), cancellationToken: Token), result);
     }
 }

@@ -7,20 +7,29 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Checking;
 
-/// <summary><c>check</c> finds what qemu-img check finds, and says it in the same words: on fixtures and on images with tables broken at random.</summary>
+/// <summary>
+/// <c>check</c> finds what qemu-img check finds, and says it in the same words: on fixtures and on images with tables broken at random.
+/// </summary>
 public sealed class CheckTests
 {
     // QEMU wants a key, a data file or a backing file for these, and we do not.
     private static readonly string[] s_needsMore =
-        ["images/luks.qcow2", "images/aes.qcow2", "images/data-file.qcow2", "images/data-file-raw.qcow2", "images/missing-backing.qcow2", "chains/missing-base-2/top.qcow2"];
+        [
+            "images/luks.qcow2", "images/aes.qcow2", "images/data-file.qcow2", "images/data-file-raw.qcow2", "images/missing-backing.qcow2",
+            "chains/missing-base-2/top.qcow2",
+        ];
 
     private static readonly string[] s_bases =
-        ["cluster-4k", "snapshots", "compression-zlib", "extended-l2", "refcount-1", "refcount-8", "refcount-64", "v2-snapshot", "cluster-512", "preallocated", "all-dirty"];
+        [
+            "cluster-4k", "snapshots", "compression-zlib", "extended-l2", "refcount-1", "refcount-8", "refcount-64", "v2-snapshot",
+            "cluster-512", "preallocated", "all-dirty",
+        ];
 
     public static TheoryData<Fixture> Fixtures =>
         [.. FixtureIndex.Images.Concat(FixtureIndex.Chains.SelectMany(static c => c.Layers)).Where(static f => f.Format == "qcow2")];
 
-    public static TheoryData<string, int> Mutations => [.. s_bases.SelectMany(static b => Enumerable.Range(0, 30).Select(seed => (b, seed)))];
+    public static TheoryData<string, int> Mutations =>
+        [.. s_bases.SelectMany(static b => Enumerable.Range(0, 30).Select(seed => (b, seed)))];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -76,7 +85,8 @@ public sealed class CheckTests
     [Fact]
     public async Task TablesThatOverlapCostNoTime()
     {
-        // Forty bitmaps in use, each with the same table of 8 MiB: 320 MiB to read for a file of 9; a full directory would be 65535 of them.
+        // Forty bitmaps in use, each with the same table of 8 MiB: 320 MiB to read for a file of 9; a full
+        // directory would be 65535 of them.
         var image = new TestImage(9, 1 << 16);
         for (int i = 0; i < 40; i++)
         {
@@ -195,7 +205,8 @@ public sealed class CheckTests
     [InlineData(true)]
     public async Task TablesThatAreHolesOrScatterCostWhatTheFileOccupies(bool areHoles)
     {
-        // An L1 table of 8192 entries in a file of 245 GiB. It names tables that are holes, or tables whose 524,288 entries each name a cluster far from all others.
+        // An L1 table of 8192 entries in a file of 245 GiB. It names tables that are holes, or tables whose 524,288
+        // entries each name a cluster far from all others.
         const int Tables = 8192;
         const int EntriesPerTable = 64;
         using var folder = new TempFolder();
@@ -334,8 +345,8 @@ public sealed class CheckTests
     }
 
     /// <summary>
-    /// The findings, in order. QEMU adds lines of its own about what it does next. Which use of a cluster is the one too many depends on the
-    /// order in which tables are read, which is not QEMU's.
+    /// The findings, in order. QEMU adds lines of its own about what it does next. Which use of a cluster is the one too many depends on
+    /// the order in which tables are read, which is not QEMU's.
     /// </summary>
     private static IEnumerable<string> Lines(string error, bool sorted)
     {

@@ -3,7 +3,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Checking;
 
-/// <summary>An image may have a fault in each of millions of entries: the first hundred are printed, all with <c>--all</c> and in JSON.</summary>
+/// <summary>
+/// An image may have a fault in each of millions of entries: the first hundred are printed, all with <c>--all</c> and in JSON.
+/// </summary>
 public sealed class ManyFindingsTests
 {
     private const int Printed = 100;
@@ -72,7 +74,8 @@ public sealed class ManyFindingsTests
         Array.Resize(ref bytes, (used + leaks + blocks) * ClusterBytes);
         for (int i = 1; i <= blocks; i++)
         {
-            System.Buffers.Binary.BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(ClusterBytes + (i * 8)), (ulong)(used + i - 1) * ClusterBytes);
+            System.Buffers.Binary.BinaryPrimitives.WriteUInt64BigEndian(
+                bytes.AsSpan(ClusterBytes + (i * 8)), (ulong)(used + i - 1) * ClusterBytes);
         }
 
         for (int cluster = used; cluster < bytes.Length / ClusterBytes; cluster++)

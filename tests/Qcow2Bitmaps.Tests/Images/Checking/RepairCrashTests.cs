@@ -6,12 +6,18 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Checking;
 
-/// <summary>A repair that is stopped at any moment leaves an image that is no worse than it was, and that a second repair brings to the same end.</summary>
+/// <summary>
+/// A repair that is stopped at any moment leaves an image that is no worse than it was, and that a second repair brings to the same end.
+/// </summary>
 public sealed class RepairCrashTests
 {
-    private static readonly string[] s_bases = ["cluster-4k", "snapshots", "compression-zlib", "extended-l2", "refcount-1", "refcount-8", "v2-snapshot", "cluster-512", "preallocated"];
+    private static readonly string[] s_bases = [
+        "cluster-4k", "snapshots", "compression-zlib", "extended-l2", "refcount-1", "refcount-8", "v2-snapshot", "cluster-512",
+        "preallocated",
+    ];
 
-    public static TheoryData<string, int> Mutations => [.. s_bases.SelectMany(static b => Enumerable.Range(200, 6).Select(seed => (b, seed)))];
+    public static TheoryData<string, int> Mutations =>
+        [.. s_bases.SelectMany(static b => Enumerable.Range(200, 6).Select(seed => (b, seed)))];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -38,10 +44,13 @@ public sealed class RepairCrashTests
     }
 
     /// <summary>Clusters that are used more often than counted: what a writer would write over.</summary>
-    private static int Uncounted(CheckReport report) => report.Findings.Count(static f => f.Message.StartsWith("ERROR cluster ", StringComparison.Ordinal));
+    private static int Uncounted(CheckReport report) =>
+        report.Findings.Count(static f => f.Message.StartsWith("ERROR cluster ", StringComparison.Ordinal));
 
     private static int Structural(CheckReport report) => report.Findings.Count(static f =>
-        f.Kind != CheckFindingKind.Leak && !f.Message.StartsWith("ERROR cluster ", StringComparison.Ordinal) && !f.Message.StartsWith("ERROR OFLAG_COPIED", StringComparison.Ordinal));
+        f.Kind != CheckFindingKind.Leak
+            && !f.Message.StartsWith("ERROR cluster ", StringComparison.Ordinal)
+            && !f.Message.StartsWith("ERROR OFLAG_COPIED", StringComparison.Ordinal));
 
     private static async Task<CheckReport> CheckAsync(byte[] content)
     {

@@ -14,7 +14,10 @@ public sealed class RepairTests
 {
     // Without bitmaps: QEMU 7.2 loses the snapshots of an image that has both as soon as it repairs.
     private static readonly string[] s_bases =
-        ["cluster-4k", "snapshots", "compression-zlib", "extended-l2", "refcount-8", "refcount-64", "v2-snapshot", "cluster-512", "preallocated"];
+        [
+            "cluster-4k", "snapshots", "compression-zlib", "extended-l2", "refcount-8", "refcount-64", "v2-snapshot", "cluster-512",
+            "preallocated",
+        ];
 
     private static readonly ConcurrentDictionary<string, Task<byte[]>> s_images = [];
 
@@ -72,7 +75,8 @@ public sealed class RepairTests
             // QEMU makes the file so long that it has the block, up to where the file system ends, and takes minutes.
             ProcessResult repaired = await Support.Cli.RunAsync("check", "--all", "-r", kind, ours);
             ProcessResult checkedAgain = await Qemu.ImgAsync("check", ours);
-            Assert.True(Severity(checkedAgain) <= Severity(before), $"{before.ExitCode} became {checkedAgain.ExitCode}: {checkedAgain.Error}");
+            Assert.True(
+                Severity(checkedAgain) <= Severity(before), $"{before.ExitCode} became {checkedAgain.ExitCode}: {checkedAgain.Error}");
             Assert.Equal(repaired.ExitCode == 0, checkedAgain.ExitCode == 0);
             return;
         }
@@ -82,7 +86,8 @@ public sealed class RepairTests
 
         ProcessResult after = await Qemu.ImgAsync("check", ours);
         Assert.True(Severity(after) <= Severity(before), $"{before.ExitCode} became {after.ExitCode}: {after.Error}");
-        if (expected.Error.Contains("Marking image as corrupt", StringComparison.Ordinal) || expected.Error.Contains("rebuilt refcount structure is still broken", StringComparison.Ordinal))
+        if (expected.Error.Contains("Marking image as corrupt", StringComparison.Ordinal)
+            || expected.Error.Contains("rebuilt refcount structure is still broken", StringComparison.Ordinal))
         {
             // QEMU's repair has failed and left the image worse than it was.
             Assert.NotEqual(1, Severity(before));
@@ -126,14 +131,16 @@ public sealed class RepairTests
 
         Assert.Equal((2, 0), (report.LeaksFixed, report.Leaks));
         byte[] expected = bytes;
-        Assert.Equal([.. expected, .. new byte[1 << 12], .. Enumerable.Repeat((byte)0x5A, 1 << 12), .. new byte[1 << 12]], storage.ToArray());
+        Assert.Equal(
+            [.. expected, .. new byte[1 << 12], .. Enumerable.Repeat((byte)0x5A, 1 << 12), .. new byte[1 << 12]], storage.ToArray());
     }
 
     [Fact]
     public async Task NothingIsWrittenWhereNothingIsWrong()
     {
         using var folder = new TempFolder();
-        byte[] bytes = await File.ReadAllBytesAsync(FixtureIndex.Images.Single(static f => f.RelativePath == "images/snapshots.qcow2").Path, Token);
+        byte[] bytes = await File.ReadAllBytesAsync(
+            FixtureIndex.Images.Single(static f => f.RelativePath == "images/snapshots.qcow2").Path, Token);
         string path = folder.Write("a.qcow2", bytes);
 
         ProcessResult result = await Support.Cli.RunAsync("check", "-r", "all", "-r", "bitmaps", path);
@@ -147,7 +154,8 @@ public sealed class RepairTests
     {
         Qemu.Require();
         using var folder = new TempFolder();
-        byte[] bytes = await File.ReadAllBytesAsync(FixtureIndex.Images.Single(static f => f.RelativePath == "images/snapshots.qcow2").Path, Token);
+        byte[] bytes = await File.ReadAllBytesAsync(
+            FixtureIndex.Images.Single(static f => f.RelativePath == "images/snapshots.qcow2").Path, Token);
         // Counts of 16 bits in the cluster at 0x2000: the header's is 2, as if it had leaked.
         bytes[0x2001] = 2;
         string path = folder.Write("a.qcow2", bytes);
@@ -267,7 +275,9 @@ public sealed class RepairTests
         if (expected.ExitCode == 0)
         {
             Assert.Equal(0, actual.ExitCode);
-            Assert.Equal(await File.ReadAllBytesAsync(folder.File("theirs.raw"), Token), await File.ReadAllBytesAsync(folder.File("ours.raw"), Token));
+            Assert.Equal(
+                await File.ReadAllBytesAsync(folder.File("theirs.raw"), Token),
+                await File.ReadAllBytesAsync(folder.File("ours.raw"), Token));
         }
     }
 

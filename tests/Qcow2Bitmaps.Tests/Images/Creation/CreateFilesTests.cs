@@ -26,9 +26,12 @@ public sealed class CreateFilesTests
         using var folder = new TempFolder();
         string path = folder.File("x");
 
-        ProcessResult made = await RunAsync("-q", "-f", "qcow2", "-o", options.Replace("FOLDER", folder.Path, StringComparison.Ordinal), path);
+        ProcessResult made = await RunAsync(
+            "-q", "-f", "qcow2", "-o", options.Replace("FOLDER", folder.Path, StringComparison.Ordinal), path);
         await Qemu.ImgOkAsync("bitmap", "--add", "-g", "4k", path, "b");
-        await Qemu.IoOkAsync(path, "write -P 1 0 70000", "write -P 2 3000000 100000", "discard 65536 65536", "write -z 200k 300k", "read -P 2 3000000 100000");
+        await Qemu.IoOkAsync(
+            path, "write -P 1 0 70000", "write -P 2 3000000 100000", "discard 65536 65536", "write -z 200k 300k",
+            "read -P 2 3000000 100000");
 
         Assert.Equal((0, "", ""), (made.ExitCode, made.Output, made.Error));
         string check = await Qemu.ImgOkAsync("check", path);
@@ -52,7 +55,9 @@ public sealed class CreateFilesTests
 
         Assert.Equal(0, made.ExitCode);
         Assert.Equal(0, (await Qemu.ImgAsync("compare", folder.File("sub/base"), folder.File("sub/x"))).ExitCode);
-        Assert.Equal((await Qemu.ImgAsync("info", "--backing-chain", folder.File("sub/x"))).Output, (await Support.Cli.RunAsync("info", "--backing-chain", folder.File("sub/x"))).Output);
+        Assert.Equal(
+            (await Qemu.ImgAsync("info", "--backing-chain", folder.File("sub/x"))).Output,
+            (await Support.Cli.RunAsync("info", "--backing-chain", folder.File("sub/x"))).Output);
     }
 
     [Theory]
@@ -84,7 +89,8 @@ public sealed class CreateFilesTests
         disk.AsSpan(65536, 4096).Fill(9);
         Assert.Equal(disk, (await File.ReadAllBytesAsync(raw, Token))[..length]);
         Assert.Equal(
-            [new(0, 65536, false), new(65536, 65536, true), new(131072, long.Parse(size, System.Globalization.CultureInfo.InvariantCulture) - 131072, false)],
+            [new(0, 65536, false), new(65536, 65536, true), new(
+                131072, long.Parse(size, System.Globalization.CultureInfo.InvariantCulture) - 131072, false)],
             await QemuBitmaps.ReadExtentsAsync(folder.File("x"), "b"));
         Assert.StartsWith("No errors", await Qemu.ImgOkAsync("check", folder.File("x")), StringComparison.Ordinal);
     }
@@ -97,7 +103,8 @@ public sealed class CreateFilesTests
         string options = $"data_file={raw},data_file_raw=on,keep_data_file=on";
 
         ProcessResult larger = await RunAsync("-f", "qcow2", "-o", options, folder.File("x"), "513");
-        ProcessResult absent = await RunAsync("-f", "qcow2", "-o", options.Replace("/disk", "/nothing", StringComparison.Ordinal), folder.File("x"), "512");
+        ProcessResult absent = await RunAsync(
+            "-f", "qcow2", "-o", options.Replace("/disk", "/nothing", StringComparison.Ordinal), folder.File("x"), "512");
         ProcessResult notRaw = await RunAsync("-f", "qcow2", "-o", $"data_file={raw},keep_data_file=on", folder.File("x"), "512");
 
         Assert.Equal(1, larger.ExitCode);
@@ -118,7 +125,8 @@ public sealed class CreateFilesTests
         Directory.CreateDirectory(folder.File("sub"));
 
         ProcessResult made = await Qemu.RunAsync(
-            "dotnet", folder.Path, Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "create", "-f", "qcow2", "-o", "data_file=d", "sub/x", "1M");
+            "dotnet", folder.Path, Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "create", "-f", "qcow2", "-o",
+            "data_file=d", "sub/x", "1M");
 
         // A data file outside the image's folder is warned of.
         Assert.True(made.ExitCode == 0, made.Error);
@@ -140,7 +148,8 @@ public sealed class CreateFilesTests
         byte[] before = await File.ReadAllBytesAsync(path, Token);
 
         // But no data file that has anything.
-        IOException refusal = await Assert.ThrowsAsync<IOException>(() => Qcow2Image.CreateAsync(folder.File("link"), s_plain with { DataFile = data }, Token));
+        IOException refusal = await Assert.ThrowsAsync<IOException>(
+            () => Qcow2Image.CreateAsync(folder.File("link"), s_plain with { DataFile = data }, Token));
         Assert.Contains($"'{data}' exists and has data, first at byte 0", refusal.Message, StringComparison.Ordinal);
         Assert.Equal(before, await File.ReadAllBytesAsync(path, Token));
         Assert.Equal([1, 2, 3], await File.ReadAllBytesAsync(data, Token));
@@ -163,10 +172,12 @@ public sealed class CreateFilesTests
         byte[] before = await File.ReadAllBytesAsync(path, Token);
         await using (await QemuIoHolder.StartAsync(path))
         {
-            ImageLockedException refusal = await Assert.ThrowsAsync<ImageLockedException>(() => Qcow2Image.CreateAsync(path, s_plain, Token));
+            ImageLockedException refusal = await Assert.ThrowsAsync<ImageLockedException>(
+                () => Qcow2Image.CreateAsync(path, s_plain, Token));
             Assert.Contains("Is another process using the image", refusal.Message, StringComparison.Ordinal);
             // Nor is it a data file, nor a raw image.
-            await Assert.ThrowsAsync<ImageLockedException>(() => Qcow2Image.CreateAsync(folder.File("y"), s_plain with { DataFile = path }, Token));
+            await Assert.ThrowsAsync<ImageLockedException>(
+                () => Qcow2Image.CreateAsync(folder.File("y"), s_plain with { DataFile = path }, Token));
             await Assert.ThrowsAsync<ImageLockedException>(() => RawImage.CreateAsync(path, 512, Token));
             // A running VM's image can have an overlay, as with QEMU.
             Assert.Equal(0, (await RunAsync("-q", "-f", "qcow2", "-b", "x", "-F", "qcow2", folder.File("overlay"))).ExitCode);
@@ -183,16 +194,21 @@ public sealed class CreateFilesTests
         string precious = folder.Write("precious", [1, 2, 3]);
 
         // The data file's folder is not there; the image is its own data file; the options are refused.
-        await Assert.ThrowsAnyAsync<IOException>(() => Qcow2Image.CreateAsync(folder.File("x"), s_plain with { DataFile = folder.File("no/where") }, Token));
-        await Assert.ThrowsAnyAsync<IOException>(() => Qcow2Image.CreateAsync(folder.File("x"), s_plain with { DataFile = folder.File("x") }, Token));
-        await Assert.ThrowsAnyAsync<IOException>(() => Qcow2Image.CreateAsync(folder.File("x"), s_plain with { DataFile = folder.File("./x") }, Token));
+        await Assert.ThrowsAnyAsync<IOException>(
+            () => Qcow2Image.CreateAsync(folder.File("x"), s_plain with { DataFile = folder.File("no/where") }, Token));
+        await Assert.ThrowsAnyAsync<IOException>(
+            () => Qcow2Image.CreateAsync(folder.File("x"), s_plain with { DataFile = folder.File("x") }, Token));
+        await Assert.ThrowsAnyAsync<IOException>(
+            () => Qcow2Image.CreateAsync(folder.File("x"), s_plain with { DataFile = folder.File("./x") }, Token));
         await Assert.ThrowsAsync<ArgumentException>(() => Qcow2Image.CreateAsync(precious, s_plain with { ClusterSizeBytes = 3 }, Token));
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Qcow2Image.CreateAsync(folder.File("x"), s_plain with { DataFile = folder.File("d") }, new CancellationToken(canceled: true)));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() =>
+            Qcow2Image.CreateAsync(folder.File("x"), s_plain with { DataFile = folder.File("d") }, new CancellationToken(canceled: true)));
         if (!folder.HoldsFilesOf(7L << 60))
         {
             await Assert.ThrowsAsync<IOException>(() => RawImage.CreateAsync(folder.File("x"), 7L << 60, Token));
             await Assert.ThrowsAsync<IOException>(() => Qcow2Image.CreateAsync(
-                folder.File("x"), new Qcow2CreateOptions { SizeBytes = 1L << 60, ClusterSizeBytes = 2 << 20, DataFile = folder.File("d") }, Token));
+                folder.File("x"), new Qcow2CreateOptions { SizeBytes = 1L << 60, ClusterSizeBytes = 2 << 20, DataFile = folder.File("d") },
+                Token));
         }
 
         Assert.Equal([precious], Directory.GetFiles(folder.Path));
@@ -210,7 +226,9 @@ public sealed class CreateFilesTests
 
         NoSpaceException tooSmall = await Assert.ThrowsAsync<NoSpaceException>(
             () => Qcow2Image.CreateAsync(device, s_plain with { SizeBytes = 10 << 20, Preallocation = Preallocation.Metadata }, Token));
-        Assert.Contains($"'{device}' is too small, no space: 10813440 bytes are needed in all, 2097152 are there; extend the volume first", tooSmall.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            $"'{device}' is too small, no space: 10813440 bytes are needed in all, 2097152 are there; extend the volume first",
+            tooSmall.Message, StringComparison.Ordinal);
         await Assert.ThrowsAsync<NoSpaceException>(() => RawImage.CreateAsync(device, 3 << 20, Token));
         await RawImage.CreateAsync(device, 1 << 20, Token);
         await Qcow2Image.CreateAsync(device, s_plain with { Preallocation = Preallocation.Metadata }, Token);
@@ -225,7 +243,8 @@ public sealed class CreateFilesTests
         // As data files: one that must not show its old bytes, and one that is kept.
         await Qcow2Image.CreateAsync(folder.File("x"), s_plain with { DataFile = device, Preallocation = Preallocation.Metadata }, Token);
         await Qcow2Image.CreateAsync(folder.File("y"), s_plain with { DataFile = device, DataFileRaw = true, KeepDataFile = true }, Token);
-        await Assert.ThrowsAsync<NoSpaceException>(() => Qcow2Image.CreateAsync(folder.File("z"), s_plain with { DataFile = device, SizeBytes = 3 << 20 }, Token));
+        await Assert.ThrowsAsync<NoSpaceException>(
+            () => Qcow2Image.CreateAsync(folder.File("z"), s_plain with { DataFile = device, SizeBytes = 3 << 20 }, Token));
         Assert.False(Path.Exists(folder.File("z")));
         if (Qemu.IsHere)
         {
@@ -245,7 +264,18 @@ public sealed class CreateFilesTests
         }
 
         File.CreateSymbolicLink(folder.File("link"), folder.File("fifo"));
-        foreach (string path in new[] { folder.File("fifo"), folder.File("link"), "/dev/null", "/dev/full", folder.Path, "", "a\0b", folder.File("no/where") })
+        foreach (string path
+            in new[]
+            {
+                folder.File("fifo"),
+                folder.File("link"),
+                "/dev/null",
+                "/dev/full",
+                folder.Path,
+                "",
+                "a\0b",
+                folder.File("no/where"),
+            })
         {
             await Assert.ThrowsAnyAsync<IOException>(() => Qcow2Image.CreateAsync(path, s_plain, Token));
             await Assert.ThrowsAnyAsync<IOException>(() => RawImage.CreateAsync(path, 512, Token));

@@ -30,9 +30,18 @@ public sealed class CreateTests
         { s_plain, "bec5b32023630ed232d2619c1b300064669b3ae6442dd9274e32156599a8bc60" },
         { s_plain with { Version = 2 }, "ebe3b9f7e53245b1010913aaadebb43fea2b6505a727d6d25ae8ad387cf2ea75" },
         { s_full, "d0be0dd00ec23f8a5a625a53b8577c1b867fd4973b05cbde088593c1d744423f" },
-        { s_plain with { ClusterSizeBytes = 4096, LazyRefcounts = true, CompressionType = CompressionType.Zstd, RefcountBits = 1 }, "e06a9d50dab4a586b5c2fe6ee7777493bc9a5bebdc91b597ffecd7c7f6ab4f12" },
-        { s_plain with { ClusterSizeBytes = 16384, ExtendedL2 = true, Preallocation = Preallocation.Metadata }, "9c2f458ef0f7460b9a12c99af64cebd440cdcf17288befc661ed62bc39dd0b70" },
-        { s_plain with { SizeBytes = 10 << 20, DataFile = "d", BackingFile = "base.qcow2", BackingFormat = "qcow2" }, "9be942678f7854b94054dc9a47e5a9e808a8b97001ba56a9bf35e5f4987f9269" },
+        {
+            s_plain with { ClusterSizeBytes = 4096, LazyRefcounts = true, CompressionType = CompressionType.Zstd, RefcountBits = 1 },
+            "e06a9d50dab4a586b5c2fe6ee7777493bc9a5bebdc91b597ffecd7c7f6ab4f12"
+        },
+        {
+            s_plain with { ClusterSizeBytes = 16384, ExtendedL2 = true, Preallocation = Preallocation.Metadata },
+            "9c2f458ef0f7460b9a12c99af64cebd440cdcf17288befc661ed62bc39dd0b70"
+        },
+        {
+            s_plain with { SizeBytes = 10 << 20, DataFile = "d", BackingFile = "base.qcow2", BackingFormat = "qcow2" },
+            "9be942678f7854b94054dc9a47e5a9e808a8b97001ba56a9bf35e5f4987f9269"
+        },
     };
 
     [Theory]
@@ -53,7 +62,9 @@ public sealed class CreateTests
 
         await Qcow2Image.CreateAsync(storage, new Qcow2CreateOptions { SizeBytes = 0 }, Token);
 
-        Assert.Equal(await File.ReadAllBytesAsync(FixtureIndex.Images.Single(static f => f.RelativePath == "images/empty-disk.qcow2").Path, Token), storage.ToArray());
+        Assert.Equal(
+            await File.ReadAllBytesAsync(FixtureIndex.Images.Single(static f => f.RelativePath == "images/empty-disk.qcow2").Path, Token),
+            storage.ToArray());
     }
 
     /// <summary>Every moment at which the making may break off, over an image that was there before.</summary>
@@ -136,7 +147,8 @@ public sealed class CreateTests
     [InlineData(4)]
     public async Task VersionsThatDoNotExist(int version)
     {
-        ArgumentException error = await Assert.ThrowsAsync<ArgumentException>(() => Qcow2Image.CreateAsync("/nowhere/x", s_plain with { Version = version }, Token));
+        ArgumentException error = await Assert.ThrowsAsync<ArgumentException>(
+            () => Qcow2Image.CreateAsync("/nowhere/x", s_plain with { Version = version }, Token));
 
         Assert.Equal("options", error.ParamName);
         Assert.Equal($"Version {version} is none of 2 and 3", (s_plain with { Version = version }).FindFault());
@@ -175,7 +187,8 @@ public sealed class CreateTests
             {
                 await using var storage = new MemoryStorage();
                 await Qcow2Image.CreateAsync(
-                    storage, s_full with { SizeBytes = clusters * clusterSize, ClusterSizeBytes = clusterSize, RefcountBits = refcountBits }, Token);
+                    storage,
+                    s_full with { SizeBytes = clusters * clusterSize, ClusterSizeBytes = clusterSize, RefcountBits = refcountBits }, Token);
                 await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token);
                 CheckReport report = await image.CheckAsync(Token);
                 Assert.Equal((0, 0, 0, clusters), (report.Corruptions, report.Leaks, report.CheckErrors, report.AllocatedClusters));

@@ -2,7 +2,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Creation;
 
-/// <summary>One command line of <c>create</c>, run by qemu-img and by the tool, each in a folder of its own with a backing file 'base' of 3 MiB.</summary>
+/// <summary>
+/// One command line of <c>create</c>, run by qemu-img and by the tool, each in a folder of its own with a backing file 'base' of 3 MiB.
+/// </summary>
 internal sealed class CreatedTwice : IDisposable
 {
     private readonly TempFolder _folder;
@@ -38,7 +40,8 @@ internal sealed class CreatedTwice : IDisposable
         string ourImage = Path.Combine(ourFolder, "x");
         // QEMU takes a data file's name relative to the current folder, and so do we: then it must be another one.
         ProcessResult ours = Array.Exists(arguments, static argument => argument.Contains("data_file", StringComparison.Ordinal))
-            ? await Support.Qemu.RunAsync("dotnet", ourFolder, [Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "create", .. arguments])
+            ? await Support.Qemu.RunAsync(
+                "dotnet", ourFolder, [Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "create", .. arguments])
             : await Support.Cli.RunAsync(["create", .. arguments.Select(argument => argument == "x" ? ourImage : argument)]);
         return new CreatedTwice(folder)
         {
@@ -46,7 +49,9 @@ internal sealed class CreatedTwice : IDisposable
             Ours = new ProcessResult(
                 ours.ExitCode,
                 System.Text.Encoding.UTF8.GetBytes(ours.Output.Replace(ourImage, "x", StringComparison.Ordinal)),
-                ours.Error.Replace("qcow2bitmaps: ", "qemu-img: ", StringComparison.Ordinal).Replace(ourImage, "x", StringComparison.Ordinal).Replace(ourFolder + "/", "", StringComparison.Ordinal)),
+                ours.Error.Replace("qcow2bitmaps: ", "qemu-img: ", StringComparison.Ordinal)
+                    .Replace(ourImage, "x", StringComparison.Ordinal)
+                    .Replace(ourFolder + "/", "", StringComparison.Ordinal)),
         };
     }
 
@@ -69,7 +74,9 @@ internal sealed class CreatedTwice : IDisposable
         }
 
         // With metadata QEMU fills the last cluster of a data file. Ours is as long as the disk, as a raw image is.
-        if (Path.Exists(OurData) && SparseFiles.FindDifference(QemuData, OurData) is { } dataOffset && dataOffset < SparseFiles.LengthOf(OurData))
+        if (Path.Exists(OurData)
+            && SparseFiles.FindDifference(QemuData, OurData) is { } dataOffset
+            && dataOffset < SparseFiles.LengthOf(OurData))
         {
             return $"the data file differs at offset 0x{dataOffset:x}";
         }

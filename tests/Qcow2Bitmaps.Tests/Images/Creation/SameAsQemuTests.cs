@@ -5,7 +5,8 @@ namespace Qcow2Bitmaps.Tests.Images.Creation;
 /// <summary>What we make is what qemu-img makes: the same bytes, output, messages and exit codes.</summary>
 public sealed class SameAsQemuTests
 {
-    public static TheoryData<string> ClusterSizes => new("512", "1k", "2k", "4k", "8k", "16k", "32k", "64k", "128k", "256k", "512k", "1M", "2M");
+    public static TheoryData<string> ClusterSizes =>
+        new("512", "1k", "2k", "4k", "8k", "16k", "32k", "64k", "128k", "256k", "512k", "1M", "2M");
 
     public static TheoryData<int> RefcountWidths => new(1, 2, 4, 8, 16, 32, 64);
 
@@ -42,7 +43,9 @@ public sealed class SameAsQemuTests
             await RequireSameAsync("-f", "qcow2", "-o", $"extended_l2=on,cluster_size={clusterSize},{options}", "x", "1300M");
         }
 
-        await RequireSameAsync("-f", "qcow2", "-b", "base", "-F", "qcow2", "-o", $"extended_l2=on,preallocation=metadata,cluster_size={clusterSize}", "x", "5M");
+        await RequireSameAsync(
+            "-f", "qcow2", "-b", "base", "-F", "qcow2", "-o", $"extended_l2=on,preallocation=metadata,cluster_size={clusterSize}", "x",
+            "5M");
     }
 
     [Theory]
@@ -153,7 +156,8 @@ public sealed class SameAsQemuTests
     [InlineData(377, "512", 1)]
     public async Task LongNamesOfBackingFiles(int length, string clusterSize, int exitCode)
     {
-        using CreatedTwice images = await RunAsync("-f", "qcow2", "-u", "-b", new string('b', length), "-F", "qcow2", "-o", "cluster_size=" + clusterSize, "x", "1M");
+        using CreatedTwice images = await RunAsync(
+            "-f", "qcow2", "-u", "-b", new string('b', length), "-F", "qcow2", "-o", "cluster_size=" + clusterSize, "x", "1M");
 
         Assert.Equal(exitCode, images.Qemu.ExitCode);
         Assert.Null(images.FindDifference());

@@ -81,8 +81,10 @@ public sealed class BitmapEditSetTests : IDisposable
             await using var trial = new EditSetTrial(_folder);
             FailingStorage? broken = null;
             Qcow2Image[] images = await trial.OpenAsync(
-                (storage, i) => i == failing ? broken = new FailingStorage(storage) { FailingWrite = n, IsGoneAfterwards = true } : storage);
-            Exception? error = await Record.ExceptionAsync(async () => await EditSetTrial.SetOf(images).CommitAsync(cancellationToken: Token));
+                (storage, i) =>
+                    i == failing ? broken = new FailingStorage(storage) { FailingWrite = n, IsGoneAfterwards = true } : storage);
+            Exception? error = await Record.ExceptionAsync(
+                async () => await EditSetTrial.SetOf(images).CommitAsync(cancellationToken: Token));
             hasFailed = broken!.HasFailed;
             Assert.True(error is null || (hasFailed && error is IOException), error?.ToString());
             if (error is null)
@@ -171,7 +173,8 @@ public sealed class BitmapEditSetTests : IDisposable
         {
             IOException refusal = await Assert.ThrowsAsync<IOException>(
                 async () => await BitmapEditSet.RecoverAsync(trial.JournalPath, [.. images.Where((_, other) => other != i)], Token));
-            Assert.Contains($"'{images[i].Name}': it is needed to finish the edit and was not given", refusal.Message, StringComparison.Ordinal);
+            Assert.Contains(
+                $"'{images[i].Name}': it is needed to finish the edit and was not given", refusal.Message, StringComparison.Ordinal);
             Assert.Equal([trial.JournalPath], Directory.GetFiles(_folder.Path));
             Assert.Equal(before, trial.Bytes());
         }
@@ -195,12 +198,16 @@ public sealed class BitmapEditSetTests : IDisposable
 
         await next.CommitAsync(cancellationToken: Token);
 
-        Assert.Equal([["a", "new", "next"], ["b", "next"], ["first", "next"]], images.Select(static image => image.Bitmaps.Select(static bitmap => bitmap.Name)));
+        Assert.Equal(
+            [["a", "new", "next"], ["b", "next"], ["first", "next"]],
+            images.Select(static image => image.Bitmaps.Select(static bitmap => bitmap.Name)));
         Assert.Empty(Directory.GetFiles(_folder.Path));
         Assert.All(await trial.ReadAsync(), static state => Assert.True(state.IsSound, state.ToString()));
     }
 
-    /// <summary>What was prepared looks like leaks until the switch. Where no time of change tells, as on block devices, the counts do.</summary>
+    /// <summary>
+    /// What was prepared looks like leaks until the switch. Where no time of change tells, as on block devices, the counts do.
+    /// </summary>
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
@@ -222,7 +229,8 @@ public sealed class BitmapEditSetTests : IDisposable
         IOException refusal = await Assert.ThrowsAsync<IOException>(
             async () => await BitmapEditSet.RecoverAsync(trial.JournalPath, await trial.OpenAsync(), Token));
 
-        Assert.Contains($"'{trial.Storages[freed].Name}': what was prepared for it was freed since", refusal.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            $"'{trial.Storages[freed].Name}': what was prepared for it was freed since", refusal.Message, StringComparison.Ordinal);
         Assert.Equal(before, trial.Bytes());
         Assert.Equal([trial.JournalPath], Directory.GetFiles(_folder.Path));
     }
@@ -265,7 +273,9 @@ public sealed class BitmapEditSetTests : IDisposable
         string nowhere = _folder.File("nowhere/journal");
 
         await new BitmapEditSet().CommitAsync(nowhere, Token);
-        await new BitmapEditSet().Add(images[0], static edit => edit.Add("x")).Add(images[1], static edit => edit.Enable("a")).CommitAsync(_folder.File("journal"), Token);
+        await new BitmapEditSet().Add(images[0], static edit => edit.Add("x"))
+            .Add(images[1], static edit => edit.Enable("a"))
+            .CommitAsync(_folder.File("journal"), Token);
 
         Assert.Equal(["a", "x"], images[0].Bitmaps.Select(static bitmap => bitmap.Name));
         Assert.Throws<ArgumentException>(() => new BitmapEditSet().Add(images[0], static _ => { }).Add(images[0], static _ => { }));

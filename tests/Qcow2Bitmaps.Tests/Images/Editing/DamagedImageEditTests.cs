@@ -22,7 +22,8 @@ public sealed class DamagedImageEditTests
         byte[] bytes = builder.Build();
         Span<byte> second = bytes.AsSpan(builder.Bitmaps[0].TableOffset + ImageGeometry.TableEntryBytes);
         byte[] cut = [.. bytes, .. bytes.AsSpan((int)BinaryPrimitives.ReadUInt64BigEndian(second), 2000)];
-        BinaryPrimitives.WriteUInt64BigEndian(cut.AsSpan(builder.Bitmaps[0].TableOffset + ImageGeometry.TableEntryBytes), (ulong)bytes.Length);
+        BinaryPrimitives.WriteUInt64BigEndian(
+            cut.AsSpan(builder.Bitmaps[0].TableOffset + ImageGeometry.TableEntryBytes), (ulong)bytes.Length);
         SetCount(cut, builder, bytes.Length >> 12, 1);
         await using Qcow2Image image = await OpenAsync(cut);
         DirtyBitmap before = await image.Bitmaps.LoadAsync("a", cancellationToken: Token);
@@ -51,7 +52,8 @@ public sealed class DamagedImageEditTests
     [Fact]
     public async Task ANewNameThatTheDirectoryHasNoRoomForIsRefused()
     {
-        await using Qcow2Image image = await OpenAsync(new TestImage().WithBitmap("a").Build(), limits: new Qcow2Limits { MaxBitmapDirectoryBytes = 64 });
+        await using Qcow2Image image = await OpenAsync(
+            new TestImage().WithBitmap("a").Build(), limits: new Qcow2Limits { MaxBitmapDirectoryBytes = 64 });
 
         BitmapStateException refusal = await Assert.ThrowsAsync<BitmapStateException>(
             async () => await image.Bitmaps.EditAsync(static edit => edit.Rename("a", new string('n', 50)), Token));
@@ -65,9 +67,11 @@ public sealed class DamagedImageEditTests
     public async Task AnInconsistentBitmapOfALenientlyOpenedImageIsNotMerged()
     {
         await using Qcow2Image image = await OpenAsync(new TestImage().WithBitmap("a").Build());
-        await using Qcow2Image other = await OpenAsync(new TestImage().WithBitmap("a", flags: BitmapFlags.InUse).Build(), Strictness.Lenient);
+        await using Qcow2Image other = await OpenAsync(
+            new TestImage().WithBitmap("a", flags: BitmapFlags.InUse).Build(), Strictness.Lenient);
 
-        await Assert.ThrowsAsync<BitmapStateException>(async () => await image.Bitmaps.EditAsync(edit => edit.Merge(other, "a", into: "a"), Token));
+        await Assert.ThrowsAsync<BitmapStateException>(
+            async () => await image.Bitmaps.EditAsync(edit => edit.Merge(other, "a", into: "a"), Token));
     }
 
     /// <summary>Two bitmaps that name one cluster, or one table: QEMU opens such images.</summary>
@@ -100,7 +104,8 @@ public sealed class DamagedImageEditTests
     [Fact]
     public async Task WhatAnEditHasWrittenIsNotFreedByIt()
     {
-        var builder = new TestImage(clusterBits: 12, virtualSizeBytes: 1L << 28).WithBitmap("a", 12, bits: [.. Enumerable.Repeat((byte)0x11, 8192)]);
+        var builder = new TestImage(clusterBits: 12, virtualSizeBytes: 1L << 28).WithBitmap(
+            "a", 12, bits: [.. Enumerable.Repeat((byte)0x11, 8192)]);
         byte[] bytes = builder.Build();
         BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(builder.Bitmaps[0].TableOffset + sizeof(ulong)), (ulong)bytes.Length);
         await using Qcow2Image image = await OpenAsync(bytes);
@@ -119,7 +124,8 @@ public sealed class DamagedImageEditTests
     [InlineData(false)]
     public async Task BitsThatAreNotCountedAreNotWrittenOver(bool isRemoved)
     {
-        var builder = new TestImage(clusterBits: 12, virtualSizeBytes: 1L << 28).WithBitmap("a", 12, bits: [.. Enumerable.Repeat((byte)0x11, 8192)]).WithBitmap("c", 12);
+        var builder = new TestImage(clusterBits: 12, virtualSizeBytes: 1L << 28).WithBitmap(
+            "a", 12, bits: [.. Enumerable.Repeat((byte)0x11, 8192)]).WithBitmap("c", 12);
         byte[] bytes = builder.Build();
         ulong second = BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(builder.Bitmaps[0].TableOffset + sizeof(ulong)));
         SetCount(bytes, builder, (int)(second >> 12), 0);
@@ -127,7 +133,8 @@ public sealed class DamagedImageEditTests
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
 
         Qcow2FormatException refusal = await Assert.ThrowsAsync<Qcow2FormatException>(
-            async () => await image.Bitmaps.EditAsync(edit => (isRemoved ? edit.Remove("a") : edit.Disable("c")).Add("b").Set("b", 0, 1), Token));
+            async () =>
+                await image.Bitmaps.EditAsync(edit => (isRemoved ? edit.Remove("a") : edit.Disable("c")).Add("b").Set("b", 0, 1), Token));
 
         Assert.Equal((FaultCode.RefcountTooLow, second), (refusal.Fault.Code, refusal.Fault.Offset));
         Assert.Equal(bytes, storage.ToArray());
@@ -147,7 +154,8 @@ public sealed class DamagedImageEditTests
         var storage = new MemoryStorage(longer);
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
 
-        Qcow2FormatException refusal = await Assert.ThrowsAsync<Qcow2FormatException>(async () => await image.Bitmaps.EditAsync(static edit => edit.Add("b"), Token));
+        Qcow2FormatException refusal = await Assert.ThrowsAsync<Qcow2FormatException>(
+            async () => await image.Bitmaps.EditAsync(static edit => edit.Add("b"), Token));
 
         Assert.Equal((FaultCode.RefcountTooLow, (ulong)bytes.Length), (refusal.Fault.Code, refusal.Fault.Offset));
         Assert.Equal(longer, storage.ToArray());
@@ -182,7 +190,10 @@ public sealed class DamagedImageEditTests
         BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(HeaderLayout.Version), 2);
         bytes.AsSpan(HeaderLayout.Version2Length, 1000).Clear();
         var writer = new HeaderExtensionWriter(bytes.AsSpan(HeaderLayout.Version2Length, 1000));
-        Assert.True(writer.TryWrite((HeaderExtensionType)0x12345678, unknown) && writer.TryWrite(HeaderExtensionType.Bitmaps, extension) && writer.TryWriteEnd());
+        Assert.True(
+            writer.TryWrite((HeaderExtensionType)0x12345678, unknown)
+                && writer.TryWrite(HeaderExtensionType.Bitmaps, extension)
+                && writer.TryWriteEnd());
         await using Qcow2Image image = await OpenAsync(bytes, Strictness.Lenient);
         Assert.Single(image.Bitmaps);
 
@@ -199,7 +210,8 @@ public sealed class DamagedImageEditTests
         BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(HeaderLayout.BackingFileSize), uint.MaxValue);
         await using Qcow2Image image = await OpenAsync(bytes, Strictness.Lenient);
 
-        Qcow2FormatException refusal = await Assert.ThrowsAsync<Qcow2FormatException>(async () => await image.Bitmaps.EditAsync(static edit => edit.Add("a"), Token));
+        Qcow2FormatException refusal = await Assert.ThrowsAsync<Qcow2FormatException>(
+            async () => await image.Bitmaps.EditAsync(static edit => edit.Add("a"), Token));
         Assert.Equal(FaultCode.HeaderBackingFileSize, refusal.Fault.Code);
     }
 
@@ -208,8 +220,10 @@ public sealed class DamagedImageEditTests
     {
         var builder = new TestImage();
         builder.Extensions.Add(new RawHeaderExtension(HeaderExtensionType.Bitmaps, new byte[16], 0));
-        var storage = new MemoryStorage(builder.WithHeader(static header => header with { AutoclearFeatures = AutoclearFeatures.Bitmaps }).Build());
-        await using (Qcow2Image broken = await Qcow2Image.OpenAsync(storage, new Qcow2OpenOptions { Strictness = Strictness.Lenient }, leaveOpen: true, Token))
+        var storage = new MemoryStorage(
+            builder.WithHeader(static header => header with { AutoclearFeatures = AutoclearFeatures.Bitmaps }).Build());
+        await using (Qcow2Image broken = await Qcow2Image.OpenAsync(
+            storage, new Qcow2OpenOptions { Strictness = Strictness.Lenient }, leaveOpen: true, Token))
         {
             await broken.Bitmaps.EditAsync(static edit => edit.DropBroken().Add("a"), Token);
         }
@@ -218,8 +232,10 @@ public sealed class DamagedImageEditTests
         Assert.Single(image.Bitmaps);
     }
 
-    private static async Task<Qcow2Image> OpenAsync(byte[] bytes, Strictness strictness = Strictness.AsQemu, Qcow2Limits? limits = null) => await Qcow2Image.OpenAsync(
-        new MemoryStorage(bytes), new Qcow2OpenOptions { Strictness = strictness, Limits = limits ?? Qcow2Limits.Default }, cancellationToken: Token);
+    private static async Task<Qcow2Image> OpenAsync(byte[] bytes, Strictness strictness = Strictness.AsQemu, Qcow2Limits? limits = null) =>
+        await Qcow2Image.OpenAsync(
+        new MemoryStorage(bytes), new Qcow2OpenOptions { Strictness = strictness, Limits = limits ?? Qcow2Limits.Default },
+        cancellationToken: Token);
 
     private static void SetCount(byte[] bytes, TestImage builder, int cluster, ulong count)
     {

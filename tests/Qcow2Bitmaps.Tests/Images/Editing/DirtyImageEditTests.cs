@@ -6,7 +6,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 
-/// <summary>An image whose reference counts are behind is repaired by the first edit, as QEMU repairs it by opening it for writing.</summary>
+/// <summary>
+/// An image whose reference counts are behind is repaired by the first edit, as QEMU repairs it by opening it for writing.
+/// </summary>
 public sealed class DirtyImageEditTests : IDisposable
 {
     private readonly TempFolder _folder = new();
@@ -38,7 +40,8 @@ public sealed class DirtyImageEditTests : IDisposable
         string path = Copy("ours.qcow2");
         await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
 
-        await Assert.ThrowsAsync<BitmapStateException>(async () => await image.Bitmaps.EditAsync(static edit => edit.Clear("nosuch"), Token));
+        await Assert.ThrowsAsync<BitmapStateException>(
+            async () => await image.Bitmaps.EditAsync(static edit => edit.Clear("nosuch"), Token));
 
         Assert.False(image.Header.IncompatibleFeatures.HasFlag(Qcow2Bitmaps.Format.IncompatibleFeatures.Dirty));
         Assert.Equal(0, (await image.CheckAsync(Token)).Corruptions);

@@ -26,7 +26,8 @@ internal static class EditAssert
         var report = await image.CheckAsync(Token);
         Assert.True(
             report.Corruptions == 0 && report.CheckErrors == 0 && report.Leaks <= leaksBefore,
-            $"{report.Corruptions} corruptions, {report.CheckErrors} errors, {report.Leaks} leaks: {string.Join('\n', report.Findings.Take(5).Select(static f => f.Message))}");
+            $"{report.Corruptions} corruptions, {report.CheckErrors} errors, {report.Leaks} leaks: "
+            + $"{string.Join('\n', report.Findings.Take(5).Select(static f => f.Message))}");
     }
 
     /// <summary>QEMU finds the image clean, or with the leaks that it had, and lists the model's bitmaps.</summary>

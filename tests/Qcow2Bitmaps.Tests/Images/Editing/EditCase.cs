@@ -13,7 +13,9 @@ internal sealed record EditCase(string Name, Population Population, Action<Bitma
     public static readonly IReadOnlyList<EditCase> All =
     [
         new("add the first", Population.None, static (edit, _) => edit.Add("new")),
-        new("add the first ones with bits", Population.None, static (edit, image) => edit.Add("new", 512).Set("new", 0, image.VirtualSizeBytes).Add("other").Set("other", 70_000, 1)),
+        new(
+            "add the first ones with bits", Population.None,
+            static (edit, image) => edit.Add("new", 512).Set("new", 0, image.VirtualSizeBytes).Add("other").Set("other", 70_000, 1)),
         new("add the first where others are ignored", Population.Ignored, static (edit, _) => edit.Add("a", 4096).Set("a", 0, 1)),
         new("add another", Population.Several, static (edit, _) => edit.Add("new", isRecording: false)),
         new("add a few", Population.One, static (edit, _) => edit.Add(new string('n', 700)).Add(new string('m', 701)).Add("new")),
@@ -34,7 +36,13 @@ internal sealed record EditCase(string Name, Population Population, Action<Bitma
         new("set", Population.One, static (edit, image) => edit.Set("a", 1 << 19, 3 << 19).Set("a", image.VirtualSizeBytes - 1, 1)),
         new("clear a range", Population.Several, static (edit, _) => edit.Clear("off", 1 << 16, 1 << 20)),
         new("a mix", Population.Several, static (edit, image) => edit
-            .Add("new").Merge("fine", into: "new").Merge(InMemory(image), into: "coarse").Remove("same").Disable("a").Clear("a").Rename("fine", "finest")
+            .Add("new")
+                .Merge("fine", into: "new")
+                .Merge(InMemory(image), into: "coarse")
+                .Remove("same")
+                .Disable("a")
+                .Clear("a")
+                .Rename("fine", "finest")
             .Set("finest", 0, 1 << 18).Enable("off").Remove("broken").Add("same")),
     ];
 

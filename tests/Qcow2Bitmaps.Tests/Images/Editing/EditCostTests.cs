@@ -16,7 +16,8 @@ public sealed class EditCostTests
     // The L1 table of the disk, so that nothing is written over a table of the guest's.
     private const int L1Bytes = (int)(DiskBytes / ClusterBytes / 8192 * 8);
 
-    // Twice the first cluster, a block and the table of counts, a bitmap's table where one is removed; and sectors of the header, of counts, and a directory.
+    // Twice the first cluster, a block and the table of counts, a bitmap's table where one is removed; and sectors
+    // of the header, of counts, and a directory.
     private const int MaxOtherBytesRead = 8 * ClusterBytes;
     private const int MaxOtherBytesWritten = 4096;
 
@@ -56,7 +57,9 @@ public sealed class EditCostTests
         foreach (TestBitmap bitmap in s_dense.Value.Bitmaps.Take(2))
         {
             ulong first = Entry(s_denseBytes.Value, bitmap.TableOffset, 0).Offset;
-            Assert.DoesNotContain(storage.Reads.Concat(storage.Writes), io => (ulong)io.Offset < first + DenseBytes && (ulong)(io.Offset + io.Length) > first);
+            Assert.DoesNotContain(
+                storage.Reads.Concat(storage.Writes),
+                io => (ulong)io.Offset < first + DenseBytes && (ulong)(io.Offset + io.Length) > first);
         }
     }
 
@@ -66,7 +69,9 @@ public sealed class EditCostTests
         await using var storage = new CountingStorage(new MemoryStorage(s_denseBytes.Value));
         await using Qcow2Image image = await OpenAsync(storage);
 
-        await image.Bitmaps.EditAsync(static edit => edit.Enable("first").Merge("clean", "first").Add("x").Remove("x").Rename("first", "x").Rename("x", "first"), Token);
+        await image.Bitmaps.EditAsync(
+            static edit => edit.Enable("first").Merge("clean", "first").Add("x").Remove("x").Rename("first", "x").Rename("x", "first"),
+            Token);
 
         Assert.Empty(storage.Writes);
     }
@@ -80,7 +85,8 @@ public sealed class EditCostTests
         var sourceBits = new byte[6 * Page];
         targetBits[0] = targetBits[2 * Page] = targetBits[3 * Page] = 1;
         sourceBits[Page] = sourceBits[2 * Page] = sourceBits[4 * Page] = 2;
-        TestImage built = new TestImage(12, 6L * Page * 8 * 512).WithBitmap("target", 9, bits: targetBits, allOnesPages: [4]).WithBitmap("source", 9, bits: sourceBits, allOnesPages: [3]);
+        TestImage built = new TestImage(12, 6L * Page * 8 * 512).WithBitmap("target", 9, bits: targetBits, allOnesPages: [4]).WithBitmap(
+            "source", 9, bits: sourceBits, allOnesPages: [3]);
         byte[] before = built.Build();
         long[] target = Offsets(before, built.Bitmaps[0].TableOffset);
         long[] source = Offsets(before, built.Bitmaps[1].TableOffset);
@@ -92,7 +98,8 @@ public sealed class EditCostTests
 
         long[] bits = [.. target.Concat(source).Where(static offset => offset > 1)];
         Assert.Equal([target[2], source[1], source[2]], storage.Reads.Select(static read => read.Offset).Where(bits.Contains).Order());
-        Assert.DoesNotContain(storage.Writes, write => bits.Any(offset => write.Offset < offset + Page && write.Offset + write.Length > offset));
+        Assert.DoesNotContain(
+            storage.Writes, write => bits.Any(offset => write.Offset < offset + Page && write.Offset + write.Length > offset));
         // Two pages, a table, a directory, and sectors of counts and of the header.
         Assert.InRange(BytesWritten(storage), 2 * Page, (2 * Page) + 2048);
         long[] after = Offsets(memory.ToArray(), (int)image.Bitmaps[0].TableOffset);
@@ -105,7 +112,8 @@ public sealed class EditCostTests
     public async Task AMergeOfUniformPagesTakesTablesOnly()
     {
         // 2^28 bits, all dirty, into as many clean ones.
-        TestImage built = new TestImage(16, DiskBytes).WithBitmap("dirty", 16, BitmapFlags.None, null, [.. Enumerable.Range(0, DenseBytes / ClusterBytes)]).WithBitmap("clean", 16);
+        TestImage built = new TestImage(16, DiskBytes).WithBitmap(
+            "dirty", 16, BitmapFlags.None, null, [.. Enumerable.Range(0, DenseBytes / ClusterBytes)]).WithBitmap("clean", 16);
         await using var storage = new CountingStorage(new MemoryStorage(built.Build()));
         await using Qcow2Image image = await OpenAsync(storage);
 
@@ -120,7 +128,9 @@ public sealed class EditCostTests
     private static TestImage MakeDense()
     {
         byte[] bits = [.. Enumerable.Repeat((byte)0x55, DenseBytes)];
-        return new TestImage(16, DiskBytes).WithBitmap("first", 16, bits: bits).WithBitmap("second", 16, BitmapFlags.None, bits).WithBitmap("clean", 16);
+        return new TestImage(16, DiskBytes).WithBitmap("first", 16, bits: bits)
+            .WithBitmap("second", 16, BitmapFlags.None, bits)
+            .WithBitmap("clean", 16);
     }
 
     /// <summary>Opens an image; what that costs is not counted.</summary>
@@ -135,8 +145,10 @@ public sealed class EditCostTests
 
     private static long BytesWritten(CountingStorage storage) => storage.Writes.Sum(static write => (long)write.Length);
 
-    private static BitmapTableEntry Entry(byte[] bytes, int table, int page) => new(BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(table + (page * 8))));
+    private static BitmapTableEntry Entry(byte[] bytes, int table, int page) =>
+        new(BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(table + (page * 8))));
 
     /// <summary>The entries of a table of six, as numbers: 0 for clean, 1 for dirty, else an offset.</summary>
-    private static long[] Offsets(byte[] bytes, int table) => [.. Enumerable.Range(0, 6).Select(page => (long)Entry(bytes, table, page).Raw)];
+    private static long[] Offsets(byte[] bytes, int table) =>
+        [.. Enumerable.Range(0, 6).Select(page => (long)Entry(bytes, table, page).Raw)];
 }

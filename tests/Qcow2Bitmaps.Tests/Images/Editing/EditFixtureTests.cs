@@ -8,10 +8,14 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 
-/// <summary>Every kind of edit on every image that QEMU made and that it fits: QEMU finds nothing wrong, lists what we list and reads the bits that must be there.</summary>
+/// <summary>
+/// Every kind of edit on every image that QEMU made and that it fits: QEMU finds nothing wrong, lists what we
+/// list and reads the bits that must be there.
+/// </summary>
 public sealed class EditFixtureTests : IDisposable
 {
-    // Of the pairs of an image and an edit every so many is read back bit by bit through QEMU, and then edited by it: each takes some processes.
+    // Of the pairs of an image and an edit every so many is read back bit by bit through QEMU, and then
+    // edited by it: each takes some processes.
     private const int EveryPair = 7;
 
     private static readonly string[] s_refused =
@@ -21,7 +25,8 @@ public sealed class EditFixtureTests : IDisposable
 
     private readonly TempFolder _folder = new();
 
-    public static TheoryData<Fixture> Editable => [.. Qcow2Images.Where(static fixture => fixture.VirtualSizeBytes > 0 && !s_refused.Contains(fixture.RelativePath))];
+    public static TheoryData<Fixture> Editable =>
+        [.. Qcow2Images.Where(static fixture => fixture.VirtualSizeBytes > 0 && !s_refused.Contains(fixture.RelativePath))];
 
     public static TheoryData<Fixture> NotEditable => [.. Qcow2Images.Where(static fixture => s_refused.Contains(fixture.RelativePath))];
 
@@ -57,7 +62,9 @@ public sealed class EditFixtureTests : IDisposable
             ImageState after = await ImageState.ReadAsync(await File.ReadAllBytesAsync(path, Token));
             Assert.True(after.IsSound && after.Check.Leaks == before.Check.Leaks, $"{kind}: {after}");
             // What lazy refcounts left behind is repaired first.
-            Assert.Equal(before.Identity.Replace("IncompatibleFeatures = Dirty", "IncompatibleFeatures = None", StringComparison.Ordinal), after.Identity);
+            Assert.Equal(
+                before.Identity.Replace("IncompatibleFeatures = Dirty", "IncompatibleFeatures = None", StringComparison.Ordinal),
+                after.Identity);
             Assert.True(before.Guest.IsSameAs(after.Guest), "The guest's tables or data have changed");
             var node = new QemuNode(path, EncryptionOf(fixture));
             await EditAssert.QemuAgreesAsync(node, model, hadLeaks);
@@ -105,7 +112,8 @@ public sealed class EditFixtureTests : IDisposable
         string path = Copy(fixture);
         await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
 
-        BitmapStateException refusal = await Assert.ThrowsAsync<BitmapStateException>(async () => await image.Bitmaps.EditAsync(static edit => edit.Add("a"), Token));
+        BitmapStateException refusal = await Assert.ThrowsAsync<BitmapStateException>(
+            async () => await image.Bitmaps.EditAsync(static edit => edit.Add("a"), Token));
 
         Assert.Contains("The disk has no bytes", refusal.Message, StringComparison.Ordinal);
         Assert.Equal(await File.ReadAllBytesAsync(fixture.Path, Token), await File.ReadAllBytesAsync(path, Token));
@@ -193,7 +201,8 @@ public sealed class EditFixtureTests : IDisposable
             var bits = new ModelBits(fixture.VirtualSizeBytes, bitmap.GranularityBytes);
             if (!bitmap.IsInUse)
             {
-                string map = await File.ReadAllTextAsync(string.Create(CultureInfo.InvariantCulture, $"{fixture.GoldenPath}.{i}.map"), Token);
+                string map = await File.ReadAllTextAsync(
+                    string.Create(CultureInfo.InvariantCulture, $"{fixture.GoldenPath}.{i}.map"), Token);
                 foreach (DirtyExtent extent in QemuBitmaps.ParseMap(map).Where(static extent => extent.IsDirty))
                 {
                     bits.Set(extent.OffsetBytes, extent.LengthBytes);
@@ -209,7 +218,8 @@ public sealed class EditFixtureTests : IDisposable
     private static async Task ReadBitsThroughQemuAsync(QemuNode node, EditModel model)
     {
         // The first, and what was added behind it; nbdinfo takes some names apart.
-        ModelBitmap[] readable = [.. model.Bitmaps.Where(static b => !b.IsInconsistent && !b.Name.AsSpan().ContainsAny("\n,:") && b.Name.Length < 200)];
+        ModelBitmap[] readable = [
+            .. model.Bitmaps.Where(static b => !b.IsInconsistent && !b.Name.AsSpan().ContainsAny("\n,:") && b.Name.Length < 200)];
         foreach (ModelBitmap bitmap in readable.Length > 2 ? [readable[0], readable[^1]] : readable)
         {
             Assert.Equal(bitmap.Bits.Extents(), await node.ReadExtentsAsync(bitmap.Name));

@@ -3,7 +3,9 @@ using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 
-/// <summary>A kind of edit that fits every image that can be edited: it works on bitmaps that are there, or makes what it needs in the same edit.</summary>
+/// <summary>
+/// A kind of edit that fits every image that can be edited: it works on bitmaps that are there, or makes what it needs in the same edit.
+/// </summary>
 /// <param name="Name">What is done.</param>
 /// <param name="Steps">Takes the steps. The image is another one, with a bitmap <c>elsewhere</c> whose bits stand beside it.</param>
 internal sealed record EditKind(string Name, Action<EditModel, Qcow2Image, ModelBits> Steps)

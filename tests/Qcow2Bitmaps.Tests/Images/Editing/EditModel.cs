@@ -2,7 +2,9 @@ using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 
-/// <summary>The bitmaps that an image must have, by the rules as one would explain them. Each step is added to an edit for the library too.</summary>
+/// <summary>
+/// The bitmaps that an image must have, by the rules as one would explain them. Each step is added to an edit for the library too.
+/// </summary>
 internal sealed class EditModel(long sizeBytes, int clusterSizeBytes)
 {
     private List<ModelBitmap> _bitmaps = [];
@@ -54,7 +56,9 @@ internal sealed class EditModel(long sizeBytes, int clusterSizeBytes)
     {
         _edit.Add(name, granularityBytes, isRecording);
         long granularity = granularityBytes ?? Math.Clamp(clusterSizeBytes, 4096, 65536);
-        Step(sizeBytes > 0 && Find(name) is null, () => _bitmaps.Add(new ModelBitmap(name, granularity, isRecording, false, new ModelBits(sizeBytes, granularity))));
+        Step(
+            sizeBytes > 0 && Find(name) is null,
+            () => _bitmaps.Add(new ModelBitmap(name, granularity, isRecording, false, new ModelBits(sizeBytes, granularity))));
     }
 
     public void Remove(string name)
@@ -102,7 +106,9 @@ internal sealed class EditModel(long sizeBytes, int clusterSizeBytes)
     public void Rename(string name, string newName)
     {
         _edit.Rename(name, newName);
-        Step(IsConsistent(name) && (name == newName || Find(newName) is null), () => Replace(name, bitmap => bitmap with { Name = newName }));
+        Step(
+            IsConsistent(name) && (name == newName || Find(newName) is null),
+            () => Replace(name, bitmap => bitmap with { Name = newName }));
     }
 
     public void Merge(string source, string into)

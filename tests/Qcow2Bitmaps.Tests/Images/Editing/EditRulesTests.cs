@@ -33,8 +33,10 @@ public sealed class EditRulesTests
         await using Qcow2Image image = await Qcow2Image.OpenAsync(new MemoryStorage(bytes), cancellationToken: Token);
         await using Qcow2Image other = await Qcow2Image.OpenAsync(new MemoryStorage(bytes, "other"), cancellationToken: Token);
 
-        BitmapStateException here = await Assert.ThrowsAsync<BitmapStateException>(async () => await image.Bitmaps.EditAsync(edit => edit.Merge(source, into), Token));
-        BitmapStateException elsewhere = await Assert.ThrowsAsync<BitmapStateException>(async () => await image.Bitmaps.EditAsync(edit => edit.Merge(other, source, into), Token));
+        BitmapStateException here = await Assert.ThrowsAsync<BitmapStateException>(
+            async () => await image.Bitmaps.EditAsync(edit => edit.Merge(source, into), Token));
+        BitmapStateException elsewhere = await Assert.ThrowsAsync<BitmapStateException>(
+            async () => await image.Bitmaps.EditAsync(edit => edit.Merge(other, source, into), Token));
 
         Assert.Equal((message, "merge"), (here.Message.Split('\n')[0], here.Operation));
         Assert.Equal((here.Message, "merge"), (elsewhere.Message, elsewhere.Operation));
@@ -43,14 +45,16 @@ public sealed class EditRulesTests
     [Fact]
     public async Task DisksOfOtherSizesAreMergedUnlessThatIsForbidden()
     {
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(new MemoryStorage(new TestImage().WithBitmap("a").Build()), cancellationToken: Token);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(
+            new MemoryStorage(new TestImage().WithBitmap("a").Build()), cancellationToken: Token);
         await using Qcow2Image other = await new TestImage(12, 3 << 20).WithBitmap("b", 20, bits: [0b110]).OpenAsync();
 
         BitmapStateException refusal = await Assert.ThrowsAsync<BitmapStateException>(
             async () => await image.Bitmaps.EditAsync(edit => edit.Merge(other, "b", "a", requireSameSize: true), Token));
         await image.Bitmaps.EditAsync(edit => edit.Merge(other, "b", "a"), Token);
 
-        Assert.Equal("Bitmaps are of different sizes (destination size is 1048576, source size is 3145728) and can't be merged", refusal.Message);
+        Assert.Equal(
+            "Bitmaps are of different sizes (destination size is 1048576, source size is 3145728) and can't be merged", refusal.Message);
         Assert.Equal(0, (await image.Bitmaps.CountAsync("a", Token)).Bits);
     }
 }

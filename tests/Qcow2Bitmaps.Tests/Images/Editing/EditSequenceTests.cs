@@ -5,7 +5,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 
-/// <summary>Sequences of steps, taken one by one by qemu-img, one by one here, and here in a single edit: all end in the same bitmaps.</summary>
+/// <summary>
+/// Sequences of steps, taken one by one by qemu-img, one by one here, and here in a single edit: all end in the same bitmaps.
+/// </summary>
 public sealed class EditSequenceTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -14,18 +16,22 @@ public sealed class EditSequenceTests
     public void EndInTheSameBitmapsAsWithQemuImg()
     {
         Qemu.Require();
-        Properties.ForAll(SequenceCase.Generator, 40 * Properties.Factor, static sequence => RunBesideQemuAsync(sequence).GetAwaiter().GetResult());
+        Properties.ForAll(
+            SequenceCase.Generator, 40 * Properties.Factor, static sequence => RunBesideQemuAsync(sequence).GetAwaiter().GetResult());
     }
 
     [Fact]
     public void WithStepsOfOurOwnEndInTheBitmapsOfTheModel() =>
-        Properties.ForAll(OwnSequence.Generator, 200 * Properties.Factor, static sequence => RunBesideModelAsync(sequence).GetAwaiter().GetResult());
+        Properties.ForAll(
+            OwnSequence.Generator, 200 * Properties.Factor, static sequence => RunBesideModelAsync(sequence).GetAwaiter().GetResult());
 
     private static async Task RunBesideQemuAsync(SequenceCase sequence)
     {
         using var folder = new TempFolder();
         string[] paths = [folder.File("qemu.qcow2"), folder.File("steps.qcow2"), folder.File("edit.qcow2")];
-        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", $"cluster_size={1 << sequence.ClusterBits},refcount_bits={sequence.RefcountBits}", paths[0], $"{sequence.SizeBytes}");
+        await Qemu.ImgOkAsync(
+            "create", "-q", "-f", "qcow2", "-o", $"cluster_size={1 << sequence.ClusterBits},refcount_bits={sequence.RefcountBits}",
+            paths[0], $"{sequence.SizeBytes}");
         File.Copy(paths[0], paths[1]);
         File.Copy(paths[0], paths[2]);
         QemuNode[] nodes = [.. paths.Select(static path => new QemuNode(path))];

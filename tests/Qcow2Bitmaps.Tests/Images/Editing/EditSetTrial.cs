@@ -5,7 +5,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 
-/// <summary>Three images in memory, of different layouts, and an edit of all of them: bits go from one to another, where they are removed.</summary>
+/// <summary>
+/// Three images in memory, of different layouts, and an edit of all of them: bits go from one to another, where they are removed.
+/// </summary>
 internal sealed class EditSetTrial : IAsyncDisposable
 {
     private readonly List<Qcow2Image> _opened = [];
@@ -14,8 +16,11 @@ internal sealed class EditSetTrial : IAsyncDisposable
     {
         Storages =
         [
-            new MemoryStorage(new TestImage(12, 2 << 20).WithGuestData(2).WithBitmap("a", 12, bits: [0x81, 0, 0x10]).Build(), folder.File("top.qcow2")),
-            new MemoryStorage(new TestImage(9, 2 << 20).WithBitmap("a", 9, bits: [0, 0xff, 1]).WithBitmap("b", 16, BitmapFlags.None).Build(), folder.File("mid.qcow2")),
+            new MemoryStorage(
+                new TestImage(12, 2 << 20).WithGuestData(2).WithBitmap("a", 12, bits: [0x81, 0, 0x10]).Build(), folder.File("top.qcow2")),
+            new MemoryStorage(
+                new TestImage(9, 2 << 20).WithBitmap("a", 9, bits: [0, 0xff, 1]).WithBitmap("b", 16, BitmapFlags.None).Build(),
+                folder.File("mid.qcow2")),
             new MemoryStorage(new TestImage(16, 3 << 20).WithGuestData(1).Build(), folder.File("base.qcow2")),
         ];
     }
@@ -30,7 +35,10 @@ internal sealed class EditSetTrial : IAsyncDisposable
         var images = new List<Qcow2Image>();
         foreach (MemoryStorage storage in Storages)
         {
-            images.Add(await Qcow2Image.OpenAsync(wrap?.Invoke(storage, images.Count) ?? storage, leaveOpen: true, cancellationToken: TestContext.Current.CancellationToken));
+            images.Add(
+                await Qcow2Image.OpenAsync(
+                    wrap?.Invoke(storage, images.Count) ?? storage, leaveOpen: true,
+                    cancellationToken: TestContext.Current.CancellationToken));
         }
 
         _opened.AddRange(images);
@@ -49,7 +57,8 @@ internal sealed class EditSetTrial : IAsyncDisposable
     {
         var fuse = new Fuse(write);
         Qcow2Image[] images = await OpenAsync((storage, _) => new FusedStorage(storage, fuse));
-        Exception? error = await Record.ExceptionAsync(async () => await SetOf(images).CommitAsync(cancellationToken: TestContext.Current.CancellationToken));
+        Exception? error = await Record.ExceptionAsync(
+            async () => await SetOf(images).CommitAsync(cancellationToken: TestContext.Current.CancellationToken));
         // Behind the last switch nothing is an error any more.
         Assert.True(error is null || (fuse.IsBlown && error is IOException), error?.ToString());
         return fuse.IsBlown;
@@ -64,14 +73,17 @@ internal sealed class EditSetTrial : IAsyncDisposable
         return (before, await trial.ReadAsync());
     }
 
-    /// <summary>The write, counted over all images, that is the first one of the second image's switch: only the first image is switched.</summary>
+    /// <summary>
+    /// The write, counted over all images, that is the first one of the second image's switch: only the first image is switched.
+    /// </summary>
     public static async Task<int> WriteThatInterruptsAsync(TempFolder folder)
     {
         for (int n = 1; ; n++)
         {
             await using var trial = new EditSetTrial(folder);
             Assert.True(await trial.StopAsync(n));
-            EditRecovery outcome = await BitmapEditSet.RecoverAsync(trial.JournalPath, await trial.OpenAsync(), TestContext.Current.CancellationToken);
+            EditRecovery outcome = await BitmapEditSet.RecoverAsync(
+                trial.JournalPath, await trial.OpenAsync(), TestContext.Current.CancellationToken);
             if (outcome == EditRecovery.Finished)
             {
                 return n;
@@ -83,11 +95,13 @@ internal sealed class EditSetTrial : IAsyncDisposable
     {
         for (int i = 0; i < expected.Length; i++)
         {
-            Assert.True(actual[i].IsSound && actual[i].IsSameAs(expected[i]), $"{context}: image {i} is\n{actual[i]}and should be\n{expected[i]}");
+            Assert.True(
+                actual[i].IsSound && actual[i].IsSameAs(expected[i]), $"{context}: image {i} is\n{actual[i]}and should be\n{expected[i]}");
         }
     }
 
-    public async Task<ImageState[]> ReadAsync() => await Task.WhenAll(Storages.Select(static storage => ImageState.ReadAsync(storage.ToArray())));
+    public async Task<ImageState[]> ReadAsync() =>
+        await Task.WhenAll(Storages.Select(static storage => ImageState.ReadAsync(storage.ToArray())));
 
     public byte[][] Bytes() => [.. Storages.Select(static storage => storage.ToArray())];
 

@@ -27,7 +27,10 @@ public sealed class EditTests : IDisposable
         await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", .. options.Length > 0 ? new[] { "-o", options } : [], path, "100M"]);
         await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
         {
-            await image.Bitmaps.EditAsync(static edit => edit.Add("a").Add("b", 512).Set("a", 1000, 100_000).Merge("a", "b").Set("b", (100 << 20) - 1, 1).Disable("b"), Token);
+            await image.Bitmaps.EditAsync(
+                static edit =>
+                    edit.Add("a").Add("b", 512).Set("a", 1000, 100_000).Merge("a", "b").Set("b", (100 << 20) - 1, 1).Disable("b"),
+                Token);
             Assert.Equal(["a", "b"], image.Bitmaps.Select(static bitmap => bitmap.Name));
             await image.Bitmaps.EditAsync(static edit => edit.Add("c").Remove("a"), Token);
         }
@@ -68,7 +71,8 @@ public sealed class EditTests : IDisposable
     public async Task BitmapsThatAreMergedIntoOneAnotherManyTimesCostAPassEach()
     {
         const int Merges = 60;
-        var storage = new MemoryStorage(new TestImage(virtualSizeBytes: 1L << 28).WithBitmap("a", 12, bits: [1, 2, 3]).WithBitmap("b", 16, bits: [4, 5, 6]).Build());
+        var storage = new MemoryStorage(
+            new TestImage(virtualSizeBytes: 1L << 28).WithBitmap("a", 12, bits: [1, 2, 3]).WithBitmap("b", 16, bits: [4, 5, 6]).Build());
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
         DirtyBitmap a = await image.Bitmaps.LoadAsync("a", cancellationToken: Token);
         DirtyBitmap b = await image.Bitmaps.LoadAsync("b", cancellationToken: Token);
@@ -88,14 +92,17 @@ public sealed class EditTests : IDisposable
         Assert.True(b.HasSameContent(await image.Bitmaps.LoadAsync("b", cancellationToken: Token)));
     }
 
-    /// <summary>What lies behind the file's end counts as dirty; an edit lets the file grow over the place, where it would read as clean.</summary>
+    /// <summary>
+    /// What lies behind the file's end counts as dirty; an edit lets the file grow over the place, where it would read as clean.
+    /// </summary>
     [Theory]
     [InlineData(1)]
     [InlineData(4000)]
     [InlineData(4096)]
     public async Task BitsThatTheFileHasLostStayDirtyWhenItGrows(int lostBytes)
     {
-        var builder = new TestImage(clusterBits: 12, virtualSizeBytes: 1L << 28).WithBitmap("a", 12, bits: [.. Enumerable.Repeat((byte)0x11, 4096)]);
+        var builder = new TestImage(clusterBits: 12, virtualSizeBytes: 1L << 28).WithBitmap(
+            "a", 12, bits: [.. Enumerable.Repeat((byte)0x11, 4096)]);
         byte[] bytes = WithBitsAtTheEnd(builder);
         var storage = new MemoryStorage(bytes.AsSpan(..^lostBytes));
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token);

@@ -25,8 +25,8 @@ internal sealed class EditTrial
     public ImageState After { get; }
 
     /// <summary>
-    /// Edits on images: one in so many of all pairs, and of large images a quarter of that, spread so that each edit and each image comes up. All pairs where the
-    /// environment has QCOW2BITMAPS_ALL_TRIALS=1.
+    /// Edits on images: one in so many of all pairs, and of large images a quarter of that, spread so that each edit and each image comes
+    /// up. All pairs where the environment has QCOW2BITMAPS_ALL_TRIALS=1.
     /// </summary>
     public static TheoryData<string, string> OneIn(int many, int start)
     {
@@ -66,7 +66,9 @@ internal sealed class EditTrial
     {
         Assert.True(state.IsSound, $"{this}: {context}: is not sound\n{state}");
         bool isAfter = state.IsSameAs(After);
-        Assert.True(isAfter || state.IsSameAs(Before), $"{this}: {context}: is neither as before nor as after\n{state}before:\n{Before}after:\n{After}");
+        Assert.True(
+            isAfter || state.IsSameAs(Before),
+            $"{this}: {context}: is neither as before nor as after\n{state}before:\n{Before}after:\n{After}");
         return isAfter;
     }
 

@@ -4,7 +4,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 
-/// <summary>An edit that fails, because the disk is full or broken or because it is cancelled, leaves the image as it was, and can be done afterwards.</summary>
+/// <summary>
+/// An edit that fails, because the disk is full or broken or because it is cancelled, leaves the image as
+/// it was, and can be done afterwards.
+/// </summary>
 public sealed class FailedEditTests
 {
 
@@ -90,7 +93,8 @@ public sealed class FailedEditTests
                 continue;
             }
 
-            Assert.True(trial.AssertBeforeOrAfter(await ImageState.ReadAsync(crashes.ToArray()), $"a device with {clusters} free clusters"));
+            Assert.True(
+                trial.AssertBeforeOrAfter(await ImageState.ReadAsync(crashes.ToArray()), $"a device with {clusters} free clusters"));
             Assert.Equal(start.Length, crashes.Length);
             return;
         }
@@ -144,7 +148,8 @@ public sealed class FailedEditTests
         }
 
         ImageState state = await ImageState.ReadAsync(memory.ToArray());
-        Assert.True(trial.AssertBeforeOrAfter(state, context) == isAfter, $"{trial}: {context}: has been done and says it was not, or the reverse");
+        Assert.True(
+            trial.AssertBeforeOrAfter(state, context) == isAfter, $"{trial}: {context}: has been done and says it was not, or the reverse");
         if (!isAfter)
         {
             Assert.True(state.Check.Leaks <= trial.Before.Check.Leaks, $"{trial}: {context}: leaks\n{state}");
@@ -157,7 +162,8 @@ public sealed class FailedEditTests
 
     /// <summary>Edits on a storage that fails, and then on the same one, mended.</summary>
     /// <returns>Whether the storage has failed.</returns>
-    private static async Task<bool> FailAsync(EditTrial trial, FailingStorage storage, CrashStorage crashes, string context, bool mayLeak = false)
+    private static async Task<bool> FailAsync(
+        EditTrial trial, FailingStorage storage, CrashStorage crashes, string context, bool mayLeak = false)
     {
         await using Qcow2Image image = await EditCase.OpenAsync(storage);
         IOException? failure = null;
@@ -185,7 +191,9 @@ public sealed class FailedEditTests
         storage.IsMended = true;
         if (!isAfter)
         {
-            Assert.True(trial.AssertBeforeOrAfter(await ImageState.ReadAsync(await trial.Edit.RunAsync(left)), $"{context}, then opened and repeated"));
+            Assert.True(
+                trial.AssertBeforeOrAfter(
+                    await ImageState.ReadAsync(await trial.Edit.RunAsync(left)), $"{context}, then opened and repeated"));
             await trial.Edit.RunAsync(image, Token);
             Assert.True(trial.AssertBeforeOrAfter(await ImageState.ReadAsync(crashes.ToArray()), $"{context}, then repeated"));
         }

@@ -24,7 +24,9 @@ public sealed class FixtureCrashTests
         {
             bool isAll = Environment.GetEnvironmentVariable("QCOW2BITMAPS_ALL_TRIALS") == "1";
             var trials = new TheoryData<string, string>();
-            foreach (Fixture fixture in FixtureIndex.Images.Where(static f => f.Format == "qcow2" && f.VirtualSizeBytes > 0 && new FileInfo(f.Path) is { Exists: true }))
+            foreach (Fixture fixture
+                in FixtureIndex.Images.Where(
+                    static f => f.Format == "qcow2" && f.VirtualSizeBytes > 0 && new FileInfo(f.Path) is { Exists: true }))
             {
                 string name = Path.GetFileNameWithoutExtension(fixture.RelativePath);
                 if (isAll ? !name.StartsWith("v2-", StringComparison.Ordinal) && name != "corrupt-flag" : s_few.Contains(name))
@@ -63,7 +65,9 @@ public sealed class FixtureCrashTests
             ImageState state = await ImageState.ReadAsync(crash.Content);
             bool isAfter = state.IsSameAs(after);
             // What lazy refcounts had left behind is repaired on the way.
-            Assert.True(isAfter || state.Bitmaps.SequenceEqual(before.Bitmaps), $"{fixture}, {edit}: {crash}: is neither as before nor as after\n{state}");
+            Assert.True(
+                isAfter || state.Bitmaps.SequenceEqual(before.Bitmaps),
+                $"{fixture}, {edit}: {crash}: is neither as before nor as after\n{state}");
             Assert.True(state.IsSound || !before.IsSound, $"{fixture}, {edit}: {crash}: is not sound\n{state}");
             Assert.True(state.Guest.IsSameAs(before.Guest), $"{fixture}, {edit}: {crash}: the guest's data have changed");
             _ = isAfter ? asAfter++ : asBefore++;
@@ -76,6 +80,7 @@ public sealed class FixtureCrashTests
     private static async Task<Qcow2Image> OtherAsync(long sizeBytes)
     {
         byte[] bits = [.. Enumerable.Repeat((byte)0x42, (int)Math.Min(100, ((sizeBytes >> 14) + 7) / 8))];
-        return await Qcow2Image.OpenAsync(new MemoryStorage(new TestImage(16, sizeBytes).WithBitmap(Source, 14, bits: bits).Build()), cancellationToken: Token);
+        return await Qcow2Image.OpenAsync(
+            new MemoryStorage(new TestImage(16, sizeBytes).WithBitmap(Source, 14, bits: bits).Build()), cancellationToken: Token);
     }
 }

@@ -28,7 +28,8 @@ public sealed class InterruptedFilesTests : IDisposable
         byte[][] before = [.. paths.Select(File.ReadAllBytes)];
         Qcow2Image[] images = await OpenFilesAsync(paths, new Fuse(0));
 
-        IOException refusal = await Assert.ThrowsAsync<IOException>(async () => await BitmapEditSet.RecoverAsync(trial.JournalPath, images, Token));
+        IOException refusal = await Assert.ThrowsAsync<IOException>(
+            async () => await BitmapEditSet.RecoverAsync(trial.JournalPath, images, Token));
 
         Assert.Contains($"'{paths[written]}': {reason}. Nothing was changed.", refusal.Message, StringComparison.Ordinal);
         await Assert.ThrowsAsync<IOException>(async () => await EditSetTrial.SetOf(images).CommitAsync(cancellationToken: Token));
@@ -109,7 +110,9 @@ public sealed class InterruptedFilesTests : IDisposable
         var images = new List<Qcow2Image>();
         foreach (string path in paths)
         {
-            images.Add(await Qcow2Image.OpenAsync(new FusedStorage(FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write), fuse), cancellationToken: Token));
+            images.Add(
+                await Qcow2Image.OpenAsync(
+                    new FusedStorage(FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write), fuse), cancellationToken: Token));
         }
 
         return [.. images];

@@ -59,7 +59,11 @@ public sealed class KilledToolTests
         await Qemu.IoOkAsync(path, "write -q -P 7 0 1M");
         await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
         await image.Bitmaps.EditAsync(
-            edit => edit.Add("source", 4096).Merge(RandomBits(1, image), into: "source").Add("target", 65536).Merge(RandomBits(2, image), into: "target"), Token);
+            edit => edit.Add("source", 4096)
+                .Merge(RandomBits(1, image), into: "source")
+                .Add("target", 65536)
+                .Merge(RandomBits(2, image), into: "target"),
+            Token);
     }
 
     private static DirtyBitmap RandomBits(ulong seed, Qcow2Image image)

@@ -5,7 +5,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 
-/// <summary>Thousands of bitmaps that are merged one into the next in one edit: each page of each is made once, on a stack that does not grow with their number.</summary>
+/// <summary>
+/// Thousands of bitmaps that are merged one into the next in one edit: each page of each is made once, on a
+/// stack that does not grow with their number.
+/// </summary>
 public sealed class MergeChainTests
 {
     private const int Length = 4000;

@@ -8,5 +8,6 @@ internal sealed record ModelBitmap(string Name, long GranularityBytes, bool IsRe
 {
     /// <summary>As lists show it, without bits.</summary>
     public StoredBitmap Listed => new(
-        Name, GranularityBytes, (IsRecording ? BitmapFlags.Auto : BitmapFlags.None) | (IsInconsistent ? BitmapFlags.InUse : BitmapFlags.None), "");
+        Name, GranularityBytes,
+        (IsRecording ? BitmapFlags.Auto : BitmapFlags.None) | (IsInconsistent ? BitmapFlags.InUse : BitmapFlags.None), "");
 }

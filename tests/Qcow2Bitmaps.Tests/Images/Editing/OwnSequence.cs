@@ -3,8 +3,12 @@ using FsCheck.Fluent;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 
-/// <summary>An image in memory and the edits that are made of it, each of some steps. Of most edits the steps that would be refused are left out.</summary>
-internal sealed record OwnSequence(int ClusterBits, int RefcountOrder, long SizeBytes, bool IsReadByQemu, IReadOnlyList<(bool MayBeRefused, IReadOnlyList<OwnStep> Steps)> Edits)
+/// <summary>
+/// An image in memory and the edits that are made of it, each of some steps. Of most edits the steps that would be refused are left out.
+/// </summary>
+internal sealed record OwnSequence(
+    int ClusterBits, int RefcountOrder, long SizeBytes, bool IsReadByQemu,
+    IReadOnlyList<(bool MayBeRefused, IReadOnlyList<OwnStep> Steps)> Edits)
 {
     private static Gen<(bool MayBeRefused, IReadOnlyList<OwnStep> Steps)> AnyEdit { get; } =
         from refused in Gen.Choose(0, 4)
@@ -22,5 +26,7 @@ internal sealed record OwnSequence(int ClusterBits, int RefcountOrder, long Size
         select new OwnSequence(clusterBits, refcountOrder, sectors * 512L, readByQemu == 0, [.. edits]);
 
     public override string ToString() =>
-        $"clusters of 2^{ClusterBits}, refcounts of 2^{RefcountOrder} bits, {SizeBytes} bytes:\n{string.Join('\n', Edits.Select(static edit => $"{(edit.MayBeRefused ? "refused or not: " : "")}{string.Join('\n', edit.Steps)}\n"))}";
+        $"clusters of 2^{ClusterBits}, refcounts of 2^{RefcountOrder} bits, {SizeBytes} bytes:\n"
+        + string.Join(
+            '\n', Edits.Select(static edit => $"{(edit.MayBeRefused ? "refused or not: " : "")}{string.Join('\n', edit.Steps)}\n"));
 }

@@ -20,8 +20,10 @@ internal sealed record OwnStep(OwnAction Action, string Name, string Other, int 
 
     public static Gen<OwnStep> Generator { get; } =
         from action in Gen.Frequency(
-            (5, Gen.Constant(OwnAction.Add)), (1, Gen.Elements(OwnAction.Remove, OwnAction.Clear, OwnAction.Enable, OwnAction.Disable)), (2, Gen.Constant(OwnAction.ClearRange)),
-            (6, Gen.Constant(OwnAction.Set)), (1, Gen.Constant(OwnAction.Rename)), (4, Gen.Constant(OwnAction.Merge)), (1, Gen.Constant(OwnAction.MergeFromMemory)),
+            (5, Gen.Constant(OwnAction.Add)), (1, Gen.Elements(OwnAction.Remove, OwnAction.Clear, OwnAction.Enable, OwnAction.Disable)),
+            (2, Gen.Constant(OwnAction.ClearRange)),
+            (6, Gen.Constant(OwnAction.Set)), (1, Gen.Constant(OwnAction.Rename)), (4, Gen.Constant(OwnAction.Merge)),
+            (1, Gen.Constant(OwnAction.MergeFromMemory)),
             (1, Gen.Constant(OwnAction.MergeFromImage)))
         from isRemoveAll in Gen.Choose(0, 60)
         from name in AnyName
@@ -30,7 +32,8 @@ internal sealed record OwnStep(OwnAction Action, string Name, string Other, int 
         from offset in Gen.Choose(0, 1000)
         from length in Gen.Choose(0, 999)
         from elsewhere in BitmapCase.Generator
-        select new OwnStep(isRemoveAll == 0 ? OwnAction.RemoveAll : action, name, other, granularityBits, new BitmapStep(true, offset, length), elsewhere);
+        select new OwnStep(
+            isRemoveAll == 0 ? OwnAction.RemoveAll : action, name, other, granularityBits, new BitmapStep(true, offset, length), elsewhere);
 
     /// <summary>Whether the bitmaps that the step names are there, or not, as it needs.</summary>
     public bool IsPossible(EditModel model) => Action switch
@@ -83,8 +86,10 @@ internal sealed record OwnStep(OwnAction Action, string Name, string Other, int 
                 break;
             default:
                 ModelBits bits = BitsElsewhere((Elsewhere.SizeBytes / 512 * 512) + 512);
-                byte[] image = new TestImage(Elsewhere.PageShift - 3, bits.InMemory.SizeBytes).WithBitmap("source", Elsewhere.GranularityBits, bits: bits.ToBytes()).Build();
-                opened.Add(await Qcow2Image.OpenAsync(MemoryStorage.ReadOnly(image), cancellationToken: TestContext.Current.CancellationToken));
+                byte[] image = new TestImage(Elsewhere.PageShift - 3, bits.InMemory.SizeBytes).WithBitmap(
+                    "source", Elsewhere.GranularityBits, bits: bits.ToBytes()).Build();
+                opened.Add(
+                    await Qcow2Image.OpenAsync(MemoryStorage.ReadOnly(image), cancellationToken: TestContext.Current.CancellationToken));
                 model.Merge(opened[^1], "source", bits, Name);
                 break;
         }

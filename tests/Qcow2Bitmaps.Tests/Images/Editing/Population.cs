@@ -9,6 +9,9 @@ public enum Population
     Ignored,
     /// <summary>One, <c>a</c>.</summary>
     One,
-    /// <summary><c>a</c>, <c>same</c>, <c>fine</c> and <c>coarse</c> by their granularity, <c>off</c> which is disabled and all dirty, <c>broken</c> which is inconsistent.</summary>
+    /// <summary>
+    /// <c>a</c>, <c>same</c>, <c>fine</c> and <c>coarse</c> by their granularity, <c>off</c> which is disabled and all
+    /// dirty, <c>broken</c> which is inconsistent.
+    /// </summary>
     Several,
 }

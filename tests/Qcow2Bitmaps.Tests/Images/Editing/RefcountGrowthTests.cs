@@ -28,7 +28,8 @@ public sealed class RefcountGrowthTests : IDisposable
         {
             ulong before = image.Header.RefcountTableOffset;
             DirtyBitmap bits = OneGranuleOfEachPage();
-            BitmapEditSet set = new BitmapEditSet().Add(image, edit => edit.Add("a", 512).Merge(bits, "a")).Add(other, static edit => edit.Remove("none"));
+            BitmapEditSet set = new BitmapEditSet().Add(image, edit => edit.Add("a", 512).Merge(bits, "a"))
+                .Add(other, static edit => edit.Remove("none"));
             await Assert.ThrowsAsync<BitmapStateException>(async () => await set.CommitAsync(_folder.File("journal"), Token));
             Assert.Equal(before, image.Header.RefcountTableOffset);
             Assert.Empty(image.Bitmaps);

@@ -17,7 +17,8 @@ internal sealed record SequenceCase(int ClusterBits, int RefcountBits, long Size
         from crash in Gen.Frequency((5, Gen.Constant(-1)), (1, Gen.Choose(0, 15)))
         select new SequenceCase(clusterBits, 1 << refcountOrder, sectors * 512L, WithCrash([first, second, .. steps], crash));
 
-    public override string ToString() => $"clusters of 2^{ClusterBits}, refcounts of {RefcountBits} bits, {SizeBytes} bytes:\n{string.Join('\n', Steps)}";
+    public override string ToString() =>
+        $"clusters of 2^{ClusterBits}, refcounts of {RefcountBits} bits, {SizeBytes} bytes:\n{string.Join('\n', Steps)}";
 
     private static List<SequenceStep> WithCrash(List<SequenceStep> steps, int place)
     {

@@ -3,7 +3,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 
-/// <summary>Edits one after another, which use clusters that those before have freed: a crash leaves one of the states between them, and never one before what was flushed.</summary>
+/// <summary>
+/// Edits one after another, which use clusters that those before have freed: a crash leaves one of the states between
+/// them, and never one before what was flushed.
+/// </summary>
 public sealed class SequenceCrashTests
 {
     private static readonly Action<BitmapEdit>[] s_edits =

@@ -11,7 +11,8 @@ internal sealed record SequenceStep(SequenceAction Action, string Name, string S
 
     public static Gen<SequenceStep> Generator { get; } =
         from action in Gen.Frequency(
-            (5, Gen.Constant(SequenceAction.Add)), (1, Gen.Constant(SequenceAction.Remove)), (1, Gen.Constant(SequenceAction.Clear)), (1, Gen.Constant(SequenceAction.Enable)),
+            (5, Gen.Constant(SequenceAction.Add)), (1, Gen.Constant(SequenceAction.Remove)), (1, Gen.Constant(SequenceAction.Clear)),
+            (1, Gen.Constant(SequenceAction.Enable)),
             (2, Gen.Constant(SequenceAction.Disable)), (4, Gen.Constant(SequenceAction.Merge)), (3, Gen.Constant(SequenceAction.Write)))
         from name in AnyName
         from source in AnyName

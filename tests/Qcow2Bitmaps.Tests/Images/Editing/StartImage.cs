@@ -65,12 +65,15 @@ internal sealed record StartImage(string Name, int ClusterBits, int RefcountOrde
 
     public byte[] Build(Population population)
     {
-        var image = new TestImage(ClusterBits, VirtualSizeBytes, RefcountOrder) { BackingFile = BackingFile }.WithHeader(header => header with
-        {
-            HeaderLength = HeaderLength,
-            TrailingBytes = HeaderLength > Qcow2Header.MaxKnownBytes ? Random(1, (int)HeaderLength - Qcow2Header.MaxKnownBytes + 7, 7) : default,
-            AutoclearFeatures = Autoclear,
-        });
+        var image = new TestImage(ClusterBits, VirtualSizeBytes, RefcountOrder) { BackingFile = BackingFile }.WithHeader(
+            header => header with
+            {
+                HeaderLength = HeaderLength,
+                TrailingBytes = HeaderLength > Qcow2Header.MaxKnownBytes
+                ? Random(1, (int)HeaderLength - Qcow2Header.MaxKnownBytes + 7, 7)
+                : default,
+                AutoclearFeatures = Autoclear,
+            });
         image.Extensions.AddRange(Before);
         image.ExtensionsBehind.AddRange(Behind);
         image.WithGuestData(3).WithFreeClusters(FreeClusters / 2);

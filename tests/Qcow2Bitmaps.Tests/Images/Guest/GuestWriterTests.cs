@@ -25,7 +25,9 @@ public sealed class GuestWriterTests
         byte[] model = new byte[8 << 20];
         await using (GuestWriter writer = await image.OpenWriterAsync(Token))
         {
-            await Task.WhenAll(Enumerable.Range(0, Workers).Select(worker => Task.Run(() => WriteInterleavedAsync(writer, worker, Workers, model), Token)));
+            await Task.WhenAll(
+                Enumerable.Range(0, Workers).Select(
+                    worker => Task.Run(() => WriteInterleavedAsync(writer, worker, Workers, model), Token)));
             var read = new byte[model.Length];
             await writer.ReadAsync(0, read, Token);
             Assert.Equal(model, read);
@@ -52,7 +54,8 @@ public sealed class GuestWriterTests
         await image.Bitmaps.EditAsync(new BitmapEdit().Clear("since"), Token);
         await writer.WriteAsync(70512, Filled(10, 3), Token);
 
-        Assert.Equal([new DirtyExtent(70144, 512, true)], [.. (await image.Bitmaps.LoadAsync("since", cancellationToken: Token)).DirtyExtents()]);
+        Assert.Equal(
+            [new DirtyExtent(70144, 512, true)], [.. (await image.Bitmaps.LoadAsync("since", cancellationToken: Token)).DirtyExtents()]);
         CheckReport check = await image.CheckAsync(Token);
         Assert.Equal((0, 0), (check.Corruptions, check.Leaks));
     }
@@ -115,7 +118,9 @@ public sealed class GuestWriterTests
         Assert.Equal((0, 0), (check.Corruptions, check.Leaks));
     }
 
-    /// <summary>Each write fails once. Where one fails that lowers counts, clusters leak and the writer goes on, as long as there is room.</summary>
+    /// <summary>
+    /// Each write fails once. Where one fails that lowers counts, clusters leak and the writer goes on, as long as there is room.
+    /// </summary>
     [Theory]
     [InlineData(14)]
     [InlineData(40)]
@@ -167,7 +172,11 @@ public sealed class GuestWriterTests
         {
             byte[] start = memory.ToArray();
             var inner = new MemoryStorage(start, "failing");
-            var storage = new FailingStorage(inner) { FailingWrite = fromWrites ? operations : 0, FailingFlush = fromWrites ? 0 : operations };
+            var storage = new FailingStorage(inner)
+            {
+                FailingWrite = fromWrites ? operations : 0,
+                FailingFlush = fromWrites ? 0 : operations,
+            };
             await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
             bool hasFailed = false;
             try
@@ -233,7 +242,8 @@ public sealed class GuestWriterTests
     public async Task AFlushLeavesTheLengthAloneAsSomebodyMayJustExtendTheFile()
     {
         var memory = new MemoryStorage([], "image");
-        await Qcow2Image.CreateAsync(memory, new Qcow2CreateOptions { SizeBytes = 4 << 20, ClusterSizeBytes = 64 << 10, ExtendedL2 = true }, Token);
+        await Qcow2Image.CreateAsync(
+            memory, new Qcow2CreateOptions { SizeBytes = 4 << 20, ClusterSizeBytes = 64 << 10, ExtendedL2 = true }, Token);
         var storage = new CrashStorage(memory.ToArray());
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
         await using (GuestWriter writer = await image.OpenWriterAsync(Token))
@@ -267,7 +277,8 @@ public sealed class GuestWriterTests
         byte[] bytes = storage.ToArray();
         var patched = new MemoryStorage(bytes, "patched");
         await using Qcow2Image image = await Qcow2Image.OpenAsync(patched, cancellationToken: Token);
-        long table = (long)new L1Entry(System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan((int)image.Header.L1TableOffset))).L2TableOffset;
+        long table = (long)new L1Entry(
+            System.Buffers.Binary.BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan((int)image.Header.L1TableOffset))).L2TableOffset;
         var entry = new byte[8];
         // Offset 0 is no cluster; there the L1 table stands in for the header.
         ulong host = cluster == 0 ? image.Header.L1TableOffset : (ulong)cluster * Cluster;
@@ -276,7 +287,8 @@ public sealed class GuestWriterTests
         byte[] before = patched.ToArray();
         await using (GuestWriter writer = await image.OpenWriterAsync(Token))
         {
-            Qcow2FormatException e = await Assert.ThrowsAsync<Qcow2FormatException>(async () => await writer.WriteAsync(10, Filled(10, 9), Token));
+            Qcow2FormatException e = await Assert.ThrowsAsync<Qcow2FormatException>(
+                async () => await writer.WriteAsync(10, Filled(10, 9), Token));
             Assert.Equal(FaultCode.L2Overlap, e.Fault.Code);
             Assert.Contains(cluster == 0 ? "the active L1 table" : what, e.Message, StringComparison.Ordinal);
         }
@@ -292,7 +304,8 @@ public sealed class GuestWriterTests
         GuestWriter writer = await image.OpenWriterAsync(Token);
         await Assert.ThrowsAsync<ArgumentOutOfRangeException>(async () => await writer.WriteAsync(-1, Filled(1, 1), Token));
         await Assert.ThrowsAsync<ArgumentOutOfRangeException>(async () => await writer.WriteAsync((1 << 20) - 5, Filled(6, 1), Token));
-        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(async () => await writer.WriteZerosAsync(5, long.MaxValue, cancellationToken: Token));
+        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(
+            async () => await writer.WriteZerosAsync(5, long.MaxValue, cancellationToken: Token));
         await Assert.ThrowsAsync<ArgumentException>(async () => await writer.WriteCompressedAsync(512, Filled(Cluster, 1), Token));
         await Assert.ThrowsAsync<InvalidOperationException>(async () => await image.OpenWriterAsync(Token));
         await writer.DisposeAsync();

@@ -6,7 +6,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Guest;
 
-/// <summary>Whether a file has all that its image names. Images of QEMU and the tool are whole; no cut of what anybody reads goes unseen.</summary>
+/// <summary>
+/// Whether a file has all that its image names. Images of QEMU and the tool are whole; no cut of what anybody reads goes unseen.
+/// </summary>
 public sealed class NamedEndTests : IDisposable
 {
     private readonly TempFolder _folder = TempFolder.InMemory();
@@ -84,7 +86,9 @@ public sealed class NamedEndTests : IDisposable
         Assert.Equal(FaultCode.FileTruncated, (await FindAsync(image, "cut"))?.Code);
     }
 
-    /// <summary>A program without bitmaps has written, and the bitmaps' clusters were given back. A lenient reader still lists them.</summary>
+    /// <summary>
+    /// A program without bitmaps has written, and the bitmaps' clusters were given back. A lenient reader still lists them.
+    /// </summary>
     [Theory]
     [InlineData(AutoclearFeatures.None, null)]
     [InlineData(AutoclearFeatures.Bitmaps, FaultCode.FileTruncated)]

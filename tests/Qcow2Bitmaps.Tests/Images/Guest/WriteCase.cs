@@ -29,7 +29,9 @@ internal sealed record WriteCase(
         from before in WriteStep.Generator.ListOf(beforeCount)
         from count in Gen.Choose(3, 20)
         from steps in WriteStep.Generator.ListOf(count)
-        select Fit(new WriteCase(clusterBits, extended, 1 << order, version2, sectors * 512L, backing, dataFile, snapshot, [.. before], [.. steps]));
+        select Fit(
+            new WriteCase(
+                clusterBits, extended, 1 << order, version2, sectors * 512L, backing, dataFile, snapshot, [.. before], [.. steps]));
 
     public int ClusterBytes => 1 << ClusterBits;
 
@@ -38,7 +40,9 @@ internal sealed record WriteCase(
         ? $"compat=0.10,cluster_size={ClusterBytes}"
         : $"cluster_size={ClusterBytes},refcount_bits={RefcountBits},extended_l2={(HasExtendedL2 ? "on" : "off")}";
 
-    public override string ToString() => $"{Options} {SizeBytes} bytes, backing '{Backing}', data file '{DataFile}', {(HasSnapshot ? "snapshot" : "no snapshot")}\nbefore:\n{string.Join('\n', Before)}\nsteps:\n{string.Join('\n', Steps)}";
+    public override string ToString() =>
+        $"{Options} {SizeBytes} bytes, backing '{Backing}', data file '{DataFile}', "
+        + $"{(HasSnapshot ? "snapshot" : "no snapshot")}\nbefore:\n{string.Join('\n', Before)}\nsteps:\n{string.Join('\n', Steps)}";
 
     private static WriteCase Fit(WriteCase c)
     {

@@ -102,7 +102,8 @@ internal static class WriteImage
             string backing = folder.File("backing." + write.Backing);
             if (name == "ours")
             {
-                await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", folder.File("b.qcow2"), (BackingSectors * 512).ToString(CultureInfo.InvariantCulture));
+                await Qemu.ImgOkAsync(
+                    "create", "-q", "-f", "qcow2", folder.File("b.qcow2"), (BackingSectors * 512).ToString(CultureInfo.InvariantCulture));
                 await Qemu.IoOkAsync(folder.File("b.qcow2"), "write -P 201 0 100k", "write -P 202 150k 123k", "write -z 200k 8k");
                 await Qemu.ImgOkAsync("convert", "-O", write.Backing, folder.File("b.qcow2"), backing);
             }
@@ -122,7 +123,11 @@ internal static class WriteImage
         if (write.HasSnapshot)
         {
             await Qemu.ImgOkAsync("snapshot", "-c", "s", path);
-            await Qemu.IoOkAsync(path, write.Before.Take(2).SelectMany(step => Commands(step, write, isCompressed: false)).ToArray() is { Length: > 0 } some ? some : ["flush"]);
+            await Qemu.IoOkAsync(
+                path,
+                write.Before.Take(2).SelectMany(step => Commands(step, write, isCompressed: false)).ToArray() is { Length: > 0 } some
+                    ? some
+                    : ["flush"]);
         }
 
         if (!write.IsVersion2)

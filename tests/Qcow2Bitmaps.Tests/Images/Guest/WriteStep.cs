@@ -56,5 +56,7 @@ internal sealed record WriteStep(WriteAction Action, int Place, int Sectors, byt
     /// <summary>Where the byte at a place changes.</summary>
     public static long EndOfPattern(long offset) => ((offset >> PageBits) + 1) << PageBits;
 
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Action} at {Place} of 1000, {Sectors} sectors{(IsAligned ? ", aligned" : "")}, {Pattern}");
+    public override string ToString() =>
+        string.Create(
+            CultureInfo.InvariantCulture, $"{Action} at {Place} of 1000, {Sectors} sectors{(IsAligned ? ", aligned" : "")}, {Pattern}");
 }

@@ -4,7 +4,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Resizing;
 
-/// <summary>A resize that is stopped at any moment leaves the image as before or as after, with whole bitmaps, and a check finds nothing.</summary>
+/// <summary>
+/// A resize that is stopped at any moment leaves the image as before or as after, with whole bitmaps, and a check finds nothing.
+/// </summary>
 public sealed class ResizeCrashTests
 {
     private static readonly Qcow2ResizeOptions s_mayShrink = new() { AllowShrink = true };
@@ -43,7 +45,9 @@ public sealed class ResizeCrashTests
         }
 
         await Qemu.IoOkAsync(path, "write -P 1 0 10k", "write -P 3 100k 7k", "write -P 4 190k 10k");
-        if (isVersion3 && !options.Contains("refcount_bits=1,", StringComparison.Ordinal) && !options.EndsWith("refcount_bits=1", StringComparison.Ordinal))
+        if (isVersion3
+            && !options.Contains("refcount_bits=1,", StringComparison.Ordinal)
+            && !options.EndsWith("refcount_bits=1", StringComparison.Ordinal))
         {
             await Qemu.ImgOkAsync("snapshot", "-c", "s", path);
         }

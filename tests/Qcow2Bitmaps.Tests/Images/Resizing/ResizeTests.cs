@@ -91,7 +91,10 @@ public sealed class ResizeTests : IDisposable
         await Qemu.ImgOkAsync("check", path);
     }
 
-    /// <summary>An external data file gets the size of the disk; what was behind the end does not come back, and a raw one goes on reading like the disk.</summary>
+    /// <summary>
+    /// An external data file gets the size of the disk; what was behind the end does not come back, and a
+    /// raw one goes on reading like the disk.
+    /// </summary>
     [Theory]
     [InlineData("", false)]
     [InlineData(",data_file_raw=on", false)]
@@ -109,7 +112,8 @@ public sealed class ResizeTests : IDisposable
         await Qemu.ImgOkAsync("bitmap", "--add", path, "b");
         var model = new byte[Size];
         model.AsSpan().Fill(hasBacking ? (byte)9 : (byte)0);
-        foreach ((byte pattern, int start, int length) in new[] { ((byte)1, 100 << 10, 300 << 10), ((byte)2, 650 << 10, 35 << 10), ((byte)3, 900 << 10, 60 << 10) })
+        foreach ((byte pattern, int start, int length)
+            in new[] { ((byte)1, 100 << 10, 300 << 10), ((byte)2, 650 << 10, 35 << 10), ((byte)3, 900 << 10, 60 << 10) })
         {
             await Qemu.IoOkAsync(path, $"write -P {pattern} {start} {length}");
             model.AsSpan(start, length).Fill(pattern);

@@ -7,7 +7,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Snapshots;
 
-/// <summary>Images with wrong counts, or tables made to cost time, are refused as they are, or take no longer than what they occupy.</summary>
+/// <summary>
+/// Images with wrong counts, or tables made to cost time, are refused as they are, or take no longer than what they occupy.
+/// </summary>
 public sealed class DamagedImageTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -24,7 +26,8 @@ public sealed class DamagedImageTests
         Assert.Equal(FaultCode.RefcountTooLow, e.Fault.Code);
         Assert.Equal(image, storage.ToArray());
         // The cluster lies behind the new end: it cannot be freed.
-        await Assert.ThrowsAsync<Qcow2FormatException>(async () => await opened.ResizeAsync(4096, new Qcow2ResizeOptions { AllowShrink = true }, Token));
+        await Assert.ThrowsAsync<Qcow2FormatException>(
+            async () => await opened.ResizeAsync(4096, new Qcow2ResizeOptions { AllowShrink = true }, Token));
         Assert.Equal(image, storage.ToArray());
     }
 
@@ -75,7 +78,8 @@ public sealed class DamagedImageTests
         }
 
         byte[] before = storage.ToArray();
-        Qcow2UnsupportedException e = await Assert.ThrowsAsync<Qcow2UnsupportedException>(async () => await opened.CreateSnapshotAsync("s", Token));
+        Qcow2UnsupportedException e = await Assert.ThrowsAsync<Qcow2UnsupportedException>(
+            async () => await opened.CreateSnapshotAsync("s", Token));
         Assert.Equal(UnsupportedReason.RefcountWidth, e.Reason);
         Assert.Equal(before, storage.ToArray());
     }

@@ -57,7 +57,8 @@ public sealed class FailedChangeTests
                 ImageViews state = await ImageViews.ReadAsync(memory.ToArray());
                 Assert.True(state.Text == before.Text || IsAfter(state, after), $"{context}: {state}\nbefore {before}\nafter {after}");
                 Assert.True(state.IsClean, $"{context}: {state}");
-                // It has not happened and says so, or it has happened; only a storage that fails when it is written back too leaves that open.
+                // It has not happened and says so, or it has happened; only a storage that fails when it is
+                // written back too leaves that open.
                 bool isInDoubt = error?.Message.Contains("as before or as after", StringComparison.Ordinal) == true;
                 Assert.True(isInDoubt || (error is null) == IsAfter(state, after), $"{context}: {error}");
                 Assert.True(!isInDoubt || kind % 2 == 1, $"{context}: {error}");

@@ -2,7 +2,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Snapshots;
 
-/// <summary>A change of snapshots that is stopped at any moment leaves the image as before or as after, and a check finds nothing.</summary>
+/// <summary>
+/// A change of snapshots that is stopped at any moment leaves the image as before or as after, and a check finds nothing.
+/// </summary>
 public sealed class SnapshotCrashTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;

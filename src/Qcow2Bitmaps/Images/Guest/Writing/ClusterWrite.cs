@@ -8,4 +8,5 @@ namespace Qcow2Bitmaps.Images.Guest.Writing;
 /// <param name="Old">What the table says.</param>
 /// <param name="New">What it is to say once the bytes are there.</param>
 /// <param name="IsAllocated">Whether the cluster was allocated for this write.</param>
-internal readonly record struct ClusterWrite(long GuestOffset, long HostOffset, int From, int To, ClusterEntry Old, ClusterEntry New, bool IsAllocated);
+internal readonly record struct ClusterWrite(
+    long GuestOffset, long HostOffset, int From, int To, ClusterEntry Old, ClusterEntry New, bool IsAllocated);

@@ -5,7 +5,9 @@ namespace Qcow2Bitmaps.Images.Guest.Writing;
 /// <summary>Zeroes and discards: what is done by tables alone.</summary>
 internal sealed partial class GuestMetadata
 {
-    /// <summary>Whether tables can say that something reads as zeros: not in version 2. And a raw data file has to have the zeros itself.</summary>
+    /// <summary>
+    /// Whether tables can say that something reads as zeros: not in version 2. And a raw data file has to have the zeros itself.
+    /// </summary>
     public bool CanZero => Header.Version >= 3 && !HasRawDataFile;
 
     /// <summary>How much of the disk the tables can zero at least, in bytes.</summary>
@@ -22,7 +24,8 @@ internal sealed partial class GuestMetadata
     /// <param name="cancellationToken">Ends the work before anything is changed.</param>
     /// <exception cref="Qcow2Exception">An entry cannot be, or there is no room for a table.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public ValueTask ZeroAsync(long start, long end, List<(long Start, long End)> gaps, bool mayUnmap, CancellationToken cancellationToken) =>
+    public ValueTask ZeroAsync(
+        long start, long end, List<(long Start, long End)> gaps, bool mayUnmap, CancellationToken cancellationToken) =>
         ChangeAsync(
             start,
             end,
@@ -54,7 +57,8 @@ internal sealed partial class GuestMetadata
         ChangeAsync(
             start,
             end,
-            (old, _, _, _) => hasBacking || old.Entry.Kind(Header) is L2EntryKind.Normal or L2EntryKind.ZeroAllocated or L2EntryKind.Compressed
+            (old, _, _, _) =>
+                hasBacking || old.Entry.Kind(Header) is L2EntryKind.Normal or L2EntryKind.ZeroAllocated or L2EntryKind.Compressed
                 ? Header.Version >= 3 ? Zeroed(old, isGivenUp: true) : default
                 : old,
             cancellationToken);
@@ -88,7 +92,8 @@ internal sealed partial class GuestMetadata
             ClusterEntry old = EntryOf(entries, cluster);
             Tables.RequireSane(old.Entry, old.Subclusters, cluster);
             long clusterEnd = end >= Geometry.VirtualSizeBytes ? cluster + Geometry.ClusterSizeBytes : end;
-            ClusterEntry now = change(old, cluster, (int)Math.Max(0, start - cluster), (int)Math.Min(Geometry.ClusterSizeBytes, clusterEnd - cluster));
+            ClusterEntry now = change(
+                old, cluster, (int)Math.Max(0, start - cluster), (int)Math.Min(Geometry.ClusterSizeBytes, clusterEnd - cluster));
             if (now != old)
             {
                 changes.Add((cluster, old, now));
