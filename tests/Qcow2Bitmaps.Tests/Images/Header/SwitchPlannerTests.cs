@@ -20,7 +20,7 @@ public sealed class SwitchPlannerTests
     private static Gen<byte[]> Clusters =>
         from bits in Gen.Elements(9, 10, 11, 12)
         from isVersion2 in Gen.Frequency((1, Gen.Constant(true)), (4, Gen.Constant(false)))
-        from longer in Gen.Frequency((20, Gen.Choose(0, 1)), (1, Gen.Choose(2, 60)))
+        from longer in Gen.Frequency((20, Gen.Choose(0, 1)), (1, Gen.Choose(2, 45)))
         from extensions in Extensions.ListOf()
         from isPublished in Gen.Frequency((3, Gen.Constant(true)), (1, Gen.Constant(false)))
         from hasUnknownBit in Gen.Frequency((1, Gen.Constant(true)), (5, Gen.Constant(false)))
