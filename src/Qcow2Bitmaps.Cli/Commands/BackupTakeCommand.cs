@@ -27,12 +27,13 @@ internal sealed class BackupTakeCommand
         "--since", "Copy what this bitmap marks: any existing checkpoint", "NAME");
     private readonly Option<string?> _backing = CommonOptions.Value(
         "--backing", "The backup to build on (manifest or image). Default: the newest that started the bitmap", "PREVIOUS");
-    private readonly Option<BackupMode> _mode = new("--mode")
+    private readonly Option<BitmapSyncMode> _mode = new("--mode")
     {
         Description = "When to clear the bitmap: 'on-success' (default, without --checkpoint), 'never', or 'always'; see above",
         HelpName = "on-success|never|always",
         CustomParser = static result =>
-            CommonOptions.OneOf(result, ("on-success", BackupMode.OnSuccess), ("never", BackupMode.Never), ("always", BackupMode.Always)),
+            CommonOptions.OneOf(
+                result, ("on-success", BitmapSyncMode.OnSuccess), ("never", BitmapSyncMode.Never), ("always", BitmapSyncMode.Always)),
     };
 
     private readonly Option<BackupFallback> _fallback = new("--fallback")
@@ -135,7 +136,7 @@ internal sealed class BackupTakeCommand
             Chain = new ChainOpenOptions { TopFormat = parsed.GetValue(_format), AllowedFolders = parsed.GetValue(_allowBacking) ?? [] },
             Since = isFull ? null : parsed.GetValue(_since),
             Checkpoint = parsed.GetValue(_checkpoint),
-            Mode = isFull ? BackupMode.OnSuccess : parsed.GetValue(_mode),
+            Mode = isFull ? BitmapSyncMode.OnSuccess : parsed.GetValue(_mode),
             Fallback = isFull ? BackupFallback.None : parsed.GetValue(_fallback),
             IsRaw = isFull && parsed.GetValue(_targetFormat) is ImageFormat.Raw,
             Compress = parsed.GetValue(_compress),
@@ -156,7 +157,7 @@ internal sealed class BackupTakeCommand
         using var stop = new StopSignals(cancellationToken);
         try
         {
-            if (options is { Since: { } since, Checkpoint: null, Mode: not BackupMode.Never } && !parsed.GetValue(_ignoreOverlays))
+            if (options is { Since: { } since, Checkpoint: null, Mode: not BitmapSyncMode.Never } && !parsed.GetValue(_ignoreOverlays))
             {
                 await RequireNoOtherOverlaysAsync(disks, options.Chain, since, stop.Token);
             }
@@ -195,7 +196,7 @@ internal sealed class BackupTakeCommand
         foreach (BackupDisk disk in disks)
         {
             await using ImageChain chain = await ImageChain.OpenAsync(disk.TopPath, options, cancellationToken);
-            IEnumerable<int> cleared = chain.Layers.Where(layer => layer.Image?.Bitmaps.TryGet(since, out _) == true)
+            IEnumerable<int> cleared = chain.Layers.Where(layer => layer.Holds(since))
                 .Select(static layer => layer.Index);
             if (await ChainOverlays.FindAsync(chain, cleared, cancellationToken) is [{ } other, ..])
             {

@@ -37,7 +37,7 @@ internal sealed class BitmapReading
     public static BitmapReading Of(ChainLayer layer, string name, ICollection<FormatFault> findings)
     {
         BitmapInfo info = Find(layer, name);
-        BitmapCollection bitmaps = layer.Image!.Bitmaps;
+        BitmapCollection bitmaps = layer.RequireImage().Bitmaps;
         return new BitmapReading(
             info,
             layer.VirtualSizeBytes,
@@ -59,12 +59,12 @@ internal sealed class BitmapReading
 
     private static BitmapInfo Find(ChainLayer layer, string name)
     {
-        if (layer.Image is null)
+        if (layer is RawLayer)
         {
             throw new BitmapStateException(name, $"'{layer.Path}' is raw and holds no bitmaps");
         }
 
-        return layer.Image.Bitmaps.TryGet(name, out BitmapInfo? info)
+        return layer.RequireImage().Bitmaps.TryGet(name, out BitmapInfo? info)
             ? info
             : throw new BitmapStateException(name, $"Dirty bitmap '{name}' not found in '{layer.Path}'");
     }

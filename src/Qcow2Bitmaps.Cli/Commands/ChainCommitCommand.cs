@@ -74,7 +74,7 @@ internal static class ChainCommitCommand
                 if (!parsed.GetValue(keep)
                     && chain.Layers.Skip(top)
                         .Take(target - top)
-                        .FirstOrDefault(static layer => layer.Image is { Snapshots.Count: > 0 }) is { } kept)
+                        .FirstOrDefault(static layer => layer is Qcow2Layer { Image.Snapshots.Count: > 0 }) is { } kept)
                 {
                     messages.Error(
                         $"{new ChangedSnapshots(kept)}, and would be removed with it. Copy out what is needed of them (convert -l) and "
@@ -101,8 +101,7 @@ internal static class ChainCommitCommand
                     async () =>
                         (await ChainMeasurement.OfCommitAsync(chain, top, target, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
                 result = await progress.RunAsync(
-                    parsed, isJson, chain, steps => ChainCommit.RunAsync(chain, top, target, how, steps, cancellationToken),
-                    cancellationToken);
+                    parsed, isJson, chain, steps => ChainCommit.RunAsync(chain, top, target, how, steps, cancellationToken));
             }
 
             if (!parsed.GetValue(keep))

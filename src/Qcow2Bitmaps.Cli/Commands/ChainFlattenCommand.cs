@@ -41,8 +41,7 @@ internal static class ChainFlattenCommand
                 parsed, isJson, messages,
                 async () => (await ChainMeasurement.OfFlattenAsync(chain, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
             ChainResult result = await progress.RunAsync(
-                parsed, isJson, chain, steps => ChainFlatten.RunAsync(chain, path, parsed.GetValue(compress), steps, cancellationToken),
-                cancellationToken);
+                parsed, isJson, chain, steps => ChainFlatten.RunAsync(chain, path, parsed.GetValue(compress), steps, cancellationToken));
             ChangeOutput.Write("Chain flattened.", result, isJson, output);
             return ExitCode.Success;
         });

@@ -53,14 +53,14 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
 
     /// <summary>Does the work, and shows how far it is.</summary>
     public async Task<T> RunAsync<T>(
-        ParseResult parsed, bool isJson, ImageChain chain, Func<IProgress<long>, Task<T>> work, CancellationToken cancellationToken)
+        ParseResult parsed, bool isJson, ImageChain chain, Func<IProgress<long>, Task<T>> work)
     {
         if (!IsShown(parsed, isJson))
         {
             return await work(new ProgressSteps(static _ => { }));
         }
 
-        long total = await chain.GetSizeBytesAsync(cancellationToken);
+        long total = chain.SizeBytes;
         var progress = new ProgressOutput(output, MinStepPercent);
         progress.Start();
         try

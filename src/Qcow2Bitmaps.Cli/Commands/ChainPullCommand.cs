@@ -47,7 +47,7 @@ internal static class ChainPullCommand
                 return ExitCode.Error;
             }
 
-            if (chain.Layers.Take(target ?? chain.Layers.Count).Skip(top + 1).Any(static layer => layer.Image is { Bitmaps.Count: > 0 }))
+            if (chain.Layers.Take(target ?? chain.Layers.Count).Skip(top + 1).Any(static layer => layer.Bitmaps.Any()))
             {
                 await active.RequireNoOthersAsync(parsed, chain, [top], cancellationToken);
             }
@@ -58,7 +58,7 @@ internal static class ChainPullCommand
                 parsed, isJson, messages,
                 async () => (await ChainMeasurement.OfPullAsync(chain, target, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
             ChainResult result = await progress.RunAsync(
-                parsed, isJson, chain, steps => ChainRebase.PullAsync(chain, target, how, steps, cancellationToken), cancellationToken);
+                parsed, isJson, chain, steps => ChainRebase.PullAsync(chain, target, how, steps, cancellationToken));
             ChangeOutput.Write("Images pulled.", result, isJson, output);
             return ExitCode.Success;
         });

@@ -91,7 +91,7 @@ internal sealed class ChainRebaseCommand
                 cancellationToken);
         if (isUnsafe)
         {
-            Qcow2Image image = chain.Layers[0].Image
+            Qcow2Image image = (chain.Layers[0] as Qcow2Layer)?.Image
                 ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "a raw image has no backing file");
             if (name.Length > 0 && !BackingPath.HasProtocol(name) && chain.IndexOf(BackingPath.Combine(file, name)) is not null)
             {
@@ -112,7 +112,7 @@ internal sealed class ChainRebaseCommand
 
         _messages.WarnOf(chain);
         int top = ChainPlace.Find(chain, file);
-        if (chain.Layers.Skip(top + 1).Any(static layer => layer.Image is { Bitmaps.Count: > 0 }))
+        if (chain.Layers.Skip(top + 1).Any(static layer => layer.Bitmaps.Any()))
         {
             await _active.RequireNoOthersAsync(parsed, chain, [top], cancellationToken);
         }
@@ -150,7 +150,7 @@ internal sealed class ChainRebaseCommand
             }
 
             ChainResult result = await _progress.RunAsync(
-                parsed, isQuiet, chain, steps => ChainRebase.RebaseAsync(chain, backing, how, steps, cancellationToken), cancellationToken);
+                parsed, isQuiet, chain, steps => ChainRebase.RebaseAsync(chain, backing, how, steps, cancellationToken));
             if (tells)
             {
                 ChangeOutput.Write("Image rebased.", result, _options.IsJson(parsed), _output);

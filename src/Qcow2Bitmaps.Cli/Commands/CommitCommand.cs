@@ -87,8 +87,7 @@ internal static class CommitCommand
                 steps => ChainCommit.RunAsync(
                     chain, 0, target,
                     new CommitOptions { DropBitmaps = parsed.GetValue(drop), BytesPerSecond = bytesPerSecond ?? 0, AcceptsLosses = true },
-                    steps, cancellationToken),
-                cancellationToken);
+                    steps, cancellationToken));
             if (basePath is null && !parsed.GetValue(dontEmpty))
             {
                 _ = await Leftovers.TidyAsync(

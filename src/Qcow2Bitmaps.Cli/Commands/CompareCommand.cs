@@ -119,8 +119,8 @@ internal sealed class CompareCommand
         bool isWarned = isQuiet;
         try
         {
-            long firstSize = await first.GetSizeBytesAsync(cancellationToken);
-            long secondSize = await second.GetSizeBytesAsync(cancellationToken);
+            long firstSize = first.SizeBytes;
+            long secondSize = second.SizeBytes;
             var steps = new ProgressSteps(at =>
             {
                 // What lies behind the shorter disk's end comes after the warning.

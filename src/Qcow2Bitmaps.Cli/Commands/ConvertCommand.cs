@@ -4,6 +4,7 @@ using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Options;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
@@ -204,12 +205,12 @@ internal sealed class ConvertCommand
         Int128 sum = 0;
         foreach (ImageChain source in sources)
         {
-            sum += await source.GetSizeBytesAsync(cancellationToken);
+            sum += source.SizeBytes;
         }
 
         long total = (long)Int128.Min(sum, long.MaxValue);
-        fault = sum > RawImage.MaxSizeBytes
-            ? $"The sources have {sum} bytes together, at most {RawImage.MaxSizeBytes} fit into one image"
+        fault = sum > RawDisk.MaxSizeBytes
+            ? $"The sources have {sum} bytes together, at most {RawDisk.MaxSizeBytes} fit into one image"
             : (options!.Create is { } create ? create with { SizeBytes = total } : null)?.FindFault();
         if (fault is not null)
         {

@@ -2,6 +2,7 @@ using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Options;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
@@ -197,7 +198,7 @@ internal sealed class CreateCommand
             && options.Text(CreateOptions.DataFile) is { } dataFile)
         {
             await using var kept = FileStorage.Open(dataFile, StorageAccess.Read, ImageLock.None);
-            options.Set(CreateOptions.Size, (ulong)RawImage.SizeOf(kept));
+            options.Set(CreateOptions.Size, (ulong)RawDisk.SizeOf(kept));
         }
 
         return options.Has(CreateOptions.Size) ? null : "Image creation needs a size parameter";
@@ -252,7 +253,7 @@ internal sealed class CreateCommand
     {
         ulong size = options.Number(CreateOptions.Size);
         string? fault = CreateOptions.FindRawFault(options, out Preallocation preallocation)
-            ?? (size > RawImage.MaxSizeBytes ? "The image size is too large for file format 'raw'" : null);
+            ?? (size > RawDisk.MaxSizeBytes ? "The image size is too large for file format 'raw'" : null);
         if (fault is not null)
         {
             return Fail(file, fault);

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
@@ -49,7 +50,7 @@ internal static class MapCommand
             await messages.WarnOfTruncationAsync(chain, withDataFiles: false, cancellationToken);
             var map = new MapOutput(chain, output, parsed.GetValue(form) == OutputFormat.Json);
             map.Start();
-            await foreach (ChainExtent extent in chain.MapAsync(startBytes ?? 0, lengthBytes, cancellationToken))
+            await foreach (DiskExtent extent in chain.MapAsync(startBytes ?? 0, lengthBytes, cancellationToken))
             {
                 map.Add(extent);
             }

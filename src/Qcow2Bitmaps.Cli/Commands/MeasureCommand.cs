@@ -131,7 +131,7 @@ internal sealed class MeasureCommand
 
         _messages.WarnOf(chain);
         await _messages.WarnOfTruncationAsync(chain, withDataFiles: false, cancellationToken);
-        long size = await chain.GetSizeBytesAsync(cancellationToken);
+        long size = chain.SizeBytes;
         return create is null ? ImageMeasurement.OfRaw(size)
             : Said((create with { SizeBytes = size }).FindFault()) is { } fault
                 ? throw new Qcow2UnsupportedException(UnsupportedReason.Limit, fault)

@@ -2,6 +2,7 @@ using System.CommandLine;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Options;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
@@ -79,7 +80,7 @@ internal static class ResizeCommand
             await using Qcow2Image? image = found is ImageFormat.Qcow2
                 ? await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: cancellationToken)
                 : null;
-            long size = image?.VirtualSizeBytes ?? RawImage.SizeOf(storage);
+            long size = image?.VirtualSizeBytes ?? RawDisk.SizeOf(storage);
             Int128 wanted = Wanted(words[1], size);
             if (Refusal(wanted, size, mode, parsed.GetValue(shrink), image is not null) is { } refusal)
             {
@@ -183,7 +184,7 @@ internal static class ResizeCommand
             below, new ChainOpenOptions { TopFormat = image.BackingFormat, Resolver = resolver }, cancellationToken);
         IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeResizedAsync(image, size, chain, cancellationToken);
         await image.ResizeAsync(
-            size, options with { Backing = shrinks ? null : await ChainDisk.OfAsync(chain, cancellationToken) }, cancellationToken);
+            size, options with { Backing = shrinks ? null : chain }, cancellationToken);
         foreach (BitmapVerdict verdict in verdicts.Where(static verdict => verdict.SizesDiffer))
         {
             messages.Warn(verdict.Explanation);
@@ -243,7 +244,7 @@ internal static class ResizeCommand
         wanted <= 0 || wanted > long.MaxValue ? "New image size must be positive"
         : wanted <= size && mode is not "off" ? "Preallocation can only be used for growing images"
         : wanted < size && !mayShrink ? "Use the --shrink option to perform a shrink operation."
-        : !isQcow2 && wanted > RawImage.MaxSizeBytes ? "The image size is too large for file format 'raw'"
+        : !isQcow2 && wanted > RawDisk.MaxSizeBytes ? "The image size is too large for file format 'raw'"
         : isQcow2 && wanted % SectorBytes != 0 ? $"The new size must be a multiple of {SectorBytes}"
         : null;
 }

@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
@@ -116,14 +116,14 @@ internal static class BackupOutput
         await using (ImageChain image = await ImageChain.OpenAsync(
             result.ImagePath, new ChainOpenOptions { TopFormat = result.Manifest.ImageFormat, FollowBacking = false }, cancellationToken))
         {
-            await foreach (GuestExtent extent in image.ListOwnAsync(0, cancellationToken))
+            await foreach (DiskExtent extent in image.ListOwnAsync(0, cancellationToken))
             {
-                if (extent.Kind != GuestExtentKind.Unallocated)
+                if (extent.Kind != ExtentKind.Unallocated)
                 {
                     json.StartObject();
                     json.Number("start", extent.OffsetBytes);
                     json.Number("length", extent.LengthBytes);
-                    json.String("kind", extent.Kind == GuestExtentKind.Zero ? "dirty-zero" : "dirty-data");
+                    json.String("kind", extent.Kind == ExtentKind.Zero ? "dirty-zero" : "dirty-data");
                     json.EndObject();
                 }
             }

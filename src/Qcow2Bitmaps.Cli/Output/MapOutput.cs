@@ -1,8 +1,8 @@
 using System.Globalization;
 using System.Text.Unicode;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
@@ -13,8 +13,8 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
     private const int MaxJsonBytes = 256;
 
     private readonly bool[] _isEncrypted = [
-        .. chain.Layers.Select(static layer => layer.Image?.Encryption is not (null or EncryptionMethod.None))];
-    private ChainExtent? _last;
+        .. chain.Layers.Select(static layer => (layer as Qcow2Layer)?.Image.Encryption is not (null or EncryptionMethod.None))];
+    private DiskExtent? _last;
     private bool _hasAny;
 
     /// <summary>Writes what comes before the extents.</summary>
@@ -22,7 +22,7 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
 
     /// <summary>Takes the next extent.</summary>
     /// <exception cref="IOException">Data of this kind cannot be shown for people.</exception>
-    public void Add(ChainExtent extent)
+    public void Add(DiskExtent extent)
     {
         if (_last is { } last && LooksAlike(last, extent))
         {
@@ -47,19 +47,19 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
         }
     }
 
-    private bool LooksAlike(ChainExtent a, ChainExtent b) => a.Depth == b.Depth
+    private bool LooksAlike(DiskExtent a, DiskExtent b) => a.Depth == b.Depth
         && IsPresent(a) == IsPresent(b)
         && a.IsZero == b.IsZero
         && IsData(a) == IsData(b)
         && (OffsetOf(a) is { } offset ? offset + a.LengthBytes == OffsetOf(b) : OffsetOf(b) is null);
 
     /// <summary>Where bytes stand that can be read as they are.</summary>
-    private long? OffsetOf(ChainExtent extent) =>
-        extent.Kind == GuestExtentKind.Compressed || _isEncrypted[extent.Depth] ? null : extent.HostOffset;
+    private long? OffsetOf(DiskExtent extent) =>
+        extent.Kind == ExtentKind.Compressed || _isEncrypted[extent.Depth] ? null : extent.HostOffset;
 
-    private static bool IsPresent(ChainExtent extent) => extent.Kind != GuestExtentKind.Unallocated;
+    private static bool IsPresent(DiskExtent extent) => extent.Kind != ExtentKind.Unallocated;
 
-    private static bool IsData(ChainExtent extent) => extent.Kind is GuestExtentKind.Data or GuestExtentKind.Compressed;
+    private static bool IsData(DiskExtent extent) => extent.Kind is ExtentKind.Data or ExtentKind.Compressed;
 
     private void WriteLast()
     {
@@ -94,7 +94,9 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
             }
 
             ChainLayer layer = chain.Layers[extent.Depth];
-            string file = layer.Image is { Header.HasExternalDataFile: true, DataFile: { } dataFile } ? dataFile : layer.Path;
+            string file = layer is Qcow2Layer { Image: { Header.HasExternalDataFile: true, DataFile: { } dataFile } }
+                ? dataFile
+                : layer.Path;
             output.WriteLine($"{Hex(extent.OffsetBytes),-16}{Hex(extent.LengthBytes),-16}{Hex(mapped),-16}{output.Foreign(file)}");
         }
     }

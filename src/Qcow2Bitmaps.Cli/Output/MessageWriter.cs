@@ -58,7 +58,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     {
         foreach (ChainLayer layer in chain.Layers)
         {
-            Warn(layer.Path, layer.Image?.Findings ?? []);
+            Warn(layer.Path, (layer as Qcow2Layer)?.Image.Findings ?? []);
             if (layer.Index == 0)
             {
                 continue;
@@ -115,7 +115,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     /// <summary>Warns of a top image that nobody said is raw: it may be something else that is not read here.</summary>
     public void WarnOfRawTop(ImageChain chain)
     {
-        if (chain.Layers[0] is { IsFormatProbed: true, Image: null } top)
+        if (chain.Layers[0] is RawLayer { IsFormatProbed: true } top)
         {
             Warn($"'{top.Path}' is no qcow2 image and is taken as raw, which holds no bitmaps; '-f raw' says so");
         }

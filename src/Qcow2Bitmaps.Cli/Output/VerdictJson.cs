@@ -47,7 +47,7 @@ internal static class VerdictJson
         }
 
         json.StartArray("bitmaps");
-        foreach (BitmapInfo bitmap in layer.Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>())
+        foreach (BitmapInfo bitmap in layer.Bitmaps)
         {
             json.StartObject();
             json.String("name", bitmap.Name);

@@ -1,5 +1,7 @@
+using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Qmp.Jobs;
@@ -22,7 +24,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
             {
                 QmpNode source = nodes.Device(common.Device);
                 QmpNode node = nodes.Device(target);
-                Add(plan, common, source, node, overwritesTarget: false, _ => Task.FromResult(BackupTarget.Of(node.Session)));
+                Add(plan, common, source, node, overwritesTarget: false, _ => Task.FromResult<Disk>(node.Session));
             };
         });
         actions.Add("drive-backup", arguments =>
@@ -68,7 +70,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
                 {
                     if (isThere)
                     {
-                        return await BackupTarget.OpenAsync(target, format, targetOptions, cancellationToken).ConfigureAwait(false);
+                        return await ImageChain.OpenDiskAsync(target, format, targetOptions, cancellationToken).ConfigureAwait(false);
                     }
 
                     await CreateAsync(source, target, format ?? ImageFormat.Qcow2, common.Sync, cancellationToken).ConfigureAwait(false);
@@ -77,7 +79,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
                         .. targetOptions.AllowedFolders,
                         .. source.Session.Chain.Layers.Skip(1).Select(static layer => BackingPath.FolderOf(layer.Path)),
                     ];
-                    return await BackupTarget.OpenAsync(
+                    return await ImageChain.OpenDiskAsync(
                         target, format ?? ImageFormat.Qcow2, targetOptions with { AllowedFolders = folders },
                         cancellationToken).ConfigureAwait(false);
                 });
@@ -131,7 +133,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
 
     private void Add(
         TransactionPlan plan, Common common, QmpNode source, QmpNode? target, bool overwritesTarget,
-        Func<CancellationToken, Task<BackupTarget>> openTarget)
+        Func<CancellationToken, Task<Disk>> openTarget)
     {
         foreach (QmpNode? node in (ReadOnlySpan<QmpNode?>)[source, target])
         {

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Qmp.Jobs;
 using Qcow2Bitmaps.Qmp.Nodes;
 
@@ -6,9 +7,9 @@ namespace Qcow2Bitmaps.Qmp.Commands;
 
 /// <summary>A backup that is about to start. Its target is opened late, because it may be a file that is overwritten.</summary>
 internal sealed class PlannedBackup(
-    QmpNode source, QmpJob job, BackupJobOptions options, Func<CancellationToken, Task<BackupTarget>> openTarget, bool overwritesTarget)
+    QmpNode source, QmpJob job, BackupJobOptions options, Func<CancellationToken, Task<Disk>> openTarget, bool overwritesTarget)
 {
-    private BackupTarget? _target;
+    private Disk? _target;
 
     public QmpNode Source => source;
 
@@ -24,5 +25,5 @@ internal sealed class PlannedBackup(
         _target = await openTarget(cancellationToken).ConfigureAwait(false);
 
     /// <summary>Closes the target of a backup that was not started.</summary>
-    public ValueTask CloseTargetAsync() => _target?.DisposeAsync() ?? ValueTask.CompletedTask;
+    public ValueTask CloseTargetAsync() => options.LeavesTargetOpen || _target is null ? ValueTask.CompletedTask : _target.DisposeAsync();
 }

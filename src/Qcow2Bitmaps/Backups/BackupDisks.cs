@@ -1,5 +1,5 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Backups;
 
@@ -8,7 +8,7 @@ namespace Qcow2Bitmaps.Backups;
 internal sealed class BackupDisks(IReadOnlyList<StoredBackup> backups) : IAsyncDisposable
 {
     private readonly List<ImageChain> _images = [];
-    private readonly List<ChainMap> _maps = [];
+    private readonly List<ChainDisk> _maps = [];
 
     public async ValueTask OpenAsync(CancellationToken cancellationToken)
     {
@@ -24,7 +24,7 @@ internal sealed class BackupDisks(IReadOnlyList<StoredBackup> backups) : IAsyncD
     {
         for (long at = offset; at < offset + buffer.Length;)
         {
-            (ChainMap? map, ChainExtent extent) = await FindAsync(at, offset + buffer.Length, cancellationToken).ConfigureAwait(false);
+            (ChainDisk? map, DiskExtent extent) = await FindAsync(at, offset + buffer.Length, cancellationToken).ConfigureAwait(false);
             Memory<byte> bytes = buffer.Slice((int)(at - offset), (int)extent.LengthBytes);
             if (map is null)
             {
@@ -42,13 +42,13 @@ internal sealed class BackupDisks(IReadOnlyList<StoredBackup> backups) : IAsyncD
     /// <summary>Up to where, from an offset on, both this and another disk are known to read as zeros without being read.</summary>
     public async ValueTask<long> ZerosAsync(ImageChain other, long offset, long end, CancellationToken cancellationToken)
     {
-        (ChainMap? map, ChainExtent own) = await FindAsync(offset, end, cancellationToken).ConfigureAwait(false);
+        (ChainDisk? map, DiskExtent own) = await FindAsync(offset, end, cancellationToken).ConfigureAwait(false);
         if (map is not null && !own.IsZero)
         {
             return offset;
         }
 
-        await foreach (ChainExtent extent in other.MapAsync(offset, own.LengthBytes, cancellationToken).ConfigureAwait(false))
+        await foreach (DiskExtent extent in other.MapAsync(offset, own.LengthBytes, cancellationToken).ConfigureAwait(false))
         {
             return extent.IsZero ? Math.Min(own.EndBytes, extent.EndBytes) : offset;
         }
@@ -65,10 +65,10 @@ internal sealed class BackupDisks(IReadOnlyList<StoredBackup> backups) : IAsyncD
     }
 
     /// <summary>The topmost backup that decides what stands at an offset, and up to where; none where all have nothing.</summary>
-    private async ValueTask<(ChainMap? Map, ChainExtent Extent)> FindAsync(long offset, long end, CancellationToken cancellationToken)
+    private async ValueTask<(ChainDisk? Map, DiskExtent Extent)> FindAsync(long offset, long end, CancellationToken cancellationToken)
     {
-        var extents = new List<ChainExtent>();
-        foreach (ChainMap map in _maps)
+        var extents = new List<DiskExtent>();
+        foreach (ChainDisk map in _maps)
         {
             if (offset >= map.SizeBytes)
             {
@@ -79,12 +79,12 @@ internal sealed class BackupDisks(IReadOnlyList<StoredBackup> backups) : IAsyncD
             extents.Clear();
             await map.ListAsync(offset, Math.Min(end, map.SizeBytes), extents, cancellationToken).ConfigureAwait(false);
             end = extents[0].EndBytes;
-            if (extents[0].Kind != GuestExtentKind.Unallocated)
+            if (extents[0].Kind != ExtentKind.Unallocated)
             {
                 return (map, extents[0]);
             }
         }
 
-        return (null, new ChainExtent(offset, end - offset, GuestExtentKind.Unallocated, 0, null));
+        return (null, new DiskExtent(offset, end - offset, ExtentKind.Unallocated, null));
     }
 }

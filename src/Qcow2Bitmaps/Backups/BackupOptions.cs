@@ -17,7 +17,7 @@ public sealed record BackupOptions
     public string? Checkpoint { get; init; }
 
     /// <summary>What becomes of the bitmap of <see cref="Since"/>.</summary>
-    public BackupMode Mode { get; init; }
+    public BitmapSyncMode Mode { get; init; }
 
     /// <summary>What is done where that is not valid.</summary>
     public BackupFallback Fallback { get; init; }
@@ -45,10 +45,10 @@ public sealed record BackupOptions
         : IsRaw && Since is not null ? "A raw file has no backing file: incremental backups must be qcow2"
         : IsRaw && Compress ? "Compression not supported for this file format"
         : Checkpoint is not null && BitmapName.FaultOf(Checkpoint) is { } fault ? fault
-        : Since is null && Mode != BackupMode.OnSuccess ? "Cannot specify bitmap sync mode without a bitmap"
+        : Since is null && Mode != BitmapSyncMode.OnSuccess ? "Cannot specify bitmap sync mode without a bitmap"
         : Since is null && Fallback != BackupFallback.None ? "A full backup uses no bitmap, so that it needs no fallback"
         : Since is not null && string.Equals(Since, Checkpoint, StringComparison.Ordinal) ? "The new checkpoint cannot have the name of the bitmap that the backup uses"
-        : Mode == BackupMode.Always && Checkpoint is not null ? "Where a new checkpoint starts the bitmap stays as it is, so that mode 'always' has no meaningful effect"
-        : Mode == BackupMode.Always && disks > 1 ? "Mode 'always' resumes a failed backup, for which several disks have no common point: take them one by one"
+        : Mode == BitmapSyncMode.Always && Checkpoint is not null ? "Where a new checkpoint starts the bitmap stays as it is, so that mode 'always' has no meaningful effect"
+        : Mode == BitmapSyncMode.Always && disks > 1 ? "Mode 'always' resumes a failed backup, for which several disks have no common point: take them one by one"
         : null;
 }

@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Backups;
 
@@ -56,15 +56,15 @@ internal static class BackupRanges
     /// <param name="cancellationToken">Ends the reading.</param>
     public static async IAsyncEnumerable<DirtyExtent> OwnAsync(ImageChain chain, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        if (chain.Layers[0].Image is null)
+        if (chain.Layers[0] is RawLayer)
         {
             yield return new DirtyExtent(0, chain.Layers[0].VirtualSizeBytes, IsDirty: true);
             yield break;
         }
 
-        await foreach (GuestExtent extent in chain.ListOwnAsync(0, cancellationToken).ConfigureAwait(false))
+        await foreach (DiskExtent extent in chain.ListOwnAsync(0, cancellationToken).ConfigureAwait(false))
         {
-            if (extent.Kind != GuestExtentKind.Unallocated)
+            if (extent.Kind != ExtentKind.Unallocated)
             {
                 yield return new DirtyExtent(extent.OffsetBytes, extent.LengthBytes, IsDirty: true);
             }

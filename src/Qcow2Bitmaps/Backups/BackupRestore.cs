@@ -43,14 +43,16 @@ public static class BackupRestore
         var options = new ConversionOptions { IsQcow2 = isQcow2, Flush = false, SparseBytes = GroupDigests.BlockBytes, Workers = workers ?? ConversionOptions.DefaultWorkers, UsesReflinks = false };
         long size = chain[0].Manifest.SizeBytes;
         FileRights rights = chain.Aggregate(FileRights.Plain, static (rights, backup) => rights.With(backup.ImagePath));
-        ICopyTarget made = isQcow2
-            ? await Qcow2Target.CreateAsync(written, size, options, rights, cancellationToken).ConfigureAwait(false)
-            : await RawTarget.CreateAsync(written, size, options, rights, cancellationToken).ConfigureAwait(false);
-        var target = new RestoreTarget(made, size);
+        CopyTarget target = await CopyTarget.CreateAsync(written, size, options, rights, cancellationToken).ConfigureAwait(false);
         await using (target.ConfigureAwait(false))
         {
-            await target.PrepareAsync(cancellationToken).ConfigureAwait(false);
-            await WriteAsync(chain, target, options.Workers, progress, cancellationToken).ConfigureAwait(false);
+            if (target.ZeroFromBytes > 0 && size > 0)
+            {
+                // A device, which has anything.
+                await target.Disk.WriteZerosAsync(0, size, mayUnmap: true, cancellationToken).ConfigureAwait(false);
+            }
+
+            await WriteAsync(chain, new RestoredDisk(target.Disk, size), options.Workers, progress, cancellationToken).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
         }
 
@@ -77,7 +79,7 @@ public static class BackupRestore
             + $"{string.Join(", ", chain.Select(static backup => backup.Manifest.Checkpoint).OfType<string>())}");
     }
 
-    private static async ValueTask WriteAsync(IReadOnlyList<StoredBackup> chain, RestoreTarget target, int workers, IProgress<BackupProgress>? progress, CancellationToken cancellationToken)
+    private static async ValueTask WriteAsync(IReadOnlyList<StoredBackup> chain, RestoredDisk target, int workers, IProgress<BackupProgress>? progress, CancellationToken cancellationToken)
     {
         long total = chain.Sum(static backup => backup.Manifest.SizeBytes);
         long done = 0;

@@ -62,18 +62,14 @@ public static class BackupVerification
     {
         var damage = new List<BackupDamage>();
         var check = new GroupCheck(backup.Manifest.Groups, fault => Add(damage, fault));
-        var target = new NoTarget { ZeroFromBytes = LayerReplay.ZeroFrom(backup.Manifest) };
-        await using (target.ConfigureAwait(false))
+        try
         {
-            try
-            {
-                await LayerReplay.RunAsync(backup, target, workers, check.Add, progress, cancellationToken).ConfigureAwait(false);
-                check.Complete();
-            }
-            catch (Qcow2FormatException e)
-            {
-                Add(damage, new BackupDamage(0, e.Message));
-            }
+            await LayerReplay.RunAsync(backup, new NullDisk(backup.Manifest.SizeBytes), workers, check.Add, progress, cancellationToken).ConfigureAwait(false);
+            check.Complete();
+        }
+        catch (Qcow2FormatException e)
+        {
+            Add(damage, new BackupDamage(0, e.Message));
         }
 
         return damage;
@@ -95,7 +91,7 @@ public static class BackupVerification
         await using (layers.ConfigureAwait(false))
         {
             await layers.OpenAsync(cancellationToken).ConfigureAwait(false);
-            long size = await disk.GetSizeBytesAsync(cancellationToken).ConfigureAwait(false);
+            long size = disk.SizeBytes;
             byte[] one = GC.AllocateUninitializedArray<byte>(BufferBytes);
             byte[] other = GC.AllocateUninitializedArray<byte>(BufferBytes);
             long compared = 0;

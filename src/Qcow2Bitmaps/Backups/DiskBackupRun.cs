@@ -1,6 +1,7 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
@@ -62,7 +63,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     private FileRights Rights => _below.Count > 0 ? _chain.Rights.With(_below[0].ImagePath) : _chain.Rights;
 
     /// <summary>Whether the bitmap that it goes by records from its point on afterwards.</summary>
-    private bool Clears => IsIncremental && _options.Checkpoint is null && _options.Mode != BackupMode.Never;
+    private bool Clears => IsIncremental && _options.Checkpoint is null && _options.Mode != BitmapSyncMode.Never;
 
     /// <summary>Opens the disk with the locks that keep writers out, and clears away, or finishes, what a stop has left of a backup of that name.</summary>
     public static async ValueTask<DiskBackupRun> OpenAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
@@ -78,7 +79,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     /// <param name="cancellationToken">Ends the work.</param>
     public async ValueTask PrepareAsync(string? set, IReadOnlyCollection<Qcow2Image> writable, CancellationToken cancellationToken)
     {
-        SizeBytes = await _chain.GetSizeBytesAsync(cancellationToken).ConfigureAwait(false);
+        SizeBytes = _chain.SizeBytes;
         if (SizeBytes % SectorBytes != 0)
         {
             throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"{_chain.Layers[0]}: the disk has {SizeBytes} bytes, not a multiple of {SectorBytes}");
@@ -167,17 +168,18 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     {
         var groups = new List<BackupGroup>();
         var digests = new GroupDigests(_manifest.GroupBytes, SizeBytes, groups.Add);
-        ChainMap map = await _chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        Disk disk = await _chain.PrepareAsync(cancellationToken).ConfigureAwait(false);
         ConversionOptions options = CopyOptions();
-        ICopyTarget target = await OpenTargetAsync(options, cancellationToken).ConfigureAwait(false);
+        CopyTarget target = await OpenTargetAsync(options, cancellationToken).ConfigureAwait(false);
         long dirty = 0;
         _isBegun = true;
         await using (target.ConfigureAwait(false))
         {
+            var engine = new CopyEngine(target.Disk, options, progress, target.ZeroFromBytes);
             if (IsIncremental)
             {
                 ICopyObserver observer = digests;
-                if (_options.Mode == BackupMode.Always)
+                if (_options.Mode == BitmapSyncMode.Always)
                 {
                     _copied = new DirtyBitmap(SizeBytes, GroupDigests.BlockBytes);
                     observer = new CopiedRanges(digests, _copied);
@@ -188,9 +190,9 @@ internal sealed class DiskBackupRun : IAsyncDisposable
                 {
                     try
                     {
-                        await new CopyEngine(target, options, progress).RunAsync([map], int.MaxValue, int.MaxValue, cancellationToken, ranges: ranges, observer: observer).ConfigureAwait(false);
+                        await engine.RunAsync(new CopyScope(disk) { Ranges = ranges, Observer = observer }, cancellationToken).ConfigureAwait(false);
                     }
-                    catch when (_options.Mode == BackupMode.Always)
+                    catch when (_options.Mode == BitmapSyncMode.Always)
                     {
                         // What it has is gone on with, if it can be made durable: a file's error is told once, and flushing it later would succeed.
                         (DirtyBitmap? copied, _copied) = (_copied, null);
@@ -202,7 +204,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
             }
             else
             {
-                await new CopyEngine(target, options, progress).RunAsync([map], int.MaxValue, int.MaxValue, cancellationToken, observer: digests).ConfigureAwait(false);
+                await engine.RunAsync(new CopyScope(disk) { Observer = digests }, cancellationToken).ConfigureAwait(false);
             }
 
             _copied = null;
@@ -252,14 +254,14 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     {
         if (_options.Checkpoint is { } checkpoint)
         {
-            edits.Add(_chain.Layers[0].Image!, edit => edit.Add(checkpoint));
+            edits.Add(_chain.Layers[0].RequireImage(), edit => edit.Add(checkpoint));
             _changes.Add(new BitmapChange(checkpoint, BitmapChangeKind.Added, _chain.Layers[0].Path));
         }
         else if (Clears)
         {
             foreach (ChainLayer layer in Holders())
             {
-                edits.Add(layer.Image!, edit => edit.Clear(_options.Since!));
+                edits.Add(layer.RequireImage(), edit => edit.Clear(_options.Since!));
                 _changes.Add(new BitmapChange(_options.Since!, BitmapChangeKind.Cleared, layer.Path));
             }
         }
@@ -277,7 +279,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
     }
 
-    /// <summary>Removes what was made, as it is not whole; with <see cref="BackupMode.Always"/> keeps what was copied, and makes that clean in the bitmap.</summary>
+    /// <summary>Removes what was made, as it is not whole; with <see cref="BitmapSyncMode.Always"/> keeps what was copied, and makes that clean in the bitmap.</summary>
     public async ValueTask AbandonAsync()
     {
         if (!_isBegun || IsPlaced)
@@ -296,7 +298,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     }
 
     /// <summary>The images of the disk that are open for writing.</summary>
-    public IEnumerable<Qcow2Image> Writable => _chain.Layers.Where(static layer => layer.Storage.CanWrite).Select(static layer => layer.Image).OfType<Qcow2Image>();
+    public IEnumerable<Qcow2Image> Writable => _chain.Layers.OfType<Qcow2Layer>().Where(static layer => layer.IsWritable).Select(static layer => layer.Image);
 
     public ValueTask DisposeAsync() => _chain.DisposeAsync();
 
@@ -306,7 +308,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         IEnumerable<int> layers = options.Checkpoint is not null ? [0] : [];
         if (options.Since is { } since && ChainBitmaps.Holders(look, [since]).Any())
         {
-            layers = options.Checkpoint is null && options.Mode != BackupMode.Never ? layers.Concat(ChainBitmaps.Holders(look, [since])) : layers;
+            layers = options.Checkpoint is null && options.Mode != BitmapSyncMode.Never ? layers.Concat(ChainBitmaps.Holders(look, [since])) : layers;
             layers = options.Fallback == BackupFallback.Populate ? layers.Concat(await ChainPopulate.FindImagesAsync(look, since, cancellationToken).ConfigureAwait(false)) : layers;
         }
 
@@ -341,7 +343,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
 
         _missing = string.Join("; ", found.Select(static one => $"{one.Layer}: {one.Fault}"));
-        ChainMap map = await _chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        ChainDisk map = await _chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         for (int depth = 0; depth < map.LayerCount; depth++)
         {
             if (map.DiskOf(depth) is { } disk)
@@ -384,7 +386,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
 
         ChainLayer top = _chain.Layers[0];
-        string? fault = top.Image is null ? "it is raw" : top.Image.Header.Version < 3 ? "it is of version 2" : null;
+        string? fault = top is RawLayer ? "it is raw" : top is Qcow2Layer { Image.Header.Version: < 3 } ? "it is of version 2" : null;
         if (fault is not null)
         {
             throw new BitmapStateException(checkpoint, $"Checkpoint '{checkpoint}' cannot start in {top}: {fault}, and holds no bitmaps");
@@ -396,7 +398,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
 
         // All rules of the edit, before hours of copying.
-        var plan = new EditPlan(top.Image!);
+        var plan = new EditPlan(top.RequireImage());
         await new BitmapEdit().Add(checkpoint).ApplyAsync(plan, cancellationToken).ConfigureAwait(false);
         plan.RequireStorable();
     }
@@ -407,7 +409,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         foreach (ChainLayer layer in _chain.Layers)
         {
             string journal = BitmapEditSet.JournalPathOf(layer.Path);
-            if (layer.Image is not null && DurableFile.Exists(journal))
+            if (layer is Qcow2Layer && DurableFile.Exists(journal))
             {
                 await BitmapEditSet.RecoverAsync(journal, writable, cancellationToken).ConfigureAwait(false);
             }
@@ -436,16 +438,8 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         },
     };
 
-    private async ValueTask<ICopyTarget> OpenTargetAsync(ConversionOptions options, CancellationToken cancellationToken)
-    {
-        if (IsResumed)
-        {
-            return await Qcow2Target.OpenAsync(Partial, SizeBytes, options with { TargetExists = true, TargetHasBacking = true }, cancellationToken).ConfigureAwait(false);
-        }
-
-        // Nobody else makes it, or its lock says so.
-        return _options.IsRaw
-            ? await RawTarget.CreateAsync(Partial, SizeBytes, options, Rights, cancellationToken).ConfigureAwait(false)
-            : await Qcow2Target.CreateAsync(Partial, SizeBytes, options, Rights, cancellationToken).ConfigureAwait(false);
-    }
+    /// <summary>Nobody else makes it, or its lock says so.</summary>
+    private ValueTask<CopyTarget> OpenTargetAsync(ConversionOptions options, CancellationToken cancellationToken) => IsResumed
+        ? CopyTarget.OpenAsync(Partial, SizeBytes, options with { TargetExists = true, TargetHasBacking = true }, cancellationToken)
+        : CopyTarget.CreateAsync(Partial, SizeBytes, options, Rights, cancellationToken);
 }

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Backups;
 
@@ -14,19 +15,20 @@ internal static class LayerReplay
     /// <param name="progress">Is told how many bytes of the disk are done.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     public static async ValueTask RunAsync(
-        StoredBackup backup, ICopyTarget target, int workers, Action<BackupGroup> onGroup, IProgress<long>? progress, CancellationToken cancellationToken)
+        StoredBackup backup, Disk target, int workers, Action<BackupGroup> onGroup, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         ImageChain chain = await backup.OpenAloneAsync(cancellationToken).ConfigureAwait(false);
         await using (chain.ConfigureAwait(false))
         {
-            ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+            Disk disk = await chain.PrepareAsync(cancellationToken).ConfigureAwait(false);
             var options = new ConversionOptions { SparseBytes = GroupDigests.BlockBytes, Workers = workers, UsesReflinks = false };
             var digests = new GroupDigests(backup.Manifest.GroupBytes, backup.Manifest.SizeBytes, onGroup);
             var ranges = new CopyRanges(BackupRanges.OwnAsync(chain, cancellationToken));
             await using (ranges.ConfigureAwait(false))
             {
-                await new CopyEngine(target, options, progress)
-                    .RunAsync([map], int.MaxValue, int.MaxValue, cancellationToken, ranges: ranges, observer: digests).ConfigureAwait(false);
+                // What a checksum is made of, whether or not zeros have to be written.
+                await new CopyEngine(target, options, progress, ZeroFrom(backup.Manifest))
+                    .RunAsync(new CopyScope(disk) { Ranges = ranges, Observer = digests }, cancellationToken).ConfigureAwait(false);
             }
 
             digests.Complete();
@@ -37,15 +39,10 @@ internal static class LayerReplay
     public static async ValueTask<IReadOnlyList<BackupGroup>> ReadGroupsAsync(StoredBackup backup, int workers, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         var groups = new List<BackupGroup>();
-        var target = new NoTarget { ZeroFromBytes = ZeroFrom(backup.Manifest) };
-        await using (target.ConfigureAwait(false))
-        {
-            await RunAsync(backup, target, workers, groups.Add, progress, cancellationToken).ConfigureAwait(false);
-        }
-
+        await RunAsync(backup, new NullDisk(backup.Manifest.SizeBytes), workers, groups.Add, progress, cancellationToken).ConfigureAwait(false);
         return groups;
     }
 
     /// <summary>A raw image has zeros wherever it has no data, without holding them.</summary>
-    public static long ZeroFrom(BackupManifest manifest) => string.Equals(manifest.ImageFormat, Images.ImageFormat.Raw, StringComparison.Ordinal) ? 0 : long.MaxValue;
+    private static long ZeroFrom(BackupManifest manifest) => string.Equals(manifest.ImageFormat, Images.ImageFormat.Raw, StringComparison.Ordinal) ? 0 : long.MaxValue;
 }

@@ -24,7 +24,7 @@ public sealed record StoredBackup(string ManifestPath, BackupManifest Manifest)
         try
         {
             string? fault = chain.Layers[0].VirtualSizeBytes != Manifest.SizeBytes ? $"its disk has {chain.Layers[0].VirtualSizeBytes} bytes, not {Manifest.SizeBytes}"
-                : Manifest.IsFull && chain.Layers[0].Image?.BackingFile is not null ? "it has a backing file, but is a full backup"
+                : Manifest.IsFull && (chain.Layers[0] as Qcow2Layer)?.Image.BackingFile is not null ? "it has a backing file, but is a full backup"
                 : null;
             return fault is null ? chain : throw new BackupException($"'{ImagePath}' is not the image of '{ManifestPath}': {fault}");
         }

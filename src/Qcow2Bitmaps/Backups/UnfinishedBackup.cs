@@ -7,7 +7,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>What is left of a backup that was stopped: where it is whole it gets its name back; with <see cref="BackupMode.Always"/> a part of one is gone on with.</summary>
+/// <summary>What is left of a backup that was stopped: where it is whole it gets its name back; with <see cref="BitmapSyncMode.Always"/> a part of one is gone on with.</summary>
 internal static class UnfinishedBackup
 {
     /// <summary>Gives backups that were stopped between two names, and are whole, their names back. They are kept: where one was gone on with, no bitmap marks any more what it has.</summary>
@@ -62,7 +62,7 @@ internal static class UnfinishedBackup
         if (DurableFile.Exists(partialManifest))
         {
             var unfinished = new StoredBackup(partialManifest, await BackupStore.ReadAsync(partialManifest, withGroups: false, cancellationToken).ConfigureAwait(false));
-            return options.Mode == BackupMode.Always && string.Equals(options.Since, unfinished.Manifest.Bitmap, StringComparison.Ordinal)
+            return options.Mode == BitmapSyncMode.Always && string.Equals(options.Since, unfinished.Manifest.Bitmap, StringComparison.Ordinal)
                 ? unfinished
                 : throw new BackupException(
                     $"'{partialManifest}' is an unfinished backup; what it has copied is no longer marked in bitmap '{unfinished.Manifest.Bitmap ?? ""}': "
@@ -111,7 +111,7 @@ internal static class UnfinishedBackup
         var edits = new BitmapEditSet();
         foreach (int index in ChainBitmaps.Holders(chain, [since]))
         {
-            edits.Add(chain.Layers[index].Image!, edit => edit.Clear(since).Merge(left, since));
+            edits.Add(chain.Layers[index].RequireImage(), edit => edit.Clear(since).Merge(left, since));
         }
 
         await edits.CommitAsync(cancellationToken: CancellationToken.None).ConfigureAwait(false);

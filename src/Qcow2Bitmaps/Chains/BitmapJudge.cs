@@ -64,7 +64,7 @@ internal static class BitmapJudge
     {
         bool isFound = false;
         ChainLayer? missing = null;
-        foreach (ChainLayer layer in layers.TakeWhile(static layer => layer.Image is not null))
+        foreach (ChainLayer layer in layers.TakeWhile(static layer => layer is Qcow2Layer))
         {
             if (holders.In(layer) is not { } bitmap)
             {
@@ -108,7 +108,7 @@ internal static class BitmapJudge
         }
 
         public BitmapInfo? In(ChainLayer layer) =>
-            layer.Image is { } image && image.Bitmaps.TryGet(_name, out BitmapInfo? bitmap) ? bitmap : null;
+            layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(_name, out BitmapInfo? bitmap) ? bitmap : null;
 
         /// <summary>The verdict where nothing speaks against the bitmap but, perhaps, a raw image that somebody writes: no bitmap knows of that.</summary>
         public BitmapVerdict Valid(IReadOnlyList<ChainLayer> layers) => layers.FirstOrDefault(static layer => layer.IsOpenForWritingElsewhere) is { } open
@@ -130,7 +130,7 @@ internal static class BitmapJudge
         /// <summary>What speaks against believing that an image does not hold the bitmap.</summary>
         public BitmapVerdict? AbsenceFault(ChainLayer layer)
         {
-            if (layer.Image is null)
+            if (layer is RawLayer)
             {
                 // Raw images never hold bitmaps.
                 return null;
@@ -144,7 +144,7 @@ internal static class BitmapJudge
                     $"{layer} is open for writing in another process, which may keep {_shownName} in memory until it closes the image");
             }
 
-            return !layer.Image.Bitmaps.IsComplete
+            return !layer.RequireImage().Bitmaps.IsComplete
                 ? Invalid(
                     InvalidReason.Unreadable,
                     layer,
@@ -177,7 +177,7 @@ internal static class BitmapJudge
             new() { Name = _name, Images = _images, Reason = reason, Image = layer.Index, Detail = detail };
 
         /// <summary>How a bitmap comes to be in no image, though somebody knows of it.</summary>
-        private static string WhyLost(ChainLayer top) => top.Image is not { } image ? ""
+        private static string WhyLost(ChainLayer top) => top is not Qcow2Layer { Image: var image } ? ""
             : image.Bitmaps.Any(static bitmap => bitmap.State == BitmapState.Inconsistent)
                 ? $": flags in-use show that {top} was not closed when it was last written, and QEMU keeps a new bitmap in memory until it closes the image, so that a crash loses it"
                 : ": it was removed, or belongs to another disk, or it was only in the memory of a program that did not close the image (QEMU stores a new bitmap when it closes the image)";

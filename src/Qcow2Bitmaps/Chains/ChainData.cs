@@ -14,10 +14,16 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
     private readonly SemaphoreSlim _opening = new(1, 1);
     private readonly List<ImageStorage> _dataFiles = [];
     private IBackingResolver? _resolver = options.Resolver;
-    private ChainMap? _map;
+    private ChainDisk? _map;
 
     /// <summary>The external data files that are open.</summary>
     public IReadOnlyList<ImageStorage> Files => _dataFiles;
+
+    /// <summary>The chain's disk; null until its tables are open.</summary>
+    public ChainDisk? Map => Volatile.Read(ref _map);
+
+    /// <summary>The internal snapshot of the top image that is read; null for its active state.</summary>
+    public SnapshotInfo? Snapshot { get; private set; }
 
     /// <summary>Opens the files that images name.</summary>
     /// <exception cref="Qcow2UnsupportedException">There is none, and the top image is no file, so that none follows from it.</exception>
@@ -26,9 +32,9 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
         : throw new Qcow2UnsupportedException(UnsupportedReason.NoResolver, $"'{layers[0].Path}' is no file: opening the files that it names needs a resolver");
 
     /// <summary>Opens the images' tables.</summary>
-    public async ValueTask<ChainMap> OpenMapAsync(CancellationToken cancellationToken)
+    public async ValueTask<ChainDisk> OpenMapAsync(CancellationToken cancellationToken)
     {
-        if (Volatile.Read(ref _map) is { } opened)
+        if (Map is { } opened)
         {
             return opened;
         }
@@ -41,12 +47,12 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
                 var disks = new List<GuestDisk?>();
                 foreach (ChainLayer layer in layers)
                 {
-                    disks.Add(layer.Image is { } image
-                        ? await GuestDisk.OpenAsync(image, layer.Index == 0 ? FindSnapshot(image) : null, cancellationToken).ConfigureAwait(false)
+                    disks.Add(layer is Qcow2Layer { Image: var image }
+                        ? await GuestDisk.OpenAsync(image, layer.Index == 0 ? Snapshot : null, cancellationToken).ConfigureAwait(false)
                         : null);
                 }
 
-                Volatile.Write(ref _map, new ChainMap(layers, disks));
+                Volatile.Write(ref _map, new ChainDisk(layers, disks));
             }
 
             return _map!;
@@ -58,9 +64,9 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
     }
 
     /// <summary>Opens all that is needed to read guest data: tables, and the data files of those images that have one, by the same rules as backing files.</summary>
-    public async ValueTask<ChainMap> OpenAsync(CancellationToken cancellationToken)
+    public async ValueTask<ChainDisk> OpenAsync(CancellationToken cancellationToken)
     {
-        ChainMap map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
+        ChainDisk map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
         if (map.HasAllData)
         {
             return map;
@@ -71,7 +77,7 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
         {
             foreach (ChainLayer layer in layers)
             {
-                if (layer.Image is not { } image || map.HasData(layer.Index))
+                if (layer is not Qcow2Layer { Image: var image } || map.HasData(layer.Index))
                 {
                     continue;
                 }
@@ -103,7 +109,9 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
         }
     }
 
-    private SnapshotInfo? FindSnapshot(Qcow2Image image) => options.TopSnapshot is not { } wanted
+    /// <summary>Finds the internal snapshot that is asked for.</summary>
+    /// <exception cref="FileNotFoundException">The top image does not have it.</exception>
+    public void FindSnapshot() => Snapshot = options.TopSnapshot is not { } wanted || layers[0] is not Qcow2Layer { Image: var image }
         ? null
         : image.Snapshots.FirstOrDefault(snapshot => string.Equals(snapshot.Id, wanted, StringComparison.Ordinal))
             ?? image.Snapshots.FirstOrDefault(snapshot => string.Equals(snapshot.Name, wanted, StringComparison.Ordinal))

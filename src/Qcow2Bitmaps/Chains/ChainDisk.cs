@@ -1,47 +1,162 @@
-using System.Runtime.CompilerServices;
-using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Disks;
+using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
 
-/// <summary>The disk of a chain, as the one below an image that is not part of the chain.</summary>
-public sealed class ChainDisk : IBackingDisk
+/// <summary>The disk of a chain, with its tables open: finds out which image has the data of each part. Thread-safe, while nobody writes the images.</summary>
+/// <remarks>Each image is asked within its own size: what lies behind the end of the one below reads as zeros, whatever lies further down.</remarks>
+internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<GuestDisk?> disks) : Disk
 {
-    private readonly ImageChain _chain;
+    // A list ends soon after as many: what one extent of a layer hides may be a whole disk in small pieces.
+    private const int EnoughExtents = 1 << 16;
 
-    private ChainDisk(ImageChain chain, long sizeBytes)
+    public override string Name => layers[0].Path;
+
+    public override long SizeBytes => SizeOf(0);
+
+    public override int ClusterBytes => GeometryOf(0)?.ClusterSizeBytes ?? SectorBytes;
+
+    public override object Identity => IdentityOf(layers[0].Storage);
+
+    internal override IEnumerable<ImageStorage> Storages => layers.Select(static layer => layer.Storage).Concat(disks.Select(static disk => disk?.Data).OfType<ImageStorage>());
+
+    /// <summary>How many images the chain has.</summary>
+    public int LayerCount => layers.Count;
+
+    /// <summary>The lowest image's depth.</summary>
+    public int LastDepth => layers.Count - 1;
+
+    /// <summary>The disk that an image shows with those below it; its depths count from there.</summary>
+    public ChainDisk From(int depth) => depth == 0 ? this : new ChainDisk([.. layers.Skip(depth)], [.. disks.Skip(depth)]);
+
+    /// <summary>The disk as an image has it; null of a raw one.</summary>
+    public GuestDisk? DiskOf(int depth) => disks[depth];
+
+    /// <summary>Whether data can be read from all images.</summary>
+    public bool HasAllData => disks.All(static disk => disk is null || disk.Data is not null);
+
+    /// <summary>Whether data can be read from an image.</summary>
+    public bool HasData(int depth) => disks[depth]?.Data is not null;
+
+    /// <summary>The disk's size in bytes, as an image has it.</summary>
+    public long SizeOf(int depth) => disks[depth]?.Map.SizeBytes ?? layers[depth].VirtualSizeBytes;
+
+    /// <summary>The geometry of an image; null of a raw one.</summary>
+    public ImageGeometry? GeometryOf(int depth) => (layers[depth] as Qcow2Layer)?.Image.Geometry;
+
+    /// <summary>Says where an image's data stand.</summary>
+    public void SetData(int depth, ImageStorage data) => disks[depth]!.Data = data;
+
+    public override ValueTask<long> ListAsync(long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default) =>
+        ListAsync(0, offsetBytes, endBytes, extents, cancellationToken);
+
+    public override ValueTask ReadAsync(DiskExtent extent, Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        _chain = chain;
-        SizeBytes = sizeBytes;
-    }
-
-    /// <inheritdoc/>
-    public long SizeBytes { get; }
-
-    /// <summary>Takes a chain's disk.</summary>
-    /// <param name="chain">The chain, which stays the caller's.</param>
-    /// <param name="cancellationToken">Ends the reading of the size.</param>
-    /// <exception cref="IOException">A storage failed.</exception>
-    public static async ValueTask<ChainDisk> OfAsync(ImageChain chain, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(chain);
-        return new ChainDisk(chain, await chain.GetSizeBytesAsync(cancellationToken).ConfigureAwait(false));
-    }
-
-    /// <inheritdoc/>
-    public async ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
-    {
-        int read = await _chain.ReadAsync(offsetBytes, buffer, cancellationToken).ConfigureAwait(false);
-        buffer.Span[read..].Clear();
-    }
-
-    /// <inheritdoc/>
-    public async IAsyncEnumerable<StorageRange> ListDataAsync(long startBytes, long endBytes, [EnumeratorCancellation] CancellationToken cancellationToken)
-    {
-        ChainMap map = await _chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
-        await foreach (StorageRange range in map.ListDataAsync(startBytes, endBytes, 1, cancellationToken).ConfigureAwait(false))
+        if (!extent.IsZero)
         {
-            yield return range;
+            return layers[extent.Depth] is RawLayer raw
+                ? raw.Disk.ReadAsync(extent, buffer, cancellationToken)
+                : disks[extent.Depth]!.ReadAsync(extent, buffer, cancellationToken);
+        }
+
+        buffer.Span.Clear();
+        return ValueTask.CompletedTask;
+    }
+
+    public override async ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
+        int total = (int)Math.Clamp(SizeBytes - offsetBytes, 0, buffer.Length);
+        long end = offsetBytes + total;
+        var extents = new List<DiskExtent>();
+        for (long at = offsetBytes; at < end;)
+        {
+            extents.Clear();
+            at = await ListAsync(0, at, end, extents, cancellationToken).ConfigureAwait(false);
+            foreach (DiskExtent extent in extents)
+            {
+                await ReadAsync(extent, buffer.Slice((int)(extent.OffsetBytes - offsetBytes), (int)extent.LengthBytes), cancellationToken).ConfigureAwait(false);
+            }
+        }
+
+        return total;
+    }
+
+    internal override StorageIdentity? FileOf(int depth) => layers[depth].Storage.Identity;
+
+    internal override BytesOrigin? OriginOf(DiskExtent extent) =>
+        extent.Kind != ExtentKind.Data || extent.IsHole || extent.HostOffset is not { } host ? null
+        : disks[extent.Depth] is not { } disk ? new BytesOrigin(layers[extent.Depth].Storage, host)
+        : disk.Data is { } data ? new BytesOrigin(data, host)
+        : null;
+
+    private async ValueTask<long> ListAsync(int depth, long offset, long end, List<DiskExtent> extents, CancellationToken cancellationToken)
+    {
+        if (layers[depth] is RawLayer raw)
+        {
+            return await raw.Disk.ListAsync(offset, end, depth, extents, cancellationToken).ConfigureAwait(false);
+        }
+
+        GuestDisk disk = disks[depth]!;
+        var own = new List<DiskExtent>();
+        DataFinder? holes = disk.MayHaveHoles ? new DataFinder(disk.Image) : null;
+        long listed = await disk.Map.ListAsync(offset, end, own, cancellationToken).ConfigureAwait(false);
+        foreach (DiskExtent extent in own)
+        {
+            long at = extent.OffsetBytes;
+            if (extents.Count >= EnoughExtents)
+            {
+                return at;
+            }
+
+            if (extent.Kind == ExtentKind.Unallocated && depth + 1 < layers.Count)
+            {
+                long belowEnd = Math.Min(extent.EndBytes, SizeOf(depth + 1));
+                while (at < belowEnd)
+                {
+                    at = await ListAsync(depth + 1, at, belowEnd, extents, cancellationToken).ConfigureAwait(false);
+                    if (extents.Count >= EnoughExtents)
+                    {
+                        return at;
+                    }
+                }
+            }
+
+            if (extent.Kind == ExtentKind.Data && holes is not null)
+            {
+                await AddDataAsync(depth, holes, extent, extents, cancellationToken).ConfigureAwait(false);
+            }
+            else if (at < extent.EndBytes)
+            {
+                extents.Append(extent with { OffsetBytes = at, LengthBytes = extent.EndBytes - at, HostOffset = extent.HostOffset + (at - extent.OffsetBytes), Depth = depth });
+            }
+        }
+
+        return listed;
+    }
+
+    /// <summary>Adds data, cut where the file has holes.</summary>
+    private static async ValueTask AddDataAsync(int depth, DataFinder holes, DiskExtent extent, List<DiskExtent> extents, CancellationToken cancellationToken)
+    {
+        long host = extent.HostOffset!.Value;
+        for (long at = 0; at < extent.LengthBytes;)
+        {
+            StorageRange data = await holes.FindAsync(host + at, cancellationToken).ConfigureAwait(false);
+            long start = Math.Min(extent.LengthBytes, data.Offset - host);
+            if (start > at)
+            {
+                extents.Append(new DiskExtent(extent.OffsetBytes + at, start - at, ExtentKind.Data, host + at, Depth: depth, IsHole: true));
+            }
+
+            long end = Math.Min(extent.LengthBytes, data.EndOffset - host);
+            if (end > start)
+            {
+                extents.Append(new DiskExtent(extent.OffsetBytes + start, end - start, ExtentKind.Data, host + start, Depth: depth));
+            }
+
+            at = end;
         }
     }
 }

@@ -1,21 +1,19 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
 
-/// <summary>One image of a chain.</summary>
-public sealed class ChainLayer
+/// <summary>One image of a chain: a <see cref="Qcow2Layer"/> or a <see cref="RawLayer"/>.</summary>
+public abstract class ChainLayer
 {
-    internal ChainLayer(int index, ImageStorage storage, Qcow2Image? image, bool isFormatProbed, bool isOpenForWritingElsewhere, long? sizeBytes = null)
+    private protected ChainLayer(int index, ImageStorage storage, bool isFormatProbed, bool isOpenForWritingElsewhere, long virtualSizeBytes)
     {
         Index = index;
         Storage = storage;
-        Image = image;
         IsFormatProbed = isFormatProbed;
         IsOpenForWritingElsewhere = isOpenForWritingElsewhere;
-        VirtualSizeBytes = sizeBytes ?? image?.VirtualSizeBytes ?? RawImage.SizeOf(storage);
+        VirtualSizeBytes = virtualSizeBytes;
     }
 
     /// <summary>The layer's place: 0 is the top image.</summary>
@@ -31,13 +29,13 @@ public sealed class ChainLayer
     public bool IsWritable => Storage.CanWrite;
 
     /// <summary>The format: <c>qcow2</c> or <c>raw</c>.</summary>
-    public string Format => Image is null ? ImageFormat.Raw : ImageFormat.Qcow2;
-
-    /// <summary>The image; null when the layer is raw.</summary>
-    public Qcow2Image? Image { get; }
+    public abstract string Format { get; }
 
     /// <summary>The disk's size in bytes.</summary>
     public long VirtualSizeBytes { get; }
+
+    /// <summary>The bitmaps that it holds; a raw image holds none.</summary>
+    public virtual IEnumerable<BitmapInfo> Bitmaps => [];
 
     /// <summary>Whether nobody stated the format, so that the first bytes decided. A raw disk's guest can write a qcow2 header there.</summary>
     public bool IsFormatProbed { get; }
@@ -50,9 +48,20 @@ public sealed class ChainLayer
     public long? AllocatedBytes => Storage.AllocatedBytes;
 
     /// <summary>Whether the image has bitmaps that QEMU ignores, because a program without bitmap support wrote to it: neither they nor that program's writes count in any verdict.</summary>
-    public bool HasIgnoredBitmaps => Image?.Findings.Any(static finding => finding.Code == FaultCode.BitmapsExtensionAutoclearOff) ?? false;
+    public virtual bool HasIgnoredBitmaps => false;
 
     internal ImageStorage Storage { get; }
+
+    /// <summary>The image, where it has to be one.</summary>
+    /// <exception cref="Qcow2UnsupportedException">It is raw.</exception>
+    public virtual Qcow2Image RequireImage() => throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{Path}' is raw");
+
+    /// <summary>Whether it holds a bitmap of a name.</summary>
+    /// <param name="bitmap">The name.</param>
+    public virtual bool Holds(string bitmap) => false;
+
+    /// <summary>The index and the path, fit to be shown.</summary>
+    public override string ToString() => PrintableMessage.Of($"image {Index} ({Path})");
 
     /// <summary>Its name as another image is to store it: the one that was chosen, where that leads to it, else one that does.</summary>
     /// <exception cref="IOException">No name leads to it, or the chosen one leads elsewhere.</exception>
@@ -61,8 +70,5 @@ public sealed class ChainLayer
         : StoredName.Chosen(chosen, Storage.Identity, imagePath);
 
     /// <summary>The layer as it is now, in another place of a chain.</summary>
-    internal ChainLayer At(int index) => new(index, Storage, Image, IsFormatProbed, IsOpenForWritingElsewhere);
-
-    /// <summary>The index and the path, fit to be shown.</summary>
-    public override string ToString() => PrintableMessage.Of($"image {Index} ({Path})");
+    internal abstract ChainLayer At(int index);
 }

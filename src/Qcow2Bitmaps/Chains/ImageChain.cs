@@ -1,16 +1,19 @@
 using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Guest;
-using Qcow2Bitmaps.Images.Guest.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
 
 /// <summary>A backing chain: the top image and all images below it, down to one without a backing file.</summary>
-/// <remarks>Thread-safe. The images are read-only. An external data file is opened when guest data are first read.</remarks>
-public sealed class ImageChain : IAsyncDisposable
+/// <remarks>
+/// As a disk it is what the guest sees, or what an internal snapshot of the top image holds. Writes go through <see cref="OpenWriterAsync(CancellationToken)"/>. Where an image is shorter than the one above
+/// it, zeros are read behind its end, whatever lies below. Tables and external data files are opened when they are first needed. Thread-safe.
+/// </remarks>
+public sealed class ImageChain : Disk
 {
     private readonly List<ChainLayer> _layers = [];
     private readonly ChainOpenOptions _options;
@@ -33,12 +36,26 @@ public sealed class ImageChain : IAsyncDisposable
     /// </summary>
     public ChainLayer? OpenElsewhere => _layers.Find(static layer => layer.IsOpenForWritingElsewhere);
 
+    /// <inheritdoc/>
+    public override string Name => _layers[0].Path;
+
+    /// <inheritdoc/>
+    public override long SizeBytes => _data.Map?.SizeBytes
+        ?? (_data.Snapshot?.DiskSizeBytes is { } then and <= long.MaxValue ? (long)then : _layers[0].VirtualSizeBytes);
+
+    /// <inheritdoc/>
+    public override int ClusterBytes => (_layers[0] as Qcow2Layer)?.Image.ClusterSizeBytes ?? SectorBytes;
+
+    /// <inheritdoc/>
+    public override object Identity => IdentityOf(_layers[0].Storage);
+
     /// <summary>All files that are open.</summary>
-    internal IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_data.Files);
+    internal override IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_data.Files);
 
     /// <summary>Those of a file that is made of what the guest sees, data files that are not open yet included.</summary>
-    internal FileRights Rights => _layers.Where(layer => layer.Image is { Header.HasExternalDataFile: true, DataFile: { } name } && !BackingPath.HasProtocol(name))
-        .Aggregate(FileRights.Of(Storages), static (rights, layer) => rights.With(BackingPath.Combine(layer.Path, layer.Image!.DataFile!)));
+    internal FileRights Rights => _layers.OfType<Qcow2Layer>()
+        .Where(static layer => layer.Image is { Header.HasExternalDataFile: true, DataFile: { } name } && !BackingPath.HasProtocol(name))
+        .Aggregate(FileRights.Of(Storages), static (rights, layer) => rights.With(BackingPath.Combine(layer.Path, layer.Image.DataFile!)));
 
     /// <summary>Opens a chain of files.</summary>
     /// <param name="topPath">The top image.</param>
@@ -48,6 +65,7 @@ public sealed class ImageChain : IAsyncDisposable
     /// <exception cref="Qcow2FormatException">An image is broken.</exception>
     /// <exception cref="Qcow2UnsupportedException">A backing file's name or format is refused, or the chain is too deep or bites its tail.</exception>
     /// <exception cref="ImageLockedException">Somebody else writes one of the images.</exception>
+    /// <exception cref="FileNotFoundException">A file does not exist, or the top image does not have the snapshot.</exception>
     /// <exception cref="IOException">A file cannot be opened or read.</exception>
     public static async Task<ImageChain> OpenAsync(
         string topPath, ChainOpenOptions? options = null, CancellationToken cancellationToken = default)
@@ -72,7 +90,8 @@ public sealed class ImageChain : IAsyncDisposable
         try
         {
             await chain.AddAsync(top, options.TopFormat, options.Image, cancellationToken).ConfigureAwait(false);
-            while (options.FollowBacking && chain._layers[^1] is { Image: { BackingFile: { } name } image } layer)
+            chain._data.FindSnapshot();
+            while (options.FollowBacking && chain._layers[^1] is Qcow2Layer { Image: { BackingFile: { } name } image } layer)
             {
                 int depth = layer.Index + 1;
                 if (depth >= options.Image.Limits.MaxChainDepth)
@@ -94,6 +113,36 @@ public sealed class ImageChain : IAsyncDisposable
         }
     }
 
+    /// <summary>Opens the disk of an image, or of a raw file or device, for writing. Locks are those of a writer.</summary>
+    /// <param name="path">The image.</param>
+    /// <param name="format"><c>qcow2</c> or <c>raw</c>; probed when null.</param>
+    /// <param name="options">How its backing files are found, and what locks are taken; the defaults when null.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <returns>A <see cref="GuestWriter"/> or a <see cref="RawDisk"/>, which closes the chain when it is disposed.</returns>
+    /// <exception cref="Qcow2UnsupportedException">The image cannot be written.</exception>
+    /// <inheritdoc cref="OpenAsync(string, ChainOpenOptions, CancellationToken)" path="/exception"/>
+    public static async Task<Disk> OpenDiskAsync(string path, string? format = null, ChainOpenOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        options = (options ?? ChainOpenOptions.Default) with { TopFormat = format, WritableLayers = [0] };
+        ImageChain chain = await OpenAsync(path, options, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (chain._layers[0] is RawLayer)
+            {
+                return new RawDisk(chain._layers[0].Storage) { Owned = chain };
+            }
+
+            GuestWriter writer = await chain.OpenWriterAsync(cancellationToken).ConfigureAwait(false);
+            writer.Owned = chain;
+            return writer;
+        }
+        catch
+        {
+            await chain.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
     /// <summary>Judges every bitmap that any image of the chain holds.</summary>
     /// <param name="profile">Whose rules apply.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
@@ -104,7 +153,7 @@ public sealed class ImageChain : IAsyncDisposable
     {
         var verdicts = new List<BitmapVerdict>();
         var seen = new HashSet<string>(StringComparer.Ordinal);
-        foreach (BitmapInfo bitmap in _layers.SelectMany(static layer => layer.Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>()))
+        foreach (BitmapInfo bitmap in _layers.SelectMany(static layer => layer.Bitmaps))
         {
             if (seen.Add(bitmap.Name))
             {
@@ -178,10 +227,10 @@ public sealed class ImageChain : IAsyncDisposable
     public async ValueTask<IReadOnlyList<(ChainLayer Layer, FormatFault Fault)>> FindTruncationsAsync(bool withDataFiles = true, CancellationToken cancellationToken = default)
     {
         var found = new List<(ChainLayer, FormatFault)>();
-        bool opens = withDataFiles && _layers.All(static layer => layer.Image is not { Encryption: not EncryptionMethod.None });
+        bool opens = withDataFiles && _layers.All(static layer => layer is not Qcow2Layer { Image.Encryption: not EncryptionMethod.None });
         foreach (ChainLayer layer in _layers)
         {
-            if (layer.Image is not { } image)
+            if (layer is not Qcow2Layer { Image: var image })
             {
                 continue;
             }
@@ -214,92 +263,17 @@ public sealed class ImageChain : IAsyncDisposable
         }
     }
 
-    /// <summary>The disk's size in bytes, as the guest sees it: the top image's, or that of its snapshot.</summary>
-    /// <param name="cancellationToken">Ends the reading.</param>
-    /// <inheritdoc cref="ReadAsync" path="/exception"/>
-    public async ValueTask<long> GetSizeBytesAsync(CancellationToken cancellationToken = default) =>
-        (await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false)).SizeBytes;
+    /// <inheritdoc/>
+    public override async ValueTask<long> ListAsync(long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default) =>
+        await (await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false)).ListAsync(offsetBytes, endBytes, extents, cancellationToken).ConfigureAwait(false);
 
-    /// <summary>Lists what the guest sees and which image has it, from the tables alone.</summary>
-    /// <param name="offsetBytes">Where to start on the disk, in bytes, not negative.</param>
-    /// <param name="lengthBytes">How much to list, in bytes; to the disk's end when null.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>Extents in ascending order without gaps; neighbours that continue one another are one.</returns>
-    /// <exception cref="Qcow2FormatException">A table has an entry that cannot be.</exception>
-    /// <exception cref="IOException">A storage failed.</exception>
-    public async IAsyncEnumerable<ChainExtent> MapAsync(
-        long offsetBytes = 0, long? lengthBytes = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
-        ChainMap map = await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false);
-        long end = Math.Min(map.SizeBytes, lengthBytes is { } length && length < long.MaxValue - offsetBytes ? offsetBytes + length : long.MaxValue);
-        var extents = new List<ChainExtent>();
-        while (offsetBytes < end)
-        {
-            offsetBytes = await map.ListAsync(offsetBytes, end, extents, cancellationToken).ConfigureAwait(false);
-            // The last one may go on.
-            for (int i = 0; i < extents.Count - 1; i++)
-            {
-                yield return extents[i];
-            }
+    /// <inheritdoc/>
+    public override async ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+        await (await OpenDataAsync(cancellationToken).ConfigureAwait(false)).ReadAsync(offsetBytes, buffer, cancellationToken).ConfigureAwait(false);
 
-            extents.RemoveRange(0, extents.Count - 1);
-        }
-
-        foreach (ChainExtent extent in extents)
-        {
-            yield return extent;
-        }
-    }
-
-    /// <summary>Up to where the disk is known from tables to read as zeros, from an offset on.</summary>
-    /// <inheritdoc cref="MapAsync" path="/exception"/>
-    internal async ValueTask<long> FindZerosEndAsync(long start, long end, CancellationToken cancellationToken)
-    {
-        ChainMap map = await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false);
-        await foreach (StorageRange data in map.ListDataAsync(start, end, 1, cancellationToken).ConfigureAwait(false))
-        {
-            return data.Offset;
-        }
-
-        return Math.Min(end, map.SizeBytes);
-    }
-
-    /// <summary>Reads the disk as the guest sees it.</summary>
-    /// <param name="offsetBytes">Where to start, in bytes, not negative; may lie behind the end.</param>
-    /// <param name="buffer">Takes the bytes.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The number of bytes read: less than the buffer's length only at the disk's end.</returns>
-    /// <exception cref="Qcow2FormatException">A table has an entry that cannot be, or a compressed cluster is broken.</exception>
-    /// <exception cref="Qcow2UnsupportedException">An image is encrypted, or its data file's name is refused.</exception>
-    /// <exception cref="IOException">A storage failed.</exception>
-    /// <remarks>Where an image is shorter than the one above it, zeros are read behind its end, whatever lies below. Reads may run side by side.</remarks>
-    public async ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
-        ChainMap map = await OpenDataAsync(cancellationToken).ConfigureAwait(false);
-        int total = (int)Math.Clamp(map.SizeBytes - offsetBytes, 0, buffer.Length);
-        long end = offsetBytes + total;
-        var extents = new List<ChainExtent>();
-        for (long at = offsetBytes; at < end;)
-        {
-            extents.Clear();
-            at = await map.ListAsync(at, end, extents, cancellationToken).ConfigureAwait(false);
-            foreach (ChainExtent extent in extents)
-            {
-                await map.ReadAsync(extent, buffer.Slice((int)(extent.OffsetBytes - offsetBytes), (int)extent.LengthBytes), cancellationToken).ConfigureAwait(false);
-            }
-        }
-
-        return total;
-    }
-
-    /// <summary>Opens the disk as a stream that can be read and sought in. Several may be open at once; each is for one reader at a time.</summary>
-    /// <param name="cancellationToken">Ends the opening.</param>
-    /// <returns>The stream, which is not to outlive the chain.</returns>
-    /// <inheritdoc cref="ReadAsync" path="/exception"/>
-    public async ValueTask<Stream> OpenStreamAsync(CancellationToken cancellationToken = default) =>
-        new ChainStream(this, await GetSizeBytesAsync(cancellationToken).ConfigureAwait(false));
+    /// <inheritdoc/>
+    public override async ValueTask ReadAsync(DiskExtent extent, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+        await (await OpenDataAsync(cancellationToken).ConfigureAwait(false)).ReadAsync(extent, buffer, cancellationToken).ConfigureAwait(false);
 
     /// <summary>Finds an image of the chain, whatever path leads to it.</summary>
     /// <param name="path">A path to the image.</param>
@@ -312,17 +286,17 @@ public sealed class ImageChain : IAsyncDisposable
     /// <param name="layer">The image's index; not that of a raw one.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The extents, from the start of the image's disk to its end.</returns>
-    /// <inheritdoc cref="ReadAsync" path="/exception"/>
-    public async IAsyncEnumerable<GuestExtent> ListOwnAsync(int layer, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    /// <inheritdoc cref="Disk.ReadAsync(long, Memory{byte}, CancellationToken)" path="/exception"/>
+    public async IAsyncEnumerable<DiskExtent> ListOwnAsync(int layer, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        ChainMap map = await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false);
+        ChainDisk map = await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false);
         GuestMap own = map.DiskOf(layer)?.Map ?? throw new InvalidOperationException(PrintableMessage.Of($"'{_layers[layer].Path}' is raw: it has no table of what it holds"));
-        var extents = new List<GuestExtent>();
+        var extents = new List<DiskExtent>();
         for (long at = 0; at < own.SizeBytes;)
         {
             extents.Clear();
             at = await own.ListAsync(at, own.SizeBytes, extents, cancellationToken).ConfigureAwait(false);
-            foreach (GuestExtent extent in extents)
+            foreach (DiskExtent extent in extents)
             {
                 yield return extent;
             }
@@ -348,20 +322,21 @@ public sealed class ImageChain : IAsyncDisposable
     /// <param name="getsBacking">Whether the image is about to get another backing file, so that zeros which are written have to be held even where none is there yet.</param>
     internal async ValueTask<GuestWriter> OpenWriterAsync(int layer, bool marksWrites, CancellationToken cancellationToken, bool getsBacking = false)
     {
-        if (_layers[layer].Image is not { } image || _options.TopSnapshot is not null || (_layers.Count == layer + 1 && image.BackingFile is not null))
+        if (_layers[layer] is not Qcow2Layer { Image: var image } || _options.TopSnapshot is not null || (_layers.Count == layer + 1 && image.BackingFile is not null))
         {
             throw new InvalidOperationException(PrintableMessage.Of($"'{_layers[layer].Path}' cannot be written through this chain: it is raw, read as a snapshot, or without its backing file"));
         }
 
-        ChainMap map = await OpenDataAsync(cancellationToken).ConfigureAwait(false);
-        GuestDisk disk = map.DiskOf(layer)!;
-        IGuestBacking? backing = _layers.Count > layer + 1 ? new ChainBacking(map, layer + 1) : getsBacking ? new NoBacking() : null;
-        return await GuestWriter.OpenAsync(image, disk, image.Header.HasExternalDataFile ? disk.Data : null, backing, marksWrites, cancellationToken).ConfigureAwait(false);
+        ChainDisk map = await OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        // Where a backing file is still to come, what shows through until then are zeros.
+        Disk? backing = _layers.Count > layer + 1 ? map.From(layer + 1) : getsBacking ? RawDisk.Empty : null;
+        return await GuestWriter.OpenAsync(image, map.DiskOf(layer)!, map.From(layer), backing, marksWrites, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Closes all images.</summary>
-    public async ValueTask DisposeAsync()
+    public override async ValueTask DisposeAsync()
     {
+        await base.DisposeAsync().ConfigureAwait(false);
         await _data.DisposeAsync().ConfigureAwait(false);
         foreach (ChainLayer layer in _layers)
         {
@@ -370,8 +345,12 @@ public sealed class ImageChain : IAsyncDisposable
     }
 
     /// <summary>Opens all that is needed to read guest data: tables and data files.</summary>
-    /// <inheritdoc cref="ReadAsync" path="/exception"/>
-    internal ValueTask<ChainMap> OpenDataAsync(CancellationToken cancellationToken) => _data.OpenAsync(cancellationToken);
+    /// <inheritdoc cref="Disk.ReadAsync(long, Memory{byte}, CancellationToken)" path="/exception"/>
+    internal ValueTask<ChainDisk> OpenDataAsync(CancellationToken cancellationToken) => _data.OpenAsync(cancellationToken);
+
+    internal override async ValueTask<Disk> PrepareAsync(CancellationToken cancellationToken) => await OpenDataAsync(cancellationToken).ConfigureAwait(false);
+
+    internal override StorageIdentity? FileOf(int depth) => _layers[depth].Storage.Identity;
 
     private async ValueTask AddAsync(ImageStorage storage, string? format, Qcow2OpenOptions options, CancellationToken cancellationToken)
     {
@@ -390,7 +369,8 @@ public sealed class ImageChain : IAsyncDisposable
                 _ => throw new Qcow2UnsupportedException(
                     UnsupportedReason.Format, $"'{storage.Name}' is of format '{format}'; only qcow2 and raw are read"),
             };
-            _layers.Add(new ChainLayer(_layers.Count, storage, image, isProbed, isOpenElsewhere || storage.IsOpenForWritingElsewhere()));
+            isOpenElsewhere |= storage.IsOpenForWritingElsewhere();
+            _layers.Add(image is null ? new RawLayer(_layers.Count, storage, isProbed, isOpenElsewhere) : new Qcow2Layer(_layers.Count, storage, image, isProbed, isOpenElsewhere));
             isAdded = true;
         }
         finally

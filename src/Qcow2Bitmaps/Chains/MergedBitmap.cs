@@ -25,7 +25,7 @@ internal static class MergedBitmap
         var sources = new List<IBitmapPages>();
         foreach (int index in verdict.Images)
         {
-            BitmapCollection bitmaps = layers[index].Image!.Bitmaps;
+            BitmapCollection bitmaps = layers[index].RequireImage().Bitmaps;
             logs.Add(bitmaps.NewLog());
             sources.Add(await bitmaps.OpenPagesAsync(name, logs[^1], cancellationToken).ConfigureAwait(false));
         }

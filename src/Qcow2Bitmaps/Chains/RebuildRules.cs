@@ -5,7 +5,7 @@ internal static class RebuildRules
 {
     /// <summary>The image where a bitmap was born: the lowest that holds it; null where none does.</summary>
     public static ChainLayer? FindBirth(IReadOnlyList<ChainLayer> layers, string name) =>
-        layers.LastOrDefault(layer => layer.Image?.Bitmaps.TryGet(name, out _) == true);
+        layers.LastOrDefault(layer => layer.Holds(name));
 
     /// <summary>The images from the one where a bitmap was born up to the top that hold no usable one, from the bottom up.</summary>
     public static async ValueTask<IReadOnlyList<ChainLayer>> FindUnusableAsync(IReadOnlyList<ChainLayer> layers, string name, CancellationToken cancellationToken)
@@ -25,7 +25,7 @@ internal static class RebuildRules
 
     /// <summary>Why an image's allocation is no superset of its changes; null when it is.</summary>
     public static string? WhyUnsound(ChainLayer layer) =>
-        layer.Image is not { } image ? "it is raw"
+        layer is not Qcow2Layer { Image: var image } ? "it is raw"
         : image.Header.Version < 3 ? "it is of version 2, whose discards leave no trace"
         : image.BackingFile is null ? "it has no backing file, and what is discarded there is no longer allocated"
         : image.Snapshots.Count > 0 ? "it has internal snapshots, and one of them may have been applied"
@@ -33,7 +33,7 @@ internal static class RebuildRules
 
     /// <summary>Why no bitmap can be made in an image; null when one can.</summary>
     public static string? WhyImpossible(ChainLayer layer) =>
-        layer.Image is not { } image ? "a raw image holds no bitmaps"
+        layer is not Qcow2Layer { Image: var image } ? "a raw image holds no bitmaps"
         : image.Header.Version < 3 ? "an image of version 2 holds no bitmaps"
         : layer.IsOpenForWritingElsewhere ? "it is open for writing in another process"
         : null;

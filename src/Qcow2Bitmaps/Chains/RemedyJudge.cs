@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Chains;
 
@@ -88,7 +87,7 @@ internal static class RemedyJudge
         List<string> populated = [];
         if (RebuildRules.WhyImpossible(layers[0]) is null)
         {
-            foreach (string other in layers.SelectMany(static layer => layer.Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>()).Select(static bitmap => bitmap.Name).Distinct(StringComparer.Ordinal))
+            foreach (string other in layers.SelectMany(static layer => layer.Bitmaps).Select(static bitmap => bitmap.Name).Distinct(StringComparer.Ordinal))
             {
                 BitmapVerdict candidate = await TableJudge.JudgeAsync(layers, other, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false);
                 (candidate.IsValid ? valid : candidate.Remedy == Remedy.Populate ? populated : []).Add(other);

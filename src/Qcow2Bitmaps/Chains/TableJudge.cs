@@ -18,7 +18,7 @@ internal static class TableJudge
         }
 
         // Not by their indexes: the images may be those of several chains.
-        foreach (ChainLayer layer in layers.Where(layer => layer.Image?.Bitmaps.TryGet(name, out _) == true))
+        foreach (ChainLayer layer in layers.Where(layer => layer.Holds(name)))
         {
             if (await WhyUnreadableAsync(layer, name, cancellationToken).ConfigureAwait(false) is { } fault)
             {
@@ -31,13 +31,13 @@ internal static class TableJudge
 
     /// <summary>Whether an image's bitmap is a record of changes that can be relied on: it records, and its table can be read.</summary>
     public static async ValueTask<bool> IsUsableAsync(ChainLayer layer, string name, CancellationToken cancellationToken) =>
-        layer.Image is { } image && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap) && bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0
+        layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap) && bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0
             && await WhyUnreadableAsync(layer, name, cancellationToken).ConfigureAwait(false) is null;
 
     /// <summary>What is wrong with the table of a bitmap; null when it can be read.</summary>
     private static async ValueTask<string?> WhyUnreadableAsync(ChainLayer layer, string name, CancellationToken cancellationToken)
     {
-        if (layer.Image!.Bitmaps.HaveOverlappingTables)
+        if (layer.RequireImage().Bitmaps.HaveOverlappingTables)
         {
             return "the tables of the image's bitmaps overlap, together they are longer than the file";
         }
@@ -45,7 +45,7 @@ internal static class TableJudge
         try
         {
             // Lenient or not: a bitmap with a broken table is no record of changes.
-            await layer.Image.Bitmaps.OpenPagesAsync(name, new FaultLog(Strictness.AsQemu, layer.Path), cancellationToken).ConfigureAwait(false);
+            await layer.RequireImage().Bitmaps.OpenPagesAsync(name, new FaultLog(Strictness.AsQemu, layer.Path), cancellationToken).ConfigureAwait(false);
             return null;
         }
         catch (Qcow2FormatException e)

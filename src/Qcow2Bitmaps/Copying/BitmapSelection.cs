@@ -16,7 +16,7 @@ internal static class BitmapSelection
     /// <exception cref="Qcow2UnsupportedException">The top image is raw.</exception>
     public static async ValueTask<IReadOnlyList<CarriedBitmap>> ReadAsync(ImageChain chain, bool skipsInvalid, List<BitmapVerdict> skipped, CancellationToken cancellationToken)
     {
-        Qcow2Image top = chain.Layers[0].Image ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "Source lacks bitmap support");
+        Qcow2Image top = (chain.Layers[0] as Qcow2Layer)?.Image ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "Source lacks bitmap support");
         var carried = new List<CarriedBitmap>();
         foreach (BitmapInfo bitmap in top.Bitmaps)
         {
@@ -53,10 +53,10 @@ internal static class BitmapSelection
     /// <summary>A disabled bitmap is no record of the present, and stays marked so. Its bits are those of all images that hold it, from the top down without a gap.</summary>
     private static async ValueTask<DirtyBitmap> ReadDisabledAsync(ImageChain chain, BitmapInfo bitmap, CancellationToken cancellationToken)
     {
-        DirtyBitmap bits = await chain.Layers[0].Image!.Bitmaps.LoadAsync(bitmap.Name, cancellationToken: cancellationToken).ConfigureAwait(false);
+        DirtyBitmap bits = await chain.Layers[0].RequireImage().Bitmaps.LoadAsync(bitmap.Name, cancellationToken: cancellationToken).ConfigureAwait(false);
         foreach (ChainLayer layer in chain.Layers.Skip(1))
         {
-            if (layer.Image is not { } image || !image.Bitmaps.TryGet(bitmap.Name, out BitmapInfo? below) || below.State == BitmapState.Inconsistent)
+            if (layer is not Qcow2Layer { Image: var image } || !image.Bitmaps.TryGet(bitmap.Name, out BitmapInfo? below) || below.State == BitmapState.Inconsistent)
             {
                 break;
             }

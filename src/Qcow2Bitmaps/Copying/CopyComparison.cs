@@ -1,11 +1,15 @@
-using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>Tells from tables alone what of a disk reads the same on the target, so that it is not read. Asked in ascending order, by one caller at a time.</summary>
-internal sealed class CopyComparison(ICopyTarget target)
+/// <param name="there">What the target reads.</param>
+/// <param name="hasMap">Whether its tables tell that.</param>
+/// <param name="unitBytes">The smallest part that can be left out, in bytes.</param>
+/// <param name="zeroFromBytes">From where on the target reads as zeros.</param>
+internal sealed class CopyComparison(Disk there, bool hasMap, int unitBytes, long zeroFromBytes)
 {
-    private readonly ChainCursor? _there = target.Map is { } map ? new ChainCursor(map) : null;
+    private readonly DiskCursor? _cursor = hasMap ? new DiskCursor(there) : null;
 
     /// <summary>Looks at an extent of the source.</summary>
     /// <param name="source">The source.</param>
@@ -13,34 +17,34 @@ internal sealed class CopyComparison(ICopyTarget target)
     /// <param name="offset">Where it starts on the target's disk, in bytes.</param>
     /// <param name="cancellationToken">Ends the reading of tables.</param>
     /// <returns>Whether the target surely reads the same, and up to where on its disk that holds. What may differ are whole units, as far as the extent goes.</returns>
-    public async ValueTask<(bool IsSame, long EndBytes)> LookAsync(ChainMap source, ChainExtent extent, long offset, CancellationToken cancellationToken)
+    public async ValueTask<(bool IsSame, long EndBytes)> LookAsync(Disk source, DiskExtent extent, long offset, CancellationToken cancellationToken)
     {
         long extentEnd = offset + extent.LengthBytes;
         (bool isSame, long end) = await LookThereAsync(source, extent, offset, extentEnd, cancellationToken).ConfigureAwait(false);
         // A unit that is the same in part only is compared, and written, as a whole.
-        long wholeEnd = end == source.SizeBytes ? end : end & -target.UnitBytes;
-        if (isSame && (offset & (target.UnitBytes - 1)) == 0 && wholeEnd > offset)
+        long wholeEnd = end == source.SizeBytes ? end : end & -unitBytes;
+        if (isSame && (offset & (unitBytes - 1)) == 0 && wholeEnd > offset)
         {
             return (true, wholeEnd);
         }
 
         long least = isSame ? offset + 1 : end;
-        return (false, least + Math.Min(extentEnd - least, -least & (target.UnitBytes - 1)));
+        return (false, least + Math.Min(extentEnd - least, -least & (unitBytes - 1)));
     }
 
-    private async ValueTask<(bool IsSame, long EndBytes)> LookThereAsync(ChainMap source, ChainExtent extent, long offset, long extentEnd, CancellationToken cancellationToken)
+    private async ValueTask<(bool IsSame, long EndBytes)> LookThereAsync(Disk source, DiskExtent extent, long offset, long extentEnd, CancellationToken cancellationToken)
     {
-        if (offset >= target.ZeroFromBytes)
+        if (offset >= zeroFromBytes)
         {
             return (extent.IsZero, extentEnd);
         }
 
-        if (_there is null)
+        if (_cursor is null)
         {
-            return (false, Math.Min(extentEnd, target.ZeroFromBytes));
+            return (false, Math.Min(extentEnd, zeroFromBytes));
         }
 
-        ChainExtent there = await _there.GoToAsync(offset, cancellationToken).ConfigureAwait(false);
-        return ((extent.IsZero && there.IsZero) || source.IsSamePlace(extent, target.Map!, there), Math.Min(extentEnd, there.EndBytes));
+        DiskExtent its = await _cursor.GoToAsync(offset, cancellationToken).ConfigureAwait(false);
+        return ((extent.IsZero && its.IsZero) || source.IsSamePlace(extent, there, its), Math.Min(extentEnd, its.EndBytes));
     }
 }

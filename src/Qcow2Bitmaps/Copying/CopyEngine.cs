@@ -1,66 +1,89 @@
-using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Copies disks to a target: several workers read, unpack and write side by side.</summary>
+/// <summary>Copies disks to another one: several workers read, unpack and write side by side.</summary>
 /// <remarks>
 /// <para>Parts are given out in order and written as they come: waiting for a turn would cost a switch of threads for each part, which takes longer than writing it.</para>
 /// <para>Memory: a buffer for each worker, and a second one where the target's content is looked at. Nothing of it depends on the disk's size.</para>
 /// </remarks>
-internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, IProgress<long>? progress)
+internal sealed class CopyEngine
 {
     // Small enough to stay in a core's cache between reading and writing.
-    private const int ItemBytes = 1 << 20;
+    private const int LeastItemBytes = 1 << 20;
 
-    private readonly bool _usesReflinks = options is { UsesReflinks: true, TargetExists: false } && !options.RawPreallocation.TakesSpace() && options.Create?.Preallocation.TakesSpace() != true;
-    // What is only rehearsed takes no time.
-    private readonly CopyRate? _rate = options is { BytesPerSecond: > 0, Rehearses: null } ? new CopyRate(options.BytesPerSecond, TimeProvider.System) : null;
+    private readonly Disk _target;
+    private readonly ConversionOptions _options;
+    private readonly IProgress<long>? _progress;
+    private readonly long _zeroFromBytes;
+    private readonly ItemCopier _copier;
+    private readonly int _itemBytes;
+    private readonly int _unitBytes;
+    private readonly bool _usesReflinks;
+    private readonly CopyRate? _rate;
     private readonly Lock _gate = new();
     private long _doneBytes;
-    private long _writtenBytes;
+
+    /// <summary>Makes one for a target.</summary>
+    /// <param name="target">Where to.</param>
+    /// <param name="options">How.</param>
+    /// <param name="progress">Is told how many bytes of the disk are done.</param>
+    /// <param name="zeroFromBytes">From where on the target reads as zeros, as long as nobody writes there, in bytes; where that is not known the largest number.</param>
+    /// <param name="there">What the target reads where nothing is copied, if that is not what it reads now.</param>
+    public CopyEngine(Disk target, ConversionOptions options, IProgress<long>? progress, long zeroFromBytes = long.MaxValue, Disk? there = null)
+    {
+        _target = target;
+        _options = options;
+        _progress = progress;
+        _zeroFromBytes = zeroFromBytes;
+        _itemBytes = Math.Max(LeastItemBytes, target.ClusterBytes);
+        _unitBytes = Math.Max(options.SparseBytes, target.SubclusterBytes);
+        _usesReflinks = options is { UsesReflinks: true, TargetExists: false } && !options.RawPreallocation.TakesSpace() && options.Create?.Preallocation.TakesSpace() != true;
+        // What is only rehearsed takes no time.
+        _rate = options is { BytesPerSecond: > 0, Rehearses: null } ? new CopyRate(options.BytesPerSecond, TimeProvider.System) : null;
+        _copier = new ItemCopier(target, options.HoldsZeros, there)
+        {
+            Compress = options.Compress,
+            // Zeros are looked for where a whole unit can be left out, and units lie within items.
+            ZeroUnitBytes = options.SparseBytes > 0 && _unitBytes <= _itemBytes ? _unitBytes : 0,
+        };
+    }
 
     /// <summary>How many bytes of the disk were written or made zeros.</summary>
-    public long WrittenBytes => _writtenBytes;
-
-    // Zeros are looked for where a whole unit can be left out, and units lie within items.
-    private bool FindsZeros => options.SparseBytes > 0 && UnitBytes <= ItemBytesOf(target);
-
-    private int UnitBytes => Math.Max(options.SparseBytes, target.UnitBytes);
+    public long WrittenBytes => _copier.WrittenBytes;
 
     /// <summary>Copies all.</summary>
-    /// <param name="sources">The sources, one behind the other.</param>
-    /// <param name="skipFromDepth">From which image of the source on down the target reads the same.</param>
-    /// <param name="compareFromDepth">From which one on down it may.</param>
+    /// <param name="scope">The sources, and what of them is copied.</param>
     /// <param name="cancellationToken">Ends the copying.</param>
-    /// <param name="copyFromDepth">Down to which image of the source, without it, the target has all that those images have.</param>
-    /// <param name="ranges">The parts of the disk that are copied, nothing else; all of it when null. They start and end at the target's clusters, or at the disk's end.</param>
-    /// <param name="observer">Is shown all that is written.</param>
-    public async Task RunAsync(
-        IReadOnlyList<ChainMap> sources, int skipFromDepth, int compareFromDepth, CancellationToken cancellationToken, int copyFromDepth = 0, CopyRanges? ranges = null, ICopyObserver? observer = null)
+    public async Task RunAsync(CopyScope scope, CancellationToken cancellationToken)
     {
-        if (options.Rehearses == MeasureDepth.Bitmaps)
+        if (_options.Rehearses == MeasureDepth.Bitmaps)
         {
             return;
         }
 
-        CopyComparison? comparison = compareFromDepth < int.MaxValue ? new CopyComparison(target) : null;
-        using var planner = new CopyPlanner(sources, ItemBytesOf(target), writesZeros: options.SparseBytes == 0, skipFromDepth, compareFromDepth, copyFromDepth, comparison, ranges, observer);
+        CopyComparison? comparison = scope.CompareFromDepth < int.MaxValue
+            ? new CopyComparison(_copier.There, !_copier.HoldsZeros, _target.SubclusterBytes, _zeroFromBytes)
+            : null;
+        using var planner = new CopyPlanner(scope, _itemBytes, writesZeros: _options.SparseBytes == 0, comparison);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        Task[] workers = [.. Enumerable.Range(0, options.Workers).Select(_ => Task.Run(() => WorkAsync(planner, observer, stop), CancellationToken.None))];
+        Task[] workers = [.. Enumerable.Range(0, _options.Workers).Select(_ => Task.Run(() => WorkAsync(planner, scope.Observer, stop), CancellationToken.None))];
         // Where one fails, the others are stopped; of all that ends them, errors come before that.
         await Task.WhenAll(workers).ConfigureAwait(false);
     }
 
-    private static int ItemBytesOf(ICopyTarget target) => Math.Max(ItemBytes, target.ClusterBytes);
+    /// <summary>Makes a part of the target read as zeros.</summary>
+    /// <inheritdoc cref="ItemCopier.ZeroAsync"/>
+    public ValueTask ZeroAsync(long start, long end, CancellationToken cancellationToken) => _copier.ZeroAsync(start, end, cancellationToken);
 
     private async Task WorkAsync(CopyPlanner planner, ICopyObserver? observer, CancellationTokenSource stop)
     {
         CancellationToken cancellationToken = stop.Token;
         try
         {
-            byte[] buffer = GC.AllocateUninitializedArray<byte>(ItemBytesOf(target));
+            byte[] buffer = GC.AllocateUninitializedArray<byte>(_itemBytes);
             byte[] there = [];
             var item = new CopyItem();
             var writes = new List<CopyWrite>();
@@ -74,7 +97,7 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
                         writes.Add(new CopyWrite(item.OffsetBytes, item.EndBytes, IsZero: true));
                     }
                 }
-                else if (options.Rehearses == MeasureDepth.Tables)
+                else if (_options.Rehearses == MeasureDepth.Tables)
                 {
                     PlanUnread(item, writes);
                 }
@@ -84,7 +107,7 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
                     if (item.Pieces.Exists(static piece => piece.Kind == CopyPieceKind.Compare))
                     {
                         there = there.Length > 0 ? there : GC.AllocateUninitializedArray<byte>(buffer.Length);
-                        await target.ReadAsync(item.OffsetBytes, there.AsMemory(0, (int)(item.EndBytes - item.OffsetBytes)), cancellationToken).ConfigureAwait(false);
+                        await _copier.There.ReadFilledAsync(item.OffsetBytes, there.AsMemory(0, (int)(item.EndBytes - item.OffsetBytes)), cancellationToken).ConfigureAwait(false);
                     }
 
                     Plan(item, buffer, there, writes);
@@ -109,7 +132,7 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
         {
             Memory<byte> bytes = buffer.AsMemory((int)(piece.OffsetBytes - item.OffsetBytes), (int)piece.LengthBytes);
             // A cluster is compressed as a whole, with what the target would read there anyway.
-            if (piece.Kind != CopyPieceKind.Skip || options.Compress)
+            if (piece.Kind != CopyPieceKind.Skip || _options.Compress)
             {
                 await piece.Source.ReadAsync(piece.Extent, bytes, cancellationToken).ConfigureAwait(false);
             }
@@ -119,7 +142,7 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
     /// <summary>Decides what is written of an item: neighbours of one kind together.</summary>
     private void Plan(CopyItem item, ReadOnlySpan<byte> buffer, ReadOnlySpan<byte> there, List<CopyWrite> writes)
     {
-        if (options.Compress)
+        if (_options.Compress)
         {
             PlanClusters(item, buffer, there, writes);
             return;
@@ -135,7 +158,12 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
                 end++;
             }
 
-            PlanSpan(item, first.OffsetBytes, item.Pieces[end - 1].EndBytes, first.Kind, buffer, there, writes);
+            var range = new Range((int)(first.OffsetBytes - item.OffsetBytes), (int)(item.Pieces[end - 1].EndBytes - item.OffsetBytes));
+            if (first.Kind != CopyPieceKind.Skip)
+            {
+                _copier.Plan(first.OffsetBytes, buffer[range], first.Kind == CopyPieceKind.Compare ? there[range] : [], writes);
+            }
+
             i = end;
         }
     }
@@ -143,38 +171,11 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
     private static bool IsLike(CopyPieceKind one, CopyPieceKind other) =>
         one == other || (one is CopyPieceKind.Copy or CopyPieceKind.Zero && other is CopyPieceKind.Copy or CopyPieceKind.Zero);
 
-    private void PlanSpan(CopyItem item, long start, long end, CopyPieceKind kind, ReadOnlySpan<byte> buffer, ReadOnlySpan<byte> there, List<CopyWrite> writes)
-    {
-        if (kind == CopyPieceKind.Skip)
-        {
-            return;
-        }
-
-        if (!FindsZeros && kind == CopyPieceKind.Copy)
-        {
-            Add(writes, start, end, isZero: false);
-            return;
-        }
-
-        int unit = FindsZeros ? UnitBytes : ItemBytesOf(target);
-        for (long at = start; at < end;)
-        {
-            long unitEnd = Math.Min(end, (at / unit + 1) * unit);
-            var range = new Range((int)(at - item.OffsetBytes), (int)(unitEnd - item.OffsetBytes));
-            if (kind != CopyPieceKind.Compare || !buffer[range].SequenceEqual(there[range]))
-            {
-                Add(writes, at, unitEnd, FindsZeros && !buffer[range].ContainsAnyExcept((byte)0));
-            }
-
-            at = unitEnd;
-        }
-    }
-
     private void PlanClusters(CopyItem item, ReadOnlySpan<byte> buffer, ReadOnlySpan<byte> there, List<CopyWrite> writes)
     {
-        for (long at = item.OffsetBytes; at < item.EndBytes; at += target.ClusterBytes)
+        for (long at = item.OffsetBytes; at < item.EndBytes; at += _target.ClusterBytes)
         {
-            long end = Math.Min(item.EndBytes, at + target.ClusterBytes);
+            long end = Math.Min(item.EndBytes, at + _target.ClusterBytes);
             var range = new Range((int)(at - item.OffsetBytes), (int)(end - item.OffsetBytes));
             bool isThere = true;
             foreach (CopyPiece piece in item.Pieces)
@@ -187,7 +188,7 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
 
             if (!isThere)
             {
-                writes.Add(new CopyWrite(at, end, options.SparseBytes > 0 && !buffer[range].ContainsAnyExcept((byte)0)));
+                writes.Add(new CopyWrite(at, end, _options.SparseBytes > 0 && !buffer[range].ContainsAnyExcept((byte)0)));
             }
         }
     }
@@ -203,7 +204,7 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
             {
                 if (piece.Kind != CopyPieceKind.Skip)
                 {
-                    Add(writes, piece.OffsetBytes, piece.EndBytes, isZero: false);
+                    CopyWrite.Add(writes, piece.OffsetBytes, piece.EndBytes, isZero: false);
                 }
 
                 continue;
@@ -217,27 +218,15 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
 
             // Zeros that share a unit with data are written with them.
             long end = pieces[i].EndBytes;
-            long zeroStart = isBesideData ? Math.Min(end, (piece.OffsetBytes + UnitBytes - 1) / UnitBytes * UnitBytes) : piece.OffsetBytes;
-            long zeroEnd = i + 1 < pieces.Count && pieces[i + 1].Kind != CopyPieceKind.Skip ? Math.Max(zeroStart, end / UnitBytes * UnitBytes) : end;
-            foreach ((long from, long to, bool isZero) in (ReadOnlySpan<(long, long, bool)>)[(piece.OffsetBytes, zeroStart, false), (zeroStart, zeroEnd, FindsZeros), (zeroEnd, end, false)])
+            long zeroStart = isBesideData ? Math.Min(end, (piece.OffsetBytes + _unitBytes - 1) / _unitBytes * _unitBytes) : piece.OffsetBytes;
+            long zeroEnd = i + 1 < pieces.Count && pieces[i + 1].Kind != CopyPieceKind.Skip ? Math.Max(zeroStart, end / _unitBytes * _unitBytes) : end;
+            foreach ((long from, long to, bool isZero) in (ReadOnlySpan<(long, long, bool)>)[(piece.OffsetBytes, zeroStart, false), (zeroStart, zeroEnd, _copier.ZeroUnitBytes > 0), (zeroEnd, end, false)])
             {
                 if (from < to)
                 {
-                    Add(writes, from, to, isZero);
+                    CopyWrite.Add(writes, from, to, isZero);
                 }
             }
-        }
-    }
-
-    private static void Add(List<CopyWrite> writes, long start, long end, bool isZero)
-    {
-        if (writes.Count > 0 && writes[^1] is { } last && last.EndBytes == start && last.IsZero == isZero)
-        {
-            writes[^1] = last with { EndBytes = end };
-        }
-        else
-        {
-            writes.Add(new CopyWrite(start, end, isZero));
         }
     }
 
@@ -247,13 +236,13 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
         for (int i = writes.Count - 1; i >= 0; i--)
         {
             CopyWrite write = writes[i];
-            if (write.IsZero && write.OffsetBytes >= target.ZeroFromBytes)
+            if (write.IsZero && write.OffsetBytes >= _zeroFromBytes)
             {
                 writes.RemoveAt(i);
             }
-            else if (write.IsZero && write.EndBytes > target.ZeroFromBytes)
+            else if (write.IsZero && write.EndBytes > _zeroFromBytes)
             {
-                writes[i] = write with { EndBytes = target.ZeroFromBytes };
+                writes[i] = write with { EndBytes = _zeroFromBytes };
             }
         }
     }
@@ -262,10 +251,9 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
     {
         foreach (CopyWrite write in writes)
         {
-            Interlocked.Add(ref _writtenBytes, write.EndBytes - write.OffsetBytes);
             if (write.IsZero)
             {
-                await target.ZeroAsync(write.OffsetBytes, write.EndBytes, cancellationToken).ConfigureAwait(false);
+                await _copier.ZeroAsync(write.OffsetBytes, write.EndBytes, cancellationToken).ConfigureAwait(false);
                 continue;
             }
 
@@ -275,14 +263,7 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
             }
 
             ReadOnlyMemory<byte> bytes = buffer.AsMemory((int)(write.OffsetBytes - item.OffsetBytes), (int)(write.EndBytes - write.OffsetBytes));
-            if (options.Compress)
-            {
-                await target.WriteCompressedAsync(write.OffsetBytes, bytes, cancellationToken).ConfigureAwait(false);
-            }
-            else
-            {
-                await target.WriteAsync(write.OffsetBytes, bytes, _usesReflinks ? OriginOf(item, write) : null, cancellationToken).ConfigureAwait(false);
-            }
+            await _copier.WriteAsync(write.OffsetBytes, bytes, _usesReflinks ? OriginOf(item, write) : null, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -295,12 +276,12 @@ internal sealed class CopyEngine(ICopyTarget target, ConversionOptions options, 
 
     private void Report(long bytes)
     {
-        if (progress is not null)
+        if (_progress is not null)
         {
             lock (_gate)
             {
                 _doneBytes += bytes;
-                progress.Report(_doneBytes);
+                _progress.Report(_doneBytes);
             }
         }
     }

@@ -1,4 +1,4 @@
-using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Copying;
 
@@ -7,7 +7,7 @@ namespace Qcow2Bitmaps.Copying;
 /// <param name="Extent">How the source has it.</param>
 /// <param name="OffsetBytes">Where it starts on the target's disk, in bytes.</param>
 /// <param name="Kind">What is to be done with it.</param>
-internal readonly record struct CopyPiece(ChainMap Source, ChainExtent Extent, long OffsetBytes, CopyPieceKind Kind)
+internal readonly record struct CopyPiece(Disk Source, DiskExtent Extent, long OffsetBytes, CopyPieceKind Kind)
 {
     public long LengthBytes => Extent.LengthBytes;
 

@@ -1,4 +1,4 @@
-using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Copying;
 
@@ -8,8 +8,8 @@ namespace Qcow2Bitmaps.Copying;
 /// <param name="SizesDiffer">Whether one disk is longer than the other; not looked at when the bytes differ before the shorter one's end.</param>
 public sealed record ImageComparison(ComparisonOutcome Outcome, long OffsetBytes, bool SizesDiffer)
 {
-    /// <summary>Compares what the guest sees of two chains. What both have as zeros, or in the same place of the same file, is not read.</summary>
-    /// <param name="first">One chain.</param>
+    /// <summary>Compares what the guest sees of two disks. What both have as zeros, or in the same place of the same file, is not read.</summary>
+    /// <param name="first">One disk.</param>
     /// <param name="second">The other one.</param>
     /// <param name="strict">Whether the sizes, and how the images have each part of the disk, must be the same too: what qemu-img compares with <c>-s</c>.</param>
     /// <param name="progress">Is told, from the calling context, where the comparison has got to on the disk, in bytes.</param>
@@ -19,12 +19,12 @@ public sealed record ImageComparison(ComparisonOutcome Outcome, long OffsetBytes
     /// <exception cref="Qcow2UnsupportedException">An image is encrypted, or its data file's name is refused.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async ValueTask<ImageComparison> CompareAsync(
-        ImageChain first, ImageChain second, bool strict = false, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
+        Disk first, Disk second, bool strict = false, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(first);
         ArgumentNullException.ThrowIfNull(second);
-        var comparer = new ChainComparer(
-            await first.OpenDataAsync(cancellationToken).ConfigureAwait(false), await second.OpenDataAsync(cancellationToken).ConfigureAwait(false), strict, progress);
+        var comparer = new DiskComparer(
+            await first.PrepareAsync(cancellationToken).ConfigureAwait(false), await second.PrepareAsync(cancellationToken).ConfigureAwait(false), strict, progress);
         return await comparer.RunAsync(cancellationToken).ConfigureAwait(false);
     }
 }

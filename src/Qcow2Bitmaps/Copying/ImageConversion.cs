@@ -1,14 +1,15 @@
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Copies what the guest sees of chains to another image.</summary>
+/// <summary>Copies what the guest sees of disks to another image.</summary>
 public static class ImageConversion
 {
-    /// <summary>Copies the disks of chains, one behind the other, to a file or block device.</summary>
-    /// <param name="sources">The chains, at least one.</param>
+    /// <summary>Copies disks, one behind the other, to a file or block device.</summary>
+    /// <param name="sources">The disks, at least one.</param>
     /// <param name="targetPath">The target. Unless it is to be written as it is, it is made anew, whatever there was.</param>
     /// <param name="options">How.</param>
     /// <param name="progress">Is told how many bytes of the disk are done, one call after the other, from any thread.</param>
@@ -30,7 +31,7 @@ public static class ImageConversion
     /// <exception cref="IOException">A storage failed, or the target is also a source.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
     public static async Task<IReadOnlyList<BitmapVerdict>> ConvertAsync(
-        IReadOnlyList<ImageChain> sources, string targetPath, ConversionOptions options, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
+        IReadOnlyList<Disk> sources, string targetPath, ConversionOptions options, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(sources);
         ArgumentNullException.ThrowIfNull(targetPath);
@@ -44,13 +45,13 @@ public static class ImageConversion
             throw await DescribeAsync(sources, targetPath, options, e, cancellationToken).ConfigureAwait(false);
         }
 
-        ValueTask<ICopyTarget> OpenAsync(long size) => OpenTargetAsync(sources, targetPath, size, options, cancellationToken);
+        ValueTask<CopyTarget> OpenAsync(long size) => OpenTargetAsync(sources, targetPath, size, options, cancellationToken);
     }
 
     /// <summary>As the public method, to a target that is opened once all else is known to be well.</summary>
     /// <returns>The verdicts on bitmaps that were left behind, and how many bytes of the disk were written.</returns>
     internal static async Task<(IReadOnlyList<BitmapVerdict> Skipped, long WrittenBytes)> ConvertAsync(
-        IReadOnlyList<ImageChain> sources, ConversionOptions options, Func<long, ValueTask<ICopyTarget>> openTarget, IProgress<long>? progress, CancellationToken cancellationToken)
+        IReadOnlyList<Disk> sources, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         string? fault = options.FindFault() ?? FindFault(sources, options);
         if (fault is not null)
@@ -58,25 +59,25 @@ public static class ImageConversion
             throw new ArgumentException(fault, nameof(options));
         }
 
-        var maps = new List<ChainMap>();
+        var disks = new List<Disk>();
         long size = 0;
-        foreach (ImageChain source in sources)
+        foreach (Disk source in sources)
         {
-            maps.Add(await source.OpenDataAsync(cancellationToken).ConfigureAwait(false));
-            size += maps[^1].SizeBytes;
+            disks.Add(await source.PrepareAsync(cancellationToken).ConfigureAwait(false));
+            size += disks[^1].SizeBytes;
         }
 
         var skipped = new List<BitmapVerdict>();
         IReadOnlyList<CarriedBitmap> bitmaps = options.Bitmaps == BitmapCopying.None
             ? []
-            : await BitmapSelection.ReadAsync(sources[0], options.Bitmaps == BitmapCopying.SkipInvalid, skipped, cancellationToken).ConfigureAwait(false);
-        ICopyTarget target = await openTarget(size).ConfigureAwait(false);
+            : await BitmapSelection.ReadAsync((ImageChain)sources[0], options.Bitmaps == BitmapCopying.SkipInvalid, skipped, cancellationToken).ConfigureAwait(false);
+        CopyTarget target = await openTarget(size).ConfigureAwait(false);
         await using (target.ConfigureAwait(false))
         {
-            (target as Qcow2Target)?.RequireRoomFor(bitmaps);
+            target.RequireRoomFor(bitmaps);
             (int skipFrom, int compareFrom) = RelateBacking(sources[0], target, options);
-            var engine = new CopyEngine(target, options, progress);
-            await engine.RunAsync(maps, skipFrom, compareFrom, cancellationToken).ConfigureAwait(false);
+            var engine = new CopyEngine(target.Disk, options, progress, target.ZeroFromBytes);
+            await engine.RunAsync(new CopyScope(disks) { SkipFromDepth = skipFrom, CompareFromDepth = compareFrom }, cancellationToken).ConfigureAwait(false);
             await target.CompleteAsync(bitmaps, cancellationToken).ConfigureAwait(false);
             return (skipped, engine.WrittenBytes);
         }
@@ -86,7 +87,7 @@ public static class ImageConversion
         $"output file is smaller than input file: {neededBytes} bytes are needed in all, {thereBytes} are there; extend it first, nothing was written", neededBytes, thereBytes);
 
     /// <summary>Finds how large a volume has to be for what found no room on it, where that can be gone through in memory: of a new image that holds all data itself, uncompressed.</summary>
-    private static async ValueTask<NoSpaceException> DescribeAsync(IReadOnlyList<ImageChain> sources, string path, ConversionOptions options, NoSpaceException e, CancellationToken cancellationToken)
+    private static async ValueTask<NoSpaceException> DescribeAsync(IReadOnlyList<Disk> sources, string path, ConversionOptions options, NoSpaceException e, CancellationToken cancellationToken)
     {
         if (e.VolumeBytes is not null || options is not { IsQcow2: true, TargetExists: false, Compress: false, Create: { BackingFile: null, DataFile: null } create } || !FilePlace.Of(path).IsBlockDevice)
         {
@@ -105,47 +106,44 @@ public static class ImageConversion
         {
             ConversionOptions rehearsed = options with { Rehearses = MeasureDepth.Data };
             await ConvertAsync(
-                sources, rehearsed, async size => await Qcow2Target.CreateInAsync(memory, create with { SizeBytes = size }, rehearsed, cancellationToken).ConfigureAwait(false), null, cancellationToken).ConfigureAwait(false);
+                sources, rehearsed, async size => await CopyTarget.CreateInAsync(memory, create with { SizeBytes = size }, rehearsed, cancellationToken).ConfigureAwait(false), null, cancellationToken).ConfigureAwait(false);
             return NoSpaceException.OfVolume(path, ImageGeometry.DivideRoundingUp(memory.Length, create.ClusterSizeBytes) * create.ClusterSizeBytes, capacity);
         }
     }
 
-    private static string? FindFault(IReadOnlyList<ImageChain> sources, ConversionOptions options) =>
+    private static string? FindFault(IReadOnlyList<Disk> sources, ConversionOptions options) =>
         sources.Count == 0 ? "Nothing is to be copied"
+        : sources[0] is not ImageChain && options.Bitmaps != BitmapCopying.None ? "Bitmaps are copied from chains only"
         : sources.Count > 1 && options.Bitmaps != BitmapCopying.None ? "Copying bitmaps only possible with single source"
         : sources.Count > 1 && (options.TargetHasBacking || options.Create?.BackingFile is not null)
             ? "Having a backing file for the target makes no sense when concatenating multiple input images"
         : null;
 
     /// <summary>Opens or makes the target.</summary>
-    internal static async ValueTask<ICopyTarget> OpenTargetAsync(IReadOnlyList<ImageChain> sources, string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
+    internal static async ValueTask<CopyTarget> OpenTargetAsync(IReadOnlyList<Disk> sources, string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
     {
         RequireNoSource(sources, path);
-        FileRights rights = sources.Aggregate(FileRights.Plain, static (rights, source) => rights.With(source.Rights));
-        return (options.IsQcow2, options.TargetExists) switch
-        {
-            (true, true) => await Qcow2Target.OpenAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false),
-            (true, false) => await Qcow2Target.CreateAsync(path, sizeBytes, options, rights, cancellationToken).ConfigureAwait(false),
-            (false, true) => await RawTarget.OpenAsync(path, sizeBytes, options).ConfigureAwait(false),
-            _ => await RawTarget.CreateAsync(path, sizeBytes, options, rights, cancellationToken).ConfigureAwait(false),
-        };
+        FileRights rights = sources.Aggregate(FileRights.Plain, static (rights, source) => rights.With(source is ImageChain chain ? chain.Rights : FileRights.Of(source.Storages)));
+        return options.TargetExists
+            ? await CopyTarget.OpenAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false)
+            : await CopyTarget.CreateAsync(path, sizeBytes, options, rights, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>From which image of the source on down the target reads the same, and from which one on it may.</summary>
-    private static (int SkipFrom, int CompareFrom) RelateBacking(ImageChain source, ICopyTarget target, ConversionOptions options)
+    private static (int SkipFrom, int CompareFrom) RelateBacking(Disk source, CopyTarget target, ConversionOptions options)
     {
-        if (target is not Qcow2Target { Backing: { } backing } || (options.TargetExists && !options.TargetHasBacking))
+        if (target.Backing is not { } backing || (options.TargetExists && !options.TargetHasBacking))
         {
             return (int.MaxValue, int.MaxValue);
         }
 
         // A target that exists may have anything above its backing file.
-        int shared = options.TargetExists ? -1 : source.Layers.ToList().FindIndex(1, layer => layer.Storage.Identity == backing);
+        int shared = options.TargetExists || source is not ImageChain chain ? -1 : chain.Layers.ToList().FindIndex(1, layer => layer.Storage.Identity == backing);
         return shared > 0 ? (shared, int.MaxValue) : (int.MaxValue, 1);
     }
 
     /// <summary>Locks alone do not tell: sources that are read with shared locks let a writer in.</summary>
-    private static void RequireNoSource(IReadOnlyList<ImageChain> sources, string targetPath)
+    private static void RequireNoSource(IReadOnlyList<Disk> sources, string targetPath)
     {
         if (FileStorage.IdentityOf(targetPath) is { } identity
             && sources.SelectMany(static source => source.Storages).FirstOrDefault(storage => storage.Identity == identity) is { } same)

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
@@ -37,14 +38,14 @@ public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedByt
     {
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(target);
-        long size = await source.GetSizeBytesAsync(cancellationToken).ConfigureAwait(false);
+        long size = source.SizeBytes;
         target = target with { SizeBytes = size };
         _ = CreationPlan.Make(target);
         long cluster = target.ClusterSizeBytes;
         long data = 0;
         // Behind the last cluster that was counted.
         long counted = 0;
-        await foreach (ChainExtent extent in source.MapAsync(cancellationToken: cancellationToken).ConfigureAwait(false))
+        await foreach (DiskExtent extent in source.MapAsync(cancellationToken: cancellationToken).ConfigureAwait(false))
         {
             if (!extent.IsZero && extent.EndBytes > counted)
             {
@@ -54,8 +55,8 @@ public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedByt
             }
         }
 
-        bool holdsBitmaps = target.Version >= 3 && source.Layers[0].Image is { Header.Version: >= 3 };
-        return Of(target, target.BackingFile is null ? data : WholeClusters(size, cluster), holdsBitmaps ? BitmapsOf(source.Layers[0].Image!, source.Layers[0].Image!.VirtualSizeBytes, cluster) : null);
+        bool holdsBitmaps = target.Version >= 3 && source.Layers[0] is Qcow2Layer { Image.Header.Version: >= 3 };
+        return Of(target, target.BackingFile is null ? data : WholeClusters(size, cluster), holdsBitmaps ? BitmapsOf(source.Layers[0].RequireImage(), source.Layers[0].RequireImage().VirtualSizeBytes, cluster) : null);
     }
 
     private static ImageMeasurement Of(Qcow2CreateOptions target, long dataBytes, long? bitmapBytes)

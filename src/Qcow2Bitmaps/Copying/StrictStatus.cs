@@ -1,5 +1,5 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Copying;
 
@@ -10,32 +10,34 @@ internal static class StrictStatus
     private const int MaxSliceBytes = 64 << 10;
 
     /// <summary>Cuts an extent to the run that QEMU would see, and says how it is had.</summary>
-    public static (ChainExtent Run, BlockStatus Status) Of(ChainMap map, ChainExtent extent)
+    public static (DiskExtent Run, BlockStatus Status) Of(Disk disk, DiskExtent extent)
     {
+        // Of another disk than a chain neither tables nor layers are known.
+        var chain = disk as ChainDisk;
         long end = extent.EndBytes;
         for (int depth = 0; depth <= extent.Depth; depth++)
         {
-            end = Math.Min(end, SliceEnd(map, depth, extent.OffsetBytes));
+            end = Math.Min(end, SliceEnd(chain, depth, extent.OffsetBytes));
         }
 
-        bool isLast = extent.Depth == map.LayerCount - 1;
+        bool isLast = chain is null || extent.Depth == chain.LastDepth;
         BlockStatus status = extent.Kind switch
         {
-            GuestExtentKind.Data => BlockStatus.Data | BlockStatus.Allocated | (extent.IsHole ? BlockStatus.Zero : BlockStatus.None),
-            GuestExtentKind.Compressed => BlockStatus.Data | BlockStatus.Allocated,
-            GuestExtentKind.Zero => BlockStatus.Zero | BlockStatus.Allocated,
+            ExtentKind.Data => BlockStatus.Data | BlockStatus.Allocated | (extent.IsHole ? BlockStatus.Zero : BlockStatus.None),
+            ExtentKind.Compressed => BlockStatus.Data | BlockStatus.Allocated,
+            ExtentKind.Zero => BlockStatus.Zero | BlockStatus.Allocated,
             // Behind the end of the image below: the one above has it, as zeros.
             _ when !isLast => BlockStatus.Zero | BlockStatus.Allocated,
             _ => BlockStatus.Zero,
         };
-        bool hasOffset = extent.HostOffset is not null && extent.Kind != GuestExtentKind.Compressed && (extent.Kind != GuestExtentKind.Unallocated || isLast);
-        bool isAtEnd = end == map.SizeBytes || (extent.Kind == GuestExtentKind.Unallocated && isLast && end == map.SizeOf(extent.Depth));
+        bool hasOffset = extent.HostOffset is not null && extent.Kind != ExtentKind.Compressed && (extent.Kind != ExtentKind.Unallocated || isLast);
+        bool isAtEnd = end == disk.SizeBytes || (extent.Kind == ExtentKind.Unallocated && isLast && end == (chain?.SizeOf(extent.Depth) ?? disk.SizeBytes));
         return (extent.Slice(extent.OffsetBytes, end - extent.OffsetBytes), status | (hasOffset ? BlockStatus.HasOffset : BlockStatus.None) | (isAtEnd ? BlockStatus.AtEnd : BlockStatus.None));
     }
 
-    private static long SliceEnd(ChainMap map, int depth, long offset)
+    private static long SliceEnd(ChainDisk? chain, int depth, long offset)
     {
-        if (map.GeometryOf(depth) is not { } geometry)
+        if (chain?.GeometryOf(depth) is not { } geometry)
         {
             return long.MaxValue;
         }

@@ -1,4 +1,5 @@
 using CommunityToolkit.HighPerformance.Buffers;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images.Guest.Writing;
 using Qcow2Bitmaps.Storage;
 
@@ -130,49 +131,30 @@ public sealed partial class GuestWriter
     /// <summary>Writes zeros where the disk does not read as zeros anyway.</summary>
     private async ValueTask WriteZerosAsDataAsync(long start, long end, CancellationToken cancellationToken)
     {
-        var extents = new List<GuestExtent>();
+        var extents = new List<DiskExtent>();
         for (long at = start; at < end;)
         {
             extents.Clear();
             at = await _disk.Map.ListAsync(at, end, extents, cancellationToken).ConfigureAwait(false);
-            foreach (GuestExtent extent in extents.Where(extent => !IsZero(extent)))
+            foreach (DiskExtent extent in extents.Where(extent => !IsZero(extent)))
             {
-                if (_metadata.HasRawDataFile && extent is { Kind: GuestExtentKind.Data, HostOffset: { } host }
+                if (_metadata.HasRawDataFile && extent is { Kind: ExtentKind.Data, HostOffset: { } host }
                     && await _data.TryZeroAsync(host, extent.LengthBytes, cancellationToken).ConfigureAwait(false))
                 {
                     continue;
                 }
 
-                for (long done = 0; done < extent.LengthBytes; done += s_zeros.Length)
+                foreach ((long offset, ReadOnlyMemory<byte> zeros) in ZerosOf(extent.OffsetBytes, extent.LengthBytes))
                 {
-                    int length = (int)Math.Min(s_zeros.Length, extent.LengthBytes - done);
-                    await WriteOwnAsync(extent.OffsetBytes + done, s_zeros.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
+                    await WriteOwnAsync(offset, zeros, cancellationToken).ConfigureAwait(false);
                 }
             }
         }
     }
 
-    /// <summary>Up to where the image's own tables say that the disk reads as zeros, from an offset on.</summary>
-    internal async ValueTask<long> FindZerosEndAsync(long start, CancellationToken cancellationToken)
-    {
-        var extents = new List<GuestExtent>();
-        for (long at = start; at < SizeBytes;)
-        {
-            extents.Clear();
-            at = await _disk.Map.ListAsync(at, SizeBytes, extents, cancellationToken).ConfigureAwait(false);
-            int data = extents.FindIndex(extent => !IsZero(extent));
-            if (data >= 0)
-            {
-                return extents[data].OffsetBytes;
-            }
-        }
-
-        return SizeBytes;
-    }
-
     /// <summary>Whether an extent reads as zeros, for those too who read the data file alone.</summary>
-    private bool IsZero(GuestExtent extent) => !_metadata.HasRawDataFile
-        && (extent.Kind == GuestExtentKind.Zero || (extent.Kind == GuestExtentKind.Unallocated && _backing is null));
+    private bool IsZero(DiskExtent extent) => !_metadata.HasRawDataFile
+        && (extent.Kind == ExtentKind.Zero || (extent.Kind == ExtentKind.Unallocated && _backing is null));
 
     private async ValueTask DiscardInDataFileAsync(long start, long end, CancellationToken cancellationToken)
     {
@@ -190,17 +172,17 @@ public sealed partial class GuestWriter
         long end = offset + buffer.Length;
         long diskEnd = Math.Clamp(SizeBytes, offset, end);
         buffer.Span[(int)(diskEnd - offset)..].Clear();
-        var extents = new List<GuestExtent>();
+        var extents = new List<DiskExtent>();
         for (long at = offset; at < diskEnd;)
         {
             extents.Clear();
             at = await _disk.Map.ListAsync(at, diskEnd, extents, cancellationToken).ConfigureAwait(false);
-            foreach (GuestExtent extent in extents)
+            foreach (DiskExtent extent in extents)
             {
                 Memory<byte> part = buffer.Slice((int)(extent.OffsetBytes - offset), (int)extent.LengthBytes);
-                if (extent.Kind == GuestExtentKind.Unallocated && _backing is not null)
+                if (extent.Kind == ExtentKind.Unallocated && _backing is not null)
                 {
-                    await _backing.ReadAsync(extent.OffsetBytes, part, cancellationToken).ConfigureAwait(false);
+                    await _backing.ReadFilledAsync(extent.OffsetBytes, part, cancellationToken).ConfigureAwait(false);
                 }
                 else
                 {

@@ -1,5 +1,6 @@
 using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Images.Guest.Writing;
@@ -23,17 +24,16 @@ namespace Qcow2Bitmaps.Images;
 /// </para>
 /// <para>After an error of the storage while tables were being written nothing more can be written: all calls fail; the image is as after a stop.</para>
 /// </remarks>
-public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
+public sealed partial class GuestWriter : Disk, IQuiescent
 {
     private const int MaxChunkBytes = 8 << 20;
-    private const int ZeroBufferBytes = 1 << 20;
-
-    private static readonly byte[] s_zeros = new byte[ZeroBufferBytes];
 
     private readonly Qcow2Image _image;
     private readonly GuestDisk _disk;
     private readonly ImageStorage _data;
-    private readonly IGuestBacking? _backing;
+    // The image with those below it; null of an image that is open alone.
+    private readonly Disk? _shown;
+    private readonly Disk? _backing;
     private readonly GuestMetadata _metadata;
     private readonly RecordingMarks? _marks;
     private readonly SharedLock _shared = new();
@@ -43,28 +43,58 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     private volatile bool _isStale;
     private volatile bool _isClosed;
 
-    private GuestWriter(Qcow2Image image, GuestDisk disk, ImageStorage? dataFile, IGuestBacking? backing, bool marksWrites)
+    private GuestWriter(Qcow2Image image, GuestDisk disk, Disk? shown, Disk? backing, bool marksWrites)
     {
+        ImageStorage? dataFile = image.Header.HasExternalDataFile ? disk.Data : null;
         _image = image;
         _disk = disk;
         _data = (dataFile ?? image.Storage).GuestData;
+        _shown = shown;
         _backing = backing;
         _packer = new ClusterPacker(image.ClusterSizeBytes);
         _metadata = new GuestMetadata(image, disk, dataFile, backing is not null);
         _marks = marksWrites ? new RecordingMarks(image) : null;
     }
 
-    /// <summary>The disk's size in bytes.</summary>
-    public long SizeBytes => _image.VirtualSizeBytes;
+    /// <inheritdoc/>
+    public override string Name => _image.Name;
+
+    /// <inheritdoc/>
+    public override long SizeBytes => _image.VirtualSizeBytes;
+
+    /// <inheritdoc/>
+    public override int ClusterBytes => _image.ClusterSizeBytes;
+
+    /// <inheritdoc/>
+    public override bool CanWrite => true;
+
+    /// <summary>Whether <see cref="WriteCompressedAsync"/> is possible: the image's compression is zlib, and it has no external data file.</summary>
+    public override bool CanCompress => _metadata.CanPack;
+
+    /// <inheritdoc/>
+    public override object Identity => IdentityOf(_image.Storage);
 
     internal Qcow2Image Image => _image;
 
-    /// <summary>Whether a data file has to read as the disk does by itself, so that the tables do not tell what reads as zeros.</summary>
-    internal bool HasRawDataFile => _metadata.HasRawDataFile;
+    /// <summary>What is closed with the writer; null for nothing.</summary>
+    internal IAsyncDisposable? Owned { get; set; }
+
+    internal override int SubclusterBytes => _image.Geometry.SubclusterSizeBytes;
+
+    /// <summary>A raw data file has to read as the disk does by itself, whatever the tables say.</summary>
+    internal override bool HoldsZeros => _metadata.HasRawDataFile;
+
+    internal override IEnumerable<ImageStorage> Storages => _shown?.Storages ?? [_image.Storage];
 
     /// <summary>Opens a writer. One at a time for an image.</summary>
+    /// <param name="image">The image.</param>
+    /// <param name="disk">Its tables, and the data file where it has one.</param>
+    /// <param name="shown">The disk that it shows with the images below it; null where there are none.</param>
+    /// <param name="backing">The disk below it, or that it is about to get; null where there is none.</param>
+    /// <param name="marksWrites">Whether recording bitmaps get the bits of what is written.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
     internal static async ValueTask<GuestWriter> OpenAsync(
-        Qcow2Image image, GuestDisk disk, ImageStorage? dataFile, IGuestBacking? backing, bool marksWrites, CancellationToken cancellationToken)
+        Qcow2Image image, GuestDisk disk, Disk? shown, Disk? backing, bool marksWrites, CancellationToken cancellationToken)
     {
         if (image.Encryption != EncryptionMethod.None)
         {
@@ -84,7 +114,7 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
             // Refuses what cannot be written, before anything is.
             await WritableCounts.OpenAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
             await image.ClearUnknownAutoclearAsync(cancellationToken).ConfigureAwait(false);
-            var writer = new GuestWriter(image, disk, dataFile, backing, marksWrites);
+            var writer = new GuestWriter(image, disk, shown, backing, marksWrites);
             await writer._metadata.ReloadAsync(cancellationToken).ConfigureAwait(false);
             disk.Data = writer._data;
             image.Editing.Writer = writer;
@@ -96,15 +126,8 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         }
     }
 
-    /// <summary>Reads what the guest sees.</summary>
-    /// <param name="offsetBytes">Where to start on the disk, in bytes.</param>
-    /// <param name="buffer">Takes the bytes.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>How many bytes were read: less than the buffer takes only at the disk's end.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">The offset is negative.</exception>
-    /// <exception cref="Qcow2FormatException">A table's entry cannot be, or a compressed cluster is broken.</exception>
-    /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default)
+    /// <inheritdoc/>
+    public override async ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
         await EnterAsync(cancellationToken).ConfigureAwait(false);
@@ -120,30 +143,28 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         }
     }
 
-    /// <summary>Writes bytes.</summary>
-    /// <param name="offsetBytes">Where on the disk, in bytes; any alignment.</param>
-    /// <param name="bytes">The bytes; left alone until the call returns.</param>
-    /// <param name="cancellationToken">Ends the writing, between clusters.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The range does not lie on the disk.</exception>
-    /// <exception cref="NoSpaceException">The storage cannot grow and has no room; what was written by then is written.</exception>
-    /// <exception cref="Qcow2FormatException">A table's entry cannot be, or names a place where a structure of the image lies.</exception>
-    /// <exception cref="IOException">The storage failed.</exception>
-    public ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default) => WriteOrCloneAsync(offsetBytes, bytes, null, cancellationToken);
-
-    /// <summary>As <see cref="WriteAsync"/>, of bytes that a file has too: whole clusters share them with it where the file system can.</summary>
-    internal async ValueTask WriteOrCloneAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
+    /// <inheritdoc/>
+    public override async ValueTask<long> ListAsync(long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default)
     {
-        using IDisposable? turn = await BeginAsync(offsetBytes, bytes.Length, cancellationToken).ConfigureAwait(false);
-        await WriteOwnAsync(offsetBytes, bytes, origin, cancellationToken).ConfigureAwait(false);
+        await EnterAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return _shown is null
+                ? await _disk.Map.ListAsync(offsetBytes, endBytes, extents, cancellationToken).ConfigureAwait(false)
+                : await _shown.ListAsync(offsetBytes, endBytes, extents, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _shared.Exit();
+        }
     }
 
+    /// <inheritdoc/>
+    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default) => WriteAsync(offsetBytes, bytes, null, cancellationToken);
+
     /// <summary>Makes a range read as zeros, by tables alone where they can say so.</summary>
-    /// <param name="offsetBytes">Where it starts on the disk, in bytes; any alignment.</param>
-    /// <param name="lengthBytes">Its length in bytes.</param>
-    /// <param name="mayUnmap">Whether clusters may be given up; else they stay allocated.</param>
-    /// <param name="cancellationToken">Ends the work, between L2 tables.</param>
-    /// <inheritdoc cref="WriteAsync" path="/exception"/>
-    public async ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
+    /// <inheritdoc/>
+    public override async ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
     {
         using IDisposable? turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
         await ZeroOwnAsync(offsetBytes, offsetBytes + lengthBytes, mayUnmap, cancellationToken).ConfigureAwait(false);
@@ -151,11 +172,8 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
 
     /// <summary>Gives up a range: what clusters it holds as a whole read as zeros afterwards; the rest stays as it is, as QEMU does.</summary>
     /// <remarks>In version 2 over a backing file nothing is given up. Of a raw data file the whole range reads as zeros afterwards.</remarks>
-    /// <param name="offsetBytes">Where it starts on the disk, in bytes; any alignment.</param>
-    /// <param name="lengthBytes">Its length in bytes.</param>
-    /// <param name="cancellationToken">Ends the work, between L2 tables.</param>
-    /// <inheritdoc cref="WriteAsync" path="/exception"/>
-    public async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
+    /// <inheritdoc/>
+    public override async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
     {
         using IDisposable? turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
         int size = _image.ClusterSizeBytes;
@@ -176,17 +194,8 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         await ForEachTableAsync(firstWhole, endWhole, (start, to) => _metadata.DiscardAsync(start, to, cancellationToken), cancellationToken, onlyExisting: _backing is null).ConfigureAwait(false);
     }
 
-    /// <summary>Whether <see cref="WriteCompressedAsync"/> is possible: the image's compression is zlib, and it has no external data file.</summary>
-    public bool CanCompress => _metadata.CanPack;
-
-    /// <summary>Writes a whole cluster compressed, or plainly where that makes it no shorter.</summary>
-    /// <param name="offsetBytes">Where the cluster starts on the disk, in bytes.</param>
-    /// <param name="cluster">Its bytes: as many as a cluster has, or up to the disk's end.</param>
-    /// <param name="cancellationToken">Ends the work before anything is written.</param>
-    /// <exception cref="ArgumentException">These are not the bytes of one cluster.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The image's compression is not zlib, or it has an external data file.</exception>
-    /// <inheritdoc cref="WriteAsync" path="/exception"/>
-    public async ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
+    /// <inheritdoc/>
+    public override async ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
     {
         if (!_metadata.CanPack)
         {
@@ -228,10 +237,8 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
         return _marks is null ? ValueTask.CompletedTask : _marks.MarkAsync(ranges, cancellationToken);
     }
 
-    /// <summary>Makes durable all that calls have written which have returned.</summary>
-    /// <param name="cancellationToken">Ends the wait for other calls, not the writing.</param>
-    /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask FlushAsync(CancellationToken cancellationToken = default)
+    /// <inheritdoc/>
+    public override async ValueTask FlushAsync(CancellationToken cancellationToken = default)
     {
         await EnterAsync(cancellationToken).ConfigureAwait(false);
         try
@@ -246,21 +253,38 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
 
     /// <summary>Makes all durable, and closes the writer; the image stays open.</summary>
     /// <exception cref="IOException">The storage failed, and no call has said so before.</exception>
-    public async ValueTask DisposeAsync()
+    public override async ValueTask DisposeAsync()
     {
         if (_isClosed)
         {
             return;
         }
 
-        await _image.Editing.WaitAsync(CancellationToken.None).ConfigureAwait(false);
-        _isClosed = true;
-        _image.Editing.Writer = null;
-        _image.Editing.Release();
+        try
+        {
+            await _image.Editing.WaitAsync(CancellationToken.None).ConfigureAwait(false);
+            _isClosed = true;
+            _image.Editing.Writer = null;
+            _image.Editing.Release();
+        }
+        finally
+        {
+            await base.DisposeAsync().ConfigureAwait(false);
+            if (Owned is not null)
+            {
+                await Owned.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+    }
+
+    internal override async ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
+    {
+        using IDisposable? turn = await BeginAsync(offsetBytes, bytes.Length, cancellationToken).ConfigureAwait(false);
+        await WriteOwnAsync(offsetBytes, bytes, origin, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Gives up all that the image has, so that the disk reads as its backing file does. No bitmap records that.</summary>
-    /// <inheritdoc cref="WriteAsync" path="/exception"/>
+    /// <inheritdoc cref="Disk.WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)" path="/exception"/>
     internal async ValueTask EmptyAsync(CancellationToken cancellationToken)
     {
         using IDisposable? turn = await BeginAsync(0, SizeBytes, cancellationToken).ConfigureAwait(false);
@@ -334,16 +358,13 @@ public sealed partial class GuestWriter : IAsyncDisposable, IQuiescent
     /// <summary>Begins a write: enters when its bits are set, and waits for the range.</summary>
     private async ValueTask<IDisposable?> BeginAsync(long offset, long length, CancellationToken cancellationToken)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(offset);
-        ArgumentOutOfRangeException.ThrowIfNegative(length);
         while (true)
         {
             await EnterAsync(cancellationToken).ConfigureAwait(false);
             bool isMarked;
             try
             {
-                ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, SizeBytes);
-                ArgumentOutOfRangeException.ThrowIfGreaterThan(length, SizeBytes - offset);
+                RequireRange(offset, length);
                 isMarked = length == 0 || _marks is null || _marks.Covers(offset, length);
                 if (isMarked)
                 {

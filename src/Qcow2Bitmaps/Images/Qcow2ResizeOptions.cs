@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
@@ -13,7 +14,7 @@ public sealed record Qcow2ResizeOptions
     public bool AllowShrink { get; init; }
 
     /// <summary>What the backing image's disk holds, so that nothing of it shows where the disk grows; null when that is not known: then the backing image counts as endless.</summary>
-    public IBackingDisk? Backing { get; init; }
+    public Disk? Backing { get; init; }
 
     /// <summary>The external data file, open for writing, of an image that has one; it gets the disk's new size, but for one that is longer than the disk, which is never cut: what a raw one has behind the disk's old end becomes the disk's. The caller disposes it.</summary>
     public ImageStorage? DataFile { get; init; }

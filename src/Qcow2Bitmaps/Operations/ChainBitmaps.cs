@@ -18,7 +18,7 @@ public static class ChainBitmaps
         ArgumentNullException.ThrowIfNull(chain);
         var wanted = names.ToHashSet(StringComparer.Ordinal);
         return chain.Layers
-            .Where(layer => layer.Image is { } image && image.Bitmaps.Any(bitmap => wanted.Contains(bitmap.Name)))
+            .Where(layer => layer is Qcow2Layer { Image: var image } && image.Bitmaps.Any(bitmap => wanted.Contains(bitmap.Name)))
             .Select(static layer => layer.Index);
     }
 
@@ -50,7 +50,7 @@ public static class ChainBitmaps
         var changes = new List<BitmapChange>();
         foreach (int index in holders)
         {
-            Qcow2Image image = chain.Layers[index].Image!;
+            Qcow2Image image = chain.Layers[index].RequireImage();
             var edit = new BitmapEdit();
             foreach (string name in names.Distinct(StringComparer.Ordinal).Where(name => image.Bitmaps.TryGet(name, out _)))
             {

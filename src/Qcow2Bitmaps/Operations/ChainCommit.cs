@@ -1,6 +1,7 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
@@ -46,7 +47,7 @@ public static class ChainCommit
     public static IReadOnlyList<ChangedSnapshots> FindChangedSnapshots(ImageChain chain, int top, int @base)
     {
         ArgumentNullException.ThrowIfNull(chain);
-        return [.. chain.Layers.Take(@base).Skip(top).Where(static layer => layer.Image is { Snapshots.Count: > 0 }).Select(static layer => new ChangedSnapshots(layer))];
+        return [.. chain.Layers.Take(@base).Skip(top).Where(static layer => layer is Qcow2Layer { Image.Snapshots.Count: > 0 }).Select(static layer => new ChangedSnapshots(layer))];
     }
 
     /// <summary>Commits images.</summary>
@@ -72,7 +73,7 @@ public static class ChainCommit
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(top, @base);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(@base, chain.Layers.Count);
         options ??= CommitOptions.Default;
-        ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        ChainDisk map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         ChainLayer target = chain.Layers[@base];
         if (!options.AcceptsLosses)
         {
@@ -92,7 +93,7 @@ public static class ChainCommit
         RequireGrowth(chain, top, @base);
         if (top > 0)
         {
-            await chain.Layers[top - 1].Image!.RequireRoomForBackingFileAsync(NameOf(chain, top, target, options), target.Format, cancellationToken).ConfigureAwait(false);
+            await chain.Layers[top - 1].RequireImage().RequireRoomForBackingFileAsync(NameOf(chain, top, target, options), target.Format, cancellationToken).ConfigureAwait(false);
         }
 
         var changes = new List<BitmapChange>();
@@ -120,7 +121,7 @@ public static class ChainCommit
         };
         if (top > 0)
         {
-            Qcow2Image above = chain.Layers[top - 1].Image!;
+            Qcow2Image above = chain.Layers[top - 1].RequireImage();
             string name = NameOf(chain, top, target, options);
             await above.SetBackingFileAsync(name, target.Format, CancellationToken.None).ConfigureAwait(false);
             return result with { RebasedImage = above.Name, BackingFile = name };
@@ -150,7 +151,7 @@ public static class ChainCommit
     {
         var verdicts = new List<BitmapVerdict>();
         ChainLayer[] layers = [.. chain.Layers.Skip(top)];
-        foreach (BitmapInfo bitmap in layers[0].Image!.Bitmaps)
+        foreach (BitmapInfo bitmap in layers[0].RequireImage().Bitmaps)
         {
             verdicts.Add(await TableJudge.JudgeAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false));
         }
@@ -163,10 +164,10 @@ public static class ChainCommit
 
     private static void RequireHolder(ChainLayer target, List<BitmapVerdict> verdicts, CommitOptions options)
     {
-        if (target.Image is not { Header.Version: >= 3 } && !options.DropBitmaps && verdicts.Find(static verdict => verdict.IsValid) is { } lost)
+        if (target is not Qcow2Layer { Image.Header.Version: >= 3 } && !options.DropBitmaps && verdicts.Find(static verdict => verdict.IsValid) is { } lost)
         {
             throw new BitmapStateException(
-                lost.Name, $"Bitmap '{lost.Name}' would be lost: {target} is {(target.Image is null ? "raw" : "of version 2")} and holds no bitmaps");
+                lost.Name, $"Bitmap '{lost.Name}' would be lost: {target} is {(target is RawLayer ? "raw" : "of version 2")} and holds no bitmaps");
         }
     }
 
@@ -175,7 +176,7 @@ public static class ChainCommit
     {
         ChainLayer target = chain.Layers[@base];
         long newSize = chain.Layers[top].VirtualSizeBytes;
-        if (target.Image is { Header.Version: < 3 } && target.VirtualSizeBytes < newSize
+        if (target is Qcow2Layer { Image.Header.Version: < 3 } && target.VirtualSizeBytes < newSize
             && chain.Layers.Skip(@base + 1).Select(static layer => layer.VirtualSizeBytes).FirstOrDefault() > target.VirtualSizeBytes)
         {
             throw new Qcow2UnsupportedException(
@@ -185,10 +186,10 @@ public static class ChainCommit
     }
 
     /// <summary>What a raw data file has behind the base's end becomes the base's when that grows; the guest has read zeros there, or what it wrote itself.</summary>
-    private static async ValueTask RequireNoHiddenDataAsync(ImageChain chain, ChainMap map, int top, int @base, CommitOptions options, CancellationToken cancellationToken)
+    private static async ValueTask RequireNoHiddenDataAsync(ImageChain chain, ChainDisk map, int top, int @base, CommitOptions options, CancellationToken cancellationToken)
     {
         ChainLayer target = chain.Layers[@base];
-        if (target.Image is not { Header.HasRawDataFile: true } || options.Rehearses is { } depth and not MeasureDepth.Data)
+        if (target is not Qcow2Layer { Image.Header.HasRawDataFile: true } || options.Rehearses is { } depth and not MeasureDepth.Data)
         {
             return;
         }
@@ -204,7 +205,7 @@ public static class ChainCommit
         }
     }
 
-    private static async ValueTask GrowAsync(ImageChain chain, ChainMap map, int @base, long sizeBytes, CancellationToken cancellationToken)
+    private static async ValueTask GrowAsync(ImageChain chain, ChainDisk map, int @base, long sizeBytes, CancellationToken cancellationToken)
     {
         ChainLayer target = chain.Layers[@base];
         if (target.VirtualSizeBytes >= sizeBytes)
@@ -212,9 +213,9 @@ public static class ChainCommit
             return;
         }
 
-        if (target.Image is { } image)
+        if (target is Qcow2Layer { Image: var image })
         {
-            IBackingDisk? below = @base + 1 < chain.Layers.Count ? new LayerDisk(map, @base + 1) : null;
+            Disk? below = @base + 1 < chain.Layers.Count ? map.From(@base + 1) : null;
             var options = new Qcow2ResizeOptions { Backing = below, DataFile = image.Header.HasExternalDataFile ? map.DiskOf(@base)!.Data : null };
             await image.ResizeAsync(sizeBytes, options, cancellationToken).ConfigureAwait(false);
         }
@@ -225,9 +226,9 @@ public static class ChainCommit
     }
 
     private static async ValueTask StoreBitsAsync(
-        ImageChain chain, ChainMap map, int top, int @base, long oldSize, List<BitmapVerdict> verdicts, List<BitmapChange> changes, CancellationToken cancellationToken)
+        ImageChain chain, ChainDisk map, int top, int @base, long oldSize, List<BitmapVerdict> verdicts, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
-        Qcow2Image target = chain.Layers[@base].Image!;
+        Qcow2Image target = chain.Layers[@base].RequireImage();
         await CloseGapsAsync(chain, top, @base, verdicts, changes, cancellationToken).ConfigureAwait(false);
         var edit = new BitmapEdit();
         var merged = new HashSet<string>(StringComparer.Ordinal);
@@ -239,7 +240,7 @@ public static class ChainCommit
                 continue;
             }
 
-            _ = chain.Layers[top].Image!.Bitmaps.TryGet(verdict.Name, out BitmapInfo? first);
+            _ = chain.Layers[top].RequireImage().Bitmaps.TryGet(verdict.Name, out BitmapInfo? first);
             if (target.Bitmaps.TryGet(verdict.Name, out BitmapInfo? own))
             {
                 granularity = Math.Min(granularity, own.GranularityBytes);
@@ -252,7 +253,7 @@ public static class ChainCommit
 
             foreach (int index in verdict.Images.Where(index => index < @base))
             {
-                edit.Merge(chain.Layers[index].Image!, verdict.Name, verdict.Name);
+                edit.Merge(chain.Layers[index].RequireImage(), verdict.Name, verdict.Name);
             }
 
             merged.Add(verdict.Name);
@@ -310,7 +311,7 @@ public static class ChainCommit
     {
         for (int index = top + 1; index < @base; index++)
         {
-            Qcow2Image between = chain.Layers[index].Image!;
+            Qcow2Image between = chain.Layers[index].RequireImage();
             if (between.Header.Version < 3)
             {
                 // Until the commit is done these bitmaps are behind a gap then; nothing in this image can hold them.
@@ -318,9 +319,9 @@ public static class ChainCommit
             }
 
             var edit = new BitmapEdit();
-            foreach (BitmapVerdict verdict in verdicts.Where(verdict => verdict.IsValid && verdict.Images[^1] < index && !chain.Layers[@base].Image!.Bitmaps.TryGet(verdict.Name, out _)))
+            foreach (BitmapVerdict verdict in verdicts.Where(verdict => verdict.IsValid && verdict.Images[^1] < index && !chain.Layers[@base].RequireImage().Bitmaps.TryGet(verdict.Name, out _)))
             {
-                _ = chain.Layers[top].Image!.Bitmaps.TryGet(verdict.Name, out BitmapInfo? first);
+                _ = chain.Layers[top].RequireImage().Bitmaps.TryGet(verdict.Name, out BitmapInfo? first);
                 edit.AddCarried(verdict.Name, first!.GranularityBytes);
                 changes.Add(new BitmapChange(verdict.Name, BitmapChangeKind.Added, between.Name, "so that there is no gap"));
             }
@@ -336,11 +337,11 @@ public static class ChainCommit
     private static IEnumerable<BitmapInfo> LostBitmaps(ImageChain chain, int top, int @base) => chain.Layers
         .Skip(top)
         .Take(@base - top)
-        .SelectMany(static layer => layer.Image!.Bitmaps)
+        .SelectMany(static layer => layer.RequireImage().Bitmaps)
         .DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
-        .Where(bitmap => chain.Layers.Take(top).Any(layer => layer.Image!.Bitmaps.TryGet(bitmap.Name, out _)));
+        .Where(bitmap => chain.Layers.Take(top).Any(layer => layer.RequireImage().Bitmaps.TryGet(bitmap.Name, out _)));
 
-    private static bool HoldsBitmaps(ChainLayer layer) => layer.Image is { Header.Version: >= 3 };
+    private static bool HoldsBitmaps(ChainLayer layer) => layer is Qcow2Layer { Image.Header.Version: >= 3 };
 
     /// <summary>The nearest image above the committed ones that can hold bitmaps, and so say that bits are lost; null when there is none, and so no bitmap above.</summary>
     private static int? FindTeller(ImageChain chain, int top)
@@ -364,7 +365,7 @@ public static class ChainCommit
             return;
         }
 
-        Qcow2Image above = chain.Layers[teller].Image!;
+        Qcow2Image above = chain.Layers[teller].RequireImage();
         var edit = new BitmapEdit();
         foreach (BitmapInfo bitmap in LostBitmaps(chain, top, @base))
         {
@@ -384,23 +385,24 @@ public static class ChainCommit
     }
 
     private static async Task<long> CopyAsync(
-        ImageChain chain, ChainMap map, int top, int @base, long oldSize, CommitOptions options, IProgress<long>? progress, CancellationToken cancellationToken)
+        ImageChain chain, ChainDisk map, int top, int @base, long oldSize, CommitOptions options, IProgress<long>? progress, CancellationToken cancellationToken)
     {
-        ChainLayer layer = chain.Layers[@base];
-        GuestWriter? writer = layer.Image is null ? null : await chain.OpenWriterAsync(@base, marksWrites: false, cancellationToken).ConfigureAwait(false);
-        var target = new LayerTarget(writer, map.From(@base - top), layer.Storage, layer.Image, oldSize);
+        Disk target = chain.Layers[@base] is RawLayer
+            ? new RawDisk(chain.Layers[@base].Storage)
+            : await chain.OpenWriterAsync(@base, marksWrites: false, cancellationToken).ConfigureAwait(false);
         await using (target.ConfigureAwait(false))
         {
+            var copying = new ConversionOptions { Workers = options.Workers, BytesPerSecond = options.BytesPerSecond, Rehearses = options.Rehearses };
+            var engine = new CopyEngine(target, copying, progress, zeroFromBytes: oldSize);
             if (map.SizeBytes < oldSize && chain.Layers.Take(top).Any(above => above.VirtualSizeBytes > map.SizeBytes))
             {
                 // Behind the top's end the images above it have read zeros so far, whatever the base has there.
-                await target.ZeroAsync(map.SizeBytes, oldSize, cancellationToken).ConfigureAwait(false);
+                await engine.ZeroAsync(map.SizeBytes, oldSize, cancellationToken).ConfigureAwait(false);
             }
 
-            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, BytesPerSecond = options.BytesPerSecond, Rehearses = options.Rehearses }, progress);
-            await engine.RunAsync([map], @base - top, int.MaxValue, cancellationToken).ConfigureAwait(false);
-            await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
-            return target.WrittenBytes;
+            await engine.RunAsync(new CopyScope(map) { SkipFromDepth = @base - top }, cancellationToken).ConfigureAwait(false);
+            await target.FlushAsync(cancellationToken).ConfigureAwait(false);
+            return engine.WrittenBytes;
         }
     }
 

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
@@ -17,7 +18,7 @@ public static class ChainFlatten
     /// <param name="cancellationToken">Ends the work; a target that was not there before goes again.</param>
     /// <returns>What became of the bitmaps, and how much was copied.</returns>
     /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image names; nothing is written then.</exception>
-    /// <inheritdoc cref="ImageConversion.ConvertAsync(IReadOnlyList{ImageChain}, string, ConversionOptions, IProgress{long}?, CancellationToken)" path="/exception"/>
+    /// <inheritdoc cref="ImageConversion.ConvertAsync(IReadOnlyList{Disk}, string, ConversionOptions, IProgress{long}?, CancellationToken)" path="/exception"/>
     public static async Task<ChainResult> RunAsync(
         ImageChain chain, string targetPath, bool compress = false, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
     {
@@ -39,12 +40,12 @@ public static class ChainFlatten
     }
 
     internal static async Task<ChainResult> RunAsync(
-        ImageChain chain, string target, ConversionOptions options, Func<long, ValueTask<ICopyTarget>> openTarget, IProgress<long>? progress, CancellationToken cancellationToken)
+        ImageChain chain, string target, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         await chain.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
         (IReadOnlyList<BitmapVerdict> skipped, long writtenBytes) = await ImageConversion.ConvertAsync([chain], options, openTarget, progress, cancellationToken).ConfigureAwait(false);
         var changes = new List<BitmapChange>();
-        foreach (BitmapInfo bitmap in chain.Layers[0].Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>())
+        foreach (BitmapInfo bitmap in chain.Layers[0].Bitmaps)
         {
             BitmapVerdict? left = skipped.FirstOrDefault(verdict => string.Equals(verdict.Name, bitmap.Name, StringComparison.Ordinal));
             changes.Add(left is null
@@ -58,7 +59,7 @@ public static class ChainFlatten
     internal static ConversionOptions OptionsFor(ImageChain chain, bool compress)
     {
         var create = new Qcow2CreateOptions { SizeBytes = chain.Layers[0].VirtualSizeBytes };
-        if (chain.Layers[0].Image is { } image)
+        if (chain.Layers[0] is Qcow2Layer { Image: var image })
         {
             create = create with { ClusterSizeBytes = image.ClusterSizeBytes, ExtendedL2 = image.Header.HasExtendedL2 };
         }
@@ -68,7 +69,7 @@ public static class ChainFlatten
             IsQcow2 = true,
             Create = create,
             Compress = compress,
-            Bitmaps = chain.Layers[0].Image is null ? BitmapCopying.None : BitmapCopying.SkipInvalid,
+            Bitmaps = chain.Layers[0] is RawLayer ? BitmapCopying.None : BitmapCopying.SkipInvalid,
         };
     }
 

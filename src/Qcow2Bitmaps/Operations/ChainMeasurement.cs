@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
@@ -117,7 +118,7 @@ public sealed record ChainMeasurement(ImageRoom Target, long? FullyAllocatedByte
     /// <param name="chain">The chain.</param>
     /// <param name="depth">How closely to look.</param>
     /// <param name="cancellationToken">Ends the work.</param>
-    /// <inheritdoc cref="ImageConversion.ConvertAsync(IReadOnlyList{ImageChain}, string, ConversionOptions, IProgress{long}?, CancellationToken)" path="/exception"/>
+    /// <inheritdoc cref="ImageConversion.ConvertAsync(IReadOnlyList{Disk}, string, ConversionOptions, IProgress{long}?, CancellationToken)" path="/exception"/>
     public static async ValueTask<ChainMeasurement> OfFlattenAsync(ImageChain chain, MeasureDepth depth = MeasureDepth.Data, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
@@ -126,7 +127,7 @@ public sealed record ChainMeasurement(ImageRoom Target, long? FullyAllocatedByte
         await using (storage.ConfigureAwait(false))
         {
             ChainResult forecast = await ChainFlatten.RunAsync(
-                chain, storage.Name, options, async size => await Qcow2Target.CreateInAsync(storage, options.Create! with { SizeBytes = size }, options, cancellationToken).ConfigureAwait(false), null, cancellationToken).ConfigureAwait(false);
+                chain, storage.Name, options, async size => await CopyTarget.CreateInAsync(storage, options.Create! with { SizeBytes = size }, options, cancellationToken).ConfigureAwait(false), null, cancellationToken).ConfigureAwait(false);
             var room = new ImageRoom(storage.Name, 0, WholeClusters(storage.Length, options.Create!));
             return new ChainMeasurement(room, FullyAllocated(chain, options.Create!), [room], depth, forecast);
         }
@@ -165,7 +166,7 @@ public sealed record ChainMeasurement(ImageRoom Target, long? FullyAllocatedByte
     internal static long FullyAllocated(ImageChain chain, Qcow2CreateOptions create)
     {
         // Counts of the bitmaps' clusters take at most one more in eight, and one: blocks of 64 bits in the smallest clusters hold 64.
-        long bitmaps = chain.Layers[0].Image is { } image ? ImageMeasurement.BitmapsOf(image, create.SizeBytes, create.ClusterSizeBytes) : 0;
+        long bitmaps = chain.Layers[0] is Qcow2Layer { Image: var image } ? ImageMeasurement.BitmapsOf(image, create.SizeBytes, create.ClusterSizeBytes) : 0;
         return ImageMeasurement.OfEmpty(create).FullyAllocatedBytes + bitmaps + WholeClusters((bitmaps / 8) + 1, create);
     }
 

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 
@@ -77,7 +78,7 @@ public static class ChainPopulate
         foreach (int index in images)
         {
             ChainLayer layer = chain.Layers[index];
-            Qcow2Image image = layer.Image!;
+            Qcow2Image image = layer.RequireImage();
             bool isSound = WhyUntold(layer) is null;
             var edit = new BitmapEdit();
             long granularity = granularityOfBirth;
@@ -150,7 +151,7 @@ public static class ChainPopulate
 
         var edit = new BitmapEdit();
         edit.AddCarried(name, bits.GranularityBytes).Merge(bits, name);
-        await top.Image!.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+        await top.RequireImage().Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
         return new BitmapChange(
             name,
             BitmapChangeKind.Populated,
@@ -161,9 +162,9 @@ public static class ChainPopulate
     /// <summary>Marks all that an image itself has.</summary>
     internal static async ValueTask MarkAllocatedAsync(ImageChain chain, int index, DirtyBitmap bits, CancellationToken cancellationToken)
     {
-        await foreach (GuestExtent extent in chain.ListOwnAsync(index, cancellationToken).ConfigureAwait(false))
+        await foreach (DiskExtent extent in chain.ListOwnAsync(index, cancellationToken).ConfigureAwait(false))
         {
-            if (extent.Kind != GuestExtentKind.Unallocated && extent.OffsetBytes < bits.SizeBytes)
+            if (extent.Kind != ExtentKind.Unallocated && extent.OffsetBytes < bits.SizeBytes)
             {
                 bits.Set(extent.OffsetBytes, Math.Min(extent.LengthBytes, bits.SizeBytes - extent.OffsetBytes));
             }
@@ -198,13 +199,13 @@ public static class ChainPopulate
             throw new BitmapStateException(name, verdict.Explanation);
         }
 
-        _ = chain.Layers[0].Image!.Bitmaps.TryGet(name, out BitmapInfo? bitmap);
+        _ = chain.Layers[0].RequireImage().Bitmaps.TryGet(name, out BitmapInfo? bitmap);
         return bitmap!.GranularityBytes;
     }
 
     private static long GranularityIn(ImageChain chain, string name)
     {
-        Qcow2Image birth = chain.Layers[ChainBitmaps.Holders(chain, [name]).Last()].Image!;
+        Qcow2Image birth = chain.Layers[ChainBitmaps.Holders(chain, [name]).Last()].RequireImage();
         _ = birth.Bitmaps.TryGet(name, out BitmapInfo? bitmap);
         return bitmap!.GranularityBytes;
     }

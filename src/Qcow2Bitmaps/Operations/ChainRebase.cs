@@ -1,6 +1,7 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Operations;
@@ -41,7 +42,7 @@ public static class ChainRebase
         ArgumentNullException.ThrowIfNull(chain);
         ChainLayer? below = top + 1 < chain.Layers.Count ? chain.Layers[top + 1] : null;
         bool stays = ReferenceEquals(below, backing) || (below?.Storage.Identity is { } identity && backing?.Storage.Identity == identity);
-        return chain.Layers[top].Image is { Snapshots.Count: > 0 } && !stays ? [new ChangedSnapshots(chain.Layers[top])] : [];
+        return chain.Layers[top] is Qcow2Layer { Image.Snapshots.Count: > 0 } && !stays ? [new ChangedSnapshots(chain.Layers[top])] : [];
     }
 
     /// <summary>Pulls what the images between have into the top image.</summary>
@@ -66,7 +67,7 @@ public static class ChainRebase
         int end = @base ?? chain.Layers.Count;
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(end, top.Index, nameof(@base));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(end, chain.Layers.Count, nameof(@base));
-        ChainMap map = (await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false)).From(top.Index);
+        ChainDisk map = (await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false)).From(top.Index);
         ChainLayer[] below = [.. chain.Layers.Skip(end)];
         await RequireNoLossesAsync(chain, null, below.FirstOrDefault(), options, cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
@@ -78,7 +79,7 @@ public static class ChainRebase
             cancellationToken).ConfigureAwait(false);
         List<BitmapChange> changes = await StoreBitsAsync(chain, map, [.. chain.Layers.Take(end).Skip(top.Index + 1)], end - top.Index, below, options, cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
-        ChainMap? other = below.Length == 0 ? null : map.From(end - top.Index);
+        ChainDisk? other = below.Length == 0 ? null : map.From(end - top.Index);
         long copied = await CopyAsync(chain, map, other, end - top.Index, int.MaxValue, options, progress, cancellationToken).ConfigureAwait(false);
         IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync([.. chain.Layers.Take(top.Index + 1), .. below], changes, cancellationToken).ConfigureAwait(false);
         string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
@@ -99,8 +100,8 @@ public static class ChainRebase
         ArgumentNullException.ThrowIfNull(chain);
         options ??= RebaseOptions.Default;
         ChainLayer top = RequireTop(chain, options);
-        ChainMap map = (await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false)).From(top.Index);
-        ChainMap? other = backing is null ? null : await backing.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        ChainDisk map = (await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false)).From(top.Index);
+        ChainDisk? other = backing is null ? null : await backing.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         IReadOnlyList<ChainLayer> below = backing?.Layers ?? [];
         if (below.FirstOrDefault(layer => layer.Storage.Identity is { } identity && chain.Layers.Take(top.Index + 1).Any(above => above.Storage.Identity == identity)) is { } same)
         {
@@ -135,16 +136,16 @@ public static class ChainRebase
     /// <param name="cancellationToken">Ends the copying.</param>
     /// <returns>How many bytes of the disk were written.</returns>
     private static async Task<long> CopyAsync(
-        ImageChain chain, ChainMap map, ChainMap? other, int skipFromDepth, int compareFromDepth, RebaseOptions options, IProgress<long>? progress, CancellationToken cancellationToken)
+        ImageChain chain, ChainDisk map, ChainDisk? other, int skipFromDepth, int compareFromDepth, RebaseOptions options, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         GuestWriter writer = await chain.OpenWriterAsync(options.Top, marksWrites: false, cancellationToken, getsBacking: other is not null).ConfigureAwait(false);
-        var target = new RebaseTarget(writer, chain.Layers[options.Top].Image!, other);
-        await using (target.ConfigureAwait(false))
+        await using (writer.ConfigureAwait(false))
         {
-            var engine = new CopyEngine(target, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress);
-            await engine.RunAsync([map], skipFromDepth, compareFromDepth, cancellationToken, copyFromDepth: 1).ConfigureAwait(false);
-            await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
-            return target.WrittenBytes;
+            var engine = new CopyEngine(
+                writer, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress, other?.SizeBytes ?? 0, there: (Disk?)other ?? RawDisk.Empty);
+            await engine.RunAsync(new CopyScope(map) { SkipFromDepth = skipFromDepth, CompareFromDepth = compareFromDepth, CopyFromDepth = 1 }, cancellationToken).ConfigureAwait(false);
+            await writer.FlushAsync(cancellationToken).ConfigureAwait(false);
+            return engine.WrittenBytes;
         }
     }
 
@@ -168,27 +169,27 @@ public static class ChainRebase
         ArgumentOutOfRangeException.ThrowIfNegative(options.Top, nameof(options));
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(options.Top, chain.Layers.Count, nameof(options));
         ChainLayer top = chain.Layers[options.Top];
-        return top.Image is null
+        return top is RawLayer
             ? throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{top.Path}' is raw: it has no backing file")
             : top;
     }
 
     private static async ValueTask<List<BitmapChange>> StoreBitsAsync(
-        ImageChain chain, ChainMap map, ChainLayer[] dropped, int endDepth, IReadOnlyList<ChainLayer> below, RebaseOptions options, CancellationToken cancellationToken)
+        ImageChain chain, ChainDisk map, ChainLayer[] dropped, int endDepth, IReadOnlyList<ChainLayer> below, RebaseOptions options, CancellationToken cancellationToken)
     {
         ChainLayer top = chain.Layers[options.Top];
         var changes = new List<BitmapChange>();
         if (dropped.Length == 0
-            || chain.Layers.Take(top.Index + 1).Concat(DroppedImages.Newcomers(chain, below)).All(static layer => layer.Image is null or { Bitmaps.Count: 0 }))
+            || chain.Layers.Take(top.Index + 1).Concat(DroppedImages.Newcomers(chain, below)).All(static layer => !layer.Bitmaps.Any()))
         {
             return changes;
         }
 
-        long granularity = top.Image!.Bitmaps.Select(static bitmap => bitmap.GranularityBytes).DefaultIfEmpty(DefaultGranularityBytes).Min();
+        long granularity = top.RequireImage().Bitmaps.Select(static bitmap => bitmap.GranularityBytes).DefaultIfEmpty(DefaultGranularityBytes).Min();
         (_, DirtyBitmap hides) = await SubchainRanges.CollectAsync(map, endDepth, top.VirtualSizeBytes, granularity, cancellationToken).ConfigureAwait(false);
         BitmapEdit edit = await DroppedImages.PlanAsync(chain, top, dropped, [top, .. below], hides, options.Gaps, changes, cancellationToken).ConfigureAwait(false);
         await Overhangs.MarkAsync(chain, OverhangsAbove(chain, top.Index), dropped, changes, cancellationToken).ConfigureAwait(false);
-        await top.Image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+        await top.RequireImage().Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
         return changes;
     }
 
@@ -199,13 +200,13 @@ public static class ChainRebase
     private static async ValueTask RequireRoomAsync(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options, CancellationToken cancellationToken)
     {
         (string? name, string format) = NameOf(top, below, options);
-        await top.Image!.RequireRoomForBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
+        await top.RequireImage().RequireRoomForBackingFileAsync(name, format, cancellationToken).ConfigureAwait(false);
     }
 
     private static async ValueTask<string?> SwitchAsync(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options)
     {
         (string? name, string format) = NameOf(top, below, options);
-        await top.Image!.SetBackingFileAsync(name, format, CancellationToken.None).ConfigureAwait(false);
+        await top.RequireImage().SetBackingFileAsync(name, format, CancellationToken.None).ConfigureAwait(false);
         return name;
     }
 

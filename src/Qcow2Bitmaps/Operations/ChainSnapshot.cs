@@ -54,7 +54,7 @@ public static class ChainSnapshot
     internal static Qcow2CreateOptions OptionsFor(ChainLayer below)
     {
         var options = new Qcow2CreateOptions { SizeBytes = below.VirtualSizeBytes };
-        return below.Image is { } image ? options with { ClusterSizeBytes = image.ClusterSizeBytes, ExtendedL2 = image.Header.HasExtendedL2 } : options;
+        return below is Qcow2Layer { Image: var image } ? options with { ClusterSizeBytes = image.ClusterSizeBytes, ExtendedL2 = image.Header.HasExtendedL2 } : options;
     }
 
     /// <summary>Makes the overlay in memory, which holds what is not zeros of it: little, as it has no guest data, and no bits.</summary>
@@ -64,7 +64,7 @@ public static class ChainSnapshot
         RequireFits(active, overlayPath);
         var changes = new List<BitmapChange>();
         var edit = new BitmapEdit();
-        foreach (BitmapInfo bitmap in below.Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>())
+        foreach (BitmapInfo bitmap in below.Bitmaps)
         {
             if (bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0)
             {
@@ -84,7 +84,7 @@ public static class ChainSnapshot
     private static void RequireFits(ImageChain active, string overlayPath)
     {
         ChainLayer below = active.Layers[0];
-        if (below.Image is null && below.IsFormatProbed)
+        if (below is RawLayer && below.IsFormatProbed)
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.Format, $"'{below.Path}' looks raw, but its guest could have written that: its format has to be stated");
@@ -115,7 +115,7 @@ public static class ChainSnapshot
             await overlay.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
             bool areAllEqual = active.Layers.All(layer => layer.VirtualSizeBytes == below.VirtualSizeBytes);
             IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync(
-                [new ChainLayer(0, memory, overlay, isFormatProbed: false, isOpenForWritingElsewhere: false), .. active.Layers],
+                [new Qcow2Layer(0, memory, overlay, isFormatProbed: false, isOpenForWritingElsewhere: false), .. active.Layers],
                 changes.Where(change => !areAllEqual && change.Kind == BitmapChangeKind.Added),
                 cancellationToken).ConfigureAwait(false);
             return (memory, new ChainResult(changes, 0) { Verdicts = verdicts });

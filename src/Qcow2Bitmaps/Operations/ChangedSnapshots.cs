@@ -11,7 +11,7 @@ public sealed record ChangedSnapshots(ChainLayer Layer)
     private const int MaxShown = 20;
 
     /// <summary>The snapshots.</summary>
-    public IReadOnlyList<SnapshotInfo> Snapshots => Layer.Image!.Snapshots;
+    public IReadOnlyList<SnapshotInfo> Snapshots => Layer.RequireImage().Snapshots;
 
     /// <summary>Says which snapshots of which image these are, and what becomes of them.</summary>
     public override string ToString()

@@ -137,7 +137,7 @@ public static class CommitRemains
         await using (chain.ConfigureAwait(false))
         {
             ChainLayer there = chain.Layers[0];
-            string bitmaps = there.Image is not { Bitmaps.Count: > 0 } image
+            string bitmaps = there is not Qcow2Layer { Image.Bitmaps.Count: > 0, Image: var image }
                 ? "no bitmaps"
                 : $"the bitmaps {string.Join(", ", image.Bitmaps.Select(static bitmap => $"'{bitmap.Name}'"))}";
             return $"{gone}. '{basePath}' is there, {there.Format}, {there.VirtualSizeBytes} bytes, with {bitmaps}: if the image was committed to it before, nothing is left to do; check that it has what you expect, and that no image names '{topPath}' as its backing file";

@@ -22,7 +22,7 @@ internal static class DroppedImages
     {
         ChainLayer[] layers = [.. chain.Layers.Skip(top.Index)];
         var edit = new BitmapEdit();
-        foreach (BitmapInfo bitmap in top.Image!.Bitmaps.DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal))
+        foreach (BitmapInfo bitmap in top.RequireImage().Bitmaps.DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal))
         {
             if (bitmap.State == BitmapState.Inconsistent || bitmap.Faults.Count > 0)
             {
@@ -44,7 +44,7 @@ internal static class DroppedImages
             {
                 foreach (ChainLayer layer in dropped.Where(layer => verdict.Images.Contains(layer.Index)))
                 {
-                    edit.Merge(layer.Image!, bitmap.Name, bitmap.Name);
+                    edit.Merge(layer.RequireImage(), bitmap.Name, bitmap.Name);
                     changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Merged, top.Path, $"from {layer.Path}"));
                 }
 
@@ -64,7 +64,7 @@ internal static class DroppedImages
 
         foreach (BitmapInfo bitmap in LostBitmaps(chain, top, dropped, remaining))
         {
-            if (top.Image.Header.Version < 3)
+            if (top.RequireImage().Header.Version < 3)
             {
                 throw new BitmapStateException(
                     bitmap.Name,
@@ -84,16 +84,14 @@ internal static class DroppedImages
     {
         ChainLayer[] others = [.. chain.Layers.Take(top.Index), .. Newcomers(chain, remaining)];
         return dropped
-            .SelectMany(static layer => layer.Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>())
+            .SelectMany(static layer => layer.Bitmaps)
             .DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
-            .Where(bitmap => !Holds(top, bitmap.Name) && Array.Exists(others, other => Holds(other, bitmap.Name)));
+            .Where(bitmap => !top.Holds(bitmap.Name) && Array.Exists(others, other => other.Holds(bitmap.Name)));
     }
 
     /// <summary>The images of the new chain that are none of the old one: their bitmaps record another disk's changes.</summary>
     internal static IEnumerable<ChainLayer> Newcomers(ImageChain chain, IReadOnlyList<ChainLayer> remaining) => remaining
         .Where(layer => !chain.Layers.Any(old => ReferenceEquals(old, layer) || (layer.Storage.Identity is { } identity && old.Storage.Identity == identity)));
-
-    private static bool Holds(ChainLayer layer, string name) => layer.Image?.Bitmaps.TryGet(name, out _) == true;
 
     private static async ValueTask CloseGapAsync(
         ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, BitmapInfo bitmap, DirtyBitmap hides, GapPolicy gaps, BitmapEdit edit, List<BitmapChange> changes, CancellationToken cancellationToken)
@@ -121,7 +119,7 @@ internal static class DroppedImages
         {
             if (await TableJudge.IsUsableAsync(layer, bitmap.Name, cancellationToken).ConfigureAwait(false))
             {
-                edit.Merge(layer.Image!, bitmap.Name, bitmap.Name);
+                edit.Merge(layer.RequireImage(), bitmap.Name, bitmap.Name);
             }
             else if (RebuildRules.WhyUnsound(layer) is not null)
             {

@@ -17,7 +17,7 @@ public static class LaterChain
     {
         ArgumentNullException.ThrowIfNull(image);
         ArgumentNullException.ThrowIfNull(below);
-        var top = new ChainLayer(0, image.Storage, image, isFormatProbed: false, isOpenForWritingElsewhere: false, sizeBytes);
+        var top = new Qcow2Layer(0, image.Storage, image, isFormatProbed: false, isOpenForWritingElsewhere: false, sizeBytes);
         return await JudgeIndexedAsync([top, .. below.Layers.Select(static (layer, index) => layer.At(index + 1))], image.Bitmaps.Select(static bitmap => bitmap.Name), cancellationToken).ConfigureAwait(false);
     }
 

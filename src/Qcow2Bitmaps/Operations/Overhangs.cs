@@ -13,7 +13,7 @@ internal static class Overhangs
     public static IEnumerable<(int Layer, long Start, long End)> Find(ImageChain chain, int count, long longestBytes) => chain.Layers
         .Take(count)
         .Select(layer => (Layer: layer.Index, Start: chain.Layers[layer.Index + 1].VirtualSizeBytes, End: Math.Min(layer.VirtualSizeBytes, longestBytes)))
-        .Where(overhang => overhang.Start < overhang.End && chain.Layers[overhang.Layer].Image!.Bitmaps.Count > 0);
+        .Where(overhang => overhang.Start < overhang.End && chain.Layers[overhang.Layer].RequireImage().Bitmaps.Count > 0);
 
     /// <summary>Marks them in the usable bitmaps that images which leave hold too, one atomic edit an image.</summary>
     public static async ValueTask MarkAsync(
@@ -21,11 +21,11 @@ internal static class Overhangs
     {
         foreach ((int layer, long start, long end) in overhangs)
         {
-            Qcow2Image image = chain.Layers[layer].Image!;
+            Qcow2Image image = chain.Layers[layer].RequireImage();
             var edit = new BitmapEdit();
             foreach (BitmapInfo bitmap in image.Bitmaps)
             {
-                if (leaving.Any(leaves => leaves.Image?.Bitmaps.TryGet(bitmap.Name, out _) == true)
+                if (leaving.Any(leaves => leaves.Holds(bitmap.Name))
                     && await TableJudge.IsUsableAsync(chain.Layers[layer], bitmap.Name, cancellationToken).ConfigureAwait(false))
                 {
                     edit.Set(bitmap.Name, start, end - start);

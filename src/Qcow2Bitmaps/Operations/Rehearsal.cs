@@ -27,19 +27,16 @@ internal sealed class Rehearsal : IAsyncDisposable
     /// <param name="cancellationToken">Ends the opening.</param>
     public static async ValueTask<Rehearsal> OpenAsync(ImageChain chain, bool isBounded, CancellationToken cancellationToken)
     {
-        ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+        ChainDisk map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         var resolver = new StandInResolver(chain, map, isBounded);
         ChainOpenOptions options = chain.Options with { Resolver = resolver, WritableLayers = [.. Enumerable.Range(0, chain.Layers.Count)] };
         ImageChain copy = await ImageChain.OpenAsync(resolver.Layers[0], options, cancellationToken).ConfigureAwait(false);
         long[] current = new long[chain.Layers.Count];
         foreach (ChainLayer layer in chain.Layers)
         {
-            current[layer.Index] = layer.Storage.Length;
-            if (layer is { IsFixedSize: true, Image: { } image })
-            {
-                RefcountReader counts = await RefcountReader.OpenAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
-                current[layer.Index] = image.Geometry.OffsetOf(await counts.FindLastCountedAsync(cancellationToken).ConfigureAwait(false) + 1).Bytes;
-            }
+            current[layer.Index] = layer is Qcow2Layer { IsFixedSize: true, Image: var image }
+                ? await RefcountReader.FindEndAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false)
+                : layer.Storage.Length;
         }
 
         return new Rehearsal(copy, resolver.Layers, current);
@@ -57,7 +54,7 @@ internal sealed class Rehearsal : IAsyncDisposable
     {
         ChainLayer there = Chain.Layers[layer];
         long current = _currentBytes[layer];
-        long cluster = there.Image?.ClusterSizeBytes ?? 1;
+        long cluster = (there as Qcow2Layer)?.Image.ClusterSizeBytes ?? 1;
         long end = _storages[layer].IsOverDevice ? _storages[layer].WrittenEnd : _storages[layer].Length;
         return new ImageRoom(there.Path, current, Math.Max(current, ImageGeometry.DivideRoundingUp(end, cluster) * cluster));
     }

@@ -1,7 +1,7 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Operations;
 
@@ -23,7 +23,7 @@ internal static class SubchainRanges
     /// sizes alone: an image above may have clusters there of which it has written, and recorded, a part.
     /// </returns>
     public static async ValueTask<(DirtyBitmap Has, DirtyBitmap Hides)> CollectAsync(
-        ChainMap map, int endDepth, long sizeBytes, long granularityBytes, CancellationToken cancellationToken, long? endSizeBytes = null)
+        ChainDisk map, int endDepth, long sizeBytes, long granularityBytes, CancellationToken cancellationToken, long? endSizeBytes = null)
     {
         while (sizeBytes / granularityBytes > MaxGranules && granularityBytes < 1L << BitmapGranularity.MaxBits)
         {
@@ -33,12 +33,12 @@ internal static class SubchainRanges
         var has = new DirtyBitmap(sizeBytes, granularityBytes);
         DirtyBitmap hides = FindHidden(map, endDepth, new DirtyBitmap(sizeBytes, granularityBytes), endSizeBytes);
         long end = Math.Min(map.SizeBytes, sizeBytes);
-        var extents = new List<ChainExtent>();
+        var extents = new List<DiskExtent>();
         for (long at = 0; at < end;)
         {
             extents.Clear();
             at = await map.ListAsync(at, end, extents, cancellationToken).ConfigureAwait(false);
-            foreach (ChainExtent extent in extents.Where(extent => extent.Depth < endDepth && extent.Kind != GuestExtentKind.Unallocated))
+            foreach (DiskExtent extent in extents.Where(extent => extent.Depth < endDepth && extent.Kind != ExtentKind.Unallocated))
             {
                 has.Set(extent.OffsetBytes, extent.LengthBytes);
             }
@@ -47,7 +47,7 @@ internal static class SubchainRanges
         return (has, hides);
     }
 
-    private static DirtyBitmap FindHidden(ChainMap map, int endDepth, DirtyBitmap hides, long? endSizeBytes)
+    private static DirtyBitmap FindHidden(ChainDisk map, int endDepth, DirtyBitmap hides, long? endSizeBytes)
     {
         (int depth, long longest) = endSizeBytes is { } size ? (endDepth, size) : (map.LastDepth, map.SizeOf(map.LastDepth));
         while (--depth > 0)

@@ -9,16 +9,16 @@ public sealed class BackupCrashTests
 {
     [Theory]
     [InlineData(null, "d")]
-    [InlineData(null, "d", BackupMode.OnSuccess, "raw")]
+    [InlineData(null, "d", BitmapSyncMode.OnSuccess, "raw")]
     [InlineData("c", "d")]
-    [InlineData("c", "d", BackupMode.OnSuccess, "compressed")]
+    [InlineData("c", "d", BitmapSyncMode.OnSuccess, "compressed")]
     [InlineData("c", null)]
-    [InlineData("c", null, BackupMode.Always)]
-    [InlineData("c", null, BackupMode.Never)]
-    [InlineData("c", "d", BackupMode.OnSuccess, "qcow2", 2)]
-    [InlineData("c", null, BackupMode.OnSuccess, "qcow2", 2)]
+    [InlineData("c", null, BitmapSyncMode.Always)]
+    [InlineData("c", null, BitmapSyncMode.Never)]
+    [InlineData("c", "d", BitmapSyncMode.OnSuccess, "qcow2", 2)]
+    [InlineData("c", null, BitmapSyncMode.OnSuccess, "qcow2", 2)]
     public async Task WhereverABackupStopsNothingIsLostAndNothingIsTrustedThatIsNotWhole(
-        string? since, string? checkpoint, BackupMode mode = BackupMode.OnSuccess, string target = "qcow2", int disks = 1)
+        string? since, string? checkpoint, BitmapSyncMode mode = BitmapSyncMode.OnSuccess, string target = "qcow2", int disks = 1)
     {
         using var folder = TempFolder.InMemory();
         var scenes = new List<BackupScene>();

@@ -14,7 +14,7 @@ public sealed class BackupResumeCrashTests
         BackupScene scene = await BackupScene.CreateAsync(folder, "4M");
         await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
         await scene.WriteAsync("write -P 2 64k 192k", "write -z -u 512k 64k", "write -P 3 700k 1000", "write -P 4 3M 1000");
-        var always = new BackupOptions { Since = "c", Mode = BackupMode.Always };
+        var always = new BackupOptions { Since = "c", Mode = BitmapSyncMode.Always };
         var stop = new BackupStop([scene], always);
         await stop.RememberAsync();
         long dirty = await scene.DirtyBytesAsync("c");

@@ -52,7 +52,7 @@ internal sealed class BackupScene(string path, string suffix = "")
     public async Task<bool> HasBitmapAsync(string name)
     {
         await using ImageChain chain = await ImageChain.OpenAsync(Disk, cancellationToken: Token);
-        return chain.Layers[0].Image!.Bitmaps.TryGet(name, out _);
+        return chain.Layers[0].RequireImage().Bitmaps.TryGet(name, out _);
     }
 
     public async Task<long> DirtyBytesAsync(string name)

@@ -61,7 +61,7 @@ public sealed class BackupSignalTests
             Assert.Equal(dirty, await scene.DirtyBytesAsync("c"));
         }
 
-        await scene.TakeAsync("one", new BackupOptions { Since = "c", Mode = mode == "always" ? BackupMode.Always : BackupMode.OnSuccess });
+        await scene.TakeAsync("one", new BackupOptions { Since = "c", Mode = mode == "always" ? BitmapSyncMode.Always : BitmapSyncMode.OnSuccess });
         await scene.AssertRestoresAsync("one");
         return true;
     }

@@ -17,7 +17,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
     private readonly List<string> _dirty = [];
 
     /// <summary>Whether a bitmap records from the backup's point on.</summary>
-    public bool HasAnchor => options.Checkpoint is not null || options.Mode != BackupMode.Never;
+    public bool HasAnchor => options.Checkpoint is not null || options.Mode != BitmapSyncMode.Never;
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -95,7 +95,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
     {
         BackupScene scene = scenes[0];
         string[] before = scene.Names();
-        Exception? refused = await Record.ExceptionAsync(() => scene.TakeAsync("other", new BackupOptions { Since = options.Since, Mode = BackupMode.Never }));
+        Exception? refused = await Record.ExceptionAsync(() => scene.TakeAsync("other", new BackupOptions { Since = options.Since, Mode = BitmapSyncMode.Never }));
         if (refused is null)
         {
             await AssertRestoresAsync(scene, "other", _guests[0]);
@@ -136,7 +136,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
         List<byte[]> bytes = await WriteAsync();
         try
         {
-            await TakeAsync("next", new BackupOptions { Since = "c", Mode = BackupMode.Never });
+            await TakeAsync("next", new BackupOptions { Since = "c", Mode = BitmapSyncMode.Never });
         }
         catch (BackupException)
         {
@@ -155,7 +155,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
     private async Task WriteAndTakeNextAsync(string last, int maxBytes)
     {
         List<byte[]> bytes = await WriteAsync();
-        BackupManifest[] next = await TakeAsync("next", new BackupOptions { Since = Anchor, Mode = BackupMode.Never });
+        BackupManifest[] next = await TakeAsync("next", new BackupOptions { Since = Anchor, Mode = BitmapSyncMode.Never });
         for (int i = 0; i < scenes.Count; i++)
         {
             Assert.Equal(Path.GetFileName(BackupPaths.ManifestOf(scenes[i].Backup(HasAnchor ? last : "full"))), next[i].Parents[0].Manifest);
@@ -209,7 +209,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
     {
         await using (ImageChain chain = await ImageChain.OpenAsync(scene.Disk, cancellationToken: Token))
         {
-            CheckReport check = await chain.Layers[0].Image!.CheckAsync(Token);
+            CheckReport check = await chain.Layers[0].RequireImage().CheckAsync(Token);
             Assert.True(check is { Corruptions: 0, CheckErrors: 0 }, string.Join('\n', check.Findings.Select(static finding => finding.Message)));
             Assert.All(await chain.JudgeBitmapsAsync(cancellationToken: Token), static verdict => Assert.True(verdict.IsValid, verdict.ToString()));
         }
@@ -268,7 +268,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
     private static async Task<byte[]> ReadDiskAsync(string path)
     {
         await using ImageChain chain = await ImageChain.OpenAsync(path, cancellationToken: Token);
-        var disk = new byte[await chain.GetSizeBytesAsync(Token)];
+        var disk = new byte[chain.SizeBytes];
         await chain.ReadAsync(0, disk, Token);
         return disk;
     }

@@ -106,7 +106,7 @@ public sealed class BackupStopTests
         BackupScene scene = await BackupScene.CreateAsync(folder);
         await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
         await scene.WriteAsync("write -P 2 0 5M", "write -z 4M 512k");
-        var always = new BackupOptions { Since = "c", Mode = BackupMode.Always };
+        var always = new BackupOptions { Since = "c", Mode = BitmapSyncMode.Always };
         await Assert.ThrowsAsync<IOException>(() => scene.TakeAsync("one", always, new CopyFuse(2 << 20, null)));
         long left = await scene.DirtyBytesAsync("c");
         Assert.InRange(left, 1, 4 << 20);
@@ -140,7 +140,7 @@ public sealed class BackupStopTests
         BackupScene scene = await BackupScene.CreateAsync(folder);
         await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
         await scene.WriteAsync("write -P 2 0 5M");
-        var always = new BackupOptions { Since = "c", Mode = BackupMode.Always };
+        var always = new BackupOptions { Since = "c", Mode = BitmapSyncMode.Always };
         await Assert.ThrowsAsync<IOException>(() => scene.TakeAsync("one", always, new CopyFuse(4 << 20, null)));
         await scene.WriteAsync("write -P 9 1M 64k", "write -P 9 3M 64k");
         await Assert.ThrowsAsync<IOException>(() => scene.TakeAsync("one", always, new CopyFuse(1, null)));

@@ -16,7 +16,7 @@ public sealed class BackupTakeoverTests
         BackupScene scene = await BackupScene.CreateAsync(folder);
         await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
         await scene.WriteAsync("write -P 2 0 5M");
-        var always = new BackupOptions { Since = "c", Mode = BackupMode.Always };
+        var always = new BackupOptions { Since = "c", Mode = BitmapSyncMode.Always };
         await Assert.ThrowsAsync<IOException>(() => scene.TakeAsync("one", always, new CopyFuse(2 << 20, null)));
         await scene.WriteAsync("write -P 3 2M 64k");
         await DeleteAsync(scene, "c");

@@ -55,7 +55,7 @@ public sealed class BackupTests
         BackupException refused = await Assert.ThrowsAsync<BackupException>(() => DiskBackup.RunAsync(
             [new BackupDisk(scene.Disk, scene.Backup("two"), scene.Backup("full"))], new BackupOptions { Since = "c" }, cancellationToken: BackupScene.Token));
         Assert.Contains("records since then", refused.Message, StringComparison.Ordinal);
-        BackupManifest two = await scene.TakeAsync("two", new BackupOptions { Since = "c", Mode = BackupMode.Never });
+        BackupManifest two = await scene.TakeAsync("two", new BackupOptions { Since = "c", Mode = BitmapSyncMode.Never });
         Assert.Equal("one.backup.json", two.Parents[0].Manifest);
         Assert.Equal(64 << 10, await scene.DirtyBytesAsync("c"));
         await scene.AssertRestoresAsync("two");
@@ -72,7 +72,7 @@ public sealed class BackupTests
         await scene.WriteAsync("write -P 2 0 5M");
         if (isUnfinished)
         {
-            await Assert.ThrowsAsync<IOException>(() => scene.TakeAsync("one", new BackupOptions { Since = "c", Mode = BackupMode.Always }, new CopyFuse(2 << 20, null)));
+            await Assert.ThrowsAsync<IOException>(() => scene.TakeAsync("one", new BackupOptions { Since = "c", Mode = BitmapSyncMode.Always }, new CopyFuse(2 << 20, null)));
         }
         else
         {
@@ -291,7 +291,7 @@ public sealed class BackupTests
         await scene.TakeAsync("two", new BackupOptions { Since = "d", Checkpoint = "e" });
         await scene.AssertRestoresAsync("two");
         // The older bitmap calls what was cut off clean: that the backup between was shorter tells.
-        await scene.TakeAsync("three", new BackupOptions { Since = "c", Mode = BackupMode.Never });
+        await scene.TakeAsync("three", new BackupOptions { Since = "c", Mode = BitmapSyncMode.Never });
         await scene.AssertRestoresAsync("three");
     }
 

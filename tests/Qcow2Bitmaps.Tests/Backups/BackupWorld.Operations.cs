@@ -139,7 +139,7 @@ internal sealed partial class BackupWorld
     /// <summary>A backup of mode 'always' fails, the disk goes on, and the same call goes on too; or somebody throws away what there is of it.</summary>
     private async Task AlwaysAsync()
     {
-        var options = new BackupOptions { Since = _names.Count > 0 ? _random.Pick(_names) : "none", Mode = BackupMode.Always, Compress = Below(2) == 0, Workers = 1 + Below(3) };
+        var options = new BackupOptions { Since = _names.Count > 0 ? _random.Pick(_names) : "none", Mode = BitmapSyncMode.Always, Compress = Below(2) == 0, Workers = 1 + Below(3) };
         for (int i = Below(4); i >= 0; i--)
         {
             var fuse = new CopyFuse(Below((int)_size), null);
@@ -172,6 +172,6 @@ internal sealed partial class BackupWorld
     private async Task ReadSizeAsync()
     {
         await using ImageChain chain = await ImageChain.OpenAsync(Active, cancellationToken: Token);
-        _size = await chain.GetSizeBytesAsync(Token);
+        _size = chain.SizeBytes;
     }
 }

@@ -231,7 +231,7 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
         {
             Since = since,
             Checkpoint = starts ? NewName() : null,
-            Mode = Below(2) == 0 ? BackupMode.OnSuccess : BackupMode.Never,
+            Mode = Below(2) == 0 ? BitmapSyncMode.OnSuccess : BitmapSyncMode.Never,
             Fallback = Below(2) == 0 ? BackupFallback.Populate : BackupFallback.Full,
             Compress = Below(4) == 0,
             Workers = 1 + Below(3),

@@ -160,7 +160,7 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
     {
         string? since = Below(4) == 0 ? null : Below(3) > 0 ? _last[disks[^1]] : Pick(_names);
         string? checkpoint = since is null || Below(3) > 0 ? Pick([.. _names.Where(name => name != since)]) : null;
-        BackupMode mode = since is not null && Below(3) == 0 ? disks.Length == 1 && checkpoint is null ? BackupMode.Always : BackupMode.Never : BackupMode.OnSuccess;
+        BitmapSyncMode mode = since is not null && Below(3) == 0 ? disks.Length == 1 && checkpoint is null ? BitmapSyncMode.Always : BitmapSyncMode.Never : BitmapSyncMode.OnSuccess;
         var options = new BackupOptions
         {
             Since = since,
@@ -177,7 +177,7 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
         catch (Exception e) when (e is BitmapStateException or BackupException or IOException { Message: "The fuse has blown" } or Qcow2Bitmaps.ImageLockedException || e.Message.StartsWith("Bitmap '", StringComparison.Ordinal))
         {
             Log($"{string.Join('+', disks)} since {since} checkpoint {checkpoint} {mode}: {e.GetType().Name} {e.Message}");
-            if (mode == BackupMode.Always && fuse is { HasBlown: true })
+            if (mode == BitmapSyncMode.Always && fuse is { HasBlown: true })
             {
                 await AgainAsync(disks, options);
             }
@@ -229,7 +229,7 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
     private async Task<byte[]> RawAsync(string path)
     {
         await using ImageChain chain = await ImageChain.OpenAsync(path, cancellationToken: Token);
-        byte[] bytes = new byte[await chain.GetSizeBytesAsync(Token)];
+        byte[] bytes = new byte[chain.SizeBytes];
         await chain.ReadAsync(0, bytes, Token);
         return bytes;
     }

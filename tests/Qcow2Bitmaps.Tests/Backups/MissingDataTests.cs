@@ -95,7 +95,7 @@ public sealed class MissingDataTests : IDisposable
         await Qemu.IoOkAsync(overlay, "write -P 9 4M 4k", "write -P 9 5M 4k", "write -P 9 7M 4k");
         File.Copy(scene.Disk, _folder.File("whole"));
         Cut(scene.Disk);
-        var options = new BackupOptions { Since = "day", Mode = BackupMode.Always, AcceptsMissing = true, Workers = 1 };
+        var options = new BackupOptions { Since = "day", Mode = BitmapSyncMode.Always, AcceptsMissing = true, Workers = 1 };
         await Assert.ThrowsAsync<IOException>(() => TakeAsync(options, new CopyFuse(6 << 20, null)));
         File.Move(_folder.File("whole"), scene.Disk, overwrite: true);
 

@@ -21,7 +21,7 @@ public sealed class RawDriverTests
         Qemu.Require();
         using var devices = new LoopDevices();
         using var folder = TempFolder.InMemory();
-        string @base = folder.Write("base", RawDisk.RandomBytes(BaseBytes));
+        string @base = folder.Write("base", ForeignRawDisk.RandomBytes(BaseBytes));
         @base = format == "file" ? @base : await devices.AttachAsync(@base);
         string top = folder.File("top.qcow2");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", @base, "-F", format, top, "2M");

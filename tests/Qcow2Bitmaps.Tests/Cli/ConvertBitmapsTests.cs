@@ -54,7 +54,7 @@ public sealed class ConvertBitmapsTests : IDisposable
             List<DirtyExtent> expected = await chain.ReadExtentsAsync(verdict.Name, cancellationToken: Token).ToListAsync(Token);
             Assert.Equal(expected, await ours.Bitmaps.ReadExtentsAsync(verdict.Name, cancellationToken: Token).ToListAsync(Token));
             differsFromTop |= !expected.SequenceEqual(
-                await chain.Layers[0].Image!.Bitmaps.ReadExtentsAsync(verdict.Name, cancellationToken: Token).ToListAsync(Token));
+                await chain.Layers[0].RequireImage().Bitmaps.ReadExtentsAsync(verdict.Name, cancellationToken: Token).ToListAsync(Token));
         }
 
         Assert.True(differsFromTop);
@@ -137,7 +137,7 @@ public sealed class ConvertBitmapsTests : IDisposable
     private static async Task<byte[]> ReadDiskAsync(string path)
     {
         await using ImageChain chain = await ImageChain.OpenAsync(path, cancellationToken: Token);
-        var bytes = new byte[await chain.GetSizeBytesAsync(Token)];
+        var bytes = new byte[chain.SizeBytes];
         await chain.ReadAsync(0, bytes, Token);
         return bytes;
     }

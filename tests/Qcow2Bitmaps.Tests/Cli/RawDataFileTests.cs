@@ -14,7 +14,7 @@ public sealed class RawDataFileTests
     private const string Refused = "refused";
     private const string Kept = "kept";
     private const string Written = "written";
-    private const int HalfBytes = RawDisk.DiskBytes / 2;
+    private const int HalfBytes = ForeignRawDisk.DiskBytes / 2;
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -71,7 +71,7 @@ public sealed class RawDataFileTests
     public async Task AFileKeepsItsBytes(string verb, string ofFile, string ofDevice)
     {
         _ = ofDevice;
-        using RawDisk disk = await RawDisk.MakeAsync(isDevice: false);
+        using ForeignRawDisk disk = await ForeignRawDisk.MakeAsync(isDevice: false);
         await RequireAsync(disk, verb, ofFile);
     }
 
@@ -80,7 +80,7 @@ public sealed class RawDataFileTests
     public async Task ADeviceKeepsItsBytes(string verb, string ofFile, string ofDevice)
     {
         _ = ofFile;
-        using RawDisk disk = await RawDisk.MakeAsync(isDevice: true);
+        using ForeignRawDisk disk = await ForeignRawDisk.MakeAsync(isDevice: true);
         await RequireAsync(disk, verb, ofDevice);
     }
 
@@ -98,7 +98,7 @@ public sealed class RawDataFileTests
     public async Task WhatLiesBehindTheEndBecomesTheDisks(bool isDevice, int oldSize, string options, string write)
     {
         Qemu.Require();
-        using RawDisk disk = await RawDisk.MakeAsync(isDevice);
+        using ForeignRawDisk disk = await ForeignRawDisk.MakeAsync(isDevice);
         string image = await disk.WrapAsync("c", oldSize, options);
         if (write.Length > 0)
         {
@@ -108,7 +108,7 @@ public sealed class RawDataFileTests
         byte[] before = await disk.ReadAsync();
         Assert.Equal(write.Length == 0, before.AsSpan().SequenceEqual(disk.Original));
         await Support.Cli.OkAsync("bitmap", "--clear", image, "b");
-        foreach (int size in new[] { oldSize + 512, 6 << 20, (7 << 20) - 1024, RawDisk.DiskBytes })
+        foreach (int size in new[] { oldSize + 512, 6 << 20, (7 << 20) - 1024, ForeignRawDisk.DiskBytes })
         {
             ProcessResult result = await disk.RunAsync("resize", image, $"{size}");
             Assert.True(result.ExitCode == 0, result.Error);
@@ -133,7 +133,7 @@ public sealed class RawDataFileTests
     {
         Qemu.Require();
         const int OldSize = HalfBytes + 1536;
-        using RawDisk disk = await RawDisk.MakeAsync(isDevice, zerosFrom: OldSize, zerosEnd: 6 << 20);
+        using ForeignRawDisk disk = await ForeignRawDisk.MakeAsync(isDevice, zerosFrom: OldSize, zerosEnd: 6 << 20);
         string @base = await disk.WrapAsync("c", OldSize, options);
         string over = disk.Folder.File("over");
         await Support.Cli.OkAsync("chain", "snapshot", @base, over);
@@ -164,7 +164,7 @@ public sealed class RawDataFileTests
     public async Task AnOverlayThatWillShowSomethingElseIsWarnedOf(string verb, string overlaySize, bool isWarned)
     {
         Qemu.Require();
-        using RawDisk disk = await RawDisk.MakeAsync(isDevice: false);
+        using ForeignRawDisk disk = await ForeignRawDisk.MakeAsync(isDevice: false);
         await disk.WrapAsync("c", HalfBytes);
         disk.Folder.Write("source", disk.Original[..HalfBytes]);
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", disk.Folder.File("plain"), "4M");
@@ -189,7 +189,7 @@ public sealed class RawDataFileTests
     public async Task AGuestReachesNothingBehindTheDisk(bool isDevice, string options)
     {
         const int Size = HalfBytes + 1536;
-        using RawDisk disk = await RawDisk.MakeAsync(isDevice);
+        using ForeignRawDisk disk = await ForeignRawDisk.MakeAsync(isDevice);
         string image = await disk.WrapAsync("c", Size, options);
         var open = new ChainOpenOptions { WritableLayers = [0], AllowedFolders = ["/dev"] };
         await using (ImageChain chain = await ImageChain.OpenAsync(image, open, Token))
@@ -215,7 +215,7 @@ public sealed class RawDataFileTests
     public async Task ARawDataFileReadsAsTheDisk(bool isDevice, string options)
     {
         Qemu.Require();
-        using RawDisk disk = await RawDisk.MakeAsync(isDevice);
+        using ForeignRawDisk disk = await ForeignRawDisk.MakeAsync(isDevice);
         string image = await disk.WrapAsync("c", HalfBytes, options);
         Assert.StartsWith(
             "Images are identical.",
@@ -241,7 +241,7 @@ public sealed class RawDataFileTests
     public async Task AFileThatDoesNotReadAsTheDiskIsNotShown()
     {
         Qemu.Require();
-        using RawDisk disk = await RawDisk.MakeAsync(isDevice: false);
+        using ForeignRawDisk disk = await ForeignRawDisk.MakeAsync(isDevice: false);
         string image = await disk.WrapAsync("c", HalfBytes + 1536);
         await Qemu.IoOkAsync(image, "write -z 4M 1536");
         await File.WriteAllBytesAsync(disk.Path, disk.Original, Token);
@@ -253,10 +253,10 @@ public sealed class RawDataFileTests
         Assert.Equal(before, await File.ReadAllBytesAsync(image, Token));
     }
 
-    private static async Task RequireAsync(RawDisk disk, string verb, string outcome)
+    private static async Task RequireAsync(ForeignRawDisk disk, string verb, string outcome)
     {
         string c = await disk.WrapAsync("c", HalfBytes);
-        await disk.WrapAsync("whole", RawDisk.DiskBytes);
+        await disk.WrapAsync("whole", ForeignRawDisk.DiskBytes);
         await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", "-u", "-b", "c", "-F", "qcow2", disk.Folder.File("over"), "6M");
         byte[] source = [.. Enumerable.Repeat((byte)0x11, HalfBytes)];
         disk.Folder.Write("source", source);
@@ -296,14 +296,14 @@ public sealed class RawDataFileTests
         }
     }
 
-    private static string Resolve(RawDisk disk, string word) => word switch
+    private static string Resolve(ForeignRawDisk disk, string word) => word switch
     {
         "c" or "whole" or "over" or "source" or "new" or "saved" => disk.Folder.File(word),
         "DISK" => disk.Path,
         _ => word.Replace("data_file=DISK", "data_file=" + disk.Path, StringComparison.Ordinal),
     };
 
-    private static Dictionary<string, byte[]> ReadAll(RawDisk disk) =>
+    private static Dictionary<string, byte[]> ReadAll(ForeignRawDisk disk) =>
         Directory.GetFiles(disk.Folder.Path)
             .Where(static path => !path.EndsWith("disk.img", StringComparison.Ordinal))
             .ToDictionary(static path => path, File.ReadAllBytes);

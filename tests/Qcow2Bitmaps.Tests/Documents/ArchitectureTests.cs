@@ -21,11 +21,12 @@ public sealed partial class ArchitectureTests
         ["Compression"] = [],
         ["Storage"] = ["Format"],
         ["Bitmaps"] = ["Format"],
-        ["Images"] = ["Format", "Compression", "Storage", "Bitmaps"],
-        ["Chains"] = ["Format", "Storage", "Bitmaps", "Images"],
-        ["Copying"] = ["Format", "Storage", "Bitmaps", "Images", "Chains"],
-        ["Operations"] = ["Format", "Storage", "Bitmaps", "Images", "Chains", "Copying"],
-        ["Backups"] = ["Format", "Storage", "Bitmaps", "Images", "Chains", "Copying", "Operations"],
+        ["Disks"] = ["Format", "Storage"],
+        ["Images"] = ["Format", "Compression", "Storage", "Bitmaps", "Disks"],
+        ["Chains"] = ["Format", "Storage", "Bitmaps", "Disks", "Images"],
+        ["Copying"] = ["Format", "Storage", "Bitmaps", "Disks", "Images", "Chains"],
+        ["Operations"] = ["Format", "Storage", "Bitmaps", "Disks", "Images", "Chains", "Copying"],
+        ["Backups"] = ["Format", "Storage", "Bitmaps", "Disks", "Images", "Chains", "Copying", "Operations"],
     };
 
     [Fact]

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
@@ -103,7 +104,7 @@ public sealed class HostileGuestTests : IDisposable
         try
         {
             await using ImageChain chain = await ImageChain.OpenAsync(storage, cancellationToken: Token);
-            await foreach (ChainExtent _ in chain.MapAsync(cancellationToken: Token))
+            await foreach (DiskExtent _ in chain.MapAsync(cancellationToken: Token))
             {
                 extents++;
             }

@@ -32,8 +32,8 @@ public sealed class OpensNothingElseTests
         string path = folder.Write("self.qcow2", HostileExtensions.WithDataFile(name).Bytes);
         await using (ImageChain chain = await ImageChain.OpenAsync(path, cancellationToken: TestContext.Current.CancellationToken))
         {
-            Assert.Equal(name, chain.Layers[0].Image!.DataFile);
-            await chain.Layers[0].Image!.Bitmaps.LoadAsync("a", cancellationToken: TestContext.Current.CancellationToken);
+            Assert.Equal(name, chain.Layers[0].RequireImage().DataFile);
+            await chain.Layers[0].RequireImage().Bitmaps.LoadAsync("a", cancellationToken: TestContext.Current.CancellationToken);
             Assert.Equal([path], OpenFiles.Below(folder.Path));
         }
 

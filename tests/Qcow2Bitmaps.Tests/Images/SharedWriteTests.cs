@@ -41,7 +41,7 @@ public sealed class SharedWriteTests
                 int offset = random.Below(DiskBytes / unit) * unit;
                 int length = Math.Min(DiskBytes - offset, unit * (1 + random.Below(300_000 / unit)));
                 int from = random.Below((content.Length - length) / unit) * unit;
-                await writer.WriteOrCloneAsync(offset, content.AsMemory(from, length), new BytesOrigin(source, from), Token);
+                await writer.WriteAsync(offset, content.AsMemory(from, length), new BytesOrigin(source, from), Token);
                 content.AsSpan(from, length).CopyTo(expected.AsSpan(offset));
             }
 

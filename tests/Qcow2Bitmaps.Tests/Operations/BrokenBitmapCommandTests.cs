@@ -35,7 +35,7 @@ public sealed class BrokenBitmapCommandTests : IDisposable
         }
 
         await using ImageChain chain = await ImageChain.OpenAsync(images[^1], cancellationToken: Token);
-        var now = new byte[await chain.GetSizeBytesAsync(Token)];
+        var now = new byte[chain.SizeBytes];
         await chain.ReadAsync(0, now, Token);
         var bits = new DirtyBitmap(now.Length, 512);
         await foreach (DirtyExtent extent in chain.ReadExtentsAsync("a", cancellationToken: Token))

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
@@ -55,7 +56,7 @@ public sealed class ChainCostTests
         await using ImageChain chain = await counted.OpenAsync(new ChainOpenOptions { WritableLayers = [.. Enumerable.Range(0, images)] });
         ChainResult result = await ChainCommit.RunAsync(chain, 0, images - 1, cancellationToken: Token);
         Assert.Equal(bitmaps * (images - 2), result.Bitmaps.Count(static change => change.Kind == BitmapChangeKind.Added));
-        Assert.Equal(bitmaps, chain.Layers[^1].Image!.Bitmaps.Count);
+        Assert.Equal(bitmaps, chain.Layers[^1].RequireImage().Bitmaps.Count);
         return [.. counted.Storages.Select(static storage => storage.Flushes)];
     }
 
@@ -64,7 +65,7 @@ public sealed class ChainCostTests
         CountedChain counted = await CountedChain.MakeAsync(images, 1);
         await using ImageChain chain = await counted.OpenAsync(new ChainOpenOptions());
         await chain.JudgeBitmapsAsync(cancellationToken: Token);
-        await foreach (ChainExtent extent in chain.MapAsync(cancellationToken: Token))
+        await foreach (DiskExtent extent in chain.MapAsync(cancellationToken: Token))
         {
             Assert.True(extent.LengthBytes > 0);
         }

@@ -79,7 +79,7 @@ public sealed class ChainOverlayTests : IDisposable
         await using ImageChain chain = await ImageChain.OpenAsync(_folder.File("active.qcow2"), cancellationToken: Token);
         Assert.Equal(3, chain.Layers.Count);
         Assert.False((await chain.JudgeBitmapAsync("a", cancellationToken: Token)).IsValid);
-        Assert.True(chain.Layers[2].Image!.Bitmaps.TryGet("a", out BitmapInfo? there));
+        Assert.True(chain.Layers[2].RequireImage().Bitmaps.TryGet("a", out BitmapInfo? there));
         Assert.Equal(BitmapState.Disabled, there.State);
     }
 

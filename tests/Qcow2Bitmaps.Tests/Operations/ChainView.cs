@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Checking;
 
@@ -24,7 +25,7 @@ internal sealed record ChainView(
     public static async Task<ChainView> ReadAsync(CrashChain images, string top)
     {
         await using ImageChain chain = await images.OpenAsync(top);
-        var disk = new byte[await chain.GetSizeBytesAsync(Token)];
+        var disk = new byte[chain.SizeBytes];
         Assert.Equal(disk.Length, await chain.ReadAsync(0, disk, Token));
         var valid = new Dictionary<string, bool[]>(StringComparer.Ordinal);
         var floors = new Dictionary<string, bool[]>(StringComparer.Ordinal);
@@ -44,16 +45,16 @@ internal sealed record ChainView(
         }
 
         string faults = "";
-        foreach (ChainLayer layer in chain.Layers.Where(static layer => layer.Image is not null))
+        foreach (ChainLayer layer in chain.Layers.Where(static layer => layer is Qcow2Layer))
         {
-            CheckReport check = await layer.Image!.CheckAsync(Token);
+            CheckReport check = await layer.RequireImage().CheckAsync(Token);
             faults += check.Corruptions + check.CheckErrors > 0 ? $"{layer}: {string.Join("; ", check.Findings.Take(3).Select(static finding => finding.Message))} " : "";
         }
 
         var stored = new List<string>();
-        foreach (BitmapInfo bitmap in chain.Layers[0].Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>())
+        foreach (BitmapInfo bitmap in chain.Layers[0].Bitmaps)
         {
-            string bits = bitmap.State == BitmapState.Inconsistent ? "" : Convert.ToHexString((await chain.Layers[0].Image!.Bitmaps.LoadAsync(bitmap.Name, cancellationToken: Token)).Sha256());
+            string bits = bitmap.State == BitmapState.Inconsistent ? "" : Convert.ToHexString((await chain.Layers[0].RequireImage().Bitmaps.LoadAsync(bitmap.Name, cancellationToken: Token)).Sha256());
             stored.Add($"{bitmap.Name} {bitmap.State} {bitmap.GranularityBytes} {bits}");
         }
 
@@ -93,7 +94,7 @@ internal sealed record ChainView(
         foreach (ChainLayer layer in chain.Layers.Take(verdict.Images[^1] + 1))
         {
             visible = Math.Min(visible, layer.VirtualSizeBytes);
-            Qcow2Image image = layer.Image!;
+            Qcow2Image image = layer.RequireImage();
             if (image.Bitmaps.TryGet(verdict.Name, out BitmapInfo? bitmap) && bitmap.State == BitmapState.Recording)
             {
                 foreach (DirtyExtent extent in (await image.Bitmaps.LoadAsync(verdict.Name, cancellationToken: Token)).DirtyExtents())
@@ -103,9 +104,9 @@ internal sealed record ChainView(
             }
             else
             {
-                await foreach (GuestExtent extent in chain.ListOwnAsync(layer.Index, Token))
+                await foreach (DiskExtent extent in chain.ListOwnAsync(layer.Index, Token))
                 {
-                    if (extent.Kind != GuestExtentKind.Unallocated)
+                    if (extent.Kind != ExtentKind.Unallocated)
                     {
                         Fill(floor, extent.OffsetBytes, Math.Min(extent.OffsetBytes + extent.LengthBytes, visible));
                     }

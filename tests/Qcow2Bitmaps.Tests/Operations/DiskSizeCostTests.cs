@@ -1,6 +1,7 @@
 using System.Globalization;
 using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
@@ -131,14 +132,14 @@ public sealed class DiskSizeCostTests
                     : await ImageChain.OpenAsync(disk.File("f"), new ChainOpenOptions { TopFormat = format, WritableLayers = [0] }, Token);
                 await using RecordingSession? otherSession = openAs == "session" ? await RecordingSession.OpenAsync(other!, leaveOpen: true, Token) : null;
                 await using GuestWriter? writer = openAs == "writer" ? await other!.OpenWriterAsync(Token) : null;
-                BackupTarget target = openAs switch
+                Disk target = openAs switch
                 {
-                    "session" => BackupTarget.Of(otherSession!),
-                    "writer" => BackupTarget.Of(writer!),
-                    "storage" => BackupTarget.OfRaw(other!.Layers[0].Storage),
-                    _ => await BackupTarget.OpenAsync(disk.File("f"), format, cancellationToken: Token),
+                    "session" => otherSession!,
+                    "writer" => writer!,
+                    "storage" => new RawDisk(other!.Layers[0].Storage),
+                    _ => await ImageChain.OpenDiskAsync(disk.File("f"), format, cancellationToken: Token),
                 };
-                await using BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = target }, Token);
+                await using BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = target, LeavesTargetOpen = openAs != "file" }, Token);
                 BackupJobState state = await job.WaitAsync(Token);
                 Assert.True(state == BackupJobState.Completed, $"{state}: {job.Error?.Message}");
                 Assert.Equal(size, job.CopiedBytes);

@@ -139,7 +139,7 @@ public sealed class KilledChainTests
     private static async Task<string> HashAsync(TempFolder folder, string image)
     {
         await using ImageChain chain = await ImageChain.OpenAsync(folder.File(image), cancellationToken: Token);
-        await using Stream stream = await chain.OpenStreamAsync(Token);
+        await using Stream stream = chain.OpenStream();
         return Convert.ToHexString(await System.Security.Cryptography.SHA256.HashDataAsync(stream, Token));
     }
 

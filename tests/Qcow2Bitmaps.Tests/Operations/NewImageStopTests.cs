@@ -196,7 +196,7 @@ public sealed class NewImageStopTests
                     chain,
                     "flat.qcow2",
                     options,
-                    async size => await Qcow2Target.CreateInAsync(target, options.Create! with { SizeBytes = size }, options, cancellationToken),
+                    async size => await CopyTarget.CreateInAsync(target, options.Create! with { SizeBytes = size }, options, cancellationToken),
                     null,
                     cancellationToken);
             }

@@ -1,9 +1,9 @@
 using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Creation;
-using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Operations;
@@ -64,8 +64,8 @@ internal sealed class OwnTruthTools : ITruthTools
         try
         {
             await using ImageChain chain = await OpenAsync(path);
-            IBackingDisk? below = chain.Layers.Count > 1 ? new LayerDisk(await chain.OpenDataAsync(Token), 1) : null;
-            await chain.Layers[0].Image!.ResizeAsync(sizeBytes, new Qcow2ResizeOptions { AllowShrink = true, Backing = below }, Token);
+            Disk? below = chain.Layers.Count > 1 ? (await chain.OpenDataAsync(Token)).From(1) : null;
+            await chain.Layers[0].RequireImage().ResizeAsync(sizeBytes, new Qcow2ResizeOptions { AllowShrink = true, Backing = below }, Token);
             return null;
         }
         catch (Qcow2Exception e) when (IsRefusal(e))

@@ -24,7 +24,7 @@ public sealed class RawDataFileCommitCrashTests
     {
         Qemu.Require();
         using var folder = TempFolder.InMemory();
-        byte[] bytes = RawDisk.RandomBytes(FileBytes);
+        byte[] bytes = ForeignRawDisk.RandomBytes(FileBytes);
         bytes.AsSpan(OldBytes, NewBytes - OldBytes).Clear();
         string data = folder.Write("data", bytes);
         await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", "-o", $"{options},data_file={data},data_file_raw=on,keep_data_file=on", folder.File(Base), $"{OldBytes}");
@@ -69,7 +69,7 @@ public sealed class RawDataFileCommitCrashTests
     private static async Task<byte[]> ReadAsync(CrashChain images, string name)
     {
         await using ImageChain chain = await images.OpenAsync(name);
-        var disk = new byte[await chain.GetSizeBytesAsync(Token)];
+        var disk = new byte[chain.SizeBytes];
         Assert.Equal(disk.Length, await chain.ReadAsync(0, disk, Token));
         return disk;
     }

@@ -100,7 +100,7 @@ public sealed class StoredNameTests
             var bytes = new byte[1];
             await chain.ReadAsync(0, bytes, Token);
             Assert.Equal(right, bytes[0]);
-            Assert.True(stored is null ? chain.Layers[0].Image!.BackingFile!.StartsWith('/') : chain.Layers[0].Image!.BackingFile == stored, chain.Layers[0].Image!.BackingFile);
+            Assert.True(stored is null ? chain.Layers[0].RequireImage().BackingFile!.StartsWith('/') : chain.Layers[0].RequireImage().BackingFile == stored, chain.Layers[0].RequireImage().BackingFile);
         }
     }
 
@@ -195,7 +195,7 @@ public sealed class StoredNameTests
                 var bytes = new byte[1];
                 await chain.ReadAsync(0, bytes, Token);
                 Assert.Equal(7, bytes[0]);
-                Assert.Equal(stored ?? folder.File(data), chain.Layers[0].Image!.DataFile);
+                Assert.Equal(stored ?? folder.File(data), chain.Layers[0].RequireImage().DataFile);
             }
 
             File.Delete(folder.File(data));

@@ -44,7 +44,7 @@ internal sealed partial class TruthWorld
         {
             await using ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, static _ => [0], Token);
             BitmapVerdict verdict = await chain.JudgeBitmapAsync(since, cancellationToken: Token);
-            bool isOld = chain.Layers[0].Image!.Header.Version < 3;
+            bool isOld = chain.Layers[0].RequireImage().Header.Version < 3;
             if (!verdict.IsValid || isOld)
             {
                 Assert.Equal(isOld ? Lost : since, (await Assert.ThrowsAsync<BitmapStateException>(async () => await ChainPopulate.RunSinceAsync(chain, Lost, since, Token))).BitmapName);

@@ -116,7 +116,7 @@ internal sealed partial class TruthWorld
                     ChainResult result = await ChainRebase.PullAsync(chain, end == _layers.Count ? null : end, new RebaseOptions { Top = top, Gaps = gaps }, cancellationToken: Token);
                     _log.AddRange(result.Bitmaps.Select(static change => $"  {change}"));
                 }
-                catch (BitmapStateException e) when (chain.Layers[top].Image!.Header.Version < 3)
+                catch (BitmapStateException e) when (chain.Layers[top].RequireImage().Header.Version < 3)
                 {
                     Log($"  refused: {e.Message}");
                     return;
@@ -150,7 +150,7 @@ internal sealed partial class TruthWorld
             try
             {
                 await using ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, chain => ChainRebase.WritableLayers(chain, top), Token);
-                isOld = chain.Layers[top].Image!.Header.Version < 3;
+                isOld = chain.Layers[top].RequireImage().Header.Version < 3;
                 await using ImageChain? below = backing is null ? null : await ImageChain.OpenAsync(backing, cancellationToken: Token);
                 ChainResult result = await ChainRebase.RebaseAsync(chain, below, new RebaseOptions { Top = top, Gaps = gaps }, cancellationToken: Token);
                 _log.AddRange(result.Bitmaps.Select(static change => $"  {change}"));

@@ -34,7 +34,7 @@ public sealed class SampleTests
         Assert.Equal(
             [2L << 20, 700L << 20],
             (
-                await merged.Layers[0].Image!.Bitmaps.LoadAsync("chk-a", cancellationToken: TestContext.Current.CancellationToken))
+                await merged.Layers[0].RequireImage().Bitmaps.LoadAsync("chk-a", cancellationToken: TestContext.Current.CancellationToken))
                     .DirtyExtents().ToList()
                     .Select(static extent => extent.OffsetBytes));
     }

@@ -204,7 +204,7 @@ public sealed class LockTests
             BitmapVerdict verdict = Assert.Single(
                 (await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken)));
             Assert.Equal((InvalidReason.OpenElsewhere, 1), (verdict.Reason, verdict.Image));
-            Assert.Contains(chain.Layers[1].Image!.Bitmaps, static b => b.Flags.HasFlag(BitmapFlags.InUse));
+            Assert.Contains(chain.Layers[1].RequireImage().Bitmaps, static b => b.Flags.HasFlag(BitmapFlags.InUse));
         }
         finally
         {

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Checking;
@@ -60,7 +61,7 @@ internal sealed record ImageViews(string Text, CheckReport Check)
         GuestDisk disk = await GuestDisk.OpenAsync(image, snapshot, token);
         disk.Data = data;
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        var extents = new List<GuestExtent>();
+        var extents = new List<DiskExtent>();
         // Blocks of zeros are counted, so that large disks take no time, whatever makes them zeros.
         var block = new byte[BlockBytes];
         long zeroBlocks = 0;
@@ -69,13 +70,13 @@ internal sealed record ImageViews(string Text, CheckReport Check)
         {
             extents.Clear();
             offset = await disk.Map.ListAsync(offset, disk.Map.SizeBytes, extents, token);
-            foreach (GuestExtent extent in extents)
+            foreach (DiskExtent extent in extents)
             {
                 while (done < extent.EndBytes)
                 {
                     int inBlock = (int)(done % BlockBytes);
-                    bool hasData = extent.Kind is GuestExtentKind.Data or GuestExtentKind.Compressed;
-                    bool isZero = !hasData && (extent.Kind == GuestExtentKind.Zero || image.BackingFile is null);
+                    bool hasData = extent.Kind is ExtentKind.Data or ExtentKind.Compressed;
+                    bool isZero = !hasData && (extent.Kind == ExtentKind.Zero || image.BackingFile is null);
                     if (isZero && inBlock == 0 && extent.EndBytes - done >= BlockBytes)
                     {
                         zeroBlocks += (extent.EndBytes - done) / BlockBytes;
@@ -88,7 +89,7 @@ internal sealed record ImageViews(string Text, CheckReport Check)
                     piece.Span.Fill(isZero ? (byte)0 : (byte)'.');
                     if (hasData)
                     {
-                        bool isCompressed = extent.Kind == GuestExtentKind.Compressed;
+                        bool isCompressed = extent.Kind == ExtentKind.Compressed;
                         await disk.ReadAsync(
                             extent with { OffsetBytes = done, LengthBytes = length, HostOffset = isCompressed ? extent.HostOffset : extent.HostOffset + (done - extent.OffsetBytes) }, piece, token);
                     }

@@ -49,7 +49,7 @@ public static class BackupAdoption
                 await disk.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
                 await series.RequireApartFromAsync(disk, cancellationToken).ConfigureAwait(false);
                 await RequireBitmapAsync(disk, options.Checkpoint, cancellationToken).ConfigureAwait(false);
-                long diskBytes = await disk.GetSizeBytesAsync(cancellationToken).ConfigureAwait(false);
+                long diskBytes = disk.SizeBytes;
                 new SeriesOrder(series.Images).Require(diskBytes, options.IsTrusted);
                 var run = new AdoptionRun(series, disk, options);
                 await run.PrepareAsync(cancellationToken).ConfigureAwait(false);
@@ -64,7 +64,7 @@ public static class BackupAdoption
         foreach (ChainLayer layer in disk.Layers)
         {
             string journal = BitmapEditSet.JournalPathOf(layer.Path);
-            if (layer.Image is not null && DurableFile.Exists(journal))
+            if (layer is Qcow2Layer && DurableFile.Exists(journal))
             {
                 throw new BackupException(
                     $"An edit of the bitmaps of several images was interrupted, and '{journal}' is its journal: until 'bitmap --recover' has finished it, no bitmap of the disk is reliable");

@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups.Adoption;
@@ -32,13 +32,13 @@ internal sealed class ForeignImage : IAsyncDisposable
     public ChainLayer Layer { get; }
 
     /// <summary>What it names as its backing file; null without one.</summary>
-    public string? BackingFile => Layer.Image?.BackingFile;
+    public string? BackingFile => (Layer as Qcow2Layer)?.Image.BackingFile;
 
     /// <summary>Which file that is; null without one, and where nothing that can be looked at has that name.</summary>
     public StorageIdentity? BackingIdentity => BackingFile is { } name && !BackingPath.HasProtocol(name) ? FileStorage.IdentityOf(BackingPath.Combine(Path, name)) : null;
 
     /// <summary>Whether it has no clusters of zeros: what became zeros is not in it, and shows what is below.</summary>
-    public bool HoldsNoZeros => Layer.Image?.Header.Version < 3;
+    public bool HoldsNoZeros => (Layer as Qcow2Layer)?.Image.Header.Version < 3;
 
     /// <summary>When it was written last.</summary>
     public DateTime LastWriteUtc { get; }
@@ -102,9 +102,9 @@ internal sealed class ForeignImage : IAsyncDisposable
     /// <returns>Whether it has something for the whole part.</returns>
     public async ValueTask<bool> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
-        await foreach (ChainExtent extent in _chain.MapAsync(offset, buffer.Length, cancellationToken).ConfigureAwait(false))
+        await foreach (DiskExtent extent in _chain.MapAsync(offset, buffer.Length, cancellationToken).ConfigureAwait(false))
         {
-            if (extent.Kind == GuestExtentKind.Unallocated)
+            if (extent.Kind == ExtentKind.Unallocated)
             {
                 return false;
             }

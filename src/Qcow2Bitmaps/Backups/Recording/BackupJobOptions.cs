@@ -1,3 +1,6 @@
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
+
 namespace Qcow2Bitmaps.Backups.Recording;
 
 /// <summary>What a backup job is to do. Immutable.</summary>
@@ -6,8 +9,11 @@ public sealed record BackupJobOptions
     /// <summary>What is copied.</summary>
     public required BackupSync Sync { get; init; }
 
-    /// <summary>Where to; of exactly the disk's size.</summary>
-    public required BackupTarget Target { get; init; }
+    /// <summary>
+    /// Where to: a disk of exactly the same size, which the job closes when it ends (see <see cref="LeavesTargetOpen"/>). It is written in whole clusters, of at least 64 KiB. <see cref="ImageChain.OpenDiskAsync"/>
+    /// opens an image or a raw file. A writer and another session record what is copied. Another session cannot be copied back to the job's, directly or over others, while the job runs.
+    /// </summary>
+    public required Disk Target { get; init; }
 
     /// <summary>The bitmap that says what is dirty, or that starts anew with this backup; null for none.</summary>
     public string? Bitmap { get; init; }

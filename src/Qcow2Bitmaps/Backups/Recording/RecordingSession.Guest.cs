@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Backups.Recording;
@@ -5,15 +6,18 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// <summary>What the guest reads and writes.</summary>
 public sealed partial class RecordingSession
 {
-    /// <inheritdoc cref="GuestWriter.ReadAsync"/>
-    public ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) => _writer is null
-        ? _chain.ReadAsync(offsetBytes, buffer, cancellationToken)
-        : _writer.ReadAsync(offsetBytes, buffer, cancellationToken);
+    private Disk Shown => (Disk?)_writer ?? _chain;
+
+    /// <inheritdoc/>
+    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) => Shown.ReadAsync(offsetBytes, buffer, cancellationToken);
+
+    /// <inheritdoc/>
+    public override ValueTask<long> ListAsync(long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default) =>
+        Shown.ListAsync(offsetBytes, endBytes, extents, cancellationToken);
 
     /// <summary>Writes bytes, and records them.</summary>
-    /// <inheritdoc cref="GuestWriter.WriteAsync"/>
-    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
-    public async ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
+    /// <inheritdoc/>
+    public override async ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
     {
         GuestWriter writer = await BeginAsync(offsetBytes, bytes.Length, cancellationToken).ConfigureAwait(false);
         try
@@ -27,8 +31,8 @@ public sealed partial class RecordingSession
     }
 
     /// <summary>Writes a whole cluster compressed, or plainly where that makes it no shorter, and records it.</summary>
-    /// <inheritdoc cref="GuestWriter.WriteCompressedAsync"/>
-    public async ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
+    /// <inheritdoc/>
+    public override async ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
     {
         GuestWriter writer = await BeginAsync(offsetBytes, cluster.Length, cancellationToken).ConfigureAwait(false);
         try
@@ -41,16 +45,9 @@ public sealed partial class RecordingSession
         }
     }
 
-    /// <summary>Whether clusters can be compressed: the image can be written, its compression is zlib, and it has no external data file.</summary>
-    internal bool CanCompress => _writer is { CanCompress: true };
-
-    /// <inheritdoc cref="GuestWriter.HasRawDataFile"/>
-    internal bool HasRawDataFile => _writer is { HasRawDataFile: true };
-
     /// <summary>Makes a range read as zeros, and records it.</summary>
-    /// <inheritdoc cref="GuestWriter.WriteZerosAsync"/>
-    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
-    public async ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
+    /// <inheritdoc/>
+    public override async ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
     {
         GuestWriter writer = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
         try
@@ -64,9 +61,8 @@ public sealed partial class RecordingSession
     }
 
     /// <summary>Gives up a range, and records all of it, whatever of it stays.</summary>
-    /// <inheritdoc cref="GuestWriter.DiscardAsync"/>
-    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
-    public async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
+    /// <inheritdoc/>
+    public override async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
     {
         GuestWriter writer = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
         try
@@ -80,17 +76,13 @@ public sealed partial class RecordingSession
     }
 
     /// <summary>Makes durable what was written by calls that have returned. Bitmaps are not stored.</summary>
-    /// <param name="cancellationToken">Ends the wait for other calls, not the writing.</param>
-    /// <exception cref="IOException">The storage failed.</exception>
-    public ValueTask FlushAsync(CancellationToken cancellationToken = default) => _writer?.FlushAsync(cancellationToken) ?? ValueTask.CompletedTask;
+    /// <inheritdoc/>
+    public override ValueTask FlushAsync(CancellationToken cancellationToken = default) => _writer?.FlushAsync(cancellationToken) ?? ValueTask.CompletedTask;
 
     /// <summary>Begins a write: pushes old data out of its way for the jobs, and records it. Holds <see cref="_access"/> when it returns.</summary>
     private async ValueTask<GuestWriter> BeginAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
-        ArgumentOutOfRangeException.ThrowIfNegative(lengthBytes);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(offsetBytes, SizeBytes);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(lengthBytes, SizeBytes - offsetBytes);
+        RequireRange(offsetBytes, lengthBytes);
         GuestWriter writer = _writer ?? throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{Name}' is open for reading only");
         while (true)
         {

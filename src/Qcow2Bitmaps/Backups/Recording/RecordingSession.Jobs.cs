@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
@@ -48,6 +48,11 @@ public sealed partial class RecordingSession
             throw Refuse(options, "Source and target cannot be the same");
         }
 
+        if (!options.Target.CanWrite)
+        {
+            throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{options.Target.Name}' is open for reading only");
+        }
+
         if (options.Target.SizeBytes != SizeBytes)
         {
             throw Refuse(options, "Source and target image have different sizes");
@@ -60,7 +65,7 @@ public sealed partial class RecordingSession
         }
 
         var job = new BackupJob(this, options, sync, bitmap, mode ?? BitmapSyncMode.Never);
-        if (options.Target is SessionBackupTarget { Session: { } target } && !SessionCircles.TryAdd(this, target))
+        if (options.Target is RecordingSession target && !SessionCircles.TryAdd(this, target))
         {
             throw Refuse(options, $"Making '{target.Name}' a backup target of '{Name}' would create a cycle");
         }
@@ -77,7 +82,7 @@ public sealed partial class RecordingSession
     /// <summary>Ends what <see cref="ApplyBackup"/> notes of its target: nothing more is copied there.</summary>
     internal void LeaveTarget(BackupJobOptions options)
     {
-        if (options.Target is SessionBackupTarget { Session: { } target })
+        if (options.Target is RecordingSession target)
         {
             SessionCircles.Remove(this, target);
         }
@@ -124,20 +129,14 @@ public sealed partial class RecordingSession
     internal async ValueTask MarkOwnAsync(DirtyBitmap bits, CancellationToken cancellationToken)
     {
         await FlushAsync(cancellationToken).ConfigureAwait(false);
-        await foreach (GuestExtent extent in _chain.ListOwnAsync(0, cancellationToken).ConfigureAwait(false))
+        await foreach (DiskExtent extent in _chain.ListOwnAsync(0, cancellationToken).ConfigureAwait(false))
         {
-            if (extent.Kind != GuestExtentKind.Unallocated)
+            if (extent.Kind != ExtentKind.Unallocated)
             {
                 bits.Set(extent.OffsetBytes, Math.Min(extent.LengthBytes, bits.SizeBytes - extent.OffsetBytes));
             }
         }
     }
-
-    /// <summary>How far the disk is known to read as zeros, from tables alone.</summary>
-    /// <param name="start">Where to begin, in bytes.</param>
-    /// <param name="end">Where to stop looking.</param>
-    /// <param name="cancellationToken">Ends the reading of tables.</param>
-    internal ValueTask<long> FindZerosEndAsync(long start, long end, CancellationToken cancellationToken) => _chain.FindZerosEndAsync(start, end, cancellationToken);
 
     private void EndUse(LiveBitmap? bitmap, BitmapSyncMode mode, bool succeeded, DirtyBitmap remaining)
     {

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Guest.Writing;
@@ -23,7 +24,7 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// While the session is open nobody else may change the image's bitmaps, not even through the same <see cref="Qcow2Image"/>.
 /// </para>
 /// </remarks>
-public sealed partial class RecordingSession : IAsyncDisposable
+public sealed partial class RecordingSession : Disk
 {
     private static long s_sessions;
 
@@ -50,14 +51,23 @@ public sealed partial class RecordingSession : IAsyncDisposable
         _writer = writer;
     }
 
-    /// <summary>What the top image is called.</summary>
-    public string Name => Image.Name;
+    /// <inheritdoc/>
+    public override string Name => Image.Name;
 
-    /// <summary>The disk's size in bytes.</summary>
-    public long SizeBytes => Image.VirtualSizeBytes;
+    /// <inheritdoc/>
+    public override long SizeBytes => Image.VirtualSizeBytes;
 
-    /// <summary>Whether nothing can be written.</summary>
-    public bool IsReadOnly => _writer is null;
+    /// <inheritdoc/>
+    public override int ClusterBytes => Image.ClusterSizeBytes;
+
+    /// <inheritdoc/>
+    public override bool CanWrite => _writer is not null;
+
+    /// <summary>Whether clusters can be compressed: the image can be written, its compression is zlib, and it has no external data file.</summary>
+    public override bool CanCompress => _writer is { CanCompress: true };
+
+    /// <inheritdoc/>
+    public override object Identity => IdentityOf(Image.Storage);
 
     /// <summary>The chain whose disk this is.</summary>
     public ImageChain Chain => _chain;
@@ -77,12 +87,14 @@ public sealed partial class RecordingSession : IAsyncDisposable
     /// <summary>The jobs that have not ended.</summary>
     public IReadOnlyList<BackupJob> Jobs => _jobs;
 
-    internal Qcow2Image Image => _chain.Layers[0].Image!;
+    internal Qcow2Image Image => _chain.Layers[0].RequireImage();
 
     /// <summary>Tells sessions apart, and says in which order several are held.</summary>
     internal long Number { get; } = Interlocked.Increment(ref s_sessions);
 
-    internal object Identity => Image.Storage.Identity is { } identity ? identity : Image;
+    internal override bool HoldsZeros => _writer is { HoldsZeros: true };
+
+    internal override IEnumerable<ImageStorage> Storages => _chain.Storages;
 
     /// <summary>Opens a chain of files, the top image for writing, with the locks of a writer.</summary>
     /// <param name="topPath">The top image.</param>
@@ -113,7 +125,7 @@ public sealed partial class RecordingSession : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(chain);
         try
         {
-            if (chain.Layers[0].Image is not { } image)
+            if (chain.Layers[0] is not Qcow2Layer { Image: var image })
             {
                 throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{chain.Layers[0].Path}' is raw: it has no bitmaps");
             }
@@ -195,7 +207,11 @@ public sealed partial class RecordingSession : IAsyncDisposable
 
     /// <summary>As <see cref="CloseAsync"/>.</summary>
     /// <inheritdoc cref="CloseAsync" path="/exception"/>
-    public ValueTask DisposeAsync() => CloseAsync();
+    public override async ValueTask DisposeAsync()
+    {
+        await base.DisposeAsync().ConfigureAwait(false);
+        await CloseAsync().ConfigureAwait(false);
+    }
 
     internal async ValueTask EnterAloneAsync()
     {

@@ -1,5 +1,6 @@
 using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Images.Guest.Writing;
 
 namespace Qcow2Bitmaps.Backups.Recording;
@@ -16,6 +17,7 @@ internal sealed class UnitCopier
     private readonly CancellationToken _stopped;
     private readonly bool _leavesZeros;
     private readonly int _unitBytes;
+    private readonly ItemCopier _copier;
     private readonly RangeLock _ranges = new();
     // Protects what remains.
     private readonly Lock _gate = new();
@@ -29,11 +31,13 @@ internal sealed class UnitCopier
     /// <param name="stopped">Ends the copying.</param>
     public UnitCopier(RecordingSession session, BackupJobOptions options, bool leavesZeros, CancellationToken stopped)
     {
-        _leavesZeros = leavesZeros;
+        _leavesZeros = leavesZeros && !options.Target.HoldsZeros;
         _session = session;
         _options = options;
         _stopped = stopped;
         _unitBytes = Math.Max(MinUnitBytes, options.Target.ClusterBytes);
+        // What the target has must not show, nor what its backing file has, be that zeros for now.
+        _copier = new ItemCopier(options.Target, holdsZeros: true) { Compress = options.Compress, ZeroUnitBytes = _unitBytes };
         Remaining = new DirtyBitmap(session.SizeBytes, _unitBytes);
     }
 
@@ -66,7 +70,7 @@ internal sealed class UnitCopier
     public async ValueTask<long> CopyZerosAsync(long start)
     {
         // Where nothing is written a run has no limit: writes to it wait for tables alone.
-        long thereEnd = _leavesZeros ? await _options.Target.FindZerosEndAsync(start, _stopped).ConfigureAwait(false) : start;
+        long thereEnd = _leavesZeros ? await _options.Target.FindZerosEndAsync(start, _session.SizeBytes, _stopped).ConfigureAwait(false) : start;
         long end = Math.Min(_session.SizeBytes, Math.Max(thereEnd, start + MaxZeroBytes));
         using IDisposable turn = await _ranges.EnterAsync(start, end, _stopped).ConfigureAwait(false);
         if (Next(start, end - start) is not { } next || next.Start != start)
@@ -86,7 +90,7 @@ internal sealed class UnitCopier
         long written = Math.Max(start, thereEnd & -_unitBytes);
         if (written < zerosEnd && thereEnd < zerosEnd)
         {
-            await _options.Target.WriteZerosAsync(written, zerosEnd - written, _stopped).ConfigureAwait(false);
+            await _copier.ZeroAsync(written, zerosEnd, _stopped).ConfigureAwait(false);
         }
 
         Note(start, zerosEnd - start);
@@ -176,36 +180,18 @@ internal sealed class UnitCopier
         _options.Progress?.Report(copied);
     }
 
-    /// <summary>Writes units in a row, zeros as such: what they replace must not show through.</summary>
     private async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
-        for (int at = 0; at < bytes.Length;)
+        var writes = new List<CopyWrite>();
+        _copier.Plan(offset, bytes.Span, [], writes);
+        foreach (CopyWrite write in writes)
         {
-            bool isZero = IsZero(bytes, at);
-            int end = at;
-            do
-            {
-                end = Math.Min(bytes.Length, end + _unitBytes);
-            }
-            while (end < bytes.Length && IsZero(bytes, end) == isZero);
-            if (isZero)
-            {
-                await _options.Target.WriteZerosAsync(offset + at, end - at, cancellationToken).ConfigureAwait(false);
-            }
-            else
-            {
-                ReadOnlyMemory<byte> data = bytes[at..end];
-                ValueTask writing = _options.Compress
-                    ? _options.Target.WriteCompressedAsync(offset + at, data, cancellationToken)
-                    : _options.Target.WriteAsync(offset + at, data, cancellationToken);
-                await writing.ConfigureAwait(false);
-            }
-
-            at = end;
+            ValueTask writing = write.IsZero
+                ? _copier.ZeroAsync(write.OffsetBytes, write.EndBytes, cancellationToken)
+                : _copier.WriteAsync(write.OffsetBytes, bytes[(int)(write.OffsetBytes - offset)..(int)(write.EndBytes - offset)], null, cancellationToken);
+            await writing.ConfigureAwait(false);
         }
     }
-
-    private bool IsZero(ReadOnlyMemory<byte> bytes, int at) => !bytes.Span[at..Math.Min(bytes.Length, at + _unitBytes)].ContainsAnyExcept((byte)0);
 
     private async ValueTask<T> ReadSourceAsync<T>(ValueTask<T> reading)
     {

@@ -1,4 +1,5 @@
 using System.Numerics;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Creation;
@@ -7,9 +8,6 @@ namespace Qcow2Bitmaps.Images.Creation;
 internal sealed class CreationPlan
 {
     private const int SectorBytes = 512;
-
-    // QEMU's largest node: the largest signed number of 63 bits, less a gibibyte for alignment.
-    public const long MaxSizeBytes = long.MaxValue / (1L << 30) * (1L << 30);
     private const string TooLarge = "The image size is too large for file format 'qcow2' (try using a larger cluster size)";
 
     private CreationPlan(Qcow2CreateOptions options, ImageGeometry geometry, CreationLayout layout, byte[] firstCluster)
@@ -97,7 +95,7 @@ internal sealed class CreationPlan
         }
 
         long size = RoundUp(bytes);
-        return size > MaxSizeBytes ? $"Could not resize image: offset({size}) exceeds maximum({MaxSizeBytes})" : null;
+        return size > RawDisk.MaxSizeBytes ? $"Could not resize image: offset({size}) exceeds maximum({RawDisk.MaxSizeBytes})" : null;
     }
 
     private static int ClusterBitsOf(Qcow2CreateOptions options) => BitOperations.Log2((ulong)options.ClusterSizeBytes);

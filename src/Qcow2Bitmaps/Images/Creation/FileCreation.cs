@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
@@ -66,7 +67,7 @@ internal static class FileCreation
         await using (data.ConfigureAwait(false))
         {
             ImageCreator.RequireRoom(data, plan.Geometry.VirtualSizeBytes);
-            if (plan.Geometry.VirtualSizeBytes > RawImage.SizeOf(data))
+            if (plan.Geometry.VirtualSizeBytes > RawDisk.SizeOf(data))
             {
                 throw IOException.Of(
                     $"The data file '{dataPath}' is kept as it is and has {data.Length} bytes: a disk of {plan.Geometry.VirtualSizeBytes} bytes does not fit");

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
@@ -6,20 +7,6 @@ namespace Qcow2Bitmaps.Images.Creation;
 /// <summary>Makes raw images, files that are as long as the disk, and gives them another size.</summary>
 public static class RawImage
 {
-    /// <summary>The largest disk, in bytes: QEMU's limit, which no file system reaches.</summary>
-    public const long MaxSizeBytes = CreationPlan.MaxSizeBytes;
-
-    /// <summary>The size of the disk that a raw image is: that of the file in whole sectors of 512, rounded up, as QEMU counts.</summary>
-    /// <param name="storage">The image.</param>
-    /// <exception cref="IOException">The file is longer than a disk may be.</exception>
-    public static long SizeOf(ImageStorage storage)
-    {
-        ArgumentNullException.ThrowIfNull(storage);
-        return storage.Length <= MaxSizeBytes
-            ? CreationPlan.RoundUp(storage.Length)
-            : throw IOException.Of($"'{storage.Name}' has {storage.Length} bytes, a disk has at most {MaxSizeBytes}");
-    }
-
     /// <summary>Makes a sparse file of zeros; an existing file is overwritten. A block device keeps its bytes and must be large enough.</summary>
     /// <inheritdoc cref="CreateAsync(string, long, Preallocation, CancellationToken)"/>
     public static Task CreateAsync(string path, long sizeBytes, CancellationToken cancellationToken = default) => CreateAsync(path, sizeBytes, Preallocation.Off, cancellationToken);
@@ -29,7 +16,7 @@ public static class RawImage
     /// <param name="sizeBytes">The disk's size in bytes, rounded up to whole sectors of 512.</param>
     /// <param name="preallocation">The space that the file gets: none, so that it is sparse, or all; there are no <see cref="Preallocation.Metadata"/>.</param>
     /// <param name="cancellationToken">Ends the making; a file that was made is removed again.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The size is negative, or above <see cref="MaxSizeBytes"/>.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The size is negative, or above <see cref="RawDisk.MaxSizeBytes"/>.</exception>
     /// <exception cref="ArgumentException">A raw image has no such preallocation.</exception>
     /// <exception cref="Qcow2UnsupportedException">Space is to be taken on a block device.</exception>
     /// <exception cref="ImageLockedException">Somebody else has the file open.</exception>
@@ -43,7 +30,7 @@ public static class RawImage
     internal static async Task CreateAsync(string path, long sizeBytes, Preallocation preallocation, FileRights rights, CancellationToken cancellationToken)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(sizeBytes);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(sizeBytes, MaxSizeBytes);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(sizeBytes, RawDisk.MaxSizeBytes);
         RequireKnown(preallocation);
         NewFile file = NewFile.Create(path, rights);
         await using (file.ConfigureAwait(false))

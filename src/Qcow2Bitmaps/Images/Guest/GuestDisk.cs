@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
@@ -64,14 +65,14 @@ internal sealed class GuestDisk
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="Qcow2FormatException">A compressed cluster is broken.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask ReadAsync(GuestExtent extent, Memory<byte> buffer, CancellationToken cancellationToken)
+    public async ValueTask ReadAsync(DiskExtent extent, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         switch (extent.Kind)
         {
-            case GuestExtentKind.Data:
+            case ExtentKind.Data:
                 await Data!.ReadZeroFilledAsync(extent.HostOffset!.Value, buffer, cancellationToken).ConfigureAwait(false);
                 break;
-            case GuestExtentKind.Compressed:
+            case ExtentKind.Compressed:
                 await UnpackAsync(extent, buffer, cancellationToken).ConfigureAwait(false);
                 break;
             default:
@@ -89,7 +90,7 @@ internal sealed class GuestDisk
         }
     }
 
-    private async ValueTask UnpackAsync(GuestExtent extent, Memory<byte> buffer, CancellationToken cancellationToken)
+    private async ValueTask UnpackAsync(DiskExtent extent, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         long host = extent.HostOffset!.Value;
         if (ReadsMissingAsZeros && host + extent.CompressedBytes - CompressedDescriptor.SectorBytes >= Image.Length)

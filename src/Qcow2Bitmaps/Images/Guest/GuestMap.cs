@@ -1,5 +1,5 @@
 using System.Numerics;
-using System.Runtime.InteropServices;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Guest;
@@ -41,7 +41,7 @@ internal sealed class GuestMap
     /// <returns>Where the list ends.</returns>
     /// <exception cref="Qcow2FormatException">An entry cannot be.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<long> ListAsync(long offset, long end, List<GuestExtent> extents, CancellationToken cancellationToken)
+    public async ValueTask<long> ListAsync(long offset, long end, List<DiskExtent> extents, CancellationToken cancellationToken)
     {
         long tableBytes = Geometry.BytesOfClusters(Geometry.L2EntriesPerTable);
         long l1Index = Geometry.L1Index(offset);
@@ -49,7 +49,7 @@ internal sealed class GuestMap
         {
             long next = _tables.NextAllocated(l1Index);
             long emptyEnd = next < 0 || next > (end - 1) / tableBytes ? end : Math.Min(end, next * tableBytes);
-            Add(extents, new GuestExtent(offset, emptyEnd - offset, GuestExtentKind.Unallocated, null));
+            extents.Append(new DiskExtent(offset, emptyEnd - offset, ExtentKind.Unallocated, null));
             return emptyEnd;
         }
 
@@ -60,7 +60,7 @@ internal sealed class GuestMap
         }
     }
 
-    private long ListTable(ulong[] table, long offset, long end, List<GuestExtent> extents)
+    private long ListTable(ulong[] table, long offset, long end, List<DiskExtent> extents)
     {
         int words = Geometry.L2EntryBytes / sizeof(ulong);
         int index = Geometry.L2Index(offset);
@@ -74,7 +74,7 @@ internal sealed class GuestMap
                 int run = table.AsSpan(index).IndexOfAnyExcept(0UL);
                 run = run < 0 ? table.Length - index : run;
                 clusterEnd = Math.Min(end, ((offset >> Geometry.ClusterBits) + run) << Geometry.ClusterBits);
-                Add(extents, new GuestExtent(offset, clusterEnd - offset, GuestExtentKind.Unallocated, null));
+                extents.Append(new DiskExtent(offset, clusterEnd - offset, ExtentKind.Unallocated, null));
                 index += run;
                 offset = clusterEnd;
                 continue;
@@ -88,7 +88,7 @@ internal sealed class GuestMap
         return offset;
     }
 
-    private void ListCluster(L2Entry entry, ulong subclusters, long offset, long end, List<GuestExtent> extents)
+    private void ListCluster(L2Entry entry, ulong subclusters, long offset, long end, List<DiskExtent> extents)
     {
         _tables.RequireSane(entry, new SubclusterBitmap(subclusters), offset);
         L2EntryKind kind = entry.Kind(_tables.Header);
@@ -96,7 +96,7 @@ internal sealed class GuestMap
         if (kind == L2EntryKind.Compressed)
         {
             CompressedDescriptor descriptor = entry.Compressed(Geometry.ClusterBits);
-            extents.Add(new GuestExtent(offset, end - offset, GuestExtentKind.Compressed, (long)descriptor.HostOffset, descriptor.LengthBytes));
+            extents.Add(new DiskExtent(offset, end - offset, ExtentKind.Compressed, (long)descriptor.HostOffset, descriptor.LengthBytes));
             return;
         }
 
@@ -107,50 +107,27 @@ internal sealed class GuestMap
             return;
         }
 
-        Add(extents, new GuestExtent(offset, end - offset, kind switch
+        extents.Append(new DiskExtent(offset, end - offset, kind switch
         {
-            L2EntryKind.Normal => GuestExtentKind.Data,
-            L2EntryKind.Unallocated => GuestExtentKind.Unallocated,
-            _ => GuestExtentKind.Zero,
+            L2EntryKind.Normal => ExtentKind.Data,
+            L2EntryKind.Unallocated => ExtentKind.Unallocated,
+            _ => ExtentKind.Zero,
         }, host));
     }
 
-    private void ListSubclusters(SubclusterBitmap bitmap, long offset, long end, long? host, List<GuestExtent> extents)
+    private void ListSubclusters(SubclusterBitmap bitmap, long offset, long end, long? host, List<DiskExtent> extents)
     {
         int subclusterBits = BitOperations.Log2((uint)Geometry.SubclusterSizeBytes);
         while (offset < end)
         {
             int index = (int)((offset & (Geometry.ClusterSizeBytes - 1)) >> subclusterBits);
             long next = Math.Min(end, ((offset >> subclusterBits) + 1) << subclusterBits);
-            GuestExtentKind kind = (bitmap.Allocated >> index & 1) != 0 ? GuestExtentKind.Data
-                : (bitmap.Zero >> index & 1) != 0 ? GuestExtentKind.Zero
-                : GuestExtentKind.Unallocated;
-            Add(extents, new GuestExtent(offset, next - offset, kind, host));
+            ExtentKind kind = (bitmap.Allocated >> index & 1) != 0 ? ExtentKind.Data
+                : (bitmap.Zero >> index & 1) != 0 ? ExtentKind.Zero
+                : ExtentKind.Unallocated;
+            extents.Append(new DiskExtent(offset, next - offset, kind, host));
             host += next - offset;
             offset = next;
         }
-    }
-
-    /// <summary>Adds an extent, or lengthens the last one by it.</summary>
-    private static void Add(List<GuestExtent> extents, GuestExtent extent)
-    {
-        if (extent.LengthBytes <= 0)
-        {
-            return;
-        }
-
-        if (extents.Count > 0)
-        {
-            ref GuestExtent last = ref CollectionsMarshal.AsSpan(extents)[^1];
-            if (last.Kind == extent.Kind
-                && last.EndBytes == extent.OffsetBytes
-                && (last.HostOffset is { } host ? host + last.LengthBytes == extent.HostOffset : extent.HostOffset is null))
-            {
-                last = last with { LengthBytes = last.LengthBytes + extent.LengthBytes };
-                return;
-            }
-        }
-
-        extents.Add(extent);
     }
 }

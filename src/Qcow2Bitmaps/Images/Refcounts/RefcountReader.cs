@@ -225,6 +225,15 @@ internal sealed class RefcountReader
             && (await reader.FindLastCountedAsync(cancellationToken).ConfigureAwait(false)).Number < reader._geometry.ClustersFor(length);
     }
 
+    /// <summary>Finds where the last cluster ends that is counted, in bytes: QEMU's image end offset.</summary>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask<long> FindEndAsync(ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken)
+    {
+        RefcountReader reader = await OpenAsync(storage, header, cancellationToken).ConfigureAwait(false);
+        HostCluster last = await reader.FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
+        return reader._geometry.OffsetOf(last + 1).Bytes;
+    }
+
     private static long EntriesOf(Qcow2Header header) => header.RefcountTableBytes / ImageGeometry.TableEntryBytes;
 
     private static ulong EntryOffset(Qcow2Header header, long block) => ImageGeometry.EntryOffset(header.RefcountTableOffset, block);

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Images.Refcounts;
@@ -13,7 +14,7 @@ namespace Qcow2Bitmaps.Images.Resizing;
 /// <param name="dataFile">The external data file; null without one.</param>
 /// <param name="hidesBacking">Whether the backing image has something behind the disk's end.</param>
 /// <param name="takesSpace">Whether the whole cluster is to have its space, so that a copy is made in any case.</param>
-internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBackingDisk? backing, ImageStorage? dataFile, bool hidesBacking, bool takesSpace)
+internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, Disk? backing, ImageStorage? dataFile, bool hidesBacking, bool takesSpace)
 {
     private readonly ImageStorage _storage = image.Storage;
     private readonly ImageGeometry _geometry = image.Geometry;
@@ -169,7 +170,7 @@ internal sealed class LastCluster(Qcow2Image image, ShadowRefcounts counts, IBac
     }
 
     private ValueTask ReadBackingAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) => backing is not null
-        ? backing.ReadAsync(offset, buffer, cancellationToken)
+        ? backing.ReadFilledAsync(offset, buffer, cancellationToken)
         : throw new Qcow2UnsupportedException(
             UnsupportedReason.NoResolver, $"'{image.Name}': the disk ends inside a cluster that shows its backing image, which is not there to be read");
 

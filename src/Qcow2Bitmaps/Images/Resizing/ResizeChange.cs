@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Images.Header;
@@ -21,7 +22,7 @@ internal sealed partial class ResizeChange
     private readonly HeaderChange _update;
     private readonly TableEditor _tables;
     private readonly long _newSize;
-    private readonly IBackingDisk? _backing;
+    private readonly Disk? _backing;
     private readonly ImageStorage? _dataFile;
     private readonly Preallocation _preallocation;
 
@@ -136,7 +137,7 @@ internal sealed partial class ResizeChange
     private bool NamesDataFile => _dataFile is not null && (_image.Header.HasRawDataFile || _preallocation != Preallocation.Off);
 
     /// <summary>Up to where the backing image would show through.</summary>
-    private static long HiddenEnd(Qcow2Image image, long newSize, IBackingDisk? backing) =>
+    private static long HiddenEnd(Qcow2Image image, long newSize, Disk? backing) =>
         Math.Min(newSize, image.BackingFile is null ? 0 : backing?.SizeBytes ?? long.MaxValue);
 
     private async ValueTask PrepareAsync(CancellationToken cancellationToken)
@@ -211,7 +212,7 @@ internal sealed partial class ResizeChange
             return;
         }
 
-        await foreach (StorageRange data in _backing.ListDataAsync(Math.Min(start, end), end, cancellationToken).ConfigureAwait(false))
+        await foreach (StorageRange data in _backing.ListDataAsync(Math.Min(start, end), end, unitBytes: 1, cancellationToken).ConfigureAwait(false))
         {
             long dataEnd = Math.Min(end, _geometry.ClustersFor(data.EndOffset) << _geometry.ClusterBits);
             long dataStart = Math.Max(start, data.Offset & -_geometry.ClusterSizeBytes);

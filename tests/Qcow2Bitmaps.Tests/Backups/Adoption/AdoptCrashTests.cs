@@ -77,7 +77,7 @@ public sealed class AdoptCrashTests
         BackupAdoption.RunAsync(series.Images, series.Disk, new BackupAdoptOptions { Checkpoint = checkpoint, Workers = 1 }, cancellationToken: Token);
 
     private static Task<IReadOnlyList<BackupResult>> TakeAsync(PushedSeries series, string checkpoint) => DiskBackup.RunAsync(
-        [new BackupDisk(series.Disk, series.Image("next"))], new BackupOptions { Since = checkpoint, Mode = BackupMode.Never, Workers = 1 }, cancellationToken: Token);
+        [new BackupDisk(series.Disk, series.Image("next"))], new BackupOptions { Since = checkpoint, Mode = BitmapSyncMode.Never, Workers = 1 }, cancellationToken: Token);
 
     private static string ImagesOf(PushedSeries series) =>
         string.Join('\n', series.Names().Split('\n').Where(static name => !name.Contains(".backup.json", StringComparison.Ordinal)));

@@ -172,7 +172,7 @@ public sealed class AdoptTests
         Assert.Contains("where bitmap 'c0' is clean", refused.Message, StringComparison.Ordinal);
 
         Task TakeAsync(IProgress<BackupProgress>? progress) => DiskBackup.RunAsync(
-            [new BackupDisk(series.Disk, series.Image("ours"))], new BackupOptions { Since = "c0", Mode = BackupMode.Always, Workers = 1 }, progress, PushedSeries.Token);
+            [new BackupDisk(series.Disk, series.Image("ours"))], new BackupOptions { Since = "c0", Mode = BitmapSyncMode.Always, Workers = 1 }, progress, PushedSeries.Token);
     }
 
     [Fact]

@@ -1,9 +1,9 @@
-using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;
 
 /// <summary>A target that fails from some place on.</summary>
-internal sealed class FailingTarget(long sizeBytes, long failsFrom) : BackupTarget
+internal sealed class FailingTarget(long sizeBytes, long failsFrom) : Disk
 {
     private long _writtenBytes;
 
@@ -27,7 +27,11 @@ internal sealed class FailingTarget(long sizeBytes, long failsFrom) : BackupTarg
 
     public override int ClusterBytes => UnitBytes;
 
-    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    public override bool CanWrite => true;
+
+    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) => throw new NotSupportedException();
+
+    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
     {
         if (offsetBytes >= failsFrom)
         {
@@ -38,9 +42,9 @@ internal sealed class FailingTarget(long sizeBytes, long failsFrom) : BackupTarg
         return ValueTask.CompletedTask;
     }
 
-    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default) => ValueTask.CompletedTask;
 
-    public override ValueTask FlushAsync(CancellationToken cancellationToken)
+    public override ValueTask FlushAsync(CancellationToken cancellationToken = default)
     {
         Flushes++;
         return FailsFlushes || (FailsFirstFlush && Flushes == 1) ? throw new IOException("The target cannot be flushed") : ValueTask.CompletedTask;

@@ -1,9 +1,9 @@
-using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;
 
 /// <summary>A target in memory whose data wait until it is opened.</summary>
-internal sealed class GatedTarget(int sizeBytes) : BackupTarget
+internal sealed class GatedTarget(int sizeBytes) : Disk
 {
     private readonly TaskCompletionSource _opened = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _reached = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -19,9 +19,13 @@ internal sealed class GatedTarget(int sizeBytes) : BackupTarget
 
     public override int ClusterBytes => 65536;
 
+    public override bool CanWrite => true;
+
+    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) => throw new NotSupportedException();
+
     public void Open() => _opened.TrySetResult();
 
-    public override async ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    public override async ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
     {
         RequireWhole(offsetBytes, bytes.Length);
         _reached.TrySetResult();
@@ -29,14 +33,14 @@ internal sealed class GatedTarget(int sizeBytes) : BackupTarget
         bytes.CopyTo(Content.AsMemory((int)offsetBytes));
     }
 
-    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
     {
         RequireWhole(offsetBytes, lengthBytes);
         Content.AsSpan((int)offsetBytes, (int)lengthBytes).Clear();
         return ValueTask.CompletedTask;
     }
 
-    public override ValueTask FlushAsync(CancellationToken cancellationToken) => ValueTask.CompletedTask;
+    public override ValueTask FlushAsync(CancellationToken cancellationToken = default) => ValueTask.CompletedTask;
 
     private void RequireWhole(long offset, long length) =>
         Assert.True(offset % ClusterBytes == 0 && (offset + length == SizeBytes || length % ClusterBytes == 0), $"{offset} {length}");

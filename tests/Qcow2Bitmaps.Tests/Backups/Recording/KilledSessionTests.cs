@@ -69,7 +69,7 @@ public sealed class KilledSessionTests
         await using (ImageChain chain = await ImageChain.OpenAsync(target, cancellationToken: Token))
         {
             Assert.True((await chain.JudgeBitmapAsync("b", cancellationToken: Token)).IsValid);
-            DirtyBitmap bits = await chain.Layers[0].Image!.Bitmaps.LoadAsync("b", cancellationToken: Token);
+            DirtyBitmap bits = await chain.Layers[0].RequireImage().Bitmaps.LoadAsync("b", cancellationToken: Token);
             for (int at = 0; at < DiskBytes; at += 65536)
             {
                 Assert.True(bits.IsDirty(at) || written.AsSpan(at, 65536).SequenceEqual(before.AsSpan(at, 65536)), $"byte {at} has changed and is not marked");

@@ -1,9 +1,9 @@
-using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;
 
 /// <summary>A target that knows which of its units were written, holds its job until it is released, and fails when it is told to.</summary>
-internal sealed class ModelTarget : BackupTarget
+internal sealed class ModelTarget : Disk
 {
     public const int UnitBytes = 64 << 10;
     public const byte Untouched = 0xEE;
@@ -23,12 +23,16 @@ internal sealed class ModelTarget : BackupTarget
 
     public override int ClusterBytes => 512;
 
+    public override bool CanWrite => true;
+
+    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) => throw new NotSupportedException();
+
     public void Fail() => _fails = true;
 
     /// <summary>Lets the job come to its end.</summary>
     public void Release() => _released.TrySetResult();
 
-    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
     {
         if (_fails)
         {
@@ -50,10 +54,10 @@ internal sealed class ModelTarget : BackupTarget
         return ValueTask.CompletedTask;
     }
 
-    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
+    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default) =>
         WriteAsync(offsetBytes, new byte[lengthBytes], cancellationToken);
 
-    public override async ValueTask FlushAsync(CancellationToken cancellationToken)
+    public override async ValueTask FlushAsync(CancellationToken cancellationToken = default)
     {
         await _released.Task.WaitAsync(cancellationToken);
         if (_fails)

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Tests.Hostile;
 

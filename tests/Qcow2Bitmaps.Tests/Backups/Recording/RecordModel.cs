@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;

@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
+using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
@@ -23,13 +25,13 @@ public sealed class RecordingConcurrencyTests
         Task[] writers = [.. Enumerable.Range(0, Writers).Select(number => Task.Run(() => WriteAsync(session, number, stop.Token), Token))];
         var target = new MemoryStorage(new byte[DiskBytes]);
         BackupJob full = await session.StartBackupAsync(
-            new BackupJobOptions { Sync = BackupSync.Full, Bitmap = "a", BitmapMode = BitmapSyncMode.OnSuccess, Target = BackupTarget.OfRaw(target), BytesPerSecond = 20 << 20 }, Token);
+            new BackupJobOptions { Sync = BackupSync.Full, Bitmap = "a", BitmapMode = BitmapSyncMode.OnSuccess, Target = new RawDisk(target), BytesPerSecond = 20 << 20 }, Token);
         Assert.Equal(BackupJobState.Completed, await full.WaitAsync(Token));
         AssertOneMoment(target.ToArray());
         for (int i = 0; i < 4; i++)
         {
             BackupJob next = await session.StartBackupAsync(
-                new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = BackupTarget.OfRaw(target), BytesPerSecond = i % 2 * (8 << 20) }, Token);
+                new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = new RawDisk(target), BytesPerSecond = i % 2 * (8 << 20) }, Token);
             await session.CheckpointAsync(Token);
             Assert.Equal(BackupJobState.Completed, await next.WaitAsync(Token));
             AssertOneMoment(target.ToArray());
@@ -37,7 +39,7 @@ public sealed class RecordingConcurrencyTests
 
         await stop.CancelAsync();
         await Task.WhenAll(writers);
-        BackupJob last = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = BackupTarget.OfRaw(target) }, Token);
+        BackupJob last = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = new RawDisk(target) }, Token);
         Assert.Equal(BackupJobState.Completed, await last.WaitAsync(Token));
         Assert.True(session.CopyBits("a").IsClean);
         var now = new byte[DiskBytes];
@@ -57,7 +59,7 @@ public sealed class RecordingConcurrencyTests
         Task writer = Task.Run(() => WriteAsync(first, 0, stop.Token), Token);
         for (int i = 0; i < 20; i++)
         {
-            BackupJob job = await first.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = BackupTarget.Of(second), BytesPerSecond = i % 2 * (200 << 20) }, Token);
+            BackupJob job = await first.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = second, LeavesTargetOpen = true, BytesPerSecond = i % 2 * (200 << 20) }, Token);
             await new RecordingTransaction().Clear(first, "a").Clear(second, "a").Merge(first, "a", [MergeSource.Of(second, "a")]).CommitAsync(Token).AsTask().WaitAsync(Patience.Limit, Token);
             if (i % 3 == 0)
             {
@@ -114,7 +116,7 @@ public sealed class RecordingConcurrencyTests
             await session.CloseAsync();
         }
 
-        static BackupJobOptions To(RecordingSession session) => new() { Sync = BackupSync.None, Target = BackupTarget.Of(session) };
+        static BackupJobOptions To(RecordingSession session) => new() { Sync = BackupSync.None, Target = session, LeavesTargetOpen = true };
     }
 
     /// <summary>Counts up at two places, one after the other: at any moment the first is ahead by one at most.</summary>

@@ -1,6 +1,7 @@
 using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Operations;
@@ -38,7 +39,7 @@ public sealed class RecordingCrashTests
             await session.FlushAsync(Token);
             await session.ReadAsync(0, atJob, Token);
             BackupJob job = await session.StartBackupAsync(
-                new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = BackupTarget.OfRaw(new MemoryStorage(new byte[DiskBytes])), BytesPerSecond = 1 }, Token);
+                new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = new RawDisk(new MemoryStorage(new byte[DiskBytes])), BytesPerSecond = 1 }, Token);
             await FillAsync(session, 500_000, 10_000, 3);
             await session.CheckpointAsync(Token);
             jobEnded = storage.Operations.Count;
@@ -103,7 +104,7 @@ public sealed class RecordingCrashTests
         await using ImageChain chain = await ImageChain.OpenAsync(killed, new ChainOpenOptions { WritableLayers = [0] }, Token);
         await ChainPopulate.RunAsync(chain, "a", trustsBirth: true, cancellationToken: Token);
         Assert.True((await chain.JudgeBitmapAsync("a", cancellationToken: Token)).IsValid);
-        DirtyBitmap bits = await chain.Layers[0].Image!.Bitmaps.LoadAsync("a", cancellationToken: Token);
+        DirtyBitmap bits = await chain.Layers[0].RequireImage().Bitmaps.LoadAsync("a", cancellationToken: Token);
         DirtyBitmap live = session.CopyBits("a");
         live.Subtract(bits);
         Assert.True(live.IsClean, $"{live}");

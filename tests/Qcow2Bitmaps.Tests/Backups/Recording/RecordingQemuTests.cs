@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using FsCheck.Fluent;
+using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
@@ -92,7 +93,7 @@ public sealed class RecordingQemuTests
             await RefusalAsync(async () => await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = new NullTarget(1 << 20) }, Token)));
         Assert.Equal(
             await daemon.TryAsync("blockdev-backup", Backup("other", "disk", BackupSync.Full, null, null)),
-            await RefusalAsync(async () => await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = BackupTarget.Of(session) }, Token)));
+            await RefusalAsync(async () => await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = session, LeavesTargetOpen = true }, Token)));
         foreach (string name in names)
         {
             await CompareAsync(daemon, session, new RecordStep(RecordAction.Remove) { Name = name });

@@ -1,5 +1,7 @@
+using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Hostile;
@@ -64,7 +66,7 @@ public sealed class RecordingSessionTests
     {
         MemoryDisk storage = await MemoryDisk.CreateAsync(DiskBytes, "a");
         await using RecordingSession session = await storage.OpenAsync();
-        Qcow2Image image = session.Chain.Layers[0].Image!;
+        Qcow2Image image = session.Chain.Layers[0].RequireImage();
         await Assert.ThrowsAsync<InvalidOperationException>(async () => await image.Bitmaps.EditAsync(edit => edit.Add("b"), Token));
         await Assert.ThrowsAsync<InvalidOperationException>(async () => await new BitmapEditSet().Add(image, edit => edit.Add("b")).CommitAsync("/nowhere", Token));
         await Assert.ThrowsAsync<InvalidOperationException>(async () => await RecordingSession.OpenAsync(session.Chain, leaveOpen: true, Token));
@@ -82,7 +84,7 @@ public sealed class RecordingSessionTests
 
         byte[] before = disk.Storage.ToArray();
         await using RecordingSession session = await disk.OpenAsync(isReadOnly: true);
-        Assert.True(session.IsReadOnly && session.Find("a")!.IsReadOnly);
+        Assert.True(!session.CanWrite && session.Find("a")!.IsReadOnly);
         await Assert.ThrowsAsync<Qcow2UnsupportedException>(async () => await session.WriteAsync(0, new byte[1], Token));
         BitmapStateException e = await Assert.ThrowsAsync<BitmapStateException>(async () => await session.ClearAsync("a", Token));
         Assert.Equal("Bitmap 'a' is readonly and cannot be modified", e.Message);
@@ -93,7 +95,7 @@ public sealed class RecordingSessionTests
         await session.MergeAsync("t", [MergeSource.Of("a"), MergeSource.Of(session.CopyBits("a"))], Token);
         Assert.Equal(65536, session.Find("t")!.CountBytes);
         var target = new MemoryStorage(new byte[DiskBytes]);
-        var options = new BackupJobOptions { Sync = BackupSync.Bitmap, Bitmap = "a", BitmapMode = BitmapSyncMode.Never, Target = BackupTarget.OfRaw(target) };
+        var options = new BackupJobOptions { Sync = BackupSync.Bitmap, Bitmap = "a", BitmapMode = BitmapSyncMode.Never, Target = new RawDisk(target) };
         await Assert.ThrowsAsync<BitmapStateException>(async () => await session.StartBackupAsync(options with { BitmapMode = BitmapSyncMode.OnSuccess }, Token));
         Assert.Equal(BackupJobState.Completed, await (await session.StartBackupAsync(options, Token)).WaitAsync(Token));
         Assert.Equal(GuestBytes(3).AsSpan(0, 65536), target.ToArray().AsSpan(65536, 65536));
@@ -178,7 +180,7 @@ public sealed class RecordingSessionTests
         await other.WriteAsync((40 << 20) + 1000, GuestBytes(3).AsMemory(0, 100_000), Token);
         await other.ClearAsync("b", Token);
 
-        BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = BackupTarget.Of(other) }, Token);
+        BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = other, LeavesTargetOpen = true }, Token);
 
         Assert.Equal(BackupJobState.Completed, await job.WaitAsync(Token));
         Assert.Equal(SizeBytes, job.CopiedBytes);
@@ -202,7 +204,7 @@ public sealed class RecordingSessionTests
         await session.WriteAsync(0, old, Token);
         var target = new MemoryStorage(new byte[DiskBytes]);
         BackupJob job = await session.StartBackupAsync(
-            new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = BackupTarget.OfRaw(target), BytesPerSecond = 64 << 10 }, Token);
+            new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = new RawDisk(target), BytesPerSecond = 64 << 10 }, Token);
         RecordedBitmap busy = session.Find("a")!;
         Assert.True(busy.IsBusy && busy.IsRecording);
         Assert.Equal(DiskBytes, busy.CountBytes);

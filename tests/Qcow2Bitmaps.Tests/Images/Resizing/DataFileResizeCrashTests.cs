@@ -59,7 +59,7 @@ public sealed class DataFileResizeCrashTests
     public async Task NoStopLosesWhatLiesBehindTheDisk(string options, Preallocation preallocation)
     {
         using var folder = new TempFolder();
-        byte[] bytes = RawDisk.RandomBytes(300 << 10);
+        byte[] bytes = ForeignRawDisk.RandomBytes(300 << 10);
         string data = folder.Write(Data, bytes);
         string all = $"{options}data_file={data},data_file_raw=on,keep_data_file=on";
         await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", "-o", all, folder.File(Image), "101k");

@@ -1,17 +1,17 @@
-using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Asks a chain's map for extents, from the disk's start to its end. For one caller at a time.</summary>
-internal sealed class ChainCursor(ChainMap map)
+/// <summary>Asks a disk for extents, from the disk's start to its end. For one caller at a time.</summary>
+internal sealed class DiskCursor(Disk disk)
 {
-    private readonly List<ChainExtent> _extents = [];
+    private readonly List<DiskExtent> _extents = [];
     private int _at;
 
     /// <summary>The extent at an offset, from there on.</summary>
     /// <param name="offset">Where on the disk, in bytes; not before that of the last call, and before the disk's end.</param>
     /// <param name="cancellationToken">Ends the reading of tables.</param>
-    public async ValueTask<ChainExtent> GoToAsync(long offset, CancellationToken cancellationToken)
+    public async ValueTask<DiskExtent> GoToAsync(long offset, CancellationToken cancellationToken)
     {
         while (_at < _extents.Count && _extents[_at].EndBytes <= offset)
         {
@@ -22,10 +22,10 @@ internal sealed class ChainCursor(ChainMap map)
         {
             _extents.Clear();
             _at = 0;
-            await map.ListAsync(offset, map.SizeBytes, _extents, cancellationToken).ConfigureAwait(false);
+            await disk.ListAsync(offset, disk.SizeBytes, _extents, cancellationToken).ConfigureAwait(false);
         }
 
-        ChainExtent extent = _extents[_at];
+        DiskExtent extent = _extents[_at];
         return extent.Slice(offset, extent.EndBytes - offset);
     }
 }

@@ -1,9 +1,9 @@
 using Qcow2Bitmaps.Format;
 
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps.Disks;
 
-/// <summary>The disk as the guest sees it through a chain, as a stream for one reader at a time.</summary>
-internal sealed class ChainStream(ImageChain chain, long length) : Stream
+/// <summary>A disk as a stream for one reader at a time.</summary>
+internal sealed class DiskStream(Disk disk) : Stream
 {
     private long _position;
 
@@ -13,7 +13,7 @@ internal sealed class ChainStream(ImageChain chain, long length) : Stream
 
     public override bool CanWrite => false;
 
-    public override long Length => length;
+    public override long Length => disk.SizeBytes;
 
     public override long Position
     {
@@ -39,7 +39,7 @@ internal sealed class ChainStream(ImageChain chain, long length) : Stream
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        int read = await chain.ReadAsync(_position, buffer, cancellationToken).ConfigureAwait(false);
+        int read = await disk.ReadAsync(_position, buffer, cancellationToken).ConfigureAwait(false);
         _position += read;
         return read;
     }
@@ -50,7 +50,7 @@ internal sealed class ChainStream(ImageChain chain, long length) : Stream
         {
             SeekOrigin.Begin => offset,
             SeekOrigin.Current => _position + offset,
-            SeekOrigin.End => length + offset,
+            SeekOrigin.End => disk.SizeBytes + offset,
             _ => throw new ArgumentOutOfRangeException(nameof(origin), origin, "An origin is Begin, Current or End"),
         };
         if (target < 0)
@@ -66,7 +66,7 @@ internal sealed class ChainStream(ImageChain chain, long length) : Stream
         // Nothing is ever written.
     }
 
-    public override void SetLength(long value) => throw new NotSupportedException("The disk is open for reading only");
+    public override void SetLength(long value) => throw new NotSupportedException("The stream is for reading only");
 
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("The disk is open for reading only");
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("The stream is for reading only");
 }

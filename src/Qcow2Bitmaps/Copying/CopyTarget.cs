@@ -1,46 +1,51 @@
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>A qcow2 image, new or as it is.</summary>
-internal sealed class Qcow2Target : ICopyTarget
+/// <summary>A file or device that a copy makes, or writes as it is: its disk, and what makes it whole in the end. Until then it goes again when it is disposed, if there was nothing before.</summary>
+internal sealed class CopyTarget : IAsyncDisposable
 {
     private readonly IAsyncDisposable _file;
-    private readonly ImageChain _chain;
-    private readonly GuestWriter _writer;
+    private readonly ImageChain? _chain;
     private readonly UnpublishedStorage? _unpublished;
+    private readonly bool _isFlushed;
     private bool _isComplete;
 
-    private Qcow2Target(IAsyncDisposable file, BorrowedStorage storage, ImageChain chain, GuestWriter writer, ChainMap? map, long zeroFromBytes)
+    private CopyTarget(IAsyncDisposable file, Disk disk, long zeroFromBytes, bool isFlushed, ImageChain? chain = null, UnpublishedStorage? unpublished = null)
     {
         _file = file;
-        _unpublished = storage as UnpublishedStorage;
+        _isFlushed = isFlushed;
         _chain = chain;
-        _writer = writer;
-        Map = map;
+        _unpublished = unpublished;
+        Disk = disk;
         ZeroFromBytes = zeroFromBytes;
     }
 
+    /// <summary>What is written.</summary>
+    public Disk Disk { get; }
+
+    /// <summary>From where on the disk reads as zeros, as long as nobody writes there, in bytes; <see cref="long.MaxValue"/> where nothing is known.</summary>
     public long ZeroFromBytes { get; }
 
-    public ChainMap? Map { get; }
-
-    public int UnitBytes => Image.Geometry.HasExtendedL2 ? Image.Geometry.SubclusterSizeBytes : Image.ClusterSizeBytes;
-
-    public int ClusterBytes => Image.ClusterSizeBytes;
-
     /// <summary>The backing file; null without one.</summary>
-    public StorageIdentity? Backing => _chain.Layers.Count > 1 ? _chain.Layers[1].Storage.Identity : null;
+    public StorageIdentity? Backing => _chain is { Layers.Count: > 1 } chain ? chain.Layers[1].Storage.Identity : null;
 
-    private Qcow2Image Image => _chain.Layers[0].Image!;
-
-    /// <summary>Makes an image, in place of a file that there may be.</summary>
+    /// <summary>Makes an image, or a raw file, in place of a file that there may be; a block device is taken as it is.</summary>
+    /// <exception cref="Qcow2UnsupportedException">Space is to be taken on a block device.</exception>
+    /// <exception cref="NoSpaceException">A block device is too small.</exception>
+    /// <exception cref="ImageLockedException">Somebody else has it open.</exception>
     /// <inheritdoc cref="Qcow2Image.CreateAsync(string, Qcow2CreateOptions, CancellationToken)" path="/exception"/>
-    public static async ValueTask<Qcow2Target> CreateAsync(string path, long sizeBytes, ConversionOptions options, FileRights rights, CancellationToken cancellationToken)
+    public static async ValueTask<CopyTarget> CreateAsync(string path, long sizeBytes, ConversionOptions options, FileRights rights, CancellationToken cancellationToken)
     {
+        if (!options.IsQcow2)
+        {
+            return await CreateRawAsync(path, sizeBytes, options, rights, cancellationToken).ConfigureAwait(false);
+        }
+
         Qcow2CreateOptions create = (options.Create ?? new Qcow2CreateOptions { SizeBytes = sizeBytes }) with { SizeBytes = sizeBytes };
         long zeroFrom = 0;
         if (create.BackingFile is { } backing)
@@ -75,25 +80,28 @@ internal sealed class Qcow2Target : ICopyTarget
 
     /// <summary>Makes an image without a backing file in a storage, which stays open.</summary>
     /// <inheritdoc cref="Qcow2Image.CreateAsync(string, Qcow2CreateOptions, CancellationToken)" path="/exception"/>
-    public static async ValueTask<Qcow2Target> CreateInAsync(ImageStorage storage, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
+    public static async ValueTask<CopyTarget> CreateInAsync(ImageStorage storage, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
     {
         BorrowedStorage made = await CreateAsync(storage, create, options, cancellationToken).ConfigureAwait(false);
         return await OpenAsync(made, storage, made, create, options, 0, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Opens an image that there is.</summary>
+    /// <summary>Opens what there is.</summary>
     /// <exception cref="NoSpaceException">Its disk is too small.</exception>
     /// <exception cref="ImageLockedException">Somebody else has it open.</exception>
     /// <exception cref="Qcow2FormatException">It is broken.</exception>
     /// <exception cref="Qcow2UnsupportedException">It cannot be written.</exception>
     /// <exception cref="IOException">It cannot be opened.</exception>
-    public static async ValueTask<Qcow2Target> OpenAsync(string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
+    public static async ValueTask<CopyTarget> OpenAsync(string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
     {
         var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
-        Qcow2Target target = await OpenAsync(storage, storage, new BorrowedStorage(storage, options.Flush), null, options, options.TargetIsZero ? 0 : long.MaxValue, cancellationToken).ConfigureAwait(false);
-        if (target._writer.SizeBytes < sizeBytes)
+        long zeroFrom = options.TargetIsZero ? 0 : long.MaxValue;
+        CopyTarget target = options.IsQcow2
+            ? await OpenAsync(storage, storage, new BorrowedStorage(storage, options.Flush), null, options, zeroFrom, cancellationToken).ConfigureAwait(false)
+            : await OpenRawAsync(storage, storage, options, zeroFrom).ConfigureAwait(false);
+        if (target.Disk.SizeBytes < sizeBytes)
         {
-            long there = target._writer.SizeBytes;
+            long there = target.Disk.SizeBytes;
             await target.DisposeAsync().ConfigureAwait(false);
             throw ImageConversion.TooSmall(sizeBytes, there);
         }
@@ -101,50 +109,47 @@ internal sealed class Qcow2Target : ICopyTarget
         return target;
     }
 
-    public async ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) =>
-        await _writer.ReadAsync(offset, buffer, cancellationToken).ConfigureAwait(false);
-
-    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken) => _writer.WriteOrCloneAsync(offset, bytes, origin, cancellationToken);
-
-    public ValueTask WriteZerosAsync(long offset, long length, CancellationToken cancellationToken) => _writer.WriteZerosAsync(offset, length, mayUnmap: true, cancellationToken);
-
-    public ValueTask WriteCompressedAsync(long offset, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken) =>
-        // The sources may end within a cluster of a longer target, which keeps the rest of it.
-        cluster.Length == ClusterBytes || offset + cluster.Length == _writer.SizeBytes
-            ? _writer.WriteCompressedAsync(offset, cluster, cancellationToken)
-            : _writer.WriteAsync(offset, cluster, cancellationToken);
-
     /// <summary>Refuses bitmaps that the image cannot take.</summary>
     /// <exception cref="BitmapStateException">It has one of that name, or its disk is of another size.</exception>
     public void RequireRoomFor(IReadOnlyList<CarriedBitmap> bitmaps)
     {
         foreach (CarriedBitmap bitmap in bitmaps)
         {
-            if (Image.Bitmaps.TryGet(bitmap.Name, out _))
+            if (Disk is GuestWriter { Image: { } image } && image.Bitmaps.TryGet(bitmap.Name, out _))
             {
                 throw new BitmapStateException(bitmap.Name, $"Failed to create bitmap {bitmap.Name}: Bitmap already exists: {bitmap.Name}");
             }
 
-            if (bitmap.Bits.SizeBytes != _writer.SizeBytes)
+            if (bitmap.Bits.SizeBytes != Disk.SizeBytes)
             {
                 throw new BitmapStateException(
-                    bitmap.Name, $"Failed to populate bitmap {bitmap.Name}: Bitmaps are of different sizes (destination size is {_writer.SizeBytes}, source size is {bitmap.Bits.SizeBytes}) and can't be merged");
+                    bitmap.Name, $"Failed to populate bitmap {bitmap.Name}: Bitmaps are of different sizes (destination size is {Disk.SizeBytes}, source size is {bitmap.Bits.SizeBytes}) and can't be merged");
             }
         }
     }
 
+    /// <summary>Makes the target whole.</summary>
+    /// <param name="bitmaps">Bitmaps that it is to have.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
     public async ValueTask CompleteAsync(IReadOnlyList<CarriedBitmap> bitmaps, CancellationToken cancellationToken)
     {
-        await _writer.DisposeAsync().ConfigureAwait(false);
-        if (bitmaps.Count > 0)
+        if (Disk is GuestWriter writer)
         {
-            var edit = new BitmapEdit();
-            foreach (CarriedBitmap bitmap in bitmaps)
+            await writer.DisposeAsync().ConfigureAwait(false);
+            if (bitmaps.Count > 0)
             {
-                edit.AddCarried(bitmap.Name, bitmap.Bits.GranularityBytes, bitmap.IsRecording).Merge(bitmap.Bits, bitmap.Name);
-            }
+                var edit = new BitmapEdit();
+                foreach (CarriedBitmap bitmap in bitmaps)
+                {
+                    edit.AddCarried(bitmap.Name, bitmap.Bits.GranularityBytes, bitmap.IsRecording).Merge(bitmap.Bits, bitmap.Name);
+                }
 
-            await Image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+                await writer.Image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+            }
+        }
+        else if (_isFlushed)
+        {
+            await Disk.FlushAsync(cancellationToken).ConfigureAwait(false);
         }
 
         if (_unpublished is not null)
@@ -160,7 +165,7 @@ internal sealed class Qcow2Target : ICopyTarget
     {
         try
         {
-            await _writer.DisposeAsync().ConfigureAwait(false);
+            await Disk.DisposeAsync().ConfigureAwait(false);
         }
         catch (Exception e) when (!_isComplete && e is IOException or UnauthorizedAccessException)
         {
@@ -168,8 +173,41 @@ internal sealed class Qcow2Target : ICopyTarget
         }
         finally
         {
-            await _chain.DisposeAsync().ConfigureAwait(false);
+            if (_chain is not null)
+            {
+                await _chain.DisposeAsync().ConfigureAwait(false);
+            }
+
             await _file.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    private static async ValueTask<CopyTarget> CreateRawAsync(string path, long sizeBytes, ConversionOptions options, FileRights rights, CancellationToken cancellationToken)
+    {
+        NewFile file = NewFile.Create(path, rights);
+        try
+        {
+            await file.FillAsync(sizeBytes, options.RawPreallocation, cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            await file.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+
+        return await OpenRawAsync(file, file.Storage, options, file.Storage.CapacityBytes is null ? 0 : long.MaxValue).ConfigureAwait(false);
+    }
+
+    private static async ValueTask<CopyTarget> OpenRawAsync(IAsyncDisposable file, ImageStorage storage, ConversionOptions options, long zeroFrom)
+    {
+        try
+        {
+            return new CopyTarget(file, new RawDisk(storage), zeroFrom, options.Flush);
+        }
+        catch
+        {
+            await file.DisposeAsync().ConfigureAwait(false);
+            throw;
         }
     }
 
@@ -188,7 +226,7 @@ internal sealed class Qcow2Target : ICopyTarget
         return await OverlayBase.InspectAsync(path, create.BackingFile!, below, cancellationToken).ConfigureAwait(false);
     }
 
-    private static async ValueTask<Qcow2Target> OpenAsync(
+    private static async ValueTask<CopyTarget> OpenAsync(
         IAsyncDisposable file, ImageStorage storage, BorrowedStorage borrowed, Qcow2CreateOptions? create, ConversionOptions options, long zeroFrom, CancellationToken cancellationToken)
     {
         ImageChain? chain = null;
@@ -205,11 +243,10 @@ internal sealed class Qcow2Target : ICopyTarget
                     Resolver = LinuxNative.IsSupported && storage is FileStorage ? FileBackingResolver.ForTop(storage.Name, [.. named, .. options.AllowedFolders]) : null,
                 },
                 cancellationToken).ConfigureAwait(false);
-            ChainMap map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
             GuestWriter writer = await chain.OpenWriterAsync(cancellationToken).ConfigureAwait(false);
             // A device as a raw data file keeps its bytes when the image is made.
             bool isZero = create is not { DataFileRaw: true } || chain.Storages.All(static other => other.CapacityBytes is null);
-            return new Qcow2Target(file, borrowed, chain, writer, options.HoldsZeros || writer.HasRawDataFile ? null : map, isZero ? zeroFrom : long.MaxValue);
+            return new CopyTarget(file, writer, isZero ? zeroFrom : long.MaxValue, options.Flush, chain, borrowed as UnpublishedStorage);
         }
         catch
         {

@@ -1,9 +1,9 @@
-using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Goes through two chains side by side.</summary>
-internal sealed class ChainComparer(ChainMap first, ChainMap second, bool strict, IProgress<long>? progress)
+/// <summary>Goes through two disks side by side.</summary>
+internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgress<long>? progress)
 {
     private const int BufferBytes = 2 << 20;
     private const int SectorBytes = 512;
@@ -19,13 +19,13 @@ internal sealed class ChainComparer(ChainMap first, ChainMap second, bool strict
             return new ImageComparison(ComparisonOutcome.SizesDiffer, 0, SizesDiffer: true);
         }
 
-        var firstCursor = new ChainCursor(first);
-        var secondCursor = new ChainCursor(second);
+        var firstCursor = new DiskCursor(first);
+        var secondCursor = new DiskCursor(second);
         long common = Math.Min(first.SizeBytes, second.SizeBytes);
         for (long at = 0; at < common;)
         {
-            ChainExtent one = await firstCursor.GoToAsync(at, cancellationToken).ConfigureAwait(false);
-            ChainExtent other = await secondCursor.GoToAsync(at, cancellationToken).ConfigureAwait(false);
+            DiskExtent one = await firstCursor.GoToAsync(at, cancellationToken).ConfigureAwait(false);
+            DiskExtent other = await secondCursor.GoToAsync(at, cancellationToken).ConfigureAwait(false);
             if (strict)
             {
                 (one, BlockStatus oneStatus) = StrictStatus.Of(first, one);
@@ -56,11 +56,11 @@ internal sealed class ChainComparer(ChainMap first, ChainMap second, bool strict
     /// <summary>Whether the longer disk has nothing but zeros behind the end of the shorter one.</summary>
     private async ValueTask<ImageComparison> CheckRestAsync(long start, CancellationToken cancellationToken)
     {
-        ChainMap longer = first.SizeBytes > second.SizeBytes ? first : second;
-        var cursor = new ChainCursor(longer);
+        Disk longer = first.SizeBytes > second.SizeBytes ? first : second;
+        var cursor = new DiskCursor(longer);
         for (long at = start; at < longer.SizeBytes;)
         {
-            ChainExtent extent = await cursor.GoToAsync(at, cancellationToken).ConfigureAwait(false);
+            DiskExtent extent = await cursor.GoToAsync(at, cancellationToken).ConfigureAwait(false);
             if (!extent.IsZero)
             {
                 extent = extent.Slice(at, Math.Min(extent.LengthBytes, BufferBytes));
@@ -80,7 +80,7 @@ internal sealed class ChainComparer(ChainMap first, ChainMap second, bool strict
         return new ImageComparison(ComparisonOutcome.Identical, 0, SizesDiffer: true);
     }
 
-    private async ValueTask<int?> FindDifferenceAsync(ChainExtent one, ChainExtent other, int length, CancellationToken cancellationToken)
+    private async ValueTask<int?> FindDifferenceAsync(DiskExtent one, DiskExtent other, int length, CancellationToken cancellationToken)
     {
         Memory<byte> oneBytes = _firstBytes.AsMemory(0, length);
         Memory<byte> otherBytes = _secondBytes.AsMemory(0, length);

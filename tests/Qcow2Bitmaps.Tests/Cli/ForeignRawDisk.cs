@@ -5,13 +5,13 @@ using Qcow2Bitmaps.Tests.Support;
 namespace Qcow2Bitmaps.Tests.Cli;
 
 /// <summary>A raw disk of random bytes, a file or a block device, as somebody has it before an image is put around it.</summary>
-internal sealed class RawDisk : IDisposable
+internal sealed class ForeignRawDisk : IDisposable
 {
     public const int DiskBytes = 8 << 20;
 
     private readonly LoopDevices _devices = new();
 
-    private RawDisk(TempFolder folder, byte[] bytes)
+    private ForeignRawDisk(TempFolder folder, byte[] bytes)
     {
         Folder = folder;
         Original = bytes;
@@ -30,11 +30,11 @@ internal sealed class RawDisk : IDisposable
 
     private string Backing { get; }
 
-    public static async Task<RawDisk> MakeAsync(bool isDevice, int zerosFrom = DiskBytes, int zerosEnd = DiskBytes)
+    public static async Task<ForeignRawDisk> MakeAsync(bool isDevice, int zerosFrom = DiskBytes, int zerosEnd = DiskBytes)
     {
         byte[] bytes = RandomBytes(DiskBytes);
         bytes.AsSpan(zerosFrom, zerosEnd - zerosFrom).Clear();
-        var disk = new RawDisk(TempFolder.InMemory(), bytes);
+        var disk = new ForeignRawDisk(TempFolder.InMemory(), bytes);
         if (isDevice)
         {
             disk.Path = await disk._devices.AttachAsync(disk.Backing);

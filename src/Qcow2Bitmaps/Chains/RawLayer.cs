@@ -1,0 +1,19 @@
+using Qcow2Bitmaps.Disks;
+using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Chains;
+
+/// <summary>A raw file or device of a chain: the lowest image, as it names none.</summary>
+public sealed class RawLayer : ChainLayer
+{
+    internal RawLayer(int index, ImageStorage storage, bool isFormatProbed, bool isOpenForWritingElsewhere)
+        : base(index, storage, isFormatProbed, isOpenForWritingElsewhere, RawDisk.SizeOf(storage)) => Disk = new RawDisk(storage);
+
+    /// <inheritdoc/>
+    public override string Format => ImageFormat.Raw;
+
+    internal RawDisk Disk { get; }
+
+    internal override ChainLayer At(int index) => new RawLayer(index, Storage, IsFormatProbed, IsOpenForWritingElsewhere);
+}

@@ -1,0 +1,287 @@
+using System.Runtime.CompilerServices;
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Disks;
+
+/// <summary>A disk as its guest sees it: bytes at offsets, and a map that tells without reading which parts are zeros.</summary>
+/// <remarks>
+/// <para>
+/// A backing chain, one internal snapshot of it, a writer of an image, a recording session and a raw file are disks. A disk that is only
+/// read overrides <see cref="Name"/>, <see cref="SizeBytes"/>
+/// and <see cref="ReadAsync(long, Memory{byte}, CancellationToken)"/>; one that can be written <see cref="CanWrite"/>,
+/// <see cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)"/> and <see cref="FlushAsync"/> too. All else has defaults, which
+/// are right, if slow.
+/// </para>
+/// <para>Calls may run side by side from any threads; writes that overlap end in any order.</para>
+/// </remarks>
+public abstract class Disk : IAsyncDisposable
+{
+    /// <summary>The smallest part of a disk that hardware writes, in bytes.</summary>
+    protected const int SectorBytes = 512;
+
+    private const int ZeroBufferBytes = 1 << 20;
+
+    private static readonly byte[] s_zeros = new byte[ZeroBufferBytes];
+
+    /// <summary>What the disk is called in messages: a path, or a description.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>The disk's size in bytes.</summary>
+    public abstract long SizeBytes { get; }
+
+    /// <summary>The bytes that are best written together, a power of two, and the length of a compressed cluster.</summary>
+    public virtual int ClusterBytes => SectorBytes;
+
+    /// <summary>Whether the disk can be written.</summary>
+    public virtual bool CanWrite => false;
+
+    /// <summary>Whether <see cref="WriteCompressedAsync"/> is possible.</summary>
+    public virtual bool CanCompress => false;
+
+    /// <summary>Equal for two disks that read and write the same image; the disk itself where that is not known.</summary>
+    public virtual object Identity => this;
+
+    /// <summary>The smallest part that can be left out of a copy, in bytes, a power of two: a cluster, or a subcluster.</summary>
+    internal virtual int SubclusterBytes => ClusterBytes;
+
+    /// <summary>Whether zeros have to be written even where the map says that the disk reads as zeros.</summary>
+    internal virtual bool HoldsZeros => false;
+
+    /// <summary>The files that are read.</summary>
+    internal virtual IEnumerable<ImageStorage> Storages => [];
+
+    /// <summary>Reads what the guest sees.</summary>
+    /// <param name="offsetBytes">Where to start, in bytes, not negative; may lie behind the end.</param>
+    /// <param name="buffer">Takes the bytes.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The number of bytes read: less than the buffer's length only at the disk's end.</returns>
+    /// <exception cref="Qcow2FormatException">A table has an entry that cannot be, or a compressed cluster is broken.</exception>
+    /// <exception cref="Qcow2UnsupportedException">An image is encrypted, or its data file's name is refused.</exception>
+    /// <exception cref="IOException">The disk cannot be read.</exception>
+    public abstract ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default);
+
+    /// <summary>Reads an extent of <see cref="ListAsync"/>, or a part of one, without searching tables again.</summary>
+    /// <param name="extent">The extent, as long as nobody has written there since it was listed.</param>
+    /// <param name="buffer">Takes the bytes: as many as the extent has, or fewer.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <inheritdoc cref="ReadAsync(long, Memory{byte}, CancellationToken)" path="/exception"/>
+    public virtual ValueTask ReadAsync(DiskExtent extent, Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        if (!extent.IsZero)
+        {
+            return ReadFilledAsync(extent.OffsetBytes, buffer, cancellationToken);
+        }
+
+        buffer.Span.Clear();
+        return ValueTask.CompletedTask;
+    }
+
+    /// <summary>Lists how the data of a range are stored, from tables alone. A disk without a map says that all is data, as is done
+    /// here.</summary>
+    /// <param name="offsetBytes">Where to start, in bytes.</param>
+    /// <param name="endBytes">Where to end at the latest, at most <see cref="SizeBytes"/>.</param>
+    /// <param name="extents">Takes the extents, in ascending order without gaps.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>Where the list ends: behind the start, and before the end where a longer list would take much memory.</returns>
+    /// <exception cref="Qcow2FormatException">A table has an entry that cannot be.</exception>
+    /// <exception cref="IOException">The disk cannot be read.</exception>
+    public virtual ValueTask<long> ListAsync(
+        long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(extents);
+        extents.Add(new DiskExtent(offsetBytes, endBytes - offsetBytes, ExtentKind.Data, null));
+        return ValueTask.FromResult(endBytes);
+    }
+
+    /// <summary>Lists how the data of a range are stored, and in which image, from tables alone.</summary>
+    /// <param name="offsetBytes">Where to start on the disk, in bytes, not negative.</param>
+    /// <param name="lengthBytes">How much to list, in bytes; to the disk's end when null.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>Extents in ascending order without gaps; neighbours that continue one another are one.</returns>
+    /// <inheritdoc cref="ListAsync" path="/exception"/>
+    public async IAsyncEnumerable<DiskExtent> MapAsync(
+        long offsetBytes = 0, long? lengthBytes = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
+        bool isBounded = lengthBytes < long.MaxValue - offsetBytes;
+        long end = Math.Min(SizeBytes, isBounded ? offsetBytes + lengthBytes!.Value : long.MaxValue);
+        var extents = new List<DiskExtent>();
+        while (offsetBytes < end)
+        {
+            offsetBytes = await ListAsync(offsetBytes, end, extents, cancellationToken).ConfigureAwait(false);
+            // The last one may go on.
+            for (int i = 0; i < extents.Count - 1; i++)
+            {
+                yield return extents[i];
+            }
+
+            extents.RemoveRange(0, extents.Count - 1);
+        }
+
+        foreach (DiskExtent extent in extents)
+        {
+            yield return extent;
+        }
+    }
+
+    /// <summary>Opens the disk as a stream that can be read and sought in. Several may be open at once; each is for one reader at a
+    /// time.</summary>
+    /// <returns>The stream, which is not to outlive the disk.</returns>
+    public Stream OpenStream() => new DiskStream(this);
+
+    /// <summary>Writes bytes.</summary>
+    /// <param name="offsetBytes">Where on the disk, in bytes; any alignment.</param>
+    /// <param name="bytes">The bytes; left alone until the call returns.</param>
+    /// <param name="cancellationToken">Ends the writing; what was written by then is not known.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The range does not lie on the disk.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The disk is open for reading only.</exception>
+    /// <exception cref="NoSpaceException">There is no room; what was written by then is written.</exception>
+    /// <exception cref="Qcow2FormatException">A table's entry cannot be, or names a place where a structure of the image lies.</exception>
+    /// <exception cref="IOException">The disk cannot be written.</exception>
+    public virtual ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default) =>
+        throw ReadOnly();
+
+    /// <summary>Makes a range read as zeros, whatever was there or shows through from a backing image.</summary>
+    /// <param name="offsetBytes">Where it starts on the disk, in bytes; any alignment.</param>
+    /// <param name="lengthBytes">Its length in bytes.</param>
+    /// <param name="mayUnmap">Whether its space may be given up; else it stays allocated.</param>
+    /// <param name="cancellationToken">Ends the work, between parts.</param>
+    /// <inheritdoc cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)" path="/exception"/>
+    public virtual async ValueTask WriteZerosAsync(
+        long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
+    {
+        foreach ((long offset, ReadOnlyMemory<byte> zeros) in ZerosOf(offsetBytes, lengthBytes))
+        {
+            await WriteAsync(offset, zeros, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Gives up the data of a range. A hint: a disk that cannot do so does nothing.</summary>
+    /// <param name="offsetBytes">Where it starts on the disk, in bytes; any alignment.</param>
+    /// <param name="lengthBytes">Its length in bytes.</param>
+    /// <param name="cancellationToken">Ends the work, between parts.</param>
+    /// <returns>Once the hint was taken; afterwards each part reads as zeros or as before.</returns>
+    /// <inheritdoc cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)" path="/exception"/>
+    public virtual ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default) =>
+        CanWrite ? ValueTask.CompletedTask : throw ReadOnly();
+
+    /// <summary>Writes a whole cluster compressed, or plainly where that makes it no shorter.</summary>
+    /// <param name="offsetBytes">Where the cluster starts on the disk, in bytes.</param>
+    /// <param name="cluster">Its bytes: <see cref="ClusterBytes"/>, or up to the disk's end.</param>
+    /// <param name="cancellationToken">Ends the work before anything is written.</param>
+    /// <exception cref="ArgumentException">These are not the bytes of one cluster.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The disk cannot compress (<see cref="CanCompress"/>), or is open for reading
+    /// only.</exception>
+    /// <inheritdoc cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)" path="/exception"/>
+    public virtual ValueTask WriteCompressedAsync(
+        long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default) =>
+        throw new Qcow2UnsupportedException(UnsupportedReason.Compression, $"'{Name}' is not compressed");
+
+    /// <summary>Makes durable what was written by calls that have returned.</summary>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="IOException">The disk cannot be written; what was written since the last flush may be lost.</exception>
+    public virtual ValueTask FlushAsync(CancellationToken cancellationToken = default) =>
+        CanWrite ? throw new NotSupportedException("A disk that can be written has to say how it is flushed") : ValueTask.CompletedTask;
+
+    /// <summary>Closes what the disk itself has opened.</summary>
+    public virtual ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        return ValueTask.CompletedTask;
+    }
+
+    /// <summary>Opens all that reading needs, so that what cannot be read is refused before anything is written elsewhere.</summary>
+    /// <returns>The disk, with the shortest way to its data.</returns>
+    internal virtual ValueTask<Disk> PrepareAsync(CancellationToken cancellationToken) => ValueTask.FromResult(this);
+
+    /// <summary>Writes bytes that a file has too: they may be shared with it, where the file system can.</summary>
+    internal virtual ValueTask WriteAsync(
+        long offsetBytes, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken) =>
+        WriteAsync(offsetBytes, bytes, cancellationToken);
+
+    /// <summary>Which file the extents of a depth are in; null when that is not known.</summary>
+    internal virtual StorageIdentity? FileOf(int depth) => null;
+
+    /// <summary>Where a file has the bytes of an extent as the guest sees them; null where none has.</summary>
+    internal virtual BytesOrigin? OriginOf(DiskExtent extent) => null;
+
+    /// <summary>Whether an extent of this disk and one of another are the same bytes of the same file. What broken data would read as does
+    /// not matter: it is the same.</summary>
+    internal bool IsSamePlace(DiskExtent own, Disk other, DiskExtent its) =>
+        own.Kind == its.Kind
+        && own.Kind is ExtentKind.Data or ExtentKind.Compressed
+        && own.HostOffset == its.HostOffset
+        && own.CompressedBytes == its.CompressedBytes
+        && FileOf(own.Depth) is { } file
+        && file == other.FileOf(its.Depth);
+
+    /// <summary>Reads a range, with zeros behind the disk's end.</summary>
+    internal async ValueTask ReadFilledAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        int read = await ReadAsync(offset, buffer, cancellationToken).ConfigureAwait(false);
+        buffer.Span[read..].Clear();
+    }
+
+    /// <summary>Lists what of a range the tables do not say to read as zeros.</summary>
+    /// <param name="start">Where the range starts, in bytes.</param>
+    /// <param name="end">Where it ends.</param>
+    /// <param name="unitBytes">A power of two: what is listed is whole units, as far as the range goes.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The parts, in ascending order without overlaps.</returns>
+    internal async IAsyncEnumerable<StorageRange> ListDataAsync(
+        long start, long end, int unitBytes, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        var extents = new List<DiskExtent>();
+        long mapEnd = Math.Min(end, SizeBytes);
+        for (long listed = start, done = start; listed < mapEnd;)
+        {
+            extents.Clear();
+            listed = await ListAsync(listed, mapEnd, extents, cancellationToken).ConfigureAwait(false);
+            // Holes inside an image's clusters come and go with its writes, by whole pages: they do not count, so that what is copied
+            // depends on the images alone.
+            foreach (DiskExtent extent in extents.Where(static extent => extent.Kind is ExtentKind.Data or ExtentKind.Compressed))
+            {
+                long from = Math.Max(done, extent.OffsetBytes & -unitBytes);
+                done = extent.EndBytes + Math.Min(end - extent.EndBytes, -extent.EndBytes & (unitBytes - 1));
+                if (from < done)
+                {
+                    yield return new StorageRange(from, done);
+                }
+            }
+        }
+    }
+
+    /// <summary>Up to where, from an offset on, the tables say that the disk reads as zeros.</summary>
+    internal async ValueTask<long> FindZerosEndAsync(long start, long end, CancellationToken cancellationToken)
+    {
+        await foreach (StorageRange data in ListDataAsync(start, end, 1, cancellationToken).ConfigureAwait(false))
+        {
+            return data.Offset;
+        }
+
+        return Math.Min(end, SizeBytes);
+    }
+
+    /// <summary>Refuses a range that does not lie on the disk.</summary>
+    private protected void RequireRange(long offsetBytes, long lengthBytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
+        ArgumentOutOfRangeException.ThrowIfNegative(lengthBytes);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offsetBytes, SizeBytes);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(lengthBytes, SizeBytes - offsetBytes);
+    }
+
+    /// <summary>The writes that fill a range with zeros.</summary>
+    private protected static IEnumerable<(long OffsetBytes, ReadOnlyMemory<byte> Zeros)> ZerosOf(long start, long length)
+    {
+        for (long done = 0; done < length; done += ZeroBufferBytes)
+        {
+            yield return (start + done, s_zeros.AsMemory(0, (int)Math.Min(ZeroBufferBytes, length - done)));
+        }
+    }
+
+    /// <summary>What tells which image a storage is.</summary>
+    private protected static object IdentityOf(ImageStorage storage) => storage.Identity is { } identity ? identity : storage;
+
+    private protected Qcow2UnsupportedException ReadOnly() => new(UnsupportedReason.ReadOnly, $"'{Name}' is open for reading only");
+}

@@ -1,0 +1,14 @@
+namespace Qcow2Bitmaps.Disks;
+
+/// <summary>How the data of a part of a disk are stored.</summary>
+public enum ExtentKind
+{
+    /// <summary>Not at all: the backing image shows through, or zeros where there is none.</summary>
+    Unallocated,
+    /// <summary>As zeros.</summary>
+    Zero,
+    /// <summary>As bytes in the file, or in the data file.</summary>
+    Data,
+    /// <summary>As one compressed cluster.</summary>
+    Compressed,
+}
