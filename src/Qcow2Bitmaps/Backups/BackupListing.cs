@@ -15,8 +15,13 @@ public static class BackupListing
     {
         ArgumentNullException.ThrowIfNull(folder);
         var broken = new List<ListedBackup>();
-        IReadOnlyList<StoredBackup> all = await BackupStore.ScanAsync(folder, (path, e) => broken.Add(new ListedBackup(path, null, e.Message)), cancellationToken).ConfigureAwait(false);
-        return [.. all.OrderBy(static backup => backup.Manifest.CreatedUtc).Select(backup => new ListedBackup(backup.ManifestPath, backup.Manifest, FaultOf(backup, all))), .. broken];
+        IReadOnlyList<StoredBackup> all = await BackupStore.ScanAsync(
+            folder, (path, e) => broken.Add(new ListedBackup(path, null, e.Message)), cancellationToken).ConfigureAwait(false);
+        return [
+            .. all.OrderBy(static backup => backup.Manifest.CreatedUtc).Select(
+                backup => new ListedBackup(backup.ManifestPath, backup.Manifest, FaultOf(backup, all))),
+            .. broken,
+        ];
     }
 
     private static string? FaultOf(StoredBackup backup, IReadOnlyList<StoredBackup> all)
@@ -34,9 +39,12 @@ public static class BackupListing
         }
 
         BackupParent? missing = backup.Manifest.Parents.FirstOrDefault(
-            parent => !all.Any(other => string.Equals(other.Manifest.Id, parent.Id, StringComparison.Ordinal) && string.Equals(Path.GetFileName(other.ManifestPath), parent.Manifest, StringComparison.Ordinal)));
+            parent => !all.Any(other =>
+                string.Equals(other.Manifest.Id, parent.Id, StringComparison.Ordinal)
+                    && string.Equals(Path.GetFileName(other.ManifestPath), parent.Manifest, StringComparison.Ordinal)));
         return missing is not null ? PrintableMessage.Of($"it is based on '{missing.Manifest}' (backup {missing.Id}), which is missing")
-            : backup.Manifest.State == BackupState.Anchoring ? "it can be restored, but whether its checkpoint records is not known: verify it with the disk"
+            : backup.Manifest.State == BackupState.Anchoring
+                ? "it can be restored, but whether its checkpoint records is not known: verify it with the disk"
             : null;
     }
 }

@@ -23,8 +23,9 @@ public sealed record BackupOptions
     public BackupFallback Fallback { get; init; }
 
     /// <summary>
-    /// Whether a backup is taken although a file of the chain ends before clusters that its image names (<see cref="ImageChain.FindTruncationsAsync"/>), or it stands on such a backup: what is missing counts as zeros,
-    /// and the manifest says so (<see cref="BackupManifest.Missing"/>). Else that is refused.
+    /// Whether a backup is taken although a file of the chain ends before clusters that its image names
+    /// (<see cref="ImageChain.FindTruncationsAsync"/>), or it stands on such a backup: what is missing counts as zeros, and the manifest
+    /// says so (<see cref="BackupManifest.Missing"/>). Else that is refused.
     /// </summary>
     public bool AcceptsMissing { get; init; }
 
@@ -47,8 +48,11 @@ public sealed record BackupOptions
         : Checkpoint is not null && BitmapName.FaultOf(Checkpoint) is { } fault ? fault
         : Since is null && Mode != BitmapSyncMode.OnSuccess ? "Cannot specify bitmap sync mode without a bitmap"
         : Since is null && Fallback != BackupFallback.None ? "A full backup uses no bitmap, so that it needs no fallback"
-        : Since is not null && string.Equals(Since, Checkpoint, StringComparison.Ordinal) ? "The new checkpoint cannot have the name of the bitmap that the backup uses"
-        : Mode == BitmapSyncMode.Always && Checkpoint is not null ? "Where a new checkpoint starts the bitmap stays as it is, so that mode 'always' has no meaningful effect"
-        : Mode == BitmapSyncMode.Always && disks > 1 ? "Mode 'always' resumes a failed backup, for which several disks have no common point: take them one by one"
+        : Since is not null && string.Equals(Since, Checkpoint, StringComparison.Ordinal)
+            ? "The new checkpoint cannot have the name of the bitmap that the backup uses"
+        : Mode == BitmapSyncMode.Always && Checkpoint is not null
+            ? "Where a new checkpoint starts the bitmap stays as it is, so that mode 'always' has no meaningful effect"
+        : Mode == BitmapSyncMode.Always && disks > 1
+            ? "Mode 'always' resumes a failed backup, for which several disks have no common point: take them one by one"
         : null;
 }

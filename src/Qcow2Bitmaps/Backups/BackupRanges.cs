@@ -16,7 +16,8 @@ internal static class BackupRanges
     /// <param name="onDirty">Is told how many bytes of each extent are dirty, before it is rounded.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     public static async IAsyncEnumerable<DirtyExtent> DirtyAsync(
-        ImageChain chain, string bitmap, long tailBytes, long sizeBytes, Action<long> onDirty, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        ImageChain chain, string bitmap, long tailBytes, long sizeBytes, Action<long> onDirty,
+        [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         long tail = Math.Min(sizeBytes, tailBytes) / GroupDigests.BlockBytes * GroupDigests.BlockBytes;
         tail = tailBytes >= sizeBytes ? sizeBytes : tail;
@@ -54,7 +55,8 @@ internal static class BackupRanges
     /// <summary>What an image itself holds.</summary>
     /// <param name="chain">The image, opened alone.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    public static async IAsyncEnumerable<DirtyExtent> OwnAsync(ImageChain chain, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    public static async IAsyncEnumerable<DirtyExtent> OwnAsync(
+        ImageChain chain, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         if (chain.Layers[0] is RawLayer)
         {

@@ -7,11 +7,16 @@ namespace Qcow2Bitmaps.Backups;
 /// <summary>Makes a disk from backups, as it was at a point in time.</summary>
 public static class BackupRestore
 {
-    /// <summary>Writes the disk of a backup to a new image: the full backup first, then one after the other what was copied since, each compared with its checksums while it is written.</summary>
+    /// <summary>
+    /// Writes the disk of a backup to a new image: the full backup first, then one after the other what was copied since, each
+    /// compared with its checksums while it is written.
+    /// </summary>
     /// <param name="path">The backup's manifest, or its image.</param>
-    /// <param name="targetPath">The image to make: a file that is not there yet, or a block device. Until the disk is whole the file has <see cref="BackupPaths.PartialSuffix"/> added to its name.</param>
+    /// <param name="targetPath">The image to make: a file that is not there yet, or a block device. Until the disk is whole the file has
+    /// <see cref="BackupPaths.PartialSuffix"/> added to its name.</param>
     /// <param name="isQcow2">Whether it is a qcow2 image; else it is raw.</param>
-    /// <param name="checkpoint">The point: a checkpoint that started with the backup or with one that it stands on; the backup itself when null.</param>
+    /// <param name="checkpoint">The point: a checkpoint that started with the backup or with one that it
+    /// stands on; the backup itself when null.</param>
     /// <param name="workers">How many parts are in work at a time.</param>
     /// <param name="progress">Is told how far the work is.</param>
     /// <param name="cancellationToken">Ends the work; the unfinished file is removed.</param>
@@ -20,7 +25,8 @@ public static class BackupRestore
     /// <exception cref="NoSpaceException">The device is too small.</exception>
     /// <exception cref="IOException">The target exists, or a file cannot be read or written.</exception>
     public static async Task<StoredBackup> RunAsync(
-        string path, string targetPath, bool isQcow2, string? checkpoint = null, int? workers = null, IProgress<BackupProgress>? progress = null, CancellationToken cancellationToken = default)
+        string path, string targetPath, bool isQcow2, string? checkpoint = null, int? workers = null,
+        IProgress<BackupProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentException.ThrowIfNullOrEmpty(targetPath);
@@ -40,7 +46,14 @@ public static class BackupRestore
             throw IOException.Of($"'{targetPath}' is the name of a backup, whole or unfinished: a disk is restored to a name of its own");
         }
 
-        var options = new ConversionOptions { IsQcow2 = isQcow2, Flush = false, SparseBytes = GroupDigests.BlockBytes, Workers = workers ?? ConversionOptions.DefaultWorkers, UsesReflinks = false };
+        var options = new ConversionOptions
+        {
+            IsQcow2 = isQcow2,
+            Flush = false,
+            SparseBytes = GroupDigests.BlockBytes,
+            Workers = workers ?? ConversionOptions.DefaultWorkers,
+            UsesReflinks = false,
+        };
         long size = chain[0].Manifest.SizeBytes;
         FileRights rights = chain.Aggregate(FileRights.Plain, static (rights, backup) => rights.With(backup.ImagePath));
         CopyTarget target = await CopyTarget.CreateAsync(written, size, options, rights, cancellationToken).ConfigureAwait(false);
@@ -52,7 +65,8 @@ public static class BackupRestore
                 await target.Disk.WriteZerosAsync(0, size, mayUnmap: true, cancellationToken).ConfigureAwait(false);
             }
 
-            await WriteAsync(chain, new RestoredDisk(target.Disk, size), options.Workers, progress, cancellationToken).ConfigureAwait(false);
+            await WriteAsync(
+                chain, new RestoredDisk(target.Disk, size), options.Workers, progress, cancellationToken).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
         }
 
@@ -60,7 +74,9 @@ public static class BackupRestore
         if (!isDevice)
         {
             DurableFile.Move(written, targetPath);
-            _ = Leftovers.Tidy($"The disk is restored, but the name of '{targetPath}' may not survive a loss of power", () => DurableFile.FlushFolderOf(targetPath));
+            _ = Leftovers.Tidy(
+                $"The disk is restored, but the name of '{targetPath}' may not survive a loss of power",
+                () => DurableFile.FlushFolderOf(targetPath));
         }
 
         return chain[0];
@@ -79,7 +95,9 @@ public static class BackupRestore
             + $"{string.Join(", ", chain.Select(static backup => backup.Manifest.Checkpoint).OfType<string>())}");
     }
 
-    private static async ValueTask WriteAsync(IReadOnlyList<StoredBackup> chain, RestoredDisk target, int workers, IProgress<BackupProgress>? progress, CancellationToken cancellationToken)
+    private static async ValueTask WriteAsync(
+        IReadOnlyList<StoredBackup> chain, RestoredDisk target, int workers, IProgress<BackupProgress>? progress,
+        CancellationToken cancellationToken)
     {
         long total = chain.Sum(static backup => backup.Manifest.SizeBytes);
         long done = 0;
@@ -88,7 +106,8 @@ public static class BackupRestore
             await target.BeginAsync(backup.Manifest, cancellationToken).ConfigureAwait(false);
             var check = new GroupCheck(backup.Manifest.Groups, damage => throw new BackupException(
                 $"'{backup.ImagePath}' is damaged from byte {damage.OffsetBytes} of the disk on: {damage.Detail}"));
-            await LayerReplay.RunAsync(backup, target, workers, check.Add, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
+            await LayerReplay.RunAsync(
+                backup, target, workers, check.Add, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
             check.Complete();
             target.End(backup.Manifest);
             done += backup.Manifest.SizeBytes;

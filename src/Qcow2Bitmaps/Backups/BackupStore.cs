@@ -21,7 +21,8 @@ internal static class BackupStore
         {
             if (file.Length > ManifestJson.MaxBytes)
             {
-                throw new BackupException($"'{path}' is no manifest of a backup: it has {file.Length} bytes, at most {ManifestJson.MaxBytes} are read");
+                throw new BackupException(
+                    $"'{path}' is no manifest of a backup: it has {file.Length} bytes, at most {ManifestJson.MaxBytes} are read");
             }
 
             var text = new byte[file.Length];
@@ -43,7 +44,8 @@ internal static class BackupStore
         catch (FileNotFoundException e) when (BackupPaths.ImageOf(manifest) is { } image && DurableFile.Exists(image))
         {
             throw new BackupException(
-                $"'{image}' has no manifest: it is unknown what it is based on, and which bitmap records since. If another program made it, "
+                $"'{image}' has no manifest: it is unknown what it is based on, and which bitmap records since. "
+                + $"If another program made it, "
                 + "'backup adopt IMAGE... --disk TOP --checkpoint NAME' makes manifests for it and for the backups that it is based on",
                 e);
         }
@@ -94,13 +96,15 @@ internal static class BackupStore
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="BackupException">There are too many.</exception>
     /// <exception cref="IOException">The folder cannot be read.</exception>
-    public static async ValueTask<IReadOnlyList<StoredBackup>> ScanAsync(string folder, Action<string, IOException>? onFault, CancellationToken cancellationToken)
+    public static async ValueTask<IReadOnlyList<StoredBackup>> ScanAsync(
+        string folder, Action<string, IOException>? onFault, CancellationToken cancellationToken)
     {
         var found = new List<StoredBackup>();
         int count = 0;
         foreach (string path in FileNames.FilesIn(folder).Order(StringComparer.Ordinal))
         {
-            if (!path.EndsWith(BackupPaths.ManifestSuffix, StringComparison.Ordinal) && !path.EndsWith(BackupPaths.PartialOf(BackupPaths.ManifestSuffix), StringComparison.Ordinal))
+            if (!path.EndsWith(BackupPaths.ManifestSuffix, StringComparison.Ordinal)
+                && !path.EndsWith(BackupPaths.PartialOf(BackupPaths.ManifestSuffix), StringComparison.Ordinal))
             {
                 continue;
             }

@@ -12,19 +12,27 @@ public static class BackupVerification
     // More would tell nothing new.
     private const int MaxDamage = 100;
 
-    /// <summary>Reads all that a backup and what it stands on hold, and compares it with the checksums of their manifests; and with the disk, if one is given.</summary>
+    /// <summary>
+    /// Reads all that a backup and what it stands on hold, and compares it with the checksums of their
+    /// manifests; and with the disk, if one is given.
+    /// </summary>
     /// <param name="path">The backup's manifest, or its image.</param>
     /// <param name="disk">The disk's chain; null to look at the backup alone.</param>
-    /// <param name="since">The bitmap that says what may have changed since the backup; its first anchor, or else the bitmap that it went by, when null.</param>
+    /// <param name="since">The bitmap that says what may have changed since the backup; its first anchor, or else the
+    /// bitmap that it went by, when null.</param>
     /// <param name="workers">How many parts are in work at a time.</param>
     /// <param name="progress">Is told how far the reading is.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <remarks>A backup that was stopped before its anchors were known to record is complete, and its manifest written anew, when the disk equals it outside what an anchor calls dirty.</remarks>
+    /// <remarks>
+    /// A backup that was stopped before its anchors were known to record is complete, and its manifest written anew, when the disk
+    /// equals it outside what an anchor calls dirty.
+    /// </remarks>
     /// <exception cref="BackupException">A manifest is none, or is missing, or an image is missing or another one.</exception>
     /// <exception cref="BitmapStateException">The bitmap is not valid over the disk's chain.</exception>
     /// <exception cref="IOException">A file cannot be read.</exception>
     public static async Task<BackupCheck> RunAsync(
-        string path, ImageChain? disk = null, string? since = null, int? workers = null, IProgress<BackupProgress>? progress = null, CancellationToken cancellationToken = default)
+        string path, ImageChain? disk = null, string? since = null, int? workers = null, IProgress<BackupProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(path);
         IReadOnlyList<StoredBackup> chain = await BackupStore.ReadChainAsync(path, cancellationToken).ConfigureAwait(false);
@@ -33,7 +41,10 @@ public static class BackupVerification
         var found = new List<(StoredBackup, IReadOnlyList<BackupDamage>)>();
         foreach (StoredBackup backup in chain)
         {
-            found.Add((backup, await ReadAsync(backup, workers ?? ConversionOptions.DefaultWorkers, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false)));
+            found.Add(
+                (backup, await ReadAsync(
+                    backup, workers ?? ConversionOptions.DefaultWorkers, ProgressShare.Of(progress, done, total),
+                    cancellationToken).ConfigureAwait(false)));
             done += backup.Manifest.SizeBytes;
         }
 
@@ -45,7 +56,8 @@ public static class BackupVerification
         BackupManifest manifest = chain[0].Manifest;
         string bitmap = since ?? manifest.Anchors.Concat([manifest.Bitmap]).FirstOrDefault(static name => name is not null)
             ?? throw new BackupException($"'{chain[0].ManifestPath}' names no bitmap that marks what has changed since: name one");
-        (long? difference, long compared) = await CompareAsync(chain, disk, bitmap, manifest.SizeBytes, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
+        (long? difference, long compared) = await CompareAsync(
+            chain, disk, bitmap, manifest.SizeBytes, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
         var check = new BackupCheck(found, difference, compared, bitmap, IsConfirmed: false);
         if (!check.IsGood || manifest.State != BackupState.Anchoring || !manifest.Anchors.Contains(bitmap, StringComparer.Ordinal))
         {
@@ -58,13 +70,15 @@ public static class BackupVerification
         return check with { IsConfirmed = true };
     }
 
-    private static async ValueTask<IReadOnlyList<BackupDamage>> ReadAsync(StoredBackup backup, int workers, IProgress<long>? progress, CancellationToken cancellationToken)
+    private static async ValueTask<IReadOnlyList<BackupDamage>> ReadAsync(
+        StoredBackup backup, int workers, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         var damage = new List<BackupDamage>();
         var check = new GroupCheck(backup.Manifest.Groups, fault => Add(damage, fault));
         try
         {
-            await LayerReplay.RunAsync(backup, new NullDisk(backup.Manifest.SizeBytes), workers, check.Add, progress, cancellationToken).ConfigureAwait(false);
+            await LayerReplay.RunAsync(
+                backup, new NullDisk(backup.Manifest.SizeBytes), workers, check.Add, progress, cancellationToken).ConfigureAwait(false);
             check.Complete();
         }
         catch (Qcow2FormatException e)
@@ -85,7 +99,8 @@ public static class BackupVerification
 
     /// <summary>Compares what the bitmap calls clean.</summary>
     internal static async ValueTask<(long? Difference, long ComparedBytes)> CompareAsync(
-        IReadOnlyList<StoredBackup> backups, ImageChain disk, string bitmap, long endBytes, IProgress<long>? progress, CancellationToken cancellationToken)
+        IReadOnlyList<StoredBackup> backups, ImageChain disk, string bitmap, long endBytes, IProgress<long>? progress,
+        CancellationToken cancellationToken)
     {
         var layers = new BackupDisks(backups);
         await using (layers.ConfigureAwait(false))
@@ -95,7 +110,8 @@ public static class BackupVerification
             byte[] one = GC.AllocateUninitializedArray<byte>(BufferBytes);
             byte[] other = GC.AllocateUninitializedArray<byte>(BufferBytes);
             long compared = 0;
-            await foreach (DirtyExtent extent in disk.ReadExtentsAsync(bitmap, includeClean: true, cancellationToken: cancellationToken).ConfigureAwait(false))
+            await foreach (DirtyExtent extent
+                in disk.ReadExtentsAsync(bitmap, includeClean: true, cancellationToken: cancellationToken).ConfigureAwait(false))
             {
                 // What the disk has gained is always copied.
                 long end = Math.Min(extent.EndBytes, Math.Min(size, endBytes));

@@ -6,12 +6,15 @@ namespace Qcow2Bitmaps.Backups;
 /// <summary>Takes backups of disks that nobody uses meanwhile: full ones, and of what has changed since a checkpoint.</summary>
 /// <remarks>
 /// <para>
-/// Locks keep writers out from before the first byte is read until all is done, so that what is copied, where the bitmaps begin to record, and all disks of one call belong to one point.
+/// Locks keep writers out from before the first byte is read until all is done, so that what is copied, where the bitmaps begin to record,
+/// and all disks of one call belong to one point.
 /// </para>
 /// <para>
-/// The order: the images, on disk; the manifests, which say that the backups are whole; those of earlier backups, which give up the bitmaps that the new ones anchor; then one atomic edit that starts the checkpoints, or clears the bitmaps, of all disks; then the manifests again, which
-/// say that these record from that point on. So a stop leaves files with <see cref="BackupPaths.PartialSuffix"/>, which the next backup of that name clears away, or, where they are whole, finishes; or whole backups of which
-/// it is not known whether their anchors record. On those no other is built until <see cref="BackupVerification"/> has compared them with the disk.
+/// The order: the images, on disk; the manifests, which say that the backups are whole; those of earlier backups, which give up the bitmaps
+/// that the new ones anchor; then one atomic edit that starts the checkpoints, or clears the bitmaps, of all disks; then the manifests
+/// again, which say that these record from that point on. So a stop leaves files with <see cref="BackupPaths.PartialSuffix"/>, which the
+/// next backup of that name clears away, or, where they are whole, finishes; or whole backups of which it is not known whether their
+/// anchors record. On those no other is built until <see cref="BackupVerification"/> has compared them with the disk.
 /// </para>
 /// </remarks>
 public static class DiskBackup
@@ -23,18 +26,23 @@ public static class DiskBackup
     /// <param name="cancellationToken">Ends the copying.</param>
     /// <returns>What was made, disk by disk.</returns>
     /// <exception cref="ArgumentException">The options do not go together: see <see cref="BackupOptions.FindFault"/>.</exception>
-    /// <exception cref="BitmapStateException">A bitmap is not valid over its chain (the message is the verdict), or the checkpoint cannot start; nothing was changed.</exception>
+    /// <exception cref="BitmapStateException">A bitmap is not valid over its chain (the message is the verdict), or the checkpoint
+    /// cannot start; nothing was changed.</exception>
     /// <exception cref="BackupException">There is no backup to build on, or it cannot be built on; nothing was changed.</exception>
     /// <exception cref="ImageLockedException">Somebody else uses an image.</exception>
     /// <exception cref="Qcow2Exception">An image is broken, or there is no room.</exception>
     /// <exception cref="IOException">A target exists, or a storage failed.</exception>
     public static Task<IReadOnlyList<BackupResult>> RunAsync(
-        IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<BackupProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<BackupProgress>? progress = null,
+        CancellationToken cancellationToken = default) =>
         RunAsync(disks, options, progress, atStep: null, cancellationToken);
 
-    /// <summary>As the public method; <paramref name="atStep"/> is called between the steps, for tests that look what a stop would leave there.</summary>
+    /// <summary>
+    /// As the public method; <paramref name="atStep"/> is called between the steps, for tests that look what a stop would leave there.
+    /// </summary>
     internal static async Task<IReadOnlyList<BackupResult>> RunAsync(
-        IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<BackupProgress>? progress, Action<string>? atStep, CancellationToken cancellationToken)
+        IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<BackupProgress>? progress, Action<string>? atStep,
+        CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(disks);
         ArgumentNullException.ThrowIfNull(options);
@@ -94,11 +102,14 @@ public static class DiskBackup
     }
 
     private static string? FindFault(IReadOnlyList<BackupDisk> disks) =>
-        disks.Select(static disk => FileNames.Whole(disk.TargetPath)).Distinct(StringComparer.Ordinal).Count() < disks.Count ? "Two disks have one target"
-        : disks.Select(static disk => FileNames.Whole(disk.TopPath)).Distinct(StringComparer.Ordinal).Count() < disks.Count ? "One disk is named twice"
+        disks.Select(static disk => FileNames.Whole(disk.TargetPath)).Distinct(StringComparer.Ordinal).Count() < disks.Count
+            ? "Two disks have one target"
+        : disks.Select(static disk => FileNames.Whole(disk.TopPath)).Distinct(StringComparer.Ordinal).Count() < disks.Count
+            ? "One disk is named twice"
         : null;
 
-    private static async ValueTask CopyAsync(List<DiskBackupRun> jobs, IProgress<BackupProgress>? progress, CancellationToken cancellationToken)
+    private static async ValueTask CopyAsync(
+        List<DiskBackupRun> jobs, IProgress<BackupProgress>? progress, CancellationToken cancellationToken)
     {
         try
         {
@@ -132,7 +143,9 @@ public static class DiskBackup
     private static BackupException Unanchored(List<DiskBackupRun> jobs, Exception e)
     {
         string whole = string.Join(", ", jobs.Where(static job => job.IsPlaced).Select(static job => $"'{job.ManifestPath}'"));
-        string why = e is Qcow2Exception ? "bitmaps were not changed" : "it is unknown whether bitmaps record since then; 'backup verify --disk' finds out";
+        string why = e is Qcow2Exception
+            ? "bitmaps were not changed"
+            : "it is unknown whether bitmaps record since then; 'backup verify --disk' finds out";
         return new BackupException($"{e}. The backup {whole} is whole and can be restored; {why}", e);
     }
 
@@ -149,7 +162,8 @@ public static class DiskBackup
         {
             // It was refused, so that nothing has changed; the backups are good for restoring.
             jobs.ForEach(static job => Leftovers.Tidy(
-                $"'{job.ManifestPath}' does not say that no bitmap records since then; 'backup verify --disk' finds that out", () => job.Confirm(isEdited: false)));
+                $"'{job.ManifestPath}' does not say that no bitmap records since then; 'backup verify --disk' finds that out",
+                () => job.Confirm(isEdited: false)));
             throw;
         }
 
@@ -157,7 +171,9 @@ public static class DiskBackup
         foreach (DiskBackupRun job in jobs)
         {
             _ = Leftovers.Tidy(
-                $"The backup is taken, but '{job.ManifestPath}' does not say yet that its bitmap records since then; 'backup verify --disk' finds that out", () => job.Confirm(isEdited: true));
+                $"The backup is taken, but '{job.ManifestPath}' does not say yet that its bitmap records since then; "
+                + $"'backup verify --disk' finds that out",
+                () => job.Confirm(isEdited: true));
             atStep?.Invoke("confirmed");
         }
     }

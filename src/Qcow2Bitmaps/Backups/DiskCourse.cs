@@ -6,7 +6,8 @@ namespace Qcow2Bitmaps.Backups;
 internal static class DiskCourse
 {
     /// <summary>
-    /// Where the image is gone that was on top when the backup below was taken, it was committed, or else discarded: then the disk is not what became of that backup, and no bitmap tells. Their bytes do.
+    /// Where the image is gone that was on top when the backup below was taken, it was committed, or else discarded: then the disk is not
+    /// what became of that backup, and no bitmap tells. Their bytes do.
     /// </summary>
     /// <param name="chain">The disk.</param>
     /// <param name="identity">Which one it is.</param>
@@ -17,10 +18,13 @@ internal static class DiskCourse
     /// <param name="cancellationToken">Ends the comparison.</param>
     /// <exception cref="BackupException">It is not.</exception>
     public static async ValueTask RequireSameAsync(
-        ImageChain chain, DiskIdentity identity, IReadOnlyList<StoredBackup> below, StoredBackup? unfinished, string bitmap, long keptBytes, CancellationToken cancellationToken)
+        ImageChain chain, DiskIdentity identity, IReadOnlyList<StoredBackup> below, StoredBackup? unfinished, string bitmap, long keptBytes,
+        CancellationToken cancellationToken)
     {
         // Its bitmap is the other program's, which may clear it at any time.
-        bool isAdopted = below.Any(backup => backup.Manifest.Origin == BackupOrigin.AdoptedCompared && string.Equals(backup.Manifest.Checkpoint, bitmap, StringComparison.Ordinal));
+        bool isAdopted = below.Any(backup =>
+            backup.Manifest.Origin == BackupOrigin.AdoptedCompared
+                && string.Equals(backup.Manifest.Checkpoint, bitmap, StringComparison.Ordinal));
         // Of one that is gone on with, what it has copied is told by no bitmap: it has to be the image that it was taken of.
         bool isOfThisTop = identity.Has((unfinished ?? below[0]).Manifest);
         if (!isAdopted && isOfThisTop)
@@ -31,23 +35,31 @@ internal static class DiskCourse
         if (unfinished is not null && !isOfThisTop)
         {
             throw new BackupException(
-                $"'{unfinished.ManifestPath}' cannot be resumed: the image that it was taken of is no longer in the chain. A full backup is needed");
+                $"'{unfinished.ManifestPath}' cannot be resumed: the image that it was taken of is no longer in the chain. "
+                + $"A full backup is needed");
         }
 
-        // A checkpoint of the image that was on top then is gone with that: where files cannot be told apart, it needs no proof while there is one at that path. Elsewhere it may be one of another disk over the same images.
-        if (!isAdopted && below[0].Manifest is { SourceFile: null, Checkpoint: { } checkpoint } && identity.TopFile is null && identity.IsAt(below[0].Manifest) && string.Equals(checkpoint, bitmap, StringComparison.Ordinal))
+        // A checkpoint of the image that was on top then is gone with that: where files cannot be told apart, it needs no proof while there
+        // is one at that path. Elsewhere it may be one of another disk over the same images.
+        if (!isAdopted
+            && below[0].Manifest is { SourceFile: null, Checkpoint: { } checkpoint }
+            && identity.TopFile is null
+            && identity.IsAt(below[0].Manifest)
+            && string.Equals(checkpoint, bitmap, StringComparison.Ordinal))
         {
             return;
         }
 
         StoredBackup top = unfinished?.Unplaced ?? below[0];
-        (long? difference, _) = await BackupVerification.CompareAsync(unfinished is null ? below : [top, .. below], chain, bitmap, keptBytes, null, cancellationToken).ConfigureAwait(false);
+        (long? difference, _) = await BackupVerification.CompareAsync(
+            unfinished is null ? below : [top, .. below], chain, bitmap, keptBytes, null, cancellationToken).ConfigureAwait(false);
         if (difference is { } at)
         {
             throw new BackupException(
                 $"'{top.ManifestPath}' cannot be built on: the disk differs from it at byte {at}, where bitmap '{bitmap}' is clean. "
                 + (isAdopted
-                    ? "Perhaps the program that started the bitmap took a later backup, and cleared it: adopt that too, or take a full backup"
+                    ? "Perhaps the program that started the bitmap took a later backup, and cleared it: adopt that too, "
+                        + "or take a full backup"
                     : "Perhaps a snapshot was discarded that it was taken of; a full backup is needed"));
         }
     }

@@ -15,7 +15,8 @@ internal static class LayerReplay
     /// <param name="progress">Is told how many bytes of the disk are done.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     public static async ValueTask RunAsync(
-        StoredBackup backup, Disk target, int workers, Action<BackupGroup> onGroup, IProgress<long>? progress, CancellationToken cancellationToken)
+        StoredBackup backup, Disk target, int workers, Action<BackupGroup> onGroup, IProgress<long>? progress,
+        CancellationToken cancellationToken)
     {
         ImageChain chain = await backup.OpenAloneAsync(cancellationToken).ConfigureAwait(false);
         await using (chain.ConfigureAwait(false))
@@ -36,13 +37,16 @@ internal static class LayerReplay
     }
 
     /// <summary>Makes the checksums of what an image holds.</summary>
-    public static async ValueTask<IReadOnlyList<BackupGroup>> ReadGroupsAsync(StoredBackup backup, int workers, IProgress<long>? progress, CancellationToken cancellationToken)
+    public static async ValueTask<IReadOnlyList<BackupGroup>> ReadGroupsAsync(
+        StoredBackup backup, int workers, IProgress<long>? progress, CancellationToken cancellationToken)
     {
         var groups = new List<BackupGroup>();
-        await RunAsync(backup, new NullDisk(backup.Manifest.SizeBytes), workers, groups.Add, progress, cancellationToken).ConfigureAwait(false);
+        await RunAsync(
+            backup, new NullDisk(backup.Manifest.SizeBytes), workers, groups.Add, progress, cancellationToken).ConfigureAwait(false);
         return groups;
     }
 
     /// <summary>A raw image has zeros wherever it has no data, without holding them.</summary>
-    private static long ZeroFrom(BackupManifest manifest) => string.Equals(manifest.ImageFormat, Images.ImageFormat.Raw, StringComparison.Ordinal) ? 0 : long.MaxValue;
+    private static long ZeroFrom(BackupManifest manifest) =>
+        string.Equals(manifest.ImageFormat, Images.ImageFormat.Raw, StringComparison.Ordinal) ? 0 : long.MaxValue;
 }

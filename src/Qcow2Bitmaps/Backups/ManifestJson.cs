@@ -108,32 +108,44 @@ internal static class ManifestJson
             using var document = JsonDocument.Parse(text, new JsonDocumentOptions { MaxDepth = MaxDepth });
             return Read(document.RootElement, withGroups);
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException or KeyNotFoundException or OverflowException or InvalidDataException)
+        catch (Exception e)
+            when (e is JsonException or InvalidOperationException or FormatException or KeyNotFoundException or OverflowException
+                or InvalidDataException)
         {
-            throw new BackupException($"'{path}' is no manifest of a backup: {(e.Message.Length > MaxMessage ? e.Message[..MaxMessage] + "..." : e.Message)}", e);
+            throw new BackupException(
+                $"'{path}' is no manifest of a backup: {(e.Message.Length > MaxMessage ? e.Message[..MaxMessage] + "..." : e.Message)}", e);
         }
     }
 
     private static BackupManifest Read(JsonElement root, bool withGroups)
     {
-        Require(root.ValueKind == JsonValueKind.Object && root.TryGetProperty("format", out JsonElement format) && format.ValueEquals(FormatName), $"'format' is not '{FormatName}'");
+        Require(
+            root.ValueKind == JsonValueKind.Object
+                && root.TryGetProperty("format", out JsonElement format)
+                && format.ValueEquals(FormatName),
+            $"'format' is not '{FormatName}'");
         int version = root.GetProperty("version").GetInt32();
         Require(version == BackupManifest.SchemaVersion, $"'version' is {version}, only {BackupManifest.SchemaVersion} is read");
         long size = root.GetProperty("size").GetInt64();
         Require(size >= 0 && size % SectorBytes == 0, $"'size' is {size}, not a multiple of {SectorBytes}");
         long groupBytes = root.GetProperty("group-size").GetInt64();
-        Require(groupBytes >= GroupUnitBytes && groupBytes % GroupUnitBytes == 0, $"'group-size' is {groupBytes}, not a multiple of {GroupUnitBytes}");
+        Require(
+            groupBytes >= GroupUnitBytes && groupBytes % GroupUnitBytes == 0,
+            $"'group-size' is {groupBytes}, not a multiple of {GroupUnitBytes}");
         string image = Text(root, "image");
         Require(BackupPaths.IsFileName(image), $"'image' is '{image}', not the name of a file in the manifest's folder");
         string imageFormat = Text(root, "image-format");
         Require(imageFormat is ImageFormat.Qcow2 or ImageFormat.Raw, $"'image-format' is '{imageFormat}', not qcow2 or raw");
         var parents = new List<BackupParent>();
         JsonElement parentList = root.GetProperty("parents");
-        Require(parentList.GetArrayLength() <= MaxParents, $"'parents' has {parentList.GetArrayLength()} members, at most {MaxParents} are read");
+        Require(
+            parentList.GetArrayLength() <= MaxParents,
+            $"'parents' has {parentList.GetArrayLength()} members, at most {MaxParents} are read");
         foreach (JsonElement parent in parentList.EnumerateArray())
         {
             string manifest = Text(parent, "manifest");
-            Require(BackupPaths.IsFileName(manifest), $"a parent's manifest is '{manifest}', not the name of a file in the manifest's folder");
+            Require(
+                BackupPaths.IsFileName(manifest), $"a parent's manifest is '{manifest}', not the name of a file in the manifest's folder");
             parents.Add(new BackupParent(Id(parent, "id"), manifest));
         }
 
@@ -142,7 +154,8 @@ internal static class ManifestJson
         {
             Id = Id(root, "id"),
             Series = Id(root, "series"),
-            CreatedUtc = DateTime.ParseExact(Text(root, "created"), "O", CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind).ToUniversalTime(),
+            CreatedUtc = DateTime.ParseExact(
+                Text(root, "created"), "O", CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind).ToUniversalTime(),
             State = OneOf<BackupState>(root, "state"),
             Parents = parents,
             ImageFile = image,
@@ -172,7 +185,9 @@ internal static class ManifestJson
         foreach (JsonElement group in list.EnumerateArray())
         {
             long offset = group.GetProperty("offset").GetInt64();
-            Require(offset >= next && offset % groupBytes == 0 && offset < size, $"a group's 'offset' is {offset}: not in order, or not on the disk");
+            Require(
+                offset >= next && offset % groupBytes == 0 && offset < size,
+                $"a group's 'offset' is {offset}: not in order, or not on the disk");
             byte[] sha256 = Convert.FromHexString(Text(group, "sha256"));
             Require(sha256.Length == Sha256Bytes, $"a 'sha256' has {sha256.Length} bytes");
             groups.Add(new BackupGroup(offset, Bytes(group, "data", groupBytes), Bytes(group, "zero", groupBytes), sha256));
@@ -204,7 +219,8 @@ internal static class ManifestJson
     {
         JsonElement list = root.GetProperty(member);
         Require(list.GetArrayLength() <= MaxNames, $"'{member}' has {list.GetArrayLength()} members, at most {MaxNames} are read");
-        return [.. list.EnumerateArray().Select(element => TextOf(element, member) ?? throw new InvalidDataException($"'{member}' has a member that is no text"))];
+        return [.. list.EnumerateArray()
+            .Select(element => TextOf(element, member) ?? throw new InvalidDataException($"'{member}' has a member that is no text"))];
     }
 
     private static string Text(JsonElement element, string member) =>

@@ -3,7 +3,10 @@ using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>A disk that backups are written to one over the other, from the oldest on: it takes of each what lies on the disk as it is to be in the end.</summary>
+/// <summary>
+/// A disk that backups are written to one over the other, from the oldest on: it takes of each what lies on
+/// the disk as it is to be in the end.
+/// </summary>
 /// <param name="target">What is written, which reads as zeros to begin with.</param>
 /// <param name="sizeBytes">The disk's size in the end, in bytes.</param>
 internal sealed class RestoredDisk(Disk target, long sizeBytes) : Disk
@@ -30,7 +33,8 @@ internal sealed class RestoredDisk(Disk target, long sizeBytes) : Disk
     /// <summary>Ends with it.</summary>
     public void End(BackupManifest layer) => _writtenBytes = Math.Max(_writtenBytes, Math.Min(layer.SizeBytes, sizeBytes));
 
-    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) => target.ReadAsync(offsetBytes, buffer, cancellationToken);
+    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+        target.ReadAsync(offsetBytes, buffer, cancellationToken);
 
     public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
     {
@@ -38,7 +42,8 @@ internal sealed class RestoredDisk(Disk target, long sizeBytes) : Disk
         return length > 0 ? target.WriteAsync(offsetBytes, bytes[..length], cancellationToken) : ValueTask.CompletedTask;
     }
 
-    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
+    public override ValueTask WriteZerosAsync(
+        long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
     {
         long end = Math.Min(offsetBytes + lengthBytes, _writtenBytes);
         return offsetBytes < end ? _copier.ZeroAsync(offsetBytes, end, cancellationToken) : ValueTask.CompletedTask;

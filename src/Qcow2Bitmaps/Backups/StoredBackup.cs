@@ -20,11 +20,14 @@ public sealed record StoredBackup(string ManifestPath, BackupManifest Manifest)
     /// <exception cref="IOException">It cannot be opened.</exception>
     internal async ValueTask<ImageChain> OpenAloneAsync(CancellationToken cancellationToken)
     {
-        ImageChain chain = await OpenImageAsync(ManifestPath, Manifest.ImageFile, Manifest.ImageFormat, cancellationToken).ConfigureAwait(false);
+        ImageChain chain = await OpenImageAsync(
+            ManifestPath, Manifest.ImageFile, Manifest.ImageFormat, cancellationToken).ConfigureAwait(false);
         try
         {
-            string? fault = chain.Layers[0].VirtualSizeBytes != Manifest.SizeBytes ? $"its disk has {chain.Layers[0].VirtualSizeBytes} bytes, not {Manifest.SizeBytes}"
-                : Manifest.IsFull && (chain.Layers[0] as Qcow2Layer)?.Image.BackingFile is not null ? "it has a backing file, but is a full backup"
+            string? fault = chain.Layers[0].VirtualSizeBytes != Manifest.SizeBytes
+                ? $"its disk has {chain.Layers[0].VirtualSizeBytes} bytes, not {Manifest.SizeBytes}"
+                : Manifest.IsFull && (chain.Layers[0] as Qcow2Layer)?.Image.BackingFile is not null
+                    ? "it has a backing file, but is a full backup"
                 : null;
             return fault is null ? chain : throw new BackupException($"'{ImagePath}' is not the image of '{ManifestPath}': {fault}");
         }
@@ -41,7 +44,8 @@ public sealed record StoredBackup(string ManifestPath, BackupManifest Manifest)
     /// <param name="format">Its format; probed when null.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <inheritdoc cref="OpenAloneAsync" path="/exception"/>
-    internal static async ValueTask<ImageChain> OpenImageAsync(string manifestPath, string file, string? format, CancellationToken cancellationToken)
+    internal static async ValueTask<ImageChain> OpenImageAsync(
+        string manifestPath, string file, string? format, CancellationToken cancellationToken)
     {
         var options = new ChainOpenOptions { TopFormat = format, FollowBacking = false };
         string folder = BackupPaths.FolderOf(manifestPath);
@@ -54,7 +58,8 @@ public sealed record StoredBackup(string ManifestPath, BackupManifest Manifest)
         {
             // A link in the folder may lead anywhere: this opens nothing outside it.
             ImageStorage storage = await new FileBackingResolver([folder])
-                .OpenAsync(new BackingReference(manifestPath, "./" + file, format, 0), ImageLock.Read, cancellationToken).ConfigureAwait(false);
+                .OpenAsync(
+                    new BackingReference(manifestPath, "./" + file, format, 0), ImageLock.Read, cancellationToken).ConfigureAwait(false);
             return await ImageChain.OpenAsync(storage, options, cancellationToken).ConfigureAwait(false);
         }
         catch (FileNotFoundException e)

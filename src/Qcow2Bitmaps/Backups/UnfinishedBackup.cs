@@ -7,10 +7,16 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>What is left of a backup that was stopped: where it is whole it gets its name back; with <see cref="BitmapSyncMode.Always"/> a part of one is gone on with.</summary>
+/// <summary>
+/// What is left of a backup that was stopped: where it is whole it gets its name back; with
+/// <see cref="BitmapSyncMode.Always"/> a part of one is gone on with.
+/// </summary>
 internal static class UnfinishedBackup
 {
-    /// <summary>Gives backups that were stopped between two names, and are whole, their names back. They are kept: where one was gone on with, no bitmap marks any more what it has.</summary>
+    /// <summary>
+    /// Gives backups that were stopped between two names, and are whole, their names back. They are kept: where one was gone on
+    /// with, no bitmap marks any more what it has.
+    /// </summary>
     /// <exception cref="IOException">There were such: they exist now.</exception>
     public static async ValueTask FinishAsync(IReadOnlyList<BackupDisk> disks, CancellationToken cancellationToken)
     {
@@ -20,7 +26,8 @@ internal static class UnfinishedBackup
             string manifest = BackupPaths.ManifestOf(disk.TargetPath);
             string partialManifest = BackupPaths.PartialOf(manifest);
             if (!DurableFile.Exists(partialManifest) || DurableFile.Exists(manifest)
-                || (await BackupStore.ReadAsync(partialManifest, withGroups: false, cancellationToken).ConfigureAwait(false)).State == BackupState.Partial)
+                || (await BackupStore.ReadAsync(
+                    partialManifest, withGroups: false, cancellationToken).ConfigureAwait(false)).State == BackupState.Partial)
             {
                 continue;
             }
@@ -39,7 +46,8 @@ internal static class UnfinishedBackup
         {
             throw IOException.Of(finished.Count == 1
                 ? $"{finished[0]} exists now: the backup was stopped when it was whole, and has its name back"
-                : $"{string.Join(", ", finished)} exist now: the backups were interrupted when they were complete, and have their names again");
+                : $"{string.Join(", ", finished)} exist now: the backups were interrupted when they were complete, "
+                    + $"and have their names again");
         }
     }
 
@@ -49,7 +57,8 @@ internal static class UnfinishedBackup
     {
         string manifest = BackupPaths.ManifestOf(disk.TargetPath);
         string partialManifest = BackupPaths.PartialOf(manifest);
-        if (string.Equals(manifest, disk.TargetPath, StringComparison.Ordinal) || disk.TargetPath.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal))
+        if (string.Equals(manifest, disk.TargetPath, StringComparison.Ordinal)
+            || disk.TargetPath.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal))
         {
             throw IOException.Of($"'{disk.TargetPath}' is a name that a backup gives to other files");
         }
@@ -61,11 +70,14 @@ internal static class UnfinishedBackup
 
         if (DurableFile.Exists(partialManifest))
         {
-            var unfinished = new StoredBackup(partialManifest, await BackupStore.ReadAsync(partialManifest, withGroups: false, cancellationToken).ConfigureAwait(false));
-            return options.Mode == BitmapSyncMode.Always && string.Equals(options.Since, unfinished.Manifest.Bitmap, StringComparison.Ordinal)
+            var unfinished = new StoredBackup(
+                partialManifest, await BackupStore.ReadAsync(partialManifest, withGroups: false, cancellationToken).ConfigureAwait(false));
+            return options.Mode == BitmapSyncMode.Always
+                && string.Equals(options.Since, unfinished.Manifest.Bitmap, StringComparison.Ordinal)
                 ? unfinished
                 : throw new BackupException(
-                    $"'{partialManifest}' is an unfinished backup; what it has copied is no longer marked in bitmap '{unfinished.Manifest.Bitmap ?? ""}': "
+                    $"'{partialManifest}' is an unfinished backup; what it has copied is no longer marked in bitmap "
+                    + $"'{unfinished.Manifest.Bitmap ?? ""}': "
                     + "take it again with the same bitmap and mode 'always', or remove it and take a full backup");
         }
 
@@ -80,7 +92,8 @@ internal static class UnfinishedBackup
     /// <param name="former">The disk's earlier backups: by the bitmap only this one may be gone on with from now on.</param>
     /// <param name="chain">The disk's chain; the images that hold the bitmap are writable.</param>
     /// <param name="copied">What was given to the target.</param>
-    public static async ValueTask KeepAsync(BackupDisk disk, BackupManifest manifest, FormerBackups former, ImageChain chain, DirtyBitmap copied)
+    public static async ValueTask KeepAsync(
+        BackupDisk disk, BackupManifest manifest, FormerBackups former, ImageChain chain, DirtyBitmap copied)
     {
         string manifestPath = BackupPaths.ManifestOf(disk.TargetPath);
         string partial = BackupPaths.PartialOf(disk.TargetPath);
@@ -89,7 +102,8 @@ internal static class UnfinishedBackup
         manifest = manifest with { State = BackupState.Partial };
         // Only what the file has, read again: whatever failed may have kept its tables from it.
         var kept = new DirtyBitmap(manifest.SizeBytes, GroupDigests.BlockBytes);
-        ImageChain image = await new StoredBackup(manifestPath, manifest).Unplaced.OpenAloneAsync(CancellationToken.None).ConfigureAwait(false);
+        ImageChain image = await new StoredBackup(manifestPath, manifest).Unplaced.OpenAloneAsync(
+            CancellationToken.None).ConfigureAwait(false);
         await using (image.ConfigureAwait(false))
         {
             await foreach (DirtyExtent extent in BackupRanges.OwnAsync(image).ConfigureAwait(false))

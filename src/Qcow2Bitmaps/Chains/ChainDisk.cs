@@ -5,8 +5,12 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
 
-/// <summary>The disk of a chain, with its tables open: finds out which image has the data of each part. Thread-safe, while nobody writes the images.</summary>
-/// <remarks>Each image is asked within its own size: what lies behind the end of the one below reads as zeros, whatever lies further down.</remarks>
+/// <summary>
+/// The disk of a chain, with its tables open: finds out which image has the data of each part. Thread-safe, while nobody writes the images.
+/// </summary>
+/// <remarks>
+/// Each image is asked within its own size: what lies behind the end of the one below reads as zeros, whatever lies further down.
+/// </remarks>
 internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<GuestDisk?> disks) : Disk
 {
     // A list ends soon after as many: what one extent of a layer hides may be a whole disk in small pieces.
@@ -20,7 +24,8 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
 
     public override object Identity => IdentityOf(layers[0].Storage);
 
-    internal override IEnumerable<ImageStorage> Storages => layers.Select(static layer => layer.Storage).Concat(disks.Select(static disk => disk?.Data).OfType<ImageStorage>());
+    internal override IEnumerable<ImageStorage> Storages =>
+        layers.Select(static layer => layer.Storage).Concat(disks.Select(static disk => disk?.Data).OfType<ImageStorage>());
 
     /// <summary>How many images the chain has.</summary>
     public int LayerCount => layers.Count;
@@ -49,7 +54,8 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
     /// <summary>Says where an image's data stand.</summary>
     public void SetData(int depth, ImageStorage data) => disks[depth]!.Data = data;
 
-    public override ValueTask<long> ListAsync(long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default) =>
+    public override ValueTask<long> ListAsync(
+        long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default) =>
         ListAsync(0, offsetBytes, endBytes, extents, cancellationToken);
 
     public override ValueTask ReadAsync(DiskExtent extent, Memory<byte> buffer, CancellationToken cancellationToken = default)
@@ -77,7 +83,9 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
             at = await ListAsync(0, at, end, extents, cancellationToken).ConfigureAwait(false);
             foreach (DiskExtent extent in extents)
             {
-                await ReadAsync(extent, buffer.Slice((int)(extent.OffsetBytes - offsetBytes), (int)extent.LengthBytes), cancellationToken).ConfigureAwait(false);
+                await ReadAsync(
+                    extent, buffer.Slice((int)(extent.OffsetBytes - offsetBytes), (int)extent.LengthBytes),
+                    cancellationToken).ConfigureAwait(false);
             }
         }
 
@@ -130,7 +138,14 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
             }
             else if (at < extent.EndBytes)
             {
-                extents.Append(extent with { OffsetBytes = at, LengthBytes = extent.EndBytes - at, HostOffset = extent.HostOffset + (at - extent.OffsetBytes), Depth = depth });
+                extents.Append(
+                    extent with
+                    {
+                        OffsetBytes = at,
+                        LengthBytes = extent.EndBytes - at,
+                        HostOffset = extent.HostOffset + (at - extent.OffsetBytes),
+                        Depth = depth,
+                    });
             }
         }
 
@@ -138,7 +153,8 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
     }
 
     /// <summary>Adds data, cut where the file has holes.</summary>
-    private static async ValueTask AddDataAsync(int depth, DataFinder holes, DiskExtent extent, List<DiskExtent> extents, CancellationToken cancellationToken)
+    private static async ValueTask AddDataAsync(
+        int depth, DataFinder holes, DiskExtent extent, List<DiskExtent> extents, CancellationToken cancellationToken)
     {
         long host = extent.HostOffset!.Value;
         for (long at = 0; at < extent.LengthBytes;)

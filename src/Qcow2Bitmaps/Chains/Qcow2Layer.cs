@@ -7,7 +7,8 @@ namespace Qcow2Bitmaps.Chains;
 /// <summary>A qcow2 image of a chain.</summary>
 public sealed class Qcow2Layer : ChainLayer
 {
-    internal Qcow2Layer(int index, ImageStorage storage, Qcow2Image image, bool isFormatProbed, bool isOpenForWritingElsewhere, long? sizeBytes = null)
+    internal Qcow2Layer(
+        int index, ImageStorage storage, Qcow2Image image, bool isFormatProbed, bool isOpenForWritingElsewhere, long? sizeBytes = null)
         : base(index, storage, isFormatProbed, isOpenForWritingElsewhere, sizeBytes ?? image.VirtualSizeBytes) => Image = image;
 
     /// <summary>The image.</summary>

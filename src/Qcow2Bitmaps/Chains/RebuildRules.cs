@@ -8,7 +8,8 @@ internal static class RebuildRules
         layers.LastOrDefault(layer => layer.Holds(name));
 
     /// <summary>The images from the one where a bitmap was born up to the top that hold no usable one, from the bottom up.</summary>
-    public static async ValueTask<IReadOnlyList<ChainLayer>> FindUnusableAsync(IReadOnlyList<ChainLayer> layers, string name, CancellationToken cancellationToken)
+    public static async ValueTask<IReadOnlyList<ChainLayer>> FindUnusableAsync(
+        IReadOnlyList<ChainLayer> layers, string name, CancellationToken cancellationToken)
     {
         ChainLayer? birth = FindBirth(layers, name);
         var images = new List<ChainLayer>();

@@ -14,9 +14,11 @@ internal static class BitmapSelection
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="BitmapStateException">A bitmap is not valid.</exception>
     /// <exception cref="Qcow2UnsupportedException">The top image is raw.</exception>
-    public static async ValueTask<IReadOnlyList<CarriedBitmap>> ReadAsync(ImageChain chain, bool skipsInvalid, List<BitmapVerdict> skipped, CancellationToken cancellationToken)
+    public static async ValueTask<IReadOnlyList<CarriedBitmap>> ReadAsync(
+        ImageChain chain, bool skipsInvalid, List<BitmapVerdict> skipped, CancellationToken cancellationToken)
     {
-        Qcow2Image top = (chain.Layers[0] as Qcow2Layer)?.Image ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "Source lacks bitmap support");
+        Qcow2Image top = (chain.Layers[0] as Qcow2Layer)?.Image
+            ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "Source lacks bitmap support");
         var carried = new List<CarriedBitmap>();
         foreach (BitmapInfo bitmap in top.Bitmaps)
         {
@@ -24,7 +26,8 @@ internal static class BitmapSelection
             if (verdict.IsValid)
             {
                 var bits = new DirtyBitmap(top.VirtualSizeBytes, bitmap.GranularityBytes);
-                await foreach (DirtyExtent extent in chain.ReadExtentsAsync(bitmap.Name, cancellationToken: cancellationToken).ConfigureAwait(false))
+                await foreach (DirtyExtent extent
+                    in chain.ReadExtentsAsync(bitmap.Name, cancellationToken: cancellationToken).ConfigureAwait(false))
                 {
                     bits.Set(extent.OffsetBytes, extent.LengthBytes);
                 }
@@ -33,7 +36,9 @@ internal static class BitmapSelection
             }
             else if (bitmap.State == BitmapState.Disabled)
             {
-                carried.Add(new CarriedBitmap(bitmap.Name, await ReadDisabledAsync(chain, bitmap, cancellationToken).ConfigureAwait(false), IsRecording: false));
+                carried.Add(
+                    new CarriedBitmap(
+                        bitmap.Name, await ReadDisabledAsync(chain, bitmap, cancellationToken).ConfigureAwait(false), IsRecording: false));
             }
             else if (skipsInvalid)
             {
@@ -41,7 +46,8 @@ internal static class BitmapSelection
             }
             else
             {
-                throw new BitmapStateException(bitmap.Name, verdict is { Reason: InvalidReason.Inconsistent, Image: 0, Remedy: Remedy.Delete }
+                throw new BitmapStateException(
+                    bitmap.Name, verdict is { Reason: InvalidReason.Inconsistent, Image: 0, Remedy: Remedy.Delete }
                     ? $"Cannot copy inconsistent bitmap '{bitmap.Name}'"
                     : $"Cannot copy: {verdict.Explanation}");
             }
@@ -50,13 +56,19 @@ internal static class BitmapSelection
         return carried;
     }
 
-    /// <summary>A disabled bitmap is no record of the present, and stays marked so. Its bits are those of all images that hold it, from the top down without a gap.</summary>
+    /// <summary>
+    /// A disabled bitmap is no record of the present, and stays marked so. Its bits are those of all images that
+    /// hold it, from the top down without a gap.
+    /// </summary>
     private static async ValueTask<DirtyBitmap> ReadDisabledAsync(ImageChain chain, BitmapInfo bitmap, CancellationToken cancellationToken)
     {
-        DirtyBitmap bits = await chain.Layers[0].RequireImage().Bitmaps.LoadAsync(bitmap.Name, cancellationToken: cancellationToken).ConfigureAwait(false);
+        DirtyBitmap bits = await chain.Layers[0].RequireImage().Bitmaps.LoadAsync(
+            bitmap.Name, cancellationToken: cancellationToken).ConfigureAwait(false);
         foreach (ChainLayer layer in chain.Layers.Skip(1))
         {
-            if (layer is not Qcow2Layer { Image: var image } || !image.Bitmaps.TryGet(bitmap.Name, out BitmapInfo? below) || below.State == BitmapState.Inconsistent)
+            if (layer is not Qcow2Layer { Image: var image }
+                || !image.Bitmaps.TryGet(bitmap.Name, out BitmapInfo? below)
+                || below.State == BitmapState.Inconsistent)
             {
                 break;
             }

@@ -2,7 +2,10 @@ using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Tells from tables alone what of a disk reads the same on the target, so that it is not read. Asked in ascending order, by one caller at a time.</summary>
+/// <summary>
+/// Tells from tables alone what of a disk reads the same on the target, so that it is not read. Asked in
+/// ascending order, by one caller at a time.
+/// </summary>
 /// <param name="there">What the target reads.</param>
 /// <param name="hasMap">Whether its tables tell that.</param>
 /// <param name="unitBytes">The smallest part that can be left out, in bytes.</param>
@@ -16,8 +19,10 @@ internal sealed class CopyComparison(Disk there, bool hasMap, int unitBytes, lon
     /// <param name="extent">The extent, from the offset on.</param>
     /// <param name="offset">Where it starts on the target's disk, in bytes.</param>
     /// <param name="cancellationToken">Ends the reading of tables.</param>
-    /// <returns>Whether the target surely reads the same, and up to where on its disk that holds. What may differ are whole units, as far as the extent goes.</returns>
-    public async ValueTask<(bool IsSame, long EndBytes)> LookAsync(Disk source, DiskExtent extent, long offset, CancellationToken cancellationToken)
+    /// <returns>Whether the target surely reads the same, and up to where on its disk that holds. What may differ are whole
+    /// units, as far as the extent goes.</returns>
+    public async ValueTask<(bool IsSame, long EndBytes)> LookAsync(
+        Disk source, DiskExtent extent, long offset, CancellationToken cancellationToken)
     {
         long extentEnd = offset + extent.LengthBytes;
         (bool isSame, long end) = await LookThereAsync(source, extent, offset, extentEnd, cancellationToken).ConfigureAwait(false);
@@ -32,7 +37,8 @@ internal sealed class CopyComparison(Disk there, bool hasMap, int unitBytes, lon
         return (false, least + Math.Min(extentEnd - least, -least & (unitBytes - 1)));
     }
 
-    private async ValueTask<(bool IsSame, long EndBytes)> LookThereAsync(Disk source, DiskExtent extent, long offset, long extentEnd, CancellationToken cancellationToken)
+    private async ValueTask<(bool IsSame, long EndBytes)> LookThereAsync(
+        Disk source, DiskExtent extent, long offset, long extentEnd, CancellationToken cancellationToken)
     {
         if (offset >= zeroFromBytes)
         {

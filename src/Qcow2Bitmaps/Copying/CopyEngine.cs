@@ -6,8 +6,10 @@ namespace Qcow2Bitmaps.Copying;
 
 /// <summary>Copies disks to another one: several workers read, unpack and write side by side.</summary>
 /// <remarks>
-/// <para>Parts are given out in order and written as they come: waiting for a turn would cost a switch of threads for each part, which takes longer than writing it.</para>
-/// <para>Memory: a buffer for each worker, and a second one where the target's content is looked at. Nothing of it depends on the disk's size.</para>
+/// <para>Parts are given out in order and written as they come: waiting for a turn would cost a switch of threads for each part,
+/// which takes longer than writing it.</para>
+/// <para>Memory: a buffer for each worker, and a second one where the target's content is looked at.
+/// Nothing of it depends on the disk's size.</para>
 /// </remarks>
 internal sealed class CopyEngine
 {
@@ -30,9 +32,11 @@ internal sealed class CopyEngine
     /// <param name="target">Where to.</param>
     /// <param name="options">How.</param>
     /// <param name="progress">Is told how many bytes of the disk are done.</param>
-    /// <param name="zeroFromBytes">From where on the target reads as zeros, as long as nobody writes there, in bytes; where that is not known the largest number.</param>
+    /// <param name="zeroFromBytes">From where on the target reads as zeros, as long as nobody writes there, in bytes; where
+    /// that is not known the largest number.</param>
     /// <param name="there">What the target reads where nothing is copied, if that is not what it reads now.</param>
-    public CopyEngine(Disk target, ConversionOptions options, IProgress<long>? progress, long zeroFromBytes = long.MaxValue, Disk? there = null)
+    public CopyEngine(
+        Disk target, ConversionOptions options, IProgress<long>? progress, long zeroFromBytes = long.MaxValue, Disk? there = null)
     {
         _target = target;
         _options = options;
@@ -40,7 +44,9 @@ internal sealed class CopyEngine
         _zeroFromBytes = zeroFromBytes;
         _itemBytes = Math.Max(LeastItemBytes, target.ClusterBytes);
         _unitBytes = Math.Max(options.SparseBytes, target.SubclusterBytes);
-        _usesReflinks = options is { UsesReflinks: true, TargetExists: false } && !options.RawPreallocation.TakesSpace() && options.Create?.Preallocation.TakesSpace() != true;
+        _usesReflinks = options is { UsesReflinks: true, TargetExists: false }
+            && !options.RawPreallocation.TakesSpace()
+            && options.Create?.Preallocation.TakesSpace() != true;
         // What is only rehearsed takes no time.
         _rate = options is { BytesPerSecond: > 0, Rehearses: null } ? new CopyRate(options.BytesPerSecond, TimeProvider.System) : null;
         _copier = new ItemCopier(target, options.HoldsZeros, there)
@@ -69,14 +75,16 @@ internal sealed class CopyEngine
             : null;
         using var planner = new CopyPlanner(scope, _itemBytes, writesZeros: _options.SparseBytes == 0, comparison);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        Task[] workers = [.. Enumerable.Range(0, _options.Workers).Select(_ => Task.Run(() => WorkAsync(planner, scope.Observer, stop), CancellationToken.None))];
+        Task[] workers = [.. Enumerable.Range(0, _options.Workers)
+            .Select(_ => Task.Run(() => WorkAsync(planner, scope.Observer, stop), CancellationToken.None))];
         // Where one fails, the others are stopped; of all that ends them, errors come before that.
         await Task.WhenAll(workers).ConfigureAwait(false);
     }
 
     /// <summary>Makes a part of the target read as zeros.</summary>
     /// <inheritdoc cref="ItemCopier.ZeroAsync"/>
-    public ValueTask ZeroAsync(long start, long end, CancellationToken cancellationToken) => _copier.ZeroAsync(start, end, cancellationToken);
+    public ValueTask ZeroAsync(long start, long end, CancellationToken cancellationToken) =>
+        _copier.ZeroAsync(start, end, cancellationToken);
 
     private async Task WorkAsync(CopyPlanner planner, ICopyObserver? observer, CancellationTokenSource stop)
     {
@@ -107,7 +115,9 @@ internal sealed class CopyEngine
                     if (item.Pieces.Exists(static piece => piece.Kind == CopyPieceKind.Compare))
                     {
                         there = there.Length > 0 ? there : GC.AllocateUninitializedArray<byte>(buffer.Length);
-                        await _copier.There.ReadFilledAsync(item.OffsetBytes, there.AsMemory(0, (int)(item.EndBytes - item.OffsetBytes)), cancellationToken).ConfigureAwait(false);
+                        await _copier.There.ReadFilledAsync(
+                            item.OffsetBytes, there.AsMemory(0, (int)(item.EndBytes - item.OffsetBytes)),
+                            cancellationToken).ConfigureAwait(false);
                     }
 
                     Plan(item, buffer, there, writes);
@@ -182,7 +192,8 @@ internal sealed class CopyEngine
             {
                 if (piece.OffsetBytes < end && at < piece.EndBytes)
                 {
-                    isThere &= piece.Kind == CopyPieceKind.Skip || (piece.Kind == CopyPieceKind.Compare && buffer[range].SequenceEqual(there[range]));
+                    isThere &= piece.Kind == CopyPieceKind.Skip
+                        || (piece.Kind == CopyPieceKind.Compare && buffer[range].SequenceEqual(there[range]));
                 }
             }
 
@@ -218,9 +229,15 @@ internal sealed class CopyEngine
 
             // Zeros that share a unit with data are written with them.
             long end = pieces[i].EndBytes;
-            long zeroStart = isBesideData ? Math.Min(end, (piece.OffsetBytes + _unitBytes - 1) / _unitBytes * _unitBytes) : piece.OffsetBytes;
-            long zeroEnd = i + 1 < pieces.Count && pieces[i + 1].Kind != CopyPieceKind.Skip ? Math.Max(zeroStart, end / _unitBytes * _unitBytes) : end;
-            foreach ((long from, long to, bool isZero) in (ReadOnlySpan<(long, long, bool)>)[(piece.OffsetBytes, zeroStart, false), (zeroStart, zeroEnd, _copier.ZeroUnitBytes > 0), (zeroEnd, end, false)])
+            long zeroStart = isBesideData
+                ? Math.Min(end, (piece.OffsetBytes + _unitBytes - 1) / _unitBytes * _unitBytes)
+                : piece.OffsetBytes;
+            long zeroEnd = i + 1 < pieces.Count && pieces[i + 1].Kind != CopyPieceKind.Skip
+                ? Math.Max(zeroStart, end / _unitBytes * _unitBytes)
+                : end;
+            ReadOnlySpan<(long, long, bool)> parts =
+                [(piece.OffsetBytes, zeroStart, false), (zeroStart, zeroEnd, _copier.ZeroUnitBytes > 0), (zeroEnd, end, false)];
+            foreach ((long from, long to, bool isZero) in parts)
             {
                 if (from < to)
                 {
@@ -262,8 +279,10 @@ internal sealed class CopyEngine
                 await _rate.WaitAsync(write.EndBytes - write.OffsetBytes, cancellationToken).ConfigureAwait(false);
             }
 
-            ReadOnlyMemory<byte> bytes = buffer.AsMemory((int)(write.OffsetBytes - item.OffsetBytes), (int)(write.EndBytes - write.OffsetBytes));
-            await _copier.WriteAsync(write.OffsetBytes, bytes, _usesReflinks ? OriginOf(item, write) : null, cancellationToken).ConfigureAwait(false);
+            ReadOnlyMemory<byte> bytes = buffer.AsMemory(
+                (int)(write.OffsetBytes - item.OffsetBytes), (int)(write.EndBytes - write.OffsetBytes));
+            await _copier.WriteAsync(
+                write.OffsetBytes, bytes, _usesReflinks ? OriginOf(item, write) : null, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -15,7 +15,10 @@ internal sealed record CopyScope(params IReadOnlyList<Disk> Sources)
     /// <summary>Down to which image of the source, without it, the target has all that those images have.</summary>
     public int CopyFromDepth { get; init; }
 
-    /// <summary>The parts of the disk that are copied, nothing else; all of it when null. They start and end at the target's clusters, or at the disk's end.</summary>
+    /// <summary>
+    /// The parts of the disk that are copied, nothing else; all of it when null. They start and end at the
+    /// target's clusters, or at the disk's end.
+    /// </summary>
     public CopyRanges? Ranges { get; init; }
 
     /// <summary>Is shown all that is written; null for nobody.</summary>

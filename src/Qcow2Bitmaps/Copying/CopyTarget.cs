@@ -6,7 +6,10 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>A file or device that a copy makes, or writes as it is: its disk, and what makes it whole in the end. Until then it goes again when it is disposed, if there was nothing before.</summary>
+/// <summary>
+/// A file or device that a copy makes, or writes as it is: its disk, and what makes it whole in the end. Until then it goes again when it
+/// is disposed, if there was nothing before.
+/// </summary>
 internal sealed class CopyTarget : IAsyncDisposable
 {
     private readonly IAsyncDisposable _file;
@@ -15,7 +18,9 @@ internal sealed class CopyTarget : IAsyncDisposable
     private readonly bool _isFlushed;
     private bool _isComplete;
 
-    private CopyTarget(IAsyncDisposable file, Disk disk, long zeroFromBytes, bool isFlushed, ImageChain? chain = null, UnpublishedStorage? unpublished = null)
+    private CopyTarget(
+        IAsyncDisposable file, Disk disk, long zeroFromBytes, bool isFlushed, ImageChain? chain = null,
+        UnpublishedStorage? unpublished = null)
     {
         _file = file;
         _isFlushed = isFlushed;
@@ -28,7 +33,9 @@ internal sealed class CopyTarget : IAsyncDisposable
     /// <summary>What is written.</summary>
     public Disk Disk { get; }
 
-    /// <summary>From where on the disk reads as zeros, as long as nobody writes there, in bytes; <see cref="long.MaxValue"/> where nothing is known.</summary>
+    /// <summary>
+    /// From where on the disk reads as zeros, as long as nobody writes there, in bytes; <see cref="long.MaxValue"/> where nothing is known.
+    /// </summary>
     public long ZeroFromBytes { get; }
 
     /// <summary>The backing file; null without one.</summary>
@@ -39,7 +46,8 @@ internal sealed class CopyTarget : IAsyncDisposable
     /// <exception cref="NoSpaceException">A block device is too small.</exception>
     /// <exception cref="ImageLockedException">Somebody else has it open.</exception>
     /// <inheritdoc cref="Qcow2Image.CreateAsync(string, Qcow2CreateOptions, CancellationToken)" path="/exception"/>
-    public static async ValueTask<CopyTarget> CreateAsync(string path, long sizeBytes, ConversionOptions options, FileRights rights, CancellationToken cancellationToken)
+    public static async ValueTask<CopyTarget> CreateAsync(
+        string path, long sizeBytes, ConversionOptions options, FileRights rights, CancellationToken cancellationToken)
     {
         if (!options.IsQcow2)
         {
@@ -60,7 +68,9 @@ internal sealed class CopyTarget : IAsyncDisposable
         {
             await FileCreation.CreateAsync(path, create, rights, cancellationToken).ConfigureAwait(false);
             var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
-            return await OpenAsync(storage, storage, new BorrowedStorage(storage, options.Flush), create, options, zeroFrom, cancellationToken).ConfigureAwait(false);
+            return await OpenAsync(
+                storage, storage, new BorrowedStorage(storage, options.Flush), create, options, zeroFrom,
+                cancellationToken).ConfigureAwait(false);
         }
 
         NewFile file = NewFile.Create(path, rights);
@@ -80,7 +90,8 @@ internal sealed class CopyTarget : IAsyncDisposable
 
     /// <summary>Makes an image without a backing file in a storage, which stays open.</summary>
     /// <inheritdoc cref="Qcow2Image.CreateAsync(string, Qcow2CreateOptions, CancellationToken)" path="/exception"/>
-    public static async ValueTask<CopyTarget> CreateInAsync(ImageStorage storage, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
+    public static async ValueTask<CopyTarget> CreateInAsync(
+        ImageStorage storage, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
     {
         BorrowedStorage made = await CreateAsync(storage, create, options, cancellationToken).ConfigureAwait(false);
         return await OpenAsync(made, storage, made, create, options, 0, cancellationToken).ConfigureAwait(false);
@@ -92,12 +103,15 @@ internal sealed class CopyTarget : IAsyncDisposable
     /// <exception cref="Qcow2FormatException">It is broken.</exception>
     /// <exception cref="Qcow2UnsupportedException">It cannot be written.</exception>
     /// <exception cref="IOException">It cannot be opened.</exception>
-    public static async ValueTask<CopyTarget> OpenAsync(string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
+    public static async ValueTask<CopyTarget> OpenAsync(
+        string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
     {
         var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
         long zeroFrom = options.TargetIsZero ? 0 : long.MaxValue;
         CopyTarget target = options.IsQcow2
-            ? await OpenAsync(storage, storage, new BorrowedStorage(storage, options.Flush), null, options, zeroFrom, cancellationToken).ConfigureAwait(false)
+            ? await OpenAsync(
+                storage, storage, new BorrowedStorage(storage, options.Flush), null, options, zeroFrom,
+                cancellationToken).ConfigureAwait(false)
             : await OpenRawAsync(storage, storage, options, zeroFrom).ConfigureAwait(false);
         if (target.Disk.SizeBytes < sizeBytes)
         {
@@ -123,7 +137,9 @@ internal sealed class CopyTarget : IAsyncDisposable
             if (bitmap.Bits.SizeBytes != Disk.SizeBytes)
             {
                 throw new BitmapStateException(
-                    bitmap.Name, $"Failed to populate bitmap {bitmap.Name}: Bitmaps are of different sizes (destination size is {Disk.SizeBytes}, source size is {bitmap.Bits.SizeBytes}) and can't be merged");
+                    bitmap.Name,
+                    $"Failed to populate bitmap {bitmap.Name}: Bitmaps are of different sizes (destination size is {Disk.SizeBytes}, "
+                    + $"source size is {bitmap.Bits.SizeBytes}) and can't be merged");
             }
         }
     }
@@ -182,7 +198,8 @@ internal sealed class CopyTarget : IAsyncDisposable
         }
     }
 
-    private static async ValueTask<CopyTarget> CreateRawAsync(string path, long sizeBytes, ConversionOptions options, FileRights rights, CancellationToken cancellationToken)
+    private static async ValueTask<CopyTarget> CreateRawAsync(
+        string path, long sizeBytes, ConversionOptions options, FileRights rights, CancellationToken cancellationToken)
     {
         NewFile file = NewFile.Create(path, rights);
         try
@@ -195,10 +212,12 @@ internal sealed class CopyTarget : IAsyncDisposable
             throw;
         }
 
-        return await OpenRawAsync(file, file.Storage, options, file.Storage.CapacityBytes is null ? 0 : long.MaxValue).ConfigureAwait(false);
+        return await OpenRawAsync(
+            file, file.Storage, options, file.Storage.CapacityBytes is null ? 0 : long.MaxValue).ConfigureAwait(false);
     }
 
-    private static async ValueTask<CopyTarget> OpenRawAsync(IAsyncDisposable file, ImageStorage storage, ConversionOptions options, long zeroFrom)
+    private static async ValueTask<CopyTarget> OpenRawAsync(
+        IAsyncDisposable file, ImageStorage storage, ConversionOptions options, long zeroFrom)
     {
         try
         {
@@ -212,35 +231,51 @@ internal sealed class CopyTarget : IAsyncDisposable
     }
 
     /// <summary>Makes the image, empty, and perhaps not to be seen yet.</summary>
-    private static async ValueTask<BorrowedStorage> CreateAsync(ImageStorage storage, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
+    private static async ValueTask<BorrowedStorage> CreateAsync(
+        ImageStorage storage, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
     {
-        BorrowedStorage made = options.AppearsAtOnce ? new BorrowedStorage(storage, options.Flush) : new UnpublishedStorage(storage, options.Flush);
+        BorrowedStorage made = options.AppearsAtOnce
+            ? new BorrowedStorage(storage, options.Flush)
+            : new UnpublishedStorage(storage, options.Flush);
         await Qcow2Image.CreateAsync(made, create, cancellationToken).ConfigureAwait(false);
         return made;
     }
 
     /// <summary>The chain below the new image: the caller names the backing file, so that it may be anywhere.</summary>
-    private static async ValueTask<OverlayBase> InspectAsync(string path, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
+    private static async ValueTask<OverlayBase> InspectAsync(
+        string path, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
     {
-        var below = new ChainOpenOptions { Image = new Qcow2OpenOptions { Lock = ImageLock.None }, TopFormat = create.BackingFormat, AllowedFolders = options.AllowedFolders };
+        var below = new ChainOpenOptions
+        {
+            Image = new Qcow2OpenOptions { Lock = ImageLock.None },
+            TopFormat = create.BackingFormat,
+            AllowedFolders = options.AllowedFolders,
+        };
         return await OverlayBase.InspectAsync(path, create.BackingFile!, below, cancellationToken).ConfigureAwait(false);
     }
 
     private static async ValueTask<CopyTarget> OpenAsync(
-        IAsyncDisposable file, ImageStorage storage, BorrowedStorage borrowed, Qcow2CreateOptions? create, ConversionOptions options, long zeroFrom, CancellationToken cancellationToken)
+        IAsyncDisposable file, ImageStorage storage, BorrowedStorage borrowed, Qcow2CreateOptions? create, ConversionOptions options,
+        long zeroFrom, CancellationToken cancellationToken)
     {
         ImageChain? chain = null;
         try
         {
             // A data file's name starts from the current folder, a backing file's from the image's.
-            IEnumerable<string> named = new[] { create?.BackingFile is { } backing ? BackingPath.Combine(storage.Name, backing) : null, create?.DataFile }.OfType<string>().Select(BackingPath.FolderOf);
+            IEnumerable<string> named = new[]
+            {
+                create?.BackingFile is { } backing ? BackingPath.Combine(storage.Name, backing) : null,
+                create?.DataFile,
+            }.OfType<string>().Select(BackingPath.FolderOf);
             chain = await ImageChain.OpenAsync(
                 borrowed,
                 new ChainOpenOptions
                 {
                     TopFormat = ImageFormat.Qcow2,
                     WritableLayers = [0],
-                    Resolver = LinuxNative.IsSupported && storage is FileStorage ? FileBackingResolver.ForTop(storage.Name, [.. named, .. options.AllowedFolders]) : null,
+                    Resolver = LinuxNative.IsSupported && storage is FileStorage
+                        ? FileBackingResolver.ForTop(storage.Name, [.. named, .. options.AllowedFolders])
+                        : null,
                 },
                 cancellationToken).ConfigureAwait(false);
             GuestWriter writer = await chain.OpenWriterAsync(cancellationToken).ConfigureAwait(false);

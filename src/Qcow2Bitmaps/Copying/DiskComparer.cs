@@ -40,7 +40,8 @@ internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgre
             if (!(one.IsZero && other.IsZero))
             {
                 length = Math.Min(length, BufferBytes);
-                if (!first.IsSamePlace(one, second, other) && await FindDifferenceAsync(one, other, (int)length, cancellationToken).ConfigureAwait(false) is { } difference)
+                if (!first.IsSamePlace(one, second, other)
+                    && await FindDifferenceAsync(one, other, (int)length, cancellationToken).ConfigureAwait(false) is { } difference)
                 {
                     return new ImageComparison(ComparisonOutcome.ContentDiffers, at + difference, SizesDiffer: false);
                 }
@@ -50,7 +51,9 @@ internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgre
             progress?.Report(at);
         }
 
-        return sizesDiffer ? await CheckRestAsync(common, cancellationToken).ConfigureAwait(false) : new ImageComparison(ComparisonOutcome.Identical, 0, SizesDiffer: false);
+        return sizesDiffer
+            ? await CheckRestAsync(common, cancellationToken).ConfigureAwait(false)
+            : new ImageComparison(ComparisonOutcome.Identical, 0, SizesDiffer: false);
     }
 
     /// <summary>Whether the longer disk has nothing but zeros behind the end of the shorter one.</summary>

@@ -17,21 +17,27 @@ public static class ImageConversion
     /// <returns>The verdicts on bitmaps that were left behind as not valid.</returns>
     /// <remarks>
     /// <para>
-    /// What the maps say to be zeros is not read, and what reads as zeros on the target not written. Where the target has a backing file that is one of the source's chain, what
-    /// stands there or below is not written either; of any other backing file what lies below the source's top image is compared with what the target reads, and written where that differs.
+    /// What the maps say to be zeros is not read, and what reads as zeros on the target not written. Where the target has a backing file
+    /// that is one of the source's chain, what stands there or below is not written either; of any other backing file what lies below the
+    /// source's top image is compared with what the target reads, and written where that differs.
     /// </para>
-    /// <para>A target that was not there before goes again when the copying fails; one that is overwritten is lost then. A target that is an image of a source is refused.</para>
+    /// <para>A target that was not there before goes again when the copying fails; one that is overwritten is lost then. A target that
+    /// is an image of a source is refused.</para>
     /// </remarks>
-    /// <exception cref="ArgumentException">The options do not go together (see <see cref="ConversionOptions.FindFault"/>), or there is no source.</exception>
+    /// <exception cref="ArgumentException">The options do not go together (see
+    /// <see cref="ConversionOptions.FindFault"/>), or there is no source.</exception>
     /// <exception cref="BitmapStateException">A bitmap cannot be copied; nothing is written.</exception>
     /// <exception cref="ImageLockedException">Somebody else has the target open.</exception>
     /// <exception cref="NoSpaceException">The target is too small and cannot grow.</exception>
-    /// <exception cref="Qcow2FormatException">A source has a table entry that cannot be, or a compressed cluster that is broken; or the target, where it exists, is broken.</exception>
-    /// <exception cref="Qcow2UnsupportedException">An image is encrypted, a name in one is refused, or bitmaps are asked of a raw source.</exception>
+    /// <exception cref="Qcow2FormatException">A source has a table entry that cannot be, or a compressed cluster that is broken; or the
+    /// target, where it exists, is broken.</exception>
+    /// <exception cref="Qcow2UnsupportedException">An image is encrypted, a name in one is refused, or
+    /// bitmaps are asked of a raw source.</exception>
     /// <exception cref="IOException">A storage failed, or the target is also a source.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
     public static async Task<IReadOnlyList<BitmapVerdict>> ConvertAsync(
-        IReadOnlyList<Disk> sources, string targetPath, ConversionOptions options, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
+        IReadOnlyList<Disk> sources, string targetPath, ConversionOptions options, IProgress<long>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(sources);
         ArgumentNullException.ThrowIfNull(targetPath);
@@ -51,7 +57,8 @@ public static class ImageConversion
     /// <summary>As the public method, to a target that is opened once all else is known to be well.</summary>
     /// <returns>The verdicts on bitmaps that were left behind, and how many bytes of the disk were written.</returns>
     internal static async Task<(IReadOnlyList<BitmapVerdict> Skipped, long WrittenBytes)> ConvertAsync(
-        IReadOnlyList<Disk> sources, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget, IProgress<long>? progress, CancellationToken cancellationToken)
+        IReadOnlyList<Disk> sources, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget, IProgress<long>? progress,
+        CancellationToken cancellationToken)
     {
         string? fault = options.FindFault() ?? FindFault(sources, options);
         if (fault is not null)
@@ -70,26 +77,36 @@ public static class ImageConversion
         var skipped = new List<BitmapVerdict>();
         IReadOnlyList<CarriedBitmap> bitmaps = options.Bitmaps == BitmapCopying.None
             ? []
-            : await BitmapSelection.ReadAsync((ImageChain)sources[0], options.Bitmaps == BitmapCopying.SkipInvalid, skipped, cancellationToken).ConfigureAwait(false);
+            : await BitmapSelection.ReadAsync(
+                (ImageChain)sources[0], options.Bitmaps == BitmapCopying.SkipInvalid, skipped, cancellationToken).ConfigureAwait(false);
         CopyTarget target = await openTarget(size).ConfigureAwait(false);
         await using (target.ConfigureAwait(false))
         {
             target.RequireRoomFor(bitmaps);
             (int skipFrom, int compareFrom) = RelateBacking(sources[0], target, options);
             var engine = new CopyEngine(target.Disk, options, progress, target.ZeroFromBytes);
-            await engine.RunAsync(new CopyScope(disks) { SkipFromDepth = skipFrom, CompareFromDepth = compareFrom }, cancellationToken).ConfigureAwait(false);
+            await engine.RunAsync(
+                new CopyScope(disks) { SkipFromDepth = skipFrom, CompareFromDepth = compareFrom }, cancellationToken).ConfigureAwait(false);
             await target.CompleteAsync(bitmaps, cancellationToken).ConfigureAwait(false);
             return (skipped, engine.WrittenBytes);
         }
     }
 
     internal static NoSpaceException TooSmall(long neededBytes, long thereBytes) => new(
-        $"output file is smaller than input file: {neededBytes} bytes are needed in all, {thereBytes} are there; extend it first, nothing was written", neededBytes, thereBytes);
+        $"output file is smaller than input file: {neededBytes} bytes are needed in all, {thereBytes} are there; extend it first, "
+        + $"nothing was written",
+        neededBytes, thereBytes);
 
-    /// <summary>Finds how large a volume has to be for what found no room on it, where that can be gone through in memory: of a new image that holds all data itself, uncompressed.</summary>
-    private static async ValueTask<NoSpaceException> DescribeAsync(IReadOnlyList<Disk> sources, string path, ConversionOptions options, NoSpaceException e, CancellationToken cancellationToken)
+    /// <summary>
+    /// Finds how large a volume has to be for what found no room on it, where that can be gone through in memory: of a new image
+    /// that holds all data itself, uncompressed.
+    /// </summary>
+    private static async ValueTask<NoSpaceException> DescribeAsync(
+        IReadOnlyList<Disk> sources, string path, ConversionOptions options, NoSpaceException e, CancellationToken cancellationToken)
     {
-        if (e.VolumeBytes is not null || options is not { IsQcow2: true, TargetExists: false, Compress: false, Create: { BackingFile: null, DataFile: null } create } || !FilePlace.Of(path).IsBlockDevice)
+        if (e.VolumeBytes is not null
+            || options is not { IsQcow2: true, TargetExists: false, Compress: false, Create: { BackingFile: null, DataFile: null } create }
+            || !FilePlace.Of(path).IsBlockDevice)
         {
             return e;
         }
@@ -106,8 +123,12 @@ public static class ImageConversion
         {
             ConversionOptions rehearsed = options with { Rehearses = MeasureDepth.Data };
             await ConvertAsync(
-                sources, rehearsed, async size => await CopyTarget.CreateInAsync(memory, create with { SizeBytes = size }, rehearsed, cancellationToken).ConfigureAwait(false), null, cancellationToken).ConfigureAwait(false);
-            return NoSpaceException.OfVolume(path, ImageGeometry.DivideRoundingUp(memory.Length, create.ClusterSizeBytes) * create.ClusterSizeBytes, capacity);
+                sources, rehearsed,
+                async size => await CopyTarget.CreateInAsync(
+                    memory, create with { SizeBytes = size }, rehearsed, cancellationToken).ConfigureAwait(false),
+                null, cancellationToken).ConfigureAwait(false);
+            return NoSpaceException.OfVolume(
+                path, ImageGeometry.DivideRoundingUp(memory.Length, create.ClusterSizeBytes) * create.ClusterSizeBytes, capacity);
         }
     }
 
@@ -120,10 +141,13 @@ public static class ImageConversion
         : null;
 
     /// <summary>Opens or makes the target.</summary>
-    internal static async ValueTask<CopyTarget> OpenTargetAsync(IReadOnlyList<Disk> sources, string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
+    internal static async ValueTask<CopyTarget> OpenTargetAsync(
+        IReadOnlyList<Disk> sources, string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
     {
         RequireNoSource(sources, path);
-        FileRights rights = sources.Aggregate(FileRights.Plain, static (rights, source) => rights.With(source is ImageChain chain ? chain.Rights : FileRights.Of(source.Storages)));
+        FileRights rights = sources.Aggregate(
+            FileRights.Plain,
+            static (rights, source) => rights.With(source is ImageChain chain ? chain.Rights : FileRights.Of(source.Storages)));
         return options.TargetExists
             ? await CopyTarget.OpenAsync(path, sizeBytes, options, cancellationToken).ConfigureAwait(false)
             : await CopyTarget.CreateAsync(path, sizeBytes, options, rights, cancellationToken).ConfigureAwait(false);
@@ -138,7 +162,9 @@ public static class ImageConversion
         }
 
         // A target that exists may have anything above its backing file.
-        int shared = options.TargetExists || source is not ImageChain chain ? -1 : chain.Layers.ToList().FindIndex(1, layer => layer.Storage.Identity == backing);
+        int shared = options.TargetExists || source is not ImageChain chain
+            ? -1
+            : chain.Layers.ToList().FindIndex(1, layer => layer.Storage.Identity == backing);
         return shared > 0 ? (shared, int.MaxValue) : (int.MaxValue, 1);
     }
 

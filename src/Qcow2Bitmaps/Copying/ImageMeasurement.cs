@@ -34,7 +34,8 @@ public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedByt
     /// <exception cref="Qcow2UnsupportedException">The disk is too large for them.</exception>
     /// <exception cref="Qcow2FormatException">A table's entry cannot be.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
-    public static async ValueTask<ImageMeasurement> OfChainAsync(ImageChain source, Qcow2CreateOptions target, CancellationToken cancellationToken = default)
+    public static async ValueTask<ImageMeasurement> OfChainAsync(
+        ImageChain source, Qcow2CreateOptions target, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(target);
@@ -56,7 +57,9 @@ public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedByt
         }
 
         bool holdsBitmaps = target.Version >= 3 && source.Layers[0] is Qcow2Layer { Image.Header.Version: >= 3 };
-        return Of(target, target.BackingFile is null ? data : WholeClusters(size, cluster), holdsBitmaps ? BitmapsOf(source.Layers[0].RequireImage(), source.Layers[0].RequireImage().VirtualSizeBytes, cluster) : null);
+        return Of(
+            target, target.BackingFile is null ? data : WholeClusters(size, cluster),
+            holdsBitmaps ? BitmapsOf(source.Layers[0].RequireImage(), source.Layers[0].RequireImage().VirtualSizeBytes, cluster) : null);
     }
 
     private static ImageMeasurement Of(Qcow2CreateOptions target, long dataBytes, long? bitmapBytes)
@@ -105,7 +108,15 @@ public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedByt
             long bits = ImageGeometry.DivideRoundingUp(sizeBytes, bitmap.GranularityBytes);
             long pages = ImageGeometry.DivideRoundingUp(ImageGeometry.DivideRoundingUp(bits, 8), clusterBytes);
             bytes += (pages * clusterBytes) + WholeClusters(pages * ImageGeometry.TableEntryBytes, clusterBytes);
-            directory += new BitmapDirectoryEntry { TableOffset = 0, TableEntries = 0, GranularityBits = 0, Type = BitmapDirectoryEntry.DirtyTrackingType, Flags = BitmapFlags.None, Name = ImageText.Encode(bitmap.Name) }.SizeBytes;
+            directory += new BitmapDirectoryEntry
+            {
+                TableOffset = 0,
+                TableEntries = 0,
+                GranularityBits = 0,
+                Type = BitmapDirectoryEntry.DirtyTrackingType,
+                Flags = BitmapFlags.None,
+                Name = ImageText.Encode(bitmap.Name),
+            }.SizeBytes;
         }
 
         return bytes + WholeClusters(directory, clusterBytes);

@@ -3,10 +3,14 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Writes what was read of a part of a disk to another one: finds zeros in it, and shares, compresses or leaves out what can be. Calls may run side by side, for parts that do not overlap.</summary>
+/// <summary>
+/// Writes what was read of a part of a disk to another one: finds zeros in it, and shares, compresses or leaves out what can be. Calls may
+/// run side by side, for parts that do not overlap.
+/// </summary>
 /// <param name="target">Where to.</param>
 /// <param name="holdsZeros">Whether zeros are written even where the target reads as zeros already.</param>
-/// <param name="there">What the target reads, which says what need not be made zeros; null for what it reads now, where it is not about to show another disk.</param>
+/// <param name="there">What the target reads, which says what need not be made zeros; null for what it reads now, where it
+/// is not about to show another disk.</param>
 internal sealed class ItemCopier(Disk target, bool holdsZeros = false, Disk? there = null)
 {
     private long _writtenBytes;
@@ -14,7 +18,9 @@ internal sealed class ItemCopier(Disk target, bool holdsZeros = false, Disk? the
     /// <summary>What the target reads where nothing is written.</summary>
     public Disk There => there ?? target;
 
-    /// <summary>Whether nobody asks what reads as zeros already. Of a raw target holes are made again: that is one call, as asking is.</summary>
+    /// <summary>
+    /// Whether nobody asks what reads as zeros already. Of a raw target holes are made again: that is one call, as asking is.
+    /// </summary>
     public bool HoldsZeros => holdsZeros || target.HoldsZeros || target is RawDisk;
 
     /// <summary>Whether clusters are compressed.</summary>
@@ -79,7 +85,10 @@ internal sealed class ItemCopier(Disk target, bool holdsZeros = false, Disk? the
         }
     }
 
-    /// <summary>Makes a part read as zeros. What is known from tables to do so is left alone, unless zeros are held, so that no space is taken there.</summary>
+    /// <summary>
+    /// Makes a part read as zeros. What is known from tables to do so is left alone, unless zeros are held,
+    /// so that no space is taken there.
+    /// </summary>
     /// <param name="start">Where the part starts on the disk, in bytes.</param>
     /// <param name="end">Where it ends.</param>
     /// <param name="cancellationToken">Ends the work.</param>
@@ -92,7 +101,8 @@ internal sealed class ItemCopier(Disk target, bool holdsZeros = false, Disk? the
         }
 
         // Whole units cost a table's entry, parts of one have to be written.
-        await foreach (StorageRange data in There.ListDataAsync(start, end, target.SubclusterBytes, cancellationToken).ConfigureAwait(false))
+        await foreach (StorageRange data
+            in There.ListDataAsync(start, end, target.SubclusterBytes, cancellationToken).ConfigureAwait(false))
         {
             await WriteZerosAsync(data, cancellationToken).ConfigureAwait(false);
         }

@@ -30,9 +30,14 @@ internal static class StrictStatus
             _ when !isLast => BlockStatus.Zero | BlockStatus.Allocated,
             _ => BlockStatus.Zero,
         };
-        bool hasOffset = extent.HostOffset is not null && extent.Kind != ExtentKind.Compressed && (extent.Kind != ExtentKind.Unallocated || isLast);
-        bool isAtEnd = end == disk.SizeBytes || (extent.Kind == ExtentKind.Unallocated && isLast && end == (chain?.SizeOf(extent.Depth) ?? disk.SizeBytes));
-        return (extent.Slice(extent.OffsetBytes, end - extent.OffsetBytes), status | (hasOffset ? BlockStatus.HasOffset : BlockStatus.None) | (isAtEnd ? BlockStatus.AtEnd : BlockStatus.None));
+        bool hasOffset = extent.HostOffset is not null
+            && extent.Kind != ExtentKind.Compressed
+            && (extent.Kind != ExtentKind.Unallocated || isLast);
+        bool isAtEnd = end == disk.SizeBytes
+            || (extent.Kind == ExtentKind.Unallocated && isLast && end == (chain?.SizeOf(extent.Depth) ?? disk.SizeBytes));
+        return (extent.Slice(extent.OffsetBytes, end - extent.OffsetBytes), status | (hasOffset
+            ? BlockStatus.HasOffset
+            : BlockStatus.None) | (isAtEnd ? BlockStatus.AtEnd : BlockStatus.None));
     }
 
     private static long SliceEnd(ChainDisk? chain, int depth, long offset)

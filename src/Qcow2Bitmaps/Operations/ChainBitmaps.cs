@@ -5,8 +5,8 @@ namespace Qcow2Bitmaps.Operations;
 
 /// <summary>Bitmaps of a whole chain: deleting them, and dropping what is of no use.</summary>
 /// <remarks>
-/// Images are edited from the top down, each edit atomic. A stop in between leaves bitmaps that are missing in the top image, which nobody takes for valid: the bits below, without those
-/// above, would not tell all that changed. Run again, the work goes on where it stopped.
+/// Images are edited from the top down, each edit atomic. A stop in between leaves bitmaps that are missing in the top image, which nobody
+/// takes for valid: the bits below, without those above, would not tell all that changed. Run again, the work goes on where it stopped.
 /// </remarks>
 public static class ChainBitmaps
 {
@@ -29,9 +29,11 @@ public static class ChainBitmaps
     /// <returns>What was removed where.</returns>
     /// <exception cref="BitmapStateException">No image holds a bitmap of one of the names; nothing is removed.</exception>
     /// <exception cref="Qcow2FormatException">A file ends before clusters that its image names; nothing is removed.</exception>
-    /// <exception cref="NoSpaceException">An image has no room for its new directory, which is known beforehand: nothing is removed.</exception>
+    /// <exception cref="NoSpaceException">An image has no room for its new directory, which is known
+    /// beforehand: nothing is removed.</exception>
     /// <exception cref="IOException">A storage failed, or an image is open for reading only.</exception>
-    public static async ValueTask<IReadOnlyList<BitmapChange>> DeleteAsync(ImageChain chain, IReadOnlyCollection<string> names, CancellationToken cancellationToken = default)
+    public static async ValueTask<IReadOnlyList<BitmapChange>> DeleteAsync(
+        ImageChain chain, IReadOnlyCollection<string> names, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
         ArgumentNullException.ThrowIfNull(names);
@@ -46,7 +48,8 @@ public static class ChainBitmaps
         // A file that an edit makes longer does not show any more that something is missing.
         await chain.RequireWholeAsync(withDataFiles: false, cancellationToken).ConfigureAwait(false);
         List<int> holders = [.. Holders(chain, names)];
-        await SpaceCheck.RequireAllAsync(chain, holders, copy => DeleteAsync(copy, names, cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
+        await SpaceCheck.RequireAllAsync(
+            chain, holders, copy => DeleteAsync(copy, names, cancellationToken).AsTask(), cancellationToken).ConfigureAwait(false);
         var changes = new List<BitmapChange>();
         foreach (int index in holders)
         {
@@ -64,16 +67,20 @@ public static class ChainBitmaps
         return changes;
     }
 
-    /// <summary>Finds the bitmaps that are of no use: those that are not valid over the chain, or all but those that are to be kept.</summary>
+    /// <summary>
+    /// Finds the bitmaps that are of no use: those that are not valid over the chain, or all but those that are to be kept.
+    /// </summary>
     /// <param name="chain">The chain.</param>
     /// <param name="keep">The names that are to be kept, valid or not; null to keep what is valid.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="IOException">A storage failed.</exception>
-    public static async ValueTask<IReadOnlyList<string>> FindUselessAsync(ImageChain chain, IReadOnlyCollection<string>? keep = null, CancellationToken cancellationToken = default)
+    public static async ValueTask<IReadOnlyList<string>> FindUselessAsync(
+        ImageChain chain, IReadOnlyCollection<string>? keep = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
         IReadOnlyList<BitmapVerdict> verdicts = await chain.JudgeBitmapsAsync(cancellationToken: cancellationToken).ConfigureAwait(false);
-        return [.. verdicts.Where(verdict => keep is null ? !verdict.IsValid : !keep.Contains(verdict.Name, StringComparer.Ordinal)).Select(static verdict => verdict.Name)];
+        return [.. verdicts.Where(verdict => keep is null ? !verdict.IsValid : !keep.Contains(verdict.Name, StringComparer.Ordinal))
+            .Select(static verdict => verdict.Name)];
     }
 
     /// <summary>Compares what a chain has with what somebody expects, as oVirt's engine does before a backup.</summary>
@@ -81,7 +88,8 @@ public static class ChainBitmaps
     /// <param name="expected">The names that should be there.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="IOException">A storage failed.</exception>
-    public static async ValueTask<Reconciliation> ReconcileAsync(ImageChain chain, IReadOnlyCollection<string> expected, CancellationToken cancellationToken = default)
+    public static async ValueTask<Reconciliation> ReconcileAsync(
+        ImageChain chain, IReadOnlyCollection<string> expected, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
         ArgumentNullException.ThrowIfNull(expected);

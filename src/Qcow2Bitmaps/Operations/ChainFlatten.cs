@@ -10,17 +10,23 @@ namespace Qcow2Bitmaps.Operations;
 /// <summary>Makes one standalone image of a chain.</summary>
 public static class ChainFlatten
 {
-    /// <summary>Copies what the guest sees to a new qcow2 image, with every valid bitmap's bits merged over all images. Cluster size and extended L2 entries are the top image's.</summary>
+    /// <summary>
+    /// Copies what the guest sees to a new qcow2 image, with every valid bitmap's bits merged over all images. Cluster size
+    /// and extended L2 entries are the top image's.
+    /// </summary>
     /// <param name="chain">The chain, which is only read.</param>
     /// <param name="targetPath">The image to make; what there is goes.</param>
     /// <param name="compress">Whether clusters are compressed (zlib).</param>
     /// <param name="progress">Is told how many bytes of the disk are done.</param>
     /// <param name="cancellationToken">Ends the work; a target that was not there before goes again.</param>
     /// <returns>What became of the bitmaps, and how much was copied.</returns>
-    /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image names; nothing is written then.</exception>
-    /// <inheritdoc cref="ImageConversion.ConvertAsync(IReadOnlyList{Disk}, string, ConversionOptions, IProgress{long}?, CancellationToken)" path="/exception"/>
+    /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image
+    /// names; nothing is written then.</exception>
+    /// <inheritdoc cref="ImageConversion.ConvertAsync(IReadOnlyList{Disk}, string, ConversionOptions, IProgress{long}?, CancellationToken)"
+    /// path="/exception"/>
     public static async Task<ChainResult> RunAsync(
-        ImageChain chain, string targetPath, bool compress = false, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
+        ImageChain chain, string targetPath, bool compress = false, IProgress<long>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
         ArgumentException.ThrowIfNullOrEmpty(targetPath);
@@ -40,10 +46,12 @@ public static class ChainFlatten
     }
 
     internal static async Task<ChainResult> RunAsync(
-        ImageChain chain, string target, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget, IProgress<long>? progress, CancellationToken cancellationToken)
+        ImageChain chain, string target, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget, IProgress<long>? progress,
+        CancellationToken cancellationToken)
     {
         await chain.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
-        (IReadOnlyList<BitmapVerdict> skipped, long writtenBytes) = await ImageConversion.ConvertAsync([chain], options, openTarget, progress, cancellationToken).ConfigureAwait(false);
+        (IReadOnlyList<BitmapVerdict> skipped, long writtenBytes) = await ImageConversion.ConvertAsync(
+            [chain], options, openTarget, progress, cancellationToken).ConfigureAwait(false);
         var changes = new List<BitmapChange>();
         foreach (BitmapInfo bitmap in chain.Layers[0].Bitmaps)
         {
@@ -97,10 +105,12 @@ public static class ChainFlatten
             return;
         }
 
-        long needed = (await ChainMeasurement.OfFlattenAsync(chain, MeasureDepth.Tables, cancellationToken).ConfigureAwait(false)).Target.RequiredBytes;
+        long needed = (await ChainMeasurement.OfFlattenAsync(
+            chain, MeasureDepth.Tables, cancellationToken).ConfigureAwait(false)).Target.RequiredBytes;
         if (needed > there)
         {
-            needed = (await ChainMeasurement.OfFlattenAsync(chain, MeasureDepth.Data, cancellationToken).ConfigureAwait(false)).Target.RequiredBytes;
+            needed = (await ChainMeasurement.OfFlattenAsync(
+                chain, MeasureDepth.Data, cancellationToken).ConfigureAwait(false)).Target.RequiredBytes;
         }
 
         if (needed > there)

@@ -8,9 +8,10 @@ namespace Qcow2Bitmaps.Operations;
 
 /// <summary>Images that were committed by one who was stopped before it could remove them.</summary>
 /// <remarks>
-/// Once all is durable the topmost committed image gets another name (<see cref="MarkDone"/>), in one step that survives a loss of power: from then on the commit is done, whatever is written to the base, and only the
-/// removal is left. Committed images are removed from the bottom up, so that those that are left can be found from the topmost one. Where that has its own name still, nothing is believed: that it was
-/// committed is known from the base, which reads as it does.
+/// Once all is durable the topmost committed image gets another name (<see cref="MarkDone"/>), in one step that survives a loss of power:
+/// from then on the commit is done, whatever is written to the base, and only the removal is left. Committed images are removed from the
+/// bottom up, so that those that are left can be found from the topmost one. Where that has its own name still, nothing is believed: that
+/// it was committed is known from the base, which reads as it does.
 /// </remarks>
 public static class CommitRemains
 {
@@ -20,7 +21,10 @@ public static class CommitRemains
     /// <param name="topPath">Its own path.</param>
     public static string DonePathOf(string topPath) => topPath + DoneSuffix;
 
-    /// <summary>Says, durably, that a commit is done and only the removal is left: run again it must not copy, as the base may have been written since.</summary>
+    /// <summary>
+    /// Says, durably, that a commit is done and only the removal is left: run again it must not copy, as
+    /// the base may have been written since.
+    /// </summary>
     /// <param name="topPath">The committed top, a file or a link to one, which nobody has open.</param>
     /// <returns>The name that it has now, to be removed last.</returns>
     /// <exception cref="IOException">There is something of that name, or it cannot be renamed.</exception>
@@ -31,7 +35,10 @@ public static class CommitRemains
         return done;
     }
 
-    /// <summary>Removes a committed image; of a symbolic link the link alone, as rm and libvirt do: what somebody else may know under another name stays.</summary>
+    /// <summary>
+    /// Removes a committed image; of a symbolic link the link alone, as rm and libvirt do: what somebody
+    /// else may know under another name stays.
+    /// </summary>
     /// <param name="path">The image, which nobody has open.</param>
     /// <returns>The image that a link led to, and that is kept; null where nothing is.</returns>
     /// <exception cref="IOException">It cannot be removed.</exception>
@@ -44,21 +51,27 @@ public static class CommitRemains
     }
 
     /// <summary>Finds what is left to remove.</summary>
-    /// <param name="activePath">The top of the whole chain, from which the images have gone; null where that was the committed top itself.</param>
+    /// <param name="activePath">The top of the whole chain, from which the images have gone; null where
+    /// that was the committed top itself.</param>
     /// <param name="topPath">The committed top.</param>
     /// <param name="basePath">The image that took all.</param>
     /// <param name="options">How chains are opened.</param>
     /// <param name="cancellationToken">Ends the search.</param>
-    /// <returns>The files, the lowest first, in which order they are to be removed; empty where this is no commit that was stopped between its end and the removal, or the base does not read as the top does.</returns>
+    /// <returns>The files, the lowest first, in which order they are to be removed; empty where this is no commit that was stopped between
+    /// its end and the removal, or the base does not read as the top does.</returns>
     /// <exception cref="Qcow2Exception">An image is broken, in use, or refused.</exception>
     /// <exception cref="FileNotFoundException">The top does not exist under either name: the message says what there is.</exception>
-    /// <exception cref="IOException">A file cannot be opened; or the top exists under both names, so that another image of its name was committed and not removed.</exception>
+    /// <exception cref="IOException">A file cannot be opened; or the top exists under both names, so that another image of its name
+    /// was committed and not removed.</exception>
     public static async Task<IReadOnlyList<string>> FindAsync(
         string? activePath, string topPath, string basePath, ChainOpenOptions options, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
         string? format = options.TopFormat;
-        if (activePath is not null && (FileStorage.IdentityOf(activePath) is { } identity ? identity == FileStorage.IdentityOf(topPath) : string.Equals(activePath, topPath, StringComparison.Ordinal)))
+        if (activePath is not null
+            && (FileStorage.IdentityOf(activePath) is { } identity
+                ? identity == FileStorage.IdentityOf(topPath)
+                : string.Equals(activePath, topPath, StringComparison.Ordinal)))
         {
             activePath = null;
         }
@@ -67,15 +80,18 @@ public static class CommitRemains
         if (isDone && DurableFile.Exists(topPath))
         {
             throw IOException.Of(
-                $"'{DonePathOf(topPath)}' exists: an image of the name '{topPath}' was committed before, and the commit was interrupted before the image was removed; look at both, and remove or rename what is not needed");
+                $"'{DonePathOf(topPath)}' exists: an image of the name '{topPath}' was committed before, "
+                + $"and the commit was interrupted before the image was removed; look at both, and remove or rename what is not needed");
         }
 
         if (!isDone && !DurableFile.Exists(topPath))
         {
-            throw new FileNotFoundException(PrintableMessage.Of(await WhatIsThereAsync(topPath, basePath, options, cancellationToken).ConfigureAwait(false)));
+            throw new FileNotFoundException(
+                PrintableMessage.Of(await WhatIsThereAsync(topPath, basePath, options, cancellationToken).ConfigureAwait(false)));
         }
 
-        IOException Doubtful(string why) => IOException.Of($"'{DonePathOf(topPath)}' looks like the rest of an interrupted commit, but {why}: nothing was removed");
+        IOException Doubtful(string why) =>
+            IOException.Of($"'{DonePathOf(topPath)}' looks like the rest of an interrupted commit, but {why}: nothing was removed");
         string committedPath = isDone ? DonePathOf(topPath) : topPath;
 
         if (activePath is not null)
@@ -93,7 +109,8 @@ public static class CommitRemains
         }
 
         var standIn = new StandIn(options.Resolver ?? FileBackingResolver.ForTop(committedPath, options.AllowedFolders), basePath);
-        ImageChain chain = await ImageChain.OpenAsync(committedPath, options with { TopFormat = format, Resolver = standIn }, cancellationToken).ConfigureAwait(false);
+        ImageChain chain = await ImageChain.OpenAsync(
+            committedPath, options with { TopFormat = format, Resolver = standIn }, cancellationToken).ConfigureAwait(false);
         await using (chain.ConfigureAwait(false))
         {
             if (chain.IndexOf(basePath) is not (> 0 and { } target) || (activePath is null && !standIn.IsUsed && !isDone))
@@ -112,22 +129,28 @@ public static class CommitRemains
                 return ToRemove(chain, target);
             }
 
-            ImageChain below = await ImageChain.OpenAsync(basePath, options with { TopFormat = chain.Layers[target].Format }, cancellationToken).ConfigureAwait(false);
+            ImageChain below = await ImageChain.OpenAsync(
+                basePath, options with { TopFormat = chain.Layers[target].Format }, cancellationToken).ConfigureAwait(false);
             await using (below.ConfigureAwait(false))
             {
                 long size = chain.Layers[0].VirtualSizeBytes;
-                ImageComparison comparison = await ImageComparison.CompareAsync(chain, below, cancellationToken: cancellationToken).ConfigureAwait(false);
-                bool isThere = below.Layers[0].VirtualSizeBytes >= size && (comparison.Outcome == ComparisonOutcome.Identical || comparison.OffsetBytes >= size);
+                ImageComparison comparison = await ImageComparison.CompareAsync(
+                    chain, below, cancellationToken: cancellationToken).ConfigureAwait(false);
+                bool isThere = below.Layers[0].VirtualSizeBytes >= size
+                    && (comparison.Outcome == ComparisonOutcome.Identical || comparison.OffsetBytes >= size);
                 return isThere ? ToRemove(chain, target) : [];
             }
         }
     }
 
-    private static string[] ToRemove(ImageChain chain, int target) => [.. chain.Layers.Take(target).Reverse().Where(static layer => !layer.IsFixedSize).Select(static layer => layer.Path)];
+    private static string[] ToRemove(ImageChain chain, int target) =>
+        [.. chain.Layers.Take(target).Reverse().Where(static layer => !layer.IsFixedSize).Select(static layer => layer.Path)];
 
-    private static async ValueTask<string> WhatIsThereAsync(string topPath, string basePath, ChainOpenOptions options, CancellationToken cancellationToken)
+    private static async ValueTask<string> WhatIsThereAsync(
+        string topPath, string basePath, ChainOpenOptions options, CancellationToken cancellationToken)
     {
-        string gone = $"'{topPath}' does not exist, nor does '{DonePathOf(topPath)}', which a commit leaves if it is interrupted while it removes images";
+        string gone = $"'{topPath}' does not exist, nor does '{DonePathOf(topPath)}', which a commit leaves if it is interrupted while it "
+            + $"removes images";
         if (FileStorage.IdentityOf(basePath) is null)
         {
             return $"{gone}; '{basePath}' does not exist either";
@@ -140,7 +163,9 @@ public static class CommitRemains
             string bitmaps = there is not Qcow2Layer { Image.Bitmaps.Count: > 0, Image: var image }
                 ? "no bitmaps"
                 : $"the bitmaps {string.Join(", ", image.Bitmaps.Select(static bitmap => $"'{bitmap.Name}'"))}";
-            return $"{gone}. '{basePath}' is there, {there.Format}, {there.VirtualSizeBytes} bytes, with {bitmaps}: if the image was committed to it before, nothing is left to do; check that it has what you expect, and that no image names '{topPath}' as its backing file";
+            return $"{gone}. '{basePath}' is there, {there.Format}, {there.VirtualSizeBytes} bytes, with {bitmaps}: "
+                + $"if the image was committed to it before, nothing is left to do; check that it has what you expect, "
+                + $"and that no image names '{topPath}' as its backing file";
         }
     }
 

@@ -18,7 +18,8 @@ internal static class DroppedImages
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="BitmapStateException">The top image would have to hold a bitmap, and is of version 2.</exception>
     public static async ValueTask<BitmapEdit> PlanAsync(
-        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, IReadOnlyList<ChainLayer> remaining, DirtyBitmap hides, GapPolicy gaps, List<BitmapChange> changes, CancellationToken cancellationToken)
+        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, IReadOnlyList<ChainLayer> remaining, DirtyBitmap hides,
+        GapPolicy gaps, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
         ChainLayer[] layers = [.. chain.Layers.Skip(top.Index)];
         var edit = new BitmapEdit();
@@ -27,19 +28,28 @@ internal static class DroppedImages
             if (bitmap.State == BitmapState.Inconsistent || bitmap.Faults.Count > 0)
             {
                 // It can take no bits, and populating would not know of what leaves: all dirty, which populating keeps.
-                edit.Remove(bitmap.Name).AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false).Set(bitmap.Name, 0, top.VirtualSizeBytes);
-                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, top.Path, "it cannot be used, and the record of the images that leave the chain is lost: all of it is dirty"));
+                edit.Remove(bitmap.Name)
+                    .AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false)
+                    .Set(bitmap.Name, 0, top.VirtualSizeBytes);
+                changes.Add(
+                    new BitmapChange(
+                        bitmap.Name, BitmapChangeKind.Disabled, top.Path,
+                        "it cannot be used, and the record of the images that leave the chain is lost: all of it is dirty"));
                 continue;
             }
 
             if (bitmap.State == BitmapState.Disabled)
             {
                 await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
-                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images that leave the chain hold; it is still not valid"));
+                changes.Add(
+                    new BitmapChange(
+                        bitmap.Name, BitmapChangeKind.Marked, top.Path,
+                        "what the images that leave the chain hold; it is still not valid"));
                 continue;
             }
 
-            BitmapVerdict verdict = await TableJudge.JudgeAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false);
+            BitmapVerdict verdict = await TableJudge.JudgeAsync(
+                layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false);
             if (verdict.IsValid)
             {
                 foreach (ChainLayer layer in dropped.Where(layer => verdict.Images.Contains(layer.Index)))
@@ -50,7 +60,8 @@ internal static class DroppedImages
 
                 edit.Merge(hides, bitmap.Name);
             }
-            else if ((await TableJudge.JudgeAsync(remaining, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false)).IsValid)
+            else if ((await TableJudge.JudgeAsync(
+                remaining, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false)).IsValid)
             {
                 await CloseGapAsync(chain, top, dropped, bitmap, hides, gaps, edit, changes, cancellationToken).ConfigureAwait(false);
             }
@@ -58,7 +69,10 @@ internal static class DroppedImages
             {
                 // An image that stays may leave later, and what is missing here with it.
                 await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
-                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images that leave the chain hold; it is still not valid"));
+                changes.Add(
+                    new BitmapChange(
+                        bitmap.Name, BitmapChangeKind.Marked, top.Path,
+                        "what the images that leave the chain hold; it is still not valid"));
             }
         }
 
@@ -68,19 +82,27 @@ internal static class DroppedImages
             {
                 throw new BitmapStateException(
                     bitmap.Name,
-                    $"Bitmap '{bitmap.Name}' is lost with the images that leave the chain, and other images hold one of that name: {top} is of version 2 and cannot say that bits are lost; delete the bitmap first");
+                    $"Bitmap '{bitmap.Name}' is lost with the images that leave the chain, and other images hold one of that name: "
+                    + $"{top} is of version 2 and cannot say that bits are lost; delete the bitmap first");
             }
 
             edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
-            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, top.Path, "it was not valid, and would look valid with those of the same name in the other images"));
+            changes.Add(
+                new BitmapChange(
+                    bitmap.Name, BitmapChangeKind.Disabled, top.Path,
+                    "it was not valid, and would look valid with those of the same name in the other images"));
             await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
         }
 
         return edit;
     }
 
-    /// <summary>The bitmaps that images which leave hold, and the top does not, though images above it or of the new chain do: what those hold would look like all there is, at once or once it is populated.</summary>
-    private static IEnumerable<BitmapInfo> LostBitmaps(ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, IReadOnlyList<ChainLayer> remaining)
+    /// <summary>
+    /// The bitmaps that images which leave hold, and the top does not, though images above it or of the new chain do: what those hold would
+    /// look like all there is, at once or once it is populated.
+    /// </summary>
+    private static IEnumerable<BitmapInfo> LostBitmaps(
+        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, IReadOnlyList<ChainLayer> remaining)
     {
         ChainLayer[] others = [.. chain.Layers.Take(top.Index), .. Newcomers(chain, remaining)];
         return dropped
@@ -91,28 +113,40 @@ internal static class DroppedImages
 
     /// <summary>The images of the new chain that are none of the old one: their bitmaps record another disk's changes.</summary>
     internal static IEnumerable<ChainLayer> Newcomers(ImageChain chain, IReadOnlyList<ChainLayer> remaining) => remaining
-        .Where(layer => !chain.Layers.Any(old => ReferenceEquals(old, layer) || (layer.Storage.Identity is { } identity && old.Storage.Identity == identity)));
+        .Where(layer =>
+            !chain.Layers.Any(
+                old => ReferenceEquals(old, layer) || (layer.Storage.Identity is { } identity && old.Storage.Identity == identity)));
 
     private static async ValueTask CloseGapAsync(
-        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, BitmapInfo bitmap, DirtyBitmap hides, GapPolicy gaps, BitmapEdit edit, List<BitmapChange> changes, CancellationToken cancellationToken)
+        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, BitmapInfo bitmap, DirtyBitmap hides, GapPolicy gaps,
+        BitmapEdit edit, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
         ChainLayer? untold = await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
         if (gaps == GapPolicy.Disable || untold is not null)
         {
             edit.Disable(bitmap.Name);
             changes.Add(new BitmapChange(
-                bitmap.Name, BitmapChangeKind.Disabled, top.Path, untold is null ? "it is not valid, and would look so" : $"it is not valid, and what changed in {untold.Path} cannot be told: {RebuildRules.WhyUnsound(untold)}"));
+                bitmap.Name, BitmapChangeKind.Disabled, top.Path,
+                untold is null
+                    ? "it is not valid, and would look so"
+                    : $"it is not valid, and what changed in {untold.Path} cannot be told: {RebuildRules.WhyUnsound(untold)}"));
         }
         else
         {
-            changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images that leave the chain hold and did not record"));
+            changes.Add(
+                new BitmapChange(
+                    bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images that leave the chain hold and did not record"));
         }
     }
 
-    /// <summary>Gives a bitmap of the top image what changed in the images that leave, as far as that can be told; else all. Populating a disabled one keeps the bits that it has.</summary>
+    /// <summary>
+    /// Gives a bitmap of the top image what changed in the images that leave, as far as that can be told; else all. Populating
+    /// a disabled one keeps the bits that it has.
+    /// </summary>
     /// <returns>An image of which it cannot be told; null when there is none.</returns>
     private static async ValueTask<ChainLayer?> RecordAsync(
-        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, BitmapInfo bitmap, DirtyBitmap hides, BitmapEdit edit, CancellationToken cancellationToken)
+        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, BitmapInfo bitmap, DirtyBitmap hides, BitmapEdit edit,
+        CancellationToken cancellationToken)
     {
         var bits = new DirtyBitmap(top.VirtualSizeBytes, bitmap.GranularityBytes);
         foreach (ChainLayer layer in dropped)

@@ -3,7 +3,10 @@ using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>Where images reach behind the end of the next one, and so show zeros that nobody wrote, while something below is longer. Sizes tell that it changed, until the longer images leave.</summary>
+/// <summary>
+/// Where images reach behind the end of the next one, and so show zeros that nobody wrote, while something below is longer. Sizes tell that
+/// it changed, until the longer images leave.
+/// </summary>
 internal static class Overhangs
 {
     /// <summary>Lists them.</summary>
@@ -12,12 +15,15 @@ internal static class Overhangs
     /// <param name="longestBytes">The size of the longest image below them that may leave.</param>
     public static IEnumerable<(int Layer, long Start, long End)> Find(ImageChain chain, int count, long longestBytes) => chain.Layers
         .Take(count)
-        .Select(layer => (Layer: layer.Index, Start: chain.Layers[layer.Index + 1].VirtualSizeBytes, End: Math.Min(layer.VirtualSizeBytes, longestBytes)))
+        .Select(layer =>
+            (Layer: layer.Index, Start: chain.Layers[layer.Index + 1].VirtualSizeBytes, End: Math.Min(
+                layer.VirtualSizeBytes, longestBytes)))
         .Where(overhang => overhang.Start < overhang.End && chain.Layers[overhang.Layer].RequireImage().Bitmaps.Count > 0);
 
     /// <summary>Marks them in the usable bitmaps that images which leave hold too, one atomic edit an image.</summary>
     public static async ValueTask MarkAsync(
-        ImageChain chain, IEnumerable<(int Layer, long Start, long End)> overhangs, IReadOnlyList<ChainLayer> leaving, List<BitmapChange> changes, CancellationToken cancellationToken)
+        ImageChain chain, IEnumerable<(int Layer, long Start, long End)> overhangs, IReadOnlyList<ChainLayer> leaving,
+        List<BitmapChange> changes, CancellationToken cancellationToken)
     {
         foreach ((int layer, long start, long end) in overhangs)
         {
@@ -29,7 +35,8 @@ internal static class Overhangs
                     && await TableJudge.IsUsableAsync(chain.Layers[layer], bitmap.Name, cancellationToken).ConfigureAwait(false))
                 {
                     edit.Set(bitmap.Name, start, end - start);
-                    changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, image.Name, "what the shorter image below it hides"));
+                    changes.Add(
+                        new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, image.Name, "what the shorter image below it hides"));
                 }
             }
 

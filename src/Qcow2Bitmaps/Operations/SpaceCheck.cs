@@ -18,7 +18,8 @@ internal static class SpaceCheck
     /// <param name="freeBytes">The room for the target to grow, where somebody knows it.</param>
     /// <exception cref="NoSpaceException">There is surely not enough.</exception>
     public static async ValueTask RequireAsync(
-        ImageChain chain, int target, long sizeBytes, Func<ImageChain, MeasureDepth, Task> operation, CancellationToken cancellationToken, long? freeBytes = null)
+        ImageChain chain, int target, long sizeBytes, Func<ImageChain, MeasureDepth, Task> operation, CancellationToken cancellationToken,
+        long? freeBytes = null)
     {
         ChainLayer layer = chain.Layers[target];
         if (layer.Storage is RehearsalStorage)
@@ -49,23 +50,31 @@ internal static class SpaceCheck
         if (room.AdditionalBytes > free)
         {
             throw new NoSpaceException(
-                $"'{layer.Path}': no space: it grows by {room.AdditionalBytes} bytes, {free} are free; nothing was written", room.AdditionalBytes, free);
+                $"'{layer.Path}': no space: it grows by {room.AdditionalBytes} bytes, {free} are free; nothing was written",
+                room.AdditionalBytes, free);
         }
     }
 
-    /// <summary>As <see cref="RequireAsync"/>, of an operation that changes bitmaps only, in several images. Images on one file system may need more together than each for itself: that is found when it happens.</summary>
-    public static async ValueTask RequireAllAsync(ImageChain chain, IEnumerable<int> images, Func<ImageChain, Task> operation, CancellationToken cancellationToken)
+    /// <summary>
+    /// As <see cref="RequireAsync"/>, of an operation that changes bitmaps only, in several images. Images on one file system may need more
+    /// together than each for itself: that is found when it happens.
+    /// </summary>
+    public static async ValueTask RequireAllAsync(
+        ImageChain chain, IEnumerable<int> images, Func<ImageChain, Task> operation, CancellationToken cancellationToken)
     {
         foreach (int index in images)
         {
-            await RequireAsync(chain, index, chain.Layers[index].VirtualSizeBytes, (copy, _) => operation(copy), cancellationToken).ConfigureAwait(false);
+            await RequireAsync(
+                chain, index, chain.Layers[index].VirtualSizeBytes, (copy, _) => operation(copy), cancellationToken).ConfigureAwait(false);
         }
     }
 
     /// <summary>The real folder of a file, for <see cref="FileSystemRoom"/>.</summary>
-    public static string FolderOf(string path) => FileNames.FolderOf(FileStorage.IdentityOf(path) is null ? path : FilePlace.Of(path).RealPath);
+    public static string FolderOf(string path) =>
+        FileNames.FolderOf(FileStorage.IdentityOf(path) is null ? path : FilePlace.Of(path).RealPath);
 
-    private static async ValueTask RequireDevicesAsync(ImageChain chain, Func<ImageChain, MeasureDepth, Task> operation, CancellationToken cancellationToken)
+    private static async ValueTask RequireDevicesAsync(
+        ImageChain chain, Func<ImageChain, MeasureDepth, Task> operation, CancellationToken cancellationToken)
     {
         foreach (MeasureDepth depth in (MeasureDepth[])[MeasureDepth.Tables, MeasureDepth.Data])
         {
@@ -103,7 +112,9 @@ internal static class SpaceCheck
         }
     }
 
-    private static async ValueTask<ImageRoom> RoomAsync(ImageChain chain, int target, Func<ImageChain, MeasureDepth, Task> operation, MeasureDepth depth, CancellationToken cancellationToken)
+    private static async ValueTask<ImageRoom> RoomAsync(
+        ImageChain chain, int target, Func<ImageChain, MeasureDepth, Task> operation, MeasureDepth depth,
+        CancellationToken cancellationToken)
     {
         Rehearsal rehearsal = await Rehearsal.OpenAsync(chain, isBounded: false, cancellationToken).ConfigureAwait(false);
         await using (rehearsal.ConfigureAwait(false))
@@ -116,8 +127,17 @@ internal static class SpaceCheck
     /// <summary>More than any operation needs: the whole disk, and all bitmaps of the chain whole, twice, as edits write anew.</summary>
     private static long MostBytes(ImageChain chain, Qcow2Image image, long sizeBytes)
     {
-        var whole = new Qcow2CreateOptions { SizeBytes = sizeBytes, ClusterSizeBytes = image.ClusterSizeBytes, ExtendedL2 = image.Header.HasExtendedL2, RefcountBits = image.Geometry.RefcountBits };
-        long bitmaps = chain.Layers.OfType<Qcow2Layer>().Sum(layer => ImageMeasurement.BitmapsOf(layer.Image, sizeBytes, image.ClusterSizeBytes));
-        return whole.FindFault() is null ? ImageMeasurement.OfEmpty(whole).FullyAllocatedBytes + (2 * bitmaps) + (16L * image.ClusterSizeBytes) : long.MaxValue;
+        var whole = new Qcow2CreateOptions
+        {
+            SizeBytes = sizeBytes,
+            ClusterSizeBytes = image.ClusterSizeBytes,
+            ExtendedL2 = image.Header.HasExtendedL2,
+            RefcountBits = image.Geometry.RefcountBits,
+        };
+        long bitmaps = chain.Layers.OfType<Qcow2Layer>().Sum(
+            layer => ImageMeasurement.BitmapsOf(layer.Image, sizeBytes, image.ClusterSizeBytes));
+        return whole.FindFault() is null
+            ? ImageMeasurement.OfEmpty(whole).FullyAllocatedBytes + (2 * bitmaps) + (16L * image.ClusterSizeBytes)
+            : long.MaxValue;
     }
 }

@@ -3,7 +3,9 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>Has the storages of an open chain stand in for the files that its images name, each behind one that takes writes in memory.</summary>
+/// <summary>
+/// Has the storages of an open chain stand in for the files that its images name, each behind one that takes writes in memory.
+/// </summary>
 internal sealed class StandInResolver(ImageChain chain, ChainDisk map, bool isBounded) : IBackingResolver
 {
     private readonly RehearsalStorage[] _layers = [.. chain.Layers.Select(layer => new RehearsalStorage(layer.Storage, isBounded))];
@@ -18,6 +20,7 @@ internal sealed class StandInResolver(ImageChain chain, ChainDisk map, bool isBo
         bool isDataFile = layer is Qcow2Layer { Image.Header.HasExternalDataFile: true, Image: var image }
             && string.Equals(image.DataFile, reference.FileName, StringComparison.Ordinal)
             && string.Equals(layer.Path, reference.ImagePath, StringComparison.Ordinal);
-        return ValueTask.FromResult<ImageStorage>(isDataFile ? new RehearsalStorage(map.DiskOf(reference.Depth)!.Data!, isBounded) : _layers[reference.Depth]);
+        return ValueTask.FromResult<ImageStorage>(
+            isDataFile ? new RehearsalStorage(map.DiskOf(reference.Depth)!.Data!, isBounded) : _layers[reference.Depth]);
     }
 }

@@ -4,7 +4,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups;
 
-/// <summary>A whole backup, stopped at every write and every change of a name: the disks are right, no bitmap misses a change, nothing that is half there is trusted, and the same call again ends right.</summary>
+/// <summary>
+/// A whole backup, stopped at every write and every change of a name: the disks are right, no bitmap misses a change, nothing that is half
+/// there is trusted, and the same call again ends right.
+/// </summary>
 public sealed class BackupCrashTests
 {
     [Theory]
@@ -29,7 +32,14 @@ public sealed class BackupCrashTests
             await scenes[^1].WriteAsync("write -P 2 64k 192k", "write -z -u 512k 64k", $"write -P {2 + disk} 700k 1000");
         }
 
-        var options = new BackupOptions { Since = since, Checkpoint = checkpoint, Mode = mode, IsRaw = target == "raw", Compress = target == "compressed" };
+        var options = new BackupOptions
+        {
+            Since = since,
+            Checkpoint = checkpoint,
+            Mode = mode,
+            IsRaw = target == "raw",
+            Compress = target == "compressed",
+        };
         var stop = new BackupStop(scenes, options);
         await stop.RememberAsync();
         RecordedFolder recorded;
@@ -63,9 +73,13 @@ public sealed class BackupCrashTests
         {
             (false, _) => ["NotTaken", "Complete"],
             (true, 1) => ["NotTaken", "NotAnchored", "NotConfirmed", "Complete"],
-            _ => ["NotTaken+NotTaken", "NotAnchored+NotTaken", "NotAnchored+NotAnchored", "NotConfirmed+NotAnchored", "NotConfirmed+NotConfirmed", "Complete+NotConfirmed", "Complete+Complete"],
+            _ => [
+                "NotTaken+NotTaken", "NotAnchored+NotTaken", "NotAnchored+NotAnchored", "NotConfirmed+NotAnchored",
+                "NotConfirmed+NotConfirmed", "Complete+NotConfirmed", "Complete+Complete",
+            ],
         };
-        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{recorded.Count} steps: {string.Join(", ", seen)}"));
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            string.Create(CultureInfo.InvariantCulture, $"{recorded.Count} steps: {string.Join(", ", seen)}"));
         Assert.Equal(expected.Order(StringComparer.Ordinal), seen.Keys);
         Assert.True(thrownAway[1] > 5, "none was taken where the stopped one was thrown away");
         Assert.True(seen[expected[0]] > 5, $"only {seen[expected[0]]} states before a backup was whole");

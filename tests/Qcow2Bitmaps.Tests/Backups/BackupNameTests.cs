@@ -26,7 +26,10 @@ public sealed class BackupNameTests
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", folder.File("foo"), "1M");
         if (ImageText.HasInvalidBytes(name))
         {
-            Assert.Contains("cannot be stored in a manifest", (await Assert.ThrowsAnyAsync<IOException>(() => scene.TakeAsync(name, new BackupOptions { Checkpoint = "c" }))).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "cannot be stored in a manifest",
+                (await Assert.ThrowsAnyAsync<IOException>(() => scene.TakeAsync(name, new BackupOptions { Checkpoint = "c" }))).Message,
+                StringComparison.Ordinal);
             Assert.Equal(2, Directory.GetFiles(folder.Path).Length);
             return;
         }
@@ -57,9 +60,12 @@ public sealed class BackupNameTests
             """
             here=$PWD/$'f\xff'; mkdir -p "$here/sub"; cd "$here"; t() { dotnet "$TOOL" "$@"; }
             t create -q -f qcow2 $'b\xfe' 1M; qemu-io -c 'write -P 5 0 1M' $'b\xfe' > /dev/null
-            t chain snapshot $'b\xfe' sub/over; t chain snapshot $'b\xfe' $'over\xfd'; t create -q -f qcow2 -o data_file=$'d\xfc' sub/data 1M
-            t backup full $'b\xfe' backup --checkpoint c > /dev/null; t backup incremental --ignore-overlays $'b\xfe' more --since c > /dev/null
-            cd /; for i in sub/over $'over\xfd' more; do qemu-io -r -c 'read -P 5 0 1M' "$here/$i"; done; qemu-io -r -c 'read -P 0 0 1M' "$here/sub/data"
+            t chain snapshot $'b\xfe' sub/over; t chain snapshot $'b\xfe' $'over\xfd'
+            t create -q -f qcow2 -o data_file=$'d\xfc' sub/data 1M
+            t backup full $'b\xfe' backup --checkpoint c > /dev/null
+            t backup incremental --ignore-overlays $'b\xfe' more --since c > /dev/null
+            cd /; for i in sub/over $'over\xfd' more; do qemu-io -r -c 'read -P 5 0 1M' "$here/$i"; done
+            qemu-io -r -c 'read -P 0 0 1M' "$here/sub/data"
             """.Replace("$TOOL", tool, StringComparison.Ordinal));
         Assert.True(result.ExitCode == 0 && !result.Output.Contains("failed", StringComparison.Ordinal), $"{result.Output}{result.Error}");
     }

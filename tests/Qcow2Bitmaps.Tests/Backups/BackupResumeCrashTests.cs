@@ -4,7 +4,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups;
 
-/// <summary>A backup of mode 'always' that fails, keeps what it has and is gone on with, stopped at every write: what no bitmap marks any more is in the unfinished image, and that is never lost.</summary>
+/// <summary>
+/// A backup of mode 'always' that fails, keeps what it has and is gone on with, stopped at every write: what no bitmap marks any more is in
+/// the unfinished image, and that is never lost.
+/// </summary>
 public sealed class BackupResumeCrashTests
 {
     [Fact]
@@ -48,7 +51,11 @@ public sealed class BackupResumeCrashTests
             }
         }
 
-        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{recorded.Count} steps, the first {failedAfter} of them failed; {states} states, {unfinished} with bits in the unfinished image only"));
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{recorded.Count} steps, the first {failedAfter} of them failed; {states} states, {unfinished} with bits in the "
+                + $"unfinished image only"));
         Assert.InRange(unfinished, 5, states - 10);
         Assert.InRange(thrownAway, 5, states - unfinished);
     }

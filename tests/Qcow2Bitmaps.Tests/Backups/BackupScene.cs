@@ -46,8 +46,10 @@ internal sealed class BackupScene(string path, string suffix = "")
 
     public Task WriteAsync(params string[] commands) => Qemu.IoOkAsync(Disk, commands);
 
-    public async Task<BackupManifest> TakeAsync(string name, BackupOptions options, IProgress<BackupProgress>? progress = null, Action<string>? atStep = null) =>
-        (await DiskBackup.RunAsync([new BackupDisk(Disk, Backup(name))], options with { Workers = 1 }, progress, atStep, Token))[0].Manifest;
+    public async Task<BackupManifest> TakeAsync(
+        string name, BackupOptions options, IProgress<BackupProgress>? progress = null, Action<string>? atStep = null) =>
+        (await DiskBackup.RunAsync(
+            [new BackupDisk(Disk, Backup(name))], options with { Workers = 1 }, progress, atStep, Token))[0].Manifest;
 
     public async Task<bool> HasBitmapAsync(string name)
     {
@@ -84,7 +86,9 @@ internal sealed class BackupScene(string path, string suffix = "")
         File.Delete(target);
     }
 
-    public static async Task AssertSameAsync(string one, string other) => Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", one, other));
+    public static async Task AssertSameAsync(string one, string other) =>
+        Assert.Equal("Images are identical.\n", await Qemu.ImgOkAsync("compare", one, other));
 
-    public string[] Names() => [.. Directory.EnumerateFiles(path).Select(static file => Path.GetFileName(file)!).Order(StringComparer.Ordinal)];
+    public string[] Names() =>
+        [.. Directory.EnumerateFiles(path).Select(static file => Path.GetFileName(file)!).Order(StringComparer.Ordinal)];
 }

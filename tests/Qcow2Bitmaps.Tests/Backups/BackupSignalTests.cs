@@ -38,7 +38,8 @@ public sealed class BackupSignalTests
         using Process process = Qemu.Start(
             "env", folder.Path, "--default-signal=INT", "dotnet", Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"),
             "backup", "incremental", scene.Disk, scene.Backup("one"), "--since", "c", "--mode", mode, "-c");
-        await Patience.UntilAsync(async () => process.HasExited || await LengthAsync(scene.Backup("one.partial")) >= 4 << 20, "the backup has begun");
+        await Patience.UntilAsync(
+            async () => process.HasExited || await LengthAsync(scene.Backup("one.partial")) >= 4 << 20, "the backup has begun");
 
         await Qemu.RunAsync("kill", null, "-" + signal, process.Id.ToString(CultureInfo.InvariantCulture));
         string error = await process.StandardError.ReadToEndAsync(BackupScene.Token);
@@ -61,7 +62,8 @@ public sealed class BackupSignalTests
             Assert.Equal(dirty, await scene.DirtyBytesAsync("c"));
         }
 
-        await scene.TakeAsync("one", new BackupOptions { Since = "c", Mode = mode == "always" ? BitmapSyncMode.Always : BitmapSyncMode.OnSuccess });
+        await scene.TakeAsync(
+            "one", new BackupOptions { Since = "c", Mode = mode == "always" ? BitmapSyncMode.Always : BitmapSyncMode.OnSuccess });
         await scene.AssertRestoresAsync("one");
         return true;
     }

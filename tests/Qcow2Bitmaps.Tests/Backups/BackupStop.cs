@@ -34,7 +34,10 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
     }
 
     public async Task<BackupManifest[]> TakeAsync(string name, BackupOptions how, IProgress<BackupProgress>? progress = null) =>
-        [.. (await DiskBackup.RunAsync([.. scenes.Select(scene => new BackupDisk(scene.Disk, scene.Backup(name)))], how with { Workers = 1 }, progress, Token)).Select(static result => result.Manifest)];
+        [
+            .. (await DiskBackup.RunAsync(
+                [.. scenes.Select(scene => new BackupDisk(scene.Disk, scene.Backup(name)))], how with { Workers = 1 }, progress,
+                Token)).Select(static result => result.Manifest)];
 
     /// <summary>Looks at what a stop has left, and changes nothing.</summary>
     public async Task<BackupStage[]> LookAsync()
@@ -46,10 +49,14 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
             stages.Add(await LookAsync(scenes[i], _guests[i], _dirty[i]));
         }
 
-        // No checkpoint starts, and no bitmap is cleared, before the backups of all disks are whole; what has started of a part of the disks only can be finished.
+        // No checkpoint starts, and no bitmap is cleared, before the backups of all disks are whole; what has started
+        // of a part of the disks only can be finished.
         bool[] anchored = [.. stages.Where(_ => HasAnchor).Select(static stage => stage >= BackupStage.NotConfirmed).Distinct()];
-        Assert.True(!anchored.Contains(true) || !stages.Contains(BackupStage.NotTaken), "a checkpoint has started, and not all backups are taken");
-        Assert.True(anchored.Length < 2 || Path.Exists(BitmapEditSet.JournalPathOf(scenes[0].Disk)), "some checkpoints have started, and nothing tells of the others");
+        Assert.True(
+            !anchored.Contains(true) || !stages.Contains(BackupStage.NotTaken), "a checkpoint has started, and not all backups are taken");
+        Assert.True(
+            anchored.Length < 2 || Path.Exists(BitmapEditSet.JournalPathOf(scenes[0].Disk)),
+            "some checkpoints have started, and nothing tells of the others");
         Assert.Equal(names, scenes[0].Names());
         return [.. stages];
     }
@@ -67,11 +74,13 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
         {
             await Assert.ThrowsAsync<IOException>(() => TakeAsync(Target, options));
             await FinishAsync(stages);
-            bool mustTakeAgain = stages.Contains(BackupStage.NotTaken) || (options.Checkpoint is not null && stages[0] == BackupStage.NotAnchored);
+            bool mustTakeAgain = stages.Contains(BackupStage.NotTaken)
+                || (options.Checkpoint is not null && stages[0] == BackupStage.NotAnchored);
             isSmall &= mustTakeAgain || !stages.Contains(BackupStage.NotAnchored);
             for (int i = 0; i < scenes.Count; i++)
             {
-                bool isToBeConfirmed = stages[i] == BackupStage.NotConfirmed || (stages[i] == BackupStage.NotAnchored && options.Checkpoint is null);
+                bool isToBeConfirmed = stages[i] == BackupStage.NotConfirmed
+                    || (stages[i] == BackupStage.NotAnchored && options.Checkpoint is null);
                 Assert.True(!isToBeConfirmed || (await VerifyAsync(scenes[i], Anchor)).IsConfirmed);
             }
 
@@ -90,12 +99,16 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
         await WriteAndTakeNextAsync(last, isSmall ? 128 << 10 : int.MaxValue);
     }
 
-    /// <summary>What <see cref="GoOnAsync"/> does, where a backup may be unfinished that has bits which no bitmap marks any more: beside it no other one is taken that lacks them.</summary>
+    /// <summary>
+    /// What <see cref="GoOnAsync"/> does, where a backup may be unfinished that has bits which no bitmap marks any more: beside
+    /// it no other one is taken that lacks them.
+    /// </summary>
     public async Task GoOnWithUnfinishedAsync()
     {
         BackupScene scene = scenes[0];
         string[] before = scene.Names();
-        Exception? refused = await Record.ExceptionAsync(() => scene.TakeAsync("other", new BackupOptions { Since = options.Since, Mode = BitmapSyncMode.Never }));
+        Exception? refused = await Record.ExceptionAsync(
+            () => scene.TakeAsync("other", new BackupOptions { Since = options.Since, Mode = BitmapSyncMode.Never }));
         if (refused is null)
         {
             await AssertRestoresAsync(scene, "other", _guests[0]);
@@ -110,7 +123,8 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
         if (again is not null)
         {
             Assert.IsType<IOException>(again);
-            BackupManifest taken = (await BackupListing.ReadAsync(Path.GetDirectoryName(scene.Disk)!, Token)).Single(backup => backup.ManifestPath == BackupPaths.ManifestOf(scene.Backup(Target))).Manifest!;
+            BackupManifest taken = (await BackupListing.ReadAsync(Path.GetDirectoryName(scene.Disk)!, Token)).Single(
+                backup => backup.ManifestPath == BackupPaths.ManifestOf(scene.Backup(Target))).Manifest!;
             Assert.True(taken.State == BackupState.Complete || (await VerifyAsync(scene, Anchor)).IsConfirmed);
         }
 
@@ -158,7 +172,8 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
         BackupManifest[] next = await TakeAsync("next", new BackupOptions { Since = Anchor, Mode = BitmapSyncMode.Never });
         for (int i = 0; i < scenes.Count; i++)
         {
-            Assert.Equal(Path.GetFileName(BackupPaths.ManifestOf(scenes[i].Backup(HasAnchor ? last : "full"))), next[i].Parents[0].Manifest);
+            Assert.Equal(
+                Path.GetFileName(BackupPaths.ManifestOf(scenes[i].Backup(HasAnchor ? last : "full"))), next[i].Parents[0].Manifest);
             Assert.InRange(next[i].DataBytes, 64 << 10, maxBytes);
             await AssertRestoresAsync(scenes[i], "next", bytes[i]);
         }
@@ -210,14 +225,18 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
         await using (ImageChain chain = await ImageChain.OpenAsync(scene.Disk, cancellationToken: Token))
         {
             CheckReport check = await chain.Layers[0].RequireImage().CheckAsync(Token);
-            Assert.True(check is { Corruptions: 0, CheckErrors: 0 }, string.Join('\n', check.Findings.Select(static finding => finding.Message)));
-            Assert.All(await chain.JudgeBitmapsAsync(cancellationToken: Token), static verdict => Assert.True(verdict.IsValid, verdict.ToString()));
+            Assert.True(
+                check is { Corruptions: 0, CheckErrors: 0 }, string.Join('\n', check.Findings.Select(static finding => finding.Message)));
+            Assert.All(
+                await chain.JudgeBitmapsAsync(cancellationToken: Token),
+                static verdict => Assert.True(verdict.IsValid, verdict.ToString()));
         }
 
         Assert.Equal(guest, await ReadDiskAsync(scene.Disk));
         string now = await DirtyAsync(scene.Disk, "c");
         bool isCleared = now != dirty;
-        Assert.True(!isCleared || (now.Length == 0 && options is { Since: "c", Checkpoint: null } && HasAnchor), $"'c' is {now}, was {dirty}");
+        Assert.True(
+            !isCleared || (now.Length == 0 && options is { Since: "c", Checkpoint: null } && HasAnchor), $"'c' is {now}, was {dirty}");
         bool isAnchored = isCleared || (options.Checkpoint is { } checkpoint && await scene.HasBitmapAsync(checkpoint));
         if (options.Checkpoint is not null && isAnchored)
         {
@@ -231,7 +250,9 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
         {
             // Whoever finds the manifest finds a whole backup.
             Assert.NotNull(taken.Manifest);
-            BackupStage stage = taken.Manifest.State == BackupState.Complete ? BackupStage.Complete : isAnchored ? BackupStage.NotConfirmed : BackupStage.NotAnchored;
+            BackupStage stage = taken.Manifest.State == BackupState.Complete ? BackupStage.Complete
+                : isAnchored ? BackupStage.NotConfirmed
+                : BackupStage.NotAnchored;
             Assert.Equal(stage == BackupStage.Complete, taken.Fault is null);
             Assert.True(stage != BackupStage.Complete || isAnchored || !HasAnchor, "it says that its anchors record, and they do not");
             await AssertRestoresAsync(scene, Target, guest);
@@ -244,10 +265,13 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
         foreach (string path in new[] { target, BackupPaths.PartialOf(target), BackupPaths.PartialOf(manifest) })
         {
             await Assert.ThrowsAnyAsync<Exception>(() => BackupVerification.RunAsync(path, cancellationToken: Token));
-            await Assert.ThrowsAnyAsync<Exception>(() => BackupRestore.RunAsync(path, scene.Backup("r"), isQcow2: false, cancellationToken: Token));
+            await Assert.ThrowsAnyAsync<Exception>(
+                () => BackupRestore.RunAsync(path, scene.Backup("r"), isQcow2: false, cancellationToken: Token));
         }
 
-        Assert.All(listed.Where(backup => backup.ManifestPath.StartsWith(manifest, StringComparison.Ordinal)), static backup => Assert.NotNull(backup.Fault));
+        Assert.All(
+            listed.Where(backup => backup.ManifestPath.StartsWith(manifest, StringComparison.Ordinal)),
+            static backup => Assert.NotNull(backup.Fault));
         return BackupStage.NotTaken;
     }
 
@@ -277,6 +301,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
     {
         await using ImageChain chain = await ImageChain.OpenAsync(path, cancellationToken: Token);
         List<DirtyExtent> extents = await chain.ReadExtentsAsync(bitmap, cancellationToken: Token).ToListAsync(Token);
-        return string.Join(' ', extents.Where(static extent => extent.IsDirty).Select(static extent => (extent.OffsetBytes, extent.LengthBytes)));
+        return string.Join(
+            ' ', extents.Where(static extent => extent.IsDirty).Select(static extent => (extent.OffsetBytes, extent.LengthBytes)));
     }
 }

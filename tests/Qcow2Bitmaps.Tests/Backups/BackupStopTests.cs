@@ -29,10 +29,13 @@ public sealed class BackupStopTests
         // A bitmap of that name that somebody makes later records since then, and not since the backup.
         await scene.WriteAsync("write -P 7 1M 64k");
         await Qemu.ImgOkAsync("bitmap", "--add", scene.Disk, "c");
-        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("next", new BackupOptions { Since = "c" }));
+        BackupException refused = await Assert.ThrowsAsync<BackupException>(
+            () => scene.TakeAsync("next", new BackupOptions { Since = "c" }));
         Assert.Contains("verify", refused.Message, StringComparison.Ordinal);
         refused = await Assert.ThrowsAsync<BackupException>(
-            () => DiskBackup.RunAsync([new BackupDisk(scene.Disk, scene.Backup("next"), scene.Backup("full"))], new BackupOptions { Since = "c" }, cancellationToken: BackupScene.Token));
+            () => DiskBackup.RunAsync(
+                [new BackupDisk(scene.Disk, scene.Backup("next"), scene.Backup("full"))], new BackupOptions { Since = "c" },
+                cancellationToken: BackupScene.Token));
         Assert.Contains("verify", refused.Message, StringComparison.Ordinal);
         BackupCheck differs = await scene.VerifyAsync("full", "c");
         Assert.Equal(1L << 20, differs.Difference);
@@ -69,7 +72,9 @@ public sealed class BackupStopTests
             Assert.Equal(string.Equals(step, "placed", StringComparison.Ordinal) ? 256 << 10 : 0, await scene.DirtyBytesAsync("c"));
             await scene.WriteAsync("write -P 3 2M 64k");
             BackupException refused = await Assert.ThrowsAsync<BackupException>(
-                () => DiskBackup.RunAsync([new BackupDisk(scene.Disk, scene.Backup("two"), scene.Backup("full"))], new BackupOptions { Since = "c" }, cancellationToken: BackupScene.Token));
+                () => DiskBackup.RunAsync(
+                    [new BackupDisk(scene.Disk, scene.Backup("two"), scene.Backup("full"))], new BackupOptions { Since = "c" },
+                    cancellationToken: BackupScene.Token));
             Assert.Contains("taken later", refused.Message, StringComparison.Ordinal);
             Assert.True((await scene.VerifyAsync("one", "c")).IsConfirmed);
             await scene.TakeAsync("two", new BackupOptions { Since = "c" });
@@ -90,7 +95,8 @@ public sealed class BackupStopTests
         using var cancellation = new CancellationTokenSource();
         var fuse = new CopyFuse(2 << 20, isCancelled ? cancellation : null);
         await Assert.ThrowsAnyAsync<Exception>(() => DiskBackup.RunAsync(
-            [new BackupDisk(scene.Disk, scene.Backup("one"))], new BackupOptions { Since = "c", Checkpoint = "d", Workers = 2 }, fuse, cancellation.Token));
+            [new BackupDisk(scene.Disk, scene.Backup("one"))], new BackupOptions { Since = "c", Checkpoint = "d", Workers = 2 }, fuse,
+            cancellation.Token));
         Assert.True(fuse.HasBlown);
         Assert.Equal(before, scene.Names());
         Assert.Equal(5 << 20, await scene.DirtyBytesAsync("c"));
@@ -113,12 +119,19 @@ public sealed class BackupStopTests
         Assert.Equal(["disk.qcow2", "full", "full.backup.json", "one.backup.json.partial", "one.partial"], scene.Names());
 
         // What is in it is marked nowhere any more: nothing else may be built on the backup below, nor the unfinished one be lost.
-        await Assert.ThrowsAsync<BackupException>(() => BackupRestore.RunAsync(scene.Backup("one.backup.json.partial"), scene.Backup("r"), isQcow2: true, cancellationToken: BackupScene.Token));
-        Assert.Contains("unfinished", (await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("two", always))).Message, StringComparison.Ordinal);
-        Assert.Contains("always", (await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("one", new BackupOptions { Since = "c" }))).Message, StringComparison.Ordinal);
+        await Assert.ThrowsAsync<BackupException>(() =>
+            BackupRestore.RunAsync(
+                scene.Backup("one.backup.json.partial"), scene.Backup("r"), isQcow2: true, cancellationToken: BackupScene.Token));
+        Assert.Contains(
+            "unfinished", (await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("two", always))).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "always", (await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("one", new BackupOptions { Since = "c" }))).Message,
+            StringComparison.Ordinal);
 
         // A restore makes a file of that name, too.
-        await Assert.ThrowsAsync<IOException>(() => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("one"), isQcow2: true, cancellationToken: BackupScene.Token));
+        await Assert.ThrowsAsync<IOException>(
+            () => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("one"), isQcow2: true, cancellationToken: BackupScene.Token));
 
         await scene.WriteAsync("write -P 9 128k 64k", "write -P 9 7M 64k");
         await Assert.ThrowsAsync<IOException>(() => scene.TakeAsync("one", always, new CopyFuse(3 << 20, null)));
@@ -155,7 +168,10 @@ public sealed class BackupStopTests
         BackupScene scene = await BackupScene.CreateAsync(folder);
         await scene.TakeAsync("full", new BackupOptions());
         string[] before = scene.Names();
-        await Assert.ThrowsAsync<IOException>(() => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("r"), isQcow2: true, progress: new CopyFuse(1 << 20, null), cancellationToken: BackupScene.Token));
+        await Assert.ThrowsAsync<IOException>(() =>
+            BackupRestore.RunAsync(
+                scene.Backup("full"), scene.Backup("r"), isQcow2: true, progress: new CopyFuse(1 << 20, null),
+                cancellationToken: BackupScene.Token));
         Assert.Equal(before, scene.Names());
         // One that a stop left is written anew.
         await File.WriteAllTextAsync(scene.Backup("restored.partial"), "not a disk", BackupScene.Token);

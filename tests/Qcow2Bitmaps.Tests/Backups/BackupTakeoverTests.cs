@@ -25,7 +25,9 @@ public sealed class BackupTakeoverTests
         File.Delete(scene.Backup("two.backup.json"));
         await scene.WriteAsync("write -P 4 5M 64k");
 
-        Assert.Contains("take a full backup", (await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("one", always))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "take a full backup", (await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("one", always))).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -46,7 +48,8 @@ public sealed class BackupTakeoverTests
         await scene.TakeAsync("two", new BackupOptions { Checkpoint = "c" });
         File.Delete(scene.Backup("other.backup.json"));
         await Assert.ThrowsAsync<BackupException>(() => DiskBackup.RunAsync(
-            [new BackupDisk(scene.Disk, scene.Backup("three"), scene.Backup("full"))], new BackupOptions { Since = "c" }, cancellationToken: BackupScene.Token));
+            [new BackupDisk(scene.Disk, scene.Backup("three"), scene.Backup("full"))], new BackupOptions { Since = "c" },
+            cancellationToken: BackupScene.Token));
     }
 
     [Fact]
@@ -80,18 +83,23 @@ public sealed class BackupTakeoverTests
         }
 
         await Qemu.IoOkAsync(clones[0], "write -P 2 0 64k");
-        IReadOnlyList<BackupResult> taken = await DiskBackup.RunAsync([new BackupDisk(clones[0], scene.Backup("a"))], new BackupOptions { Checkpoint = "c" }, cancellationToken: BackupScene.Token);
+        IReadOnlyList<BackupResult> taken = await DiskBackup.RunAsync(
+            [new BackupDisk(clones[0], scene.Backup("a"))], new BackupOptions { Checkpoint = "c" }, cancellationToken: BackupScene.Token);
         await Qemu.ImgOkAsync("bitmap", "--add", clones[1], "c");
 
         await using ImageChain other = await ImageChain.OpenAsync(clones[1], cancellationToken: BackupScene.Token);
         await using ImageChain own = await ImageChain.OpenAsync(clones[0], cancellationToken: BackupScene.Token);
         StoredBackup below = new(taken[0].ManifestPath, taken[0].Manifest with { SourceFile = null });
-        await DiskCourse.RequireSameAsync(own, DiskIdentity.WithoutMarks(own), [below], null, "c", below.Manifest.SizeBytes, BackupScene.Token);
+        await DiskCourse.RequireSameAsync(
+            own, DiskIdentity.WithoutMarks(own), [below], null, "c", below.Manifest.SizeBytes, BackupScene.Token);
         await Assert.ThrowsAsync<BackupException>(async () =>
-            await DiskCourse.RequireSameAsync(other, DiskIdentity.WithoutMarks(other), [below], null, "c", below.Manifest.SizeBytes, BackupScene.Token));
+            await DiskCourse.RequireSameAsync(
+                other, DiskIdentity.WithoutMarks(other), [below], null, "c", below.Manifest.SizeBytes, BackupScene.Token));
     }
 
-    /// <summary>Disks are backed up into one folder at the same time: each looks for its own backups while the others' get their names.</summary>
+    /// <summary>
+    /// Disks are backed up into one folder at the same time: each looks for its own backups while the others' get their names.
+    /// </summary>
     [Fact]
     public async Task AManifestThatGetsItsNameMeanwhileIsFound()
     {

@@ -12,14 +12,18 @@ public sealed class BackupTests
         BackupScene scene = await BackupScene.CreateAsync(folder);
         await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
         await scene.WriteAsync("write -P 0 1M 128k", "write -z -u 2M 128k", "discard 3M 128k", "write -P 2 4M 64k");
-        ProcessResult result = await Support.Cli.RunAsync("backup", "incremental", scene.Disk, scene.Backup("one"), "--since", "c", "--output", "json", "--extents");
+        ProcessResult result = await Support.Cli.RunAsync(
+            "backup", "incremental", scene.Disk, scene.Backup("one"), "--since", "c", "--output", "json", "--extents");
         Assert.True(result.ExitCode == 0, result.Error);
         string text = result.Output.Replace("\n", "", StringComparison.Ordinal).Replace(" ", "", StringComparison.Ordinal);
         Assert.Contains("\"dirty\":458752,\"data\":65536,\"zero\":393216", text, StringComparison.Ordinal);
         Assert.Contains(
             """
-            "extents":[{"start":1048576,"length":131072,"kind":"dirty-zero"},{"start":2097152,"length":131072,"kind":"dirty-zero"},{"start":3145728,"length":131072,"kind":"dirty-zero"},{"start":4194304,"length":65536,"kind":"dirty-data"}]
-            """.Trim(),
+            "extents":[{"start":1048576,"length":131072,"kind":"dirty-zero"},
+            {"start":2097152,"length":131072,"kind":"dirty-zero"},
+            {"start":3145728,"length":131072,"kind":"dirty-zero"},
+            {"start":4194304,"length":65536,"kind":"dirty-data"}]
+            """.Replace("\n", "", StringComparison.Ordinal),
             text,
             StringComparison.Ordinal);
         await scene.AssertRestoresAsync("one");
@@ -53,7 +57,8 @@ public sealed class BackupTests
         await scene.TakeAsync("one", new BackupOptions { Since = "c" });
         await scene.WriteAsync("write -P 3 2M 64k");
         BackupException refused = await Assert.ThrowsAsync<BackupException>(() => DiskBackup.RunAsync(
-            [new BackupDisk(scene.Disk, scene.Backup("two"), scene.Backup("full"))], new BackupOptions { Since = "c" }, cancellationToken: BackupScene.Token));
+            [new BackupDisk(scene.Disk, scene.Backup("two"), scene.Backup("full"))], new BackupOptions { Since = "c" },
+            cancellationToken: BackupScene.Token));
         Assert.Contains("records since then", refused.Message, StringComparison.Ordinal);
         BackupManifest two = await scene.TakeAsync("two", new BackupOptions { Since = "c", Mode = BitmapSyncMode.Never });
         Assert.Equal("one.backup.json", two.Parents[0].Manifest);
@@ -72,7 +77,8 @@ public sealed class BackupTests
         await scene.WriteAsync("write -P 2 0 5M");
         if (isUnfinished)
         {
-            await Assert.ThrowsAsync<IOException>(() => scene.TakeAsync("one", new BackupOptions { Since = "c", Mode = BitmapSyncMode.Always }, new CopyFuse(2 << 20, null)));
+            await Assert.ThrowsAsync<IOException>(
+                () => scene.TakeAsync("one", new BackupOptions { Since = "c", Mode = BitmapSyncMode.Always }, new CopyFuse(2 << 20, null)));
         }
         else
         {
@@ -89,7 +95,8 @@ public sealed class BackupTests
         foreach (string? previous in new[] { null, scene.Backup("full") })
         {
             BackupException refused = await Assert.ThrowsAsync<BackupException>(() => DiskBackup.RunAsync(
-                [new BackupDisk(scene.Disk, scene.Backup("two"), previous)], new BackupOptions { Since = "c" }, cancellationToken: BackupScene.Token));
+                [new BackupDisk(scene.Disk, scene.Backup("two"), previous)], new BackupOptions { Since = "c" },
+                cancellationToken: BackupScene.Token));
             Assert.Contains("take a full backup", refused.Message, StringComparison.Ordinal);
         }
 
@@ -118,8 +125,11 @@ public sealed class BackupTests
         await scene.TakeAsync("one", new BackupOptions { Since = "c" });
         await scene.AssertRestoresAsync("one");
 
-        await File.WriteAllTextAsync(path, text.Replace(taken, "9999-12-31T23:59:59.9999999Z", StringComparison.Ordinal), BackupScene.Token);
-        Assert.Contains("end of time", (await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("two", new BackupOptions()))).Message, StringComparison.Ordinal);
+        await File.WriteAllTextAsync(
+            path, text.Replace(taken, "9999-12-31T23:59:59.9999999Z", StringComparison.Ordinal), BackupScene.Token);
+        Assert.Contains(
+            "end of time", (await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("two", new BackupOptions()))).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -167,15 +177,19 @@ public sealed class BackupTests
         Assert.Equal(2, refused.ExitCode);
         Assert.Contains("not-recording", refused.Error, StringComparison.Ordinal);
         // What this image has tells nothing of discards.
-        ProcessResult populated = await Support.Cli.RunAsync("backup", "incremental", scene.Disk, scene.Backup("one"), "--since", "c", "--fallback", "populate");
+        ProcessResult populated = await Support.Cli.RunAsync(
+            "backup", "incremental", scene.Disk, scene.Backup("one"), "--since", "c", "--fallback", "populate");
         Assert.Equal(2, populated.ExitCode);
         Assert.Equal(before, scene.Names());
 
-        ProcessResult taken = await Support.Cli.RunAsync("backup", "incremental", scene.Disk, scene.Backup("one"), "--since", "c", "--fallback", "full", "--checkpoint", "d", "--output", "json");
+        ProcessResult taken = await Support.Cli.RunAsync(
+            "backup", "incremental", scene.Disk, scene.Backup("one"), "--since", "c", "--fallback", "full", "--checkpoint", "d", "--output",
+            "json");
         Assert.True(taken.ExitCode == 0, taken.Error);
         Assert.Contains("\"kind\": \"full\"", taken.Output, StringComparison.Ordinal);
         Assert.Contains("\"fallback\": \"full\"", taken.Output, StringComparison.Ordinal);
-        Assert.Contains("not-recording", await File.ReadAllTextAsync(scene.Backup("one.backup.json"), BackupScene.Token), StringComparison.Ordinal);
+        Assert.Contains(
+            "not-recording", await File.ReadAllTextAsync(scene.Backup("one.backup.json"), BackupScene.Token), StringComparison.Ordinal);
         await scene.AssertRestoresAsync("one");
     }
 
@@ -189,13 +203,16 @@ public sealed class BackupTests
         await scene.TakeAsync("a0", new BackupOptions { Checkpoint = "c" });
         string[] before = scene.Names();
         // The second disk was added later: it has no bitmap.
-        ProcessResult refused = await Support.Cli.RunAsync("backup", "incremental", scene.Disk, scene.Backup("a1"), "--disk", $"{other}={scene.Backup("b1")}", "--since", "c", "--checkpoint", "d");
+        ProcessResult refused = await Support.Cli.RunAsync(
+            "backup", "incremental", scene.Disk, scene.Backup("a1"), "--disk", $"{other}={scene.Backup("b1")}", "--since", "c",
+            "--checkpoint", "d");
         Assert.Equal(2, refused.ExitCode);
         Assert.Equal(before, scene.Names());
         Assert.False(await scene.HasBitmapAsync("d"));
 
         string[] set = ["--disk", $"{scene.Disk}={scene.Backup("a1")}", "--disk", $"{other}={scene.Backup("b1")}"];
-        ProcessResult taken = await Support.Cli.RunAsync(["backup", "incremental", .. set, "--since", "c", "--checkpoint", "d", "--fallback", "full"]);
+        ProcessResult taken = await Support.Cli.RunAsync(
+            ["backup", "incremental", .. set, "--since", "c", "--checkpoint", "d", "--fallback", "full"]);
         Assert.True(taken.ExitCode == 0, taken.Error);
         await Qemu.IoOkAsync(other, "write -P 5 1M 64k");
         await scene.WriteAsync("write -P 6 1M 64k");
@@ -205,7 +222,8 @@ public sealed class BackupTests
         await scene.AssertRestoresAsync("a2");
         await BackupRestore.RunAsync(scene.Backup("b2"), folder.File("r"), isQcow2: false, cancellationToken: BackupScene.Token);
         await BackupScene.AssertSameAsync(folder.File("r"), other);
-        BackupManifest a = (await BackupListing.ReadAsync(folder.Path, BackupScene.Token)).Single(backup => backup.ManifestPath.EndsWith("/a2.backup.json", StringComparison.Ordinal)).Manifest!;
+        BackupManifest a = (await BackupListing.ReadAsync(folder.Path, BackupScene.Token)).Single(
+            backup => backup.ManifestPath.EndsWith("/a2.backup.json", StringComparison.Ordinal)).Manifest!;
         Assert.NotNull(a.Set);
         Assert.Equal("a1.backup.json", a.Parents[0].Manifest);
     }
@@ -237,9 +255,11 @@ public sealed class BackupTests
         Assert.Equal(64 << 10, await scene.DirtyBytesAsync("c"));
 
         // A bitmap of the top image alone, a checkpoint, and a bitmap that stays as it is, concern nobody else.
-        foreach (string[] more in new string[][] { ["--since", "c-one", "--checkpoint", "d"], ["--since", "c-one", "--mode", "never"], ["--since", "c-one"] })
+        foreach (string[] more
+            in new string[][] { ["--since", "c-one", "--checkpoint", "d"], ["--since", "c-one", "--mode", "never"], ["--since", "c-one"] })
         {
-            ProcessResult taken = await Support.Cli.RunAsync(["backup", "incremental", disks[0], backups.File("a" + string.Concat(more)), .. more]);
+            ProcessResult taken = await Support.Cli.RunAsync(
+                ["backup", "incremental", disks[0], backups.File("a" + string.Concat(more)), .. more]);
             Assert.True(taken.ExitCode == 0, taken.Error);
         }
 
@@ -272,7 +292,8 @@ public sealed class BackupTests
         }
 
         string[] before = scene.Names();
-        ProcessResult refused = await Support.Cli.RunAsync("backup", "incremental", isMadeAnew ? overlay : scene.Disk, scene.Backup("two"), "--since", "c");
+        ProcessResult refused = await Support.Cli.RunAsync(
+            "backup", "incremental", isMadeAnew ? overlay : scene.Disk, scene.Backup("two"), "--since", "c");
         Assert.Equal(1, refused.ExitCode);
         Assert.Contains("differs from it at byte 1048576", refused.Error, StringComparison.Ordinal);
         Assert.Equal(before, scene.Names());

@@ -8,7 +8,9 @@ namespace Qcow2Bitmaps.Tests.Backups;
 /// <content>What administrators do to chains, checkpoints and folders between backups.</content>
 internal sealed partial class BackupWorld
 {
-    /// <summary>Images between leave the chain: we copy or pull what they have, or QEMU does, which knows nothing of their bitmaps.</summary>
+    /// <summary>
+    /// Images between leave the chain: we copy or pull what they have, or QEMU does, which knows nothing of their bitmaps.
+    /// </summary>
     private async Task DropBetweenAsync()
     {
         if (_layers.Count < 3)
@@ -55,7 +57,9 @@ internal sealed partial class BackupWorld
 
     private async Task QemuCommitAsync()
     {
-        if (_layers.Count > 1 && await IsDoneAsync("qemu-img commit", () => Qemu.ImgAsync("commit", "-q", "-f", "qcow2", "-d", "-b", Path.GetFileName(_layers[1]), Active)))
+        if (_layers.Count > 1
+            && await IsDoneAsync(
+                "qemu-img commit", () => Qemu.ImgAsync("commit", "-q", "-f", "qcow2", "-d", "-b", Path.GetFileName(_layers[1]), Active)))
         {
             File.Delete(Active);
             _layers.RemoveAt(0);
@@ -63,7 +67,10 @@ internal sealed partial class BackupWorld
         }
     }
 
-    /// <summary>Does something to the chain. Where images have inconsistent bitmaps or internal snapshots much is refused, and then changes nothing that a guest sees.</summary>
+    /// <summary>
+    /// Does something to the chain. Where images have inconsistent bitmaps or internal snapshots much is refused,
+    /// and then changes nothing that a guest sees.
+    /// </summary>
     private async Task<bool> IsDoneAsync(string what, Func<Task<ProcessResult>> run)
     {
         byte[] before = await RawAsync(Active);
@@ -136,10 +143,18 @@ internal sealed partial class BackupWorld
         }
     }
 
-    /// <summary>A backup of mode 'always' fails, the disk goes on, and the same call goes on too; or somebody throws away what there is of it.</summary>
+    /// <summary>
+    /// A backup of mode 'always' fails, the disk goes on, and the same call goes on too; or somebody throws away what there is of it.
+    /// </summary>
     private async Task AlwaysAsync()
     {
-        var options = new BackupOptions { Since = _names.Count > 0 ? _random.Pick(_names) : "none", Mode = BitmapSyncMode.Always, Compress = Below(2) == 0, Workers = 1 + Below(3) };
+        var options = new BackupOptions
+        {
+            Since = _names.Count > 0 ? _random.Pick(_names) : "none",
+            Mode = BitmapSyncMode.Always,
+            Compress = Below(2) == 0,
+            Workers = 1 + Below(3),
+        };
         for (int i = Below(4); i >= 0; i--)
         {
             var fuse = new CopyFuse(Below((int)_size), null);

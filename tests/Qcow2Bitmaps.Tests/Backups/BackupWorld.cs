@@ -53,7 +53,15 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
         Directory.CreateDirectory(Folder);
         _size = Sector * (128L + Below((MaxBytes / Sector) - 128));
         _layers.Add(NewFile());
-        string options = _random.Pick(["cluster_size=64k", "cluster_size=4k", "cluster_size=512", "cluster_size=128k,extended_l2=on", "cluster_size=2M", $"cluster_size=64k,data_file={folder.File("disk0.data")}"]);
+        string options = _random.Pick(
+            [
+                "cluster_size=64k",
+                "cluster_size=4k",
+                "cluster_size=512",
+                "cluster_size=128k,extended_l2=on",
+                "cluster_size=2M",
+                $"cluster_size=64k,data_file={folder.File("disk0.data")}",
+            ]);
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", options, Active, Text(_size));
         Log($"create {options} {_size}");
         await WriteAsync();
@@ -203,7 +211,8 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
             return;
         }
 
-        ProcessResult result = await Qemu.ImgAsync(["resize", "-q", "-f", "qcow2", .. shrinks ? ["--shrink"] : Array.Empty<string>(), Active, Text(size)]);
+        ProcessResult result = await Qemu.ImgAsync(
+            ["resize", "-q", "-f", "qcow2", .. shrinks ? ["--shrink"] : Array.Empty<string>(), Active, Text(size)]);
         if (result.ExitCode != 0)
         {
             Assert.Contains("is inconsistent and cannot be used", result.Error, StringComparison.Ordinal);
@@ -255,7 +264,11 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
         {
             return false;
         }
-        catch (Exception e) when (e is BitmapStateException || (e is BackupException && (e.Message.Contains("has no backup", StringComparison.Ordinal) || e.Message.Contains("full backup", StringComparison.Ordinal))))
+        catch (Exception e)
+            when (e is BitmapStateException
+                || (e is BackupException
+                    && (e.Message.Contains("has no backup", StringComparison.Ordinal)
+                        || e.Message.Contains("full backup", StringComparison.Ordinal))))
         {
             Log($"refused: {e.Message}");
             Assert.True(options.Fallback != BackupFallback.Full || e is BackupException, e.ToString());
@@ -273,7 +286,9 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
         string? previous = options.Since is null ? null : _previous;
         IReadOnlyList<BackupResult> results = await DiskBackup.RunAsync([new BackupDisk(Active, target, previous)], options, fuse, Token);
         BackupManifest manifest = results[0].Manifest;
-        Log($"backup {name} since {options.Since} checkpoint {options.Checkpoint} {options.Mode} on {(manifest.IsFull ? "nothing" : manifest.Parents[0].Manifest)} fallback {manifest.Fallback}");
+        Log(
+            $"backup {name} since {options.Since} checkpoint {options.Checkpoint} {options.Mode} on "
+            + $"{(manifest.IsFull ? "nothing" : manifest.Parents[0].Manifest)} fallback {manifest.Fallback}");
         _taken++;
         _previous = null;
         _backups.Add((name, content));
@@ -282,7 +297,9 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
         {
             await using ImageChain disk = await ImageChain.OpenAsync(Active, cancellationToken: Token);
             BackupCheck check = await BackupVerification.RunAsync(target, disk, anchor, cancellationToken: Token);
-            Assert.True(check.IsGood && check.ComparedBytes == _size, $"{target} {anchor}: differs at {check.Difference}, {check.ComparedBytes} bytes compared");
+            Assert.True(
+                check.IsGood && check.ComparedBytes == _size,
+                $"{target} {anchor}: differs at {check.Difference}, {check.ComparedBytes} bytes compared");
         }
     }
 
@@ -297,7 +314,10 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
     {
         Assert.Equal(expected.Length, found.Length);
         int same = expected.AsSpan().CommonPrefixLength(found);
-        Assert.True(same == expected.Length, $"{what} differs from the disk at byte {same}: {(same < expected.Length ? found[same] : 0)}, not {(same < expected.Length ? expected[same] : 0)}");
+        Assert.True(
+            same == expected.Length,
+            $"{what} differs from the disk at byte {same}: {(same < expected.Length ? found[same] : 0)}, "
+            + $"not {(same < expected.Length ? expected[same] : 0)}");
     }
 
     private (long Offset, long Length) Range()

@@ -7,7 +7,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups;
 
-/// <summary>Two disks over one template, whose backups lie in one folder and whose checkpoints have the same names: they are backed up together, at the same time or one by one; some fail.</summary>
+/// <summary>
+/// Two disks over one template, whose backups lie in one folder and whose checkpoints have the same names: they are backed up together,
+/// at the same time or one by one; some fail.
+/// </summary>
 internal sealed class CloneWorld(TempFolder folder, int seed)
 {
     private const int Sector = 512;
@@ -75,7 +78,9 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
             string target = folder.File("restored");
             StoredBackup restored = await BackupRestore.RunAsync(Place(name), target, isQcow2: false, cancellationToken: Token);
             byte[] found = await File.ReadAllBytesAsync(target, Token);
-            Assert.True(content.AsSpan().SequenceEqual(found), $"{name} differs from disk {disk} at byte {content.AsSpan().CommonPrefixLength(found)}");
+            Assert.True(
+                content.AsSpan().SequenceEqual(found),
+                $"{name} differs from disk {disk} at byte {content.AsSpan().CommonPrefixLength(found)}");
             File.Delete(target);
             Incrementals += restored.Manifest.IsFull ? 0 : 1;
         }
@@ -160,7 +165,11 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
     {
         string? since = Below(4) == 0 ? null : Below(3) > 0 ? _last[disks[^1]] : Pick(_names);
         string? checkpoint = since is null || Below(3) > 0 ? Pick([.. _names.Where(name => name != since)]) : null;
-        BitmapSyncMode mode = since is not null && Below(3) == 0 ? disks.Length == 1 && checkpoint is null ? BitmapSyncMode.Always : BitmapSyncMode.Never : BitmapSyncMode.OnSuccess;
+        BitmapSyncMode mode = since is not null && Below(3) == 0
+            ? disks.Length == 1 && checkpoint is null
+            ? BitmapSyncMode.Always
+            : BitmapSyncMode.Never
+            : BitmapSyncMode.OnSuccess;
         var options = new BackupOptions
         {
             Since = since,
@@ -174,7 +183,9 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
         {
             await TakeAsync([.. disks.Select(disk => _tops[disk])], disks, options, fuse);
         }
-        catch (Exception e) when (e is BitmapStateException or BackupException or IOException { Message: "The fuse has blown" } or Qcow2Bitmaps.ImageLockedException || e.Message.StartsWith("Bitmap '", StringComparison.Ordinal))
+        catch (Exception e)
+            when (e is BitmapStateException or BackupException or IOException { Message: "The fuse has blown" } or ImageLockedException
+                || e.Message.StartsWith("Bitmap '", StringComparison.Ordinal))
         {
             Log($"{string.Join('+', disks)} since {since} checkpoint {checkpoint} {mode}: {e.GetType().Name} {e.Message}");
             if (mode == BitmapSyncMode.Always && fuse is { HasBlown: true })
@@ -187,7 +198,9 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
     /// <summary>What failed is gone on with at once, or later, or never.</summary>
     private async Task AgainAsync(int[] disks, BackupOptions options)
     {
-        string target = Directory.EnumerateFiles(folder.Path, $"b*-{disks[0]}" + BackupPaths.PartialSuffix).Order(StringComparer.Ordinal).LastOrDefault() ?? "";
+        string target = Directory.EnumerateFiles(folder.Path, $"b*-{disks[0]}" + BackupPaths.PartialSuffix).Order(StringComparer.Ordinal)
+            .LastOrDefault()
+            ?? "";
         if (target.Length > 0 && Below(3) > 0)
         {
             await WriteAsync(disks[0]);
@@ -213,11 +226,14 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
 
         names ??= [.. disks.Select(disk => $"b{number:D3}-{disk}")];
         byte[][] contents = await Task.WhenAll(tops.Select(RawAsync));
-        IReadOnlyList<BackupResult> results = await DiskBackup.RunAsync([.. tops.Select((top, i) => new BackupDisk(top, Place(names[i])))], options, fuse, Token);
+        IReadOnlyList<BackupResult> results = await DiskBackup.RunAsync(
+            [.. tops.Select((top, i) => new BackupDisk(top, Place(names[i])))], options, fuse, Token);
         for (int i = 0; i < names.Length; i++)
         {
             BackupManifest manifest = results[i].Manifest;
-            Log($"{names[i]} since {options.Since} checkpoint {options.Checkpoint} {options.Mode} on {(manifest.IsFull ? "nothing" : manifest.Parents[0].Manifest)} fallback {manifest.Fallback}");
+            Log(
+                $"{names[i]} since {options.Since} checkpoint {options.Checkpoint} {options.Mode} on "
+                + $"{(manifest.IsFull ? "nothing" : manifest.Parents[0].Manifest)} fallback {manifest.Fallback}");
             lock (_log)
             {
                 _backups.Add((names[i], disks[i], contents[i]));

@@ -22,9 +22,13 @@ public sealed class ManifestTests
     [InlineData("\"group-size\": 67108864", "\"group-size\": 1", "not a multiple")]
     [InlineData("\"offset\": 0", "\"offset\": 67108864", "not on the disk")]
     [InlineData("\"state\": \"complete\"", "\"state\": \"partial\"", "incomplete")]
-    [InlineData("\"parents\": []", "\"parents\": [{\"id\": \"00000000000000000000000000000000\", \"manifest\": \"../x\"}]", "not the name of a file")]
+    [InlineData(
+        "\"parents\": []", "\"parents\": [{\"id\": \"00000000000000000000000000000000\", \"manifest\": \"../x\"}]",
+        "not the name of a file")]
     [InlineData("\"parents\": []", "\"parents\": [{\"id\": \"00000000000000000000000000000000\", \"manifest\": \"x\"}]", "missing")]
-    [InlineData("\"parents\": []", "\"parents\": [{\"id\": \"00000000000000000000000000000000\", \"manifest\": \"full.backup.json\"}]", "is based on")]
+    [InlineData(
+        "\"parents\": []", "\"parents\": [{\"id\": \"00000000000000000000000000000000\", \"manifest\": \"full.backup.json\"}]",
+        "is based on")]
     [InlineData("{", "", "no manifest")]
     public async Task WhatCannotBeIsRefused(string old, string now, string message)
     {
@@ -46,7 +50,11 @@ public sealed class ManifestTests
         string path = scene.Backup("full.backup.json");
         string text = await File.ReadAllTextAsync(path, BackupScene.Token);
         string id = (await BackupListing.ReadAsync(folder.Path, BackupScene.Token))[0].Manifest!.Id;
-        await File.WriteAllTextAsync(path, text.Replace("\"parents\": []", $$"""  "parents": [{"id": "{{id}}", "manifest": "full.backup.json"}]""", StringComparison.Ordinal), BackupScene.Token);
+        await File.WriteAllTextAsync(
+            path,
+            text.Replace(
+                "\"parents\": []", $$"""  "parents": [{"id": "{{id}}", "manifest": "full.backup.json"}]""", StringComparison.Ordinal),
+            BackupScene.Token);
         await AssertRefusedAsync(scene, "contain a loop");
     }
 
@@ -96,11 +104,14 @@ public sealed class ManifestTests
         string hostile = kind switch
         {
             "huge" => text.Replace("\"verdict\": null", $"\"verdict\": \"{new string('x', count)}\"", StringComparison.Ordinal),
-            "groups" => $"{text[..(text.LastIndexOf(']') - 1)].TrimEnd()}{string.Concat(Enumerable.Repeat(",{\"offset\":67108864}", count))}]}}",
+            "groups" =>
+                $"{text[..(text.LastIndexOf(']') - 1)].TrimEnd()}{string.Concat(Enumerable.Repeat(",{\"offset\":67108864}", count))}]}}",
             "deep" => new string('[', count),
             "objects" => string.Concat(Enumerable.Repeat("{\"a\":", count / 5)),
-            "names" => text.Replace("\"anchors\": [", "\"anchors\": [" + string.Concat(Enumerable.Repeat("1,", count)), StringComparison.Ordinal),
-            "parents" => text.Replace("\"parents\": []", $"\"parents\": [{string.Join(',', Enumerable.Repeat("{\"id\":1}", count))}]", StringComparison.Ordinal),
+            "names" =>
+                text.Replace("\"anchors\": [", "\"anchors\": [" + string.Concat(Enumerable.Repeat("1,", count)), StringComparison.Ordinal),
+            "parents" => text.Replace(
+                "\"parents\": []", $"\"parents\": [{string.Join(',', Enumerable.Repeat("{\"id\":1}", count))}]", StringComparison.Ordinal),
             "text" => text.Replace("\"image\": \"full\"", $"\"image\": \"{new string('x', count)}\"", StringComparison.Ordinal),
             _ => text.Replace("\"format\"", string.Concat(Enumerable.Repeat("\"a\":0,", count)) + "\"format\"", StringComparison.Ordinal),
         };
@@ -122,7 +133,8 @@ public sealed class ManifestTests
         long taken = GC.GetAllocatedBytesForCurrentThread() - before;
         Assert.Equal(kind == "members", Assert.Single(listed).Fault is null);
         Assert.InRange(listed[0].Fault?.Length ?? 0, 0, 1000);
-        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{kind}: {taken} bytes allocated: {listed[0].Fault}"));
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            string.Create(CultureInfo.InvariantCulture, $"{kind}: {taken} bytes allocated: {listed[0].Fault}"));
         Assert.InRange(taken, 0, maxBytes);
     }
 
@@ -134,7 +146,8 @@ public sealed class ManifestTests
         BackupScene scene = await FullAsync(folder);
         File.Move(scene.Backup("full"), outside.File("full"));
         File.CreateSymbolicLink(scene.Backup("full"), outside.File("full"));
-        await Assert.ThrowsAsync<Qcow2UnsupportedException>(() => BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token));
+        await Assert.ThrowsAsync<Qcow2UnsupportedException>(
+            () => BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token));
     }
 
     [Fact]
@@ -154,7 +167,8 @@ public sealed class ManifestTests
         Assert.Equal(1, verified.ExitCode);
         Assert.Contains("from byte 67108864", verified.Output, StringComparison.Ordinal);
         string[] before = scene.Names();
-        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
+        BackupException refused = await Assert.ThrowsAsync<BackupException>(
+            () => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
         Assert.Contains("damaged from byte 67108864", refused.Message, StringComparison.Ordinal);
         Assert.Equal(before, scene.Names());
     }
@@ -171,7 +185,8 @@ public sealed class ManifestTests
         int start = text.IndexOf("\"parents\": [", StringComparison.Ordinal);
         int end = text.IndexOf(']', start);
         await File.WriteAllTextAsync(path, text[..start] + "\"parents\": [" + text[end..], BackupScene.Token);
-        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => BackupRestore.RunAsync(scene.Backup("two"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
+        BackupException refused = await Assert.ThrowsAsync<BackupException>(
+            () => BackupRestore.RunAsync(scene.Backup("two"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
         Assert.Contains("do not agree", refused.Message, StringComparison.Ordinal);
     }
 
@@ -184,7 +199,8 @@ public sealed class ManifestTests
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", scene.Backup("full"), "200M");
         BackupCheck check = await BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token);
         Assert.False(check.IsGood);
-        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
+        BackupException refused = await Assert.ThrowsAsync<BackupException>(
+            () => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
         Assert.Contains("is missing", refused.Message, StringComparison.Ordinal);
     }
 
@@ -213,10 +229,12 @@ public sealed class ManifestTests
 
     private static async Task AssertRefusedAsync(BackupScene scene, string message)
     {
-        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token));
+        BackupException refused = await Assert.ThrowsAsync<BackupException>(
+            () => BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token));
         Assert.Contains(message, refused.Message, StringComparison.Ordinal);
         string[] before = scene.Names();
-        await Assert.ThrowsAsync<BackupException>(() => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
+        await Assert.ThrowsAsync<BackupException>(
+            () => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
         Assert.Equal(before, scene.Names());
     }
 }

@@ -4,7 +4,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups;
 
-/// <summary>Backups of disks of which a file was not copied whole: refused, or accepted, and then nobody is told that all is in order.</summary>
+/// <summary>
+/// Backups of disks of which a file was not copied whole: refused, or accepted, and then nobody is told that all is in order.
+/// </summary>
 public sealed class MissingDataTests : IDisposable
 {
     private const string Missing = "before clusters that it names";
@@ -45,7 +47,13 @@ public sealed class MissingDataTests : IDisposable
         }
 
         File.Delete(scene.Backup("restored"));
-        foreach (string[] command in new string[][] { ["verify", scene.Backup("full")], ["list", _folder.Path], ["restore", scene.Backup("full"), scene.Backup("again")] })
+        foreach (string[] command
+            in new string[][]
+            {
+                ["verify", scene.Backup("full")],
+                ["list", _folder.Path],
+                ["restore", scene.Backup("full"), scene.Backup("again")],
+            })
         {
             string output = await Support.Cli.OkAsync(["backup", .. command, "--output", "json"]);
             Assert.Contains("\"missing\": \"image 0", output, StringComparison.Ordinal);
@@ -107,7 +115,9 @@ public sealed class MissingDataTests : IDisposable
             DiskBackup.RunAsync([new BackupDisk(overlay, scene.Backup("inc"))], how, progress, BackupScene.Token);
     }
 
-    /// <summary>An edit makes the file longer, and then nothing shows any more what was missing: images that are not whole are not written.</summary>
+    /// <summary>
+    /// An edit makes the file longer, and then nothing shows any more what was missing: images that are not whole are not written.
+    /// </summary>
     [Theory]
     [InlineData("full", "--checkpoint", "day")]
     [InlineData("incremental", "--since", "chk")]
@@ -120,7 +130,8 @@ public sealed class MissingDataTests : IDisposable
         Cut(scene.Disk);
         FolderContent before = FolderContent.Of(_folder.Path);
 
-        ProcessResult result = await Support.Cli.RunAsync("backup", verb, "--accept-missing", option, name, scene.Disk, scene.Backup("second"));
+        ProcessResult result = await Support.Cli.RunAsync(
+            "backup", verb, "--accept-missing", option, name, scene.Disk, scene.Backup("second"));
 
         Assert.Equal(1, result.ExitCode);
         Assert.Contains("would be written", result.Error, StringComparison.Ordinal);
@@ -141,7 +152,8 @@ public sealed class MissingDataTests : IDisposable
         Cut(isDisk ? scene.Disk : scene.Backup("theirs"));
         FolderContent before = FolderContent.Of(_folder.Path);
 
-        ProcessResult result = await Support.Cli.RunAsync("backup", "adopt", "--trust", "--disk", overlay, "--checkpoint", "chk", scene.Backup("theirs"));
+        ProcessResult result = await Support.Cli.RunAsync(
+            "backup", "adopt", "--trust", "--disk", overlay, "--checkpoint", "chk", scene.Backup("theirs"));
 
         Assert.Equal(1, result.ExitCode);
         Assert.Contains(Missing, result.Error, StringComparison.Ordinal);

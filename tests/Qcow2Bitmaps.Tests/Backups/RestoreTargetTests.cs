@@ -36,7 +36,9 @@ public sealed class RestoreTargetTests
             await Qemu.ImgOkAsync("check", "-f", "qcow2", device);
         }
 
-        Assert.DoesNotContain(scene.Names(), static name => name.StartsWith("loop", StringComparison.Ordinal) || name.EndsWith(".partial", StringComparison.Ordinal));
+        Assert.DoesNotContain(
+            scene.Names(),
+            static name => name.StartsWith("loop", StringComparison.Ordinal) || name.EndsWith(".partial", StringComparison.Ordinal));
 
         // Another point, over that.
         await BackupRestore.RunAsync(scene.Backup("two"), device, format == "qcow2", checkpoint: "c", cancellationToken: BackupScene.Token);
@@ -53,13 +55,15 @@ public sealed class RestoreTargetTests
         byte[] old = new byte[4 << 20];
         old.AsSpan().Fill(0xaa);
         string device = await devices.AttachAsync(folder.Write("device", old));
-        NoSpaceException refused = await Assert.ThrowsAsync<NoSpaceException>(() => BackupRestore.RunAsync(scene.Backup("two"), device, isQcow2: false, cancellationToken: BackupScene.Token));
+        NoSpaceException refused = await Assert.ThrowsAsync<NoSpaceException>(
+            () => BackupRestore.RunAsync(scene.Backup("two"), device, isQcow2: false, cancellationToken: BackupScene.Token));
         Assert.Contains("too small", refused.Message, StringComparison.Ordinal);
         await RawIoOkAsync(device, "read -P 0xaa 0 4M");
         string large = await devices.AttachAsync(folder.Write("large", new byte[9 << 20]));
         await using (await QemuIoHolder.StartAsync(large, "-f", "raw"))
         {
-            await Assert.ThrowsAsync<ImageLockedException>(() => BackupRestore.RunAsync(scene.Backup("two"), large, isQcow2: false, cancellationToken: BackupScene.Token));
+            await Assert.ThrowsAsync<ImageLockedException>(
+                () => BackupRestore.RunAsync(scene.Backup("two"), large, isQcow2: false, cancellationToken: BackupScene.Token));
         }
     }
 
@@ -99,7 +103,8 @@ public sealed class RestoreTargetTests
         Assert.Equal(0, (await Support.Cli.RunAsync("chain", "snapshot", mid, top)).ExitCode);
         await Qemu.IoOkAsync(top, "write -P 4 3M 3M", "write -z 5M 512k");
         var always = new BackupOptions { Since = "c", Mode = BitmapSyncMode.Always, Workers = 1 };
-        Task TakeAsync(IProgress<BackupProgress>? fuse = null) => DiskBackup.RunAsync([new BackupDisk(top, scene.Backup("one"))], always, fuse, BackupScene.Token);
+        Task TakeAsync(IProgress<BackupProgress>? fuse = null) =>
+            DiskBackup.RunAsync([new BackupDisk(top, scene.Backup("one"))], always, fuse, BackupScene.Token);
         await Assert.ThrowsAsync<IOException>(() => TakeAsync(new CopyFuse(3 << 20, null)));
         Assert.Contains("one.partial", scene.Names());
         // What is copied is clean over the chain, and the rest is not.
@@ -115,7 +120,8 @@ public sealed class RestoreTargetTests
         await BackupScene.AssertSameAsync(restored, top);
 
         await Qemu.IoOkAsync(top, "write -P 10 0 64k");
-        await DiskBackup.RunAsync([new BackupDisk(top, scene.Backup("two"))], new BackupOptions { Since = "c" }, cancellationToken: BackupScene.Token);
+        await DiskBackup.RunAsync(
+            [new BackupDisk(top, scene.Backup("two"))], new BackupOptions { Since = "c" }, cancellationToken: BackupScene.Token);
         File.Delete(restored);
         await BackupRestore.RunAsync(scene.Backup("two"), restored, isQcow2: true, cancellationToken: BackupScene.Token);
         await BackupScene.AssertSameAsync(restored, top);
@@ -129,7 +135,8 @@ public sealed class RestoreTargetTests
 
     private static async Task RawIoOkAsync(string device, params string[] commands)
     {
-        ProcessResult result = await Qemu.RunAsync("qemu-io", null, ["-f", "raw", .. commands.SelectMany(static command => new[] { "-c", command }), device]);
+        ProcessResult result = await Qemu.RunAsync(
+            "qemu-io", null, ["-f", "raw", .. commands.SelectMany(static command => new[] { "-c", command }), device]);
         Assert.True(result.ExitCode == 0 && !result.Output.Contains("failed", StringComparison.Ordinal), result.Output + result.Error);
     }
 

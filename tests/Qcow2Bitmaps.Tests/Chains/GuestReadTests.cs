@@ -35,7 +35,8 @@ public sealed class GuestReadTests : IDisposable
 
         string raw = _folder.File("disk.raw");
         // QEMU takes a data file's name relative to its own folder.
-        ProcessResult converted = await Qemu.RunAsync("qemu-img", Path.GetDirectoryName(path), "convert", "-U", "-f", "qcow2", "-O", "raw", path, raw);
+        ProcessResult converted = await Qemu.RunAsync(
+            "qemu-img", Path.GetDirectoryName(path), "convert", "-U", "-f", "qcow2", "-O", "raw", path, raw);
         Assert.True(converted.ExitCode == 0, converted.Error);
         await using FileStream expected = File.OpenRead(raw);
         await using Stream actual = chain.OpenStream();
@@ -84,6 +85,8 @@ public sealed class GuestReadTests : IDisposable
 
     /// <summary>Encrypted images, which want a key, and those whose backing file is missing on purpose.</summary>
     private static bool IsLeftOut(string path) =>
-        path.Contains("luks", StringComparison.Ordinal) || path.Contains("aes", StringComparison.Ordinal) || path.Contains("missing-ba", StringComparison.Ordinal)
+        path.Contains("luks", StringComparison.Ordinal)
+            || path.Contains("aes", StringComparison.Ordinal)
+            || path.Contains("missing-ba", StringComparison.Ordinal)
         || path.Contains("escaping", StringComparison.Ordinal);
 }

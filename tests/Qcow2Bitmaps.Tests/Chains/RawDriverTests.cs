@@ -33,7 +33,9 @@ public sealed class RawDriverTests
         byte[] bytes = await File.ReadAllBytesAsync(folder.File("theirs"), Token);
         Assert.Equal(bytes, await File.ReadAllBytesAsync(folder.File("ours"), Token));
         string info = await Qemu.ImgOkAsync("info", "--backing-chain", top);
-        Assert.Equal(info.Replace($"file format: {format}\nvirtual", "file format: raw\nvirtual", StringComparison.Ordinal), await Support.Cli.OkAsync(["info", "--backing-chain", .. allow, top]));
+        Assert.Equal(
+            info.Replace($"file format: {format}\nvirtual", "file format: raw\nvirtual", StringComparison.Ordinal),
+            await Support.Cli.OkAsync(["info", "--backing-chain", .. allow, top]));
 
         // Made and rebased here it reads the same to QEMU.
         string made = folder.File("made.qcow2");
@@ -49,7 +51,9 @@ public sealed class RawDriverTests
         bool isVolume = format == "host_device";
         // A volume cannot grow to the overlay's size.
         Assert.Equal(isVolume ? 1 : 0, commit.ExitCode);
-        Assert.Equal(isVolume, commit.Error.Contains("is too small, no space: 2097152 bytes are needed in all, 1049088 are there", StringComparison.Ordinal));
+        Assert.Equal(
+            isVolume,
+            commit.Error.Contains("is too small, no space: 2097152 bytes are needed in all, 1049088 are there", StringComparison.Ordinal));
         Assert.Equal((isVolume ? before : bytes)[..BaseBytes], (await File.ReadAllBytesAsync(folder.File("base"), Token))[..BaseBytes]);
     }
 
@@ -65,7 +69,8 @@ public sealed class RawDriverTests
         string top = folder.File("top.qcow2");
         await Qcow2Image.CreateAsync(top, new() { SizeBytes = BaseBytes, BackingFile = "base", BackingFormat = format }, Token);
 
-        Qcow2UnsupportedException refusal = await Assert.ThrowsAsync<Qcow2UnsupportedException>(() => ImageChain.OpenAsync(top, cancellationToken: Token));
+        Qcow2UnsupportedException refusal = await Assert.ThrowsAsync<Qcow2UnsupportedException>(
+            () => ImageChain.OpenAsync(top, cancellationToken: Token));
 
         Assert.Equal(UnsupportedReason.Format, refusal.Reason);
     }

@@ -23,7 +23,8 @@ public sealed class HostileChainTests
     {
         using var folder = new TempFolder();
         folder.Write("inside.raw", new byte[512]);
-        Qcow2UnsupportedException error = await Assert.ThrowsAsync<Qcow2UnsupportedException>(() => OpenAsync(Overlay(folder, "top.qcow2", name)));
+        Qcow2UnsupportedException error = await Assert.ThrowsAsync<Qcow2UnsupportedException>(
+            () => OpenAsync(Overlay(folder, "top.qcow2", name)));
         Assert.Contains("protocol", error.Message, StringComparison.Ordinal);
     }
 
@@ -213,7 +214,8 @@ public sealed class HostileChainTests
     public async Task ANameTooLongForTheSystemIsAnError(int length, bool isTooLong)
     {
         using var folder = new TempFolder();
-        IOException error = await Assert.ThrowsAnyAsync<IOException>(() => OpenAsync(Overlay(folder, "top.qcow2", new string('n', length))));
+        IOException error = await Assert.ThrowsAnyAsync<IOException>(
+            () => OpenAsync(Overlay(folder, "top.qcow2", new string('n', length))));
         Assert.Equal(!isTooLong, error is FileNotFoundException);
     }
 
@@ -226,7 +228,8 @@ public sealed class HostileChainTests
         using var folder = new TempFolder();
         ProcessResult absent = await Support.Cli.RunAsync("chain", "check", Overlay(folder, "absent.qcow2", name));
         Directory.CreateDirectory(folder.File("sub/" + Path.GetDirectoryName(name)));
-        ProcessResult directory = await Support.Cli.RunAsync("chain", "check", Overlay(folder, "sub/../directory.qcow2", MakeDirectory(folder, name)));
+        ProcessResult directory = await Support.Cli.RunAsync(
+            "chain", "check", Overlay(folder, "sub/../directory.qcow2", MakeDirectory(folder, name)));
         Overlay(folder, MakeFileName(name), MakeFileName(name));
         ProcessResult self = await Support.Cli.RunAsync("chain", "check", Overlay(folder, "top.qcow2", MakeFileName(name)));
 

@@ -5,7 +5,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Hostile;
 
-/// <summary>Chains with some bytes of an image's metadata changed at random, given to every command that reads or changes chains: an error or a result, and what the guest sees stays.</summary>
+/// <summary>
+/// Chains with some bytes of an image's metadata changed at random, given to every command that reads or changes chains: an error
+/// or a result, and what the guest sees stays.
+/// </summary>
 public sealed class HostileCommandTests
 {
     private const int ChainsPerFixture = 6;
@@ -32,7 +35,8 @@ public sealed class HostileCommandTests
 
             string victim = random.Pick(files.Where(static file => file.EndsWith(".qcow2", StringComparison.Ordinal)).ToArray());
             byte[] bytes = await File.ReadAllBytesAsync(victim, cancellationToken);
-            // In one of three anywhere: tables and refcounts too. What counts wrongly may be lost, as with QEMU, which does not look either; but nothing unforeseen comes of it.
+            // In one of three anywhere: tables and refcounts too. What counts wrongly may be lost, as with QEMU, which does not look
+            // either; but nothing unforeseen comes of it.
             bool isAnywhere = i % 3 == 2;
             IReadOnlyList<MetadataField> fields = isAnywhere ? Words(bytes) : await MetadataFields.FindAsync(bytes, cancellationToken);
             string what = "";
@@ -54,10 +58,14 @@ public sealed class HostileCommandTests
                 try
                 {
                     ProcessResult result = await Support.Cli.RunAsync(arguments).WaitAsync(Patience.Limit, cancellationToken);
-                    Assert.True(result.ExitCode is >= 0 and <= 3 || (result.ExitCode == 63 && arguments[0] == "check"), $"{line}\n{result.ExitCode}");
+                    Assert.True(
+                        result.ExitCode is >= 0 and <= 3 || (result.ExitCode == 63 && arguments[0] == "check"),
+                        $"{line}\n{result.ExitCode}");
                     Assert.True(result.ExitCode != 1 || arguments[0] == "compare" || result.Error.Length > 0, $"{line}\nno message");
                     string? after = await ViewAsync(folder, cancellationToken);
-                    Assert.True(before is null || isAnywhere || before == after, $"{line}\nthe guest sees something else\n{before}\n{after}\n{result.ExitCode} {result.Error}");
+                    Assert.True(
+                        before is null || isAnywhere || before == after,
+                        $"{line}\nthe guest sees something else\n{before}\n{after}\n{result.ExitCode} {result.Error}");
                 }
                 catch (Exception e) when (e is not OperationCanceledException and not Xunit.Sdk.XunitException)
                 {
@@ -75,14 +83,16 @@ public sealed class HostileCommandTests
     /// <summary>All words of 8 bytes that are not zero, up to where tables of these images end.</summary>
     private static IReadOnlyList<MetadataField> Words(byte[] bytes) =>
     [
-        .. Enumerable.Range(0, Math.Min(bytes.Length, LastTableBytes) / sizeof(ulong)).Where(i => i > 0 && bytes.AsSpan(i * sizeof(ulong), sizeof(ulong)).ContainsAnyExcept((byte)0))
+        .. Enumerable.Range(0, Math.Min(bytes.Length, LastTableBytes) / sizeof(ulong)).Where(
+            i => i > 0 && bytes.AsSpan(i * sizeof(ulong), sizeof(ulong)).ContainsAnyExcept((byte)0))
             .Select(static i => new MetadataField("word", i * sizeof(ulong), sizeof(ulong))),
     ];
 
     private static string[] Command(TempFolder folder, SplitMix random, int number)
     {
         string top = folder.File("top.qcow2");
-        string[] below = [.. Directory.GetFiles(folder.Path).Where(path => path != top && !path.Contains("new", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+        string[] below = [.. Directory.GetFiles(folder.Path)
+            .Where(path => path != top && !path.Contains("new", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
         string any = below.Length > 0 ? random.Pick(below) : top;
         string target = folder.File($"new{number}");
         return random.Below(26) switch

@@ -18,8 +18,10 @@ public sealed class HostileGuestTests : IDisposable
 
     private static readonly ulong[] s_entries =
     [
-        0, 1, Copied, Copied | 1, 2, 0x1FE, 512, Copied | 0x1200, Cluster, L1, L2, Copied | L1, Copied | L2, 5 * Cluster, (5 * Cluster) + 512,
-        1UL << 40, (1UL << 56) - Cluster, 0x00FF_FFFF_FFFF_FE00, 1UL << 57, 1UL << 61, Compressed, Compressed | Copied | L2, Compressed | (5 * Cluster), Compressed | ((1UL << 62) - 1),
+        0, 1, Copied, Copied | 1, 2, 0x1FE, 512, Copied | 0x1200, Cluster, L1, L2, Copied | L1, Copied | L2, 5 * Cluster,
+        (5 * Cluster) + 512,
+        1UL << 40, (1UL << 56) - Cluster, 0x00FF_FFFF_FFFF_FE00, 1UL << 57, 1UL << 61, Compressed, Compressed | Copied | L2,
+        Compressed | (5 * Cluster), Compressed | ((1UL << 62) - 1),
         Compressed | (1UL << 58) | (5 * Cluster) | 100, Compressed | (1UL << 40), ulong.MaxValue,
     ];
 
@@ -63,7 +65,10 @@ public sealed class HostileGuestTests : IDisposable
         const int Bits = 16;
         Patched image = new(new TestImage(Bits, 1 << 20).WithGuestData(1));
         int l1 = image.Bytes.Length;
-        image.Resize(l1 + (L1Entries * sizeof(ulong))).U64(HeaderLayout.VirtualSize, (ulong)L1Entries << (Bits - 3 + Bits)).U32(HeaderLayout.L1Size, L1Entries).U64(HeaderLayout.L1TableOffset, (ulong)l1);
+        image.Resize(l1 + (L1Entries * sizeof(ulong)))
+            .U64(HeaderLayout.VirtualSize, (ulong)L1Entries << (Bits - 3 + Bits))
+            .U32(HeaderLayout.L1Size, L1Entries)
+            .U64(HeaderLayout.L1TableOffset, (ulong)l1);
         for (int i = 0; i < L1Entries; i++)
         {
             image.U64(l1 + (i * sizeof(ulong)), Copied | (4 << Bits));
@@ -84,7 +89,10 @@ public sealed class HostileGuestTests : IDisposable
         const int Bits = 16;
         Patched image = new(new TestImage(Bits, 1 << 20));
         int l1 = image.Bytes.Length;
-        image.Resize(l1 + (L1Entries * sizeof(ulong))).U64(HeaderLayout.VirtualSize, (ulong)L1Entries << (Bits - 3 + Bits)).U32(HeaderLayout.L1Size, L1Entries).U64(HeaderLayout.L1TableOffset, (ulong)l1);
+        image.Resize(l1 + (L1Entries * sizeof(ulong)))
+            .U64(HeaderLayout.VirtualSize, (ulong)L1Entries << (Bits - 3 + Bits))
+            .U32(HeaderLayout.L1Size, L1Entries)
+            .U64(HeaderLayout.L1TableOffset, (ulong)l1);
         for (int i = 0; i < L1Entries; i++)
         {
             image.U64(l1 + (i * sizeof(ulong)), Copied | ((1UL << 40) + ((ulong)i << Bits)));

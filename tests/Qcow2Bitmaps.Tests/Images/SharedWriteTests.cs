@@ -30,7 +30,8 @@ public sealed class SharedWriteTests
         var source = MemoryStorage.ReadOnly(content);
         var expected = new byte[DiskBytes];
         var memory = new MemoryStorage([], "shared");
-        await Qcow2Image.CreateAsync(memory, new Qcow2CreateOptions { SizeBytes = DiskBytes, ClusterSizeBytes = clusterBytes, ExtendedL2 = extended }, Token);
+        await Qcow2Image.CreateAsync(
+            memory, new Qcow2CreateOptions { SizeBytes = DiskBytes, ClusterSizeBytes = clusterBytes, ExtendedL2 = extended }, Token);
         var storage = new CloningStorage(memory);
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
         await using (GuestWriter writer = await image.OpenWriterAsync(Token))
@@ -50,7 +51,8 @@ public sealed class SharedWriteTests
             Assert.True(actual.AsSpan().SequenceEqual(expected));
         }
 
-        Assert.True(clusterBytes < CloningStorage.BlockBytes || storage.ClonedBytes > DiskBytes, $"{storage.ClonedBytes} bytes were shared");
+        Assert.True(
+            clusterBytes < CloningStorage.BlockBytes || storage.ClonedBytes > DiskBytes, $"{storage.ClonedBytes} bytes were shared");
         Assert.Empty((await image.CheckAsync(Token)).Findings);
     }
 }

@@ -68,7 +68,8 @@ public sealed class BrokenBitmapCommandTests : IDisposable
         await Support.Cli.OkAsync("chain", "populate", "--all-dirty", image, "a");
         await using Qcow2Image opened = await Qcow2Image.OpenAsync(image, cancellationToken: Token);
         Assert.Equal(BitmapState.Recording, opened.Bitmaps[0].State);
-        Assert.Equal([new DirtyExtent(0, 1 << 20, true)], [.. (await opened.Bitmaps.LoadAsync("a", cancellationToken: Token)).DirtyExtents()]);
+        Assert.Equal(
+            [new DirtyExtent(0, 1 << 20, true)], [.. (await opened.Bitmaps.LoadAsync("a", cancellationToken: Token)).DirtyExtents()]);
     }
 
     /// <summary>An image that was committed and emptied no longer has what was written to it, and nothing shows that.</summary>
@@ -86,7 +87,8 @@ public sealed class BrokenBitmapCommandTests : IDisposable
         await new QemuNode(image).CrashAsync();
 
         await AssertIsNotRebuiltAsync(image, "(--trust-birth if neither was done); all of it could be marked instead (--all-dirty)");
-        Assert.Contains("remedy: qcow2bitmaps chain delete", (await Support.Cli.RunAsync("chain", "check", image)).Output, StringComparison.Ordinal);
+        Assert.Contains(
+            "remedy: qcow2bitmaps chain delete", (await Support.Cli.RunAsync("chain", "check", image)).Output, StringComparison.Ordinal);
     }
 
     /// <summary>What is foretold, before anything is written, is what is done.</summary>
@@ -100,12 +102,22 @@ public sealed class BrokenBitmapCommandTests : IDisposable
     {
         Qemu.Require();
         (string[] images, _) = await _chains.MakeBrokenChainAsync();
-        string[] command = ["chain", operation, "-p", "--output", form, images[^1], .. operation == "prune" ? Array.Empty<string>() : ["a"]];
+        string[] command = [
+            "chain",
+            operation,
+            "-p",
+            "--output",
+            form,
+            images[^1],
+            .. operation == "prune" ? Array.Empty<string>() : ["a"],
+        ];
 
         ProcessResult result = await Support.Cli.RunAsync(command);
 
         Assert.Equal(0, result.ExitCode);
-        string[] told = [.. result.Error.Split('\n').Where(static line => line.StartsWith("To be done: ", StringComparison.Ordinal)).Select(static line => line["To be done: ".Length..])];
+        string[] told = [.. result.Error.Split('\n')
+            .Where(static line => line.StartsWith("To be done: ", StringComparison.Ordinal))
+            .Select(static line => line["To be done: ".Length..])];
         Assert.Equal(2, told.Length);
         Assert.Equal(2, result.Error.Split('\n').Count(static line => line.StartsWith("To be written: ", StringComparison.Ordinal)));
         if (form == "human")
@@ -138,7 +150,9 @@ public sealed class BrokenBitmapCommandTests : IDisposable
         await Qemu.ImgOkAsync("bitmap", "--add", only, "b c");
         await new QemuNode(only).CrashAsync();
         check = await Support.Cli.RunAsync("chain", "check", only);
-        Assert.Contains($"remedy: qcow2bitmaps chain delete '{only.Replace("'", @"'\''", StringComparison.Ordinal)}' 'b c', and a full backup", check.Output, StringComparison.Ordinal);
+        Assert.Contains(
+            $"remedy: qcow2bitmaps chain delete '{only.Replace("'", @"'\''", StringComparison.Ordinal)}' 'b c', and a full backup",
+            check.Output, StringComparison.Ordinal);
         Assert.Equal(1, (await Support.Cli.RunAsync("chain", "populate", only, "b c")).ExitCode);
         await Support.Cli.OkAsync("chain", "delete", only, "b c");
         await Support.Cli.OkAsync("chain", "check", only);
@@ -150,7 +164,8 @@ public sealed class BrokenBitmapCommandTests : IDisposable
         Qemu.Require();
         (string[] images, _) = await _chains.MakeBrokenChainAsync();
         string top = images[^1];
-        ProcessResult reconcile = await Support.Cli.RunAsync("chain", "reconcile", "--output", "json", "--expect", "a", "--expect", "nobody", top);
+        ProcessResult reconcile = await Support.Cli.RunAsync(
+            "chain", "reconcile", "--output", "json", "--expect", "a", "--expect", "nobody", top);
         Assert.Equal(2, reconcile.ExitCode);
         Assert.Contains("\"nobody\"", reconcile.Output, StringComparison.Ordinal);
 

@@ -10,7 +10,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>What operations on chains cost, counted in calls of the storages: it grows with the images and the bitmaps, not with their product.</summary>
+/// <summary>
+/// What operations on chains cost, counted in calls of the storages: it grows with the images and the bitmaps, not with their product.
+/// </summary>
 public sealed class ChainCostTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -89,7 +91,13 @@ public sealed class ChainCostTests
                 made._images.Add(storage);
                 await Qcow2Image.CreateAsync(
                     storage,
-                    new Qcow2CreateOptions { SizeBytes = 8 << 20, ClusterSizeBytes = 4096, BackingFile = i < images - 1 ? "below" : null, BackingFormat = i < images - 1 ? "qcow2" : null },
+                    new Qcow2CreateOptions
+                    {
+                        SizeBytes = 8 << 20,
+                        ClusterSizeBytes = 4096,
+                        BackingFile = i < images - 1 ? "below" : null,
+                        BackingFormat = i < images - 1 ? "qcow2" : null,
+                    },
                     Token);
             }
 
@@ -106,7 +114,8 @@ public sealed class ChainCostTests
             return made;
         }
 
-        public Task<ImageChain> OpenAsync(ChainOpenOptions options) => ImageChain.OpenAsync(Count(0), options with { Resolver = this }, Token);
+        public Task<ImageChain> OpenAsync(ChainOpenOptions options) =>
+            ImageChain.OpenAsync(Count(0), options with { Resolver = this }, Token);
 
         public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken) =>
             ValueTask.FromResult<ImageStorage>(Count(reference.Depth));

@@ -31,7 +31,9 @@ public sealed class ChainOverlayTests : IDisposable
         Assert.Equal(1, refused.ExitCode);
         Assert.Contains("as its backing file and is not part of the chain", refused.Error, StringComparison.Ordinal);
         Assert.Contains("--active", refused.Error, StringComparison.Ordinal);
-        Assert.True(refused.Error.Contains(overlay, StringComparison.Ordinal) || refused.Error.Contains("other.qcow2", StringComparison.Ordinal), refused.Error);
+        Assert.True(
+            refused.Error.Contains(overlay, StringComparison.Ordinal) || refused.Error.Contains("other.qcow2", StringComparison.Ordinal),
+            refused.Error);
         Assert.Equal(before, await ReadFilesAsync());
     }
 
@@ -110,7 +112,13 @@ public sealed class ChainOverlayTests : IDisposable
 
         byte[] view = await ReadAsync(hasActive ? "active.qcow2" : "mid2.qcow2");
         byte[][] contents = await Task.WhenAll(mids.Select(path => File.ReadAllBytesAsync(path, Token)));
-        string[] command = ["chain", "commit", .. hasActive ? ["--active", _folder.File("active.qcow2")] : Array.Empty<string>(), mids[1], _folder.File("base.qcow2")];
+        string[] command = [
+            "chain",
+            "commit",
+            .. hasActive ? ["--active", _folder.File("active.qcow2")] : Array.Empty<string>(),
+            mids[1],
+            _folder.File("base.qcow2"),
+        ];
         await Support.Cli.OkAsync(command);
         Assert.All(mids, static path => Assert.False(Path.Exists(path)));
         for (int i = removed; i < mids.Length; i++)
@@ -124,7 +132,9 @@ public sealed class ChainOverlayTests : IDisposable
         Assert.Equal(view, await ReadAsync(hasActive ? "active.qcow2" : "base.qcow2"));
     }
 
-    /// <summary>A commit that was stopped behind its end, and a base that was written since: running it again must not copy over that.</summary>
+    /// <summary>
+    /// A commit that was stopped behind its end, and a base that was written since: running it again must not copy over that.
+    /// </summary>
     [Theory]
     [InlineData(false, 0)]
     [InlineData(false, 1)]
@@ -141,7 +151,13 @@ public sealed class ChainOverlayTests : IDisposable
         }
 
         byte[][] contents = await Task.WhenAll(mids.Select(path => File.ReadAllBytesAsync(path, Token)));
-        string[] command = ["chain", "commit", .. hasActive ? ["--active", _folder.File("active.qcow2")] : Array.Empty<string>(), mids[1], _folder.File("base.qcow2")];
+        string[] command = [
+            "chain",
+            "commit",
+            .. hasActive ? ["--active", _folder.File("active.qcow2")] : Array.Empty<string>(),
+            mids[1],
+            _folder.File("base.qcow2"),
+        ];
         await Support.Cli.OkAsync(command);
         // As it is when the tool is killed while it removes.
         for (int i = removed; i < mids.Length; i++)
@@ -156,7 +172,9 @@ public sealed class ChainOverlayTests : IDisposable
         await Support.Cli.OkAsync(command);
 
         Assert.Equal(view, await ReadAsync(Path.GetFileName(written)));
-        Assert.Equal(hasActive ? ["active.qcow2", "base.qcow2"] : ["base.qcow2"], Directory.GetFiles(_folder.Path).Select(static path => Path.GetFileName(path)).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            hasActive ? ["active.qcow2", "base.qcow2"] : ["base.qcow2"],
+            Directory.GetFiles(_folder.Path).Select(static path => Path.GetFileName(path)).Order(StringComparer.Ordinal));
     }
 
     /// <summary>The name that says that the commit is done comes before the first image goes, and goes last.</summary>
@@ -176,7 +194,8 @@ public sealed class ChainOverlayTests : IDisposable
         };
         watcher.EnableRaisingEvents = true;
 
-        await Support.Cli.OkAsync("chain", "commit", "--active", _folder.File("active.qcow2"), _folder.File("mid2.qcow2"), _folder.File("base.qcow2"));
+        await Support.Cli.OkAsync(
+            "chain", "commit", "--active", _folder.File("active.qcow2"), _folder.File("mid2.qcow2"), _folder.File("base.qcow2"));
 
         for (int i = 0; i < 2; i++)
         {
@@ -199,7 +218,14 @@ public sealed class ChainOverlayTests : IDisposable
         ProcessResult again = await Support.Cli.RunAsync(command);
 
         Assert.Equal(1, again.ExitCode);
-        foreach (string said in new[] { "active.qcow2' does not exist", "base.qcow2' is there, qcow2, 4194304 bytes, with the bitmaps 'a'", "nothing is left to do", "check" })
+        foreach (string said
+            in new[]
+            {
+                "active.qcow2' does not exist",
+                "base.qcow2' is there, qcow2, 4194304 bytes, with the bitmaps 'a'",
+                "nothing is left to do",
+                "check",
+            })
         {
             Assert.Contains(said, again.Error, StringComparison.Ordinal);
         }
@@ -247,7 +273,8 @@ public sealed class ChainOverlayTests : IDisposable
         string stranger = _folder.File("stranger.qcow2");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", stranger);
         await Qemu.IoOkAsync(stranger, "write -P 55 2M 512");
-        ProcessResult refused = await Support.Cli.RunAsync("chain", "commit", "--active", _folder.File("active.qcow2"), stranger, _folder.File("base.qcow2"));
+        ProcessResult refused = await Support.Cli.RunAsync(
+            "chain", "commit", "--active", _folder.File("active.qcow2"), stranger, _folder.File("base.qcow2"));
         Assert.Equal(1, refused.ExitCode);
         Assert.Contains("is not part of the chain", refused.Error, StringComparison.Ordinal);
         Assert.True(Path.Exists(stranger));
@@ -339,7 +366,9 @@ public sealed class ChainOverlayTests : IDisposable
     }
 
     private async Task<(string Name, string Sha256)[]> ReadFilesAsync() =>
-        await Task.WhenAll(Directory.GetFiles(_folder.Path).Order(StringComparer.Ordinal).Select(static async path => (path, Convert.ToHexString(SHA256.HashData(await File.ReadAllBytesAsync(path, Token))))));
+        await Task.WhenAll(
+            Directory.GetFiles(_folder.Path).Order(StringComparer.Ordinal).Select(
+                static async path => (path, Convert.ToHexString(SHA256.HashData(await File.ReadAllBytesAsync(path, Token))))));
 
     /// <summary>Four images with data and without bitmaps.</summary>
     private async Task MakeChainAsync()
@@ -348,7 +377,16 @@ public sealed class ChainOverlayTests : IDisposable
         int value = 1;
         foreach (string name in new[] { "base.qcow2", "mid1.qcow2", "mid2.qcow2", "active.qcow2" })
         {
-            await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", .. below is null ? Array.Empty<string>() : ["-b", below, "-F", "qcow2"], _folder.File(name), "4M"]);
+            await Qemu.ImgOkAsync(
+                [
+                    "create",
+                    "-q",
+                    "-f",
+                    "qcow2",
+                    .. below is null ? Array.Empty<string>() : ["-b", below, "-F", "qcow2"],
+                    _folder.File(name),
+                    "4M",
+                ]);
             await Qemu.IoOkAsync(_folder.File(name), $"write -P {value} {value * 300}k 500k");
             (below, value) = (name, value + 1);
         }

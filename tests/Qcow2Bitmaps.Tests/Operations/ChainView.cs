@@ -10,11 +10,13 @@ namespace Qcow2Bitmaps.Tests.Operations;
 /// <param name="Names">The images, top first.</param>
 /// <param name="Disk">What the guest sees.</param>
 /// <param name="Valid">The valid bitmaps, by sectors.</param>
-/// <param name="Floors">For each name of a bitmap, what changed at least since it was made: what usable bitmaps recorded, and what images have that did not record.</param>
+/// <param name="Floors">For each name of a bitmap, what changed at least since it was made: what usable bitmaps recorded, and
+/// what images have that did not record.</param>
 /// <param name="Stored">The bitmaps of the top image.</param>
 /// <param name="Faults">What a check says of the images; empty if they are clean but for leaks.</param>
 internal sealed record ChainView(
-    IReadOnlyList<string> Names, byte[] Disk, IReadOnlyDictionary<string, bool[]> Valid, IReadOnlyDictionary<string, bool[]> Floors, string Stored, string Faults)
+    IReadOnlyList<string> Names, byte[] Disk, IReadOnlyDictionary<string, bool[]> Valid, IReadOnlyDictionary<string, bool[]> Floors,
+    string Stored, string Faults)
 {
     private const int SectorBytes = 512;
 
@@ -48,27 +50,39 @@ internal sealed record ChainView(
         foreach (ChainLayer layer in chain.Layers.Where(static layer => layer is Qcow2Layer))
         {
             CheckReport check = await layer.RequireImage().CheckAsync(Token);
-            faults += check.Corruptions + check.CheckErrors > 0 ? $"{layer}: {string.Join("; ", check.Findings.Take(3).Select(static finding => finding.Message))} " : "";
+            faults += check.Corruptions + check.CheckErrors > 0
+                ? $"{layer}: {string.Join("; ", check.Findings.Take(3).Select(static finding => finding.Message))} "
+                : "";
         }
 
         var stored = new List<string>();
         foreach (BitmapInfo bitmap in chain.Layers[0].Bitmaps)
         {
-            string bits = bitmap.State == BitmapState.Inconsistent ? "" : Convert.ToHexString((await chain.Layers[0].RequireImage().Bitmaps.LoadAsync(bitmap.Name, cancellationToken: Token)).Sha256());
+            string bits = bitmap.State == BitmapState.Inconsistent
+                ? ""
+                : Convert.ToHexString(
+                    (await chain.Layers[0].RequireImage().Bitmaps.LoadAsync(bitmap.Name, cancellationToken: Token)).Sha256());
             stored.Add($"{bitmap.Name} {bitmap.State} {bitmap.GranularityBytes} {bits}");
         }
 
-        return new ChainView([.. chain.Layers.Select(static layer => layer.Path)], disk, valid, floors, string.Join('\n', stored.Order(StringComparer.Ordinal)), faults);
+        return new ChainView(
+            [.. chain.Layers.Select(static layer => layer.Path)], disk, valid, floors,
+            string.Join('\n', stored.Order(StringComparer.Ordinal)), faults);
     }
 
-    /// <summary>Asserts that the guest sees the same, that what was valid is valid and covers what it covered, and that what is valid by now covers all that changed.</summary>
+    /// <summary>
+    /// Asserts that the guest sees the same, that what was valid is valid and covers what it covered, and that
+    /// what is valid by now covers all that changed.
+    /// </summary>
     /// <param name="now">What is seen now.</param>
     /// <param name="context">Tells where this is.</param>
     /// <param name="stays">Whether a bitmap has to stay valid; all have to when null.</param>
     public void AssertKept(ChainView now, string context, Func<string, bool>? stays = null)
     {
         Assert.True(now.Faults.Length == 0, $"{context}: {now.Faults}");
-        Assert.True(now.Disk.AsSpan().SequenceEqual(Disk), $"{context}: byte {now.Disk.AsSpan().CommonPrefixLength(Disk)} changed, {Disk.Length} bytes before, {now.Disk.Length} now");
+        Assert.True(
+            now.Disk.AsSpan().SequenceEqual(Disk),
+            $"{context}: byte {now.Disk.AsSpan().CommonPrefixLength(Disk)} changed, {Disk.Length} bytes before, {now.Disk.Length} now");
         foreach (string name in Valid.Keys.Where(name => stays?.Invoke(name) != false))
         {
             Assert.True(now.Valid.ContainsKey(name), $"{context}: '{name}' is no longer valid");

@@ -9,8 +9,9 @@ using Qcow2Bitmaps.Tests.Support;
 namespace Qcow2Bitmaps.Tests.Operations;
 
 /// <summary>
-/// What verbs cost follows what is allocated, not how large the disk is: on one of 64 TiB with a cluster or two at most twice the steps, and twice what is written, of one of 64 GiB; and the L1 tables.
-/// Steps are all calls of files, and all look-ups in their tables, in memory too.
+/// What verbs cost follows what is allocated, not how large the disk is: on one of 64 TiB with a cluster or two at most
+/// twice the steps, and twice what is written, of one of 64 GiB; and the L1 tables. Steps are all calls of files, and
+/// all look-ups in their tables, in memory too.
 /// </summary>
 public sealed class DiskSizeCostTests
 {
@@ -84,9 +85,22 @@ public sealed class DiskSizeCostTests
         { "b/b t<b/b", "", "chain delete @t b0" },
         { "a", "", "backup full --checkpoint cp0 @a @f" },
         { "a", "backup full --checkpoint cp0 @a @f ; write a", "backup incremental --since cp0 --checkpoint cp1 @a @i" },
-        { "a", "backup full --checkpoint cp0 @a @f ; write a ; backup incremental --since cp0 --checkpoint cp1 @a @i", "backup verify --disk @a @i" },
-        { "a", "backup full --checkpoint cp0 @a @f ; write a ; backup incremental --since cp0 --checkpoint cp1 @a @i", "backup restore @i @r" },
-        { "a", "backup full --checkpoint cp0 @a @f ; resize --shrink @a HALF ; backup incremental --since cp0 --checkpoint cp1 @a @i ; resize @a SIZE ; backup incremental --since cp1 @a @j", "backup restore @j @r" },
+        {
+            "a",
+            "backup full --checkpoint cp0 @a @f ; write a ; backup incremental --since cp0 --checkpoint cp1 @a @i",
+            "backup verify --disk @a @i"
+        },
+        {
+            "a",
+            "backup full --checkpoint cp0 @a @f ; write a ; backup incremental --since cp0 --checkpoint cp1 @a @i",
+            "backup restore @i @r"
+        },
+        {
+            "a",
+            "backup full --checkpoint cp0 @a @f ; resize --shrink @a HALF ; backup incremental --since cp0 --checkpoint cp1 @a @i ; "
+            + "resize @a SIZE ; backup incremental --since cp1 @a @j",
+            "backup restore @j @r"
+        },
     };
 
     public static TheoryData<string, string, string> RawVerbs => new()
@@ -130,7 +144,9 @@ public sealed class DiskSizeCostTests
                 await using ImageChain? other = openAs == "file"
                     ? null
                     : await ImageChain.OpenAsync(disk.File("f"), new ChainOpenOptions { TopFormat = format, WritableLayers = [0] }, Token);
-                await using RecordingSession? otherSession = openAs == "session" ? await RecordingSession.OpenAsync(other!, leaveOpen: true, Token) : null;
+                await using RecordingSession? otherSession = openAs == "session"
+                    ? await RecordingSession.OpenAsync(other!, leaveOpen: true, Token)
+                    : null;
                 await using GuestWriter? writer = openAs == "writer" ? await other!.OpenWriterAsync(Token) : null;
                 Disk target = openAs switch
                 {
@@ -139,7 +155,8 @@ public sealed class DiskSizeCostTests
                     "storage" => new RawDisk(other!.Layers[0].Storage),
                     _ => await ImageChain.OpenDiskAsync(disk.File("f"), format, cancellationToken: Token),
                 };
-                await using BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = target, LeavesTargetOpen = openAs != "file" }, Token);
+                await using BackupJob job = await session.StartBackupAsync(
+                    new BackupJobOptions { Sync = BackupSync.Full, Target = target, LeavesTargetOpen = openAs != "file" }, Token);
                 BackupJobState state = await job.WaitAsync(Token);
                 Assert.True(state == BackupJobState.Completed, $"{state}: {job.Error?.Message}");
                 Assert.Equal(size, job.CopiedBytes);
@@ -168,7 +185,9 @@ public sealed class DiskSizeCostTests
         // Backups have clusters of 64 KiB; and a table has a cluster to itself.
         long table = Math.Max(small * Factor / SmallClusterBytes / (SmallClusterBytes / sizeof(long)) * sizeof(long), clusterBytes);
         string what = string.Create(
-            CultureInfo.InvariantCulture, $"clusters of {clusterBytes}: {one.Steps} steps become {other.Steps}, {one.WrittenBytes} bytes written {other.WrittenBytes}; the L1 table takes {table} bytes");
+            CultureInfo.InvariantCulture,
+            $"clusters of {clusterBytes}: {one.Steps} steps become {other.Steps}, {one.WrittenBytes} bytes written {other.WrittenBytes}; "
+            + $"the L1 table takes {table} bytes");
         TestContext.Current.TestOutputHelper?.WriteLine(what);
         Assert.True(other.Steps <= (2 * one.Steps) + TableSteps, what);
         Assert.True(other.WrittenBytes <= (2 * one.WrittenBytes) + (TableCopies * table), what);

@@ -6,7 +6,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>The tool, killed at any moment while it changes a chain, leaves one that the guest sees as before; run again it ends as if nobody had killed it.</summary>
+/// <summary>
+/// The tool, killed at any moment while it changes a chain, leaves one that the guest sees as before; run
+/// again it ends as if nobody had killed it.
+/// </summary>
 public sealed class KilledChainTests
 {
     private const int Rounds = 3;
@@ -60,7 +63,9 @@ public sealed class KilledChainTests
 
                 if (kind is "snapshot" or "flatten" && Path.Exists(folder.File(end)) && await IsImageAsync(folder.File(end)))
                 {
-                    Assert.True(await HashAsync(folder, end) == view && await DescribeAsync(folder, end) == expected, $"{context}: the new image is not whole");
+                    Assert.True(
+                        await HashAsync(folder, end) == view && await DescribeAsync(folder, end) == expected,
+                        $"{context}: the new image is not whole");
                 }
 
                 foreach (string image in Names(folder).Where(name => name is "top.qcow2" or "mid.qcow2" or "base.qcow2"))
@@ -78,7 +83,11 @@ public sealed class KilledChainTests
             Assert.Equal(expected, await DescribeAsync(folder, end));
             Assert.Equal(view, await HashAsync(folder, end));
             // A snapshot that is killed may leave the file under the name that it has until it is whole.
-            Assert.Equal(files, kind == "snapshot" ? [.. Names(folder).Where(static name => name.EndsWith(".qcow2", StringComparison.Ordinal))] : Names(folder));
+            Assert.Equal(
+                files,
+                kind == "snapshot"
+                    ? [.. Names(folder).Where(static name => name.EndsWith(".qcow2", StringComparison.Ordinal))]
+                    : Names(folder));
         }
     }
 
@@ -90,14 +99,16 @@ public sealed class KilledChainTests
         foreach (string name in new[] { "base.qcow2", "mid.qcow2", "top.qcow2" })
         {
             string path = folder.File(name);
-            await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", .. below is null ? Array.Empty<string>() : ["-b", below, "-F", "qcow2"], path, "64M"]);
+            await Qemu.ImgOkAsync(
+                ["create", "-q", "-f", "qcow2", .. below is null ? Array.Empty<string>() : ["-b", below, "-F", "qcow2"], path, "64M"]);
             await Qemu.ImgOkAsync("bitmap", "--add", path, "all");
             if (name != "mid.qcow2")
             {
                 await Qemu.ImgOkAsync("bitmap", "--add", path, "lost");
             }
 
-            await Qemu.IoOkAsync(path, [.. Enumerable.Range(0, 64).Select(i => $"write -q -P {(value * 60) + i} {(i * 1024) + (value * 128)}k 256k")]);
+            await Qemu.IoOkAsync(
+                path, [.. Enumerable.Range(0, 64).Select(i => $"write -q -P {(value * 60) + i} {(i * 1024) + (value * 128)}k 256k")]);
             (below, value) = (name, value + 1);
         }
     }
@@ -115,7 +126,8 @@ public sealed class KilledChainTests
         }
     }
 
-    private static string[] Names(TempFolder folder) => [.. Directory.GetFiles(folder.Path).Select(static path => Path.GetFileName(path)).Order(StringComparer.Ordinal)];
+    private static string[] Names(TempFolder folder) =>
+        [.. Directory.GetFiles(folder.Path).Select(static path => Path.GetFileName(path)).Order(StringComparer.Ordinal)];
 
     /// <summary>Whether it was killed when nothing was left to do: run again it would say that the image is gone, or there.</summary>
     private static bool IsDone(TempFolder folder, string kind) => kind switch
@@ -149,8 +161,12 @@ public sealed class KilledChainTests
         var lines = new List<string>(chain.Layers.Select(static layer => Path.GetFileName(layer.Path)));
         foreach (BitmapVerdict verdict in await chain.JudgeBitmapsAsync(cancellationToken: Token))
         {
-            List<DirtyExtent> extents = verdict.IsValid ? await chain.ReadExtentsAsync(verdict.Name, cancellationToken: Token).ToListAsync(Token) : [];
-            lines.Add($"{verdict.Name} {verdict.Reason} {string.Join(' ', extents.Select(static extent => (extent.OffsetBytes, extent.LengthBytes)))}");
+            List<DirtyExtent> extents = verdict.IsValid
+                ? await chain.ReadExtentsAsync(verdict.Name, cancellationToken: Token).ToListAsync(Token)
+                : [];
+            lines.Add(
+                $"{verdict.Name} {verdict.Reason} "
+                + $"{string.Join(' ', extents.Select(static extent => (extent.OffsetBytes, extent.LengthBytes)))}");
         }
 
         return string.Join('\n', lines);

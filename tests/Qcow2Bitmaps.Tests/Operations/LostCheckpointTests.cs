@@ -31,7 +31,10 @@ public sealed class LostCheckpointTests : IDisposable
         Assert.Equal(2, lost.ExitCode);
         Assert.Contains("no image of the chain holds bitmap 'lost': flags in-use show that image 0", lost.Output, StringComparison.Ordinal);
         Assert.Contains("keeps a new bitmap in memory until it closes the image", lost.Output, StringComparison.Ordinal);
-        Assert.Contains($"remedy: qcow2bitmaps chain populate {Top} lost --since OLDER, once OLDER, a checkpoint that was made before it ('old', if that is older), has been rebuilt", lost.Output, StringComparison.Ordinal);
+        Assert.Contains(
+            $"remedy: qcow2bitmaps chain populate {Top} lost --since OLDER, once OLDER, a checkpoint that was made before it ('old', "
+            + $"if that is older), has been rebuilt",
+            lost.Output, StringComparison.Ordinal);
         // An older one that is not whole says first how it becomes so; nothing is written.
         byte[] crashed = await File.ReadAllBytesAsync(Top, Token);
         ProcessResult tooEarly = await Support.Cli.RunAsync("chain", "populate", Top, "lost", "--since", "old");
@@ -54,7 +57,11 @@ public sealed class LostCheckpointTests : IDisposable
             bits.Set(extent.OffsetBytes, extent.LengthBytes);
         }
 
-        Assert.All(Enumerable.Range(0, DiskBytes / 512), i => Assert.True(bits.IsDirty(i * 512L) || now.AsSpan(i * 512, 512).SequenceEqual(atLost.AsSpan(i * 512, 512)), $"the change at {i * 512} is missed"));
+        Assert.All(
+            Enumerable.Range(0, DiskBytes / 512),
+            i => Assert.True(
+                bits.IsDirty(i * 512L) || now.AsSpan(i * 512, 512).SequenceEqual(atLost.AsSpan(i * 512, 512)),
+                $"the change at {i * 512} is missed"));
         Assert.True(bits.Count().Bytes < DiskBytes / 2);
     }
 

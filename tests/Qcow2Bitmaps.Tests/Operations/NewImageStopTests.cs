@@ -12,7 +12,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>Operations that make an image, stopped at every write or cancelled: the image appears whole or not at all, whatever there was before, and the chain is only read.</summary>
+/// <summary>
+/// Operations that make an image, stopped at every write or cancelled: the image appears whole or not at all, whatever
+/// there was before, and the chain is only read.
+/// </summary>
 public sealed class NewImageStopTests
 {
     private const int CancelledPerCase = 12;
@@ -34,7 +37,8 @@ public sealed class NewImageStopTests
             (int Whole, int None) done = StopAsync(kind, target, seed).GetAwaiter().GetResult();
             (whole, none) = (whole + done.Whole, none + done.None);
         });
-        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{kind} to {target}: {whole} stops with an image, {none} without"));
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            string.Create(CultureInfo.InvariantCulture, $"{kind} to {target}: {whole} stops with an image, {none} without"));
         Assert.True(whole >= 4 * Properties.Factor && none > whole, $"{whole} whole, {none} none");
     }
 
@@ -45,7 +49,9 @@ public sealed class NewImageStopTests
     {
         Qemu.Require();
         int cancelled = 0;
-        Properties.ForAll(Gen.Choose(0, int.MaxValue), 4 * Properties.Factor, seed => cancelled += CancelAsync(kind, target, seed).GetAwaiter().GetResult());
+        Properties.ForAll(
+            Gen.Choose(0, int.MaxValue), 4 * Properties.Factor,
+            seed => cancelled += CancelAsync(kind, target, seed).GetAwaiter().GetResult());
         Assert.True(cancelled > Properties.Factor, $"{cancelled} cancelled");
     }
 
@@ -64,9 +70,11 @@ public sealed class NewImageStopTests
         for (int at = 1; !isDone; at++)
         {
             using var source = new CancellationTokenSource();
-            await using var storage = new CancellingStorage(FileStorage.Open(top, StorageAccess.Read, ImageLock.Read), source, isDoneFirst: true);
+            await using var storage = new CancellingStorage(
+                FileStorage.Open(top, StorageAccess.Read, ImageLock.Read), source, isDoneFirst: true);
             string path = folder.File("new.qcow2");
-            await using ImageChain chain = await ImageChain.OpenAsync(storage, new ChainOpenOptions { Resolver = FileBackingResolver.ForTop(top, []) }, Token);
+            await using ImageChain chain = await ImageChain.OpenAsync(
+                storage, new ChainOpenOptions { Resolver = FileBackingResolver.ForTop(top, []) }, Token);
             storage.CancellingCall = storage.Calls + at;
             try
             {
@@ -143,7 +151,9 @@ public sealed class NewImageStopTests
             {
                 cancelled++;
                 byte[] left = there.ToArray();
-                Assert.True(left.AsSpan().SequenceEqual(made.Before) || !IsImage(left) || await made.ViewAsync(left) == expected, $"seed {seed}, {kind}, cancelled at {at}");
+                Assert.True(
+                    left.AsSpan().SequenceEqual(made.Before) || !IsImage(left) || await made.ViewAsync(left) == expected,
+                    $"seed {seed}, {kind}, cancelled at {at}");
             }
 
             await made.RunAsync(storage, Token);
@@ -153,7 +163,8 @@ public sealed class NewImageStopTests
         return cancelled;
     }
 
-    private static bool IsImage(byte[] content) => content.Length >= sizeof(uint) && BinaryPrimitives.ReadUInt32BigEndian(content) == Qcow2Header.MagicNumber;
+    private static bool IsImage(byte[] content) =>
+        content.Length >= sizeof(uint) && BinaryPrimitives.ReadUInt32BigEndian(content) == Qcow2Header.MagicNumber;
 
     /// <summary>An operation on a random chain whose target is a storage.</summary>
     private sealed record Case(string Kind, string TargetKind, CrashChain Chain, string Top, byte[] Before)
@@ -161,7 +172,8 @@ public sealed class NewImageStopTests
         public static async Task<Case> MakeAsync(string kind, string target, int seed)
         {
             using var folder = TempFolder.InMemory();
-            IReadOnlyList<string> paths = await new CommitChain(folder, new SplitMix((ulong)seed)).MakeAsync(maxLayers: 4, maxClusterBits: 12, maxSectors: 100);
+            IReadOnlyList<string> paths = await new CommitChain(folder, new SplitMix((ulong)seed)).MakeAsync(
+                maxLayers: 4, maxClusterBits: 12, maxSectors: 100);
             var images = new Dictionary<string, byte[]>(StringComparer.Ordinal);
             foreach (string path in paths)
             {
@@ -196,7 +208,8 @@ public sealed class NewImageStopTests
                     chain,
                     "flat.qcow2",
                     options,
-                    async size => await CopyTarget.CreateInAsync(target, options.Create! with { SizeBytes = size }, options, cancellationToken),
+                    async size =>
+                        await CopyTarget.CreateInAsync(target, options.Create! with { SizeBytes = size }, options, cancellationToken),
                     null,
                     cancellationToken);
             }
@@ -213,8 +226,10 @@ public sealed class NewImageStopTests
             {
                 await using ImageChain chain = await Chain.OpenAsync(Top);
                 await using ImageChain flat = await ImageChain.OpenAsync(MemoryStorage.ReadOnly(content), new ChainOpenOptions(), Token);
-                Assert.Equal(ComparisonOutcome.Identical, (await ImageComparison.CompareAsync(chain, flat, cancellationToken: Token)).Outcome);
-                foreach (BitmapVerdict verdict in (await chain.JudgeBitmapsAsync(cancellationToken: Token)).Where(static verdict => verdict.IsValid))
+                Assert.Equal(
+                    ComparisonOutcome.Identical, (await ImageComparison.CompareAsync(chain, flat, cancellationToken: Token)).Outcome);
+                foreach (BitmapVerdict verdict
+                    in (await chain.JudgeBitmapsAsync(cancellationToken: Token)).Where(static verdict => verdict.IsValid))
                 {
                     Assert.Equal(await ExtentsAsync(chain, verdict.Name), await ExtentsAsync(flat, verdict.Name));
                 }
@@ -223,6 +238,7 @@ public sealed class NewImageStopTests
             return views.Text;
         }
 
-        private static async Task<List<DirtyExtent>> ExtentsAsync(ImageChain chain, string name) => await chain.ReadExtentsAsync(name, cancellationToken: Token).ToListAsync(Token);
+        private static async Task<List<DirtyExtent>> ExtentsAsync(ImageChain chain, string name) =>
+            await chain.ReadExtentsAsync(name, cancellationToken: Token).ToListAsync(Token);
     }
 }

@@ -65,7 +65,8 @@ internal sealed class OwnTruthTools : ITruthTools
         {
             await using ImageChain chain = await OpenAsync(path);
             Disk? below = chain.Layers.Count > 1 ? (await chain.OpenDataAsync(Token)).From(1) : null;
-            await chain.Layers[0].RequireImage().ResizeAsync(sizeBytes, new Qcow2ResizeOptions { AllowShrink = true, Backing = below }, Token);
+            await chain.Layers[0].RequireImage().ResizeAsync(
+                sizeBytes, new Qcow2ResizeOptions { AllowShrink = true, Backing = below }, Token);
             return null;
         }
         catch (Qcow2Exception e) when (IsRefusal(e))
@@ -101,7 +102,8 @@ internal sealed class OwnTruthTools : ITruthTools
     {
         await using Qcow2Image image = await Qcow2Image.OpenAsync(path, cancellationToken: Token);
         CheckReport report = await image.CheckAsync(Token);
-        Assert.True(report.Findings.Count == 0, $"check {path}: {string.Join("; ", report.Findings.Select(static finding => finding.Message))}");
+        Assert.True(
+            report.Findings.Count == 0, $"check {path}: {string.Join("; ", report.Findings.Select(static finding => finding.Message))}");
     }
 
     public async Task<byte[]> ReadAsync(string path)
@@ -113,9 +115,11 @@ internal sealed class OwnTruthTools : ITruthTools
     }
 
     private static bool IsRefusal(Qcow2Exception e) =>
-        e is BitmapStateException or Qcow2UnsupportedException { Reason: UnsupportedReason.Version2 or UnsupportedReason.BitmapsInVersion2 };
+        e is BitmapStateException
+            or Qcow2UnsupportedException { Reason: UnsupportedReason.Version2 or UnsupportedReason.BitmapsInVersion2 };
 
-    private static Task<ImageChain> OpenAsync(string path) => ImageChain.OpenAsync(path, new ChainOpenOptions { WritableLayers = [0] }, Token);
+    private static Task<ImageChain> OpenAsync(string path) =>
+        ImageChain.OpenAsync(path, new ChainOpenOptions { WritableLayers = [0] }, Token);
 
     private static byte[] Data(TruthWrite write)
     {

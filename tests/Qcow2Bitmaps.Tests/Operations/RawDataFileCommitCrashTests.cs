@@ -5,7 +5,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>A commit that makes a base with a raw data file grow is stopped anywhere: the guest sees the same, and what the file has behind the disk stays.</summary>
+/// <summary>
+/// A commit that makes a base with a raw data file grow is stopped anywhere: the guest sees the same, and
+/// what the file has behind the disk stays.
+/// </summary>
 public sealed class RawDataFileCommitCrashTests
 {
     private const int OldBytes = (100 << 10) + 512;
@@ -27,7 +30,9 @@ public sealed class RawDataFileCommitCrashTests
         byte[] bytes = ForeignRawDisk.RandomBytes(FileBytes);
         bytes.AsSpan(OldBytes, NewBytes - OldBytes).Clear();
         string data = folder.Write("data", bytes);
-        await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", "-o", $"{options},data_file={data},data_file_raw=on,keep_data_file=on", folder.File(Base), $"{OldBytes}");
+        await Support.Cli.OkAsync(
+            "create", "-q", "-f", "qcow2", "-o", $"{options},data_file={data},data_file_raw=on,keep_data_file=on", folder.File(Base),
+            $"{OldBytes}");
         await Support.Cli.OkAsync("bitmap", "--add", "-g", "512", folder.File(Base), "b");
         await Support.Cli.OkAsync("chain", "snapshot", folder.File(Base), folder.File(Top));
         await Qemu.ImgOkAsync("resize", "-q", folder.File(Top), $"{NewBytes}");
@@ -62,7 +67,9 @@ public sealed class RawDataFileCommitCrashTests
             byte[] now = await ReadAsync(images, name);
             Assert.True(before.AsSpan().SequenceEqual(now), $"{context}: '{name}' reads otherwise");
             byte[] file = images.Content[data];
-            Assert.True(file.Length == FileBytes && file.AsSpan(NewBytes).SequenceEqual(bytes.AsSpan(NewBytes)), $"{context}: bytes behind the disk are lost");
+            Assert.True(
+                file.Length == FileBytes && file.AsSpan(NewBytes).SequenceEqual(bytes.AsSpan(NewBytes)),
+                $"{context}: bytes behind the disk are lost");
         }
     }
 

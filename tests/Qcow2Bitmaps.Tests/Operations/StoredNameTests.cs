@@ -12,9 +12,12 @@ public sealed class StoredNameTests
 {
     private static readonly string[] s_names =
     [
-        "plain.qcow2", "a:b", "file:foo.qcow2", "nbd:foo.qcow2", "json:{}", """json:{"driver":"qcow2","file.filename":"foo.qcow2"}""", "host_device:foo.qcow2", "fat:rw:x", ":", "x:",
-        "a,b", ",", "50%25", "%2e%2f", "-dash", "--x", "-b", "@at", "trailing ", " leading", " ", "new\nline", "\n", "tab\tcr\r", "\x1b[31m", "a=b", "a?b#c&d", "~", "*", "'\"`$(x)", "back\\slash", ".hidden", "...",
-        "é漢\U0001F600", "e\u0301", "\u202e", "\udcff.qcow2", "a\udcc3\udc28:b", "very" + "-long-name-of-a-file-as-tools-make-them-from-times-and-checksums-0123456789abcdef",
+        "plain.qcow2", "a:b", "file:foo.qcow2", "nbd:foo.qcow2", "json:{}", """json:{"driver":"qcow2","file.filename":"foo.qcow2"}""",
+        "host_device:foo.qcow2", "fat:rw:x", ":", "x:",
+        "a,b", ",", "50%25", "%2e%2f", "-dash", "--x", "-b", "@at", "trailing ", " leading", " ", "new\nline", "\n", "tab\tcr\r",
+        "\x1b[31m", "a=b", "a?b#c&d", "~", "*", "'\"`$(x)", "back\\slash", ".hidden", "...",
+        "é漢\U0001F600", "e\u0301", "\u202e", "\udcff.qcow2", "a\udcc3\udc28:b",
+        "very" + "-long-name-of-a-file-as-tools-make-them-from-times-and-checksums-0123456789abcdef",
     ];
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -43,7 +46,9 @@ public sealed class StoredNameTests
         Assert.True(wrong.Count == 0, $"{verb}\n{string.Join('\n', wrong)}");
     }
 
-    /// <summary>Which is the base, the overlay, and where they are: by links of files and folders, and by what only the kernel makes of '..'.</summary>
+    /// <summary>
+    /// Which is the base, the overlay, and where they are: by links of files and folders, and by what only the kernel makes of '..'.
+    /// </summary>
     [Theory]
     [InlineData("base", "overlay", "base")]
     [InlineData("./base", "sub/overlay", null)]
@@ -95,24 +100,35 @@ public sealed class StoredNameTests
         foreach (string place in (string[])[overlay, real])
         {
             ProcessResult qemu = await Qemu.RunAsync("qemu-io", "/", "-r", "-f", "qcow2", "-c", $"read -P {right} 0 1M", place);
-            Assert.True(qemu.ExitCode == 0 && !qemu.Output.Contains("failed", StringComparison.Ordinal), $"{place}: {qemu.Output}{qemu.Error}");
-            await using ImageChain chain = await ImageChain.OpenAsync(place, new ChainOpenOptions { AllowedFolders = [folder.Path] }, Token);
+            Assert.True(
+                qemu.ExitCode == 0 && !qemu.Output.Contains("failed", StringComparison.Ordinal), $"{place}: {qemu.Output}{qemu.Error}");
+            await using ImageChain chain = await ImageChain.OpenAsync(
+                place, new ChainOpenOptions { AllowedFolders = [folder.Path] }, Token);
             var bytes = new byte[1];
             await chain.ReadAsync(0, bytes, Token);
             Assert.Equal(right, bytes[0]);
-            Assert.True(stored is null ? chain.Layers[0].RequireImage().BackingFile!.StartsWith('/') : chain.Layers[0].RequireImage().BackingFile == stored, chain.Layers[0].RequireImage().BackingFile);
+            Assert.True(
+                stored is null
+                    ? chain.Layers[0].RequireImage().BackingFile!.StartsWith('/')
+                    : chain.Layers[0].RequireImage().BackingFile == stored,
+                chain.Layers[0].RequireImage().BackingFile);
         }
     }
 
-    /// <summary>A name that the caller has chosen and that leads elsewhere is refused, by every verb of the library that takes one, before anything is written.</summary>
+    /// <summary>
+    /// A name that the caller has chosen and that leads elsewhere is refused, by every verb of the library
+    /// that takes one, before anything is written.
+    /// </summary>
     [Fact]
     public async Task AChosenNameThatLeadsElsewhereIsRefused()
     {
         using var folder = new TempFolder();
         await Qcow2Image.CreateAsync(folder.File("base"), new Qcow2CreateOptions { SizeBytes = 1 << 20 }, Token);
         await Qcow2Image.CreateAsync(folder.File("other"), new Qcow2CreateOptions { SizeBytes = 1 << 20 }, Token);
-        await Qcow2Image.CreateAsync(folder.File("middle"), new Qcow2CreateOptions { SizeBytes = 1 << 20, BackingFile = "base", BackingFormat = "qcow2" }, Token);
-        await Qcow2Image.CreateAsync(folder.File("top"), new Qcow2CreateOptions { SizeBytes = 1 << 20, BackingFile = "middle", BackingFormat = "qcow2" }, Token);
+        await Qcow2Image.CreateAsync(
+            folder.File("middle"), new Qcow2CreateOptions { SizeBytes = 1 << 20, BackingFile = "base", BackingFormat = "qcow2" }, Token);
+        await Qcow2Image.CreateAsync(
+            folder.File("top"), new Qcow2CreateOptions { SizeBytes = 1 << 20, BackingFile = "middle", BackingFormat = "qcow2" }, Token);
         foreach (string name in (string[])["other", "none", "base:x", "/base", "sub/base"])
         {
             byte[] before = await File.ReadAllBytesAsync(folder.File("top"), Token);
@@ -123,14 +139,17 @@ public sealed class StoredNameTests
 
             await using (ImageChain chain = await OpenAsync(folder, [0, 1, 2]))
             {
-                await Assert.ThrowsAnyAsync<IOException>(() => ChainCommit.RunAsync(chain, 1, 2, new CommitOptions { BackingFile = name }, cancellationToken: Token));
-                await Assert.ThrowsAnyAsync<IOException>(() => ChainRebase.PullAsync(chain, 2, new RebaseOptions { BackingFile = name }, cancellationToken: Token));
+                await Assert.ThrowsAnyAsync<IOException>(
+                    () => ChainCommit.RunAsync(chain, 1, 2, new CommitOptions { BackingFile = name }, cancellationToken: Token));
+                await Assert.ThrowsAnyAsync<IOException>(
+                    () => ChainRebase.PullAsync(chain, 2, new RebaseOptions { BackingFile = name }, cancellationToken: Token));
             }
 
             await using (ImageChain chain = await OpenAsync(folder, [0]))
             await using (ImageChain below = await ImageChain.OpenAsync(folder.File("base"), cancellationToken: Token))
             {
-                await Assert.ThrowsAnyAsync<IOException>(() => ChainRebase.RebaseAsync(chain, below, new RebaseOptions { BackingFile = name }, cancellationToken: Token));
+                await Assert.ThrowsAnyAsync<IOException>(
+                    () => ChainRebase.RebaseAsync(chain, below, new RebaseOptions { BackingFile = name }, cancellationToken: Token));
             }
 
             Assert.Equal(before, await File.ReadAllBytesAsync(folder.File("top"), Token));
@@ -138,7 +157,10 @@ public sealed class StoredNameTests
         }
     }
 
-    /// <summary>A rebase that looks at nothing stores what QEMU understands, but no name of which it is not known what it means, and no format that nobody has.</summary>
+    /// <summary>
+    /// A rebase that looks at nothing stores what QEMU understands, but no name of which it is not known
+    /// what it means, and no format that nobody has.
+    /// </summary>
     [Theory]
     [InlineData("nbd:unix:/run/x", "raw", null)]
     [InlineData("json:{}", "raw", null)]
@@ -182,15 +204,24 @@ public sealed class StoredNameTests
             string[] arguments = verb == "create" ? ["create", "-q", "-f", "qcow2"] : ["convert", "-O", "qcow2"];
             await Support.Cli.OkAsync("create", "-q", "-f", "raw", folder.File("source"), "1M");
             ProcessResult made = await Qemu.RunAsync(
-                "dotnet", folder.Path, [Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), .. arguments, "-o", $"data_file={data.Replace(",", ",,", StringComparison.Ordinal)}", .. verb == "create" ? [image, "1M"] : (string[])["source", image]]);
+                "dotnet", folder.Path,
+                [
+                    Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"),
+                    .. arguments,
+                    "-o",
+                    $"data_file={data.Replace(",", ",,", StringComparison.Ordinal)}",
+                    .. verb == "create" ? [image, "1M"] : (string[])["source", image],
+                ]);
             // A data file outside the image's folder is warned of.
             Assert.True(made.ExitCode == 0, made.Error);
 
             // From elsewhere, where the name is whole.
-            ProcessResult written = await Qemu.RunAsync("qemu-io", stored is null ? "/" : folder.Path, "-f", "qcow2", "-c", "write -P 7 0 1M", folder.File(image));
+            ProcessResult written = await Qemu.RunAsync(
+                "qemu-io", stored is null ? "/" : folder.Path, "-f", "qcow2", "-c", "write -P 7 0 1M", folder.File(image));
             Assert.Equal((0, ""), (written.ExitCode, written.Error));
             Assert.Equal(7, (await File.ReadAllBytesAsync(folder.File(data), Token))[^1]);
-            await using (ImageChain chain = await ImageChain.OpenAsync(folder.File(image), new ChainOpenOptions { AllowedFolders = [folder.Path] }, Token))
+            await using (ImageChain chain = await ImageChain.OpenAsync(
+                folder.File(image), new ChainOpenOptions { AllowedFolders = [folder.Path] }, Token))
             {
                 var bytes = new byte[1];
                 await chain.ReadAsync(0, bytes, Token);
@@ -223,7 +254,11 @@ public sealed class StoredNameTests
         byte[] before = await File.ReadAllBytesAsync(folder.File("overlay"), Token);
 
         ProcessResult result = await Qemu.RunAsync(
-            "dotnet", folder.Path, [Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), .. command.Replace("NAME", "file:foo", StringComparison.Ordinal).Split(' ')]);
+            "dotnet", folder.Path,
+            [
+                Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"),
+                .. command.Replace("NAME", "file:foo", StringComparison.Ordinal).Split(' '),
+            ]);
 
         Assert.Equal(1, result.ExitCode);
         Assert.Contains("'./file:foo'", result.Error, StringComparison.Ordinal);
@@ -262,9 +297,12 @@ public sealed class StoredNameTests
         await Qcow2Image.CreateAsync(folder.File("top"), new Qcow2CreateOptions { SizeBytes = 1 << 20 }, Token);
         FileBackingResolver resolver = FileBackingResolver.ForTop(folder.File("top"));
 
-        Assert.Contains("outside the allowed folders", resolver.FindRefusal(new BackingReference(folder.File("top"), outside, null, 1)) ?? "", StringComparison.Ordinal);
+        Assert.Contains(
+            "outside the allowed folders", resolver.FindRefusal(new BackingReference(folder.File("top"), outside, null, 1)) ?? "",
+            StringComparison.Ordinal);
         Assert.Null(resolver.FindRefusal(new BackingReference(folder.File("top"), outside + "x", null, 1)));
     }
 
-    private static Task<ImageChain> OpenAsync(TempFolder folder, int[] writable) => ImageChain.OpenAsync(folder.File("top"), new ChainOpenOptions { WritableLayers = writable }, Token);
+    private static Task<ImageChain> OpenAsync(TempFolder folder, int[] writable) =>
+        ImageChain.OpenAsync(folder.File("top"), new ChainOpenOptions { WritableLayers = writable }, Token);
 }

@@ -8,7 +8,9 @@ internal sealed partial class TruthWorld
 {
     private const string Lost = "lost";
 
-    /// <summary>Makes a checkpoint that no image gets, goes on for a while, with a crash at the end, and rebuilds it from one that was made before.</summary>
+    /// <summary>
+    /// Makes a checkpoint that no image gets, goes on for a while, with a crash at the end, and rebuilds it from one that was made before.
+    /// </summary>
     public async Task StepLostAsync()
     {
         if (_checkpoints.ContainsKey(Lost))
@@ -32,7 +34,8 @@ internal sealed partial class TruthWorld
 
         await WriteAsync(crash: true);
         // One that was made or cleared anew meanwhile is younger.
-        string[] older = [.. before.Where(pair => _checkpoints.TryGetValue(pair.Key, out byte[]? now) && ReferenceEquals(now, pair.Value)).Select(static pair => pair.Key)];
+        string[] older = [.. before.Where(pair => _checkpoints.TryGetValue(pair.Key, out byte[]? now) && ReferenceEquals(now, pair.Value))
+            .Select(static pair => pair.Key)];
         if (older.Length == 0)
         {
             return;
@@ -47,7 +50,10 @@ internal sealed partial class TruthWorld
             bool isOld = chain.Layers[0].RequireImage().Header.Version < 3;
             if (!verdict.IsValid || isOld)
             {
-                Assert.Equal(isOld ? Lost : since, (await Assert.ThrowsAsync<BitmapStateException>(async () => await ChainPopulate.RunSinceAsync(chain, Lost, since, Token))).BitmapName);
+                Assert.Equal(
+                    isOld ? Lost : since,
+                    (await Assert.ThrowsAsync<BitmapStateException>(
+                        async () => await ChainPopulate.RunSinceAsync(chain, Lost, since, Token))).BitmapName);
                 return;
             }
 

@@ -19,7 +19,8 @@ internal sealed partial class TruthWorld
 
     private async Task DeleteAsync(string name)
     {
-        await using ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, chain => ChainBitmaps.Holders(chain, [name]), Token);
+        await using ImageChain chain = await ChainAccess.OpenAsync(
+            Active, ChainOpenOptions.Default, chain => ChainBitmaps.Holders(chain, [name]), Token);
         if (!ChainBitmaps.Holders(chain, [name]).Any())
         {
             await Assert.ThrowsAsync<BitmapStateException>(async () => await ChainBitmaps.DeleteAsync(chain, [name], Token));
@@ -38,7 +39,10 @@ internal sealed partial class TruthWorld
         {
             try
             {
-                await using ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, async chain => ChainBitmaps.Holders(chain, [name]).Any() ? await ChainPopulate.FindImagesAsync(chain, name, Token) : [], Token);
+                await using ImageChain chain = await ChainAccess.OpenAsync(
+                    Active, ChainOpenOptions.Default,
+                    async chain => ChainBitmaps.Holders(chain, [name]).Any() ? await ChainPopulate.FindImagesAsync(chain, name, Token) : [],
+                    Token);
                 // No image is emptied here: what each was born with is there.
                 await ChainPopulate.RunAsync(chain, name, allDirty, trustsBirth: true, Token);
                 Log("  done");
@@ -77,13 +81,17 @@ internal sealed partial class TruthWorld
             return;
         }
 
-        await OurAsync($"commit {Path.GetFileName(_layers[top])} into {Path.GetFileName(_layers[target])}{(dropBitmaps ? " dropping bitmaps" : "")}", async () =>
+        await OurAsync(
+            $"commit {Path.GetFileName(_layers[top])} into {Path.GetFileName(_layers[target])}{(dropBitmaps ? " dropping bitmaps" : "")}",
+            async () =>
         {
-            await using (ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, look => ChainCommit.WritableLayers(look, top, target), Token))
+            await using (ImageChain chain = await ChainAccess.OpenAsync(
+                Active, ChainOpenOptions.Default, look => ChainCommit.WritableLayers(look, top, target), Token))
             {
                 try
                 {
-                    ChainResult result = await ChainCommit.RunAsync(chain, top, target, new CommitOptions { DropBitmaps = dropBitmaps }, cancellationToken: Token);
+                    ChainResult result = await ChainCommit.RunAsync(
+                        chain, top, target, new CommitOptions { DropBitmaps = dropBitmaps }, cancellationToken: Token);
                     _log.AddRange(result.Bitmaps.Select(static change => $"  {change}"));
                 }
                 catch (BitmapStateException e)
@@ -107,13 +115,18 @@ internal sealed partial class TruthWorld
         int top = RandomTop();
         int end = top + 1 + Below(_layers.Count - top);
         GapPolicy gaps = Below(3) == 0 ? GapPolicy.Disable : GapPolicy.Mark;
-        await OurAsync($"pull into {Path.GetFileName(_layers[top])} down to {(end == _layers.Count ? "none" : Path.GetFileName(_layers[end]))}, {gaps}", async () =>
+        await OurAsync(
+            $"pull into {Path.GetFileName(_layers[top])} down to {(end == _layers.Count ? "none" : Path.GetFileName(_layers[end]))}, "
+            + $"{gaps}",
+            async () =>
         {
-            await using (ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, chain => ChainRebase.WritableLayers(chain, top), Token))
+            await using (ImageChain chain = await ChainAccess.OpenAsync(
+                Active, ChainOpenOptions.Default, chain => ChainRebase.WritableLayers(chain, top), Token))
             {
                 try
                 {
-                    ChainResult result = await ChainRebase.PullAsync(chain, end == _layers.Count ? null : end, new RebaseOptions { Top = top, Gaps = gaps }, cancellationToken: Token);
+                    ChainResult result = await ChainRebase.PullAsync(
+                        chain, end == _layers.Count ? null : end, new RebaseOptions { Top = top, Gaps = gaps }, cancellationToken: Token);
                     _log.AddRange(result.Bitmaps.Select(static change => $"  {change}"));
                 }
                 catch (BitmapStateException e) when (chain.Layers[top].RequireImage().Header.Version < 3)
@@ -138,21 +151,29 @@ internal sealed partial class TruthWorld
         if (isOther)
         {
             await tools.CreateAsync(backing = NewFile(), RandomOptions(mayBeOld: true) with { SizeBytes = RandomSize() });
-            await tools.WriteAsync(backing, [new TruthWrite(TruthWriteKind.Data, 100 << 10, 300 << 10, 77), new TruthWrite(TruthWriteKind.Data, 800 << 10, 64 << 10, 78)]);
+            await tools.WriteAsync(
+                backing,
+                [
+                    new TruthWrite(TruthWriteKind.Data, 100 << 10, 300 << 10, 77),
+                    new TruthWrite(TruthWriteKind.Data, 800 << 10, 64 << 10, 78),
+                ]);
             if (Below(2) == 0)
             {
                 await tools.BitmapAsync(backing, "add", "a", 65536);
             }
         }
 
-        await OurAsync($"rebase {Path.GetFileName(_layers[top])} onto {(isOther ? "another " : "")}{Path.GetFileName(backing)}, {gaps}", async () =>
+        await OurAsync(
+            $"rebase {Path.GetFileName(_layers[top])} onto {(isOther ? "another " : "")}{Path.GetFileName(backing)}, {gaps}", async () =>
         {
             try
             {
-                await using ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, chain => ChainRebase.WritableLayers(chain, top), Token);
+                await using ImageChain chain = await ChainAccess.OpenAsync(
+                    Active, ChainOpenOptions.Default, chain => ChainRebase.WritableLayers(chain, top), Token);
                 isOld = chain.Layers[top].RequireImage().Header.Version < 3;
                 await using ImageChain? below = backing is null ? null : await ImageChain.OpenAsync(backing, cancellationToken: Token);
-                ChainResult result = await ChainRebase.RebaseAsync(chain, below, new RebaseOptions { Top = top, Gaps = gaps }, cancellationToken: Token);
+                ChainResult result = await ChainRebase.RebaseAsync(
+                    chain, below, new RebaseOptions { Top = top, Gaps = gaps }, cancellationToken: Token);
                 _log.AddRange(result.Bitmaps.Select(static change => $"  {change}"));
             }
             catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.NoRoomInHeader)

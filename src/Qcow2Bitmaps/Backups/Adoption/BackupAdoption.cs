@@ -4,21 +4,27 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups.Adoption;
 
-/// <summary>Makes backups that other programs took (QEMU and libvirt in push mode, copies) what incremental backups can be built on: gives them manifests.</summary>
+/// <summary>
+/// Makes backups that other programs took (QEMU and libvirt in push mode, copies) what incremental backups
+/// can be built on: gives them manifests.
+/// </summary>
 /// <remarks>
 /// <para>
-/// An image of such a series has what changed since the one before, and mostly nothing that says which one that was. What proves the series is the disk: the images over one another have to read as it does wherever the bitmap
-/// calls it clean. What is dirty by now cannot be compared; there the order is as the caller says, and as backing files, sizes and times bear out.
+/// An image of such a series has what changed since the one before, and mostly nothing that says which one that was. What proves the series
+/// is the disk: the images over one another have to read as it does wherever the bitmap calls it clean. What is dirty by now cannot be
+/// compared; there the order is as the caller says, and as backing files, sizes and times bear out.
 /// </para>
 /// <para>
-/// The images are only read. All is checked before anything is written; then manifests get their names one by one, the oldest first, and that of the last one, which alone names the bitmap, at the end. So a stop leaves
-/// backups on which none is built by that bitmap, and the same call goes on.
+/// The images are only read. All is checked before anything is written; then manifests get their names one by one, the oldest
+/// first, and that of the last one, which alone names the bitmap, at the end. So a stop leaves backups on which none is built
+/// by that bitmap, and the same call goes on.
 /// </para>
 /// </remarks>
 public static class BackupAdoption
 {
     /// <summary>Adopts a series.</summary>
-    /// <param name="imagePaths">The images, a full backup and then what changed since the one before each, the oldest first; all in one folder. Those that have manifests are known already, and come first.</param>
+    /// <param name="imagePaths">The images, a full backup and then what changed since the one before each, the oldest first; all in one
+    /// folder. Those that have manifests are known already, and come first.</param>
     /// <param name="diskPath">The top image of the disk's chain.</param>
     /// <param name="options">How.</param>
     /// <param name="progress">Is told how far the reading is.</param>
@@ -30,7 +36,8 @@ public static class BackupAdoption
     /// <exception cref="Qcow2Exception">An image is broken.</exception>
     /// <exception cref="IOException">A file cannot be read or written.</exception>
     public static async Task<AdoptionResult> RunAsync(
-        IReadOnlyList<string> imagePaths, string diskPath, BackupAdoptOptions options, IProgress<BackupProgress>? progress = null, CancellationToken cancellationToken = default)
+        IReadOnlyList<string> imagePaths, string diskPath, BackupAdoptOptions options, IProgress<BackupProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(imagePaths);
         ArgumentNullException.ThrowIfNull(diskPath);
@@ -43,7 +50,8 @@ public static class BackupAdoption
         ForeignSeries series = await ForeignSeries.OpenAsync(imagePaths, options.FirstFormat, cancellationToken).ConfigureAwait(false);
         await using (series.ConfigureAwait(false))
         {
-            ImageChain disk = await ImageChain.OpenAsync(diskPath, options.Chain with { WritableLayers = [] }, cancellationToken).ConfigureAwait(false);
+            ImageChain disk = await ImageChain.OpenAsync(
+                diskPath, options.Chain with { WritableLayers = [] }, cancellationToken).ConfigureAwait(false);
             await using (disk.ConfigureAwait(false))
             {
                 await disk.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
@@ -67,7 +75,8 @@ public static class BackupAdoption
             if (layer is Qcow2Layer && DurableFile.Exists(journal))
             {
                 throw new BackupException(
-                    $"An edit of the bitmaps of several images was interrupted, and '{journal}' is its journal: until 'bitmap --recover' has finished it, no bitmap of the disk is reliable");
+                    $"An edit of the bitmaps of several images was interrupted, and '{journal}' is its journal: "
+                    + $"until 'bitmap --recover' has finished it, no bitmap of the disk is reliable");
             }
         }
 

@@ -35,7 +35,8 @@ internal sealed class ForeignImage : IAsyncDisposable
     public string? BackingFile => (Layer as Qcow2Layer)?.Image.BackingFile;
 
     /// <summary>Which file that is; null without one, and where nothing that can be looked at has that name.</summary>
-    public StorageIdentity? BackingIdentity => BackingFile is { } name && !BackingPath.HasProtocol(name) ? FileStorage.IdentityOf(BackingPath.Combine(Path, name)) : null;
+    public StorageIdentity? BackingIdentity =>
+        BackingFile is { } name && !BackingPath.HasProtocol(name) ? FileStorage.IdentityOf(BackingPath.Combine(Path, name)) : null;
 
     /// <summary>Whether it has no clusters of zeros: what became zeros is not in it, and shows what is below.</summary>
     public bool HoldsNoZeros => (Layer as Qcow2Layer)?.Image.Header.Version < 3;
@@ -58,7 +59,8 @@ internal sealed class ForeignImage : IAsyncDisposable
     {
         string manifestPath = BackupPaths.ManifestOf(path);
         string file = System.IO.Path.GetFileName(path);
-        string? fault = string.Equals(manifestPath, path, StringComparison.Ordinal) || path.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal)
+        string? fault = string.Equals(manifestPath, path, StringComparison.Ordinal)
+            || path.EndsWith(BackupPaths.PartialSuffix, StringComparison.Ordinal)
                 ? $"'{path}' has a name that a backup gives to other files: name the image"
             : ImageText.HasInvalidBytes(file) || !BackupPaths.IsFileName(BackupPaths.PartialOf(BackupPaths.ManifestOf(file)))
                 ? $"'{path}' cannot be stored in a manifest: its name is not UTF-8, or too long"
@@ -72,8 +74,11 @@ internal sealed class ForeignImage : IAsyncDisposable
             throw new BackupException(fault);
         }
 
-        BackupManifest? manifest = DurableFile.Exists(manifestPath) ? await BackupStore.ReadAsync(manifestPath, withGroups: true, cancellationToken).ConfigureAwait(false) : null;
-        ImageChain chain = await StoredBackup.OpenImageAsync(manifestPath, file, manifest?.ImageFormat ?? format, cancellationToken).ConfigureAwait(false);
+        BackupManifest? manifest = DurableFile.Exists(manifestPath)
+            ? await BackupStore.ReadAsync(manifestPath, withGroups: true, cancellationToken).ConfigureAwait(false)
+            : null;
+        ImageChain chain = await StoredBackup.OpenImageAsync(
+            manifestPath, file, manifest?.ImageFormat ?? format, cancellationToken).ConfigureAwait(false);
         try
         {
             // What is missing reads as zeros, and where the disk has changed since nobody compares.
@@ -118,5 +123,6 @@ internal sealed class ForeignImage : IAsyncDisposable
     /// <summary>Of files whose times no calendar has, the nearest time that it has.</summary>
     private static DateTime UtcOf(Int128 nanoseconds) =>
         DateTime.UnixEpoch.AddTicks((long)Int128.Clamp(
-            nanoseconds / NanosecondsPerTick, DateTime.MinValue.Ticks - DateTime.UnixEpoch.Ticks, DateTime.MaxValue.Ticks - DateTime.UnixEpoch.Ticks));
+            nanoseconds / NanosecondsPerTick, DateTime.MinValue.Ticks - DateTime.UnixEpoch.Ticks,
+            DateTime.MaxValue.Ticks - DateTime.UnixEpoch.Ticks));
 }

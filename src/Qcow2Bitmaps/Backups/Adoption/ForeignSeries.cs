@@ -22,11 +22,14 @@ internal sealed class ForeignSeries : IAsyncDisposable
     /// <exception cref="BackupException">They cannot be a series.</exception>
     /// <exception cref="Qcow2Exception">An image is broken, or somebody writes it.</exception>
     /// <exception cref="IOException">An image cannot be opened.</exception>
-    public static async ValueTask<ForeignSeries> OpenAsync(IReadOnlyList<string> paths, string? firstFormat, CancellationToken cancellationToken)
+    public static async ValueTask<ForeignSeries> OpenAsync(
+        IReadOnlyList<string> paths, string? firstFormat, CancellationToken cancellationToken)
     {
         if (paths.Count > ManifestJson.MaxParents + 1)
         {
-            throw new BackupException($"The series has {paths.Count} images, at most {ManifestJson.MaxParents + 1} are read: write the first ones over one another, or start with a full backup");
+            throw new BackupException(
+                $"The series has {paths.Count} images, at most {ManifestJson.MaxParents + 1} are read: write the first ones over one "
+                + $"another, or start with a full backup");
         }
 
         var series = new ForeignSeries(BackupPaths.FolderOf(paths[0]));
@@ -34,7 +37,8 @@ internal sealed class ForeignSeries : IAsyncDisposable
         {
             foreach (string path in paths)
             {
-                await series.AddAsync(path, series._images.Count == 0 ? firstFormat : ImageFormat.Qcow2, cancellationToken).ConfigureAwait(false);
+                await series.AddAsync(
+                    path, series._images.Count == 0 ? firstFormat : ImageFormat.Qcow2, cancellationToken).ConfigureAwait(false);
             }
 
             return series;
@@ -76,7 +80,8 @@ internal sealed class ForeignSeries : IAsyncDisposable
 
         ForeignImage image = await ForeignImage.OpenAsync(path, format, cancellationToken).ConfigureAwait(false);
         _images.Add(image);
-        if (_images.SkipLast(1).FirstOrDefault(other => image.Layer.Storage.Identity is { } own && other.Layer.Storage.Identity == own) is { } same)
+        if (_images.SkipLast(1).FirstOrDefault(other => image.Layer.Storage.Identity is { } own && other.Layer.Storage.Identity == own)
+            is { } same)
         {
             throw new BackupException($"{image} and {same} are one file");
         }

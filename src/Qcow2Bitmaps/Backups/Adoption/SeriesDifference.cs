@@ -13,7 +13,8 @@ internal static class SeriesDifference
     /// <param name="bitmap">The bitmap that calls it clean.</param>
     /// <param name="offset">Where the first difference is, in bytes.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    public static async ValueTask<string> DescribeAsync(IReadOnlyList<ForeignImage> images, ImageChain disk, string bitmap, long offset, CancellationToken cancellationToken)
+    public static async ValueTask<string> DescribeAsync(
+        IReadOnlyList<ForeignImage> images, ImageChain disk, string bitmap, long offset, CancellationToken cancellationToken)
     {
         var wanted = new byte[SectorBytes];
         var found = new byte[SectorBytes];
@@ -40,10 +41,14 @@ internal static class SeriesDifference
             return $"{difference}, and is as {same[0]} has it: the order may be wrong. Expected: {same[0]} behind {decides}";
         }
 
-        ForeignImage? old = wanted.AsSpan().ContainsAnyExcept((byte)0) ? null : images.Skip(1).FirstOrDefault(static image => image.HoldsNoZeros);
+        ForeignImage? old = wanted.AsSpan().ContainsAnyExcept((byte)0)
+            ? null
+            : images.Skip(1).FirstOrDefault(static image => image.HoldsNoZeros);
         return $"{difference}, and no image has there what it has. "
             + (old is null
-                ? "Expected: the whole series, oldest first, of this disk, and a bitmap that records since the last image's point. An image may be missing or damaged, or of another disk, or the bitmap have started later"
-                : $"The disk has zeros there, which {old} cannot hold: it is of version 2. Where QEMU backs up by a bitmap, its target has to be of version 3 (compat=1.1)");
+                ? "Expected: the whole series, oldest first, of this disk, and a bitmap that records since the last image's point. "
+                    + "An image may be missing or damaged, or of another disk, or the bitmap have started later"
+                : $"The disk has zeros there, which {old} cannot hold: it is of version 2. Where QEMU backs up by a bitmap, "
+                    + $"its target has to be of version 3 (compat=1.1)");
     }
 }

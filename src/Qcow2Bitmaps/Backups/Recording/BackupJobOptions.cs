@@ -10,15 +10,19 @@ public sealed record BackupJobOptions
     public required BackupSync Sync { get; init; }
 
     /// <summary>
-    /// Where to: a disk of exactly the same size, which the job closes when it ends (see <see cref="LeavesTargetOpen"/>). It is written in whole clusters, of at least 64 KiB. <see cref="ImageChain.OpenDiskAsync"/>
-    /// opens an image or a raw file. A writer and another session record what is copied. Another session cannot be copied back to the job's, directly or over others, while the job runs.
+    /// Where to: a disk of exactly the same size, which the job closes when it ends (see <see cref="LeavesTargetOpen"/>). It is written in
+    /// whole clusters, of at least 64 KiB. <see cref="ImageChain.OpenDiskAsync"/> opens an image or a raw file. A writer and another
+    /// session record what is copied. Another session cannot be copied back to the job's, directly or over others, while the job runs.
     /// </summary>
     public required Disk Target { get; init; }
 
     /// <summary>The bitmap that says what is dirty, or that starts anew with this backup; null for none.</summary>
     public string? Bitmap { get; init; }
 
-    /// <summary>What becomes of the bitmap when the job ends; has to be given with a bitmap, but for <see cref="BackupSync.Incremental"/>, and only then.</summary>
+    /// <summary>
+    /// What becomes of the bitmap when the job ends; has to be given with a bitmap, but for
+    /// <see cref="BackupSync.Incremental"/>, and only then.
+    /// </summary>
     public BitmapSyncMode? BitmapMode { get; init; }
 
     /// <summary>How many bytes are copied in a second, not counting what writes push out of the way; 0 for as many as it goes.</summary>
@@ -30,7 +34,10 @@ public sealed record BackupJobOptions
     /// <summary>Whether the target stays open when the job has ended.</summary>
     public bool LeavesTargetOpen { get; init; }
 
-    /// <summary>What the job waits for when all is copied and flushed, before it ends and decides what becomes of its bitmap: other jobs for example. When that fails the job fails; when the job is cancelled meanwhile, the token says so.</summary>
+    /// <summary>
+    /// What the job waits for when all is copied and flushed, before it ends and decides what becomes of its bitmap: other jobs for
+    /// example. When that fails the job fails; when the job is cancelled meanwhile, the token says so.
+    /// </summary>
     public Func<CancellationToken, ValueTask>? BeforeCompletion { get; init; }
 
     /// <summary>Is told how many bytes are copied, from several threads.</summary>

@@ -47,7 +47,9 @@ internal sealed class CreationPlan
         }
 
         // What fits without the backing file's name is asked first, as QEMU adds that at the end.
-        if (FirstClusterWriter.TryWrite(options with { BackingFile = null, BackingFormat = null }, new Qcow2Header { Version = options.Version }, ClusterBitsOf(options)) is null)
+        if (FirstClusterWriter.TryWrite(
+            options with { BackingFile = null, BackingFormat = null }, new Qcow2Header { Version = options.Version },
+            ClusterBitsOf(options)) is null)
         {
             fault = "Could not update qcow2 header: No space left on device";
             return null;
@@ -76,7 +78,8 @@ internal sealed class CreationPlan
         if (firstCluster is null || isNameTooLong)
         {
             fault = PrintableMessage.Of(
-                $"Could not assign backing file '{options.BackingFile}' with format '{options.BackingFormat}': {(isNameTooLong ? "Invalid argument" : "No space left on device")}");
+                $"Could not assign backing file '{options.BackingFile}' with format '{options.BackingFormat}': "
+                + $"{(isNameTooLong ? "Invalid argument" : "No space left on device")}");
             return null;
         }
 

@@ -7,14 +7,18 @@ namespace Qcow2Bitmaps.Images.Creation;
 /// <summary>Makes raw images, files that are as long as the disk, and gives them another size.</summary>
 public static class RawImage
 {
-    /// <summary>Makes a sparse file of zeros; an existing file is overwritten. A block device keeps its bytes and must be large enough.</summary>
+    /// <summary>
+    /// Makes a sparse file of zeros; an existing file is overwritten. A block device keeps its bytes and must be large enough.
+    /// </summary>
     /// <inheritdoc cref="CreateAsync(string, long, Preallocation, CancellationToken)"/>
-    public static Task CreateAsync(string path, long sizeBytes, CancellationToken cancellationToken = default) => CreateAsync(path, sizeBytes, Preallocation.Off, cancellationToken);
+    public static Task CreateAsync(string path, long sizeBytes, CancellationToken cancellationToken = default) =>
+        CreateAsync(path, sizeBytes, Preallocation.Off, cancellationToken);
 
     /// <summary>Makes a file of zeros; an existing file is overwritten. A block device keeps its bytes and must be large enough.</summary>
     /// <param name="path">The path.</param>
     /// <param name="sizeBytes">The disk's size in bytes, rounded up to whole sectors of 512.</param>
-    /// <param name="preallocation">The space that the file gets: none, so that it is sparse, or all; there are no <see cref="Preallocation.Metadata"/>.</param>
+    /// <param name="preallocation">The space that the file gets: none, so that it is sparse, or all; there are no
+    /// <see cref="Preallocation.Metadata"/>.</param>
     /// <param name="cancellationToken">Ends the making; a file that was made is removed again.</param>
     /// <exception cref="ArgumentOutOfRangeException">The size is negative, or above <see cref="RawDisk.MaxSizeBytes"/>.</exception>
     /// <exception cref="ArgumentException">A raw image has no such preallocation.</exception>
@@ -23,11 +27,13 @@ public static class RawImage
     /// <exception cref="NoSpaceException">The block device is too small.</exception>
     /// <exception cref="IOException">The file cannot be made, or there is no space for it.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
-    public static Task CreateAsync(string path, long sizeBytes, Preallocation preallocation, CancellationToken cancellationToken = default) =>
+    public static Task CreateAsync(
+        string path, long sizeBytes, Preallocation preallocation, CancellationToken cancellationToken = default) =>
         CreateAsync(path, sizeBytes, preallocation, FileRights.Plain, cancellationToken);
 
     /// <summary>As the public method, with the rights of what the file is made of.</summary>
-    internal static async Task CreateAsync(string path, long sizeBytes, Preallocation preallocation, FileRights rights, CancellationToken cancellationToken)
+    internal static async Task CreateAsync(
+        string path, long sizeBytes, Preallocation preallocation, FileRights rights, CancellationToken cancellationToken)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(sizeBytes);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(sizeBytes, RawDisk.MaxSizeBytes);
@@ -49,8 +55,11 @@ public static class RawImage
     /// <exception cref="ArgumentOutOfRangeException">The size is negative.</exception>
     /// <exception cref="ArgumentException">A raw image has no such preallocation, or it is not to grow.</exception>
     /// <exception cref="Qcow2UnsupportedException">Space is to be taken on a block device.</exception>
-    /// <exception cref="IOException">The storage failed, has no space, or is a block device of another size; the image has its old size.</exception>
-    public static async Task ResizeAsync(ImageStorage storage, long sizeBytes, Preallocation preallocation = Preallocation.Off, CancellationToken cancellationToken = default)
+    /// <exception cref="IOException">The storage failed, has no space, or is a block device of another
+    /// size; the image has its old size.</exception>
+    public static async Task ResizeAsync(
+        ImageStorage storage, long sizeBytes, Preallocation preallocation = Preallocation.Off,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(storage);
         ArgumentOutOfRangeException.ThrowIfNegative(sizeBytes);

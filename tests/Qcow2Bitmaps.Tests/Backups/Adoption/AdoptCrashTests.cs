@@ -4,7 +4,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Adoption;
 
-/// <summary>An adoption, stopped at every write and every change of a name: the images are as they were, nothing is built on what is not adopted whole, and the same call again ends right.</summary>
+/// <summary>
+/// An adoption, stopped at every write and every change of a name: the images are as they were, nothing is built on what is not adopted
+/// whole, and the same call again ends right.
+/// </summary>
 public sealed class AdoptCrashTests
 {
     private static CancellationToken Token => PushedSeries.Token;
@@ -74,10 +77,12 @@ public sealed class AdoptCrashTests
     }
 
     private static Task<AdoptionResult> AdoptAsync(PushedSeries series, string checkpoint) =>
-        BackupAdoption.RunAsync(series.Images, series.Disk, new BackupAdoptOptions { Checkpoint = checkpoint, Workers = 1 }, cancellationToken: Token);
+        BackupAdoption.RunAsync(
+            series.Images, series.Disk, new BackupAdoptOptions { Checkpoint = checkpoint, Workers = 1 }, cancellationToken: Token);
 
     private static Task<IReadOnlyList<BackupResult>> TakeAsync(PushedSeries series, string checkpoint) => DiskBackup.RunAsync(
-        [new BackupDisk(series.Disk, series.Image("next"))], new BackupOptions { Since = checkpoint, Mode = BitmapSyncMode.Never, Workers = 1 }, cancellationToken: Token);
+        [new BackupDisk(series.Disk, series.Image("next"))],
+        new BackupOptions { Since = checkpoint, Mode = BitmapSyncMode.Never, Workers = 1 }, cancellationToken: Token);
 
     private static string ImagesOf(PushedSeries series) =>
         string.Join('\n', series.Names().Split('\n').Where(static name => !name.Contains(".backup.json", StringComparison.Ordinal)));

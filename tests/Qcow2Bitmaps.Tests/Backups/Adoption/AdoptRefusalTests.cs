@@ -4,7 +4,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Adoption;
 
-/// <summary>A series that is not one of the disk, or not in order, is refused with what was found and what is expected, and nothing is written.</summary>
+/// <summary>
+/// A series that is not one of the disk, or not in order, is refused with what was found and what is expected, and nothing is written.
+/// </summary>
 public sealed class AdoptRefusalTests
 {
     private static CancellationToken Token => PushedSeries.Token;
@@ -18,22 +20,27 @@ public sealed class AdoptRefusalTests
         series.SetTimes(1, 2, 3);
         foreach ((string[] order, string expected) in new (string[], string)[]
         {
-            (["full", "inc2", "inc1"], "inc1' was last written at 2026-01-01 00:02:00.0000000Z, and stands behind 'B/inc2', written at 2026-01-01 00:03:00.0000000Z. Expected by the times: 'B/full', 'B/inc1', 'B/inc2'."),
+            (["full", "inc2", "inc1"], "inc1' was last written at 2026-01-01 00:02:00.0000000Z, and stands behind 'B/inc2', "
+                + "written at 2026-01-01 00:03:00.0000000Z. Expected by the times: 'B/full', 'B/inc1', 'B/inc2'."),
             (["inc1", "full", "inc2"], "Expected by the times: 'B/full', 'B/inc1', 'B/inc2'."),
             (["inc2", "inc1", "full"], "Expected by the times: 'B/full', 'B/inc1', 'B/inc2'."),
         })
         {
             Assert.Contains(Whole(expected), await series.RefusalAsync(order.Select(series.Image), "c2", 1), StringComparison.Ordinal);
-            Assert.Contains(Whole(expected), await series.RefusalAsync(order.Select(series.Image), "c2", 1, "--trust"), StringComparison.Ordinal);
+            Assert.Contains(
+                Whole(expected), await series.RefusalAsync(order.Select(series.Image), "c2", 1, "--trust"), StringComparison.Ordinal);
         }
 
         // Where times tell nothing, what the images have does.
         series.SetTimes(1, 1, 1);
         foreach ((string[] order, string expected) in new (string[], string)[]
         {
-            (["full", "inc2", "inc1"], "at byte 327680, where bitmap 'c2' is clean, the disk differs from 'B/inc1', the last one that has something there, and is as 'B/inc2' has it: the order may be wrong. Expected: 'B/inc2' behind 'B/inc1'"),
+            (["full", "inc2", "inc1"], "at byte 327680, where bitmap 'c2' is clean, the disk differs from 'B/inc1', "
+                + "the last one that has something there, and is as 'B/inc2' has it: the order may be wrong. Expected: "
+                + "'B/inc2' behind 'B/inc1'"),
             (["inc1", "full", "inc2"], "Expected: 'B/inc1' behind 'B/full'"),
-            (["full", "inc2"], "at byte 262144, where bitmap 'c2' is clean, the disk differs from 'B/full', the last one that has something there, and no image has there what it has. Expected: the whole series"),
+            (["full", "inc2"], "at byte 262144, where bitmap 'c2' is clean, the disk differs from 'B/full', "
+                + "the last one that has something there, and no image has there what it has. Expected: the whole series"),
             (["inc1", "inc2"], "differs from zeros, as no image has anything there, and no image has there what it has"),
             (["full", "inc1"], "the disk differs from 'B/inc1'"),
             (["full"], "the disk differs from 'B/full'"),
@@ -55,7 +62,9 @@ public sealed class AdoptRefusalTests
         string Whole(string text) => text.Replace("B/", series.Folder + "/", StringComparison.Ordinal);
     }
 
-    /// <summary>A restore of Kubernetes backups once gave all increments the full backup as their backing file, and lost what was between.</summary>
+    /// <summary>
+    /// A restore of Kubernetes backups once gave all increments the full backup as their backing file, and lost what was between.
+    /// </summary>
     [Fact]
     public async Task BackingFilesDecideTheOrder()
     {
@@ -64,22 +73,32 @@ public sealed class AdoptRefusalTests
         await BackAsync("inc1", "full");
         await BackAsync("inc2", "full");
         string refused = await series.RefusalAsync(series.Images, "c2", 1);
-        Assert.Contains($"inc2' names 'full' as its backing file, but '{series.Image("inc1")}' stands before it. If it holds what changed since 'full', leave out what stands between.", refused, StringComparison.Ordinal);
+        Assert.Contains(
+            $"inc2' names 'full' as its backing file, but '{series.Image("inc1")}' stands before it. If it holds what changed since "
+            + $"'full', leave out what stands between.",
+            refused, StringComparison.Ordinal);
         Assert.Contains("'rebase -u -b inc1 -F qcow2' mends that", refused, StringComparison.Ordinal);
         // As the names say it, it is not the disk.
-        Assert.Contains("no image has there what it has", await series.RefusalAsync([series.Images[0], series.Images[2]], "c2", 1), StringComparison.Ordinal);
+        Assert.Contains(
+            "no image has there what it has", await series.RefusalAsync([series.Images[0], series.Images[2]], "c2", 1),
+            StringComparison.Ordinal);
 
         await BackAsync("inc2", "inc1");
         series.SetTimes(3, 2, 1);
         foreach (string[] order in new string[][] { ["full", "inc2", "inc1"], ["inc1", "full", "inc2"], ["inc2", "inc1", "full"] })
         {
             Assert.Contains(
-                $"Expected by the backing files: {string.Join(", ", series.Images.Select(static image => $"'{image}'"))}", await series.RefusalAsync(order.Select(series.Image), "c2", 1), StringComparison.Ordinal);
+                $"Expected by the backing files: {string.Join(", ", series.Images.Select(static image => $"'{image}'"))}",
+                await series.RefusalAsync(order.Select(series.Image), "c2", 1), StringComparison.Ordinal);
         }
 
-        Assert.Contains("inc1' names 'full' as its backing file, but stands first. Expected: ", await series.RefusalAsync([.. series.Images.Skip(1)], "c2", 1), StringComparison.Ordinal);
+        Assert.Contains(
+            "inc1' names 'full' as its backing file, but stands first. Expected: ",
+            await series.RefusalAsync([.. series.Images.Skip(1)], "c2", 1), StringComparison.Ordinal);
         File.Move(series.Image("full"), series.Image("moved"));
-        Assert.Contains("no file has that name", await series.RefusalAsync([series.Image("moved"), .. series.Images.Skip(1)], "c2", 1), StringComparison.Ordinal);
+        Assert.Contains(
+            "no file has that name", await series.RefusalAsync([series.Image("moved"), .. series.Images.Skip(1)], "c2", 1),
+            StringComparison.Ordinal);
         File.Move(series.Image("moved"), series.Image("full"));
 
         // Names prove the order, whatever became of the times.
@@ -110,7 +129,9 @@ public sealed class AdoptRefusalTests
         // The other one's last image where ours belongs.
         series.SetTimes(1, 1, 1);
         File.Copy(other.Images[0], series.Image("copied"));
-        Assert.Contains("the disk differs from", await series.RefusalAsync([.. series.Images, series.Image("copied")], "c2", 1), StringComparison.Ordinal);
+        Assert.Contains(
+            "the disk differs from", await series.RefusalAsync([.. series.Images, series.Image("copied")], "c2", 1),
+            StringComparison.Ordinal);
     }
 
     /// <summary>It would agree with itself.</summary>
@@ -124,7 +145,9 @@ public sealed class AdoptRefusalTests
         await Qemu.ImgOkAsync("bitmap", "--add", series.Disk, "c");
         foreach (string[] more in new string[][] { [], ["--trust"] })
         {
-            Assert.Contains($"its data are those of the disk, in '{data}'", await series.RefusalAsync([data], "c", 1, ["-F", "raw", .. more]), StringComparison.Ordinal);
+            Assert.Contains(
+                $"its data are those of the disk, in '{data}'", await series.RefusalAsync([data], "c", 1, ["-F", "raw", .. more]),
+                StringComparison.Ordinal);
         }
 
         await series.PushAsync("full", null, "d", "raw");
@@ -175,11 +198,14 @@ public sealed class AdoptRefusalTests
         using var folder = TempFolder.InMemory();
         PushedSeries series = await PushedSeries.OfThreeAsync(folder);
         await Qemu.ImgOkAsync("resize", "-q", series.Disk, "5M");
-        Assert.Contains("is of a disk of 3145728 bytes, but the disk has 5242880: whether that grew since", await series.RefusalAsync(series.Images, "c2", 1, "--trust"), StringComparison.Ordinal);
+        Assert.Contains(
+            "is of a disk of 3145728 bytes, but the disk has 5242880: whether that grew since",
+            await series.RefusalAsync(series.Images, "c2", 1, "--trust"), StringComparison.Ordinal);
         await series.WriteAsync("write -P 7 2900k 400k");
         await series.PushAsync("inc3", "c2", "c3");
         Assert.Contains(
-            "inc2' is of a disk of 3145728 bytes, and stands behind '" + series.Image("inc3") + "', of 5242880 bytes. Expected: sizes that do not fall",
+            "inc2' is of a disk of 3145728 bytes, and stands behind '" + series.Image("inc3")
+            + "', of 5242880 bytes. Expected: sizes that do not fall",
             await series.RefusalAsync([.. series.Images.Take(2), series.Image("inc3"), series.Image("inc2")], "c3", 1),
             StringComparison.Ordinal);
         await series.AdoptAsync("c3");
@@ -192,7 +218,9 @@ public sealed class AdoptRefusalTests
         }
 
         await Qemu.ImgOkAsync("resize", "-q", "--shrink", series.Disk, "2M");
-        Assert.Contains("is of a disk of 5242880 bytes, but the disk has 2097152: it is another disk, or it shrank", await series.RefusalAsync(series.Images, "c3", 1), StringComparison.Ordinal);
+        Assert.Contains(
+            "is of a disk of 5242880 bytes, but the disk has 2097152: it is another disk, or it shrank",
+            await series.RefusalAsync(series.Images, "c3", 1), StringComparison.Ordinal);
     }
 
     /// <summary>QEMU leaves dirty zeros out of images of version 2, which have no way to say so.</summary>
@@ -201,8 +229,12 @@ public sealed class AdoptRefusalTests
     {
         using var folder = TempFolder.InMemory();
         PushedSeries series = await PushedSeries.OfThreeAsync(folder, options: "compat=0.10");
-        Assert.Contains("which '" + series.Image("inc1") + "' cannot hold: it is of version 2", await series.RefusalAsync(series.Images, "c2", 1), StringComparison.Ordinal);
-        Assert.Contains("is of version 2, and cannot hold zeros: whether anything became zeros, only a comparison tells", await series.RefusalAsync(series.Images, "c2", 1, "--trust"), StringComparison.Ordinal);
+        Assert.Contains(
+            "which '" + series.Image("inc1") + "' cannot hold: it is of version 2", await series.RefusalAsync(series.Images, "c2", 1),
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "is of version 2, and cannot hold zeros: whether anything became zeros, only a comparison tells",
+            await series.RefusalAsync(series.Images, "c2", 1, "--trust"), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -217,7 +249,8 @@ public sealed class AdoptRefusalTests
         // One that started later misses what changed before.
         await series.WriteAsync("write -P 9 64k 64k");
         await Qemu.ImgOkAsync("bitmap", "--add", series.Disk, "late");
-        Assert.Contains("at byte 65536, where bitmap 'late' is clean", await series.RefusalAsync(series.Images, "late", 1), StringComparison.Ordinal);
+        Assert.Contains(
+            "at byte 65536, where bitmap 'late' is clean", await series.RefusalAsync(series.Images, "late", 1), StringComparison.Ordinal);
         string journal = await BrokenJournalAsync(series.Disk);
         Assert.Contains("bitmap --recover", await series.RefusalAsync(series.Images, "c2", 1), StringComparison.Ordinal);
         File.Delete(journal);
@@ -235,7 +268,9 @@ public sealed class AdoptRefusalTests
         JsonNode json = JsonNode.Parse(await File.ReadAllTextAsync(manifest, Token))!;
         json["created"] = "9999-12-31T23:59:59.9999999Z";
         await File.WriteAllTextAsync(manifest, json.ToJsonString(), Token);
-        Assert.Contains("full.backup.json' says that it was taken at the end of time", await series.RefusalAsync(series.Images, "c2", 1), StringComparison.Ordinal);
+        Assert.Contains(
+            "full.backup.json' says that it was taken at the end of time", await series.RefusalAsync(series.Images, "c2", 1),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -277,7 +312,14 @@ public sealed class AdoptRefusalTests
             Assert.Empty(Directory.EnumerateFiles(series.Folder, "*.backup.json"));
         }
 
-        foreach (string[] call in new string[][] { ["--checkpoint", "c2", "full"], ["--disk", series.Disk, "full"], ["--disk", series.Disk, "--checkpoint", "c2"], ["--disk", series.Disk, "--checkpoint", "", "full"] })
+        foreach (string[] call
+            in new string[][]
+            {
+                ["--checkpoint", "c2", "full"],
+                ["--disk", series.Disk, "full"],
+                ["--disk", series.Disk, "--checkpoint", "c2"],
+                ["--disk", series.Disk, "--checkpoint", "", "full"],
+            })
         {
             ProcessResult result = await Support.Cli.RunAsync(["backup", "adopt", .. call]);
             Assert.Equal(1, result.ExitCode);

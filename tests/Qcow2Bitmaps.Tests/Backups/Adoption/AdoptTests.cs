@@ -3,7 +3,9 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Adoption;
 
-/// <summary>Backups that QEMU pushed become ones that ours are built on; whatever is wrong with them is refused before anything is written.</summary>
+/// <summary>
+/// Backups that QEMU pushed become ones that ours are built on; whatever is wrong with them is refused before anything is written.
+/// </summary>
 public sealed class AdoptTests
 {
     [Theory]
@@ -26,9 +28,13 @@ public sealed class AdoptTests
         Assert.Contains("full: adopted as a full backup,", output, StringComparison.Ordinal);
         Assert.Contains("inc2: adopted as an incremental backup on inc1.backup.json,", output, StringComparison.Ordinal);
         Assert.Contains($"except where bitmap '{checkpoint}' is dirty: ", output, StringComparison.Ordinal);
-        Assert.Equal(before, string.Join('\n', series.Names().Split('\n').Where(static name => !name.Contains(".backup.json", StringComparison.Ordinal))));
+        Assert.Equal(
+            before,
+            string.Join('\n', series.Names().Split('\n').Where(static name => !name.Contains(".backup.json", StringComparison.Ordinal))));
 
-        Assert.Contains("The disk equals the backup", await Support.Cli.OkAsync("backup", "verify", series.Images[2], "--disk", series.Disk), StringComparison.Ordinal);
+        Assert.Contains(
+            "The disk equals the backup", await Support.Cli.OkAsync("backup", "verify", series.Images[2], "--disk", series.Disk),
+            StringComparison.Ordinal);
         string list = await Support.Cli.OkAsync("backup", "list", series.Folder);
         Assert.Equal(3, list.Split("adopted-compared").Length - 1);
         Assert.Contains($"inc2.backup.json  on inc1.backup.json  checkpoint {checkpoint}", list, StringComparison.Ordinal);
@@ -68,7 +74,9 @@ public sealed class AdoptTests
         await series.RefusalAsync([series.Images[0], series.Images[2]], "c2", 1);
         ProcessResult trusted = await series.TryAdoptAsync([series.Images[0], series.Images[2]], "c2", "--trust");
         Assert.Contains("The disk was not compared", trusted.Output, StringComparison.Ordinal);
-        Assert.Contains("\"origin\": \"adopted-trusted\"", await File.ReadAllTextAsync(series.Image("inc2.backup.json"), PushedSeries.Token), StringComparison.Ordinal);
+        Assert.Contains(
+            "\"origin\": \"adopted-trusted\"", await File.ReadAllTextAsync(series.Image("inc2.backup.json"), PushedSeries.Token),
+            StringComparison.Ordinal);
         Assert.Contains("adopted-trusted", await Support.Cli.OkAsync("backup", "list", series.Folder), StringComparison.Ordinal);
         ProcessResult verified = await Support.Cli.RunAsync("backup", "verify", series.Images[2], "--disk", series.Disk);
         Assert.Equal(1, verified.ExitCode);
@@ -84,8 +92,12 @@ public sealed class AdoptTests
         string before = series.Names();
         Assert.Contains("inc2: is already an incremental backup", await series.AdoptAsync("c2"), StringComparison.Ordinal);
         Assert.Equal(before, series.Names());
-        Assert.Contains("does not say that bitmap 'c1' records since its point", await series.RefusalAsync(series.Images, "c1", 1), StringComparison.Ordinal);
-        Assert.Contains("which says that it is based on 'full.backup.json', 'inc1.backup.json'. Expected before it", await series.RefusalAsync(series.Images.Skip(2), "c2", 1), StringComparison.Ordinal);
+        Assert.Contains(
+            "does not say that bitmap 'c1' records since its point", await series.RefusalAsync(series.Images, "c1", 1),
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "which says that it is based on 'full.backup.json', 'inc1.backup.json'. Expected before it",
+            await series.RefusalAsync(series.Images.Skip(2), "c2", 1), StringComparison.Ordinal);
 
         await series.WriteAsync("write -P 9 0 64k");
         await series.PushAsync("inc3", "c2", null, clears: true);
@@ -93,7 +105,8 @@ public sealed class AdoptTests
         Assert.Contains("full: is already a full backup", output, StringComparison.Ordinal);
         Assert.Contains("inc3: adopted as an incremental backup on inc2.backup.json", output, StringComparison.Ordinal);
         IReadOnlyList<ListedBackup> listed = await BackupListing.ReadAsync(series.Folder, PushedSeries.Token);
-        Assert.Equal(["inc3"], listed.Where(static one => one.Manifest!.Anchors.Contains("c2")).Select(static one => one.Manifest!.ImageFile));
+        Assert.Equal(
+            ["inc3"], listed.Where(static one => one.Manifest!.Anchors.Contains("c2")).Select(static one => one.Manifest!.ImageFile));
         await series.GoOnAsync("c2");
         for (int i = 0; i < 4; i++)
         {
@@ -113,10 +126,13 @@ public sealed class AdoptTests
         // It was cleared since; what it lacks is in the backup that has it now.
         string refused = await series.RefusalAsync(series.Images, "c2", 1);
         Assert.Contains("ours.backup.json' bitmap 'c2' records since", refused, StringComparison.Ordinal);
-        Assert.Contains("only a comparison, without --trust", await series.RefusalAsync(series.Images, "c2", 1, "--trust"), StringComparison.Ordinal);
+        Assert.Contains(
+            "only a comparison, without --trust", await series.RefusalAsync(series.Images, "c2", 1, "--trust"), StringComparison.Ordinal);
     }
 
-    /// <summary>QEMU clears a bitmap by which it took an incremental backup; who goes on with that beside ours has to adopt those too.</summary>
+    /// <summary>
+    /// QEMU clears a bitmap by which it took an incremental backup; who goes on with that beside ours has to adopt those too.
+    /// </summary>
     [Fact]
     public async Task ABitmapThatTheOtherProgramClearedSinceIsNotReliedOn()
     {
@@ -127,7 +143,9 @@ public sealed class AdoptTests
         await series.PushAsync("inc3", "c0", null, clears: true);
         ProcessResult refused = await Support.Cli.RunAsync("backup", "incremental", series.Disk, series.Image("ours"), "--since", "c0");
         Assert.Equal(1, refused.ExitCode);
-        Assert.Contains("differs from it at byte 65536, where bitmap 'c0' is clean. Perhaps the program that started the bitmap took a later backup", refused.Error, StringComparison.Ordinal);
+        Assert.Contains(
+            "differs from it at byte 65536, where bitmap 'c0' is clean. Perhaps the program that started the bitmap took a later backup",
+            refused.Error, StringComparison.Ordinal);
         await series.AdoptAsync("c0");
         await series.GoOnAsync("c0");
     }
@@ -147,10 +165,13 @@ public sealed class AdoptTests
         await series.WriteAsync("write -P 10 192k 64k");
         await series.PushAsync("inc3", "c0", null, clears: true);
 
-        ProcessResult refused = await Support.Cli.RunAsync("backup", "incremental", series.Disk, series.Image("ours"), "--since", "c0", "--backing", between);
+        ProcessResult refused = await Support.Cli.RunAsync(
+            "backup", "incremental", series.Disk, series.Image("ours"), "--since", "c0", "--backing", between);
 
         Assert.Equal(1, refused.ExitCode);
-        Assert.Contains("differs from it at byte 196608, where bitmap 'c0' is clean. Perhaps the program that", refused.Error, StringComparison.Ordinal);
+        Assert.Contains(
+            "differs from it at byte 196608, where bitmap 'c0' is clean. Perhaps the program that", refused.Error,
+            StringComparison.Ordinal);
         ProcessResult adopted = await series.TryAdoptAsync([.. series.Images.Take(3), between, series.Images[3]], "c0");
         Assert.True(adopted.ExitCode == 0, adopted.Error);
         await series.GoOnAsync("c0");
@@ -172,7 +193,8 @@ public sealed class AdoptTests
         Assert.Contains("where bitmap 'c0' is clean", refused.Message, StringComparison.Ordinal);
 
         Task TakeAsync(IProgress<BackupProgress>? progress) => DiskBackup.RunAsync(
-            [new BackupDisk(series.Disk, series.Image("ours"))], new BackupOptions { Since = "c0", Mode = BitmapSyncMode.Always, Workers = 1 }, progress, PushedSeries.Token);
+            [new BackupDisk(series.Disk, series.Image("ours"))],
+            new BackupOptions { Since = "c0", Mode = BitmapSyncMode.Always, Workers = 1 }, progress, PushedSeries.Token);
     }
 
     [Fact]
@@ -197,7 +219,8 @@ public sealed class AdoptTests
             Assert.DoesNotContain("No such file", refused.Error, StringComparison.Ordinal);
         }
 
-        Assert.Contains("No such file", (await Support.Cli.RunAsync("backup", "verify", series.Image("nothing"))).Error, StringComparison.Ordinal);
+        Assert.Contains(
+            "No such file", (await Support.Cli.RunAsync("backup", "verify", series.Image("nothing"))).Error, StringComparison.Ordinal);
         await series.AdoptAsync("c2");
         await series.WriteAsync("write -P 9 0 64k");
         await Support.Cli.OkAsync("backup", "incremental", series.Disk, series.Image("ours"), "--since", "c2", "--backing", foreign);
@@ -212,7 +235,10 @@ public sealed class AdoptTests
         PushedSeries series = await PushedSeries.OfThreeAsync(folder);
         string pieces = series.Image("pieces");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", "cluster_size=512", pieces, "3M");
-        string[] writes = [.. Enumerable.Range(0, 60).Select(static i => $"{(i % 3 == 0 ? "write -z" : "write -P 9")} {PushedSeries.Text((i * 33L << 10) + (i % 5 * 512))} {PushedSeries.Text(512 + (i % 4 * 1024))}")];
+        string[] writes = [
+            .. Enumerable.Range(0, 60).Select(static i =>
+                $"{(i % 3 == 0 ? "write -z" : "write -P 9")} {PushedSeries.Text((i * 33L << 10) + (i % 5 * 512))} "
+                + $"{PushedSeries.Text(512 + (i % 4 * 1024))}")];
         await Qemu.IoOkAsync(pieces, writes);
         await series.WriteAsync(writes);
         await Qemu.ImgOkAsync("bitmap", "--add", series.Disk, "last");

@@ -5,7 +5,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Adoption;
 
-/// <summary>A disk that QEMU writes, and backs up in push mode as libvirt has it do: into images of which each stands alone; and what the guest saw at the point of each.</summary>
+/// <summary>
+/// A disk that QEMU writes, and backs up in push mode as libvirt has it do: into images of which each stands alone;
+/// and what the guest saw at the point of each.
+/// </summary>
 internal sealed class PushedSeries(TempFolder folder, string name = "disk")
 {
     private readonly List<string> _images = [];
@@ -25,7 +28,8 @@ internal sealed class PushedSeries(TempFolder folder, string name = "disk")
 
     public string Image(string image) => Path.Combine(Folder, image);
 
-    public static async Task<PushedSeries> CreateAsync(TempFolder folder, string size = "3M", string name = "disk", string options = "cluster_size=64k")
+    public static async Task<PushedSeries> CreateAsync(
+        TempFolder folder, string size = "3M", string name = "disk", string options = "cluster_size=64k")
     {
         Qemu.Require();
         var series = new PushedSeries(folder, name);
@@ -35,7 +39,8 @@ internal sealed class PushedSeries(TempFolder folder, string name = "disk")
     }
 
     /// <summary>A full backup and two of what changed since, with a checkpoint each: c0, c1, c2.</summary>
-    public static async Task<PushedSeries> OfThreeAsync(TempFolder folder, string name = "disk", string format = "qcow2", string options = "", bool clears = false)
+    public static async Task<PushedSeries> OfThreeAsync(
+        TempFolder folder, string name = "disk", string format = "qcow2", string options = "", bool clears = false)
     {
         PushedSeries series = await CreateAsync(folder, name: name);
         string prefix = name == "disk" ? "" : name + "-";
@@ -57,12 +62,22 @@ internal sealed class PushedSeries(TempFolder folder, string name = "disk")
     /// <param name="format">The image's format.</param>
     /// <param name="options">Those of the image; <c>compressed</c> for compressed clusters.</param>
     /// <param name="clears">Whether the bitmap records from then on, as with QEMU's own scripts; libvirt's stay as they are.</param>
-    public async Task PushAsync(string image, string? since, string? checkpoint, string format = "qcow2", string options = "", bool clears = false)
+    public async Task PushAsync(
+        string image, string? since, string? checkpoint, string format = "qcow2", string options = "", bool clears = false)
     {
         string path = Image(image);
         bool isCompressed = options == "compressed";
         string size = JsonNode.Parse(await Qemu.ImgOkAsync("info", "--output", "json", Disk))!["virtual-size"]!.ToString();
-        await Qemu.ImgOkAsync(["create", "-q", "-f", format, .. format == "raw" || isCompressed || options.Length == 0 ? Array.Empty<string>() : ["-o", options], path, size]);
+        await Qemu.ImgOkAsync(
+            [
+                "create",
+                "-q",
+                "-f",
+                format,
+                .. format == "raw" || isCompressed || options.Length == 0 ? Array.Empty<string>() : ["-o", options],
+                path,
+                size,
+            ]);
         await using (StorageDaemon daemon = await StorageDaemon.StartAsync(folder, Disk))
         {
             await daemon.OkAsync("blockdev-add", new JsonObject
@@ -71,7 +86,13 @@ internal sealed class PushedSeries(TempFolder folder, string name = "disk")
                 ["node-name"] = "target",
                 ["file"] = new JsonObject { ["driver"] = "file", ["filename"] = path },
             });
-            var backup = new JsonObject { ["device"] = "disk", ["target"] = "target", ["job-id"] = "job", ["sync"] = since is null ? "full" : clears ? "incremental" : "bitmap" };
+            var backup = new JsonObject
+            {
+                ["device"] = "disk",
+                ["target"] = "target",
+                ["job-id"] = "job",
+                ["sync"] = since is null ? "full" : clears ? "incremental" : "bitmap",
+            };
             if (since is not null)
             {
                 backup["bitmap"] = since;
@@ -86,7 +107,12 @@ internal sealed class PushedSeries(TempFolder folder, string name = "disk")
             var actions = new JsonArray();
             if (checkpoint is not null)
             {
-                actions.Add(new JsonObject { ["type"] = "block-dirty-bitmap-add", ["data"] = new JsonObject { ["node"] = "disk", ["name"] = checkpoint, ["persistent"] = true } });
+                actions.Add(
+                    new JsonObject
+                    {
+                        ["type"] = "block-dirty-bitmap-add",
+                        ["data"] = new JsonObject { ["node"] = "disk", ["name"] = checkpoint, ["persistent"] = true },
+                    });
             }
 
             actions.Add(new JsonObject { ["type"] = "blockdev-backup", ["data"] = backup });
@@ -142,7 +168,9 @@ internal sealed class PushedSeries(TempFolder folder, string name = "disk")
         await Support.Cli.OkAsync("backup", "incremental", Disk, Image("ours2"), "--since", "ours");
         await AssertRestoresAsync("ours1", first);
         await AssertRestoresAsync("ours2", await ReadAsync(Disk));
-        Assert.Contains("The disk equals the backup", await Support.Cli.OkAsync("backup", "verify", Image("ours2"), "--disk", Disk), StringComparison.Ordinal);
+        Assert.Contains(
+            "The disk equals the backup", await Support.Cli.OkAsync("backup", "verify", Image("ours2"), "--disk", Disk),
+            StringComparison.Ordinal);
         await Support.Cli.OkAsync("backup", "list", Folder);
     }
 

@@ -29,7 +29,8 @@ internal sealed class FailingTarget(long sizeBytes, long failsFrom) : Disk
 
     public override bool CanWrite => true;
 
-    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) => throw new NotSupportedException();
+    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+        throw new NotSupportedException();
 
     public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
     {
@@ -42,12 +43,16 @@ internal sealed class FailingTarget(long sizeBytes, long failsFrom) : Disk
         return ValueTask.CompletedTask;
     }
 
-    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default) => ValueTask.CompletedTask;
+    public override ValueTask WriteZerosAsync(
+        long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default) =>
+        ValueTask.CompletedTask;
 
     public override ValueTask FlushAsync(CancellationToken cancellationToken = default)
     {
         Flushes++;
-        return FailsFlushes || (FailsFirstFlush && Flushes == 1) ? throw new IOException("The target cannot be flushed") : ValueTask.CompletedTask;
+        return FailsFlushes || (FailsFirstFlush && Flushes == 1)
+            ? throw new IOException("The target cannot be flushed")
+            : ValueTask.CompletedTask;
     }
 
     public override ValueTask DisposeAsync()

@@ -21,7 +21,8 @@ internal sealed class GatedTarget(int sizeBytes) : Disk
 
     public override bool CanWrite => true;
 
-    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) => throw new NotSupportedException();
+    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+        throw new NotSupportedException();
 
     public void Open() => _opened.TrySetResult();
 
@@ -33,7 +34,8 @@ internal sealed class GatedTarget(int sizeBytes) : Disk
         bytes.CopyTo(Content.AsMemory((int)offsetBytes));
     }
 
-    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
+    public override ValueTask WriteZerosAsync(
+        long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
     {
         RequireWhole(offsetBytes, lengthBytes);
         Content.AsSpan((int)offsetBytes, (int)lengthBytes).Clear();

@@ -16,7 +16,10 @@ public sealed class KilledSessionTests
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    /// <summary>The server copies one session's disk to another's, which records that. What was flushed is there; bitmaps are inconsistent in every image, and can be rebuilt.</summary>
+    /// <summary>
+    /// The server copies one session's disk to another's, which records that. What was flushed is there; bitmaps are
+    /// inconsistent in every image, and can be rebuilt.
+    /// </summary>
     [Theory]
     [InlineData(0)]
     [InlineData(300)]
@@ -41,7 +44,8 @@ public sealed class KilledSessionTests
             await peer.OkAsync("""{"execute":"block-dirty-bitmap-add","arguments":{"node":"t","name":"new","persistent":true}}""");
             await peer.OkAsync("""{"execute":"blockdev-backup","arguments":{"device":"n","target":"t","job-id":"one","sync":"top"}}""");
             await peer.EventAsync(static e => e.GetProperty("event").GetString() == "BLOCK_JOB_COMPLETED");
-            await peer.OkAsync("""{"execute":"blockdev-backup","arguments":{"device":"t","target":"n","job-id":"two","sync":"full","speed":2000000}}""");
+            await peer.OkAsync(
+                """{"execute":"blockdev-backup","arguments":{"device":"t","target":"n","job-id":"two","sync":"full","speed":2000000}}""");
             await Task.Delay(killedAfterMs, Token);
             process.Kill();
             await process.WaitForExitAsync(Token);
@@ -72,23 +76,35 @@ public sealed class KilledSessionTests
             DirtyBitmap bits = await chain.Layers[0].RequireImage().Bitmaps.LoadAsync("b", cancellationToken: Token);
             for (int at = 0; at < DiskBytes; at += 65536)
             {
-                Assert.True(bits.IsDirty(at) || written.AsSpan(at, 65536).SequenceEqual(before.AsSpan(at, 65536)), $"byte {at} has changed and is not marked");
+                Assert.True(
+                    bits.IsDirty(at) || written.AsSpan(at, 65536).SequenceEqual(before.AsSpan(at, 65536)),
+                    $"byte {at} has changed and is not marked");
             }
         }
 
         // And QEMU goes on with it.
         await Qemu.IoOkAsync(target, "write -P 9 0 64k");
         using JsonDocument info = JsonDocument.Parse(await Qemu.ImgOkAsync("info", "--output=json", target));
-        JsonElement b = info.RootElement.GetProperty("format-specific").GetProperty("data").GetProperty("bitmaps").EnumerateArray().Single(static bitmap => bitmap.GetProperty("name").GetString() == "b");
+        JsonElement b = info.RootElement.GetProperty("format-specific")
+            .GetProperty("data")
+            .GetProperty("bitmaps")
+            .EnumerateArray()
+            .Single(static bitmap => bitmap.GetProperty("name").GetString() == "b");
         Assert.Equal(["auto"], b.GetProperty("flags").EnumerateArray().Select(static flag => flag.GetString()));
     }
 
     private static async Task AssertAllInconsistentAsync(string image, params string[] names)
     {
         using JsonDocument info = JsonDocument.Parse(await Qemu.ImgOkAsync("info", "--output=json", image));
-        JsonElement[] bitmaps = [.. info.RootElement.GetProperty("format-specific").GetProperty("data").GetProperty("bitmaps").EnumerateArray()];
+        JsonElement[] bitmaps = [.. info.RootElement.GetProperty("format-specific")
+            .GetProperty("data")
+            .GetProperty("bitmaps")
+            .EnumerateArray()];
         Assert.Equal(names, bitmaps.Select(static bitmap => bitmap.GetProperty("name").GetString()));
-        Assert.All(bitmaps, static bitmap => Assert.Contains("in-use", bitmap.GetProperty("flags").EnumerateArray().Select(static flag => flag.GetString())));
+        Assert.All(
+            bitmaps,
+            static bitmap =>
+                Assert.Contains("in-use", bitmap.GetProperty("flags").EnumerateArray().Select(static flag => flag.GetString())));
     }
 
     private static async Task<byte[]> ReadAsync(string path)

@@ -2,7 +2,9 @@ using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;
 
-/// <summary>A target that knows which of its units were written, holds its job until it is released, and fails when it is told to.</summary>
+/// <summary>
+/// A target that knows which of its units were written, holds its job until it is released, and fails when it is told to.
+/// </summary>
 internal sealed class ModelTarget : Disk
 {
     public const int UnitBytes = 64 << 10;
@@ -25,7 +27,8 @@ internal sealed class ModelTarget : Disk
 
     public override bool CanWrite => true;
 
-    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) => throw new NotSupportedException();
+    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+        throw new NotSupportedException();
 
     public void Fail() => _fails = true;
 
@@ -39,7 +42,8 @@ internal sealed class ModelTarget : Disk
             throw new IOException("The target fails");
         }
 
-        Assert.True(offsetBytes % UnitBytes == 0 && ((offsetBytes + bytes.Length) % UnitBytes == 0 || offsetBytes + bytes.Length == SizeBytes));
+        Assert.True(
+            offsetBytes % UnitBytes == 0 && ((offsetBytes + bytes.Length) % UnitBytes == 0 || offsetBytes + bytes.Length == SizeBytes));
         lock (Written)
         {
             for (long unit = offsetBytes / UnitBytes; unit * UnitBytes < offsetBytes + bytes.Length; unit++)
@@ -54,7 +58,8 @@ internal sealed class ModelTarget : Disk
         return ValueTask.CompletedTask;
     }
 
-    public override ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default) =>
+    public override ValueTask WriteZerosAsync(
+        long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default) =>
         WriteAsync(offsetBytes, new byte[lengthBytes], cancellationToken);
 
     public override async ValueTask FlushAsync(CancellationToken cancellationToken = default)

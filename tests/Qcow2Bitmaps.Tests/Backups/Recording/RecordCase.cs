@@ -15,9 +15,14 @@ internal sealed class RecordCase
     private static readonly string[] s_names = ["a", "b", "c", "d"];
     private static readonly RecordAction[] s_guest = [RecordAction.Write, RecordAction.Write, RecordAction.Zero, RecordAction.Discard];
     private static readonly RecordAction[] s_bitmaps =
-        [RecordAction.Add, RecordAction.Add, RecordAction.Add, RecordAction.Remove, RecordAction.Enable, RecordAction.Disable, RecordAction.Clear, RecordAction.Merge, RecordAction.Merge];
+        [
+            RecordAction.Add, RecordAction.Add, RecordAction.Add, RecordAction.Remove, RecordAction.Enable, RecordAction.Disable,
+            RecordAction.Clear, RecordAction.Merge, RecordAction.Merge,
+        ];
     private static readonly RecordAction[] s_session = [RecordAction.Checkpoint, RecordAction.Reopen];
-    private static readonly RecordAction[] s_jobs = [RecordAction.Backup, RecordAction.Backup, RecordAction.FinishJob, RecordAction.CancelJob, RecordAction.FailJob];
+    private static readonly RecordAction[] s_jobs = [
+        RecordAction.Backup, RecordAction.Backup, RecordAction.FinishJob, RecordAction.CancelJob, RecordAction.FailJob,
+    ];
 
     private readonly int _seed;
     private readonly SplitMix _random;
@@ -33,14 +38,22 @@ internal sealed class RecordCase
 
     public IReadOnlyList<IReadOnlyList<RecordStep>> Items { get; }
 
-    public override string ToString() => $"seed {_seed}: {string.Join("; ", Items.Select(static item => item.Count == 1 ? $"{item[0]}" : $"[{string.Join(", ", item)}]"))}";
+    public override string ToString() =>
+        $"seed {_seed}: {string.Join("; ", Items.Select(static item => item.Count == 1 ? $"{item[0]}" : $"[{string.Join(", ", item)}]"))}";
 
     private IReadOnlyList<RecordStep> Item() => _random.Below(_hasJobs ? 10 : 8) switch
     {
         0 or 1 or 2 => [Guest()],
         3 or 4 => [Bitmap(_random.Pick(s_bitmaps))],
-        5 or 6 => [.. Enumerable.Range(0, 2 + _random.Below(4)).Select(_ => Bitmap(_hasJobs && _random.Below(6) == 0 ? RecordAction.Backup : _random.Pick(s_bitmaps)))],
-        7 => [new RecordStep(_random.Below(3) > 0 ? RecordAction.Write : _random.Pick(s_session)) { Length = SectorBytes, Fill = (byte)_random.Below(256) }],
+        5 or 6 =>
+            [.. Enumerable.Range(0, 2 + _random.Below(4))
+                .Select(_ => Bitmap(_hasJobs && _random.Below(6) == 0 ? RecordAction.Backup : _random.Pick(s_bitmaps)))],
+        7 => [
+            new RecordStep(_random.Below(3) > 0 ? RecordAction.Write : _random.Pick(s_session))
+            {
+                Length = SectorBytes,
+                Fill = (byte)_random.Below(256),
+            }],
         _ => [Bitmap(_random.Pick(s_jobs))],
     };
 
@@ -64,6 +77,7 @@ internal sealed class RecordCase
         IsPersistent = _random.Below(2) == 0,
         IsRecording = _random.Below(4) > 0,
         Sync = _random.Pick([BackupSync.Full, BackupSync.Incremental, BackupSync.Bitmap]),
-        Mode = _random.Pick<BitmapSyncMode?>([BitmapSyncMode.OnSuccess, BitmapSyncMode.Always, BitmapSyncMode.Never, BitmapSyncMode.OnSuccess]),
+        Mode = _random.Pick<BitmapSyncMode?>(
+            [BitmapSyncMode.OnSuccess, BitmapSyncMode.Always, BitmapSyncMode.Never, BitmapSyncMode.OnSuccess]),
     };
 }

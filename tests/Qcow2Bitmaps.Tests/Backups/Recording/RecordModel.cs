@@ -102,7 +102,8 @@ internal sealed class RecordModel
         return true;
     }
 
-    private ModelBitmap? Merge(ModelBitmap bitmap, IReadOnlyList<string> sources) => sources.Select(Find).Any(source => source is null || source.IsBusy || _leaving.Contains(source.Name))
+    private ModelBitmap? Merge(ModelBitmap bitmap, IReadOnlyList<string> sources) =>
+        sources.Select(Find).Any(source => source is null || source.IsBusy || _leaving.Contains(source.Name))
         ? null
         : sources.Select(Find).Aggregate(bitmap, static (merged, source) => merged.With(source!.Bits, source.Granularity));
 

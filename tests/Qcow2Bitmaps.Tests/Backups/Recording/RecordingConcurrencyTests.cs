@@ -25,13 +25,28 @@ public sealed class RecordingConcurrencyTests
         Task[] writers = [.. Enumerable.Range(0, Writers).Select(number => Task.Run(() => WriteAsync(session, number, stop.Token), Token))];
         var target = new MemoryStorage(new byte[DiskBytes]);
         BackupJob full = await session.StartBackupAsync(
-            new BackupJobOptions { Sync = BackupSync.Full, Bitmap = "a", BitmapMode = BitmapSyncMode.OnSuccess, Target = new RawDisk(target), BytesPerSecond = 20 << 20 }, Token);
+            new BackupJobOptions
+            {
+                Sync = BackupSync.Full,
+                Bitmap = "a",
+                BitmapMode = BitmapSyncMode.OnSuccess,
+                Target = new RawDisk(target),
+                BytesPerSecond = 20 << 20,
+            },
+            Token);
         Assert.Equal(BackupJobState.Completed, await full.WaitAsync(Token));
         AssertOneMoment(target.ToArray());
         for (int i = 0; i < 4; i++)
         {
             BackupJob next = await session.StartBackupAsync(
-                new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = new RawDisk(target), BytesPerSecond = i % 2 * (8 << 20) }, Token);
+                new BackupJobOptions
+                {
+                    Sync = BackupSync.Incremental,
+                    Bitmap = "a",
+                    Target = new RawDisk(target),
+                    BytesPerSecond = i % 2 * (8 << 20),
+                },
+                Token);
             await session.CheckpointAsync(Token);
             Assert.Equal(BackupJobState.Completed, await next.WaitAsync(Token));
             AssertOneMoment(target.ToArray());
@@ -39,7 +54,8 @@ public sealed class RecordingConcurrencyTests
 
         await stop.CancelAsync();
         await Task.WhenAll(writers);
-        BackupJob last = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = new RawDisk(target) }, Token);
+        BackupJob last = await session.StartBackupAsync(
+            new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = new RawDisk(target) }, Token);
         Assert.Equal(BackupJobState.Completed, await last.WaitAsync(Token));
         Assert.True(session.CopyBits("a").IsClean);
         var now = new byte[DiskBytes];
@@ -59,8 +75,20 @@ public sealed class RecordingConcurrencyTests
         Task writer = Task.Run(() => WriteAsync(first, 0, stop.Token), Token);
         for (int i = 0; i < 20; i++)
         {
-            BackupJob job = await first.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = second, LeavesTargetOpen = true, BytesPerSecond = i % 2 * (200 << 20) }, Token);
-            await new RecordingTransaction().Clear(first, "a").Clear(second, "a").Merge(first, "a", [MergeSource.Of(second, "a")]).CommitAsync(Token).AsTask().WaitAsync(Patience.Limit, Token);
+            BackupJob job = await first.StartBackupAsync(
+                new BackupJobOptions
+                {
+                    Sync = BackupSync.Full,
+                    Target = second,
+                    LeavesTargetOpen = true,
+                    BytesPerSecond = i % 2 * (200 << 20),
+                },
+                Token);
+            await new RecordingTransaction().Clear(first, "a")
+                .Clear(second, "a")
+                .Merge(first, "a", [MergeSource.Of(second, "a")])
+                .CommitAsync(Token).AsTask()
+                .WaitAsync(Patience.Limit, Token);
             if (i % 3 == 0)
             {
                 job.Cancel();
@@ -92,7 +120,8 @@ public sealed class RecordingConcurrencyTests
             jobs.Add(await sessions[i].StartBackupAsync(To(sessions[i + 1]), Token));
         }
 
-        BitmapStateException refused = await Assert.ThrowsAsync<BitmapStateException>(async () => await sessions[^1].StartBackupAsync(To(sessions[0]), Token));
+        BitmapStateException refused = await Assert.ThrowsAsync<BitmapStateException>(
+            async () => await sessions[^1].StartBackupAsync(To(sessions[0]), Token));
         Assert.Equal($"Making '{sessions[0].Name}' a backup target of '{sessions[^1].Name}' would create a cycle", refused.Message);
         foreach (RecordingSession session in sessions)
         {
@@ -105,7 +134,10 @@ public sealed class RecordingConcurrencyTests
         }
 
         // Nor by one transaction; what that has not started is in nobody's way.
-        await Assert.ThrowsAsync<BitmapStateException>(async () => await new RecordingTransaction().Backup(sessions[0], To(sessions[^1])).Backup(sessions[^1], To(sessions[0])).CommitAsync(Token));
+        await Assert.ThrowsAsync<BitmapStateException>(async () =>
+            await new RecordingTransaction().Backup(sessions[0], To(sessions[^1]))
+                .Backup(sessions[^1], To(sessions[0]))
+                .CommitAsync(Token));
         await using (BackupJob back = await sessions[^1].StartBackupAsync(To(sessions[0]), Token))
         {
             await sessions[^1].WriteAsync(0, new byte[512], Token).AsTask().WaitAsync(Patience.Limit, Token);

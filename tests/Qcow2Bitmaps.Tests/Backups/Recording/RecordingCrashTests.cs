@@ -10,7 +10,10 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;
 
-/// <summary>Sessions that stop in the middle: bitmaps are as before the session, in use, or as stored, and never look valid while they miss a change.</summary>
+/// <summary>
+/// Sessions that stop in the middle: bitmaps are as before the session, in use, or as stored, and never
+/// look valid while they miss a change.
+/// </summary>
 public sealed class RecordingCrashTests
 {
     private const int DiskBytes = 1 << 20;
@@ -39,7 +42,14 @@ public sealed class RecordingCrashTests
             await session.FlushAsync(Token);
             await session.ReadAsync(0, atJob, Token);
             BackupJob job = await session.StartBackupAsync(
-                new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = new RawDisk(new MemoryStorage(new byte[DiskBytes])), BytesPerSecond = 1 }, Token);
+                new BackupJobOptions
+                {
+                    Sync = BackupSync.Incremental,
+                    Bitmap = "a",
+                    Target = new RawDisk(new MemoryStorage(new byte[DiskBytes])),
+                    BytesPerSecond = 1,
+                },
+                Token);
             await FillAsync(session, 500_000, 10_000, 3);
             await session.CheckpointAsync(Token);
             jobEnded = storage.Operations.Count;
@@ -58,7 +68,8 @@ public sealed class RecordingCrashTests
             byte[] now = await ReadAsync(state.Content);
             await using Qcow2Image image = await Qcow2Image.OpenAsync(MemoryStorage.ReadOnly(state.Content), cancellationToken: Token);
             CheckReport check = await image.CheckAsync(Token);
-            Assert.True(check is { Corruptions: 0, CheckErrors: 0 }, $"{state}: {string.Join('\n', check.Findings.Select(static f => f.Message))}");
+            Assert.True(
+                check is { Corruptions: 0, CheckErrors: 0 }, $"{state}: {string.Join('\n', check.Findings.Select(static f => f.Message))}");
             Assert.True(image.Bitmaps.TryGet("a", out BitmapInfo? a) && image.Bitmaps.TryGet("off", out _));
             seen.Add(string.Join(' ', image.Bitmaps.Select(static b => $"{b.Name}:{b.State}")));
             // All of them change together.
@@ -74,7 +85,8 @@ public sealed class RecordingCrashTests
 
         Assert.Equal(
             [
-                "a:Inconsistent off:Inconsistent", "a:Inconsistent off:Inconsistent new:Inconsistent", "a:Recording off:Disabled", "a:Recording off:Disabled new:Recording",
+                "a:Inconsistent off:Inconsistent", "a:Inconsistent off:Inconsistent new:Inconsistent", "a:Recording off:Disabled",
+                "a:Recording off:Disabled new:Recording",
                 "a:Recording off:Recording",
             ],
             seen.Order(StringComparer.Ordinal));

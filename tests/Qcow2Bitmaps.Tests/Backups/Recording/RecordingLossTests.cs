@@ -22,7 +22,8 @@ public sealed class RecordingLossTests
         await using RecordingSession session = await disk.OpenAsync();
         await FillAsync(session, 0, DiskBytes);
         var target = new FailingTarget(DiskBytes, failsFrom: 2 << 20) { FailsFlushes = true };
-        BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = sync, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = target }, Token);
+        BackupJob job = await session.StartBackupAsync(
+            new BackupJobOptions { Sync = sync, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = target }, Token);
         Assert.Equal(BackupJobState.Failed, await job.WaitAsync(Token));
         Assert.Equal(DiskBytes, session.Find("a")!.CountBytes);
     }
@@ -36,7 +37,8 @@ public sealed class RecordingLossTests
         await using RecordingSession session = await disk.OpenAsync();
         await FillAsync(session, 0, DiskBytes);
         var target = new FailingTarget(DiskBytes, failsFrom: DiskBytes) { FailsFirstFlush = true };
-        BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = sync, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = target }, Token);
+        BackupJob job = await session.StartBackupAsync(
+            new BackupJobOptions { Sync = sync, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = target }, Token);
         Assert.Equal(BackupJobState.Failed, await job.WaitAsync(Token));
         Assert.Equal(DiskBytes, session.Find("a")!.CountBytes);
     }
@@ -113,10 +115,19 @@ public sealed class RecordingLossTests
     {
         MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
         var storage = new FailingStorage(disk.Storage) { IsGoneAfterwards = true };
-        RecordingSession session = await RecordingSession.OpenAsync(await ImageChain.OpenAsync(storage, new ChainOpenOptions { WritableLayers = [0] }, Token), cancellationToken: Token);
+        RecordingSession session = await RecordingSession.OpenAsync(
+            await ImageChain.OpenAsync(storage, new ChainOpenOptions { WritableLayers = [0] }, Token), cancellationToken: Token);
         var target = new FailingTarget(DiskBytes, long.MaxValue);
         BackupJob job = await session.StartBackupAsync(
-            new BackupJobOptions { Sync = BackupSync.Full, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = target, BytesPerSecond = 1 }, Token);
+            new BackupJobOptions
+            {
+                Sync = BackupSync.Full,
+                Bitmap = "a",
+                BitmapMode = BitmapSyncMode.Always,
+                Target = target,
+                BytesPerSecond = 1,
+            },
+            Token);
         await session.CheckpointAsync(Token);
         storage.FailingWrite = storage.Writes + 1;
         job.Cancel();

@@ -54,13 +54,16 @@ public sealed class RecordingQemuTests
         await daemon.IoAsync("write -P 1 0 4M");
         await session.WriteAsync(0, new byte[4 << 20], Token);
         await daemon.OkAsync("blockdev-backup", Backup("job", "target", BackupSync.Incremental, "busy", null));
-        BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "busy", Target = new NullTarget(4 << 20), BytesPerSecond = 1 }, Token);
+        BackupJob job = await session.StartBackupAsync(
+            new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "busy", Target = new NullTarget(4 << 20), BytesPerSecond = 1 },
+            Token);
         AssertSameList(session.Bitmaps, await daemon.OkAsync("query-named-block-nodes", new JsonObject { ["flat"] = true }));
 
         string[] names = ["rec", "off", "bad", "busy", "nosuch"];
         foreach (string name in names)
         {
-            await CompareAsync(daemon, session, new RecordStep(RecordAction.Add) { Name = name == "nosuch" ? "rec" : name, Granularity = 65536 });
+            await CompareAsync(
+                daemon, session, new RecordStep(RecordAction.Add) { Name = name == "nosuch" ? "rec" : name, Granularity = 65536 });
             foreach (string other in names)
             {
                 await CompareAsync(daemon, session, new RecordStep(RecordAction.Merge) { Name = name, Sources = [other] });
@@ -72,16 +75,23 @@ public sealed class RecordingQemuTests
             }
         }
 
-        foreach ((string name, long? granularity, bool isPersistent) in ((string, long?, bool)[])[("", null, false), ("x", 511, false), ("x", 256, true), ("x", 1L << 31, true), (new string('n', 1024), null, false), (new string('n', 1024), null, true)])
+        string tooLong = new('n', 1024);
+        (string, long?, bool)[] bitmaps =
+        [
+            ("", null, false), ("x", 511, false), ("x", 256, true), ("x", 1L << 31, true), (tooLong, null, false), (tooLong, null, true),
+        ];
+        foreach ((string name, long? granularity, bool isPersistent) in bitmaps)
         {
-            await CompareAsync(daemon, session, new RecordStep(RecordAction.Add) { Name = name, Granularity = granularity, IsPersistent = isPersistent });
+            await CompareAsync(
+                daemon, session, new RecordStep(RecordAction.Add) { Name = name, Granularity = granularity, IsPersistent = isPersistent });
         }
 
         foreach (BackupSync sync in Enum.GetValues<BackupSync>())
         {
             foreach (string? name in (string?[])[null, .. names])
             {
-                foreach (BitmapSyncMode? mode in (BitmapSyncMode?[])[null, BitmapSyncMode.OnSuccess, BitmapSyncMode.Never, BitmapSyncMode.Always])
+                foreach (BitmapSyncMode? mode
+                    in (BitmapSyncMode?[])[null, BitmapSyncMode.OnSuccess, BitmapSyncMode.Never, BitmapSyncMode.Always])
                 {
                     await CompareBackupAsync(daemon, session, sync, name, mode);
                 }
@@ -90,10 +100,13 @@ public sealed class RecordingQemuTests
 
         Assert.Equal(
             await daemon.TryAsync("blockdev-backup", Backup("other", "short", BackupSync.Full, null, null)),
-            await RefusalAsync(async () => await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = new NullTarget(1 << 20) }, Token)));
+            await RefusalAsync(async () =>
+                await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = new NullTarget(1 << 20) }, Token)));
         Assert.Equal(
             await daemon.TryAsync("blockdev-backup", Backup("other", "disk", BackupSync.Full, null, null)),
-            await RefusalAsync(async () => await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = session, LeavesTargetOpen = true }, Token)));
+            await RefusalAsync(async () =>
+                await session.StartBackupAsync(
+                    new BackupJobOptions { Sync = BackupSync.Full, Target = session, LeavesTargetOpen = true }, Token)));
         foreach (string name in names)
         {
             await CompareAsync(daemon, session, new RecordStep(RecordAction.Remove) { Name = name });
@@ -150,7 +163,8 @@ public sealed class RecordingQemuTests
             AssertSameList(session.Bitmaps, await daemon.OkAsync("query-named-block-nodes", new JsonObject { ["flat"] = true }), isOrdered);
             foreach (RecordedBitmap bitmap in session.Bitmaps)
             {
-                JsonNode hash = await daemon.OkAsync("x-debug-block-dirty-bitmap-sha256", new JsonObject { ["node"] = "disk", ["name"] = bitmap.Name });
+                JsonNode hash = await daemon.OkAsync(
+                    "x-debug-block-dirty-bitmap-sha256", new JsonObject { ["node"] = "disk", ["name"] = bitmap.Name });
                 Assert.Equal((string?)hash["sha256"], Convert.ToHexStringLower(session.Sha256Of(bitmap.Name)));
             }
         }
@@ -199,9 +213,17 @@ public sealed class RecordingQemuTests
             ? await daemon.TryAsync(commands[0].Command, commands[0].Arguments)
             : await daemon.TryAsync(
                 "transaction",
-                new JsonObject { ["actions"] = new JsonArray([.. commands.Select(static command => new JsonObject { ["type"] = command.Command, ["data"] = command.Arguments })]) });
+                new JsonObject
+                {
+                    ["actions"] = new JsonArray(
+                        [
+                            .. commands.Select(
+                                static command => new JsonObject { ["type"] = command.Command, ["data"] = command.Arguments })]),
+                });
         string? ours = await RefusalAsync(async () => await TransactionOf(session, steps).CommitAsync(Token));
-        Assert.True(refused == ours?.Replace($"'{session.Name}'", "'disk'", StringComparison.Ordinal), $"[{string.Join(", ", steps)}]: QEMU says '{refused}', we '{ours}'");
+        Assert.True(
+            refused == ours?.Replace($"'{session.Name}'", "'disk'", StringComparison.Ordinal),
+            $"[{string.Join(", ", steps)}]: QEMU says '{refused}', we '{ours}'");
     }
 
     private static RecordingTransaction TransactionOf(RecordingSession session, IReadOnlyList<RecordStep> steps)
@@ -223,12 +245,14 @@ public sealed class RecordingQemuTests
         return transaction;
     }
 
-    private static async Task CompareBackupAsync(StorageDaemon daemon, RecordingSession session, BackupSync sync, string? name, BitmapSyncMode? mode)
+    private static async Task CompareBackupAsync(
+        StorageDaemon daemon, RecordingSession session, BackupSync sync, string? name, BitmapSyncMode? mode)
     {
         string? refused = await daemon.TryAsync("blockdev-backup", Backup("other", "other", sync, name, mode));
         BackupJob? job = null;
         string? ours = await RefusalAsync(async () => job = await session.StartBackupAsync(
-            new BackupJobOptions { Sync = sync, Bitmap = name, BitmapMode = mode, Target = new NullTarget(4 << 20), BytesPerSecond = 1 }, Token));
+            new BackupJobOptions { Sync = sync, Bitmap = name, BitmapMode = mode, Target = new NullTarget(4 << 20), BytesPerSecond = 1 },
+            Token));
         Assert.True(refused == ours, $"backup {sync} {name} {mode}: QEMU says '{refused}', we '{ours}'");
         if (job is not null)
         {
@@ -284,7 +308,14 @@ public sealed class RecordingQemuTests
 
     private static JsonObject Backup(string id, string target, BackupSync sync, string? bitmap, BitmapSyncMode? mode)
     {
-        var arguments = new JsonObject { ["job-id"] = id, ["device"] = "disk", ["target"] = target, ["sync"] = KebabCase.From(sync.ToString()), ["speed"] = 1 };
+        var arguments = new JsonObject
+        {
+            ["job-id"] = id,
+            ["device"] = "disk",
+            ["target"] = target,
+            ["sync"] = KebabCase.From(sync.ToString()),
+            ["speed"] = 1,
+        };
         if (bitmap is not null)
         {
             arguments["bitmap"] = bitmap;
@@ -302,9 +333,11 @@ public sealed class RecordingQemuTests
     {
         JsonNode? disk = nodes.AsArray().First(static node => (string?)node!["node-name"] == "disk");
         string[] theirs = [.. (disk!["dirty-bitmaps"]?.AsArray() ?? []).Where(static b => b!["name"] is not null).Select(static b =>
-            $"{b!["name"]} {b["granularity"]} {b["count"]} {b["recording"]} {b["busy"]} {b["persistent"]} {b["inconsistent"]?.ToString() ?? "false"}")];
+            $"{b!["name"]} {b["granularity"]} {b["count"]} {b["recording"]} {b["busy"]} {b["persistent"]} "
+            + $"{b["inconsistent"]?.ToString() ?? "false"}")];
         string[] own = [.. ours.Select(static b =>
-            $"{b.Name} {b.GranularityBytes} {b.CountBytes} {Text(b.IsRecording)} {Text(b.IsBusy)} {Text(b.IsPersistent)} {Text(b.IsInconsistent)}")];
+            $"{b.Name} {b.GranularityBytes} {b.CountBytes} {Text(b.IsRecording)} {Text(b.IsBusy)} {Text(b.IsPersistent)} "
+            + $"{Text(b.IsInconsistent)}")];
         if (!isOrdered)
         {
             Array.Sort(theirs, StringComparer.Ordinal);
@@ -327,7 +360,10 @@ public sealed class RecordingQemuTests
         Assert.Equal(Sorted(one), Sorted(other));
         foreach (BitmapInfo bitmap in one.Bitmaps)
         {
-            Assert.True((await one.Bitmaps.LoadAsync(bitmap.Name, cancellationToken: Token)).HasSameContent(await other.Bitmaps.LoadAsync(bitmap.Name, cancellationToken: Token)), bitmap.Name);
+            Assert.True(
+                (await one.Bitmaps.LoadAsync(bitmap.Name, cancellationToken: Token)).HasSameContent(
+                    await other.Bitmaps.LoadAsync(bitmap.Name, cancellationToken: Token)),
+                bitmap.Name);
         }
     }
 }

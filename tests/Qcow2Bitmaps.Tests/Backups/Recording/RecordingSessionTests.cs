@@ -38,9 +38,12 @@ public sealed class RecordingSessionTests
 
         await using Qcow2Image image = await Qcow2Image.OpenAsync(path, cancellationToken: Token);
         Assert.Equal(["a", "off", "new"], image.Bitmaps.Select(static bitmap => bitmap.Name));
-        Assert.Equal([BitmapState.Recording, BitmapState.Disabled, BitmapState.Recording], image.Bitmaps.Select(static bitmap => bitmap.State));
-        Assert.Equal([(65536L, 65536L), (1 << 20, 65536), (2 << 20, 65536)], Extents(await image.Bitmaps.LoadAsync("a", cancellationToken: Token)));
-        Assert.Equal([(69632L, 4096L), (1 << 20, 4096), (2 << 20, 65536)], Extents(await image.Bitmaps.LoadAsync("new", cancellationToken: Token)));
+        Assert.Equal(
+            [BitmapState.Recording, BitmapState.Disabled, BitmapState.Recording], image.Bitmaps.Select(static bitmap => bitmap.State));
+        Assert.Equal(
+            [(65536L, 65536L), (1 << 20, 65536), (2 << 20, 65536)], Extents(await image.Bitmaps.LoadAsync("a", cancellationToken: Token)));
+        Assert.Equal(
+            [(69632L, 4096L), (1 << 20, 4096), (2 << 20, 65536)], Extents(await image.Bitmaps.LoadAsync("new", cancellationToken: Token)));
         Assert.True((await image.Bitmaps.LoadAsync("off", cancellationToken: Token)).IsClean);
         await Qemu.ImgOkAsync("check", "-q", path);
     }
@@ -68,8 +71,10 @@ public sealed class RecordingSessionTests
         await using RecordingSession session = await storage.OpenAsync();
         Qcow2Image image = session.Chain.Layers[0].RequireImage();
         await Assert.ThrowsAsync<InvalidOperationException>(async () => await image.Bitmaps.EditAsync(edit => edit.Add("b"), Token));
-        await Assert.ThrowsAsync<InvalidOperationException>(async () => await new BitmapEditSet().Add(image, edit => edit.Add("b")).CommitAsync("/nowhere", Token));
-        await Assert.ThrowsAsync<InvalidOperationException>(async () => await RecordingSession.OpenAsync(session.Chain, leaveOpen: true, Token));
+        await Assert.ThrowsAsync<InvalidOperationException>(
+            async () => await new BitmapEditSet().Add(image, edit => edit.Add("b")).CommitAsync("/nowhere", Token));
+        await Assert.ThrowsAsync<InvalidOperationException>(
+            async () => await RecordingSession.OpenAsync(session.Chain, leaveOpen: true, Token));
         Assert.Single(await storage.BitmapsAsync());
     }
 
@@ -90,13 +95,21 @@ public sealed class RecordingSessionTests
         Assert.Equal("Bitmap 'a' is readonly and cannot be modified", e.Message);
         Assert.Equal("clear", e.Operation);
         await Assert.ThrowsAsync<BitmapStateException>(async () => await session.RemoveAsync("a", Token));
-        await Assert.ThrowsAsync<BitmapStateException>(async () => await session.AddAsync("b", isPersistent: true, cancellationToken: Token));
+        await Assert.ThrowsAsync<BitmapStateException>(
+            async () => await session.AddAsync("b", isPersistent: true, cancellationToken: Token));
         await session.AddAsync("t", cancellationToken: Token);
         await session.MergeAsync("t", [MergeSource.Of("a"), MergeSource.Of(session.CopyBits("a"))], Token);
         Assert.Equal(65536, session.Find("t")!.CountBytes);
         var target = new MemoryStorage(new byte[DiskBytes]);
-        var options = new BackupJobOptions { Sync = BackupSync.Bitmap, Bitmap = "a", BitmapMode = BitmapSyncMode.Never, Target = new RawDisk(target) };
-        await Assert.ThrowsAsync<BitmapStateException>(async () => await session.StartBackupAsync(options with { BitmapMode = BitmapSyncMode.OnSuccess }, Token));
+        var options = new BackupJobOptions
+        {
+            Sync = BackupSync.Bitmap,
+            Bitmap = "a",
+            BitmapMode = BitmapSyncMode.Never,
+            Target = new RawDisk(target),
+        };
+        await Assert.ThrowsAsync<BitmapStateException>(
+            async () => await session.StartBackupAsync(options with { BitmapMode = BitmapSyncMode.OnSuccess }, Token));
         Assert.Equal(BackupJobState.Completed, await (await session.StartBackupAsync(options, Token)).WaitAsync(Token));
         Assert.Equal(GuestBytes(3).AsSpan(0, 65536), target.ToArray().AsSpan(65536, 65536));
         await session.CloseAsync();
@@ -115,7 +128,15 @@ public sealed class RecordingSessionTests
         RecordingTransaction failing = new RecordingTransaction()
             .Merge(first, "a", [MergeSource.Of(second, "a")])
             .Add(first, "n")
-            .Backup(first, new BackupJobOptions { Sync = BackupSync.Full, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = new NullTarget(DiskBytes) })
+            .Backup(
+                first,
+                new BackupJobOptions
+                {
+                    Sync = BackupSync.Full,
+                    Bitmap = "a",
+                    BitmapMode = BitmapSyncMode.Always,
+                    Target = new NullTarget(DiskBytes),
+                })
             .Remove(second, "a")
             .Clear(second, "a");
         BitmapStateException e = await Assert.ThrowsAsync<BitmapStateException>(async () => await failing.CommitAsync(Token));
@@ -180,7 +201,8 @@ public sealed class RecordingSessionTests
         await other.WriteAsync((40 << 20) + 1000, GuestBytes(3).AsMemory(0, 100_000), Token);
         await other.ClearAsync("b", Token);
 
-        BackupJob job = await session.StartBackupAsync(new BackupJobOptions { Sync = BackupSync.Full, Target = other, LeavesTargetOpen = true }, Token);
+        BackupJob job = await session.StartBackupAsync(
+            new BackupJobOptions { Sync = BackupSync.Full, Target = other, LeavesTargetOpen = true }, Token);
 
         Assert.Equal(BackupJobState.Completed, await job.WaitAsync(Token));
         Assert.Equal(SizeBytes, job.CopiedBytes);
@@ -204,7 +226,8 @@ public sealed class RecordingSessionTests
         await session.WriteAsync(0, old, Token);
         var target = new MemoryStorage(new byte[DiskBytes]);
         BackupJob job = await session.StartBackupAsync(
-            new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = new RawDisk(target), BytesPerSecond = 64 << 10 }, Token);
+            new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = new RawDisk(target), BytesPerSecond = 64 << 10 },
+            Token);
         RecordedBitmap busy = session.Find("a")!;
         Assert.True(busy.IsBusy && busy.IsRecording);
         Assert.Equal(DiskBytes, busy.CountBytes);

@@ -9,8 +9,8 @@ using Qcow2Bitmaps.Tests.Support;
 namespace Qcow2Bitmaps.Tests.Images.Guest;
 
 /// <summary>
-/// Stops of a writer at any moment, with any part of what was not flushed on disk: the image opens, a check finds leaks at worst, what was flushed is there, the rest
-/// is old or new, and recording bitmaps are valid and have every change.
+/// Stops of a writer at any moment, with any part of what was not flushed on disk: the image opens, a check finds leaks at worst, what was
+/// flushed is there, the rest is old or new, and recording bitmaps are valid and have every change.
 /// </summary>
 public sealed class GuestWriteCrashTests
 {
@@ -23,7 +23,8 @@ public sealed class GuestWriteCrashTests
     {
         Qemu.Require();
         Properties.ForAll(
-            WriteCase.Generator.Where(static write => write.DataFile.Length == 0).Select(static write => write with { SizeBytes = Math.Min(write.SizeBytes, 700 * SectorBytes) }),
+            WriteCase.Generator.Where(static write => write.DataFile.Length == 0).Select(
+                static write => write with { SizeBytes = Math.Min(write.SizeBytes, 700 * SectorBytes) }),
             25 * Properties.Factor,
             static write => RunAsync(write).GetAwaiter().GetResult());
     }
@@ -61,11 +62,14 @@ public sealed class GuestWriteCrashTests
         }
     }
 
-    private static async Task AssertSoundAsync(CrashState state, List<(byte[] Disk, int Began, int Ended, bool IsFlushed)> versions, ChainOpenOptions options, bool isVersion2)
+    private static async Task AssertSoundAsync(
+        CrashState state, List<(byte[] Disk, int Began, int Ended, bool IsFlushed)> versions, ChainOpenOptions options, bool isVersion2)
     {
         await using Qcow2Image image = await Qcow2Image.OpenAsync(MemoryStorage.ReadOnly(state.Content), cancellationToken: Token);
         CheckReport check = await image.CheckAsync(Token);
-        Assert.True(check.Corruptions == 0 && check.CheckErrors == 0, $"{state}: {string.Join('\n', check.Findings.Select(static f => f.Message))}");
+        Assert.True(
+            check.Corruptions == 0 && check.CheckErrors == 0,
+            $"{state}: {string.Join('\n', check.Findings.Select(static f => f.Message))}");
 
         byte[] disk = await ReadAsync(state.Content, options);
         int oldest = versions.FindLastIndex(version => version.IsFlushed && version.Ended <= state.Flushed);
