@@ -10,6 +10,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images;
 
+// Decisions: docs/decisions/images-guest.md.
 /// <summary>Writes what the guest sees of an image: bytes, zeros, discards, compressed clusters. Reads it too.</summary>
 /// <remarks>
 /// <para>Calls may run side by side; writes that overlap go one after the other, in any order. A read beside a write that overlaps it may see parts of both.</para>

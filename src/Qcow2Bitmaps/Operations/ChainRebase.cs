@@ -6,6 +6,7 @@ using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Operations;
 
+// Decisions: docs/decisions/operations.md.
 /// <summary>Gives an image another backing file, so that the guest sees the same: by pulling what lies between, or by copying what differs.</summary>
 /// <remarks>
 /// <para>

@@ -4,6 +4,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
+// Decisions: docs/decisions/images-checking.md.
 /// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does.</summary>
 /// <remarks>
 /// Each L2 table is read once for counting, and once more for its flags where any may be wrong, however many L1 entries name it. Holes are not
