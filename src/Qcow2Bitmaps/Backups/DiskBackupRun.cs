@@ -12,6 +12,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
+// Decisions: docs/decisions/backups.md.
 /// <summary>The backup of one disk, from its start to the manifest.</summary>
 internal sealed class DiskBackupRun : IAsyncDisposable
 {

@@ -1,5 +1,6 @@
 namespace Qcow2Bitmaps.Backups;
 
+// Decisions: docs/decisions/backups.md.
 /// <summary>Finds the backup that an incremental one stands on, and refuses those that it cannot stand on.</summary>
 /// <remarks>
 /// A bitmap tells what changed since a point only as long as nobody has cleared it, or made another one of its name, since. So of the backups of a disk in a folder only the newest

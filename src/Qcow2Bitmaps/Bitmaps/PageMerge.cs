@@ -1,5 +1,6 @@
 namespace Qcow2Bitmaps.Bitmaps;
 
+// Decisions: docs/decisions/bitmaps.md.
 /// <summary>ORs bits of one granularity into bits of another, in pieces of both bitmaps that need not match.</summary>
 internal static class PageMerge
 {

@@ -3,6 +3,7 @@ using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Chains;
 
+// Decisions: docs/decisions/chains.md.
 /// <summary>The rules by which a bitmap is valid over a chain.</summary>
 internal static class BitmapJudge
 {

@@ -5,6 +5,7 @@ using System.Runtime.InteropServices;
 
 namespace Qcow2Bitmaps.Compression;
 
+// Decisions: docs/decisions/compression.md.
 /// <summary>Encodes clusters as raw deflate (RFC 1951) with distances of at most 4 KiB, the window that QEMU declares.</summary>
 /// <remarks>
 /// The framework's encoder has no setting for the window; zlib as QEMU calls it happens to read its longer distances, but nothing says that

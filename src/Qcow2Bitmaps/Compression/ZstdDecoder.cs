@@ -3,6 +3,7 @@ using System.IO.Hashing;
 
 namespace Qcow2Bitmaps.Compression;
 
+// Decisions: docs/decisions/compression.md.
 /// <summary>Decodes zstd clusters (RFC 8878) as QEMU does: frame after frame until the cluster is full.</summary>
 /// <remarks>
 /// The frame that fills the cluster must end with it, its checksum included, if it has one: as QEMU does, which asks whether the frame is

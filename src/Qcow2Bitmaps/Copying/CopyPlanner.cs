@@ -2,6 +2,7 @@ using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Copying;
 
+// Decisions: docs/decisions/copying.md.
 /// <summary>Cuts the disks of the sources, one behind the other, into items, from their maps alone. Thread-safe.</summary>
 /// <param name="scope">The sources, and what of them is copied.</param>
 /// <param name="itemBytes">The most bytes of an item that is read; items end at multiples of it.</param>

@@ -126,7 +126,7 @@ public readonly ref struct BitmapDirectoryEntry
             Add(
                 ref faults,
                 Faults.Of(
-                    FaultCode.BitmapExtraData, Describe(index), "extra_data_size", offset + ExtraDataSizeField, (ulong)ExtraData.Length,
+                    FaultCode.BitmapExtraData, Describe(index), "extra_data_size", offset + ExtraDataSizeField, ExtraData.Length,
                     "0: the meaning of extra data is not known"));
         }
 
@@ -182,7 +182,7 @@ public readonly ref struct BitmapDirectoryEntry
             Add(
                 ref faults,
                 Faults.Of(
-                    FaultCode.BitmapName, Describe(index), "name_size", offset + NameSizeField, (ulong)Name.Length,
+                    FaultCode.BitmapName, Describe(index), "name_size", offset + NameSizeField, Name.Length,
                     $"at most {limits.MaxBitmapNameBytes} bytes"));
         }
 

@@ -29,7 +29,7 @@ public readonly record struct BitmapsExtension(uint BitmapCount, uint Reserved, 
         if (source.Length != SizeBytes)
         {
             extension = default;
-            fault = Faults.Of(FaultCode.BitmapsExtensionLength, Structure, "length", offset, (ulong)source.Length, $"{SizeBytes} bytes");
+            fault = Faults.Of(FaultCode.BitmapsExtensionLength, Structure, "length", offset, source.Length, $"{SizeBytes} bytes");
             return false;
         }
 

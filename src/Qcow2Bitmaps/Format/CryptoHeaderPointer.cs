@@ -25,7 +25,7 @@ public readonly record struct CryptoHeaderPointer(ulong Offset, ulong Length)
         pointer = default;
         if (source.Length != SizeBytes)
         {
-            fault = Faults.Of(FaultCode.ExtensionCryptoHeader, Structure, "length", offset, (ulong)source.Length, $"{SizeBytes} bytes");
+            fault = Faults.Of(FaultCode.ExtensionCryptoHeader, Structure, "length", offset, source.Length, $"{SizeBytes} bytes");
             return false;
         }
 

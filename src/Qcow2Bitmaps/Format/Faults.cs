@@ -11,6 +11,9 @@ internal static class Faults
     public static FormatFault Of(FaultCode code, string structure, string field, ulong offset, ulong found, string allowed) =>
         new(code, structure, field, offset, found.ToString(CultureInfo.InvariantCulture), allowed);
 
+    public static FormatFault Of(FaultCode code, string structure, string field, ulong offset, long found, string allowed) =>
+        new(code, structure, field, offset, found.ToString(CultureInfo.InvariantCulture), allowed);
+
     public static FormatFault OfHex(FaultCode code, string structure, string field, ulong offset, ulong found, string allowed) =>
         new(code, structure, field, offset, "0x" + found.ToString("x", CultureInfo.InvariantCulture), allowed);
 

@@ -1,5 +1,6 @@
 namespace Qcow2Bitmaps.Format;
 
+// Decisions: docs/decisions/format.md.
 /// <summary>One thing that is wrong with the bytes of an image: thrown by strict readers, listed by lenient ones.</summary>
 /// <param name="Code">The stable code.</param>
 /// <param name="Structure">The structure at fault, for example <c>bitmap directory entry 3 ('chk-a')</c>.</param>

@@ -94,6 +94,33 @@ public readonly record struct ImageGeometry
     /// <param name="offset">An offset in bytes, in the file or on the disk.</param>
     public ulong ClusterIndex(ulong offset) => offset >> ClusterBits;
 
+    /// <summary>The cluster of the file that holds an offset in it.</summary>
+    internal HostCluster ClusterAt(ulong offset) => new((long)(offset >> ClusterBits));
+
+    /// <summary>The cluster of the file that holds a place in it.</summary>
+    internal HostCluster ClusterAt(HostOffset offset) => new(offset.Bytes >> ClusterBits);
+
+    /// <summary>Where a cluster of the file starts.</summary>
+    internal HostOffset OffsetOf(HostCluster cluster) => new(cluster.Number << ClusterBits);
+
+    /// <summary>Which refcount block counts a cluster.</summary>
+    internal long RefcountBlockOf(HostCluster cluster) => cluster.Number / RefcountsPerBlock;
+
+    /// <summary>Where in its refcount block a cluster is counted.</summary>
+    internal int RefcountIndexOf(HostCluster cluster) => (int)(cluster.Number % RefcountsPerBlock);
+
+    /// <summary>The cluster that a count of a refcount block is of.</summary>
+    internal HostCluster ClusterOfRefcount(long block, int index) => new((block * RefcountsPerBlock) + index);
+
+    /// <summary>How many bytes a number of clusters has.</summary>
+    internal long BytesOfClusters(long clusters) => clusters << ClusterBits;
+
+    /// <summary>How many bytes the entries of an L1, refcount or bitmap table take.</summary>
+    internal static long BytesOfEntries(long entries) => entries * TableEntryBytes;
+
+    /// <summary>Where an entry of such a table stands in the file, in bytes.</summary>
+    internal static ulong EntryOffset(ulong tableOffset, long index) => tableOffset + (ulong)BytesOfEntries(index);
+
     /// <summary>How many clusters a number of bytes needs.</summary>
     /// <param name="bytes">A length in bytes.</param>
     public long ClustersFor(long bytes) => DivideRoundingUp(bytes, ClusterSizeBytes);

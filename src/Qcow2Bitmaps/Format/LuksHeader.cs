@@ -70,7 +70,7 @@ public sealed record LuksHeader
         if (source.Length < SizeBytes || !source.StartsWith(Magic))
         {
             fault = Faults.Of(
-                FaultCode.LuksHeader, "LUKS header", "bytes that start like one", offset, (ulong)source.Length,
+                FaultCode.LuksHeader, "LUKS header", "bytes that start like one", offset, source.Length,
                 $"{SizeBytes} bytes that start with 'LUKS' ba be");
             return false;
         }

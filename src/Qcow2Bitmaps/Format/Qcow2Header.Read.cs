@@ -100,5 +100,5 @@ public sealed partial record Qcow2Header
     }
 
     private static FormatFault Truncated(int found, int needed) =>
-        Faults.Of(FaultCode.HeaderTruncated, Structure, "bytes of the header", 0, (ulong)found, $"at least {needed}");
+        Faults.Of(FaultCode.HeaderTruncated, Structure, "bytes of the header", 0, found, $"at least {needed}");
 }

@@ -73,6 +73,15 @@ public sealed partial record Qcow2Header
     /// <summary>The bytes from offset 105 to the header's length: padding and unknown fields. Written back unchanged.</summary>
     public ReadOnlyMemory<byte> TrailingBytes { get; init; }
 
+    /// <summary>The cluster size in bytes.</summary>
+    internal int ClusterSizeBytes => 1 << (int)ClusterBits;
+
+    /// <summary>The active L1 table's length in bytes.</summary>
+    internal long L1TableBytes => L1Size * (long)ImageGeometry.TableEntryBytes;
+
+    /// <summary>The refcount table's length in bytes.</summary>
+    internal long RefcountTableBytes => (long)RefcountTableClusters << (int)ClusterBits;
+
     /// <summary>Whether guest data stand in an external file.</summary>
     public bool HasExternalDataFile => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExternalDataFile);
 

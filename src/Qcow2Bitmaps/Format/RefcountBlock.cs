@@ -1,3 +1,4 @@
+using System.Numerics;
 using static System.Buffers.Binary.BinaryPrimitives;
 
 namespace Qcow2Bitmaps.Format;
@@ -68,6 +69,16 @@ public static class RefcountBlock
     public static ulong MaxCount(int refcountOrder) => refcountOrder is >= 0 and <= Qcow2Header.MaxRefcountOrder
         ? ulong.MaxValue >> (64 - (1 << refcountOrder))
         : throw new ArgumentOutOfRangeException(nameof(refcountOrder), refcountOrder, "A refcount order is 0 to 6");
+
+    /// <summary>Finds the last count that is not zero.</summary>
+    /// <param name="block">The block.</param>
+    /// <param name="refcountOrder">The width as a power of two in bits, 0 to 6.</param>
+    /// <returns>Its index; -1 without one.</returns>
+    internal static int FindLastUsed(ReadOnlySpan<byte> block, int refcountOrder)
+    {
+        int last = block.LastIndexOfAnyExcept((byte)0);
+        return last < 0 ? -1 : ((last * 8) + BitOperations.Log2(block[last])) >> refcountOrder;
+    }
 
     private static (int ByteIndex, int Shift, int Mask) SubByte(int index, int order)
     {

@@ -5,13 +5,14 @@ using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Images.Guest.Writing;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
-using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images;
 
+// Decisions: docs/decisions/images-guest.md.
 /// <summary>Writes what the guest sees of an image: bytes, zeros, discards, compressed clusters. Reads it too.</summary>
 /// <remarks>
 /// <para>Calls may run side by side; writes that overlap go one after the other, in any order. A read beside a write that overlaps it may see parts of both.</para>
@@ -113,8 +114,8 @@ public sealed partial class GuestWriter : Disk, IQuiescent
 
         await CountRepair.RunIfDirtyAsync(image, cancellationToken).ConfigureAwait(false);
         // Refuses what cannot be written, before anything is.
-        await MetadataWriter.OpenRefcountsAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
-        await AutoclearBits.ClearUnknownAsync(image, cancellationToken).ConfigureAwait(false);
+        await WritableCounts.OpenAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
+        await CountRepair.ClearUnknownBitsAsync(image, cancellationToken).ConfigureAwait(false);
         var writer = new GuestWriter(image, disk, shown, backing, marksWrites);
         await writer._metadata.ReloadAsync(cancellationToken).ConfigureAwait(false);
         disk.Data = writer._data;

@@ -1,8 +1,8 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.Repairing;
 using Qcow2Bitmaps.Images.State;
-using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images;
@@ -157,7 +157,9 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <returns>Where the file ends and where it would have to; null where all is there.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<FormatFault?> FindTruncationAsync(bool trustsCounts = false, CancellationToken cancellationToken = default) =>
-        trustsCounts && await ImageEnd.IsInsideFileAsync(Handle, cancellationToken).ConfigureAwait(false) ? null : await NamedEnd.FindFaultAsync(Handle, cancellationToken).ConfigureAwait(false);
+        trustsCounts && await RefcountReader.IsInsideFileAsync(Handle.Storage, Header, Handle.Limits, cancellationToken).ConfigureAwait(false)
+            ? null
+            : await NamedEnd.FindFaultAsync(Handle, cancellationToken).ConfigureAwait(false);
 
     /// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does. Nothing is repaired.</summary>
     /// <remarks>

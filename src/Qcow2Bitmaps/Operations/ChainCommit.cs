@@ -8,6 +8,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
 
+// Decisions: docs/decisions/operations.md.
 /// <summary>Commits: the data and the bitmaps of images become those of an image below them.</summary>
 /// <remarks>
 /// <para>

@@ -7,6 +7,7 @@ using Qcow2Bitmaps.Images.Naming;
 
 namespace Qcow2Bitmaps.Operations;
 
+// Decisions: docs/decisions/operations.md.
 /// <summary>Gives an image another backing file, so that the guest sees the same: by pulling what lies between, or by copying what differs.</summary>
 /// <remarks>
 /// <para>

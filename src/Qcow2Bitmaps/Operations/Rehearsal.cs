@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
@@ -34,7 +34,9 @@ internal sealed class Rehearsal : IAsyncDisposable
         long[] current = new long[chain.Layers.Count];
         foreach (ChainLayer layer in chain.Layers)
         {
-            current[layer.Index] = layer is Qcow2Layer { IsFixedSize: true, Image: var image } ? await ImageEnd.FindAsync(image.Handle, cancellationToken).ConfigureAwait(false) : layer.Storage.Length;
+            current[layer.Index] = layer is Qcow2Layer { IsFixedSize: true, Image: var image }
+                ? await RefcountReader.FindEndAsync(image.Handle.Storage, image.Header, cancellationToken).ConfigureAwait(false)
+                : layer.Storage.Length;
         }
 
         return new Rehearsal(copy, resolver.Layers, current);

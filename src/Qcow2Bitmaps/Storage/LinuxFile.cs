@@ -5,6 +5,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Storage;
 
+// Decisions: docs/decisions/storage.md.
 /// <summary>Opens regular files and block devices on Linux, and nothing else; and makes other calls that .NET lacks.</summary>
 internal static class LinuxFile
 {

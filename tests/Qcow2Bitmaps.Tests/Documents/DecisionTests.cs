@@ -9,9 +9,12 @@ public sealed partial class DecisionTests
     private const string Map = "ARCHITECTURE.md";
     private const string List = "docs/decisions/README.md";
 
-    private static readonly HashSet<string> s_words = [.. Directory
+    private static readonly string[] s_sources = [.. Directory
         .EnumerateFiles(Path.Combine(Document.Root, "src"), "*.cs", SearchOption.AllDirectories)
-        .SelectMany(static path => Words().Matches(File.ReadAllText(path)))
+        .Select(File.ReadAllText)];
+
+    private static readonly HashSet<string> s_words = [.. s_sources
+        .SelectMany(static text => Words().Matches(text))
         .Select(static match => match.Value)];
 
     public static TheoryData<string> Pages => [Map, .. Decisions()];
@@ -40,12 +43,20 @@ public sealed partial class DecisionTests
         Assert.Empty(missing);
     }
 
+    [Fact]
+    public void CodeCitesPagesThatExist() => Assert.All(
+        s_sources.SelectMany(static text => Citations().Matches(text)).Select(static match => match.Value).Distinct(StringComparer.Ordinal),
+        static page => Assert.Contains(page, Decisions()));
+
     private static IEnumerable<string> Decisions() =>
         Document.Pages.Where(static page => page.StartsWith("docs/decisions/", StringComparison.Ordinal));
 
     // Types and members stand in backquotes; what ends with .cs is looked at with the table of rooms.
     [GeneratedRegex(@"(?<=`)[A-Z][a-z]\w*(\.[A-Z]\w*)*(?=`)", RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex Names();
+
+    [GeneratedRegex(@"docs/decisions/[\w-]+\.md", RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
+    private static partial Regex Citations();
 
     [GeneratedRegex(@"\w+", RegexOptions.ExplicitCapture, Patience.PatternMilliseconds)]
     private static partial Regex Words();

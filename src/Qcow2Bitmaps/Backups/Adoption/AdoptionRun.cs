@@ -3,6 +3,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups.Adoption;
 
+// Decisions: docs/decisions/backups-adoption.md.
 /// <summary>The adoption of one series: its manifests, from what is known before the images are read to where they stand.</summary>
 internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupAdoptOptions options)
 {

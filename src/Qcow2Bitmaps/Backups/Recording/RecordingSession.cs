@@ -10,6 +10,7 @@ using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
+// Decisions: docs/decisions/backups-recording.md.
 /// <summary>A disk that is open for writing as QEMU opens it: its bitmaps are kept in memory, record what is written, and are stored when it is closed.</summary>
 /// <remarks>
 /// <para>

@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.State;
-using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
@@ -33,8 +33,12 @@ internal static class CountRepair
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask ClearUnknownBitsAsync(ImageHandle image, CancellationToken cancellationToken)
     {
-        HeaderUpdate update = await HeaderUpdate.ReadAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
-        await MetadataWriter.SwitchAsync(image.Storage, update.Plan(), CancellationToken.None).ConfigureAwait(false);
+        SwitchPlan plan = await new HeaderChange().PlanAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
+        if (!plan.IsEmpty)
+        {
+            await plan.ApplyAsync(image.Storage).ConfigureAwait(false);
+            await image.ReloadAsync().ConfigureAwait(false);
+        }
     }
 
     /// <summary>Checks, repairs what may be repaired, and completes the snapshot table where that is all that is left. The image is to be read again afterwards.</summary>

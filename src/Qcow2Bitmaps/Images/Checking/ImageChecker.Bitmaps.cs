@@ -34,7 +34,7 @@ internal sealed partial class ImageChecker
         CountRegion(directory.DirectoryOffset, _image.Contents.Bitmaps.OwnedBytes);
         foreach (BitmapInfo bitmap in _image.Contents.Bitmaps.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0))
         {
-            long bytes = (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes;
+            long bytes = bitmap.TableBytes;
             CountRegion(bitmap.TableOffset, bytes);
             (long position, long end) = _scanner.Clip(bitmap.TableOffset, bytes);
             while (await _scanner.NextAsync(position, end, cancellationToken).ConfigureAwait(false) is { Bytes.IsEmpty: false } piece)

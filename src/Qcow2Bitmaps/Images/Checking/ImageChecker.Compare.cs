@@ -1,5 +1,5 @@
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Images.Refcounts;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
@@ -15,13 +15,13 @@ internal sealed partial class ImageChecker
     private bool _mustRebuild;
     private bool _isRepairing;
 
-    private void CountRefcounts(StoredRefcounts stored)
+    private void CountRefcounts(RefcountReader stored)
     {
-        CountRegion(_header.RefcountTableOffset, (long)_header.RefcountTableClusters << _geometry.ClusterBits);
+        CountRegion(_header.RefcountTableOffset, _header.RefcountTableBytes);
         for (int i = 0; i < stored.Table.Length; i++)
         {
             var entry = new RefcountTableEntry(stored.Table[i]);
-            long cluster = (long)_geometry.ClusterIndex(entry.BlockOffset);
+            long cluster = _geometry.ClusterAt(entry.BlockOffset).Number;
             if (entry.Raw != 0 && entry.Check(_geometry.ClusterBits) == FaultCode.RefcountTableEntryReserved)
             {
                 _log.Corrupt($"ERROR refcount table entry {i} has reserved bits set");
@@ -50,7 +50,7 @@ internal sealed partial class ImageChecker
         }
     }
 
-    private async ValueTask CompareAsync(StoredRefcounts stored, bool isRepairing, CancellationToken cancellationToken)
+    private async ValueTask CompareAsync(RefcountReader stored, bool isRepairing, CancellationToken cancellationToken)
     {
         _isRepairing = isRepairing;
         for (int i = 0; i < ReferenceCounts.PageClusters; i++)

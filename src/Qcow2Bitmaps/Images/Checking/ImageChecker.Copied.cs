@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Images.Refcounts;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
@@ -15,10 +15,10 @@ internal sealed partial class ImageChecker
     private bool MendsFlags => _repair.HasFlag(RepairKinds.Corruptions)
         || (_repair.HasFlag(RepairKinds.Leaks) && _log.Corruptions == 0 && _log.CheckErrors == 0);
 
-    private ValueTask CheckFlagsAsync(StoredRefcounts stored, CancellationToken cancellationToken) =>
+    private ValueTask CheckFlagsAsync(RefcountReader stored, CancellationToken cancellationToken) =>
         CanFlagsBeWrong ? CheckCopiedFlagsAsync(stored, cancellationToken) : ValueTask.CompletedTask;
 
-    private async ValueTask CheckCopiedFlagsAsync(StoredRefcounts stored, CancellationToken cancellationToken)
+    private async ValueTask CheckCopiedFlagsAsync(RefcountReader stored, CancellationToken cancellationToken)
     {
         bool mends = MendsFlags;
         _log.Hold();
@@ -34,7 +34,7 @@ internal sealed partial class ImageChecker
                 if (mends)
                 {
                     _log.FixCorruption($"Repairing OFLAG_COPIED L2 cluster: l1_index={index} l1_entry={entry.Raw:x} refcount={refcount}");
-                    await WriteEntryAsync((long)l1.Offset + ((long)index * ImageGeometry.TableEntryBytes), entry.Raw ^ L1Entry.CopiedFlag).ConfigureAwait(false);
+                    await WriteEntryAsync((long)ImageGeometry.EntryOffset(l1.Offset, index), entry.Raw ^ L1Entry.CopiedFlag).ConfigureAwait(false);
                 }
                 else
                 {
@@ -57,7 +57,7 @@ internal sealed partial class ImageChecker
         }
     }
 
-    private async ValueTask<Dictionary<long, List<CheckFinding>>> CheckL2FlagsAsync(StoredRefcounts stored, bool mends, CancellationToken cancellationToken)
+    private async ValueTask<Dictionary<long, List<CheckFinding>>> CheckL2FlagsAsync(RefcountReader stored, bool mends, CancellationToken cancellationToken)
     {
         var findings = new Dictionary<long, List<CheckFinding>>();
         var walk = new L2TableWalk(_scanner, _l2Tables, _geometry.ClusterSizeBytes, activeOnly: true, _log);
@@ -114,21 +114,22 @@ internal sealed partial class ImageChecker
         return words.Length;
     }
 
-    private bool IsSuspicious(ulong offset, bool isCopied) => (_references[(long)_geometry.ClusterIndex(offset)] == 1) != isCopied;
+    private bool IsSuspicious(ulong offset, bool isCopied) => (_references[_geometry.ClusterAt(offset).Number] == 1) != isCopied;
 
     /// <summary>The stored count of a cluster; null when nobody knows.</summary>
-    private ValueTask<ulong?> StoredCountAsync(StoredRefcounts stored, ulong offset, CancellationToken cancellationToken)
+    private ValueTask<ulong?> StoredCountAsync(RefcountReader stored, ulong offset, CancellationToken cancellationToken)
     {
-        long cluster = (long)_geometry.ClusterIndex(offset);
+        HostCluster place = _geometry.ClusterAt(offset);
+        long cluster = place.Number;
         if (_isRebuilt)
         {
             return ValueTask.FromResult<ulong?>(_references[cluster]);
         }
 
-        long block = cluster / _geometry.RefcountsPerBlock;
+        long block = _geometry.RefcountBlockOf(place);
         uint known = _references[cluster];
         // All clusters in use have been compared, unless some table was not read.
         bool isKnown = cluster < _clusters && known < uint.MaxValue && (known > 0 || _log.CheckErrors == 0) && (!stored.HasBlock(block) || stored.IsReadable(block));
-        return isKnown ? ValueTask.FromResult<ulong?>(known) : stored.ReadCountAsync(cluster, cancellationToken);
+        return isKnown ? ValueTask.FromResult<ulong?>(known) : stored.ReadCountAsync(place, cancellationToken);
     }
 }

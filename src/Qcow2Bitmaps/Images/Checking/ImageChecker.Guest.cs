@@ -143,7 +143,7 @@ internal sealed partial class ImageChecker
 
     private async ValueTask CountL1Async(L1Table l1, CancellationToken cancellationToken)
     {
-        CountRegion(l1.Offset, (long)l1.Entries * ImageGeometry.TableEntryBytes, l1.Times);
+        CountRegion(l1.Offset, ImageGeometry.BytesOfEntries(l1.Entries), l1.Times);
         HoldFor(l1, index: -1);
         await ForEachEntryAsync(
             l1,
@@ -177,7 +177,7 @@ internal sealed partial class ImageChecker
     /// <summary>Visits the entries of an L1 table that are not 0. Flags beside an offset of 0 name the first cluster as a table.</summary>
     private async ValueTask ForEachEntryAsync(L1Table l1, Action<int, ulong> visit, CancellationToken cancellationToken)
     {
-        (long start, long end) = _scanner.Clip(l1.Offset, (long)l1.Entries * ImageGeometry.TableEntryBytes);
+        (long start, long end) = _scanner.Clip(l1.Offset, ImageGeometry.BytesOfEntries(l1.Entries));
         long position = start;
         while (await _scanner.NextAsync(position, end, cancellationToken).ConfigureAwait(false) is { Bytes.IsEmpty: false } piece)
         {

@@ -118,7 +118,7 @@ internal sealed partial class ImageChecker
         _fragmented += _nextContiguous != 0 && entry.HostOffset != _nextContiguous ? table.ActiveTimes : 0;
         _nextContiguous = end;
         _hasShared |= !entry.IsCopied && table.ActiveTimes > 0;
-        long first = (long)_geometry.ClusterIndex(entry.HostOffset);
+        long first = _geometry.ClusterAt(entry.HostOffset).Number;
         if (run > 1)
         {
             CountClusters(first, first + run, table.Times);

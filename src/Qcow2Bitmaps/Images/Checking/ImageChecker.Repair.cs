@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
@@ -28,7 +29,7 @@ internal sealed partial class ImageChecker
     {
         await CountAsync(cancellationToken).ConfigureAwait(false);
         (long corruptions, long leaks, long checkErrors) before = (_log.Corruptions, _log.Leaks, _log.CheckErrors);
-        StoredRefcounts stored = await CountRefcountsAsync(cancellationToken).ConfigureAwait(false);
+        RefcountReader stored = await CountRefcountsAsync(cancellationToken).ConfigureAwait(false);
         long corruptions = _log.Corruptions;
         await CompareAsync(stored, isRepairing: false, cancellationToken).ConfigureAwait(false);
         if (_mustRebuild && !(_repair.HasFlag(RepairKinds.Corruptions) && !_missesUses && before.checkErrors == 0))
@@ -55,7 +56,7 @@ internal sealed partial class ImageChecker
         // What is wrong with bitmaps alone says nothing about reference counts.
         if (_log.CheckErrors == 0 && _log.Corruptions == _bitmapCorruptions)
         {
-            await ClearBitsAsync(HeaderLayout.IncompatibleFeatures, (ulong)(IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt), cancellationToken).ConfigureAwait(false);
+            await ClearDirtyAndCorruptAsync(cancellationToken).ConfigureAwait(false);
         }
 
         return Report();
@@ -80,7 +81,7 @@ internal sealed partial class ImageChecker
         }
 
         var unused = new List<ClusterRange>();
-        StoredRefcounts stored = await StoredRefcounts.OpenAsync(_storage, _header, cancellationToken).ConfigureAwait(false);
+        RefcountReader stored = await RefcountReader.OpenAsync(_storage, _header, cancellationToken).ConfigureAwait(false);
         for (long first = 0, block = 0; first < _clusters; first += _geometry.RefcountsPerBlock, block++)
         {
             if (!stored.HasBlock(block) || !stored.IsReadable(block))
@@ -107,8 +108,8 @@ internal sealed partial class ImageChecker
         {
             foreach (ClusterRange range in unused)
             {
-                long offset = range.First << _geometry.ClusterBits;
-                long end = Math.Min(range.End << _geometry.ClusterBits, _storage.Length);
+                long offset = _geometry.OffsetOf(range.First).Bytes;
+                long end = Math.Min(_geometry.OffsetOf(range.End).Bytes, _storage.Length);
                 if (offset < end)
                 {
                     await _storage.DiscardAsync(offset, end - offset, cancellationToken).ConfigureAwait(false);
@@ -140,7 +141,7 @@ internal sealed partial class ImageChecker
             RefcountBlock.Write(block, index, _geometry.RefcountOrder, wanted);
             if (wanted == 0 && unused.Count < MaxDiscards)
             {
-                ClusterRange.Append(unused, cluster, 1);
+                ClusterRange.Append(unused, new HostCluster(cluster), 1);
             }
 
             long bit = (long)index << _geometry.RefcountOrder;
@@ -151,7 +152,7 @@ internal sealed partial class ImageChecker
         return (start, endByte);
     }
 
-    private async ValueTask RebuildAsync(StoredRefcounts stored, CancellationToken cancellationToken)
+    private async ValueTask RebuildAsync(RefcountReader stored, CancellationToken cancellationToken)
     {
         (long corruptions, long leaks) = (_log.Corruptions, _log.Leaks);
         _log.Say($"Rebuilding refcount structure");
@@ -168,10 +169,10 @@ internal sealed partial class ImageChecker
     }
 
     /// <summary>Tells, as QEMU does, that the clusters of the old counts are free, if nobody else uses them.</summary>
-    private void TellOldStructure(StoredRefcounts stored, ReferenceCounts now)
+    private void TellOldStructure(RefcountReader stored, ReferenceCounts now)
     {
         var clusters = new SortedSet<long>();
-        long table = (long)_geometry.ClusterIndex(_header.RefcountTableOffset);
+        long table = _geometry.ClusterAt(_header.RefcountTableOffset).Number;
         for (long i = 0; i < _header.RefcountTableClusters && clusters.Count < CheckReport.MaxKeptFindings; i++)
         {
             clusters.Add(table + i);
@@ -205,21 +206,12 @@ internal sealed partial class ImageChecker
         await _storage.WriteAsync(offset, bytes, CancellationToken.None).ConfigureAwait(false);
     }
 
-    private async ValueTask ClearBitsAsync(int headerOffset, ulong bits, CancellationToken cancellationToken)
+    private async ValueTask ClearDirtyAndCorruptAsync(CancellationToken cancellationToken)
     {
-        if (_header.Version < 3)
+        if (_header.Version >= 3)
         {
-            return;
-        }
-
-        var word = new byte[sizeof(ulong)];
-        await _storage.ReadZeroFilledAsync(headerOffset, word, cancellationToken).ConfigureAwait(false);
-        ulong value = BinaryPrimitives.ReadUInt64BigEndian(word);
-        if ((value & bits) != 0)
-        {
-            BinaryPrimitives.WriteUInt64BigEndian(word, value & ~bits);
-            await _storage.WriteAsync(headerOffset, word, CancellationToken.None).ConfigureAwait(false);
-            await _storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+            HeaderChange change = new HeaderChange().SetIncompatible(_header.IncompatibleFeatures & ~(IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt));
+            await (await change.PlanAsync(_storage, _header, cancellationToken).ConfigureAwait(false)).ApplyAsync(_storage).ConfigureAwait(false);
         }
     }
 

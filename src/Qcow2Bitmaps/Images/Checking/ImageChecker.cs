@@ -1,10 +1,11 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
-using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
+// Decisions: docs/decisions/images-checking.md.
 /// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does.</summary>
 /// <remarks>
 /// Each L2 table is read once for counting, and once more for its flags where any may be wrong, however many L1 entries name it. Holes are not
@@ -81,7 +82,7 @@ internal sealed partial class ImageChecker
     public async ValueTask<CheckReport> CheckAsync(CancellationToken cancellationToken)
     {
         await CountAsync(cancellationToken).ConfigureAwait(false);
-        StoredRefcounts stored = await CountRefcountsAsync(cancellationToken).ConfigureAwait(false);
+        RefcountReader stored = await CountRefcountsAsync(cancellationToken).ConfigureAwait(false);
         await CompareAsync(stored, isRepairing: false, cancellationToken).ConfigureAwait(false);
         await CheckFlagsAsync(stored, cancellationToken).ConfigureAwait(false);
         return Report();
@@ -100,9 +101,9 @@ internal sealed partial class ImageChecker
         TellOverflows();
     }
 
-    private async ValueTask<StoredRefcounts> CountRefcountsAsync(CancellationToken cancellationToken)
+    private async ValueTask<RefcountReader> CountRefcountsAsync(CancellationToken cancellationToken)
     {
-        StoredRefcounts stored = await StoredRefcounts.OpenAsync(_storage, _header, cancellationToken).ConfigureAwait(false);
+        RefcountReader stored = await RefcountReader.OpenAsync(_storage, _header, cancellationToken).ConfigureAwait(false);
         CountRefcounts(stored);
         TellOverflows();
         return stored;
@@ -138,8 +139,8 @@ internal sealed partial class ImageChecker
             return;
         }
 
-        long end = (long)_geometry.ClusterIndex(offset + (ulong)size - 1) + 1;
-        long cluster = (long)_geometry.ClusterIndex(offset);
+        long end = _geometry.ClusterAt(offset + (ulong)size - 1).Number + 1;
+        long cluster = _geometry.ClusterAt(offset).Number;
         if (size > _geometry.ClusterSizeBytes && (_countableClusters -= end - cluster) < 0)
         {
             _log.Fail($"The clusters from offset 0x{offset:x} to 0x{offset + (ulong)size:x} are not counted: tables overlap, together they are longer than the file");
@@ -154,7 +155,7 @@ internal sealed partial class ImageChecker
         if (_behindEnd.Count < CheckReport.MaxKeptFindings)
         {
             ulong last = offset + Math.Min((ulong)size - 1, ulong.MaxValue - offset);
-            _behindEnd.Add(((long)_geometry.ClusterIndex(offset), (long)_geometry.ClusterIndex(last)));
+            _behindEnd.Add((_geometry.ClusterAt(offset).Number, _geometry.ClusterAt(last).Number));
         }
         else
         {

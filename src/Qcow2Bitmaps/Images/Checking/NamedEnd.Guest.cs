@@ -38,7 +38,7 @@ internal sealed partial class NamedEnd
     /// <summary>Adds an L1 table and the places of its L2 tables. Entries that cannot be name nothing; reading refuses them.</summary>
     private ValueTask AddL1Async(ulong offset, uint entries, long sizeBytes, CancellationToken cancellationToken)
     {
-        Add(offset, (long)entries * ImageGeometry.TableEntryBytes, "an L1 table ends");
+        Add(offset, ImageGeometry.BytesOfEntries(entries), "an L1 table ends");
         long last = sizeBytes == 0 ? -1 : _geometry.L1Index(sizeBytes - 1);
         return ReadTableAsync(
             offset,
@@ -146,7 +146,7 @@ internal sealed partial class NamedEnd
             long tableStart = (l1Index * _geometry.L2EntriesPerTable) << _geometry.ClusterBits;
             for (int i = table.Length - step; i >= 0 && _end == 0; i -= step)
             {
-                long start = tableStart + ((long)(i / step) << _geometry.ClusterBits);
+                long start = tableStart + _geometry.BytesOfClusters(i / step);
                 if (start < size && new L2Entry(table[i]).Kind(header) == L2EntryKind.Normal)
                 {
                     long bytes = Math.Min(_geometry.ClusterSizeBytes, size - start);

@@ -99,7 +99,7 @@ internal sealed partial class NamedEnd
         Add(header.RefcountTableOffset, 1, "the refcount table starts");
         return ReadTableAsync(
             header.RefcountTableOffset,
-            (long)header.RefcountTableClusters << (_geometry.ClusterBits - 3),
+            header.RefcountTableBytes / ImageGeometry.TableEntryBytes,
             (_, bytes) =>
             {
                 foreach (ulong raw in MemoryMarshal.Cast<byte, ulong>(bytes.Span))
@@ -125,8 +125,7 @@ internal sealed partial class NamedEnd
         foreach (BitmapInfo bitmap in _image.Contents.Bitmaps.Bitmaps.Where(static bitmap => bitmap.Faults.Count == 0))
         {
             string name = bitmap.Name;
-            long tableBytes = (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes;
-            Add(bitmap.TableOffset, tableBytes, $"the table of bitmap '{name}' ends");
+            Add(bitmap.TableOffset, bitmap.TableBytes, $"the table of bitmap '{name}' ends");
             var geometry = new BitmapGeometry(
                 _image.Geometry.VirtualSizeBytes, BitmapGranularity.BitsOf(bitmap.GranularityBytes), _geometry.ClusterBits + 3);
             string what = $"bits of bitmap '{name}' end";

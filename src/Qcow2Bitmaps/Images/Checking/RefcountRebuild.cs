@@ -1,15 +1,15 @@
-using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
-using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>Writes all reference counts anew to clusters that are free, and switches the image to them with one write of 12 bytes in the first sector.</summary>
+/// <summary>Writes all reference counts anew to clusters that are free, and switches the image to them with one write in the first sector.</summary>
 /// <remarks>Until the switch the image is as before, whatever of the new counts was written; after it the old structure is nobody's.</remarks>
 internal sealed class RefcountRebuild(
-    ImageStorage storage, Qcow2Header header, Qcow2Limits limits, ReferenceCounts references, StoredRefcounts stored, List<(long First, long Last)> behindEnd)
+    ImageStorage storage, Qcow2Header header, Qcow2Limits limits, ReferenceCounts references, RefcountReader stored, List<(long First, long Last)> behindEnd)
 {
     private readonly ImageGeometry _geometry = header.Geometry;
     private readonly SortedSet<long> _blocks = [];
@@ -22,10 +22,13 @@ internal sealed class RefcountRebuild(
     {
         AddUsedBlocks();
         (long tableCluster, long tableClusters, long[] blockClusters) = await PlaceAsync(cancellationToken).ConfigureAwait(false);
+        SwitchPlan plan;
         try
         {
             await WriteBlocksAsync(tableCluster, tableClusters, blockClusters, cancellationToken).ConfigureAwait(false);
             await WriteTableAsync(tableCluster, tableClusters, blockClusters, cancellationToken).ConfigureAwait(false);
+            plan = await new HeaderChange().SetRefcountTable((ulong)tableCluster << _geometry.ClusterBits, (uint)tableClusters)
+                .PlanAsync(storage, header, cancellationToken).ConfigureAwait(false);
             await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
         }
         catch (IOException) when (storage.CapacityBytes is null && storage.Length > _length)
@@ -34,11 +37,7 @@ internal sealed class RefcountRebuild(
             throw;
         }
 
-        var fields = new byte[sizeof(ulong) + sizeof(uint)];
-        BinaryPrimitives.WriteUInt64BigEndian(fields, (ulong)tableCluster << _geometry.ClusterBits);
-        BinaryPrimitives.WriteUInt32BigEndian(fields.AsSpan(sizeof(ulong)), (uint)tableClusters);
-        await storage.WriteAsync(HeaderLayout.RefcountTableOffset, fields, CancellationToken.None).ConfigureAwait(false);
-        await storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+        await plan.ApplyAsync(storage).ConfigureAwait(false);
         for (long cluster = tableCluster; cluster < tableCluster + tableClusters; cluster++)
         {
             references.TrySet(cluster, 1);
@@ -110,7 +109,7 @@ internal sealed class RefcountRebuild(
     /// <summary>The first of free clusters in a row. A file grows: what is behind its end is nobody's, unless a broken entry names it.</summary>
     private async ValueTask<long> FindAsync(long position, long run, long needed, CancellationToken cancellationToken)
     {
-        long end = storage.CapacityBytes is { } capacity ? capacity >> _geometry.ClusterBits : 1L << (56 - _geometry.ClusterBits);
+        long end = ClusterSpace.EndOf(storage, _geometry).Number;
         long free = 0;
         for (; position < end; position++)
         {
@@ -137,14 +136,14 @@ internal sealed class RefcountRebuild(
         }
 
         // What counts as used may be a leak, and may be what somebody still wants to save.
-        return !IsOldStructure(cluster) && await stored.ReadCountAsync(cluster, cancellationToken).ConfigureAwait(false) is null or 0;
+        return !IsOldStructure(cluster) && await stored.ReadCountAsync(new HostCluster(cluster), cancellationToken).ConfigureAwait(false) is null or 0;
     }
 
     private bool IsOldStructure(long cluster)
     {
-        long table = (long)_geometry.ClusterIndex(header.RefcountTableOffset);
+        long table = _geometry.ClusterAt(header.RefcountTableOffset).Number;
         return (cluster >= table && cluster < table + header.RefcountTableClusters)
-            || Array.Exists(stored.Table, raw => (long)_geometry.ClusterIndex(new RefcountTableEntry(raw).BlockOffset & (ulong)long.MaxValue) == cluster);
+            || Array.Exists(stored.Table, raw => _geometry.ClusterAt(new RefcountTableEntry(raw).BlockOffset & (ulong)long.MaxValue).Number == cluster);
     }
 
     private async ValueTask WriteBlocksAsync(long tableCluster, long tableClusters, long[] blockClusters, CancellationToken cancellationToken)

@@ -1,6 +1,8 @@
 using System.Buffers.Binary;
 using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
@@ -25,27 +27,20 @@ internal static class SnapshotTableRepair
         await storage.ReadZeroFilledAsync((long)header.SnapshotsOffset, old, cancellationToken).ConfigureAwait(false);
         byte[] table = Complete(old, header);
         MetadataWriter writer = await MetadataWriter.BeginAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false);
-        var fields = new byte[sizeof(ulong)];
-        string name = $"'{storage.Name}'";
-        try
-        {
-            long offset = await writer.AllocateAsync(table.Length, cancellationToken).ConfigureAwait(false);
-            await writer.WriteAsync(offset, table, cancellationToken).ConfigureAwait(false);
-            writer.FreeLive(header.SnapshotsOffset, old.Length);
-            await writer.PrepareAsync(cancellationToken).ConfigureAwait(false);
-            BinaryPrimitives.WriteUInt64BigEndian(fields, (ulong)offset);
-        }
-        catch
-        {
-            _ = await Leftovers.TidyAsync($"{name}: clusters that were prepared for another table stay counted", () => writer.RollBackAsync(CancellationToken.None)).ConfigureAwait(false);
-            throw;
-        }
-
-        // The number of snapshots stays. Eight bytes lie in one sector.
-        await storage.WriteAsync(HeaderLayout.SnapshotsOffset, fields, CancellationToken.None).ConfigureAwait(false);
-        await storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+        MetadataTransaction transaction = await MetadataTransaction.PrepareAsync(
+            storage,
+            async () =>
+            {
+                HostOffset offset = await writer.AllocateAsync(table.Length, cancellationToken).ConfigureAwait(false);
+                await writer.WriteAsync(offset, table, cancellationToken).ConfigureAwait(false);
+                writer.FreeLive(header.SnapshotsOffset, old.Length);
+                await writer.PrepareAsync(cancellationToken).ConfigureAwait(false);
+                return await new HeaderChange().SetSnapshots(offset.Raw, header.SnapshotCount).PlanAsync(storage, header, cancellationToken).ConfigureAwait(false);
+            },
+            () => writer.RollBackAsync(CancellationToken.None)).ConfigureAwait(false);
+        await transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
         _ = await Leftovers.TidyAsync(
-            $"{name}: the snapshot table is repaired, but clusters of the old one stay counted", () => writer.ReleaseAsync(BitmapStructures(contents), CancellationToken.None)).ConfigureAwait(false);
+            $"'{storage.Name}': the snapshot table is repaired, but clusters of the old one stay counted", () => writer.ReleaseAsync(LiveMetadata.BitmapsOf(contents), CancellationToken.None)).ConfigureAwait(false);
     }
 
     private static byte[] Complete(ReadOnlySpan<byte> old, Qcow2Header header)
@@ -66,18 +61,5 @@ internal static class SnapshotTableRepair
         }
 
         return table.WrittenSpan.ToArray();
-    }
-
-    private static IEnumerable<(ulong Offset, long Bytes)> BitmapStructures(ImageContents contents)
-    {
-        if (contents.First.Bitmaps is { } directory)
-        {
-            yield return (directory.DirectoryOffset, contents.Bitmaps.ReachedBytes);
-        }
-
-        foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
-        {
-            yield return (bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
-        }
     }
 }

@@ -2,6 +2,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Creation;
 
+// Decisions: docs/decisions/images-creation.md.
 /// <summary>Which cluster of a new image is what. The same as qemu-img's, as long as one cluster holds the refcount table.</summary>
 /// <remarks>
 /// QEMU starts with a refcount table of one cluster, and moves it when it grows. Here it has its final size from the start, so that nothing moves.
@@ -58,7 +59,7 @@ internal sealed class CreationLayout
             }
 
             layout.LengthBytes = layout.LengthOf(allocation, last);
-            long tableClusters = geometry.ClustersFor((long)allocation.Blocks.Count * ImageGeometry.TableEntryBytes);
+            long tableClusters = geometry.ClustersFor(ImageGeometry.BytesOfEntries(allocation.Blocks.Count));
             if (tableClusters <= layout.RefcountTableClusters)
             {
                 return layout;

@@ -30,7 +30,7 @@ internal static class BitmapEditing
 
         try
         {
-            await prepared.SwitchOrRollBackAsync().ConfigureAwait(false);
+            await prepared.Transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
             await prepared.ReleaseAsync().ConfigureAwait(false);
         }
         finally

@@ -13,7 +13,7 @@ internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry ima
     private ulong[] _buffer = new ulong[Math.Max(BufferBytes, image.ClusterSizeBytes) / sizeof(ulong)];
     private ulong[] _other = [];
     private Task _writing = Task.CompletedTask;
-    private long _bufferOffset;
+    private HostOffset _bufferOffset;
     private int _bufferWords;
 
     /// <summary>Writes a bitmap.</summary>
@@ -45,10 +45,10 @@ internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry ima
 
     /// <summary>Writes a table to clusters in a row.</summary>
     /// <returns>Where it starts.</returns>
-    public async ValueTask<long> WriteTableAsync(ulong[] table, CancellationToken cancellationToken)
+    public async ValueTask<HostOffset> WriteTableAsync(ulong[] table, CancellationToken cancellationToken)
     {
         byte[] bytes = BigEndianTable.BytesOf(table);
-        long offset = await writer.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
+        HostOffset offset = await writer.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
         await writer.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
         return offset;
     }
@@ -89,7 +89,7 @@ internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry ima
             return BitmapTableEntry.AllOnes;
         }
 
-        long offset = await writer.AllocateAsync(image.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
+        HostOffset offset = await writer.AllocateAsync(image.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
         LittleEndianWords.ToHostOrder(words.Span[..used]);
         if (_bufferWords > 0 && offset != _bufferOffset + ((long)_bufferWords * sizeof(ulong)))
         {
@@ -103,7 +103,7 @@ internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry ima
         }
 
         _bufferWords += clusterWords;
-        return BitmapTableEntry.AtOffset((ulong)offset);
+        return BitmapTableEntry.AtOffset(offset.Raw);
     }
 
     // QEMU takes an all-ones entry for all bits up to the next 64, also behind the disk's end.
@@ -120,7 +120,7 @@ internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry ima
         await _writing.ConfigureAwait(false);
         (_buffer, _other) = (_other.Length > 0 ? _other : new ulong[_buffer.Length], _buffer);
         Memory<ulong> full = _other.AsMemory(0, _bufferWords);
-        long offset = _bufferOffset;
+        HostOffset offset = _bufferOffset;
         _bufferWords = 0;
         _writing = writer.BeginWrite(offset, new WordBytes(full), cancellationToken);
     }

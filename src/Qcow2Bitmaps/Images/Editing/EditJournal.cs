@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 using System.Security.Cryptography;
 using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Images.Header;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
@@ -37,8 +37,8 @@ internal static class EditJournal
                 Write(journal, directory.Sha256.Span);
             }
 
-            Write(journal, entry.Stages.Count);
-            foreach (IReadOnlyList<SectorWrite> stage in entry.Stages)
+            Write(journal, entry.Plan.Stages.Count);
+            foreach (IReadOnlyList<SectorWrite> stage in entry.Plan.Stages)
             {
                 Write(journal, stage.Count);
                 foreach (SectorWrite write in stage)
@@ -95,7 +95,7 @@ internal static class EditJournal
                 stages[s] = stage;
             }
 
-            entries[i] = new JournalEntry(path, lastWriteNumber, directories, stages);
+            entries[i] = new JournalEntry(path, lastWriteNumber, directories, new SwitchPlan(stages));
         }
 
         return entries;

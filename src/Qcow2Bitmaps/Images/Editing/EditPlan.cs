@@ -4,6 +4,7 @@ using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
+// Decisions: docs/decisions/images-editing.md.
 /// <summary>The bitmaps of an image while the steps of an edit are applied, in memory: every rule on states and limits is here.</summary>
 /// <remarks>Rules and wording are those of QEMU's monitor commands and of <c>qemu-img bitmap</c>. Not thread-safe.</remarks>
 internal sealed class EditPlan

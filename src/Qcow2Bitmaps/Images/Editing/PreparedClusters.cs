@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
-using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Editing;
@@ -20,7 +20,7 @@ internal static class PreparedClusters
     {
         var log = new FaultLog(Strictness.Lenient, storage.Name);
         FirstCluster now = await FirstCluster.ReadAsync(storage, limits, log, cancellationToken).ConfigureAwait(false);
-        FirstCluster first = await FirstCluster.ReadAsync(MemoryStorage.ReadOnly(entry.Switched(now.Bytes)), limits, log, cancellationToken).ConfigureAwait(false);
+        FirstCluster first = await FirstCluster.ReadAsync(MemoryStorage.ReadOnly(entry.Plan.After(now.Bytes)), limits, log, cancellationToken).ConfigureAwait(false);
         if (first.Bitmaps is not { } extension)
         {
             return true;
@@ -29,7 +29,7 @@ internal static class PreparedClusters
         ImageGeometry geometry = first.Header.Geometry;
         IReadOnlyList<BitmapInfo> prepared = await new BitmapDirectoryReader(first, geometry, limits, log).ReadAsync(storage, cancellationToken).ConfigureAwait(false);
         var known = bitmaps.Select(static bitmap => bitmap.TableOffset).ToHashSet();
-        StoredRefcounts stored = await StoredRefcounts.OpenAsync(storage, first.Header, cancellationToken).ConfigureAwait(false);
+        RefcountReader stored = await RefcountReader.OpenAsync(storage, first.Header, cancellationToken).ConfigureAwait(false);
         if (!await IsCountedAsync(stored, geometry, extension.DirectoryOffset, (long)extension.DirectorySizeBytes, cancellationToken).ConfigureAwait(false))
         {
             return false;
@@ -37,7 +37,7 @@ internal static class PreparedClusters
 
         foreach (BitmapInfo bitmap in prepared.Where(bitmap => known.Add(bitmap.TableOffset)))
         {
-            if (!await IsCountedAsync(stored, geometry, bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes, cancellationToken).ConfigureAwait(false))
+            if (!await IsCountedAsync(stored, geometry, bitmap.TableOffset, bitmap.TableBytes, cancellationToken).ConfigureAwait(false))
             {
                 return false;
             }
@@ -55,24 +55,24 @@ internal static class PreparedClusters
         return true;
     }
 
-    private static async ValueTask<bool> IsCountedAsync(StoredRefcounts stored, ImageGeometry geometry, ulong offset, long bytes, CancellationToken cancellationToken)
+    private static async ValueTask<bool> IsCountedAsync(RefcountReader stored, ImageGeometry geometry, ulong offset, long bytes, CancellationToken cancellationToken)
     {
         if (bytes <= 0 || offset > Faults.MaxOffset)
         {
             return false;
         }
 
-        long last = (long)geometry.ClusterIndex(offset + (ulong)bytes - 1);
-        for (long cluster = (long)geometry.ClusterIndex(offset); cluster <= last; cluster++)
+        var clusters = ClusterRange.Of(geometry, offset, bytes);
+        for (HostCluster cluster = clusters.First; cluster < clusters.End; cluster++)
         {
-            long block = cluster / geometry.RefcountsPerBlock;
+            long block = geometry.RefcountBlockOf(cluster);
             if (!stored.HasBlock(block) || !stored.IsReadable(block))
             {
                 return false;
             }
 
             Memory<byte> counts = await stored.ReadBlockAsync(block, cancellationToken).ConfigureAwait(false);
-            if (RefcountBlock.Read(counts.Span, (int)(cluster % geometry.RefcountsPerBlock), geometry.RefcountOrder) == 0)
+            if (RefcountBlock.Read(counts.Span, geometry.RefcountIndexOf(cluster), geometry.RefcountOrder) == 0)
             {
                 return false;
             }

@@ -2,6 +2,7 @@ using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
@@ -30,8 +31,8 @@ internal sealed class PreparedEdit
         _writer = writer;
     }
 
-    /// <summary>The stages of the switch.</summary>
-    public IReadOnlyList<IReadOnlyList<SectorWrite>> Stages { get; private set; } = [];
+    /// <summary>What is left to do: the switch, or to take the preparation back.</summary>
+    public MetadataTransaction Transaction { get; private set; } = null!;
 
     /// <summary>The bitmap directory that is in use, and the one that is to be: offsets and lengths in bytes.</summary>
     public IEnumerable<(long Offset, int LengthBytes)> Directories =>
@@ -52,64 +53,40 @@ internal sealed class PreparedEdit
         var prepared = new PreparedEdit(image, plan, writer);
         try
         {
-            if (await prepared.WriteAsync(cancellationToken).ConfigureAwait(false))
-            {
-                return prepared;
-            }
+            prepared.Transaction = await MetadataTransaction.PrepareAsync(
+                image.Storage, () => prepared.WriteAsync(cancellationToken), prepared.RollBackAsync).ConfigureAwait(false);
         }
-        catch (Exception e)
+        catch (NoSpaceException e)
         {
-            await prepared.RollBackAfterErrorAsync().ConfigureAwait(false);
-            if (e is NoSpaceException noSpace)
-            {
-                throw await VolumeRoom.DescribeAsync(image, noSpace, copy => BitmapEditing.RunAsync(copy, steps, cancellationToken)).ConfigureAwait(false);
-            }
-
-            throw;
+            throw await VolumeRoom.DescribeAsync(image, e, copy => BitmapEditing.RunAsync(copy, steps, cancellationToken)).ConfigureAwait(false);
         }
 
-        await prepared.RollBackAsync().ConfigureAwait(false);
+        if (!prepared.Transaction.Plan.IsEmpty)
+        {
+            return prepared;
+        }
+
+        await prepared.Transaction.RollBackAsync().ConfigureAwait(false);
         return null;
-    }
-
-    /// <summary>Switches the image.</summary>
-    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
-    public ValueTask SwitchAsync() => MetadataWriter.SwitchAsync(_storage, Stages, CancellationToken.None);
-
-    /// <summary>Switches the image, or takes all back where that fails. Not for an edit that a journal may finish.</summary>
-    /// <exception cref="IOException">The storage failed; the image is as before if it could be switched back, else as before or as after.</exception>
-    public async ValueTask SwitchOrRollBackAsync()
-    {
-        try
-        {
-            await MetadataWriter.SwitchOrBackAsync(_storage, Stages).ConfigureAwait(false);
-        }
-        catch (IOException e) when (e is not UnknownOutcomeException)
-        {
-            await RollBackAfterErrorAsync().ConfigureAwait(false);
-            throw;
-        }
     }
 
     /// <summary>Frees what the switch has replaced; where the storage fails clusters are leaked.</summary>
     public async ValueTask ReleaseAsync()
     {
-        var used = new List<(ulong, long)>();
+        var used = new List<(string, ulong, long)>();
         if (_target is { } extension)
         {
-            used.Add((extension.DirectoryOffset, (long)extension.DirectorySizeBytes));
+            used.Add(("the bitmap directory", extension.DirectoryOffset, (long)extension.DirectorySizeBytes));
         }
 
-        used.AddRange(_plan.Bitmaps.Select(static draft => (draft.TableOffset, (long)draft.TableEntries * ImageGeometry.TableEntryBytes)));
-        used.AddRange(_sharedClusters.Select(offset => (offset, (long)_geometry.ClusterSizeBytes)));
+        used.AddRange(_plan.Bitmaps.Select(static draft => ("the table of a bitmap", draft.TableOffset, ImageGeometry.BytesOfEntries(draft.TableEntries))));
+        used.AddRange(_sharedClusters.Select(offset => ("bits of a bitmap", offset, (long)_geometry.ClusterSizeBytes)));
         _ = await Leftovers.TidyAsync(
             $"'{_image.Name}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
             () => _writer.ReleaseAsync(used, CancellationToken.None)).ConfigureAwait(false);
     }
 
-    /// <summary>Takes the preparation back.</summary>
-    /// <exception cref="IOException">The storage failed; clusters are leaked.</exception>
-    public async ValueTask RollBackAsync()
+    private async ValueTask RollBackAsync()
     {
         try
         {
@@ -123,52 +100,29 @@ internal sealed class PreparedEdit
         }
     }
 
-    private async ValueTask RollBackAfterErrorAsync()
-    {
-        try
-        {
-            await RollBackAsync().ConfigureAwait(false);
-        }
-        catch (IOException)
-        {
-            // The storage fails for good: clusters stay leaked. The error that led here is the one to report.
-        }
-    }
-
-    private async ValueTask<bool> WriteAsync(CancellationToken cancellationToken)
+    private async ValueTask<SwitchPlan> WriteAsync(CancellationToken cancellationToken)
     {
         await WriteBitmapsAsync(cancellationToken).ConfigureAwait(false);
         byte[] directory = BuildDirectory();
         if (await IsStoredAsync(directory, cancellationToken).ConfigureAwait(false))
         {
-            return false;
+            return new SwitchPlan([]);
         }
 
         if (directory.Length > 0)
         {
-            long offset = await _writer.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);
+            HostOffset offset = await _writer.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);
             await _writer.WriteAsync(offset, directory, cancellationToken).ConfigureAwait(false);
-            _target = new BitmapsExtension((uint)_plan.Bitmaps.Count, 0, (ulong)directory.Length, (ulong)offset);
+            _target = new BitmapsExtension((uint)_plan.Bitmaps.Count, 0, (ulong)directory.Length, offset.Raw);
         }
 
         await FreeReplacedAsync(cancellationToken).ConfigureAwait(false);
         // Refuses before any reference count is changed.
-        Stages = await PlanSwitchAsync(cancellationToken).ConfigureAwait(false);
+        HeaderChange change = new HeaderChange().SetBitmaps(_target);
+        SwitchPlan plan = await change.PlanAsync(_storage, _contents.First.Header, cancellationToken).ConfigureAwait(false);
         await _writer.PrepareAsync(cancellationToken).ConfigureAwait(false);
-        if (_writer.HasMovedRefcountTable)
-        {
-            // That has changed the header.
-            Stages = await PlanSwitchAsync(cancellationToken).ConfigureAwait(false);
-        }
-
-        return Stages.Count > 0;
-    }
-
-    private async ValueTask<IReadOnlyList<IReadOnlyList<SectorWrite>>> PlanSwitchAsync(CancellationToken cancellationToken)
-    {
-        var first = new byte[_contents.First.Bytes.Length];
-        await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
-        return HeaderSwitch.Plan(_storage.Name, _contents.First.Header, first, _target);
+        // A refcount table that was moved has changed the header.
+        return _writer.HasMovedRefcountTable ? await change.PlanAsync(_storage, _contents.First.Header, cancellationToken).ConfigureAwait(false) : plan;
     }
 
     private async ValueTask WriteBitmapsAsync(CancellationToken cancellationToken)
@@ -192,7 +146,7 @@ internal sealed class PreparedEdit
                 continue;
             }
 
-            draft.TableOffset = (ulong)await tables.WriteTableAsync(table, cancellationToken).ConfigureAwait(false);
+            draft.TableOffset = (await tables.WriteTableAsync(table, cancellationToken).ConfigureAwait(false)).Raw;
             draft.TableEntries = (uint)table.Length;
             draft.Table = table;
         }
@@ -277,7 +231,7 @@ internal sealed class PreparedEdit
                 }
             }
 
-            _writer.Free(bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
+            _writer.Free(bitmap.TableOffset, bitmap.TableBytes);
         }
 
         if (freedClusters.Count > 0)

@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
+using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.State;
-using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Threading;
 
@@ -84,7 +84,7 @@ internal static class SeveralEdits
         foreach ((ImageHandle image, JournalEntry entry, int done) in states)
         {
             await RequireUntouchedAsync(journalPath, image, entry, done, cancellationToken).ConfigureAwait(false);
-            if (done < entry.Stages.Count
+            if (done < entry.Plan.Stages.Count
                 && !await PreparedClusters.AreCountedAsync(image.Storage, entry, image.Contents.Bitmaps.Bitmaps, image.Limits, cancellationToken).ConfigureAwait(false))
             {
                 throw Unrecoverable(journalPath, entry, "what was prepared for it was freed since, as leaks are by a repair");
@@ -94,7 +94,7 @@ internal static class SeveralEdits
         foreach ((ImageHandle image, JournalEntry entry, int done) in states)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            await MetadataWriter.SwitchAsync(image.Storage, [.. entry.Stages.Skip(done)], CancellationToken.None).ConfigureAwait(false);
+            await entry.Plan.ApplyAsync(image.Storage, done).ConfigureAwait(false);
             await image.ReloadAfterSwitchAsync().ConfigureAwait(false);
         }
 
@@ -143,7 +143,7 @@ internal static class SeveralEdits
             }
             else if (prepared.Count > 0)
             {
-                await prepared[0].Edit.SwitchOrRollBackAsync().ConfigureAwait(false);
+                await prepared[0].Edit.Transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
             }
 
             if (needsJournal && !DeleteJournal(journalPath))
@@ -169,7 +169,7 @@ internal static class SeveralEdits
         {
             foreach ((_, PreparedEdit edit) in prepared)
             {
-                await edit.SwitchAsync().ConfigureAwait(false);
+                await edit.Transaction.SwitchAsync().ConfigureAwait(false);
             }
         }
         catch (IOException e)
@@ -195,7 +195,7 @@ internal static class SeveralEdits
             else
             {
                 // The error that led here is on its way and tells more.
-                _ = await Leftovers.TidyAsync($"'{image.Name}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)", edit.RollBackAsync).ConfigureAwait(false);
+                _ = await Leftovers.TidyAsync($"'{image.Name}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)", edit.Transaction.RollBackAsync).ConfigureAwait(false);
             }
         }
     }
@@ -212,7 +212,7 @@ internal static class SeveralEdits
                 directories.Add(new JournalDirectory(offset, length, await HashAsync(image.Storage, offset, length, cancellationToken).ConfigureAwait(false)));
             }
 
-            entries.Add(new JournalEntry(FileNames.Whole(image.Name), image.Storage.LastWrite, directories, edit.Stages));
+            entries.Add(new JournalEntry(FileNames.Whole(image.Name), image.Storage.LastWrite, directories, edit.Transaction.Plan));
         }
 
         DurableFile.Write(journalPath, EditJournal.ToBytes(entries), FileRights.Of(prepared.Select(static one => one.Image.Storage)));
@@ -227,12 +227,12 @@ internal static class SeveralEdits
 
     private static async ValueTask<int> StagesDoneAsync(string journalPath, ImageHandle image, JournalEntry entry, CancellationToken cancellationToken)
     {
-        var first = new byte[image.Geometry.ClusterSizeBytes];
-        await image.Storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
+        using MemoryOwner<byte> first = MemoryOwner<byte>.Allocate(image.Geometry.ClusterSizeBytes);
+        await image.Storage.ReadZeroFilledAsync(0, first.Memory, cancellationToken).ConfigureAwait(false);
         int done = !entry.ChangesOnlyExtensions((int)image.Header.HeaderLength)
             ? throw Unrecoverable(journalPath, entry, NotOurs)
-            : entry.StagesDone(first) ?? throw Unrecoverable(journalPath, entry, "its header was changed since");
-        return await entry.KeepsAllButBitmapsAsync(first, cancellationToken).ConfigureAwait(false) ? done : throw Unrecoverable(journalPath, entry, NotOurs);
+            : entry.Plan.CountDone(first.Span) ?? throw Unrecoverable(journalPath, entry, "its header was changed since");
+        return entry.KeepsAllButBitmaps(first.Memory, image.Header) ? done : throw Unrecoverable(journalPath, entry, NotOurs);
     }
 
     /// <summary>Refuses to finish where somebody has written an image that was not switched yet: its new bitmaps would miss that.</summary>

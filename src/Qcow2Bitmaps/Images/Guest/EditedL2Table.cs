@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 using CommunityToolkit.HighPerformance.Buffers;
-using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest;
@@ -8,9 +8,7 @@ namespace Qcow2Bitmaps.Images.Guest;
 /// <summary>An L2 table that a writer has changed in memory: its words, and which of its sectors differ from the file.</summary>
 internal sealed class EditedL2Table(long offset, ulong[] entries, bool isNew)
 {
-    private const int WordsPerSector = RefcountBlockEdit.SectorBytes / sizeof(ulong);
-
-    private readonly ulong[] _changed = Bits(entries.Length / WordsPerSector, isNew);
+    private readonly ChangedSectors _changed = new(entries.Length * sizeof(ulong), isNew);
 
     /// <summary>Where the table stands, in bytes from the start of the file.</summary>
     public long Offset => offset;
@@ -19,33 +17,21 @@ internal sealed class EditedL2Table(long offset, ulong[] entries, bool isNew)
     public ulong[] Entries => entries;
 
     /// <summary>Says that a word has changed.</summary>
-    public void Touch(int word) => _changed[word / WordsPerSector >> 6] |= 1UL << (word / WordsPerSector & 63);
+    public void Touch(int word) => _changed.Add(word * sizeof(ulong), word * sizeof(ulong));
 
     /// <summary>Writes what has changed, neighbouring sectors together; of a new table all.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask WriteAsync(ImageStorage storage, CancellationToken cancellationToken)
     {
-        int sectors = entries.Length / WordsPerSector;
         using MemoryOwner<byte> buffer = MemoryOwner<byte>.Allocate(entries.Length * sizeof(ulong));
-        for (int first = RefcountBlockEdit.Next(_changed, 0, sectors, true); first < sectors;)
+        foreach ((int start, int length) in _changed.Runs())
         {
-            int end = RefcountBlockEdit.Next(_changed, first, sectors, false);
-            int bytes = (end - first) * RefcountBlockEdit.SectorBytes;
-            Span<byte> words = buffer.Span;
-            for (int word = first * WordsPerSector; word < end * WordsPerSector; word++)
+            for (int at = 0; at < length; at += sizeof(ulong))
             {
-                BinaryPrimitives.WriteUInt64BigEndian(words[((word - (first * WordsPerSector)) * sizeof(ulong))..], entries[word]);
+                BinaryPrimitives.WriteUInt64BigEndian(buffer.Span[at..], entries[(start + at) / sizeof(ulong)]);
             }
 
-            await storage.WriteAsync(offset + ((long)first * RefcountBlockEdit.SectorBytes), buffer.Memory[..bytes], cancellationToken).ConfigureAwait(false);
-            first = RefcountBlockEdit.Next(_changed, end, sectors, true);
+            await storage.WriteAsync(offset + start, buffer.Memory[..length], cancellationToken).ConfigureAwait(false);
         }
-    }
-
-    private static ulong[] Bits(int sectors, bool value)
-    {
-        var bits = new ulong[(sectors + 63) / 64];
-        Array.Fill(bits, value ? ulong.MaxValue : 0);
-        return bits;
     }
 }

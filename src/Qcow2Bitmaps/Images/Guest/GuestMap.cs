@@ -43,7 +43,7 @@ internal sealed class GuestMap
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<long> ListAsync(long offset, long end, List<DiskExtent> extents, CancellationToken cancellationToken)
     {
-        long tableBytes = (long)Geometry.L2EntriesPerTable << Geometry.ClusterBits;
+        long tableBytes = Geometry.BytesOfClusters(Geometry.L2EntriesPerTable);
         long l1Index = Geometry.L1Index(offset);
         if (await _tables.ReadAsync(l1Index, cancellationToken).ConfigureAwait(false) is not { } table)
         {

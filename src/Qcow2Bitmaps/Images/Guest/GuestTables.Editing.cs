@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.State;
-using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images.Guest;
 
@@ -36,7 +36,7 @@ internal sealed partial class GuestTables
         if (_l1.Length < Geometry.L1EntriesNeeded)
         {
             throw new Qcow2FormatException(
-                Faults.Of(FaultCode.L1TableTruncated, "L1 table", "entries up to the file's end", L1Offset, (ulong)_l1.Length, $"{Geometry.L1EntriesNeeded}, for a disk of {Geometry.VirtualSizeBytes} bytes"), _storage.Name);
+                Faults.Of(FaultCode.L1TableTruncated, "L1 table", "entries up to the file's end", L1Offset, _l1.Length, $"{Geometry.L1EntriesNeeded}, for a disk of {Geometry.VirtualSizeBytes} bytes"), _storage.Name);
         }
     }
 
@@ -66,7 +66,7 @@ internal sealed partial class GuestTables
             {
                 edited = new EditedL2Table(offset, current?[..] ?? new ulong[Geometry.ClusterSizeBytes / sizeof(ulong)], isNew: true);
                 _l1[l1Index] = L1Entry.Create((ulong)offset, isCopied: true).Raw;
-                _changedL1Sectors.Add(l1Index * ImageGeometry.TableEntryBytes / RefcountBlockEdit.SectorBytes);
+                _changedL1Sectors.Add(l1Index * ImageGeometry.TableEntryBytes / SectorWrite.SectorBytes);
             }
             else
             {
@@ -92,18 +92,18 @@ internal sealed partial class GuestTables
         await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
         if (_changedL1Sectors.Count > 0)
         {
-            var sector = new byte[RefcountBlockEdit.SectorBytes];
+            var sector = new byte[SectorWrite.SectorBytes];
             foreach (long index in _changedL1Sectors.Order())
             {
-                int first = (int)(index * RefcountBlockEdit.SectorBytes / ImageGeometry.TableEntryBytes);
-                int count = Math.Min(RefcountBlockEdit.SectorBytes / ImageGeometry.TableEntryBytes, _l1.Length - first);
+                int first = (int)(index * SectorWrite.SectorBytes / ImageGeometry.TableEntryBytes);
+                int count = Math.Min(SectorWrite.SectorBytes / ImageGeometry.TableEntryBytes, _l1.Length - first);
                 for (int i = 0; i < count; i++)
                 {
                     BinaryPrimitives.WriteUInt64BigEndian(sector.AsSpan(i * ImageGeometry.TableEntryBytes), _l1[first + i]);
                 }
 
                 await _storage.WriteAsync(
-                    (long)L1Offset + (index * RefcountBlockEdit.SectorBytes), sector.AsMemory(0, count * ImageGeometry.TableEntryBytes), cancellationToken).ConfigureAwait(false);
+                    (long)L1Offset + (index * SectorWrite.SectorBytes), sector.AsMemory(0, count * ImageGeometry.TableEntryBytes), cancellationToken).ConfigureAwait(false);
             }
 
             await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);

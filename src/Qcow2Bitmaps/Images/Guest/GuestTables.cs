@@ -103,7 +103,7 @@ internal sealed partial class GuestTables
         if (!Geometry.IsClusterAligned(entry.L2TableOffset))
         {
             throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.L1EntryUnaligned, "L1 table", $"entry {l1Index}", L1Offset + ((ulong)l1Index * ImageGeometry.TableEntryBytes), entry.Raw, $"an offset that is a multiple of {Geometry.ClusterSizeBytes}"), _storage.Name);
+                Faults.OfHex(FaultCode.L1EntryUnaligned, "L1 table", $"entry {l1Index}", ImageGeometry.EntryOffset(L1Offset, l1Index), entry.Raw, $"an offset that is a multiple of {Geometry.ClusterSizeBytes}"), _storage.Name);
         }
 
         var table = new ulong[Geometry.ClusterSizeBytes / sizeof(ulong)];
@@ -207,7 +207,7 @@ internal sealed partial class GuestTables
         }
 
         return tables <= clusters ? l1 : throw new Qcow2FormatException(
-            Faults.Of(FaultCode.L1TableAliased, "L1 table", "entries that name an L2 table", l1Offset, (ulong)tables, $"at most {clusters}, the clusters of the file: entries share tables"), storage.Name);
+            Faults.Of(FaultCode.L1TableAliased, "L1 table", "entries that name an L2 table", l1Offset, tables, $"at most {clusters}, the clusters of the file: entries share tables"), storage.Name);
     }
 
     private Qcow2FormatException Broken(FaultCode code, long guestOffset, ulong raw, string allowed)

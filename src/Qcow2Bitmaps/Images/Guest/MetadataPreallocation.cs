@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
-using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest;
@@ -27,7 +27,7 @@ internal static class MetadataPreallocation
             return false;
         }
 
-        StoredRefcounts stored = await StoredRefcounts.OpenAsync(storage, image.Header, cancellationToken).ConfigureAwait(false);
+        RefcountReader stored = await RefcountReader.OpenAsync(storage, image.Header, cancellationToken).ConfigureAwait(false);
         long counted = 0;
         for (long block = 0; block < stored.Table.Length && counted < threshold; block++)
         {

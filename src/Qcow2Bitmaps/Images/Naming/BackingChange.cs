@@ -1,7 +1,8 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
+using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
-using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images.Naming;
@@ -16,10 +17,10 @@ internal static class BackingChange
     {
         using ImageGate.Release alone = await image.EnterAsync(cancellationToken).ConfigureAwait(false);
         await CountRepair.RunIfDirtyAsync(image, cancellationToken).ConfigureAwait(false);
-        IReadOnlyList<IReadOnlyList<SectorWrite>> stages = await PlanAsync(image, name, format, cancellationToken).ConfigureAwait(false);
+        SwitchPlan plan = await PlanAsync(image, name, format, cancellationToken).ConfigureAwait(false);
         try
         {
-            await MetadataWriter.SwitchOrBackAsync(image.Storage, stages).ConfigureAwait(false);
+            await plan.ApplyOrRevertAsync(image.Storage).ConfigureAwait(false);
         }
         finally
         {
@@ -48,7 +49,7 @@ internal static class BackingChange
         }
     }
 
-    private static async ValueTask<IReadOnlyList<IReadOnlyList<SectorWrite>>> PlanAsync(ImageHandle image, string? name, string format, CancellationToken cancellationToken)
+    private static async ValueTask<SwitchPlan> PlanAsync(ImageHandle image, string? name, string format, CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrEmpty(format);
         byte[]? bytes = name is null ? null : ImageText.Encode(name);
@@ -63,15 +64,13 @@ internal static class BackingChange
         }
 
         byte[] formatBytes = ImageText.Encode(format);
-        if (formatBytes.Length > BackingSwitch.MaxFormatBytes)
+        if (formatBytes.Length > HeaderChange.MaxBackingFormatBytes)
         {
-            throw new ArgumentException($"A backing file's format has at most {BackingSwitch.MaxFormatBytes} bytes, not {formatBytes.Length}", nameof(format));
+            throw new ArgumentException($"A backing file's format has at most {HeaderChange.MaxBackingFormatBytes} bytes, not {formatBytes.Length}", nameof(format));
         }
 
-        MetadataWriter.RequireWritable(image.Storage, image.Header, image.Limits);
+        WritableCounts.RequireWritable(image.Storage, image.Header, image.Limits);
         RequireNoRawDataFile(image, name);
-        var first = new byte[image.Geometry.ClusterSizeBytes];
-        await image.Storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
-        return BackingSwitch.Plan(image.Name, image.Header, first, bytes, formatBytes);
+        return await new HeaderChange().SetBackingFile(bytes, formatBytes).PlanAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
     }
 }

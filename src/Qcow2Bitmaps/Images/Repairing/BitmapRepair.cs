@@ -2,8 +2,8 @@ using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Editing;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.State;
-using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Repairing;
@@ -82,9 +82,8 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
             log.FixCorruption($"Repairing autoclear bit 0 without bitmaps extension");
         }
 
-        var first = new byte[_geometry.ClusterSizeBytes];
-        await _storage.ReadZeroFilledAsync(0, first, cancellationToken).ConfigureAwait(false);
-        await MetadataWriter.SwitchAsync(_storage, HeaderSwitch.Plan(image.Name, image.Header, first, null), CancellationToken.None).ConfigureAwait(false);
+        SwitchPlan plan = await new HeaderChange().SetBitmaps(null).PlanAsync(_storage, image.Header, cancellationToken).ConfigureAwait(false);
+        await plan.ApplyAsync(_storage).ConfigureAwait(false);
     }
 
     private async ValueTask MendTableAsync(BitmapInfo bitmap, CancellationToken cancellationToken)
@@ -108,7 +107,7 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
             {
                 var bytes = new byte[ImageGeometry.TableEntryBytes];
                 BinaryPrimitives.WriteUInt64BigEndian(bytes, BitmapTableEntry.AllOnes.Raw);
-                await _storage.WriteAsync((long)bitmap.TableOffset + ((long)i * ImageGeometry.TableEntryBytes), bytes, CancellationToken.None).ConfigureAwait(false);
+                await _storage.WriteAsync((long)ImageGeometry.EntryOffset(bitmap.TableOffset, i), bytes, CancellationToken.None).ConfigureAwait(false);
                 await _storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
             }
             else

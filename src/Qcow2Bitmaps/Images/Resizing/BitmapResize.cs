@@ -1,6 +1,8 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
@@ -63,7 +65,7 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
     }
 
     /// <summary>Writes what changes to free clusters, and says what the header shall name.</summary>
-    public async ValueTask PrepareAsync(ShadowRefcounts counts, HeaderUpdate update, CancellationToken cancellationToken)
+    public async ValueTask PrepareAsync(ShadowRefcounts counts, HeaderChange update, CancellationToken cancellationToken)
     {
         if (_bitmaps.Count == 0 || image.Contents.First.Bitmaps is not { } extension || newSize == image.Geometry.VirtualSizeBytes)
         {
@@ -80,10 +82,10 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
             if (await ResizeAsync(bitmap, counts, cancellationToken).ConfigureAwait(false) is { } table)
             {
                 byte[] bytes = BigEndianTable.BytesOf(table);
-                long offset = await counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
+                HostOffset offset = await counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
                 await WholeClusters.WriteAsync(_storage, image.Geometry, offset, bytes, cancellationToken).ConfigureAwait(false);
-                await counts.FreeAsync(bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes, cancellationToken).ConfigureAwait(false);
-                BinaryPrimitives.WriteUInt64BigEndian(directory.AsSpan(at), (ulong)offset);
+                await counts.FreeAsync(bitmap.TableOffset, bitmap.TableBytes, cancellationToken).ConfigureAwait(false);
+                BinaryPrimitives.WriteUInt64BigEndian(directory.AsSpan(at), offset.Raw);
                 BinaryPrimitives.WriteUInt32BigEndian(directory.AsSpan(at + TableEntriesField), (uint)table.Length);
                 isChanged = true;
             }
@@ -94,10 +96,10 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
 
         if (isChanged)
         {
-            long offset = await counts.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);
+            HostOffset offset = await counts.AllocateAsync(directory.Length, cancellationToken).ConfigureAwait(false);
             await WholeClusters.WriteAsync(_storage, image.Geometry, offset, directory, cancellationToken).ConfigureAwait(false);
             await counts.FreeAsync(extension.DirectoryOffset, image.Contents.Bitmaps.OwnedBytes, cancellationToken).ConfigureAwait(false);
-            update.SetBitmaps(extension with { DirectoryOffset = (ulong)offset });
+            update.SetBitmaps(extension with { DirectoryOffset = offset.Raw });
         }
     }
 
@@ -181,10 +183,10 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
         }
 
         LittleEndianWords.ToHostOrder(words);
-        long offset = await counts.AllocateAsync(_geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
+        HostOffset offset = await counts.AllocateAsync(_geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
         using var bytes = new WordBytes(words);
-        await _storage.WriteAsync(offset, bytes.Memory, cancellationToken).ConfigureAwait(false);
-        return BitmapTableEntry.AtOffset((ulong)offset).Raw;
+        await _storage.WriteAsync(offset.Bytes, bytes.Memory, cancellationToken).ConfigureAwait(false);
+        return BitmapTableEntry.AtOffset(offset.Raw).Raw;
     }
 
     private ValueTask FreePageAsync(BitmapTableEntry entry, ShadowRefcounts counts, CancellationToken cancellationToken) => entry.HasData

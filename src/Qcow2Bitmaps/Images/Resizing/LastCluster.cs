@@ -2,8 +2,8 @@ using System.Buffers.Binary;
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Guest;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
-using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Resizing;
@@ -87,9 +87,9 @@ internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Dis
         }
 
         await FreeAsync(entry, kind, cancellationToken).ConfigureAwait(false);
-        long offset = await counts.AllocateAsync(cluster.Length, cancellationToken).ConfigureAwait(false);
-        await _storage.WriteAsync(offset, cluster, cancellationToken).ConfigureAwait(false);
-        EntryBytes.WriteData(bytes.Span, _geometry, offset, now);
+        HostOffset offset = await counts.AllocateAsync(cluster.Length, cancellationToken).ConfigureAwait(false);
+        await _storage.WriteAsync(offset.Bytes, cluster, cancellationToken).ConfigureAwait(false);
+        EntryBytes.WriteData(bytes.Span, _geometry, offset.Bytes, now);
         return true;
     }
 
@@ -180,9 +180,8 @@ internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Dis
         if (kind == L2EntryKind.Compressed)
         {
             CompressedDescriptor descriptor = entry.Compressed(_geometry.ClusterBits);
-            long first = (long)_geometry.ClusterIndex(descriptor.HostOffset);
-            long last = (long)_geometry.ClusterIndex(descriptor.HostOffset + (ulong)descriptor.LengthBytes - 1);
-            await counts.AddAsync(first, last - first + 1, -1, cancellationToken).ConfigureAwait(false);
+            var clusters = ClusterRange.Of(_geometry, descriptor.HostOffset, descriptor.LengthBytes);
+            await counts.AddAsync(clusters.First, clusters.Count, -1, cancellationToken).ConfigureAwait(false);
         }
         else if (entry.HostOffset != 0)
         {
@@ -192,7 +191,7 @@ internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Dis
                     Faults.OfHex(FaultCode.L2EntryUnaligned, "L2 table", "entry", 0, entry.Raw, $"an offset that is a multiple of {_geometry.ClusterSizeBytes}"), image.Name);
             }
 
-            await counts.AddAsync((long)_geometry.ClusterIndex(entry.HostOffset), 1, -1, cancellationToken).ConfigureAwait(false);
+            await counts.AddAsync(_geometry.ClusterAt(entry.HostOffset), 1, -1, cancellationToken).ConfigureAwait(false);
         }
     }
 }

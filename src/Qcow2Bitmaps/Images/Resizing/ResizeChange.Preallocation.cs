@@ -56,8 +56,8 @@ internal sealed partial class ResizeChange
             return;
         }
 
-        long offset = await _counts.AllocateDataAsync(clusters, cancellationToken).ConfigureAwait(false);
-        long length = (long)clusters << _geometry.ClusterBits;
+        long offset = (await _counts.AllocateDataAsync(clusters, cancellationToken).ConfigureAwait(false)).Bytes;
+        long length = _geometry.BytesOfClusters(clusters);
         bool isDevice = storage.CapacityBytes is not null;
         if (isDevice && _image.Header.Version < 3)
         {

@@ -1,6 +1,8 @@
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
@@ -20,7 +22,7 @@ internal sealed partial class ResizeChange
     private readonly ImageHandle _image;
     private readonly ImageGeometry _geometry;
     private readonly ShadowRefcounts _counts;
-    private readonly HeaderUpdate _update;
+    private readonly HeaderChange _update;
     private readonly TableEditor _tables;
     private readonly long _newSize;
     private readonly Disk? _backing;
@@ -28,7 +30,7 @@ internal sealed partial class ResizeChange
     private readonly Preallocation _preallocation;
 
     private ResizeChange(
-        ImageHandle image, long newSize, Qcow2ResizeOptions options, ShadowRefcounts counts, HeaderUpdate update, TableEditor tables)
+        ImageHandle image, long newSize, Qcow2ResizeOptions options, ShadowRefcounts counts, HeaderChange update, TableEditor tables)
     {
         _image = image;
         _geometry = image.Geometry;
@@ -104,7 +106,7 @@ internal sealed partial class ResizeChange
         bool isShorter = newSize < image.Geometry.VirtualSizeBytes;
         ShadowRefcounts counts = await ShadowRefcounts
             .BeginAsync(image.Storage, image.Contents, image.Limits, searchesAll: isShorter, cancellationToken).ConfigureAwait(false);
-        HeaderUpdate update = await HeaderUpdate.ReadAsync(image.Storage, header, cancellationToken).ConfigureAwait(false);
+        var update = new HeaderChange();
         TableEditor tables = await TableEditor.OpenAsync(image, counts, cancellationToken).ConfigureAwait(false);
         var change = new ResizeChange(image, newSize, options, counts, update, tables);
         try
@@ -255,7 +257,7 @@ internal sealed partial class ResizeChange
                 {
                     for (int i = 0; i < count; i++)
                     {
-                        write(table.Span[((first + i) * _geometry.L2EntryBytes)..], from + ((long)i << _geometry.ClusterBits));
+                        write(table.Span[((first + i) * _geometry.L2EntryBytes)..], from + _geometry.BytesOfClusters(i));
                     }
 
                     return ValueTask.FromResult(true);

@@ -1,4 +1,6 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
@@ -15,7 +17,7 @@ internal sealed class TableEditor
     private readonly TreeCounts _trees;
     private readonly L2Scan _scan;
     private readonly ulong[] _original;
-    private readonly HashSet<long> _own = [];
+    private readonly HashSet<HostOffset> _own = [];
     private ulong[] _l1;
 
     private TableEditor(ImageHandle image, ShadowRefcounts counts, ulong[] l1)
@@ -78,17 +80,17 @@ internal sealed class TableEditor
             return;
         }
 
-        long offset = (long)entry.L2TableOffset;
+        var offset = HostOffset.Of(entry.L2TableOffset);
         if (!_geometry.IsClusterAligned(entry.L2TableOffset))
         {
             throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.L1EntryUnaligned, "L1 table", $"entry {l1Index}", _header.L1TableOffset + ((ulong)l1Index * ImageGeometry.TableEntryBytes), entry.Raw, $"an offset that is a multiple of {_geometry.ClusterSizeBytes}"), _storage.Name);
+                Faults.OfHex(FaultCode.L1EntryUnaligned, "L1 table", $"entry {l1Index}", ImageGeometry.EntryOffset(_header.L1TableOffset, l1Index), entry.Raw, $"an offset that is a multiple of {_geometry.ClusterSizeBytes}"), _storage.Name);
         }
 
         var bytes = new byte[_geometry.ClusterSizeBytes];
         if (entry.IsAllocated)
         {
-            await _storage.ReadZeroFilledAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+            await _storage.ReadZeroFilledAsync(offset.Bytes, bytes, cancellationToken).ConfigureAwait(false);
         }
 
         if (!await edit(bytes, cancellationToken).ConfigureAwait(false))
@@ -101,19 +103,19 @@ internal sealed class TableEditor
         {
             if (entry.IsAllocated)
             {
-                await _counts.AddAsync(offset >> _geometry.ClusterBits, 1, -1, cancellationToken).ConfigureAwait(false);
+                await _counts.AddAsync(_geometry.ClusterAt(offset), 1, -1, cancellationToken).ConfigureAwait(false);
             }
 
             offset = await _counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
             _own.Add(offset);
-            _l1[l1Index] = L1Entry.Create((ulong)offset, isCopied: true).Raw;
+            _l1[l1Index] = L1Entry.Create(offset.Raw, isCopied: true).Raw;
         }
 
-        await _storage.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+        await _storage.WriteAsync(offset.Bytes, bytes, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Writes the L1 table, where it has changed.</summary>
-    public async ValueTask WriteL1Async(HeaderUpdate update, CancellationToken cancellationToken)
+    public async ValueTask WriteL1Async(HeaderChange update, CancellationToken cancellationToken)
     {
         if (_l1.AsSpan().SequenceEqual(_original))
         {
@@ -121,14 +123,14 @@ internal sealed class TableEditor
         }
 
         byte[] bytes = BigEndianTable.BytesOf(_l1);
-        long offset = await _counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
+        HostOffset offset = await _counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
         await WholeClusters.WriteAsync(_storage, _geometry, offset, bytes, cancellationToken).ConfigureAwait(false);
         if (_original.Length > 0)
         {
-            await _counts.FreeAsync(_header.L1TableOffset, (long)_original.Length * ImageGeometry.TableEntryBytes, cancellationToken).ConfigureAwait(false);
+            await _counts.FreeAsync(_header.L1TableOffset, ImageGeometry.BytesOfEntries(_original.Length), cancellationToken).ConfigureAwait(false);
         }
 
-        update.SetL1Table((ulong)offset, (uint)_l1.Length);
+        update.SetL1Table(offset.Raw, (uint)_l1.Length);
     }
 
     private async ValueTask<bool> DropAsync(Memory<byte> entries, CancellationToken cancellationToken)

@@ -1,6 +1,8 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
@@ -20,9 +22,9 @@ internal sealed class SnapshotChange
     private readonly ImageContents _contents;
     private readonly ShadowRefcounts _counts;
     private readonly TreeCounts _trees;
-    private readonly HeaderUpdate _update;
+    private readonly HeaderChange _update;
 
-    private SnapshotChange(ImageHandle image, ShadowRefcounts counts, HeaderUpdate update)
+    private SnapshotChange(ImageHandle image, ShadowRefcounts counts, HeaderChange update)
     {
         _image = image;
         _storage = image.Storage;
@@ -52,7 +54,7 @@ internal sealed class SnapshotChange
         }
 
         ShadowRefcounts counts = await ShadowRefcounts.BeginAsync(image.Storage, image.Contents, image.Limits, searchesAll: false, cancellationToken).ConfigureAwait(false);
-        HeaderUpdate update = await HeaderUpdate.ReadAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
+        var update = new HeaderChange();
         var change = new SnapshotChange(image, counts, update);
         await ShadowSwitch.RunAsync(image, counts, update, () => prepare(change), isCut: false, cancellationToken).ConfigureAwait(false);
     }
@@ -92,7 +94,7 @@ internal sealed class SnapshotChange
         await _trees.AddTablesAsync(goneTables, -1, cancellationToken).ConfigureAwait(false);
         if (snapshot.L1Size > 0)
         {
-            await _counts.FreeAsync(snapshot.L1TableOffset, (long)snapshot.L1Size * ImageGeometry.TableEntryBytes, cancellationToken).ConfigureAwait(false);
+            await _counts.FreeAsync(snapshot.L1TableOffset, snapshot.L1TableBytes, cancellationToken).ConfigureAwait(false);
         }
 
         var tables = L2Tables.Of(_storage, _header.Geometry, _header.L1TableOffset, l1);
@@ -174,7 +176,7 @@ internal sealed class SnapshotChange
         ulong offset = await WriteTableAsync(BigEndianTable.BytesOf(now), cancellationToken).ConfigureAwait(false);
         if (old.Length > 0)
         {
-            await _counts.FreeAsync(_header.L1TableOffset, (long)old.Length * ImageGeometry.TableEntryBytes, cancellationToken).ConfigureAwait(false);
+            await _counts.FreeAsync(_header.L1TableOffset, ImageGeometry.BytesOfEntries(old.Length), cancellationToken).ConfigureAwait(false);
         }
 
         _update.SetL1Table(offset, (uint)now.Length);
@@ -182,9 +184,9 @@ internal sealed class SnapshotChange
 
     private async ValueTask<ulong> WriteTableAsync(byte[] bytes, CancellationToken cancellationToken)
     {
-        long offset = await _counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
+        HostOffset offset = await _counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
         await WholeClusters.WriteAsync(_storage, _header.Geometry, offset, bytes, cancellationToken).ConfigureAwait(false);
-        return (ulong)offset;
+        return offset.Raw;
     }
 
     private async ValueTask<List<SnapshotRecord>> ReadRecordsAsync(CancellationToken cancellationToken)

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Images.State;
 
 /// <summary>The bitmaps of an image as its directory lists them. Immutable.</summary>
@@ -17,7 +15,7 @@ internal sealed class BitmapDirectory
         foreach (BitmapInfo bitmap in bitmaps)
         {
             _byName.TryAdd(bitmap.Name, bitmap);
-            TableBytes += (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes;
+            TableBytes += bitmap.TableBytes;
         }
     }
 

@@ -45,7 +45,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
         {
             IsComplete = false;
             log.Report(Faults.Of(
-                FaultCode.BitmapDirectoryTruncated, Structure, "bytes up to the file's end", extension.DirectoryOffset, (ulong)size, $"{extension.DirectorySizeBytes} bytes, as the extension says"));
+                FaultCode.BitmapDirectoryTruncated, Structure, "bytes up to the file's end", extension.DirectoryOffset, size, $"{extension.DirectorySizeBytes} bytes, as the extension says"));
         }
 
         ReadEntries(directory.AsSpan(0, size), extension);
@@ -62,7 +62,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
             {
                 IsComplete = false;
                 log.Report(Faults.Of(
-                    FaultCode.BitmapDirectoryBroken, $"{Structure} entry {_bitmaps.Count}", "size", offset, (ulong)(directory.Length - position), "a whole entry: what is left does not hold the one that starts here"));
+                    FaultCode.BitmapDirectoryBroken, $"{Structure} entry {_bitmaps.Count}", "size", offset, directory.Length - position, "a whole entry: what is left does not hold the one that starts here"));
                 break;
             }
 

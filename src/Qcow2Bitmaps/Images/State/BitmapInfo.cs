@@ -29,6 +29,9 @@ public sealed record BitmapInfo
     /// <summary>What is wrong with the directory entry. Empty but for a lenient reader.</summary>
     public IReadOnlyList<FormatFault> Faults { get; init; } = [];
 
+    /// <summary>The table's length in bytes.</summary>
+    internal long TableBytes => ImageGeometry.BytesOfEntries(TableEntries);
+
     /// <summary>The name, the granularity and the state.</summary>
     public override string ToString() => PrintableMessage.Of($"{Name} ({GranularityBytes}, {State})");
 }

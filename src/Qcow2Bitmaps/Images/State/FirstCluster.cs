@@ -160,13 +160,13 @@ internal sealed class FirstCluster
         switch (extension.Type)
         {
             case HeaderExtensionType.BackingFormat when extension.Data.Length > limits.MaxBackingFormatNameBytes:
-                fault = Faults.Of(FaultCode.ExtensionBackingFormat, "backing format name", "length", offset, (ulong)extension.Data.Length, $"at most {limits.MaxBackingFormatNameBytes} bytes");
+                fault = Faults.Of(FaultCode.ExtensionBackingFormat, "backing format name", "length", offset, extension.Data.Length, $"at most {limits.MaxBackingFormatNameBytes} bytes");
                 break;
             case HeaderExtensionType.BackingFormat:
                 BackingFormat = ImageText.DecodeUpToNul(extension.Data) is { Length: > 0 } format ? format : null;
                 break;
             case HeaderExtensionType.FeatureNames when extension.Data.Length % FeatureName.EntryBytes != 0:
-                log.Note(Faults.Of(FaultCode.ExtensionFeatureNames, "feature name table", "length", offset, (ulong)extension.Data.Length, $"a multiple of {FeatureName.EntryBytes} bytes"));
+                log.Note(Faults.Of(FaultCode.ExtensionFeatureNames, "feature name table", "length", offset, extension.Data.Length, $"a multiple of {FeatureName.EntryBytes} bytes"));
                 break;
             case HeaderExtensionType.DataFileName:
                 DataFile = ImageText.DecodeUpToNul(extension.Data);

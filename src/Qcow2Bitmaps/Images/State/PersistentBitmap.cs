@@ -142,7 +142,7 @@ internal sealed class PersistentBitmap : IBitmapPages
         if (needed > allowed)
         {
             throw log.Fatal(Faults.Of(
-                FaultCode.BitmapTableSize, $"bitmap '{info.Name}'", "table entries for this disk and granularity", info.TableOffset, (ulong)needed, $"at most {allowed}"));
+                FaultCode.BitmapTableSize, $"bitmap '{info.Name}'", "table entries for this disk and granularity", info.TableOffset, needed, $"at most {allowed}"));
         }
     }
 
@@ -156,14 +156,14 @@ internal sealed class PersistentBitmap : IBitmapPages
         {
             _missesEntries = true;
             _log.Note(Faults.Of(
-                FaultCode.BitmapTableTruncated, _structure, "entries up to the file's end", info.TableOffset, (ulong)whole, $"{present}; the missing ones count as dirty"));
+                FaultCode.BitmapTableTruncated, _structure, "entries up to the file's end", info.TableOffset, whole, $"{present}; the missing ones count as dirty"));
         }
 
         // Entries that a lenient reader misses, because the table is too short, count like those that the file has lost.
         _table.AsSpan(whole).Fill(BitmapTableEntry.AllOnes.Raw);
         for (int i = 0; i < whole; i++)
         {
-            CheckEntry(i, info.TableOffset + ((ulong)i * ImageGeometry.TableEntryBytes), image.ClusterBits, _lengthBytes);
+            CheckEntry(i, ImageGeometry.EntryOffset(info.TableOffset, i), image.ClusterBits, _lengthBytes);
         }
 
         CheckAliases(info, image.ClustersFor(_lengthBytes));
@@ -176,7 +176,7 @@ internal sealed class PersistentBitmap : IBitmapPages
         if (named > clusters)
         {
             Aliases = Faults.Of(
-                FaultCode.BitmapTableAliased, _structure, "entries that name a cluster", info.TableOffset, (ulong)named, $"at most {clusters}, the clusters of the file: entries share clusters");
+                FaultCode.BitmapTableAliased, _structure, "entries that name a cluster", info.TableOffset, named, $"at most {clusters}, the clusters of the file: entries share clusters");
             _log.Report(Aliases);
         }
     }
@@ -227,7 +227,7 @@ internal sealed class PersistentBitmap : IBitmapPages
     }
 
     private void NoteTruncated(int index, ulong offset, int read) => _log.Note(Faults.Of(
-        FaultCode.BitmapDataTruncated, _structure, $"bytes of bits for {EntryName(index)} up to the file's end", offset, (ulong)read, "all of them; the missing ones count as dirty"));
+        FaultCode.BitmapDataTruncated, _structure, $"bytes of bits for {EntryName(index)} up to the file's end", offset, read, "all of them; the missing ones count as dirty"));
 
     private static string StructureOf(string name) => $"table of bitmap '{name}'";
 

@@ -38,6 +38,9 @@ public sealed record SnapshotInfo
     /// <summary>The extra data's length in bytes; version 3 demands 16.</summary>
     public required int ExtraDataBytes { get; init; }
 
+    /// <summary>The L1 table's length in bytes.</summary>
+    internal long L1TableBytes => ImageGeometry.BytesOfEntries(L1Size);
+
     internal static SnapshotInfo Of(SnapshotEntry entry) => new()
     {
         Id = ImageText.DecodeUpToNul(entry.Id),

@@ -41,7 +41,7 @@ internal static class SnapshotTableReader
             long extra = SnapshotEntry.ExtraDataBytes(buffer);
             if (extra > limits.MaxSnapshotExtraDataBytes)
             {
-                log.Report(Faults.Of(FaultCode.SnapshotExtraData, structure, "extra_data_size", (ulong)offset, (ulong)extra, $"at most {limits.MaxSnapshotExtraDataBytes} bytes"));
+                log.Report(Faults.Of(FaultCode.SnapshotExtraData, structure, "extra_data_size", (ulong)offset, extra, $"at most {limits.MaxSnapshotExtraDataBytes} bytes"));
                 break;
             }
 
@@ -61,7 +61,7 @@ internal static class SnapshotTableReader
             offset += size;
             if (offset - start > limits.MaxSnapshotTableBytes)
             {
-                log.Report(Faults.Of(FaultCode.SnapshotTableSize, "snapshot table", "size", (ulong)start, (ulong)(offset - start), $"at most {limits.MaxSnapshotTableBytes} bytes"));
+                log.Report(Faults.Of(FaultCode.SnapshotTableSize, "snapshot table", "size", (ulong)start, offset - start, $"at most {limits.MaxSnapshotTableBytes} bytes"));
                 break;
             }
         }
@@ -79,7 +79,7 @@ internal static class SnapshotTableReader
         _ = SnapshotEntry.TryRead(bytes, out SnapshotEntry entry);
         if (header.Version >= 3 && entry.ExtraData.Length < SnapshotEntry.MinVersion3ExtraDataBytes)
         {
-            log.Note(Faults.Of(FaultCode.SnapshotExtraData, structure, "extra_data_size", offset, (ulong)entry.ExtraData.Length, $"at least {SnapshotEntry.MinVersion3ExtraDataBytes} bytes in version 3"));
+            log.Note(Faults.Of(FaultCode.SnapshotExtraData, structure, "extra_data_size", offset, entry.ExtraData.Length, $"at least {SnapshotEntry.MinVersion3ExtraDataBytes} bytes in version 3"));
         }
 
         if (Faults.CheckTable(

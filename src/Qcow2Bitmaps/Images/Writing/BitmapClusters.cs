@@ -4,7 +4,8 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>The clusters that hold bits of bitmaps, as their tables say. The tables are read when they are first asked for, each byte of the file once however many name it.</summary>
+/// <summary>The clusters that hold bits of bitmaps, as their tables say. The tables are read when they are first asked for, each byte of
+/// the file once however many name it.</summary>
 internal sealed class BitmapClusters(ImageStorage storage, ImageGeometry geometry, IReadOnlyList<BitmapInfo> bitmaps)
 {
     private const int PieceEntries = 1 << 17;
@@ -14,12 +15,12 @@ internal sealed class BitmapClusters(ImageStorage storage, ImageGeometry geometr
     /// <summary>Finds the first of some clusters in a row that holds bits.</summary>
     /// <returns>Its number; null when none does.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<long?> FindAsync(long first, long clusters, CancellationToken cancellationToken)
+    public async ValueTask<HostCluster?> FindAsync(HostCluster first, long clusters, CancellationToken cancellationToken)
     {
         _offsets ??= await ReadAsync(cancellationToken).ConfigureAwait(false);
-        int index = Array.BinarySearch(_offsets, (ulong)first << geometry.ClusterBits);
+        int index = Array.BinarySearch(_offsets, geometry.OffsetOf(first).Raw);
         index = index < 0 ? ~index : index;
-        long? cluster = index < _offsets.Length ? (long)geometry.ClusterIndex(_offsets[index]) : null;
+        HostCluster? cluster = index < _offsets.Length ? geometry.ClusterAt(_offsets[index]) : null;
         return cluster < first + clusters ? cluster : null;
     }
 
@@ -30,13 +31,13 @@ internal sealed class BitmapClusters(ImageStorage storage, ImageGeometry geometr
         ulong read = 0;
         foreach ((ulong start, ulong end) in bitmaps
             .Where(bitmap => bitmap.TableOffset < length && bitmap.TableOffset % ImageGeometry.TableEntryBytes == 0)
-            .Select(bitmap => (Start: bitmap.TableOffset, End: Math.Min(length, bitmap.TableOffset + ((ulong)bitmap.TableEntries * ImageGeometry.TableEntryBytes))))
+            .Select(bitmap => (Start: bitmap.TableOffset, End: Math.Min(length, bitmap.TableOffset + (ulong)bitmap.TableBytes)))
             .OrderBy(static table => table.Start))
         {
             read = Math.Max(read, start);
             while (read < end)
             {
-                long entries = Math.Min((long)ImageGeometry.DivideRoundingUp((long)(end - read), ImageGeometry.TableEntryBytes), PieceEntries);
+                long entries = Math.Min(ImageGeometry.DivideRoundingUp((long)(end - read), ImageGeometry.TableEntryBytes), PieceEntries);
                 foreach (ulong raw in await BigEndianTable.ReadAsync(storage, read, entries, cancellationToken).ConfigureAwait(false))
                 {
                     var entry = new BitmapTableEntry(raw);

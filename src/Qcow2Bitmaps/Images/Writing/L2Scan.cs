@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Refcounts;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
@@ -11,7 +12,8 @@ internal sealed class L2Scan(string imageName, Qcow2Header header)
     // Wherever the clusters of guest data are not the file's own, they are not counted.
     private readonly bool _isCounted = !header.HasExternalDataFile;
 
-    /// <summary>Lists the clusters of the file that entries of a table name, neighbours together; a cluster as often as it is named.</summary>
+    /// <summary>Lists the clusters of the file that entries of a table name, neighbours together; a cluster as often as it is
+    /// named.</summary>
     /// <param name="tableOffset">Where the table stands, for messages.</param>
     /// <param name="table">The table's bytes, or those from some entry on.</param>
     /// <param name="clusters">Takes the clusters; emptied first.</param>
@@ -86,10 +88,10 @@ internal sealed class L2Scan(string imageName, Qcow2Header header)
     }
 
     /// <summary>The cluster that an entry names and that its flag is about; null when there is none.</summary>
-    public long? HostClusterOf(ReadOnlySpan<byte> entryBytes)
+    public HostCluster? HostClusterOf(ReadOnlySpan<byte> entryBytes)
     {
         var entry = new L2Entry(BinaryPrimitives.ReadUInt64BigEndian(entryBytes));
-        return !_isCounted || entry.IsCompressed || entry.HostOffset == 0 ? null : (long)_geometry.ClusterIndex(entry.HostOffset);
+        return !_isCounted || entry.IsCompressed || entry.HostOffset == 0 ? null : _geometry.ClusterAt(entry.HostOffset);
     }
 
     /// <summary>Sets or clears the flag of an entry.</summary>
@@ -105,9 +107,7 @@ internal sealed class L2Scan(string imageName, Qcow2Header header)
     private ClusterRange OfCompressed(L2Entry entry)
     {
         CompressedDescriptor descriptor = entry.Compressed(_geometry.ClusterBits);
-        long first = (long)(descriptor.HostOffset >> _geometry.ClusterBits);
-        long last = (long)((descriptor.HostOffset + (ulong)descriptor.LengthBytes - 1) >> _geometry.ClusterBits);
-        return new ClusterRange(first, last - first + 1);
+        return ClusterRange.Of(_geometry, descriptor.HostOffset, descriptor.LengthBytes);
     }
 
     private ClusterRange OfNormal(L2Entry entry, long entryOffset)
@@ -118,8 +118,11 @@ internal sealed class L2Scan(string imageName, Qcow2Header header)
         }
 
         return _geometry.IsClusterAligned(entry.HostOffset)
-            ? new ClusterRange((long)_geometry.ClusterIndex(entry.HostOffset), 1)
+            ? new ClusterRange(_geometry.ClusterAt(entry.HostOffset), 1)
             : throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.L2EntryUnaligned, "L2 table", "entry", (ulong)entryOffset, entry.Raw, $"an offset that is a multiple of {_geometry.ClusterSizeBytes}; 'check' lists what is broken"), imageName);
+                Faults.OfHex(
+                    FaultCode.L2EntryUnaligned, "L2 table", "entry", (ulong)entryOffset, entry.Raw,
+                    $"an offset that is a multiple of {_geometry.ClusterSizeBytes}; 'check' lists what is broken"),
+                imageName);
     }
 }

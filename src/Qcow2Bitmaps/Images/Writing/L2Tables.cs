@@ -25,50 +25,55 @@ internal sealed class L2Tables
     public NamedTable this[int index] => _tables[index];
 
     /// <summary>Says where a table is to stand.</summary>
-    public void Move(int index, long newOffset) => _tables[index] = _tables[index] with { NewOffset = newOffset };
+    public void Move(int index, HostOffset newOffset) => _tables[index] = _tables[index] with { NewOffset = newOffset };
 
     /// <summary>Lists the tables.</summary>
     /// <exception cref="Qcow2FormatException">An entry of the L1 table cannot be.</exception>
     public static L2Tables Of(ImageStorage storage, ImageGeometry geometry, ulong l1Offset, ReadOnlySpan<ulong> l1)
     {
-        var offsets = new List<long>();
+        var offsets = new List<ulong>();
         for (int i = 0; i < l1.Length; i++)
         {
             var entry = new L1Entry(l1[i]);
             if (!geometry.IsClusterAligned(entry.L2TableOffset))
             {
                 throw new Qcow2FormatException(
-                    Faults.OfHex(FaultCode.L1EntryUnaligned, "L1 table", $"entry {i}", l1Offset + ((ulong)i * ImageGeometry.TableEntryBytes), entry.Raw, $"an offset that is a multiple of {geometry.ClusterSizeBytes}"), storage.Name);
+                    Faults.OfHex(
+                        FaultCode.L1EntryUnaligned, "L1 table", $"entry {i}", ImageGeometry.EntryOffset(l1Offset, i), entry.Raw,
+                        $"an offset that is a multiple of {geometry.ClusterSizeBytes}"),
+                    storage.Name);
             }
 
             if (entry.IsAllocated)
             {
-                offsets.Add((long)entry.L2TableOffset);
+                offsets.Add(entry.L2TableOffset);
             }
         }
 
         offsets.Sort();
         var tables = new List<NamedTable>(offsets.Count);
-        foreach (long offset in offsets)
+        foreach (ulong offset in offsets)
         {
-            if (tables.Count > 0 && tables[^1].Offset == offset)
+            if (tables.Count > 0 && tables[^1].Offset.Raw == offset)
             {
                 tables[^1] = tables[^1] with { Times = tables[^1].Times + 1 };
             }
             else
             {
-                tables.Add(new NamedTable(offset, 1, offset));
+                tables.Add(new NamedTable(HostOffset.Of(offset), 1, HostOffset.Of(offset)));
             }
         }
 
         return new L2Tables(storage, geometry, [.. tables]);
     }
 
-    /// <summary>Reads tables, those that follow one another together; tables that are holes are passed over, as they name nothing.</summary>
+    /// <summary>Reads tables, those that follow one another together; tables that are holes are passed over, as they name
+    /// nothing.</summary>
     /// <param name="isWanted">Says which tables, by their index.</param>
     /// <param name="visit">Takes a table's index and its bytes, which it may change.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    public async ValueTask ReadEachAsync(Func<int, ValueTask<bool>> isWanted, Func<int, Memory<byte>, ValueTask> visit, CancellationToken cancellationToken)
+    public async ValueTask ReadEachAsync(
+        Func<int, ValueTask<bool>> isWanted, Func<int, Memory<byte>, ValueTask> visit, CancellationToken cancellationToken)
     {
         int tableBytes = _geometry.ClusterSizeBytes;
         var buffer = new byte[Math.Max(PieceBytes, tableBytes)];
@@ -81,7 +86,7 @@ internal sealed class L2Tables
                 continue;
             }
 
-            long start = _tables[first].Offset;
+            long start = _tables[first].Offset.Bytes;
             if (data is { } known && known.EndOffset <= start)
             {
                 data = await _storage.FindDataAsync(start, cancellationToken).ConfigureAwait(false);
@@ -99,13 +104,16 @@ internal sealed class L2Tables
             }
 
             int end = first + 1;
-            while (end < _tables.Length && _tables[end].Offset == _tables[end - 1].Offset + tableBytes && _tables[end].Offset - start + tableBytes <= buffer.Length
+            while (end < _tables.Length
+                && _tables[end].Offset == _tables[end - 1].Offset + tableBytes
+                && _tables[end].Offset.Bytes - start + tableBytes <= buffer.Length
                 && await isWanted(end).ConfigureAwait(false))
             {
                 end++;
             }
 
-            await _storage.ReadZeroFilledAsync(start, buffer.AsMemory(0, (end - first) * tableBytes), cancellationToken).ConfigureAwait(false);
+            Memory<byte> piece = buffer.AsMemory(0, (end - first) * tableBytes);
+            await _storage.ReadZeroFilledAsync(start, piece, cancellationToken).ConfigureAwait(false);
             for (int i = first; i < end; i++)
             {
                 cancellationToken.ThrowIfCancellationRequested();
@@ -124,19 +132,19 @@ internal sealed class L2Tables
             var entry = new L1Entry(l1[i]);
             if (entry.IsAllocated)
             {
-                ulong offset = (ulong)_tables[Find((long)entry.L2TableOffset)].NewOffset;
+                ulong offset = _tables[Find(entry.L2TableOffset)].NewOffset.Raw;
                 l1[i] = L1Entry.Create(offset, isCopied(offset)).Raw;
             }
         }
     }
 
-    private int Find(long offset)
+    private int Find(ulong offset)
     {
         int low = 0;
         for (int high = _tables.Length; low < high;)
         {
             int middle = (low + high) / 2;
-            (low, high) = _tables[middle].Offset < offset ? (middle + 1, high) : (low, middle);
+            (low, high) = _tables[middle].Offset.Raw < offset ? (middle + 1, high) : (low, middle);
         }
 
         return low;

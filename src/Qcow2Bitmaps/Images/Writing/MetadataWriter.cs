@@ -1,12 +1,16 @@
 using System.Buffers;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>One change of an image's metadata: new structures go to free clusters, one switch makes them count, then the old ones are freed.</summary>
-/// <remarks>Nothing is written but clusters that this change has allocated, sectors of refcount blocks, and the stages of a <see cref="HeaderSwitch"/>. Not thread-safe.</remarks>
+/// <summary>One change of an image's metadata: new structures go to free clusters, one switch makes them count, then the old ones are
+/// freed.</summary>
+/// <remarks>Nothing is written but clusters that this change has allocated, sectors of refcount blocks, and the stages of a <see
+/// cref="SwitchPlan"/>. Not thread-safe.</remarks>
 internal sealed class MetadataWriter
 {
     private readonly ImageStorage _storage;
@@ -33,62 +37,38 @@ internal sealed class MetadataWriter
     public static async ValueTask<MetadataWriter> BeginAsync(
         ImageStorage storage, ImageContents contents, Qcow2Limits limits, CancellationToken cancellationToken)
     {
-        (RefcountEditor refcounts, LiveMetadata other) = await OpenRefcountsAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false);
+        WritableCounts counts = await WritableCounts.OpenAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false);
         ImageGeometry geometry = contents.First.Header.Geometry;
-        return new MetadataWriter(storage, geometry, other, refcounts, new BitmapClusters(storage, geometry, contents.Bitmaps.Bitmaps));
+        var bits = new BitmapClusters(storage, geometry, contents.Bitmaps.Bitmaps);
+        return new MetadataWriter(storage, geometry, counts.WithoutBitmaps, new RefcountEditor(storage, limits, counts), bits);
     }
 
-    /// <summary>Opens the counts of an image that can be written, so that nothing live is allocated.</summary>
-    /// <returns>The counts, which know all structures, and the structures without those of the bitmaps.</returns>
-    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
-    /// <exception cref="Qcow2FormatException">The image is corrupt, or its refcounts cannot be relied on.</exception>
+    /// <summary>Whether the file ends before the last cluster that is counted does: it may have lost its end, and grow over the place by
+    /// being written.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask<(RefcountEditor Refcounts, LiveMetadata Other)> OpenRefcountsAsync(
-        ImageStorage storage, ImageContents contents, Qcow2Limits limits, CancellationToken cancellationToken)
+    public async ValueTask<bool> IsCutShortAsync(CancellationToken cancellationToken)
     {
-        Qcow2Header header = contents.First.Header;
-        RequireWritable(storage, header, limits);
-        RefcountEditor refcounts = await RefcountEditor.OpenAsync(storage, header, limits, cancellationToken).ConfigureAwait(false);
-        LiveMetadata other = await LiveMetadata.ReadAsync(
-            storage, header, contents.Snapshots, contents.First.CryptoHeader, refcounts.Table, cancellationToken).ConfigureAwait(false);
-        other.RequireRefcountsApart(storage.Name);
-        LiveMetadata all = other.Clone();
-        if (contents.First.Bitmaps is { } extension)
-        {
-            all.Add("the bitmap directory", extension.DirectoryOffset, contents.Bitmaps.ReachedBytes);
-        }
-
-        foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
-        {
-            all.Add("the table of a bitmap", bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
-        }
-
-        refcounts.Live = all;
-        return (refcounts, other);
+        HostCluster last = await _refcounts.Stored.FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
+        return _storage.Length >> _geometry.ClusterBits <= last.Number;
     }
-
-    /// <summary>Whether the file ends before the last cluster that is counted does: it may have lost its end, and grow over the place by being written.</summary>
-    /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<bool> IsCutShortAsync(CancellationToken cancellationToken) =>
-        _storage.Length >> _geometry.ClusterBits <= await _refcounts.FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
 
     /// <summary>Where a structure may be written that takes some bytes in a row.</summary>
     /// <returns>The offset of the first of its clusters.</returns>
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
     /// <exception cref="Qcow2FormatException">A cluster that is free by its count is in use.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<long> AllocateAsync(long bytes, CancellationToken cancellationToken)
+    public async ValueTask<HostOffset> AllocateAsync(long bytes, CancellationToken cancellationToken)
     {
         long clusters = _geometry.ClustersFor(bytes);
-        long first = await _refcounts.AllocateAsync(clusters, cancellationToken).ConfigureAwait(false);
+        HostCluster first = await _refcounts.AllocateAsync(clusters, cancellationToken).ConfigureAwait(false);
         await RequireNoBitsAsync(first, clusters, cancellationToken).ConfigureAwait(false);
-        return first << _geometry.ClusterBits;
+        return _geometry.OffsetOf(first);
     }
 
     /// <summary>Writes a structure to clusters that were allocated for it.</summary>
     /// <exception cref="InvalidOperationException">The bytes do not lie in clusters of this change.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    public ValueTask WriteAsync(HostOffset offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
         RequireAllocated(offset, bytes.Length);
         return WholeClusters.WriteAsync(_storage, _geometry, offset, bytes, cancellationToken);
@@ -99,7 +79,7 @@ internal sealed class MetadataWriter
     /// <param name="bytes">What to write; disposed when it is written, and left alone until then.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="InvalidOperationException">The bytes do not lie in clusters of this change.</exception>
-    public Task BeginWrite(long offset, IMemoryOwner<byte> bytes, CancellationToken cancellationToken)
+    public Task BeginWrite(HostOffset offset, IMemoryOwner<byte> bytes, CancellationToken cancellationToken)
     {
         RequireAllocated(offset, bytes.Memory.Length);
         return Task.Run(
@@ -107,8 +87,8 @@ internal sealed class MetadataWriter
             {
                 using (bytes)
                 {
-                    await _storage.WriteAsync(offset, bytes.Memory, cancellationToken).ConfigureAwait(false);
-                    await _storage.BeginWriteBackAsync(offset, bytes.Memory.Length, cancellationToken).ConfigureAwait(false);
+                    await _storage.WriteAsync(offset.Bytes, bytes.Memory, cancellationToken).ConfigureAwait(false);
+                    await _storage.BeginWriteBackAsync(offset.Bytes, bytes.Memory.Length, cancellationToken).ConfigureAwait(false);
                 }
             },
             cancellationToken);
@@ -128,11 +108,12 @@ internal sealed class MetadataWriter
     }
 
     /// <summary>Makes all that was allocated and written durable.</summary>
-    /// <exception cref="Qcow2FormatException">A cluster that is free by its count, and was taken for a refcount block, is in use.</exception>
+    /// <exception cref="Qcow2FormatException">A cluster that is free by its count, and was taken for a refcount block, is in
+    /// use.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before.</exception>
     public async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
-        foreach (long cluster in _refcounts.NewBlockClusters)
+        foreach (HostCluster cluster in _refcounts.NewBlockClusters)
         {
             await RequireNoBitsAsync(cluster, 1, cancellationToken).ConfigureAwait(false);
         }
@@ -140,124 +121,39 @@ internal sealed class MetadataWriter
         await _refcounts.PublishAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Switches the image, stage by stage.</summary>
-    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
-    public static async ValueTask SwitchAsync(ImageStorage storage, IReadOnlyList<IReadOnlyList<SectorWrite>> stages, CancellationToken cancellationToken)
-    {
-        foreach (IReadOnlyList<SectorWrite> stage in stages)
-        {
-            await WriteStageAsync(storage, stage.Select(static write => (write.Offset, write.After)), cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    /// <summary>Switches the image, or back where that fails.</summary>
-    /// <exception cref="UnknownOutcomeException">The storage failed for good: the image is as before or as after.</exception>
-    /// <exception cref="IOException">The storage failed; the image is as before.</exception>
-    public static async ValueTask SwitchOrBackAsync(ImageStorage storage, IReadOnlyList<IReadOnlyList<SectorWrite>> stages)
-    {
-        try
-        {
-            await SwitchAsync(storage, stages, CancellationToken.None).ConfigureAwait(false);
-        }
-        catch (IOException e)
-        {
-            try
-            {
-                await SwitchBackAsync(storage, stages, CancellationToken.None).ConfigureAwait(false);
-            }
-            catch (IOException)
-            {
-                throw new UnknownOutcomeException(
-                    $"'{storage.Name}': {e}, while the header was written; so did writing it back: the image is as before or as after the change, and what was prepared for it may be leaked", e);
-            }
-
-            throw;
-        }
-    }
-
-    /// <summary>Switches the image back, whichever stages it has gone through.</summary>
-    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
-    public static async ValueTask SwitchBackAsync(ImageStorage storage, IReadOnlyList<IReadOnlyList<SectorWrite>> stages, CancellationToken cancellationToken)
-    {
-        foreach (IReadOnlyList<SectorWrite> stage in stages.Reverse())
-        {
-            await WriteStageAsync(storage, stage.Select(static write => (write.Offset, write.Before)), cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    private static async ValueTask WriteStageAsync(
-        ImageStorage storage, IEnumerable<(int Offset, ReadOnlyMemory<byte> Bytes)> writes, CancellationToken cancellationToken)
-    {
-        foreach ((int offset, ReadOnlyMemory<byte> bytes) in writes)
-        {
-            await storage.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
-        }
-
-        await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
-    }
-
     /// <summary>Frees what is no longer used.</summary>
-    /// <param name="bitmaps">The bitmap structures that are in use now: offsets and lengths in bytes.</param>
+    /// <param name="bitmaps">The bitmap structures that are in use now: what they are, offsets and lengths in bytes.</param>
     /// <param name="cancellationToken">Ends the work; what is not freed by then is leaked.</param>
     /// <exception cref="IOException">The storage failed; what is not freed by then is leaked.</exception>
-    public ValueTask ReleaseAsync(IEnumerable<(ulong Offset, long Bytes)> bitmaps, CancellationToken cancellationToken)
+    public ValueTask ReleaseAsync(IEnumerable<(string What, ulong Offset, long Bytes)> bitmaps, CancellationToken cancellationToken)
     {
-        foreach ((ulong offset, long bytes) in bitmaps)
-        {
-            _live.Add("a bitmap", offset, bytes);
-        }
-
+        LiveMetadata live = _live.With(bitmaps);
         foreach (ClusterRange range in _refcounts.Allocated)
         {
-            _live.Add("a new structure", (ulong)range.First << _geometry.ClusterBits, range.Count << _geometry.ClusterBits);
+            live.Add("a new structure", _geometry.OffsetOf(range.First).Raw, range.Count << _geometry.ClusterBits);
         }
 
-        return _refcounts.ReleaseAsync(_live, cancellationToken);
+        return _refcounts.ReleaseAsync(live, cancellationToken);
     }
 
     /// <summary>Takes all allocations back, as far as the storage still works. Only before the switch.</summary>
     /// <exception cref="IOException">The storage failed; what was allocated is leaked.</exception>
     public ValueTask RollBackAsync(CancellationToken cancellationToken) => _refcounts.RollBackAsync(cancellationToken);
 
-    /// <summary>Refuses an image that must not be written.</summary>
-    public static void RequireWritable(ImageStorage storage, Qcow2Header header, Qcow2Limits limits)
+    /// <summary>Refuses to write over bits of a bitmap whose count is wrong. What lies behind the file's end held nothing: then no table is
+    /// read.</summary>
+    private async ValueTask RequireNoBitsAsync(HostCluster first, long clusters, CancellationToken cancellationToken)
     {
-        if (!storage.CanWrite)
+        if (first.Number < _endOfFile && await _bits.FindAsync(first, clusters, cancellationToken).ConfigureAwait(false) is { } cluster)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{storage.Name}' is open for reading only");
-        }
-
-        if (header.Check(limits) is { } fault)
-        {
-            throw new Qcow2FormatException(fault, storage.Name);
-        }
-
-        if (header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Corrupt))
-        {
-            throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.HeaderCorruptBit, "header", "incompatible_features", HeaderLayout.IncompatibleFeatures, (ulong)header.IncompatibleFeatures, "bit 1 clear: the image is corrupt and cannot be written before 'check -r all' has repaired it"), storage.Name);
-        }
-
-        if (header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty))
-        {
-            throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.HeaderDirtyBit, "header", "incompatible_features", HeaderLayout.IncompatibleFeatures, (ulong)header.IncompatibleFeatures, "bit 0 clear: the refcounts are behind and 'check -r all' brings them up to date"), storage.Name);
+            throw ClusterSpace.InUse("bits of a bitmap", _geometry.OffsetOf(cluster), _storage.Name);
         }
     }
 
-    /// <summary>Refuses to write over bits of a bitmap whose count is wrong. What lies behind the file's end held nothing: then no table is read.</summary>
-    private async ValueTask RequireNoBitsAsync(long first, long clusters, CancellationToken cancellationToken)
+    private void RequireAllocated(HostOffset offset, int length)
     {
-        if (first < _endOfFile && await _bits.FindAsync(first, clusters, cancellationToken).ConfigureAwait(false) is { } cluster)
-        {
-            throw ClusterSpace.InUse("bits of a bitmap", cluster << _geometry.ClusterBits, _storage.Name);
-        }
-    }
-
-    private void RequireAllocated(long offset, int length)
-    {
-        long first = offset >> _geometry.ClusterBits;
-        long last = (offset + length - 1) >> _geometry.ClusterBits;
+        HostCluster first = _geometry.ClusterAt(offset);
+        HostCluster last = _geometry.ClusterAt(offset + (length - 1));
         for (int i = _refcounts.Allocated.Count - 1; i >= 0; i--)
         {
             ClusterRange range = _refcounts.Allocated[i];
@@ -267,6 +163,6 @@ internal sealed class MetadataWriter
             }
         }
 
-        throw new InvalidOperationException($"Clusters {first} to {last} were not allocated for this change");
+        throw new InvalidOperationException($"Clusters {first.Number} to {last.Number} were not allocated for this change");
     }
 }

@@ -1,10 +1,13 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>Counts what an L1 table names, directly and through its L2 tables, once more or once less, and keeps the flags "named once only" true.</summary>
-/// <remarks>Each entry of an L1 table counts all that its L2 table names, also where L2 tables are shared: that is how QEMU counts.</remarks>
+/// <summary>Counts what an L1 table names, directly and through its L2 tables, once more or once less, and keeps the flags "named once
+/// only" true.</summary>
+/// <remarks>Each entry of an L1 table counts all that its L2 table names, also where L2 tables are shared: that is how QEMU
+/// counts.</remarks>
 internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, ShadowRefcounts counts)
 {
     private readonly ImageGeometry _geometry = header.Geometry;
@@ -13,7 +16,8 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
 
     /// <summary>Counts all once more, for another L1 table that names it, and clears the flags.</summary>
     /// <param name="tables">The L2 tables; those with flags that have to be cleared get a new place.</param>
-    /// <param name="isMoved">Whether tables with flags are left by the L1 table that has them, too; else only the other one has new ones.</param>
+    /// <param name="isMoved">Whether tables with flags are left by the L1 table that has them, too; else only the other one has new
+    /// ones.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     public ValueTask RaiseAsync(L2Tables tables, bool isMoved, CancellationToken cancellationToken) => tables.ReadEachAsync(
         static _ => ValueTask.FromResult(true),
@@ -23,7 +27,8 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
             await AddClustersAsync(table, bytes, table.Times, cancellationToken).ConfigureAwait(false);
             if (_scan.ClearCopied(bytes.Span))
             {
-                tables.Move(index, await MoveAsync(table, bytes, isMoved ? 2 * table.Times : table.Times, isMoved, cancellationToken).ConfigureAwait(false));
+                int times = isMoved ? 2 * table.Times : table.Times;
+                tables.Move(index, await MoveAsync(table, bytes, times, isMoved, cancellationToken).ConfigureAwait(false));
             }
         },
         cancellationToken);
@@ -36,7 +41,7 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
             NamedTable table = tables[i];
             if (table.NewOffset == table.Offset)
             {
-                await counts.AddAsync(table.Offset >> _geometry.ClusterBits, 1, sign * table.Times, cancellationToken).ConfigureAwait(false);
+                await counts.AddAsync(_geometry.ClusterAt(table.Offset), 1, sign * table.Times, cancellationToken).ConfigureAwait(false);
             }
         }
     }
@@ -47,10 +52,11 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
         (index, bytes) => AddClustersAsync(tables[index], bytes, -tables[index].Times, cancellationToken),
         cancellationToken);
 
-    /// <summary>Sets the flags of tables that counts have fallen under, and clears those that are wrong. A table whose flags change gets a new place.</summary>
+    /// <summary>Sets the flags of tables that counts have fallen under, and clears those that are wrong. A table whose flags change gets a
+    /// new place.</summary>
     public ValueTask SettleFlagsAsync(L2Tables tables, CancellationToken cancellationToken) => tables.ReadEachAsync(
         // What a shared table names is shared.
-        async index => await counts.ReadAsync(tables[index].Offset >> _geometry.ClusterBits, cancellationToken).ConfigureAwait(false) == 1,
+        async index => await counts.ReadAsync(_geometry.ClusterAt(tables[index].Offset), cancellationToken).ConfigureAwait(false) == 1,
         async (index, bytes) =>
         {
             await counts.TrimAsync(cancellationToken).ConfigureAwait(false);
@@ -69,10 +75,10 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
         var single = new HashSet<ulong>();
         for (int i = 0; i < tables.Count; i++)
         {
-            long offset = tables[i].NewOffset;
-            if (await counts.ReadAsync(offset >> _geometry.ClusterBits, cancellationToken).ConfigureAwait(false) == 1)
+            HostOffset offset = tables[i].NewOffset;
+            if (await counts.ReadAsync(_geometry.ClusterAt(offset), cancellationToken).ConfigureAwait(false) == 1)
             {
-                single.Add((ulong)offset);
+                single.Add(offset.Raw);
             }
         }
 
@@ -84,7 +90,7 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
     private async ValueTask AddClustersAsync(NamedTable table, Memory<byte> bytes, long times, CancellationToken cancellationToken)
     {
         await counts.TrimAsync(cancellationToken).ConfigureAwait(false);
-        _scan.List(table.Offset, bytes.Span, _clusters);
+        _scan.List(table.Offset.Bytes, bytes.Span, _clusters);
         foreach (ClusterRange range in _clusters)
         {
             await counts.AddAsync(range.First, range.Count, times, cancellationToken).ConfigureAwait(false);
@@ -92,18 +98,19 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
     }
 
     /// <summary>Writes a table to a cluster of its own.</summary>
-    private async ValueTask<long> MoveAsync(NamedTable table, Memory<byte> bytes, int times, bool isLeft, CancellationToken cancellationToken)
+    private async ValueTask<HostOffset> MoveAsync(
+        NamedTable table, Memory<byte> bytes, int times, bool isLeft, CancellationToken cancellationToken)
     {
-        long offset = await counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
-        await storage.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+        HostOffset offset = await counts.AllocateAsync(bytes.Length, cancellationToken).ConfigureAwait(false);
+        await storage.WriteAsync(offset.Bytes, bytes, cancellationToken).ConfigureAwait(false);
         if (times > 1)
         {
-            await counts.AddAsync(offset >> _geometry.ClusterBits, 1, times - 1, cancellationToken).ConfigureAwait(false);
+            await counts.AddAsync(_geometry.ClusterAt(offset), 1, times - 1, cancellationToken).ConfigureAwait(false);
         }
 
         if (isLeft)
         {
-            await counts.AddAsync(table.Offset >> _geometry.ClusterBits, 1, -table.Times, cancellationToken).ConfigureAwait(false);
+            await counts.AddAsync(_geometry.ClusterAt(table.Offset), 1, -table.Times, cancellationToken).ConfigureAwait(false);
         }
 
         return offset;

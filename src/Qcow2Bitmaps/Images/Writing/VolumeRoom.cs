@@ -4,7 +4,8 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>Finds how large a volume has to be on which a change of an image found no room: by doing the change once more in memory, where there is room.</summary>
+/// <summary>Finds how large a volume has to be on which a change of an image found no room: by doing the change once more in memory, where
+/// there is room.</summary>
 internal static class VolumeRoom
 {
     /// <summary>Says it.</summary>
@@ -23,7 +24,8 @@ internal static class VolumeRoom
         var memory = new RehearsalStorage(storage, isBounded: false);
         try
         {
-            await change(await ImageHandle.OpenAsync(memory, image.Strictness, image.Limits, CancellationToken.None).ConfigureAwait(false)).ConfigureAwait(false);
+            await change(await ImageHandle
+                .OpenAsync(memory, image.Strictness, image.Limits, CancellationToken.None).ConfigureAwait(false)).ConfigureAwait(false);
         }
         catch (IOException)
         {

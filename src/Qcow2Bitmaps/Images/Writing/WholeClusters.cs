@@ -3,7 +3,8 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>Writes structures to clusters of their own. What is left of the last cluster becomes zeros: whoever is told a wrong size finds nothing old behind the structure's end.</summary>
+/// <summary>Writes structures to clusters of their own. What is left of the last cluster becomes zeros: whoever is told a wrong size finds
+/// nothing old behind the structure's end.</summary>
 internal static class WholeClusters
 {
     /// <summary>Writes a structure.</summary>
@@ -13,12 +14,13 @@ internal static class WholeClusters
     /// <param name="bytes">The structure.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask WriteAsync(ImageStorage storage, ImageGeometry geometry, long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    public static async ValueTask WriteAsync(
+        ImageStorage storage, ImageGeometry geometry, HostOffset offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
-        long end = offset + bytes.Length;
+        long end = offset.Bytes + bytes.Length;
         // What the file grows over is zeros already.
-        long staleEnd = Math.Min(offset + (geometry.ClustersFor(bytes.Length) << geometry.ClusterBits), storage.Length);
-        await storage.WriteAsync(offset, bytes, cancellationToken).ConfigureAwait(false);
+        long staleEnd = Math.Min(offset.Bytes + (geometry.ClustersFor(bytes.Length) << geometry.ClusterBits), storage.Length);
+        await storage.WriteAsync(offset.Bytes, bytes, cancellationToken).ConfigureAwait(false);
         if (end < staleEnd && !await storage.TryZeroAsync(end, staleEnd - end, cancellationToken).ConfigureAwait(false))
         {
             await storage.WriteAsync(end, new byte[staleEnd - end], cancellationToken).ConfigureAwait(false);

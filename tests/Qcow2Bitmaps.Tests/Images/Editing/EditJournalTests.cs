@@ -3,7 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Editing;
-using Qcow2Bitmaps.Images.Writing;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -37,7 +37,7 @@ public sealed class EditJournalTests : IDisposable
     [Fact]
     public void AJournalReadsAsWritten()
     {
-        JournalEntry entry = new("/a", 5, [new JournalDirectory(4096, 24, new byte[32])], [[new SectorWrite(120, new byte[] { 1 }, new byte[] { 2 })], []]);
+        JournalEntry entry = new("/a", 5, [new JournalDirectory(4096, 24, new byte[32])], new SwitchPlan([[new SectorWrite(120, new byte[] { 1 }, new byte[] { 2 })], []]));
         JournalEntry read = Assert.Single(EditJournal.Read(EditJournal.ToBytes([entry])));
         Assert.Equal(EditJournal.ToBytes([entry]), EditJournal.ToBytes([read]));
     }
@@ -46,7 +46,7 @@ public sealed class EditJournalTests : IDisposable
     [Fact]
     public void NumbersOfAForgedJournalAreChecked()
     {
-        byte[] journal = EditJournal.ToBytes([new JournalEntry("/a", 5, [new JournalDirectory(4096, 24, new byte[32])], [[new SectorWrite(120, new byte[] { 1 }, new byte[] { 2 })]])]);
+        byte[] journal = EditJournal.ToBytes([new JournalEntry("/a", 5, [new JournalDirectory(4096, 24, new byte[32])], new SwitchPlan([[new SectorWrite(120, new byte[] { 1 }, new byte[] { 2 })]]))]);
         foreach (long number in (long[])[-1, 1, 17, int.MaxValue, 1L + int.MaxValue, long.MinValue, long.MaxValue])
         {
             for (int at = 0; at + sizeof(long) <= journal.Length - SHA256.HashSizeInBytes; at++)
@@ -68,7 +68,7 @@ public sealed class EditJournalTests : IDisposable
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
         var rename = new SectorWrite((int)image.Header.BackingFileOffset, Encoding.UTF8.GetBytes("good"), Encoding.UTF8.GetBytes("evil"));
         string path = _folder.File("journal");
-        await File.WriteAllBytesAsync(path, EditJournal.ToBytes([new JournalEntry(Path.GetFullPath(image.Name), null, [], [[], [rename]])]), Token);
+        await File.WriteAllBytesAsync(path, EditJournal.ToBytes([new JournalEntry(Path.GetFullPath(image.Name), null, [], new SwitchPlan([[], [rename]]))]), Token);
 
         await Assert.ThrowsAsync<IOException>(async () => await BitmapEditSet.RecoverAsync(path, [image], Token));
 

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Refcounts;
 
 namespace Qcow2Bitmaps.Images.Guest.Writing;
 
@@ -52,8 +53,8 @@ internal sealed partial class GuestMetadata
     public async ValueTask AbandonPackedAsync(long hostOffset, int lengthBytes)
     {
         _packedEnd = 0;
-        long last = (hostOffset + lengthBytes - 1) >> Geometry.ClusterBits;
-        for (long cluster = hostOffset >> Geometry.ClusterBits; cluster <= last; cluster++)
+        var clusters = ClusterRange.Of(Geometry, new HostOffset(hostOffset).Raw, lengthBytes);
+        for (HostCluster cluster = clusters.First; cluster < clusters.End; cluster++)
         {
             await _refcounts!.GiveBackAsync(cluster, CancellationToken.None).ConfigureAwait(false);
         }
@@ -62,7 +63,7 @@ internal sealed partial class GuestMetadata
     private async ValueTask<long> AllocatePackedAsync(int lengthBytes, CancellationToken cancellationToken)
     {
         long room = -_packedEnd & (Geometry.ClusterSizeBytes - 1);
-        long started = _packedEnd >> Geometry.ClusterBits;
+        HostCluster started = Geometry.ClusterAt(new HostOffset(_packedEnd));
         ulong count = room > 0 ? await _refcounts!.ReadAsync(started, cancellationToken).ConfigureAwait(false) : 0;
         // A cluster may have as many owners as its count can tell.
         bool isUsable = count > 0 && count < MaxCount;
@@ -73,20 +74,20 @@ internal sealed partial class GuestMetadata
             return end;
         }
 
-        long next = await AllocateAsync(cancellationToken).ConfigureAwait(false);
+        HostCluster next = await AllocateAsync(cancellationToken).ConfigureAwait(false);
         if (isUsable && next == started + 1 && await _refcounts!.ReadAsync(started, cancellationToken).ConfigureAwait(false) == count)
         {
             await _refcounts!.SetAsync(started, count + 1, cancellationToken).ConfigureAwait(false);
             return _packedEnd;
         }
 
-        return next << Geometry.ClusterBits;
+        return Geometry.OffsetOf(next).Bytes;
     }
 
     /// <summary>Goes on elsewhere when the last compressed clusters have been freed: anything may be allocated where they were.</summary>
     private async ValueTask ForgetFreedPackedEndAsync()
     {
-        long last = (_packedEnd - 1) >> Geometry.ClusterBits;
+        HostCluster last = Geometry.ClusterAt(new HostOffset(_packedEnd - 1));
         if (_packedEnd > 0 && await _refcounts!.ReadAsync(last, CancellationToken.None).ConfigureAwait(false) == 0)
         {
             _packedEnd = 0;

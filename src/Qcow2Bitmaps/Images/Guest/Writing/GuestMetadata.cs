@@ -1,7 +1,7 @@
 using System.Numerics;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
-using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest.Writing;
@@ -110,7 +110,7 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
     {
         foreach (ClusterWrite write in plan.Where(static write => write.IsAllocated))
         {
-            await _refcounts!.GiveBackAsync(write.HostOffset >> Geometry.ClusterBits, CancellationToken.None).ConfigureAwait(false);
+            await _refcounts!.GiveBackAsync(Geometry.ClusterAt(new HostOffset(write.HostOffset)), CancellationToken.None).ConfigureAwait(false);
         }
     }
 
@@ -156,7 +156,7 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
 
         bool isReleased = await Leftovers.TidyAsync(
             $"'{image.Name}' is written, but freed clusters stay counted ('check -r leaks' gives them back)",
-            () => refcounts.ReleaseAsync(refcounts.Live!, CancellationToken.None)).ConfigureAwait(false);
+            () => refcounts.ReleaseAsync(refcounts.Live, CancellationToken.None)).ConfigureAwait(false);
         if (hasMoved)
         {
             await image.ReloadAsync().ConfigureAwait(false);
@@ -180,12 +180,12 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
     {
         if (_refcounts is null)
         {
-            (_refcounts, _) = await MetadataWriter
-                .OpenRefcountsAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
+            WritableCounts counts = await WritableCounts.OpenAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
+            _refcounts = new RefcountEditor(image.Storage, image.Limits, counts);
         }
     }
 
-    private ValueTask LimitMemoryAsync() => ((long)Tables.EditedCount << Geometry.ClusterBits) + _refcounts!.EditedBytes > MaxChangedBytes
+    private ValueTask LimitMemoryAsync() => Geometry.BytesOfClusters(Tables.EditedCount) + _refcounts!.EditedBytes > MaxChangedBytes
         ? CommitAsync(isAlone: false)
         : ValueTask.CompletedTask;
 
@@ -213,7 +213,7 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
         }
         else
         {
-            host = await AllocateAsync(cancellationToken).ConfigureAwait(false) << Geometry.ClusterBits;
+            host = Geometry.OffsetOf(await AllocateAsync(cancellationToken).ConfigureAwait(false)).Bytes;
             isAllocated = true;
         }
 
@@ -293,7 +293,7 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
         }
     }
 
-    private async ValueTask<long> AllocateAsync(CancellationToken cancellationToken)
+    private async ValueTask<HostCluster> AllocateAsync(CancellationToken cancellationToken)
     {
         try
         {
@@ -311,19 +311,18 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
     {
         if (Tables.IsOwned(l1Index))
         {
-            long offset = (long)Tables.OffsetOf(l1Index);
-            if (_refcounts!.Live!.FindBesideL2(offset >> Geometry.ClusterBits) is { } what)
+            ulong offset = Tables.OffsetOf(l1Index);
+            if (_refcounts!.Live.FindBesideL2(Geometry.ClusterAt(offset)) is { } what)
             {
-                ulong entry = Tables.L1Offset + ((ulong)l1Index * ImageGeometry.TableEntryBytes);
-                throw Overlap("L1 table", $"entry {l1Index}", entry, (ulong)offset, what);
+                throw Overlap("L1 table", $"entry {l1Index}", ImageGeometry.EntryOffset(Tables.L1Offset, l1Index), offset, what);
             }
 
             return;
         }
 
-        long cluster = await AllocateAsync(cancellationToken).ConfigureAwait(false);
+        HostCluster cluster = await AllocateAsync(cancellationToken).ConfigureAwait(false);
         ulong shared = Tables.OffsetOf(l1Index);
-        await Tables.EditAsync(l1Index, cluster << Geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+        await Tables.EditAsync(l1Index, Geometry.OffsetOf(cluster).Bytes, cancellationToken).ConfigureAwait(false);
         if (shared != 0)
         {
             _refcounts!.Free(shared, Geometry.ClusterSizeBytes);
@@ -332,7 +331,7 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
 
     private void RequireNoStructureAt(long host, long cluster, ClusterEntry old)
     {
-        if (_refcounts!.Live!.Find(host >> Geometry.ClusterBits) is { } what)
+        if (_refcounts!.Live.Find(Geometry.ClusterAt(new HostOffset(host))) is { } what)
         {
             ulong entry = Tables.OffsetOf(Geometry.L1Index(cluster)) + (ulong)(Geometry.L2Index(cluster) * Geometry.L2EntryBytes);
             throw Overlap("L2 table", $"entry for offset {cluster} of the disk", entry, old.Entry.Raw, what);

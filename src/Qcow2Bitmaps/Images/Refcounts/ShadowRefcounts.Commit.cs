@@ -1,7 +1,7 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.State;
 
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
 /// <summary>Writing the counts, and giving space back.</summary>
 internal sealed partial class ShadowRefcounts
@@ -14,43 +14,37 @@ internal sealed partial class ShadowRefcounts
     {
         if (!HasChanges)
         {
-            return (_header.RefcountTableOffset, _header.RefcountTableClusters);
+            return (_stored.Header.RefcountTableOffset, _stored.Header.RefcountTableClusters);
         }
 
-        await FreeAsync(_header.RefcountTableOffset, (long)_header.RefcountTableClusters << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
-        (long offset, long clusters) = await PlaceTableAsync(cancellationToken).ConfigureAwait(false);
+        await FreeAsync(_stored.Header.RefcountTableOffset, _stored.Header.RefcountTableBytes, cancellationToken).ConfigureAwait(false);
+        (HostOffset offset, long clusters) = await PlaceTableAsync(cancellationToken).ConfigureAwait(false);
         foreach (ShadowBlock block in _blocks.Values.Where(static block => block.IsChanged).OrderBy(block => _table[block.Index]))
         {
             await WriteBlockAsync(block, cancellationToken).ConfigureAwait(false);
         }
 
-        await _storage.WriteAsync(offset, BigEndianTable.BytesOf(_table), cancellationToken).ConfigureAwait(false);
+        await _storage.WriteAsync(offset.Bytes, BigEndianTable.BytesOf(_table), cancellationToken).ConfigureAwait(false);
         await ClusterSpace.FillLastClusterAsync(_storage, _geometry, _originalLength, cancellationToken).ConfigureAwait(false);
-        return ((ulong)offset, (uint)clusters);
+        return (offset.Raw, (uint)clusters);
     }
 
     /// <summary>Gives back the space of what the switch has freed.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask ReleaseAsync(CancellationToken cancellationToken)
     {
-        var old = new byte[_geometry.ClusterSizeBytes];
         var now = new byte[_geometry.ClusterSizeBytes];
         // Old blocks are read until the end.
-        var last = new List<long>();
-        var oldBlocks = _changed.Where(index => index < _oldTable.Length && _oldTable[index] != 0).Select(index => (long)_geometry.ClusterIndex(_oldTable[index])).ToHashSet();
-        foreach (long index in _changed.Order())
+        var last = new List<HostCluster>();
+        var oldBlocks = _changed.Where(_stored.HasBlock).Select(index => _geometry.ClusterAt(_stored.Table[index])).ToHashSet();
+        foreach (long index in _changed.Where(_stored.HasBlock).Order())
         {
-            if (index >= _oldTable.Length || _oldTable[index] == 0)
-            {
-                continue;
-            }
-
-            await ReadBlockAsync(index, _oldTable[index], old, cancellationToken).ConfigureAwait(false);
-            await ReadBlockAsync(index, _table[index], now, cancellationToken).ConfigureAwait(false);
+            byte[] old = await _stored.FindBlockAsync(index, cancellationToken).ConfigureAwait(false);
+            await _stored.FillAsync(index, _table[index], now, cancellationToken).ConfigureAwait(false);
             await DiscardFreedAsync(index, old, now, oldBlocks, last, cancellationToken).ConfigureAwait(false);
         }
 
-        foreach (long cluster in last)
+        foreach (HostCluster cluster in last)
         {
             await DiscardAsync(cluster, 1, cancellationToken).ConfigureAwait(false);
         }
@@ -65,7 +59,7 @@ internal sealed partial class ShadowRefcounts
             await _storage.SetLengthAsync(_originalLength, cancellationToken).ConfigureAwait(false);
         }
 
-        foreach (ClusterRange range in _allocated.Where(range => range.First << _geometry.ClusterBits < _storage.Length))
+        foreach (ClusterRange range in _allocated.Where(range => _geometry.OffsetOf(range.First).Bytes < _storage.Length))
         {
             await DiscardAsync(range.First, range.Count, cancellationToken).ConfigureAwait(false);
         }
@@ -75,56 +69,33 @@ internal sealed partial class ShadowRefcounts
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask CutFileAsync(CancellationToken cancellationToken)
     {
-        long length = (await FindLastCountedAsync(cancellationToken).ConfigureAwait(false) + 1) << _geometry.ClusterBits;
+        HostCluster last = await _stored.WithTable(_table).FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
+        long length = _geometry.OffsetOf(last + 1).Bytes;
         if (_storage.CapacityBytes is null && length < _storage.Length)
         {
             await _storage.SetLengthAsync(length, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    private async ValueTask<long> FindLastCountedAsync(CancellationToken cancellationToken)
-    {
-        for (long index = _table.Length - 1; index >= 0; index--)
-        {
-            if (!HasBlock(index))
-            {
-                continue;
-            }
-
-            ShadowBlock block = await LoadAsync(index, cancellationToken).ConfigureAwait(false);
-            for (int i = _geometry.RefcountsPerBlock - 1; i >= 0; i--)
-            {
-                if (RefcountBlock.Read(block.Bytes, i, _geometry.RefcountOrder) != 0)
-                {
-                    return (index * _geometry.RefcountsPerBlock) + i;
-                }
-            }
-
-            await TrimAsync(cancellationToken).ConfigureAwait(false);
-        }
-
-        return -1;
-    }
-
     private async ValueTask PlaceAsync(long index, CancellationToken cancellationToken)
     {
         if (_unplaced.Contains(index))
         {
-            long offset = await AllocateAsync(_geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
-            _table[index] = (ulong)offset;
+            _table[index] = (await AllocateAsync(_geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false)).Raw;
             _unplaced.Remove(index);
         }
     }
 
-    /// <summary>Gives each changed block its place, frees the old ones, and finds room for the table: each of these may change other blocks.</summary>
-    private async ValueTask<(long Offset, long Clusters)> PlaceTableAsync(CancellationToken cancellationToken)
+    /// <summary>Gives each changed block its place, frees the old ones, and finds room for the table: each of these may change other
+    /// blocks.</summary>
+    private async ValueTask<(HostOffset Offset, long Clusters)> PlaceTableAsync(CancellationToken cancellationToken)
     {
         while (true)
         {
             await PlaceBlocksAsync(cancellationToken).ConfigureAwait(false);
             int entries = _table.Length;
-            long bytes = (long)entries * ImageGeometry.TableEntryBytes;
-            long offset = await AllocateAsync(bytes, cancellationToken).ConfigureAwait(false);
+            long bytes = ImageGeometry.BytesOfEntries(entries);
+            HostOffset offset = await AllocateAsync(bytes, cancellationToken).ConfigureAwait(false);
             await PlaceBlocksAsync(cancellationToken).ConfigureAwait(false);
             if (entries == _table.Length)
             {
@@ -132,7 +103,7 @@ internal sealed partial class ShadowRefcounts
             }
 
             // Counting the table's own clusters has made it grow once more.
-            await FreeAsync((ulong)offset, bytes, cancellationToken).ConfigureAwait(false);
+            await FreeAsync(offset.Raw, bytes, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -142,7 +113,7 @@ internal sealed partial class ShadowRefcounts
         {
             while (_replaced.TryDequeue(out long index))
             {
-                await FreeAsync(_oldTable[index], _geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
+                await FreeAsync(_stored.Table[index], _geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false);
             }
 
             foreach (long index in _unplaced.Order().ToArray())
@@ -155,9 +126,9 @@ internal sealed partial class ShadowRefcounts
     }
 
     private async ValueTask DiscardFreedAsync(
-        long index, byte[] old, byte[] now, HashSet<long> oldBlocks, List<long> last, CancellationToken cancellationToken)
+        long index, byte[] old, byte[] now, HashSet<HostCluster> oldBlocks, List<HostCluster> last, CancellationToken cancellationToken)
     {
-        long first = index * _geometry.RefcountsPerBlock;
+        HostCluster first = _geometry.ClusterOfRefcount(index, 0);
         int start = -1;
         for (int i = 0; i <= _geometry.RefcountsPerBlock; i++)
         {
@@ -181,11 +152,12 @@ internal sealed partial class ShadowRefcounts
         }
     }
 
-    private async ValueTask DiscardAsync(long firstCluster, long clusters, CancellationToken cancellationToken)
+    private async ValueTask DiscardAsync(HostCluster first, long clusters, CancellationToken cancellationToken)
     {
         try
         {
-            await _storage.DiscardAsync(firstCluster << _geometry.ClusterBits, clusters << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+            long offset = _geometry.OffsetOf(first).Bytes;
+            await _storage.DiscardAsync(offset, _geometry.BytesOfClusters(clusters), cancellationToken).ConfigureAwait(false);
         }
         catch (IOException)
         {

@@ -1,9 +1,10 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>Where new clusters may lie, and how what counts them grows: alike for counts that change in place and for those that change beside.</summary>
+/// <summary>Where new clusters may lie, and how what counts them grows: alike for counts that change in place and for those that change
+/// beside.</summary>
 internal static class ClusterSpace
 {
     private const int MaxHostOffsetBits = 56;
@@ -12,21 +13,20 @@ internal static class ClusterSpace
     private const int SearchedBytes = 4 << 20;
 
     /// <summary>The first cluster that there cannot be: the storage cannot grow that far, or no entry can name it.</summary>
-    public static long EndOf(ImageStorage storage, ImageGeometry geometry) => storage.CapacityBytes is { } capacity
-        ? capacity >> geometry.ClusterBits
-        : 1L << (MaxHostOffsetBits - geometry.ClusterBits);
+    public static HostCluster EndOf(ImageStorage storage, ImageGeometry geometry) =>
+        geometry.ClusterAt(new HostOffset(storage.CapacityBytes ?? 1L << MaxHostOffsetBits));
 
     /// <summary>The cluster from which on free ones are looked for, before those below it.</summary>
-    public static long SearchStartOf(ulong[] refcountTable, ImageGeometry geometry)
+    public static HostCluster SearchStartOf(ulong[] refcountTable, ImageGeometry geometry)
     {
         long lastBlock = Array.FindLastIndex(refcountTable, static raw => raw != 0);
         long searched = Math.Max(2, SearchedBytes >> geometry.ClusterBits);
-        return Math.Max(0, lastBlock + 1 - searched) * geometry.RefcountsPerBlock;
+        return geometry.ClusterOfRefcount(Math.Max(0, lastBlock + 1 - searched), 0);
     }
 
-    /// <summary>Makes a refcount table larger, by more than asked for, in whole clusters.</summary>
+    /// <summary>A larger refcount table, by more than asked for, in whole clusters.</summary>
     /// <exception cref="IOException">The table would be larger than is allowed.</exception>
-    public static void GrowTable(ref ulong[] table, long entries, ImageGeometry geometry, Qcow2Limits limits, string imageName)
+    public static ulong[] Grow(ulong[] table, long entries, ImageGeometry geometry, Qcow2Limits limits, string imageName)
     {
         long perCluster = geometry.ClusterSizeBytes / ImageGeometry.TableEntryBytes;
         long most = limits.MaxRefcountTableBytes / ImageGeometry.TableEntryBytes;
@@ -38,10 +38,13 @@ internal static class ClusterSpace
 
         long wanted = Math.Min(Math.Max(entries, table.LongLength * 3 / 2), most);
         Array.Resize(ref table, (int)(ImageGeometry.DivideRoundingUp(wanted, perCluster) * perCluster));
+        return table;
     }
 
-    /// <summary>Lets a file that has grown end with a whole cluster: then a file that ends before is known to have lost something.</summary>
-    public static ValueTask FillLastClusterAsync(ImageStorage storage, ImageGeometry geometry, long originalLength, CancellationToken cancellationToken)
+    /// <summary>Lets a file that has grown end with a whole cluster: then a file that ends before is known to have lost
+    /// something.</summary>
+    public static ValueTask FillLastClusterAsync(
+        ImageStorage storage, ImageGeometry geometry, long originalLength, CancellationToken cancellationToken)
     {
         long length = storage.Length;
         long whole = geometry.ClustersFor(length) << geometry.ClusterBits;
@@ -51,11 +54,18 @@ internal static class ClusterSpace
     }
 
     /// <summary>Says that what is free by its count is in use.</summary>
-    public static Qcow2FormatException InUse(string what, long offset, string imageName) => new(
-        Faults.Of(FaultCode.RefcountTooLow, what, "reference count", (ulong)offset, 0, "at least 1, as the cluster is in use; 'check -r all' repairs this"), imageName);
+    public static Qcow2FormatException InUse(string what, HostOffset offset, string imageName) => new(
+        Faults.Of(
+            FaultCode.RefcountTooLow, what, "reference count", offset.Raw, 0,
+            "at least 1, as the cluster is in use; 'check -r all' repairs this"),
+        imageName);
 
     /// <summary>Says that a storage which cannot grow has no room.</summary>
-    public static NoSpaceException OutOfClusters(long clusters, ImageGeometry geometry, ImageStorage storage) => storage.CapacityBytes is { } capacity
-        ? NoSpaceException.OfFullVolume(storage.Name, clusters << geometry.ClusterBits, capacity)
-        : new($"'{storage.Name}': no space: {clusters << geometry.ClusterBits} bytes in a row are needed and not there", clusters << geometry.ClusterBits, null);
+    public static NoSpaceException OutOfClusters(long clusters, ImageGeometry geometry, ImageStorage storage)
+    {
+        long bytes = geometry.BytesOfClusters(clusters);
+        return storage.CapacityBytes is { } capacity
+            ? NoSpaceException.OfFullVolume(storage.Name, bytes, capacity)
+            : new NoSpaceException($"'{storage.Name}': no space: {bytes} bytes in a row are needed and not there", bytes, null);
+    }
 }

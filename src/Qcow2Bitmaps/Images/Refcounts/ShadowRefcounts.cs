@@ -3,12 +3,15 @@ using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>Reference counts that are written beside those in use: blocks that change, and the table, go to free clusters, and the header switches to them with all else that it names.</summary>
+/// <summary>Reference counts that are written beside those in use: blocks that change, and the table, go to free clusters, and the header
+/// switches to them with all else that it names.</summary>
 /// <remarks>
-/// So counts change with what they count, in one sector, and a stop anywhere leaves an image whose counts are right. What is freed is free the moment of the switch; until then
-/// it is not allocated again. Takes bounded memory, whatever changes. One use: change, <see cref="WriteAsync"/>, switch, <see cref="ReleaseAsync"/>. Not thread-safe.
+/// So counts change with what they count, in one sector, and a stop anywhere leaves an image whose counts are right. What is freed is free
+/// the moment of the switch; until then
+/// it is not allocated again. Takes bounded memory, whatever changes. One use: change, <see cref="WriteAsync"/>, switch, <see
+/// cref="ReleaseAsync"/>. Not thread-safe.
 /// </remarks>
 internal sealed partial class ShadowRefcounts
 {
@@ -16,11 +19,10 @@ internal sealed partial class ShadowRefcounts
     private const int MinCachedBlocks = 16;
 
     private readonly ImageStorage _storage;
-    private readonly Qcow2Header _header;
     private readonly Qcow2Limits _limits;
     private readonly ImageGeometry _geometry;
     private readonly LiveMetadata _live;
-    private readonly ulong[] _oldTable;
+    private readonly RefcountReader _stored;
     private readonly ulong _maxCount;
     private readonly Dictionary<long, ShadowBlock> _blocks = [];
     private readonly Queue<ShadowBlock> _byAge = new();
@@ -33,20 +35,18 @@ internal sealed partial class ShadowRefcounts
     private ulong[] _table;
     private ShadowBlock? _last;
 
-    private ShadowRefcounts(ImageStorage storage, Qcow2Header header, Qcow2Limits limits, LiveMetadata live, ulong[] table, bool searchesAll)
+    private ShadowRefcounts(ImageStorage storage, Qcow2Limits limits, WritableCounts counts, bool searchesAll)
     {
         _storage = storage;
-        _header = header;
         _limits = limits;
-        _geometry = header.Geometry;
-        _live = live;
-        _oldTable = table;
-        _table = [.. table];
+        _stored = counts.Stored;
+        _live = counts.Live;
+        _geometry = _stored.Header.Geometry;
+        _table = [.. _stored.Table];
         _maxCount = RefcountBlock.MaxCount(_geometry.RefcountOrder);
         _originalLength = storage.Length;
         _cachedBlocks = Math.Max(MinCachedBlocks, CacheBytes >> _geometry.ClusterBits);
-        _endCluster = ClusterSpace.EndOf(storage, _geometry);
-        StartSearch(searchesAll);
+        _search = new ClusterSearch(storage, _geometry, searchesAll ? default : ClusterSpace.SearchStartOf(_table, _geometry));
     }
 
     /// <summary>Whether any count is to change.</summary>
@@ -56,45 +56,32 @@ internal sealed partial class ShadowRefcounts
     /// <param name="storage">The image.</param>
     /// <param name="contents">What it says.</param>
     /// <param name="limits">What is believed.</param>
-    /// <param name="searchesAll">Whether free clusters are looked for from the start of the file, so that it can be cut; else from where a large one ends.</param>
+    /// <param name="searchesAll">Whether free clusters are looked for from the start of the file, so that it can be cut; else from where a
+    /// large one ends.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt, or its refcounts cannot be relied on.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<ShadowRefcounts> BeginAsync(
-        ImageStorage storage, ImageContents contents, Qcow2Limits limits, bool searchesAll, CancellationToken cancellationToken)
-    {
-        Qcow2Header header = contents.First.Header;
-        MetadataWriter.RequireWritable(storage, header, limits);
-        RefcountEditor stored = await RefcountEditor.OpenAsync(storage, header, limits, cancellationToken).ConfigureAwait(false);
-        LiveMetadata live = await LiveMetadata.ReadAsync(
-            storage, header, contents.Snapshots, contents.First.CryptoHeader, stored.Table, cancellationToken).ConfigureAwait(false);
-        live.RequireRefcountsApart(storage.Name);
-        if (contents.First.Bitmaps is { } extension)
-        {
-            live.Add("the bitmap directory", extension.DirectoryOffset, contents.Bitmaps.ReachedBytes);
-        }
-
-        foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
-        {
-            live.Add("the table of a bitmap", bitmap.TableOffset, (long)bitmap.TableEntries * ImageGeometry.TableEntryBytes);
-        }
-
-        return new ShadowRefcounts(storage, header, limits, live, stored.Table, searchesAll);
-    }
+        ImageStorage storage, ImageContents contents, Qcow2Limits limits, bool searchesAll, CancellationToken cancellationToken) =>
+        new(
+            storage,
+            limits,
+            await WritableCounts.OpenAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false),
+            searchesAll);
 
     /// <summary>Reads the count of a cluster, as it is to be.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<ulong> ReadAsync(long cluster, CancellationToken cancellationToken)
+    public async ValueTask<ulong> ReadAsync(HostCluster cluster, CancellationToken cancellationToken)
     {
-        long index = cluster / _geometry.RefcountsPerBlock;
+        long index = _geometry.RefcountBlockOf(cluster);
         if (!HasBlock(index))
         {
             return 0;
         }
 
         ShadowBlock block = _last?.Index == index ? _last : await LoadAsync(index, cancellationToken).ConfigureAwait(false);
-        return RefcountBlock.Read(block.Bytes, (int)(cluster % _geometry.RefcountsPerBlock), _geometry.RefcountOrder);
+        return RefcountBlock.Read(block.Bytes, _geometry.RefcountIndexOf(cluster), _geometry.RefcountOrder);
     }
 
     /// <summary>Says that clusters in a row, all of which are in use, are named more often, or less often, than before.</summary>
@@ -105,13 +92,12 @@ internal sealed partial class ShadowRefcounts
     /// <exception cref="Qcow2UnsupportedException">A count does not fit the width of the image's counts.</exception>
     /// <exception cref="Qcow2FormatException">A count is lower than the cluster's uses.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask AddAsync(long first, long clusters, long times, CancellationToken cancellationToken)
+    public async ValueTask AddAsync(HostCluster first, long clusters, long times, CancellationToken cancellationToken)
     {
-        long end = first + clusters;
+        HostCluster end = first + clusters;
         while (first < end)
         {
-            long index = first / _geometry.RefcountsPerBlock;
-            long blockStart = index * _geometry.RefcountsPerBlock;
+            long index = _geometry.RefcountBlockOf(first);
             if (!HasBlock(index))
             {
                 throw TooLow(first, 0);
@@ -119,16 +105,15 @@ internal sealed partial class ShadowRefcounts
 
             ShadowBlock block = _last?.Index == index ? _last : await LoadAsync(index, cancellationToken).ConfigureAwait(false);
             Change(block);
-            int from = (int)(first - blockStart);
-            int to = (int)Math.Min(_geometry.RefcountsPerBlock, end - blockStart);
-            AddInBlock(block, from, to, times);
-            first = blockStart + to;
+            int from = _geometry.RefcountIndexOf(first);
+            int count = (int)Math.Min(_geometry.RefcountsPerBlock - from, end - first);
+            AddInBlock(block, from, from + count, times);
+            first += count;
         }
     }
 
     private void AddInBlock(ShadowBlock block, int from, int to, long times)
     {
-        long blockStart = block.Index * _geometry.RefcountsPerBlock;
         bool isRise = times > 0;
         ulong change = (ulong)Math.Abs(times);
         for (int i = from; i < to; i++)
@@ -139,14 +124,16 @@ internal sealed partial class ShadowRefcounts
                 : RefcountBlock.Read(block.Bytes, i, _geometry.RefcountOrder);
             if (isRise ? count == 0 : count < change)
             {
-                throw TooLow(blockStart + i, count);
+                throw TooLow(_geometry.ClusterOfRefcount(block.Index, i), count);
             }
 
             if (isRise && count > _maxCount - change)
             {
+                long offset = _geometry.OffsetOf(_geometry.ClusterOfRefcount(block.Index, i)).Bytes;
                 throw new Qcow2UnsupportedException(
                     UnsupportedReason.RefcountWidth,
-                    $"'{_storage.Name}': the cluster at 0x{(blockStart + i) << _geometry.ClusterBits:x} is in use {count} times; its count has {_geometry.RefcountBits} bits and cannot rise by {change}");
+                    $"'{_storage.Name}': the cluster at 0x{offset:x} is in use {count} times; "
+                    + $"its count has {_geometry.RefcountBits} bits and cannot rise by {change}");
             }
 
             count = isRise ? count + change : count - change;
@@ -163,7 +150,7 @@ internal sealed partial class ShadowRefcounts
 
     /// <summary>Says that a structure which takes some bytes in a row, in clusters of its own, is not named any more.</summary>
     public ValueTask FreeAsync(ulong offset, long bytes, CancellationToken cancellationToken) =>
-        AddAsync((long)_geometry.ClusterIndex(offset), _geometry.ClustersFor(bytes), -1, cancellationToken);
+        AddAsync(_geometry.ClusterAt(offset), _geometry.ClustersFor(bytes), -1, cancellationToken);
 
     private bool HasBlock(long block) => block < _table.Length && (_table[block] != 0 || _unplaced.Contains(block));
 
@@ -186,7 +173,7 @@ internal sealed partial class ShadowRefcounts
     {
         if (index >= _table.Length)
         {
-            ClusterSpace.GrowTable(ref _table, index + 1, _geometry, _limits, _storage.Name);
+            _table = ClusterSpace.Grow(_table, index + 1, _geometry, _limits, _storage.Name);
         }
 
         var block = new ShadowBlock(index, new byte[_geometry.ClusterSizeBytes]);
@@ -200,7 +187,7 @@ internal sealed partial class ShadowRefcounts
         if (!_blocks.TryGetValue(index, out ShadowBlock? block))
         {
             var bytes = new byte[_geometry.ClusterSizeBytes];
-            await ReadBlockAsync(index, _table[index], bytes, cancellationToken).ConfigureAwait(false);
+            await _stored.FillAsync(index, _table[index], bytes, cancellationToken).ConfigureAwait(false);
             block = new ShadowBlock(index, bytes);
             Keep(block);
         }
@@ -209,9 +196,6 @@ internal sealed partial class ShadowRefcounts
         _last = block;
         return block;
     }
-
-    private ValueTask ReadBlockAsync(long index, ulong offset, byte[] bytes, CancellationToken cancellationToken) =>
-        StoredRefcountBlock.ReadAsync(_storage, _header, index, offset, bytes, cancellationToken);
 
     private void Keep(ShadowBlock block)
     {
@@ -252,6 +236,9 @@ internal sealed partial class ShadowRefcounts
         block.IsChanged = false;
     }
 
-    private Qcow2FormatException TooLow(long cluster, ulong count) => new(
-        Faults.Of(FaultCode.RefcountTooLow, "cluster", "reference count", (ulong)cluster << _geometry.ClusterBits, count, "as many as the cluster's uses, which are more; 'check -r all' repairs this"), _storage.Name);
+    private Qcow2FormatException TooLow(HostCluster cluster, ulong count) => new(
+        Faults.Of(
+            FaultCode.RefcountTooLow, "cluster", "reference count", _geometry.OffsetOf(cluster).Raw, count,
+            "as many as the cluster's uses, which are more; 'check -r all' repairs this"),
+        _storage.Name);
 }

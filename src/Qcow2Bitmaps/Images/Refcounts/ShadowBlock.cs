@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
 /// <summary>A refcount block as <see cref="ShadowRefcounts"/> has it in memory.</summary>
 internal sealed class ShadowBlock(long index, byte[] bytes)

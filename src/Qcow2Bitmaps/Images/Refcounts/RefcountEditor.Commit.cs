@@ -1,8 +1,9 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.State;
 
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
 /// <summary>Writing the counts, in order.</summary>
 internal sealed partial class RefcountEditor
@@ -10,25 +11,28 @@ internal sealed partial class RefcountEditor
     private readonly List<ClusterRange> _freed = [];
     private readonly Stack<long[]> _linked = [];
     private ClusterRange? _oldTable;
+    private SwitchPlan? _tableSwitch;
 
     /// <summary>Whether the header names another table than before, or may do so.</summary>
     public bool HasMovedTable => _oldTable is not null;
 
-    /// <summary>Says that clusters are no longer used once the image is switched; their counts fall in <see cref="ReleaseAsync"/>.</summary>
+    /// <summary>Says that clusters are no longer used once the image is switched; their counts fall in <see
+    /// cref="ReleaseAsync"/>.</summary>
     public void Free(ulong offset, long bytes)
     {
-        long first = (long)_geometry.ClusterIndex(offset);
-        long end = (long)_geometry.ClusterIndex(offset + (ulong)bytes - 1) + 1;
-        ClusterRange.Append(_freed, first, end - first);
+        var freed = ClusterRange.Of(_geometry, offset, bytes);
+        ClusterRange.Append(_freed, freed.First, freed.Count);
     }
 
-    /// <summary>Makes all allocations durable, with the data that were written to them, so that the image can be switched to them.</summary>
+    /// <summary>Makes all allocations durable, with the data that were written to them, so that the image can be switched to
+    /// them.</summary>
     /// <param name="cancellationToken">Ends the work.</param>
-    /// <param name="isAlone">Whether nobody writes data meanwhile; else the file's length is left alone, as setting it could cut off what is just being written.</param>
+    /// <param name="isAlone">Whether nobody writes data meanwhile; else the file's length is left alone, as setting it could cut off what
+    /// is just being written.</param>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask PublishAsync(CancellationToken cancellationToken, bool isAlone = true)
     {
-        long tableOffset = _isTableMoved ? await WriteNewTableAsync(cancellationToken).ConfigureAwait(false) : 0;
+        HostOffset tableOffset = _isTableMoved ? await WriteNewTableAsync(cancellationToken).ConfigureAwait(false) : default;
         await WriteBlocksAsync(cancellationToken).ConfigureAwait(false);
         if (isAlone)
         {
@@ -58,9 +62,9 @@ internal sealed partial class RefcountEditor
         }
 
         var unused = new List<ClusterRange>();
-        foreach (ClusterRange range in _freed.OrderBy(static range => range.First))
+        foreach (ClusterRange range in _freed.OrderBy(static range => range.First.Number))
         {
-            for (long cluster = range.First; cluster < range.End; cluster++)
+            for (HostCluster cluster = range.First; cluster < range.End; cluster++)
             {
                 ulong count = await ReadAsync(cluster, cancellationToken).ConfigureAwait(false);
                 if (count == 0 || (count == 1 && !IsInOldTable(cluster) && live.Find(cluster) is not null))
@@ -73,7 +77,7 @@ internal sealed partial class RefcountEditor
                 if (count == 1)
                 {
                     ClusterRange.Append(unused, cluster, 1);
-                    SearchFrom(cluster);
+                    _search.Include(cluster);
                 }
             }
         }
@@ -106,7 +110,8 @@ internal sealed partial class RefcountEditor
         {
             foreach (ClusterRange range in unused)
             {
-                await _storage.DiscardAsync(range.First << _geometry.ClusterBits, range.Count << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
+                long offset = _geometry.OffsetOf(range.First).Bytes;
+                await _storage.DiscardAsync(offset, _geometry.BytesOfClusters(range.Count), cancellationToken).ConfigureAwait(false);
             }
         }
         catch (IOException)
@@ -115,7 +120,7 @@ internal sealed partial class RefcountEditor
         }
     }
 
-    private bool IsInOldTable(long cluster) => _oldTable is { } table && table.First <= cluster && cluster < table.End;
+    private bool IsInOldTable(HostCluster cluster) => _oldTable is { } table && table.First <= cluster && cluster < table.End;
 
     private async ValueTask WriteBlocksAsync(CancellationToken cancellationToken)
     {
@@ -126,44 +131,37 @@ internal sealed partial class RefcountEditor
     }
 
     /// <summary>Writes the larger table to clusters of its own, together with the blocks that these may need.</summary>
-    private async ValueTask<long> WriteNewTableAsync(CancellationToken cancellationToken)
+    private async ValueTask<HostOffset> WriteNewTableAsync(CancellationToken cancellationToken)
     {
         while (true)
         {
-            int entries = _table.Length;
-            long clusters = _geometry.ClustersFor((long)entries * ImageGeometry.TableEntryBytes);
-            long first = await TakeRunAsync(clusters, cancellationToken).ConfigureAwait(false);
-            if (entries == _table.Length)
+            int entries = Stored.Table.Length;
+            long clusters = _geometry.ClustersFor(ImageGeometry.BytesOfEntries(entries));
+            HostCluster first = await TakeRunAsync(clusters, cancellationToken).ConfigureAwait(false);
+            if (entries == Stored.Table.Length)
             {
-                await _storage.WriteAsync(first << _geometry.ClusterBits, BigEndianTable.BytesOf(_table), cancellationToken).ConfigureAwait(false);
-                return first << _geometry.ClusterBits;
+                HostOffset offset = _geometry.OffsetOf(first);
+                await _storage.WriteAsync(offset.Bytes, BigEndianTable.BytesOf(Stored.Table), cancellationToken).ConfigureAwait(false);
+                return offset;
             }
 
             // Counting the table's own clusters has made it grow once more.
-            for (long cluster = first; cluster < first + clusters; cluster++)
+            for (HostCluster cluster = first; cluster < first + clusters; cluster++)
             {
                 await SetAsync(cluster, 0, cancellationToken).ConfigureAwait(false);
             }
 
-            _position = Math.Min(_position, first);
+            _search.Include(first);
         }
     }
 
-    /// <summary>Names a new table in the header: its offset and its length lie side by side in the first sector.</summary>
-    private async ValueTask SwitchTableAsync(long tableOffset, CancellationToken cancellationToken)
+    private async ValueTask SwitchTableAsync(HostOffset tableOffset, CancellationToken cancellationToken)
     {
-        _oldTable = new ClusterRange((long)_geometry.ClusterIndex(_header.RefcountTableOffset), _header.RefcountTableClusters);
-        long clusters = _geometry.ClustersFor((long)_table.Length * ImageGeometry.TableEntryBytes);
-        await WriteTableFieldsAsync((ulong)tableOffset, (uint)clusters, cancellationToken).ConfigureAwait(false);
-    }
-
-    private async ValueTask WriteTableFieldsAsync(ulong offset, uint clusters, CancellationToken cancellationToken)
-    {
-        var fields = new byte[sizeof(ulong) + sizeof(uint)];
-        BinaryPrimitives.WriteUInt64BigEndian(fields, offset);
-        BinaryPrimitives.WriteUInt32BigEndian(fields.AsSpan(sizeof(ulong)), clusters);
-        await _storage.WriteAsync(HeaderLayout.RefcountTableOffset, fields, cancellationToken).ConfigureAwait(false);
-        await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);
+        long clusters = _geometry.ClustersFor(ImageGeometry.BytesOfEntries(Stored.Table.Length));
+        _tableSwitch = await new HeaderChange().SetRefcountTable(tableOffset.Raw, (uint)clusters)
+            .PlanAsync(_storage, Stored.Header, cancellationToken).ConfigureAwait(false);
+        _oldTable = new ClusterRange(_geometry.ClusterAt(Stored.Header.RefcountTableOffset), Stored.Header.RefcountTableClusters);
+        await _tableSwitch.ApplyAsync(_storage).ConfigureAwait(false);
     }
 
     /// <summary>Names new blocks in the table: a block that another new one counts only after that one.</summary>
@@ -172,22 +170,24 @@ internal sealed partial class RefcountEditor
         var waiting = _newBlocks.Select(static block => block.Block).ToHashSet();
         while (waiting.Count > 0)
         {
-            long[] ready = [.. _newBlocks
-                .Where(block => waiting.Contains(block.Block)
-                    && (block.Cluster / _geometry.RefcountsPerBlock == block.Block || !waiting.Contains(block.Cluster / _geometry.RefcountsPerBlock)))
-                .Select(static block => block.Block)];
+            long[] ready = [..
+                from block in _newBlocks
+                let counting = _geometry.RefcountBlockOf(block.Cluster)
+                where waiting.Contains(block.Block) && (counting == block.Block || !waiting.Contains(counting))
+                select block.Block];
             _linked.Push(ready);
-            await WriteEntriesAsync(ready, block => _table[block], cancellationToken).ConfigureAwait(false);
+            await WriteEntriesAsync(ready, block => Stored.Table[block], cancellationToken).ConfigureAwait(false);
             waiting.ExceptWith(ready);
         }
     }
 
-    /// <summary>Takes new blocks, or a larger table, out of use again: in the reverse order, so that what is in use is counted at any time.</summary>
+    /// <summary>Takes new blocks, or a larger table, out of use again: in the reverse order, so that what is in use is counted at any
+    /// time.</summary>
     private async ValueTask UnlinkAsync(CancellationToken cancellationToken)
     {
         if (_oldTable is not null)
         {
-            await WriteTableFieldsAsync(_header.RefcountTableOffset, _header.RefcountTableClusters, cancellationToken).ConfigureAwait(false);
+            await _tableSwitch!.RevertAsync(_storage).ConfigureAwait(false);
         }
 
         foreach (long[] blocks in _linked)
@@ -202,7 +202,8 @@ internal sealed partial class RefcountEditor
         {
             var entry = new byte[ImageGeometry.TableEntryBytes];
             BinaryPrimitives.WriteUInt64BigEndian(entry, valueOf(block));
-            await _storage.WriteAsync((long)_header.RefcountTableOffset + (block * ImageGeometry.TableEntryBytes), entry, cancellationToken).ConfigureAwait(false);
+            ulong offset = ImageGeometry.EntryOffset(Stored.Header.RefcountTableOffset, block);
+            await _storage.WriteAsync((long)offset, entry, cancellationToken).ConfigureAwait(false);
         }
 
         await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);

@@ -2,12 +2,15 @@ using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images.Writing;
+namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>Where an image's structures lie, so that nothing is written over one, or freed under one, because a reference count is wrong.</summary>
+/// <summary>Where an image's structures lie, so that nothing is written over one, or freed under one, because a reference count is
+/// wrong.</summary>
 /// <remarks>
-/// Holds what QEMU looks at before it writes (header, refcount table and blocks, active L1 and L2 tables, snapshot table, L1 tables of snapshots, bitmap
-/// directory) and beside it bitmap tables and the encryption header. Guest data and the bits of bitmaps are protected by their counts alone.
+/// Holds what QEMU looks at before it writes (header, refcount table and blocks, active L1 and L2 tables, snapshot table, L1 tables of
+/// snapshots, bitmap
+/// directory) and beside it bitmap tables and the encryption header. Guest data and the bits of bitmaps are protected by their counts
+/// alone.
 /// </remarks>
 internal sealed class LiveMetadata
 {
@@ -15,33 +18,34 @@ internal sealed class LiveMetadata
     private const string RefcountBlock = "a refcount block";
 
     private readonly List<(ulong Start, ulong End, string What)> _ranges = [];
-    private readonly int _clusterBits;
+    private readonly ImageGeometry _geometry;
     private ulong[] _l2Tables = [];
     private bool _isSorted;
 
-    private LiveMetadata(int clusterBits) => _clusterBits = clusterBits;
+    private LiveMetadata(ImageGeometry geometry) => _geometry = geometry;
 
     /// <summary>Collects the structures of an image without its bitmaps.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<LiveMetadata> ReadAsync(
-        ImageStorage storage, Qcow2Header header, SnapshotTable snapshots, CryptoHeaderPointer? encryptionHeader, ulong[] refcountTable, CancellationToken cancellationToken)
+        ImageStorage storage, ImageContents contents, ulong[] refcountTable, CancellationToken cancellationToken)
     {
-        var live = new LiveMetadata((int)header.ClusterBits);
-        live.Add("the header", 0, 1L << (int)header.ClusterBits);
-        live.Add(RefcountTable, header.RefcountTableOffset, (long)header.RefcountTableClusters << (int)header.ClusterBits);
+        Qcow2Header header = contents.First.Header;
+        var live = new LiveMetadata(header.Geometry);
+        live.Add("the header", 0, header.ClusterSizeBytes);
+        live.Add(RefcountTable, header.RefcountTableOffset, header.RefcountTableBytes);
         foreach (ulong raw in refcountTable)
         {
-            live.Add(RefcountBlock, new RefcountTableEntry(raw).BlockOffset, raw == 0 ? 0 : 1L << (int)header.ClusterBits);
+            live.Add(RefcountBlock, new RefcountTableEntry(raw).BlockOffset, raw == 0 ? 0 : header.ClusterSizeBytes);
         }
 
-        live.Add("the active L1 table", header.L1TableOffset, (long)header.L1Size * ImageGeometry.TableEntryBytes);
-        live.Add("the snapshot table", header.SnapshotsOffset, snapshots.LengthBytes);
-        foreach (SnapshotInfo snapshot in snapshots.Snapshots)
+        live.Add("the active L1 table", header.L1TableOffset, header.L1TableBytes);
+        live.Add("the snapshot table", header.SnapshotsOffset, contents.Snapshots.LengthBytes);
+        foreach (SnapshotInfo snapshot in contents.Snapshots.Snapshots)
         {
-            live.Add("the L1 table of a snapshot", snapshot.L1TableOffset, (long)snapshot.L1Size * ImageGeometry.TableEntryBytes);
+            live.Add("the L1 table of a snapshot", snapshot.L1TableOffset, snapshot.L1TableBytes);
         }
 
-        if (encryptionHeader is { } pointer)
+        if (contents.First.CryptoHeader is { } pointer)
         {
             live.Add("the encryption header", pointer.Offset, (long)Math.Min(pointer.Length, Faults.MaxOffset));
         }
@@ -52,7 +56,8 @@ internal sealed class LiveMetadata
         return live;
     }
 
-    /// <summary>Refuses an image whose refcounts, which are written in place, share bytes with another structure, or with one another.</summary>
+    /// <summary>Refuses an image whose refcounts, which are written in place, share bytes with another structure, or with one
+    /// another.</summary>
     /// <exception cref="Qcow2FormatException">They do.</exception>
     public void RequireRefcountsApart(string imageName)
     {
@@ -67,7 +72,10 @@ internal sealed class LiveMetadata
             if (what is not null)
             {
                 throw new Qcow2FormatException(
-                    Faults.OfHex(FaultCode.RefcountTooLow, range.What, "offset", range.Start, range.Start, $"one apart from {what}; 'check -r all' repairs this"), imageName);
+                    Faults.OfHex(
+                        FaultCode.RefcountTooLow, range.What, "offset", range.Start, range.Start,
+                        $"one apart from {what}; 'check -r all' repairs this"),
+                    imageName);
             }
 
             widest = range.End > widest.End ? range : widest;
@@ -75,12 +83,31 @@ internal sealed class LiveMetadata
         }
     }
 
-    /// <summary>A copy to which other ranges can be added.</summary>
-    public LiveMetadata Clone()
+    /// <summary>The structures of an image's bitmaps: what they are, offsets and lengths in bytes.</summary>
+    public static IEnumerable<(string What, ulong Offset, long Bytes)> BitmapsOf(ImageContents contents)
     {
-        var copy = new LiveMetadata(_clusterBits) { _l2Tables = _l2Tables };
-        copy._ranges.AddRange(_ranges);
-        return copy;
+        if (contents.First.Bitmaps is { } extension)
+        {
+            yield return ("the bitmap directory", extension.DirectoryOffset, contents.Bitmaps.ReachedBytes);
+        }
+
+        foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
+        {
+            yield return ("the table of a bitmap", bitmap.TableOffset, bitmap.TableBytes);
+        }
+    }
+
+    /// <summary>These structures and those of bitmaps.</summary>
+    public LiveMetadata With(IEnumerable<(string What, ulong Offset, long Bytes)> bitmaps)
+    {
+        var all = new LiveMetadata(_geometry) { _l2Tables = _l2Tables };
+        all._ranges.AddRange(_ranges);
+        foreach ((string what, ulong offset, long bytes) in bitmaps)
+        {
+            all.Add(what, offset, bytes);
+        }
+
+        return all;
     }
 
     /// <summary>Adds a structure; ranges that cannot be are cut where offsets end.</summary>
@@ -98,13 +125,14 @@ internal sealed class LiveMetadata
 
     /// <summary>Which structure lies, as a whole or in part, in a cluster.</summary>
     /// <returns>Its name; null when none does.</returns>
-    public string? Find(long cluster) => FindBesideL2(cluster) ?? FindL2((ulong)cluster << _clusterBits, ((ulong)cluster << _clusterBits) + (1UL << _clusterBits));
+    public string? Find(HostCluster cluster) =>
+        FindBesideL2(cluster) ?? FindL2(_geometry.OffsetOf(cluster).Raw, _geometry.OffsetOf(cluster + 1).Raw);
 
     /// <summary>As <see cref="Find"/>, without the active L2 tables.</summary>
-    public string? FindBesideL2(long cluster)
+    public string? FindBesideL2(HostCluster cluster)
     {
-        ulong start = (ulong)cluster << _clusterBits;
-        ulong end = start + (1UL << _clusterBits);
+        ulong start = _geometry.OffsetOf(cluster).Raw;
+        ulong end = _geometry.OffsetOf(cluster + 1).Raw;
         if (!_isSorted)
         {
             SortAndClose();
@@ -125,7 +153,7 @@ internal sealed class LiveMetadata
     {
         int l2 = Array.BinarySearch(_l2Tables, start);
         l2 = l2 < 0 ? ~l2 : l2;
-        return (l2 < _l2Tables.Length && _l2Tables[l2] < end) || (l2 > 0 && _l2Tables[l2 - 1] + (1UL << _clusterBits) > start)
+        return (l2 < _l2Tables.Length && _l2Tables[l2] < end) || (l2 > 0 && _l2Tables[l2 - 1] + (1UL << _geometry.ClusterBits) > start)
             ? "an active L2 table"
             : null;
     }

@@ -1,0 +1,140 @@
+using Qcow2Bitmaps.Storage;
+
+namespace Qcow2Bitmaps.Images.Header;
+
+/// <summary>Writes to the first cluster, in stages, that a crash may end anywhere.</summary>
+/// <remarks>There is a flush after each stage. A stage writes where nobody looks, or a single sector. So the image is as before or as
+/// after, whatever of the stages was written. Immutable.</remarks>
+/// <param name="Stages">The stages, in their order.</param>
+internal sealed record SwitchPlan(IReadOnlyList<IReadOnlyList<SectorWrite>> Stages)
+{
+    /// <summary>Changes all at once what lies in one sector.</summary>
+    /// <param name="writes">One write, or none.</param>
+    public static SwitchPlan InOneSector(List<SectorWrite> writes) => new(writes.Count == 0 ? [] : [writes]);
+
+    /// <summary>Whether nothing changes.</summary>
+    public bool IsEmpty => Stages.Count == 0;
+
+    /// <summary>Writes the stages.</summary>
+    /// <param name="storage">The image.</param>
+    /// <param name="done">How many stages are written already.</param>
+    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
+    public ValueTask ApplyAsync(ImageStorage storage, int done = 0) => WriteAsync(storage, Stages.Skip(done), static write => write.After);
+
+    /// <summary>Writes back what was there before, whichever stages were written.</summary>
+    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
+    public ValueTask RevertAsync(ImageStorage storage) => WriteAsync(storage, Stages.Reverse(), static write => write.Before);
+
+    /// <summary>Writes the stages, or writes back what was there before when that fails.</summary>
+    /// <exception cref="UnknownOutcomeException">The storage failed for good: the image is as before or as after.</exception>
+    /// <exception cref="IOException">The storage failed; the image is as before.</exception>
+    public async ValueTask ApplyOrRevertAsync(ImageStorage storage)
+    {
+        try
+        {
+            await ApplyAsync(storage).ConfigureAwait(false);
+        }
+        catch (IOException e)
+        {
+            try
+            {
+                await RevertAsync(storage).ConfigureAwait(false);
+            }
+            catch (IOException)
+            {
+                throw new UnknownOutcomeException(
+                    $"'{storage.Name}': {e}, while the header was written; so did writing it back: the image is as before "
+                    + $"or as after the change, and what was prepared for it may be leaked",
+                    e);
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>The first cluster once all stages are written.</summary>
+    public byte[] After(ReadOnlyMemory<byte> firstCluster)
+    {
+        byte[] after = firstCluster.ToArray();
+        foreach (SectorWrite write in Stages.SelectMany(static stage => stage).Where(static write => !write.After.IsEmpty))
+        {
+            write.After.CopyTo(after.AsMemory(write.Offset));
+        }
+
+        return after;
+    }
+
+    /// <summary>How far an image has been switched.</summary>
+    /// <param name="firstCluster">The first cluster as it is.</param>
+    /// <returns>The number of stages that are written as a whole; null when the image is in none of the states that the stages lead
+    /// through.</returns>
+    public int? CountDone(ReadOnlySpan<byte> firstCluster)
+    {
+        // Later stages may change what earlier ones have: look from the end.
+        for (int done = Stages.Count; done >= 0; done--)
+        {
+            if (IsAfter(done, firstCluster))
+            {
+                return done;
+            }
+        }
+
+        return null;
+    }
+
+    private static async ValueTask WriteAsync(
+        ImageStorage storage, IEnumerable<IReadOnlyList<SectorWrite>> stages, Func<SectorWrite, ReadOnlyMemory<byte>> bytesOf)
+    {
+        foreach (IReadOnlyList<SectorWrite> stage in stages)
+        {
+            foreach (SectorWrite write in stage)
+            {
+                await storage.WriteAsync(write.Offset, bytesOf(write), CancellationToken.None).ConfigureAwait(false);
+            }
+
+            await storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    private bool IsAfter(int done, ReadOnlySpan<byte> firstCluster)
+    {
+        var expected = new Dictionary<int, byte>();
+        foreach (SectorWrite write in Stages.Reverse().SelectMany(static stage => stage))
+        {
+            Put(expected, write.Offset, write.Before.Span);
+        }
+
+        foreach (SectorWrite write in Stages.Take(done).SelectMany(static stage => stage))
+        {
+            Put(expected, write.Offset, write.After.Span);
+        }
+
+        foreach (SectorWrite write in done < Stages.Count ? Stages[done] : [])
+        {
+            // The next stage may have been begun: each of its writes is there or not.
+            if (write.Offset + write.After.Length <= firstCluster.Length
+                && firstCluster.Slice(write.Offset, write.After.Length).SequenceEqual(write.After.Span))
+            {
+                Put(expected, write.Offset, write.After.Span);
+            }
+        }
+
+        foreach ((int offset, byte value) in expected)
+        {
+            if (offset >= firstCluster.Length || firstCluster[offset] != value)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private static void Put(Dictionary<int, byte> bytes, int offset, ReadOnlySpan<byte> values)
+    {
+        for (int i = 0; i < values.Length; i++)
+        {
+            bytes[offset + i] = values[i];
+        }
+    }
+}
