@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Header;
-using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
