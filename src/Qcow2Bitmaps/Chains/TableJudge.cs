@@ -32,7 +32,13 @@ internal static class TableJudge
 
     /// <summary>Whether an image's bitmap is a record of changes that can be relied on: it records, and its table can be read.</summary>
     public static async ValueTask<bool> IsUsableAsync(ChainLayer layer, string name, CancellationToken cancellationToken) =>
-        layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap) && bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0
+        layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap)
+            && bitmap.State == BitmapState.Recording && await HasBitsAsync(layer, name, cancellationToken).ConfigureAwait(false);
+
+    /// <summary>Whether an image's bitmap, be it recording or disabled, has bits that can be read and were stored whole.</summary>
+    public static async ValueTask<bool> HasBitsAsync(ChainLayer layer, string name, CancellationToken cancellationToken) =>
+        layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap)
+            && bitmap.State != BitmapState.Inconsistent && bitmap.Faults.Count == 0
             && await WhyUnreadableAsync(layer, name, cancellationToken).ConfigureAwait(false) is null;
 
     /// <summary>What is wrong with the table of a bitmap; null when it can be read.</summary>

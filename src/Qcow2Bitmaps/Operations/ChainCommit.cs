@@ -294,6 +294,7 @@ public static class ChainCommit
 
         foreach (BitmapInfo bitmap in others)
         {
+            await MergeRecordsAsync(chain, top, @base, bitmap.Name, edit, cancellationToken).ConfigureAwait(false);
             edit.Merge(has, bitmap.Name).Merge(hides, bitmap.Name);
             changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Marked, target.Name, "what is committed"));
         }
@@ -301,10 +302,27 @@ public static class ChainCommit
         foreach (BitmapInfo bitmap in lost)
         {
             edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false).Merge(has, bitmap.Name).Merge(hides, bitmap.Name);
+            await MergeRecordsAsync(chain, top, @base, bitmap.Name, edit, cancellationToken).ConfigureAwait(false);
             changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Disabled, target.Name, "it was not valid, and would look valid without what is committed"));
         }
 
         await target.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// Merges the bits that committed images have of a bitmap that is not valid over them. After a rebase these tell what left the chain,
+    /// and the base may be another disk's image, whose bitmap of that name does not know of it.
+    /// </summary>
+    private static async ValueTask MergeRecordsAsync(
+        ImageChain chain, int top, int @base, string name, BitmapEdit edit, CancellationToken cancellationToken)
+    {
+        foreach (ChainLayer layer in chain.Layers.Take(@base).Skip(top))
+        {
+            if (await TableJudge.HasBitsAsync(layer, name, cancellationToken).ConfigureAwait(false))
+            {
+                edit.Merge(layer.RequireImage(), name, name);
+            }
+        }
     }
 
     /// <summary>Makes valid bitmaps that the base is to get in the images between, with one edit each: in the base alone they would lie behind a gap.</summary>

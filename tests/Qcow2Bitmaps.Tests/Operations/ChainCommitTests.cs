@@ -140,7 +140,10 @@ public sealed class ChainCommitTests
         foreach ((string name, CommitBitmap bitmap)
             in actual.Where(pair => model.RunOf(pair.Key).Count > 0 || model.Layers[target].Bitmaps.ContainsKey(pair.Key)))
         {
-            CommitBitmap their = theirs[name];
+            // libvirt leaves what is recorded in a bitmap that is not valid over the committed images.
+            CommitBitmap their = model.RunOf(name).Count > 0 || theirs[name].State != BitmapState.Recording
+                ? theirs[name]
+                : theirs[name].With(model.TargetSectors, model.Records(name));
             Assert.True(
                 bitmap.State == their.State
                     && bitmap.GranularityBytes == their.GranularityBytes

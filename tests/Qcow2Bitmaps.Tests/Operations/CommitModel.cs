@@ -64,7 +64,7 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
             {
                 expected.Add(name, own!.State switch
                 {
-                    BitmapState.Recording => own.With(TargetSectors, has, hides, Gained()),
+                    BitmapState.Recording => own.With(TargetSectors, [.. Records(name), has, hides, Gained()]),
                     BitmapState.Disabled => own.With(TargetSectors),
                     _ => own,
                 });
@@ -74,12 +74,21 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
             {
                 // Not libvirt's: what is lost must not make valid what is left.
                 expected.Add(
-                    name, new CommitBitmap(BitmapState.Disabled, lost.Bitmaps[name].GranularityBytes, []).With(TargetSectors, has, hides));
+                    name,
+                    new CommitBitmap(BitmapState.Disabled, lost.Bitmaps[name].GranularityBytes, [])
+                        .With(TargetSectors, [.. Records(name), has, hides]));
             }
         }
 
         return expected.ToImmutable();
     }
+
+    /// <summary>What the committed images have of a bitmap that is not valid over them.</summary>
+    public IEnumerable<bool[]> Records(string name) => Layers.Skip(Top).Take(Base - Top)
+        .Select(layer => layer.Bitmaps.GetValueOrDefault(name))
+        .OfType<CommitBitmap>()
+        .Where(static bitmap => bitmap.State != BitmapState.Inconsistent)
+        .Select(static bitmap => bitmap.Sectors);
 
     /// <summary>What the base gains: its bitmaps call that dirty, as after any other resize.</summary>
     private bool[] Gained() => [.. Enumerable.Range(0, TargetSectors).Select(sector => sector >= Target.Sectors)];

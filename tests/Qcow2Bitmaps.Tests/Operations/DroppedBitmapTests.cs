@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
@@ -39,6 +41,38 @@ public sealed class DroppedBitmapTests
         // As it says.
         await Support.Cli.OkAsync("bitmap", "--remove", folder.File("old.qcow2"), "b");
         await Support.Cli.OkAsync([.. verb.Split(' '), "-b", "other.qcow2", "-F", "qcow2", top]);
+    }
+
+    /// <summary>
+    /// What the top recorded goes on counting once it is committed, also where its bitmap was disabled and another disk's takes its place.
+    /// </summary>
+    [Fact]
+    public async Task ACommitKeepsTheRecordOfADisabledBitmap()
+    {
+        Qemu.Require();
+        using var folder = TempFolder.InMemory();
+        string old = folder.File("old.qcow2");
+        string middle = folder.File("middle.qcow2");
+        string top = folder.File("top.qcow2");
+        string other = folder.File("other.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", old, "4M");
+        await Qemu.ImgOkAsync("bitmap", "--add", old, "b");
+        await Qemu.IoOkAsync(old, "write -P 7 1M 64k");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", old, "-F", "qcow2", middle);
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", middle, "-F", "qcow2", top);
+        await Qemu.ImgOkAsync("bitmap", "--add", top, "b");
+        // The other disk has the same bytes where the first one changed: the rebase copies nothing there.
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", other, "4M");
+        await Qemu.IoOkAsync(other, "write -P 7 1M 64k");
+        await Qemu.ImgOkAsync("bitmap", "--add", other, "b");
+
+        await Support.Cli.OkAsync("chain", "rebase", "-b", "other.qcow2", "-F", "qcow2", "--gaps", "disable", top);
+        await Support.Cli.OkAsync("chain", "commit", top, other);
+
+        await using ImageChain chain = await ImageChain.OpenAsync(other, cancellationToken: Token);
+        Assert.True((await chain.JudgeBitmapAsync("b", cancellationToken: Token)).IsValid);
+        List<DirtyExtent> dirty = await chain.ReadExtentsAsync("b", cancellationToken: Token).ToListAsync(Token);
+        Assert.Contains(dirty, static extent => extent is { OffsetBytes: <= 1 << 20, EndBytes: >= (1 << 20) + (64 << 10) });
     }
 
     private static async Task<Dictionary<string, byte[]>> ReadAsync(TempFolder folder)
