@@ -67,24 +67,30 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     /// <summary>Whether the bitmap that it goes by records from its point on afterwards.</summary>
     private bool Clears => IsIncremental && _options.Checkpoint is null && _options.Mode != BitmapSyncMode.Never;
 
-    /// <summary>Opens the disk with the locks that keep writers out, and clears away, or finishes, what a stop has left of a backup of that name.</summary>
+    /// <summary>
+    /// Opens the disk with the locks that keep writers out, and clears away, or finishes, what a stop has left of a backup of that name.
+    /// </summary>
     public static async ValueTask<DiskBackupRun> OpenAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
     {
         StoredBackup? unfinished = await UnfinishedBackup.FindAsync(disk, options, cancellationToken).ConfigureAwait(false);
-        ImageChain chain = await ChainAccess.OpenAsync(disk.TopPath, options.Chain, look => WrittenLayersAsync(look, options, cancellationToken), cancellationToken).ConfigureAwait(false);
+        ImageChain chain = await ChainAccess.OpenAsync(
+            disk.TopPath, options.Chain, look => WrittenLayersAsync(look, options, cancellationToken),
+            cancellationToken).ConfigureAwait(false);
         return new DiskBackupRun(disk, options, chain, unfinished);
     }
 
     /// <summary>Checks all that can be refused, before anything is written; then rebuilds a bitmap, where that was asked for.</summary>
     /// <param name="set">What the backups of one call have in common; null for one alone.</param>
-    /// <param name="writable">The images of all disks that are open for writing: an edit of several that was stopped is finished with them.</param>
+    /// <param name="writable">The images of all disks that are open for writing: an edit of several that
+    /// was stopped is finished with them.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     public async ValueTask PrepareAsync(string? set, IReadOnlyCollection<Qcow2Image> writable, CancellationToken cancellationToken)
     {
         SizeBytes = _chain.SizeBytes;
         if (SizeBytes % SectorBytes != 0)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"{_chain.Layers[0]}: the disk has {SizeBytes} bytes, not a multiple of {SectorBytes}");
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.Format, $"{_chain.Layers[0]}: the disk has {SizeBytes} bytes, not a multiple of {SectorBytes}");
         }
 
         RequireNames();
@@ -128,12 +134,16 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         IsIncremental = !isFull;
         if (IsIncremental)
         {
-            await DiskCourse.RequireSameAsync(_chain, identity, _below, _unfinished, _options.Since!, _keptBytes, cancellationToken).ConfigureAwait(false);
+            await DiskCourse.RequireSameAsync(
+                _chain, identity, _below, _unfinished, _options.Since!, _keptBytes, cancellationToken).ConfigureAwait(false);
         }
 
-        if (IsResumed && (!IsIncremental || !IsStandingOn(_unfinished!.Manifest, _below[0].Manifest) || _unfinished!.Manifest.SizeBytes != SizeBytes))
+        if (IsResumed
+            && (!IsIncremental || !IsStandingOn(_unfinished!.Manifest, _below[0].Manifest) || _unfinished!.Manifest.SizeBytes != SizeBytes))
         {
-            throw new BackupException($"'{PartialManifest}' cannot be resumed: the disk has another size, or the backup is based on another one. A full backup is needed");
+            throw new BackupException(
+                $"'{PartialManifest}' cannot be resumed: the disk has another size, or the backup is based on another one. "
+                + $"A full backup is needed");
         }
 
         string id = _unfinished?.Manifest.Id ?? NewId();
@@ -144,7 +154,9 @@ internal sealed class DiskBackupRun : IAsyncDisposable
             Id = id,
             Series = IsIncremental ? _below[0].Manifest.Series : id,
             CreatedUtc = _former.NextUtc(),
-            Parents = IsIncremental ? [.. _below.Select(static backup => new BackupParent(backup.Manifest.Id, Path.GetFileName(backup.ManifestPath)))] : [],
+            Parents = IsIncremental
+                ? [.. _below.Select(static backup => new BackupParent(backup.Manifest.Id, Path.GetFileName(backup.ManifestPath)))]
+                : [],
             ImageFile = Path.GetFileName(_disk.TargetPath),
             ImageFormat = _options.IsRaw ? ImageFormat.Raw : ImageFormat.Qcow2,
             SizeBytes = SizeBytes,
@@ -161,7 +173,9 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         };
         if (_manifest.Parents.Count > ManifestJson.MaxParents)
         {
-            throw new BackupException($"The backup would be based on {_manifest.Parents.Count} others, at most {ManifestJson.MaxParents} are read: take a full backup, or one since an older checkpoint");
+            throw new BackupException(
+                $"The backup would be based on {_manifest.Parents.Count} others, at most {ManifestJson.MaxParents} are read: "
+                + $"take a full backup, or one since an older checkpoint");
         }
     }
 
@@ -187,16 +201,19 @@ internal sealed class DiskBackupRun : IAsyncDisposable
                     observer = new CopiedRanges(digests, _copied);
                 }
 
-                var ranges = new CopyRanges(BackupRanges.DirtyAsync(_chain, _options.Since!, _keptBytes, SizeBytes, bytes => dirty += bytes, cancellationToken));
+                var ranges = new CopyRanges(
+                    BackupRanges.DirtyAsync(_chain, _options.Since!, _keptBytes, SizeBytes, bytes => dirty += bytes, cancellationToken));
                 await using (ranges.ConfigureAwait(false))
                 {
                     try
                     {
-                        await engine.RunAsync(new CopyScope(disk) { Ranges = ranges, Observer = observer }, cancellationToken).ConfigureAwait(false);
+                        await engine.RunAsync(
+                            new CopyScope(disk) { Ranges = ranges, Observer = observer }, cancellationToken).ConfigureAwait(false);
                     }
                     catch when (_options.Mode == BitmapSyncMode.Always)
                     {
-                        // What it has is gone on with, if it can be made durable: a file's error is told once, and flushing it later would succeed.
+                        // What it has is gone on with, if it can be made durable: a file's error is told
+                        // once, and flushing it later would succeed.
                         (DirtyBitmap? copied, _copied) = (_copied, null);
                         await target.CompleteAsync([], CancellationToken.None).ConfigureAwait(false);
                         _copied = copied;
@@ -218,7 +235,10 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         if (IsResumed)
         {
             // Of what was there before no checksum is known.
-            groups = [.. await LayerReplay.ReadGroupsAsync(new StoredBackup(ManifestPath, _manifest).Unplaced, _options.Workers, progress: null, cancellationToken).ConfigureAwait(false)];
+            groups = [
+                .. await LayerReplay.ReadGroupsAsync(
+                    new StoredBackup(ManifestPath, _manifest).Unplaced, _options.Workers, progress: null,
+                    cancellationToken).ConfigureAwait(false)];
         }
 
         _manifest = _manifest with { Groups = groups, DirtyBytes = IsIncremental ? dirty : null };
@@ -238,7 +258,9 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
         else
         {
-            _ = Leftovers.Tidy($"The backup is taken, but the name of '{ManifestPath}' may not survive a loss of power", () => DurableFile.FlushFolderOf(ManifestPath));
+            _ = Leftovers.Tidy(
+                $"The backup is taken, but the name of '{ManifestPath}' may not survive a loss of power",
+                () => DurableFile.FlushFolderOf(ManifestPath));
         }
     }
 
@@ -276,12 +298,20 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         bool hasAnchors = isEdited || Clears;
         if (_manifest.State == BackupState.Anchoring)
         {
-            _manifest = _manifest with { State = BackupState.Complete, Anchors = hasAnchors ? _manifest.Anchors : [], Checkpoint = hasAnchors ? _manifest.Checkpoint : null };
+            _manifest = _manifest with
+            {
+                State = BackupState.Complete,
+                Anchors = hasAnchors ? _manifest.Anchors : [],
+                Checkpoint = hasAnchors ? _manifest.Checkpoint : null,
+            };
             DurableFile.Replace(ManifestPath, ManifestJson.Write(_manifest), Rights);
         }
     }
 
-    /// <summary>Removes what was made, as it is not whole; with <see cref="BitmapSyncMode.Always"/> keeps what was copied, and makes that clean in the bitmap.</summary>
+    /// <summary>
+    /// Removes what was made, as it is not whole; with <see cref="BitmapSyncMode.Always"/> keeps what was
+    /// copied, and makes that clean in the bitmap.
+    /// </summary>
     public async ValueTask AbandonAsync()
     {
         if (!_isBegun || IsPlaced)
@@ -300,18 +330,27 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     }
 
     /// <summary>The images of the disk that are open for writing.</summary>
-    public IEnumerable<Qcow2Image> Writable => _chain.Layers.OfType<Qcow2Layer>().Where(static layer => layer.IsWritable).Select(static layer => layer.Image);
+    public IEnumerable<Qcow2Image> Writable =>
+        _chain.Layers.OfType<Qcow2Layer>().Where(static layer => layer.IsWritable).Select(static layer => layer.Image);
 
     public ValueTask DisposeAsync() => _chain.DisposeAsync();
 
-    /// <summary>Which images have to be written: for a new checkpoint the top one, else those whose bitmap is cleared, and those where it is rebuilt.</summary>
-    private static async ValueTask<IReadOnlyList<int>> WrittenLayersAsync(ImageChain look, BackupOptions options, CancellationToken cancellationToken)
+    /// <summary>
+    /// Which images have to be written: for a new checkpoint the top one, else those whose bitmap is
+    /// cleared, and those where it is rebuilt.
+    /// </summary>
+    private static async ValueTask<IReadOnlyList<int>> WrittenLayersAsync(
+        ImageChain look, BackupOptions options, CancellationToken cancellationToken)
     {
         IEnumerable<int> layers = options.Checkpoint is not null ? [0] : [];
         if (options.Since is { } since && ChainBitmaps.Holders(look, [since]).Any())
         {
-            layers = options.Checkpoint is null && options.Mode != BitmapSyncMode.Never ? layers.Concat(ChainBitmaps.Holders(look, [since])) : layers;
-            layers = options.Fallback == BackupFallback.Populate ? layers.Concat(await ChainPopulate.FindImagesAsync(look, since, cancellationToken).ConfigureAwait(false)) : layers;
+            layers = options.Checkpoint is null && options.Mode != BitmapSyncMode.Never
+                ? layers.Concat(ChainBitmaps.Holders(look, [since]))
+                : layers;
+            layers = options.Fallback == BackupFallback.Populate
+                ? layers.Concat(await ChainPopulate.FindImagesAsync(look, since, cancellationToken).ConfigureAwait(false))
+                : layers;
         }
 
         return [.. layers.Distinct()];
@@ -327,7 +366,8 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     /// <summary>Refuses a disk of which something is missing, or notes what.</summary>
     private async ValueTask FindMissingAsync(CancellationToken cancellationToken)
     {
-        IReadOnlyList<(ChainLayer Layer, FormatFault Fault)> found = await _chain.FindTruncationsAsync(cancellationToken: cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<(ChainLayer Layer, FormatFault Fault)> found = await _chain.FindTruncationsAsync(
+            cancellationToken: cancellationToken).ConfigureAwait(false);
         if (found.Count == 0)
         {
             return;
@@ -341,7 +381,9 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         if (found.FirstOrDefault(static one => one.Layer.IsWritable) is { Layer: { } written })
         {
             throw new BackupException(
-                $"{written} ends before clusters that it names, and would be written: afterwards nobody could tell any more that something is missing. A full backup without a checkpoint writes nothing, nor does an incremental one that leaves the bitmap as it is");
+                $"{written} ends before clusters that it names, and would be written: afterwards nobody could tell any more that something "
+                + $"is missing. A full backup without a checkpoint writes nothing, nor does an incremental one that leaves the bitmap as "
+                + $"it is");
         }
 
         _missing = string.Join("; ", found.Select(static one => $"{one.Layer}: {one.Fault}"));
@@ -361,7 +403,8 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         if (earlier.Manifest.Missing is { } missing && !_options.AcceptsMissing)
         {
             throw new BackupException(
-                $"'{earlier.ManifestPath}' was taken of a disk of which something was missing ({missing}): take a full backup, or accept that it is missing here too");
+                $"'{earlier.ManifestPath}' was taken of a disk of which something was missing ({missing}): take a full backup, "
+                + $"or accept that it is missing here too");
         }
 
         _missing ??= earlier.Manifest.Missing;
@@ -375,7 +418,8 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         {
             if (ImageText.HasInvalidBytes(name) || !BackupPaths.IsFileName(BackupPaths.PartialOf(BackupPaths.ManifestOf(file))))
             {
-                throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{name}' cannot be stored in a manifest: it is not UTF-8, or too long");
+                throw new Qcow2UnsupportedException(
+                    UnsupportedReason.Format, $"'{name}' cannot be stored in a manifest: it is not UTF-8, or too long");
             }
         }
     }
@@ -396,7 +440,10 @@ internal sealed class DiskBackupRun : IAsyncDisposable
 
         foreach (int index in ChainBitmaps.Holders(_chain, [checkpoint]))
         {
-            throw new BitmapStateException(checkpoint, $"Bitmap already exists: {checkpoint} (in {_chain.Layers[index]}); a checkpoint needs a name that no image of the chain has");
+            throw new BitmapStateException(
+                checkpoint,
+                $"Bitmap already exists: {checkpoint} (in {_chain.Layers[index]}); a checkpoint needs a name that no image of the chain "
+                + $"has");
         }
 
         // All rules of the edit, before hours of copying.
@@ -435,7 +482,9 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         Create = _options.IsRaw ? null : new Qcow2CreateOptions
         {
             SizeBytes = SizeBytes,
-            BackingFile = IsIncremental ? StoredName.Of(_below[0].ImagePath, FileStorage.IdentityOf(_below[0].ImagePath), _disk.TargetPath) : null,
+            BackingFile = IsIncremental
+                ? StoredName.Of(_below[0].ImagePath, FileStorage.IdentityOf(_below[0].ImagePath), _disk.TargetPath)
+                : null,
             BackingFormat = IsIncremental ? _below[0].Manifest.ImageFormat : null,
         },
     };

@@ -3,15 +3,19 @@ namespace Qcow2Bitmaps.Backups;
 // Decisions: docs/decisions/backups.md.
 /// <summary>Finds the backup that an incremental one stands on, and refuses those that it cannot stand on.</summary>
 /// <remarks>
-/// A bitmap tells what changed since a point only as long as nobody has cleared it, or made another one of its name, since. So of the backups of a disk in a folder only the newest
-/// at whose point the bitmap began to record will do, or one that was taken later; one that was stopped before its anchors were known to record counts as newer.
+/// A bitmap tells what changed since a point only as long as nobody has cleared it, or made another one of its name, since. So of the
+/// backups of a disk in a folder only the newest at whose point the bitmap began to record will do, or one that was taken later; one that
+/// was stopped before its anchors were known to record counts as newer.
 /// </remarks>
 /// <param name="bitmap">The bitmap.</param>
 /// <param name="identity">Which disk it is.</param>
 /// <param name="folder">The target's folder.</param>
 internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string folder)
 {
-    /// <summary>Up to where the disk is known to have been all the time since the backup that was found, in bytes: it may have shrunk, and grown again, which no bitmap tells.</summary>
+    /// <summary>
+    /// Up to where the disk is known to have been all the time since the backup that was found, in bytes: it may have
+    /// shrunk, and grown again, which no bitmap tells.
+    /// </summary>
     public long KeptBytes { get; private set; }
 
     /// <summary>Finds it.</summary>
@@ -20,7 +24,8 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The backup, and what it stands on.</returns>
     /// <exception cref="BackupException">There is none, or it will not do.</exception>
-    public async ValueTask<IReadOnlyList<StoredBackup>> FindAsync(string? previousPath, StoredBackup? resuming, CancellationToken cancellationToken)
+    public async ValueTask<IReadOnlyList<StoredBackup>> FindAsync(
+        string? previousPath, StoredBackup? resuming, CancellationToken cancellationToken)
     {
         IReadOnlyList<StoredBackup> all = await BackupStore.ScanAsync(folder, onFault: null, cancellationToken).ConfigureAwait(false);
         // That one alone knows what it has of what the bitmap marked.
@@ -35,11 +40,17 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
                 KeptBytes = Math.Min(KeptBytes, other.Manifest.SizeBytes);
             }
 
-            if (MayAnchor(other) && IsSameDisk(other, parent) && IsNewer(other, parent) && !string.Equals(other.Manifest.Id, resuming?.Manifest.Id, StringComparison.Ordinal))
+            if (MayAnchor(other)
+                && IsSameDisk(other, parent)
+                && IsNewer(other, parent)
+                && !string.Equals(other.Manifest.Id, resuming?.Manifest.Id, StringComparison.Ordinal))
             {
                 throw new BackupException(
-                    $"'{parent.ManifestPath}' cannot be built on by bitmap '{bitmap}': '{other.ManifestPath}' was taken later, and the bitmap "
-                    + (other.Manifest.State == BackupState.Complete ? "records since then" : "may record only since then, as it was stopped before that was known"));
+                    $"'{parent.ManifestPath}' cannot be built on by bitmap '{bitmap}': '{other.ManifestPath}' was taken later, "
+                    + $"and the bitmap "
+                    + (other.Manifest.State == BackupState.Complete
+                        ? "records since then"
+                        : "may record only since then, as it was stopped before that was known"));
             }
         }
 
@@ -48,7 +59,8 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
         return isMarked ? chain
             : throw new BackupException(parent.Manifest.State == BackupState.Anchoring && MayAnchor(parent)
                 ? NotConfirmed(parent)
-                : $"'{parent.ManifestPath}' cannot be built on by bitmap '{bitmap}', which does not record since its point, nor since that of one that it is based on: take a full backup");
+                : $"'{parent.ManifestPath}' cannot be built on by bitmap '{bitmap}', which does not record since its point, "
+                    + $"nor since that of one that it is based on: take a full backup");
     }
 
     private StoredBackup Choose(IReadOnlyList<StoredBackup> all)
@@ -56,13 +68,22 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
         List<StoredBackup> known = [.. all.Where(backup => MayAnchor(backup) && backup.Manifest.State != BackupState.Partial)];
         List<StoredBackup> own = [.. known.Where(backup => identity.IsOf(backup.Manifest))];
         // After a commit the image that was on top then is gone; what goes back to the same full backup is of the same disk.
-        own = own.Count > 0 ? [.. known.Where(backup => own.Exists(found => string.Equals(found.Manifest.Series, backup.Manifest.Series, StringComparison.Ordinal)))] : [.. known.Where(backup => backup.Manifest.Source.Intersect(identity.Paths, StringComparer.Ordinal).Any())];
+        own = own.Count > 0
+            ? [
+                .. known.Where(
+                    backup => own.Exists(found => string.Equals(found.Manifest.Series, backup.Manifest.Series, StringComparison.Ordinal)))]
+            : [.. known.Where(backup => backup.Manifest.Source.Intersect(identity.Paths, StringComparer.Ordinal).Any())];
         if (own.Count == 0)
         {
-            throw all.FirstOrDefault(backup => backup.Manifest.State == BackupState.Partial && MayAnchor(backup) && identity.IsOf(backup.Manifest)) is { } unfinished
+            throw all.FirstOrDefault(backup =>
+                backup.Manifest.State == BackupState.Partial && MayAnchor(backup) && identity.IsOf(backup.Manifest)) is { } unfinished
                 ? new BackupException(
-                    $"'{unfinished.ManifestPath}' is an unfinished backup, and bitmap '{bitmap}' does not mark any more what it has copied: take it again with mode 'always', or take a full backup")
-                : new BackupException($"'{folder}' has no backup of this disk since whose point bitmap '{bitmap}' records (the last one was deleted, or lies elsewhere, or another program made it): name the one to build on, 'backup adopt' those of another program, or take a full backup");
+                    $"'{unfinished.ManifestPath}' is an unfinished backup, and bitmap '{bitmap}' does not mark any more what it has "
+                    + $"copied: take it again with mode 'always', or take a full backup")
+                : new BackupException(
+                    $"'{folder}' has no backup of this disk since whose point bitmap '{bitmap}' records (the last one was deleted, "
+                    + $"or lies elsewhere, or another program made it): name the one to build on, 'backup adopt' those of another program, "
+                    + $"or take a full backup");
         }
 
         // Disks over one template have that in common, and may have checkpoints of one name.
@@ -84,9 +105,12 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
             : throw new BackupException($"'{path}' is not in '{folder}': a backup and those that it is based on must be in one folder");
     }
 
-    private bool IsAnchor(StoredBackup backup) => backup.Manifest.State == BackupState.Complete && backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal);
+    private bool IsAnchor(StoredBackup backup) =>
+        backup.Manifest.State == BackupState.Complete && backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal);
 
-    /// <summary>Whether the bitmap may have begun to record at its point, or have lost what the backup had copied before it failed.</summary>
+    /// <summary>
+    /// Whether the bitmap may have begun to record at its point, or have lost what the backup had copied before it failed.
+    /// </summary>
     private bool MayAnchor(StoredBackup backup) => backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal);
 
     private bool IsSameDisk(StoredBackup other, StoredBackup parent) =>
@@ -96,5 +120,6 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
     private static bool IsNewer(StoredBackup other, StoredBackup parent) => other.Manifest.CreatedUtc > parent.Manifest.CreatedUtc;
 
     private string NotConfirmed(StoredBackup backup) =>
-        $"'{backup.ManifestPath}' is complete, but was interrupted before it was known that bitmap '{bitmap}' records from its point on: verify it with the disk first";
+        $"'{backup.ManifestPath}' is complete, but was interrupted before it was known that bitmap '{bitmap}' records from its point on: "
+        + $"verify it with the disk first";
 }

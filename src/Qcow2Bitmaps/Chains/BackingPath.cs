@@ -15,7 +15,9 @@ public static class BackingPath
         return ImagePath.HasProtocol(name);
     }
 
-    /// <summary>Puts a name behind the folder of the image that holds it; an absolute name and one with a protocol stay as they are.</summary>
+    /// <summary>
+    /// Puts a name behind the folder of the image that holds it; an absolute name and one with a protocol stay as they are.
+    /// </summary>
     /// <param name="imagePath">The path of the image as it was opened.</param>
     /// <param name="name">The name in the image.</param>
     public static string Combine(string imagePath, string name)
@@ -33,9 +35,12 @@ public static class BackingPath
         return StoredName.FindProtocol(name);
     }
 
-    /// <summary>Says why a name cannot be stored that nobody has looked at, as with <c>create -u</c> and <c>rebase -u</c>; null when it can.</summary>
+    /// <summary>
+    /// Says why a name cannot be stored that nobody has looked at, as with <c>create -u</c> and <c>rebase -u</c>; null when it can.
+    /// </summary>
     /// <param name="imagePath">The path of the image that is to hold it.</param>
-    /// <param name="name">The name. One with a protocol is QEMU's business, unless there is a file of just that name: then it is not known which of the two is meant.</param>
+    /// <param name="name">The name. One with a protocol is QEMU's business, unless there is a file of just that name: then it is
+    /// not known which of the two is meant.</param>
     public static string? FindFault(string imagePath, string name)
     {
         ArgumentNullException.ThrowIfNull(imagePath);

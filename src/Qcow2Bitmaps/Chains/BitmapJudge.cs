@@ -111,9 +111,14 @@ internal static class BitmapJudge
         public BitmapInfo? In(ChainLayer layer) =>
             layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(_name, out BitmapInfo? bitmap) ? bitmap : null;
 
-        /// <summary>The verdict where nothing speaks against the bitmap but, perhaps, a raw image that somebody writes: no bitmap knows of that.</summary>
-        public BitmapVerdict Valid(IReadOnlyList<ChainLayer> layers) => layers.FirstOrDefault(static layer => layer.IsOpenForWritingElsewhere) is { } open
-            ? Invalid(InvalidReason.OpenElsewhere, open, $"{open} is open for writing in another process, and {_shownName} does not know of what that writes there")
+        /// <summary>
+        /// The verdict where nothing speaks against the bitmap but, perhaps, a raw image that somebody writes: no bitmap knows of that.
+        /// </summary>
+        public BitmapVerdict Valid(IReadOnlyList<ChainLayer> layers) =>
+            layers.FirstOrDefault(static layer => layer.IsOpenForWritingElsewhere) is { } open
+            ? Invalid(
+                InvalidReason.OpenElsewhere, open,
+                $"{open} is open for writing in another process, and {_shownName} does not know of what that writes there")
             : new() { Name = _name, Images = _images };
 
         public BitmapVerdict MissingInTop(ChainLayer top) => Invalid(
@@ -121,7 +126,8 @@ internal static class BitmapJudge
             top,
             _images.Count == 0
                 ? $"no image of the chain holds {_shownName}{WhyIgnored(top)}{WhyLost(top)}"
-                : $"{top} does not hold {_shownName}, though {ShowImages()} below does{WhyIgnored(top)}: writes to {top} were not recorded");
+                : $"{top} does not hold {_shownName}, though {ShowImages()} below does{WhyIgnored(top)}: "
+                    + $"writes to {top} were not recorded");
 
         public BitmapVerdict Gap(ChainLayer gap, ChainLayer below) => Invalid(
             InvalidReason.Gap,
@@ -162,7 +168,8 @@ internal static class BitmapJudge
             _ when layer.IsOpenForWritingElsewhere => Invalid(
                 InvalidReason.OpenElsewhere,
                 layer,
-                $"{layer} is open for writing in another process, which keeps {_shownName} in memory{(bitmap.State == BitmapState.Inconsistent ? ": its flag in-use is as it should be" : "")}"),
+                $"{layer} is open for writing in another process, which keeps {_shownName} in "
+                + $"memory{(bitmap.State == BitmapState.Inconsistent ? ": its flag in-use is as it should be" : "")}"),
             BitmapState.Inconsistent => Invalid(
                 InvalidReason.Inconsistent,
                 layer,
@@ -180,8 +187,10 @@ internal static class BitmapJudge
         /// <summary>How a bitmap comes to be in no image, though somebody knows of it.</summary>
         private static string WhyLost(ChainLayer top) => top is not Qcow2Layer { Image: var image } ? ""
             : image.Bitmaps.Any(static bitmap => bitmap.State == BitmapState.Inconsistent)
-                ? $": flags in-use show that {top} was not closed when it was last written, and QEMU keeps a new bitmap in memory until it closes the image, so that a crash loses it"
-                : ": it was removed, or belongs to another disk, or it was only in the memory of a program that did not close the image (QEMU stores a new bitmap when it closes the image)";
+                ? $": flags in-use show that {top} was not closed when it was last written, and QEMU keeps a new bitmap in memory until it "
+                    + $"closes the image, so that a crash loses it"
+                : ": it was removed, or belongs to another disk, or it was only in the memory of a program that did not close the image "
+                    + "(QEMU stores a new bitmap when it closes the image)";
 
         private string ShowImages() => (_images.Count == 1 ? "image " : "each of images ") + string.Join(", ", _images);
 

@@ -29,7 +29,8 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
     /// <exception cref="Qcow2UnsupportedException">There is none, and the top image is no file, so that none follows from it.</exception>
     public IBackingResolver RequireResolver() => _resolver ??= layers[0].Storage is FileStorage top
         ? FileBackingResolver.ForTop(top.Name, options.AllowedFolders)
-        : throw new Qcow2UnsupportedException(UnsupportedReason.NoResolver, $"'{layers[0].Path}' is no file: opening the files that it names needs a resolver");
+        : throw new Qcow2UnsupportedException(
+            UnsupportedReason.NoResolver, $"'{layers[0].Path}' is no file: opening the files that it names needs a resolver");
 
     /// <summary>Opens the images' tables.</summary>
     public async ValueTask<ChainDisk> OpenMapAsync(CancellationToken cancellationToken)
@@ -48,7 +49,8 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
                 foreach (ChainLayer layer in layers)
                 {
                     disks.Add(layer is Qcow2Layer { Image: var image }
-                        ? await GuestDisk.OpenAsync(image.Handle, layer.Index == 0 ? Snapshot : null, cancellationToken).ConfigureAwait(false)
+                        ? await GuestDisk.OpenAsync(
+                            image.Handle, layer.Index == 0 ? Snapshot : null, cancellationToken).ConfigureAwait(false)
                         : null);
                 }
 
@@ -63,7 +65,10 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
         }
     }
 
-    /// <summary>Opens all that is needed to read guest data: tables, and the data files of those images that have one, by the same rules as backing files.</summary>
+    /// <summary>
+    /// Opens all that is needed to read guest data: tables, and the data files of those images that have
+    /// one, by the same rules as backing files.
+    /// </summary>
     public async ValueTask<ChainDisk> OpenAsync(CancellationToken cancellationToken)
     {
         ChainDisk map = await OpenMapAsync(cancellationToken).ConfigureAwait(false);
@@ -85,16 +90,25 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
                 if (image.Encryption != EncryptionMethod.None)
                 {
                     throw new Qcow2UnsupportedException(
-                        UnsupportedReason.Encryption, $"{layer} is encrypted ({image.Encryption}): its guest data are not read; its bitmaps can be");
+                        UnsupportedReason.Encryption,
+                        $"{layer} is encrypted ({image.Encryption}): its guest data are not read; its bitmaps can be");
                 }
 
                 ImageStorage data = layer.Storage;
                 if (image.Header.HasExternalDataFile)
                 {
                     string name = image.DataFile ?? throw new Qcow2FormatException(
-                        Faults.Of(FaultCode.ExtensionDataFile, "header", "external data file names", image.Header.HeaderLength, 0, "one, as incompatible bit 2 is set"), layer.Path);
-                    var reference = new BackingReference(layer.Path, name, ImageFormat.Raw, layer.Index) { Access = options.AccessOf(layer.Index), IsDataFile = true };
-                    data = await reference.OpenAsync(RequireResolver(), options.LockOf(layer.Index), cancellationToken).ConfigureAwait(false);
+                        Faults.Of(
+                            FaultCode.ExtensionDataFile, "header", "external data file names", image.Header.HeaderLength, 0,
+                            "one, as incompatible bit 2 is set"),
+                        layer.Path);
+                    var reference = new BackingReference(layer.Path, name, ImageFormat.Raw, layer.Index)
+                    {
+                        Access = options.AccessOf(layer.Index),
+                        IsDataFile = true,
+                    };
+                    data = await reference.OpenAsync(
+                        RequireResolver(), options.LockOf(layer.Index), cancellationToken).ConfigureAwait(false);
                     _dataFiles.Add(data);
                 }
 

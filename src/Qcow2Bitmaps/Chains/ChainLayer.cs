@@ -8,7 +8,8 @@ namespace Qcow2Bitmaps.Chains;
 /// <summary>One image of a chain: a <see cref="Qcow2Layer"/> or a <see cref="RawLayer"/>.</summary>
 public abstract class ChainLayer
 {
-    private protected ChainLayer(int index, ImageStorage storage, bool isFormatProbed, bool isOpenForWritingElsewhere, long virtualSizeBytes)
+    private protected ChainLayer(
+        int index, ImageStorage storage, bool isFormatProbed, bool isOpenForWritingElsewhere, long virtualSizeBytes)
     {
         Index = index;
         Storage = storage;
@@ -38,17 +39,25 @@ public abstract class ChainLayer
     /// <summary>The bitmaps that it holds; a raw image holds none.</summary>
     public virtual IEnumerable<BitmapInfo> Bitmaps => [];
 
-    /// <summary>Whether nobody stated the format, so that the first bytes decided. A raw disk's guest can write a qcow2 header there.</summary>
+    /// <summary>
+    /// Whether nobody stated the format, so that the first bytes decided. A raw disk's guest can write a qcow2 header there.
+    /// </summary>
     public bool IsFormatProbed { get; }
 
-    /// <summary>Whether another process had the image open for writing when the chain was opened; then its <c>in-use</c> flags are as they should be.</summary>
+    /// <summary>
+    /// Whether another process had the image open for writing when the chain was opened; then its
+    /// <c>in-use</c> flags are as they should be.
+    /// </summary>
     public bool IsOpenForWritingElsewhere { get; }
 
     /// <summary>How many bytes of disk the file occupies; null when that is not known.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public long? AllocatedBytes => Storage.AllocatedBytes;
 
-    /// <summary>Whether the image has bitmaps that QEMU ignores, because a program without bitmap support wrote to it: neither they nor that program's writes count in any verdict.</summary>
+    /// <summary>
+    /// Whether the image has bitmaps that QEMU ignores, because a program without bitmap support wrote to it: neither they nor
+    /// that program's writes count in any verdict.
+    /// </summary>
     public virtual bool HasIgnoredBitmaps => false;
 
     internal ImageStorage Storage { get; }

@@ -12,8 +12,9 @@ namespace Qcow2Bitmaps.Chains;
 
 /// <summary>A backing chain: the top image and all images below it, down to one without a backing file.</summary>
 /// <remarks>
-/// As a disk it is what the guest sees, or what an internal snapshot of the top image holds. Writes go through <see cref="OpenWriterAsync(CancellationToken)"/>. Where an image is shorter than the one above
-/// it, zeros are read behind its end, whatever lies below. Tables and external data files are opened when they are first needed. Thread-safe.
+/// As a disk it is what the guest sees, or what an internal snapshot of the top image holds. Writes go through
+/// <see cref="OpenWriterAsync(CancellationToken)"/>. Where an image is shorter than the one above it, zeros are read behind its end,
+/// whatever lies below. Tables and external data files are opened when they are first needed. Thread-safe.
 /// </remarks>
 public sealed class ImageChain : Disk
 {
@@ -33,8 +34,8 @@ public sealed class ImageChain : Disk
     public IReadOnlyList<ChainLayer> Layers => _layers;
 
     /// <summary>
-    /// The topmost image that another process had open for writing when the chain was opened; null where none had. Bitmaps may be in that process's memory only, also where no image holds one on disk:
-    /// no verdict on such a chain says that all is valid.
+    /// The topmost image that another process had open for writing when the chain was opened; null where none had. Bitmaps may be in that
+    /// process's memory only, also where no image holds one on disk: no verdict on such a chain says that all is valid.
     /// </summary>
     public ChainLayer? OpenElsewhere => _layers.Find(static layer => layer.IsOpenForWritingElsewhere);
 
@@ -65,7 +66,8 @@ public sealed class ImageChain : Disk
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <returns>The chain, to be disposed.</returns>
     /// <exception cref="Qcow2FormatException">An image is broken.</exception>
-    /// <exception cref="Qcow2UnsupportedException">A backing file's name or format is refused, or the chain is too deep or bites its tail.</exception>
+    /// <exception cref="Qcow2UnsupportedException">A backing file's name or format is refused, or the chain
+    /// is too deep or bites its tail.</exception>
     /// <exception cref="ImageLockedException">Somebody else writes one of the images.</exception>
     /// <exception cref="FileNotFoundException">A file does not exist, or the top image does not have the snapshot.</exception>
     /// <exception cref="IOException">A file cannot be opened or read.</exception>
@@ -98,11 +100,13 @@ public sealed class ImageChain : Disk
                 int depth = layer.Index + 1;
                 if (depth >= options.Image.Limits.MaxChainDepth)
                 {
-                    throw new Qcow2UnsupportedException(UnsupportedReason.ChainTooDeep, $"The chain has more than {options.Image.Limits.MaxChainDepth} images");
+                    throw new Qcow2UnsupportedException(
+                        UnsupportedReason.ChainTooDeep, $"The chain has more than {options.Image.Limits.MaxChainDepth} images");
                 }
 
                 var reference = new BackingReference(layer.Path, name, image.BackingFormat, depth) { Access = options.AccessOf(depth) };
-                ImageStorage storage = await reference.OpenAsync(chain._data.RequireResolver(), options.LockOf(depth), cancellationToken).ConfigureAwait(false);
+                ImageStorage storage = await reference.OpenAsync(
+                    chain._data.RequireResolver(), options.LockOf(depth), cancellationToken).ConfigureAwait(false);
                 await chain.AddAsync(storage, image.BackingFormat, options.Image, cancellationToken).ConfigureAwait(false);
             }
 
@@ -123,7 +127,8 @@ public sealed class ImageChain : Disk
     /// <returns>A <see cref="GuestWriter"/> or a <see cref="RawDisk"/>, which closes the chain when it is disposed.</returns>
     /// <exception cref="Qcow2UnsupportedException">The image cannot be written.</exception>
     /// <inheritdoc cref="OpenAsync(string, ChainOpenOptions, CancellationToken)" path="/exception"/>
-    public static async Task<Disk> OpenDiskAsync(string path, string? format = null, ChainOpenOptions? options = null, CancellationToken cancellationToken = default)
+    public static async Task<Disk> OpenDiskAsync(
+        string path, string? format = null, ChainOpenOptions? options = null, CancellationToken cancellationToken = default)
     {
         options = (options ?? ChainOpenOptions.Default) with { TopFormat = format, WritableLayers = [0] };
         ImageChain chain = await OpenAsync(path, options, cancellationToken).ConfigureAwait(false);
@@ -185,13 +190,15 @@ public sealed class ImageChain : Disk
     /// <param name="findings">Takes, at the end, the faults that did not end the reading.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>
-    /// The ranges in ascending order, neighbours joined, in granules of the topmost bitmap. What a shorter image hides of a longer one below it counts as dirty.
+    /// The ranges in ascending order, neighbours joined, in granules of the topmost bitmap. What a shorter image hides
+    /// of a longer one below it counts as dirty.
     /// </returns>
     /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its verdict.</exception>
     /// <exception cref="Qcow2FormatException">A bitmap's table is not allowed.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public async IAsyncEnumerable<DirtyExtent> ReadExtentsAsync(
-        string name, bool includeClean = false, ICollection<FormatFault>? findings = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        string name, bool includeClean = false, ICollection<FormatFault>? findings = null,
+        [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         var logs = new List<FaultLog>();
         MergedBitmapReader reader = await MergedBitmap.OpenAsync(_layers, name, logs, cancellationToken).ConfigureAwait(false);
@@ -220,13 +227,16 @@ public sealed class ImageChain : Disk
         return await reader.CountAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Finds images whose file ends before clusters that they name: it was probably not copied whole. Tables alone are read.</summary>
+    /// <summary>
+    /// Finds images whose file ends before clusters that they name: it was probably not copied whole. Tables alone are read.
+    /// </summary>
     /// <param name="withDataFiles">Whether external data files are opened and looked at too; not those of encrypted images.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>What is missing, image by image from the top down; of a raw image nobody can tell.</returns>
     /// <exception cref="Qcow2UnsupportedException">A data file's name is refused.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
-    public async ValueTask<IReadOnlyList<(ChainLayer Layer, FormatFault Fault)>> FindTruncationsAsync(bool withDataFiles = true, CancellationToken cancellationToken = default)
+    public async ValueTask<IReadOnlyList<(ChainLayer Layer, FormatFault Fault)>> FindTruncationsAsync(
+        bool withDataFiles = true, CancellationToken cancellationToken = default)
     {
         var found = new List<(ChainLayer, FormatFault)>();
         bool opens = withDataFiles && _layers.All(static layer => layer is not Qcow2Layer { Image.Encryption: not EncryptionMethod.None });
@@ -259,23 +269,28 @@ public sealed class ImageChain : Disk
     /// <exception cref="Qcow2FormatException">There is one.</exception>
     internal async ValueTask RequireWholeAsync(bool withDataFiles, CancellationToken cancellationToken)
     {
-        foreach ((ChainLayer layer, FormatFault fault) in await FindTruncationsAsync(withDataFiles, cancellationToken).ConfigureAwait(false))
+        foreach ((ChainLayer layer, FormatFault fault)
+            in await FindTruncationsAsync(withDataFiles, cancellationToken).ConfigureAwait(false))
         {
             throw new Qcow2FormatException(fault, layer.Path);
         }
     }
 
     /// <inheritdoc/>
-    public override async ValueTask<long> ListAsync(long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default) =>
-        await (await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false)).ListAsync(offsetBytes, endBytes, extents, cancellationToken).ConfigureAwait(false);
+    public override async ValueTask<long> ListAsync(
+        long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default) =>
+        await (await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false)).ListAsync(
+            offsetBytes, endBytes, extents, cancellationToken).ConfigureAwait(false);
 
     /// <inheritdoc/>
     public override async ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-        await (await OpenDataAsync(cancellationToken).ConfigureAwait(false)).ReadAsync(offsetBytes, buffer, cancellationToken).ConfigureAwait(false);
+        await (await OpenDataAsync(cancellationToken).ConfigureAwait(false)).ReadAsync(
+            offsetBytes, buffer, cancellationToken).ConfigureAwait(false);
 
     /// <inheritdoc/>
     public override async ValueTask ReadAsync(DiskExtent extent, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-        await (await OpenDataAsync(cancellationToken).ConfigureAwait(false)).ReadAsync(extent, buffer, cancellationToken).ConfigureAwait(false);
+        await (await OpenDataAsync(cancellationToken).ConfigureAwait(false)).ReadAsync(
+            extent, buffer, cancellationToken).ConfigureAwait(false);
 
     /// <summary>Finds an image of the chain, whatever path leads to it.</summary>
     /// <param name="path">A path to the image.</param>
@@ -289,10 +304,13 @@ public sealed class ImageChain : Disk
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The extents, from the start of the image's disk to its end.</returns>
     /// <inheritdoc cref="Disk.ReadAsync(long, Memory{byte}, CancellationToken)" path="/exception"/>
-    public async IAsyncEnumerable<DiskExtent> ListOwnAsync(int layer, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    public async IAsyncEnumerable<DiskExtent> ListOwnAsync(
+        int layer, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         ChainDisk map = await _data.OpenMapAsync(cancellationToken).ConfigureAwait(false);
-        GuestMap own = map.DiskOf(layer)?.Map ?? throw new InvalidOperationException(PrintableMessage.Of($"'{_layers[layer].Path}' is raw: it has no table of what it holds"));
+        GuestMap own = map.DiskOf(layer)?.Map
+            ?? throw new InvalidOperationException(
+                PrintableMessage.Of($"'{_layers[layer].Path}' is raw: it has no table of what it holds"));
         var extents = new List<DiskExtent>();
         for (long at = 0; at < own.SizeBytes;)
         {
@@ -305,11 +323,15 @@ public sealed class ImageChain : Disk
         }
     }
 
-    /// <summary>Opens a writer of what the guest sees; it writes to the top image, and to its data file. The chain has to be opened for writing.</summary>
+    /// <summary>
+    /// Opens a writer of what the guest sees; it writes to the top image, and to its data file. The chain has to be opened for writing.
+    /// </summary>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <returns>The writer, to be disposed before the chain. Reading through the chain sees what it has written.</returns>
-    /// <exception cref="InvalidOperationException">The top image is raw, has a writer already, is read as a snapshot, or was opened without its backing file.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The top image is open for reading only, an image is encrypted, or the name of a data file is refused.</exception>
+    /// <exception cref="InvalidOperationException">The top image is raw, has a writer already, is read as a snapshot, or was
+    /// opened without its backing file.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The top image is open for reading only, an image is encrypted, or the
+    /// name of a data file is refused.</exception>
     /// <exception cref="Qcow2FormatException">The top image is corrupt, or its refcounts cannot be relied on.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public async ValueTask<GuestWriter> OpenWriterAsync(CancellationToken cancellationToken = default)
@@ -319,20 +341,29 @@ public sealed class ImageChain : Disk
 
     /// <summary>As <see cref="OpenWriterAsync(CancellationToken)"/>, of any image that was opened for writing.</summary>
     /// <param name="layer">The image's index.</param>
-    /// <param name="marksWrites">Whether recording bitmaps get the bits of what is written; else they have them already, or are not to have them.</param>
+    /// <param name="marksWrites">Whether recording bitmaps get the bits of what is written; else they have them
+    /// already, or are not to have them.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
-    /// <param name="getsBacking">Whether the image is about to get another backing file, so that zeros which are written have to be held even where none is there yet.</param>
-    internal async ValueTask<GuestWriter> OpenWriterAsync(int layer, bool marksWrites, CancellationToken cancellationToken, bool getsBacking = false)
+    /// <param name="getsBacking">Whether the image is about to get another backing file, so that zeros which are written have to be
+    /// held even where none is there yet.</param>
+    internal async ValueTask<GuestWriter> OpenWriterAsync(
+        int layer, bool marksWrites, CancellationToken cancellationToken, bool getsBacking = false)
     {
-        if (_layers[layer] is not Qcow2Layer { Image: var image } || _options.TopSnapshot is not null || (_layers.Count == layer + 1 && image.BackingFile is not null))
+        if (_layers[layer] is not Qcow2Layer { Image: var image }
+            || _options.TopSnapshot is not null
+            || (_layers.Count == layer + 1 && image.BackingFile is not null))
         {
-            throw new InvalidOperationException(PrintableMessage.Of($"'{_layers[layer].Path}' cannot be written through this chain: it is raw, read as a snapshot, or without its backing file"));
+            throw new InvalidOperationException(
+                PrintableMessage.Of(
+                    $"'{_layers[layer].Path}' cannot be written through this chain: it is raw, read as a snapshot, "
+                    + $"or without its backing file"));
         }
 
         ChainDisk map = await OpenDataAsync(cancellationToken).ConfigureAwait(false);
         // Where a backing file is still to come, what shows through until then are zeros.
         Disk? backing = _layers.Count > layer + 1 ? map.From(layer + 1) : getsBacking ? RawDisk.Empty : null;
-        return await GuestWriter.OpenAsync(image.Handle, map.DiskOf(layer)!, map.From(layer), backing, marksWrites, cancellationToken).ConfigureAwait(false);
+        return await GuestWriter.OpenAsync(
+            image.Handle, map.DiskOf(layer)!, map.From(layer), backing, marksWrites, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Closes all images.</summary>
@@ -350,7 +381,8 @@ public sealed class ImageChain : Disk
     /// <inheritdoc cref="Disk.ReadAsync(long, Memory{byte}, CancellationToken)" path="/exception"/>
     internal ValueTask<ChainDisk> OpenDataAsync(CancellationToken cancellationToken) => _data.OpenAsync(cancellationToken);
 
-    internal override async ValueTask<Disk> PrepareAsync(CancellationToken cancellationToken) => await OpenDataAsync(cancellationToken).ConfigureAwait(false);
+    internal override async ValueTask<Disk> PrepareAsync(CancellationToken cancellationToken) =>
+        await OpenDataAsync(cancellationToken).ConfigureAwait(false);
 
     internal override StorageIdentity? FileOf(int depth) => _layers[depth].Storage.Identity;
 
@@ -372,7 +404,10 @@ public sealed class ImageChain : Disk
                     UnsupportedReason.Format, $"'{storage.Name}' is of format '{format}'; only qcow2 and raw are read"),
             };
             isOpenElsewhere |= storage.IsOpenForWritingElsewhere();
-            _layers.Add(image is null ? new RawLayer(_layers.Count, storage, isProbed, isOpenElsewhere) : new Qcow2Layer(_layers.Count, storage, image, isProbed, isOpenElsewhere));
+            _layers.Add(
+                image is null
+                    ? new RawLayer(_layers.Count, storage, isProbed, isOpenElsewhere)
+                    : new Qcow2Layer(_layers.Count, storage, image, isProbed, isOpenElsewhere));
             isAdded = true;
         }
         finally
@@ -388,7 +423,8 @@ public sealed class ImageChain : Disk
     {
         if (storage.Identity is { } identity && _layers.Find(layer => layer.Storage.Identity == identity) is { } earlier)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.ChainLoop, $"The chain contains a loop: '{storage.Name}' is the same file as {earlier}");
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.ChainLoop, $"The chain contains a loop: '{storage.Name}' is the same file as {earlier}");
         }
     }
 }

@@ -12,10 +12,12 @@ internal static class MergedBitmap
     /// <param name="name">The bitmap's name.</param>
     /// <param name="logs">Gets a log for each image of the bitmap, from the top down.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its verdict, and what helps.</exception>
+    /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its
+    /// verdict, and what helps.</exception>
     /// <exception cref="Qcow2FormatException">A bitmap's table is not allowed.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
-    public static async ValueTask<MergedBitmapReader> OpenAsync(IReadOnlyList<ChainLayer> layers, string name, List<FaultLog> logs, CancellationToken cancellationToken)
+    public static async ValueTask<MergedBitmapReader> OpenAsync(
+        IReadOnlyList<ChainLayer> layers, string name, List<FaultLog> logs, CancellationToken cancellationToken)
     {
         BitmapVerdict verdict = await TableJudge.JudgeAsync(layers, name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false);
         if (!verdict.IsValid)
@@ -36,8 +38,8 @@ internal static class MergedBitmap
     }
 
     /// <summary>
-    /// What a layer that is shorter than one below it hides: behind its end the disk reads zeros, though nobody wrote them. Since the bitmap was
-    /// made, in the lowest image that holds it, that is a change like any other.
+    /// What a layer that is shorter than one below it hides: behind its end the disk reads zeros, though nobody wrote them. Since the
+    /// bitmap was made, in the lowest image that holds it, that is a change like any other.
     /// </summary>
     private static DirtyBitmap HiddenByShorterLayers(IReadOnlyList<ChainLayer> layers, int lowestHolder, int granularityBits)
     {

@@ -8,16 +8,21 @@ namespace Qcow2Bitmaps.Chains;
 /// <param name="VirtualSizeBytes">Its disk's size in bytes: that of the overlay, unless the caller wants another.</param>
 public sealed record OverlayBase(string Format, long VirtualSizeBytes)
 {
-    /// <summary>The backing file's name as the overlay is to store it: as it was given, unless it would lead elsewhere from where the overlay really is; null where nothing was opened.</summary>
+    /// <summary>
+    /// The backing file's name as the overlay is to store it: as it was given, unless it would lead elsewhere from where the overlay
+    /// really is; null where nothing was opened.
+    /// </summary>
     public string? BackingFile { get; init; }
 
     /// <summary>Opens the backing file, and all files below it, to look at them; nothing stays open.</summary>
     /// <param name="overlayPath">The image that is yet to be made; the backing file's name is relative to it.</param>
     /// <param name="backingFile">The backing file's name, as it is to be stored. The caller names it, so that it may be anywhere.</param>
-    /// <param name="options">How the chain is opened, from the backing file down: its format, its locks, the folders where files below it may be.</param>
+    /// <param name="options">How the chain is opened, from the backing file down: its format, its locks, the
+    /// folders where files below it may be.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <returns>What was found.</returns>
-    /// <exception cref="Qcow2UnsupportedException">The name or one below it is refused; the overlay would be in its own chain, or too far from its end.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The name or one below it is refused; the overlay would be in its own
+    /// chain, or too far from its end.</exception>
     /// <exception cref="Qcow2FormatException">An image of the chain is broken.</exception>
     /// <exception cref="IOException">A file cannot be opened or read.</exception>
     public static async Task<OverlayBase> InspectAsync(
@@ -27,7 +32,8 @@ public sealed record OverlayBase(string Format, long VirtualSizeBytes)
         ArgumentNullException.ThrowIfNull(backingFile);
         options ??= ChainOpenOptions.Default;
         StoredName.RequireFile(backingFile);
-        var chain = await ImageChain.OpenAsync(BackingPath.Combine(overlayPath, backingFile), options, cancellationToken).ConfigureAwait(false);
+        var chain = await ImageChain.OpenAsync(
+            BackingPath.Combine(overlayPath, backingFile), options, cancellationToken).ConfigureAwait(false);
         await using (chain.ConfigureAwait(false))
         {
             if (chain.Layers.Count >= options.Image.Limits.MaxChainDepth)
@@ -36,13 +42,18 @@ public sealed record OverlayBase(string Format, long VirtualSizeBytes)
                     UnsupportedReason.ChainTooDeep, $"The chain would have more than {options.Image.Limits.MaxChainDepth} images");
             }
 
-            if (FileStorage.IdentityOf(overlayPath) is { } identity && chain.Layers.FirstOrDefault(layer => layer.Storage.Identity == identity) is { } same)
+            if (FileStorage.IdentityOf(overlayPath) is { } identity
+                && chain.Layers.FirstOrDefault(layer => layer.Storage.Identity == identity) is { } same)
             {
                 throw new Qcow2UnsupportedException(
-                    UnsupportedReason.ChainLoop, $"'{overlayPath}' would be its own backing file: it is the same file as {same} of the chain below it");
+                    UnsupportedReason.ChainLoop,
+                    $"'{overlayPath}' would be its own backing file: it is the same file as {same} of the chain below it");
             }
 
-            return new OverlayBase(chain.Layers[0].Format, chain.Layers[0].VirtualSizeBytes) { BackingFile = chain.Layers[0].NameIn(overlayPath, backingFile) };
+            return new OverlayBase(chain.Layers[0].Format, chain.Layers[0].VirtualSizeBytes)
+            {
+                BackingFile = chain.Layers[0].NameIn(overlayPath, backingFile),
+            };
         }
     }
 }

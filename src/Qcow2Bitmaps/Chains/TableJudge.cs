@@ -7,10 +7,14 @@ namespace Qcow2Bitmaps.Chains;
 internal static class TableJudge
 {
     /// <summary>Judges one bitmap over some of the images, as if they were the chain.</summary>
-    public static async ValueTask<BitmapVerdict> JudgeAsync(IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile, CancellationToken cancellationToken) =>
-        await RemedyJudge.CompleteAsync(layers, await JudgeStoredAsync(layers, name, profile, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+    public static async ValueTask<BitmapVerdict> JudgeAsync(
+        IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile, CancellationToken cancellationToken) =>
+        await RemedyJudge.CompleteAsync(
+            layers, await JudgeStoredAsync(layers, name, profile, cancellationToken).ConfigureAwait(false),
+            cancellationToken).ConfigureAwait(false);
 
-    private static async ValueTask<BitmapVerdict> JudgeStoredAsync(IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile, CancellationToken cancellationToken)
+    private static async ValueTask<BitmapVerdict> JudgeStoredAsync(
+        IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile, CancellationToken cancellationToken)
     {
         BitmapVerdict verdict = BitmapJudge.Judge(layers, name, profile);
         if (!verdict.IsValid)
@@ -52,7 +56,8 @@ internal static class TableJudge
         try
         {
             // Lenient or not: a bitmap with a broken table is no record of changes.
-            await layer.RequireImage().Bitmaps.OpenPagesAsync(name, new FaultLog(Strictness.AsQemu, layer.Path), cancellationToken).ConfigureAwait(false);
+            await layer.RequireImage().Bitmaps.OpenPagesAsync(
+                name, new FaultLog(Strictness.AsQemu, layer.Path), cancellationToken).ConfigureAwait(false);
             return null;
         }
         catch (Qcow2FormatException e)

@@ -65,12 +65,15 @@ internal sealed class CopyPlanner(CopyScope scope, int itemBytes, bool writesZer
             _cursor = new DiskCursor(_sources[++_source]);
         }
 
-        (bool isWanted, long rangeEnd) = scope.Ranges is null ? (true, long.MaxValue) : await scope.Ranges.AtAsync(_at, cancellationToken).ConfigureAwait(false);
+        (bool isWanted, long rangeEnd) = scope.Ranges is null
+            ? (true, long.MaxValue)
+            : await scope.Ranges.AtAsync(_at, cancellationToken).ConfigureAwait(false);
         if (!isWanted)
         {
             // Nobody asks the map: what lies between may be a large disk.
             long length = Math.Min(rangeEnd, _sourceStart + _sources[_source].SizeBytes) - _at;
-            return new CopyPiece(_sources[_source], new DiskExtent(_at - _sourceStart, length, ExtentKind.Unallocated, null), _at, CopyPieceKind.Skip);
+            return new CopyPiece(
+                _sources[_source], new DiskExtent(_at - _sourceStart, length, ExtentKind.Unallocated, null), _at, CopyPieceKind.Skip);
         }
 
         DiskExtent extent = await _cursor.GoToAsync(_at - _sourceStart, cancellationToken).ConfigureAwait(false);
@@ -87,9 +90,11 @@ internal sealed class CopyPlanner(CopyScope scope, int itemBytes, bool writesZer
     }
 
     private CopyPieceKind KindOf(DiskExtent extent) =>
-        extent.Depth >= scope.SkipFromDepth || (extent.Depth < scope.CopyFromDepth && extent.Kind != ExtentKind.Unallocated) ? CopyPieceKind.Skip
+        extent.Depth >= scope.SkipFromDepth || (extent.Depth < scope.CopyFromDepth && extent.Kind != ExtentKind.Unallocated)
+            ? CopyPieceKind.Skip
         // What no image has is no data of the top image, wherever the last one ends.
-        : extent.Depth >= scope.CompareFromDepth || (comparison is not null && extent.Kind == ExtentKind.Unallocated) ? CopyPieceKind.Compare
+        : extent.Depth >= scope.CompareFromDepth || (comparison is not null && extent.Kind == ExtentKind.Unallocated)
+            ? CopyPieceKind.Compare
         : extent.IsZero && !writesZeros ? CopyPieceKind.Zero
         : CopyPieceKind.Copy;
 }

@@ -10,9 +10,9 @@ namespace Qcow2Bitmaps.Images;
 
 /// <summary>The persistent bitmaps of an image, in the order of its directory.</summary>
 /// <remarks>
-/// The list was read when the image was opened, or after the last edit; bits are read when they are asked for, uniform pages never. Thread-safe, but
-/// bits must not be read while an edit of the same image runs.
-/// Bits whose place in the file is missing count as dirty, and a fault says so.
+/// The list was read when the image was opened, or after the last edit; bits are read when they are asked for, uniform
+/// pages never. Thread-safe, but bits must not be read while an edit of the same image runs. Bits whose place in the file
+/// is missing count as dirty, and a fault says so.
 /// </remarks>
 public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
 {
@@ -21,13 +21,14 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     internal BitmapCollection(ImageHandle image) => _image = image;
 
     /// <summary>
-    /// Whether these are all the bitmaps that the image has. A lenient reader may have met a directory that it could not read to its end; then a name that
-    /// is not here may be there.
+    /// Whether these are all the bitmaps that the image has. A lenient reader may have met a directory that it could not read to its end;
+    /// then a name that is not here may be there.
     /// </summary>
     public bool IsComplete => Directory.IsComplete;
 
     /// <summary>
-    /// Whether the tables overlap for sure: together they claim more bytes than the file has. Reading each would cost a small file any time.
+    /// Whether the tables overlap for sure: together they claim more bytes than the file has. Reading each
+    /// would cost a small file any time.
     /// </summary>
     internal bool HaveOverlappingTables => Directory.TableBytes > _image.Storage.Length;
 
@@ -84,14 +85,17 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         return bits;
     }
 
-    /// <summary>Reads the ranges of a bitmap from one end of the disk to the other, in bounded memory however many bits there are.</summary>
+    /// <summary>
+    /// Reads the ranges of a bitmap from one end of the disk to the other, in bounded memory however many bits there are.
+    /// </summary>
     /// <param name="name">The bitmap's name.</param>
     /// <param name="includeClean">Whether to yield the clean ranges too.</param>
     /// <param name="findings">Takes, at the end, the faults that did not end the reading.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The ranges in ascending order, neighbours joined.</returns>
     /// <exception cref="BitmapStateException">There is no such bitmap, or, unless the reader is lenient, it is inconsistent.</exception>
-    /// <exception cref="Qcow2FormatException">The bitmap's table is not allowed; a lenient reader counts broken entries as dirty.</exception>
+    /// <exception cref="Qcow2FormatException">The bitmap's table is not allowed; a lenient reader counts
+    /// broken entries as dirty.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public IAsyncEnumerable<DirtyExtent> ReadExtentsAsync(
         string name, bool includeClean = false, ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default) =>
@@ -100,7 +104,8 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <inheritdoc cref="ReadExtentsAsync(string, bool, ICollection{FormatFault}, CancellationToken)"/>
     /// <param name="bitmap">A bitmap of this collection, which tells apart two of one name.</param>
     public async IAsyncEnumerable<DirtyExtent> ReadExtentsAsync(
-        BitmapInfo bitmap, bool includeClean = false, ICollection<FormatFault>? findings = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        BitmapInfo bitmap, bool includeClean = false, ICollection<FormatFault>? findings = null,
+        [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         FaultLog log = _image.NewLog();
         PersistentBitmap pages = await PersistentBitmap.OpenAsync(_image, bitmap, log, cancellationToken).ConfigureAwait(false);
@@ -118,7 +123,8 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The granules, and their bytes, cut at the disk's end.</returns>
     /// <exception cref="BitmapStateException">There is no such bitmap, or, unless the reader is lenient, it is inconsistent.</exception>
-    /// <exception cref="Qcow2FormatException">The bitmap's table is not allowed; a lenient reader counts broken entries as dirty.</exception>
+    /// <exception cref="Qcow2FormatException">The bitmap's table is not allowed; a lenient reader counts
+    /// broken entries as dirty.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public ValueTask<DirtyCount> CountAsync(string name, CancellationToken cancellationToken = default) =>
         CountAsync(Require(name), cancellationToken);
@@ -128,7 +134,8 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     public async ValueTask<DirtyCount> CountAsync(BitmapInfo bitmap, CancellationToken cancellationToken = default)
     {
         PersistentBitmap pages = await PersistentBitmap.OpenAsync(_image, bitmap, _image.NewLog(), cancellationToken).ConfigureAwait(false);
-        return await new MergedBitmapReader([pages], pages.SizeBytes, pages.GranularityBits).CountAsync(cancellationToken).ConfigureAwait(false);
+        return await new MergedBitmapReader(
+            [pages], pages.SizeBytes, pages.GranularityBits).CountAsync(cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Changes the image's bitmaps: all steps, or none of them.</summary>
@@ -150,14 +157,16 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <exception cref="BitmapStateException">A step is refused; nothing was changed.</exception>
     /// <exception cref="Qcow2FormatException">The image is broken in a way that makes writing unsafe; nothing was changed.</exception>
     /// <exception cref="Qcow2UnsupportedException">
-    /// The image is open for reading only, of version 2, or has no room for the bitmaps extension, or the journal of an interrupted <see cref="BitmapEditSet"/> lies beside its file; nothing was changed.
+    /// The image is open for reading only, of version 2, or has no room for the bitmaps extension, or the journal of an interrupted
+    /// <see cref="BitmapEditSet"/> lies beside its file; nothing was changed.
     /// </exception>
     /// <exception cref="NoSpaceException">The storage cannot grow and is too full; nothing was changed.</exception>
     /// <exception cref="IOException">The storage failed. The image is as before or as after, at worst with leaked clusters.</exception>
     /// <remarks>
-    /// New structures go to free clusters, refcounts first, and are flushed; one write in one sector of the header cluster switches to them (docs/decisions/images-writing.md); then the old
-    /// clusters are freed. A stop at any byte leaves the image as before or as after. Cost follows what changes: bits that stay are neither read nor written.
-    /// An image whose reference counts are behind (the dirty bit of lazy refcounts) is repaired first, as QEMU does whenever it opens one for writing.
+    /// New structures go to free clusters, refcounts first, and are flushed; one write in one sector of the header cluster switches to them
+    /// (docs/decisions/images-writing.md); then the old clusters are freed. A stop at any byte leaves the image as before or as after. Cost
+    /// follows what changes: bits that stay are neither read nor written. An image whose reference counts are behind (the dirty bit of lazy
+    /// refcounts) is repaired first, as QEMU does whenever it opens one for writing.
     /// </remarks>
     public ValueTask EditAsync(BitmapEdit edit, CancellationToken cancellationToken = default)
     {
@@ -177,9 +186,14 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     private BitmapInfo Require(string name)
     {
         ArgumentNullException.ThrowIfNull(name);
-        return TryGet(name, out BitmapInfo? bitmap)
-            ? bitmap
-            : throw new BitmapStateException(
-                name, $"Dirty bitmap '{name}' not found{(_image.Storage.IsOpenForWritingElsewhere() ? ": another process has the image open for writing and may keep it in memory" : "")}");
+        if (TryGet(name, out BitmapInfo? bitmap))
+        {
+            return bitmap;
+        }
+
+        string elsewhere = _image.Storage.IsOpenForWritingElsewhere()
+            ? ": another process has the image open for writing and may keep it in memory"
+            : "";
+        throw new BitmapStateException(name, $"Dirty bitmap '{name}' not found{elsewhere}");
     }
 }

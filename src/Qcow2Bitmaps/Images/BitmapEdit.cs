@@ -6,8 +6,9 @@ namespace Qcow2Bitmaps.Images;
 
 /// <summary>The steps of one edit of an image's bitmaps, in the order in which they are to be applied.</summary>
 /// <remarks>
-/// Steps are only collected here; <see cref="BitmapCollection.EditAsync(BitmapEdit, CancellationToken)"/> applies all of them or, if one is refused, none. Each step sees what the
-/// ones before it have done. Rules are QEMU's: an inconsistent bitmap can be removed and nothing else. Not thread-safe.
+/// Steps are only collected here; <see cref="BitmapCollection.EditAsync(BitmapEdit, CancellationToken)"/> applies all of them or,
+/// if one is refused, none. Each step sees what the ones before it have done. Rules are QEMU's: an inconsistent bitmap can be
+/// removed and nothing else. Not thread-safe.
 /// </remarks>
 public sealed class BitmapEdit
 {
@@ -18,7 +19,8 @@ public sealed class BitmapEdit
 
     /// <summary>Adds a bitmap in which nothing is dirty.</summary>
     /// <param name="name">Its name: 1 to 1023 bytes of UTF-8 without NUL.</param>
-    /// <param name="granularityBytes">How many bytes a bit stands for, a power of two from 512 to 2 GiB; null for QEMU's default, the cluster size within 4 KiB to 64 KiB.</param>
+    /// <param name="granularityBytes">How many bytes a bit stands for, a power of two from 512 to 2 GiB; null for QEMU's default, the
+    /// cluster size within 4 KiB to 64 KiB.</param>
     /// <param name="isRecording">Whether it records writes from now on.</param>
     /// <returns>This edit.</returns>
     /// <exception cref="ArgumentException">The name or the granularity is not allowed.</exception>
@@ -34,8 +36,11 @@ public sealed class BitmapEdit
         return Step("add", plan => plan.Add(name, granularityBytes, isRecording));
     }
 
-    /// <summary>Adds a bitmap of the name that one of another image has: what is stored may be empty or no UTF-8, as QEMU does not mind.</summary>
-    internal BitmapEdit AddCarried(string name, long granularityBytes, bool isRecording = true) => Step("add", plan => plan.Add(name, granularityBytes, isRecording));
+    /// <summary>
+    /// Adds a bitmap of the name that one of another image has: what is stored may be empty or no UTF-8, as QEMU does not mind.
+    /// </summary>
+    internal BitmapEdit AddCarried(string name, long granularityBytes, bool isRecording = true) =>
+        Step("add", plan => plan.Add(name, granularityBytes, isRecording));
 
     /// <summary>Removes a bitmap, an inconsistent one too.</summary>
     /// <param name="name">Its name.</param>
@@ -46,9 +51,14 @@ public sealed class BitmapEdit
     /// <returns>This edit.</returns>
     public BitmapEdit RemoveAll() => Step("remove", static plan => plan.RemoveAll());
 
-    /// <summary>Drops the entries that a lenient reader lists as broken, which QEMU refuses to open the image for; of bitmaps that share a name all.</summary>
+    /// <summary>
+    /// Drops the entries that a lenient reader lists as broken, which QEMU refuses to open the image for; of bitmaps that share a name all.
+    /// </summary>
     /// <returns>This edit.</returns>
-    /// <remarks>Their clusters are not freed, as nothing says for sure which are theirs: a check with repair of leaks does that. To be used on an image that was opened leniently.</remarks>
+    /// <remarks>
+    /// Their clusters are not freed, as nothing says for sure which are theirs: a check with repair of leaks does that. To be
+    /// used on an image that was opened leniently.
+    /// </remarks>
     public BitmapEdit DropBroken() => Step("remove", static plan => plan.DropBroken());
 
     /// <summary>Makes all of a bitmap clean.</summary>
@@ -84,7 +94,8 @@ public sealed class BitmapEdit
 
     /// <summary>Gives a bitmap another name.</summary>
     /// <param name="name">Its name.</param>
-    /// <param name="newName">The name that it is to have: 1 to 1023 bytes of UTF-8 without NUL. Refused where another bitmap has it.</param>
+    /// <param name="newName">The name that it is to have: 1 to 1023 bytes of UTF-8 without NUL. Refused
+    /// where another bitmap has it.</param>
     /// <returns>This edit.</returns>
     /// <exception cref="ArgumentException">The new name is not allowed.</exception>
     public BitmapEdit Rename(string name, string newName)
@@ -105,7 +116,8 @@ public sealed class BitmapEdit
 
     /// <summary>Adds to a bitmap all that a bitmap of another image says is dirty.</summary>
     /// <param name="image">The other image, open until the edit is done.</param>
-    /// <param name="source">The bitmap to read, of any granularity and size: it counts as clean behind its end, and what lies behind this image's end is left out.</param>
+    /// <param name="source">The bitmap to read, of any granularity and size: it counts as clean behind its end, and what lies
+    /// behind this image's end is left out.</param>
     /// <param name="into">The bitmap that takes its bits.</param>
     /// <param name="requireSameSize">Whether a disk of another size is refused, as QEMU does.</param>
     /// <returns>This edit.</returns>
@@ -113,7 +125,8 @@ public sealed class BitmapEdit
     {
         ArgumentNullException.ThrowIfNull(image);
         ArgumentNullException.ThrowIfNull(source);
-        return Step("merge", into, (plan, cancellationToken) => plan.MergeAsync(image.Handle, source, into, requireSameSize, cancellationToken));
+        return Step(
+            "merge", into, (plan, cancellationToken) => plan.MergeAsync(image.Handle, source, into, requireSameSize, cancellationToken));
     }
 
     /// <summary>Adds to a bitmap all that bits in memory say is dirty.</summary>
@@ -129,7 +142,9 @@ public sealed class BitmapEdit
     /// <summary>Says of all bitmaps that what is stored is no longer what is true: somebody keeps them in memory.</summary>
     internal BitmapEdit MarkInUse() => Step("mark", static plan => plan.MarkInUse());
 
-    /// <summary>Stores a bitmap that was kept in memory, consistent: one that is there takes its bits and its flags, else it is added.</summary>
+    /// <summary>
+    /// Stores a bitmap that was kept in memory, consistent: one that is there takes its bits and its flags, else it is added.
+    /// </summary>
     /// <param name="name">Its name.</param>
     /// <param name="bits">Its bits, left as they are until the edit is done.</param>
     /// <param name="isRecording">Whether it records writes.</param>

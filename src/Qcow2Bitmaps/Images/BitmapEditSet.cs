@@ -6,12 +6,14 @@ namespace Qcow2Bitmaps.Images;
 
 /// <summary>Edits of several images that belong together: all take effect, or none.</summary>
 /// <remarks>
-/// <para>All edits are prepared first (steps checked, new structures written, flushed); if one is refused, or there is no space, no image was changed. Then a small journal is
-/// written beside the first image, the images are switched one after another, in the order in which they were added, and the journal is deleted. Each switch is atomic.</para>
-/// <para>What is guaranteed when the process or the machine stops: before the journal is durable all images are as before; once all are switched all are as after; between, some
-/// are as before and some as after, and the journal says so. <see cref="RecoverAsync"/>, which <see cref="CommitAsync"/> begins with, then finishes the edit, or finds that no image was
-/// switched and deletes the journal. It refuses where an image was written in between, as far as its file's time, its header and its bitmap directory tell: whoever has a
-/// journal must not start virtual machines on its images before it is recovered.</para>
+/// <para>All edits are prepared first (steps checked, new structures written, flushed); if one is refused, or there is no space, no image
+/// was changed. Then a small journal is written beside the first image, the images are switched one after another, in the order in which
+/// they were added, and the journal is deleted. Each switch is atomic.</para>
+/// <para>What is guaranteed when the process or the machine stops: before the journal is durable all images are as before; once all are
+/// switched all are as after; between, some are as before and some as after, and the journal says so. <see cref="RecoverAsync"/>, which
+/// <see cref="CommitAsync"/> begins with, then finishes the edit, or finds that no image was switched and deletes the journal. It refuses
+/// where an image was written in between, as far as its file's time, its header and its bitmap directory tell: whoever has a journal must
+/// not start virtual machines on its images before it is recovered.</para>
 /// <para>Not thread-safe.</para>
 /// </remarks>
 public sealed class BitmapEditSet
@@ -46,11 +48,13 @@ public sealed class BitmapEditSet
     }
 
     /// <summary>Makes all edits, or none.</summary>
-    /// <param name="journalPath">Where the journal is to stand, on storage that lasts; beside the first image when null. Two sets must not use one at a time.</param>
+    /// <param name="journalPath">Where the journal is to stand, on storage that lasts; beside the first image when null.
+    /// Two sets must not use one at a time.</param>
     /// <param name="cancellationToken">Ends the work while all images are as before.</param>
     /// <returns>Once all edits are durable.</returns>
     /// <exception cref="Qcow2Exception">A step of one of the edits is refused, or there is no space; nothing was changed.</exception>
-    /// <exception cref="IOException">A storage failed. Where the journal is still there, some images may be as after: see <see cref="RecoverAsync"/>.</exception>
+    /// <exception cref="IOException">A storage failed. Where the journal is still there, some images may be as after:
+    /// see <see cref="RecoverAsync"/>.</exception>
     public async ValueTask CommitAsync(string? journalPath = null, CancellationToken cancellationToken = default)
     {
         if (_edits.Count == 0)
@@ -59,23 +63,28 @@ public sealed class BitmapEditSet
         }
 
         journalPath ??= JournalPathOf(_edits[0].Image.Name);
-        await SeveralEdits.CommitAsync(journalPath, [.. _edits.Select(static edit => (edit.Image.Handle, (Func<EditPlan, CancellationToken, ValueTask>)edit.Edit.ApplyAsync))], cancellationToken).ConfigureAwait(false);
+        await SeveralEdits.CommitAsync(
+            journalPath,
+            [.. _edits.Select(static edit => (edit.Image.Handle, (Func<EditPlan, CancellationToken, ValueTask>)edit.Edit.ApplyAsync))],
+            cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Finishes an edit of several images that was interrupted, or finds that it had not begun to take effect.</summary>
     /// <param name="journalPath">Where the journal stands.</param>
-    /// <param name="images">The images that it names, open for writing: all of them, others beside them do no harm. No file but these and the journal is opened.</param>
+    /// <param name="images">The images that it names, open for writing: all of them, others beside them do no harm. No file
+    /// but these and the journal is opened.</param>
     /// <param name="cancellationToken">Ends the work before the next image is switched.</param>
     /// <returns>What was done.</returns>
     /// <exception cref="IOException">
-    /// The journal names an image that was not given, or one was changed since it was written, or it is damaged, or something else; nothing was changed then, and the journal is still
-    /// there. Or a storage failed.
+    /// The journal names an image that was not given, or one was changed since it was written, or it is damaged, or something else; nothing
+    /// was changed then, and the journal is still there. Or a storage failed.
     /// </exception>
     public static async ValueTask<EditRecovery> RecoverAsync(
         string journalPath, IReadOnlyCollection<Qcow2Image> images, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(journalPath);
         ArgumentNullException.ThrowIfNull(images);
-        return await SeveralEdits.RecoverAsync(journalPath, [.. images.Select(static image => image.Handle)], cancellationToken).ConfigureAwait(false);
+        return await SeveralEdits.RecoverAsync(
+            journalPath, [.. images.Select(static image => image.Handle)], cancellationToken).ConfigureAwait(false);
     }
 }

@@ -11,22 +11,28 @@ public sealed partial class GuestWriter
 {
     private long TableBytes => (long)_image.Geometry.L2EntriesPerTable << _image.Geometry.ClusterBits;
 
-    private ValueTask WriteOwnAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) => WriteOwnAsync(offset, bytes, null, cancellationToken);
+    private ValueTask WriteOwnAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken) =>
+        WriteOwnAsync(offset, bytes, null, cancellationToken);
 
     private async ValueTask WriteOwnAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
         long end = offset + bytes.Length;
         for (long at = offset; at < end;)
         {
-            long chunkEnd = Math.Min(Math.Min(end, (at / TableBytes + 1) * TableBytes), (at + MaxChunkBytes) & -_image.Geometry.ClusterSizeBytes);
-            await WriteChunkAsync(at, bytes[(int)(at - offset)..(int)(chunkEnd - offset)], origin?.From(at - offset), cancellationToken).ConfigureAwait(false);
+            long chunkEnd = Math.Min(
+                Math.Min(end, (at / TableBytes + 1) * TableBytes), (at + MaxChunkBytes) & -_image.Geometry.ClusterSizeBytes);
+            await WriteChunkAsync(
+                at, bytes[(int)(at - offset)..(int)(chunkEnd - offset)], origin?.From(at - offset),
+                cancellationToken).ConfigureAwait(false);
             at = chunkEnd;
         }
     }
 
-    private async ValueTask WriteChunkAsync(long start, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
+    private async ValueTask WriteChunkAsync(
+        long start, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
-        List<ClusterWrite> plan = await WithTablesAsync(() => _metadata.PlanWriteAsync(start, start + bytes.Length, cancellationToken), cancellationToken).ConfigureAwait(false);
+        List<ClusterWrite> plan = await WithTablesAsync(
+            () => _metadata.PlanWriteAsync(start, start + bytes.Length, cancellationToken), cancellationToken).ConfigureAwait(false);
         try
         {
             for (int i = 0; i < plan.Count;)
@@ -49,7 +55,8 @@ public sealed partial class GuestWriter
     /// <summary>Writes a cluster, and those behind it that follow it in the file and need nothing but the given bytes.</summary>
     /// <returns>The index of the first cluster that is not written yet.</returns>
     private async ValueTask<int> WriteClustersAsync(
-        List<ClusterWrite> plan, int index, long start, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
+        List<ClusterWrite> plan, int index, long start, ReadOnlyMemory<byte> bytes, BytesOrigin? origin,
+        CancellationToken cancellationToken)
     {
         ClusterWrite first = plan[index];
         long end = start + bytes.Length;
@@ -72,12 +79,15 @@ public sealed partial class GuestWriter
 
         long from = first.GuestOffset + first.From;
         long to = plan[last].GuestOffset + plan[last].To;
-        await _data.WriteOrCloneAsync(first.HostOffset + first.From, bytes[(int)(from - start)..(int)(to - start)], origin?.From(from - start), cancellationToken).ConfigureAwait(false);
+        await _data.WriteOrCloneAsync(
+            first.HostOffset + first.From, bytes[(int)(from - start)..(int)(to - start)], origin?.From(from - start),
+            cancellationToken).ConfigureAwait(false);
         return last + 1;
     }
 
     /// <summary>Writes a cluster together with what was there before.</summary>
-    private async ValueTask WriteFilledAsync(ClusterWrite write, long start, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
+    private async ValueTask WriteFilledAsync(
+        ClusterWrite write, long start, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
         int length = write.To - write.From;
         using MemoryOwner<byte> buffer = MemoryOwner<byte>.Allocate(length);
@@ -93,7 +103,8 @@ public sealed partial class GuestWriter
 
     private async ValueTask WritePackedAsync(long offset, ReadOnlyMemory<byte> packed, CancellationToken cancellationToken)
     {
-        long host = await WithTablesAsync(() => _metadata.PlanPackedAsync(offset, packed.Length, cancellationToken), cancellationToken).ConfigureAwait(false);
+        long host = await WithTablesAsync(
+            () => _metadata.PlanPackedAsync(offset, packed.Length, cancellationToken), cancellationToken).ConfigureAwait(false);
         try
         {
             await _image.Storage.WriteAsync(host, packed, cancellationToken).ConfigureAwait(false);
@@ -120,7 +131,9 @@ public sealed partial class GuestWriter
 
         await WriteZerosAsDataAsync(start, firstWhole, cancellationToken).ConfigureAwait(false);
         var gaps = new List<(long Start, long End)>();
-        await ForEachTableAsync(firstWhole, endWhole, (from, to) => _metadata.ZeroAsync(from, to, gaps, mayUnmap, cancellationToken), cancellationToken).ConfigureAwait(false);
+        await ForEachTableAsync(
+            firstWhole, endWhole, (from, to) => _metadata.ZeroAsync(from, to, gaps, mayUnmap, cancellationToken),
+            cancellationToken).ConfigureAwait(false);
         foreach ((long from, long to) in gaps)
         {
             await WriteZerosAsDataAsync(from, to, cancellationToken).ConfigureAwait(false);
@@ -165,7 +178,9 @@ public sealed partial class GuestWriter
             return;
         }
 
-        await ForEachTableAsync(start, end, (from, to) => _metadata.DiscardAsync(from, to, cancellationToken), cancellationToken, onlyExisting: _backing is null).ConfigureAwait(false);
+        await ForEachTableAsync(
+            start, end, (from, to) => _metadata.DiscardAsync(from, to, cancellationToken), cancellationToken,
+            onlyExisting: _backing is null).ConfigureAwait(false);
     }
 
     private async ValueTask ReadOwnAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
@@ -193,8 +208,12 @@ public sealed partial class GuestWriter
         }
     }
 
-    /// <summary>Does something to the part of the range that each L2 table maps; also where there is none yet, unless only those that exist are wanted.</summary>
-    private async ValueTask ForEachTableAsync(long start, long end, Func<long, long, ValueTask> work, CancellationToken cancellationToken, bool onlyExisting = false)
+    /// <summary>
+    /// Does something to the part of the range that each L2 table maps; also where there is none yet,
+    /// unless only those that exist are wanted.
+    /// </summary>
+    private async ValueTask ForEachTableAsync(
+        long start, long end, Func<long, long, ValueTask> work, CancellationToken cancellationToken, bool onlyExisting = false)
     {
         for (long at = start; at < end;)
         {

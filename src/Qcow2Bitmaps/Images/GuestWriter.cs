@@ -15,17 +15,21 @@ namespace Qcow2Bitmaps.Images;
 // Decisions: docs/decisions/images-guest.md.
 /// <summary>Writes what the guest sees of an image: bytes, zeros, discards, compressed clusters. Reads it too.</summary>
 /// <remarks>
-/// <para>Calls may run side by side; writes that overlap go one after the other, in any order. A read beside a write that overlaps it may see parts of both.</para>
+/// <para>Calls may run side by side; writes that overlap go one after the other, in any order. A read beside a write that
+/// overlaps it may see parts of both.</para>
 /// <para>
-/// A stop at any byte leaves an image that opens, with leaked clusters at worst. What was flushed is there; what was not is, cluster by cluster, as before or as after (and
-/// sector by sector where a cluster was written in place). Bytes are written when a call returns; tables and counts are written by <see cref="FlushAsync"/>, by <see cref="DisposeAsync"/>,
-/// before any edit of the image, and when they take much memory.
+/// A stop at any byte leaves an image that opens, with leaked clusters at worst. What was flushed is there; what was not is,
+/// cluster by cluster, as before or as after (and sector by sector where a cluster was written in place). Bytes are written
+/// when a call returns; tables and counts are written by <see cref="FlushAsync"/>, by <see cref="DisposeAsync"/>, before any
+/// edit of the image, and when they take much memory.
 /// </para>
 /// <para>
-/// Every recording bitmap has the bits of a write on disk before the write: the bitmaps stay valid wherever the writer stops. Where bits are not set yet that costs an
-/// edit with its flushes; who knows beforehand what will be written calls <see cref="MarkAsync(DirtyBitmap, CancellationToken)"/> once.
+/// Every recording bitmap has the bits of a write on disk before the write: the bitmaps stay valid wherever the writer stops. Where bits
+/// are not set yet that costs an edit with its flushes; who knows beforehand what will be written calls
+/// <see cref="MarkAsync(DirtyBitmap, CancellationToken)"/> once.
 /// </para>
-/// <para>After an error of the storage while tables were being written nothing more can be written: all calls fail; the image is as after a stop.</para>
+/// <para>After an error of the storage while tables were being written nothing more can be written: all calls
+/// fail; the image is as after a stop.</para>
 /// </remarks>
 public sealed partial class GuestWriter : Disk, IQuiescent
 {
@@ -71,7 +75,9 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     /// <inheritdoc/>
     public override bool CanWrite => true;
 
-    /// <summary>Whether <see cref="WriteCompressedAsync"/> is possible: the image's compression is zlib, and it has no external data file.</summary>
+    /// <summary>
+    /// Whether <see cref="WriteCompressedAsync"/> is possible: the image's compression is zlib, and it has no external data file.
+    /// </summary>
     public override bool CanCompress => _metadata.CanPack;
 
     /// <inheritdoc/>
@@ -103,7 +109,8 @@ public sealed partial class GuestWriter : Disk, IQuiescent
         if ((EncryptionMethod)image.Header.CryptMethod is var method && method != EncryptionMethod.None)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.Encryption, $"'{image.Name}' is encrypted ({method}): its guest data are not written; its bitmaps can be");
+                UnsupportedReason.Encryption,
+                $"'{image.Name}' is encrypted ({method}): its guest data are not written; its bitmaps can be");
         }
 
         using ImageGate.Release alone = await image.EnterAsync(cancellationToken).ConfigureAwait(false);
@@ -134,7 +141,8 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     }
 
     /// <inheritdoc/>
-    public override async ValueTask<long> ListAsync(long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default)
+    public override async ValueTask<long> ListAsync(
+        long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default)
     {
         using SharedLock.Release together = await EnterAsync(cancellationToken).ConfigureAwait(false);
         return _shown is null
@@ -143,18 +151,24 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     }
 
     /// <inheritdoc/>
-    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default) => WriteAsync(offsetBytes, bytes, null, cancellationToken);
+    public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default) =>
+        WriteAsync(offsetBytes, bytes, null, cancellationToken);
 
     /// <summary>Makes a range read as zeros, by tables alone where they can say so.</summary>
     /// <inheritdoc/>
-    public override async ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
+    public override async ValueTask WriteZerosAsync(
+        long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
     {
         using Turn turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
         await ZeroOwnAsync(offsetBytes, offsetBytes + lengthBytes, mayUnmap, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Gives up a range: what clusters it holds as a whole read as zeros afterwards; the rest stays as it is, as QEMU does.</summary>
-    /// <remarks>In version 2 over a backing file nothing is given up. Of a raw data file the whole range reads as zeros afterwards.</remarks>
+    /// <summary>
+    /// Gives up a range: what clusters it holds as a whole read as zeros afterwards; the rest stays as it is, as QEMU does.
+    /// </summary>
+    /// <remarks>
+    /// In version 2 over a backing file nothing is given up. Of a raw data file the whole range reads as zeros afterwards.
+    /// </remarks>
     /// <inheritdoc/>
     public override async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
     {
@@ -174,23 +188,30 @@ public sealed partial class GuestWriter : Disk, IQuiescent
             return;
         }
 
-        await ForEachTableAsync(firstWhole, endWhole, (start, to) => _metadata.DiscardAsync(start, to, cancellationToken), cancellationToken, onlyExisting: _backing is null).ConfigureAwait(false);
+        await ForEachTableAsync(
+            firstWhole, endWhole, (start, to) => _metadata.DiscardAsync(start, to, cancellationToken), cancellationToken,
+            onlyExisting: _backing is null).ConfigureAwait(false);
     }
 
     /// <inheritdoc/>
-    public override async ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
+    public override async ValueTask WriteCompressedAsync(
+        long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
     {
         if (!_metadata.CanPack)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.Compression, $"'{_image.Name}': clusters are compressed with zlib only, and not in an external data file");
+                UnsupportedReason.Compression,
+                $"'{_image.Name}': clusters are compressed with zlib only, and not in an external data file");
         }
 
         using Turn turn = await BeginAsync(offsetBytes, cluster.Length, cancellationToken).ConfigureAwait(false);
         int size = _image.Geometry.ClusterSizeBytes;
         if (offsetBytes % size != 0 || cluster.Length != Math.Min(size, SizeBytes - offsetBytes))
         {
-            throw new ArgumentException($"A compressed cluster has {size} bytes, or those up to the disk's end, and starts at a multiple of that; not {cluster.Length} at {offsetBytes}", nameof(cluster));
+            throw new ArgumentException(
+                $"A compressed cluster has {size} bytes, or those up to the disk's end, and starts at a multiple of that; "
+                + $"not {cluster.Length} at {offsetBytes}",
+                nameof(cluster));
         }
 
         if (cluster.IsEmpty)
@@ -252,7 +273,8 @@ public sealed partial class GuestWriter : Disk, IQuiescent
         }
     }
 
-    internal override async ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
+    internal override async ValueTask WriteAsync(
+        long offsetBytes, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
         using Turn turn = await BeginAsync(offsetBytes, bytes.Length, cancellationToken).ConfigureAwait(false);
         await WriteOwnAsync(offsetBytes, bytes, origin, cancellationToken).ConfigureAwait(false);
@@ -263,7 +285,9 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     internal async ValueTask EmptyAsync(CancellationToken cancellationToken)
     {
         using Turn turn = await BeginAsync(0, SizeBytes, cancellationToken).ConfigureAwait(false);
-        await ForEachTableAsync(0, SizeBytes, (start, to) => _metadata.ForgetAsync(start, to, cancellationToken), cancellationToken, onlyExisting: true).ConfigureAwait(false);
+        await ForEachTableAsync(
+            0, SizeBytes, (start, to) => _metadata.ForgetAsync(start, to, cancellationToken), cancellationToken,
+            onlyExisting: true).ConfigureAwait(false);
     }
 
     async ValueTask<IDisposable> IQuiescent.HaltAsync(CancellationToken cancellationToken)
@@ -333,7 +357,10 @@ public sealed partial class GuestWriter : Disk, IQuiescent
                 if (length == 0 || _marks is null || _marks.Covers(offset, length))
                 {
                     int size = _image.Geometry.ClusterSizeBytes;
-                    return new Turn(together, await _ranges.EnterAsync(offset & -size, (offset + length + size - 1) & -size, cancellationToken).ConfigureAwait(false));
+                    return new Turn(
+                        together,
+                        await _ranges.EnterAsync(
+                            offset & -size, (offset + length + size - 1) & -size, cancellationToken).ConfigureAwait(false));
                 }
             }
             catch

@@ -10,13 +10,16 @@ public sealed partial class Qcow2Image
 
     /// <summary>Takes an internal snapshot of the disk as it is now.</summary>
     /// <remarks>
-    /// A stop at any byte leaves the image as before or as after, and a check finds nothing. It needs space for a copy of the tables that name guest data, which is free again afterwards. Bitmaps stay as they are.
+    /// A stop at any byte leaves the image as before or as after, and a check finds nothing. It needs space for a copy of the tables that
+    /// name guest data, which is free again afterwards. Bitmaps stay as they are.
     /// </remarks>
-    /// <param name="name">The name, at most <see cref="MaxSnapshotNameBytes"/> bytes without NUL. Others may have it too; QEMU finds the first.</param>
+    /// <param name="name">The name, at most <see cref="MaxSnapshotNameBytes"/> bytes without NUL. Others may
+    /// have it too; QEMU finds the first.</param>
     /// <param name="cancellationToken">Ends the work while the image is as before; once the switch has begun it is carried through.</param>
     /// <returns>The snapshot.</returns>
     /// <exception cref="ArgumentException">The name is too long, or has a NUL.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, has an external data file or as many snapshots as it may have, or its counts are too narrow to count a cluster once more.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, has an external data file or as many snapshots as it
+    /// may have, or its counts are too narrow to count a cluster once more.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt, or its reference counts are wrong.</exception>
     /// <exception cref="InvalidOperationException">A writer of guest data is open on the image.</exception>
     /// <exception cref="NoSpaceException">There is no room, on a storage that cannot grow.</exception>
@@ -31,7 +34,10 @@ public sealed partial class Qcow2Image
 
         SnapshotInfo? created = null;
         await SnapshotChange.RunAsync(
-            Handle, async change => created = await change.CreateAsync(name, TimeProvider.System.GetUtcNow(), cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+            Handle,
+            async change =>
+                created = await change.CreateAsync(name, TimeProvider.System.GetUtcNow(), cancellationToken).ConfigureAwait(false),
+            cancellationToken).ConfigureAwait(false);
         return created!;
     }
 
@@ -41,7 +47,8 @@ public sealed partial class Qcow2Image
     /// <param name="cancellationToken">Ends the work while the image is as before; once the switch has begun it is carried through.</param>
     /// <exception cref="SnapshotStateException">There is no such snapshot.</exception>
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, or has an external data file.</exception>
-    /// <exception cref="Qcow2FormatException">The image is corrupt, the snapshot's table is not allowed, or reference counts are wrong.</exception>
+    /// <exception cref="Qcow2FormatException">The image is corrupt, the snapshot's table is not allowed, or
+    /// reference counts are wrong.</exception>
     /// <exception cref="InvalidOperationException">A writer of guest data is open on the image.</exception>
     /// <exception cref="NoSpaceException">There is no room, on a storage that cannot grow.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
@@ -56,8 +63,10 @@ public sealed partial class Qcow2Image
     /// <param name="idOrName">The snapshot's id, else its name.</param>
     /// <param name="cancellationToken">Ends the work while the image is as before; once the switch has begun it is carried through.</param>
     /// <exception cref="SnapshotStateException">There is no such snapshot.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The image has any bitmap, as bitmaps do not say what differs from the snapshot; is open for reading only; has an external data file; its counts are too narrow; or it is of version 2 and had another size.</exception>
-    /// <exception cref="Qcow2FormatException">The image is corrupt, the snapshot's table is not allowed, or reference counts are wrong.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image has any bitmap, as bitmaps do not say what differs from the snapshot; is open
+    /// for reading only; has an external data file; its counts are too narrow; or it is of version 2 and had another size.</exception>
+    /// <exception cref="Qcow2FormatException">The image is corrupt, the snapshot's table is not allowed, or
+    /// reference counts are wrong.</exception>
     /// <exception cref="InvalidOperationException">A writer of guest data is open on the image.</exception>
     /// <exception cref="NoSpaceException">There is no room, on a storage that cannot grow.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>

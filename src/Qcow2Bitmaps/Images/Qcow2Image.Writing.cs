@@ -6,7 +6,9 @@ namespace Qcow2Bitmaps.Images;
 /// <summary>Writing guest data.</summary>
 public sealed partial class Qcow2Image
 {
-    /// <summary>Opens a writer of what the guest sees. Of an image with a backing file or an external data file the chain opens it.</summary>
+    /// <summary>
+    /// Opens a writer of what the guest sees. Of an image with a backing file or an external data file the chain opens it.
+    /// </summary>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <returns>The writer, to be disposed before the image.</returns>
     /// <exception cref="InvalidOperationException">The image has a writer already, or other files are needed.</exception>
@@ -17,7 +19,8 @@ public sealed partial class Qcow2Image
     {
         if (BackingFile is not null || Header.HasExternalDataFile)
         {
-            throw new InvalidOperationException(PrintableMessage.Of($"'{Name}' has a backing file or a data file: open its chain for writing"));
+            throw new InvalidOperationException(
+                PrintableMessage.Of($"'{Name}' has a backing file or a data file: open its chain for writing"));
         }
 
         GuestDisk disk = await GuestDisk.OpenAsync(Handle, null, cancellationToken).ConfigureAwait(false);

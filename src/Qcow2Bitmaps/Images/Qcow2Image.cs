@@ -114,7 +114,9 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         options ??= Qcow2OpenOptions.Default;
         try
         {
-            return new Qcow2Image(await ImageHandle.OpenAsync(storage, options.Strictness, options.Limits, cancellationToken).ConfigureAwait(false), leaveOpen);
+            return new Qcow2Image(
+                await ImageHandle.OpenAsync(storage, options.Strictness, options.Limits, cancellationToken).ConfigureAwait(false),
+                leaveOpen);
         }
         catch when (!leaveOpen)
         {
@@ -125,7 +127,8 @@ public sealed partial class Qcow2Image : IAsyncDisposable
 
     /// <summary>Opens an image for <see cref="CheckAsync"/>, also one that QEMU cannot open and that can be checked all the same.</summary>
     /// <remarks>
-    /// The image is opened as strictly as the options say, and leniently where its bitmaps, its snapshot table or its reference counts stand in the way.
+    /// The image is opened as strictly as the options say, and leniently where its bitmaps, its snapshot table
+    /// or its reference counts stand in the way.
     /// </remarks>
     /// <param name="storage">The storage, which stays open; its locks are the caller's business.</param>
     /// <param name="options">How; the defaults when null.</param>
@@ -145,27 +148,35 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         }
         catch (Qcow2FormatException e) when (ImageChecker.CanCheckDespite(e.Fault))
         {
-            return await OpenAsync(storage, options with { Strictness = Strictness.Lenient }, leaveOpen: true, cancellationToken).ConfigureAwait(false);
+            return await OpenAsync(
+                storage, options with { Strictness = Strictness.Lenient }, leaveOpen: true, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    /// <summary>Says whether the file ends before clusters that the image names, of the disk, of snapshots or of bitmaps: then it was probably not copied whole. Tables alone are read, no data file.</summary>
+    /// <summary>
+    /// Says whether the file ends before clusters that the image names, of the disk, of snapshots or of bitmaps: then it was probably not
+    /// copied whole. Tables alone are read, no data file.
+    /// </summary>
     /// <param name="trustsCounts">
-    /// Whether no tables are read where no reference count is of a cluster behind the end: that costs next to nothing, and misses what a repair of a cut image has uncounted, and what is cut off of the last cluster.
+    /// Whether no tables are read where no reference count is of a cluster behind the end: that costs next to nothing, and misses what a
+    /// repair of a cut image has uncounted, and what is cut off of the last cluster.
     /// </param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>Where the file ends and where it would have to; null where all is there.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<FormatFault?> FindTruncationAsync(bool trustsCounts = false, CancellationToken cancellationToken = default) =>
-        trustsCounts && await RefcountReader.IsInsideFileAsync(Handle.Storage, Header, Handle.Limits, cancellationToken).ConfigureAwait(false)
+        trustsCounts
+            && await RefcountReader.IsInsideFileAsync(Handle.Storage, Header, Handle.Limits, cancellationToken).ConfigureAwait(false)
             ? null
             : await NamedEnd.FindFaultAsync(Handle, cancellationToken).ConfigureAwait(false);
 
-    /// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does. Nothing is repaired.</summary>
+    /// <summary>
+    /// Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does. Nothing is repaired.
+    /// </summary>
     /// <remarks>
-    /// Of an image that was opened leniently the faults that a strict reader refuses count as corruptions, or as errors of the check where they hide what is in use; broken bitmaps own no clusters, so that theirs are leaks.
-    /// Of an image whose autoclear bit is off the bitmaps own nothing. A table of an inconsistent bitmap with an entry that cannot be is a corruption,
-    /// where QEMU gives the check up.
+    /// Of an image that was opened leniently the faults that a strict reader refuses count as corruptions, or as errors of the check where
+    /// they hide what is in use; broken bitmaps own no clusters, so that theirs are leaks. Of an image whose autoclear bit is off the
+    /// bitmaps own nothing. A table of an inconsistent bitmap with an entry that cannot be is a corruption, where QEMU gives the check up.
     /// </remarks>
     /// <param name="cancellationToken">Ends the check.</param>
     /// <returns>What was found.</returns>
@@ -174,34 +185,43 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     public async ValueTask<CheckReport> CheckAsync(CancellationToken cancellationToken = default) =>
         await new ImageChecker(Handle, RepairKinds.None, new FindingLog()).CheckAsync(cancellationToken).ConfigureAwait(false);
 
-    /// <summary>Checks the image and repairs what was found, as <c>qemu-img check -r</c> does; then, where anything was repaired, checks it again.</summary>
+    /// <summary>
+    /// Checks the image and repairs what was found, as <c>qemu-img check -r</c> does; then, where anything was repaired, checks it again.
+    /// </summary>
     /// <remarks>
-    /// To be used on an image from <see cref="OpenForCheckAsync"/> whose storage can be written. A stop at any byte leaves the image as before, as after, or
-    /// repaired in part, never worse than it was. Counts are not lowered while something in use could not be counted (a snapshot or a bitmap whose
-    /// entry is broken), because what looks like a leak may then be its data: QEMU frees it. Where nothing is wrong, the dirty and the corrupt bit are cleared.
+    /// To be used on an image from <see cref="OpenForCheckAsync"/> whose storage can be written. A stop at any byte leaves the image as
+    /// before, as after, or repaired in part, never worse than it was. Counts are not lowered while something in use could not be counted
+    /// (a snapshot or a bitmap whose entry is broken), because what looks like a leak may then be its data: QEMU frees it. Where nothing is
+    /// wrong, the dirty and the corrupt bit are cleared.
     /// </remarks>
     /// <param name="kinds">What may be repaired.</param>
     /// <param name="cancellationToken">Ends the work, between two writes.</param>
     /// <returns>What is left, what was repaired, and how often.</returns>
     /// <exception cref="Qcow2FormatException">The image is too broken to be checked.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, or its header has no room for what is to be written.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, or its header has no
+    /// room for what is to be written.</exception>
     /// <exception cref="NoSpaceException">There is no room for what is to be written, on a storage that cannot grow.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public ValueTask<CheckReport> RepairAsync(RepairKinds kinds, CancellationToken cancellationToken = default) => ImageRepair.RunAsync(Handle, kinds, cancellationToken);
+    public ValueTask<CheckReport> RepairAsync(RepairKinds kinds, CancellationToken cancellationToken = default) =>
+        ImageRepair.RunAsync(Handle, kinds, cancellationToken);
 
-    /// <summary>Whether another process has the image open for writing, as its locks tell; then flags <c>in-use</c> are as they should be.</summary>
+    /// <summary>
+    /// Whether another process has the image open for writing, as its locks tell; then flags <c>in-use</c> are as they should be.
+    /// </summary>
     public bool IsOpenForWritingElsewhere() => Handle.Storage.IsOpenForWritingElsewhere();
 
     /// <summary>Reads what the LUKS header says without a key.</summary>
     /// <param name="findings">Takes, for a lenient reader, what is wrong with the header.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The header; null when the image is not encrypted with LUKS, or for a lenient reader when there is no header where the image says.</returns>
+    /// <returns>The header; null when the image is not encrypted with LUKS, or for a lenient reader when there is
+    /// no header where the image says.</returns>
     /// <exception cref="Qcow2FormatException">There is no LUKS header where the image says.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<LuksHeader?> ReadLuksHeaderAsync(
         ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
     {
-        (LuksHeader? header, FormatFault? fault) = await Handle.Contents.First.TryReadLuksHeaderAsync(Handle.Storage, cancellationToken).ConfigureAwait(false);
+        (LuksHeader? header, FormatFault? fault) = await Handle.Contents.First.TryReadLuksHeaderAsync(
+            Handle.Storage, cancellationToken).ConfigureAwait(false);
         FaultLog log = Handle.NewLog();
         log.Report(fault);
         log.CopyTo(findings);

@@ -8,16 +8,20 @@ using Qcow2Bitmaps.Images.Naming;
 namespace Qcow2Bitmaps.Operations;
 
 // Decisions: docs/decisions/operations.md.
-/// <summary>Gives an image another backing file, so that the guest sees the same: by pulling what lies between, or by copying what differs.</summary>
+/// <summary>
+/// Gives an image another backing file, so that the guest sees the same: by pulling what lies between, or by copying what differs.
+/// </summary>
 /// <remarks>
 /// <para>
-/// The image is the chain's top, or with <see cref="RebaseOptions.Top"/> one below it; it is called the top here. First its bitmaps get what the images recorded that leave the chain, in one atomic edit; then the data are copied; then the header names the other backing file. At each moment
-/// the guest sees the same, and what was valid is valid; stopped anywhere, the operation is run again and ends right.
+/// The image is the chain's top, or with <see cref="RebaseOptions.Top"/> one below it; it is called the top here. First its bitmaps get
+/// what the images recorded that leave the chain, in one atomic edit; then the data are copied; then the header names the other backing
+/// file. At each moment the guest sees the same, and what was valid is valid; stopped anywhere, the operation is run again and ends right.
 /// </para>
-/// <para>A bitmap that is not valid and would look valid without those images gets what they have, or is disabled (<see cref="RebaseOptions.Gaps"/>). What is copied is not marked: it is no change.</para>
+/// <para>A bitmap that is not valid and would look valid without those images gets what they have, or is disabled
+/// (<see cref="RebaseOptions.Gaps"/>). What is copied is not marked: it is no change.</para>
 /// <para>
-/// Images above the top: a bitmap of which they and images that leave have bits, and the top has none, is made in the top, disabled, so that it does not look like all there is. What the top, being shorter,
-/// hides of images that leave is marked in longer ones above it.
+/// Images above the top: a bitmap of which they and images that leave have bits, and the top has none, is made in the top, disabled, so
+/// that it does not look like all there is. What the top, being shorter, hides of images that leave is marked in longer ones above it.
 /// </para>
 /// </remarks>
 public static class ChainRebase
@@ -35,7 +39,10 @@ public static class ChainRebase
         return [.. OverhangsAbove(chain, top).Select(static overhang => overhang.Layer), top];
     }
 
-    /// <summary>Finds the images whose internal snapshots read other data once an image has another backing file: that image alone, and not where its backing file stays the same.</summary>
+    /// <summary>
+    /// Finds the images whose internal snapshots read other data once an image has another backing file: that image alone, and
+    /// not where its backing file stays the same.
+    /// </summary>
     /// <param name="chain">The chain.</param>
     /// <param name="top">The index of the image that gets another backing file.</param>
     /// <param name="backing">What becomes its backing file; null for none.</param>
@@ -56,12 +63,15 @@ public static class ChainRebase
     /// <returns>What became of the bitmaps, and how much was copied.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such top, or the base is no image below it.</exception>
     /// <exception cref="SnapshotStateException">Internal snapshots would read other data; nothing is written.</exception>
-    /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image names; nothing is written then.</exception>
-    /// <exception cref="BitmapStateException">The top is of version 2, holds no bitmaps, and so cannot say that one is not valid; nothing is written.</exception>
+    /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image
+    /// names; nothing is written then.</exception>
+    /// <exception cref="BitmapStateException">The top is of version 2, holds no bitmaps, and so cannot say that one is
+    /// not valid; nothing is written.</exception>
     /// <exception cref="Qcow2Exception">An image is broken, cannot be written, or has no room.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async Task<ChainResult> PullAsync(
-        ImageChain chain, int? @base, RebaseOptions? options = null, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
+        ImageChain chain, int? @base, RebaseOptions? options = null, IProgress<long>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
         options ??= RebaseOptions.Default;
@@ -79,16 +89,23 @@ public static class ChainRebase
             top.VirtualSizeBytes,
             (copy, depth) => PullAsync(copy, @base, options with { Rehearses = depth }, null, cancellationToken),
             cancellationToken).ConfigureAwait(false);
-        List<BitmapChange> changes = await StoreBitsAsync(chain, map, [.. chain.Layers.Take(end).Skip(top.Index + 1)], end - top.Index, below, options, cancellationToken).ConfigureAwait(false);
+        List<BitmapChange> changes = await StoreBitsAsync(
+            chain, map, [.. chain.Layers.Take(end).Skip(top.Index + 1)], end - top.Index, below, options,
+            cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
         ChainDisk? other = below.Length == 0 ? null : map.From(end - top.Index);
-        long copied = await CopyAsync(chain, map, other, end - top.Index, int.MaxValue, options, progress, cancellationToken).ConfigureAwait(false);
-        IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync([.. chain.Layers.Take(top.Index + 1), .. below], changes, cancellationToken).ConfigureAwait(false);
+        long copied = await CopyAsync(
+            chain, map, other, end - top.Index, int.MaxValue, options, progress, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync(
+            [.. chain.Layers.Take(top.Index + 1), .. below], changes, cancellationToken).ConfigureAwait(false);
         string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
         return new ChainResult(changes, copied) { Verdicts = verdicts, RebasedImage = top.Path, BackingFile = name };
     }
 
-    /// <summary>Has the top image name another backing file, after copying what the guest would see differently: <c>qemu-img rebase</c>, the safe one.</summary>
+    /// <summary>
+    /// Has the top image name another backing file, after copying what the guest would see differently:
+    /// <c>qemu-img rebase</c>, the safe one.
+    /// </summary>
     /// <param name="chain">The chain, with <see cref="WritableLayers"/> open for writing; to be closed afterwards.</param>
     /// <param name="backing">The chain that is to lie below; null for none. The images may be those of the chain.</param>
     /// <param name="options">How; the defaults when null.</param>
@@ -97,7 +114,8 @@ public static class ChainRebase
     /// <returns>What became of the bitmaps, and how much was copied.</returns>
     /// <inheritdoc cref="PullAsync" path="/exception"/>
     public static async Task<ChainResult> RebaseAsync(
-        ImageChain chain, ImageChain? backing, RebaseOptions? options = null, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
+        ImageChain chain, ImageChain? backing, RebaseOptions? options = null, IProgress<long>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
         options ??= RebaseOptions.Default;
@@ -105,12 +123,18 @@ public static class ChainRebase
         ChainDisk map = (await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false)).From(top.Index);
         ChainDisk? other = backing is null ? null : await backing.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         IReadOnlyList<ChainLayer> below = backing?.Layers ?? [];
-        if (below.FirstOrDefault(layer => layer.Storage.Identity is { } identity && chain.Layers.Take(top.Index + 1).Any(above => above.Storage.Identity == identity)) is { } same)
+        if (below.FirstOrDefault(layer =>
+            layer.Storage.Identity is { } identity
+                && chain.Layers.Take(top.Index + 1).Any(above => above.Storage.Identity == identity)) is { } same)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.ChainLoop, $"'{top.Path}' would be its own backing file: its chain would lead to {same} of the new chain, which is the top or lies above it");
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.ChainLoop,
+                $"'{top.Path}' would be its own backing file: its chain would lead to {same} of the new chain, "
+                + $"which is the top or lies above it");
         }
 
-        ChainLayer[] dropped = [.. chain.Layers.Skip(top.Index + 1).Where(layer => layer.Storage.Identity is not { } identity || below.All(other => other.Storage.Identity != identity))];
+        ChainLayer[] dropped = [.. chain.Layers.Skip(top.Index + 1)
+            .Where(layer => layer.Storage.Identity is not { } identity || below.All(other => other.Storage.Identity != identity))];
         await RequireNoLossesAsync(chain, backing, below.Count > 0 ? below[0] : null, options, cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
         await SpaceCheck.RequireAsync(
@@ -119,10 +143,13 @@ public static class ChainRebase
             top.VirtualSizeBytes,
             (copy, depth) => RebaseAsync(copy, backing, options with { Rehearses = depth }, null, cancellationToken),
             cancellationToken).ConfigureAwait(false);
-        List<BitmapChange> changes = await StoreBitsAsync(chain, map, dropped, chain.Layers.Count, below, options, cancellationToken).ConfigureAwait(false);
+        List<BitmapChange> changes = await StoreBitsAsync(
+            chain, map, dropped, chain.Layers.Count, below, options, cancellationToken).ConfigureAwait(false);
         await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
-        long copied = await CopyAsync(chain, map, other, int.MaxValue, compareFromDepth: 1, options, progress, cancellationToken).ConfigureAwait(false);
-        IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync([.. chain.Layers.Take(top.Index + 1), .. below], changes, cancellationToken).ConfigureAwait(false);
+        long copied = await CopyAsync(
+            chain, map, other, int.MaxValue, compareFromDepth: 1, options, progress, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync(
+            [.. chain.Layers.Take(top.Index + 1), .. below], changes, cancellationToken).ConfigureAwait(false);
         string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
         return new ChainResult(changes, copied) { Verdicts = verdicts, RebasedImage = top.Path, BackingFile = name };
     }
@@ -138,20 +165,26 @@ public static class ChainRebase
     /// <param name="cancellationToken">Ends the copying.</param>
     /// <returns>How many bytes of the disk were written.</returns>
     private static async Task<long> CopyAsync(
-        ImageChain chain, ChainDisk map, ChainDisk? other, int skipFromDepth, int compareFromDepth, RebaseOptions options, IProgress<long>? progress, CancellationToken cancellationToken)
+        ImageChain chain, ChainDisk map, ChainDisk? other, int skipFromDepth, int compareFromDepth, RebaseOptions options,
+        IProgress<long>? progress, CancellationToken cancellationToken)
     {
-        GuestWriter writer = await chain.OpenWriterAsync(options.Top, marksWrites: false, cancellationToken, getsBacking: other is not null).ConfigureAwait(false);
+        GuestWriter writer = await chain.OpenWriterAsync(
+            options.Top, marksWrites: false, cancellationToken, getsBacking: other is not null).ConfigureAwait(false);
         await using (writer.ConfigureAwait(false))
         {
             var engine = new CopyEngine(
-                writer, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress, other?.SizeBytes ?? 0, there: (Disk?)other ?? RawDisk.Empty);
-            await engine.RunAsync(new CopyScope(map) { SkipFromDepth = skipFromDepth, CompareFromDepth = compareFromDepth, CopyFromDepth = 1 }, cancellationToken).ConfigureAwait(false);
+                writer, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress, other?.SizeBytes ?? 0,
+                there: (Disk?)other ?? RawDisk.Empty);
+            await engine.RunAsync(
+                new CopyScope(map) { SkipFromDepth = skipFromDepth, CompareFromDepth = compareFromDepth, CopyFromDepth = 1 },
+                cancellationToken).ConfigureAwait(false);
             await writer.FlushAsync(cancellationToken).ConfigureAwait(false);
             return engine.WrittenBytes;
         }
     }
 
-    private static async ValueTask RequireNoLossesAsync(ImageChain chain, ImageChain? other, ChainLayer? backing, RebaseOptions options, CancellationToken cancellationToken)
+    private static async ValueTask RequireNoLossesAsync(
+        ImageChain chain, ImageChain? other, ChainLayer? backing, RebaseOptions options, CancellationToken cancellationToken)
     {
         if (options.AcceptsLosses)
         {
@@ -177,7 +210,8 @@ public static class ChainRebase
     }
 
     private static async ValueTask<List<BitmapChange>> StoreBitsAsync(
-        ImageChain chain, ChainDisk map, ChainLayer[] dropped, int endDepth, IReadOnlyList<ChainLayer> below, RebaseOptions options, CancellationToken cancellationToken)
+        ImageChain chain, ChainDisk map, ChainLayer[] dropped, int endDepth, IReadOnlyList<ChainLayer> below, RebaseOptions options,
+        CancellationToken cancellationToken)
     {
         ChainLayer top = chain.Layers[options.Top];
         var changes = new List<BitmapChange>();
@@ -187,9 +221,14 @@ public static class ChainRebase
             return changes;
         }
 
-        long granularity = top.RequireImage().Bitmaps.Select(static bitmap => bitmap.GranularityBytes).DefaultIfEmpty(DefaultGranularityBytes).Min();
-        (_, DirtyBitmap hides) = await SubchainRanges.CollectAsync(map, endDepth, top.VirtualSizeBytes, granularity, cancellationToken).ConfigureAwait(false);
-        BitmapEdit edit = await DroppedImages.PlanAsync(chain, top, dropped, [top, .. below], hides, options.Gaps, changes, cancellationToken).ConfigureAwait(false);
+        long granularity = top.RequireImage().Bitmaps
+            .Select(static bitmap => bitmap.GranularityBytes)
+            .DefaultIfEmpty(DefaultGranularityBytes)
+            .Min();
+        (_, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
+            map, endDepth, top.VirtualSizeBytes, granularity, cancellationToken).ConfigureAwait(false);
+        BitmapEdit edit = await DroppedImages.PlanAsync(
+            chain, top, dropped, [top, .. below], hides, options.Gaps, changes, cancellationToken).ConfigureAwait(false);
         await Overhangs.MarkAsync(chain, OverhangsAbove(chain, top.Index), dropped, changes, cancellationToken).ConfigureAwait(false);
         await top.RequireImage().Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
         return changes;
@@ -199,7 +238,8 @@ public static class ChainRebase
         Overhangs.Find(chain, top, chain.Layers.Skip(top + 1).Select(static layer => layer.VirtualSizeBytes).DefaultIfEmpty().Max());
 
     /// <summary>Refuses, before anything is copied, a header that cannot take the new name.</summary>
-    private static async ValueTask RequireRoomAsync(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options, CancellationToken cancellationToken)
+    private static async ValueTask RequireRoomAsync(
+        ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options, CancellationToken cancellationToken)
     {
         (string? name, string format) = NameOf(top, below, options);
         await BackingChange.RequireRoomAsync(top.RequireImage().Handle, name, format, cancellationToken).ConfigureAwait(false);
@@ -212,7 +252,8 @@ public static class ChainRebase
         return name;
     }
 
-    private static (string? Name, string Format) NameOf(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options) => below.Count == 0
+    private static (string? Name, string Format) NameOf(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options) =>
+        below.Count == 0
         ? (null, ImageFormat.Raw)
         : (below[0].NameIn(top.Path, options.BackingFile), below[0].Format);
 }

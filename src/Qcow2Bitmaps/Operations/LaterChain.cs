@@ -11,21 +11,28 @@ public static class LaterChain
     /// <param name="sizeBytes">The size that its disk will have, in bytes.</param>
     /// <param name="below">The chain of its backing file.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The verdicts, in the order of the image's bitmaps: where sizes differ then (<see cref="BitmapVerdict.SizesDiffer"/>), QEMU cannot back up by a bitmap that it could before.</returns>
+    /// <returns>The verdicts, in the order of the image's bitmaps: where sizes differ then (<see cref="BitmapVerdict.SizesDiffer"/>), QEMU
+    /// cannot back up by a bitmap that it could before.</returns>
     /// <exception cref="IOException">A storage failed.</exception>
-    public static async ValueTask<IReadOnlyList<BitmapVerdict>> JudgeResizedAsync(Qcow2Image image, long sizeBytes, ImageChain below, CancellationToken cancellationToken = default)
+    public static async ValueTask<IReadOnlyList<BitmapVerdict>> JudgeResizedAsync(
+        Qcow2Image image, long sizeBytes, ImageChain below, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(image);
         ArgumentNullException.ThrowIfNull(below);
         var top = new Qcow2Layer(0, image.Handle.Storage, image, isFormatProbed: false, isOpenForWritingElsewhere: false, sizeBytes);
-        return await JudgeIndexedAsync([top, .. below.Layers.Select(static (layer, index) => layer.At(index + 1))], image.Bitmaps.Select(static bitmap => bitmap.Name), cancellationToken).ConfigureAwait(false);
+        return await JudgeIndexedAsync(
+            [top, .. below.Layers.Select(static (layer, index) => layer.At(index + 1))], image.Bitmaps.Select(static bitmap => bitmap.Name),
+            cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Judges the bitmaps that an operation touched, over images of whatever chains, top first.</summary>
-    internal static ValueTask<IReadOnlyList<BitmapVerdict>> JudgeAsync(IEnumerable<ChainLayer> layers, IEnumerable<BitmapChange> changes, CancellationToken cancellationToken) =>
-        JudgeIndexedAsync([.. layers.Select(static (layer, index) => layer.At(index))], changes.Select(static change => change.Name), cancellationToken);
+    internal static ValueTask<IReadOnlyList<BitmapVerdict>> JudgeAsync(
+        IEnumerable<ChainLayer> layers, IEnumerable<BitmapChange> changes, CancellationToken cancellationToken) =>
+        JudgeIndexedAsync(
+            [.. layers.Select(static (layer, index) => layer.At(index))], changes.Select(static change => change.Name), cancellationToken);
 
-    private static async ValueTask<IReadOnlyList<BitmapVerdict>> JudgeIndexedAsync(IReadOnlyList<ChainLayer> layers, IEnumerable<string> names, CancellationToken cancellationToken)
+    private static async ValueTask<IReadOnlyList<BitmapVerdict>> JudgeIndexedAsync(
+        IReadOnlyList<ChainLayer> layers, IEnumerable<string> names, CancellationToken cancellationToken)
     {
         var verdicts = new List<BitmapVerdict>();
         foreach (string name in names.Distinct(StringComparer.Ordinal))

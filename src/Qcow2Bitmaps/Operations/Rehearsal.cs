@@ -29,7 +29,11 @@ internal sealed class Rehearsal : IAsyncDisposable
     {
         ChainDisk map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         var resolver = new StandInResolver(chain, map, isBounded);
-        ChainOpenOptions options = chain.Options with { Resolver = resolver, WritableLayers = [.. Enumerable.Range(0, chain.Layers.Count)] };
+        ChainOpenOptions options = chain.Options with
+        {
+            Resolver = resolver,
+            WritableLayers = [.. Enumerable.Range(0, chain.Layers.Count)],
+        };
         ImageChain copy = await ImageChain.OpenAsync(resolver.Layers[0], options, cancellationToken).ConfigureAwait(false);
         long[] current = new long[chain.Layers.Count];
         foreach (ChainLayer layer in chain.Layers)
@@ -60,7 +64,10 @@ internal sealed class Rehearsal : IAsyncDisposable
     }
 
     /// <summary>The room of all images that are written.</summary>
-    public IEnumerable<ImageRoom> Rooms() => _storages.Select((storage, index) => (storage, index)).Where(static pair => pair.storage.WrittenEnd > 0).Select(pair => RoomOf(pair.index));
+    public IEnumerable<ImageRoom> Rooms() =>
+        _storages.Select((storage, index) => (storage, index))
+            .Where(static pair => pair.storage.WrittenEnd > 0)
+            .Select(pair => RoomOf(pair.index));
 
     public ValueTask DisposeAsync() => Chain.DisposeAsync();
 }

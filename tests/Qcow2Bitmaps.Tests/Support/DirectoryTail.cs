@@ -2,7 +2,10 @@ using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Tests.Support;
 
-/// <summary>What lies behind the end of an image's bitmap directory, in its last cluster. Old bytes there make the image unopenable as soon as somebody writes a wrong size.</summary>
+/// <summary>
+/// What lies behind the end of an image's bitmap directory, in its last cluster. Old bytes there make the image
+/// unopenable as soon as somebody writes a wrong size.
+/// </summary>
 internal static class DirectoryTail
 {
     /// <summary>Where the tail starts and ends in the image's bytes.</summary>
@@ -22,6 +25,9 @@ internal static class DirectoryTail
     {
         (int start, int end) = Of(image, content.Length);
         int at = content[start..end].IndexOfAnyExcept((byte)0);
-        Assert.True(at < 0, $"{context}: byte 0x{start + at:x}, behind the bitmap directory's end at 0x{start:x}, is 0x{(at < 0 ? 0 : content[start + at]):x}");
+        Assert.True(
+            at < 0,
+            $"{context}: byte 0x{start + at:x}, behind the bitmap directory's end at 0x{start:x}, is "
+            + $"0x{(at < 0 ? 0 : content[start + at]):x}");
     }
 }

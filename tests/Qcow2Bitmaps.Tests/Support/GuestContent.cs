@@ -23,7 +23,9 @@ internal sealed class GuestContent
             ReadOnlySpan<byte> table = guest.Add(content, image.Header.SnapshotsOffset, image.Handle.Contents.Snapshots.LengthBytes);
             foreach (int entry in SnapshotEntries(table, image.Header.SnapshotCount))
             {
-                guest.AddTree(content, image, BinaryPrimitives.ReadUInt64BigEndian(table[entry..]), BinaryPrimitives.ReadUInt32BigEndian(table[(entry + 8)..]));
+                guest.AddTree(
+                    content, image, BinaryPrimitives.ReadUInt64BigEndian(table[entry..]),
+                    BinaryPrimitives.ReadUInt32BigEndian(table[(entry + 8)..]));
             }
         }
 
@@ -48,7 +50,8 @@ internal sealed class GuestContent
         return true;
     }
 
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{_pieces.Count} pieces, {_pieces.Sum(static p => (long)p.Length)} bytes");
+    public override string ToString() =>
+        string.Create(CultureInfo.InvariantCulture, $"{_pieces.Count} pieces, {_pieces.Sum(static p => (long)p.Length)} bytes");
 
     private static List<int> SnapshotEntries(ReadOnlySpan<byte> table, uint count)
     {

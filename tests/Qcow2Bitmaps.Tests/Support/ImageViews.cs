@@ -35,14 +35,20 @@ internal sealed record ImageViews(string Text, CheckReport Check)
         text.AppendLine(CultureInfo.InvariantCulture, $"disk {await ViewAsync(image, null, guest, token)}");
         foreach (SnapshotInfo snapshot in image.Snapshots)
         {
-            text.AppendLine(CultureInfo.InvariantCulture, $"snapshot {snapshot.Id} '{snapshot.Name}' {snapshot.DiskSizeBytes} {await ViewAsync(image, snapshot, guest, token)}");
+            text.AppendLine(
+                CultureInfo.InvariantCulture,
+                $"snapshot {snapshot.Id} '{snapshot.Name}' {snapshot.DiskSizeBytes} {await ViewAsync(image, snapshot, guest, token)}");
         }
 
         foreach (BitmapInfo bitmap in image.Bitmaps)
         {
             var findings = new List<FormatFault>();
-            string bits = bitmap.State == BitmapState.Inconsistent ? "inconsistent" : Convert.ToHexString((await image.Bitmaps.LoadAsync(bitmap.Name, findings, token)).Sha256());
-            text.AppendLine(CultureInfo.InvariantCulture, $"bitmap '{bitmap.Name}' {bitmap.GranularityBytes} {bitmap.Flags} {bits} {string.Concat(findings)}");
+            string bits = bitmap.State == BitmapState.Inconsistent
+                ? "inconsistent"
+                : Convert.ToHexString((await image.Bitmaps.LoadAsync(bitmap.Name, findings, token)).Sha256());
+            text.AppendLine(
+                CultureInfo.InvariantCulture,
+                $"bitmap '{bitmap.Name}' {bitmap.GranularityBytes} {bitmap.Flags} {bits} {string.Concat(findings)}");
         }
 
         text.AppendLine(CultureInfo.InvariantCulture, $"backing {image.BackingFile} {image.BackingFormat}");
@@ -54,7 +60,8 @@ internal sealed record ImageViews(string Text, CheckReport Check)
 
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"{Text}{Check.Corruptions} corruptions, {Check.Leaks} leaks, {Check.CheckErrors} errors: {string.Join("; ", Check.Findings.Take(5).Select(static finding => finding.Message))}");
+        $"{Text}{Check.Corruptions} corruptions, {Check.Leaks} leaks, {Check.CheckErrors} errors: "
+        + $"{string.Join("; ", Check.Findings.Take(5).Select(static finding => finding.Message))}");
 
     private static async Task<string> ViewAsync(Qcow2Image image, SnapshotInfo? snapshot, ImageStorage data, CancellationToken token)
     {
@@ -91,7 +98,13 @@ internal sealed record ImageViews(string Text, CheckReport Check)
                     {
                         bool isCompressed = extent.Kind == ExtentKind.Compressed;
                         await disk.ReadAsync(
-                            extent with { OffsetBytes = done, LengthBytes = length, HostOffset = isCompressed ? extent.HostOffset : extent.HostOffset + (done - extent.OffsetBytes) }, piece, token);
+                            extent with
+                            {
+                                OffsetBytes = done,
+                                LengthBytes = length,
+                                HostOffset = isCompressed ? extent.HostOffset : extent.HostOffset + (done - extent.OffsetBytes),
+                            },
+                            piece, token);
                     }
 
                     done += length;
@@ -115,6 +128,7 @@ internal sealed record ImageViews(string Text, CheckReport Check)
             }
         }
 
-        return string.Create(CultureInfo.InvariantCulture, $"{disk.Map.SizeBytes} {Convert.ToHexString(hash.GetHashAndReset().AsSpan(0, 8))}");
+        return string.Create(
+            CultureInfo.InvariantCulture, $"{disk.Map.SizeBytes} {Convert.ToHexString(hash.GetHashAndReset().AsSpan(0, 8))}");
     }
 }

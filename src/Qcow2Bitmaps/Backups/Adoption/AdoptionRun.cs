@@ -66,7 +66,8 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
         for (int i = 0; i < _backups.Count; i++)
         {
             StoredBackup backup = _backups[i];
-            IReadOnlyList<BackupGroup> groups = await LayerReplay.ReadGroupsAsync(backup, options.Workers, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
+            IReadOnlyList<BackupGroup> groups = await LayerReplay.ReadGroupsAsync(
+                backup, options.Workers, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
             done += backup.Manifest.SizeBytes;
             if (Images[i].Manifest is null)
             {
@@ -86,9 +87,11 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
         }
 
         (long? difference, long compared) = await BackupVerification.CompareAsync(
-            [.. _backups.AsEnumerable().Reverse()], disk, Bitmap, _backups[^1].Manifest.SizeBytes, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
+            [.. _backups.AsEnumerable().Reverse()], disk, Bitmap, _backups[^1].Manifest.SizeBytes, ProgressShare.Of(progress, done, total),
+            cancellationToken).ConfigureAwait(false);
         return difference is not { } at ? compared
-            : throw new BackupException(await SeriesDifference.DescribeAsync(Images, disk, Bitmap, at, cancellationToken).ConfigureAwait(false));
+            : throw new BackupException(
+                await SeriesDifference.DescribeAsync(Images, disk, Bitmap, at, cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>Writes the manifests. From here on nothing is cancelled.</summary>
@@ -116,7 +119,9 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
     }
 
     private List<BackupParent> ParentsOf(int index) =>
-        [.. _backups.Take(index).Reverse().Select(static below => new BackupParent(below.Manifest.Id, Path.GetFileName(below.ManifestPath)))];
+        [.. _backups.Take(index)
+            .Reverse()
+            .Select(static below => new BackupParent(below.Manifest.Id, Path.GetFileName(below.ManifestPath)))];
 
     /// <summary>Refuses a manifest that says something else than the series.</summary>
     private void RequireKnown(int index, BackupManifest known)
@@ -131,7 +136,8 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
             : known.SizeBytes != image.Layer.VirtualSizeBytes
                 ? $"{image} has a disk of {image.Layer.VirtualSizeBytes} bytes, but {manifest} says {known.SizeBytes}"
             : !known.Parents.SequenceEqual(ParentsOf(index))
-                ? $"{image} has a manifest already, which says that it is based on {Show(known.Parents)}. Expected before it: {(known.Parents.Count == 0 ? "nothing" : "these")}, oldest first"
+                ? $"{image} has a manifest already, which says that it is based on {Show(known.Parents)}. Expected before it: "
+                    + $"{(known.Parents.Count == 0 ? "nothing" : "these")}, oldest first"
             : isLast && !known.Anchors.Contains(Bitmap, StringComparer.Ordinal)
                 ? $"{image} is a backup already, and {manifest} does not say that bitmap '{Bitmap}' records since its point"
             : null;
@@ -148,8 +154,12 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
         if (_former.FindAnchored(Bitmap, _backups, options.IsTrusted ? DateTime.MinValue : last.Manifest.CreatedUtc) is { } rival)
         {
             throw new BackupException(
-                $"By '{rival.ManifestPath}' bitmap '{Bitmap}' records since {rival.Manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}Z, not since {Images[^1]}, "
-                + $"last written at {Images[^1].LastWriteUtc:yyyy-MM-dd HH:mm:ss}Z: " + (options.IsTrusted ? "only a comparison, without --trust, tells which is so" : "build on that backup, or remove it if it is of no use"));
+                $"By '{rival.ManifestPath}' bitmap '{Bitmap}' records since {rival.Manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}Z, "
+                + $"not since {Images[^1]}, "
+                + $"last written at {Images[^1].LastWriteUtc:yyyy-MM-dd HH:mm:ss}Z: "
+                    + (options.IsTrusted
+                        ? "only a comparison, without --trust, tells which is so"
+                        : "build on that backup, or remove it if it is of no use"));
         }
     }
 

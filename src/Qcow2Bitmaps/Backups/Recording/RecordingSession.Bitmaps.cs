@@ -45,8 +45,10 @@ public sealed partial class RecordingSession
     /// <inheritdoc cref="RecordingTransaction.Add"/>
     /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
     public async ValueTask AddAsync(
-        string name, long? granularityBytes = null, bool isPersistent = false, bool isRecording = true, CancellationToken cancellationToken = default) =>
-        await new RecordingTransaction().Add(this, name, granularityBytes, isPersistent, isRecording).CommitAsync(cancellationToken).ConfigureAwait(false);
+        string name, long? granularityBytes = null, bool isPersistent = false, bool isRecording = true,
+        CancellationToken cancellationToken = default) =>
+        await new RecordingTransaction().Add(this, name, granularityBytes, isPersistent, isRecording)
+            .CommitAsync(cancellationToken).ConfigureAwait(false);
 
     /// <inheritdoc cref="RecordingTransaction.Remove"/>
     /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
@@ -169,7 +171,9 @@ public sealed partial class RecordingSession
             if (bits.SizeBytes != SizeBytes)
             {
                 throw new BitmapStateException(
-                    into, $"Bitmaps are of different sizes (destination size is {SizeBytes}, source size is {bits.SizeBytes}) and can't be merged");
+                    into,
+                    $"Bitmaps are of different sizes (destination size is {SizeBytes}, source size is {bits.SizeBytes}) and can't be "
+                    + $"merged");
             }
 
             merged.Merge(bits);
@@ -217,12 +221,15 @@ public sealed partial class RecordingSession
         }
 
         var plan = new EditPlan(Image.Handle);
-        foreach (LiveBitmap other in _bitmaps.Where(other => other is { IsPersistent: true, IsLeaving: false } && !Image.Bitmaps.TryGet(other.Name, out _)))
+        foreach (LiveBitmap other
+            in _bitmaps.Where(other => other is { IsPersistent: true, IsLeaving: false } && !Image.Bitmaps.TryGet(other.Name, out _)))
         {
             plan.Add(other.Name, other.Bits.GranularityBytes, other.IsEnabled);
         }
 
-        foreach (string gone in Image.Bitmaps.Select(static bitmap => bitmap.Name).Where(stored => FindLive(stored) is not { IsPersistent: true, IsLeaving: false }))
+        foreach (string gone
+            in Image.Bitmaps.Select(static bitmap => bitmap.Name).Where(
+                stored => FindLive(stored) is not { IsPersistent: true, IsLeaving: false }))
         {
             plan.Remove(gone);
         }

@@ -10,10 +10,12 @@ public sealed partial class RecordingSession
     private Disk Shown => (Disk?)_writer ?? _chain;
 
     /// <inheritdoc/>
-    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) => Shown.ReadAsync(offsetBytes, buffer, cancellationToken);
+    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+        Shown.ReadAsync(offsetBytes, buffer, cancellationToken);
 
     /// <inheritdoc/>
-    public override ValueTask<long> ListAsync(long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default) =>
+    public override ValueTask<long> ListAsync(
+        long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default) =>
         Shown.ListAsync(offsetBytes, endBytes, extents, cancellationToken);
 
     /// <summary>Writes bytes, and records them.</summary>
@@ -26,7 +28,8 @@ public sealed partial class RecordingSession
 
     /// <summary>Writes a whole cluster compressed, or plainly where that makes it no shorter, and records it.</summary>
     /// <inheritdoc/>
-    public override async ValueTask WriteCompressedAsync(long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
+    public override async ValueTask WriteCompressedAsync(
+        long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
     {
         using Turn turn = await BeginAsync(offsetBytes, cluster.Length, cancellationToken).ConfigureAwait(false);
         await turn.Writer.WriteCompressedAsync(offsetBytes, cluster, cancellationToken).ConfigureAwait(false);
@@ -34,7 +37,8 @@ public sealed partial class RecordingSession
 
     /// <summary>Makes a range read as zeros, and records it.</summary>
     /// <inheritdoc/>
-    public override async ValueTask WriteZerosAsync(long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
+    public override async ValueTask WriteZerosAsync(
+        long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
     {
         using Turn turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
         await turn.Writer.WriteZerosAsync(offsetBytes, lengthBytes, mayUnmap, cancellationToken).ConfigureAwait(false);
@@ -50,13 +54,15 @@ public sealed partial class RecordingSession
 
     /// <summary>Makes durable what was written by calls that have returned. Bitmaps are not stored.</summary>
     /// <inheritdoc/>
-    public override ValueTask FlushAsync(CancellationToken cancellationToken = default) => _writer?.FlushAsync(cancellationToken) ?? ValueTask.CompletedTask;
+    public override ValueTask FlushAsync(CancellationToken cancellationToken = default) =>
+        _writer?.FlushAsync(cancellationToken) ?? ValueTask.CompletedTask;
 
     /// <summary>Begins a write: pushes old data out of its way for the jobs, and records it.</summary>
     private async ValueTask<Turn> BeginAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         RequireRange(offsetBytes, lengthBytes);
-        GuestWriter writer = _writer ?? throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{Name}' is open for reading only");
+        GuestWriter writer = _writer
+            ?? throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{Name}' is open for reading only");
         while (true)
         {
             // Not while anything is held: a job's target may be another session, which somebody holds who waits for this one.

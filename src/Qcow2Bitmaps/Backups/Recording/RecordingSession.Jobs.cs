@@ -31,7 +31,8 @@ public sealed partial class RecordingSession
         {
             if (mode is not (null or BitmapSyncMode.OnSuccess))
             {
-                throw Refuse(options, $"Bitmap sync mode must be '{NameOf(BitmapSyncMode.OnSuccess)}' when using sync mode '{NameOf(sync)}'");
+                throw Refuse(
+                    options, $"Bitmap sync mode must be '{NameOf(BitmapSyncMode.OnSuccess)}' when using sync mode '{NameOf(sync)}'");
             }
 
             mode = BitmapSyncMode.OnSuccess;
@@ -98,7 +99,8 @@ public sealed partial class RecordingSession
     /// <param name="mode">What becomes of it.</param>
     /// <param name="isSuccess">Tells whether all was copied; asked when no write is under way.</param>
     /// <param name="remaining">What was not copied.</param>
-    internal async ValueTask FinishAsync(BackupJob job, LiveBitmap? bitmap, BitmapSyncMode mode, Func<bool> isSuccess, DirtyBitmap remaining)
+    internal async ValueTask FinishAsync(
+        BackupJob job, LiveBitmap? bitmap, BitmapSyncMode mode, Func<bool> isSuccess, DirtyBitmap remaining)
     {
         using SharedLock.Release alone = await _access.EnterAloneAsync(CancellationToken.None).ConfigureAwait(false);
         bool succeeded = isSuccess();
@@ -172,7 +174,10 @@ public sealed partial class RecordingSession
 
         if (sync != BackupSync.Bitmap && mode == BitmapSyncMode.Never)
         {
-            throw Refuse(options, $"Bitmap sync mode '{NameOf(BitmapSyncMode.Never)}' has no meaningful effect when combined with sync mode '{NameOf(sync)}'");
+            throw Refuse(
+                options,
+                $"Bitmap sync mode '{NameOf(BitmapSyncMode.Never)}' has no meaningful effect when combined with sync mode "
+                + $"'{NameOf(sync)}'");
         }
 
         // QEMU asks last whether the bitmap can be changed.

@@ -11,20 +11,27 @@ using Qcow2Bitmaps.Threading;
 namespace Qcow2Bitmaps.Backups.Recording;
 
 // Decisions: docs/decisions/backups-recording.md.
-/// <summary>A disk that is open for writing as QEMU opens it: its bitmaps are kept in memory, record what is written, and are stored when it is closed.</summary>
+/// <summary>
+/// A disk that is open for writing as QEMU opens it: its bitmaps are kept in memory, record what is
+/// written, and are stored when it is closed.
+/// </summary>
 /// <remarks>
 /// <para>
-/// Opening loads all bitmaps and marks them <c>in-use</c> in the image, in one atomic edit: whoever looks at the image of a process that was killed finds them inconsistent, as with QEMU, and never
-/// valid and without a change. <see cref="CheckpointAsync"/> and <see cref="CloseAsync"/> store what is in memory, valid again, in one atomic edit. After a checkpoint the first write marks them anew, as do merges into a stored bitmap and its enabling.
-/// No write costs an edit, which is the difference to <see cref="GuestWriter"/>, whose bitmaps are valid at any moment. What a killed session has not stored can be rebuilt from
+/// Opening loads all bitmaps and marks them <c>in-use</c> in the image, in one atomic edit: whoever looks at the image of a process
+/// that was killed finds them inconsistent, as with QEMU, and never valid and without a change. <see cref="CheckpointAsync"/> and
+/// <see cref="CloseAsync"/> store what is in memory, valid again, in one atomic edit. After a checkpoint the first write marks them
+/// anew, as do merges into a stored bitmap and its enabling. No write costs an edit, which is the difference to
+/// <see cref="GuestWriter"/>, whose bitmaps are valid at any moment. What a killed session has not stored can be rebuilt from
 /// allocation where the image has a backing file: <see cref="Operations.ChainPopulate"/>.
 /// </para>
 /// <para>
-/// Rules and messages are those of QEMU's monitor commands. Of a chain that is open for reading only the bitmaps are read-only: they can be merged from and copied by jobs.
+/// Rules and messages are those of QEMU's monitor commands. Of a chain that is open for reading only the bitmaps are read-only:
+/// they can be merged from and copied by jobs.
 /// </para>
 /// <para>
-/// Thread-safe. Reads and writes run side by side; operations on bitmaps, the start and the end of jobs and checkpoints wait until no write is under way, and keep new ones waiting.
-/// While the session is open nobody else may change the image's bitmaps, not even through the same <see cref="Qcow2Image"/>.
+/// Thread-safe. Reads and writes run side by side; operations on bitmaps, the start and the end of jobs and checkpoints wait until no
+/// write is under way, and keep new ones waiting. While the session is open nobody else may change the image's bitmaps, not even
+/// through the same <see cref="Qcow2Image"/>.
 /// </para>
 /// </remarks>
 public sealed partial class RecordingSession : Disk
@@ -66,7 +73,9 @@ public sealed partial class RecordingSession : Disk
     /// <inheritdoc/>
     public override bool CanWrite => _writer is not null;
 
-    /// <summary>Whether clusters can be compressed: the image can be written, its compression is zlib, and it has no external data file.</summary>
+    /// <summary>
+    /// Whether clusters can be compressed: the image can be written, its compression is zlib, and it has no external data file.
+    /// </summary>
     public override bool CanCompress => _writer is { CanCompress: true };
 
     /// <inheritdoc/>
@@ -75,7 +84,9 @@ public sealed partial class RecordingSession : Disk
     /// <summary>The chain whose disk this is.</summary>
     public ImageChain Chain => _chain;
 
-    /// <summary>The bitmaps as they are now, the newest first, as QEMU lists them. Of those from the image the last of the directory is the newest.</summary>
+    /// <summary>
+    /// The bitmaps as they are now, the newest first, as QEMU lists them. Of those from the image the last of the directory is the newest.
+    /// </summary>
     public IReadOnlyList<RecordedBitmap> Bitmaps
     {
         get
@@ -106,7 +117,8 @@ public sealed partial class RecordingSession : Disk
     /// <param name="cancellationToken">Ends the opening before anything is changed.</param>
     /// <returns>The session, to be closed.</returns>
     /// <exception cref="Qcow2FormatException">An image, or a bitmap, is broken.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The top image cannot be written, or is raw; or a backing file's name or format is refused.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The top image cannot be written, or is raw; or a backing
+    /// file's name or format is refused.</exception>
     /// <exception cref="ImageLockedException">Somebody else uses one of the images in a way that excludes this.</exception>
     /// <exception cref="NoSpaceException">A device has no room to mark the bitmaps as in use.</exception>
     /// <exception cref="IOException">A file cannot be opened, read or written.</exception>
@@ -123,7 +135,8 @@ public sealed partial class RecordingSession : Disk
     /// <param name="leaveOpen">Whether the chain stays open when the session is closed, or cannot be opened.</param>
     /// <param name="cancellationToken">Ends the opening before anything is changed.</param>
     /// <inheritdoc cref="OpenAsync(string, ChainOpenOptions?, bool, CancellationToken)"/>
-    public static async Task<RecordingSession> OpenAsync(ImageChain chain, bool leaveOpen = false, CancellationToken cancellationToken = default)
+    public static async Task<RecordingSession> OpenAsync(
+        ImageChain chain, bool leaveOpen = false, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
         try
@@ -133,7 +146,9 @@ public sealed partial class RecordingSession : Disk
                 throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{chain.Layers[0].Path}' is raw: it has no bitmaps");
             }
 
-            GuestWriter? writer = image.Handle.Storage.CanWrite ? await chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false) : null;
+            GuestWriter? writer = image.Handle.Storage.CanWrite
+                ? await chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false)
+                : null;
             var session = new RecordingSession(chain, leaveOpen, writer);
             try
             {
@@ -155,8 +170,9 @@ public sealed partial class RecordingSession : Disk
 
     /// <summary>Stores all bitmaps as they are now, valid, together with all that was written, and goes on.</summary>
     /// <remarks>
-    /// A bitmap that a job uses is stored as it would be if the job failed. Transient bitmaps are not stored, inconsistent ones stay as they are.
-    /// When there is no room, or the storage fails, the bitmaps stay marked as in use; memory is as before, and the checkpoint can be tried again.
+    /// A bitmap that a job uses is stored as it would be if the job failed. Transient bitmaps are not stored, inconsistent
+    /// ones stay as they are. When there is no room, or the storage fails, the bitmaps stay marked as in use; memory is as
+    /// before, and the checkpoint can be tried again.
     /// </remarks>
     /// <param name="cancellationToken">Ends the work while the image is as before.</param>
     /// <returns>Once all is durable.</returns>
@@ -169,7 +185,10 @@ public sealed partial class RecordingSession : Disk
     }
 
     /// <summary>Cancels what jobs there are, stores all bitmaps, valid, and closes the image.</summary>
-    /// <remarks>Closed is the session in any case. When the bitmaps cannot be stored they stay marked as in use, that is inconsistent, as with QEMU: nothing is ever valid and misses a change.</remarks>
+    /// <remarks>
+    /// Closed is the session in any case. When the bitmaps cannot be stored they stay marked as in use, that is inconsistent, as with QEMU:
+    /// nothing is ever valid and misses a change.
+    /// </remarks>
     /// <returns>Once all is durable.</returns>
     /// <inheritdoc cref="CheckpointAsync" path="/exception"/>
     public async ValueTask CloseAsync()
@@ -234,7 +253,9 @@ public sealed partial class RecordingSession : Disk
         }
     }
 
-    /// <summary>Marks all stored bitmaps as in use, where they look valid: what is to be true from now on is not in them. For who is alone.</summary>
+    /// <summary>
+    /// Marks all stored bitmaps as in use, where they look valid: what is to be true from now on is not in them. For who is alone.
+    /// </summary>
     internal async ValueTask MarkStoredAsync(CancellationToken cancellationToken)
     {
         if (_isStored && _writer is not null)
@@ -270,7 +291,8 @@ public sealed partial class RecordingSession : Disk
         bool misses = false;
         if (info.State != BitmapState.Inconsistent)
         {
-            PersistentBitmap pages = await PersistentBitmap.OpenAsync(Image.Handle, info, Image.Handle.NewLog(), cancellationToken).ConfigureAwait(false);
+            PersistentBitmap pages = await PersistentBitmap.OpenAsync(
+                Image.Handle, info, Image.Handle.NewLog(), cancellationToken).ConfigureAwait(false);
             if (pages.Aliases is { } aliases)
             {
                 throw new Qcow2FormatException(aliases, Image.Name);
@@ -301,7 +323,9 @@ public sealed partial class RecordingSession : Disk
 
         var edit = new BitmapEdit();
         LiveBitmap[] stored = [.. _bitmaps.Where(static bitmap => bitmap.IsPersistent && !bitmap.IsInconsistent)];
-        foreach (LiveBitmap bitmap in stored.Where(bitmap => Image.Bitmaps.TryGet(bitmap.Name, out _)).Concat(Enumerable.Reverse(stored).Where(bitmap => !Image.Bitmaps.TryGet(bitmap.Name, out _))))
+        foreach (LiveBitmap bitmap
+            in stored.Where(bitmap => Image.Bitmaps.TryGet(bitmap.Name, out _)).Concat(
+                Enumerable.Reverse(stored).Where(bitmap => !Image.Bitmaps.TryGet(bitmap.Name, out _))))
         {
             edit.Store(bitmap.Name, bitmap.StorableBits(), bitmap.IsEnabled, bitmap.IsChanged);
         }
@@ -355,7 +379,8 @@ public sealed partial class RecordingSession : Disk
         }
 
         // Storing the bitmaps has made all durable that was written; nothing came after it.
-        _ = await Leftovers.TidyAsync($"'{Name}': all is stored, but it was not closed without an error", CloseImageAsync).ConfigureAwait(false);
+        _ = await Leftovers.TidyAsync(
+            $"'{Name}': all is stored, but it was not closed without an error", CloseImageAsync).ConfigureAwait(false);
     }
 
     private async ValueTask CloseImageAsync()

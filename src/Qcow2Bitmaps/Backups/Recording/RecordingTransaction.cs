@@ -2,10 +2,13 @@ using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
-/// <summary>Steps on the bitmaps of one session or several that are done together: all, or none. Backups can start among them, at the very moment of the other steps.</summary>
+/// <summary>
+/// Steps on the bitmaps of one session or several that are done together: all, or none. Backups can start among
+/// them, at the very moment of the other steps.
+/// </summary>
 /// <remarks>
-/// Steps are only collected here. Each sees what those before it have done. No write runs meanwhile in any of the sessions, so that all steps are one moment for the guest.
-/// Not thread-safe; several transactions may be committed side by side.
+/// Steps are only collected here. Each sees what those before it have done. No write runs meanwhile in any of the sessions, so that all
+/// steps are one moment for the guest. Not thread-safe; several transactions may be committed side by side.
 /// </remarks>
 public sealed class RecordingTransaction
 {
@@ -21,14 +24,19 @@ public sealed class RecordingTransaction
     /// <summary>Adds a bitmap in which nothing is dirty.</summary>
     /// <param name="session">The session.</param>
     /// <param name="name">Its name: 1 to 1023 bytes of UTF-8 without NUL.</param>
-    /// <param name="granularityBytes">How many bytes a bit stands for, a power of two from 512 on; null for QEMU's default, the cluster size within 4 KiB to 64 KiB.</param>
+    /// <param name="granularityBytes">How many bytes a bit stands for, a power of two from 512 on; null for QEMU's default, the
+    /// cluster size within 4 KiB to 64 KiB.</param>
     /// <param name="isPersistent">Whether it is stored at the next checkpoint; else it is gone when the session is closed.</param>
     /// <param name="isRecording">Whether it records writes.</param>
     /// <returns>This transaction.</returns>
-    public RecordingTransaction Add(RecordingSession session, string name, long? granularityBytes = null, bool isPersistent = false, bool isRecording = true) =>
+    public RecordingTransaction Add(
+        RecordingSession session, string name, long? granularityBytes = null, bool isPersistent = false, bool isRecording = true) =>
         Step("add", session, name, _ => session.ApplyAdd(name, granularityBytes, isPersistent, isRecording));
 
-    /// <summary>Removes a bitmap, an inconsistent one too; from the image at once. Later steps of the same transaction find it busy, and its name taken.</summary>
+    /// <summary>
+    /// Removes a bitmap, an inconsistent one too; from the image at once. Later steps of the same
+    /// transaction find it busy, and its name taken.
+    /// </summary>
     /// <param name="session">The session.</param>
     /// <param name="name">Its name.</param>
     /// <returns>This transaction.</returns>
@@ -64,7 +72,8 @@ public sealed class RecordingTransaction
     /// <param name="session">The session.</param>
     /// <param name="name">Its name.</param>
     /// <returns>This transaction.</returns>
-    public RecordingTransaction Disable(RecordingSession session, string name) => Step("disable", session, name, _ => session.ApplyEnabled(name, false));
+    public RecordingTransaction Disable(RecordingSession session, string name) =>
+        Step("disable", session, name, _ => session.ApplyEnabled(name, false));
 
     /// <summary>Adds to a bitmap all that others say is dirty, rounded out to its granules; of disks of the same size.</summary>
     /// <param name="session">The session.</param>
@@ -98,7 +107,9 @@ public sealed class RecordingTransaction
         });
     }
 
-    /// <summary>Refuses, whatever the other steps are: with this at the end a transaction tells whether it would be accepted, and does nothing.</summary>
+    /// <summary>
+    /// Refuses, whatever the other steps are: with this at the end a transaction tells whether it would be accepted, and does nothing.
+    /// </summary>
     /// <param name="session">A session.</param>
     /// <returns>This transaction.</returns>
     public RecordingTransaction Abort(RecordingSession session) =>
@@ -111,7 +122,8 @@ public sealed class RecordingTransaction
     /// <exception cref="Qcow2Exception">An image cannot take a bitmap; nothing was changed.</exception>
     /// <exception cref="ObjectDisposedException">A session is closed; nothing was changed.</exception>
     /// <exception cref="IOException">
-    /// The storage failed where bitmaps were to be marked as in use in an image, or deleted from it; in memory nothing was changed, and a bitmap that is gone from the image comes back with the next checkpoint.
+    /// The storage failed where bitmaps were to be marked as in use in an image, or deleted from it; in memory nothing was changed, and a
+    /// bitmap that is gone from the image comes back with the next checkpoint.
     /// </exception>
     public async ValueTask<IReadOnlyList<BackupJob>> CommitAsync(CancellationToken cancellationToken = default)
     {
@@ -158,13 +170,15 @@ public sealed class RecordingTransaction
                 await job.PrepareAsync(cancellationToken).ConfigureAwait(false);
             }
 
-            // Who is killed after this must not leave a bitmap that looks valid and lacks what was merged into it, above all when that is deleted next.
+            // Who is killed after this must not leave a bitmap that looks valid and lacks what was merged
+            // into it, above all when that is deleted next.
             foreach (RecordingSession session in applied.Grown)
             {
                 await session.MarkStoredAsync(cancellationToken).ConfigureAwait(false);
             }
 
-            foreach (IGrouping<RecordingSession, string> names in applied.Removed.GroupBy(static removed => removed.Session, static removed => removed.Name))
+            foreach (IGrouping<RecordingSession, string> names
+                in applied.Removed.GroupBy(static removed => removed.Session, static removed => removed.Name))
             {
                 await names.Key.DeleteStoredAsync(names.Distinct(StringComparer.Ordinal), cancellationToken).ConfigureAwait(false);
             }

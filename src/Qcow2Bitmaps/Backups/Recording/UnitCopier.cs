@@ -5,7 +5,9 @@ using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
-/// <summary>Copies a job's units, each once: for the job, and for the writes that are about to overwrite them. These take turns by range.</summary>
+/// <summary>
+/// Copies a job's units, each once: for the job, and for the writes that are about to overwrite them. These take turns by range.
+/// </summary>
 internal sealed class UnitCopier
 {
     private const int MinUnitBytes = 64 << 10;
@@ -27,7 +29,8 @@ internal sealed class UnitCopier
     /// <summary>Copies the units of a job.</summary>
     /// <param name="session">The disk.</param>
     /// <param name="options">How, and to where.</param>
-    /// <param name="leavesZeros">Whether zeros are left out where the target reads as zeros: of a backup that stands alone. Others may get a backing file later, which must not show.</param>
+    /// <param name="leavesZeros">Whether zeros are left out where the target reads as zeros: of a backup that stands alone. Others may get
+    /// a backing file later, which must not show.</param>
     /// <param name="stopped">Ends the copying.</param>
     public UnitCopier(RecordingSession session, BackupJobOptions options, bool leavesZeros, CancellationToken stopped)
     {
@@ -70,7 +73,9 @@ internal sealed class UnitCopier
     public async ValueTask<long> CopyZerosAsync(long start)
     {
         // Where nothing is written a run has no limit: writes to it wait for tables alone.
-        long thereEnd = _leavesZeros ? await _options.Target.FindZerosEndAsync(start, _session.SizeBytes, _stopped).ConfigureAwait(false) : start;
+        long thereEnd = _leavesZeros
+            ? await _options.Target.FindZerosEndAsync(start, _session.SizeBytes, _stopped).ConfigureAwait(false)
+            : start;
         long end = Math.Min(_session.SizeBytes, Math.Max(thereEnd, start + MaxZeroBytes));
         using RangeLock.Release turn = await _ranges.EnterAsync(start, end, _stopped).ConfigureAwait(false);
         if (Next(start, end - start) is not { } next || next.Start != start)
@@ -107,7 +112,9 @@ internal sealed class UnitCopier
         }
     }
 
-    /// <summary>Waits for writes that still copy what they overwrite. When the copying was stopped before, what remains is what remains.</summary>
+    /// <summary>
+    /// Waits for writes that still copy what they overwrite. When the copying was stopped before, what remains is what remains.
+    /// </summary>
     public async Task SettleAsync()
     {
         using RangeLock.Release all = await _ranges.EnterAsync(0, long.MaxValue, CancellationToken.None).ConfigureAwait(false);
@@ -188,7 +195,8 @@ internal sealed class UnitCopier
         {
             ValueTask writing = write.IsZero
                 ? _copier.ZeroAsync(write.OffsetBytes, write.EndBytes, cancellationToken)
-                : _copier.WriteAsync(write.OffsetBytes, bytes[(int)(write.OffsetBytes - offset)..(int)(write.EndBytes - offset)], null, cancellationToken);
+                : _copier.WriteAsync(
+                    write.OffsetBytes, bytes[(int)(write.OffsetBytes - offset)..(int)(write.EndBytes - offset)], null, cancellationToken);
             await writing.ConfigureAwait(false);
         }
     }

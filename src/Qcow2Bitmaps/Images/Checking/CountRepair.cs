@@ -7,13 +7,17 @@ namespace Qcow2Bitmaps.Images.Checking;
 /// <summary>Repairs reference counts and what else guest data need. For who is inside the image's gate.</summary>
 internal static class CountRepair
 {
-    /// <summary>Brings reference counts up to date that a crash has left behind, as QEMU does whenever it opens an image for writing.</summary>
+    /// <summary>
+    /// Brings reference counts up to date that a crash has left behind, as QEMU does whenever it opens an image for writing.
+    /// </summary>
     /// <exception cref="Qcow2FormatException">The image is too broken to be checked.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask RunIfDirtyAsync(ImageHandle image, CancellationToken cancellationToken)
     {
         // A corrupt image is not touched unasked.
-        if (!image.Storage.CanWrite || (image.Header.IncompatibleFeatures & (IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt)) != IncompatibleFeatures.Dirty)
+        if (!image.Storage.CanWrite
+            || (image.Header.IncompatibleFeatures & (
+                IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt)) != IncompatibleFeatures.Dirty)
         {
             return;
         }
@@ -29,7 +33,10 @@ internal static class CountRepair
         }
     }
 
-    /// <summary>Clears autoclear bits that are not known here, and nothing else: the specification asks that of whoever opens for writing, whether there is something to repair or not.</summary>
+    /// <summary>
+    /// Clears autoclear bits that are not known here, and nothing else: the specification asks that of whoever opens for writing,
+    /// whether there is something to repair or not.
+    /// </summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask ClearUnknownBitsAsync(ImageHandle image, CancellationToken cancellationToken)
     {
@@ -41,10 +48,14 @@ internal static class CountRepair
         }
     }
 
-    /// <summary>Checks, repairs what may be repaired, and completes the snapshot table where that is all that is left. The image is to be read again afterwards.</summary>
+    /// <summary>
+    /// Checks, repairs what may be repaired, and completes the snapshot table where that is all that is left.
+    /// The image is to be read again afterwards.
+    /// </summary>
     /// <exception cref="Qcow2FormatException">The image is too broken to be checked.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask<CheckReport> RunAsync(ImageHandle image, RepairKinds kinds, FindingLog log, CancellationToken cancellationToken)
+    public static async ValueTask<CheckReport> RunAsync(
+        ImageHandle image, RepairKinds kinds, FindingLog log, CancellationToken cancellationToken)
     {
         var checker = new ImageChecker(image, kinds, log);
         CheckReport report = await checker.RepairAsync(cancellationToken).ConfigureAwait(false);

@@ -13,7 +13,9 @@ internal sealed partial class ImageChecker
     {
         // Nobody has bitmaps without the bit, whatever an extension says; but QEMU minds its length.
         bool hasBitmaps = _header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps);
-        foreach (FormatFault finding in _image.Contents.Findings.Where(finding => hasBitmaps ? IsHarmful(finding) : finding is { Code: FaultCode.BitmapsExtensionLength, IsRefused: true }))
+        foreach (FormatFault finding
+            in _image.Contents.Findings.Where(
+                finding => hasBitmaps ? IsHarmful(finding) : finding is { Code: FaultCode.BitmapsExtensionLength, IsRefused: true }))
         {
             // A lenient reader's: QEMU cannot open such an image, and so not check it.
             _log.Corrupt($"ERROR {finding}");
@@ -65,9 +67,13 @@ internal sealed partial class ImageChecker
         }
     }
 
-    /// <summary>All faults of bitmaps that a strict reader refuses, and of the others those that do harm and that the counting of leaks does not show.</summary>
+    /// <summary>
+    /// All faults of bitmaps that a strict reader refuses, and of the others those that do harm and that
+    /// the counting of leaks does not show.
+    /// </summary>
     public static bool IsHarmful(FormatFault fault) => fault.IsOfBitmaps && (fault.IsRefused || fault.Code is not (
-        FaultCode.BitmapsExtensionAutoclearOff or FaultCode.BitmapsExtensionMissing or FaultCode.BitmapName or FaultCode.BitmapPadding or FaultCode.BitmapInUse));
+        FaultCode.BitmapsExtensionAutoclearOff or FaultCode.BitmapsExtensionMissing or FaultCode.BitmapName or FaultCode.BitmapPadding
+            or FaultCode.BitmapInUse));
 
     private void FailIfRefused(ulong offset)
     {

@@ -22,10 +22,13 @@ internal sealed partial class ImageChecker
     {
         bool mends = MendsFlags;
         _log.Hold();
-        Dictionary<long, List<CheckFinding>> ofTables = _header.HasExternalDataFile ? [] : await CheckL2FlagsAsync(stored, mends, cancellationToken).ConfigureAwait(false);
+        Dictionary<long, List<CheckFinding>> ofTables = _header.HasExternalDataFile
+            ? []
+            : await CheckL2FlagsAsync(stored, mends, cancellationToken).ConfigureAwait(false);
         var l1 = new L1Table(_activeL1.Offset, _activeL1.Entries);
         var tables = new List<(int Index, L1Entry Entry)>();
-        await ForEachEntryAsync(l1, (index, raw) => AddSuspicious(tables, index, new L1Entry(raw)), cancellationToken).ConfigureAwait(false);
+        await ForEachEntryAsync(
+            l1, (index, raw) => AddSuspicious(tables, index, new L1Entry(raw)), cancellationToken).ConfigureAwait(false);
         foreach ((int index, L1Entry entry) in tables)
         {
             ulong? refcount = await StoredCountAsync(stored, entry.L2TableOffset, cancellationToken).ConfigureAwait(false);
@@ -34,7 +37,8 @@ internal sealed partial class ImageChecker
                 if (mends)
                 {
                     _log.FixCorruption($"Repairing OFLAG_COPIED L2 cluster: l1_index={index} l1_entry={entry.Raw:x} refcount={refcount}");
-                    await WriteEntryAsync((long)ImageGeometry.EntryOffset(l1.Offset, index), entry.Raw ^ L1Entry.CopiedFlag).ConfigureAwait(false);
+                    await WriteEntryAsync(
+                        (long)ImageGeometry.EntryOffset(l1.Offset, index), entry.Raw ^ L1Entry.CopiedFlag).ConfigureAwait(false);
                 }
                 else
                 {
@@ -57,7 +61,8 @@ internal sealed partial class ImageChecker
         }
     }
 
-    private async ValueTask<Dictionary<long, List<CheckFinding>>> CheckL2FlagsAsync(RefcountReader stored, bool mends, CancellationToken cancellationToken)
+    private async ValueTask<Dictionary<long, List<CheckFinding>>> CheckL2FlagsAsync(
+        RefcountReader stored, bool mends, CancellationToken cancellationToken)
     {
         var findings = new Dictionary<long, List<CheckFinding>>();
         var walk = new L2TableWalk(_scanner, _l2Tables, _geometry.ClusterSizeBytes, activeOnly: true, _log);
@@ -129,7 +134,10 @@ internal sealed partial class ImageChecker
         long block = _geometry.RefcountBlockOf(place);
         uint known = _references[cluster];
         // All clusters in use have been compared, unless some table was not read.
-        bool isKnown = cluster < _clusters && known < uint.MaxValue && (known > 0 || _log.CheckErrors == 0) && (!stored.HasBlock(block) || stored.IsReadable(block));
+        bool isKnown = cluster < _clusters
+            && known < uint.MaxValue
+            && (known > 0 || _log.CheckErrors == 0)
+            && (!stored.HasBlock(block) || stored.IsReadable(block));
         return isKnown ? ValueTask.FromResult<ulong?>(known) : stored.ReadCountAsync(place, cancellationToken);
     }
 }

@@ -29,7 +29,8 @@ internal sealed partial class ImageChecker
         {
             cutOff = refusal;
             var log = new FaultLog(Strictness.Lenient, _image.Name);
-            table = await SnapshotTableReader.ReadAsync(_storage, _header, _image.Limits, log, zeroFilled: true, cancellationToken).ConfigureAwait(false);
+            table = await SnapshotTableReader.ReadAsync(
+                _storage, _header, _image.Limits, log, zeroFilled: true, cancellationToken).ConfigureAwait(false);
             refusal = RefusalOf(log.Findings);
         }
 
@@ -70,9 +71,11 @@ internal sealed partial class ImageChecker
     }
 
     private static bool IsOfSnapshots(FaultCode code) => code is
-        FaultCode.HeaderSnapshotTable or FaultCode.SnapshotTableTruncated or FaultCode.SnapshotTableSize or FaultCode.SnapshotExtraData or FaultCode.SnapshotL1Table;
+        FaultCode.HeaderSnapshotTable or FaultCode.SnapshotTableTruncated or FaultCode.SnapshotTableSize or FaultCode.SnapshotExtraData
+            or FaultCode.SnapshotL1Table;
 
-    private static FormatFault? RefusalOf(IReadOnlyList<FormatFault> findings) => findings.FirstOrDefault(static finding => finding.IsRefused && IsOfSnapshots(finding.Code));
+    private static FormatFault? RefusalOf(IReadOnlyList<FormatFault> findings) =>
+        findings.FirstOrDefault(static finding => finding.IsRefused && IsOfSnapshots(finding.Code));
 
     private async ValueTask CountGuestAsync(SnapshotTable snapshots, CancellationToken cancellationToken)
     {
@@ -126,18 +129,23 @@ internal sealed partial class ImageChecker
         return found;
     }
 
-    private bool HasL1Offset(SnapshotInfo snapshot) => _geometry.IsClusterAligned(snapshot.L1TableOffset) && snapshot.L1TableOffset <= Faults.MaxOffset;
+    private bool HasL1Offset(SnapshotInfo snapshot) =>
+        _geometry.IsClusterAligned(snapshot.L1TableOffset) && snapshot.L1TableOffset <= Faults.MaxOffset;
 
     private void TellBroken(SnapshotInfo snapshot)
     {
         _missesUses = true;
         if (!HasL1Offset(snapshot))
         {
-            _log.Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_offset=0x{snapshot.L1TableOffset:x}: L1 table is not cluster aligned; snapshot table entry corrupted");
+            _log.Corrupt(
+                $"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_offset=0x{snapshot.L1TableOffset:x}: L1 table is not cluster aligned; "
+                + $"snapshot table entry corrupted");
         }
         else
         {
-            _log.Corrupt($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_size=0x{snapshot.L1Size:x}: L1 table is too large; snapshot table entry corrupted");
+            _log.Corrupt(
+                $"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_size=0x{snapshot.L1Size:x}: L1 table is too large; "
+                + $"snapshot table entry corrupted");
         }
     }
 
@@ -244,7 +252,8 @@ internal sealed partial class ImageChecker
                     (index, raw) =>
                     {
                         next = Gather(l1, next, index);
-                        if (ofTables.TryGetValue((long)new L1Entry(raw).L2TableOffset, out List<CheckFinding>? held) && l1.InOrder.Count < CheckReport.MaxKeptFindings)
+                        if (ofTables.TryGetValue((long)new L1Entry(raw).L2TableOffset, out List<CheckFinding>? held)
+                            && l1.InOrder.Count < CheckReport.MaxKeptFindings)
                         {
                             l1.InOrder.AddRange(held);
                             // What is mended is whole when the table is met again.

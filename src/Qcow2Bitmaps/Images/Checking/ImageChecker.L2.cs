@@ -21,7 +21,9 @@ internal sealed partial class ImageChecker
         get
         {
             ulong usual = L1Entry.CopiedFlag | (L1Entry.OffsetMask & ~((ulong)_geometry.ClusterSizeBytes - 1));
-            return _header.HasExternalDataFile ? ulong.MaxValue : ~(_header.Version >= 3 && EntryWords == 1 ? usual | L2Entry.ZeroFlag : usual);
+            return _header.HasExternalDataFile
+                ? ulong.MaxValue
+                : ~(_header.Version >= 3 && EntryWords == 1 ? usual | L2Entry.ZeroFlag : usual);
         }
     }
 
@@ -100,7 +102,9 @@ internal sealed partial class ImageChecker
             ulong end = entry.HostOffset + clusterBytes;
             if (step == 1)
             {
-                for (ulong next = raw + clusterBytes; end < (ulong)_length && i + run < words.Length && BinaryPrimitives.ReverseEndianness(words[i + run]) == next; run++)
+                for (ulong next = raw + clusterBytes; end < (ulong)_length
+                    && i + run < words.Length
+                    && BinaryPrimitives.ReverseEndianness(words[i + run]) == next; run++)
                 {
                     next += clusterBytes;
                     end += clusterBytes;
@@ -176,12 +180,16 @@ internal sealed partial class ImageChecker
             if (!hasData && !(needsFlag && _header.Version < 3) && _repair.HasFlag(RepairKinds.Corruptions))
             {
                 // Zeros without a cluster. An extended entry says of each subcluster what it is without one.
-                _log.FixCorruption($"Repairing offset={entry.HostOffset:x}: Preallocated cluster is not properly aligned; L2 entry corrupted.");
+                _log.FixCorruption(
+                    $"Repairing offset={entry.HostOffset:x}: Preallocated cluster is not properly aligned; L2 entry corrupted.");
                 _mendedEntries.Add((table.Offset + ((long)index * _geometry.L2EntryBytes), needsFlag ? L2Entry.ZeroFlag : 0));
                 return;
             }
 
-            _log.Corrupt($"ERROR offset={entry.HostOffset:x}: {(hasData ? "Data" : "Preallocated")} cluster is not properly aligned; L2 entry corrupted.", table.Times);
+            _log.Corrupt(
+                $"ERROR offset={entry.HostOffset:x}: {(hasData ? "Data" : "Preallocated")} cluster is not properly aligned; "
+                + $"L2 entry corrupted.",
+                table.Times);
         }
 
         _allocated += table.ActiveTimes;

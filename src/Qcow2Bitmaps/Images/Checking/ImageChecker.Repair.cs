@@ -7,8 +7,8 @@ namespace Qcow2Bitmaps.Images.Checking;
 
 /// <summary>Repairing what was found, in an order that leaves the image no worse wherever it is stopped.</summary>
 /// <remarks>
-/// Entries that need no cluster go first, then counts rise, then they fall, then flags follow the counts, each durable before the next; bits of the
-/// header last. All writes change whole entries and whole counts, which lie in one sector each.
+/// Entries that need no cluster go first, then counts rise, then they fall, then flags follow the counts, each durable before the next;
+/// bits of the header last. All writes change whole entries and whole counts, which lie in one sector each.
 /// </remarks>
 internal sealed partial class ImageChecker
 {
@@ -23,7 +23,8 @@ internal sealed partial class ImageChecker
 
     /// <summary>Checks, and repairs what may be repaired.</summary>
     /// <returns>What was found and what is left of it.</returns>
-    /// <exception cref="NoSpaceException">A storage that cannot grow has no room for new reference counts; nothing was changed that a check would notice.</exception>
+    /// <exception cref="NoSpaceException">A storage that cannot grow has no room for new reference counts; nothing was
+    /// changed that a check would notice.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before, or repaired in part.</exception>
     public async ValueTask<CheckReport> RepairAsync(CancellationToken cancellationToken)
     {
@@ -161,7 +162,9 @@ internal sealed partial class ImageChecker
         var again = new ImageChecker(_image, RepairKinds.None, _log);
         await again.CountAsync(cancellationToken).ConfigureAwait(false);
         _hasWritten = true;
-        await new RefcountRebuild(_storage, _header, _image.Limits, again._references, stored, again._behindEnd).RunAsync(cancellationToken).ConfigureAwait(false);
+        await new RefcountRebuild(
+            _storage, _header, _image.Limits, again._references, stored,
+            again._behindEnd).RunAsync(cancellationToken).ConfigureAwait(false);
         TellOldStructure(stored, again._references);
         _references = again._references;
         _isRebuilt = true;
@@ -210,10 +213,13 @@ internal sealed partial class ImageChecker
     {
         if (_header.Version >= 3)
         {
-            HeaderChange change = new HeaderChange().SetIncompatible(_header.IncompatibleFeatures & ~(IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt));
-            await (await change.PlanAsync(_storage, _header, cancellationToken).ConfigureAwait(false)).ApplyAsync(_storage).ConfigureAwait(false);
+            HeaderChange change = new HeaderChange().SetIncompatible(
+                _header.IncompatibleFeatures & ~(IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt));
+            await (await change.PlanAsync(_storage, _header, cancellationToken).ConfigureAwait(false))
+                .ApplyAsync(_storage).ConfigureAwait(false);
         }
     }
 
-    private ValueTask FlushAsync(CancellationToken cancellationToken) => _hasWritten ? _storage.FlushAsync(cancellationToken) : ValueTask.CompletedTask;
+    private ValueTask FlushAsync(CancellationToken cancellationToken) =>
+        _hasWritten ? _storage.FlushAsync(cancellationToken) : ValueTask.CompletedTask;
 }

@@ -8,8 +8,8 @@ namespace Qcow2Bitmaps.Images.Checking;
 // Decisions: docs/decisions/images-checking.md.
 /// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does.</summary>
 /// <remarks>
-/// Each L2 table is read once for counting, and once more for its flags where any may be wrong, however many L1 entries name it. Holes are not
-/// read. Neither a key nor a data file nor a backing file is needed.
+/// Each L2 table is read once for counting, and once more for its flags where any may be wrong, however many L1 entries name it. Holes are
+/// not read. Neither a key nor a data file nor a backing file is needed.
 /// </remarks>
 internal sealed partial class ImageChecker
 {
@@ -70,12 +70,16 @@ internal sealed partial class ImageChecker
         _references = new ReferenceCounts(_clusters + 1, RefcountBlock.MaxCount(_geometry.RefcountOrder));
     }
 
-    /// <summary>Whether an image that a strict reader refuses may still be checked. What the header says of its tables is looked at again then.</summary>
+    /// <summary>
+    /// Whether an image that a strict reader refuses may still be checked. What the header says of its tables is looked at again then.
+    /// </summary>
     public static bool CanCheckDespite(FormatFault fault) => fault.IsOfBitmaps || fault.Code is
-        FaultCode.HeaderRefcountTable or FaultCode.HeaderSnapshotTable or FaultCode.SnapshotTableTruncated or FaultCode.SnapshotTableSize or FaultCode.SnapshotExtraData;
+        FaultCode.HeaderRefcountTable or FaultCode.HeaderSnapshotTable or FaultCode.SnapshotTableTruncated or FaultCode.SnapshotTableSize
+            or FaultCode.SnapshotExtraData;
 
     /// <summary>QEMU checks images without reference counts.</summary>
-    private static bool CanFollow(FormatFault fault, Qcow2Header header) => fault.Code == FaultCode.HeaderRefcountTable && header.RefcountTableClusters == 0;
+    private static bool CanFollow(FormatFault fault, Qcow2Header header) =>
+        fault.Code == FaultCode.HeaderRefcountTable && header.RefcountTableClusters == 0;
 
     /// <summary>Checks.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
@@ -134,7 +138,10 @@ internal sealed partial class ImageChecker
         // The last cluster of a file may be cut short.
         if (offset > Faults.MaxOffset - (ulong)size || offset + (ulong)size >= (ulong)_length + (ulong)_geometry.ClusterSizeBytes)
         {
-            _log.Corrupt($"ERROR: counting reference for region exceeding the end of the file by one cluster or more: offset 0x{offset:x} size 0x{size:x}", times);
+            _log.Corrupt(
+                $"ERROR: counting reference for region exceeding the end of the file by one cluster or more: "
+                + $"offset 0x{offset:x} size 0x{size:x}",
+                times);
             NoteBehindEnd(offset, size);
             return;
         }
@@ -143,7 +150,9 @@ internal sealed partial class ImageChecker
         long cluster = _geometry.ClusterAt(offset).Number;
         if (size > _geometry.ClusterSizeBytes && (_countableClusters -= end - cluster) < 0)
         {
-            _log.Fail($"The clusters from offset 0x{offset:x} to 0x{offset + (ulong)size:x} are not counted: tables overlap, together they are longer than the file");
+            _log.Fail(
+                $"The clusters from offset 0x{offset:x} to 0x{offset + (ulong)size:x} are not counted: tables overlap, "
+                + $"together they are longer than the file");
             return;
         }
 
@@ -187,7 +196,10 @@ internal sealed partial class ImageChecker
         {
             for (long i = 0; i < excess && !_log.IsFull; i++)
             {
-                _log.Corrupt($"ERROR: overflow cluster offset=0x{cluster << _geometry.ClusterBits:x}\nUse qemu-img amend to increase the refcount entry width or qemu-img convert to create a clean copy if the image cannot be opened for writing", times: 0);
+                _log.Corrupt(
+                    $"ERROR: overflow cluster offset=0x{cluster << _geometry.ClusterBits:x}\nUse qemu-img amend to increase the refcount "
+                    + $"entry width or qemu-img convert to create a clean copy if the image cannot be opened for writing",
+                    times: 0);
             }
         }
 
@@ -215,7 +227,9 @@ internal sealed partial class ImageChecker
 
         if (pointer.Length > MaxEncryptionHeaderBytes)
         {
-            _log.Corrupt($"ERROR: encryption header at offset 0x{pointer.Offset:x} has {pointer.Length} bytes, allowed: at most {MaxEncryptionHeaderBytes}");
+            _log.Corrupt(
+                $"ERROR: encryption header at offset 0x{pointer.Offset:x} has {pointer.Length} bytes, allowed: "
+                + $"at most {MaxEncryptionHeaderBytes}");
             return;
         }
 

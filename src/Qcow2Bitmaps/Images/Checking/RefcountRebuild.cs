@@ -6,10 +6,15 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>Writes all reference counts anew to clusters that are free, and switches the image to them with one write in the first sector.</summary>
-/// <remarks>Until the switch the image is as before, whatever of the new counts was written; after it the old structure is nobody's.</remarks>
+/// <summary>
+/// Writes all reference counts anew to clusters that are free, and switches the image to them with one write in the first sector.
+/// </summary>
+/// <remarks>
+/// Until the switch the image is as before, whatever of the new counts was written; after it the old structure is nobody's.
+/// </remarks>
 internal sealed class RefcountRebuild(
-    ImageStorage storage, Qcow2Header header, Qcow2Limits limits, ReferenceCounts references, RefcountReader stored, List<(long First, long Last)> behindEnd)
+    ImageStorage storage, Qcow2Header header, Qcow2Limits limits, ReferenceCounts references, RefcountReader stored,
+    List<(long First, long Last)> behindEnd)
 {
     private readonly ImageGeometry _geometry = header.Geometry;
     private readonly SortedSet<long> _blocks = [];
@@ -106,7 +111,9 @@ internal sealed class RefcountRebuild(
         }
     }
 
-    /// <summary>The first of free clusters in a row. A file grows: what is behind its end is nobody's, unless a broken entry names it.</summary>
+    /// <summary>
+    /// The first of free clusters in a row. A file grows: what is behind its end is nobody's, unless a broken entry names it.
+    /// </summary>
     private async ValueTask<long> FindAsync(long position, long run, long needed, CancellationToken cancellationToken)
     {
         long end = ClusterSpace.EndOf(storage, _geometry).Number;
@@ -136,17 +143,20 @@ internal sealed class RefcountRebuild(
         }
 
         // What counts as used may be a leak, and may be what somebody still wants to save.
-        return !IsOldStructure(cluster) && await stored.ReadCountAsync(new HostCluster(cluster), cancellationToken).ConfigureAwait(false) is null or 0;
+        return !IsOldStructure(cluster)
+            && await stored.ReadCountAsync(new HostCluster(cluster), cancellationToken).ConfigureAwait(false) is null or 0;
     }
 
     private bool IsOldStructure(long cluster)
     {
         long table = _geometry.ClusterAt(header.RefcountTableOffset).Number;
         return (cluster >= table && cluster < table + header.RefcountTableClusters)
-            || Array.Exists(stored.Table, raw => _geometry.ClusterAt(new RefcountTableEntry(raw).BlockOffset & (ulong)long.MaxValue).Number == cluster);
+            || Array.Exists(
+                stored.Table, raw => _geometry.ClusterAt(new RefcountTableEntry(raw).BlockOffset & (ulong)long.MaxValue).Number == cluster);
     }
 
-    private async ValueTask WriteBlocksAsync(long tableCluster, long tableClusters, long[] blockClusters, CancellationToken cancellationToken)
+    private async ValueTask WriteBlocksAsync(
+        long tableCluster, long tableClusters, long[] blockClusters, CancellationToken cancellationToken)
     {
         var own = blockClusters.ToHashSet();
         var bytes = new byte[_geometry.ClusterSizeBytes];
@@ -169,7 +179,8 @@ internal sealed class RefcountRebuild(
         }
     }
 
-    private async ValueTask WriteTableAsync(long tableCluster, long tableClusters, long[] blockClusters, CancellationToken cancellationToken)
+    private async ValueTask WriteTableAsync(
+        long tableCluster, long tableClusters, long[] blockClusters, CancellationToken cancellationToken)
     {
         var table = new ulong[(tableClusters << _geometry.ClusterBits) / ImageGeometry.TableEntryBytes];
         foreach ((int index, long block) in _blocks.Index())
@@ -177,6 +188,7 @@ internal sealed class RefcountRebuild(
             table[block] = (ulong)blockClusters[index] << _geometry.ClusterBits;
         }
 
-        await storage.WriteAsync(tableCluster << _geometry.ClusterBits, BigEndianTable.BytesOf(table), cancellationToken).ConfigureAwait(false);
+        await storage.WriteAsync(
+            tableCluster << _geometry.ClusterBits, BigEndianTable.BytesOf(table), cancellationToken).ConfigureAwait(false);
     }
 }

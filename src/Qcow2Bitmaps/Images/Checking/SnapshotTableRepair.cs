@@ -9,7 +9,10 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>Completes the entries of a snapshot table that lack what version 3 demands: a new table beside the old one, one write that switches to it.</summary>
+/// <summary>
+/// Completes the entries of a snapshot table that lack what version 3 demands: a new table beside the old
+/// one, one write that switches to it.
+/// </summary>
 /// <remarks>An entry without a disk size gets the disk's present one, as in QEMU.</remarks>
 internal static class SnapshotTableRepair
 {
@@ -20,7 +23,8 @@ internal static class SnapshotTableRepair
     /// <param name="cancellationToken">Ends the preparation.</param>
     /// <exception cref="NoSpaceException">A storage that cannot grow has no room.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask RunAsync(ImageStorage storage, ImageContents contents, Qcow2Limits limits, CancellationToken cancellationToken)
+    public static async ValueTask RunAsync(
+        ImageStorage storage, ImageContents contents, Qcow2Limits limits, CancellationToken cancellationToken)
     {
         Qcow2Header header = contents.First.Header;
         var old = new byte[contents.Snapshots.LengthBytes];
@@ -35,12 +39,14 @@ internal static class SnapshotTableRepair
                 await writer.WriteAsync(offset, table, cancellationToken).ConfigureAwait(false);
                 writer.FreeLive(header.SnapshotsOffset, old.Length);
                 await writer.PrepareAsync(cancellationToken).ConfigureAwait(false);
-                return await new HeaderChange().SetSnapshots(offset.Raw, header.SnapshotCount).PlanAsync(storage, header, cancellationToken).ConfigureAwait(false);
+                return await new HeaderChange().SetSnapshots(offset.Raw, header.SnapshotCount).PlanAsync(
+                    storage, header, cancellationToken).ConfigureAwait(false);
             },
             () => writer.RollBackAsync(CancellationToken.None)).ConfigureAwait(false);
         await transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
         _ = await Leftovers.TidyAsync(
-            $"'{storage.Name}': the snapshot table is repaired, but clusters of the old one stay counted", () => writer.ReleaseAsync(LiveMetadata.BitmapsOf(contents), CancellationToken.None)).ConfigureAwait(false);
+            $"'{storage.Name}': the snapshot table is repaired, but clusters of the old one stay counted",
+            () => writer.ReleaseAsync(LiveMetadata.BitmapsOf(contents), CancellationToken.None)).ConfigureAwait(false);
     }
 
     private static byte[] Complete(ReadOnlySpan<byte> old, Qcow2Header header)

@@ -5,7 +5,8 @@ namespace Qcow2Bitmaps.Images.Creation;
 // Decisions: docs/decisions/images-creation.md.
 /// <summary>Which cluster of a new image is what. The same as qemu-img's, as long as one cluster holds the refcount table.</summary>
 /// <remarks>
-/// QEMU starts with a refcount table of one cluster, and moves it when it grows. Here it has its final size from the start, so that nothing moves.
+/// QEMU starts with a refcount table of one cluster, and moves it when it grows. Here it has its final size
+/// from the start, so that nothing moves.
 /// </remarks>
 internal sealed class CreationLayout
 {
@@ -118,7 +119,8 @@ internal sealed class CreationLayout
         {
             ClusterUse.L1Table => (last.First << _geometry.ClusterBits) + (_geometry.L1EntriesNeeded * ImageGeometry.TableEntryBytes),
             ClusterUse.Data when !_takesSpace => ((last.First - last.FirstGuestCluster) << _geometry.ClusterBits)
-                + (ImageGeometry.DivideRoundingUp(_geometry.VirtualSizeBytes, _geometry.SubclusterSizeBytes) * _geometry.SubclusterSizeBytes),
+                + (ImageGeometry.DivideRoundingUp(
+                    _geometry.VirtualSizeBytes, _geometry.SubclusterSizeBytes) * _geometry.SubclusterSizeBytes),
             _ => length,
         };
     }

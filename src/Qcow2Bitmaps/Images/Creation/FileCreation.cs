@@ -16,7 +16,9 @@ internal static class FileCreation
     public static async Task CreateAsync(string path, Qcow2CreateOptions options, FileRights rights, CancellationToken cancellationToken)
     {
         CreationPlan plan = CreationPlan.Make(options);
-        rights = options.BackingFile is { } backing && !ImagePath.HasProtocol(backing) ? rights.With(ImagePath.Combine(path, backing)) : rights;
+        rights = options.BackingFile is { } backing && !ImagePath.HasProtocol(backing)
+            ? rights.With(ImagePath.Combine(path, backing))
+            : rights;
         // Its locks first: an image that is in use stays as it is.
         NewFile image = NewFile.Create(path, options is { KeepDataFile: true, DataFile: { } kept } ? rights.With(kept) : rights);
         await using (image.ConfigureAwait(false))
@@ -36,10 +38,13 @@ internal static class FileCreation
                     await using (data.ConfigureAwait(false))
                     {
                         await RequireNoDataAsync(data.Storage, cancellationToken).ConfigureAwait(false);
-                        await data.FillAsync(plan.Geometry.VirtualSizeBytes, options.Preallocation, cancellationToken).ConfigureAwait(false);
+                        await data.FillAsync(
+                            plan.Geometry.VirtualSizeBytes, options.Preallocation, cancellationToken).ConfigureAwait(false);
                         await data.Storage.FlushAsync(cancellationToken).ConfigureAwait(false);
                         bool isDevice = data.Storage.CapacityBytes is not null;
-                        await WriteAsync(plan, image, options.DataFileRaw || !isDevice, showsDataFile: options.DataFileRaw && isDevice, cancellationToken).ConfigureAwait(false);
+                        await WriteAsync(
+                            plan, image, options.DataFileRaw || !isDevice, showsDataFile: options.DataFileRaw && isDevice,
+                            cancellationToken).ConfigureAwait(false);
                         data.Keep();
                     }
 
@@ -49,15 +54,18 @@ internal static class FileCreation
     }
 
     private static CreationPlan PlanNaming(string dataFile, Qcow2CreateOptions options) =>
-        CreationPlan.TryMake(options with { DataFile = dataFile }, out string? fault) ?? throw IOException.Of($"The data file is stored as '{dataFile}': {fault}");
+        CreationPlan.TryMake(options with { DataFile = dataFile }, out string? fault)
+            ?? throw IOException.Of($"The data file is stored as '{dataFile}': {fault}");
 
     /// <summary>A file is made anew from nothing; a device keeps its bytes.</summary>
     private static async ValueTask RequireNoDataAsync(FileStorage data, CancellationToken cancellationToken)
     {
-        if (data.CapacityBytes is null && await NonZeroSearch.FindAsync(data, 0, data.Length, cancellationToken).ConfigureAwait(false) is { } found)
+        if (data.CapacityBytes is null
+            && await NonZeroSearch.FindAsync(data, 0, data.Length, cancellationToken).ConfigureAwait(false) is { } found)
         {
             throw IOException.Of(
-                $"The data file '{data.Name}' exists and has data, first at byte {found}, which would be lost: keep_data_file=on with data_file_raw=on makes an image around it; remove it to have a new one");
+                $"The data file '{data.Name}' exists and has data, first at byte {found}, which would be lost: "
+                + $"keep_data_file=on with data_file_raw=on makes an image around it; remove it to have a new one");
         }
     }
 
@@ -71,14 +79,16 @@ internal static class FileCreation
             if (plan.Geometry.VirtualSizeBytes > RawDisk.SizeOf(data))
             {
                 throw IOException.Of(
-                    $"The data file '{dataPath}' is kept as it is and has {data.Length} bytes: a disk of {plan.Geometry.VirtualSizeBytes} bytes does not fit");
+                    $"The data file '{dataPath}' is kept as it is and has {data.Length} bytes: a disk of {plan.Geometry.VirtualSizeBytes} "
+                    + $"bytes does not fit");
             }
 
             await WriteAsync(plan, image, areDataZeros: true, showsDataFile: true, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    private static async ValueTask WriteAsync(CreationPlan plan, NewFile image, bool areDataZeros, bool showsDataFile, CancellationToken cancellationToken)
+    private static async ValueTask WriteAsync(
+        CreationPlan plan, NewFile image, bool areDataZeros, bool showsDataFile, CancellationToken cancellationToken)
     {
         await new ImageCreator(plan, image.Storage, showsDataFile).WriteAsync(areDataZeros, cancellationToken).ConfigureAwait(false);
         image.Keep();

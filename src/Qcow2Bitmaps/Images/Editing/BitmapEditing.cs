@@ -11,7 +11,8 @@ internal static class BitmapEditing
     /// <param name="image">The image.</param>
     /// <param name="steps">Applies the steps to a plan; called again where it is to be known how much room they need.</param>
     /// <param name="cancellationToken">Ends the edit while the image is as before.</param>
-    public static async ValueTask RunAsync(ImageHandle image, Func<EditPlan, CancellationToken, ValueTask> steps, CancellationToken cancellationToken)
+    public static async ValueTask RunAsync(
+        ImageHandle image, Func<EditPlan, CancellationToken, ValueTask> steps, CancellationToken cancellationToken)
     {
         using ImageGate.Release alone = await image.EnterAsync(cancellationToken).ConfigureAwait(false);
         image.RequireNotRecorded();
@@ -20,7 +21,8 @@ internal static class BitmapEditing
     }
 
     /// <summary>As <see cref="RunAsync"/>, for who is inside the image's gate.</summary>
-    public static async ValueTask RunAloneAsync(ImageHandle image, Func<EditPlan, CancellationToken, ValueTask> steps, CancellationToken cancellationToken)
+    public static async ValueTask RunAloneAsync(
+        ImageHandle image, Func<EditPlan, CancellationToken, ValueTask> steps, CancellationToken cancellationToken)
     {
         PreparedEdit? prepared = await PreparedEdit.PrepareAsync(image, steps, cancellationToken).ConfigureAwait(false);
         if (prepared is null)

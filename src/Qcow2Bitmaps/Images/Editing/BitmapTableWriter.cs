@@ -5,7 +5,9 @@ using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
-/// <summary>Writes the bits of a bitmap and their table to new clusters, in bounded memory; pages that stay as they are keep their clusters.</summary>
+/// <summary>
+/// Writes the bits of a bitmap and their table to new clusters, in bounded memory; pages that stay as they are keep their clusters.
+/// </summary>
 internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry image)
 {
     private const int BufferBytes = 2 << 20;
@@ -53,7 +55,8 @@ internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry ima
         return offset;
     }
 
-    private async ValueTask<BitmapTableEntry> WritePageAsync(EditedContent content, BitmapGeometry geometry, int page, CancellationToken cancellationToken)
+    private async ValueTask<BitmapTableEntry> WritePageAsync(
+        EditedContent content, BitmapGeometry geometry, int page, CancellationToken cancellationToken)
     {
         int bits = geometry.BitsIn(page);
         switch (content.KindOf(page))

@@ -7,8 +7,13 @@ using Qcow2Bitmaps.Images.Header;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
-/// <summary>The journal of an edit of several images, as bytes: big-endian numbers, counted lists, and at the end the SHA-256 of all before it.</summary>
-/// <remarks>A journal gets its name once it is durable, so that one that is not whole is damaged, or something else: nothing can be said of the images then.</remarks>
+/// <summary>
+/// The journal of an edit of several images, as bytes: big-endian numbers, counted lists, and at the end the SHA-256 of all before it.
+/// </summary>
+/// <remarks>
+/// A journal gets its name once it is durable, so that one that is not whole is damaged, or something else:
+/// nothing can be said of the images then.
+/// </remarks>
 internal static class EditJournal
 {
     // Each number and the length of each run of bytes takes 8.
@@ -80,7 +85,8 @@ internal static class EditJournal
             var directories = new JournalDirectory[ReadCount(ref rest, MinDirectoryBytes)];
             for (int d = 0; d < directories.Length; d++)
             {
-                directories[d] = new JournalDirectory(ReadNumber(ref rest, long.MaxValue), (int)ReadNumber(ref rest, MaxDirectoryBytes), ReadBytes(ref rest).ToArray());
+                directories[d] = new JournalDirectory(
+                    ReadNumber(ref rest, long.MaxValue), (int)ReadNumber(ref rest, MaxDirectoryBytes), ReadBytes(ref rest).ToArray());
             }
 
             var stages = new IReadOnlyList<SectorWrite>[ReadCount(ref rest, sizeof(long))];
@@ -89,7 +95,9 @@ internal static class EditJournal
                 var stage = new SectorWrite[ReadCount(ref rest, MinWriteBytes)];
                 for (int w = 0; w < stage.Length; w++)
                 {
-                    stage[w] = new SectorWrite((int)ReadNumber(ref rest, 1 << ImageGeometry.MaxClusterBits), ReadBytes(ref rest).ToArray(), ReadBytes(ref rest).ToArray());
+                    stage[w] = new SectorWrite(
+                        (int)ReadNumber(ref rest, 1 << ImageGeometry.MaxClusterBits), ReadBytes(ref rest).ToArray(),
+                        ReadBytes(ref rest).ToArray());
                 }
 
                 stages[s] = stage;

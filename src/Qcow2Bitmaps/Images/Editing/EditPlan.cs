@@ -49,7 +49,8 @@ internal sealed class EditPlan
     {
         if (_image.Header.Version < 3)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.BitmapsInVersion2, CannotPersist(name, "Cannot store dirty bitmaps in qcow2 v2 files"));
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.BitmapsInVersion2, CannotPersist(name, "Cannot store dirty bitmaps in qcow2 v2 files"));
         }
 
         if (Find(name) is not null)
@@ -57,7 +58,8 @@ internal sealed class EditPlan
             throw new BitmapStateException(name, $"Bitmap already exists: {name}");
         }
 
-        int granularityBits = BitmapGranularity.BitsOf(granularityBytes ?? BitmapGranularity.DefaultBytes(_image.Geometry.ClusterSizeBytes));
+        int granularityBits = BitmapGranularity.BitsOf(
+            granularityBytes ?? BitmapGranularity.DefaultBytes(_image.Geometry.ClusterSizeBytes));
         RequireRoom(name, granularityBits);
         Append(new BitmapDraft
         {
@@ -79,7 +81,9 @@ internal sealed class EditPlan
 
     public void RemoveAll() => RemoveWhere(static _ => true);
 
-    /// <summary>Drops what a lenient reader has found to be broken: entries that QEMU refuses, and all bitmaps of a name that two have.</summary>
+    /// <summary>
+    /// Drops what a lenient reader has found to be broken: entries that QEMU refuses, and all bitmaps of a name that two have.
+    /// </summary>
     public void DropBroken()
     {
         IsMended = true;
@@ -163,7 +167,9 @@ internal sealed class EditPlan
         if (offsetBytes > _image.Geometry.VirtualSizeBytes || lengthBytes > _image.Geometry.VirtualSizeBytes - offsetBytes)
         {
             throw new BitmapStateException(
-                name, $"Bitmap '{name}': the range of {lengthBytes} bytes at {offsetBytes} does not lie inside the disk of {_image.Geometry.VirtualSizeBytes} bytes");
+                name,
+                $"Bitmap '{name}': the range of {lengthBytes} bytes at {offsetBytes} does not lie inside the disk of "
+                + $"{_image.Geometry.VirtualSizeBytes} bytes");
         }
 
         if (lengthBytes == 0)
@@ -179,7 +185,8 @@ internal sealed class EditPlan
         long end = offsetBytes + lengthBytes;
         if (value)
         {
-            content.Fill(offsetBytes >> geometry.GranularityBits, ImageGeometry.DivideRoundingUpByPowerOfTwo(end, geometry.GranularityBits), true);
+            content.Fill(
+                offsetBytes >> geometry.GranularityBits, ImageGeometry.DivideRoundingUpByPowerOfTwo(end, geometry.GranularityBits), true);
         }
         else
         {
@@ -209,7 +216,8 @@ internal sealed class EditPlan
         MergeAsync(source, RequireConsistent(into), cancellationToken);
 
     /// <summary>Merges a bitmap of another image.</summary>
-    public async ValueTask MergeAsync(ImageHandle image, string source, string into, bool requireSameSize, CancellationToken cancellationToken)
+    public async ValueTask MergeAsync(
+        ImageHandle image, string source, string into, bool requireSameSize, CancellationToken cancellationToken)
     {
         if (ReferenceEquals(image, _image))
         {
@@ -229,20 +237,27 @@ internal sealed class EditPlan
         if (requireSameSize && image.Geometry.VirtualSizeBytes != _image.Geometry.VirtualSizeBytes)
         {
             throw new BitmapStateException(
-                into, $"Bitmaps are of different sizes (destination size is {_image.Geometry.VirtualSizeBytes}, source size is {image.Geometry.VirtualSizeBytes}) and can't be merged");
+                into,
+                $"Bitmaps are of different sizes (destination size is {_image.Geometry.VirtualSizeBytes}, "
+                + $"source size is {image.Geometry.VirtualSizeBytes}) and can't be merged");
         }
 
         PersistentBitmap pages = await PersistentBitmap.OpenAsync(image, info, image.NewLog(), cancellationToken).ConfigureAwait(false);
         await MergeAsync(pages, target, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Has bitmaps rewritten whose bits or table lie behind the file's end in part: those count as dirty, and would read as clean once the file has grown.</summary>
+    /// <summary>
+    /// Has bitmaps rewritten whose bits or table lie behind the file's end in part: those count as dirty, and
+    /// would read as clean once the file has grown.
+    /// </summary>
     public async ValueTask KeepMissingBitsDirtyAsync(CancellationToken cancellationToken)
     {
         // One that is in use on disk and comes to rest as it is was whole when a session opened it: the session stores the others anew.
-        foreach (BitmapDraft draft in _drafts.Where(static draft => !draft.IsContentChanged && draft.Stored!.State != BitmapState.Inconsistent))
+        foreach (BitmapDraft draft
+            in _drafts.Where(static draft => !draft.IsContentChanged && draft.Stored!.State != BitmapState.Inconsistent))
         {
-            PersistentBitmap stored = await PersistentBitmap.OpenAsync(_image, draft.Stored!, _image.NewLog(), cancellationToken).ConfigureAwait(false);
+            PersistentBitmap stored = await PersistentBitmap.OpenAsync(
+                _image, draft.Stored!, _image.NewLog(), cancellationToken).ConfigureAwait(false);
             if (stored.MissesBits)
             {
                 draft.Content = new EditedContent(GeometryOf(draft.GranularityBits), stored);
@@ -276,7 +291,8 @@ internal sealed class EditPlan
         target.LastChange = ++_changes;
     }
 
-    private async ValueTask<EditedContent> ContentOfAsync(BitmapDraft draft, CancellationToken cancellationToken) => draft.Content ??= new EditedContent(
+    private async ValueTask<EditedContent> ContentOfAsync(BitmapDraft draft, CancellationToken cancellationToken) =>
+        draft.Content ??= new EditedContent(
         GeometryOf(draft.GranularityBits),
         await PersistentBitmap.OpenAsync(_image, draft.Stored!, _image.NewLog(), cancellationToken).ConfigureAwait(false));
 
@@ -302,7 +318,9 @@ internal sealed class EditPlan
         }
     }
 
-    /// <summary>A name that a bitmap has no longer is that of the next one that shares it: QEMU opens images where that one is inconsistent.</summary>
+    /// <summary>
+    /// A name that a bitmap has no longer is that of the next one that shares it: QEMU opens images where that one is inconsistent.
+    /// </summary>
     private void ForgetName(string name, BitmapDraft draft)
     {
         if (_byName.GetValueOrDefault(name) != draft)
@@ -339,7 +357,8 @@ internal sealed class EditPlan
         long entries = _image.Geometry.BitmapTableEntries(granularityBits);
         if (entries > Math.Min(limits.MaxBitmapTableEntries, limits.MaxBitmapBytes >> _image.Geometry.ClusterBits))
         {
-            throw new BitmapStateException(name, CannotPersist(name, "Too much space will be occupied by the bitmap. Use larger granularity"));
+            throw new BitmapStateException(
+                name, CannotPersist(name, "Too much space will be occupied by the bitmap. Use larger granularity"));
         }
 
         if (entries == 0)

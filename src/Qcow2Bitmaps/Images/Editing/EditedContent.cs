@@ -5,7 +5,10 @@ using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
-/// <summary>The bits of a bitmap at one moment of an edit: what is stored, or nothing, and the changes up to then. Nothing is read before a page is asked for.</summary>
+/// <summary>
+/// The bits of a bitmap at one moment of an edit: what is stored, or nothing, and the changes up to then.
+/// Nothing is read before a page is asked for.
+/// </summary>
 internal sealed class EditedContent : IBitmapPages
 {
     private readonly BitmapGeometry _geometry;
@@ -16,7 +19,8 @@ internal sealed class EditedContent : IBitmapPages
     private PageBuffer _buffer = new();
     private PersistentBitmap? _written;
 
-    // What is frozen may be merged from many times, also by way of others that were merged from it: without the page that was asked for last, time would double with each merge.
+    // What is frozen may be merged from many times, also by way of others that were merged from it: without the page that was asked
+    // for last, time would double with each merge.
     private (int Page, BitmapPageKind Kind)? _lastKind;
     private (int Page, ulong[] Words)? _lastPage;
 
@@ -26,7 +30,8 @@ internal sealed class EditedContent : IBitmapPages
     {
     }
 
-    private EditedContent(BitmapGeometry geometry, PersistentBitmap? stored, List<IContentChange> changes, int? changeCount, EditedContent? origin)
+    private EditedContent(
+        BitmapGeometry geometry, PersistentBitmap? stored, List<IContentChange> changes, int? changeCount, EditedContent? origin)
     {
         _origin = origin;
         _geometry = geometry;
@@ -48,7 +53,8 @@ internal sealed class EditedContent : IBitmapPages
     /// <summary>What is frozen here as it was written, if it was, and was not changed in between.</summary>
     private PersistentBitmap? Written => _changes.Count == _changeCount ? _origin?._written : null;
 
-    private bool KeepsLastPage => _changeCount is not null && _changes.Take(ChangeCount).Any(static change => change is MergeChange { IsOfSameEdit: true });
+    private bool KeepsLastPage =>
+        _changeCount is not null && _changes.Take(ChangeCount).Any(static change => change is MergeChange { IsOfSameEdit: true });
 
     /// <summary>This content as it is now, whatever is changed later.</summary>
     public EditedContent Freeze()
@@ -164,7 +170,9 @@ internal sealed class EditedContent : IBitmapPages
         else
         {
             // Goes on where the stack is empty.
-            await Task.Run(async () => await MakePageAsync(page, words, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+            await Task.Run(
+                async () => await MakePageAsync(page, words, cancellationToken).ConfigureAwait(false),
+                cancellationToken).ConfigureAwait(false);
         }
 
         if (KeepsLastPage)

@@ -11,7 +11,10 @@ namespace Qcow2Bitmaps.Images.Editing;
 /// <param name="Plan">The switch.</param>
 internal sealed record JournalEntry(string Path, Int128? LastWrite, IReadOnlyList<JournalDirectory> Directories, SwitchPlan Plan)
 {
-    /// <summary>Whether the switch changes what an edit of bitmaps changes and nothing else: a file that lies beside an image is nobody to be trusted blindly.</summary>
+    /// <summary>
+    /// Whether the switch changes what an edit of bitmaps changes and nothing else: a file that lies beside
+    /// an image is nobody to be trusted blindly.
+    /// </summary>
     public bool ChangesOnlyExtensions(int headerLength)
     {
         foreach (SectorWrite write in Plan.Stages.SelectMany(static stage => stage))
@@ -45,7 +48,8 @@ internal sealed record JournalEntry(string Path, Int128? LastWrite, IReadOnlyLis
         return HeaderView.Of(firstCluster.Span, header) is { } was
             && HeaderView.Of(after, header) is { } becomes
             && (was with { Bitmaps = becomes.Bitmaps }) == becomes
-            && (header.Version < 3 || (AutoclearOf(after) & ~(AutoclearOf(firstCluster.Span) | AutoclearFeatures.Bitmaps)) == AutoclearFeatures.None);
+            && (header.Version < 3
+                || (AutoclearOf(after) & ~(AutoclearOf(firstCluster.Span) | AutoclearFeatures.Bitmaps)) == AutoclearFeatures.None);
     }
 
     private static AutoclearFeatures AutoclearOf(ReadOnlySpan<byte> cluster) =>

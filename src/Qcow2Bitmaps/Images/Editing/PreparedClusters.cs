@@ -20,17 +20,20 @@ internal static class PreparedClusters
     {
         var log = new FaultLog(Strictness.Lenient, storage.Name);
         FirstCluster now = await FirstCluster.ReadAsync(storage, limits, log, cancellationToken).ConfigureAwait(false);
-        FirstCluster first = await FirstCluster.ReadAsync(MemoryStorage.ReadOnly(entry.Plan.After(now.Bytes)), limits, log, cancellationToken).ConfigureAwait(false);
+        FirstCluster first = await FirstCluster.ReadAsync(
+            MemoryStorage.ReadOnly(entry.Plan.After(now.Bytes)), limits, log, cancellationToken).ConfigureAwait(false);
         if (first.Bitmaps is not { } extension)
         {
             return true;
         }
 
         ImageGeometry geometry = first.Header.Geometry;
-        IReadOnlyList<BitmapInfo> prepared = await new BitmapDirectoryReader(first, geometry, limits, log).ReadAsync(storage, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<BitmapInfo> prepared = await new BitmapDirectoryReader(
+            first, geometry, limits, log).ReadAsync(storage, cancellationToken).ConfigureAwait(false);
         var known = bitmaps.Select(static bitmap => bitmap.TableOffset).ToHashSet();
         RefcountReader stored = await RefcountReader.OpenAsync(storage, first.Header, cancellationToken).ConfigureAwait(false);
-        if (!await IsCountedAsync(stored, geometry, extension.DirectoryOffset, (long)extension.DirectorySizeBytes, cancellationToken).ConfigureAwait(false))
+        if (!await IsCountedAsync(
+            stored, geometry, extension.DirectoryOffset, (long)extension.DirectorySizeBytes, cancellationToken).ConfigureAwait(false))
         {
             return false;
         }
@@ -42,7 +45,9 @@ internal static class PreparedClusters
                 return false;
             }
 
-            foreach (ulong raw in await BigEndianTable.ReadAsync(storage, bitmap.TableOffset, bitmap.TableEntries, cancellationToken).ConfigureAwait(false))
+            foreach (ulong raw
+                in await BigEndianTable.ReadAsync(
+                    storage, bitmap.TableOffset, bitmap.TableEntries, cancellationToken).ConfigureAwait(false))
             {
                 var page = new BitmapTableEntry(raw);
                 if (page.HasData && !await IsCountedAsync(stored, geometry, page.Offset, 1, cancellationToken).ConfigureAwait(false))
@@ -55,7 +60,8 @@ internal static class PreparedClusters
         return true;
     }
 
-    private static async ValueTask<bool> IsCountedAsync(RefcountReader stored, ImageGeometry geometry, ulong offset, long bytes, CancellationToken cancellationToken)
+    private static async ValueTask<bool> IsCountedAsync(
+        RefcountReader stored, ImageGeometry geometry, ulong offset, long bytes, CancellationToken cancellationToken)
     {
         if (bytes <= 0 || offset > Faults.MaxOffset)
         {

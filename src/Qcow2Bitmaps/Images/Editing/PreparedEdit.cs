@@ -9,7 +9,9 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
-/// <summary>An edit whose new structures are on disk, durable, and not yet in use: what is left is the switch, then the freeing of what it replaces.</summary>
+/// <summary>
+/// An edit whose new structures are on disk, durable, and not yet in use: what is left is the switch, then the freeing of what it replaces.
+/// </summary>
 internal sealed class PreparedEdit
 {
     private readonly ImageHandle _image;
@@ -36,7 +38,8 @@ internal sealed class PreparedEdit
 
     /// <summary>The bitmap directory that is in use, and the one that is to be: offsets and lengths in bytes.</summary>
     public IEnumerable<(long Offset, int LengthBytes)> Directories =>
-        new[] { _contents.First.Bitmaps, _target }.OfType<BitmapsExtension>().Select(static extension => ((long)extension.DirectoryOffset, (int)extension.DirectorySizeBytes));
+        new[] { _contents.First.Bitmaps, _target }.OfType<BitmapsExtension>().Select(
+            static extension => ((long)extension.DirectoryOffset, (int)extension.DirectorySizeBytes));
 
     /// <summary>Applies the steps in memory, and writes what they need to free clusters.</summary>
     /// <returns>What is left to do; null when the steps change nothing.</returns>
@@ -49,7 +52,8 @@ internal sealed class PreparedEdit
         var plan = new EditPlan(image);
         await steps(plan, cancellationToken).ConfigureAwait(false);
         plan.RequireStorable();
-        MetadataWriter writer = await MetadataWriter.BeginAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
+        MetadataWriter writer = await MetadataWriter.BeginAsync(
+            image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
         var prepared = new PreparedEdit(image, plan, writer);
         try
         {
@@ -58,7 +62,8 @@ internal sealed class PreparedEdit
         }
         catch (NoSpaceException e)
         {
-            throw await VolumeRoom.DescribeAsync(image, e, copy => BitmapEditing.RunAsync(copy, steps, cancellationToken)).ConfigureAwait(false);
+            throw await VolumeRoom.DescribeAsync(
+                image, e, copy => BitmapEditing.RunAsync(copy, steps, cancellationToken)).ConfigureAwait(false);
         }
 
         if (!prepared.Transaction.Plan.IsEmpty)
@@ -79,7 +84,9 @@ internal sealed class PreparedEdit
             used.Add(("the bitmap directory", extension.DirectoryOffset, (long)extension.DirectorySizeBytes));
         }
 
-        used.AddRange(_plan.Bitmaps.Select(static draft => ("the table of a bitmap", draft.TableOffset, ImageGeometry.BytesOfEntries(draft.TableEntries))));
+        used.AddRange(
+            _plan.Bitmaps.Select(
+                static draft => ("the table of a bitmap", draft.TableOffset, ImageGeometry.BytesOfEntries(draft.TableEntries))));
         used.AddRange(_sharedClusters.Select(offset => ("bits of a bitmap", offset, (long)_geometry.ClusterSizeBytes)));
         _ = await Leftovers.TidyAsync(
             $"'{_image.Name}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
@@ -122,7 +129,9 @@ internal sealed class PreparedEdit
         SwitchPlan plan = await change.PlanAsync(_storage, _contents.First.Header, cancellationToken).ConfigureAwait(false);
         await _writer.PrepareAsync(cancellationToken).ConfigureAwait(false);
         // A refcount table that was moved has changed the header.
-        return _writer.HasMovedRefcountTable ? await change.PlanAsync(_storage, _contents.First.Header, cancellationToken).ConfigureAwait(false) : plan;
+        return _writer.HasMovedRefcountTable
+            ? await change.PlanAsync(_storage, _contents.First.Header, cancellationToken).ConfigureAwait(false)
+            : plan;
     }
 
     private async ValueTask WriteBitmapsAsync(CancellationToken cancellationToken)
@@ -133,12 +142,14 @@ internal sealed class PreparedEdit
         }
 
         BitmapTableWriter? tables = null;
-        // A bitmap that was merged into another one and stays as it was then is written before that one, which reads what is written: a chain of merges costs each page once.
+        // A bitmap that was merged into another one and stays as it was then is written before that one, which reads what is
+        // written: a chain of merges costs each page once.
         foreach (BitmapDraft draft in _plan.Bitmaps.Where(static draft => draft.IsContentChanged).OrderBy(static draft => draft.LastChange))
         {
             tables ??= new BitmapTableWriter(_writer, _geometry);
             ulong[] table = await tables.WriteBitsAsync(draft.Content!, cancellationToken).ConfigureAwait(false);
-            draft.Content!.SetWritten(PersistentBitmap.OfTable(_storage, draft.Name, BitmapGeometry.Of(draft.Content), table, _image.NewLog()));
+            draft.Content!.SetWritten(
+                PersistentBitmap.OfTable(_storage, draft.Name, BitmapGeometry.Of(draft.Content), table, _image.NewLog()));
             ulong[] stored = draft.Stored is { } info ? await ReadTableAsync(info, cancellationToken).ConfigureAwait(false) : [];
             if (table.AsSpan().SequenceEqual(stored))
             {
@@ -193,7 +204,10 @@ internal sealed class PreparedEdit
         return stored.AsSpan().SequenceEqual(directory);
     }
 
-    /// <summary>Lists what the switch makes superfluous: the directory, tables that were replaced or removed, and the clusters of bits that no new table has taken over.</summary>
+    /// <summary>
+    /// Lists what the switch makes superfluous: the directory, tables that were replaced or removed, and the clusters
+    /// of bits that no new table has taken over.
+    /// </summary>
     private async ValueTask FreeReplacedAsync(CancellationToken cancellationToken)
     {
         if (_contents.First.Bitmaps is not { } extension || !_contents.First.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))
@@ -215,7 +229,10 @@ internal sealed class PreparedEdit
         foreach (BitmapInfo bitmap in _contents.Bitmaps.Bitmaps)
         {
             BitmapDraft? draft = remaining.GetValueOrDefault(bitmap);
-            if (draft is { IsContentChanged: false } || bitmap.Faults.Count > 0 || bitmap.TableOffset > Faults.MaxOffset || !freedTables.Add(bitmap.TableOffset))
+            if (draft is { IsContentChanged: false }
+                || bitmap.Faults.Count > 0
+                || bitmap.TableOffset > Faults.MaxOffset
+                || !freedTables.Add(bitmap.TableOffset))
             {
                 continue;
             }
@@ -243,7 +260,8 @@ internal sealed class PreparedEdit
     /// <summary>Finds clusters to be freed that other bitmaps name too. QEMU opens such images, and their counts need not tell.</summary>
     private async ValueTask FindSharedAsync(HashSet<ulong> freedClusters, CancellationToken cancellationToken)
     {
-        foreach (BitmapDraft draft in _plan.Bitmaps.Where(static draft => draft.Stored is not null && draft.TableOffset <= Faults.MaxOffset))
+        foreach (BitmapDraft draft
+            in _plan.Bitmaps.Where(static draft => draft.Stored is not null && draft.TableOffset <= Faults.MaxOffset))
         {
             foreach (ulong raw in draft.Table ?? await ReadTableAsync(draft.Stored!, cancellationToken).ConfigureAwait(false))
             {

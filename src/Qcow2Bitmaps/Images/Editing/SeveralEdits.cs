@@ -7,7 +7,9 @@ using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
-/// <summary>Edits the bitmaps of several images so that all are changed or none, with a journal that finishes what was interrupted.</summary>
+/// <summary>
+/// Edits the bitmaps of several images so that all are changed or none, with a journal that finishes what was interrupted.
+/// </summary>
 internal static class SeveralEdits
 {
     private const string NotOurs = "the journal was not written by this library";
@@ -20,7 +22,8 @@ internal static class SeveralEdits
     /// <exception cref="Qcow2Exception">A step of one of the edits is refused, or there is no space; nothing was changed.</exception>
     /// <exception cref="IOException">A storage failed. Where the journal is still there, some images may be as after.</exception>
     public static async ValueTask CommitAsync(
-        string journalPath, IReadOnlyList<(ImageHandle Image, Func<EditPlan, CancellationToken, ValueTask> Steps)> edits, CancellationToken cancellationToken)
+        string journalPath, IReadOnlyList<(ImageHandle Image, Func<EditPlan, CancellationToken, ValueTask> Steps)> edits,
+        CancellationToken cancellationToken)
     {
         ImageHandle[] images = [.. edits.Select(static edit => edit.Image)];
         await HoldAsync(
@@ -35,11 +38,13 @@ internal static class SeveralEdits
     }
 
     /// <inheritdoc cref="BitmapEditSet.RecoverAsync"/>
-    public static ValueTask<EditRecovery> RecoverAsync(string journalPath, IReadOnlyCollection<ImageHandle> images, CancellationToken cancellationToken) =>
+    public static ValueTask<EditRecovery> RecoverAsync(
+        string journalPath, IReadOnlyCollection<ImageHandle> images, CancellationToken cancellationToken) =>
         HoldAsync(images, () => RecoverHeldAsync(journalPath, images, cancellationToken), cancellationToken);
 
     /// <summary>Does something while nobody else edits the images.</summary>
-    private static async ValueTask<T> HoldAsync<T>(IReadOnlyCollection<ImageHandle> images, Func<ValueTask<T>> work, CancellationToken cancellationToken)
+    private static async ValueTask<T> HoldAsync<T>(
+        IReadOnlyCollection<ImageHandle> images, Func<ValueTask<T>> work, CancellationToken cancellationToken)
     {
         var held = new List<ImageGate.Release>();
         try
@@ -59,7 +64,8 @@ internal static class SeveralEdits
         }
     }
 
-    private static async ValueTask<EditRecovery> RecoverHeldAsync(string journalPath, IReadOnlyCollection<ImageHandle> images, CancellationToken cancellationToken)
+    private static async ValueTask<EditRecovery> RecoverHeldAsync(
+        string journalPath, IReadOnlyCollection<ImageHandle> images, CancellationToken cancellationToken)
     {
         if (DurableFile.TryRead(journalPath, MaxJournalBytes) is not { } journal)
         {
@@ -70,7 +76,8 @@ internal static class SeveralEdits
         var states = new List<(ImageHandle Image, JournalEntry Entry, int Done)>();
         foreach (JournalEntry entry in entries)
         {
-            ImageHandle image = images.FirstOrDefault(image => string.Equals(FileNames.Whole(image.Name), entry.Path, StringComparison.Ordinal))
+            ImageHandle image = images.FirstOrDefault(
+                image => string.Equals(FileNames.Whole(image.Name), entry.Path, StringComparison.Ordinal))
                 ?? throw Unrecoverable(journalPath, entry, "it is needed to finish the edit and was not given");
             states.Add((image, entry, await StagesDoneAsync(journalPath, image, entry, cancellationToken).ConfigureAwait(false)));
         }
@@ -85,7 +92,8 @@ internal static class SeveralEdits
         {
             await RequireUntouchedAsync(journalPath, image, entry, done, cancellationToken).ConfigureAwait(false);
             if (done < entry.Plan.Stages.Count
-                && !await PreparedClusters.AreCountedAsync(image.Storage, entry, image.Contents.Bitmaps.Bitmaps, image.Limits, cancellationToken).ConfigureAwait(false))
+                && !await PreparedClusters.AreCountedAsync(
+                    image.Storage, entry, image.Contents.Bitmaps.Bitmaps, image.Limits, cancellationToken).ConfigureAwait(false))
             {
                 throw Unrecoverable(journalPath, entry, "what was prepared for it was freed since, as leaks are by a repair");
             }
@@ -115,7 +123,8 @@ internal static class SeveralEdits
     }
 
     private static async ValueTask CommitHeldAsync(
-        string journalPath, IReadOnlyList<(ImageHandle Image, Func<EditPlan, CancellationToken, ValueTask> Steps)> edits, CancellationToken cancellationToken)
+        string journalPath, IReadOnlyList<(ImageHandle Image, Func<EditPlan, CancellationToken, ValueTask> Steps)> edits,
+        CancellationToken cancellationToken)
     {
         var prepared = new List<(ImageHandle Image, PreparedEdit Edit)>();
         bool isBegun = false;
@@ -175,12 +184,15 @@ internal static class SeveralEdits
         catch (IOException e)
         {
             throw IOException.Of(
-                $"The edit of {prepared.Count} images is interrupted: {e}. 'bitmap --recover' with all of them finishes it, as '{journalPath}' says", e);
+                $"The edit of {prepared.Count} images is interrupted: {e}. 'bitmap --recover' with all of them finishes it, "
+                + $"as '{journalPath}' says",
+                e);
         }
     }
 
     private static bool DeleteJournal(string journalPath) => Leftovers.Tidy(
-        $"The edit of several images is done, but its journal '{journalPath}' stays, and clusters that it has freed stay counted; 'bitmap --recover' with all its images removes it",
+        $"The edit of several images is done, but its journal '{journalPath}' stays, and clusters that it has freed stay counted; "
+        + $"'bitmap --recover' with all its images removes it",
         () => DurableFile.Delete(journalPath));
 
     /// <summary>Reads the images again, or takes their preparations back: all of them, also where one storage fails.</summary>
@@ -195,7 +207,9 @@ internal static class SeveralEdits
             else
             {
                 // The error that led here is on its way and tells more.
-                _ = await Leftovers.TidyAsync($"'{image.Name}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)", edit.Transaction.RollBackAsync).ConfigureAwait(false);
+                _ = await Leftovers.TidyAsync(
+                    $"'{image.Name}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)",
+                    edit.Transaction.RollBackAsync).ConfigureAwait(false);
             }
         }
     }
@@ -209,7 +223,9 @@ internal static class SeveralEdits
             var directories = new List<JournalDirectory>();
             foreach ((long offset, int length) in edit.Directories)
             {
-                directories.Add(new JournalDirectory(offset, length, await HashAsync(image.Storage, offset, length, cancellationToken).ConfigureAwait(false)));
+                directories.Add(
+                    new JournalDirectory(
+                        offset, length, await HashAsync(image.Storage, offset, length, cancellationToken).ConfigureAwait(false)));
             }
 
             entries.Add(new JournalEntry(FileNames.Whole(image.Name), image.Storage.LastWrite, directories, edit.Transaction.Plan));
@@ -225,7 +241,8 @@ internal static class SeveralEdits
         return SHA256.HashData(bytes);
     }
 
-    private static async ValueTask<int> StagesDoneAsync(string journalPath, ImageHandle image, JournalEntry entry, CancellationToken cancellationToken)
+    private static async ValueTask<int> StagesDoneAsync(
+        string journalPath, ImageHandle image, JournalEntry entry, CancellationToken cancellationToken)
     {
         using MemoryOwner<byte> first = MemoryOwner<byte>.Allocate(image.Geometry.ClusterSizeBytes);
         await image.Storage.ReadZeroFilledAsync(0, first.Memory, cancellationToken).ConfigureAwait(false);
@@ -236,7 +253,8 @@ internal static class SeveralEdits
     }
 
     /// <summary>Refuses to finish where somebody has written an image that was not switched yet: its new bitmaps would miss that.</summary>
-    private static async ValueTask RequireUntouchedAsync(string journalPath, ImageHandle image, JournalEntry entry, int done, CancellationToken cancellationToken)
+    private static async ValueTask RequireUntouchedAsync(
+        string journalPath, ImageHandle image, JournalEntry entry, int done, CancellationToken cancellationToken)
     {
         if (done == 0 && image.Storage.LastWrite != entry.LastWrite)
         {
@@ -254,5 +272,6 @@ internal static class SeveralEdits
     }
 
     private static IOException Unrecoverable(string journalPath, JournalEntry entry, string why) => IOException.Of(
-        $"An edit of several images was interrupted, as '{journalPath}' says, and cannot be finished for '{entry.Path}': {why}. Nothing was changed. The bitmaps of the edit may differ between its images; once they are seen to, the journal can be deleted");
+        $"An edit of several images was interrupted, as '{journalPath}' says, and cannot be finished for '{entry.Path}': {why}. "
+        + $"Nothing was changed. The bitmaps of the edit may differ between its images; once they are seen to, the journal can be deleted");
 }

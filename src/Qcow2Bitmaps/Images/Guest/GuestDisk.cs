@@ -5,7 +5,10 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest;
 
-/// <summary>The disk as one image has it: what it has for each part, and the bytes of that. Nothing of a backing image. Thread-safe, while nobody writes the image.</summary>
+/// <summary>
+/// The disk as one image has it: what it has for each part, and the bytes of that. Nothing of a backing image.
+/// Thread-safe, while nobody writes the image.
+/// </summary>
 internal sealed class GuestDisk
 {
     private readonly ClusterUnpacker _unpacker;
@@ -35,7 +38,10 @@ internal sealed class GuestDisk
     /// <summary>Where data stand that are not compressed: the image, or its external data file. To be set before data are read.</summary>
     public ImageStorage? Data { get; set; }
 
-    /// <summary>Whether a compressed cluster that the file does not have whole reads as zeros, as others do, instead of ending the reading. To be set before data are read.</summary>
+    /// <summary>
+    /// Whether a compressed cluster that the file does not have whole reads as zeros, as others do, instead of ending
+    /// the reading. To be set before data are read.
+    /// </summary>
     public bool ReadsMissingAsZeros { get; set; }
 
     /// <summary>Opens the active state, or a snapshot's.</summary>
@@ -47,21 +53,27 @@ internal sealed class GuestDisk
     public static async ValueTask<GuestDisk> OpenAsync(ImageHandle image, SnapshotInfo? snapshot, CancellationToken cancellationToken)
     {
         if (snapshot is not null
-            && Faults.CheckTable(FaultCode.SnapshotL1Table, $"snapshot '{snapshot.Name}'", "L1 table", image.Header.SnapshotsOffset, snapshot.L1TableOffset, snapshot.L1Size, ImageGeometry.TableEntryBytes, (ulong)image.Limits.MaxL1TableBytes, image.Geometry.ClusterBits) is { } fault)
+            && Faults.CheckTable(
+                FaultCode.SnapshotL1Table, $"snapshot '{snapshot.Name}'", "L1 table", image.Header.SnapshotsOffset, snapshot.L1TableOffset,
+                snapshot.L1Size, ImageGeometry.TableEntryBytes, (ulong)image.Limits.MaxL1TableBytes,
+                image.Geometry.ClusterBits) is { } fault)
         {
             throw new Qcow2FormatException(fault, image.Name);
         }
 
         long size = snapshot?.DiskSizeBytes is { } then and <= long.MaxValue ? (long)then : image.Geometry.VirtualSizeBytes;
         GuestTables tables = await GuestTables.OpenAsync(
-            image.Storage, image.Header, snapshot?.L1TableOffset ?? image.Header.L1TableOffset, snapshot?.L1Size ?? image.Header.L1Size, size, cancellationToken).ConfigureAwait(false);
+            image.Storage, image.Header, snapshot?.L1TableOffset ?? image.Header.L1TableOffset, snapshot?.L1Size ?? image.Header.L1Size,
+            size, cancellationToken).ConfigureAwait(false);
         var map = new GuestMap(tables, size);
         bool mayHaveHoles = await MetadataPreallocation.IsLikelyAsync(image, cancellationToken).ConfigureAwait(false);
-        return new GuestDisk(image.Storage, new ClusterUnpacker(image.Storage, image.Header), image.Geometry.ClusterSizeBytes, map, mayHaveHoles);
+        return new GuestDisk(
+            image.Storage, new ClusterUnpacker(image.Storage, image.Header), image.Geometry.ClusterSizeBytes, map, mayHaveHoles);
     }
 
     /// <summary>Reads what an extent has.</summary>
-    /// <param name="extent">An extent of <see cref="Map"/>, or a part of one whose host offset is that of the part; of a compressed cluster that of the cluster.</param>
+    /// <param name="extent">An extent of <see cref="Map"/>, or a part of one whose host offset is that of the part; of a
+    /// compressed cluster that of the cluster.</param>
     /// <param name="buffer">Takes the bytes: as many as the extent has.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="Qcow2FormatException">A compressed cluster is broken.</exception>

@@ -4,10 +4,12 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Guest;
 
-/// <summary>Finds out what an image has for each part of the disk, from its L1 and L2 tables, as the active state or a snapshot has it.</summary>
+/// <summary>
+/// Finds out what an image has for each part of the disk, from its L1 and L2 tables, as the active state or a snapshot has it.
+/// </summary>
 /// <remarks>
-/// The L1 table is read once; of the L2 tables the last ones stay in memory. As QEMU does, reserved bits are passed over, tables behind the file's end read as zeros, and an
-/// entry that cannot be is an error. Thread-safe, while nobody writes the image.
+/// The L1 table is read once; of the L2 tables the last ones stay in memory. As QEMU does, reserved bits are passed over, tables behind the
+/// file's end read as zeros, and an entry that cannot be is an error. Thread-safe, while nobody writes the image.
 /// </remarks>
 internal sealed class GuestMap
 {
@@ -33,7 +35,10 @@ internal sealed class GuestMap
 
     private ImageGeometry Geometry => _tables.Geometry;
 
-    /// <summary>Lists what the image has from an offset on, up to an end or to where the next L2 table begins, or before where that would be many extents.</summary>
+    /// <summary>
+    /// Lists what the image has from an offset on, up to an end or to where the next L2 table begins, or
+    /// before where that would be many extents.
+    /// </summary>
     /// <param name="offset">Where to start on the disk, in bytes.</param>
     /// <param name="end">Where to end at the latest, at most <see cref="SizeBytes"/>.</param>
     /// <param name="extents">Takes the extents, in ascending order; neighbours that continue one another in the file are one.</param>

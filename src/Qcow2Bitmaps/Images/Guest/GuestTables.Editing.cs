@@ -36,7 +36,10 @@ internal sealed partial class GuestTables
         if (_l1.Length < Geometry.L1EntriesNeeded)
         {
             throw new Qcow2FormatException(
-                Faults.Of(FaultCode.L1TableTruncated, "L1 table", "entries up to the file's end", L1Offset, _l1.Length, $"{Geometry.L1EntriesNeeded}, for a disk of {Geometry.VirtualSizeBytes} bytes"), _storage.Name);
+                Faults.Of(
+                    FaultCode.L1TableTruncated, "L1 table", "entries up to the file's end", L1Offset, _l1.Length,
+                    $"{Geometry.L1EntriesNeeded}, for a disk of {Geometry.VirtualSizeBytes} bytes"),
+                _storage.Name);
         }
     }
 
@@ -48,7 +51,8 @@ internal sealed partial class GuestTables
 
     /// <summary>Makes an L2 table that can be changed.</summary>
     /// <param name="l1Index">The index of its entry in the L1 table.</param>
-    /// <param name="newOffset">A new cluster for it, where the table is not <see cref="IsOwned"/>; then the L1 entry names that one from now on.</param>
+    /// <param name="newOffset">A new cluster for it, where the table is not <see cref="IsOwned"/>; then the L1
+    /// entry names that one from now on.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="Qcow2FormatException">The entry of the L1 table cannot be.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
@@ -103,7 +107,8 @@ internal sealed partial class GuestTables
                 }
 
                 await _storage.WriteAsync(
-                    (long)L1Offset + (index * SectorWrite.SectorBytes), sector.AsMemory(0, count * ImageGeometry.TableEntryBytes), cancellationToken).ConfigureAwait(false);
+                    (long)L1Offset + (index * SectorWrite.SectorBytes), sector.AsMemory(0, count * ImageGeometry.TableEntryBytes),
+                    cancellationToken).ConfigureAwait(false);
             }
 
             await _storage.FlushAsync(cancellationToken).ConfigureAwait(false);

@@ -6,7 +6,9 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest;
 
-/// <summary>The L1 table of one state of the disk, and its L2 tables: those that were read last, and those that a writer has changed.</summary>
+/// <summary>
+/// The L1 table of one state of the disk, and its L2 tables: those that were read last, and those that a writer has changed.
+/// </summary>
 /// <remarks>Thread-safe for readers. Who changes entries of a table, or lists one, holds <see cref="Gate"/>.</remarks>
 internal sealed partial class GuestTables
 {
@@ -59,7 +61,8 @@ internal sealed partial class GuestTables
     /// <summary>Reads an L2 table.</summary>
     /// <param name="l1Index">The index of its entry in the L1 table; may lie behind it.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>Its words; of extended entries two for each. Null where there is no table. What lies behind the file's end reads as zeros.</returns>
+    /// <returns>Its words; of extended entries two for each. Null where there is no table. What lies behind
+    /// the file's end reads as zeros.</returns>
     /// <exception cref="Qcow2FormatException">The entry of the L1 table cannot be.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<ulong[]?> ReadAsync(long l1Index, CancellationToken cancellationToken)
@@ -103,7 +106,10 @@ internal sealed partial class GuestTables
         if (!Geometry.IsClusterAligned(entry.L2TableOffset))
         {
             throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.L1EntryUnaligned, "L1 table", $"entry {l1Index}", ImageGeometry.EntryOffset(L1Offset, l1Index), entry.Raw, $"an offset that is a multiple of {Geometry.ClusterSizeBytes}"), _storage.Name);
+                Faults.OfHex(
+                    FaultCode.L1EntryUnaligned, "L1 table", $"entry {l1Index}", ImageGeometry.EntryOffset(L1Offset, l1Index), entry.Raw,
+                    $"an offset that is a multiple of {Geometry.ClusterSizeBytes}"),
+                _storage.Name);
         }
 
         var table = new ulong[Geometry.ClusterSizeBytes / sizeof(ulong)];
@@ -162,7 +168,9 @@ internal sealed partial class GuestTables
         {
             if (Header.HasExternalDataFile || subclusters.Raw != 0)
             {
-                throw Broken(FaultCode.L2SubclusterBitmap, offset, entry.Raw, "no compressed cluster beside a data file, and one without subclusters");
+                throw Broken(
+                    FaultCode.L2SubclusterBitmap, offset, entry.Raw,
+                    "no compressed cluster beside a data file, and one without subclusters");
             }
 
             return;
@@ -179,13 +187,19 @@ internal sealed partial class GuestTables
             throw Broken(FaultCode.L2DataFileOffset, offset, entry.Raw, "the same offset in the data file as on the disk");
         }
 
-        if (Geometry.HasExtendedL2 && (subclusters.Check(isCompressed: false) != FaultCode.None || (!hasHostCluster && subclusters.Allocated != 0)))
+        if (Geometry.HasExtendedL2
+            && (subclusters.Check(isCompressed: false) != FaultCode.None || (!hasHostCluster && subclusters.Allocated != 0)))
         {
-            throw Broken(FaultCode.L2SubclusterBitmap, offset, entry.Raw, "subclusters that are allocated or zero, not both, and allocated only in a cluster that the image has");
+            throw Broken(
+                FaultCode.L2SubclusterBitmap, offset, entry.Raw,
+                "subclusters that are allocated or zero, not both, and allocated only in a cluster that the image has");
         }
     }
 
-    /// <summary>Refuses L1 entries that share L2 tables for sure, as they are more than the file has clusters: a small file would look like terabytes in pieces.</summary>
+    /// <summary>
+    /// Refuses L1 entries that share L2 tables for sure, as they are more than the file has clusters: a small
+    /// file would look like terabytes in pieces.
+    /// </summary>
     private static ulong[] RequireApart(ImageStorage storage, Qcow2Header header, ulong l1Offset, long sizeBytes, ulong[] l1)
     {
         ulong length = (ulong)storage.Length;
@@ -207,13 +221,17 @@ internal sealed partial class GuestTables
         }
 
         return tables <= clusters ? l1 : throw new Qcow2FormatException(
-            Faults.Of(FaultCode.L1TableAliased, "L1 table", "entries that name an L2 table", l1Offset, tables, $"at most {clusters}, the clusters of the file: entries share tables"), storage.Name);
+            Faults.Of(
+                FaultCode.L1TableAliased, "L1 table", "entries that name an L2 table", l1Offset, tables,
+                $"at most {clusters}, the clusters of the file: entries share tables"),
+            storage.Name);
     }
 
     private Qcow2FormatException Broken(FaultCode code, long guestOffset, ulong raw, string allowed)
     {
         ulong table = new L1Entry(_l1[Geometry.L1Index(guestOffset)]).L2TableOffset;
         ulong entry = table + ((ulong)Geometry.L2Index(guestOffset) * (ulong)Geometry.L2EntryBytes);
-        return new Qcow2FormatException(Faults.OfHex(code, "L2 table", $"entry for offset {guestOffset} of the disk", entry, raw, allowed), _storage.Name);
+        return new Qcow2FormatException(
+            Faults.OfHex(code, "L2 table", $"entry for offset {guestOffset} of the disk", entry, raw, allowed), _storage.Name);
     }
 }

@@ -5,7 +5,9 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest;
 
-/// <summary>Guesses, as QEMU does, whether clusters were allocated without being written, so that holes of the file tell what reads as zeros.</summary>
+/// <summary>
+/// Guesses, as QEMU does, whether clusters were allocated without being written, so that holes of the file tell what reads as zeros.
+/// </summary>
 internal static class MetadataPreallocation
 {
     /// <summary>Whether clearly more clusters are counted than the file has space for.</summary>

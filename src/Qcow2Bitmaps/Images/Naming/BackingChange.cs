@@ -28,7 +28,10 @@ internal static class BackingChange
         }
     }
 
-    /// <summary>Refuses what <see cref="RunAsync"/> would refuse, for one who works long before it. An image with the dirty bit is not looked at: it is repaired first.</summary>
+    /// <summary>
+    /// Refuses what <see cref="RunAsync"/> would refuse, for one who works long before it. An image with the dirty
+    /// bit is not looked at: it is repaired first.
+    /// </summary>
     /// <inheritdoc cref="Qcow2Image.SetBackingFileAsync" path="/exception"/>
     public static async ValueTask RequireRoomAsync(ImageHandle image, string? name, string format, CancellationToken cancellationToken)
     {
@@ -45,11 +48,13 @@ internal static class BackingChange
         if (backingFile is not null && image.Header.HasRawDataFile)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.ExternalDataFile, $"'{image.Name}' has a raw data file, which holds all of the disk: it cannot have a backing file");
+                UnsupportedReason.ExternalDataFile,
+                $"'{image.Name}' has a raw data file, which holds all of the disk: it cannot have a backing file");
         }
     }
 
-    private static async ValueTask<SwitchPlan> PlanAsync(ImageHandle image, string? name, string format, CancellationToken cancellationToken)
+    private static async ValueTask<SwitchPlan> PlanAsync(
+        ImageHandle image, string? name, string format, CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrEmpty(format);
         byte[]? bytes = name is null ? null : ImageText.Encode(name);
@@ -60,17 +65,21 @@ internal static class BackingChange
 
         if (bytes is { Length: > MaxNameBytes })
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.Limit, $"The name of a backing file has at most {MaxNameBytes} bytes, not {bytes.Length}: '{name!}'");
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.Limit, $"The name of a backing file has at most {MaxNameBytes} bytes, not {bytes.Length}: '{name!}'");
         }
 
         byte[] formatBytes = ImageText.Encode(format);
         if (formatBytes.Length > HeaderChange.MaxBackingFormatBytes)
         {
-            throw new ArgumentException($"A backing file's format has at most {HeaderChange.MaxBackingFormatBytes} bytes, not {formatBytes.Length}", nameof(format));
+            throw new ArgumentException(
+                $"A backing file's format has at most {HeaderChange.MaxBackingFormatBytes} bytes, not {formatBytes.Length}",
+                nameof(format));
         }
 
         WritableCounts.RequireWritable(image.Storage, image.Header, image.Limits);
         RequireNoRawDataFile(image, name);
-        return await new HeaderChange().SetBackingFile(bytes, formatBytes).PlanAsync(image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
+        return await new HeaderChange().SetBackingFile(bytes, formatBytes).PlanAsync(
+            image.Storage, image.Header, cancellationToken).ConfigureAwait(false);
     }
 }

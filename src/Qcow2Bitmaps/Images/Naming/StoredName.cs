@@ -5,14 +5,17 @@ namespace Qcow2Bitmaps.Images.Naming;
 
 /// <summary>Decides which name an image stores for a file: always one by which QEMU and we find the very file that was looked at.</summary>
 /// <remarks>
-/// A name with a colon before its first slash is a protocol's to QEMU; relative names of backing files start from the folder of the image as it was opened, be that by a link or where it really is,
-/// those of data files from the current folder of whoever opens the image. So a name counts only when it leads to the file from both the image's places.
+/// A name with a colon before its first slash is a protocol's to QEMU; relative names of backing files start from the folder of the image
+/// as it was opened, be that by a link or where it really is, those of data files from the current folder of whoever opens the image. So a
+/// name counts only when it leads to the file from both the image's places.
 /// </remarks>
 internal static class StoredName
 {
     private const string BackingFile = "backing file";
 
-    /// <summary>The name of a file that a path led to: its file name where it lies beside the image, else a path from the root on.</summary>
+    /// <summary>
+    /// The name of a file that a path led to: its file name where it lies beside the image, else a path from the root on.
+    /// </summary>
     /// <param name="path">The path.</param>
     /// <param name="file">The file that it led to; null when that is not known, and nothing can be compared.</param>
     /// <param name="imagePath">The image that is to store the name; it need not exist yet.</param>
@@ -43,7 +46,8 @@ internal static class StoredName
     /// <param name="name">The name.</param>
     /// <param name="file">The file that was looked at; null when that is not known, and nothing can be compared.</param>
     /// <param name="imagePath">The image that is to store the name; it need not exist yet.</param>
-    /// <returns>The name; a path from the root on where the image is named by a link, and stands in a folder where the name would mean something else.</returns>
+    /// <returns>The name; a path from the root on where the image is named by a link, and stands in a folder where the
+    /// name would mean something else.</returns>
     /// <exception cref="Qcow2UnsupportedException">The name starts with a protocol.</exception>
     /// <exception cref="IOException">The name leads to another file, or nowhere.</exception>
     public static string Chosen(string name, StorageIdentity? file, string imagePath)
@@ -59,7 +63,8 @@ internal static class StoredName
         return there == file
             ? Of(path, file, imagePath)
             : throw IOException.Of(
-                $"{BackingFile} '{name}', as '{imagePath}' would name it, leads {(there is null ? "nowhere" : $"to another file, '{path}'")}: "
+                $"{BackingFile} '{name}', as '{imagePath}' would name it, leads "
+                + $"{(there is null ? "nowhere" : $"to another file, '{path}'")}: "
                 + "a name must lead to the image that lies below; relative names start from the folder of the image that holds them");
     }
 
@@ -81,12 +86,19 @@ internal static class StoredName
     /// <summary>Says why a name cannot be stored that nobody has looked at; null when it can.</summary>
     public static string? FindAmbiguity(string name, string imagePath) =>
         ImagePath.HasProtocol(name) && (Find("./" + name) ?? Find(ImagePath.FolderOf(imagePath) + "/" + name)) is not null
-            ? PrintableMessage.Of($"{BackingFile} '{name}' would be read as a protocol, not as the file of that name; that file is './{name}'")
+            ? PrintableMessage.Of(
+                $"{BackingFile} '{name}' would be read as a protocol, not as the file of that name; that file is './{name}'")
             : null;
 
-    /// <summary>The name of a data file that stands at a path, or is to be made there: as it is where both ways to read it lead there, else a path from the root on.</summary>
+    /// <summary>
+    /// The name of a data file that stands at a path, or is to be made there: as it is where both ways to read it
+    /// lead there, else a path from the root on.
+    /// </summary>
     public static string OfDataFile(string path, string imagePath) =>
-        path.StartsWith('/') || !LinuxNative.IsSupported || PlacesOf(imagePath).All(static place => string.Equals(FilePlace.OfFolder(ImagePath.FolderOf(place)), FileNames.CurrentFolder, StringComparison.Ordinal))
+        path.StartsWith('/')
+            || !LinuxNative.IsSupported
+            || PlacesOf(imagePath).All(static place =>
+                string.Equals(FilePlace.OfFolder(ImagePath.FolderOf(place)), FileNames.CurrentFolder, StringComparison.Ordinal))
             ? path
             : Path.Combine(FileNames.CurrentFolder, path);
 

@@ -10,8 +10,9 @@ namespace Qcow2Bitmaps.Images.Repairing;
 
 /// <summary>Mends what keeps QEMU from opening an image because of its bitmaps.</summary>
 /// <remarks>
-/// Bits in doubt become dirty: that costs a copy, and a missing one would lose a change. Entries of the directory that cannot be followed are dropped; their
-/// clusters are leaks afterwards. All of that is one atomic edit. Entries of an inconsistent bitmap, whose bits nobody reads, become all dirty in place.
+/// Bits in doubt become dirty: that costs a copy, and a missing one would lose a change. Entries of the directory that cannot be
+/// followed are dropped; their clusters are leaks afterwards. All of that is one atomic edit. Entries of an inconsistent bitmap, whose
+/// bits nobody reads, become all dirty in place.
 /// </remarks>
 internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
 {
@@ -45,15 +46,20 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
             dropsBroken = true;
         }
 
-        var names = image.Contents.Bitmaps.Bitmaps.GroupBy(static bitmap => bitmap.Name, StringComparer.Ordinal).Where(static group => group.Count() == 1).Select(static group => group.Key).ToHashSet(StringComparer.Ordinal);
-        foreach (BitmapInfo bitmap in image.Contents.Bitmaps.Bitmaps.Where(bitmap => bitmap.Faults.Count == 0 && names.Contains(bitmap.Name)))
+        var names = image.Contents.Bitmaps.Bitmaps.GroupBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
+            .Where(static group => group.Count() == 1)
+            .Select(static group => group.Key)
+            .ToHashSet(StringComparer.Ordinal);
+        foreach (BitmapInfo bitmap
+            in image.Contents.Bitmaps.Bitmaps.Where(bitmap => bitmap.Faults.Count == 0 && names.Contains(bitmap.Name)))
         {
             await MendTableAsync(bitmap, cancellationToken).ConfigureAwait(false);
         }
 
         if (dropsBroken || _doubtful.Count > 0)
         {
-            await BitmapEditing.RunAloneAsync(image, (plan, token) => ApplyAsync(plan, dropsBroken, token), cancellationToken).ConfigureAwait(false);
+            await BitmapEditing.RunAloneAsync(
+                image, (plan, token) => ApplyAsync(plan, dropsBroken, token), cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -75,20 +81,23 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
     {
         if (hasExtension)
         {
-            log.FixCorruption($"Repairing bitmaps extension without autoclear bit 0: its bitmaps were ignored while somebody wrote, they are dropped");
+            log.FixCorruption(
+                $"Repairing bitmaps extension without autoclear bit 0: its bitmaps were ignored while somebody wrote, they are dropped");
         }
         else
         {
             log.FixCorruption($"Repairing autoclear bit 0 without bitmaps extension");
         }
 
-        SwitchPlan plan = await new HeaderChange().SetBitmaps(null).PlanAsync(_storage, image.Header, cancellationToken).ConfigureAwait(false);
+        SwitchPlan plan = await new HeaderChange().SetBitmaps(null).PlanAsync(
+            _storage, image.Header, cancellationToken).ConfigureAwait(false);
         await plan.ApplyAsync(_storage).ConfigureAwait(false);
     }
 
     private async ValueTask MendTableAsync(BitmapInfo bitmap, CancellationToken cancellationToken)
     {
-        ulong[] table = await BigEndianTable.ReadAsync(_storage, bitmap.TableOffset, bitmap.TableEntries, cancellationToken).ConfigureAwait(false);
+        ulong[] table = await BigEndianTable.ReadAsync(
+            _storage, bitmap.TableOffset, bitmap.TableEntries, cancellationToken).ConfigureAwait(false);
         bool isInUse = bitmap.Flags.HasFlag(BitmapFlags.InUse);
         long pageBytes = _geometry.BitsPerBitmapCluster * bitmap.GranularityBytes;
         for (int i = 0; i < bitmap.TableEntries; i++)
@@ -102,12 +111,15 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
                 continue;
             }
 
-            log.FixCorruption($"Repairing bitmap '{bitmap.Name}': table entry {i} (0x{entry.Raw:x}) {(isBroken ? "is not allowed" : "lies behind the file's end")}, its range is made dirty");
+            log.FixCorruption(
+                $"Repairing bitmap '{bitmap.Name}': table entry {i} (0x{entry.Raw:x}) "
+                + $"{(isBroken ? "is not allowed" : "lies behind the file's end")}, its range is made dirty");
             if (isInUse)
             {
                 var bytes = new byte[ImageGeometry.TableEntryBytes];
                 BinaryPrimitives.WriteUInt64BigEndian(bytes, BitmapTableEntry.AllOnes.Raw);
-                await _storage.WriteAsync((long)ImageGeometry.EntryOffset(bitmap.TableOffset, i), bytes, CancellationToken.None).ConfigureAwait(false);
+                await _storage.WriteAsync(
+                    (long)ImageGeometry.EntryOffset(bitmap.TableOffset, i), bytes, CancellationToken.None).ConfigureAwait(false);
                 await _storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
             }
             else

@@ -34,17 +34,21 @@ internal static class ImageRepair
             return report;
         }
 
-        CheckReport after = await new ImageChecker(image, RepairKinds.None, new FindingLog()).CheckAsync(cancellationToken).ConfigureAwait(false);
+        CheckReport after = await new ImageChecker(
+            image, RepairKinds.None, new FindingLog()).CheckAsync(cancellationToken).ConfigureAwait(false);
         return after with { CorruptionsFixed = log.CorruptionsFixed, LeaksFixed = log.LeaksFixed, Repairs = log.Told };
     }
 
     /// <summary>Repairs.</summary>
     /// <returns>What the last check of the counts has found; null where they were not to be looked at.</returns>
-    private static async ValueTask<CheckReport?> RepairAsync(ImageHandle image, RepairKinds kinds, FindingLog log, CancellationToken cancellationToken)
+    private static async ValueTask<CheckReport?> RepairAsync(
+        ImageHandle image, RepairKinds kinds, FindingLog log, CancellationToken cancellationToken)
     {
         RepairKinds counts = kinds & RepairKinds.All;
         await CountRepair.ClearUnknownBitsAsync(image, cancellationToken).ConfigureAwait(false);
-        CheckReport? report = counts == RepairKinds.None ? null : await CountRepair.RunAsync(image, counts, log, cancellationToken).ConfigureAwait(false);
+        CheckReport? report = counts == RepairKinds.None
+            ? null
+            : await CountRepair.RunAsync(image, counts, log, cancellationToken).ConfigureAwait(false);
         if (!kinds.HasFlag(RepairKinds.Bitmaps))
         {
             return report;
@@ -52,7 +56,8 @@ internal static class ImageRepair
 
         long before = log.CorruptionsFixed;
         // Through a lenient reader, who lists what is broken.
-        ImageHandle lenient = await ImageHandle.OpenAsync(image.Storage, Strictness.Lenient, image.Limits, cancellationToken).ConfigureAwait(false);
+        ImageHandle lenient = await ImageHandle.OpenAsync(
+            image.Storage, Strictness.Lenient, image.Limits, cancellationToken).ConfigureAwait(false);
         await new BitmapRepair(lenient, log).RunAsync(cancellationToken).ConfigureAwait(false);
         await image.ReloadAsync().ConfigureAwait(false);
         if (counts == RepairKinds.None || log.CorruptionsFixed == before)

@@ -9,10 +9,14 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Resizing;
 
-/// <summary>Cuts and lengthens an image's bitmaps: their tables must fit the disk exactly. Bits behind the new end are dropped; a last granule that is cut keeps its bit.</summary>
+/// <summary>
+/// Cuts and lengthens an image's bitmaps: their tables must fit the disk exactly. Bits behind the new end are dropped;
+/// a last granule that is cut keeps its bit.
+/// </summary>
 /// <remarks>
-/// What the disk gains is dirty in recording bitmaps, in the same switch: the disk may have been longer at the checkpoint, and what was there reads as zeros now, that nobody wrote and
-/// nobody recorded; or a longer backing image has something there. QEMU leaves new bits clean.
+/// What the disk gains is dirty in recording bitmaps, in the same switch: the disk may have been longer at the
+/// checkpoint, and what was there reads as zeros now, that nobody wrote and nobody recorded; or a longer backing image
+/// has something there. QEMU leaves new bits clean.
 /// </remarks>
 internal sealed class BitmapResize(ImageHandle image, long newSize)
 {
@@ -24,7 +28,9 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
 
     private readonly ImageStorage _storage = image.Storage;
     private readonly ImageGeometry _geometry = image.Geometry;
-    private readonly IReadOnlyList<BitmapInfo> _bitmaps = image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps) ? image.Contents.Bitmaps.Bitmaps : [];
+    private readonly IReadOnlyList<BitmapInfo> _bitmaps = image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps)
+        ? image.Contents.Bitmaps.Bitmaps
+        : [];
 
     /// <summary>Refuses an image with bitmaps that cannot be carried over.</summary>
     /// <exception cref="BitmapStateException">A bitmap is inconsistent.</exception>
@@ -40,13 +46,17 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
 
             if (bitmap.State == BitmapState.Inconsistent)
             {
-                throw new BitmapStateException(bitmap.Name, $"Bitmap '{bitmap.Name}' is inconsistent and cannot be used\nTry block-dirty-bitmap-remove to delete this bitmap from disk");
+                throw new BitmapStateException(
+                    bitmap.Name,
+                    $"Bitmap '{bitmap.Name}' is inconsistent and cannot be used\nTry block-dirty-bitmap-remove to delete this bitmap from "
+                    + $"disk");
             }
         }
 
         if (_bitmaps.Count > 0 && !image.Contents.Bitmaps.IsComplete)
         {
-            throw new BitmapStateException("", $"'{image.Name}': the bitmap directory cannot be read to its end; broken entries are to be dropped first");
+            throw new BitmapStateException(
+                "", $"'{image.Name}': the bitmap directory cannot be read to its end; broken entries are to be dropped first");
         }
     }
 
@@ -59,7 +69,10 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
             long pages = GeometryOf(bitmap, newSize).PageCount;
             if (pages > Math.Min(image.Limits.MaxBitmapTableEntries, image.Limits.MaxBitmapBytes >> _geometry.ClusterBits))
             {
-                throw new BitmapStateException(bitmap.Name, $"Bitmap '{bitmap.Name}' doesn't satisfy the constraints: Too much space will be occupied by the bitmap. Use larger granularity");
+                throw new BitmapStateException(
+                    bitmap.Name,
+                    $"Bitmap '{bitmap.Name}' doesn't satisfy the constraints: Too much space will be occupied by the bitmap. "
+                    + $"Use larger granularity");
             }
         }
     }
@@ -90,7 +103,8 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
                 isChanged = true;
             }
 
-            int names = BinaryPrimitives.ReadUInt16BigEndian(directory.AsSpan(at + NameSizeField)) + (int)BinaryPrimitives.ReadUInt32BigEndian(directory.AsSpan(at + ExtraDataSizeField));
+            int names = BinaryPrimitives.ReadUInt16BigEndian(directory.AsSpan(at + NameSizeField))
+                + (int)BinaryPrimitives.ReadUInt32BigEndian(directory.AsSpan(at + ExtraDataSizeField));
             at += (FixedBytes + names + 7) & ~7;
         }
 
@@ -150,7 +164,8 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
 
     /// <summary>Makes a page of the new table: what the old one has of it, with some bits set.</summary>
     private async ValueTask<ulong> MakePageAsync(
-        PersistentBitmap stored, int page, BitmapGeometry old, BitmapGeometry now, int from, int to, ShadowRefcounts counts, CancellationToken cancellationToken)
+        PersistentBitmap stored, int page, BitmapGeometry old, BitmapGeometry now, int from, int to, ShadowRefcounts counts,
+        CancellationToken cancellationToken)
     {
         BitmapPageKind kind = page < old.PageCount ? stored.KindOf(page) : BitmapPageKind.AllClean;
         int bits = page < old.PageCount ? Math.Min(old.BitsIn(page), now.BitsIn(page)) : 0;
@@ -193,5 +208,6 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
         ? counts.FreeAsync(entry.Offset, _geometry.ClusterSizeBytes, cancellationToken)
         : ValueTask.CompletedTask;
 
-    private BitmapGeometry GeometryOf(BitmapInfo bitmap, long sizeBytes) => new(sizeBytes, BitmapGranularity.BitsOf(bitmap.GranularityBytes), _geometry.ClusterBits + 3);
+    private BitmapGeometry GeometryOf(BitmapInfo bitmap, long sizeBytes) =>
+        new(sizeBytes, BitmapGranularity.BitsOf(bitmap.GranularityBytes), _geometry.ClusterBits + 3);
 }

@@ -8,14 +8,17 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Resizing;
 
-/// <summary>Lets the cluster that a disk ends in read as zeros behind that end. Other states of the disk keep theirs: what changes is a copy.</summary>
+/// <summary>
+/// Lets the cluster that a disk ends in read as zeros behind that end. Other states of the disk keep theirs: what changes is a copy.
+/// </summary>
 /// <param name="image">The image.</param>
 /// <param name="counts">The counts.</param>
 /// <param name="backing">What the backing image has; null where that is not known.</param>
 /// <param name="dataFile">The external data file; null without one.</param>
 /// <param name="hidesBacking">Whether the backing image has something behind the disk's end.</param>
 /// <param name="takesSpace">Whether the whole cluster is to have its space, so that a copy is made in any case.</param>
-internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Disk? backing, ImageStorage? dataFile, bool hidesBacking, bool takesSpace)
+internal sealed class LastCluster(
+    ImageHandle image, ShadowRefcounts counts, Disk? backing, ImageStorage? dataFile, bool hidesBacking, bool takesSpace)
 {
     private readonly ImageStorage _storage = image.Storage;
     private readonly ImageGeometry _geometry = image.Geometry;
@@ -32,7 +35,8 @@ internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Dis
         int entryBytes = _geometry.L2EntryBytes;
         Memory<byte> bytes = table.Slice(_geometry.L2Index(end) * entryBytes, entryBytes);
         var entry = new L2Entry(BinaryPrimitives.ReadUInt64BigEndian(bytes.Span));
-        var subclusters = new SubclusterBitmap(_geometry.HasExtendedL2 ? BinaryPrimitives.ReadUInt64BigEndian(bytes.Span[sizeof(ulong)..]) : 0);
+        var subclusters = new SubclusterBitmap(
+            _geometry.HasExtendedL2 ? BinaryPrimitives.ReadUInt64BigEndian(bytes.Span[sizeof(ulong)..]) : 0);
         long clusterStart = end & -_geometry.ClusterSizeBytes;
         int kept = (int)(end - clusterStart);
         L2EntryKind kind = entry.Kind(image.Header);
@@ -45,11 +49,14 @@ internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Dis
         if (image.Header.CryptMethod != 0 && !isUnallocated)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.Encryption, $"'{image.Name}' is encrypted and its disk ends, or would end, inside a cluster that has data: what lies behind that end cannot be made zeros without the key");
+                UnsupportedReason.Encryption,
+                $"'{image.Name}' is encrypted and its disk ends, or would end, inside a cluster that has data: "
+                + $"what lies behind that end cannot be made zeros without the key");
         }
 
         var cluster = new byte[_geometry.ClusterSizeBytes];
-        SubclusterBitmap now = await ReadAsync(entry, kind, subclusters, clusterStart, kept, cluster, cancellationToken).ConfigureAwait(false);
+        SubclusterBitmap now = await ReadAsync(
+            entry, kind, subclusters, clusterStart, kept, cluster, cancellationToken).ConfigureAwait(false);
         bool isNew = _takesSpace || isUnallocated || kind == L2EntryKind.Compressed || now.Allocated != subclusters.Allocated;
         if (!isNew && now == subclusters && !cluster.AsSpan(kept).ContainsAnyExcept((byte)0))
         {
@@ -62,7 +69,8 @@ internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Dis
             if ((now.Allocated & ~subclusters.Allocated) != 0)
             {
                 int from = kept / _geometry.SubclusterSizeBytes * _geometry.SubclusterSizeBytes;
-                await dataFile.WriteAsync(clusterStart + from, cluster.AsMemory(from, kept - from), cancellationToken).ConfigureAwait(false);
+                await dataFile.WriteAsync(
+                    clusterStart + from, cluster.AsMemory(from, kept - from), cancellationToken).ConfigureAwait(false);
                 await dataFile.FlushAsync(cancellationToken).ConfigureAwait(false);
             }
 
@@ -101,7 +109,9 @@ internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Dis
         Memory<byte> bytes = table.Slice(_geometry.L2Index(end) * _geometry.L2EntryBytes, _geometry.L2EntryBytes);
         var entry = new L2Entry(BinaryPrimitives.ReadUInt64BigEndian(bytes.Span));
         bool isNormal = entry.Kind(image.Header) == L2EntryKind.Normal;
-        uint named = !isNormal ? 0 : _geometry.HasExtendedL2 ? new SubclusterBitmap(BinaryPrimitives.ReadUInt64BigEndian(bytes.Span[sizeof(ulong)..])).Allocated : uint.MaxValue;
+        uint named = !isNormal ? 0
+            : _geometry.HasExtendedL2 ? new SubclusterBitmap(BinaryPrimitives.ReadUInt64BigEndian(bytes.Span[sizeof(ulong)..])).Allocated
+            : uint.MaxValue;
         if (named == uint.MaxValue)
         {
             return false;
@@ -113,11 +123,14 @@ internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Dis
         {
             // What the image says to be zeros a raw file has as zeros.
             bool isHidden = (named >> (int)((at - clusterStart) / size) & 1) == 0;
-            if (isHidden && await NonZeroSearch.FindAsync(dataFile!, at, Math.Min(end, at + size), cancellationToken).ConfigureAwait(false) is { } found)
+            if (isHidden
+                && await NonZeroSearch.FindAsync(
+                    dataFile!, at, Math.Min(end, at + size), cancellationToken).ConfigureAwait(false) is { } found)
             {
                 throw new Qcow2UnsupportedException(
                     UnsupportedReason.ExternalDataFile,
-                    $"'{image.Name}': its raw data file '{dataFile!.Name}' has data at byte {found}, where the disk reads as zeros; 'convert' copies the disk to an image that can grow");
+                    $"'{image.Name}': its raw data file '{dataFile!.Name}' has data at byte {found}, where the disk reads as zeros; "
+                    + $"'convert' copies the disk to an image that can grow");
             }
         }
 
@@ -128,12 +141,14 @@ internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Dis
     /// <summary>Reads the cluster up to the disk's end, and what is stored behind it.</summary>
     /// <returns>What the subclusters are to be.</returns>
     private async ValueTask<SubclusterBitmap> ReadAsync(
-        L2Entry entry, L2EntryKind kind, SubclusterBitmap subclusters, long clusterStart, int kept, byte[] cluster, CancellationToken cancellationToken)
+        L2Entry entry, L2EntryKind kind, SubclusterBitmap subclusters, long clusterStart, int kept, byte[] cluster,
+        CancellationToken cancellationToken)
     {
         if (kind == L2EntryKind.Compressed)
         {
             CompressedDescriptor descriptor = entry.Compressed(_geometry.ClusterBits);
-            await new ClusterUnpacker(_storage, image.Header).ReadAsync(clusterStart, (long)descriptor.HostOffset, descriptor.LengthBytes, cluster, cancellationToken).ConfigureAwait(false);
+            await new ClusterUnpacker(_storage, image.Header).ReadAsync(
+                clusterStart, (long)descriptor.HostOffset, descriptor.LengthBytes, cluster, cancellationToken).ConfigureAwait(false);
         }
         else if (kind == L2EntryKind.Normal)
         {
@@ -163,7 +178,8 @@ internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Dis
         bool isSplitUnallocated = isSplit && ((subclusters.Allocated | subclusters.Zero) & split) == 0;
         if (isSplitUnallocated && hidesBacking)
         {
-            await ReadBackingAsync(clusterStart + (last * size), cluster.AsMemory(last * size, kept % size), cancellationToken).ConfigureAwait(false);
+            await ReadBackingAsync(
+                clusterStart + (last * size), cluster.AsMemory(last * size, kept % size), cancellationToken).ConfigureAwait(false);
             return new SubclusterBitmap((subclusters.Allocated & before) | split, (subclusters.Zero & before) | ~(before | split));
         }
 
@@ -173,7 +189,8 @@ internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Dis
     private ValueTask ReadBackingAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) => backing is not null
         ? backing.ReadFilledAsync(offset, buffer, cancellationToken)
         : throw new Qcow2UnsupportedException(
-            UnsupportedReason.NoResolver, $"'{image.Name}': the disk ends inside a cluster that shows its backing image, which is not there to be read");
+            UnsupportedReason.NoResolver,
+            $"'{image.Name}': the disk ends inside a cluster that shows its backing image, which is not there to be read");
 
     private async ValueTask FreeAsync(L2Entry entry, L2EntryKind kind, CancellationToken cancellationToken)
     {
@@ -188,7 +205,10 @@ internal sealed class LastCluster(ImageHandle image, ShadowRefcounts counts, Dis
             if (!_geometry.IsClusterAligned(entry.HostOffset))
             {
                 throw new Qcow2FormatException(
-                    Faults.OfHex(FaultCode.L2EntryUnaligned, "L2 table", "entry", 0, entry.Raw, $"an offset that is a multiple of {_geometry.ClusterSizeBytes}"), image.Name);
+                    Faults.OfHex(
+                        FaultCode.L2EntryUnaligned, "L2 table", "entry", 0, entry.Raw,
+                        $"an offset that is a multiple of {_geometry.ClusterSizeBytes}"),
+                    image.Name);
             }
 
             await counts.AddAsync(_geometry.ClusterAt(entry.HostOffset), 1, -1, cancellationToken).ConfigureAwait(false);

@@ -32,7 +32,8 @@ internal sealed partial class ResizeChange
                 {
                     int first = _geometry.L2Index(from);
                     Memory<byte> entries = table.Slice(first * _geometry.L2EntryBytes, (int)clusters * _geometry.L2EntryBytes);
-                    if (from < kept && (_image.Contents.First.BackingFile is not null || BinaryPrimitives.ReadUInt64BigEndian(entries.Span) != 0))
+                    if (from < kept
+                        && (_image.Contents.First.BackingFile is not null || BinaryPrimitives.ReadUInt64BigEndian(entries.Span) != 0))
                     {
                         // It has a place, or shows the backing image up to the old end.
                         entries = entries[_geometry.L2EntryBytes..];

@@ -44,7 +44,8 @@ internal sealed partial class ResizeChange
     }
 
     /// <summary>Gives the disk another size, or leaves the image as it is.</summary>
-    public static async ValueTask RunAsync(ImageHandle image, long sizeBytes, Qcow2ResizeOptions options, CancellationToken cancellationToken)
+    public static async ValueTask RunAsync(
+        ImageHandle image, long sizeBytes, Qcow2ResizeOptions options, CancellationToken cancellationToken)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(sizeBytes);
         if (sizeBytes % SectorBytes != 0)
@@ -55,18 +56,23 @@ internal sealed partial class ResizeChange
         await TableChange.RunAsync(
             image,
             one => ChangeAsync(one, sizeBytes, options, cancellationToken),
-            copy => ChangeAsync(copy, sizeBytes, options with { DataFile = options.DataFile is { } file ? new RehearsalStorage(file, isBounded: false) : null }, cancellationToken),
+            copy => ChangeAsync(
+                copy, sizeBytes,
+                options with { DataFile = options.DataFile is { } file ? new RehearsalStorage(file, isBounded: false) : null },
+                cancellationToken),
             cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Checks what QEMU checks, in its order, then carries the change out.</summary>
-    private static async ValueTask ChangeAsync(ImageHandle image, long newSize, Qcow2ResizeOptions options, CancellationToken cancellationToken)
+    private static async ValueTask ChangeAsync(
+        ImageHandle image, long newSize, Qcow2ResizeOptions options, CancellationToken cancellationToken)
     {
         Qcow2Header header = image.Header;
         if (newSize < image.Geometry.VirtualSizeBytes && !options.AllowShrink)
         {
             throw new ArgumentException(
-                $"The disk has {image.Geometry.VirtualSizeBytes} bytes, and shrinking to {newSize} is not allowed by the options.", nameof(newSize));
+                $"The disk has {image.Geometry.VirtualSizeBytes} bytes, and shrinking to {newSize} is not allowed by the options.",
+                nameof(newSize));
         }
 
         if (header.Version < 3 && header.SnapshotCount > 0)
@@ -148,7 +154,8 @@ internal sealed partial class ResizeChange
         bool isRaw = image.Header.HasRawDataFile;
         bool isNamed = isRaw || preallocation != Preallocation.Off;
         return image.Header.HasExternalDataFile
-            ? new DataFileResize(options.DataFile!, isRaw, isNamed, preallocation, image.Geometry.VirtualSizeBytes, newSize, image.Geometry.ClusterSizeBytes)
+            ? new DataFileResize(
+                options.DataFile!, isRaw, isNamed, preallocation, image.Geometry.VirtualSizeBytes, newSize, image.Geometry.ClusterSizeBytes)
             : null;
     }
 
@@ -231,7 +238,8 @@ internal sealed partial class ResizeChange
             return;
         }
 
-        await foreach (StorageRange data in _backing.ListDataAsync(Math.Min(start, end), end, unitBytes: 1, cancellationToken).ConfigureAwait(false))
+        await foreach (StorageRange data
+            in _backing.ListDataAsync(Math.Min(start, end), end, unitBytes: 1, cancellationToken).ConfigureAwait(false))
         {
             long dataEnd = Math.Min(end, _geometry.ClustersFor(data.EndOffset) << _geometry.ClusterBits);
             long dataStart = Math.Max(start, data.Offset & -_geometry.ClusterSizeBytes);

@@ -36,12 +36,15 @@ internal sealed class TableEditor
     public static async ValueTask<TableEditor> OpenAsync(ImageHandle image, ShadowRefcounts counts, CancellationToken cancellationToken)
     {
         Qcow2Header header = image.Header;
-        ulong[] l1 = await BigEndianTable.ReadAsync(image.Storage, header.L1TableOffset, header.L1Size, cancellationToken).ConfigureAwait(false);
+        ulong[] l1 = await BigEndianTable.ReadAsync(
+            image.Storage, header.L1TableOffset, header.L1Size, cancellationToken).ConfigureAwait(false);
         Array.Resize(ref l1, (int)header.L1Size);
         return new TableEditor(image, counts, l1);
     }
 
-    /// <summary>Gives the L1 table its entries, and drops what is stored for clusters that start at an offset of the disk or behind it.</summary>
+    /// <summary>
+    /// Gives the L1 table its entries, and drops what is stored for clusters that start at an offset of the disk or behind it.
+    /// </summary>
     public async ValueTask ResizeAsync(long entries, long kept, CancellationToken cancellationToken)
     {
         long firstDropped = _geometry.ClustersFor(kept);
@@ -62,7 +65,9 @@ internal sealed class TableEditor
 
         if (index != 0)
         {
-            await EditAsync(wholeFrom - 1, createsTable: false, (table, token) => DropAsync(table[(index * _geometry.L2EntryBytes)..], token), cancellationToken).ConfigureAwait(false);
+            await EditAsync(
+                wholeFrom - 1, createsTable: false, (table, token) => DropAsync(table[(index * _geometry.L2EntryBytes)..], token),
+                cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -84,7 +89,10 @@ internal sealed class TableEditor
         if (!_geometry.IsClusterAligned(entry.L2TableOffset))
         {
             throw new Qcow2FormatException(
-                Faults.OfHex(FaultCode.L1EntryUnaligned, "L1 table", $"entry {l1Index}", ImageGeometry.EntryOffset(_header.L1TableOffset, l1Index), entry.Raw, $"an offset that is a multiple of {_geometry.ClusterSizeBytes}"), _storage.Name);
+                Faults.OfHex(
+                    FaultCode.L1EntryUnaligned, "L1 table", $"entry {l1Index}", ImageGeometry.EntryOffset(_header.L1TableOffset, l1Index),
+                    entry.Raw, $"an offset that is a multiple of {_geometry.ClusterSizeBytes}"),
+                _storage.Name);
         }
 
         var bytes = new byte[_geometry.ClusterSizeBytes];
@@ -127,7 +135,8 @@ internal sealed class TableEditor
         await WholeClusters.WriteAsync(_storage, _geometry, offset, bytes, cancellationToken).ConfigureAwait(false);
         if (_original.Length > 0)
         {
-            await _counts.FreeAsync(_header.L1TableOffset, ImageGeometry.BytesOfEntries(_original.Length), cancellationToken).ConfigureAwait(false);
+            await _counts.FreeAsync(
+                _header.L1TableOffset, ImageGeometry.BytesOfEntries(_original.Length), cancellationToken).ConfigureAwait(false);
         }
 
         update.SetL1Table(offset.Raw, (uint)_l1.Length);

@@ -9,10 +9,14 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Snapshots;
 
-/// <summary>Creates, deletes and applies internal snapshots: all that changes is written beside what is there, then the header's first sector switches to all of it.</summary>
+/// <summary>
+/// Creates, deletes and applies internal snapshots: all that changes is written beside what is there, then the
+/// header's first sector switches to all of it.
+/// </summary>
 /// <remarks>
-/// Counts and the flags that depend on them change at one moment, which QEMU's order of writes cannot have: a stop anywhere leaves the image as before or as after, and a check finds
-/// nothing. It takes space for the L2 tables whose flags change and for the counts that change, until the switch.
+/// Counts and the flags that depend on them change at one moment, which QEMU's order of writes cannot have: a stop anywhere
+/// leaves the image as before or as after, and a check finds nothing. It takes space for the L2 tables whose flags change and
+/// for the counts that change, until the switch.
 /// </remarks>
 internal sealed class SnapshotChange
 {
@@ -45,7 +49,8 @@ internal sealed class SnapshotChange
         return TableChange.RunAsync(image, change, change, cancellationToken);
     }
 
-    private static async ValueTask ChangeAsync(ImageHandle image, Func<SnapshotChange, ValueTask> prepare, CancellationToken cancellationToken)
+    private static async ValueTask ChangeAsync(
+        ImageHandle image, Func<SnapshotChange, ValueTask> prepare, CancellationToken cancellationToken)
     {
         if (image.Header.HasExternalDataFile)
         {
@@ -53,7 +58,8 @@ internal sealed class SnapshotChange
                 UnsupportedReason.ExternalDataFile, $"'{image.Name}' keeps its data in an external file, which has no snapshots");
         }
 
-        ShadowRefcounts counts = await ShadowRefcounts.BeginAsync(image.Storage, image.Contents, image.Limits, searchesAll: false, cancellationToken).ConfigureAwait(false);
+        ShadowRefcounts counts = await ShadowRefcounts.BeginAsync(
+            image.Storage, image.Contents, image.Limits, searchesAll: false, cancellationToken).ConfigureAwait(false);
         var update = new HeaderChange();
         var change = new SnapshotChange(image, counts, update);
         await ShadowSwitch.RunAsync(image, counts, update, () => prepare(change), isCut: false, cancellationToken).ConfigureAwait(false);
@@ -64,7 +70,8 @@ internal sealed class SnapshotChange
     {
         if (_header.SnapshotCount >= (uint)_image.Limits.MaxSnapshots)
         {
-            throw new Qcow2UnsupportedException(UnsupportedReason.Limit, $"'{_image.Name}' has {_header.SnapshotCount} snapshots, the most that there may be");
+            throw new Qcow2UnsupportedException(
+                UnsupportedReason.Limit, $"'{_image.Name}' has {_header.SnapshotCount} snapshots, the most that there may be");
         }
 
         ulong[] l1 = await ReadL1Async(_header.L1TableOffset, _header.L1Size, cancellationToken).ConfigureAwait(false);
@@ -73,7 +80,9 @@ internal sealed class SnapshotChange
         await _trees.AddTablesAsync(tables, 1, cancellationToken).ConfigureAwait(false);
         ulong[] shared = await _trees.ApplyAsync(tables, l1, cancellationToken).ConfigureAwait(false);
         await ReplaceL1Async(l1, shared, cancellationToken).ConfigureAwait(false);
-        ulong copy = shared.Length == 0 ? 0 : await WriteTableAsync(BigEndianTable.BytesOf(shared), cancellationToken).ConfigureAwait(false);
+        ulong copy = shared.Length == 0
+            ? 0
+            : await WriteTableAsync(BigEndianTable.BytesOf(shared), cancellationToken).ConfigureAwait(false);
 
         List<SnapshotRecord> records = await ReadRecordsAsync(cancellationToken).ConfigureAwait(false);
         byte[] entry = BuildEntry(name, NextId(), time, copy, (uint)l1.Length);
@@ -99,9 +108,12 @@ internal sealed class SnapshotChange
 
         var tables = L2Tables.Of(_storage, _header.Geometry, _header.L1TableOffset, l1);
         await _trees.SettleFlagsAsync(tables, cancellationToken).ConfigureAwait(false);
-        await ReplaceL1Async(l1, await _trees.ApplyAsync(tables, l1, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+        await ReplaceL1Async(
+            l1, await _trees.ApplyAsync(tables, l1, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
         List<SnapshotRecord> records = await ReadRecordsAsync(cancellationToken).ConfigureAwait(false);
-        await WriteRecordsAsync([.. records.Where(record => record.Info != snapshot).Select(static record => record.Bytes)], cancellationToken).ConfigureAwait(false);
+        await WriteRecordsAsync(
+            [.. records.Where(record => record.Info != snapshot).Select(static record => record.Bytes)],
+            cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Makes a snapshot's state the active one, its disk size included.</summary>
@@ -112,7 +124,9 @@ internal sealed class SnapshotChange
             throw new Qcow2UnsupportedException(UnsupportedReason.SnapshotWithBitmaps, "Device has active dirty bitmaps");
         }
 
-        SnapshotInfo snapshot = Find(static snapshot => snapshot.Id, idOrName) ?? Find(static snapshot => snapshot.Name, idOrName) ?? throw NotFound(idOrName);
+        SnapshotInfo snapshot = Find(static snapshot => snapshot.Id, idOrName)
+            ?? Find(static snapshot => snapshot.Name, idOrName)
+            ?? throw NotFound(idOrName);
         RequireReadable(snapshot);
         long size = (long)(snapshot.DiskSizeBytes ?? _header.VirtualSize);
         if (size != (long)_header.VirtualSize && _header.Version < 3)
@@ -145,11 +159,15 @@ internal sealed class SnapshotChange
     {
         string structure = $"snapshot '{snapshot.Name}'";
         FormatFault? fault = Faults.CheckTable(
-            FaultCode.SnapshotL1Table, structure, "L1 table", _header.SnapshotsOffset, snapshot.L1TableOffset, snapshot.L1Size, ImageGeometry.TableEntryBytes, (ulong)_image.Limits.MaxL1TableBytes, _header.Geometry.ClusterBits);
+            FaultCode.SnapshotL1Table, structure, "L1 table", _header.SnapshotsOffset, snapshot.L1TableOffset, snapshot.L1Size,
+            ImageGeometry.TableEntryBytes, (ulong)_image.Limits.MaxL1TableBytes, _header.Geometry.ClusterBits);
         if (fault is null && snapshot.DiskSizeBytes is { } size
-            && (size > Faults.MaxOffset || _header.Geometry.L1EntriesFor((long)size) > _image.Limits.MaxL1TableBytes / ImageGeometry.TableEntryBytes))
+            && (size > Faults.MaxOffset
+                || _header.Geometry.L1EntriesFor((long)size) > _image.Limits.MaxL1TableBytes / ImageGeometry.TableEntryBytes))
         {
-            fault = Faults.Of(FaultCode.SnapshotL1Table, structure, "disk size", _header.SnapshotsOffset, size, "a size whose L1 table is within the limit");
+            fault = Faults.Of(
+                FaultCode.SnapshotL1Table, structure, "disk size", _header.SnapshotsOffset, size,
+                "a size whose L1 table is within the limit");
         }
 
         if (fault is not null)
@@ -176,7 +194,8 @@ internal sealed class SnapshotChange
         ulong offset = await WriteTableAsync(BigEndianTable.BytesOf(now), cancellationToken).ConfigureAwait(false);
         if (old.Length > 0)
         {
-            await _counts.FreeAsync(_header.L1TableOffset, ImageGeometry.BytesOfEntries(old.Length), cancellationToken).ConfigureAwait(false);
+            await _counts.FreeAsync(
+                _header.L1TableOffset, ImageGeometry.BytesOfEntries(old.Length), cancellationToken).ConfigureAwait(false);
         }
 
         _update.SetL1Table(offset, (uint)now.Length);
@@ -202,7 +221,9 @@ internal sealed class SnapshotChange
         if (length > _image.Limits.MaxSnapshotTableBytes)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.Limit, $"'{_image.Name}': the snapshot table would take {length} bytes, at most {_image.Limits.MaxSnapshotTableBytes} are allowed");
+                UnsupportedReason.Limit,
+                $"'{_image.Name}': the snapshot table would take {length} bytes, at most {_image.Limits.MaxSnapshotTableBytes} are "
+                + $"allowed");
         }
 
         var table = new byte[length];
@@ -258,6 +279,7 @@ internal sealed class SnapshotChange
 
         return largest < ulong.MaxValue
             ? (largest + 1).ToString(CultureInfo.InvariantCulture)
-            : throw new Qcow2UnsupportedException(UnsupportedReason.Limit, $"'{_image.Name}' has a snapshot of id {largest}: there is no larger one");
+            : throw new Qcow2UnsupportedException(
+                UnsupportedReason.Limit, $"'{_image.Name}' has a snapshot of id {largest}: there is no larger one");
     }
 }

@@ -24,10 +24,16 @@ internal sealed class BitmapDirectory
     /// <summary>Whether the directory was read to its end.</summary>
     public bool IsComplete { get; }
 
-    /// <summary>How many bytes are the directory's for sure: up to the end of its last entry that can be. The header's size may have been left behind, and then somebody else's clusters follow.</summary>
+    /// <summary>
+    /// How many bytes are the directory's for sure: up to the end of its last entry that can be. The header's size may have been left
+    /// behind, and then somebody else's clusters follow.
+    /// </summary>
     public long OwnedBytes { get; }
 
-    /// <summary>How far the directory may reach, in bytes: up to the end of as many entries as the header counts, whatever is wrong with them; as far as the header says where there are fewer.</summary>
+    /// <summary>
+    /// How far the directory may reach, in bytes: up to the end of as many entries as the header counts, whatever is wrong with them; as
+    /// far as the header says where there are fewer.
+    /// </summary>
     public long ReachedBytes { get; }
 
     /// <summary>The bytes that all tables claim.</summary>

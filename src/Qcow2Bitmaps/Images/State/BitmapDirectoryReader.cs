@@ -11,7 +11,9 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
     private readonly List<BitmapInfo> _bitmaps = [];
     private readonly HashSet<string> _names = new(StringComparer.Ordinal);
 
-    /// <summary>Whether the directory was read to its end, and is what the extension says. Always, for a reader who is as strict as QEMU.</summary>
+    /// <summary>
+    /// Whether the directory was read to its end, and is what the extension says. Always, for a reader who is as strict as QEMU.
+    /// </summary>
     public bool IsComplete { get; private set; } = true;
 
     /// <summary>See <see cref="BitmapDirectory.OwnedBytes"/>.</summary>
@@ -28,7 +30,8 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
                 && !first.Extensions.Exists(static e => e.Type == HeaderExtensionType.Bitmaps))
             {
                 log.Note(Faults.OfHex(
-                    FaultCode.BitmapsExtensionMissing, "header", "autoclear_features", HeaderLayout.AutoclearFeatures, (ulong)first.Header.AutoclearFeatures, "bit 0 clear, as there is no bitmaps extension"));
+                    FaultCode.BitmapsExtensionMissing, "header", "autoclear_features", HeaderLayout.AutoclearFeatures,
+                    (ulong)first.Header.AutoclearFeatures, "bit 0 clear, as there is no bitmaps extension"));
             }
 
             IsComplete = !log.IsLenient || !first.Extensions.Exists(static e => e.Type == HeaderExtensionType.Bitmaps);
@@ -45,7 +48,8 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
         {
             IsComplete = false;
             log.Report(Faults.Of(
-                FaultCode.BitmapDirectoryTruncated, Structure, "bytes up to the file's end", extension.DirectoryOffset, size, $"{extension.DirectorySizeBytes} bytes, as the extension says"));
+                FaultCode.BitmapDirectoryTruncated, Structure, "bytes up to the file's end", extension.DirectoryOffset, size,
+                $"{extension.DirectorySizeBytes} bytes, as the extension says"));
         }
 
         ReadEntries(directory.AsSpan(0, size), extension);
@@ -62,7 +66,8 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
             {
                 IsComplete = false;
                 log.Report(Faults.Of(
-                    FaultCode.BitmapDirectoryBroken, $"{Structure} entry {_bitmaps.Count}", "size", offset, directory.Length - position, "a whole entry: what is left does not hold the one that starts here"));
+                    FaultCode.BitmapDirectoryBroken, $"{Structure} entry {_bitmaps.Count}", "size", offset, directory.Length - position,
+                    "a whole entry: what is left does not hold the one that starts here"));
                 break;
             }
 
@@ -101,9 +106,13 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
     private void ReportCount(BitmapsExtension extension, string found) => log.Report(CountFault(extension, found));
 
     private static FormatFault CountFault(BitmapsExtension extension, string found) => new(
-        FaultCode.BitmapDirectoryCount, Structure, "number of bitmaps", extension.DirectoryOffset, found, $"{extension.BitmapCount}, as the extension says");
+        FaultCode.BitmapDirectoryCount, Structure, "number of bitmaps", extension.DirectoryOffset, found,
+        $"{extension.BitmapCount}, as the extension says");
 
-    /// <summary>Adds a bitmap. One too many is none: where the size was left behind, what an earlier directory had may follow, whose bits have missed changes since.</summary>
+    /// <summary>
+    /// Adds a bitmap. One too many is none: where the size was left behind, what an earlier directory had may
+    /// follow, whose bits have missed changes since.
+    /// </summary>
     private void Add(BitmapDirectoryEntry entry, ulong offset, FormatFault? tooMany)
     {
         int index = _bitmaps.Count;
@@ -114,7 +123,12 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
         // QEMU skips a second bitmap of a name if that one is in use.
         if (!_names.Add(name) && (!isInUse || log.IsLenient))
         {
-            faults = [.. faults, new FormatFault(FaultCode.BitmapDuplicateName, entry.Describe(index), "name", nameOffset, "that of an earlier bitmap", "a name of its own")];
+            faults = [
+                .. faults,
+                new FormatFault(
+                    FaultCode.BitmapDuplicateName, entry.Describe(index), "name", nameOffset, "that of an earlier bitmap",
+                    "a name of its own"),
+            ];
         }
 
         log.ReportAll(faults);
@@ -145,12 +159,17 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
             : null;
         if (oddity is not null)
         {
-            log.Note(new FormatFault(FaultCode.BitmapName, entry.Describe(_bitmaps.Count), "name", nameOffset, oddity, "1 to 1023 bytes of UTF-8"));
+            log.Note(
+                new FormatFault(
+                    FaultCode.BitmapName, entry.Describe(_bitmaps.Count), "name", nameOffset, oddity, "1 to 1023 bytes of UTF-8"));
         }
 
         if (entry.Padding.ContainsAnyExcept((byte)0))
         {
-            log.Note(new FormatFault(FaultCode.BitmapPadding, entry.Describe(_bitmaps.Count), "padding", nameOffset + (ulong)entry.Name.Length, "not zero", "zeros"));
+            log.Note(
+                new FormatFault(
+                    FaultCode.BitmapPadding, entry.Describe(_bitmaps.Count), "padding", nameOffset + (ulong)entry.Name.Length, "not zero",
+                    "zeros"));
         }
     }
 }

@@ -27,7 +27,8 @@ internal sealed class FirstCluster
     public BitmapsExtension? Bitmaps { get; private set; }
 
     /// <summary>Reads and checks the first cluster.</summary>
-    public static async ValueTask<FirstCluster> ReadAsync(ImageStorage storage, Qcow2Limits limits, FaultLog log, CancellationToken cancellationToken)
+    public static async ValueTask<FirstCluster> ReadAsync(
+        ImageStorage storage, Qcow2Limits limits, FaultLog log, CancellationToken cancellationToken)
     {
         byte[] cluster = await ReadBytesAsync(storage, cancellationToken).ConfigureAwait(false);
         if (!Qcow2Header.TryRead(cluster, out Qcow2Header? header, out FormatFault? fault))
@@ -42,8 +43,11 @@ internal sealed class FirstCluster
         return result;
     }
 
-    /// <summary>Reads what the LUKS header says without a key, and what is wrong with it. Neither, of an image that is not encrypted with LUKS.</summary>
-    public async ValueTask<(LuksHeader? Header, FormatFault? Fault)> TryReadLuksHeaderAsync(ImageStorage storage, CancellationToken cancellationToken)
+    /// <summary>
+    /// Reads what the LUKS header says without a key, and what is wrong with it. Neither, of an image that is not encrypted with LUKS.
+    /// </summary>
+    public async ValueTask<(LuksHeader? Header, FormatFault? Fault)> TryReadLuksHeaderAsync(
+        ImageStorage storage, CancellationToken cancellationToken)
     {
         if (CryptoHeader is not { } pointer)
         {
@@ -84,7 +88,9 @@ internal sealed class FirstCluster
         {
             if (fault.Code == FaultCode.HeaderUnknownFeature && !log.IsLenient)
             {
-                throw new Qcow2UnsupportedException(UnsupportedReason.IncompatibleFeature, $"'{storageName}': Unsupported qcow2 feature(s): {UnknownFeatureNames(cluster)}");
+                throw new Qcow2UnsupportedException(
+                    UnsupportedReason.IncompatibleFeature,
+                    $"'{storageName}': Unsupported qcow2 feature(s): {UnknownFeatureNames(cluster)}");
             }
 
             if (fault.Code == FaultCode.HeaderVirtualSize)
@@ -133,7 +139,8 @@ internal sealed class FirstCluster
             if (Enum.IsDefined(type) && !seen.Add(type))
             {
                 log.Note(Faults.OfHex(
-                    FaultCode.ExtensionDuplicate, "header extension", "type", (ulong)(extension.DataOffset - HeaderExtension.HeaderBytes), (uint)type, "once; the last one counts"));
+                    FaultCode.ExtensionDuplicate, "header extension", "type", (ulong)(extension.DataOffset - HeaderExtension.HeaderBytes),
+                    (uint)type, "once; the last one counts"));
             }
 
             Extensions.Add(new RawHeaderExtension(type, extension.Data.ToArray(), extension.DataOffset));
@@ -143,13 +150,19 @@ internal sealed class FirstCluster
         log.Report(walk.Fault);
         if (Header.CryptMethod == (uint)EncryptionMethod.Luks && CryptoHeader is null)
         {
-            log.Report(Faults.Of(FaultCode.ExtensionCryptoHeader, "header", "encryption header pointers", Header.HeaderLength, 0, "one, as crypt_method is 2 (LUKS)"));
+            log.Report(
+                Faults.Of(
+                    FaultCode.ExtensionCryptoHeader, "header", "encryption header pointers", Header.HeaderLength, 0,
+                    "one, as crypt_method is 2 (LUKS)"));
         }
 
         if (Header.HasExternalDataFile && DataFile is null)
         {
             // QEMU needs the name only once it opens the data file.
-            log.Note(Faults.Of(FaultCode.ExtensionDataFile, "header", "external data file names", Header.HeaderLength, 0, "one, as incompatible bit 2 is set"));
+            log.Note(
+                Faults.Of(
+                    FaultCode.ExtensionDataFile, "header", "external data file names", Header.HeaderLength, 0,
+                    "one, as incompatible bit 2 is set"));
         }
     }
 
@@ -160,22 +173,32 @@ internal sealed class FirstCluster
         switch (extension.Type)
         {
             case HeaderExtensionType.BackingFormat when extension.Data.Length > limits.MaxBackingFormatNameBytes:
-                fault = Faults.Of(FaultCode.ExtensionBackingFormat, "backing format name", "length", offset, extension.Data.Length, $"at most {limits.MaxBackingFormatNameBytes} bytes");
+                fault = Faults.Of(
+                    FaultCode.ExtensionBackingFormat, "backing format name", "length", offset, extension.Data.Length,
+                    $"at most {limits.MaxBackingFormatNameBytes} bytes");
                 break;
             case HeaderExtensionType.BackingFormat:
                 BackingFormat = ImageText.DecodeUpToNul(extension.Data) is { Length: > 0 } format ? format : null;
                 break;
             case HeaderExtensionType.FeatureNames when extension.Data.Length % FeatureName.EntryBytes != 0:
-                log.Note(Faults.Of(FaultCode.ExtensionFeatureNames, "feature name table", "length", offset, extension.Data.Length, $"a multiple of {FeatureName.EntryBytes} bytes"));
+                log.Note(
+                    Faults.Of(
+                        FaultCode.ExtensionFeatureNames, "feature name table", "length", offset, extension.Data.Length,
+                        $"a multiple of {FeatureName.EntryBytes} bytes"));
                 break;
             case HeaderExtensionType.DataFileName:
                 DataFile = ImageText.DecodeUpToNul(extension.Data);
                 break;
             case HeaderExtensionType.CryptoHeader when Header.CryptMethod != (uint)EncryptionMethod.Luks:
-                fault = Faults.Of(FaultCode.ExtensionCryptoHeader, "encryption header pointer", "crypt_method of the image", HeaderLayout.CryptMethod, Header.CryptMethod, "2 (LUKS)");
+                fault = Faults.Of(
+                    FaultCode.ExtensionCryptoHeader, "encryption header pointer", "crypt_method of the image", HeaderLayout.CryptMethod,
+                    Header.CryptMethod, "2 (LUKS)");
                 break;
             case HeaderExtensionType.CryptoHeader:
-                CryptoHeader = CryptoHeaderPointer.TryRead(extension.Data, offset, (int)Header.ClusterBits, out CryptoHeaderPointer pointer, out fault) ? pointer : null;
+                CryptoHeader = CryptoHeaderPointer.TryRead(
+                    extension.Data, offset, (int)Header.ClusterBits, out CryptoHeaderPointer pointer, out fault)
+                    ? pointer
+                    : null;
                 break;
             case HeaderExtensionType.Bitmaps:
                 InterpretBitmaps(extension, limits, log);
@@ -201,7 +224,10 @@ internal sealed class FirstCluster
         if (isAutoclearOff)
         {
             log.Note(Faults.OfHex(
-                FaultCode.BitmapsExtensionAutoclearOff, "header", "autoclear_features", HeaderLayout.AutoclearFeatures, (ulong)Header.AutoclearFeatures, "bit 0 set, as there is a bitmaps extension: a program without bitmap support wrote to the image, its bitmaps are inconsistent"));
+                FaultCode.BitmapsExtensionAutoclearOff, "header", "autoclear_features", HeaderLayout.AutoclearFeatures,
+                (ulong)Header.AutoclearFeatures,
+                "bit 0 set, as there is a bitmaps extension: a program without bitmap support wrote to the image, "
+                + "its bitmaps are inconsistent"));
             if (!log.IsLenient)
             {
                 // QEMU ignores the extension, whatever it says.
@@ -210,7 +236,8 @@ internal sealed class FirstCluster
         }
 
         if (log.ReportAll(bitmaps.CheckFaults(offset, (int)Header.ClusterBits, limits))
-            || (bitmaps.DirectoryOffset is not 0 and <= Faults.MaxOffset && bitmaps.DirectorySizeBytes <= (ulong)limits.MaxBitmapDirectoryBytes))
+            || (bitmaps.DirectoryOffset is not 0 and <= Faults.MaxOffset
+                && bitmaps.DirectorySizeBytes <= (ulong)limits.MaxBitmapDirectoryBytes))
         {
             Bitmaps = bitmaps;
         }
@@ -228,7 +255,8 @@ internal sealed class FirstCluster
         if (Header.BackingFileSize > (uint)allowed)
         {
             log.Report(Faults.Of(
-                FaultCode.HeaderBackingFileSize, "header", "backing_file_size", HeaderLayout.BackingFileSize, Header.BackingFileSize, $"at most {allowed} bytes"));
+                FaultCode.HeaderBackingFileSize, "header", "backing_file_size", HeaderLayout.BackingFileSize, Header.BackingFileSize,
+                $"at most {allowed} bytes"));
             return;
         }
 

@@ -34,15 +34,24 @@ public static class ImageFormat
     // QEMU 7.2 has one more, copy-before-write: it does not fit where an image keeps a format, and QEMU cuts it.
     private static readonly HashSet<string> s_drivers = new(StringComparer.Ordinal)
     {
-        Qcow2, Raw, "blkdebug", "blklogwrites", "blkverify", "bochs", "cloop", "compress", "copy-on-read", "dmg", "file", "ftp", "ftps", "gluster", "host_cdrom", "host_device", "http", "https",
-        "iscsi", "nbd", "nfs", "null-aio", "null-co", "nvme", "preallocate", "quorum", "rbd", "replication", "snapshot-access", "ssh", "throttle", "vvfat",
+        Qcow2, Raw, "blkdebug", "blklogwrites", "blkverify", "bochs", "cloop", "compress", "copy-on-read", "dmg", "file", "ftp", "ftps",
+        "gluster", "host_cdrom", "host_device", "http", "https",
+        "iscsi", "nbd", "nfs", "null-aio", "null-co", "nvme", "preallocate", "quorum", "rbd", "replication", "snapshot-access", "ssh",
+        "throttle", "vvfat",
     };
 
-    /// <summary>Whether a name is one that QEMU has for a format of disk images, or for another driver that can be stated as one: it may be stored as a backing file's format.</summary>
+    /// <summary>
+    /// Whether a name is one that QEMU has for a format of disk images, or for another driver that can be stated as one: it
+    /// may be stored as a backing file's format.
+    /// </summary>
     /// <param name="name">The name.</param>
-    public static bool IsKnown(string name) => s_drivers.Contains(name) || Array.Exists(s_others, other => string.Equals(other.Format, name, StringComparison.Ordinal));
+    public static bool IsKnown(string name) =>
+        s_drivers.Contains(name) || Array.Exists(s_others, other => string.Equals(other.Format, name, StringComparison.Ordinal));
 
-    /// <summary>Whether an image of a format has the disk's bytes as they are: QEMU also takes the drivers of files and host devices, below that of raw images, as one.</summary>
+    /// <summary>
+    /// Whether an image of a format has the disk's bytes as they are: QEMU also takes the drivers of files and host
+    /// devices, below that of raw images, as one.
+    /// </summary>
     /// <param name="name">The format, as an image names that of its backing file.</param>
     internal static bool IsRaw(string name) => name is Raw or "file" or "host_device" or "host_cdrom";
 

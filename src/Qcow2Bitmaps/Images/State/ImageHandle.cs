@@ -4,7 +4,9 @@ using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images.State;
 
-/// <summary>An open image for those who read and change it: its storage, what opening has read, and the gate that they take turns at. Thread-safe.</summary>
+/// <summary>
+/// An open image for those who read and change it: its storage, what opening has read, and the gate that they take turns at. Thread-safe.
+/// </summary>
 internal sealed class ImageHandle
 {
     private volatile ImageContents _contents;
@@ -40,8 +42,11 @@ internal sealed class ImageHandle
     /// <summary>Reads what an image says.</summary>
     /// <exception cref="Qcow2Exception">The storage holds no image that is known here, or a broken one.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask<ImageHandle> OpenAsync(ImageStorage storage, Strictness strictness, Qcow2Limits limits, CancellationToken cancellationToken) =>
-        new(storage, strictness, limits, await ImageContents.ReadAsync(storage, strictness, limits, cancellationToken).ConfigureAwait(false));
+    public static async ValueTask<ImageHandle> OpenAsync(
+        ImageStorage storage, Strictness strictness, Qcow2Limits limits, CancellationToken cancellationToken) =>
+        new(
+            storage, strictness, limits,
+            await ImageContents.ReadAsync(storage, strictness, limits, cancellationToken).ConfigureAwait(false));
 
     public FaultLog NewLog() => new(Strictness, Name);
 
@@ -74,16 +79,23 @@ internal sealed class ImageHandle
         _isStale = false;
     }
 
-    /// <summary>As <see cref="ReloadAsync"/>, also when the storage failed: what is on disk now counts. Where it cannot be read, who enters next tries again.</summary>
+    /// <summary>
+    /// As <see cref="ReloadAsync"/>, also when the storage failed: what is on disk now counts. Where it
+    /// cannot be read, who enters next tries again.
+    /// </summary>
     public async ValueTask ReloadAfterSwitchAsync() =>
         _ = await Leftovers.TidyAsync($"'{Name}' cannot be read again after a change of its metadata", ReloadAsync).ConfigureAwait(false);
 
-    /// <summary>Refuses to change bitmaps behind the back of a session that keeps them in memory, and the disk's size or content behind that of what it records. For who is inside.</summary>
+    /// <summary>
+    /// Refuses to change bitmaps behind the back of a session that keeps them in memory, and the disk's size or content behind
+    /// that of what it records. For who is inside.
+    /// </summary>
     public void RequireNotRecorded()
     {
         if (Gate.Recorder is not null)
         {
-            throw new InvalidOperationException(PrintableMessage.Of($"'{Name}': a recording session keeps the image's bitmaps in memory; change them there"));
+            throw new InvalidOperationException(
+                PrintableMessage.Of($"'{Name}': a recording session keeps the image's bitmaps in memory; change them there"));
         }
     }
 }

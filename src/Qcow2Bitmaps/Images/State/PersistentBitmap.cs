@@ -38,7 +38,9 @@ internal sealed class PersistentBitmap : IBitmapPages
 
     public int PageShift => _geometry.PageShift;
 
-    /// <summary>What a lenient reader has found of entries that share clusters: such bits can be streamed, and not be held in memory.</summary>
+    /// <summary>
+    /// What a lenient reader has found of entries that share clusters: such bits can be streamed, and not be held in memory.
+    /// </summary>
     public FormatFault? Aliases { get; private set; }
 
     /// <summary>Reads the table of a bitmap whose bits may be read.</summary>
@@ -46,18 +48,21 @@ internal sealed class PersistentBitmap : IBitmapPages
     /// <exception cref="BitmapStateException">The bitmap is inconsistent, and the reader not lenient.</exception>
     /// <exception cref="Qcow2FormatException">What the directory or the table says is not allowed.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask<PersistentBitmap> OpenAsync(ImageHandle image, BitmapInfo info, FaultLog log, CancellationToken cancellationToken)
+    public static async ValueTask<PersistentBitmap> OpenAsync(
+        ImageHandle image, BitmapInfo info, FaultLog log, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(info);
         IReadOnlyList<BitmapInfo> bitmaps = image.Contents.Bitmaps.Bitmaps;
         if (info.Index >= bitmaps.Count || !ReferenceEquals(bitmaps[info.Index], info))
         {
-            throw new ArgumentException(PrintableMessage.Of($"{info} is not a bitmap of this image, or was read before the last edit"), nameof(info));
+            throw new ArgumentException(
+                PrintableMessage.Of($"{info} is not a bitmap of this image, or was read before the last edit"), nameof(info));
         }
 
         RequireConsistent(image.Storage, info, log);
         RequireReadable(image, info, log);
-        var geometry = new BitmapGeometry(image.Geometry.VirtualSizeBytes, BitmapGranularity.BitsOf(info.GranularityBytes), image.Geometry.ClusterBits + 3);
+        var geometry = new BitmapGeometry(
+            image.Geometry.VirtualSizeBytes, BitmapGranularity.BitsOf(info.GranularityBytes), image.Geometry.ClusterBits + 3);
         var bitmap = new PersistentBitmap(image.Storage, StructureOf(info.Name), log, geometry);
         await bitmap.ReadTableAsync(info, image.Geometry, cancellationToken).ConfigureAwait(false);
         return bitmap;
@@ -76,8 +81,11 @@ internal sealed class PersistentBitmap : IBitmapPages
     /// <summary>The entry of the table; what could not be right, or lies behind the file's end, counts as all dirty.</summary>
     public BitmapTableEntry EntryOf(int page) => new(_table[page]);
 
-    /// <summary>Whether the file has all bits of a page: what it misses counts as dirty, but would read as clean once the file has grown.</summary>
-    public bool IsWhole(int page) => !EntryOf(page).HasData || (long)EntryOf(page).Offset + ((long)_geometry.WordsIn(page) * sizeof(ulong)) <= _lengthBytes;
+    /// <summary>
+    /// Whether the file has all bits of a page: what it misses counts as dirty, but would read as clean once the file has grown.
+    /// </summary>
+    public bool IsWhole(int page) =>
+        !EntryOf(page).HasData || (long)EntryOf(page).Offset + ((long)_geometry.WordsIn(page) * sizeof(ulong)) <= _lengthBytes;
 
     /// <summary>Whether the file does not have all entries of the table, or all bits of a page.</summary>
     public bool MissesBits
@@ -112,12 +120,15 @@ internal sealed class PersistentBitmap : IBitmapPages
 
         if (!log.IsLenient)
         {
-            string elsewhere = storage.IsOpenForWritingElsewhere() ? ": another process has the image open for writing and keeps the bitmap in memory" : "";
+            string elsewhere = storage.IsOpenForWritingElsewhere()
+                ? ": another process has the image open for writing and keeps the bitmap in memory"
+                : "";
             throw new BitmapStateException(info.Name, $"Bitmap '{info.Name}' is inconsistent and cannot be used{elsewhere}");
         }
 
         log.Note(new FormatFault(
-            FaultCode.BitmapInUse, $"bitmap '{info.Name}'", "flags", info.TableOffset, "in-use, or ignored by QEMU", "a bitmap that was saved: the stored bits miss all changes since the last save and are no record of changes"));
+            FaultCode.BitmapInUse, $"bitmap '{info.Name}'", "flags", info.TableOffset, "in-use, or ignored by QEMU",
+            "a bitmap that was saved: the stored bits miss all changes since the last save and are no record of changes"));
     }
 
     /// <summary>Refuses what only a lenient reader has let into the list and what cannot be read by any rule.</summary>
@@ -134,7 +145,8 @@ internal sealed class PersistentBitmap : IBitmapPages
         {
             // Allowed in the directory while the bitmap is in use.
             throw log.Fatal(Faults.OfHex(
-                FaultCode.BitmapTableOffset, $"bitmap '{info.Name}'", "bitmap_table_offset", info.TableOffset, info.TableOffset, "below 2^63"));
+                FaultCode.BitmapTableOffset, $"bitmap '{info.Name}'", "bitmap_table_offset", info.TableOffset, info.TableOffset,
+                "below 2^63"));
         }
 
         long needed = image.Geometry.BitmapTableEntries(BitmapGranularity.BitsOf(info.GranularityBytes));
@@ -142,7 +154,8 @@ internal sealed class PersistentBitmap : IBitmapPages
         if (needed > allowed)
         {
             throw log.Fatal(Faults.Of(
-                FaultCode.BitmapTableSize, $"bitmap '{info.Name}'", "table entries for this disk and granularity", info.TableOffset, needed, $"at most {allowed}"));
+                FaultCode.BitmapTableSize, $"bitmap '{info.Name}'", "table entries for this disk and granularity", info.TableOffset, needed,
+                $"at most {allowed}"));
         }
     }
 
@@ -156,7 +169,8 @@ internal sealed class PersistentBitmap : IBitmapPages
         {
             _missesEntries = true;
             _log.Note(Faults.Of(
-                FaultCode.BitmapTableTruncated, _structure, "entries up to the file's end", info.TableOffset, whole, $"{present}; the missing ones count as dirty"));
+                FaultCode.BitmapTableTruncated, _structure, "entries up to the file's end", info.TableOffset, whole,
+                $"{present}; the missing ones count as dirty"));
         }
 
         // Entries that a lenient reader misses, because the table is too short, count like those that the file has lost.
@@ -176,7 +190,8 @@ internal sealed class PersistentBitmap : IBitmapPages
         if (named > clusters)
         {
             Aliases = Faults.Of(
-                FaultCode.BitmapTableAliased, _structure, "entries that name a cluster", info.TableOffset, named, $"at most {clusters}, the clusters of the file: entries share clusters");
+                FaultCode.BitmapTableAliased, _structure, "entries that name a cluster", info.TableOffset, named,
+                $"at most {clusters}, the clusters of the file: entries share clusters");
             _log.Report(Aliases);
         }
     }
@@ -188,7 +203,8 @@ internal sealed class PersistentBitmap : IBitmapPages
         if (code != FaultCode.None)
         {
             _log.Report(Faults.OfHex(
-                code, _structure, EntryName(index), entryOffset, entry.Raw, "0, 1, or an offset in bits 9 to 55 that is aligned to a cluster"));
+                code, _structure, EntryName(index), entryOffset, entry.Raw,
+                "0, 1, or an offset in bits 9 to 55 that is aligned to a cluster"));
             _table[index] = BitmapTableEntry.AllOnes.Raw;
         }
         else if (entry.HasData && entry.Offset >= (ulong)storageLength)
@@ -222,12 +238,14 @@ internal sealed class PersistentBitmap : IBitmapPages
         {
             words[^1] &= BitmapGeometry.LastWordMask(bits);
             _log.Note(Faults.OfHex(
-                FaultCode.BitmapTailBits, _structure, "bits behind the disk's end", (ulong)offset + ((ulong)(words.Length - 1) * sizeof(ulong)), tail, "0; they are ignored"));
+                FaultCode.BitmapTailBits, _structure, "bits behind the disk's end",
+                (ulong)offset + ((ulong)(words.Length - 1) * sizeof(ulong)), tail, "0; they are ignored"));
         }
     }
 
     private void NoteTruncated(int index, ulong offset, int read) => _log.Note(Faults.Of(
-        FaultCode.BitmapDataTruncated, _structure, $"bytes of bits for {EntryName(index)} up to the file's end", offset, read, "all of them; the missing ones count as dirty"));
+        FaultCode.BitmapDataTruncated, _structure, $"bytes of bits for {EntryName(index)} up to the file's end", offset, read,
+        "all of them; the missing ones count as dirty"));
 
     private static string StructureOf(string name) => $"table of bitmap '{name}'";
 

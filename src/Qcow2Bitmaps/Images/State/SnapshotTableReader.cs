@@ -32,7 +32,9 @@ internal static class SnapshotTableReader
             }
 
             string structure = string.Create(CultureInfo.InvariantCulture, $"snapshot table entry {i}");
-            if (await storage.ReadZeroFilledAsync(offset, buffer.AsMemory(0, SnapshotEntry.FixedBytes), cancellationToken).ConfigureAwait(false) < SnapshotEntry.FixedBytes && !zeroFilled)
+            if (await storage.ReadZeroFilledAsync(
+                offset, buffer.AsMemory(0, SnapshotEntry.FixedBytes), cancellationToken).ConfigureAwait(false) < SnapshotEntry.FixedBytes
+                && !zeroFilled)
             {
                 ReportTruncated(log, structure, offset);
                 break;
@@ -41,7 +43,10 @@ internal static class SnapshotTableReader
             long extra = SnapshotEntry.ExtraDataBytes(buffer);
             if (extra > limits.MaxSnapshotExtraDataBytes)
             {
-                log.Report(Faults.Of(FaultCode.SnapshotExtraData, structure, "extra_data_size", (ulong)offset, extra, $"at most {limits.MaxSnapshotExtraDataBytes} bytes"));
+                log.Report(
+                    Faults.Of(
+                        FaultCode.SnapshotExtraData, structure, "extra_data_size", (ulong)offset, extra,
+                        $"at most {limits.MaxSnapshotExtraDataBytes} bytes"));
                 break;
             }
 
@@ -51,7 +56,8 @@ internal static class SnapshotTableReader
                 buffer = new byte[Math.Max(length, 2 * buffer.Length)];
             }
 
-            if (await storage.ReadZeroFilledAsync(offset, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false) < length && !zeroFilled)
+            if (await storage.ReadZeroFilledAsync(offset, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false) < length
+                && !zeroFilled)
             {
                 ReportTruncated(log, structure, offset);
                 break;
@@ -61,7 +67,10 @@ internal static class SnapshotTableReader
             offset += size;
             if (offset - start > limits.MaxSnapshotTableBytes)
             {
-                log.Report(Faults.Of(FaultCode.SnapshotTableSize, "snapshot table", "size", (ulong)start, offset - start, $"at most {limits.MaxSnapshotTableBytes} bytes"));
+                log.Report(
+                    Faults.Of(
+                        FaultCode.SnapshotTableSize, "snapshot table", "size", (ulong)start, offset - start,
+                        $"at most {limits.MaxSnapshotTableBytes} bytes"));
                 break;
             }
         }
@@ -73,17 +82,22 @@ internal static class SnapshotTableReader
         FaultCode.SnapshotTableTruncated, structure, "entry", (ulong)offset, "cut off by the file's end", "a whole entry"));
 
     private static int Add(
-        List<SnapshotInfo> snapshots, ReadOnlySpan<byte> bytes, string structure, ulong offset, Qcow2Header header, Qcow2Limits limits, FaultLog log)
+        List<SnapshotInfo> snapshots, ReadOnlySpan<byte> bytes, string structure, ulong offset, Qcow2Header header, Qcow2Limits limits,
+        FaultLog log)
     {
         // The length was taken from these very bytes.
         _ = SnapshotEntry.TryRead(bytes, out SnapshotEntry entry);
         if (header.Version >= 3 && entry.ExtraData.Length < SnapshotEntry.MinVersion3ExtraDataBytes)
         {
-            log.Note(Faults.Of(FaultCode.SnapshotExtraData, structure, "extra_data_size", offset, entry.ExtraData.Length, $"at least {SnapshotEntry.MinVersion3ExtraDataBytes} bytes in version 3"));
+            log.Note(
+                Faults.Of(
+                    FaultCode.SnapshotExtraData, structure, "extra_data_size", offset, entry.ExtraData.Length,
+                    $"at least {SnapshotEntry.MinVersion3ExtraDataBytes} bytes in version 3"));
         }
 
         if (Faults.CheckTable(
-                FaultCode.SnapshotL1Table, structure, "L1 table", offset, entry.L1TableOffset, entry.L1Size, ImageGeometry.TableEntryBytes, (ulong)limits.MaxL1TableBytes, (int)header.ClusterBits) is { } l1)
+                FaultCode.SnapshotL1Table, structure, "L1 table", offset, entry.L1TableOffset, entry.L1Size, ImageGeometry.TableEntryBytes,
+                (ulong)limits.MaxL1TableBytes, (int)header.ClusterBits) is { } l1)
         {
             // QEMU minds only when the snapshot is used.
             log.Note(l1);

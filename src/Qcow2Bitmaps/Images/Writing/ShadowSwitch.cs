@@ -62,7 +62,8 @@ internal static class ShadowSwitch
         foreach (BitmapInfo bitmap in image.Contents.Bitmaps.Bitmaps
             .Where(static bitmap => bitmap.Faults.Count == 0 && bitmap.State != BitmapState.Inconsistent))
         {
-            PersistentBitmap stored = await PersistentBitmap.OpenAsync(image, bitmap, image.NewLog(), cancellationToken).ConfigureAwait(false);
+            PersistentBitmap stored = await PersistentBitmap.OpenAsync(
+                image, bitmap, image.NewLog(), cancellationToken).ConfigureAwait(false);
             if (stored.MissesBits)
             {
                 throw new Qcow2FormatException(

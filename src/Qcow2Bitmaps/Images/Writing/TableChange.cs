@@ -13,7 +13,8 @@ internal static class TableChange
     /// <param name="cancellationToken">Ends the wait for others.</param>
     /// <exception cref="InvalidOperationException">A writer of guest data is open on the image.</exception>
     /// <exception cref="NoSpaceException">There is no room, on a storage that cannot grow.</exception>
-    public static async ValueTask RunAsync(ImageHandle image, Func<ImageHandle, ValueTask> change, Func<ImageHandle, ValueTask> rehearse, CancellationToken cancellationToken)
+    public static async ValueTask RunAsync(
+        ImageHandle image, Func<ImageHandle, ValueTask> change, Func<ImageHandle, ValueTask> rehearse, CancellationToken cancellationToken)
     {
         using ImageGate.Release alone = await image.EnterAsync(cancellationToken).ConfigureAwait(false);
         InterruptedEdit.RequireNone(image);

@@ -13,7 +13,8 @@ internal static class VolumeRoom
     /// <param name="e">What was said.</param>
     /// <param name="change">The change, on a stand-in for the image.</param>
     /// <returns>What is to be thrown.</returns>
-    public static async ValueTask<NoSpaceException> DescribeAsync(ImageHandle image, NoSpaceException e, Func<ImageHandle, ValueTask> change)
+    public static async ValueTask<NoSpaceException> DescribeAsync(
+        ImageHandle image, NoSpaceException e, Func<ImageHandle, ValueTask> change)
     {
         ImageStorage storage = image.Storage;
         if (e.VolumeBytes is not null || storage is RehearsalStorage || storage.CapacityBytes is not { } capacity)
@@ -33,7 +34,8 @@ internal static class VolumeRoom
             return e;
         }
 
-        long clusters = ImageGeometry.DivideRoundingUp(Math.Max(memory.WrittenEnd, capacity + e.NeededBytes), image.Geometry.ClusterSizeBytes);
+        long clusters = ImageGeometry.DivideRoundingUp(
+            Math.Max(memory.WrittenEnd, capacity + e.NeededBytes), image.Geometry.ClusterSizeBytes);
         return NoSpaceException.OfVolume(storage.Name, clusters * image.Geometry.ClusterSizeBytes, capacity);
     }
 }

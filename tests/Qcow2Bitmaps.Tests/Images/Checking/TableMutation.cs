@@ -52,7 +52,9 @@ internal sealed class TableMutation(byte[] image, int seed)
     /// <summary>Mostly an entry that is used.</summary>
     private int EntryOf(int table, int cluster)
     {
-        int[] used = [.. Enumerable.Range(0, cluster / 8).Select(i => table + (8 * i)).Where(at => BinaryPrimitives.ReadUInt64BigEndian(image.AsSpan(at)) != 0)];
+        int[] used = [.. Enumerable.Range(0, cluster / 8)
+            .Select(i => table + (8 * i))
+            .Where(at => BinaryPrimitives.ReadUInt64BigEndian(image.AsSpan(at)) != 0)];
         return used.Length > 0 && Next(5) > 0 ? used[Next(used.Length)] : table + (8 * Next(cluster / 8));
     }
 

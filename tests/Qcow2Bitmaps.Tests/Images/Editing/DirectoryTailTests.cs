@@ -5,19 +5,27 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 
-/// <summary>Stale bytes behind the bitmap directory's end: QEMU leaves some where a device had old data, and they are read over; we leave none, whatever was in the cluster.</summary>
+/// <summary>
+/// Stale bytes behind the bitmap directory's end: QEMU leaves some where a device had old data, and they are read over;
+/// we leave none, whatever was in the cluster.
+/// </summary>
 public sealed class DirectoryTailTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     /// <summary>Each change stores the directory anew, in clusters that are full of old bytes.</summary>
-    public static TheoryData<string> Changes => [.. new[] { "add", "remove", "rename", "clear", "grow", "shrink", "snapshot", "remove all" }];
+    public static TheoryData<string> Changes =>
+        [.. new[] { "add", "remove", "rename", "clear", "grow", "shrink", "snapshot", "remove all" }];
 
     [Theory]
     [MemberData(nameof(Changes))]
     public async Task NoStateHasStaleBytes(string change)
     {
-        byte[] start = new TestImage().WithBitmap("a", bits: [1]).WithBitmap("bcd", bits: [2]).WithGuestData(2).WithFreeClusters(40).Build();
+        byte[] start = new TestImage().WithBitmap("a", bits: [1])
+            .WithBitmap("bcd", bits: [2])
+            .WithGuestData(2)
+            .WithFreeClusters(40)
+            .Build();
 
         // Each state is read, and that looks behind the directory's end.
         byte[] after = await StopAnywhere.AssertBeforeOrAfterAsync(start, image => ChangeAsync(image, change), mayLeak: true);
@@ -64,7 +72,9 @@ public sealed class DirectoryTailTests
         await ImageState.ReadAsync(await File.ReadAllBytesAsync(path, Token));
     }
 
-    /// <summary>A size that was left behind reaches over clusters that are somebody else's by now: they are not freed with the old directory.</summary>
+    /// <summary>
+    /// A size that was left behind reaches over clusters that are somebody else's by now: they are not freed with the old directory.
+    /// </summary>
     [Theory]
     [InlineData(60_000)]
     [InlineData(100_000)]

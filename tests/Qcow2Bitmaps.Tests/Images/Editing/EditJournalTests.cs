@@ -29,7 +29,8 @@ public sealed class EditJournalTests : IDisposable
         await File.WriteAllTextAsync(path, text, Token);
         await using Qcow2Image image = await OpenAsync(new TestImage().WithBitmap("a").Build());
 
-        await Assert.ThrowsAsync<IOException>(async () => await new BitmapEditSet().Add(image, static edit => edit.Clear("a")).CommitAsync(path, Token));
+        await Assert.ThrowsAsync<IOException>(
+            async () => await new BitmapEditSet().Add(image, static edit => edit.Clear("a")).CommitAsync(path, Token));
 
         Assert.Equal(text, await File.ReadAllTextAsync(path, Token));
     }
@@ -37,7 +38,9 @@ public sealed class EditJournalTests : IDisposable
     [Fact]
     public void AJournalReadsAsWritten()
     {
-        JournalEntry entry = new("/a", 5, [new JournalDirectory(4096, 24, new byte[32])], new SwitchPlan([[new SectorWrite(120, new byte[] { 1 }, new byte[] { 2 })], []]));
+        JournalEntry entry = new(
+            "/a", 5, [new JournalDirectory(4096, 24, new byte[32])],
+            new SwitchPlan([[new SectorWrite(120, new byte[] { 1 }, new byte[] { 2 })], []]));
         JournalEntry read = Assert.Single(EditJournal.Read(EditJournal.ToBytes([entry])));
         Assert.Equal(EditJournal.ToBytes([entry]), EditJournal.ToBytes([read]));
     }
@@ -46,7 +49,11 @@ public sealed class EditJournalTests : IDisposable
     [Fact]
     public void NumbersOfAForgedJournalAreChecked()
     {
-        byte[] journal = EditJournal.ToBytes([new JournalEntry("/a", 5, [new JournalDirectory(4096, 24, new byte[32])], new SwitchPlan([[new SectorWrite(120, new byte[] { 1 }, new byte[] { 2 })]]))]);
+        byte[] journal = EditJournal.ToBytes(
+            [
+                new JournalEntry(
+                    "/a", 5, [new JournalDirectory(4096, 24, new byte[32])],
+                    new SwitchPlan([[new SectorWrite(120, new byte[] { 1 }, new byte[] { 2 })]]))]);
         foreach (long number in (long[])[-1, 1, 17, int.MaxValue, 1L + int.MaxValue, long.MinValue, long.MaxValue])
         {
             for (int at = 0; at + sizeof(long) <= journal.Length - SHA256.HashSizeInBytes; at++)
@@ -68,12 +75,14 @@ public sealed class EditJournalTests : IDisposable
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
         var rename = new SectorWrite((int)image.Header.BackingFileOffset, Encoding.UTF8.GetBytes("good"), Encoding.UTF8.GetBytes("evil"));
         string path = _folder.File("journal");
-        await File.WriteAllBytesAsync(path, EditJournal.ToBytes([new JournalEntry(Path.GetFullPath(image.Name), null, [], new SwitchPlan([[], [rename]]))]), Token);
+        await File.WriteAllBytesAsync(
+            path, EditJournal.ToBytes([new JournalEntry(Path.GetFullPath(image.Name), null, [], new SwitchPlan([[], [rename]]))]), Token);
 
         await Assert.ThrowsAsync<IOException>(async () => await BitmapEditSet.RecoverAsync(path, [image], Token));
 
         Assert.Equal(bytes, storage.ToArray());
     }
 
-    private static async Task<Qcow2Image> OpenAsync(byte[] bytes) => await Qcow2Image.OpenAsync(new MemoryStorage(bytes), cancellationToken: Token);
+    private static async Task<Qcow2Image> OpenAsync(byte[] bytes) =>
+        await Qcow2Image.OpenAsync(new MemoryStorage(bytes), cancellationToken: Token);
 }

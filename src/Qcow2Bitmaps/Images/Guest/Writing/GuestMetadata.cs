@@ -110,7 +110,8 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
     {
         foreach (ClusterWrite write in plan.Where(static write => write.IsAllocated))
         {
-            await _refcounts!.GiveBackAsync(Geometry.ClusterAt(new HostOffset(write.HostOffset)), CancellationToken.None).ConfigureAwait(false);
+            await _refcounts!.GiveBackAsync(
+                Geometry.ClusterAt(new HostOffset(write.HostOffset)), CancellationToken.None).ConfigureAwait(false);
         }
     }
 
@@ -180,7 +181,8 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
     {
         if (_refcounts is null)
         {
-            WritableCounts counts = await WritableCounts.OpenAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
+            WritableCounts counts = await WritableCounts.OpenAsync(
+                image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
             _refcounts = new RefcountEditor(image.Storage, image.Limits, counts);
         }
     }

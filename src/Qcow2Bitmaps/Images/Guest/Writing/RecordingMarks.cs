@@ -6,14 +6,18 @@ using Qcow2Bitmaps.Threading;
 namespace Qcow2Bitmaps.Images.Guest.Writing;
 
 /// <summary>Marks in all recording bitmaps, on disk, what is about to be written: first the bits, then the data.</summary>
-/// <remarks>So no bitmap ever looks valid and misses a write, wherever the writer stops. Remembers what is marked. <see cref="Covers"/> is not for use beside a mark.</remarks>
+/// <remarks>
+/// So no bitmap ever looks valid and misses a write, wherever the writer stops. Remembers what is marked.
+/// <see cref="Covers"/> is not for use beside a mark.
+/// </remarks>
 internal sealed class RecordingMarks(ImageHandle image)
 {
     private readonly Dictionary<string, DirtyBitmap> _marked = new(StringComparer.Ordinal);
     // What the image was when these marks were made: any other edit makes them doubtful.
     private ImageContents? _of;
 
-    private IEnumerable<BitmapInfo> Recording => image.Contents.Bitmaps.Bitmaps.Where(static bitmap => bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0);
+    private IEnumerable<BitmapInfo> Recording =>
+        image.Contents.Bitmaps.Bitmaps.Where(static bitmap => bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0);
 
     /// <summary>Whether a range is marked in all recording bitmaps.</summary>
     public bool Covers(long offsetBytes, long lengthBytes)
@@ -34,14 +38,16 @@ internal sealed class RecordingMarks(ImageHandle image)
     /// <exception cref="Qcow2Exception">The image cannot be edited, or has no room.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public ValueTask MarkAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => MarkAsync(
-        (plan, name, token) => plan.FillAsync(name, offsetBytes, lengthBytes, true, token), marked => marked.Set(offsetBytes, lengthBytes), cancellationToken);
+        (plan, name, token) => plan.FillAsync(name, offsetBytes, lengthBytes, true, token), marked => marked.Set(offsetBytes, lengthBytes),
+        cancellationToken);
 
     /// <summary>Marks what is dirty in a bitmap, in one atomic edit of all recording bitmaps.</summary>
     /// <inheritdoc cref="MarkAsync(long, long, CancellationToken)" path="/exception"/>
     public ValueTask MarkAsync(DirtyBitmap ranges, CancellationToken cancellationToken) => MarkAsync(
         (plan, name, token) => plan.MergeAsync(ranges, name, token), marked => marked.Merge(ranges), cancellationToken);
 
-    private async ValueTask MarkAsync(Func<EditPlan, string, CancellationToken, ValueTask> step, Action<DirtyBitmap> mark, CancellationToken cancellationToken)
+    private async ValueTask MarkAsync(
+        Func<EditPlan, string, CancellationToken, ValueTask> step, Action<DirtyBitmap> mark, CancellationToken cancellationToken)
     {
         using ImageGate.Release alone = await image.EnterAsync(cancellationToken).ConfigureAwait(false);
         if (!ReferenceEquals(_of, image.Contents))
