@@ -96,6 +96,9 @@ public sealed partial class GuestWriter : Disk, IQuiescent
 
     internal override IEnumerable<ImageStorage> Storages => _shown?.Storages ?? [_image.Storage];
 
+    internal override StorageIdentity? FileOf(int depth) =>
+        _shown is not null ? _shown.FileOf(depth) : depth == 0 ? _image.Storage.Identity : null;
+
     /// <summary>Opens a writer. One at a time for an image.</summary>
     /// <param name="image">The image.</param>
     /// <param name="disk">Its tables, and the data file where it has one.</param>

@@ -26,6 +26,8 @@ internal sealed class ImageGate
         SharedLock.Release turn = await _inner.EnterAloneAsync(cancellationToken).ConfigureAwait(false);
         try
         {
+            // It may have been closed during the wait.
+            ObjectDisposedException.ThrowIf(_isClosed, this);
             return new Release(turn, Writer is { } writer ? await writer.HaltAsync(cancellationToken).ConfigureAwait(false) : null);
         }
         catch
