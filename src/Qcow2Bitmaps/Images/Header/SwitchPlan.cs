@@ -21,24 +21,33 @@ internal sealed record SwitchPlan(IReadOnlyList<IReadOnlyList<SectorWrite>> Stag
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public ValueTask ApplyAsync(ImageStorage storage, int done = 0) => WriteAsync(storage, Stages.Skip(done), static write => write.After);
 
-    /// <summary>Writes back what was there before, whichever stages were written.</summary>
+    /// <summary>Writes back what was there before, through the states that the stages led through.</summary>
+    /// <param name="storage">The image.</param>
+    /// <param name="begun">How many stages were written, the last one perhaps in part. What a later stage found is what an earlier one has
+    /// written: were it written back where that never happened, the image would be neither as before nor as after.</param>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
-    public ValueTask RevertAsync(ImageStorage storage) => WriteAsync(storage, Stages.Reverse(), static write => write.Before);
+    public ValueTask RevertAsync(ImageStorage storage, int begun) =>
+        WriteAsync(storage, Stages.Take(begun).Reverse(), static write => write.Before);
 
     /// <summary>Writes the stages, or writes back what was there before when that fails.</summary>
     /// <exception cref="UnknownOutcomeException">The storage failed for good: the image is as before or as after.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before.</exception>
     public async ValueTask ApplyOrRevertAsync(ImageStorage storage)
     {
+        int begun = 0;
         try
         {
-            await ApplyAsync(storage).ConfigureAwait(false);
+            foreach (IReadOnlyList<SectorWrite> stage in Stages)
+            {
+                begun++;
+                await WriteAsync(storage, [stage], static write => write.After).ConfigureAwait(false);
+            }
         }
         catch (IOException e)
         {
             try
             {
-                await RevertAsync(storage).ConfigureAwait(false);
+                await RevertAsync(storage, begun).ConfigureAwait(false);
             }
             catch (IOException)
             {

@@ -187,7 +187,7 @@ internal sealed partial class RefcountEditor
     {
         if (_oldTable is not null)
         {
-            await _tableSwitch!.RevertAsync(_storage).ConfigureAwait(false);
+            await _tableSwitch!.RevertAsync(_storage, _tableSwitch.Stages.Count).ConfigureAwait(false);
         }
 
         foreach (long[] blocks in _linked)
