@@ -1,8 +1,6 @@
 using BenchmarkDotNet.Attributes;
 using Qcow2Bitmaps.Benchmarks.Reporting;
 using Qcow2Bitmaps.Benchmarks.Support;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Benchmarks;

@@ -3,7 +3,6 @@ using BenchmarkDotNet.Attributes;
 using Qcow2Bitmaps.Benchmarks.Reporting;
 using Qcow2Bitmaps.Benchmarks.Support;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Benchmarks;

@@ -1,5 +1,4 @@
 using Qcow2Bitmaps;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Operations;
 
 // ColdMerge TOP BASE [CHECKPOINT…]: merges the snapshot TOP into BASE, the image right below it, while no machine runs, as oVirt's storage

@@ -1,8 +1,6 @@
 using System.Security.Cryptography;
 using Qcow2Bitmaps;
-using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
 // Evidence FILE: prints what a damaged image still tells of its bitmaps. The file is opened for reading only and without locks, no

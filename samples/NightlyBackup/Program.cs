@@ -1,6 +1,5 @@
 using Qcow2Bitmaps;
 using Qcow2Bitmaps.Backups;
-using Qcow2Bitmaps.Chains;
 
 // NightlyBackup FOLDER CHECKPOINT TOP…: backs up the disks of a machine that is shut down, all at one point. The first run takes full
 // backups, later ones what changed since the last checkpoint. A disk whose record is lost is rebuilt from allocation where that tells what

@@ -1,7 +1,6 @@
 using System.IO.Pipelines;
 using System.Net.Sockets;
 using Qcow2Bitmaps.Backups.Recording;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Qmp.Commands;
 using Qcow2Bitmaps.Qmp.Jobs;

@@ -1,7 +1,5 @@
 using System.Globalization;
 using Qcow2Bitmaps.Benchmarks.Support;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Benchmarks.SideBySide;

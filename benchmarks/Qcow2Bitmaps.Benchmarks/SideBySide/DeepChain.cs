@@ -1,6 +1,4 @@
 using System.Globalization;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Benchmarks.SideBySide;

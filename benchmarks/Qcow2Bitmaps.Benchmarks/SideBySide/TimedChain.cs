@@ -1,8 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Benchmarks.SideBySide;

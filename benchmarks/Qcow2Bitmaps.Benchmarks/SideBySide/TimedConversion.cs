@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Copying;
 
 namespace Qcow2Bitmaps.Benchmarks.SideBySide;
 

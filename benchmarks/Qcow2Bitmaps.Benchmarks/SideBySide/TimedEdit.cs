@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Benchmarks.SideBySide;

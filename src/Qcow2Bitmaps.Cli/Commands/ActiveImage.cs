@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
 

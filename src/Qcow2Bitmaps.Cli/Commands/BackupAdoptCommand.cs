@@ -1,7 +1,5 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Backups;
-using Qcow2Bitmaps.Backups.Adoption;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 
 namespace Qcow2Bitmaps.Cli.Commands;

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 

@@ -1,9 +1,7 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Backups;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;

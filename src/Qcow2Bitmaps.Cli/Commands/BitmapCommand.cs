@@ -4,7 +4,6 @@ using System.Globalization;
 using System.Numerics;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;

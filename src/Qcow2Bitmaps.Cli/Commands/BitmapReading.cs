@@ -1,8 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
-
 namespace Qcow2Bitmaps.Cli.Commands;
 
 /// <summary>A bitmap that can be read from end to end, of one image or merged over a chain.</summary>

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Qcow2Bitmaps.Chains;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 

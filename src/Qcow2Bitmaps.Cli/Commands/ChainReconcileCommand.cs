@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Operations;
 

@@ -2,8 +2,6 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 

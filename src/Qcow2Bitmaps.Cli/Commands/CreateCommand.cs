@@ -1,11 +1,7 @@
 using System.CommandLine;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Options;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;

@@ -1,7 +1,5 @@
 using Qcow2Bitmaps.Cli.Options;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Creation;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 

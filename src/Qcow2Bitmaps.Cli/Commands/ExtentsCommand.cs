@@ -1,10 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;

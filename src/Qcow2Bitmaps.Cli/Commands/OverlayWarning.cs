@@ -1,6 +1,4 @@
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 

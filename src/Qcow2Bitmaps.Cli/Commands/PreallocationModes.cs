@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Images.Creation;
-
 namespace Qcow2Bitmaps.Cli.Commands;
 
 /// <summary>The words of <c>preallocation</c>, and what is said where a device refuses one.</summary>

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;

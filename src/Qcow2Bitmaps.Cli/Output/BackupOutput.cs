@@ -1,6 +1,4 @@
 using Qcow2Bitmaps.Backups;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Cli.Output;
 

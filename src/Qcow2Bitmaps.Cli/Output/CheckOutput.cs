@@ -1,6 +1,4 @@
 using System.Globalization;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Checking;
 
 namespace Qcow2Bitmaps.Cli.Output;
 

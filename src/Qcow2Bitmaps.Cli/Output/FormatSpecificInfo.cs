@@ -1,6 +1,3 @@
-using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
-
 namespace Qcow2Bitmaps.Cli.Output;
 
 /// <summary>The format-specific part of <c>info</c>, in the order in which QEMU prints its members.</summary>

@@ -1,6 +1,3 @@
-using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
-
 namespace Qcow2Bitmaps.Cli.Output;
 
 /// <summary>What <c>info</c> says about one image, whatever its format.</summary>

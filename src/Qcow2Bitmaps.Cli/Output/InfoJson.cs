@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Images;
-
 namespace Qcow2Bitmaps.Cli.Output;
 
 /// <summary>Prints what <c>qemu-img info --output=json</c> prints. The order of members is that of QEMU's hash tables.</summary>

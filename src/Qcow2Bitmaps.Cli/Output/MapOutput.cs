@@ -1,7 +1,5 @@
 using System.Globalization;
 using System.Text.Unicode;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Output;

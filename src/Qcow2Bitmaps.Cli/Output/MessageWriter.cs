@@ -1,6 +1,4 @@
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Output;

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Output;
 

@@ -1,6 +1,3 @@
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
-
 namespace Qcow2Bitmaps.Cli.Output;
 
 /// <summary>Prints a chain and the verdicts on its bitmaps as JSON.</summary>

@@ -1,8 +1,6 @@
 using System.Globalization;
 using System.Text;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Cli.Output;
 

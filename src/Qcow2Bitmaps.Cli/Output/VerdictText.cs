@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Chains;
-
 namespace Qcow2Bitmaps.Cli.Output;
 
 /// <summary>What is said of a bitmap that is not valid, or that QEMU cannot back up by: the same wherever it is said.</summary>

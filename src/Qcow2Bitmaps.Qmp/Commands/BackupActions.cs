@@ -1,8 +1,5 @@
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Disks;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Qmp.Jobs;
 using Qcow2Bitmaps.Qmp.Nodes;

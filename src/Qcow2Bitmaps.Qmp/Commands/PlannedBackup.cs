@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Backups.Recording;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Qmp.Jobs;
 using Qcow2Bitmaps.Qmp.Nodes;
 

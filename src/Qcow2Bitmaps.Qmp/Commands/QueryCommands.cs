@@ -1,7 +1,5 @@
 using System.Text.Json;
 using Qcow2Bitmaps.Backups.Recording;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Qmp.Nodes;
 using Qcow2Bitmaps.Qmp.Protocol;
 

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Disks;
-
 namespace Qcow2Bitmaps.Qmp.Commands;
 
 /// <summary>A placeholder that is never written, to check whether a backup would start.</summary>

@@ -1,7 +1,4 @@
 using System.Runtime.CompilerServices;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Backups;
 

@@ -1,6 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;

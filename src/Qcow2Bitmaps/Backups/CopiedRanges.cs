@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Copying;
 
 namespace Qcow2Bitmaps.Backups;

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Chains;
-
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>Whether a disk is what became of the one that a backup was taken of.</summary>

@@ -1,6 +1,4 @@
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps.Backups;
 
@@ -48,5 +46,5 @@ internal static class LayerReplay
 
     /// <summary>A raw image has zeros wherever it has no data, without holding them.</summary>
     private static long ZeroFrom(BackupManifest manifest) =>
-        string.Equals(manifest.ImageFormat, Images.ImageFormat.Raw, StringComparison.Ordinal) ? 0 : long.MaxValue;
+        string.Equals(manifest.ImageFormat, Qcow2Bitmaps.ImageFormat.Raw, StringComparison.Ordinal) ? 0 : long.MaxValue;
 }

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Disks;
-
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>A disk that takes all and keeps nothing: for reading alone.</summary>

@@ -1,7 +1,4 @@
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Bitmaps;
 
 /// <summary>How a bitmap's bits lie over the disk and over pages. Nothing here overflows for disks of up to 2^63-1 bytes.</summary>

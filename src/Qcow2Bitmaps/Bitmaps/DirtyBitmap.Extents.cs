@@ -1,4 +1,6 @@
-namespace Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Bitmaps;
+
+namespace Qcow2Bitmaps;
 
 public sealed partial class DirtyBitmap
 {

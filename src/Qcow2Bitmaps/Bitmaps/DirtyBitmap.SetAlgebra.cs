@@ -1,6 +1,7 @@
 using CommunityToolkit.HighPerformance.Buffers;
+using Qcow2Bitmaps.Bitmaps;
 
-namespace Qcow2Bitmaps.Bitmaps;
+namespace Qcow2Bitmaps;
 
 public sealed partial class DirtyBitmap
 {

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
+using Qcow2Bitmaps.Bitmaps;
 
-namespace Qcow2Bitmaps.Bitmaps;
+namespace Qcow2Bitmaps;
 
 public sealed partial class DirtyBitmap
 {

@@ -1,6 +1,6 @@
-using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Bitmaps;
 
-namespace Qcow2Bitmaps.Bitmaps;
+namespace Qcow2Bitmaps;
 
 /// <summary>A dirty bitmap in memory: which granules of a disk were written.</summary>
 /// <remarks>

@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Bitmaps;
+namespace Qcow2Bitmaps;
 
 /// <summary>How much of a disk is dirty.</summary>
 /// <param name="Bits">Dirty granules.</param>

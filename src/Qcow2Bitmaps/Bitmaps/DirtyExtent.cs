@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Bitmaps;
+namespace Qcow2Bitmaps;
 
 /// <summary>A range of the disk in which every granule is dirty, or every one clean.</summary>
 /// <param name="OffsetBytes">Where it starts on the disk, in bytes.</param>

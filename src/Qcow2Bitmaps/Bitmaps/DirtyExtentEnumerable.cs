@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Bitmaps;
+namespace Qcow2Bitmaps;
 
 /// <summary>The ranges of a bitmap, for <c>foreach</c> without allocation.</summary>
 public readonly struct DirtyExtentEnumerable

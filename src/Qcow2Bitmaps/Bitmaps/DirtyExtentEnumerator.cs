@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Bitmaps;
+namespace Qcow2Bitmaps;
 
 /// <summary>Walks the ranges of a bitmap.</summary>
 public struct DirtyExtentEnumerator

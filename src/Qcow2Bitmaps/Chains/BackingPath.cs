@@ -1,7 +1,7 @@
 using Qcow2Bitmaps.Images.Naming;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>How a backing file's name becomes a path, by QEMU's rules.</summary>
 public static class BackingPath

@@ -1,7 +1,7 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>What an image says about its backing file, or its data file. Untrusted: it is whatever stands in the image.</summary>
 /// <param name="ImagePath">The path of the image that says it, as it was opened.</param>

@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Format;
 
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>Whether a bitmap is valid over a chain, and if not, why, in which image, and what helps. Immutable.</summary>
 public sealed record BitmapVerdict

@@ -1,9 +1,8 @@
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Naming;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>One image of a chain: a <see cref="Qcow2Layer"/> or a <see cref="RawLayer"/>.</summary>
 public abstract class ChainLayer

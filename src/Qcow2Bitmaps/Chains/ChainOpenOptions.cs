@@ -1,7 +1,6 @@
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>How a chain is opened. Immutable and as thread-safe as its resolver.</summary>
 public sealed record ChainOpenOptions

@@ -1,7 +1,7 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>Opens backing files, and data files, that are regular files or block devices below allowed folders, and nothing else.</summary>
 /// <remarks>

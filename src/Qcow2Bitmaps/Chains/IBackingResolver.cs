@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>Decides which backing files are opened, and opens them: the gate between names inside images and the system.</summary>
 public interface IBackingResolver

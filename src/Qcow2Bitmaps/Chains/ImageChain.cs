@@ -1,14 +1,13 @@
 using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Disks;
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>A backing chain: the top image and all images below it, down to one without a backing file.</summary>
 /// <remarks>

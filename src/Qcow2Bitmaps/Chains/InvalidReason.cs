@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>Why a bitmap is not valid over a chain.</summary>
 public enum InvalidReason

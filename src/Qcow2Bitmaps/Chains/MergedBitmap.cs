@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Chains;

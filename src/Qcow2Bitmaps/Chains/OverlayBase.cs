@@ -1,7 +1,7 @@
 using Qcow2Bitmaps.Images.Naming;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>What an image that is yet to be made needs to know of its backing file.</summary>
 /// <param name="Format">The backing file's format: <c>qcow2</c> or <c>raw</c>.</param>

@@ -1,8 +1,7 @@
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>A qcow2 image of a chain.</summary>
 public sealed class Qcow2Layer : ChainLayer

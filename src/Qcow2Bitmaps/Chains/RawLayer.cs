@@ -1,8 +1,6 @@
-using Qcow2Bitmaps.Disks;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>A raw file or device of a chain: the lowest image, as it names none.</summary>
 public sealed class RawLayer : ChainLayer

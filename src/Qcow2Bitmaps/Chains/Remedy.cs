@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>What helps where a bitmap is not valid over a chain, or QEMU cannot back up by it: one for each state, the best one.</summary>
 public enum Remedy

@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Chains;
+namespace Qcow2Bitmaps;
 
 /// <summary>Whose rules say whether a bitmap is valid over a chain.</summary>
 public enum VerdictProfile

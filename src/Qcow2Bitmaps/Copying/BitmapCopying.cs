@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Copying;
+namespace Qcow2Bitmaps;
 
 /// <summary>What is done about the bitmaps of an image whose disk is copied.</summary>
 public enum BitmapCopying

@@ -1,7 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
-
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>Decides which bitmaps of a chain go along with its disk, and reads them.</summary>

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
-
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>A bitmap that a target is to have.</summary>

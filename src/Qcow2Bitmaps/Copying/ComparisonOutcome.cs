@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Copying;
+namespace Qcow2Bitmaps;
 
 /// <summary>What a comparison of two disks found.</summary>
 public enum ComparisonOutcome

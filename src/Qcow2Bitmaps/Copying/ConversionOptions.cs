@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Images.Creation;
 
-namespace Qcow2Bitmaps.Copying;
+namespace Qcow2Bitmaps;
 
 /// <summary>How a disk is copied to another image. Immutable and safe to share between threads.</summary>
 public sealed record ConversionOptions
@@ -104,7 +104,7 @@ public sealed record ConversionOptions
         : TargetIsZero && TargetHasBacking ? "Cannot use --target-is-zero when the destination image has a backing file"
         : Compress && !IsQcow2 ? "Compression not supported for this file format"
         : Compress && Create is { Preallocation: not Preallocation.Off } ? "Compression and preallocation not supported at the same time"
-        : Compress && Create is { CompressionType: not Format.CompressionType.Zlib }
+        : Compress && Create is { CompressionType: not Qcow2Bitmaps.CompressionType.Zlib }
             ? "Clusters are compressed with zlib only; other compression types are read, not written"
         : Compress && Create is { DataFile: not null } ? "Clusters in an external data file cannot be compressed"
         : RawPreallocation is not (Preallocation.Off or Preallocation.Falloc or Preallocation.Full)

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Disks;
-
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>A part of the disk to copy.</summary>

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
-
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>The parts of a disk that are to be copied, asked for in ascending order. For one caller at a time.</summary>

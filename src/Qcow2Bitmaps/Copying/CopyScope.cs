@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Disks;
-
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>What is copied of disks, and what is not.</summary>

@@ -1,6 +1,3 @@
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Disks;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 

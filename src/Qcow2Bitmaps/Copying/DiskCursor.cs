@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Disks;
-
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>Asks a disk for extents, from the disk's start to its end. For one caller at a time.</summary>

@@ -1,6 +1,6 @@
-using Qcow2Bitmaps.Disks;
+using Qcow2Bitmaps.Copying;
 
-namespace Qcow2Bitmaps.Copying;
+namespace Qcow2Bitmaps;
 
 /// <summary>What a comparison of two disks found.</summary>
 /// <param name="Outcome">The first difference's kind, or none.</param>

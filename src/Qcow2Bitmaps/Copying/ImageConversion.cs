@@ -1,9 +1,8 @@
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Disks;
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Copying;
+namespace Qcow2Bitmaps;
 
 /// <summary>Copies what the guest sees of disks to another image.</summary>
 public static class ImageConversion

@@ -1,10 +1,7 @@
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
 
-namespace Qcow2Bitmaps.Copying;
+namespace Qcow2Bitmaps;
 
 /// <summary>How many bytes a target takes, before anything is written: QEMU's <c>measure</c>.</summary>
 /// <param name="RequiredBytes">What the disk's data take, plain, with all metadata of a full image.</param>

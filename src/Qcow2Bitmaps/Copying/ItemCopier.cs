@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Copying;

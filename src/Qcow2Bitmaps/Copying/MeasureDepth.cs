@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Copying;
+namespace Qcow2Bitmaps;
 
 /// <summary>How closely an operation is looked at beforehand.</summary>
 public enum MeasureDepth

@@ -1,7 +1,8 @@
 using System.Runtime.CompilerServices;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Disks;
+namespace Qcow2Bitmaps;
 
 /// <summary>A disk as its guest sees it: bytes at offsets, and a map that tells without reading which parts are zeros.</summary>
 /// <remarks>

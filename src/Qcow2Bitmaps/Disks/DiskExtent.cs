@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Disks;
+namespace Qcow2Bitmaps;
 
 /// <summary>A part of a disk whose data are stored in one way.</summary>
 /// <param name="OffsetBytes">Where it starts on the disk, in bytes.</param>

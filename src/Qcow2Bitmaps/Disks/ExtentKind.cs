@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Disks;
+namespace Qcow2Bitmaps;
 
 /// <summary>How the data of a part of a disk are stored.</summary>
 public enum ExtentKind

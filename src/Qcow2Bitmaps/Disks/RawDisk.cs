@@ -1,7 +1,8 @@
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Disks;
+namespace Qcow2Bitmaps;
 
 /// <summary>A raw disk: the bytes of a file, a device or another storage, which stays open.</summary>
 public sealed class RawDisk : Disk

@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Format;
+namespace Qcow2Bitmaps;
 
 /// <summary>Feature bits that a writer clears when it does not know them (header offset 88). Spec: "Header", autoclear_features.</summary>
 [Flags]

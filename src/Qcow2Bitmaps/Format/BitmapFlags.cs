@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Format;
+namespace Qcow2Bitmaps;
 
 /// <summary>The flags of a bitmap directory entry. Spec: "Bitmap directory", flags.</summary>
 [Flags]

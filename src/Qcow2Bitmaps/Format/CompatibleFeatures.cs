@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Format;
+namespace Qcow2Bitmaps;
 
 /// <summary>Feature bits that a reader may ignore (header offset 80). Spec: "Header", compatible_features.</summary>
 [Flags]

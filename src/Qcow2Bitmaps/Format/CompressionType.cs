@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Format;
+namespace Qcow2Bitmaps;
 
 /// <summary>How compressed clusters are packed (header offset 104).</summary>
 public enum CompressionType

@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Format;
+namespace Qcow2Bitmaps;
 
 /// <summary>How guest data are encrypted (header offset 32). Bitmaps and tables never are.</summary>
 public enum EncryptionMethod

@@ -1,4 +1,6 @@
-namespace Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps;
 
 // Decisions: docs/decisions/format.md.
 /// <summary>One thing that is wrong with the bytes of an image: thrown by strict readers, listed by lenient ones.</summary>

@@ -1,4 +1,6 @@
-namespace Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps;
 
 /// <summary>All arithmetic on clusters, tables and bitmaps of one image, in one place.</summary>
 /// <remarks>

@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Format;
+namespace Qcow2Bitmaps;
 
 /// <summary>Feature bits that a reader must know (header offset 72). Spec: "Header", incompatible_features.</summary>
 [Flags]

@@ -1,6 +1,8 @@
+using Qcow2Bitmaps.Format;
+
 using static System.Buffers.Binary.BinaryPrimitives;
 
-namespace Qcow2Bitmaps.Format;
+namespace Qcow2Bitmaps;
 
 /// <summary>What the LUKS1 header inside an image says in plain text. Nothing here needs or holds a key.</summary>
 /// <remarks>Source: LUKS On-Disk Format Specification 1.1, section 3. Immutable and safe to share between threads.</remarks>

@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Format;
+namespace Qcow2Bitmaps;
 
 /// <summary>One key slot of a LUKS1 header, without its salt.</summary>
 /// <param name="IsActive">Whether the slot holds a key.</param>

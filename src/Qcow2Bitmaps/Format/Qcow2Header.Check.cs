@@ -1,4 +1,6 @@
-namespace Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps;
 
 public sealed partial record Qcow2Header
 {

@@ -1,6 +1,8 @@
+using Qcow2Bitmaps.Format;
+
 using static System.Buffers.Binary.BinaryPrimitives;
 
-namespace Qcow2Bitmaps.Format;
+namespace Qcow2Bitmaps;
 
 public sealed partial record Qcow2Header
 {

@@ -1,4 +1,6 @@
-namespace Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps;
 
 /// <summary>The header at the start of an image, version 2 or 3, with every field that it has. Spec: "Header".</summary>
 /// <remarks>
@@ -31,7 +33,7 @@ public sealed partial record Qcow2Header
     /// <summary>The disk's size in bytes, as stated.</summary>
     public ulong VirtualSize { get; init; }
 
-    /// <summary>How guest data are encrypted, as a number: see <see cref="Format.EncryptionMethod"/>.</summary>
+    /// <summary>How guest data are encrypted, as a number: see <see cref="Qcow2Bitmaps.EncryptionMethod"/>.</summary>
     public uint CryptMethod { get; init; }
 
     /// <summary>Entries of the active L1 table.</summary>
@@ -67,7 +69,7 @@ public sealed partial record Qcow2Header
     /// <summary>The header's length in bytes; extensions start behind it. 72 in version 2.</summary>
     public uint HeaderLength { get; init; } = HeaderLayout.KnownLength;
 
-    /// <summary>The compression type as a number: see <see cref="Format.CompressionType"/>. 0 if the header is too short for it.</summary>
+    /// <summary>As a number: see <see cref="Qcow2Bitmaps.CompressionType"/>. 0 if the header is too short for it.</summary>
     public byte CompressionType { get; init; }
 
     /// <summary>The bytes from offset 105 to the header's length: padding and unknown fields. Written back unchanged.</summary>

@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Format;
+namespace Qcow2Bitmaps;
 
 /// <summary>The largest counts and sizes that are believed when an image states them. The defaults are QEMU's.</summary>
 /// <remarks>

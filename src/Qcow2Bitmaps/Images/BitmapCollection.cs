@@ -2,11 +2,10 @@ using System.Collections;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Editing;
 using Qcow2Bitmaps.Images.State;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 /// <summary>The persistent bitmaps of an image, in the order of its directory.</summary>
 /// <remarks>

@@ -1,8 +1,7 @@
-using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Editing;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 /// <summary>The steps of one edit of an image's bitmaps, in the order in which they are to be applied.</summary>
 /// <remarks>

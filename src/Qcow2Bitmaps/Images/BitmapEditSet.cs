@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Editing;
 using Qcow2Bitmaps.Images.Writing;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 /// <summary>Edits of several images that belong together: all take effect, or none.</summary>
 /// <remarks>

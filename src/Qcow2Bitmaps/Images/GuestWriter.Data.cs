@@ -1,10 +1,9 @@
 using CommunityToolkit.HighPerformance.Buffers;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images.Guest.Writing;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Threading;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 /// <summary>The bytes themselves. All of this is for who has the range.</summary>
 public sealed partial class GuestWriter

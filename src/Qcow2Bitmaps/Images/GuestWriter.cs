@@ -1,6 +1,4 @@
 using CommunityToolkit.HighPerformance.Buffers;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Guest;
@@ -10,7 +8,7 @@ using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Threading;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 // Decisions: docs/decisions/images-guest.md.
 /// <summary>Writes what the guest sees of an image: bytes, zeros, discards, compressed clusters. Reads it too.</summary>

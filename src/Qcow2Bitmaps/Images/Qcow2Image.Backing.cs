@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Images.Naming;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 /// <summary>The name of the backing file.</summary>
 public sealed partial class Qcow2Image

@@ -1,7 +1,7 @@
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 public sealed partial class Qcow2Image
 {

@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Images.Resizing;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 public sealed partial class Qcow2Image
 {

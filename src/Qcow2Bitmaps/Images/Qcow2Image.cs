@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Images.Repairing;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 /// <summary>One open qcow2 image: its header, its names, its snapshots and its persistent bitmaps.</summary>
 /// <remarks>

@@ -1,7 +1,6 @@
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 /// <summary>How an image is opened. Immutable and safe to share between threads.</summary>
 public sealed record Qcow2OpenOptions

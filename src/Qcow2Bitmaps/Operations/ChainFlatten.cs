@@ -1,8 +1,4 @@
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Disks;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;

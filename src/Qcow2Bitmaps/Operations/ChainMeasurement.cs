@@ -1,7 +1,4 @@
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Disks;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
@@ -207,5 +204,5 @@ public sealed record ChainMeasurement(
     }
 
     private static long WholeClusters(long bytes, Qcow2CreateOptions create) =>
-        Format.ImageGeometry.DivideRoundingUp(bytes, create.ClusterSizeBytes) * create.ClusterSizeBytes;
+        ImageGeometry.DivideRoundingUp(bytes, create.ClusterSizeBytes) * create.ClusterSizeBytes;
 }

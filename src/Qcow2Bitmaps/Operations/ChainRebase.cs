@@ -1,8 +1,5 @@
-using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Disks;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Naming;
 
 namespace Qcow2Bitmaps.Operations;

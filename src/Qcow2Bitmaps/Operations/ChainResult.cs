@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Chains;
-
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>What an operation on a chain has done.</summary>

@@ -1,6 +1,3 @@
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Copying;
-
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>How images are committed. Immutable.</summary>

@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Operations;
 

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Chains;
-
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>What a chain has beside what is expected of it.</summary>

@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Storage;
 

@@ -1,7 +1,3 @@
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;

@@ -1,6 +1,4 @@
-using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Operations;

@@ -1,8 +1,4 @@
 using Qcow2Bitmaps.Backups;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Checking;
 
 namespace Qcow2Bitmaps.Tests.Backups;
 

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Qcow2Bitmaps.Backups;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
@@ -131,7 +130,7 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
     private async Task WriteOurselvesAsync()
     {
         await using ImageChain chain = await ImageChain.OpenAsync(Active, new ChainOpenOptions { WritableLayers = [0] }, Token);
-        await using Qcow2Bitmaps.Images.GuestWriter writer = await chain.OpenWriterAsync(Token);
+        await using GuestWriter writer = await chain.OpenWriterAsync(Token);
         (long offset, long length) = Range();
         int kind = Below(3);
         Log($"our write of kind {kind} {offset} {length}");

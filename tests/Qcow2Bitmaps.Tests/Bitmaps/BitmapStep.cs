@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
-
 namespace Qcow2Bitmaps.Tests.Bitmaps;
 
 /// <summary>One change of a bitmap. Offset and length are thousandths of the disk, so that they fit any disk.</summary>

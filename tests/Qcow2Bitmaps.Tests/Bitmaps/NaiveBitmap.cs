@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
-
 namespace Qcow2Bitmaps.Tests.Bitmaps;
 
 /// <summary>A dirty bitmap as one would explain it: an array of truth values. What <see cref="DirtyBitmap"/> is compared with.</summary>

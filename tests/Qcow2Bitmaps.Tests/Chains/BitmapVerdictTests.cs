@@ -1,5 +1,4 @@
 using FsCheck.Fluent;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;
@@ -121,7 +120,7 @@ public sealed class BitmapVerdictTests
             raw, Qcow2Bitmaps.Storage.StorageAccess.ReadWrite, Qcow2Bitmaps.Storage.ImageLock.Write);
         var options = new ChainOpenOptions
         {
-            Image = new Qcow2Bitmaps.Images.Qcow2OpenOptions { Lock = Qcow2Bitmaps.Storage.ImageLock.None },
+            Image = new Qcow2OpenOptions { Lock = Qcow2Bitmaps.Storage.ImageLock.None },
         };
 
         await using ImageChain chain = await ImageChain.OpenAsync(top, options, TestContext.Current.CancellationToken);
@@ -200,7 +199,7 @@ public sealed class BitmapVerdictTests
         byte[] top = new TestImage(9, 1 << 16) { BackingFile = "b" }.WithBitmap("a").Build();
         var options = new ChainOpenOptions
         {
-            Image = new Qcow2Bitmaps.Images.Qcow2OpenOptions { Strictness = Qcow2Bitmaps.Images.Strictness.Lenient },
+            Image = new Qcow2OpenOptions { Strictness = Strictness.Lenient },
         };
 
         await using ImageChain chain = await new MemoryChain(top, bytes).OpenAsync(options);

@@ -1,5 +1,4 @@
 using FsCheck.Fluent;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Chains;

@@ -133,7 +133,7 @@ public sealed class ChainCheckTests
     {
         using var folder = new TempFolder();
         string path = folder.Write(
-            "a.qcow2", new TestImage().WithBitmap("vda  +  valid\nx", flags: Qcow2Bitmaps.Format.BitmapFlags.None).Build());
+            "a.qcow2", new TestImage().WithBitmap("vda  +  valid\nx", flags: BitmapFlags.None).Build());
 
         ProcessResult result = await Support.Cli.RunAsync("chain", "check", path);
 

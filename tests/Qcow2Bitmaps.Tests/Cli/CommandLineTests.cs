@@ -149,7 +149,7 @@ public sealed class CommandLineTests
         Assert.SkipUnless(OperatingSystem.IsLinux(), "Arguments are bytes on Linux");
         using var folder = new TempFolder();
         string image = folder.Write(
-            "a.qcow2", new TestImage().WithBitmap([0xff, (byte)'b'], 12, Qcow2Bitmaps.Format.BitmapFlags.Auto, [1]).Build());
+            "a.qcow2", new TestImage().WithBitmap([0xff, (byte)'b'], 12, BitmapFlags.Auto, [1]).Build());
         string tool = Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll");
 
         ProcessResult result = await Qemu.RunAsync(

@@ -1,6 +1,4 @@
 using System.Text.RegularExpressions;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Images.Creation;
 using Qcow2Bitmaps.Tests.Support;

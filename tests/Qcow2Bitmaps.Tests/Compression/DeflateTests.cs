@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Compression;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Compression;

@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Tests.Hostile;
 

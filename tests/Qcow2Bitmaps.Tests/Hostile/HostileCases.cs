@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Images;
-
 namespace Qcow2Bitmaps.Tests.Hostile;
 
 /// <summary>All hostile images, by name.</summary>

@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;
 

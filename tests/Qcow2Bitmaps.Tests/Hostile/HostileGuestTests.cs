@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;

@@ -1,6 +1,4 @@
 using System.Buffers.Binary;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 

@@ -1,6 +1,5 @@
 using System.Globalization;
 using FsCheck.Fluent;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;

@@ -1,9 +1,6 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using FsCheck.Fluent;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;

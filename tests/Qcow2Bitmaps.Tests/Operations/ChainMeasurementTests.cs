@@ -1,8 +1,5 @@
 using System.Globalization;
 using FsCheck.Fluent;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Hostile;

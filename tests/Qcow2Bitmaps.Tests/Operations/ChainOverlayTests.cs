@@ -1,7 +1,4 @@
 using System.Security.Cryptography;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;

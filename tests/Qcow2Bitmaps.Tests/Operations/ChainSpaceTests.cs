@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
@@ -125,7 +124,7 @@ public sealed class ChainSpaceTests : IDisposable
         await using ImageChain chain = await ImageChain.OpenAsync(_paths[0], new ChainOpenOptions { WritableLayers = [0, 1, 2] }, Token);
         long additional = (await ChainMeasurement.OfCommitAsync(chain, 0, 2, cancellationToken: Token)).Target.AdditionalBytes;
         long atMost = (await ChainMeasurement.OfCommitAsync(
-            chain, 0, 2, depth: Copying.MeasureDepth.Tables, cancellationToken: Token)).Target.AdditionalBytes;
+            chain, 0, 2, depth: MeasureDepth.Tables, cancellationToken: Token)).Target.AdditionalBytes;
         Assert.True(atMost > additional, $"{atMost} {additional}");
         Task CheckAsync(long free) => SpaceCheck.RequireAsync(
             chain, 2, 8 << 20, (copy, depth) => ChainCommit.RunAsync(copy, 0, 2, new CommitOptions { Rehearses = depth }, null, Token),

@@ -1,9 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Disks;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Checking;
-
 namespace Qcow2Bitmaps.Tests.Operations;
 
 /// <summary>What is seen through an image of a chain.</summary>

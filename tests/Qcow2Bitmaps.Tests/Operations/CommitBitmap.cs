@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Images;
-
 namespace Qcow2Bitmaps.Tests.Operations;
 
 /// <summary>A bitmap as naively as can be.</summary>

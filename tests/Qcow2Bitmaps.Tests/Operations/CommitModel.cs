@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Images.Creation;
-
 namespace Qcow2Bitmaps.Tests.Operations;
 
 /// <summary>

@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 

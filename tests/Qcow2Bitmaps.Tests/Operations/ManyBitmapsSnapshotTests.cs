@@ -1,6 +1,4 @@
 using System.Globalization;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;

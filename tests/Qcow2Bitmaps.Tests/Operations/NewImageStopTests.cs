@@ -1,10 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using FsCheck.Fluent;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Hostile;

@@ -1,9 +1,4 @@
 using Qcow2Bitmaps.Backups.Recording;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Disks;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Checking;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Operations;

@@ -1,5 +1,4 @@
 using System.Globalization;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;

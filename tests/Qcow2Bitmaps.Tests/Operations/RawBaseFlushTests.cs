@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Tests.Support;
 

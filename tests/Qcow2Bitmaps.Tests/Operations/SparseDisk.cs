@@ -1,7 +1,4 @@
 using System.Globalization;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;

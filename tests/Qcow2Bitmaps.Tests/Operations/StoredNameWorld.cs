@@ -1,8 +1,5 @@
 using System.Globalization;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Qmp;
 using Qcow2Bitmaps.Tests.Support;

@@ -1,6 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
-
 namespace Qcow2Bitmaps.Tests.Operations;
 
 /// <content>What must be true after each operation.</content>

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Tests.Support;
 
 /// <summary>A header as opening an image takes it.</summary>

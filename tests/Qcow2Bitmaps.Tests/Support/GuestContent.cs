@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Tests.Support;
 

@@ -2,8 +2,6 @@ using System.Collections.Immutable;
 using System.Globalization;
 using System.Text;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Support;

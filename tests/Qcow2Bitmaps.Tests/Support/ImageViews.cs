@@ -1,10 +1,6 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
-using Qcow2Bitmaps.Disks;
-using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Storage;
 

@@ -1,5 +1,4 @@
 using System.Globalization;
-using Qcow2Bitmaps.Bitmaps;
 
 namespace Qcow2Bitmaps.Tests.Support;
 

@@ -1,6 +1,4 @@
 using System.Text.Json;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Tests.Support;
 

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Tests.Support;
 

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Images;
-
 namespace Qcow2Bitmaps.Tests.Support;
 
 /// <summary>Stops a change of an image at each moment, and asserts that the image is then as before or as after.</summary>

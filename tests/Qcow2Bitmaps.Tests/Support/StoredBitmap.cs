@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Tests.Support;
 
 /// <summary>What is stored of a bitmap.</summary>

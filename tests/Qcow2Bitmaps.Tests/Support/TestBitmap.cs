@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Tests.Support;
 
 /// <summary>A bitmap that <see cref="TestImage"/> has stored, and where.</summary>

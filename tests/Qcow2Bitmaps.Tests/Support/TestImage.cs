@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Support;

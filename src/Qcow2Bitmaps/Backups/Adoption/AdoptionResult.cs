@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Backups.Adoption;
+namespace Qcow2Bitmaps.Backups;
 
 /// <summary>What an adoption made.</summary>
 /// <param name="Backups">The series, the oldest first, each with whether its manifest was made by this call; else it was there, and is as

@@ -1,9 +1,6 @@
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 
-namespace Qcow2Bitmaps.Backups.Adoption;
+namespace Qcow2Bitmaps.Backups;
 
 /// <summary>How backups of other programs are adopted. Immutable and safe to share between threads.</summary>
 public sealed record BackupAdoptOptions

@@ -1,8 +1,7 @@
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Backups.Adoption;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Backups.Adoption;
+namespace Qcow2Bitmaps.Backups;
 
 /// <summary>
 /// Makes backups that other programs took (QEMU and libvirt in push mode, copies) what incremental backups

@@ -1,6 +1,3 @@
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
-
 namespace Qcow2Bitmaps.Backups.Adoption;
 
 /// <summary>The images that are to be adopted, the oldest first, open until all is done, so that nobody writes them meanwhile.</summary>

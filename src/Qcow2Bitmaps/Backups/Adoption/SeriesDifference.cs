@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Chains;
-
 namespace Qcow2Bitmaps.Backups.Adoption;
 
 /// <summary>Says what was found where a series does not make the disk, and what may be the reason.</summary>

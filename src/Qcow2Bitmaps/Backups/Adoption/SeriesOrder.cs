@@ -1,5 +1,4 @@
 using System.Globalization;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups.Adoption;

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Qcow2Bitmaps.Bitmaps;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 

@@ -1,6 +1,3 @@
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Disks;
-
 namespace Qcow2Bitmaps.Backups.Recording;
 
 /// <summary>What a backup job is to do. Immutable.</summary>

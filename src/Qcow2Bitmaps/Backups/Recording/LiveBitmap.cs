@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
-
 namespace Qcow2Bitmaps.Backups.Recording;
 
 /// <summary>A bitmap in memory, with QEMU's states. Not thread-safe.</summary>

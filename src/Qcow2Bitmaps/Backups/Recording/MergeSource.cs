@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
-
 namespace Qcow2Bitmaps.Backups.Recording;
 
 /// <summary>A bitmap that is merged into another one: one of the same session, one of another session, or bits in memory.</summary>

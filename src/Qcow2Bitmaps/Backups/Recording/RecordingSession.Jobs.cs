@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Threading;
 

@@ -1,5 +1,4 @@
 using CommunityToolkit.HighPerformance.Buffers;
-using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Threading;
 

@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Images.Checking;
+namespace Qcow2Bitmaps;
 
 /// <summary>One thing that a check found.</summary>
 /// <param name="Kind">What it means.</param>

@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Images.Checking;
+namespace Qcow2Bitmaps;
 
 /// <summary>What a finding of a check means for the image.</summary>
 public enum CheckFindingKind

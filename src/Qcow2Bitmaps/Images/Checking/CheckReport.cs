@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Images.Checking;
+namespace Qcow2Bitmaps;
 
 /// <summary>What a check found, as <c>qemu-img check</c> counts. Immutable.</summary>
 public sealed record CheckReport

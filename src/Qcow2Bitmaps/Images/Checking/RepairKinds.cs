@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Images.Checking;
+namespace Qcow2Bitmaps;
 
 /// <summary>What a repair may do.</summary>
 [Flags]

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Images.Creation;
 
 // Decisions: docs/decisions/images-creation.md.

@@ -1,5 +1,4 @@
 using System.Numerics;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Creation;

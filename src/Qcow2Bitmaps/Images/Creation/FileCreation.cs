@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Naming;
 using Qcow2Bitmaps.Storage;

@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Images.Creation;
+namespace Qcow2Bitmaps;
 
 /// <summary>What of a new image, or of what a disk gains, is allocated from the start.</summary>
 public enum Preallocation

@@ -1,6 +1,6 @@
-using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Creation;
 
-namespace Qcow2Bitmaps.Images.Creation;
+namespace Qcow2Bitmaps;
 
 /// <summary>What a new image is like. The defaults are qemu-img's. Immutable and safe to share between threads.</summary>
 public sealed record Qcow2CreateOptions

@@ -1,8 +1,8 @@
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images.Creation;
+namespace Qcow2Bitmaps;
 
 /// <summary>Makes raw images, files that are as long as the disk, and gives them another size.</summary>
 public static class RawImage

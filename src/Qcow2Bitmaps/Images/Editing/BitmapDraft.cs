@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Images.Editing;
 
 /// <summary>A bitmap as the steps of an edit have left it so far.</summary>

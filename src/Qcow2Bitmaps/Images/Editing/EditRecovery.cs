@@ -1,4 +1,4 @@
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 /// <summary>What became of an edit of several images that was interrupted.</summary>
 public enum EditRecovery

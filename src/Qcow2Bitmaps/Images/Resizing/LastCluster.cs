@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Images.Refcounts;

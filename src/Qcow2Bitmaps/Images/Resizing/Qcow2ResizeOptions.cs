@@ -1,8 +1,6 @@
-using Qcow2Bitmaps.Disks;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 /// <summary>How a disk is given another size. Immutable.</summary>
 public sealed record Qcow2ResizeOptions

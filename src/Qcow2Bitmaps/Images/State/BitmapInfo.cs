@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Format;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 /// <summary>What the bitmap directory says of one bitmap. Immutable and safe to share between threads.</summary>
 public sealed record BitmapInfo

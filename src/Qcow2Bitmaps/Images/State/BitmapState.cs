@@ -1,4 +1,5 @@
-namespace Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps;
 
 /// <summary>What a stored bitmap can be used for.</summary>
 public enum BitmapState

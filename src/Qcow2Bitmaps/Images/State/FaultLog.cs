@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.State;
 

@@ -1,8 +1,7 @@
 using System.Buffers.Binary;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 /// <summary>The names of the formats that images here have, and how an image's format is found when nobody says it.</summary>
 public static class ImageFormat

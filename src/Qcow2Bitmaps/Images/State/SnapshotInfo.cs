@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Format;
 
-namespace Qcow2Bitmaps.Images;
+namespace Qcow2Bitmaps;
 
 /// <summary>What the snapshot table says of one internal snapshot. Immutable and safe to share between threads.</summary>
 public sealed record SnapshotInfo

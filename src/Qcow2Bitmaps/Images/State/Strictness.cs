@@ -1,4 +1,5 @@
-namespace Qcow2Bitmaps.Images;
+
+namespace Qcow2Bitmaps;
 
 /// <summary>What a reader does about bytes that are not allowed.</summary>
 public enum Strictness

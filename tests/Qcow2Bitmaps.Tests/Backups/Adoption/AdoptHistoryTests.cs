@@ -1,6 +1,5 @@
 using System.Globalization;
 using FsCheck.Fluent;
-using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 

@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Adoption;

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Disks;
-
 namespace Qcow2Bitmaps.Tests.Backups.Recording;
 
 /// <summary>A target that fails from some place on.</summary>

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Disks;
-
 namespace Qcow2Bitmaps.Tests.Backups.Recording;
 
 /// <summary>A target in memory whose data wait until it is opened.</summary>

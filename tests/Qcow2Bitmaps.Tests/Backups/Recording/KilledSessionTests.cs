@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Text.Json;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Tests.Qmp;
 using Qcow2Bitmaps.Tests.Support;
 

@@ -1,7 +1,4 @@
 using Qcow2Bitmaps.Backups.Recording;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;

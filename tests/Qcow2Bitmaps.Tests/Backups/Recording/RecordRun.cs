@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Backups.Recording;
-using Qcow2Bitmaps.Bitmaps;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;
 
@@ -173,7 +172,7 @@ internal sealed class RecordRun(MemoryDisk disk, RecordingSession session) : IAs
 
     private async Task AssertStoredAsync()
     {
-        await using Qcow2Bitmaps.Images.Qcow2Image image = await Qcow2Bitmaps.Images.Qcow2Image.OpenAsync(
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(
             Qcow2Bitmaps.Storage.MemoryStorage.ReadOnly(disk.Storage.ToArray()), cancellationToken: Token);
         ModelBitmap[] stored = [.. Model.Bitmaps.Where(static bitmap => bitmap.IsPersistent)];
         Assert.Equal(
@@ -182,13 +181,13 @@ internal sealed class RecordRun(MemoryDisk disk, RecordingSession session) : IAs
         foreach (ModelBitmap bitmap in stored)
         {
             ModelBitmap expected = bitmap.Successor is { } successor ? bitmap.With(successor, bitmap.Granularity) : bitmap;
-            Assert.True(image.Bitmaps.TryGet(bitmap.Name, out Qcow2Bitmaps.Images.BitmapInfo? info));
+            Assert.True(image.Bitmaps.TryGet(bitmap.Name, out BitmapInfo? info));
             Assert.Equal(
-                bitmap.IsRecording ? Qcow2Bitmaps.Images.BitmapState.Recording : Qcow2Bitmaps.Images.BitmapState.Disabled, info.State);
+                bitmap.IsRecording ? BitmapState.Recording : BitmapState.Disabled, info.State);
             AssertBits(expected, await image.Bitmaps.LoadAsync(info, cancellationToken: Token));
         }
 
-        Qcow2Bitmaps.Images.Checking.CheckReport check = await image.CheckAsync(Token);
+        CheckReport check = await image.CheckAsync(Token);
         Assert.True(check is { Corruptions: 0, CheckErrors: 0, Leaks: 0 }, string.Join('\n', check.Findings.Select(static f => f.Message)));
     }
 

@@ -1,9 +1,4 @@
 using Qcow2Bitmaps.Backups.Recording;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Disks;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;

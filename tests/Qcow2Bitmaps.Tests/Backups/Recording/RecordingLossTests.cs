@@ -1,7 +1,5 @@
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;

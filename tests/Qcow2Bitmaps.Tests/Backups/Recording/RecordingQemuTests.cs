@@ -4,7 +4,6 @@ using FsCheck.Fluent;
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;

@@ -1,8 +1,5 @@
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Disks;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;

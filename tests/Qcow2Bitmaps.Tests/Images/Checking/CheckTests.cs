@@ -1,7 +1,5 @@
 using System.Buffers.Binary;
 using System.Diagnostics;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -90,7 +88,7 @@ public sealed class CheckTests
         var image = new TestImage(9, 1 << 16);
         for (int i = 0; i < 40; i++)
         {
-            image.WithBitmap($"b{i}", flags: Qcow2Bitmaps.Format.BitmapFlags.InUse);
+            image.WithBitmap($"b{i}", flags: BitmapFlags.InUse);
         }
 
         byte[] bytes = image.Build();

@@ -1,8 +1,4 @@
 using System.Security.Cryptography;
-using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Checking;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 

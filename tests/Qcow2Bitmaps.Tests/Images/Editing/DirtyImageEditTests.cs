@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;
@@ -43,7 +42,7 @@ public sealed class DirtyImageEditTests : IDisposable
         await Assert.ThrowsAsync<BitmapStateException>(
             async () => await image.Bitmaps.EditAsync(static edit => edit.Clear("nosuch"), Token));
 
-        Assert.False(image.Header.IncompatibleFeatures.HasFlag(Qcow2Bitmaps.Format.IncompatibleFeatures.Dirty));
+        Assert.False(image.Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty));
         Assert.Equal(0, (await image.CheckAsync(Token)).Corruptions);
     }
 

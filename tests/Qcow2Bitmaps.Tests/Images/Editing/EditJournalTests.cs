@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Editing;
 using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Storage;

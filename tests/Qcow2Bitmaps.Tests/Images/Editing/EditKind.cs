@@ -1,5 +1,4 @@
 using System.Globalization;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 

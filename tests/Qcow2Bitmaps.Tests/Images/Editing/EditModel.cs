@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Images;
-
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 
 /// <summary>

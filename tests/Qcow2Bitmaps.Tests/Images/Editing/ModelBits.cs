@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Tests.Bitmaps;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;

@@ -1,6 +1,5 @@
 using FsCheck;
 using FsCheck.Fluent;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Bitmaps;
 using Qcow2Bitmaps.Tests.Support;

@@ -1,6 +1,5 @@
 using FsCheck;
 using FsCheck.Fluent;
-using Qcow2Bitmaps.Images;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 

@@ -1,8 +1,4 @@
 using FsCheck.Fluent;
-using Qcow2Bitmaps.Bitmaps;
-using Qcow2Bitmaps.Chains;
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 

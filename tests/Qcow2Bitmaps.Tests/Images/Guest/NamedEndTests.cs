@@ -1,6 +1,4 @@
-using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 

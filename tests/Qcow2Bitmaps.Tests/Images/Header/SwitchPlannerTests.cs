@@ -3,7 +3,6 @@ using System.Text;
 using FsCheck;
 using FsCheck.Fluent;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;

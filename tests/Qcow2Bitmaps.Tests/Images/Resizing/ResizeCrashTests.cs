@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Resizing;

@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Images.Editing;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Threading;
