@@ -14,7 +14,7 @@ internal sealed class BackupProgressLine(ToolWriter output)
     public void AddTo(Command command) => command.Add(_progress);
 
     /// <summary>Does the work, and shows how far it is.</summary>
-    public async Task<T> RunAsync<T>(ParseResult parsed, bool isJson, Func<IProgress<BackupProgress>?, Task<T>> work)
+    public async Task<T> RunAsync<T>(ParseResult parsed, bool isJson, Func<IProgress<OperationProgress>?, Task<T>> work)
     {
         if (!parsed.GetValue(_progress) && (isJson || !output.IsTerminal))
         {
@@ -25,7 +25,7 @@ internal sealed class BackupProgressLine(ToolWriter output)
         line.Start();
         try
         {
-            T result = await work(new BackupSteps(step => line.Update(step.DoneBytes, step.TotalBytes)));
+            T result = await work(new ProgressSteps(step => line.Update(step.DoneBytes, step.TotalBytes)));
             line.Update(1, 1);
             return result;
         }
@@ -33,11 +33,5 @@ internal sealed class BackupProgressLine(ToolWriter output)
         {
             line.End();
         }
-    }
-
-    // Progress<T> would post to other threads, and out of order.
-    private sealed class BackupSteps(Action<BackupProgress> report) : IProgress<BackupProgress>
-    {
-        public void Report(BackupProgress value) => report(value);
     }
 }

@@ -52,7 +52,7 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
 
     /// <summary>Does the work, and shows how far it is.</summary>
     public async Task<T> RunAsync<T>(
-        ParseResult parsed, bool isJson, ImageChain chain, Func<IProgress<long>, Task<T>> work)
+        ParseResult parsed, bool isJson, ImageChain chain, Func<IProgress<OperationProgress>, Task<T>> work)
     {
         if (!IsShown(parsed, isJson))
         {
@@ -64,7 +64,7 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
         progress.Start();
         try
         {
-            T result = await work(new ProgressSteps(done => progress.Update(done, total)));
+            T result = await work(new ProgressSteps(step => progress.Update(step.DoneBytes, total)));
             progress.Update(total, total);
             return result;
         }

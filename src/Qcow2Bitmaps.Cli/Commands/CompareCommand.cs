@@ -118,15 +118,15 @@ internal sealed class CompareCommand
         {
             long firstSize = first.SizeBytes;
             long secondSize = second.SizeBytes;
-            var steps = new ProgressSteps(at =>
+            var steps = new ProgressSteps(step =>
             {
                 // What lies behind the shorter disk's end comes after the warning.
-                if (at > Math.Min(firstSize, secondSize))
+                if (step.DoneBytes > Math.Min(firstSize, secondSize))
                 {
                     WarnOfSizes(ref isWarned);
                 }
 
-                progress.Update(at, Math.Max(firstSize, secondSize));
+                progress.Update(step.DoneBytes, step.TotalBytes);
             });
             result = await ImageComparison.CompareAsync(first, second, isStrict, steps, cancellationToken);
         }

@@ -217,7 +217,7 @@ internal sealed class ConvertCommand
         try
         {
             IReadOnlyList<BitmapVerdict> skipped = await ImageConversion.ConvertAsync(
-                sources, file, options!, new ProgressSteps(done => progress.Update(done, total)), cancellationToken);
+                sources, file, options!, new ProgressSteps(step => progress.Update(step.DoneBytes, step.TotalBytes)), cancellationToken);
             foreach (BitmapVerdict verdict in skipped)
             {
                 _messages.Warn(

@@ -26,7 +26,7 @@ public static class BackupRestore
     /// <exception cref="IOException">The target exists, or a file cannot be read or written.</exception>
     public static async Task<StoredBackup> RunAsync(
         string path, string targetPath, bool isQcow2, string? checkpoint = null, int? workers = null,
-        IProgress<BackupProgress>? progress = null, CancellationToken cancellationToken = default)
+        IProgress<OperationProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentException.ThrowIfNullOrEmpty(targetPath);
@@ -96,7 +96,7 @@ public static class BackupRestore
     }
 
     private static async ValueTask WriteAsync(
-        IReadOnlyList<StoredBackup> chain, RestoredDisk target, int workers, IProgress<BackupProgress>? progress,
+        IReadOnlyList<StoredBackup> chain, RestoredDisk target, int workers, IProgress<OperationProgress>? progress,
         CancellationToken cancellationToken)
     {
         long total = chain.Sum(static backup => backup.Manifest.SizeBytes);

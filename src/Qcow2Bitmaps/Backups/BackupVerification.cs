@@ -28,7 +28,7 @@ public static class BackupVerification
     /// <exception cref="BitmapStateException">The bitmap is not valid over the disk's chain.</exception>
     /// <exception cref="IOException">A file cannot be read.</exception>
     public static async Task<BackupCheck> RunAsync(
-        string path, ImageChain? disk = null, string? since = null, int? workers = null, IProgress<BackupProgress>? progress = null,
+        string path, ImageChain? disk = null, string? since = null, int? workers = null, IProgress<OperationProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -68,7 +68,7 @@ public static class BackupVerification
     }
 
     private static async ValueTask<IReadOnlyList<BackupDamage>> ReadAsync(
-        StoredBackup backup, int workers, IProgress<long>? progress, CancellationToken cancellationToken)
+        StoredBackup backup, int workers, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
         var damage = new List<BackupDamage>();
         var check = new GroupCheck(backup.Manifest.Groups, fault => Add(damage, fault));
@@ -96,7 +96,7 @@ public static class BackupVerification
 
     /// <summary>Compares what the bitmap calls clean.</summary>
     internal static async ValueTask<(long? Difference, long ComparedBytes)> CompareAsync(
-        IReadOnlyList<StoredBackup> backups, ImageChain disk, string bitmap, long endBytes, IProgress<long>? progress,
+        IReadOnlyList<StoredBackup> backups, ImageChain disk, string bitmap, long endBytes, IProgress<OperationProgress>? progress,
         CancellationToken cancellationToken)
     {
         var layers = new BackupDisks(backups);
@@ -133,7 +133,7 @@ public static class BackupVerification
 
                     at += length;
                     compared += length;
-                    progress?.Report(at);
+                    progress?.Report(new OperationProgress(at, endBytes));
                 }
             }
 

@@ -32,7 +32,7 @@ public static class DiskBackup
     /// <exception cref="Qcow2Exception">An image is broken, or there is no room.</exception>
     /// <exception cref="IOException">A target exists, or a storage failed.</exception>
     public static Task<IReadOnlyList<BackupResult>> RunAsync(
-        IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<BackupProgress>? progress = null,
+        IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<OperationProgress>? progress = null,
         CancellationToken cancellationToken = default) =>
         RunAsync(disks, options, progress, atStep: null, cancellationToken);
 
@@ -40,7 +40,7 @@ public static class DiskBackup
     /// As the public method; <paramref name="atStep"/> is called between the steps, for tests that look what a stop would leave there.
     /// </summary>
     internal static async Task<IReadOnlyList<BackupResult>> RunAsync(
-        IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<BackupProgress>? progress, Action<string>? atStep,
+        IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<OperationProgress>? progress, Action<string>? atStep,
         CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(disks);
@@ -108,7 +108,7 @@ public static class DiskBackup
         : null;
 
     private static async ValueTask CopyAsync(
-        List<DiskBackupRun> jobs, IProgress<BackupProgress>? progress, CancellationToken cancellationToken)
+        List<DiskBackupRun> jobs, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
         try
         {

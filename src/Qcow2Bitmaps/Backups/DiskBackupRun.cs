@@ -176,7 +176,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     }
 
     /// <summary>Copies what is to be copied. Then the image is on disk, under the name of one that is not whole.</summary>
-    public async ValueTask CopyAsync(IProgress<long>? progress, CancellationToken cancellationToken)
+    public async ValueTask CopyAsync(IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
         var groups = new List<BackupGroup>();
         var digests = new GroupDigests(_manifest.GroupBytes, SizeBytes, groups.Add);

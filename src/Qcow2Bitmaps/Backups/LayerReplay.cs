@@ -13,7 +13,7 @@ internal static class LayerReplay
     /// <param name="progress">Is told how many bytes of the disk are done.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     public static async ValueTask RunAsync(
-        StoredBackup backup, Disk target, int workers, Action<BackupGroup> onGroup, IProgress<long>? progress,
+        StoredBackup backup, Disk target, int workers, Action<BackupGroup> onGroup, IProgress<OperationProgress>? progress,
         CancellationToken cancellationToken)
     {
         ImageChain chain = await backup.OpenAloneAsync(cancellationToken).ConfigureAwait(false);
@@ -36,7 +36,7 @@ internal static class LayerReplay
 
     /// <summary>Makes the checksums of what an image holds.</summary>
     public static async ValueTask<IReadOnlyList<BackupGroup>> ReadGroupsAsync(
-        StoredBackup backup, int workers, IProgress<long>? progress, CancellationToken cancellationToken)
+        StoredBackup backup, int workers, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
         var groups = new List<BackupGroup>();
         await RunAsync(

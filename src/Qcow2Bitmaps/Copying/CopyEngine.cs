@@ -17,7 +17,7 @@ internal sealed class CopyEngine
 
     private readonly Disk _target;
     private readonly ConversionOptions _options;
-    private readonly IProgress<long>? _progress;
+    private readonly IProgress<OperationProgress>? _progress;
     private readonly long _zeroFromBytes;
     private readonly ItemCopier _copier;
     private readonly int _itemBytes;
@@ -26,6 +26,7 @@ internal sealed class CopyEngine
     private readonly CopyRate? _rate;
     private readonly Lock _gate = new();
     private long _doneBytes;
+    private long _totalBytes;
 
     /// <summary>Makes one for a target.</summary>
     /// <param name="target">Where to.</param>
@@ -35,7 +36,7 @@ internal sealed class CopyEngine
     /// that is not known the largest number.</param>
     /// <param name="there">What the target reads where nothing is copied, if that is not what it reads now.</param>
     public CopyEngine(
-        Disk target, ConversionOptions options, IProgress<long>? progress, long zeroFromBytes = long.MaxValue, Disk? there = null)
+        Disk target, ConversionOptions options, IProgress<OperationProgress>? progress, long zeroFromBytes = long.MaxValue, Disk? there = null)
     {
         _target = target;
         _options = options;
@@ -69,6 +70,7 @@ internal sealed class CopyEngine
             return;
         }
 
+        _totalBytes = scope.Sources.Sum(static source => source.SizeBytes);
         CopyComparison? comparison = scope.CompareFromDepth < int.MaxValue
             ? new CopyComparison(_copier.There, !_copier.HoldsZeros, _target.SubclusterBytes, _zeroFromBytes)
             : null;
@@ -299,7 +301,7 @@ internal sealed class CopyEngine
             lock (_gate)
             {
                 _doneBytes += bytes;
-                _progress.Report(_doneBytes);
+                _progress.Report(new OperationProgress(_doneBytes, _totalBytes));
             }
         }
     }

@@ -1,11 +1,12 @@
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>Goes through two disks side by side.</summary>
-internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgress<long>? progress)
+internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgress<OperationProgress>? progress)
 {
     private const int BufferBytes = 2 << 20;
     private const int SectorBytes = 512;
 
+    private readonly long _totalBytes = Math.Max(first.SizeBytes, second.SizeBytes);
     private readonly byte[] _firstBytes = GC.AllocateUninitializedArray<byte>(BufferBytes);
     private readonly byte[] _secondBytes = GC.AllocateUninitializedArray<byte>(BufferBytes);
 
@@ -46,7 +47,7 @@ internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgre
             }
 
             at += length;
-            progress?.Report(at);
+            progress?.Report(new OperationProgress(at, _totalBytes));
         }
 
         return sizesDiffer
@@ -75,7 +76,7 @@ internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgre
             }
 
             at = extent.EndBytes;
-            progress?.Report(at);
+            progress?.Report(new OperationProgress(at, _totalBytes));
         }
 
         return new ImageComparison(ComparisonOutcome.Identical, 0, SizesDiffer: true);

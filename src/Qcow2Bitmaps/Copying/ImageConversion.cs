@@ -35,7 +35,7 @@ public static class ImageConversion
     /// <exception cref="IOException">A storage failed, or the target is also a source.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
     public static async Task<IReadOnlyList<BitmapVerdict>> ConvertAsync(
-        IReadOnlyList<Disk> sources, string targetPath, ConversionOptions options, IProgress<long>? progress = null,
+        IReadOnlyList<Disk> sources, string targetPath, ConversionOptions options, IProgress<OperationProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(sources);
@@ -56,7 +56,7 @@ public static class ImageConversion
     /// <summary>As the public method, to a target that is opened once all else is known to be well.</summary>
     /// <returns>The verdicts on bitmaps that were left behind, and how many bytes of the disk were written.</returns>
     internal static async Task<(IReadOnlyList<BitmapVerdict> Skipped, long WrittenBytes)> ConvertAsync(
-        IReadOnlyList<Disk> sources, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget, IProgress<long>? progress,
+        IReadOnlyList<Disk> sources, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget, IProgress<OperationProgress>? progress,
         CancellationToken cancellationToken)
     {
         string? fault = options.FindFault() ?? FindFault(sources, options);

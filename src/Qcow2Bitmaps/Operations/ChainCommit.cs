@@ -82,7 +82,7 @@ public static class ChainCommit
     /// base's name nothing is written.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async Task<ChainResult> RunAsync(
-        ImageChain chain, int top, int @base, CommitOptions? options = null, IProgress<long>? progress = null,
+        ImageChain chain, int top, int @base, CommitOptions? options = null, IProgress<OperationProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
@@ -468,7 +468,7 @@ public static class ChainCommit
     }
 
     private static async Task<long> CopyAsync(
-        ImageChain chain, ChainDisk map, int top, int @base, long oldSize, CommitOptions options, IProgress<long>? progress,
+        ImageChain chain, ChainDisk map, int top, int @base, long oldSize, CommitOptions options, IProgress<OperationProgress>? progress,
         CancellationToken cancellationToken)
     {
         Disk target = chain.Layers[@base] is RawLayer

@@ -67,7 +67,7 @@ public static class ChainRebase
     /// <exception cref="Qcow2Exception">An image is broken, cannot be written, or has no room.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async Task<ChainResult> PullAsync(
-        ImageChain chain, int? @base, RebaseOptions? options = null, IProgress<long>? progress = null,
+        ImageChain chain, int? @base, RebaseOptions? options = null, IProgress<OperationProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
@@ -111,7 +111,7 @@ public static class ChainRebase
     /// <returns>What became of the bitmaps, and how much was copied.</returns>
     /// <inheritdoc cref="PullAsync" path="/exception"/>
     public static async Task<ChainResult> RebaseAsync(
-        ImageChain chain, ImageChain? backing, RebaseOptions? options = null, IProgress<long>? progress = null,
+        ImageChain chain, ImageChain? backing, RebaseOptions? options = null, IProgress<OperationProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chain);
@@ -163,7 +163,7 @@ public static class ChainRebase
     /// <returns>How many bytes of the disk were written.</returns>
     private static async Task<long> CopyAsync(
         ImageChain chain, ChainDisk map, ChainDisk? other, int skipFromDepth, int compareFromDepth, RebaseOptions options,
-        IProgress<long>? progress, CancellationToken cancellationToken)
+        IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
         GuestWriter writer = await chain.OpenWriterAsync(
             options.Top, marksWrites: false, cancellationToken, getsBacking: other is not null).ConfigureAwait(false);

@@ -46,7 +46,7 @@ internal sealed class BackupScene(string path, string suffix = "")
     public Task WriteAsync(params string[] commands) => Qemu.IoOkAsync(Disk, commands);
 
     public async Task<BackupManifest> TakeAsync(
-        string name, BackupOptions options, IProgress<BackupProgress>? progress = null, Action<string>? atStep = null) =>
+        string name, BackupOptions options, IProgress<OperationProgress>? progress = null, Action<string>? atStep = null) =>
         (await DiskBackup.RunAsync(
             [new BackupDisk(Disk, Backup(name))], options with { Workers = 1 }, progress, atStep, Token))[0].Manifest;
 

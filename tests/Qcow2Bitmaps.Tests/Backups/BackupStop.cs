@@ -29,7 +29,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
         }
     }
 
-    public async Task<BackupManifest[]> TakeAsync(string name, BackupOptions how, IProgress<BackupProgress>? progress = null) =>
+    public async Task<BackupManifest[]> TakeAsync(string name, BackupOptions how, IProgress<OperationProgress>? progress = null) =>
         [
             .. (await DiskBackup.RunAsync(
                 [.. scenes.Select(scene => new BackupDisk(scene.Disk, scene.Backup(name)))], how with { Workers = 1 }, progress,

@@ -3,11 +3,11 @@ using Qcow2Bitmaps.Backups;
 namespace Qcow2Bitmaps.Tests.Backups;
 
 /// <summary>Ends a copy when so many bytes are done: by an error, or by cancelling it.</summary>
-internal sealed class CopyFuse(long bytes, CancellationTokenSource? cancellation) : IProgress<BackupProgress>
+internal sealed class CopyFuse(long bytes, CancellationTokenSource? cancellation) : IProgress<OperationProgress>
 {
     public bool HasBlown { get; private set; }
 
-    public void Report(BackupProgress value)
+    public void Report(OperationProgress value)
     {
         if (value.DoneBytes < bytes)
         {

@@ -111,7 +111,7 @@ public sealed class MissingDataTests : IDisposable
         Assert.Contains("was taken of a disk of which something was missing", refused.Message, StringComparison.Ordinal);
         Assert.Contains(Missing, (await TakeAsync(options))[0].Manifest.Missing!, StringComparison.Ordinal);
 
-        Task<IReadOnlyList<BackupResult>> TakeAsync(BackupOptions how, IProgress<BackupProgress>? progress = null) =>
+        Task<IReadOnlyList<BackupResult>> TakeAsync(BackupOptions how, IProgress<OperationProgress>? progress = null) =>
             DiskBackup.RunAsync([new BackupDisk(overlay, scene.Backup("inc"))], how, progress, BackupScene.Token);
     }
 

@@ -102,7 +102,7 @@ public sealed class RestoreTargetTests
         Assert.Equal(0, (await Support.Cli.RunAsync("chain", "snapshot", mid, top)).ExitCode);
         await Qemu.IoOkAsync(top, "write -P 4 3M 3M", "write -z 5M 512k");
         var always = new BackupOptions { Since = "c", Mode = BitmapSyncMode.Always, Workers = 1 };
-        Task TakeAsync(IProgress<BackupProgress>? fuse = null) =>
+        Task TakeAsync(IProgress<OperationProgress>? fuse = null) =>
             DiskBackup.RunAsync([new BackupDisk(top, scene.Backup("one"))], always, fuse, BackupScene.Token);
         await Assert.ThrowsAsync<IOException>(() => TakeAsync(new CopyFuse(3 << 20, null)));
         Assert.Contains("one.partial", scene.Names());

@@ -58,7 +58,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
 
     /// <summary>Reads all images for their checksums; then compares the disk with what they make.</summary>
     /// <returns>How many bytes were compared; null where the caller vouches for the series.</returns>
-    public async ValueTask<long?> ReadAsync(long diskBytes, IProgress<BackupProgress>? progress, CancellationToken cancellationToken)
+    public async ValueTask<long?> ReadAsync(long diskBytes, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
         long total = _backups.Sum(static backup => backup.Manifest.SizeBytes) + (options.IsTrusted ? 0 : diskBytes);
         long done = 0;

@@ -35,7 +35,7 @@ public static class BackupAdoption
     /// <exception cref="Qcow2Exception">An image is broken.</exception>
     /// <exception cref="IOException">A file cannot be read or written.</exception>
     public static async Task<AdoptionResult> RunAsync(
-        IReadOnlyList<string> imagePaths, string diskPath, BackupAdoptOptions options, IProgress<BackupProgress>? progress = null,
+        IReadOnlyList<string> imagePaths, string diskPath, BackupAdoptOptions options, IProgress<OperationProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(imagePaths);

@@ -80,7 +80,7 @@ public sealed class BackupJob : IAsyncDisposable
     public long CopiedBytes => _copier.CopiedBytes;
 
     /// <summary>How many bytes there were to copy when the job began, in units of at least 64 KiB, cut at the disk's end.</summary>
-    public long TotalBytes { get; private set; }
+    public long TotalBytes => _copier.TotalBytes;
 
     /// <summary>How many bytes are copied in a second; 0 for as many as it goes.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The number is negative.</exception>
@@ -163,7 +163,7 @@ public sealed class BackupJob : IAsyncDisposable
                 break;
         }
 
-        TotalBytes = _sync == BackupSync.None ? 0 : remaining.Count().Bytes;
+        _copier.TotalBytes = _sync == BackupSync.None ? 0 : remaining.Count().Bytes;
     }
 
     /// <summary>Begins to copy. From now on writes ask for <see cref="CopyBeforeWriteAsync"/>. For who is alone in the session.</summary>

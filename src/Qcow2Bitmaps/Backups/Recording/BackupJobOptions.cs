@@ -37,6 +37,6 @@ public sealed record BackupJobOptions
     /// </summary>
     public Func<CancellationToken, ValueTask>? BeforeCompletion { get; init; }
 
-    /// <summary>Is told how many bytes are copied, from several threads.</summary>
-    public IProgress<long>? Progress { get; init; }
+    /// <summary>Is told how many bytes are copied, from several threads. The total is that of <see cref="BackupJob.TotalBytes"/>.</summary>
+    public IProgress<OperationProgress>? Progress { get; init; }
 }

@@ -46,6 +46,9 @@ internal sealed class UnitCopier
     /// <summary>What is still to be copied, a bit for a unit. Others change it only before the copying begins.</summary>
     public DirtyBitmap Remaining { get; }
 
+    /// <summary>How many bytes the job copies; 0 where it copies only what is written meanwhile.</summary>
+    public long TotalBytes { get; set; }
+
     public long CopiedBytes => Interlocked.Read(ref _copiedBytes);
 
     /// <summary>The first error of reading the disk; null where there was none.</summary>
@@ -183,7 +186,7 @@ internal sealed class UnitCopier
         }
 
         long copied = Interlocked.Add(ref _copiedBytes, length);
-        _options.Progress?.Report(copied);
+        _options.Progress?.Report(new OperationProgress(copied, TotalBytes));
     }
 
     private async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)

@@ -192,7 +192,7 @@ public sealed class AdoptTests
         BackupException refused = await Assert.ThrowsAsync<BackupException>(() => TakeAsync(null));
         Assert.Contains("where bitmap 'c0' is clean", refused.Message, StringComparison.Ordinal);
 
-        Task TakeAsync(IProgress<BackupProgress>? progress) => DiskBackup.RunAsync(
+        Task TakeAsync(IProgress<OperationProgress>? progress) => DiskBackup.RunAsync(
             [new BackupDisk(series.Disk, series.Image("ours"))],
             new BackupOptions { Since = "c0", Mode = BitmapSyncMode.Always, Workers = 1 }, progress, PushedSeries.Token);
     }
