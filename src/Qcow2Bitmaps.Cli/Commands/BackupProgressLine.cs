@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Cli.Output;
 
 namespace Qcow2Bitmaps.Cli.Commands;

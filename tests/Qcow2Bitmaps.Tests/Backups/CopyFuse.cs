@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Backups;
-
 namespace Qcow2Bitmaps.Tests.Backups;
 
 /// <summary>Ends a copy when so many bytes are done: by an error, or by cancelling it.</summary>
