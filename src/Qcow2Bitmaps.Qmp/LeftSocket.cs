@@ -1,32 +1,40 @@
 using System.Net.Sockets;
-using Microsoft.Win32.SafeHandles;
-using Qcow2Bitmaps.Storage;
+using System.Runtime.InteropServices;
 
 namespace Qcow2Bitmaps.Qmp;
 
 /// <summary>A socket's file whose server was killed. QEMU takes over whatever is at the path; here only that.</summary>
-internal static class LeftSocket
+/// <remarks>On Linux with 64-bit processes; elsewhere there is none.</remarks>
+internal static partial class LeftSocket
 {
+    private const int AtCurrentFolder = -100;
+    private const int NoFollow = 0x100;
+    private const uint BasicStats = 0x7ff;
+    private const int TypeMask = 0xf000;
+    private const int ModeSocket = 0xc000;
+
     /// <summary>Removes what is at a path, if it is a socket, not a link to one, that no process has any more.</summary>
-    /// <returns>Whether it was removed. On systems other than Linux it never is.</returns>
-    /// <exception cref="IOException">It cannot be looked at or removed.</exception>
+    /// <returns>Whether it was removed.</returns>
+    /// <exception cref="IOException">It cannot be removed.</exception>
     public static bool TryRemove(string path)
     {
-        if (!LinuxNative.IsSupported || new FileInfo(path).LinkTarget is not null)
-        {
-            return false;
-        }
-
-        using SafeFileHandle file = LinuxFile.OpenPathOnly(path);
-        if (!LinuxFile.IsSocket(LinuxFile.Facts(file, path)) || !IsRefused(path))
-        {
-            return false;
-        }
-
         // Not if another server has taken it over meanwhile.
-        LinuxFile.Delete(file, path);
+        if (Find(path) is not { } left || !IsRefused(path) || Find(path) != left)
+        {
+            return false;
+        }
+
+        File.Delete(path);
         return true;
     }
+
+    /// <summary>Which socket is at a path; null for none, and for a link.</summary>
+    private static (ulong Device, ulong Inode)? Find(string path) =>
+        OperatingSystem.IsLinux() && Environment.Is64BitProcess
+            && Statx(AtCurrentFolder, path, NoFollow, BasicStats, out FileFacts facts) == 0
+            && (facts.Mode & TypeMask) == ModeSocket
+            ? (facts.Device, facts.Inode)
+            : null;
 
     /// <summary>Connects with a socket of another type: a server does not notice, even one that does not listen yet.</summary>
     private static bool IsRefused(string path)
@@ -41,5 +49,20 @@ internal static class LeftSocket
         {
             return e.SocketErrorCode == SocketError.ConnectionRefused;
         }
+    }
+
+    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(int folder, string path, int flags, uint mask, out FileFacts facts);
+
+    /// <summary>The kernel's <c>struct statx</c>, as far as it is read here.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    private struct FileFacts
+    {
+        [FieldOffset(28)]
+        public ushort Mode;
+        [FieldOffset(32)]
+        public ulong Inode;
+        [FieldOffset(136)]
+        public ulong Device;
     }
 }

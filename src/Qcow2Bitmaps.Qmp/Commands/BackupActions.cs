@@ -1,6 +1,5 @@
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Qmp.Jobs;
 using Qcow2Bitmaps.Qmp.Nodes;
 using Qcow2Bitmaps.Qmp.Protocol;
@@ -70,15 +69,8 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
                         return await ImageChain.OpenDiskAsync(target, format, targetOptions, cancellationToken).ConfigureAwait(false);
                     }
 
-                    await CreateAsync(source, target, format ?? ImageFormat.Qcow2, common.Sync, cancellationToken).ConfigureAwait(false);
-                    // Its backing file is one that the source has open, wherever that is.
-                    string[] folders = [
-                        .. targetOptions.AllowedFolders,
-                        .. source.Session.Chain.Layers.Skip(1).Select(static layer => BackingPath.FolderOf(layer.Path)),
-                    ];
-                    return await ImageChain.OpenDiskAsync(
-                        target, format ?? ImageFormat.Qcow2, targetOptions with { AllowedFolders = folders },
-                        cancellationToken).ConfigureAwait(false);
+                    return await source.Session.CreateTargetAsync(
+                        target, format ?? ImageFormat.Qcow2, common.Sync == BackupSync.Top, cancellationToken).ConfigureAwait(false);
                 });
             };
         });
@@ -169,27 +161,6 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
             BeforeCompletion = cancellationToken => jobs.CompleteAsync(job, cancellationToken),
         };
         plan.Add(new PlannedBackup(source, job, options, openTarget, overwritesTarget));
-    }
-
-    /// <summary>Creates the target, overwriting an existing one. A target for the top image alone gets that image's backing file.</summary>
-    private static async Task CreateAsync(QmpNode source, string path, string format, BackupSync sync, CancellationToken cancellationToken)
-    {
-        ImageChain chain = source.Session.Chain;
-        if (string.Equals(format, ImageFormat.Raw, StringComparison.Ordinal))
-        {
-            await RawImage.CreateAsync(
-                path, source.Session.SizeBytes, Preallocation.Off, chain.Rights, cancellationToken).ConfigureAwait(false);
-            return;
-        }
-
-        ChainLayer? backing = sync == BackupSync.Top && chain.Layers.Count > 1 ? chain.Layers[1] : null;
-        var options = new Qcow2CreateOptions
-        {
-            SizeBytes = source.Session.SizeBytes,
-            BackingFile = backing?.NameIn(path, null),
-            BackingFormat = backing?.Format,
-        };
-        await FileCreation.CreateAsync(path, options, chain.Rights, cancellationToken).ConfigureAwait(false);
     }
 
     private const string OldIncremental = "dirty-bitmap";

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Backups.Recording;
@@ -6,6 +7,49 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// <summary>The start and the end of backup jobs.</summary>
 public sealed partial class RecordingSession
 {
+    /// <summary>
+    /// Creates an image or a raw file for a backup of this disk, not more readable than its files are. What is there is overwritten.
+    /// </summary>
+    /// <param name="path">The file.</param>
+    /// <param name="format"><c>qcow2</c> or <c>raw</c>.</param>
+    /// <param name="isBacked">Whether a qcow2 image gets the backing file of the disk's top image, if that has one: a backup with
+    /// <see cref="BackupSync.Top"/> and that file are the disk.</param>
+    /// <param name="cancellationToken">Ends the creation.</param>
+    /// <returns>The disk of the file, for writing; the caller disposes it when the job has ended.</returns>
+    /// <exception cref="Qcow2Exception">The file is in use, or such an image cannot be made.</exception>
+    /// <exception cref="IOException">The file cannot be created or opened.</exception>
+    public async Task<Disk> CreateTargetAsync(
+        string path, string format = ImageFormat.Qcow2, bool isBacked = false, CancellationToken cancellationToken = default)
+    {
+        if (string.Equals(format, ImageFormat.Raw, StringComparison.Ordinal))
+        {
+            await RawImage.CreateAsync(path, SizeBytes, Preallocation.Off, _chain.Rights, cancellationToken).ConfigureAwait(false);
+        }
+        else
+        {
+            ChainLayer? backing = isBacked && _chain.Layers.Count > 1 ? _chain.Layers[1] : null;
+            var options = new Qcow2CreateOptions
+            {
+                SizeBytes = SizeBytes,
+                BackingFile = backing?.NameIn(path, null),
+                BackingFormat = backing?.Format,
+            };
+            await FileCreation.CreateAsync(path, options, _chain.Rights, cancellationToken).ConfigureAwait(false);
+        }
+
+        // Its backing file is one that this disk has open, wherever that is.
+        ChainOpenOptions opening = _chain.Options with
+        {
+            AllowedFolders =
+            [
+                .. _chain.Options.AllowedFolders,
+                .. _chain.Layers.Skip(1).Select(static layer => BackingPath.FolderOf(layer.Path)),
+            ],
+            TopSnapshot = null,
+        };
+        return await ImageChain.OpenDiskAsync(path, format, opening, cancellationToken).ConfigureAwait(false);
+    }
+
     /// <summary>Does something while nobody else looks at the bitmaps.</summary>
     internal T WithBits<T>(Func<T> work)
     {
