@@ -8,6 +8,8 @@ namespace Qcow2Bitmaps.Images.Checking;
 internal sealed partial class ImageChecker
 {
     private long _bitmapCorruptions;
+    // Whether a broken bitmap may have clusters that could not be counted, so that they look leaked.
+    private bool _missesBitmaps;
 
     private async ValueTask CountBitmapsAsync(CancellationToken cancellationToken)
     {
@@ -20,7 +22,7 @@ internal sealed partial class ImageChecker
             // A lenient reader's: QEMU cannot open such an image, and so not check it.
             _log.Corrupt($"ERROR {finding}");
             _bitmapCorruptions++;
-            _missesUses |= hasBitmaps;
+            _missesBitmaps |= hasBitmaps;
         }
 
         if (!hasBitmaps)
@@ -58,7 +60,7 @@ internal sealed partial class ImageChecker
             {
                 _log.Corrupt($"ERROR bitmap '{bitmap.Name}': table entry 0x{entry.Raw:x} is not allowed");
                 _bitmapCorruptions++;
-                _missesUses = true;
+                _missesBitmaps = true;
             }
             else if (entry.HasData)
             {

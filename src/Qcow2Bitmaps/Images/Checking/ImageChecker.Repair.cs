@@ -19,7 +19,7 @@ internal sealed partial class ImageChecker
     private bool _hasWritten;
 
     /// <summary>Counts may only fall where every use was counted.</summary>
-    private bool CanLower => _repair.HasFlag(RepairKinds.Leaks) && !_missesUses && _log.CheckErrors == 0;
+    private bool CanLower => _repair.HasFlag(RepairKinds.Leaks) && !_missesUses && !_missesBitmaps && _log.CheckErrors == 0;
 
     /// <summary>Checks, and repairs what may be repaired.</summary>
     /// <returns>What was found and what is left of it.</returns>
@@ -33,7 +33,7 @@ internal sealed partial class ImageChecker
         RefcountReader stored = await CountRefcountsAsync(cancellationToken).ConfigureAwait(false);
         long corruptions = _log.Corruptions;
         await CompareAsync(stored, isRepairing: false, cancellationToken).ConfigureAwait(false);
-        if (_mustRebuild && !(_repair.HasFlag(RepairKinds.Corruptions) && !_missesUses && before.checkErrors == 0))
+        if (_mustRebuild && !(_repair.HasFlag(RepairKinds.Corruptions) && !_missesUses && !_missesBitmaps && before.checkErrors == 0))
         {
             _log.Fail($"ERROR need to rebuild refcount structures");
             return Report();

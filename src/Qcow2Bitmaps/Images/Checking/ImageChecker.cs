@@ -92,6 +92,21 @@ internal sealed partial class ImageChecker
         return Report();
     }
 
+    /// <summary>Counts all uses, as they are and not as an image can store them.</summary>
+    /// <exception cref="Qcow2FormatException">The header is one that only a lenient reader takes.</exception>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask<ClusterUses> CountUsesAsync(ImageHandle image, CancellationToken cancellationToken)
+    {
+        var log = new FindingLog();
+        var checker = new ImageChecker(image, RepairKinds.None, log);
+        checker._references = new ReferenceCounts(checker._clusters + 1, uint.MaxValue);
+        await checker.CountAsync(cancellationToken).ConfigureAwait(false);
+        await checker.CountRefcountsAsync(cancellationToken).ConfigureAwait(false);
+        // What is broken of bitmaps names no cluster.
+        bool isKnown = !checker._missesUses && log.CheckErrors == 0;
+        return new ClusterUses(checker._geometry, isKnown ? checker._references : null, checker._behindEnd);
+    }
+
     /// <summary>Counts all uses but those of the reference counts themselves.</summary>
     private async ValueTask CountAsync(CancellationToken cancellationToken)
     {
@@ -230,6 +245,7 @@ internal sealed partial class ImageChecker
             _log.Corrupt(
                 $"ERROR: encryption header at offset 0x{pointer.Offset:x} has {pointer.Length} bytes, allowed: "
                 + $"at most {MaxEncryptionHeaderBytes}");
+            _missesUses = true;
             return;
         }
 

@@ -42,6 +42,10 @@ internal sealed class EditPlan
 
     public IReadOnlyList<BitmapDraft> Bitmaps => _drafts;
 
+    /// <summary>What the edit must not free, as something else uses it too: offsets and lengths in bytes. None unless a repair says
+    /// so.</summary>
+    public List<(ulong Offset, long Bytes)> Kept { get; } = [];
+
     /// <summary>Whether broken entries were dropped, so that what is left is all there is.</summary>
     public bool IsMended { get; private set; }
 

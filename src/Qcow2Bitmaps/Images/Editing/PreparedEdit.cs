@@ -88,6 +88,7 @@ internal sealed class PreparedEdit
             _plan.Bitmaps.Select(
                 static draft => ("the table of a bitmap", draft.TableOffset, ImageGeometry.BytesOfEntries(draft.TableEntries))));
         used.AddRange(_sharedClusters.Select(offset => ("bits of a bitmap", offset, (long)_geometry.ClusterSizeBytes)));
+        used.AddRange(_plan.Kept.Select(static part => ("a structure in use", part.Offset, part.Bytes)));
         _ = await Leftovers.TidyAsync(
             $"'{_image.Name}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
             () => _writer.ReleaseAsync(used, CancellationToken.None)).ConfigureAwait(false);

@@ -12,7 +12,7 @@ namespace Qcow2Bitmaps.Images.Repairing;
 /// <remarks>
 /// Bits in doubt become dirty: that costs a copy, and a missing one would lose a change. Entries of the directory that cannot be
 /// followed are dropped; their clusters are leaks afterwards. All of that is one atomic edit. Entries of an inconsistent bitmap, whose
-/// bits nobody reads, become all dirty in place.
+/// bits nobody reads, become all dirty in place. What another structure uses too is neither written nor freed.
 /// </remarks>
 internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
 {
@@ -20,6 +20,8 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
     private readonly ImageGeometry _geometry = image.Geometry;
     // Ranges that are to be made dirty.
     private readonly List<(string Bitmap, long StartBytes, long LengthBytes)> _doubtful = [];
+    // Counted when something is to be written.
+    private ClusterUses? _uses;
 
     /// <summary>Repairs.</summary>
     /// <exception cref="Qcow2Exception">The image cannot be written: it is corrupt otherwise, or has no room.</exception>
@@ -65,6 +67,7 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
 
     private async ValueTask ApplyAsync(EditPlan plan, bool dropsBroken, CancellationToken cancellationToken)
     {
+        await KeepSharedAsync(plan, cancellationToken).ConfigureAwait(false);
         if (dropsBroken)
         {
             plan.DropBroken();
@@ -75,6 +78,46 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
             await plan.FillAsync(bitmap, start, length, true, cancellationToken).ConfigureAwait(false);
         }
     }
+
+    private async ValueTask<bool> MayBeSharedAsync(ulong offset, long lengthBytes, CancellationToken cancellationToken)
+    {
+        _uses ??= await ImageChecker.CountUsesAsync(image, cancellationToken).ConfigureAwait(false);
+        return _uses.MayBeShared(offset, lengthBytes);
+    }
+
+    /// <summary>Keeps the edit from freeing what something else uses too: the count need not tell.</summary>
+    private async ValueTask KeepSharedAsync(EditPlan plan, CancellationToken cancellationToken)
+    {
+        if (image.Contents.First.Bitmaps is { } directory && image.Contents.Bitmaps.OwnedBytes > 0)
+        {
+            await KeepAsync(directory.DirectoryOffset, image.Contents.Bitmaps.OwnedBytes).ConfigureAwait(false);
+        }
+
+        foreach (BitmapInfo bitmap in image.Contents.Bitmaps.Bitmaps
+            .Where(static bitmap => bitmap is { Faults.Count: 0, TableEntries: > 0, TableOffset: <= Faults.MaxOffset }))
+        {
+            await KeepAsync(bitmap.TableOffset, bitmap.TableBytes).ConfigureAwait(false);
+            foreach (ulong raw in await ReadTableAsync(bitmap, cancellationToken).ConfigureAwait(false))
+            {
+                var entry = new BitmapTableEntry(raw);
+                if (entry.HasData && entry.Check(_geometry.ClusterBits) == FaultCode.None)
+                {
+                    await KeepAsync(entry.Offset, _geometry.ClusterSizeBytes).ConfigureAwait(false);
+                }
+            }
+        }
+
+        async ValueTask KeepAsync(ulong offset, long lengthBytes)
+        {
+            if (await MayBeSharedAsync(offset, lengthBytes, cancellationToken).ConfigureAwait(false))
+            {
+                plan.Kept.Add((offset, lengthBytes));
+            }
+        }
+    }
+
+    private ValueTask<ulong[]> ReadTableAsync(BitmapInfo bitmap, CancellationToken cancellationToken) =>
+        BigEndianTable.ReadAsync(_storage, bitmap.TableOffset, bitmap.TableEntries, cancellationToken);
 
     /// <summary>Takes away an extension that everybody ignores, or the bit that promises one.</summary>
     private async ValueTask WithdrawAsync(bool hasExtension, CancellationToken cancellationToken)
@@ -96,8 +139,7 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
 
     private async ValueTask MendTableAsync(BitmapInfo bitmap, CancellationToken cancellationToken)
     {
-        ulong[] table = await BigEndianTable.ReadAsync(
-            _storage, bitmap.TableOffset, bitmap.TableEntries, cancellationToken).ConfigureAwait(false);
+        ulong[] table = await ReadTableAsync(bitmap, cancellationToken).ConfigureAwait(false);
         bool isInUse = bitmap.Flags.HasFlag(BitmapFlags.InUse);
         long pageBytes = _geometry.BitsPerBitmapCluster * bitmap.GranularityBytes;
         for (int i = 0; i < bitmap.TableEntries; i++)
@@ -109,6 +151,12 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
             if (isInUse ? !isBroken : !isLost && !isBroken && !isBehindEnd)
             {
                 continue;
+            }
+
+            if (isInUse && await MayBeSharedAsync(bitmap.TableOffset, bitmap.TableBytes, cancellationToken).ConfigureAwait(false))
+            {
+                log.Say($"Bitmap '{bitmap.Name}' is not repaired: something else may use the clusters of its table too");
+                return;
             }
 
             log.FixCorruption(
@@ -155,7 +203,18 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
             kept[0] = (byte)(bytes[0] & ((1 << (int)(used & 7)) - 1));
         }
 
-        if (!bytes.AsSpan(0, read).SequenceEqual(kept))
+        if (bytes.AsSpan(0, read).SequenceEqual(kept))
+        {
+            return;
+        }
+
+        if (await MayBeSharedAsync(entry.Offset, _geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false))
+        {
+            log.Say(
+                $"Bitmap '{bitmap.Name}' is not repaired: bits are set behind the disk's end, "
+                + $"but something else may use their cluster too");
+        }
+        else
         {
             log.FixCorruption($"Repairing bitmap '{bitmap.Name}': bits are set behind the disk's end");
             await _storage.WriteAsync((long)entry.Offset + firstByte, kept, CancellationToken.None).ConfigureAwait(false);
