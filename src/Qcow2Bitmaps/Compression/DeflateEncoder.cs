@@ -198,7 +198,7 @@ internal sealed class DeflateEncoder
             int equal = 0;
             for (; equal <= most - sizeof(ulong); equal += sizeof(ulong))
             {
-                ulong differences = WideMemory.Load64(ref here, equal) ^ WideMemory.Load64(ref there, equal);
+                ulong differences = Load64(ref here, equal) ^ Load64(ref there, equal);
                 if (differences != 0)
                 {
                     return equal + (BitOperations.TrailingZeroCount(differences) / 8);
@@ -223,4 +223,7 @@ internal sealed class DeflateEncoder
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static uint Load32(ref byte origin, int offset) =>
         BinaryPrimitives.ReadUInt32LittleEndian(MemoryMarshal.CreateReadOnlySpan(ref Unsafe.Add(ref origin, offset), sizeof(uint)));
+
+    private static ulong Load64(ref byte origin, nint offset) =>
+        BinaryPrimitives.ReadUInt64LittleEndian(MemoryMarshal.CreateReadOnlySpan(ref Unsafe.Add(ref origin, offset), sizeof(ulong)));
 }

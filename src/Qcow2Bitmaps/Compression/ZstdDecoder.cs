@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
-using System.IO.Hashing;
+using ZstdSharp;
+using ZstdSharp.Unsafe;
 
 namespace Qcow2Bitmaps.Compression;
 
@@ -7,10 +8,10 @@ namespace Qcow2Bitmaps.Compression;
 /// <summary>Decodes zstd clusters (RFC 8878) as QEMU does: frame after frame until the cluster is full.</summary>
 /// <remarks>
 /// The frame that fills the cluster must end with it, its checksum included, if it has one: as QEMU does, which asks whether the frame is
-/// complete once the cluster is full. What follows that frame is not looked at. Dictionaries are refused: qcow2 has none. Distances are
-/// held to the frame's start, not to its window, which is what QEMU's library does when it has all of a frame.
+/// complete once the cluster is full. What follows that frame is not looked at. Dictionaries are refused: qcow2 has none. The end of a
+/// frame and the size of its window are checked here; ZstdSharp.Port, which is libzstd in C#, decodes what is inside.
 /// </remarks>
-internal sealed class ZstdDecoder : IClusterDecoder
+internal sealed class ZstdDecoder : IClusterDecoder, IDisposable
 {
     private const uint FrameMagic = 0xFD2FB528;
     private const uint SkippableMagic = 0x184D2A50;
@@ -20,8 +21,7 @@ internal sealed class ZstdDecoder : IClusterDecoder
     private const int BlockHeaderBytes = 3;
     private const int ChecksumBytes = 4;
 
-    private readonly ZstdLiterals _literals = new();
-    private readonly ZstdSequences _sequences = new();
+    private readonly Decompressor _decompressor = new();
 
     /// <inheritdoc/>
     public bool TryDecode(ReadOnlySpan<byte> compressed, Span<byte> cluster, out CompressionFault fault)
@@ -40,10 +40,13 @@ internal sealed class ZstdDecoder : IClusterDecoder
         return fault == CompressionFault.None;
     }
 
+    /// <inheritdoc/>
+    public void Dispose() => _decompressor.Dispose();
+
     private CompressionFault DecodeFrame(ReadOnlySpan<byte> input, Span<byte> output, out int taken, out int made)
     {
-        taken = 0;
         made = 0;
+        taken = 0;
         if (input.Length < MagicBytes)
         {
             return CompressionFault.Truncated;
@@ -61,29 +64,36 @@ internal sealed class ZstdDecoder : IClusterDecoder
         }
 
         CompressionFault fault = ZstdFrameHeader.Read(input[MagicBytes..], out ZstdFrameHeader header);
-        if (fault != CompressionFault.None)
+        if (fault == CompressionFault.None && header.ContentBytes > (ulong)output.Length)
         {
-            return fault;
+            fault = CompressionFault.TooLong;
         }
 
-        if (header.ContentBytes > (ulong)output.Length)
+        if (fault == CompressionFault.None)
         {
-            return CompressionFault.TooLong;
+            fault = FindEnd(input, header, out taken);
         }
 
-        taken = MagicBytes + header.LengthBytes;
-        fault = DecodeBlocks(input, output, header.MaxBlockBytes, ref taken, ref made);
-        if (fault != CompressionFault.None)
-        {
-            return fault;
-        }
+        return fault == CompressionFault.None ? DecodeContent(input[..taken], output, out made) : fault;
+    }
 
-        if (header.ContentBytes is { } stated && stated != (ulong)made)
+    private CompressionFault DecodeContent(ReadOnlySpan<byte> frame, Span<byte> output, out int made)
+    {
+        made = 0;
+        try
         {
-            return CompressionFault.ZstdContentSize;
+            made = _decompressor.Unwrap(frame, output);
+            return CompressionFault.None;
         }
-
-        return header.HasChecksum ? CheckSum(input, output[..made], ref taken) : CompressionFault.None;
+        catch (ZstdException e)
+        {
+            return e.Code switch
+            {
+                ZSTD_ErrorCode.ZSTD_error_dstSize_tooSmall => CompressionFault.TooLong,
+                ZSTD_ErrorCode.ZSTD_error_checksum_wrong => CompressionFault.ZstdChecksum,
+                _ => CompressionFault.ZstdContent,
+            };
+        }
     }
 
     private static CompressionFault Skip(ReadOnlySpan<byte> input, out int taken)
@@ -104,108 +114,37 @@ internal sealed class ZstdDecoder : IClusterDecoder
         return CompressionFault.None;
     }
 
-    private static CompressionFault CheckSum(ReadOnlySpan<byte> input, ReadOnlySpan<byte> content, ref int taken)
+    /// <summary>Walks over the headers of the blocks: the decoder wants one frame, not what lies behind it.</summary>
+    private static CompressionFault FindEnd(ReadOnlySpan<byte> input, ZstdFrameHeader header, out int end)
     {
-        if (input.Length - taken < ChecksumBytes)
-        {
-            return CompressionFault.Truncated;
-        }
-
-        uint stored = BinaryPrimitives.ReadUInt32LittleEndian(input[taken..]);
-        taken += ChecksumBytes;
-        return stored == unchecked((uint)XxHash64.HashToUInt64(content)) ? CompressionFault.None : CompressionFault.ZstdChecksum;
-    }
-
-    private CompressionFault DecodeBlocks(ReadOnlySpan<byte> input, Span<byte> output, int maxBlockBytes, ref int taken, ref int made)
-    {
-        _literals.StartFrame();
-        _sequences.StartFrame();
+        end = MagicBytes + header.LengthBytes;
         bool isLast;
         do
         {
-            if (input.Length - taken < BlockHeaderBytes)
+            if (input.Length - end < BlockHeaderBytes)
             {
                 return CompressionFault.Truncated;
             }
 
-            int head = input[taken] | (input[taken + 1] << 8) | (input[taken + 2] << 16);
-            taken += BlockHeaderBytes;
+            int head = input[end] | (input[end + 1] << 8) | (input[end + 2] << 16);
             isLast = (head & 1) != 0;
+            int type = (head >> 1) & 3;
             int size = head >> 3;
-            if (size > maxBlockBytes)
+            if (type == 3)
+            {
+                return CompressionFault.ZstdBlockType;
+            }
+
+            if (size > header.MaxBlockBytes)
             {
                 return CompressionFault.ZstdBlockSize;
             }
 
-            CompressionFault fault = ((head >> 1) & 3) switch
-            {
-                0 => CopyRaw(input, output, size, ref taken, ref made),
-                1 => Repeat(input, output, size, ref taken, ref made),
-                2 => DecodeCompressed(input, output, size, maxBlockBytes, ref taken, ref made),
-                _ => CompressionFault.ZstdBlockType,
-            };
-            if (fault != CompressionFault.None)
-            {
-                return fault;
-            }
+            // A block of type 1 is one byte, repeated.
+            end += BlockHeaderBytes + (type == 1 ? 1 : size);
         }
-        while (!isLast);
-        return CompressionFault.None;
-    }
-
-    private static CompressionFault CopyRaw(ReadOnlySpan<byte> input, Span<byte> output, int size, ref int taken, ref int made)
-    {
-        if (size > input.Length - taken)
-        {
-            return CompressionFault.Truncated;
-        }
-
-        if (size > output.Length - made)
-        {
-            return CompressionFault.TooLong;
-        }
-
-        input.Slice(taken, size).CopyTo(output[made..]);
-        taken += size;
-        made += size;
-        return CompressionFault.None;
-    }
-
-    private static CompressionFault Repeat(ReadOnlySpan<byte> input, Span<byte> output, int size, ref int taken, ref int made)
-    {
-        if (taken >= input.Length)
-        {
-            return CompressionFault.Truncated;
-        }
-
-        if (size > output.Length - made)
-        {
-            return CompressionFault.TooLong;
-        }
-
-        output.Slice(made, size).Fill(input[taken++]);
-        made += size;
-        return CompressionFault.None;
-    }
-
-    private CompressionFault DecodeCompressed(
-        ReadOnlySpan<byte> input, Span<byte> output, int size, int maxBlockBytes, ref int taken, ref int made)
-    {
-        if (size > input.Length - taken)
-        {
-            return CompressionFault.Truncated;
-        }
-
-        int end = taken + size;
-        int blockEnd = Math.Min(output.Length, made + maxBlockBytes);
-        CompressionFault tooMuch = blockEnd == output.Length ? CompressionFault.TooLong : CompressionFault.ZstdBlockSize;
-        CompressionFault fault = _literals.Read(input, ref taken, end, blockEnd - made, tooMuch);
-        if (fault == CompressionFault.None)
-        {
-            fault = _sequences.Execute(input, taken, end, _literals.Padded(input), _literals.Count, output, ref made, blockEnd, tooMuch);
-        }
-
-        taken = end;
-        return fault;
+        while (!isLast && end <= input.Length);
+        end += header.HasChecksum ? ChecksumBytes : 0;
+        return end <= input.Length ? CompressionFault.None : CompressionFault.Truncated;
     }
 }

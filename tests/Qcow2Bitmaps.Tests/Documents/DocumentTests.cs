@@ -115,7 +115,7 @@ public sealed class DocumentTests
         IReadOnlyList<string> diagnostics = SnippetCompiler.Compile(block.Text, assembly);
         Assert.True(diagnostics.Count == 0, $"{page}:{block.FirstLine}: {string.Join('\n', diagnostics)}");
 
-        foreach (string library in (string[])["Qcow2Bitmaps.dll", "CommunityToolkit.HighPerformance.dll", "System.IO.Hashing.dll"])
+        foreach (string library in (string[])["Qcow2Bitmaps.dll", "CommunityToolkit.HighPerformance.dll", "ZstdSharp.dll"])
         {
             File.Copy(Path.Combine(AppContext.BaseDirectory, library), Path.Combine(bin, library), overwrite: true);
         }
