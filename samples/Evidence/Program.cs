@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using Qcow2Bitmaps;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
 // Evidence FILE: prints what a damaged image still tells of its bitmaps. The file is opened for reading only and without locks, no
@@ -40,10 +39,10 @@ static async Task PrintAsync(string path)
     await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, new Qcow2OpenOptions { Strictness = Strictness.Lenient });
     await Console.Out.WriteLineAsync(
         $"version {image.Header.Version}, {image.VirtualSizeBytes} bytes, backing file: "
-        + $"{PrintableText.Escape(image.BackingFile ?? "none")}");
+        + $"{ImageText.Escape(image.BackingFile ?? "none")}");
     foreach (FormatFault fault in image.Findings)
     {
-        await Console.Out.WriteLineAsync($"fault {(int)fault.Code}: {fault}");
+        await Console.Out.WriteLineAsync($"fault {fault.Id}: {fault}");
     }
 
     foreach (BitmapInfo bitmap in image.Bitmaps)
@@ -55,7 +54,7 @@ static async Task PrintAsync(string path)
 static async Task PrintBitmapAsync(Qcow2Image image, BitmapInfo bitmap)
 {
     var faults = new List<FormatFault>();
-    await Console.Out.WriteLineAsync($"bitmap {PrintableText.Escape(bitmap.Name)}: {bitmap.State}, granularity {bitmap.GranularityBytes}");
+    await Console.Out.WriteLineAsync($"bitmap {ImageText.Escape(bitmap.Name)}: {bitmap.State}, granularity {bitmap.GranularityBytes}");
     try
     {
         // Bits that are missing count as dirty, and are listed as a fault.
@@ -67,11 +66,11 @@ static async Task PrintBitmapAsync(Qcow2Image image, BitmapInfo bitmap)
     catch (Qcow2FormatException e)
     {
         // Nothing tells where its bits are; the others may be whole.
-        await Console.Out.WriteLineAsync($"  cannot be read: {(int)e.Fault.Code}");
+        await Console.Out.WriteLineAsync($"  cannot be read: {e.Fault.Id}");
     }
 
     foreach (FormatFault fault in faults)
     {
-        await Console.Out.WriteLineAsync($"  fault {(int)fault.Code}: {fault}");
+        await Console.Out.WriteLineAsync($"  fault {fault.Id}: {fault}");
     }
 }

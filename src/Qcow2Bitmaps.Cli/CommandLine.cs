@@ -95,7 +95,7 @@ internal static class CommandLine
             .Select(static token => token.Value).FirstOrDefault(static value => value.Length > 1 && value[0] == '-');
         return unknown is not null ? PrintableMessage.Of($"unrecognized option '{unknown}'")
             : parsed.UnmatchedTokens.Count > 0 ? PrintableMessage.Of($"Unrecognized command or argument '{parsed.UnmatchedTokens[0]}'")
-            : parsed.Errors.Count > 0 ? PrintableText.Escape(parsed.Errors[0].Message)
+            : parsed.Errors.Count > 0 ? ImageText.Escape(parsed.Errors[0].Message)
             : null;
     }
 

@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Cli;
 
 /// <summary>The arguments as the bytes that they were: file and bitmap names need not be UTF-8, and .NET replaces what is not.</summary>

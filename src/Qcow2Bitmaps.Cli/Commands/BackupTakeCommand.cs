@@ -167,7 +167,7 @@ internal sealed class BackupTakeCommand
             _messages.Error($"{e}");
             return ExitCode.Invalid;
         }
-        catch (Qcow2FormatException e) when (e.Fault.Code == FaultCode.FileTruncated && !options.AcceptsMissing)
+        catch (Qcow2FormatException e) when (e.Fault.Id is "file-truncated" && !options.AcceptsMissing)
         {
             _messages.Error(
                 $"{e}. Nothing was done. Copy the file again, or use --accept-missing to take a backup with zeros in place of "

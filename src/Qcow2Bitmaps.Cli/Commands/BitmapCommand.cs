@@ -20,6 +20,8 @@ internal static class BitmapCommand
     private const string Rename = "--rename";
     private const string RemoveAll = "--remove-all";
     private const string Recover = "--recover";
+    private const int MaxNameBytes = 1023;
+    private const long MaxGranularityBytes = 2L << 30;
 
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
@@ -271,11 +273,11 @@ internal static class BitmapCommand
 
     private static string? AddTo(BitmapEdit edit, Qcow2Image image, string name, long granularityBytes)
     {
-        if (BitmapName.FaultOf(name) is { } fault)
+        if (BitmapEdit.FindNameFault(name) is { } fault)
         {
-            return ImageText.Encode(name).Length <= BitmapName.MaxBytes
+            return ImageText.Encode(name).Length <= MaxNameBytes
                 ? fault
-                : CannotPersist(image, name, $"Name length exceeds maximum ({BitmapName.MaxBytes} characters)");
+                : CannotPersist(image, name, $"Name length exceeds maximum ({MaxNameBytes} characters)");
         }
 
         if (granularityBytes != 0
@@ -284,11 +286,11 @@ internal static class BitmapCommand
             return "Granularity must be power of 2 and at least 512";
         }
 
-        if (granularityBytes > 1L << BitmapGranularity.MaxBits)
+        if (granularityBytes > MaxGranularityBytes)
         {
             return CannotPersist(
                 image, name,
-                string.Create(CultureInfo.InvariantCulture, $"Granularity exceeds maximum ({1L << BitmapGranularity.MaxBits} bytes)"));
+                string.Create(CultureInfo.InvariantCulture, $"Granularity exceeds maximum ({MaxGranularityBytes} bytes)"));
         }
 
         return Done(edit.Add(name, granularityBytes == 0 ? null : granularityBytes));
@@ -299,7 +301,7 @@ internal static class BitmapCommand
 
     private static string? RenameTo(BitmapEdit edit, ref string name, string newName)
     {
-        if (BitmapName.FaultOf(newName) is { } fault)
+        if (BitmapEdit.FindNameFault(newName) is { } fault)
         {
             return fault;
         }

@@ -76,7 +76,7 @@ internal static class CheckCommand
             await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, cancellationToken: cancellationToken);
             // The report has what a lenient reader found about bitmaps, and why a strict one refuses the image.
             messages.Warn(path, [.. image.Findings.Where(finding => image.Strictness == Strictness.AsQemu
-                || !(finding.IsOfBitmaps || (finding.IsRefused && finding.Code != FaultCode.SnapshotTableTruncated)))]);
+                || !(finding.IsOfBitmaps || (finding.IsRefused && finding.Id is not "snapshot-table-truncated")))]);
             await messages.WarnOfTruncationAsync(image, kinds != RepairKinds.None, trustsCounts: true, cancellationToken);
             CheckReport report = kinds != RepairKinds.None
                 ? await image.RepairAsync(kinds, cancellationToken)

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
@@ -136,7 +135,7 @@ internal sealed class CompareCommand
             return e switch
             {
                 Qcow2UnsupportedException => ExitCode.CannotOpen,
-                Qcow2FormatException { Fault.Code: not FaultCode.CompressedData } => ExitCode.CannotMap,
+                Qcow2FormatException { Fault.Id: not "compressed-data" } => ExitCode.CannotMap,
                 _ => ExitCode.CannotRead,
             };
         }

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Output;
 

@@ -1,5 +1,4 @@
 using System.Globalization;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Output;
 

@@ -52,7 +52,7 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
     public void WriteMessage(PrintableMessage message) => WriteLine((string)message);
 
     /// <summary>Text from inside an image or a path: as it is, as qemu-img prints it, but escaped on a terminal.</summary>
-    public string Foreign(string text) => isTerminal ? PrintableText.Escape(text) : text;
+    public string Foreign(string text) => isTerminal ? ImageText.Escape(text) : text;
 
     /// <summary>Hands all that was written to the output. Nothing does so by itself at the end.</summary>
     /// <exception cref="IOException">The output failed, now or when <see cref="TryFlush"/> said nothing of it.</exception>

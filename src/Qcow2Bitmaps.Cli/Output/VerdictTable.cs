@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
@@ -25,12 +24,12 @@ internal sealed class VerdictTable(ToolWriter output)
         }
 
         int indexWidth = Math.Max(Text(chain.Layers.Count - 1).Length, 1);
-        int nameWidth = Math.Clamp(verdicts.Max(verdict => PrintableText.Escape(verdict.Name).Length), "BITMAP".Length, MaxNameWidth);
+        int nameWidth = Math.Clamp(verdicts.Max(verdict => ImageText.Escape(verdict.Name).Length), "BITMAP".Length, MaxNameWidth);
         WriteRow("BITMAP", nameWidth, chain.Layers.Select(static layer => Text(layer.Index)), indexWidth, "VERDICT");
         foreach (BitmapVerdict verdict in verdicts)
         {
             WriteRow(
-                PrintableText.Escape(verdict.Name), nameWidth, chain.Layers.Select(layer => Cell(layer, verdict.Name)), indexWidth,
+                ImageText.Escape(verdict.Name), nameWidth, chain.Layers.Select(layer => Cell(layer, verdict.Name)), indexWidth,
                 Summary(verdict));
         }
 
@@ -43,14 +42,14 @@ internal sealed class VerdictTable(ToolWriter output)
 
     private void WriteLayers(IReadOnlyList<ChainLayer> layers)
     {
-        int pathWidth = layers.Max(layer => PrintableText.Escape(layer.Path).Length);
+        int pathWidth = layers.Max(layer => ImageText.Escape(layer.Path).Length);
         foreach (ChainLayer layer in layers)
         {
             string note = layer.IsOpenForWritingElsewhere ? "   open for writing in another process"
                 : layer.HasIgnoredBitmaps ? "   has bitmaps that are ignored: a program without bitmap support wrote to it"
                 : "";
             output.WriteMessage(
-                $"image {layer.Index,2}  {PrintableText.Escape(layer.Path).PadRight(pathWidth)}  {layer.Format,-5}  "
+                $"image {layer.Index,2}  {ImageText.Escape(layer.Path).PadRight(pathWidth)}  {layer.Format,-5}  "
                 + $"{SizeText.Of((ulong)layer.VirtualSizeBytes)}{note}");
         }
     }

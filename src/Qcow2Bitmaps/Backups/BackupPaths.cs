@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;

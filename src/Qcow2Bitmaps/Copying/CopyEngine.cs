@@ -36,7 +36,8 @@ internal sealed class CopyEngine
     /// that is not known the largest number.</param>
     /// <param name="there">What the target reads where nothing is copied, if that is not what it reads now.</param>
     public CopyEngine(
-        Disk target, ConversionOptions options, IProgress<OperationProgress>? progress, long zeroFromBytes = long.MaxValue, Disk? there = null)
+        Disk target, ConversionOptions options, IProgress<OperationProgress>? progress, long zeroFromBytes = long.MaxValue,
+        Disk? there = null)
     {
         _target = target;
         _options = options;

@@ -24,7 +24,8 @@ public sealed record ImageComparison(ComparisonOutcome Outcome, long OffsetBytes
     /// <exception cref="Qcow2UnsupportedException">An image is encrypted, or its data file's name is refused.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async ValueTask<ImageComparison> CompareAsync(
-        Disk first, Disk second, bool strict = false, IProgress<OperationProgress>? progress = null, CancellationToken cancellationToken = default)
+        Disk first, Disk second, bool strict = false, IProgress<OperationProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(first);
         ArgumentNullException.ThrowIfNull(second);

@@ -56,7 +56,8 @@ public static class ImageConversion
     /// <summary>As the public method, to a target that is opened once all else is known to be well.</summary>
     /// <returns>The verdicts on bitmaps that were left behind, and how many bytes of the disk were written.</returns>
     internal static async Task<(IReadOnlyList<BitmapVerdict> Skipped, long WrittenBytes)> ConvertAsync(
-        IReadOnlyList<Disk> sources, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget, IProgress<OperationProgress>? progress,
+        IReadOnlyList<Disk> sources, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget,
+        IProgress<OperationProgress>? progress,
         CancellationToken cancellationToken)
     {
         string? fault = options.FindFault() ?? FindFault(sources, options);

@@ -4,7 +4,7 @@ namespace Qcow2Bitmaps.Format;
 
 /// <summary>One entry of the bitmap directory, as a view of its bytes. Spec: "Bitmap directory".</summary>
 /// <remarks>Holds what the bytes say; <see cref="CheckFaults"/> says whether they are allowed.</remarks>
-public readonly ref struct BitmapDirectoryEntry
+internal readonly ref struct BitmapDirectoryEntry
 {
     /// <summary>Bytes before the extra data and the name.</summary>
     public const int FixedBytes = ExtraDataSizeField + sizeof(uint);

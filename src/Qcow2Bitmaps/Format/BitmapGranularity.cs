@@ -3,7 +3,7 @@ using System.Numerics;
 namespace Qcow2Bitmaps.Format;
 
 /// <summary>The range of bitmap granularities: how many bytes of disk one bit stands for.</summary>
-public static class BitmapGranularity
+internal static class BitmapGranularity
 {
     /// <summary>The smallest, as a power of two: 512 bytes.</summary>
     public const int MinBits = 9;

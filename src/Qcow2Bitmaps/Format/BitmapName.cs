@@ -1,7 +1,7 @@
 namespace Qcow2Bitmaps.Format;
 
 /// <summary>The rules for new bitmap names. Stored names may break them: see <see cref="BitmapDirectoryEntry"/>.</summary>
-public static class BitmapName
+internal static class BitmapName
 {
     /// <summary>The longest name, in bytes of UTF-8, that QEMU stores.</summary>
     public const int MaxBytes = 1023;

@@ -2,7 +2,7 @@ namespace Qcow2Bitmaps.Format;
 
 /// <summary>One entry of a bitmap table: the place of a cluster of bits, or that all are zero or one. Spec: "Bitmap table".</summary>
 /// <param name="Raw">The entry's value.</param>
-public readonly record struct BitmapTableEntry(ulong Raw)
+internal readonly record struct BitmapTableEntry(ulong Raw)
 {
     /// <summary>All bits of the range are zero.</summary>
     public static readonly BitmapTableEntry AllZeroes;

@@ -7,7 +7,7 @@ namespace Qcow2Bitmaps.Format;
 /// <param name="Reserved">A field that must be zero.</param>
 /// <param name="DirectorySizeBytes">The directory's length in bytes: the sum of its entries, exactly.</param>
 /// <param name="DirectoryOffset">Where the directory starts, in bytes from the start of the file.</param>
-public readonly record struct BitmapsExtension(uint BitmapCount, uint Reserved, ulong DirectorySizeBytes, ulong DirectoryOffset)
+internal readonly record struct BitmapsExtension(uint BitmapCount, uint Reserved, ulong DirectorySizeBytes, ulong DirectoryOffset)
 {
     /// <summary>Bytes of the extension's data.</summary>
     public const int SizeBytes = 24;

@@ -3,7 +3,7 @@ namespace Qcow2Bitmaps.Format;
 /// <summary>Where compressed data stand and how many 512-byte sectors they touch. Spec: "Compressed Clusters Descriptor".</summary>
 /// <param name="HostOffset">Where the data start, in bytes from the start of the file; any alignment.</param>
 /// <param name="AdditionalSectors">Sectors of 512 bytes that the data reach into behind the one they start in.</param>
-public readonly record struct CompressedDescriptor(ulong HostOffset, int AdditionalSectors)
+internal readonly record struct CompressedDescriptor(ulong HostOffset, int AdditionalSectors)
 {
     /// <summary>The unit that the length of compressed data is counted in, in bytes.</summary>
     internal const int SectorBytes = 512;

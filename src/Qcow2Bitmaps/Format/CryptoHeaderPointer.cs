@@ -5,7 +5,7 @@ namespace Qcow2Bitmaps.Format;
 /// <summary>Where the LUKS header stands. Spec: "Full disk encryption header pointer".</summary>
 /// <param name="Offset">Its start, in bytes from the start of the file.</param>
 /// <param name="Length">Its length in bytes, key material included.</param>
-public readonly record struct CryptoHeaderPointer(ulong Offset, ulong Length)
+internal readonly record struct CryptoHeaderPointer(ulong Offset, ulong Length)
 {
     /// <summary>Bytes of the extension's data.</summary>
     public const int SizeBytes = 2 * sizeof(ulong);

@@ -1,7 +1,7 @@
 namespace Qcow2Bitmaps.Format;
 
 /// <summary>The stable codes of everything that can be wrong with the bytes of an image. A code keeps its number and its meaning.</summary>
-public enum FaultCode
+internal enum FaultCode
 {
     /// <summary>Nothing is wrong.</summary>
     None = 0,

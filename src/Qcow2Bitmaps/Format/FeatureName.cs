@@ -6,7 +6,7 @@ namespace Qcow2Bitmaps.Format;
 /// <param name="Kind">0 incompatible, 1 compatible, 2 autoclear; other values are kept as they are.</param>
 /// <param name="Bit">The number of the bit.</param>
 /// <param name="Name">The name.</param>
-public readonly record struct FeatureName(byte Kind, byte Bit, string Name)
+internal readonly record struct FeatureName(byte Kind, byte Bit, string Name)
 {
     /// <summary>Bytes of an entry.</summary>
     public const int EntryBytes = 48;

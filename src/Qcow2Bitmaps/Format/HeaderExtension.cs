@@ -1,7 +1,7 @@
 namespace Qcow2Bitmaps.Format;
 
 /// <summary>One header extension: its type and its data, without padding. Spec: "Header extensions".</summary>
-public readonly ref struct HeaderExtension
+internal readonly ref struct HeaderExtension
 {
     /// <summary>Bytes before the data: type and length.</summary>
     public const int HeaderBytes = 2 * sizeof(uint);

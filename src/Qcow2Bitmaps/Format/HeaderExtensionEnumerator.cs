@@ -7,7 +7,7 @@ namespace Qcow2Bitmaps.Format;
 /// Ends at the end marker, at the end of the area, or at a fault, which <see cref="Fault"/> then holds. QEMU checks the end
 /// marker's length as well. Unknown types are passed on; duplicates too.
 /// </remarks>
-public ref struct HeaderExtensionEnumerator
+internal ref struct HeaderExtensionEnumerator
 {
     private readonly ReadOnlySpan<byte> _cluster;
     private readonly int _end;

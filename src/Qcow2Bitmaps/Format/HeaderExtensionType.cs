@@ -1,7 +1,7 @@
 namespace Qcow2Bitmaps.Format;
 
 /// <summary>The types of header extensions that have a meaning here. Others are kept as they are. Spec: "Header extensions".</summary>
-public enum HeaderExtensionType : uint
+internal enum HeaderExtensionType : uint
 {
     /// <summary>Marks the end of the extensions.</summary>
     End = 0,

@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 namespace Qcow2Bitmaps.Format;
 
 /// <summary>Writes header extensions one after the other, padded with zeros, and the end marker.</summary>
-public ref struct HeaderExtensionWriter
+internal ref struct HeaderExtensionWriter
 {
     private readonly Span<byte> _destination;
 

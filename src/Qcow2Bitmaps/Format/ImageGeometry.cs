@@ -10,19 +10,19 @@ namespace Qcow2Bitmaps;
 public readonly record struct ImageGeometry
 {
     /// <summary>The smallest cluster: 512 bytes.</summary>
-    public const int MinClusterBits = 9;
+    internal const int MinClusterBits = 9;
 
     /// <summary>The largest cluster: 2 MiB.</summary>
-    public const int MaxClusterBits = 21;
+    internal const int MaxClusterBits = 21;
 
     /// <summary>The smallest cluster with extended L2 entries: 16 KiB, which makes subclusters of 512 bytes.</summary>
-    public const int MinExtendedL2ClusterBits = 14;
+    internal const int MinExtendedL2ClusterBits = 14;
 
     /// <summary>Subclusters in a cluster with extended L2 entries.</summary>
-    public const int SubclustersPerCluster = 32;
+    internal const int SubclustersPerCluster = 32;
 
     /// <summary>Bytes of an entry of the L1, refcount and bitmap tables.</summary>
-    public const int TableEntryBytes = sizeof(ulong);
+    internal const int TableEntryBytes = sizeof(ulong);
 
     /// <summary>Creates the geometry of an image.</summary>
     /// <param name="clusterBits">The cluster size as a power of two, 9 to 21.</param>
@@ -30,7 +30,7 @@ public readonly record struct ImageGeometry
     /// <param name="refcountOrder">The width of a reference count as a power of two in bits, 0 to 6.</param>
     /// <param name="hasExtendedL2">Whether L2 entries are extended.</param>
     /// <exception cref="ArgumentOutOfRangeException">An argument is outside its range.</exception>
-    public ImageGeometry(int clusterBits, long virtualSizeBytes, int refcountOrder, bool hasExtendedL2)
+    internal ImageGeometry(int clusterBits, long virtualSizeBytes, int refcountOrder, bool hasExtendedL2)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(clusterBits, hasExtendedL2 ? MinExtendedL2ClusterBits : MinClusterBits);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(clusterBits, MaxClusterBits);
@@ -50,7 +50,7 @@ public readonly record struct ImageGeometry
     public long VirtualSizeBytes { get; }
 
     /// <summary>The width of a reference count as a power of two in bits, 0 to 6.</summary>
-    public int RefcountOrder { get; }
+    internal int RefcountOrder { get; }
 
     /// <summary>Whether L2 entries are extended, so that clusters have subclusters.</summary>
     public bool HasExtendedL2 { get; }
@@ -71,30 +71,30 @@ public readonly record struct ImageGeometry
     public int RefcountBits => 1 << RefcountOrder;
 
     /// <summary>Reference counts in one refcount block, which fills one cluster.</summary>
-    public int RefcountsPerBlock => (int)((8L << ClusterBits) >> RefcountOrder);
+    internal int RefcountsPerBlock => (int)((8L << ClusterBits) >> RefcountOrder);
 
     /// <summary>Entries of the L1 table that cover the whole disk.</summary>
-    public long L1EntriesNeeded => L1EntriesFor(VirtualSizeBytes);
+    internal long L1EntriesNeeded => L1EntriesFor(VirtualSizeBytes);
 
     /// <summary>Bits of a bitmap that one of its clusters holds.</summary>
-    public long BitsPerBitmapCluster => 8L << ClusterBits;
+    internal long BitsPerBitmapCluster => 8L << ClusterBits;
 
     /// <summary>Whether an offset is the start of a cluster.</summary>
     /// <param name="offset">An offset in bytes, in the file or on the disk.</param>
-    public bool IsClusterAligned(ulong offset) => IsClusterAligned(offset, ClusterBits);
+    internal bool IsClusterAligned(ulong offset) => IsClusterAligned(offset, ClusterBits);
 
     /// <summary>Whether an offset is the start of a cluster.</summary>
     /// <param name="offset">An offset in bytes, in the file or on the disk.</param>
     /// <param name="clusterBits">The cluster size as a power of two.</param>
-    public static bool IsClusterAligned(ulong offset, int clusterBits) => (offset & ((1UL << clusterBits) - 1)) == 0;
+    internal static bool IsClusterAligned(ulong offset, int clusterBits) => (offset & ((1UL << clusterBits) - 1)) == 0;
 
     /// <summary>The distance of an offset from the start of its cluster, in bytes.</summary>
     /// <param name="offset">An offset in bytes, in the file or on the disk.</param>
-    public int OffsetInCluster(ulong offset) => (int)(offset & ((1UL << ClusterBits) - 1));
+    internal int OffsetInCluster(ulong offset) => (int)(offset & ((1UL << ClusterBits) - 1));
 
     /// <summary>The number of the cluster that holds an offset.</summary>
     /// <param name="offset">An offset in bytes, in the file or on the disk.</param>
-    public ulong ClusterIndex(ulong offset) => offset >> ClusterBits;
+    internal ulong ClusterIndex(ulong offset) => offset >> ClusterBits;
 
     /// <summary>The cluster of the file that holds an offset in it.</summary>
     internal HostCluster ClusterAt(ulong offset) => new((long)(offset >> ClusterBits));
@@ -125,27 +125,27 @@ public readonly record struct ImageGeometry
 
     /// <summary>How many clusters a number of bytes needs.</summary>
     /// <param name="bytes">A length in bytes.</param>
-    public long ClustersFor(long bytes) => DivideRoundingUp(bytes, ClusterSizeBytes);
+    internal long ClustersFor(long bytes) => DivideRoundingUp(bytes, ClusterSizeBytes);
 
     /// <summary>Entries of the L1 table that cover a disk of a size.</summary>
     /// <param name="sizeBytes">The size in bytes.</param>
-    public long L1EntriesFor(long sizeBytes) => DivideRoundingUp(ClustersFor(sizeBytes), L2EntriesPerTable);
+    internal long L1EntriesFor(long sizeBytes) => DivideRoundingUp(ClustersFor(sizeBytes), L2EntriesPerTable);
 
     /// <summary>The index in the L1 table of the entry for an offset on the disk.</summary>
     /// <param name="guestOffset">An offset on the disk in bytes.</param>
-    public long L1Index(long guestOffset) => (guestOffset >> ClusterBits) / L2EntriesPerTable;
+    internal long L1Index(long guestOffset) => (guestOffset >> ClusterBits) / L2EntriesPerTable;
 
     /// <summary>The index in its L2 table of the entry for an offset on the disk.</summary>
     /// <param name="guestOffset">An offset on the disk in bytes.</param>
-    public int L2Index(long guestOffset) => (int)((guestOffset >> ClusterBits) & (L2EntriesPerTable - 1));
+    internal int L2Index(long guestOffset) => (int)((guestOffset >> ClusterBits) & (L2EntriesPerTable - 1));
 
     /// <summary>The number of bits of a bitmap over the whole disk.</summary>
     /// <param name="granularityBits">The granularity as a power of two.</param>
-    public long BitmapBits(int granularityBits) => DivideRoundingUpByPowerOfTwo(VirtualSizeBytes, granularityBits);
+    internal long BitmapBits(int granularityBits) => DivideRoundingUpByPowerOfTwo(VirtualSizeBytes, granularityBits);
 
     /// <summary>Entries of the table of a bitmap over the whole disk. Spec: "Bitmap table".</summary>
     /// <param name="granularityBits">The granularity as a power of two.</param>
-    public long BitmapTableEntries(int granularityBits) =>
+    internal long BitmapTableEntries(int granularityBits) =>
         DivideRoundingUpByPowerOfTwo(BitmapBits(granularityBits), ClusterBits + 3);
 
     /// <summary>Divides, rounding up; no intermediate overflows.</summary>

@@ -1,7 +1,8 @@
 using System.Buffers;
 using System.Text;
+using Qcow2Bitmaps.Format;
 
-namespace Qcow2Bitmaps.Format;
+namespace Qcow2Bitmaps;
 
 /// <summary>Names inside an image are bytes, meant as UTF-8. This turns them into strings and back without losing any.</summary>
 /// <remarks>
@@ -40,7 +41,7 @@ public static class ImageText
     /// <summary>Decodes a name as QEMU shows it: a NUL ends it.</summary>
     /// <param name="bytes">The bytes as they stand in the image.</param>
     /// <returns>The text up to the first NUL.</returns>
-    public static string DecodeUpToNul(ReadOnlySpan<byte> bytes)
+    internal static string DecodeUpToNul(ReadOnlySpan<byte> bytes)
     {
         int end = bytes.IndexOf((byte)0);
         return Decode(end < 0 ? bytes : bytes[..end]);
@@ -71,9 +72,15 @@ public static class ImageText
         return bytes.WrittenSpan.ToArray();
     }
 
+    /// <summary>Makes a text fit to be shown: what a terminal would act on, or what would hide, becomes an escape.</summary>
+    /// <param name="text">Any text, also one that <see cref="Decode"/> made.</param>
+    /// <returns>The text with escapes such as <c>\n</c>, <c>\x1b</c>, <c>\u202e</c> in place of control, format and separator characters;
+    /// bytes that were not UTF-8 show as <c>\xNN</c>. A backslash stays as it is.</returns>
+    public static string Escape(string text) => PrintableText.Escape(text);
+
     /// <summary>Whether the text holds bytes that were not UTF-8.</summary>
     /// <param name="text">A text that <see cref="Decode"/> made.</param>
-    public static bool HasInvalidBytes(string text)
+    internal static bool HasInvalidBytes(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
         for (int i = 0; i < text.Length; i++)
@@ -90,7 +97,7 @@ public static class ImageText
     /// <summary>Whether the character at an index stands for a byte that was not UTF-8.</summary>
     /// <param name="text">A text that <see cref="Decode"/> made.</param>
     /// <param name="index">The index of a character in it.</param>
-    public static bool IsInvalidByte(string text, int index)
+    internal static bool IsInvalidByte(string text, int index)
     {
         ArgumentNullException.ThrowIfNull(text);
         return text[index] is >= '\uDC80' and <= '\uDCFF' && (index == 0 || !char.IsHighSurrogate(text[index - 1]));

@@ -2,7 +2,7 @@ namespace Qcow2Bitmaps.Format;
 
 /// <summary>One entry of an L1 table: where an L2 table stands. Spec: "L1 table entry".</summary>
 /// <param name="Raw">The entry's value.</param>
-public readonly record struct L1Entry(ulong Raw)
+internal readonly record struct L1Entry(ulong Raw)
 {
     internal const ulong OffsetMask = 0x00fffffffffffe00;
     internal const ulong CopiedFlag = 1UL << 63;

@@ -2,7 +2,7 @@ namespace Qcow2Bitmaps.Format;
 
 /// <summary>The first 8 bytes of an L2 entry; an extended one has a <see cref="SubclusterBitmap"/> too. Spec: "L2 table entry".</summary>
 /// <param name="Raw">The entry's value.</param>
-public readonly record struct L2Entry(ulong Raw)
+internal readonly record struct L2Entry(ulong Raw)
 {
     private const ulong CompressedFlag = 1UL << 62;
     internal const ulong ZeroFlag = 1;

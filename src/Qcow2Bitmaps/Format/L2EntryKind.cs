@@ -1,7 +1,7 @@
 namespace Qcow2Bitmaps.Format;
 
 /// <summary>What an L2 entry says of its cluster.</summary>
-public enum L2EntryKind
+internal enum L2EntryKind
 {
     /// <summary>Nothing is stored: the backing image shows through.</summary>
     Unallocated,

@@ -9,10 +9,10 @@ namespace Qcow2Bitmaps;
 public sealed record LuksHeader
 {
     /// <summary>Bytes of the header.</summary>
-    public const int SizeBytes = SlotsField + (SlotCount * SlotBytes);
+    internal const int SizeBytes = SlotsField + (SlotCount * SlotBytes);
 
     /// <summary>The number of key slots.</summary>
-    public const int SlotCount = 8;
+    internal const int SlotCount = 8;
 
     private const int VersionField = 6;
     private const int CipherNameField = VersionField + sizeof(ushort);
@@ -36,6 +36,10 @@ public sealed record LuksHeader
 
     private static ReadOnlySpan<byte> Magic => [(byte)'L', (byte)'U', (byte)'K', (byte)'S', 0xba, 0xbe];
 
+    internal LuksHeader()
+    {
+    }
+
     /// <summary>The cipher, for example <c>aes</c>.</summary>
     public required string CipherName { get; init; }
 
@@ -57,7 +61,7 @@ public sealed record LuksHeader
     /// <summary>Where the payload starts, in bytes from the start of the LUKS header.</summary>
     public required long PayloadOffsetBytes { get; init; }
 
-    /// <summary>The key slots, <see cref="SlotCount"/> of them.</summary>
+    /// <summary>The key slots: 8.</summary>
     public required IReadOnlyList<LuksKeySlot> Slots { get; init; }
 
     /// <summary>Reads a header.</summary>
@@ -66,7 +70,7 @@ public sealed record LuksHeader
     /// <param name="header">The header.</param>
     /// <param name="fault">Why it cannot be read.</param>
     /// <returns>Whether it is a LUKS1 header.</returns>
-    public static bool TryRead(ReadOnlySpan<byte> source, ulong offset, out LuksHeader? header, out FormatFault? fault)
+    internal static bool TryRead(ReadOnlySpan<byte> source, ulong offset, out LuksHeader? header, out FormatFault? fault)
     {
         header = null;
         if (source.Length < SizeBytes || !source.StartsWith(Magic))
@@ -88,11 +92,13 @@ public sealed record LuksHeader
         for (int i = 0; i < SlotCount; i++)
         {
             ReadOnlySpan<byte> slot = source.Slice(SlotsField + (i * SlotBytes), SlotBytes);
-            slots[i] = new LuksKeySlot(
-                ReadUInt32BigEndian(slot) == ActiveSlot,
-                ReadUInt32BigEndian(slot[SlotIterationsField..]),
-                ReadUInt32BigEndian(slot[SlotStripesField..]),
-                (long)ReadUInt32BigEndian(slot[SlotKeyOffsetField..]) * SectorBytes);
+            slots[i] = new LuksKeySlot
+            {
+                IsActive = ReadUInt32BigEndian(slot) == ActiveSlot,
+                Iterations = ReadUInt32BigEndian(slot[SlotIterationsField..]),
+                Stripes = ReadUInt32BigEndian(slot[SlotStripesField..]),
+                KeyOffsetBytes = (long)ReadUInt32BigEndian(slot[SlotKeyOffsetField..]) * SectorBytes,
+            };
         }
 
         header = new LuksHeader

@@ -1,8 +1,21 @@
 namespace Qcow2Bitmaps;
 
-/// <summary>One key slot of a LUKS1 header, without its salt.</summary>
-/// <param name="IsActive">Whether the slot holds a key.</param>
-/// <param name="Iterations">The iterations of the password's hash.</param>
-/// <param name="Stripes">The anti-forensic stripes.</param>
-/// <param name="KeyOffsetBytes">Where the key material starts, in bytes from the start of the LUKS header.</param>
-public sealed record LuksKeySlot(bool IsActive, uint Iterations, uint Stripes, long KeyOffsetBytes);
+/// <summary>One key slot of a LUKS1 header, without its salt. Immutable and safe to share between threads.</summary>
+public sealed record LuksKeySlot
+{
+    internal LuksKeySlot()
+    {
+    }
+
+    /// <summary>Whether the slot holds a key.</summary>
+    public required bool IsActive { get; init; }
+
+    /// <summary>The iterations of the password's hash.</summary>
+    public required uint Iterations { get; init; }
+
+    /// <summary>The anti-forensic stripes.</summary>
+    public required uint Stripes { get; init; }
+
+    /// <summary>Where the key material starts, in bytes from the start of the LUKS header.</summary>
+    public required long KeyOffsetBytes { get; init; }
+}

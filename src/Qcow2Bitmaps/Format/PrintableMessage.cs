@@ -3,7 +3,7 @@ using System.Runtime.CompilerServices;
 
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>A message for people: inserted values are escaped (<see cref="PrintableText"/>), the literal parts are kept.</summary>
+/// <summary>A message for people: inserted values are escaped (<see cref="ImageText.Escape"/>), the literal parts are kept.</summary>
 /// <remarks>
 /// The compiler builds one wherever <c>$"…"</c> is passed for a parameter of this type. Numbers are formatted invariantly. An exception
 /// stands for its message, whose line breaks are kept, and another message is inserted as it is. Escaping leaves printable text
@@ -15,7 +15,7 @@ internal ref struct PrintableMessage(int literalLength, int formattedCount)
     private DefaultInterpolatedStringHandler _text = new(literalLength, formattedCount, CultureInfo.InvariantCulture);
 
     /// <summary>A text that is not known to be printable. It becomes one line.</summary>
-    public static implicit operator PrintableMessage(string text) => Literal(PrintableText.Escape(text));
+    public static implicit operator PrintableMessage(string text) => Literal(ImageText.Escape(text));
 
     public static implicit operator string(PrintableMessage message) => message.ToString();
 
@@ -23,7 +23,7 @@ internal ref struct PrintableMessage(int literalLength, int formattedCount)
     public static string Of(PrintableMessage message) => message.ToString();
 
     /// <summary>A text that is composed already, or an exception's message: its line breaks are kept.</summary>
-    public static PrintableMessage OfLines(string text) => Literal(string.Join('\n', text.Split('\n').Select(PrintableText.Escape)));
+    public static PrintableMessage OfLines(string text) => Literal(string.Join('\n', text.Split('\n').Select(ImageText.Escape)));
 
     public void AppendLiteral(string value) => _text.AppendLiteral(value);
 
@@ -40,8 +40,8 @@ internal ref struct PrintableMessage(int literalLength, int formattedCount)
         string text = value switch
         {
             Exception e => OfLines(e.Message).ToString(),
-            IFormattable other => PrintableText.Escape(other.ToString(format, CultureInfo.InvariantCulture)),
-            _ => PrintableText.Escape(value?.ToString() ?? ""),
+            IFormattable other => ImageText.Escape(other.ToString(format, CultureInfo.InvariantCulture)),
+            _ => ImageText.Escape(value?.ToString() ?? ""),
         };
         _text.AppendFormatted(text, alignment);
     }

@@ -4,7 +4,7 @@ using System.Text;
 namespace Qcow2Bitmaps.Format;
 
 /// <summary>Makes text from inside an image fit to be shown: on a terminal it could otherwise move the cursor or fake lines.</summary>
-public static class PrintableText
+internal static class PrintableText
 {
     /// <summary>Replaces what a terminal would act on, or what would hide, by escapes: <c>\n</c>, <c>\x1b</c>, <c>\u202e</c>.</summary>
     /// <param name="text">A text, perhaps made by <see cref="ImageText.Decode"/>.</param>

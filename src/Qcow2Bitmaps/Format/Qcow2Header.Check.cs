@@ -8,7 +8,7 @@ public sealed partial record Qcow2Header
     /// <param name="limits">The limits to apply.</param>
     /// <returns>The first fault, or null when QEMU would go on opening the image.</returns>
     /// <remarks>The corrupt bit is no fault for reading and is not looked at.</remarks>
-    public FormatFault? Check(Qcow2Limits limits)
+    internal FormatFault? Check(Qcow2Limits limits)
     {
         ArgumentNullException.ThrowIfNull(limits);
         return CheckFaults(limits).FirstOrDefault();
@@ -17,7 +17,7 @@ public sealed partial record Qcow2Header
     /// <summary>Lists every fault of the values.</summary>
     /// <param name="limits">The limits to apply.</param>
     /// <returns>The faults in QEMU's order, evaluated as they are taken.</returns>
-    public IEnumerable<FormatFault> CheckFaults(Qcow2Limits limits)
+    internal IEnumerable<FormatFault> CheckFaults(Qcow2Limits limits)
     {
         ArgumentNullException.ThrowIfNull(limits);
         return EnumerateFaults(limits);

@@ -13,7 +13,7 @@ public sealed partial record Qcow2Header
     /// <param name="header">The header, also when only <see cref="Check"/> would refuse it; null when it cannot be read at all.</param>
     /// <param name="fault">Why it cannot be read.</param>
     /// <returns>Whether the bytes could be taken apart; their values are checked by <see cref="Check"/>.</returns>
-    public static bool TryRead(ReadOnlySpan<byte> source, out Qcow2Header? header, out FormatFault? fault)
+    internal static bool TryRead(ReadOnlySpan<byte> source, out Qcow2Header? header, out FormatFault? fault)
     {
         fault = Decode(source, out header);
         return fault is null;

@@ -10,7 +10,7 @@ public sealed partial record Qcow2Header
     /// <param name="destination">Where to write; bytes behind the header are left alone.</param>
     /// <returns>The number of bytes written.</returns>
     /// <exception cref="ArgumentException">The destination is too short, or <see cref="TrailingBytes"/> ends before the header.</exception>
-    public int Write(Span<byte> destination)
+    internal int Write(Span<byte> destination)
     {
         int length = (int)HeaderLength;
         if (destination.Length < length)

@@ -10,13 +10,17 @@ namespace Qcow2Bitmaps;
 public sealed partial record Qcow2Header
 {
     /// <summary>The first four bytes of every image: <c>QFI\xfb</c>.</summary>
-    public const uint MagicNumber = 0x514649FB;
+    internal const uint MagicNumber = 0x514649FB;
 
     /// <summary>The largest refcount order: counts of 64 bits.</summary>
-    public const int MaxRefcountOrder = 6;
+    internal const int MaxRefcountOrder = 6;
 
     /// <summary>The bytes that a reader needs to have before <see cref="TryRead"/> can tell everything but the unknown fields.</summary>
-    public const int MaxKnownBytes = HeaderLayout.KnownLength;
+    internal const int MaxKnownBytes = HeaderLayout.KnownLength;
+
+    internal Qcow2Header()
+    {
+    }
 
     /// <summary>The version: 2 (compat 0.10) or 3 (compat 1.1).</summary>
     public int Version { get; init; } = 3;
@@ -73,7 +77,7 @@ public sealed partial record Qcow2Header
     public byte CompressionType { get; init; }
 
     /// <summary>The bytes from offset 105 to the header's length: padding and unknown fields. Written back unchanged.</summary>
-    public ReadOnlyMemory<byte> TrailingBytes { get; init; }
+    internal ReadOnlyMemory<byte> TrailingBytes { get; init; }
 
     /// <summary>The cluster size in bytes.</summary>
     internal int ClusterSizeBytes => 1 << (int)ClusterBits;
@@ -94,7 +98,7 @@ public sealed partial record Qcow2Header
     public bool HasExtendedL2 => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExtendedL2);
 
     /// <summary>Where the header extensions end, in bytes: at the backing file's name, else at the end of the first cluster.</summary>
-    public ulong ExtensionAreaEnd => BackingFileOffset != 0 ? BackingFileOffset : 1UL << (int)ClusterBits;
+    internal ulong ExtensionAreaEnd => BackingFileOffset != 0 ? BackingFileOffset : 1UL << (int)ClusterBits;
 
     /// <summary>The image's cluster arithmetic. QEMU counts the disk in whole sectors of 512 bytes, rounding down.</summary>
     /// <remarks>

@@ -8,7 +8,7 @@ namespace Qcow2Bitmaps;
 public sealed record Qcow2Limits
 {
     /// <summary>QEMU's limits.</summary>
-    public static Qcow2Limits Default { get; } = new();
+    internal static Qcow2Limits Default { get; } = new();
 
     /// <summary>The longest L1 table, in bytes. QEMU: 32 MiB.</summary>
     public long MaxL1TableBytes { get; init; } = 32L << 20;

@@ -4,4 +4,4 @@ namespace Qcow2Bitmaps.Format;
 /// <param name="Type">The type; values outside the enumeration are kept as they are.</param>
 /// <param name="Data">The data, without padding.</param>
 /// <param name="DataOffset">Where the data stood, in bytes from the start of the file; 0 for an extension that was never read.</param>
-public sealed record RawHeaderExtension(HeaderExtensionType Type, ReadOnlyMemory<byte> Data, int DataOffset = 0);
+internal sealed record RawHeaderExtension(HeaderExtensionType Type, ReadOnlyMemory<byte> Data, int DataOffset = 0);

@@ -5,7 +5,7 @@ namespace Qcow2Bitmaps.Format;
 
 /// <summary>Reads and writes reference counts of all widths in a refcount block. Spec: "Refcount block entry".</summary>
 /// <remarks>Counts below a byte fill it from the least significant bit; wider ones are big-endian. As thread-safe as the spans.</remarks>
-public static class RefcountBlock
+internal static class RefcountBlock
 {
     /// <summary>Reads one count.</summary>
     /// <param name="block">The block.</param>

@@ -2,7 +2,7 @@ namespace Qcow2Bitmaps.Format;
 
 /// <summary>One entry of the refcount table: where a refcount block stands. Spec: "Refcount table entry".</summary>
 /// <param name="Raw">The entry's value.</param>
-public readonly record struct RefcountTableEntry(ulong Raw)
+internal readonly record struct RefcountTableEntry(ulong Raw)
 {
     private const ulong ReservedMask = 0x1ff;
 

@@ -3,7 +3,7 @@ using static System.Buffers.Binary.BinaryPrimitives;
 namespace Qcow2Bitmaps.Format;
 
 /// <summary>One entry of the snapshot table, as a view of its bytes. Spec: "Snapshots".</summary>
-public readonly ref struct SnapshotEntry
+internal readonly ref struct SnapshotEntry
 {
     /// <summary>Bytes before the extra data, the id and the name.</summary>
     public const int FixedBytes = ExtraDataSizeField + sizeof(uint);

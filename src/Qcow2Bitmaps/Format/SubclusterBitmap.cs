@@ -2,7 +2,7 @@ namespace Qcow2Bitmaps.Format;
 
 /// <summary>The second 8 bytes of an extended L2 entry: an allocation bit and a zero bit for each of 32 subclusters.</summary>
 /// <param name="Raw">The value: allocation bits in the low half, zero bits in the high half.</param>
-public readonly record struct SubclusterBitmap(ulong Raw)
+internal readonly record struct SubclusterBitmap(ulong Raw)
 {
     /// <summary>Creates the value from its halves.</summary>
     /// <param name="allocated">Bit n: subcluster n is allocated.</param>

@@ -16,6 +16,11 @@ public sealed class BitmapEdit
     /// <summary>The number of steps so far.</summary>
     public int Count => _steps.Count;
 
+    /// <summary>Says what is wrong with the name of a new bitmap.</summary>
+    /// <param name="name">The name.</param>
+    /// <returns>A sentence; null when the name is 1 to 1023 bytes of UTF-8 without a NUL.</returns>
+    public static string? FindNameFault(string name) => BitmapName.FaultOf(name);
+
     /// <summary>Adds a bitmap in which nothing is dirty.</summary>
     /// <param name="name">Its name: 1 to 1023 bytes of UTF-8 without NUL.</param>
     /// <param name="granularityBytes">How many bytes a bit stands for, a power of two from 512 to 2 GiB; null for QEMU's default, the

@@ -33,7 +33,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     public Qcow2Header Header => Handle.Header;
 
     /// <summary>The header extensions in their order, known and unknown ones, without the end marker.</summary>
-    public IReadOnlyList<RawHeaderExtension> Extensions => Handle.Contents.First.Extensions;
+    internal IReadOnlyList<RawHeaderExtension> Extensions => Handle.Contents.First.Extensions;
 
     /// <summary>The cluster arithmetic.</summary>
     public ImageGeometry Geometry => Handle.Geometry;

@@ -18,7 +18,8 @@ public static class ChainFlatten
     /// <returns>What became of the bitmaps, and how much was copied.</returns>
     /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image
     /// names; nothing is written then.</exception>
-    /// <inheritdoc cref="ImageConversion.ConvertAsync(IReadOnlyList{Disk}, string, ConversionOptions, IProgress{OperationProgress}?, CancellationToken)"
+    /// <inheritdoc cref="ImageConversion.ConvertAsync(IReadOnlyList{Disk}, string, ConversionOptions, IProgress{OperationProgress}?,
+    /// CancellationToken)"
     /// path="/exception"/>
     public static async Task<ChainResult> RunAsync(
         ImageChain chain, string targetPath, bool compress = false, IProgress<OperationProgress>? progress = null,
@@ -42,7 +43,8 @@ public static class ChainFlatten
     }
 
     internal static async Task<ChainResult> RunAsync(
-        ImageChain chain, string target, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget, IProgress<OperationProgress>? progress,
+        ImageChain chain, string target, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget,
+        IProgress<OperationProgress>? progress,
         CancellationToken cancellationToken)
     {
         await chain.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);

@@ -139,7 +139,8 @@ public sealed record ChainMeasurement(
     /// <param name="chain">The chain.</param>
     /// <param name="depth">How closely to look.</param>
     /// <param name="cancellationToken">Ends the work.</param>
-    /// <inheritdoc cref="ImageConversion.ConvertAsync(IReadOnlyList{Disk}, string, ConversionOptions, IProgress{OperationProgress}?, CancellationToken)"
+    /// <inheritdoc cref="ImageConversion.ConvertAsync(IReadOnlyList{Disk}, string, ConversionOptions, IProgress{OperationProgress}?,
+    /// CancellationToken)"
     /// path="/exception"/>
     public static async ValueTask<ChainMeasurement> OfFlattenAsync(
         ImageChain chain, MeasureDepth depth = MeasureDepth.Data, CancellationToken cancellationToken = default)

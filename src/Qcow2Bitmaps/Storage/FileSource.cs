@@ -1,5 +1,4 @@
 using Microsoft.Win32.SafeHandles;
-using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Storage;
 

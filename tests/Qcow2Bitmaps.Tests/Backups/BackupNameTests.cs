@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Backups;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups;

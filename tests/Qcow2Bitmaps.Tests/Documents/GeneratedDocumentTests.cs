@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Tests.Documents;
 
 /// <summary>What can be written from the code is: it never says anything else than the code does.</summary>
@@ -15,8 +13,8 @@ public sealed class GeneratedDocumentTests
     {
         string page = string.Concat((await Document.ReadAsync(Errors)).Lines.Select(static line => line + "\n"));
         string expected = Between(
-            Between(page, "fault codes", FaultTable.Of<FaultCode>("code")), "unsupported reasons",
-            FaultTable.Of<UnsupportedReason>("code"));
+            Between(page, "fault codes", FaultTable.OfFaults()), "unsupported reasons",
+            FaultTable.OfReasons());
         await Document.ExpectAsync(Errors, expected);
     }
 

@@ -34,9 +34,9 @@ public sealed class BitmapStructureTests
     [InlineData(1u, 0u, 64ul, 0ul, FaultCode.BitmapsExtensionDirectoryOffset)]
     [InlineData(1u, 0u, 64ul, 0x50200ul, FaultCode.BitmapsExtensionDirectoryOffset)]
     [InlineData(1u, 0u, 64ul, 0x8000000000000000ul, FaultCode.BitmapsExtensionDirectoryOffset)]
-    public void ExtensionRules(uint count, uint reserved, ulong size, ulong offset, FaultCode expected) =>
+    public void ExtensionRules(uint count, uint reserved, ulong size, ulong offset, object expected) =>
         Assert.Equal(
-            [expected],
+            [(FaultCode)expected],
             new BitmapsExtension(count, reserved, size, offset).CheckFaults(0, 16, Qcow2Limits.Default).Select(static f => f.Code));
 
     [Theory]
@@ -146,11 +146,11 @@ public sealed class BitmapStructureTests
     [InlineData("0000000000040000 00000001 00000000 01 20 0000 00000000", FaultCode.BitmapGranularity)]
     [InlineData("0000000000040000 00000001 00000000 01 ff 0000 00000000", FaultCode.BitmapGranularity)]
     [InlineData("0000000000040000 00000001 00000000 01 10 0000 00000008 0000000000000000", FaultCode.BitmapExtraData)]
-    public void EntryRules(string hex, FaultCode expected)
+    public void EntryRules(string hex, object expected)
     {
         Assert.True(BitmapDirectoryEntry.TryRead(Hex(hex), out BitmapDirectoryEntry entry));
         FormatFault fault = Assert.Single(entry.CheckFaults(0, 0x1000, s_geometry, Qcow2Limits.Default));
-        Assert.Equal(expected, fault.Code);
+        Assert.Equal((FaultCode)expected, fault.Code);
         Assert.InRange(fault.Offset, 0x1000UL, 0x1000UL + 24);
     }
 
@@ -188,14 +188,14 @@ public sealed class BitmapStructureTests
     [InlineData(0x100ul, FaultCode.BitmapTableEntryReserved, false, false)]
     [InlineData(0x0100000000050000ul, FaultCode.BitmapTableEntryReserved, true, false)]
     [InlineData(0x50200ul, FaultCode.BitmapTableEntryUnaligned, true, false)]
-    public void TableEntries(ulong raw, FaultCode expected, bool hasData, bool isAllOnes)
+    public void TableEntries(ulong raw, object expected, bool hasData, bool isAllOnes)
     {
         var entry = new BitmapTableEntry(raw);
 
-        Assert.Equal(expected, entry.Check(16));
+        Assert.Equal((FaultCode)expected, entry.Check(16));
         Assert.Equal(hasData, entry.HasData);
         Assert.Equal(isAllOnes, entry.IsAllOnes);
-        if (expected == FaultCode.None && hasData)
+        if (expected is FaultCode.None && hasData)
         {
             Assert.Equal(entry, BitmapTableEntry.AtOffset(entry.Offset));
         }

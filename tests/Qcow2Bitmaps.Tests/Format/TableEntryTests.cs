@@ -13,12 +13,12 @@ public sealed class TableEntryTests
     [InlineData(0x8000000000040001ul, FaultCode.L1EntryReserved)]
     [InlineData(0x4000000000040000ul, FaultCode.L1EntryReserved)]
     [InlineData(0x8000000000040200ul, FaultCode.L1EntryUnaligned)]
-    public void L1(ulong raw, FaultCode expected)
+    public void L1(ulong raw, object expected)
     {
         var entry = new L1Entry(raw);
 
-        Assert.Equal(expected, entry.Check(16));
-        if (expected == FaultCode.None)
+        Assert.Equal((FaultCode)expected, entry.Check(16));
+        if (expected is FaultCode.None)
         {
             Assert.Equal(entry, L1Entry.Create(entry.L2TableOffset, entry.IsCopied));
         }
@@ -34,13 +34,13 @@ public sealed class TableEntryTests
     [InlineData(0x8000000000050002ul, L2EntryKind.Normal, FaultCode.L2EntryReserved)]
     [InlineData(0x2000000000050000ul, L2EntryKind.Normal, FaultCode.L2EntryReserved)]
     [InlineData(0x8000000000050200ul, L2EntryKind.Normal, FaultCode.L2EntryUnaligned)]
-    public void L2(ulong raw, L2EntryKind kind, FaultCode expected)
+    public void L2(ulong raw, object kind, object expected)
     {
         var entry = new L2Entry(raw);
 
-        Assert.Equal(kind, entry.Kind(new Qcow2Header()));
-        Assert.Equal(expected, entry.Check(16));
-        if (expected == FaultCode.None)
+        Assert.Equal((L2EntryKind)kind, entry.Kind(new Qcow2Header()));
+        Assert.Equal((FaultCode)expected, entry.Check(16));
+        if (expected is FaultCode.None)
         {
             Assert.Equal(entry, entry.IsCompressed
                 ? L2Entry.CreateCompressed(entry.Compressed(16), 16)
@@ -89,10 +89,10 @@ public sealed class TableEntryTests
     [InlineData(0x00000001fffffffeul, false, FaultCode.None)]
     [InlineData(0x0000000100000001ul, false, FaultCode.L2SubclusterBitmap)]
     [InlineData(0x0000000000000001ul, true, FaultCode.L2SubclusterBitmap)]
-    public void Subclusters(ulong raw, bool isCompressed, FaultCode expected)
+    public void Subclusters(ulong raw, bool isCompressed, object expected)
     {
         var bitmap = new SubclusterBitmap(raw);
-        Assert.Equal(expected, bitmap.Check(isCompressed));
+        Assert.Equal((FaultCode)expected, bitmap.Check(isCompressed));
         Assert.Equal(bitmap, new SubclusterBitmap(bitmap.Allocated, bitmap.Zero));
     }
 
@@ -101,7 +101,7 @@ public sealed class TableEntryTests
     [InlineData(0x20000ul, FaultCode.None)]
     [InlineData(0x20001ul, FaultCode.RefcountTableEntryReserved)]
     [InlineData(0x20200ul, FaultCode.RefcountTableEntryUnaligned)]
-    public void RefcountTable(ulong raw, FaultCode expected) => Assert.Equal(expected, new RefcountTableEntry(raw).Check(16));
+    public void RefcountTable(ulong raw, object expected) => Assert.Equal((FaultCode)expected, new RefcountTableEntry(raw).Check(16));
 
     [Fact]
     public void RefcountsOfAllWidths() => Properties.ForAll(

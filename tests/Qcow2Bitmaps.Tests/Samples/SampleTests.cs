@@ -94,8 +94,8 @@ public sealed class SampleTests
         ProcessResult result = await RunAsync("Evidence", folder.Path, "damaged.qcow2");
 
         Assert.True(result.ExitCode == 0, result.Output + result.Error);
-        Assert.Contains("fault 407:", result.Output, StringComparison.Ordinal);
-        Assert.Contains("  cannot be read: 407\n", result.Output, StringComparison.Ordinal);
+        Assert.Contains("fault bitmap-type:", result.Output, StringComparison.Ordinal);
+        Assert.Contains("  cannot be read: bitmap-type\n", result.Output, StringComparison.Ordinal);
         Assert.Contains("Inconsistent, granularity", result.Output, StringComparison.Ordinal);
         Assert.Contains("Recording, granularity", result.Output, StringComparison.Ordinal);
         Assert.Contains("  dirty ", result.Output, StringComparison.Ordinal);
