@@ -14,7 +14,8 @@ public sealed partial class Qcow2Image
     /// <param name="cancellationToken">Ends the work while the image is as before.</param>
     /// <exception cref="ArgumentException">The name or the format is empty, or the format is too long.</exception>
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, its first cluster has no room, the name is too long,
-    /// or it has a raw data file and is to have a backing file.</exception>
+    /// it has a raw data file and is to have a backing file, or an edit of several images was interrupted and is to be finished
+    /// first.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
     public ValueTask SetBackingFileAsync(string? name, string format, CancellationToken cancellationToken = default) =>

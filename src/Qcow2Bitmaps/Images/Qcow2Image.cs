@@ -198,8 +198,9 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <param name="cancellationToken">Ends the work, between two writes.</param>
     /// <returns>What is left, what was repaired, and how often.</returns>
     /// <exception cref="Qcow2FormatException">The image is too broken to be checked.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, or its header has no
-    /// room for what is to be written.</exception>
+    /// <exception cref="InvalidOperationException">Bitmaps are to be repaired, and a recording session keeps them in memory.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, its header has no room for what is to be written, or
+    /// an edit of several images was interrupted and is to be finished first.</exception>
     /// <exception cref="NoSpaceException">There is no room for what is to be written, on a storage that cannot grow.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public ValueTask<CheckReport> RepairAsync(RepairKinds kinds, CancellationToken cancellationToken = default) =>

@@ -2,6 +2,7 @@ using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
+using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images.Naming;
@@ -15,6 +16,7 @@ internal static class BackingChange
     public static async ValueTask RunAsync(ImageHandle image, string? name, string format, CancellationToken cancellationToken)
     {
         using ImageGate.Release alone = await image.EnterAsync(cancellationToken).ConfigureAwait(false);
+        InterruptedEdit.RequireNone(image);
         await CountRepair.RunIfDirtyAsync(image, cancellationToken).ConfigureAwait(false);
         SwitchPlan plan = await PlanAsync(image, name, format, cancellationToken).ConfigureAwait(false);
         try
@@ -34,6 +36,7 @@ internal static class BackingChange
     /// <inheritdoc cref="Qcow2Image.SetBackingFileAsync" path="/exception"/>
     public static async ValueTask RequireRoomAsync(ImageHandle image, string? name, string format, CancellationToken cancellationToken)
     {
+        InterruptedEdit.RequireNone(image);
         RequireNoRawDataFile(image, name);
         if (!image.Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty))
         {

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.State;
+using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images.Repairing;
@@ -8,7 +9,9 @@ namespace Qcow2Bitmaps.Images.Repairing;
 internal static class ImageRepair
 {
     /// <summary>Repairs; where anything was repaired, checks the image again.</summary>
-    /// <exception cref="Qcow2Exception">The image cannot be written, is too broken to be checked, or has no room.</exception>
+    /// <exception cref="InvalidOperationException">Bitmaps are to be repaired, and a recording session keeps them in memory.</exception>
+    /// <exception cref="Qcow2Exception">The image cannot be written, is too broken to be checked, has no room, or an edit of several
+    /// images was interrupted.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<CheckReport> RunAsync(ImageHandle image, RepairKinds kinds, CancellationToken cancellationToken)
     {
@@ -18,6 +21,12 @@ internal static class ImageRepair
         }
 
         using ImageGate.Release alone = await image.EnterAsync(cancellationToken).ConfigureAwait(false);
+        InterruptedEdit.RequireNone(image);
+        if (kinds.HasFlag(RepairKinds.Bitmaps))
+        {
+            image.RequireNotRecorded();
+        }
+
         var log = new FindingLog();
         CheckReport? report;
         try

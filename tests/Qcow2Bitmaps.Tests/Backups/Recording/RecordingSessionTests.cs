@@ -70,6 +70,10 @@ public sealed class RecordingSessionTests
         await Assert.ThrowsAsync<InvalidOperationException>(async () => await image.Bitmaps.EditAsync(edit => edit.Add("b"), Token));
         await Assert.ThrowsAsync<InvalidOperationException>(
             async () => await new BitmapEditSet().Add(image, edit => edit.Add("b")).CommitAsync("/nowhere", Token));
+        byte[] before = storage.Storage.ToArray();
+        await Assert.ThrowsAsync<InvalidOperationException>(async () => await image.RepairAsync(RepairKinds.Bitmaps, Token));
+        Assert.Equal(before, storage.Storage.ToArray());
+        await image.RepairAsync(RepairKinds.All, Token);
         await Assert.ThrowsAsync<InvalidOperationException>(
             async () => await RecordingSession.OpenAsync(session.Chain, leaveOpen: true, Token));
         Assert.Single(await storage.BitmapsAsync());

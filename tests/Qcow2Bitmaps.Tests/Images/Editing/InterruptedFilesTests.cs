@@ -92,6 +92,32 @@ public sealed class InterruptedFilesTests : IDisposable
         Assert.Equal(0, (await Support.Cli.RunAsync("bitmap", "--add", paths[0], "x")).ExitCode);
     }
 
+    /// <summary>Both change what the journal needs: the first cluster, or what was prepared, which looks like leaks.</summary>
+    [Theory]
+    [InlineData(null)]
+    [InlineData(RepairKinds.Leaks)]
+    [InlineData(RepairKinds.All)]
+    [InlineData(RepairKinds.Bitmaps)]
+    public async Task AnImageWithAJournalIsNotRepairedNorRebasedBeforeThatIsFinished(RepairKinds? kinds)
+    {
+        (EditSetTrial trial, string[] paths) = await InterruptFilesAsync();
+        await using EditSetTrial disposed = trial;
+        byte[] before = await File.ReadAllBytesAsync(paths[0], Token);
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(paths[0], StorageAccess.ReadWrite, cancellationToken: Token))
+        {
+            Qcow2UnsupportedException refusal = await Assert.ThrowsAsync<Qcow2UnsupportedException>(
+                async () => await (kinds is { } repair
+                    ? image.RepairAsync(repair, Token).AsTask()
+                    : image.SetBackingFileAsync("other.qcow2", "qcow2", Token).AsTask()));
+            Assert.Equal(UnsupportedReason.InterruptedEdit, refusal.Reason);
+        }
+
+        Assert.Equal(before, await File.ReadAllBytesAsync(paths[0], Token));
+        ProcessResult recovered = await Support.Cli.RunAsync(["bitmap", "--recover", .. paths]);
+        Assert.Equal((0, "The edit was finished.\n"), (recovered.ExitCode, recovered.Output));
+        Assert.Equal(0, (await Support.Cli.RunAsync("check", "-r", "all", paths[0])).ExitCode);
+    }
+
     /// <summary>Files of which the first is switched, with the journal beside it.</summary>
     private async Task<(EditSetTrial Trial, string[] Paths)> InterruptFilesAsync()
     {
