@@ -29,7 +29,7 @@ public sealed class QmpServer : IAsyncDisposable
         var actions = new Dictionary<string, ActionReader>(StringComparer.Ordinal);
         BitmapActions.AddTo(actions, nodes);
         new BackupActions(nodes, _jobs, options).AddTo(actions);
-        TransactionCommand.AddTo(_commands, actions, nodes, _jobs);
+        TransactionCommand.AddTo(_commands, actions, _jobs);
         JobCommands.AddTo(_commands, _jobs);
         QueryCommands.AddTo(_commands, nodes);
     }

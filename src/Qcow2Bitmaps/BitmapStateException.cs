@@ -21,7 +21,7 @@ public sealed class BitmapStateException : Qcow2Exception
 
     /// <summary>
     /// Which step of an edit was refused: <c>add</c>, <c>remove</c>, <c>clear</c>, <c>enable</c>, <c>disable</c>, <c>merge</c>,
-    /// <c>rename</c>, <c>set</c>, <c>backup</c> or <c>abort</c>; null outside edits.
+    /// <c>rename</c>, <c>set</c> or <c>backup</c>; null outside edits.
     /// </summary>
     public string? Operation { get; internal set; }
 }

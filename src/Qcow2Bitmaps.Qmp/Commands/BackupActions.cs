@@ -9,11 +9,13 @@ namespace Qcow2Bitmaps.Qmp.Commands;
 /// <summary>Starts backups, as commands and as actions: <c>drive-backup</c> to a file, <c>blockdev-backup</c> to an open image.</summary>
 internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptions targetOptions)
 {
+    private const string OldIncremental = "dirty-bitmap";
+
     public void AddTo(Dictionary<string, ActionReader> actions)
     {
         actions.Add("blockdev-backup", arguments =>
         {
-            Common common = ReadCommon(arguments);
+            QmpJobOptions common = ReadCommon(arguments);
             string target = arguments.String("target");
             arguments.Finish();
             return plan =>
@@ -25,7 +27,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
         });
         actions.Add("drive-backup", arguments =>
         {
-            Common common = ReadCommon(arguments);
+            QmpJobOptions common = ReadCommon(arguments);
             string target = arguments.String("target");
             string? format = arguments.OptionalString("format");
             bool isThere = arguments.OptionalOneOf("mode", ("existing", true), ("absolute-paths", false)) ?? false;
@@ -76,7 +78,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
         });
     }
 
-    private static Common ReadCommon(QmpArguments arguments)
+    private static QmpJobOptions ReadCommon(QmpArguments arguments)
     {
         string? id = arguments.OptionalString("job-id");
         string device = arguments.String("device");
@@ -106,7 +108,18 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
         }
 
         return unsupported is null
-            ? new Common(id ?? device, device, sync, speed ?? 0, bitmap, mode, compresses, isFinalizedAlone, isDismissedAlone)
+            ? new QmpJobOptions
+            {
+                Id = id ?? device,
+                Device = device,
+                Sync = sync,
+                Bitmap = bitmap,
+                BitmapMode = mode,
+                BytesPerSecond = speed ?? 0,
+                Compresses = compresses,
+                IsFinalizedAlone = isFinalizedAlone,
+                IsDismissedAlone = isDismissedAlone,
+            }
             : throw new QmpException(unsupported);
     }
 
@@ -121,7 +134,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
     }
 
     private void Add(
-        TransactionPlan plan, Common common, QmpNode source, QmpNode? target, bool overwritesTarget,
+        TransactionPlan plan, QmpJobOptions common, QmpNode source, QmpNode? target, bool overwritesTarget,
         Func<CancellationToken, Task<Disk>> openTarget)
     {
         foreach (QmpNode? node in (ReadOnlySpan<QmpNode?>)[source, target])
@@ -142,30 +155,23 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
             throw new QmpException($"Job ID '{common.Id}' already in use");
         }
 
-        if (common.Speed < 0)
+        if (common.BytesPerSecond < 0)
         {
             throw new QmpException("Parameter 'speed' expects a non-negative value");
         }
 
-        var job = new QmpJob(common.Id, plan.Group ?? new QmpJobGroup(), target, common.IsFinalizedAlone, common.IsDismissedAlone);
+        var job = new QmpJob(common, plan.Group ?? new QmpJobGroup(), target, source.Session.SizeBytes);
         job.Group.Add(job);
         var options = new BackupJobOptions
         {
             Sync = common.Sync,
             Target = new UnopenedTarget(source.Session.SizeBytes),
             Bitmap = common.Bitmap,
-            BitmapMode = common.Mode,
-            BytesPerSecond = common.Speed,
+            BitmapMode = common.BitmapMode,
+            BytesPerSecond = common.BytesPerSecond,
             Compress = common.Compresses,
-            LeavesTargetOpen = target is not null,
             BeforeCompletion = cancellationToken => jobs.CompleteAsync(job, cancellationToken),
         };
         plan.Add(new PlannedBackup(source, job, options, openTarget, overwritesTarget));
     }
-
-    private const string OldIncremental = "dirty-bitmap";
-
-    private sealed record Common(
-        string Id, string Device, BackupSync Sync, long Speed, string? Bitmap, BitmapSyncMode? Mode, bool Compresses, bool IsFinalizedAlone,
-        bool IsDismissedAlone);
 }

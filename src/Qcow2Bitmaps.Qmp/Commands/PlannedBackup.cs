@@ -20,9 +20,12 @@ internal sealed class PlannedBackup(
     /// <summary>The options. Until the target is open, they have a placeholder for it.</summary>
     public BackupJobOptions Options => options with { Target = _target ?? new UnopenedTarget(source.Session.SizeBytes) };
 
-    public async Task OpenTargetAsync(CancellationToken cancellationToken) =>
+    public async Task OpenTargetAsync(CancellationToken cancellationToken)
+    {
         _target = await openTarget(cancellationToken).ConfigureAwait(false);
-
-    /// <summary>Closes the target of a backup that was not started.</summary>
-    public ValueTask CloseTargetAsync() => options.LeavesTargetOpen || _target is null ? ValueTask.CompletedTask : _target.DisposeAsync();
+        if (job.Target is null)
+        {
+            job.Own(_target);
+        }
+    }
 }

@@ -55,7 +55,7 @@ internal static class QueryCommands
             string node = arguments.String("node");
             string name = arguments.String("name");
             arguments.Finish();
-            string sha256 = Convert.ToHexStringLower(nodes.Node(node).Session.Sha256Of(name));
+            string sha256 = Convert.ToHexStringLower(nodes.Node(node).Session.CopyBits(name).Sha256());
             return ValueTask.FromResult<QmpResult?>(writer =>
             {
                 writer.WriteStartObject();
@@ -129,36 +129,30 @@ internal static class QueryCommands
         writer.WriteStartArray("dirty-bitmaps");
         foreach (RecordedBitmap bitmap in bitmaps)
         {
-            WriteBitmap(
-                writer, bitmap.Name, bitmap.CountBytes, bitmap.GranularityBytes, bitmap.IsRecording, bitmap.IsBusy, bitmap.IsPersistent,
-                bitmap.IsInconsistent);
+            WriteBitmap(writer, bitmap, bitmap.CountBytes);
             if (bitmap.SuccessorCountBytes is { } count)
             {
-                WriteBitmap(
-                    writer, name: null, count, bitmap.GranularityBytes, bitmap.IsRecording, isBusy: false, isPersistent: false,
-                    isInconsistent: false);
+                WriteBitmap(writer, bitmap, count, isSuccessor: true);
             }
         }
 
         writer.WriteEndArray();
     }
 
-    private static void WriteBitmap(
-        Utf8JsonWriter writer, string? name, long count, long granularity, bool isRecording, bool isBusy, bool isPersistent,
-        bool isInconsistent)
+    private static void WriteBitmap(Utf8JsonWriter writer, RecordedBitmap bitmap, long count, bool isSuccessor = false)
     {
         writer.WriteStartObject();
-        if (name is not null)
+        if (!isSuccessor)
         {
-            writer.WriteString("name", name);
+            writer.WriteString("name", bitmap.Name);
         }
 
         writer.WriteNumber("count", count);
-        writer.WriteNumber("granularity", granularity);
-        writer.WriteBoolean("recording", isRecording);
-        writer.WriteBoolean("busy", isBusy);
-        writer.WriteBoolean("persistent", isPersistent);
-        if (isInconsistent)
+        writer.WriteNumber("granularity", bitmap.GranularityBytes);
+        writer.WriteBoolean("recording", bitmap.IsRecording);
+        writer.WriteBoolean("busy", bitmap.IsBusy && !isSuccessor);
+        writer.WriteBoolean("persistent", bitmap.IsPersistent && !isSuccessor);
+        if (bitmap.IsInconsistent && !isSuccessor)
         {
             writer.WriteBoolean("inconsistent", true);
         }

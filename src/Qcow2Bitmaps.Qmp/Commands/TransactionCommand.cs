@@ -1,6 +1,5 @@
 using System.Text.Json;
 using Qcow2Bitmaps.Qmp.Jobs;
-using Qcow2Bitmaps.Qmp.Nodes;
 using Qcow2Bitmaps.Qmp.Protocol;
 
 namespace Qcow2Bitmaps.Qmp.Commands;
@@ -10,7 +9,7 @@ internal static class TransactionCommand
 {
     private const string Abort = "abort";
 
-    public static void AddTo(QmpCommands commands, Dictionary<string, ActionReader> actions, QmpNodes nodes, QmpJobs jobs)
+    public static void AddTo(QmpCommands commands, Dictionary<string, ActionReader> actions, QmpJobs jobs)
     {
         foreach ((string name, ActionReader read) in actions)
         {
@@ -26,7 +25,7 @@ internal static class TransactionCommand
         actions.Add(Abort, arguments =>
         {
             arguments.Finish();
-            return plan => plan.Add(transaction => transaction.Abort(nodes.All[0].Session));
+            return static plan => plan.Abort();
         });
         commands.Add("transaction", async (arguments, cancellationToken) =>
         {

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Qmp.Jobs;
+using Qcow2Bitmaps.Qmp.Protocol;
 
 namespace Qcow2Bitmaps.Qmp.Commands;
 
@@ -8,6 +9,7 @@ internal sealed class TransactionPlan(QmpJobs jobs)
 {
     private readonly List<Action<RecordingTransaction>> _steps = [];
     private readonly List<PlannedBackup> _backups = [];
+    private bool _isAborted;
 
     /// <summary>The backups so far.</summary>
     public IReadOnlyList<PlannedBackup> Backups => _backups;
@@ -15,22 +17,34 @@ internal sealed class TransactionPlan(QmpJobs jobs)
     /// <summary>The group that backups join; null when each is for itself.</summary>
     public QmpJobGroup? Group { get; init; }
 
-    public void Add(Action<RecordingTransaction> step) => _steps.Add(step);
+    public void Add(Action<RecordingTransaction> step)
+    {
+        // None is reached behind an abort.
+        if (!_isAborted)
+        {
+            _steps.Add(step);
+        }
+    }
+
+    /// <summary>Has the transaction be refused, if no action before this is refused.</summary>
+    public void Abort() => _isAborted = true;
 
     public void Add(PlannedBackup backup)
     {
         _backups.Add(backup);
-        _steps.Add(transaction => transaction.Backup(backup.Source.Session, backup.Options));
+        Add(transaction => transaction.Backup(backup.Source.Session, backup.Options));
     }
 
     /// <summary>Carries out all actions.</summary>
+    /// <exception cref="QmpException">It is aborted.</exception>
     /// <exception cref="Qcow2Exception">A step is refused, or a target cannot be made; only targets may have been made.</exception>
     /// <exception cref="IOException">A target cannot be made or opened.</exception>
     public async ValueTask RunAsync(CancellationToken cancellationToken)
     {
         if (_backups.Exists(static backup => backup.OverwritesTarget))
         {
-            await TryAsync(cancellationToken).ConfigureAwait(false);
+            // So that a refused command destroys no file. QEMU does not check.
+            await CheckAsync(cancellationToken).ConfigureAwait(false);
         }
 
         bool isStarted = false;
@@ -39,6 +53,11 @@ internal sealed class TransactionPlan(QmpJobs jobs)
             foreach (PlannedBackup backup in _backups)
             {
                 await backup.OpenTargetAsync(cancellationToken).ConfigureAwait(false);
+            }
+
+            if (_isAborted)
+            {
+                await CheckAsync(cancellationToken).ConfigureAwait(false);
             }
 
             IReadOnlyList<BackupJob> started = await NewTransaction().CommitAsync(cancellationToken).ConfigureAwait(false);
@@ -54,22 +73,18 @@ internal sealed class TransactionPlan(QmpJobs jobs)
             {
                 foreach (PlannedBackup backup in _backups)
                 {
-                    await backup.CloseTargetAsync().ConfigureAwait(false);
+                    await backup.Job.CloseTargetAsync().ConfigureAwait(false);
                 }
             }
         }
     }
 
-    /// <summary>Checks whether all actions would be accepted, so that a refused command destroys no file. QEMU does not.</summary>
-    private async ValueTask TryAsync(CancellationToken cancellationToken)
+    private async ValueTask CheckAsync(CancellationToken cancellationToken)
     {
-        try
+        await NewTransaction().CheckAsync(cancellationToken).ConfigureAwait(false);
+        if (_isAborted)
         {
-            await NewTransaction().Abort(_backups[0].Source.Session).CommitAsync(cancellationToken).ConfigureAwait(false);
-        }
-        catch (BitmapStateException e) when (e.Operation is RecordingTransaction.AbortOperation)
-        {
-            // Only this was refused.
+            throw new QmpException("Transaction aborted using Abort action");
         }
     }
 

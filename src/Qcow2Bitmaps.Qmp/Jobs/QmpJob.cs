@@ -4,24 +4,28 @@ using Qcow2Bitmaps.Qmp.Nodes;
 namespace Qcow2Bitmaps.Qmp.Jobs;
 
 /// <summary>A backup as clients see it. Thread-safe.</summary>
-internal sealed class QmpJob(string id, QmpJobGroup group, QmpNode? target, bool isFinalizedAlone, bool isDismissedAlone)
+/// <param name="options">What a client wants.</param>
+/// <param name="group">The jobs that it belongs to.</param>
+/// <param name="target">The image that it writes, where that is one of the server's.</param>
+/// <param name="diskBytes">The size of the disk.</param>
+internal sealed class QmpJob(QmpJobOptions options, QmpJobGroup group, QmpNode? target, long diskBytes)
 {
     private readonly TaskCompletionSource<BackupJob> _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TaskCompletionSource? _resumed;
+    private Disk? _ownTarget;
     private volatile string _status = QmpJobStatus.Created;
 
-    public string Id => id;
+    public string Id => options.Id;
+
+    public BackupSync Sync => options.Sync;
 
     public QmpJobGroup Group => group;
 
-    /// <summary>The image that it writes, where that is one of the server's.</summary>
     public QmpNode? Target => target;
 
-    /// <summary>Whether it ends by itself when its work is done (<c>auto-finalize</c>).</summary>
-    public bool IsFinalizedAlone => isFinalizedAlone;
+    public bool IsFinalizedAlone => options.IsFinalizedAlone;
 
-    /// <summary>Whether it is no longer listed when it has ended (<c>auto-dismiss</c>).</summary>
-    public bool IsDismissedAlone => isDismissedAlone;
+    public bool IsDismissedAlone => options.IsDismissedAlone;
 
     public string Status
     {
@@ -39,7 +43,7 @@ internal sealed class QmpJob(string id, QmpJobGroup group, QmpNode? target, bool
     public Task Watch { get; set; } = Task.CompletedTask;
 
     public long TotalBytes => !_started.Task.IsCompletedSuccessfully ? 0
-        : _started.Task.Result is { Options.Sync: BackupSync.None } none ? none.Options.Target.SizeBytes
+        : Sync == BackupSync.None ? diskBytes
         : _started.Task.Result.TotalBytes;
 
     public long CopiedBytes => _started.Task.IsCompletedSuccessfully ? _started.Task.Result.CopiedBytes : 0;
@@ -88,4 +92,11 @@ internal sealed class QmpJob(string id, QmpJobGroup group, QmpNode? target, bool
             _started.Task.Result.Cancel();
         }
     }
+
+    /// <summary>Takes a target that nobody else has.</summary>
+    public void Own(Disk disk) => _ownTarget = disk;
+
+    /// <summary>Closes a target that nobody else has, once.</summary>
+    /// <exception cref="IOException">It cannot be closed.</exception>
+    public ValueTask CloseTargetAsync() => Interlocked.Exchange(ref _ownTarget, null)?.DisposeAsync() ?? ValueTask.CompletedTask;
 }

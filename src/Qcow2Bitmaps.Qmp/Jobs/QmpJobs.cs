@@ -37,9 +37,11 @@ internal sealed class QmpJobs(QmpEvents events)
     /// <summary>Whether a job that has not ended writes an image.</summary>
     public bool IsTarget(QmpNode node) => All.Any(job => job.Target == node && job.Status is not QmpJobStatus.Concluded);
 
-    /// <summary>Runs when a job has copied everything: waits for its group, and for a client if needed.</summary>
+    /// <summary>Runs when a job has copied everything: closes its target, waits for its group, and for a client if needed.</summary>
     public async ValueTask CompleteAsync(QmpJob job, CancellationToken cancellationToken)
     {
+        // A target that cannot be closed is no backup.
+        await job.CloseTargetAsync().ConfigureAwait(false);
         await job.Started.ConfigureAwait(false);
         while (!TryMoveToWaiting(job, out Task resumed))
         {
@@ -140,10 +142,7 @@ internal sealed class QmpJobs(QmpEvents events)
         IReadOnlyList<QmpJob> jobs = All;
         foreach (QmpJob job in jobs)
         {
-            if (cancelsAll
-                || !job.IsFinalizedAlone
-                || job.IsPaused
-                || (await job.Started.ConfigureAwait(false)).Options.Sync == BackupSync.None)
+            if (cancelsAll || !job.IsFinalizedAlone || job.IsPaused || job.Sync == BackupSync.None)
             {
                 job.Cancel();
             }
@@ -158,6 +157,15 @@ internal sealed class QmpJobs(QmpEvents events)
     private async Task WatchAsync(QmpJob job, BackupJob backup)
     {
         BackupJobState state = await backup.WaitAsync(CancellationToken.None).ConfigureAwait(false);
+        try
+        {
+            await job.CloseTargetAsync().ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            // It is of no use: the job was cancelled or has failed, and what made it fail is told.
+        }
+
         if (job.Status is QmpJobStatus.Paused)
         {
             // It was cancelled, and so continues to its end.

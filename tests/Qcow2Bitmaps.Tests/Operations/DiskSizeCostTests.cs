@@ -145,15 +145,18 @@ public sealed class DiskSizeCostTests
                     ? await RecordingSession.OpenAsync(other!, leaveOpen: true, Token)
                     : null;
                 await using GuestWriter? writer = openAs == "writer" ? await other!.OpenWriterAsync(Token) : null;
+                await using Disk? file = openAs == "file"
+                    ? await ImageChain.OpenDiskAsync(disk.File("f"), format, cancellationToken: Token)
+                    : null;
                 Disk target = openAs switch
                 {
                     "session" => otherSession!,
                     "writer" => writer!,
                     "storage" => new RawDisk(other!.Layers[0].Storage),
-                    _ => await ImageChain.OpenDiskAsync(disk.File("f"), format, cancellationToken: Token),
+                    _ => file!,
                 };
                 await using BackupJob job = await session.StartBackupAsync(
-                    new BackupJobOptions { Sync = BackupSync.Full, Target = target, LeavesTargetOpen = openAs != "file" }, Token);
+                    new BackupJobOptions { Sync = BackupSync.Full, Target = target }, Token);
                 BackupJobState state = await job.WaitAsync(Token);
                 Assert.True(state == BackupJobState.Completed, $"{state}: {job.Error?.Message}");
                 Assert.Equal(size, job.CopiedBytes);

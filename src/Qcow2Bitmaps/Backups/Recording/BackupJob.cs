@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace Qcow2Bitmaps.Backups.Recording;
 
 /// <summary>A backup that runs beside the writes of a session. The target becomes what the disk was when the job began.</summary>
@@ -10,12 +8,8 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// </para>
 /// <para>Thread-safe.</para>
 /// </remarks>
-public sealed class BackupJob : IAsyncDisposable
+public sealed partial class BackupJob : IAsyncDisposable
 {
-    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
-
-    private static long s_jobs;
-
     private readonly RecordingSession _session;
     private readonly BackupJobOptions _options;
     private readonly BackupSync _sync;
@@ -25,12 +19,11 @@ public sealed class BackupJob : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly CancellationToken _stopped;
     private readonly TaskCompletionSource<BackupJobState> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    // Protects the error, and whether the job stands still.
+    private readonly PauseGate _pause = new();
+    // Protects the error, and whether the job is cancelled.
     private readonly Lock _gate = new();
     private Exception? _error;
-    private TaskCompletionSource? _resumed;
     private bool _isCancelled;
-    private bool _isTargetClosed;
     private bool _isTargetDurable;
     private bool _hasBegunToFlush;
     private long _bytesPerSecond;
@@ -47,12 +40,6 @@ public sealed class BackupJob : IAsyncDisposable
         _bytesPerSecond = options.BytesPerSecond;
     }
 
-    /// <summary>A number that no other job of the process has.</summary>
-    public long Number { get; } = Interlocked.Increment(ref s_jobs);
-
-    /// <summary>What the job was asked to do.</summary>
-    public BackupJobOptions Options => _options;
-
     /// <summary>Where the job stands. What becomes of the bitmap is decided when it no longer runs.</summary>
     public BackupJobState State => _ended.Task.IsCompletedSuccessfully ? _ended.Task.Result : BackupJobState.Running;
 
@@ -63,18 +50,6 @@ public sealed class BackupJob : IAsyncDisposable
     /// Whether it was reading the disk that made the job fail; else it was writing the target, or what the job waited for.
     /// </summary>
     public bool HasSourceFailed => Error is { } error && ReferenceEquals(error, _copier.SourceError);
-
-    /// <summary>Whether the job stands still until it is resumed. Writes still push old data out of their way meanwhile.</summary>
-    public bool IsPaused
-    {
-        get
-        {
-            lock (_gate)
-            {
-                return _resumed is not null;
-            }
-        }
-    }
 
     /// <summary>How many bytes are copied.</summary>
     public long CopiedBytes => _copier.CopiedBytes;
@@ -110,24 +85,13 @@ public sealed class BackupJob : IAsyncDisposable
         _stop.Cancel();
     }
 
-    /// <summary>Lets the job stand still, once what it has begun is copied. Without effect when it does already.</summary>
-    public void Pause()
-    {
-        lock (_gate)
-        {
-            _resumed ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        }
-    }
+    /// <summary>
+    /// Pauses the job, once what it has begun is copied. Writes still copy what they overwrite. Without effect when it is paused already.
+    /// </summary>
+    public void Pause() => _pause.Pause();
 
-    /// <summary>Lets the job go on. Without effect when it was not paused.</summary>
-    public void Resume()
-    {
-        lock (_gate)
-        {
-            _resumed?.SetResult();
-            _resumed = null;
-        }
-    }
+    /// <summary>Resumes the job. Without effect when it is not paused.</summary>
+    public void Resume() => _pause.Resume();
 
     /// <summary>Waits until the job has ended, and its bitmap is no longer busy.</summary>
     /// <param name="cancellationToken">Ends the wait, not the job.</param>
@@ -190,172 +154,5 @@ public sealed class BackupJob : IAsyncDisposable
             // The data are about to be lost for the job; nothing can be wrong with the write.
             await FailAsync(e).ConfigureAwait(false);
         }
-    }
-
-    private async Task RunAsync()
-    {
-        try
-        {
-            if (_sync == BackupSync.None)
-            {
-                await Task.Delay(Timeout.Infinite, _stopped).ConfigureAwait(false);
-            }
-
-            await CopyAllAsync().ConfigureAwait(false);
-            await WaitWhilePausedAsync().ConfigureAwait(false);
-            _hasBegunToFlush = true;
-            await _options.Target.FlushAsync(_stopped).ConfigureAwait(false);
-            // Nothing is left that a write could push here. A target that cannot be closed is no backup.
-            await CloseTargetAsync().ConfigureAwait(false);
-            _isTargetDurable = true;
-            if (_options.BeforeCompletion is { } wait)
-            {
-                await wait(_stopped).ConfigureAwait(false);
-            }
-        }
-        catch (Exception e)
-        {
-            await FailAsync(e).ConfigureAwait(false);
-            await KeepCopiedAsync().ConfigureAwait(false);
-        }
-
-        BackupJobState state = BackupJobState.Failed;
-        try
-        {
-            try
-            {
-                await _session.FinishAsync(
-                    this,
-                    _bitmap,
-                    _mode,
-                    () =>
-                    {
-                        lock (_gate)
-                        {
-                            state = _error is null ? BackupJobState.Completed
-                                : _isCancelled && _error is OperationCanceledException ? BackupJobState.Cancelled
-                                : BackupJobState.Failed;
-                            return state == BackupJobState.Completed;
-                        }
-                    },
-                    _copier.Remaining).ConfigureAwait(false);
-            }
-            catch (Exception e) when (state != BackupJobState.Completed && e is IOException or Qcow2Exception)
-            {
-                // The image cannot be marked; the next write, checkpoint or close tries again. What made the job fail is told.
-            }
-
-            await _copier.ForgetAsync().ConfigureAwait(false);
-            await CloseTargetAsync().ConfigureAwait(false);
-        }
-        catch (Exception e) when (state != BackupJobState.Completed && e is IOException or Qcow2Exception)
-        {
-            // The target cannot be closed. It is of no use already, and what made it so is told.
-        }
-        finally
-        {
-            _session.LeaveTarget(_options);
-            _ended.SetResult(state);
-        }
-    }
-
-    /// <summary>
-    /// Makes durable what a job that did not complete has copied, where its bitmap is to forget that. What
-    /// cannot be made durable was not copied.
-    /// </summary>
-    private async ValueTask KeepCopiedAsync()
-    {
-        if (_bitmap is null || _mode != BitmapSyncMode.Always || _isTargetDurable)
-        {
-            return;
-        }
-
-        await _copier.SettleAsync().ConfigureAwait(false);
-        // A file's error is told once: after a flush that failed, another one would succeed.
-        bool isKept = !_hasBegunToFlush;
-        if (isKept)
-        {
-            try
-            {
-                await _options.Target.FlushAsync(CancellationToken.None).ConfigureAwait(false);
-            }
-            catch (Exception e)
-            {
-                isKept = false;
-                await FailAsync(e).ConfigureAwait(false);
-            }
-        }
-
-        if (!isKept)
-        {
-            _copier.TakeBack(_sync == BackupSync.Bitmap ? _bitmap.Bits : null);
-        }
-    }
-
-    private async ValueTask CloseTargetAsync()
-    {
-        if (!_isTargetClosed && !_options.LeavesTargetOpen)
-        {
-            _isTargetClosed = true;
-            await _options.Target.DisposeAsync().ConfigureAwait(false);
-        }
-    }
-
-    private async Task CopyAllAsync()
-    {
-        var clock = Stopwatch.StartNew();
-        for (long at = 0; _copier.Next(at) is { } next;)
-        {
-            if (IsPaused)
-            {
-                // Who writes meanwhile may copy this.
-                await WaitWhilePausedAsync().ConfigureAwait(false);
-                continue;
-            }
-
-            at = await _copier.CopyZerosAsync(next.Start).ConfigureAwait(false);
-            if (at == next.Start)
-            {
-                await _copier.CopyAsync(next.Start, next.End - next.Start, _stopped).ConfigureAwait(false);
-                at = next.End;
-            }
-
-            // The speed may change meanwhile.
-            while (BytesPerSecond is > 0 and long speed && clock.Elapsed.TotalSeconds < (double)(at - next.Start) / speed)
-            {
-                await Task.Delay(s_pause, _stopped).ConfigureAwait(false);
-            }
-
-            clock.Restart();
-        }
-    }
-
-    private async ValueTask WaitWhilePausedAsync()
-    {
-        while (true)
-        {
-            Task resumed;
-            lock (_gate)
-            {
-                if (_resumed is null)
-                {
-                    return;
-                }
-
-                resumed = _resumed.Task;
-            }
-
-            await resumed.WaitAsync(_stopped).ConfigureAwait(false);
-        }
-    }
-
-    private async ValueTask FailAsync(Exception e)
-    {
-        lock (_gate)
-        {
-            _error ??= e;
-        }
-
-        await _stop.CancelAsync().ConfigureAwait(false);
     }
 }

@@ -7,9 +7,10 @@ public sealed record BackupJobOptions
     public required BackupSync Sync { get; init; }
 
     /// <summary>
-    /// Where to: a disk of exactly the same size, which the job closes when it ends (see <see cref="LeavesTargetOpen"/>). It is written in
-    /// whole clusters, of at least 64 KiB. <see cref="ImageChain.OpenDiskAsync"/> opens an image or a raw file. A writer and another
-    /// session record what is copied. Another session cannot be copied back to the job's, directly or over others, while the job runs.
+    /// Where to: a disk of exactly the same size, written in whole clusters of at least 64 KiB. The caller disposes it when the job has
+    /// ended. <see cref="RecordingSession.CreateTargetAsync"/> creates one, <see cref="ImageChain.OpenDiskAsync"/> opens one. A writer and
+    /// another session record what is copied. Another session cannot be copied back to the job's, directly or over others, while the job
+    /// runs.
     /// </summary>
     public required Disk Target { get; init; }
 
@@ -28,12 +29,9 @@ public sealed record BackupJobOptions
     /// <summary>Whether clusters are compressed on the target, which has to be a qcow2 image whose compression is zlib.</summary>
     public bool Compress { get; init; }
 
-    /// <summary>Whether the target stays open when the job has ended.</summary>
-    public bool LeavesTargetOpen { get; init; }
-
     /// <summary>
-    /// What the job waits for when all is copied and flushed, before it ends and decides what becomes of its bitmap: other jobs for
-    /// example. When that fails the job fails; when the job is cancelled meanwhile, the token says so.
+    /// Runs when everything is copied and flushed, before the job decides what becomes of its bitmap: to close the target, or to wait for
+    /// other jobs. If it fails, the job fails. If the job is cancelled meanwhile, the token is.
     /// </summary>
     public Func<CancellationToken, ValueTask>? BeforeCompletion { get; init; }
 

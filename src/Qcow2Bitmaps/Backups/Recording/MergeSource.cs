@@ -11,13 +11,13 @@ public readonly record struct MergeSource
     }
 
     /// <summary>The bitmap's name; empty for bits in memory.</summary>
-    public string Name { get; }
+    internal string Name { get; }
 
     /// <summary>The session whose bitmap it is; null for the one of the bitmap that it is merged into.</summary>
-    public RecordingSession? Session { get; }
+    internal RecordingSession? Session { get; }
 
     /// <summary>The bits; null for a session's bitmap.</summary>
-    public DirtyBitmap? Bits { get; }
+    internal DirtyBitmap? Bits { get; }
 
     /// <summary>A bitmap of the session of the one that it is merged into.</summary>
     /// <param name="name">Its name.</param>

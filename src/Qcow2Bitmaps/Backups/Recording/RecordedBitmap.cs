@@ -1,47 +1,42 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Backups.Recording;
 
 /// <summary>What a session says of one of its bitmaps at a moment, as QEMU's <c>query-block</c> shows it. Immutable.</summary>
 public sealed record RecordedBitmap
 {
+    internal RecordedBitmap()
+    {
+    }
+
     /// <summary>The name.</summary>
-    public required string Name { get; init; }
+    public string Name { get; internal init; } = "";
 
     /// <summary>How many bytes of the disk a bit stands for.</summary>
-    public required long GranularityBytes { get; init; }
+    public long GranularityBytes { get; internal init; }
 
     /// <summary>
     /// Dirty granules times their size in bytes, which may be more than the disk has. While a job uses the
     /// bitmap: what was dirty when it began.
     /// </summary>
-    public required long CountBytes { get; init; }
+    public long CountBytes { get; internal init; }
 
     /// <summary>Whether writes are recorded, also while a job uses the bitmap.</summary>
-    public required bool IsRecording { get; init; }
+    public bool IsRecording { get; internal init; }
 
     /// <summary>Whether a job uses the bitmap, so that nothing else may.</summary>
-    public required bool IsBusy { get; init; }
+    public bool IsBusy { get; internal init; }
 
     /// <summary>Whether the bitmap is stored in the image.</summary>
-    public required bool IsPersistent { get; init; }
+    public bool IsPersistent { get; internal init; }
 
     /// <summary>Whether the stored bitmap misses changes: all that can be done is to remove it.</summary>
-    public required bool IsInconsistent { get; init; }
+    public bool IsInconsistent { get; internal init; }
 
     /// <summary>Whether the bitmap cannot be changed, as it comes from an image that is open for reading only.</summary>
-    public required bool IsReadOnly { get; init; }
+    internal bool IsReadOnly { get; init; }
 
     /// <summary>
     /// While a job uses the bitmap: dirty bytes that were recorded since it began, as <see cref="CountBytes"/> counts. QEMU shows
     /// them as a bitmap without a name. Else null.
     /// </summary>
-    public long? SuccessorCountBytes { get; init; }
-
-    /// <summary>The name, the granularity and the state.</summary>
-    public override string ToString() =>
-        PrintableMessage.Of(
-            $"{Name} "
-            + $"({GranularityBytes}{(IsRecording ? ", recording" : "")}{(IsBusy ? ", busy" : "")}"
-            + $"{(IsInconsistent ? ", inconsistent" : "")})");
+    public long? SuccessorCountBytes { get; internal init; }
 }

@@ -3,21 +3,9 @@ using Qcow2Bitmaps.Images.Editing;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
-/// <summary>Operations on bitmaps: each is a transaction of one step.</summary>
+/// <summary>What steps of a <see cref="RecordingTransaction"/> do to bitmaps.</summary>
 public sealed partial class RecordingSession
 {
-    /// <summary>Finds a bitmap.</summary>
-    /// <param name="name">Its name.</param>
-    /// <returns>What it is now; null when there is none.</returns>
-    public RecordedBitmap? Find(string name)
-    {
-        ArgumentNullException.ThrowIfNull(name);
-        lock (_bits)
-        {
-            return FindLive(name)?.Describe();
-        }
-    }
-
     /// <summary>Copies a bitmap's bits; those that a job uses when it is busy, those of nothing when it is inconsistent.</summary>
     /// <param name="name">Its name.</param>
     /// <exception cref="BitmapStateException">There is no such bitmap.</exception>
@@ -28,51 +16,6 @@ public sealed partial class RecordingSession
             return Require(name).Bits.Clone();
         }
     }
-
-    /// <summary>The SHA-256 of a bitmap's bits, as QEMU's <c>x-debug-block-dirty-bitmap-sha256</c> computes it.</summary>
-    /// <param name="name">Its name.</param>
-    /// <returns>32 bytes.</returns>
-    /// <exception cref="BitmapStateException">There is no such bitmap.</exception>
-    public byte[] Sha256Of(string name)
-    {
-        lock (_bits)
-        {
-            return Require(name).Bits.Sha256();
-        }
-    }
-
-    /// <inheritdoc cref="RecordingTransaction.Add"/>
-    /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
-    public async ValueTask AddAsync(
-        string name, long? granularityBytes = null, bool isPersistent = false, bool isRecording = true,
-        CancellationToken cancellationToken = default) =>
-        await new RecordingTransaction().Add(this, name, granularityBytes, isPersistent, isRecording)
-            .CommitAsync(cancellationToken).ConfigureAwait(false);
-
-    /// <inheritdoc cref="RecordingTransaction.Remove"/>
-    /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
-    public async ValueTask RemoveAsync(string name, CancellationToken cancellationToken = default) =>
-        await new RecordingTransaction().Remove(this, name).CommitAsync(cancellationToken).ConfigureAwait(false);
-
-    /// <inheritdoc cref="RecordingTransaction.Clear"/>
-    /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
-    public async ValueTask ClearAsync(string name, CancellationToken cancellationToken = default) =>
-        await new RecordingTransaction().Clear(this, name).CommitAsync(cancellationToken).ConfigureAwait(false);
-
-    /// <inheritdoc cref="RecordingTransaction.Enable"/>
-    /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
-    public async ValueTask EnableAsync(string name, CancellationToken cancellationToken = default) =>
-        await new RecordingTransaction().Enable(this, name).CommitAsync(cancellationToken).ConfigureAwait(false);
-
-    /// <inheritdoc cref="RecordingTransaction.Disable"/>
-    /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
-    public async ValueTask DisableAsync(string name, CancellationToken cancellationToken = default) =>
-        await new RecordingTransaction().Disable(this, name).CommitAsync(cancellationToken).ConfigureAwait(false);
-
-    /// <inheritdoc cref="RecordingTransaction.Merge"/>
-    /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
-    public async ValueTask MergeAsync(string into, IReadOnlyList<MergeSource> sources, CancellationToken cancellationToken = default) =>
-        await new RecordingTransaction().Merge(this, into, sources).CommitAsync(cancellationToken).ConfigureAwait(false);
 
     /// <summary>Starts a backup: the target becomes what the disk is at this moment, whatever is written meanwhile.</summary>
     /// <param name="options">What is copied, and where to.</param>

@@ -1,6 +1,4 @@
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Editing;
-using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Threading;
 
@@ -95,7 +93,7 @@ public sealed partial class RecordingSession : Disk
     }
 
     /// <summary>The jobs that have not ended.</summary>
-    public IReadOnlyList<BackupJob> Jobs => _jobs;
+    internal IReadOnlyList<BackupJob> Jobs => _jobs;
 
     internal Qcow2Image Image => _chain.Layers[0].RequireImage();
 
@@ -232,173 +230,5 @@ public sealed partial class RecordingSession : Disk
         }
 
         return alone;
-    }
-
-    /// <summary>Deletes bitmaps from the image at once. For who is alone.</summary>
-    internal async ValueTask DeleteStoredAsync(IEnumerable<string> names, CancellationToken cancellationToken)
-    {
-        var edit = new BitmapEdit();
-        foreach (string name in names.Where(name => Image.Bitmaps.TryGet(name, out _)))
-        {
-            edit.Remove(name);
-        }
-
-        if (edit.Count > 0)
-        {
-            await EditAsync(edit, cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    /// <summary>
-    /// Marks all stored bitmaps as in use, where they look valid: what is to be true from now on is not in them. For who is alone.
-    /// </summary>
-    internal async ValueTask MarkStoredAsync(CancellationToken cancellationToken)
-    {
-        if (_isStored && _writer is not null)
-        {
-            await EditAsync(new BitmapEdit().MarkInUse(), cancellationToken).ConfigureAwait(false);
-            _isStored = false;
-        }
-    }
-
-    private async ValueTask LoadAsync(CancellationToken cancellationToken)
-    {
-        // Of two of one name the second is in use, or the image would not have opened; QEMU does not look at it either.
-        foreach (BitmapInfo info in Image.Bitmaps.Where(info => FindLive(info.Name) is null))
-        {
-            _bitmaps.Add(await LoadAsync(info, cancellationToken).ConfigureAwait(false));
-        }
-
-        if (_writer is null)
-        {
-            return;
-        }
-
-        using ImageGate.Release alone = await Image.Handle.EnterAsync(cancellationToken).ConfigureAwait(false);
-        Image.Handle.RequireNotRecorded();
-        await BitmapEditing.RunAloneAsync(Image.Handle, new BitmapEdit().MarkInUse().ApplyAsync, cancellationToken).ConfigureAwait(false);
-        _isStored = false;
-        Image.Handle.Gate.Recorder = this;
-    }
-
-    private async ValueTask<LiveBitmap> LoadAsync(BitmapInfo info, CancellationToken cancellationToken)
-    {
-        var bits = new DirtyBitmap(SizeBytes, info.GranularityBytes);
-        bool misses = false;
-        if (info.State != BitmapState.Inconsistent)
-        {
-            PersistentBitmap pages = await PersistentBitmap.OpenAsync(
-                Image.Handle, info, Image.Handle.NewLog(), cancellationToken).ConfigureAwait(false);
-            if (pages.Aliases is { } aliases)
-            {
-                throw new Qcow2FormatException(aliases, Image.Name);
-            }
-
-            await bits.MergeAsync(pages, cancellationToken).ConfigureAwait(false);
-            // What the file misses counts as dirty, and would read as clean once it has grown.
-            misses = pages.MissesBits;
-        }
-
-        return new LiveBitmap(info.Name, bits)
-        {
-            IsEnabled = info.State == BitmapState.Recording,
-            IsPersistent = true,
-            IsInconsistent = info.State == BitmapState.Inconsistent,
-            IsReadOnly = _writer is null,
-            IsChanged = misses,
-        };
-    }
-
-    /// <summary>Stores all, for who is alone.</summary>
-    private async ValueTask StoreAsync(CancellationToken cancellationToken)
-    {
-        if (_writer is null)
-        {
-            return;
-        }
-
-        var edit = new BitmapEdit();
-        LiveBitmap[] stored = [.. _bitmaps.Where(static bitmap => bitmap.IsPersistent && !bitmap.IsInconsistent)];
-        foreach (LiveBitmap bitmap
-            in stored.Where(bitmap => Image.Bitmaps.TryGet(bitmap.Name, out _)).Concat(
-                Enumerable.Reverse(stored).Where(bitmap => !Image.Bitmaps.TryGet(bitmap.Name, out _))))
-        {
-            edit.Store(bitmap.Name, bitmap.StorableBits(), bitmap.IsEnabled, bitmap.IsChanged);
-        }
-
-        // Also where that fails: the switch may have been made.
-        _isStored = true;
-        await EditAsync(edit, cancellationToken).ConfigureAwait(false);
-        foreach (LiveBitmap bitmap in stored)
-        {
-            bitmap.IsChanged = false;
-        }
-    }
-
-    /// <summary>Marks all stored bitmaps as in use again, before the first write after a checkpoint.</summary>
-    private async ValueTask MarkInUseAsync(CancellationToken cancellationToken)
-    {
-        using SharedLock.Release alone = await EnterAloneAsync(cancellationToken).ConfigureAwait(false);
-        await MarkStoredAsync(cancellationToken).ConfigureAwait(false);
-    }
-
-    private async ValueTask EditAsync(BitmapEdit edit, CancellationToken cancellationToken)
-    {
-        // The writer stands still meanwhile, with all that it has done on disk.
-        using ImageGate.Release alone = await Image.Handle.EnterAsync(cancellationToken).ConfigureAwait(false);
-        if (_isUncertain)
-        {
-            await Image.Handle.ReloadAsync().ConfigureAwait(false);
-        }
-
-        _isUncertain = true;
-        await BitmapEditing.RunAloneAsync(Image.Handle, edit.ApplyAsync, cancellationToken).ConfigureAwait(false);
-        _isUncertain = false;
-    }
-
-    private async ValueTask StoreAndCloseAsync()
-    {
-        try
-        {
-            await StoreAsync(CancellationToken.None).ConfigureAwait(false);
-        }
-        catch
-        {
-            await CloseImageAsync().ConfigureAwait(false);
-            throw;
-        }
-
-        if (_writer is null)
-        {
-            await CloseImageAsync().ConfigureAwait(false);
-            return;
-        }
-
-        // Storing the bitmaps has made all durable that was written; nothing came after it.
-        _ = await Leftovers.TidyAsync(
-            $"'{Name}': all is stored, but it was not closed without an error", CloseImageAsync).ConfigureAwait(false);
-    }
-
-    private async ValueTask CloseImageAsync()
-    {
-        try
-        {
-            if (_writer is not null)
-            {
-                await _writer.DisposeAsync().ConfigureAwait(false);
-            }
-        }
-        finally
-        {
-            if (_writer is not null)
-            {
-                Image.Handle.Gate.Recorder = null;
-            }
-
-            if (!_leaveOpen)
-            {
-                await _chain.DisposeAsync().ConfigureAwait(false);
-            }
-        }
     }
 }

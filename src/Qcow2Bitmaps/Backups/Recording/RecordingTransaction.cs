@@ -12,14 +12,8 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// </remarks>
 public sealed class RecordingTransaction
 {
-    /// <summary>The <see cref="BitmapStateException.Operation"/> of what <see cref="Abort"/> refuses.</summary>
-    public const string AbortOperation = "abort";
-
     private readonly List<(string Operation, RecordingSession Session, Func<Applied, Action> Apply)> _steps = [];
     private readonly HashSet<RecordingSession> _sessions = [];
-
-    /// <summary>The number of steps so far.</summary>
-    public int Count => _steps.Count;
 
     /// <summary>Adds a bitmap in which nothing is dirty.</summary>
     /// <param name="session">The session.</param>
@@ -107,13 +101,13 @@ public sealed class RecordingTransaction
         });
     }
 
-    /// <summary>
-    /// Refuses, whatever the other steps are: with this at the end a transaction tells whether it would be accepted, and does nothing.
-    /// </summary>
-    /// <param name="session">A session.</param>
-    /// <returns>This transaction.</returns>
-    public RecordingTransaction Abort(RecordingSession session) =>
-        Step(AbortOperation, session, "", static _ => throw new BitmapStateException("", "Transaction aborted using Abort action"));
+    /// <summary>Tells whether all steps would be accepted now, and changes nothing. Disks of targets are not read.</summary>
+    /// <param name="cancellationToken">Ends the wait for the sessions.</param>
+    /// <exception cref="BitmapStateException">A step would be refused, in QEMU's words.</exception>
+    /// <exception cref="Qcow2Exception">An image could not take a bitmap.</exception>
+    /// <exception cref="ObjectDisposedException">A session is closed.</exception>
+    public async ValueTask CheckAsync(CancellationToken cancellationToken = default) =>
+        await RunAsync(isTrial: true, cancellationToken).ConfigureAwait(false);
 
     /// <summary>Does all steps, or none.</summary>
     /// <param name="cancellationToken">Ends the work while nothing is changed.</param>
@@ -125,7 +119,10 @@ public sealed class RecordingTransaction
     /// The storage failed where bitmaps were to be marked as in use in an image, or deleted from it; in memory nothing was changed, and a
     /// bitmap that is gone from the image comes back with the next checkpoint.
     /// </exception>
-    public async ValueTask<IReadOnlyList<BackupJob>> CommitAsync(CancellationToken cancellationToken = default)
+    public ValueTask<IReadOnlyList<BackupJob>> CommitAsync(CancellationToken cancellationToken = default) =>
+        RunAsync(isTrial: false, cancellationToken);
+
+    private async ValueTask<IReadOnlyList<BackupJob>> RunAsync(bool isTrial, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
         var held = new List<SharedLock.Release>();
@@ -137,7 +134,7 @@ public sealed class RecordingTransaction
                 held.Add(await session.EnterAloneAsync(cancellationToken).ConfigureAwait(false));
             }
 
-            return await ApplyAsync(cancellationToken).ConfigureAwait(false);
+            return await ApplyAsync(isTrial, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -145,7 +142,7 @@ public sealed class RecordingTransaction
         }
     }
 
-    private async ValueTask<IReadOnlyList<BackupJob>> ApplyAsync(CancellationToken cancellationToken)
+    private async ValueTask<IReadOnlyList<BackupJob>> ApplyAsync(bool isTrial, CancellationToken cancellationToken)
     {
         var applied = new Applied();
         var undo = new Stack<(RecordingSession Session, Action Undo)>();
@@ -163,6 +160,11 @@ public sealed class RecordingTransaction
                     e.Operation = operation;
                     throw;
                 }
+            }
+
+            if (isTrial)
+            {
+                return [];
             }
 
             foreach (BackupJob job in applied.Jobs)

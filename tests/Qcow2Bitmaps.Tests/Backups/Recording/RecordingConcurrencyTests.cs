@@ -79,7 +79,6 @@ public sealed class RecordingConcurrencyTests
                 {
                     Sync = BackupSync.Full,
                     Target = second,
-                    LeavesTargetOpen = true,
                     BytesPerSecond = i % 2 * (200 << 20),
                 },
                 Token);
@@ -147,7 +146,7 @@ public sealed class RecordingConcurrencyTests
             await session.CloseAsync();
         }
 
-        static BackupJobOptions To(RecordingSession session) => new() { Sync = BackupSync.None, Target = session, LeavesTargetOpen = true };
+        static BackupJobOptions To(RecordingSession session) => new() { Sync = BackupSync.None, Target = session };
     }
 
     /// <summary>Counts up at two places, one after the other: at any moment the first is ahead by one at most.</summary>

@@ -109,7 +109,7 @@ public sealed class RecordingLossTests
     }
 
     [Fact]
-    public async Task ATargetIsClosedThoughTheImageCannotBeMarked()
+    public async Task AJobEndsThoughTheImageCannotBeMarkedAndLeavesItsTargetToItsOwner()
     {
         MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
         var storage = new FailingStorage(disk.Storage) { IsGoneAfterwards = true };
@@ -130,7 +130,7 @@ public sealed class RecordingLossTests
         storage.FailingWrite = storage.Writes + 1;
         job.Cancel();
         Assert.Equal(BackupJobState.Cancelled, await job.WaitAsync(Token).WaitAsync(Patience.Limit, Token));
-        Assert.True(target.IsDisposed);
+        Assert.False(target.IsDisposed);
         Assert.True(storage.HasFailed);
         storage.IsMended = true;
         await session.CloseAsync();

@@ -105,7 +105,7 @@ public sealed class RecordingQemuTests
             await daemon.TryAsync("blockdev-backup", Backup("other", "disk", BackupSync.Full, null, null)),
             await RefusalAsync(async () =>
                 await session.StartBackupAsync(
-                    new BackupJobOptions { Sync = BackupSync.Full, Target = session, LeavesTargetOpen = true }, Token)));
+                    new BackupJobOptions { Sync = BackupSync.Full, Target = session }, Token)));
         foreach (string name in names)
         {
             await CompareAsync(daemon, session, new RecordStep(RecordAction.Remove) { Name = name });
@@ -164,7 +164,7 @@ public sealed class RecordingQemuTests
             {
                 JsonNode hash = await daemon.OkAsync(
                     "x-debug-block-dirty-bitmap-sha256", new JsonObject { ["node"] = "disk", ["name"] = bitmap.Name });
-                Assert.Equal((string?)hash["sha256"], Convert.ToHexStringLower(session.Sha256Of(bitmap.Name)));
+                Assert.Equal((string?)hash["sha256"], Convert.ToHexStringLower(session.CopyBits(bitmap.Name).Sha256()));
             }
         }
         finally

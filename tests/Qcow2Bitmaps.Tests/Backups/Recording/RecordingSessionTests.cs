@@ -172,7 +172,7 @@ public sealed class RecordingSessionTests
         Assert.Equal(bytes, read);
         Assert.Equal(DiskBytes, session.Find("a")!.CountBytes);
         Assert.False(session.Find("a")!.IsBusy);
-        Assert.True(target.IsDisposed);
+        Assert.False(target.IsDisposed);
     }
 
     [Fact]
@@ -203,7 +203,7 @@ public sealed class RecordingSessionTests
         await other.ClearAsync("b", Token);
 
         BackupJob job = await session.StartBackupAsync(
-            new BackupJobOptions { Sync = BackupSync.Full, Target = other, LeavesTargetOpen = true }, Token);
+            new BackupJobOptions { Sync = BackupSync.Full, Target = other }, Token);
 
         Assert.Equal(BackupJobState.Completed, await job.WaitAsync(Token));
         Assert.Equal(SizeBytes, job.CopiedBytes);
