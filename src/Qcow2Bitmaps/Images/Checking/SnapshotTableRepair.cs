@@ -2,7 +2,6 @@ using System.Buffers.Binary;
 using CommunityToolkit.HighPerformance.Buffers;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Header;
-using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
@@ -46,7 +45,7 @@ internal static class SnapshotTableRepair
         await transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
         _ = await Leftovers.TidyAsync(
             $"'{storage.Name}': the snapshot table is repaired, but clusters of the old one stay counted",
-            () => writer.ReleaseAsync(LiveMetadata.BitmapsOf(contents), CancellationToken.None)).ConfigureAwait(false);
+            () => writer.ReleaseAsync(live => live.AddBitmapsOf(contents), CancellationToken.None)).ConfigureAwait(false);
     }
 
     private static byte[] Complete(ReadOnlySpan<byte> old, Qcow2Header header)

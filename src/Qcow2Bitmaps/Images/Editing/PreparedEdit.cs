@@ -3,6 +3,7 @@ using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
@@ -76,22 +77,31 @@ internal sealed class PreparedEdit
     }
 
     /// <summary>Frees what the switch has replaced; where the storage fails clusters are leaked.</summary>
-    public async ValueTask ReleaseAsync()
+    public async ValueTask ReleaseAsync() => _ = await Leftovers.TidyAsync(
+        $"'{_image.Name}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
+        () => _writer.ReleaseAsync(AddUsed, CancellationToken.None)).ConfigureAwait(false);
+
+    private void AddUsed(LiveMetadata live)
     {
-        var used = new List<(string, ulong, long)>();
         if (_target is { } extension)
         {
-            used.Add(("the bitmap directory", extension.DirectoryOffset, (long)extension.DirectorySizeBytes));
+            live.Add("the bitmap directory", extension.DirectoryOffset, (long)extension.DirectorySizeBytes);
         }
 
-        used.AddRange(
-            _plan.Bitmaps.Select(
-                static draft => ("the table of a bitmap", draft.TableOffset, ImageGeometry.BytesOfEntries(draft.TableEntries))));
-        used.AddRange(_sharedClusters.Select(offset => ("bits of a bitmap", offset, (long)_geometry.ClusterSizeBytes)));
-        used.AddRange(_plan.Kept.Select(static part => ("a structure in use", part.Offset, part.Bytes)));
-        _ = await Leftovers.TidyAsync(
-            $"'{_image.Name}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
-            () => _writer.ReleaseAsync(used, CancellationToken.None)).ConfigureAwait(false);
+        foreach (BitmapDraft draft in _plan.Bitmaps)
+        {
+            live.Add("the table of a bitmap", draft.TableOffset, ImageGeometry.BytesOfEntries(draft.TableEntries));
+        }
+
+        foreach (ulong offset in _sharedClusters)
+        {
+            live.Add("bits of a bitmap", offset, _geometry.ClusterSizeBytes);
+        }
+
+        foreach ((ulong offset, long bytes) in _plan.Kept)
+        {
+            live.Add("a structure in use", offset, bytes);
+        }
     }
 
     private async ValueTask RollBackAsync()

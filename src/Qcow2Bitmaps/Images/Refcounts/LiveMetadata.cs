@@ -83,31 +83,28 @@ internal sealed class LiveMetadata
         }
     }
 
-    /// <summary>The structures of an image's bitmaps: what they are, offsets and lengths in bytes.</summary>
-    public static IEnumerable<(string What, ulong Offset, long Bytes)> BitmapsOf(ImageContents contents)
+    /// <summary>A copy to which other structures can be added.</summary>
+    public LiveMetadata Copy()
+    {
+        var copy = new LiveMetadata(_geometry) { _l2Tables = _l2Tables };
+        copy._ranges.AddRange(_ranges);
+        return copy;
+    }
+
+    /// <summary>Adds the structures of an image's bitmaps.</summary>
+    public LiveMetadata AddBitmapsOf(ImageContents contents)
     {
         if (contents.First.Bitmaps is { } extension)
         {
-            yield return ("the bitmap directory", extension.DirectoryOffset, contents.Bitmaps.ReachedBytes);
+            Add("the bitmap directory", extension.DirectoryOffset, contents.Bitmaps.ReachedBytes);
         }
 
         foreach (BitmapInfo bitmap in contents.Bitmaps.Bitmaps)
         {
-            yield return ("the table of a bitmap", bitmap.TableOffset, bitmap.TableBytes);
-        }
-    }
-
-    /// <summary>These structures and those of bitmaps.</summary>
-    public LiveMetadata With(IEnumerable<(string What, ulong Offset, long Bytes)> bitmaps)
-    {
-        var all = new LiveMetadata(_geometry) { _l2Tables = _l2Tables };
-        all._ranges.AddRange(_ranges);
-        foreach ((string what, ulong offset, long bytes) in bitmaps)
-        {
-            all.Add(what, offset, bytes);
+            Add("the table of a bitmap", bitmap.TableOffset, bitmap.TableBytes);
         }
 
-        return all;
+        return this;
     }
 
     /// <summary>Adds a structure; ranges that cannot be are cut where offsets end.</summary>

@@ -62,7 +62,8 @@ internal sealed partial class RefcountEditor
         }
 
         var unused = new List<ClusterRange>();
-        foreach (ClusterRange range in _freed.OrderBy(static range => range.First.Number))
+        _freed.Sort(static (one, other) => one.First.Number.CompareTo(other.First.Number));
+        foreach (ClusterRange range in _freed)
         {
             for (HostCluster cluster = range.First; cluster < range.End; cluster++)
             {
@@ -167,6 +168,11 @@ internal sealed partial class RefcountEditor
     /// <summary>Names new blocks in the table: a block that another new one counts only after that one.</summary>
     private async ValueTask LinkBlocksAsync(CancellationToken cancellationToken)
     {
+        if (_newBlocks.Count == 0)
+        {
+            return;
+        }
+
         var waiting = _newBlocks.Select(static block => block.Block).ToHashSet();
         while (waiting.Count > 0)
         {

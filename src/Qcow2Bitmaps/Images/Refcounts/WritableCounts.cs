@@ -24,7 +24,7 @@ internal sealed record WritableCounts(RefcountReader Stored, LiveMetadata Withou
         LiveMetadata withoutBitmaps = await LiveMetadata
             .ReadAsync(storage, contents, stored.Table, cancellationToken).ConfigureAwait(false);
         withoutBitmaps.RequireRefcountsApart(storage.Name);
-        return new WritableCounts(stored, withoutBitmaps, withoutBitmaps.With(LiveMetadata.BitmapsOf(contents)));
+        return new WritableCounts(stored, withoutBitmaps, withoutBitmaps.Copy().AddBitmapsOf(contents));
     }
 
     /// <summary>Refuses an image that must not be written.</summary>

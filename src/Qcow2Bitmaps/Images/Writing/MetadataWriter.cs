@@ -122,12 +122,13 @@ internal sealed class MetadataWriter
     }
 
     /// <summary>Frees what is no longer used.</summary>
-    /// <param name="bitmaps">The bitmap structures that are in use now: what they are, offsets and lengths in bytes.</param>
+    /// <param name="addBitmaps">Adds the structures of bitmaps that are in use now.</param>
     /// <param name="cancellationToken">Ends the work; what is not freed by then is leaked.</param>
     /// <exception cref="IOException">The storage failed; what is not freed by then is leaked.</exception>
-    public ValueTask ReleaseAsync(IEnumerable<(string What, ulong Offset, long Bytes)> bitmaps, CancellationToken cancellationToken)
+    public ValueTask ReleaseAsync(Action<LiveMetadata> addBitmaps, CancellationToken cancellationToken)
     {
-        LiveMetadata live = _live.With(bitmaps);
+        LiveMetadata live = _live.Copy();
+        addBitmaps(live);
         foreach (ClusterRange range in _refcounts.Allocated)
         {
             live.Add("a new structure", _geometry.OffsetOf(range.First).Raw, range.Count << _geometry.ClusterBits);
