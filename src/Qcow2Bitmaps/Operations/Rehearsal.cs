@@ -38,7 +38,8 @@ internal sealed class Rehearsal : IAsyncDisposable
         foreach (ChainLayer layer in chain.Layers)
         {
             current[layer.Index] = layer is Qcow2Layer { IsFixedSize: true, Image: var image }
-                ? await RefcountReader.FindEndAsync(image.Handle.Storage, image.Header, cancellationToken).ConfigureAwait(false)
+                ? await RefcountReader.FindEndAsync(
+                    image.Handle.Storage, image.Header, image.Handle.Limits, cancellationToken).ConfigureAwait(false)
                 : layer.Storage.Length;
         }
 

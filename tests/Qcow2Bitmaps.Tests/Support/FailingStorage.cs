@@ -31,6 +31,9 @@ internal sealed class FailingStorage(ImageStorage inner) : ImageStorage
     /// <summary>Whether, once one of them has failed, all further writes fail: the disk is gone. Else only that one fails.</summary>
     public bool IsGoneAfterwards { get; init; }
 
+    /// <summary>Makes the error of a failing write, where that is another one than a full disk's.</summary>
+    public Func<Exception> WriteError { get; init; } = NoSpace;
+
     /// <summary>Whether the storage fails no more.</summary>
     public bool IsMended { get; set; }
 
@@ -65,7 +68,7 @@ internal sealed class FailingStorage(ImageStorage inner) : ImageStorage
                 await inner.WriteAsync(offset, buffer[..(int)(tornEnd - offset)], cancellationToken);
             }
 
-            throw NoSpace();
+            throw WriteError();
         }
 
         await inner.WriteAsync(offset, buffer, cancellationToken);

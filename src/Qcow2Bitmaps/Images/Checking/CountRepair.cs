@@ -21,15 +21,11 @@ internal static class CountRepair
             return;
         }
 
-        try
+        _ = await image.ChangeAsync(async () =>
         {
             await ClearUnknownBitsAsync(image, cancellationToken).ConfigureAwait(false);
-            await RunAsync(image, RepairKinds.All, new FindingLog(), cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            await image.ReloadAsync().ConfigureAwait(false);
-        }
+            return await RunAsync(image, RepairKinds.All, new FindingLog(), cancellationToken).ConfigureAwait(false);
+        }).ConfigureAwait(false);
     }
 
     /// <summary>

@@ -43,6 +43,33 @@ internal sealed partial class NamedEnd
         return FaultOf("file", image.Storage.Length, named._end, named._what);
     }
 
+    /// <summary>Finds where the last cluster ends that the image names, to the byte, or before that in the same cluster.</summary>
+    /// <returns>The end, in bytes from the start of the file; null where not all tables can be read.</returns>
+    /// <exception cref="IOException">The storage failed.</exception>
+    public static async ValueTask<ulong?> FindAsync(ImageHandle image, CancellationToken cancellationToken)
+    {
+        var named = new NamedEnd(image);
+        ImageContents contents = image.Contents;
+        Qcow2Header header = image.Header;
+        named.Add(0, header.ClusterSizeBytes, "the header ends");
+        named.Add(header.RefcountTableOffset, header.RefcountTableBytes, "the refcount table ends");
+        named.Add(header.SnapshotsOffset, contents.Snapshots.LengthBytes, "the snapshot table ends");
+        if (contents.First.Bitmaps is { } directory)
+        {
+            named.Add(directory.DirectoryOffset, contents.Bitmaps.ReachedBytes, "the bitmap directory ends");
+        }
+
+        if (contents.First.CryptoHeader is { } crypto)
+        {
+            named.Add(crypto.Offset, (long)Math.Min(crypto.Length, Faults.MaxOffset), "the encryption header ends");
+        }
+
+        await named.AddRefcountsAsync(cancellationToken).ConfigureAwait(false);
+        await named.AddGuestAsync(cancellationToken).ConfigureAwait(false);
+        await named.AddBitmapsAsync(cancellationToken).ConfigureAwait(false);
+        return named._scanner.TakeRefusal() ? null : named._end;
+    }
+
     /// <summary>Looks at an image's external data file.</summary>
     /// <returns>What is missing; null where the file is whole.</returns>
     /// <exception cref="IOException">A storage failed.</exception>

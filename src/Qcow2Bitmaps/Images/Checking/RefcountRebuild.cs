@@ -36,9 +36,11 @@ internal sealed class RefcountRebuild(
                 .PlanAsync(storage, header, cancellationToken).ConfigureAwait(false);
             await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
         }
-        catch (IOException) when (storage.CapacityBytes is null && storage.Length > _length)
+        catch when (storage.CapacityBytes is null && storage.Length > _length)
         {
-            await storage.SetLengthAsync(_length, CancellationToken.None).ConfigureAwait(false);
+            _ = await Leftovers.TidyAsync(
+                $"'{storage.Name}' keeps space that was meant for new reference counts",
+                () => storage.SetLengthAsync(_length, CancellationToken.None)).ConfigureAwait(false);
             throw;
         }
 

@@ -110,10 +110,10 @@ internal sealed class PreparedEdit
         {
             await _writer.RollBackAsync(CancellationToken.None).ConfigureAwait(false);
         }
-        catch (IOException)
+        catch
         {
             // A refcount table that was moved may stay where it is now.
-            await _image.ReloadAsync().ConfigureAwait(false);
+            await _image.ReloadAfterSwitchAsync().ConfigureAwait(false);
             throw;
         }
     }

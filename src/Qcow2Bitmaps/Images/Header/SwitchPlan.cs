@@ -43,13 +43,13 @@ internal sealed record SwitchPlan(IReadOnlyList<IReadOnlyList<SectorWrite>> Stag
                 await WriteAsync(storage, [stage], static write => write.After).ConfigureAwait(false);
             }
         }
-        catch (IOException e)
+        catch (Exception e)
         {
             try
             {
                 await RevertAsync(storage, begun).ConfigureAwait(false);
             }
-            catch (IOException)
+            catch (Exception)
             {
                 throw new UnknownOutcomeException(
                     $"'{storage.Name}': {e}, while the header was written; so did writing it back: the image is as before "

@@ -130,7 +130,7 @@ internal sealed class RefcountReader
 
         byte[] bytes = slot.Bytes.Length > 0 ? slot.Bytes : new byte[_geometry.ClusterSizeBytes];
         slot = (-1, bytes);
-        await FillAsync(block, Table[block], bytes, cancellationToken).ConfigureAwait(false);
+        await FillAsync(block, Entry(block).BlockOffset, bytes, cancellationToken).ConfigureAwait(false);
         _cache[block % _cache.Length] = (block, bytes);
         return bytes;
     }
@@ -227,9 +227,16 @@ internal sealed class RefcountReader
     }
 
     /// <summary>Finds where the last cluster ends that is counted, in bytes: QEMU's image end offset.</summary>
+    /// <exception cref="Qcow2FormatException">The header is one that only a lenient reader takes.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public static async ValueTask<long> FindEndAsync(ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken)
+    public static async ValueTask<long> FindEndAsync(
+        ImageStorage storage, Qcow2Header header, Qcow2Limits limits, CancellationToken cancellationToken)
     {
+        if (header.Check(limits) is { } fault)
+        {
+            throw new Qcow2FormatException(fault, storage.Name);
+        }
+
         RefcountReader reader = await OpenAsync(storage, header, cancellationToken).ConfigureAwait(false);
         HostCluster last = await reader.FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
         return reader._geometry.OffsetOf(last + 1).Bytes;

@@ -65,13 +65,20 @@ internal sealed partial class ShadowRefcounts
         }
     }
 
-    /// <summary>Lets the file end with the last cluster that is counted, after the switch, where the storage can be cut.</summary>
+    /// <summary>Lets the file end with the last cluster that is counted or named, after the switch. For a file.</summary>
+    /// <param name="namedEnd">Where what the image names ends, in bytes: a count may be wrong.</param>
+    /// <param name="cancellationToken">Ends the reading of counts.</param>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask CutFileAsync(CancellationToken cancellationToken)
+    public async ValueTask CutFileAsync(ulong namedEnd, CancellationToken cancellationToken)
     {
         HostCluster last = await _stored.WithTable(_table).FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
         long length = _geometry.OffsetOf(last + 1).Bytes;
-        if (_storage.CapacityBytes is null && length < _storage.Length)
+        if (namedEnd > (ulong)length)
+        {
+            length = namedEnd > Faults.MaxOffset ? long.MaxValue : _geometry.BytesOfClusters(_geometry.ClustersFor((long)namedEnd));
+        }
+
+        if (length < _storage.Length)
         {
             await _storage.SetLengthAsync(length, cancellationToken).ConfigureAwait(false);
         }

@@ -28,16 +28,7 @@ internal static class ImageRepair
         }
 
         var log = new FindingLog();
-        CheckReport? report;
-        try
-        {
-            report = await RepairAsync(image, kinds, log, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            await image.ReloadAsync().ConfigureAwait(false);
-        }
-
+        CheckReport? report = await image.ChangeAsync(() => RepairAsync(image, kinds, log, cancellationToken)).ConfigureAwait(false);
         if (report is not null && log.CorruptionsFixed + log.LeaksFixed == 0)
         {
             return report;

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Refcounts;
@@ -129,7 +130,6 @@ internal sealed partial class ResizeChange
                         await dataFile.PrepareAsync(cancellationToken).ConfigureAwait(false);
                     }
                 },
-                isCut: isShorter,
                 cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e) when (dataFile is not null && e is not UnknownOutcomeException)
@@ -139,11 +139,28 @@ internal sealed partial class ResizeChange
             throw;
         }
 
+        if (isShorter && image.Storage.CapacityBytes is null)
+        {
+            _ = await Leftovers.TidyAsync(
+                $"'{image.Name}' is changed, but its file is not cut to what is in use",
+                () => CutFileAsync(image, counts)).ConfigureAwait(false);
+        }
+
         if (dataFile is not null)
         {
             string file = options.DataFile!.Name;
             string left = $"'{image.Name}' is resized, but its data file '{file}' is not cut to the disk's size";
             _ = await Leftovers.TidyAsync(left, dataFile.FinishAsync).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Cuts off what is behind all that is in use. Counts alone do not tell: they may be wrong.</summary>
+    private static async ValueTask CutFileAsync(ImageHandle image, ShadowRefcounts counts)
+    {
+        await image.ReloadAsync().ConfigureAwait(false);
+        if (await NamedEnd.FindAsync(image, CancellationToken.None).ConfigureAwait(false) is { } end)
+        {
+            await counts.CutFileAsync(end, CancellationToken.None).ConfigureAwait(false);
         }
     }
 

@@ -86,6 +86,25 @@ internal sealed class ImageHandle
     public async ValueTask ReloadAfterSwitchAsync() =>
         _ = await Leftovers.TidyAsync($"'{Name}' cannot be read again after a change of its metadata", ReloadAsync).ConfigureAwait(false);
 
+    /// <summary>Does something that changes what the file says, and reads it again. Where that fails too, the first error is the one to
+    /// report.</summary>
+    public async ValueTask<T> ChangeAsync<T>(Func<ValueTask<T>> change)
+    {
+        T result;
+        try
+        {
+            result = await change().ConfigureAwait(false);
+        }
+        catch
+        {
+            await ReloadAfterSwitchAsync().ConfigureAwait(false);
+            throw;
+        }
+
+        await ReloadAsync().ConfigureAwait(false);
+        return result;
+    }
+
     /// <summary>
     /// Refuses to change bitmaps behind the back of a session that keeps them in memory, and the disk's size or content behind
     /// that of what it records. For who is inside.

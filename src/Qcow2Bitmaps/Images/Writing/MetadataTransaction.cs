@@ -52,7 +52,7 @@ internal sealed class MetadataTransaction
         {
             await Plan.ApplyOrRevertAsync(_storage).ConfigureAwait(false);
         }
-        catch (IOException e) when (e is not UnknownOutcomeException)
+        catch (Exception e) when (e is not UnknownOutcomeException)
         {
             await RollBackAfterErrorAsync().ConfigureAwait(false);
             throw;
@@ -69,7 +69,7 @@ internal sealed class MetadataTransaction
         {
             await RollBackAsync().ConfigureAwait(false);
         }
-        catch (IOException)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
             // The storage fails for good: what was written stays where nothing names it. The error that led here is the one to report.
         }

@@ -14,7 +14,6 @@ internal static class ShadowSwitch
     /// <param name="counts">The counts.</param>
     /// <param name="change">What the header is to say, which <paramref name="prepare"/> completes.</param>
     /// <param name="prepare">Writes what is new, and says what the header shall name.</param>
-    /// <param name="isCut">Whether the file is to end with the last cluster that is in use.</param>
     /// <param name="cancellationToken">Ends the work while the image is as before.</param>
     /// <exception cref="Qcow2Exception">The change is refused, or there is no space; the image is as before.</exception>
     /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
@@ -23,7 +22,6 @@ internal static class ShadowSwitch
         ShadowRefcounts counts,
         HeaderChange change,
         Func<ValueTask> prepare,
-        bool isCut,
         CancellationToken cancellationToken)
     {
         MetadataTransaction transaction = await MetadataTransaction.PrepareAsync(
@@ -40,14 +38,9 @@ internal static class ShadowSwitch
             },
             () => counts.RollBackAsync(CancellationToken.None)).ConfigureAwait(false);
         await transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
-        string file = $"'{image.Name}' is changed, but its file";
         _ = await Leftovers.TidyAsync(
-            $"{file} keeps space of clusters that are free now", () => counts.ReleaseAsync(CancellationToken.None)).ConfigureAwait(false);
-        if (isCut)
-        {
-            _ = await Leftovers.TidyAsync(
-                $"{file} is not cut to what is in use", () => counts.CutFileAsync(CancellationToken.None)).ConfigureAwait(false);
-        }
+            $"'{image.Name}' is changed, but its file keeps space of clusters that are free now",
+            () => counts.ReleaseAsync(CancellationToken.None)).ConfigureAwait(false);
     }
 
     /// <summary>Refuses an image that has lost bits of bitmaps behind its end: they count as dirty, and would read as clean once the file

@@ -257,6 +257,35 @@ public sealed class RepairTests
         Assert.Equal((ulong)end, opened.Header.RefcountTableOffset);
     }
 
+    /// <summary>The image cannot be read again either: that is not what went wrong first.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task TheFirstErrorIsTheOneThatIsTold(bool isDirty)
+    {
+        byte[] bytes = new TestImage(12).WithGuestData(3).Build();
+        bytes.AsSpan(2 << 12, 1 << 12).Clear();
+        bytes[HeaderLayout.IncompatibleFeatures + 7] = isDirty ? (byte)1 : (byte)0;
+        var memory = new MemoryStorage(bytes);
+        await using var storage = new FailingStorage(memory)
+        {
+            FailingWrite = 1,
+            WriteError = () =>
+            {
+                memory.WriteAsync(0, new byte[4], CancellationToken.None).AsTask().GetAwaiter().GetResult();
+                return new IOException("the first error");
+            },
+        };
+        await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, cancellationToken: Token);
+
+        IOException e = await Assert.ThrowsAsync<IOException>(
+            async () => await (isDirty
+                ? image.SetBackingFileAsync("b", "raw", Token).AsTask()
+                : image.RepairAsync(RepairKinds.All, Token).AsTask()));
+
+        Assert.Equal("the first error", e.Message);
+    }
+
     /// <summary>1 when QEMU cannot check at all, then corruptions, then leaks.</summary>
     private static int Severity(ProcessResult check) => check.ExitCode switch
     {

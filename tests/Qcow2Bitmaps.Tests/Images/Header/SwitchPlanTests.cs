@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Images.Header;
+using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Header;
@@ -35,6 +36,43 @@ public sealed class SwitchPlanTests
         }
 
         Assert.Equal(s_states[0], crash.ToArray());
+    }
+
+    /// <summary>A storage of somebody else's may fail in any way.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public async Task AnyErrorIsTakenBack(int failingWrite)
+    {
+        var plan = new SwitchPlan([.. s_states.Skip(1).Select((after, i) => SectorWrite.Between(s_states[i], after))]);
+        var memory = new MemoryStorage(s_states[0].ToArray());
+        var storage = new FailingStorage(memory)
+        {
+            FailingWrite = failingWrite,
+            TornBytes = SectorBytes,
+            WriteError = static () => new ObjectDisposedException("connection"),
+        };
+
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => plan.ApplyOrRevertAsync(storage).AsTask());
+
+        Assert.Equal(s_states[0], memory.ToArray());
+    }
+
+    [Fact]
+    public async Task AnyErrorOnTheWayBackLeavesTheOutcomeOpen()
+    {
+        var plan = new SwitchPlan([.. s_states.Skip(1).Select((after, i) => SectorWrite.Between(s_states[i], after))]);
+        var storage = new FailingStorage(new MemoryStorage(s_states[0].ToArray()))
+        {
+            FailingWrite = 2,
+            IsGoneAfterwards = true,
+            WriteError = static () => new ObjectDisposedException("connection"),
+        };
+
+        UnknownOutcomeException e = await Assert.ThrowsAsync<UnknownOutcomeException>(() => plan.ApplyOrRevertAsync(storage).AsTask());
+
+        Assert.IsType<ObjectDisposedException>(e.InnerException);
     }
 
     private static byte[] Cluster(byte first, byte second)
