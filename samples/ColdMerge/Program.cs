@@ -31,7 +31,7 @@ try
 
     await SayAsync("valid", found.Valid);
     await SayAsync("missing", found.Missing);
-    await SayAsync("unusable", found.Unusable.Select(static verdict => $"{verdict.Name} ({verdict.ReasonId})"));
+    await SayAsync("unusable", found.Unusable.Select(static verdict => $"{verdict.Name} ({verdict.Reason})"));
     await SayAsync("surplus", found.Surplus);
 
     // 2. Prune: what nobody expects or can use takes space, and would be carried along.

@@ -61,7 +61,7 @@ internal static class CommandLine
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            messages.Error(Describe(e));
+            messages.Error(RemedyText.Describe(e));
             return ExitCode.Error;
         }
         catch (OperationCanceledException)
@@ -69,15 +69,6 @@ internal static class CommandLine
             messages.Error("interrupted");
             return ExitCode.Error;
         }
-    }
-
-    /// <summary>What an error says to people, with what they can do about it.</summary>
-    public static PrintableMessage Describe(Exception e)
-    {
-        string more = e is Qcow2UnsupportedException { Reason: UnsupportedReason.BackingOutsideAllowedFolders }
-            ? " (--allow-backing DIR allows more)"
-            : "";
-        return $"{e}{more}";
     }
 
     /// <summary>The error in the command line; null if there is none, or if help is requested.</summary>

@@ -5,19 +5,27 @@ namespace Qcow2Bitmaps;
 /// <summary>A bitmap does not exist, or its state (inconsistent, for example) refuses what was asked of it.</summary>
 public sealed class BitmapStateException : Qcow2Exception
 {
-    /// <summary>Names the bitmap and the reason.</summary>
-    /// <param name="bitmapName">The bitmap's name.</param>
-    /// <param name="message">Why the operation is refused, in QEMU's words where QEMU has them.</param>
-    public BitmapStateException(string bitmapName, string message)
-        : this(bitmapName, (PrintableMessage)message)
-    {
-    }
-
     internal BitmapStateException(string bitmapName, PrintableMessage message)
         : base(message) => BitmapName = bitmapName;
 
+    internal BitmapStateException(BitmapVerdict verdict)
+        : this(verdict.Name, (PrintableMessage)$"{verdict}", verdict)
+    {
+    }
+
+    internal BitmapStateException(string bitmapName, PrintableMessage message, BitmapVerdict verdict)
+        : base(message)
+    {
+        BitmapName = bitmapName;
+        Verdict = verdict;
+        Remedy = verdict.Remedy;
+    }
+
     /// <summary>The name of the bitmap that refuses.</summary>
     public string BitmapName { get; }
+
+    /// <summary>Why the bitmap is not valid over a chain, and what helps; null where that is not the reason.</summary>
+    public BitmapVerdict? Verdict { get; }
 
     /// <summary>
     /// Which step of an edit was refused: <c>add</c>, <c>remove</c>, <c>clear</c>, <c>enable</c>, <c>disable</c>, <c>merge</c>,

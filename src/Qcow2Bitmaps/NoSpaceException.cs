@@ -7,15 +7,6 @@ public sealed class NoSpaceException : Qcow2Exception
 {
     private const int SectorBytes = 512;
 
-    /// <summary>Says how much is needed and how much is there.</summary>
-    /// <param name="message">What is needed, and what is there.</param>
-    /// <param name="neededBytes">The bytes that are needed.</param>
-    /// <param name="availableBytes">The bytes that are free; null when they are not known.</param>
-    public NoSpaceException(string message, long neededBytes, long? availableBytes)
-        : this((PrintableMessage)message, neededBytes, availableBytes)
-    {
-    }
-
     internal NoSpaceException(PrintableMessage message, long neededBytes, long? availableBytes)
         : base(message)
     {

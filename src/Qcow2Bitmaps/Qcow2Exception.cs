@@ -15,4 +15,7 @@ public abstract class Qcow2Exception : IOException
 #pragma warning restore RS0030
     {
     }
+
+    /// <summary>What helps, for programs to word; null where nothing special does.</summary>
+    public Remedy? Remedy { get; internal init; }
 }

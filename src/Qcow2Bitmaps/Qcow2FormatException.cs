@@ -5,14 +5,12 @@ namespace Qcow2Bitmaps;
 /// <summary>An image holds bytes that the format, or a limit, does not allow.</summary>
 public sealed class Qcow2FormatException : Qcow2Exception
 {
-    /// <summary>Wraps a fault that a decoder found.</summary>
-    /// <param name="fault">What was wrong and where.</param>
-    /// <param name="imageName">The image's path; null where only bytes are known.</param>
-    public Qcow2FormatException(FormatFault fault, string? imageName = null)
+    internal Qcow2FormatException(FormatFault fault, string? imageName = null)
         : base(Describe(fault, imageName))
     {
         Fault = fault;
         ImageName = imageName;
+        Remedy = fault.Remedy;
     }
 
     /// <summary>The image's path; null where only bytes were known.</summary>

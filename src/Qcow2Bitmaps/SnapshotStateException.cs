@@ -5,14 +5,6 @@ namespace Qcow2Bitmaps;
 /// <summary>There is no such internal snapshot, or one is in the way. Nothing was changed.</summary>
 public sealed class SnapshotStateException : Qcow2Exception
 {
-    /// <summary>Says which snapshot is meant.</summary>
-    /// <param name="snapshot">The snapshot's name or id.</param>
-    /// <param name="message">What is wrong.</param>
-    public SnapshotStateException(string snapshot, string message)
-        : this(snapshot, (PrintableMessage)message)
-    {
-    }
-
     internal SnapshotStateException(string snapshot, PrintableMessage message)
         : base(message) => Snapshot = snapshot;
 

@@ -80,7 +80,7 @@ internal static class BackupAdoptCommand
             }
             catch (BitmapStateException e)
             {
-                messages.Error($"{e}");
+                messages.Error(RemedyText.Describe(e));
                 return ExitCode.Invalid;
             }
 

@@ -164,14 +164,14 @@ internal sealed class BackupTakeCommand
         }
         catch (BitmapStateException e) when (!isFull && string.Equals(e.BitmapName, options.Since, StringComparison.Ordinal))
         {
-            _messages.Error($"{e}");
+            _messages.Error(RemedyText.Describe(e));
             return ExitCode.Invalid;
         }
         catch (Qcow2FormatException e) when (e.Fault.Id is "file-truncated" && !options.AcceptsMissing)
         {
             _messages.Error(
-                $"{e}. Nothing was done. Copy the file again, or use --accept-missing to take a backup with zeros in place of "
-                + $"what is missing");
+                $"{RemedyText.Describe(e)}. Nothing was done. Copy the file again, or use --accept-missing to take a backup with zeros in "
+                + $"place of what is missing");
             return ExitCode.Error;
         }
 

@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps.Cli.Commands;
 
 /// <summary>A bitmap that can be read from end to end, of one image or merged over a chain.</summary>
@@ -56,11 +58,11 @@ internal sealed class BitmapReading
     {
         if (layer is RawLayer)
         {
-            throw new BitmapStateException(name, $"'{layer.Path}' is raw and holds no bitmaps");
+            throw IOException.Of($"'{layer.Path}' is raw and holds no bitmaps");
         }
 
         return layer.RequireImage().Bitmaps.TryGet(name, out BitmapInfo? info)
             ? info
-            : throw new BitmapStateException(name, $"Dirty bitmap '{name}' not found in '{layer.Path}'");
+            : throw IOException.Of($"Dirty bitmap '{name}' not found in '{layer.Path}'");
     }
 }

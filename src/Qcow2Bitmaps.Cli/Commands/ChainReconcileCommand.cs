@@ -84,7 +84,8 @@ internal static class ChainReconcileCommand
         WriteLines(output, "missing", found.Missing);
         foreach (BitmapVerdict verdict in found.Unusable)
         {
-            output.WriteMessage($"unusable: {verdict.Name} ({verdict.ReasonId}): {verdict.Detail}; remedy: {verdict.Advice}");
+            output.WriteMessage(
+                $"unusable: {verdict.Name} ({EnumText.Of(verdict.Reason!.Value)}): {verdict.Detail}; remedy: {RemedyText.Of(verdict)}");
         }
 
         WriteLines(output, "surplus", found.Surplus);

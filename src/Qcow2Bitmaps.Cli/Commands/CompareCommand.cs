@@ -131,7 +131,7 @@ internal sealed class CompareCommand
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            _messages.Error($"{e}");
+            _messages.Error(RemedyText.Describe(e));
             return e switch
             {
                 Qcow2UnsupportedException => ExitCode.CannotOpen,
@@ -200,7 +200,7 @@ internal sealed class CompareCommand
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            _messages.Error(CommandLine.Describe(e));
+            _messages.Error(RemedyText.Describe(e));
             return null;
         }
     }

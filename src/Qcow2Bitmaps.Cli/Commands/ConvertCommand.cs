@@ -223,12 +223,12 @@ internal sealed class ConvertCommand
                 _messages.Warn(
                     verdict is { Reason: InvalidReason.Inconsistent, Image: 0 }
                         ? PrintableMessage.Of($"Skipping inconsistent bitmap '{verdict.Name}'")
-                        : $"Skipping: {verdict.Explanation}");
+                        : $"Skipping: {RemedyText.Describe(verdict)}");
             }
         }
         catch (BitmapStateException e) when (e.Message.StartsWith("Cannot copy", StringComparison.Ordinal))
         {
-            _messages.Error($"{e}");
+            _messages.Error(RemedyText.Describe(e));
             // Where something better helps, the error says so.
             string orElse = e.Message.StartsWith("Cannot copy inconsistent", StringComparison.Ordinal)
                 ? $", or use '{MessageWriter.ToolName} bitmap --remove' to delete it"

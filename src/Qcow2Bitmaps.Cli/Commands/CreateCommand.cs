@@ -216,7 +216,7 @@ internal sealed class CreateCommand
         }
         catch (Exception e) when (e is (IOException and not Qcow2UnsupportedException) or UnauthorizedAccessException)
         {
-            throw IOException.Of($"{file}: {e}\nCould not open backing image.", e);
+            throw IOException.Of($"{file}: {RemedyText.Describe(e)}\nCould not open backing image.", e);
         }
     }
 

@@ -45,7 +45,7 @@ internal static class ExtentsCommand
             string name = parsed.GetRequiredValue(bitmap);
             if (isChain && await chain.JudgeBitmapAsync(name, cancellationToken: cancellationToken) is { IsValid: false } verdict)
             {
-                messages.Error(verdict.Explanation);
+                messages.Error(RemedyText.Describe(verdict));
                 return ExitCode.Invalid;
             }
 

@@ -27,7 +27,7 @@ internal static class OverlayWarning
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            messages.Warn($"It is unknown whether other images have one of the chain as their backing file: {e}");
+            messages.Warn($"It is unknown whether other images have one of the chain as their backing file: {RemedyText.Describe(e)}");
         }
     }
 

@@ -183,7 +183,7 @@ internal static class ResizeCommand
             size, options with { Backing = shrinks ? null : chain }, cancellationToken);
         foreach (BitmapVerdict verdict in verdicts.Where(static verdict => verdict.SizesDiffer))
         {
-            messages.Warn(verdict.Explanation);
+            messages.Warn(RemedyText.Describe(verdict));
         }
 
         WarnOfKept(dataFile, shrinks, size, messages);

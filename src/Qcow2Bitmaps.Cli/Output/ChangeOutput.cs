@@ -90,7 +90,7 @@ internal static class ChangeOutput
     private static void WriteVerdicts(IReadOnlyList<BitmapVerdict> verdicts, QemuJsonWriter json)
     {
         json.StartArray("verdicts");
-        foreach (BitmapVerdict verdict in verdicts.Where(static verdict => verdict.Advice is not null))
+        foreach (BitmapVerdict verdict in verdicts.Where(static verdict => verdict.Remedy is not null))
         {
             json.StartObject();
             json.String("name", verdict.Name);

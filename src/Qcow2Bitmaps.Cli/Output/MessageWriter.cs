@@ -42,7 +42,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     {
         foreach (FormatFault finding in findings.Take(MaxShown))
         {
-            Warn($"'{imageName}': {finding}");
+            Warn($"'{imageName}': {RemedyText.Describe(finding)}");
         }
 
         if (findings.Count > MaxShown)
@@ -98,7 +98,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
         string after = isWritten
             ? "; writing to the image may make the file longer, and then nobody can tell that something is missing"
             : "";
-        Warn($"'{path}': {fault}{after}");
+        Warn($"'{path}': {RemedyText.Describe(fault)}{after}");
     }
 
     /// <summary>Warns of internal snapshots that read other data afterwards, for verbs that go on all the same.</summary>

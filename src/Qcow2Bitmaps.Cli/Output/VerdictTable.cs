@@ -68,7 +68,7 @@ internal sealed class VerdictTable(ToolWriter output)
     private static string Summary(BitmapVerdict verdict) =>
         verdict.SizesDiffer ? "valid, not for QEMU: sizes differ"
             : verdict.IsValid ? "valid"
-            : string.Create(CultureInfo.InvariantCulture, $"NOT VALID: {verdict.ReasonId} in image {verdict.Image}");
+            : string.Create(CultureInfo.InvariantCulture, $"NOT VALID: {EnumText.Of(verdict.Reason!.Value)} in image {verdict.Image}");
 
     private static string Cell(ChainLayer layer, string name)
     {

@@ -6,7 +6,7 @@ internal static class VerdictText
     /// <summary>Says it in two lines: what was found, and what helps. Nothing of a bitmap that needs no help.</summary>
     public static void Write(BitmapVerdict verdict, ToolWriter output)
     {
-        if (verdict.Advice is not { } advice)
+        if (RemedyText.Of(verdict) is not { } advice)
         {
             return;
         }
@@ -18,9 +18,9 @@ internal static class VerdictText
     /// <summary>Writes the members of a verdict.</summary>
     public static void WriteMembers(BitmapVerdict verdict, QemuJsonWriter json)
     {
-        if (verdict is { ReasonId: { } reason, Image: { } image })
+        if (verdict is { Reason: { } reason, Image: { } image })
         {
-            json.String("reason", reason);
+            json.String("reason", EnumText.Of(reason));
             json.Number("image", image);
         }
 
@@ -29,10 +29,10 @@ internal static class VerdictText
             json.Boolean("sizes-differ", true);
         }
 
-        if (verdict is { Detail: { } detail, RemedyId: { } remedy, Advice: { } advice })
+        if (verdict is { Detail: { } detail, Remedy: { } remedy } && RemedyText.Of(verdict) is { } advice)
         {
             json.String("detail", detail);
-            json.String("remedy", remedy);
+            json.String("remedy", EnumText.Of(remedy));
             json.String("advice", advice);
         }
     }

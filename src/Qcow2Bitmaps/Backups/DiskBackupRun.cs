@@ -99,7 +99,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
             _verdict = await _chain.JudgeBitmapAsync(since, cancellationToken: cancellationToken).ConfigureAwait(false);
             if (!_verdict.IsValid && _options.Fallback == BackupFallback.None)
             {
-                throw new BitmapStateException(since, _verdict.Explanation);
+                throw new BitmapStateException(_verdict);
             }
 
             isFull = !_verdict.IsValid && _options.Fallback == BackupFallback.Full;
@@ -121,7 +121,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
                 BitmapVerdict again = await _chain.JudgeBitmapAsync(since, cancellationToken: cancellationToken).ConfigureAwait(false);
                 if (!again.IsValid)
                 {
-                    throw new BitmapStateException(since, again.Explanation);
+                    throw new BitmapStateException(again);
                 }
             }
         }

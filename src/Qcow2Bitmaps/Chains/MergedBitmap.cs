@@ -21,7 +21,7 @@ internal static class MergedBitmap
         BitmapVerdict verdict = await TableJudge.JudgeAsync(layers, name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false);
         if (!verdict.IsValid)
         {
-            throw new BitmapStateException(name, verdict.Explanation);
+            throw new BitmapStateException(verdict);
         }
 
         var sources = new List<IBitmapPages>();

@@ -2,11 +2,9 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Chains;
 
-/// <summary>Decides what helps where a bitmap is not valid, and says it: the one place for both.</summary>
+/// <summary>Decides what helps where a bitmap is not valid.</summary>
 internal static class RemedyJudge
 {
-    private const string Tool = "qcow2bitmaps";
-    private const string PlainCharacters = "/._-+,:=@%";
     private const int MaxNames = 5;
 
     /// <summary>Adds to a verdict what helps.</summary>
@@ -21,22 +19,16 @@ internal static class RemedyJudge
         // Whatever else is wrong: nothing can be changed, and what is on disk does not tell.
         if (layers.Any(static layer => layer.IsOpenForWritingElsewhere))
         {
-            return verdict with
-            {
-                Remedy = Remedy.Wait,
-                Advice = "ask the process that has the image open, or look again when it has closed it",
-            };
+            return verdict with { Remedy = Remedy.Wait, RemedyDetails = Details(layers) };
         }
 
-        string name = verdict.Name;
-        string top = layers[0].Path;
         if (verdict.Reason == InvalidReason.Unreadable)
         {
-            string image = layers.First(layer => layer.Index == verdict.Image).Path;
+            ChainLayer broken = layers.First(layer => layer.Index == verdict.Image);
             return verdict with
             {
                 Remedy = Remedy.Repair,
-                Advice = $"{Command("check", "-r", "bitmaps", image)}: bits in doubt become dirty",
+                RemedyDetails = Details(layers) with { ImagePath = broken.Path, Image = broken.Index },
             };
         }
 
@@ -45,26 +37,21 @@ internal static class RemedyJudge
             return await FindOlderAsync(layers, verdict, cancellationToken).ConfigureAwait(false);
         }
 
-        IReadOnlyList<ChainLayer> unusable = await RebuildRules.FindUnusableAsync(layers, name, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<ChainLayer> unusable = await RebuildRules.FindUnusableAsync(
+            layers, verdict.Name, cancellationToken).ConfigureAwait(false);
         if (unusable.Any(static layer => RebuildRules.WhyImpossible(layer) is not null || RebuildRules.WhyUnsound(layer) is not null))
         {
-            return verdict with { Remedy = Remedy.Delete, Advice = Delete(top, name) };
+            return verdict with { Remedy = Remedy.Delete, RemedyDetails = Details(layers) };
         }
 
-        ChainLayer birth = RebuildRules.FindBirth(layers, name)!;
+        ChainLayer birth = RebuildRules.FindBirth(layers, verdict.Name)!;
         return unusable.Contains(birth)
             ? verdict with
             {
                 Remedy = Remedy.Delete,
-                Advice = $"{Delete(top, name)}; only where {birth} was neither committed and emptied nor rebased since the bitmap was "
-                    + $"made, {Command("chain", "populate", "--trust-birth", top, name)} rebuilds it",
+                RemedyDetails = Details(layers) with { ImagePath = birth.Path, Image = birth.Index },
             }
-            : verdict with
-            {
-                Remedy = Remedy.Populate,
-                Advice = $"{Command("chain", "populate", top, name)}: rebuilds it from what the images have allocated; "
-                    + $"it then marks all changes, and perhaps more",
-            };
+            : verdict with { Remedy = Remedy.Populate, RemedyDetails = Details(layers) };
     }
 
     /// <summary>Says of a valid bitmap whether QEMU can merge its pieces: only those whose disks are as large as the top image's.</summary>
@@ -77,18 +64,20 @@ internal static class RemedyJudge
             return verdict;
         }
 
-        string top = layers[0].Path;
-        string lowest = run[last].Path;
         string sizes = string.Join(", ", run.Select(static layer => $"{layer} has {layer.VirtualSizeBytes} bytes"));
-        string[] pull = last + 1 < layers.Count ? ["chain", "pull", "--base", layers[last + 1].Path, top] : ["chain", "pull", top];
-        string commit = run[last].VirtualSizeBytes < layers[0].VirtualSizeBytes ? $"{Command("chain", "commit", top, lowest)}, or " : "";
         return verdict with
         {
             SizesDiffer = true,
             Detail = $"QEMU cannot back up by it, as it does not merge bitmaps of different sizes: {sizes}; "
-                + $"backups made by {Tool} can go by it",
+                + $"backups by this library can go by it",
             Remedy = Remedy.Pull,
-            Advice = $"{Command(pull)}; or {commit}{Command("chain", "flatten", top)} NEW",
+            RemedyDetails = Details(layers) with
+            {
+                ImagePath = run[last].Path,
+                Image = run[last].Index,
+                BasePath = last + 1 < layers.Count ? layers[last + 1].Path : null,
+                CanCommit = run[last].VirtualSizeBytes < layers[0].VirtualSizeBytes,
+            },
         };
     }
 
@@ -116,40 +105,15 @@ internal static class RemedyJudge
             }
         }
 
-        string command = Command("chain", "populate", layers[0].Path, verdict.Name, "--since");
-        return valid.Count > 0 ? verdict with
-        {
-            Remedy = Remedy.PopulateSince,
-            Advice = $"{command} OLDER: takes over what changed since OLDER, a valid checkpoint that was made before it "
-                + $"({ShowNames(valid)}, if that is older)",
-        }
-        : populated.Count > 0 ? verdict with
-        {
-            Remedy = Remedy.PopulateSince,
-            Advice = $"{command} OLDER, once OLDER, a checkpoint that was made before it ({ShowNames(populated)}, if that is older), "
-                + $"has been rebuilt with {Command("chain", "populate", layers[0].Path)} OLDER",
-        }
-        : verdict with { Remedy = Remedy.FullBackup, Advice = "a full backup with a new bitmap" };
+        List<string> older = valid.Count > 0 ? valid : populated;
+        return older.Count > 0
+            ? verdict with
+            {
+                Remedy = Remedy.PopulateSince,
+                RemedyDetails = Details(layers) with { OlderBitmaps = older, AreOlderValid = valid.Count > 0 },
+            }
+            : verdict with { Remedy = Remedy.FullBackup, RemedyDetails = Details(layers) };
     }
 
-    private static string ShowNames(List<string> names) =>
-        string.Join(" or ", names.Take(MaxNames).Select(static name => PrintableMessage.Of($"'{name}'")))
-            + (names.Count > MaxNames ? " or others" : "");
-
-    private static string Delete(string top, string name) =>
-        $"{Command("chain", "delete", top, name)}, and a full backup with a new bitmap";
-
-    private static string Command(params IEnumerable<string> words) => $"{Tool} {string.Join(' ', words.Select(Quote))}";
-
-    /// <summary>
-    /// Quotes a word for a shell where it has to be. Characters that could trick a terminal are escaped, and have to be typed otherwise.
-    /// </summary>
-    private static string Quote(string word)
-    {
-        string shown = PrintableText.Escape(word);
-        return shown.Length > 0
-            && shown.All(static c => char.IsAsciiLetterOrDigit(c) || PlainCharacters.Contains(c, StringComparison.Ordinal))
-            ? shown
-            : $"'{shown.Replace("'", @"'\''", StringComparison.Ordinal)}'";
-    }
+    private static RemedyDetails Details(IReadOnlyList<ChainLayer> layers) => new() { TopPath = layers[0].Path };
 }

@@ -42,10 +42,9 @@ internal static class BitmapSelection
             }
             else
             {
-                throw new BitmapStateException(
-                    bitmap.Name, verdict is { Reason: InvalidReason.Inconsistent, Image: 0, Remedy: Remedy.Delete }
-                    ? $"Cannot copy inconsistent bitmap '{bitmap.Name}'"
-                    : $"Cannot copy: {verdict.Explanation}");
+                throw verdict is { Reason: InvalidReason.Inconsistent, Image: 0, Remedy: Remedy.Delete }
+                    ? new BitmapStateException(bitmap.Name, $"Cannot copy inconsistent bitmap '{bitmap.Name}'")
+                    : new BitmapStateException(bitmap.Name, $"Cannot copy: {verdict}", verdict);
             }
         }
 

@@ -45,6 +45,9 @@ public sealed record FormatFault
     /// <summary>Of what a lenient reader found: whether a reader as strict as QEMU refuses the image because of it.</summary>
     public bool IsRefused { get; internal init; }
 
+    /// <summary>What helps, for programs to word; null where nothing special does.</summary>
+    public Remedy? Remedy { get; internal init; }
+
     internal FaultCode Code { get; }
 
     /// <summary>One line that says what is wrong, where, what was found and what is allowed.</summary>

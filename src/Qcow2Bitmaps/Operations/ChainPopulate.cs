@@ -237,7 +237,7 @@ public static class ChainPopulate
         BitmapVerdict verdict = await chain.JudgeBitmapAsync(name, cancellationToken: cancellationToken).ConfigureAwait(false);
         if (!verdict.IsValid)
         {
-            throw new BitmapStateException(name, verdict.Explanation);
+            throw new BitmapStateException(verdict);
         }
 
         _ = chain.Layers[0].RequireImage().Bitmaps.TryGet(name, out BitmapInfo? bitmap);

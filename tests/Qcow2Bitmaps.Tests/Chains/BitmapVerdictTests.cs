@@ -26,7 +26,7 @@ public sealed class BitmapVerdictTests
         IReadOnlyList<BitmapVerdict> verdicts = (await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken));
         Assert.Equal(
             fixture.Verdicts.OrderBy(static v => v.Key, StringComparer.Ordinal),
-            verdicts.Select(static v => KeyValuePair.Create(v.Name, v.ReasonId ?? "valid"))
+            verdicts.Select(static v => KeyValuePair.Create(v.Name, ReasonOf(v)))
                 .OrderBy(static v => v.Key, StringComparer.Ordinal));
         foreach (BitmapVerdict verdict in verdicts)
         {
@@ -38,7 +38,7 @@ public sealed class BitmapVerdictTests
             Assert.Equal(verdict.IsValid, verdict.Image is null);
             Assert.Equal(verdict.IsValid && !verdict.SizesDiffer, verdict.Detail is null);
             Assert.Equal(verdict.Detail is null, verdict.Remedy is null);
-            Assert.Equal(verdict.Detail is null, verdict.Advice is null);
+            Assert.Equal(verdict.Detail is null, verdict.RemedyDetails is null);
             Assert.Equal(fixture.Name is "grown-2" or "shrunk-2", verdict.SizesDiffer);
         }
     }
@@ -230,7 +230,10 @@ public sealed class BitmapVerdictTests
         return image.Build();
     }
 
-    private static (string Reason, int? Image) Short(BitmapVerdict verdict) => (verdict.ReasonId ?? "valid", verdict.Image);
+    private static string ReasonOf(BitmapVerdict verdict) =>
+        verdict.Reason is { } reason ? KebabCase.From(reason.ToString()) : "valid";
+
+    private static (string Reason, int? Image) Short(BitmapVerdict verdict) => (ReasonOf(verdict), verdict.Image);
 
     private static (string Reason, int? Image) ByLibvirt(BitmapFlags?[] layers)
     {

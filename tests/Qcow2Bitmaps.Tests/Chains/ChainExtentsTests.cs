@@ -107,7 +107,7 @@ public sealed class ChainExtentsTests
         BitmapStateException refusal = await Assert.ThrowsAsync<BitmapStateException>(() => ReadAsync(chain, "a"));
 
         Assert.Equal(
-            (await chain.JudgeBitmapAsync("a", cancellationToken: TestContext.Current.CancellationToken)).Explanation, refusal.Message);
+            (await chain.JudgeBitmapAsync("a", cancellationToken: TestContext.Current.CancellationToken)).ToString(), refusal.Message);
         Assert.Contains("gap", refusal.Message, StringComparison.Ordinal);
         await Assert.ThrowsAsync<BitmapStateException>(async () => await chain.CountAsync("a", Token));
     }

@@ -184,15 +184,15 @@ internal static class SeveralEdits
         catch (IOException e)
         {
             throw IOException.Of(
-                $"The edit of {prepared.Count} images is interrupted: {e}. 'bitmap --recover' with all of them finishes it, "
-                + $"as '{journalPath}' says",
+                $"The edit of {prepared.Count} images is interrupted: {e}. Recovering all of them by the journal '{journalPath}' "
+                + $"finishes it",
                 e);
         }
     }
 
     private static bool DeleteJournal(string journalPath) => Leftovers.Tidy(
         $"The edit of several images is done, but its journal '{journalPath}' stays, and clusters that it has freed stay counted; "
-        + $"'bitmap --recover' with all its images removes it",
+        + $"recovering all its images removes it",
         () => DurableFile.Delete(journalPath));
 
     /// <summary>Reads the images again, or takes their preparations back: all of them, also where one storage fails.</summary>

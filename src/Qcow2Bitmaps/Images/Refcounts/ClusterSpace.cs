@@ -57,7 +57,7 @@ internal static class ClusterSpace
     public static Qcow2FormatException InUse(string what, HostOffset offset, string imageName) => new(
         Faults.Of(
             FaultCode.RefcountTooLow, what, "reference count", offset.Raw, 0,
-            "at least 1, as the cluster is in use; 'check -r all' repairs this"),
+            "at least 1, as the cluster is in use") with { Remedy = Remedy.Repair },
         imageName);
 
     /// <summary>Says that a storage which cannot grow has no room.</summary>

@@ -74,7 +74,7 @@ internal sealed class LiveMetadata
                 throw new Qcow2FormatException(
                     Faults.OfHex(
                         FaultCode.RefcountTooLow, range.What, "offset", range.Start, range.Start,
-                        $"one apart from {what}; 'check -r all' repairs this"),
+                        $"one apart from {what}") with { Remedy = Remedy.Repair },
                     imageName);
             }
 

@@ -44,17 +44,18 @@ internal sealed record WritableCounts(RefcountReader Stored, LiveMetadata Withou
         {
             throw Refuse(
                 FaultCode.HeaderCorruptBit,
-                "bit 1 clear: the image is corrupt and cannot be written before 'check -r all' has repaired it");
+                "bit 1 clear: the image is corrupt and cannot be written before it is repaired");
         }
 
         if (header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty))
         {
-            throw Refuse(FaultCode.HeaderDirtyBit, "bit 0 clear: the refcounts are behind and 'check -r all' brings them up to date");
+            throw Refuse(FaultCode.HeaderDirtyBit, "bit 0 clear: the refcounts are behind and have to be repaired");
         }
 
         Qcow2FormatException Refuse(FaultCode code, string allowed) => new(
             Faults.OfHex(
-                code, "header", "incompatible_features", HeaderLayout.IncompatibleFeatures, (ulong)header.IncompatibleFeatures, allowed),
+                code, "header", "incompatible_features", HeaderLayout.IncompatibleFeatures, (ulong)header.IncompatibleFeatures,
+                allowed) with { Remedy = Remedy.Repair },
             storage.Name);
     }
 }

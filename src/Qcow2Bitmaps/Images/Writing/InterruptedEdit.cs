@@ -19,8 +19,10 @@ internal static class InterruptedEdit
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.InterruptedEdit,
-                $"'{image.Name}': an edit of several images was interrupted, as '{journal}' says. Finish it first, with all its images: "
-                + $"'bitmap --recover', this one first, or BitmapEditSet.RecoverAsync");
+                $"'{image.Name}': an edit of several images was interrupted, as '{journal}' says. Finish it first, with all its images")
+            {
+                Remedy = Remedy.RecoverEdit,
+            };
         }
     }
 }

@@ -1,6 +1,7 @@
 namespace Qcow2Bitmaps;
 
-/// <summary>What helps where a bitmap is not valid over a chain, or QEMU cannot back up by it: one for each state, the best one.</summary>
+/// <summary>What helps against an error or a fault, or where a bitmap is not valid over a chain: the best one for each state.</summary>
+/// <remarks>Messages say what is wrong; programs word the remedy for their users.</remarks>
 public enum Remedy
 {
     /// <summary>
@@ -13,7 +14,9 @@ public enum Remedy
     /// Which one is older, only the caller knows.
     /// </summary>
     PopulateSince,
-    /// <summary>Repairing the image that is at fault, of which an entry or a table is broken: bits in doubt become dirty.</summary>
+    /// <summary>
+    /// Repairing the image that is at fault (<c>Qcow2Image.RepairAsync</c>). Of a broken bitmap, bits in doubt become dirty.
+    /// </summary>
     Repair,
     /// <summary>Nothing is broken: another process has the image open, and has to be asked, or waited for.</summary>
     Wait,
@@ -29,4 +32,12 @@ public enum Remedy
     /// or a commit or a flattened copy, mends it.
     /// </summary>
     Pull,
+    /// <summary>
+    /// An edit of several images was interrupted: finishing or undoing it with all its images (<c>BitmapEditSet.RecoverAsync</c>).
+    /// </summary>
+    RecoverEdit,
+    /// <summary>Comparing the backup with the disk (<c>BackupVerification</c>), which shows whether a bitmap records since.</summary>
+    VerifyBackup,
+    /// <summary>Making manifests for backups of another program (<c>BackupAdoption</c>).</summary>
+    AdoptBackup,
 }

@@ -5,6 +5,10 @@ namespace Qcow2Bitmaps;
 /// <summary>Whether a bitmap is valid over a chain, and if not, why, in which image, and what helps. Immutable.</summary>
 public sealed record BitmapVerdict
 {
+    internal BitmapVerdict()
+    {
+    }
+
     /// <summary>The bitmap's name.</summary>
     public required string Name { get; init; }
 
@@ -31,22 +35,17 @@ public sealed record BitmapVerdict
     /// <summary>What helps; null when the bitmap is valid and its sizes do not differ.</summary>
     public Remedy? Remedy { get; init; }
 
-    /// <summary>What helps, in words: a command where there is one. Null where <see cref="Remedy"/> is.</summary>
-    public string? Advice { get; init; }
+    /// <summary>What a program needs to word the remedy; null where <see cref="Remedy"/> is.</summary>
+    public RemedyDetails? RemedyDetails { get; init; }
 
     /// <summary>Whether an incremental backup may rely on the bitmap.</summary>
     public bool IsValid => Reason is null;
 
-    /// <summary>The reason as scripts should read it, for example <c>missing-in-top</c>; null when valid.</summary>
-    public string? ReasonId => Reason is { } reason ? KebabCase.From(reason.ToString()) : null;
-
-    /// <summary>The remedy as scripts should read it, for example <c>populate</c>; null where there is none.</summary>
-    public string? RemedyId => Remedy is { } remedy ? KebabCase.From(remedy.ToString()) : null;
-
-    /// <summary>One line with the name and the verdict, and what helps.</summary>
-    public string Explanation => Advice is null ? ToString() : $"{ToString()}; remedy: {Advice}";
-
     /// <summary>One line with the name and the verdict.</summary>
     public override string ToString() => PrintableMessage.Of(
-        $"Bitmap '{Name}' is {(!IsValid ? $"not valid ({ReasonId}): {Detail}" : Detail is null ? "valid" : $"valid, but {Detail}")}");
+        $"Bitmap '{Name}' is {Describe()}");
+
+    private string Describe() => Reason is { } reason ? $"not valid ({KebabCase.From(reason.ToString())}): {Detail}"
+        : Detail is null ? "valid"
+        : $"valid, but {Detail}";
 }
