@@ -1,5 +1,3 @@
-using Qcow2Bitmaps.Format;
-
 namespace Qcow2Bitmaps.Chains;
 
 /// <summary>Decides what helps where a bitmap is not valid.</summary>
