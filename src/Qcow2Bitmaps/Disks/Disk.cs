@@ -48,6 +48,9 @@ public abstract class Disk : IAsyncDisposable
     /// <summary>Whether zeros have to be written even where the map says that the disk reads as zeros.</summary>
     internal virtual bool HoldsZeros => false;
 
+    /// <summary>Whether a backing image shows through where the disk's own image has nothing.</summary>
+    internal virtual bool HasBacking => false;
+
     /// <summary>The files that are read.</summary>
     internal virtual IEnumerable<ImageStorage> Storages => [];
 

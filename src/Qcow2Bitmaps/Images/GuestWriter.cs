@@ -92,6 +92,8 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     /// <summary>A raw data file has to read as the disk does by itself, whatever the tables say.</summary>
     internal override bool HoldsZeros => _metadata.HasRawDataFile;
 
+    internal override bool HasBacking => _backing is not null;
+
     internal override IEnumerable<ImageStorage> Storages => _shown?.Storages ?? [_image.Storage];
 
     internal override StorageIdentity? FileOf(int depth) =>

@@ -102,6 +102,8 @@ public sealed partial class RecordingSession : Disk
 
     internal override bool HoldsZeros => _writer is { HoldsZeros: true };
 
+    internal override bool HasBacking => _chain.Layers.Count > 1;
+
     internal override IEnumerable<ImageStorage> Storages => _chain.Storages;
 
     /// <summary>Opens a chain of files, the top image for writing, with the locks of a writer.</summary>

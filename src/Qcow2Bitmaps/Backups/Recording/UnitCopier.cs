@@ -28,8 +28,8 @@ internal sealed class UnitCopier
     /// <summary>Copies the units of a job.</summary>
     /// <param name="session">The disk.</param>
     /// <param name="options">How, and to where.</param>
-    /// <param name="leavesZeros">Whether zeros are left out where the target reads as zeros: of a backup that stands alone. Others may get
-    /// a backing file later, which must not show.</param>
+    /// <param name="leavesZeros">Whether zeros are left out where the target itself holds zeros: of a backup that stands alone. Others may
+    /// get a backing file later, which must not show.</param>
     /// <param name="stopped">Ends the copying.</param>
     public UnitCopier(RecordingSession session, BackupJobOptions options, bool leavesZeros, CancellationToken stopped)
     {
@@ -74,11 +74,12 @@ internal sealed class UnitCopier
     /// <returns>Where they end; where they were to start when there are few.</returns>
     public async ValueTask<long> CopyZerosAsync(long start)
     {
-        // Where nothing is written a run has no limit: writes to it wait for tables alone.
-        long thereEnd = _leavesZeros
-            ? await _options.Target.FindZerosEndAsync(start, _session.SizeBytes, _stopped).ConfigureAwait(false)
-            : start;
-        long end = Math.Min(_session.SizeBytes, Math.Max(thereEnd, start + MaxZeroBytes));
+        (long end, long thereEnd) = await FindZerosAsync(start).ConfigureAwait(false);
+        if (end - start < StepBytes)
+        {
+            return start;
+        }
+
         using RangeLock.Release turn = await _ranges.EnterAsync(start, end, _stopped).ConfigureAwait(false);
         if (Next(start, end - start) is not { } next || next.Start != start)
         {
@@ -136,6 +137,60 @@ internal sealed class UnitCopier
                 Remaining.Merge(bits);
             }
         }
+    }
+
+    /// <summary>
+    /// Finds up to where the disk reads as zeros for now, and up to where the target holds zeros there. Asks for more of the maps only
+    /// where all was zeros so far: no part of them is asked for again and again.
+    /// </summary>
+    private async ValueTask<(long End, long ThereEnd)> FindZerosAsync(long start)
+    {
+        long size = _session.SizeBytes;
+        (long end, long thereEnd) = (start, start);
+        for (long step = StepBytes; end < size; step *= 2)
+        {
+            bool isThere = _leavesZeros && thereEnd == end;
+            // Where nothing is written a run has no limit: writes to it wait for tables alone.
+            long most = isThere ? size : Math.Min(size, start + MaxZeroBytes);
+            if (end >= most)
+            {
+                break;
+            }
+
+            long limit = end + Math.Min(step, most - end);
+            long zerosEnd = await ReadSourceAsync(_session.FindZerosEndAsync(end, limit, _stopped)).ConfigureAwait(false);
+            thereEnd = isThere ? await FindHeldZerosEndAsync(end, zerosEnd).ConfigureAwait(false) : thereEnd;
+            end = zerosEnd;
+            if (end < limit)
+            {
+                break;
+            }
+        }
+
+        return (end == size ? end : end & -_unitBytes, thereEnd);
+    }
+
+    /// <summary>Up to where the target itself reads as zeros: not what its backing file shows.</summary>
+    private async ValueTask<long> FindHeldZerosEndAsync(long start, long end)
+    {
+        Disk target = _options.Target;
+        var extents = new List<DiskExtent>();
+        for (long at = start; at < end;)
+        {
+            extents.Clear();
+            at = await target.ListAsync(at, end, extents, _stopped).ConfigureAwait(false);
+            foreach (DiskExtent extent in extents)
+            {
+                bool isHeld = extent.Depth == 0
+                    && (extent.Kind == ExtentKind.Zero || (extent.Kind == ExtentKind.Unallocated && !target.HasBacking));
+                if (!isHeld)
+                {
+                    return extent.OffsetBytes;
+                }
+            }
+        }
+
+        return end;
     }
 
     /// <summary>Copies what of a part was not copied yet, and waits for who does that.</summary>
