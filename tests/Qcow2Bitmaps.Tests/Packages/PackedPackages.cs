@@ -10,7 +10,7 @@ namespace Qcow2Bitmaps.Tests.Packages;
 public sealed class PackedPackages : IAsyncLifetime
 {
     // No feed has it, and no cache of an earlier run.
-    private static readonly string s_version = $"0.1.0-test.{Guid.NewGuid():N}";
+    private static readonly string s_version = $"0.2.0-test.{Guid.NewGuid():N}";
 
     private readonly TempFolder _folder = new();
 
