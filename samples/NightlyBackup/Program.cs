@@ -14,9 +14,9 @@ if (args.Length < 3)
 try
 {
     // 1. What is there: the newest backup whose checkpoint records is what tonight's stands on.
-    IReadOnlyList<ListedBackup> before = await BackupListing.ReadAsync(folder);
+    IReadOnlyList<StoredBackup> before = await DiskBackup.ListAsync(folder);
     string? since = before.LastOrDefault(
-        static backup => backup.Fault is null && backup.Manifest is { Checkpoint: not null })?.Manifest!.Checkpoint;
+        static backup => backup.Fault is null && backup.Manifest.Checkpoint is not null)?.Manifest.Checkpoint;
 
     // 2. All disks at one point: their checkpoints start together, or none does.
     BackupDisk[] disks = [
@@ -27,27 +27,27 @@ try
     IReadOnlyList<BackupResult> results;
     try
     {
-        results = await DiskBackup.RunAsync(disks, options);
+        results = await DiskBackup.TakeAsync(disks, options);
     }
     catch (BitmapStateException e) when (since is not null)
     {
         await Console.Error.WriteLineAsync($"{e.Message}: all is copied");
-        results = await DiskBackup.RunAsync(disks, options with { Fallback = BackupFallback.Full });
+        results = await DiskBackup.TakeAsync(disks, options with { Fallback = BackupFallback.Full });
     }
 
     // 3. Believe nothing: each backup is read again, and compared with the disk.
     foreach ((BackupResult result, BackupDisk disk) in results.Zip(disks))
     {
+        (string path, BackupManifest manifest) = (result.Backup.ImagePath, result.Backup.Manifest);
         await using ImageChain chain = await ImageChain.OpenAsync(disk.TopPath);
-        BackupCheck check = await BackupVerification.RunAsync(result.ImagePath, chain);
-        if (!check.IsGood)
+        if (!(await DiskBackup.VerifyAsync(path, chain)).IsGood)
         {
-            await Console.Error.WriteLineAsync($"{result.ImagePath} does not agree with {disk.TopPath}");
+            await Console.Error.WriteLineAsync($"{path} does not agree with {disk.TopPath}");
             return 1;
         }
 
-        string kind = result.Manifest.IsFull ? "full" : $"since {result.Manifest.Bitmap}";
-        await Console.Out.WriteLineAsync($"{Path.GetFileName(result.ImagePath)}: {kind}, {result.Manifest.DataBytes} bytes, verified");
+        string kind = manifest.IsFull ? "full" : $"since {manifest.Bitmap}";
+        await Console.Out.WriteLineAsync($"{Path.GetFileName(path)}: {kind}, {manifest.DataBytes} bytes, verified");
     }
 
     return 0;

@@ -55,19 +55,13 @@ internal static class BackupAdoptCommand
         command.Add(images);
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            var options = new BackupAdoptOptions
+            var options = new AdoptionOptions
             {
                 Checkpoint = parsed.GetRequiredValue(checkpoint),
                 Chain = new ChainOpenOptions { TopFormat = parsed.GetValue(format), AllowedFolders = parsed.GetValue(allowBacking) ?? [] },
                 FirstFormat = parsed.GetValue(firstFormat),
                 IsTrusted = parsed.GetValue(trust),
             };
-            if (options.FindFault() is { } fault)
-            {
-                messages.Error(fault);
-                return ExitCode.Error;
-            }
-
             bool isJson = parsed.GetValue(form) == OutputFormat.Json;
             AdoptionResult result;
             using var stop = new StopSignals(cancellationToken);
@@ -75,13 +69,22 @@ internal static class BackupAdoptCommand
             {
                 result = await progress.RunAsync(
                     parsed, isJson,
-                    steps => BackupAdoption.RunAsync(
+                    steps => DiskBackup.AdoptAsync(
                         parsed.GetRequiredValue(images), parsed.GetRequiredValue(disk), options, steps, stop.Token));
             }
             catch (BitmapStateException e)
             {
                 messages.Error(RemedyText.Describe(e));
                 return ExitCode.Invalid;
+            }
+            catch (BackupException e) when (e.Remedy == Remedy.VerifyBackup)
+            {
+                messages.Error($"{e}: only a comparison, without --trust, tells which is so");
+                return ExitCode.Error;
+            }
+            catch (ArgumentException e) when (e.ParamName is nameof(options))
+            {
+                return messages.WrongArgument(e);
             }
 
             if (isJson)
@@ -100,13 +103,12 @@ internal static class BackupAdoptCommand
 
     private static void WriteText(AdoptionResult result, string checkpoint, ToolWriter output)
     {
-        foreach ((StoredBackup backup, bool isNew) in result.Backups)
+        for (int i = 0; i < result.Backups.Count; i++)
         {
-            BackupManifest manifest = backup.Manifest;
-            string on = manifest.IsFull ? "" : $" on {manifest.Parents[0].Manifest}";
+            BackupManifest manifest = result.Backups[i].Manifest;
             output.WriteMessage(
-                $"{manifest.ImageFile}: {(isNew ? "adopted as" : "is already")} {(manifest.IsFull ? "a full" : "an incremental")} "
-                + $"backup{on}, "
+                $"{Path.GetFileName(result.Backups[i].ImagePath)}: {(i < result.KnownCount ? "is already" : "adopted as")} "
+                + $"{(manifest.IsFull ? "a full" : "an incremental")} backup{(manifest.IsFull ? "" : $" on {manifest.BasedOn}")}, "
                 + $"{manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
         }
 
@@ -125,13 +127,13 @@ internal static class BackupAdoptCommand
         }
 
         json.StartArray("backups");
-        foreach ((StoredBackup backup, bool isNew) in result.Backups)
+        for (int i = 0; i < result.Backups.Count; i++)
         {
             json.StartObject();
-            BackupOutput.WriteMembers(backup.ManifestPath, backup.Manifest, json);
-            json.Number("data", backup.Manifest.DataBytes);
-            json.Number("zero", backup.Manifest.ZeroBytes);
-            json.Boolean("new", isNew);
+            BackupOutput.WriteMembers(result.Backups[i], json);
+            json.Number("data", result.Backups[i].Manifest.DataBytes);
+            json.Number("zero", result.Backups[i].Manifest.ZeroBytes);
+            json.Boolean("new", i >= result.KnownCount);
             json.EndObject();
         }
 

@@ -27,7 +27,7 @@ internal static class BackupListCommand
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            IReadOnlyList<ListedBackup> backups = await BackupListing.ReadAsync(parsed.GetRequiredValue(folder), cancellationToken);
+            IReadOnlyList<StoredBackup> backups = await DiskBackup.ListAsync(parsed.GetRequiredValue(folder), cancellationToken);
             if (parsed.GetValue(form) == OutputFormat.Json)
             {
                 WriteJson(backups, output);
@@ -42,24 +42,22 @@ internal static class BackupListCommand
         return command;
     }
 
-    private static void WriteText(IReadOnlyList<ListedBackup> backups, ToolWriter output, MessageWriter messages)
+    private static void WriteText(IReadOnlyList<StoredBackup> backups, ToolWriter output, MessageWriter messages)
     {
-        foreach (ListedBackup backup in backups)
+        foreach (StoredBackup backup in backups)
         {
-            if (backup.Manifest is { } manifest)
+            if (backup.IsReadable)
             {
+                BackupManifest manifest = backup.Manifest;
                 output.WriteMessage(
-                    $"{manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}  {BackupOutput.KindOf(manifest),-11}  {manifest.StateId,-9}  "
+                    $"{manifest.Created:yyyy-MM-dd HH:mm:ss}  {BackupOutput.KindOf(manifest),-11}  "
+                    + $"{BackupOutput.WordOf(manifest.State),-9}  "
                     + $"{Path.GetFileName(backup.ManifestPath)}"
                     + $"{(manifest.Missing is null ? "" : "  of an incomplete disk")}"
-                    + $"{(manifest.IsFull ? "" : $"  on {manifest.Parents[0].Manifest}")}"
+                    + $"{(manifest.IsFull ? "" : $"  on {manifest.BasedOn}")}"
                     + $"{(manifest.Checkpoint is null ? "" : $"  checkpoint {manifest.Checkpoint}")}"
-                    + $"{(manifest.Origin == BackupOrigin.Taken ? "" : $"  {manifest.OriginId}")}");
-            }
-
-            if (backup.Manifest is { } listed)
-            {
-                BackupOutput.WarnOfMissing(backup.ManifestPath, listed, messages);
+                    + $"{(manifest.Origin == BackupOrigin.Taken ? "" : $"  {BackupOutput.WordOf(manifest.Origin)}")}");
+                BackupOutput.WarnOfMissing(backup.ManifestPath, manifest, messages);
             }
 
             if (backup.Fault is not null)
@@ -69,16 +67,16 @@ internal static class BackupListCommand
         }
     }
 
-    private static void WriteJson(IReadOnlyList<ListedBackup> backups, ToolWriter output)
+    private static void WriteJson(IReadOnlyList<StoredBackup> backups, ToolWriter output)
     {
         var json = new QemuJsonWriter(output);
         json.StartArray();
-        foreach (ListedBackup backup in backups)
+        foreach (StoredBackup backup in backups)
         {
             json.StartObject();
-            if (backup.Manifest is { } manifest)
+            if (backup.IsReadable)
             {
-                BackupOutput.WriteMembers(backup.ManifestPath, manifest, json);
+                BackupOutput.WriteMembers(backup, json);
             }
             else
             {

@@ -38,15 +38,15 @@ internal static class BackupRestoreCommand
             StoredBackup restored = await progress.RunAsync(
                 parsed,
                 isJson,
-                steps => BackupRestore.RunAsync(
-                    parsed.GetRequiredValue(manifest), path, parsed.GetValue(format) is not ImageFormat.Raw, parsed.GetValue(to),
-                    progress: steps, cancellationToken: stop.Token));
+                steps => DiskBackup.RestoreAsync(
+                    parsed.GetRequiredValue(manifest), path, parsed.GetValue(format) is ImageFormat.Raw, parsed.GetValue(to), steps,
+                    stop.Token));
             if (isJson)
             {
                 var json = new QemuJsonWriter(output);
                 json.StartObject();
                 json.String("target", path);
-                BackupOutput.WriteMembers(restored.ManifestPath, restored.Manifest, json);
+                BackupOutput.WriteMembers(restored, json);
                 json.EndObject();
                 json.Complete();
             }

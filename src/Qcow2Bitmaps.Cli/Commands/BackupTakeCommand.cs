@@ -142,8 +142,7 @@ internal sealed class BackupTakeCommand
         };
         var disks = new List<BackupDisk>();
         string? fault = CollectDisks(parsed, isFull ? null : parsed.GetValue(_backing), disks)
-            ?? (!isFull && options.Since is null ? "an incremental backup needs --since NAME" : null)
-            ?? options.FindFault(disks.Count);
+            ?? (!isFull && options.Since is null ? "an incremental backup needs --since NAME" : null);
         if (fault is not null)
         {
             _messages.Error(fault);
@@ -160,12 +159,16 @@ internal sealed class BackupTakeCommand
                 await RequireNoOtherOverlaysAsync(disks, options.Chain, since, stop.Token);
             }
 
-            results = await _progress.RunAsync(parsed, isJson, progress => DiskBackup.RunAsync(disks, options, progress, stop.Token));
+            results = await _progress.RunAsync(parsed, isJson, progress => DiskBackup.TakeAsync(disks, options, progress, stop.Token));
         }
         catch (BitmapStateException e) when (!isFull && string.Equals(e.BitmapName, options.Since, StringComparison.Ordinal))
         {
             _messages.Error(RemedyText.Describe(e));
             return ExitCode.Invalid;
+        }
+        catch (ArgumentException e) when (e.ParamName is nameof(options))
+        {
+            return _messages.WrongArgument(e);
         }
         catch (Qcow2FormatException e) when (e.Fault.Id is "file-truncated" && !options.AcceptsMissing)
         {

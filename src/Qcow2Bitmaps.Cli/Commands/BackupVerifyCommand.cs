@@ -54,9 +54,8 @@ internal static class BackupVerifyCommand
             {
                 check = await progress.RunAsync(
                     parsed, isJson,
-                    steps => BackupVerification.RunAsync(
-                        parsed.GetRequiredValue(manifest), chain, parsed.GetValue(since), progress: steps,
-                        cancellationToken: cancellationToken));
+                    steps => DiskBackup.VerifyAsync(
+                        parsed.GetRequiredValue(manifest), chain, parsed.GetValue(since), steps, cancellationToken));
             }
             finally
             {
@@ -82,9 +81,10 @@ internal static class BackupVerifyCommand
 
     private static void WriteText(BackupCheck check, ToolWriter output, MessageWriter messages)
     {
-        foreach ((StoredBackup backup, IReadOnlyList<BackupDamage> damage) in check.Backups)
+        foreach (StoredBackup backup in check.Backups)
         {
-            string state = damage.Count > 0 ? "damaged"
+            BackupDamage[] damage = [.. check.Damage.Where(one => one.Backup == backup)];
+            string state = damage.Length > 0 ? "damaged"
                 : backup.Manifest.Missing is null ? "in order"
                 : "as it was taken, of an incomplete disk";
             output.WriteMessage($"{Path.GetFileName(backup.ImagePath)}: {state}");
@@ -110,7 +110,7 @@ internal static class BackupVerifyCommand
         json.StartObject();
         json.Boolean("good", check.IsGood);
         json.StartArray("backups");
-        foreach ((StoredBackup backup, IReadOnlyList<BackupDamage> damage) in check.Backups)
+        foreach (StoredBackup backup in check.Backups)
         {
             json.StartObject();
             json.String("manifest", backup.ManifestPath);
@@ -121,7 +121,7 @@ internal static class BackupVerifyCommand
             }
 
             json.StartArray("damage");
-            foreach (BackupDamage one in damage)
+            foreach (BackupDamage one in check.Damage.Where(one => one.Backup == backup))
             {
                 json.StartObject();
                 json.Number("offset", one.OffsetBytes);

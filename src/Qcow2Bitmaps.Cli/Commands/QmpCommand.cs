@@ -42,9 +42,7 @@ internal static class QmpCommand
             }
             catch (ArgumentException e)
             {
-                // Without the name of the library's parameter, which says nothing here.
-                messages.Error(e.Message.Replace($" (Parameter '{e.ParamName}')", "", StringComparison.Ordinal));
-                return ExitCode.Error;
+                return messages.WrongArgument(e);
             }
 
             await using (server)

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Qcow2Bitmaps.Backups;
 
 namespace Qcow2Bitmaps.Cli.Output;
@@ -9,7 +10,7 @@ internal static class BackupOutput
     {
         foreach (BackupResult result in results)
         {
-            BackupManifest manifest = result.Manifest;
+            BackupManifest manifest = result.Backup.Manifest;
             if (manifest.Verdict is not null)
             {
                 string instead = manifest.Fallback == BackupFallback.Full
@@ -18,14 +19,14 @@ internal static class BackupOutput
                 messages.Warn($"{manifest.Verdict}: {instead}");
             }
 
-            WarnOfMissing(result.ImagePath, manifest, messages);
+            WarnOfMissing(result.Backup.ImagePath, manifest, messages);
             foreach (Operations.BitmapChange change in result.Bitmaps)
             {
                 output.WriteLine(change.ToString());
             }
 
             output.WriteMessage(
-                $"{result.ImagePath}: {KindOf(manifest)} backup, {manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
+                $"{result.Backup.ImagePath}: {KindOf(manifest)} backup, {manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
         }
     }
 
@@ -37,13 +38,13 @@ internal static class BackupOutput
         foreach (BackupResult result in results)
         {
             json.StartObject();
-            WriteMembers(result.ManifestPath, result.Manifest, json);
-            json.Number("data", result.Manifest.DataBytes);
-            json.Number("zero", result.Manifest.ZeroBytes);
+            WriteMembers(result.Backup, json);
+            json.Number("data", result.Backup.Manifest.DataBytes);
+            json.Number("zero", result.Backup.Manifest.ZeroBytes);
             ChangeOutput.WriteMembers(result.Bitmaps, json);
             if (withExtents)
             {
-                await WriteExtentsAsync(result, json, cancellationToken);
+                await WriteExtentsAsync(result.Backup, json, cancellationToken);
             }
 
             json.EndObject();
@@ -53,22 +54,23 @@ internal static class BackupOutput
         json.Complete();
     }
 
-    public static void WriteMembers(string manifestPath, BackupManifest manifest, QemuJsonWriter json)
+    public static void WriteMembers(StoredBackup backup, QemuJsonWriter json)
     {
-        json.String("manifest", manifestPath);
-        json.String("image", manifest.ImageFile);
+        BackupManifest manifest = backup.Manifest;
+        json.String("manifest", backup.ManifestPath);
+        json.String("image", Path.GetFileName(backup.ImagePath));
         json.String("image-format", manifest.ImageFormat);
         json.String("id", manifest.Id);
         json.String("kind", KindOf(manifest));
-        json.String("state", manifest.StateId);
-        json.String("created", manifest.CreatedUtc.ToString("O", System.Globalization.CultureInfo.InvariantCulture));
+        json.String("state", WordOf(manifest.State));
+        json.String("created", manifest.Created.UtcDateTime.ToString("O", System.Globalization.CultureInfo.InvariantCulture));
         json.Number("size", manifest.SizeBytes);
-        WriteText(json, "parent", manifest.Parents.Count > 0 ? manifest.Parents[0].Manifest : null);
+        WriteText(json, "parent", manifest.BasedOn);
         WriteText(json, "set", manifest.Set);
         WriteText(json, "bitmap", manifest.Bitmap);
         WriteText(json, "missing", manifest.Missing);
         WriteText(json, "checkpoint", manifest.Checkpoint);
-        WriteText(json, "origin", manifest.Origin == BackupOrigin.Taken ? null : manifest.OriginId);
+        WriteText(json, "origin", manifest.Origin == BackupOrigin.Taken ? null : WordOf(manifest.Origin));
         json.StartArray("anchors");
         foreach (string anchor in manifest.Anchors)
         {
@@ -83,7 +85,7 @@ internal static class BackupOutput
 
         if (manifest.Fallback != BackupFallback.None)
         {
-            json.String("fallback", manifest.FallbackId);
+            json.String("fallback", WordOf(manifest.Fallback));
             WriteText(json, "verdict", manifest.Verdict);
         }
     }
@@ -99,6 +101,10 @@ internal static class BackupOutput
 
     public static string KindOf(BackupManifest manifest) => manifest.IsFull ? "full" : "incremental";
 
+    /// <summary>A value as scripts read it, for example <c>adopted-compared</c>.</summary>
+    public static string WordOf<T>(T value)
+        where T : struct, Enum => JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
+
     private static void WriteText(QemuJsonWriter json, string member, string? value)
     {
         if (value is not null)
@@ -108,11 +114,11 @@ internal static class BackupOutput
     }
 
     /// <summary>Streams what the image itself holds: dirty zeros are a kind of their own.</summary>
-    private static async Task WriteExtentsAsync(BackupResult result, QemuJsonWriter json, CancellationToken cancellationToken)
+    private static async Task WriteExtentsAsync(StoredBackup backup, QemuJsonWriter json, CancellationToken cancellationToken)
     {
         json.StartArray("extents");
         await using (ImageChain image = await ImageChain.OpenAsync(
-            result.ImagePath, new ChainOpenOptions { TopFormat = result.Manifest.ImageFormat, FollowBacking = false }, cancellationToken))
+            backup.ImagePath, new ChainOpenOptions { TopFormat = backup.Manifest.ImageFormat, FollowBacking = false }, cancellationToken))
         {
             await foreach (DiskExtent extent in image.ListOwnAsync(0, cancellationToken))
             {

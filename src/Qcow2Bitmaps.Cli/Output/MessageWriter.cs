@@ -18,6 +18,14 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     /// <summary>As the other one, of a message that is composed already: its line breaks are kept.</summary>
     public void Error(string lines) => Error(PrintableMessage.OfLines(lines));
 
+    /// <summary>Tells what the library says of an argument, without the name of its parameter, which means nothing here.</summary>
+    /// <returns>The exit code.</returns>
+    public int WrongArgument(ArgumentException e)
+    {
+        Error(e.Message.Replace($" (Parameter '{e.ParamName}')", "", StringComparison.Ordinal));
+        return ExitCode.Error;
+    }
+
     public void Warn(PrintableMessage message) => WriteLine($"{ToolName}: warning: {message}");
 
     /// <inheritdoc cref="Error(string)"/>

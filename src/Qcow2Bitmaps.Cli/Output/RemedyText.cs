@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Output;
@@ -15,6 +16,8 @@ internal static class RemedyText
         {
             BitmapStateException { Verdict: { } verdict } => $"; remedy: {Of(verdict)}",
             Qcow2UnsupportedException { Reason: UnsupportedReason.BackingOutsideAllowedFolders } => " (--allow-backing DIR allows more)",
+            BackupException { ExpectedBacking: { } backing } =>
+                PrintableMessage.Of($": 'rebase -u -b {backing.FileName} -F {backing.Format}' mends that"),
             Qcow2Exception { Remedy: { } remedy } => Of(remedy),
             _ => "",
         };
@@ -58,6 +61,10 @@ internal static class RemedyText
     {
         Remedy.Repair => "; 'check -r all' repairs this",
         Remedy.RecoverEdit => ": 'bitmap --recover', this one first",
+        Remedy.VerifyBackup => "; 'backup verify --disk' finds out",
+        Remedy.AdoptBackup =>
+            ". If another program made it, 'backup adopt IMAGE... --disk TOP --checkpoint NAME' makes manifests for it and for the backups "
+            + "that it is based on",
         _ => "",
     };
 

@@ -1,17 +1,36 @@
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>What a verification found.</summary>
-/// <param name="Backups">The backup and what it stands on, the newest first, each with what is damaged in it.</param>
-/// <param name="Difference">Where the disk, outside what its bitmap calls dirty, first differs from the backup, in bytes; null where it
-/// does not, or no disk was compared.</param>
-/// <param name="ComparedBytes">How many bytes of the disk were compared; null without a disk.</param>
-/// <param name="Bitmap">The bitmap that said what has changed since; null without a disk.</param>
-/// <param name="IsConfirmed">Whether a backup that was stopped before its anchors were known to record was found to be in
-/// order by this, and is complete now.</param>
-public sealed record BackupCheck(
-    IReadOnlyList<(StoredBackup Backup, IReadOnlyList<BackupDamage> Damage)> Backups, long? Difference, long? ComparedBytes, string? Bitmap,
-    bool IsConfirmed)
+public sealed record BackupCheck
 {
-    /// <summary>Whether all is as it should be.</summary>
-    public bool IsGood => Difference is null && Backups.All(static one => one.Damage.Count == 0);
+    internal BackupCheck(IReadOnlyList<StoredBackup> backups, IReadOnlyList<BackupDamage> damage)
+    {
+        Backups = backups;
+        Damage = damage;
+    }
+
+    /// <summary>The backup, then what it is based on, down to a full backup.</summary>
+    public IReadOnlyList<StoredBackup> Backups { get; }
+
+    /// <summary>What is damaged in them, at most 100 parts of each.</summary>
+    public IReadOnlyList<BackupDamage> Damage { get; }
+
+    /// <summary>The bitmap that marks what has changed since; null if no disk was compared.</summary>
+    public string? Bitmap { get; internal init; }
+
+    /// <summary>
+    /// Where the disk, outside what the bitmap marks, first differs from the backup, in bytes; null if it does not, or was not compared.
+    /// </summary>
+    public long? Difference { get; internal init; }
+
+    /// <summary>How many bytes of the disk were compared; null if no disk was.</summary>
+    public long? ComparedBytes { get; internal init; }
+
+    /// <summary>
+    /// Whether a backup that was interrupted before its checkpoint was known to record agrees with the disk, and is complete now.
+    /// </summary>
+    public bool IsConfirmed { get; internal init; }
+
+    /// <summary>Whether everything agrees.</summary>
+    public bool IsGood => Difference is null && Damage.Count == 0;
 }

@@ -5,4 +5,4 @@ namespace Qcow2Bitmaps.Backups;
 /// <param name="DataBytes">How many bytes are data, in blocks of 64 KiB that are not all zeros.</param>
 /// <param name="ZeroBytes">How many bytes are held as zeros, in such blocks; of a full backup none, where zeros are what is absent.</param>
 /// <param name="Sha256">The checksum of where those stand and of the data: see <see cref="GroupDigests"/>.</param>
-public sealed record BackupGroup(long OffsetBytes, long DataBytes, long ZeroBytes, ReadOnlyMemory<byte> Sha256);
+internal sealed record BackupGroup(long OffsetBytes, long DataBytes, long ZeroBytes, ReadOnlyMemory<byte> Sha256);

@@ -3,23 +3,16 @@ using Qcow2Bitmaps.Format;
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>Lists the backups in a folder.</summary>
-public static class BackupListing
+internal static class BackupListing
 {
-    /// <summary>Reads all manifests of a folder; no image is opened.</summary>
-    /// <param name="folder">The folder.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The backups, the oldest first; then manifests that cannot be read.</returns>
-    /// <exception cref="BackupException">There are too many.</exception>
-    /// <exception cref="IOException">The folder cannot be read.</exception>
-    public static async ValueTask<IReadOnlyList<ListedBackup>> ReadAsync(string folder, CancellationToken cancellationToken = default)
+    public static async Task<IReadOnlyList<StoredBackup>> ReadAsync(string folder, CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(folder);
-        var broken = new List<ListedBackup>();
+        var broken = new List<StoredBackup>();
         IReadOnlyList<StoredBackup> all = await BackupStore.ScanAsync(
-            folder, (path, e) => broken.Add(new ListedBackup(path, null, e.Message)), cancellationToken).ConfigureAwait(false);
+            folder, (path, e) => broken.Add(new StoredBackup(path, null, e.Message)), cancellationToken).ConfigureAwait(false);
         return [
-            .. all.OrderBy(static backup => backup.Manifest.CreatedUtc).Select(
-                backup => new ListedBackup(backup.ManifestPath, backup.Manifest, FaultOf(backup, all))),
+            .. all.OrderBy(static backup => backup.Manifest.Created).Select(
+                backup => new StoredBackup(backup.ManifestPath, backup.Manifest, FaultOf(backup, all))),
             .. broken,
         ];
     }

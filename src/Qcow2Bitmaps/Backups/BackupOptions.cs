@@ -34,11 +34,11 @@ public sealed record BackupOptions
     public bool Compress { get; init; }
 
     /// <summary>How many parts of the disk are in work at a time: 1 to <see cref="ConversionOptions.MaxWorkers"/>.</summary>
-    public int Workers { get; init; } = ConversionOptions.DefaultWorkers;
+    internal int Workers { get; init; } = ConversionOptions.DefaultWorkers;
 
     /// <summary>Says what of the options does not go together; null when all does.</summary>
     /// <param name="disks">How many disks are backed up.</param>
-    public string? FindFault(int disks = 1) =>
+    internal string? FindFault(int disks = 1) =>
         disks < 1 ? "No disk is to be backed up"
         : Workers is < 1 or > ConversionOptions.MaxWorkers ? $"The number of workers is between 1 and {ConversionOptions.MaxWorkers}"
         : IsRaw && Since is not null ? "A raw file has no backing file: incremental backups must be qcow2"

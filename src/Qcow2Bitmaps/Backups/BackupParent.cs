@@ -3,4 +3,4 @@ namespace Qcow2Bitmaps.Backups;
 /// <summary>A backup that another one stands on.</summary>
 /// <param name="Id">Its id.</param>
 /// <param name="Manifest">The file name of its manifest, in the same folder.</param>
-public sealed record BackupParent(string Id, string Manifest);
+internal sealed record BackupParent(string Id, string Manifest);

@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>Where the files of a backup stand.</summary>
-public static class BackupPaths
+internal static class BackupPaths
 {
     /// <summary>What the manifest's name adds to that of its image.</summary>
     public const string ManifestSuffix = ".backup.json";
@@ -17,7 +17,6 @@ public static class BackupPaths
     /// <param name="path">The path of the image, or of the manifest.</param>
     public static string ManifestOf(string path)
     {
-        ArgumentNullException.ThrowIfNull(path);
         return path.EndsWith(ManifestSuffix, StringComparison.Ordinal)
             || path.EndsWith(ManifestSuffix + PartialSuffix, StringComparison.Ordinal)
             ? path
@@ -25,15 +24,15 @@ public static class BackupPaths
     }
 
     /// <summary>The path of a manifest's image, as it is named after that; null of what is no manifest's name.</summary>
-    internal static string? ImageOf(string manifestPath) =>
+    public static string? ImageOf(string manifestPath) =>
         manifestPath.EndsWith(ManifestSuffix, StringComparison.Ordinal) ? manifestPath[..^ManifestSuffix.Length] : null;
 
-    internal static string PartialOf(string path) => path + PartialSuffix;
+    public static string PartialOf(string path) => path + PartialSuffix;
 
-    internal static string FolderOf(string path) => FileNames.FolderOf(path);
+    public static string FolderOf(string path) => FileNames.FolderOf(path);
 
     /// <summary>Whether a text is the name of a file, and not a path that leads elsewhere.</summary>
-    internal static bool IsFileName(string name) =>
+    public static bool IsFileName(string name) =>
         name.Length > 0
         && name is not ("." or "..")
         && !name.AsSpan().ContainsAny('/', '\0')

@@ -4,32 +4,16 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>Makes a disk from backups, as it was at a point in time.</summary>
-public static class BackupRestore
+/// <summary>
+/// Makes a disk from backups: the full backup first, then one after the other what was copied since, each compared with its checksums while
+/// it is written.
+/// </summary>
+internal static class BackupRestore
 {
-    /// <summary>
-    /// Writes the disk of a backup to a new image: the full backup first, then one after the other what was copied since, each
-    /// compared with its checksums while it is written.
-    /// </summary>
-    /// <param name="path">The backup's manifest, or its image.</param>
-    /// <param name="targetPath">The image to make: a file that is not there yet, or a block device. Until the disk is whole the file has
-    /// <see cref="BackupPaths.PartialSuffix"/> added to its name.</param>
-    /// <param name="isQcow2">Whether it is a qcow2 image; else it is raw.</param>
-    /// <param name="checkpoint">The point: a checkpoint that started with the backup or with one that it
-    /// stands on; the backup itself when null.</param>
-    /// <param name="workers">How many parts are in work at a time.</param>
-    /// <param name="progress">Is told how far the work is.</param>
-    /// <param name="cancellationToken">Ends the work; the unfinished file is removed.</param>
-    /// <returns>The backup whose disk was restored.</returns>
-    /// <exception cref="BackupException">A backup is damaged, missing, or not whole; or none started the checkpoint.</exception>
-    /// <exception cref="NoSpaceException">The device is too small.</exception>
-    /// <exception cref="IOException">The target exists, or a file cannot be read or written.</exception>
     public static async Task<StoredBackup> RunAsync(
-        string path, string targetPath, bool isQcow2, string? checkpoint = null, int? workers = null,
-        IProgress<OperationProgress>? progress = null, CancellationToken cancellationToken = default)
+        string path, string targetPath, bool isRaw, string? checkpoint, IProgress<OperationProgress>? progress,
+        CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(path);
-        ArgumentException.ThrowIfNullOrEmpty(targetPath);
         IReadOnlyList<StoredBackup> chain = await BackupStore.ReadChainAsync(path, cancellationToken).ConfigureAwait(false);
         chain = [.. chain.Skip(IndexOf(chain, checkpoint))];
         bool isDevice = FileStorage.IdentityOf(targetPath) is { } && BackupTargetFile.IsDevice(targetPath);
@@ -48,10 +32,9 @@ public static class BackupRestore
 
         var options = new ConversionOptions
         {
-            IsQcow2 = isQcow2,
+            IsQcow2 = !isRaw,
             Flush = false,
             SparseBytes = GroupDigests.BlockBytes,
-            Workers = workers ?? ConversionOptions.DefaultWorkers,
             UsesReflinks = false,
         };
         long size = chain[0].Manifest.SizeBytes;
@@ -66,7 +49,7 @@ public static class BackupRestore
             }
 
             await WriteAsync(
-                chain, new RestoredDisk(target.Disk, size), options.Workers, progress, cancellationToken).ConfigureAwait(false);
+                chain, new RestoredDisk(target.Disk, size), progress, cancellationToken).ConfigureAwait(false);
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
         }
 
@@ -96,7 +79,7 @@ public static class BackupRestore
     }
 
     private static async ValueTask WriteAsync(
-        IReadOnlyList<StoredBackup> chain, RestoredDisk target, int workers, IProgress<OperationProgress>? progress,
+        IReadOnlyList<StoredBackup> chain, RestoredDisk target, IProgress<OperationProgress>? progress,
         CancellationToken cancellationToken)
     {
         long total = chain.Sum(static backup => backup.Manifest.SizeBytes);
@@ -104,10 +87,11 @@ public static class BackupRestore
         foreach (StoredBackup backup in chain.Reverse())
         {
             await target.BeginAsync(backup.Manifest, cancellationToken).ConfigureAwait(false);
-            var check = new GroupCheck(backup.Manifest.Groups, damage => throw new BackupException(
+            var check = new GroupCheck(backup, damage => throw new BackupException(
                 $"'{backup.ImagePath}' is damaged from byte {damage.OffsetBytes} of the disk on: {damage.Detail}"));
             await LayerReplay.RunAsync(
-                backup, target, workers, check.Add, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
+                backup, target, ConversionOptions.DefaultWorkers, check.Add, ProgressShare.Of(progress, done, total),
+                cancellationToken).ConfigureAwait(false);
             check.Complete();
             target.End(backup.Manifest);
             done += backup.Manifest.SizeBytes;

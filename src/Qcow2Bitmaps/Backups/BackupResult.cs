@@ -3,8 +3,17 @@ using Qcow2Bitmaps.Operations;
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>A backup that was taken.</summary>
-/// <param name="ManifestPath">Where its manifest stands.</param>
-/// <param name="ImagePath">Where its image stands.</param>
-/// <param name="Manifest">The manifest.</param>
-/// <param name="Bitmaps">What became of bitmaps of the disk.</param>
-public sealed record BackupResult(string ManifestPath, string ImagePath, BackupManifest Manifest, IReadOnlyList<BitmapChange> Bitmaps);
+public sealed class BackupResult
+{
+    internal BackupResult(StoredBackup backup, IReadOnlyList<BitmapChange> bitmaps)
+    {
+        Backup = backup;
+        Bitmaps = bitmaps;
+    }
+
+    /// <summary>The backup.</summary>
+    public StoredBackup Backup { get; }
+
+    /// <summary>What became of bitmaps of the disk.</summary>
+    public IReadOnlyList<BitmapChange> Bitmaps { get; }
+}

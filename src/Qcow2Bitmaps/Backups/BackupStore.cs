@@ -44,10 +44,10 @@ internal static class BackupStore
         catch (FileNotFoundException e) when (BackupPaths.ImageOf(manifest) is { } image && DurableFile.Exists(image))
         {
             throw new BackupException(
-                $"'{image}' has no manifest: it is unknown what it is based on, and which bitmap records since. "
-                + $"If another program made it, "
-                + "'backup adopt IMAGE... --disk TOP --checkpoint NAME' makes manifests for it and for the backups that it is based on",
-                e);
+                $"'{image}' has no manifest: it is unknown what it is based on, and which bitmap records since", e)
+            {
+                Remedy = Remedy.AdoptBackup,
+            };
         }
     }
 

@@ -2,52 +2,30 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>Looks whether backups are as their manifests say, and as the disk was.</summary>
-public static class BackupVerification
+/// <summary>Compares backups with the checksums of their manifests, and with the disk.</summary>
+internal static class BackupVerification
 {
     private const int BufferBytes = 1 << 20;
     // More would tell nothing new.
     private const int MaxDamage = 100;
 
-    /// <summary>
-    /// Reads all that a backup and what it stands on hold, and compares it with the checksums of their
-    /// manifests; and with the disk, if one is given.
-    /// </summary>
-    /// <param name="path">The backup's manifest, or its image.</param>
-    /// <param name="disk">The disk's chain; null to look at the backup alone.</param>
-    /// <param name="since">The bitmap that says what may have changed since the backup; its first anchor, or else the
-    /// bitmap that it went by, when null.</param>
-    /// <param name="workers">How many parts are in work at a time.</param>
-    /// <param name="progress">Is told how far the reading is.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
-    /// <remarks>
-    /// A backup that was stopped before its anchors were known to record is complete, and its manifest written anew, when the disk
-    /// equals it outside what an anchor calls dirty.
-    /// </remarks>
-    /// <exception cref="BackupException">A manifest is none, or is missing, or an image is missing or another one.</exception>
-    /// <exception cref="BitmapStateException">The bitmap is not valid over the disk's chain.</exception>
-    /// <exception cref="IOException">A file cannot be read.</exception>
     public static async Task<BackupCheck> RunAsync(
-        string path, ImageChain? disk = null, string? since = null, int? workers = null, IProgress<OperationProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        string path, ImageChain? disk, string? since, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(path);
         IReadOnlyList<StoredBackup> chain = await BackupStore.ReadChainAsync(path, cancellationToken).ConfigureAwait(false);
         long total = chain.Sum(static backup => backup.Manifest.SizeBytes) + (disk is null ? 0 : chain[0].Manifest.SizeBytes);
         long done = 0;
-        var found = new List<(StoredBackup, IReadOnlyList<BackupDamage>)>();
+        var damage = new List<BackupDamage>();
         foreach (StoredBackup backup in chain)
         {
-            found.Add(
-                (backup, await ReadAsync(
-                    backup, workers ?? ConversionOptions.DefaultWorkers, ProgressShare.Of(progress, done, total),
-                    cancellationToken).ConfigureAwait(false)));
+            damage.AddRange(await ReadAsync(backup, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false));
             done += backup.Manifest.SizeBytes;
         }
 
+        var check = new BackupCheck(chain, damage);
         if (disk is null)
         {
-            return new BackupCheck(found, null, null, null, IsConfirmed: false);
+            return check;
         }
 
         BackupManifest manifest = chain[0].Manifest;
@@ -55,7 +33,7 @@ public static class BackupVerification
             ?? throw new BackupException($"'{chain[0].ManifestPath}' names no bitmap that marks what has changed since: name one");
         (long? difference, long compared) = await CompareAsync(
             chain, disk, bitmap, manifest.SizeBytes, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
-        var check = new BackupCheck(found, difference, compared, bitmap, IsConfirmed: false);
+        check = check with { Bitmap = bitmap, Difference = difference, ComparedBytes = compared };
         if (!check.IsGood || manifest.State != BackupState.Anchoring || !manifest.Anchors.Contains(bitmap, StringComparer.Ordinal))
         {
             return check;
@@ -68,19 +46,20 @@ public static class BackupVerification
     }
 
     private static async ValueTask<IReadOnlyList<BackupDamage>> ReadAsync(
-        StoredBackup backup, int workers, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
+        StoredBackup backup, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
         var damage = new List<BackupDamage>();
-        var check = new GroupCheck(backup.Manifest.Groups, fault => Add(damage, fault));
+        var check = new GroupCheck(backup, fault => Add(damage, fault));
         try
         {
             await LayerReplay.RunAsync(
-                backup, new NullDisk(backup.Manifest.SizeBytes), workers, check.Add, progress, cancellationToken).ConfigureAwait(false);
+                backup, new NullDisk(backup.Manifest.SizeBytes), ConversionOptions.DefaultWorkers, check.Add, progress,
+                cancellationToken).ConfigureAwait(false);
             check.Complete();
         }
         catch (Qcow2FormatException e)
         {
-            Add(damage, new BackupDamage(0, e.Message));
+            Add(damage, new BackupDamage(backup, 0, e.Message));
         }
 
         return damage;

@@ -1,179 +1,99 @@
-using Qcow2Bitmaps.Storage;
-
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>Takes backups of disks that nobody uses meanwhile: full ones, and of what has changed since a checkpoint.</summary>
-/// <remarks>
-/// <para>
-/// Locks keep writers out from before the first byte is read until all is done, so that what is copied, where the bitmaps begin to record,
-/// and all disks of one call belong to one point.
-/// </para>
-/// <para>
-/// The order: the images, on disk; the manifests, which say that the backups are whole; those of earlier backups, which give up the bitmaps
-/// that the new ones anchor; then one atomic edit that starts the checkpoints, or clears the bitmaps, of all disks; then the manifests
-/// again, which say that these record from that point on. So a stop leaves files with <see cref="BackupPaths.PartialSuffix"/>, which the
-/// next backup of that name clears away, or, where they are whole, finishes; or whole backups of which it is not known whether their
-/// anchors record. On those no other is built until <see cref="BackupVerification"/> has compared them with the disk.
-/// </para>
-/// </remarks>
-public static class DiskBackup
+/// <summary>Backups of disks that nobody uses meanwhile: full ones, and of what has changed since a checkpoint.</summary>
+public static partial class DiskBackup
 {
     /// <summary>Takes backups of disks at one point.</summary>
+    /// <remarks>
+    /// <para>
+    /// Locks keep writers out from before the first byte is read until everything is done, so that what is copied, where the bitmaps begin
+    /// to record, and all disks of one call belong to one point.
+    /// </para>
+    /// <para>
+    /// The order: the images, on disk; the manifests, which say that the backups are complete; those of earlier backups, which give up the
+    /// bitmaps that the new ones anchor; then one atomic edit that starts the checkpoints, or clears the bitmaps, of all disks; then the
+    /// manifests again, which say that these record from that point on. So an interruption leaves files with <c>.partial</c> at the end of
+    /// their names, which the next backup of that name removes, or, where they are complete, finishes; or complete backups of which it is
+    /// not known whether their anchors record. No other is based on those until <see cref="VerifyAsync"/> has compared them with the disk.
+    /// </para>
+    /// </remarks>
     /// <param name="disks">The disks.</param>
     /// <param name="options">How.</param>
     /// <param name="progress">Is told how far the copying is, one call after the other, from any thread.</param>
     /// <param name="cancellationToken">Ends the copying.</param>
     /// <returns>What was made, disk by disk.</returns>
-    /// <exception cref="ArgumentException">The options do not go together: see <see cref="BackupOptions.FindFault"/>.</exception>
+    /// <exception cref="ArgumentException">The options do not go together, or two disks have one name or target.</exception>
     /// <exception cref="BitmapStateException">A bitmap is not valid over its chain (the message is the verdict), or the checkpoint
     /// cannot start; nothing was changed.</exception>
     /// <exception cref="BackupException">There is no backup to build on, or it cannot be built on; nothing was changed.</exception>
     /// <exception cref="ImageLockedException">Somebody else uses an image.</exception>
     /// <exception cref="Qcow2Exception">An image is broken, or there is no room.</exception>
     /// <exception cref="IOException">A target exists, or a storage failed.</exception>
-    public static Task<IReadOnlyList<BackupResult>> RunAsync(
+    public static Task<IReadOnlyList<BackupResult>> TakeAsync(
         IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<OperationProgress>? progress = null,
-        CancellationToken cancellationToken = default) =>
-        RunAsync(disks, options, progress, atStep: null, cancellationToken);
-
-    /// <summary>
-    /// As the public method; <paramref name="atStep"/> is called between the steps, for tests that look what a stop would leave there.
-    /// </summary>
-    internal static async Task<IReadOnlyList<BackupResult>> RunAsync(
-        IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<OperationProgress>? progress, Action<string>? atStep,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(disks);
         ArgumentNullException.ThrowIfNull(options);
-        string? fault = options.FindFault(disks.Count) ?? FindFault(disks);
-        if (fault is not null)
-        {
-            throw new ArgumentException(fault, nameof(options));
-        }
-
-        await UnfinishedBackup.FinishAsync(disks, cancellationToken).ConfigureAwait(false);
-        var jobs = new List<DiskBackupRun>();
-        try
-        {
-            string? set = disks.Count > 1 ? Guid.NewGuid().ToString("N") : null;
-            foreach (BackupDisk disk in disks)
-            {
-                jobs.Add(await DiskBackupRun.OpenAsync(disk, options, cancellationToken).ConfigureAwait(false));
-            }
-
-            Qcow2Image[] writable = [.. jobs.SelectMany(static job => job.Writable)];
-            foreach (DiskBackupRun job in jobs)
-            {
-                await job.PrepareAsync(set, writable, cancellationToken).ConfigureAwait(false);
-            }
-
-            await CopyAsync(jobs, progress, cancellationToken).ConfigureAwait(false);
-            atStep?.Invoke("copied");
-            try
-            {
-                foreach (DiskBackupRun job in jobs)
-                {
-                    job.Place();
-                    atStep?.Invoke("placed");
-                }
-
-                foreach (DiskBackupRun job in jobs)
-                {
-                    await job.WithdrawFormerAsync().ConfigureAwait(false);
-                }
-
-                await AnchorAsync(jobs, atStep).ConfigureAwait(false);
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException && jobs.Exists(static job => job.IsPlaced))
-            {
-                throw Unanchored(jobs, e);
-            }
-
-            return [.. jobs.Select(static job => job.Result)];
-        }
-        finally
-        {
-            foreach (DiskBackupRun job in jobs)
-            {
-                await job.DisposeAsync().ConfigureAwait(false);
-            }
-        }
+        return BackupTaking.RunAsync(disks, options, progress, atStep: null, cancellationToken);
     }
 
-    private static string? FindFault(IReadOnlyList<BackupDisk> disks) =>
-        disks.Select(static disk => FileNames.Whole(disk.TargetPath)).Distinct(StringComparer.Ordinal).Count() < disks.Count
-            ? "Two disks have one target"
-        : disks.Select(static disk => FileNames.Whole(disk.TopPath)).Distinct(StringComparer.Ordinal).Count() < disks.Count
-            ? "One disk is named twice"
-        : null;
-
-    private static async ValueTask CopyAsync(
-        List<DiskBackupRun> jobs, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>
+    /// Reads everything that a backup and those below it hold, and compares it with the checksums of their manifests; and with the disk, if
+    /// one is given.
+    /// </summary>
+    /// <param name="path">The backup's manifest, or its image.</param>
+    /// <param name="disk">The disk's chain; null to look at the backup alone.</param>
+    /// <param name="since">The bitmap that marks what may have changed since the backup; when null its first anchor, or else the bitmap
+    /// that it used.</param>
+    /// <param name="progress">Is told how far the reading is.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <remarks>
+    /// A backup that was interrupted before its anchors were known to record is complete, and its manifest written anew, when the disk
+    /// equals it outside what an anchor marks.
+    /// </remarks>
+    /// <exception cref="BackupException">A manifest is none, or is missing, or an image is missing or another one.</exception>
+    /// <exception cref="BitmapStateException">The bitmap is not valid over the disk's chain.</exception>
+    /// <exception cref="IOException">A file cannot be read.</exception>
+    public static Task<BackupCheck> VerifyAsync(
+        string path, ImageChain? disk = null, string? since = null, IProgress<OperationProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
-        try
-        {
-            long total = jobs.Sum(static job => job.SizeBytes);
-            long done = 0;
-            foreach (DiskBackupRun job in jobs)
-            {
-                await job.CopyAsync(ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
-                done += job.SizeBytes;
-            }
-        }
-        catch
-        {
-            foreach (DiskBackupRun job in jobs)
-            {
-                try
-                {
-                    await job.AbandonAsync().ConfigureAwait(false);
-                }
-                catch (IOException)
-                {
-                    // The error that ended the copying is on its way and tells more. What is left has the name of something unfinished.
-                }
-            }
-
-            throw;
-        }
+        ArgumentNullException.ThrowIfNull(path);
+        return BackupVerification.RunAsync(path, disk, since, progress, cancellationToken);
     }
 
-    /// <summary>Says of whole backups that no other can be built on them.</summary>
-    private static BackupException Unanchored(List<DiskBackupRun> jobs, Exception e)
+    /// <summary>Writes the disk of a backup to a new image. Every backup is compared with its checksums while it is written.</summary>
+    /// <param name="path">The backup's manifest, or its image.</param>
+    /// <param name="targetPath">The image to make: a file that is not there yet, or a block device. Until the disk is complete the name of
+    /// the file ends with <c>.partial</c>.</param>
+    /// <param name="isRaw">Whether it is a raw file; else it is a qcow2 image.</param>
+    /// <param name="checkpoint">The point: a checkpoint that started with the backup or with one that it is based on; the backup itself
+    /// when null.</param>
+    /// <param name="progress">Is told how far the work is.</param>
+    /// <param name="cancellationToken">Ends the work; the incomplete file is removed.</param>
+    /// <returns>The backup whose disk was restored.</returns>
+    /// <exception cref="BackupException">A backup is damaged, missing, or not complete; or none started the checkpoint.</exception>
+    /// <exception cref="NoSpaceException">The device is too small.</exception>
+    /// <exception cref="IOException">The target exists, or a file cannot be read or written.</exception>
+    public static Task<StoredBackup> RestoreAsync(
+        string path, string targetPath, bool isRaw = false, string? checkpoint = null, IProgress<OperationProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
-        string whole = string.Join(", ", jobs.Where(static job => job.IsPlaced).Select(static job => $"'{job.ManifestPath}'"));
-        string why = e is Qcow2Exception
-            ? "bitmaps were not changed"
-            : "it is unknown whether bitmaps record since then; 'backup verify --disk' finds out";
-        return new BackupException($"{e}. The backup {whole} is whole and can be restored; {why}", e);
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentException.ThrowIfNullOrEmpty(targetPath);
+        return BackupRestore.RunAsync(path, targetPath, isRaw, checkpoint, progress, cancellationToken);
     }
 
-    /// <summary>From here on nothing is cancelled: the backups are whole.</summary>
-    private static async ValueTask AnchorAsync(List<DiskBackupRun> jobs, Action<string>? atStep)
+    /// <summary>Reads all manifests of a folder; no image is opened.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The backups, the oldest first; then manifests that cannot be read.</returns>
+    /// <exception cref="BackupException">There are too many.</exception>
+    /// <exception cref="IOException">The folder cannot be read.</exception>
+    public static Task<IReadOnlyList<StoredBackup>> ListAsync(string folder, CancellationToken cancellationToken = default)
     {
-        var edits = new BitmapEditSet();
-        jobs.ForEach(job => job.AddEdits(edits));
-        try
-        {
-            await edits.CommitAsync(cancellationToken: CancellationToken.None).ConfigureAwait(false);
-        }
-        catch (Qcow2Exception)
-        {
-            // It was refused, so that nothing has changed; the backups are good for restoring.
-            jobs.ForEach(static job => Leftovers.Tidy(
-                $"'{job.ManifestPath}' does not say that no bitmap records since then; 'backup verify --disk' finds that out",
-                () => job.Confirm(isEdited: false)));
-            throw;
-        }
-
-        atStep?.Invoke("anchored");
-        foreach (DiskBackupRun job in jobs)
-        {
-            _ = Leftovers.Tidy(
-                $"The backup is taken, but '{job.ManifestPath}' does not say yet that its bitmap records since then; "
-                + $"'backup verify --disk' finds that out",
-                () => job.Confirm(isEdited: true));
-            atStep?.Invoke("confirmed");
-        }
+        ArgumentNullException.ThrowIfNull(folder);
+        return BackupListing.ReadAsync(folder, cancellationToken);
     }
 }

@@ -48,7 +48,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     /// <summary>Whether the image that it makes has an unfinished beginning already.</summary>
     public bool IsResumed => _unfinished is not null;
 
-    public BackupResult Result => new(ManifestPath, _disk.TargetPath, _manifest, _changes);
+    public BackupResult Result => new(new StoredBackup(ManifestPath, _manifest) { ImagePath = _disk.TargetPath }, _changes);
 
     private string Partial => BackupPaths.PartialOf(_disk.TargetPath);
 
@@ -148,7 +148,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         {
             Id = id,
             Series = IsIncremental ? _below[0].Manifest.Series : id,
-            CreatedUtc = _former.NextUtc(),
+            Created = _former.Next(),
             Parents = IsIncremental
                 ? [.. _below.Select(static backup => new BackupParent(backup.Manifest.Id, Path.GetFileName(backup.ManifestPath)))]
                 : [],

@@ -33,26 +33,26 @@ internal sealed class FormerBackups
 
     /// <summary>The time of a new one: a clock that was set back must not turn the order round.</summary>
     /// <exception cref="BackupException">There is no later time.</exception>
-    public DateTime NextUtc()
+    public DateTimeOffset Next()
     {
-        DateTime now = TimeProvider.System.GetUtcNow().UtcDateTime;
-        StoredBackup? latest = _backups.MaxBy(static backup => backup.Manifest.CreatedUtc);
+        DateTimeOffset now = TimeProvider.System.GetUtcNow();
+        StoredBackup? latest = _backups.MaxBy(static backup => backup.Manifest.Created);
         return latest is null ? now : Later(now, latest);
     }
 
     /// <summary>A time, or the first one that is later than a backup, where that time is not.</summary>
     /// <exception cref="BackupException">There is no later time.</exception>
-    public static DateTime Later(DateTime utc, StoredBackup than) =>
-        utc > than.Manifest.CreatedUtc ? utc
-        : than.Manifest.CreatedUtc < DateTime.MaxValue ? than.Manifest.CreatedUtc.AddTicks(1)
+    public static DateTimeOffset Later(DateTimeOffset time, StoredBackup than) =>
+        time > than.Manifest.Created ? time
+        : than.Manifest.Created < DateTimeOffset.MaxValue ? than.Manifest.Created.AddTicks(1)
         : throw new BackupException($"'{than.ManifestPath}' says that it was taken at the end of time, and the new backup is later");
 
     /// <summary>Finds one, besides some, that was taken later than a moment and has a bitmap as its anchor.</summary>
-    public StoredBackup? FindAnchored(string bitmap, IEnumerable<StoredBackup> besides, DateTime laterThan)
+    public StoredBackup? FindAnchored(string bitmap, IEnumerable<StoredBackup> besides, DateTimeOffset laterThan)
     {
         var ids = besides.Select(static backup => backup.Manifest.Id).ToHashSet(StringComparer.Ordinal);
         return _backups.FirstOrDefault(backup =>
-            backup.Manifest.CreatedUtc > laterThan
+            backup.Manifest.Created > laterThan
                 && backup.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal)
                 && !ids.Contains(backup.Manifest.Id));
     }

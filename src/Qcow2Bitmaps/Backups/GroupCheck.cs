@@ -1,28 +1,30 @@
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>Compares the groups that an image turns out to hold with those of its manifest.</summary>
-/// <param name="expected">Those of the manifest, in ascending order.</param>
+/// <param name="backup">The backup, with its manifest.</param>
 /// <param name="onFault">Takes what differs, group by group.</param>
-internal sealed class GroupCheck(IReadOnlyList<BackupGroup> expected, Action<BackupDamage> onFault)
+internal sealed class GroupCheck(StoredBackup backup, Action<BackupDamage> onFault)
 {
+    private readonly IReadOnlyList<BackupGroup> _expected = backup.Manifest.Groups;
     private int _next;
 
     /// <summary>Takes the next group, in ascending order.</summary>
     public void Add(BackupGroup found)
     {
         Skip(found.OffsetBytes);
-        if (_next == expected.Count || expected[_next].OffsetBytes != found.OffsetBytes)
+        if (_next == _expected.Count || _expected[_next].OffsetBytes != found.OffsetBytes)
         {
-            onFault(new BackupDamage(found.OffsetBytes, "it holds something that the manifest does not know"));
+            onFault(new BackupDamage(backup, found.OffsetBytes, "it holds something that the manifest does not know"));
             return;
         }
 
-        BackupGroup wanted = expected[_next++];
+        BackupGroup wanted = _expected[_next++];
         if (!wanted.Sha256.Span.SequenceEqual(found.Sha256.Span)
             || wanted.DataBytes != found.DataBytes
             || wanted.ZeroBytes != found.ZeroBytes)
         {
             onFault(new BackupDamage(
+                backup,
                 found.OffsetBytes,
                 wanted.DataBytes == found.DataBytes && wanted.ZeroBytes == found.ZeroBytes
                     ? "its checksum differs"
@@ -36,9 +38,9 @@ internal sealed class GroupCheck(IReadOnlyList<BackupGroup> expected, Action<Bac
 
     private void Skip(long beforeBytes)
     {
-        while (_next < expected.Count && expected[_next].OffsetBytes < beforeBytes)
+        while (_next < _expected.Count && _expected[_next].OffsetBytes < beforeBytes)
         {
-            onFault(new BackupDamage(expected[_next++].OffsetBytes, "what it should hold is missing"));
+            onFault(new BackupDamage(backup, _expected[_next++].OffsetBytes, "what it should hold is missing"));
         }
     }
 }

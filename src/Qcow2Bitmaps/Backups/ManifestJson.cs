@@ -38,8 +38,8 @@ internal static class ManifestJson
             json.WriteNumber("version", BackupManifest.SchemaVersion);
             json.WriteString("id", manifest.Id);
             json.WriteString("series", manifest.Series);
-            json.WriteString("created", manifest.CreatedUtc.ToString("O", CultureInfo.InvariantCulture));
-            json.WriteString("state", manifest.StateId);
+            json.WriteString("created", manifest.Created.UtcDateTime.ToString("O", CultureInfo.InvariantCulture));
+            json.WriteString("state", WordOf(manifest.State));
             json.WriteStartArray("parents");
             foreach (BackupParent parent in manifest.Parents)
             {
@@ -56,7 +56,7 @@ internal static class ManifestJson
             WriteNames(json, "source", manifest.Source);
             json.WriteString("source-file", manifest.SourceFile);
             json.WriteString("bitmap", manifest.Bitmap);
-            json.WriteString("fallback", manifest.FallbackId);
+            json.WriteString("fallback", WordOf(manifest.Fallback));
             json.WriteString("verdict", manifest.Verdict);
             if (manifest.Missing is { } missing)
             {
@@ -68,7 +68,7 @@ internal static class ManifestJson
             json.WriteString("set", manifest.Set);
             if (manifest.Origin != BackupOrigin.Taken)
             {
-                json.WriteString("origin", manifest.OriginId);
+                json.WriteString("origin", WordOf(manifest.Origin));
             }
 
             if (manifest.DirtyBytes is { } dirty)
@@ -153,8 +153,9 @@ internal static class ManifestJson
         {
             Id = Id(root, "id"),
             Series = Id(root, "series"),
-            CreatedUtc = DateTime.ParseExact(
-                Text(root, "created"), "O", CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind).ToUniversalTime(),
+            Created = new DateTimeOffset(
+                DateTime.ParseExact(Text(root, "created"), "O", CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind)
+                    .ToUniversalTime()),
             State = OneOf<BackupState>(root, "state"),
             Parents = parents,
             ImageFile = image,
@@ -247,7 +248,7 @@ internal static class ManifestJson
         string text = Text(element, member);
         foreach (T value in Enum.GetValues<T>())
         {
-            if (string.Equals(KebabCase.From(value.ToString()), text, StringComparison.Ordinal))
+            if (string.Equals(WordOf(value), text, StringComparison.Ordinal))
             {
                 return value;
             }
@@ -255,6 +256,10 @@ internal static class ManifestJson
 
         throw new InvalidDataException($"'{member}' is '{text}', which means nothing");
     }
+
+    /// <summary>The word that stands for a value.</summary>
+    public static string WordOf<T>(T value)
+        where T : struct, Enum => KebabCase.From(value.ToString());
 
     private static void Require(bool isSo, string fault)
     {

@@ -82,8 +82,10 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
                     + $"copied: take it again with mode 'always', or take a full backup")
                 : new BackupException(
                     $"'{folder}' has no backup of this disk since whose point bitmap '{bitmap}' records (the last one was deleted, "
-                    + $"or lies elsewhere, or another program made it): name the one to build on, 'backup adopt' those of another program, "
-                    + $"or take a full backup");
+                    + $"or lies elsewhere, or another program made it): name the one to build on, or take a full backup")
+                {
+                    Remedy = Remedy.AdoptBackup,
+                };
         }
 
         // Disks over one template have that in common, and may have checkpoints of one name.
@@ -93,7 +95,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
             throw new BackupException($"'{folder}' has backups of several disks that could be this one: name the one to build on");
         }
 
-        StoredBackup newest = own.MaxBy(static backup => backup.Manifest.CreatedUtc)!;
+        StoredBackup newest = own.MaxBy(static backup => backup.Manifest.Created)!;
         return newest.Manifest.State == BackupState.Anchoring ? throw new BackupException(NotConfirmed(newest)) : newest;
     }
 
@@ -117,7 +119,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
         string.Equals(other.Manifest.Series, parent.Manifest.Series, StringComparison.Ordinal)
         || identity.IsOf(other.Manifest);
 
-    private static bool IsNewer(StoredBackup other, StoredBackup parent) => other.Manifest.CreatedUtc > parent.Manifest.CreatedUtc;
+    private static bool IsNewer(StoredBackup other, StoredBackup parent) => other.Manifest.Created > parent.Manifest.Created;
 
     private string NotConfirmed(StoredBackup backup) =>
         $"'{backup.ManifestPath}' is complete, but was interrupted before it was known that bitmap '{bitmap}' records from its point on: "

@@ -3,15 +3,45 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>A backup where it is stored.</summary>
-/// <param name="ManifestPath">The path of its manifest.</param>
-/// <param name="Manifest">The manifest.</param>
-public sealed record StoredBackup(string ManifestPath, BackupManifest Manifest)
+public sealed class StoredBackup
 {
-    /// <summary>The path of its image.</summary>
-    public string ImagePath => Path.Combine(BackupPaths.FolderOf(ManifestPath), Manifest.ImageFile);
+    private readonly BackupManifest? _manifest;
 
-    /// <summary>The backup with its image as that is named until it is whole.</summary>
-    internal StoredBackup Unplaced => this with { Manifest = Manifest with { ImageFile = BackupPaths.PartialOf(Manifest.ImageFile) } };
+    internal StoredBackup(string manifestPath, BackupManifest? manifest, string? fault = null)
+    {
+        ManifestPath = manifestPath;
+        _manifest = manifest;
+        Fault = fault;
+    }
+
+    /// <summary>The path of its manifest; of an incomplete backup it ends with <c>.partial</c>.</summary>
+    public string ManifestPath { get; }
+
+    /// <summary>Whether the manifest can be read.</summary>
+    public bool IsReadable => _manifest is not null;
+
+    /// <summary>The manifest.</summary>
+    /// <exception cref="InvalidOperationException">It cannot be read: see <see cref="Fault"/>.</exception>
+    public BackupManifest Manifest => _manifest ?? throw new InvalidOperationException(Fault);
+
+    /// <summary>The path of its image.</summary>
+    /// <exception cref="InvalidOperationException">The manifest cannot be read.</exception>
+    public string ImagePath
+    {
+        get => field ?? Path.Combine(BackupPaths.FolderOf(ManifestPath), Manifest.ImageFile);
+        internal init;
+    }
+
+    /// <summary>
+    /// In a list: why it cannot be restored, or no backup can be based on it, as far as its manifest tells; null if nothing is known
+    /// against it.
+    /// </summary>
+    public string? Fault { get; }
+
+    /// <summary>The backup with its image as that is named until it is complete.</summary>
+    internal StoredBackup Unplaced => With(Manifest with { ImageFile = BackupPaths.PartialOf(Manifest.ImageFile) });
+
+    internal StoredBackup With(BackupManifest manifest) => new(ManifestPath, manifest);
 
     /// <summary>Opens its image alone: what it itself holds.</summary>
     /// <exception cref="BackupException">The image is missing, or not what the manifest says.</exception>

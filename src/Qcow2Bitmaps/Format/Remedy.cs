@@ -36,8 +36,8 @@ public enum Remedy
     /// An edit of several images was interrupted: finishing or undoing it with all its images (<c>BitmapEditSet.RecoverAsync</c>).
     /// </summary>
     RecoverEdit,
-    /// <summary>Comparing the backup with the disk (<c>BackupVerification</c>), which shows whether a bitmap records since.</summary>
+    /// <summary>Comparing the backup with the disk (<c>DiskBackup.VerifyAsync</c>), which shows whether a bitmap records since.</summary>
     VerifyBackup,
-    /// <summary>Making manifests for backups of another program (<c>BackupAdoption</c>).</summary>
+    /// <summary>Making manifests for backups of another program (<c>DiskBackup.AdoptAsync</c>).</summary>
     AdoptBackup,
 }

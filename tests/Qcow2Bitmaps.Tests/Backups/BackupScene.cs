@@ -47,8 +47,8 @@ internal sealed class BackupScene(string path, string suffix = "")
 
     public async Task<BackupManifest> TakeAsync(
         string name, BackupOptions options, IProgress<OperationProgress>? progress = null, Action<string>? atStep = null) =>
-        (await DiskBackup.RunAsync(
-            [new BackupDisk(Disk, Backup(name))], options with { Workers = 1 }, progress, atStep, Token))[0].Manifest;
+        (await BackupTaking.RunAsync(
+            [new BackupDisk(Disk, Backup(name))], options with { Workers = 1 }, progress, atStep, Token))[0].Backup.Manifest;
 
     public async Task<bool> HasBitmapAsync(string name)
     {
@@ -65,14 +65,14 @@ internal sealed class BackupScene(string path, string suffix = "")
     public async Task<BackupCheck> VerifyAsync(string name, string since)
     {
         await using ImageChain chain = await ImageChain.OpenAsync(Disk, cancellationToken: Token);
-        return await BackupVerification.RunAsync(Backup(name), chain, since, cancellationToken: Token);
+        return await DiskBackup.VerifyAsync(Backup(name), chain, since, cancellationToken: Token);
     }
 
     /// <summary>Restores a backup, and asserts that it is the disk as it is now, or is not.</summary>
     public async Task AssertRestoresAsync(string name, bool isAsNow = true)
     {
         string target = Backup("restored");
-        await BackupRestore.RunAsync(Backup(name), target, isQcow2: true, cancellationToken: Token);
+        await DiskBackup.RestoreAsync(Backup(name), target, isRaw: false, cancellationToken: Token);
         if (isAsNow)
         {
             await AssertSameAsync(target, Disk);

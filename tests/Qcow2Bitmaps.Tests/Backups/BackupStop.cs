@@ -31,9 +31,9 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
 
     public async Task<BackupManifest[]> TakeAsync(string name, BackupOptions how, IProgress<OperationProgress>? progress = null) =>
         [
-            .. (await DiskBackup.RunAsync(
+            .. (await DiskBackup.TakeAsync(
                 [.. scenes.Select(scene => new BackupDisk(scene.Disk, scene.Backup(name)))], how with { Workers = 1 }, progress,
-                Token)).Select(static result => result.Manifest)];
+                Token)).Select(static result => result.Backup.Manifest)];
 
     /// <summary>Looks at what a stop has left, and changes nothing.</summary>
     public async Task<BackupStage[]> LookAsync()
@@ -119,7 +119,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
         if (again is not null)
         {
             Assert.IsType<IOException>(again);
-            BackupManifest taken = (await BackupListing.ReadAsync(Path.GetDirectoryName(scene.Disk)!, Token)).Single(
+            BackupManifest taken = (await DiskBackup.ListAsync(Path.GetDirectoryName(scene.Disk)!, Token)).Single(
                 backup => backup.ManifestPath == BackupPaths.ManifestOf(scene.Backup(Target))).Manifest!;
             Assert.True(taken.State == BackupState.Complete || (await VerifyAsync(scene, Anchor)).IsConfirmed);
         }
@@ -239,7 +239,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
             Assert.Equal("", await DirtyAsync(scene.Disk, options.Checkpoint));
         }
 
-        IReadOnlyList<ListedBackup> listed = await BackupListing.ReadAsync(Path.GetDirectoryName(scene.Disk)!, Token);
+        IReadOnlyList<StoredBackup> listed = await DiskBackup.ListAsync(Path.GetDirectoryName(scene.Disk)!, Token);
         Assert.Null(listed.Single(backup => backup.ManifestPath == BackupPaths.ManifestOf(scene.Backup("full"))).Fault);
         string target = scene.Backup(Target);
         if (listed.SingleOrDefault(backup => backup.ManifestPath == BackupPaths.ManifestOf(target)) is { } taken)
@@ -252,7 +252,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
             Assert.Equal(stage == BackupStage.Complete, taken.Fault is null);
             Assert.True(stage != BackupStage.Complete || isAnchored || !HasAnchor, "it says that its anchors record, and they do not");
             await AssertRestoresAsync(scene, Target, guest);
-            Assert.True((await BackupVerification.RunAsync(target, cancellationToken: Token)).IsGood);
+            Assert.True((await DiskBackup.VerifyAsync(target, cancellationToken: Token)).IsGood);
             return stage;
         }
 
@@ -260,9 +260,9 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
         string manifest = BackupPaths.ManifestOf(target);
         foreach (string path in new[] { target, BackupPaths.PartialOf(target), BackupPaths.PartialOf(manifest) })
         {
-            await Assert.ThrowsAnyAsync<Exception>(() => BackupVerification.RunAsync(path, cancellationToken: Token));
+            await Assert.ThrowsAnyAsync<Exception>(() => DiskBackup.VerifyAsync(path, cancellationToken: Token));
             await Assert.ThrowsAnyAsync<Exception>(
-                () => BackupRestore.RunAsync(path, scene.Backup("r"), isQcow2: false, cancellationToken: Token));
+                () => DiskBackup.RestoreAsync(path, scene.Backup("r"), isRaw: true, cancellationToken: Token));
         }
 
         Assert.All(
@@ -279,7 +279,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
     private static async Task AssertRestoresAsync(BackupScene scene, string name, byte[] expected)
     {
         string target = scene.Backup("restored");
-        await BackupRestore.RunAsync(scene.Backup(name), target, isQcow2: false, workers: 1, cancellationToken: Token);
+        await DiskBackup.RestoreAsync(scene.Backup(name), target, isRaw: true, cancellationToken: Token);
         byte[] restored = await File.ReadAllBytesAsync(target, Token);
         File.Delete(target);
         Assert.True(restored.AsSpan().SequenceEqual(expected), $"'{name}' restores something else");

@@ -33,7 +33,7 @@ public sealed class BackupStopTests
             () => scene.TakeAsync("next", new BackupOptions { Since = "c" }));
         Assert.Contains("verify", refused.Message, StringComparison.Ordinal);
         refused = await Assert.ThrowsAsync<BackupException>(
-            () => DiskBackup.RunAsync(
+            () => DiskBackup.TakeAsync(
                 [new BackupDisk(scene.Disk, scene.Backup("next"), scene.Backup("full"))], new BackupOptions { Since = "c" },
                 cancellationToken: BackupScene.Token));
         Assert.Contains("verify", refused.Message, StringComparison.Ordinal);
@@ -72,7 +72,7 @@ public sealed class BackupStopTests
             Assert.Equal(string.Equals(step, "placed", StringComparison.Ordinal) ? 256 << 10 : 0, await scene.DirtyBytesAsync("c"));
             await scene.WriteAsync("write -P 3 2M 64k");
             BackupException refused = await Assert.ThrowsAsync<BackupException>(
-                () => DiskBackup.RunAsync(
+                () => DiskBackup.TakeAsync(
                     [new BackupDisk(scene.Disk, scene.Backup("two"), scene.Backup("full"))], new BackupOptions { Since = "c" },
                     cancellationToken: BackupScene.Token));
             Assert.Contains("taken later", refused.Message, StringComparison.Ordinal);
@@ -94,7 +94,7 @@ public sealed class BackupStopTests
         string[] before = scene.Names();
         using var cancellation = new CancellationTokenSource();
         var fuse = new CopyFuse(2 << 20, isCancelled ? cancellation : null);
-        await Assert.ThrowsAnyAsync<Exception>(() => DiskBackup.RunAsync(
+        await Assert.ThrowsAnyAsync<Exception>(() => DiskBackup.TakeAsync(
             [new BackupDisk(scene.Disk, scene.Backup("one"))], new BackupOptions { Since = "c", Checkpoint = "d", Workers = 2 }, fuse,
             cancellation.Token));
         Assert.True(fuse.HasBlown);
@@ -120,8 +120,8 @@ public sealed class BackupStopTests
 
         // What is in it is marked nowhere any more: nothing else may be built on the backup below, nor the unfinished one be lost.
         await Assert.ThrowsAsync<BackupException>(() =>
-            BackupRestore.RunAsync(
-                scene.Backup("one.backup.json.partial"), scene.Backup("r"), isQcow2: true, cancellationToken: BackupScene.Token));
+            DiskBackup.RestoreAsync(
+                scene.Backup("one.backup.json.partial"), scene.Backup("r"), isRaw: false, cancellationToken: BackupScene.Token));
         Assert.Contains(
             "unfinished", (await Assert.ThrowsAsync<BackupException>(() => scene.TakeAsync("two", always))).Message,
             StringComparison.Ordinal);
@@ -131,7 +131,7 @@ public sealed class BackupStopTests
 
         // A restore makes a file of that name, too.
         await Assert.ThrowsAsync<IOException>(
-            () => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("one"), isQcow2: true, cancellationToken: BackupScene.Token));
+            () => DiskBackup.RestoreAsync(scene.Backup("full"), scene.Backup("one"), isRaw: false, cancellationToken: BackupScene.Token));
 
         await scene.WriteAsync("write -P 9 128k 64k", "write -P 9 7M 64k");
         await Assert.ThrowsAsync<IOException>(() => scene.TakeAsync("one", always, new CopyFuse(3 << 20, null)));
@@ -169,8 +169,8 @@ public sealed class BackupStopTests
         await scene.TakeAsync("full", new BackupOptions());
         string[] before = scene.Names();
         await Assert.ThrowsAsync<IOException>(() =>
-            BackupRestore.RunAsync(
-                scene.Backup("full"), scene.Backup("r"), isQcow2: true, progress: new CopyFuse(1 << 20, null),
+            DiskBackup.RestoreAsync(
+                scene.Backup("full"), scene.Backup("r"), isRaw: false, progress: new CopyFuse(1 << 20, null),
                 cancellationToken: BackupScene.Token));
         Assert.Equal(before, scene.Names());
         // One that a stop left is written anew.

@@ -46,7 +46,7 @@ public sealed class BackupTakeoverTests
         await File.WriteAllTextAsync(scene.Backup("other.backup.json"), "{}", BackupScene.Token);
         await scene.TakeAsync("two", new BackupOptions { Checkpoint = "c" });
         File.Delete(scene.Backup("other.backup.json"));
-        await Assert.ThrowsAsync<BackupException>(() => DiskBackup.RunAsync(
+        await Assert.ThrowsAsync<BackupException>(() => DiskBackup.TakeAsync(
             [new BackupDisk(scene.Disk, scene.Backup("three"), scene.Backup("full"))], new BackupOptions { Since = "c" },
             cancellationToken: BackupScene.Token));
     }
@@ -82,13 +82,13 @@ public sealed class BackupTakeoverTests
         }
 
         await Qemu.IoOkAsync(clones[0], "write -P 2 0 64k");
-        IReadOnlyList<BackupResult> taken = await DiskBackup.RunAsync(
+        IReadOnlyList<BackupResult> taken = await DiskBackup.TakeAsync(
             [new BackupDisk(clones[0], scene.Backup("a"))], new BackupOptions { Checkpoint = "c" }, cancellationToken: BackupScene.Token);
         await Qemu.ImgOkAsync("bitmap", "--add", clones[1], "c");
 
         await using ImageChain other = await ImageChain.OpenAsync(clones[1], cancellationToken: BackupScene.Token);
         await using ImageChain own = await ImageChain.OpenAsync(clones[0], cancellationToken: BackupScene.Token);
-        StoredBackup below = new(taken[0].ManifestPath, taken[0].Manifest with { SourceFile = null });
+        StoredBackup below = taken[0].Backup.With(taken[0].Backup.Manifest with { SourceFile = null });
         await DiskCourse.RequireSameAsync(
             own, DiskIdentity.WithoutMarks(own), [below], null, "c", below.Manifest.SizeBytes, BackupScene.Token);
         await Assert.ThrowsAsync<BackupException>(async () =>

@@ -56,7 +56,7 @@ public sealed class BackupTests
         await scene.WriteAsync("write -P 2 1M 64k");
         await scene.TakeAsync("one", new BackupOptions { Since = "c" });
         await scene.WriteAsync("write -P 3 2M 64k");
-        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => DiskBackup.RunAsync(
+        BackupException refused = await Assert.ThrowsAsync<BackupException>(() => DiskBackup.TakeAsync(
             [new BackupDisk(scene.Disk, scene.Backup("two"), scene.Backup("full"))], new BackupOptions { Since = "c" },
             cancellationToken: BackupScene.Token));
         Assert.Contains("records since then", refused.Message, StringComparison.Ordinal);
@@ -94,7 +94,7 @@ public sealed class BackupTests
         await scene.WriteAsync("write -P 3 2M 64k");
         foreach (string? previous in new[] { null, scene.Backup("full") })
         {
-            BackupException refused = await Assert.ThrowsAsync<BackupException>(() => DiskBackup.RunAsync(
+            BackupException refused = await Assert.ThrowsAsync<BackupException>(() => DiskBackup.TakeAsync(
                 [new BackupDisk(scene.Disk, scene.Backup("two"), previous)], new BackupOptions { Since = "c" },
                 cancellationToken: BackupScene.Token));
             Assert.Contains("take a full backup", refused.Message, StringComparison.Ordinal);
@@ -115,12 +115,12 @@ public sealed class BackupTests
         BackupManifest full = await scene.TakeAsync("full", new BackupOptions { Checkpoint = "c" });
         string path = scene.Backup("full.backup.json");
         string text = await File.ReadAllTextAsync(path, BackupScene.Token);
-        string taken = full.CreatedUtc.ToString("O", System.Globalization.CultureInfo.InvariantCulture);
+        string taken = full.Created.UtcDateTime.ToString("O", System.Globalization.CultureInfo.InvariantCulture);
         await File.WriteAllTextAsync(path, text.Replace(taken, "2199" + taken[4..], StringComparison.Ordinal), BackupScene.Token);
         // What a shorter disk cut off is known by the backup that was taken of it.
         await Qemu.ImgOkAsync("resize", "-q", "--shrink", scene.Disk, "3M");
         BackupManifest shorter = await scene.TakeAsync("shorter", new BackupOptions());
-        Assert.Equal(2199, shorter.CreatedUtc.Year);
+        Assert.Equal(2199, shorter.Created.Year);
         await Qemu.ImgOkAsync("resize", "-q", scene.Disk, "8M");
         await scene.TakeAsync("one", new BackupOptions { Since = "c" });
         await scene.AssertRestoresAsync("one");
@@ -220,9 +220,9 @@ public sealed class BackupTests
         taken = await Support.Cli.RunAsync(["backup", "incremental", .. set, "--since", "d", "--checkpoint", "e"]);
         Assert.True(taken.ExitCode == 0, taken.Error);
         await scene.AssertRestoresAsync("a2");
-        await BackupRestore.RunAsync(scene.Backup("b2"), folder.File("r"), isQcow2: false, cancellationToken: BackupScene.Token);
+        await DiskBackup.RestoreAsync(scene.Backup("b2"), folder.File("r"), isRaw: true, cancellationToken: BackupScene.Token);
         await BackupScene.AssertSameAsync(folder.File("r"), other);
-        BackupManifest a = (await BackupListing.ReadAsync(folder.Path, BackupScene.Token)).Single(
+        BackupManifest a = (await DiskBackup.ListAsync(folder.Path, BackupScene.Token)).Single(
             backup => backup.ManifestPath.EndsWith("/a2.backup.json", StringComparison.Ordinal)).Manifest!;
         Assert.NotNull(a.Set);
         Assert.Equal("a1.backup.json", a.Parents[0].Manifest);

@@ -97,12 +97,12 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
             string manifest = Path.Combine(Folder, name);
             bool isQcow2 = Below(2) == 0;
             string target = folder.File("restored");
-            StoredBackup restored = await BackupRestore.RunAsync(manifest, target, isQcow2, cancellationToken: Token);
+            StoredBackup restored = await DiskBackup.RestoreAsync(manifest, target, !isQcow2, cancellationToken: Token);
             AssertSame(manifest, content, isQcow2 ? await RawAsync(target) : await File.ReadAllBytesAsync(target, Token));
             File.Delete(target);
             // QEMU reads the chain of the backups as it stands.
             AssertSame(manifest, content, await RawAsync(restored.ImagePath, restored.Manifest.ImageFormat));
-            Assert.True((await BackupVerification.RunAsync(manifest, cancellationToken: Token)).IsGood, manifest);
+            Assert.True((await DiskBackup.VerifyAsync(manifest, cancellationToken: Token)).IsGood, manifest);
             Restores++;
             Incrementals += restored.Manifest.IsFull ? 0 : 1;
         }
@@ -283,8 +283,8 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
         string name = $"b{Text(_taken)}";
         string target = Path.Combine(Folder, name);
         string? previous = options.Since is null ? null : _previous;
-        IReadOnlyList<BackupResult> results = await DiskBackup.RunAsync([new BackupDisk(Active, target, previous)], options, fuse, Token);
-        BackupManifest manifest = results[0].Manifest;
+        IReadOnlyList<BackupResult> results = await DiskBackup.TakeAsync([new BackupDisk(Active, target, previous)], options, fuse, Token);
+        BackupManifest manifest = results[0].Backup.Manifest;
         Log(
             $"backup {name} since {options.Since} checkpoint {options.Checkpoint} {options.Mode} on "
             + $"{(manifest.IsFull ? "nothing" : manifest.Parents[0].Manifest)} fallback {manifest.Fallback}");
@@ -295,7 +295,7 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
         foreach (string anchor in manifest.Anchors)
         {
             await using ImageChain disk = await ImageChain.OpenAsync(Active, cancellationToken: Token);
-            BackupCheck check = await BackupVerification.RunAsync(target, disk, anchor, cancellationToken: Token);
+            BackupCheck check = await DiskBackup.VerifyAsync(target, disk, anchor, cancellationToken: Token);
             Assert.True(
                 check.IsGood && check.ComparedBytes == _size,
                 $"{target} {anchor}: differs at {check.Difference}, {check.ComparedBytes} bytes compared");

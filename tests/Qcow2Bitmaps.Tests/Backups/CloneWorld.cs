@@ -75,7 +75,7 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
         foreach ((string name, int disk, byte[] content) in _backups)
         {
             string target = folder.File("restored");
-            StoredBackup restored = await BackupRestore.RunAsync(Place(name), target, isQcow2: false, cancellationToken: Token);
+            StoredBackup restored = await DiskBackup.RestoreAsync(Place(name), target, isRaw: true, cancellationToken: Token);
             byte[] found = await File.ReadAllBytesAsync(target, Token);
             Assert.True(
                 content.AsSpan().SequenceEqual(found),
@@ -225,11 +225,11 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
 
         names ??= [.. disks.Select(disk => $"b{number:D3}-{disk}")];
         byte[][] contents = await Task.WhenAll(tops.Select(RawAsync));
-        IReadOnlyList<BackupResult> results = await DiskBackup.RunAsync(
+        IReadOnlyList<BackupResult> results = await DiskBackup.TakeAsync(
             [.. tops.Select((top, i) => new BackupDisk(top, Place(names[i])))], options, fuse, Token);
         for (int i = 0; i < names.Length; i++)
         {
-            BackupManifest manifest = results[i].Manifest;
+            BackupManifest manifest = results[i].Backup.Manifest;
             Log(
                 $"{names[i]} since {options.Since} checkpoint {options.Checkpoint} {options.Mode} on "
                 + $"{(manifest.IsFull ? "nothing" : manifest.Parents[0].Manifest)} fallback {manifest.Fallback}");

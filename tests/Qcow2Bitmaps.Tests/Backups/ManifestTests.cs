@@ -49,7 +49,7 @@ public sealed class ManifestTests
         BackupScene scene = await FullAsync(folder);
         string path = scene.Backup("full.backup.json");
         string text = await File.ReadAllTextAsync(path, BackupScene.Token);
-        string id = (await BackupListing.ReadAsync(folder.Path, BackupScene.Token))[0].Manifest!.Id;
+        string id = (await DiskBackup.ListAsync(folder.Path, BackupScene.Token))[0].Manifest!.Id;
         await File.WriteAllTextAsync(
             path,
             text.Replace(
@@ -120,7 +120,7 @@ public sealed class ManifestTests
         if (kind == "members")
         {
             // Members that nobody asks for are no fault, and cost no more.
-            Assert.True((await BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token)).IsGood);
+            Assert.True((await DiskBackup.VerifyAsync(scene.Backup("full"), cancellationToken: BackupScene.Token)).IsGood);
         }
         else
         {
@@ -129,7 +129,7 @@ public sealed class ManifestTests
 
         // Files complete their calls before they return: all of it runs on this thread.
         long before = GC.GetAllocatedBytesForCurrentThread();
-        IReadOnlyList<ListedBackup> listed = await BackupListing.ReadAsync(folder.Path, BackupScene.Token);
+        IReadOnlyList<StoredBackup> listed = await DiskBackup.ListAsync(folder.Path, BackupScene.Token);
         long taken = GC.GetAllocatedBytesForCurrentThread() - before;
         Assert.Equal(kind == "members", Assert.Single(listed).Fault is null);
         Assert.InRange(listed[0].Fault?.Length ?? 0, 0, 1000);
@@ -147,7 +147,7 @@ public sealed class ManifestTests
         File.Move(scene.Backup("full"), outside.File("full"));
         File.CreateSymbolicLink(scene.Backup("full"), outside.File("full"));
         await Assert.ThrowsAsync<Qcow2UnsupportedException>(
-            () => BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token));
+            () => DiskBackup.VerifyAsync(scene.Backup("full"), cancellationToken: BackupScene.Token));
     }
 
     [Fact]
@@ -160,15 +160,15 @@ public sealed class ManifestTests
         byte[] image = await File.ReadAllBytesAsync(scene.Backup("full"), BackupScene.Token);
         image[image.AsSpan().IndexOf(Enumerable.Repeat((byte)7, 4096).ToArray())] ^= 1;
         await File.WriteAllBytesAsync(scene.Backup("full"), image, BackupScene.Token);
-        BackupCheck check = await BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token);
+        BackupCheck check = await DiskBackup.VerifyAsync(scene.Backup("full"), cancellationToken: BackupScene.Token);
         Assert.False(check.IsGood);
-        Assert.Equal(64L << 20, Assert.Single(check.Backups[0].Damage).OffsetBytes);
+        Assert.Equal(64L << 20, Assert.Single(check.Damage).OffsetBytes);
         ProcessResult verified = await Support.Cli.RunAsync("backup", "verify", scene.Backup("full"));
         Assert.Equal(1, verified.ExitCode);
         Assert.Contains("from byte 67108864", verified.Output, StringComparison.Ordinal);
         string[] before = scene.Names();
         BackupException refused = await Assert.ThrowsAsync<BackupException>(
-            () => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
+            () => DiskBackup.RestoreAsync(scene.Backup("full"), scene.Backup("r"), isRaw: true, cancellationToken: BackupScene.Token));
         Assert.Contains("damaged from byte 67108864", refused.Message, StringComparison.Ordinal);
         Assert.Equal(before, scene.Names());
     }
@@ -186,7 +186,7 @@ public sealed class ManifestTests
         int end = text.IndexOf(']', start);
         await File.WriteAllTextAsync(path, text[..start] + "\"parents\": [" + text[end..], BackupScene.Token);
         BackupException refused = await Assert.ThrowsAsync<BackupException>(
-            () => BackupRestore.RunAsync(scene.Backup("two"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
+            () => DiskBackup.RestoreAsync(scene.Backup("two"), scene.Backup("r"), isRaw: true, cancellationToken: BackupScene.Token));
         Assert.Contains("do not agree", refused.Message, StringComparison.Ordinal);
     }
 
@@ -197,10 +197,10 @@ public sealed class ManifestTests
         BackupScene scene = await BackupScene.CreateAsync(folder, "200M");
         await scene.TakeAsync("full", new BackupOptions());
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", scene.Backup("full"), "200M");
-        BackupCheck check = await BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token);
+        BackupCheck check = await DiskBackup.VerifyAsync(scene.Backup("full"), cancellationToken: BackupScene.Token);
         Assert.False(check.IsGood);
         BackupException refused = await Assert.ThrowsAsync<BackupException>(
-            () => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
+            () => DiskBackup.RestoreAsync(scene.Backup("full"), scene.Backup("r"), isRaw: true, cancellationToken: BackupScene.Token));
         Assert.Contains("is missing", refused.Message, StringComparison.Ordinal);
     }
 
@@ -230,11 +230,11 @@ public sealed class ManifestTests
     private static async Task AssertRefusedAsync(BackupScene scene, string message)
     {
         BackupException refused = await Assert.ThrowsAsync<BackupException>(
-            () => BackupVerification.RunAsync(scene.Backup("full"), cancellationToken: BackupScene.Token));
+            () => DiskBackup.VerifyAsync(scene.Backup("full"), cancellationToken: BackupScene.Token));
         Assert.Contains(message, refused.Message, StringComparison.Ordinal);
         string[] before = scene.Names();
         await Assert.ThrowsAsync<BackupException>(
-            () => BackupRestore.RunAsync(scene.Backup("full"), scene.Backup("r"), isQcow2: false, cancellationToken: BackupScene.Token));
+            () => DiskBackup.RestoreAsync(scene.Backup("full"), scene.Backup("r"), isRaw: true, cancellationToken: BackupScene.Token));
         Assert.Equal(before, scene.Names());
     }
 }

@@ -109,10 +109,10 @@ public sealed class MissingDataTests : IDisposable
 
         BackupException refused = await Assert.ThrowsAsync<BackupException>(() => TakeAsync(options with { AcceptsMissing = false }));
         Assert.Contains("was taken of a disk of which something was missing", refused.Message, StringComparison.Ordinal);
-        Assert.Contains(Missing, (await TakeAsync(options))[0].Manifest.Missing!, StringComparison.Ordinal);
+        Assert.Contains(Missing, (await TakeAsync(options))[0].Backup.Manifest.Missing!, StringComparison.Ordinal);
 
         Task<IReadOnlyList<BackupResult>> TakeAsync(BackupOptions how, IProgress<OperationProgress>? progress = null) =>
-            DiskBackup.RunAsync([new BackupDisk(overlay, scene.Backup("inc"))], how, progress, BackupScene.Token);
+            DiskBackup.TakeAsync([new BackupDisk(overlay, scene.Backup("inc"))], how, progress, BackupScene.Token);
     }
 
     /// <summary>
@@ -167,7 +167,7 @@ public sealed class MissingDataTests : IDisposable
         {
             Id = new string('a', 32),
             Series = new string('a', 32),
-            CreatedUtc = new DateTime(2026, 11, 1, 0, 0, 0, DateTimeKind.Utc),
+            Created = new DateTimeOffset(2026, 11, 1, 0, 0, 0, TimeSpan.Zero),
             ImageFile = "x",
             ImageFormat = "qcow2",
             SizeBytes = 512,

@@ -40,7 +40,7 @@ public sealed class RestoreTargetTests
             static name => name.StartsWith("loop", StringComparison.Ordinal) || name.EndsWith(".partial", StringComparison.Ordinal));
 
         // Another point, over that.
-        await BackupRestore.RunAsync(scene.Backup("two"), device, format == "qcow2", checkpoint: "c", cancellationToken: BackupScene.Token);
+        await DiskBackup.RestoreAsync(scene.Backup("two"), device, format == "raw", checkpoint: "c", cancellationToken: BackupScene.Token);
         string[] reads = ["read -P 1 0 6M", "read -P 0 6M 2M"];
         await (format == "raw" ? RawIoOkAsync(device, reads) : Qemu.IoOkAsync(device, reads));
     }
@@ -55,14 +55,14 @@ public sealed class RestoreTargetTests
         old.AsSpan().Fill(0xaa);
         string device = await devices.AttachAsync(folder.Write("device", old));
         NoSpaceException refused = await Assert.ThrowsAsync<NoSpaceException>(
-            () => BackupRestore.RunAsync(scene.Backup("two"), device, isQcow2: false, cancellationToken: BackupScene.Token));
+            () => DiskBackup.RestoreAsync(scene.Backup("two"), device, isRaw: true, cancellationToken: BackupScene.Token));
         Assert.Contains("too small", refused.Message, StringComparison.Ordinal);
         await RawIoOkAsync(device, "read -P 0xaa 0 4M");
         string large = await devices.AttachAsync(folder.Write("large", new byte[9 << 20]));
         await using (await QemuIoHolder.StartAsync(large, "-f", "raw"))
         {
             await Assert.ThrowsAsync<ImageLockedException>(
-                () => BackupRestore.RunAsync(scene.Backup("two"), large, isQcow2: false, cancellationToken: BackupScene.Token));
+                () => DiskBackup.RestoreAsync(scene.Backup("two"), large, isRaw: true, cancellationToken: BackupScene.Token));
         }
     }
 
@@ -103,7 +103,7 @@ public sealed class RestoreTargetTests
         await Qemu.IoOkAsync(top, "write -P 4 3M 3M", "write -z 5M 512k");
         var always = new BackupOptions { Since = "c", Mode = BitmapSyncMode.Always, Workers = 1 };
         Task TakeAsync(IProgress<OperationProgress>? fuse = null) =>
-            DiskBackup.RunAsync([new BackupDisk(top, scene.Backup("one"))], always, fuse, BackupScene.Token);
+            DiskBackup.TakeAsync([new BackupDisk(top, scene.Backup("one"))], always, fuse, BackupScene.Token);
         await Assert.ThrowsAsync<IOException>(() => TakeAsync(new CopyFuse(3 << 20, null)));
         Assert.Contains("one.partial", scene.Names());
         // What is copied is clean over the chain, and the rest is not.
@@ -115,14 +115,14 @@ public sealed class RestoreTargetTests
         await TakeAsync();
         Assert.Equal(0, await DirtyAsync());
         string restored = scene.Backup("restored");
-        await BackupRestore.RunAsync(scene.Backup("one"), restored, isQcow2: true, cancellationToken: BackupScene.Token);
+        await DiskBackup.RestoreAsync(scene.Backup("one"), restored, isRaw: false, cancellationToken: BackupScene.Token);
         await BackupScene.AssertSameAsync(restored, top);
 
         await Qemu.IoOkAsync(top, "write -P 10 0 64k");
-        await DiskBackup.RunAsync(
+        await DiskBackup.TakeAsync(
             [new BackupDisk(top, scene.Backup("two"))], new BackupOptions { Since = "c" }, cancellationToken: BackupScene.Token);
         File.Delete(restored);
-        await BackupRestore.RunAsync(scene.Backup("two"), restored, isQcow2: true, cancellationToken: BackupScene.Token);
+        await DiskBackup.RestoreAsync(scene.Backup("two"), restored, isRaw: false, cancellationToken: BackupScene.Token);
         await BackupScene.AssertSameAsync(restored, top);
 
         async Task<long> DirtyAsync()

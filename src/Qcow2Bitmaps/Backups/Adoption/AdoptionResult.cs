@@ -1,7 +1,22 @@
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>What an adoption made.</summary>
-/// <param name="Backups">The series, the oldest first, each with whether its manifest was made by this call; else it was there, and is as
-/// it was but for a bitmap that it gave up.</param>
-/// <param name="ComparedBytes">How many bytes of the disk were compared; null where the caller vouched for the series.</param>
-public sealed record AdoptionResult(IReadOnlyList<(StoredBackup Backup, bool IsNew)> Backups, long? ComparedBytes);
+public sealed record AdoptionResult
+{
+    internal AdoptionResult(IReadOnlyList<StoredBackup> backups, int knownCount, long? comparedBytes)
+    {
+        Backups = backups;
+        KnownCount = knownCount;
+        ComparedBytes = comparedBytes;
+    }
+
+    /// <summary>The series, the oldest first.</summary>
+    public IReadOnlyList<StoredBackup> Backups { get; }
+
+    /// <summary>How many of them, from the oldest on, had manifests before; these are as they were, except for a bitmap that they gave
+    /// up.</summary>
+    public int KnownCount { get; }
+
+    /// <summary>How many bytes of the disk were compared; null where the caller vouched for the series.</summary>
+    public long? ComparedBytes { get; }
+}

@@ -4,7 +4,7 @@ namespace Qcow2Bitmaps.Backups.Adoption;
 
 // Decisions: docs/decisions/backups-adoption.md.
 /// <summary>The adoption of one series: its manifests, from what is known before the images are read to where they stand.</summary>
-internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupAdoptOptions options)
+internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, AdoptionOptions options)
 {
     // The oldest first.
     private readonly List<StoredBackup> _backups = [];
@@ -18,7 +18,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
     public async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
         var identity = DiskIdentity.Of(disk);
-        DateTime now = TimeProvider.System.GetUtcNow().UtcDateTime;
+        DateTimeOffset now = TimeProvider.System.GetUtcNow();
         for (int i = 0; i < Images.Count; i++)
         {
             ForeignImage image = Images[i];
@@ -31,13 +31,13 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
 
             string id = Guid.NewGuid().ToString("N");
             // A file that was written tomorrow would be newer than the next backup.
-            DateTime written = image.LastWriteUtc < now ? image.LastWriteUtc : now;
+            DateTimeOffset written = image.LastWrite < now ? image.LastWrite : now;
             bool isLast = i == Images.Count - 1;
             _backups.Add(new StoredBackup(image.ManifestPath, new BackupManifest
             {
                 Id = id,
                 Series = i == 0 ? id : _backups[0].Manifest.Series,
-                CreatedUtc = i == 0 ? written : FormerBackups.Later(written, _backups[^1]),
+                Created = i == 0 ? written : FormerBackups.Later(written, _backups[^1]),
                 Parents = ParentsOf(i),
                 ImageFile = Path.GetFileName(image.Path),
                 ImageFormat = image.Layer.Format,
@@ -70,11 +70,11 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
             done += backup.Manifest.SizeBytes;
             if (Images[i].Manifest is null)
             {
-                _backups[i] = backup with { Manifest = backup.Manifest with { Groups = groups } };
+                _backups[i] = backup.With(backup.Manifest with { Groups = groups });
                 continue;
             }
 
-            var check = new GroupCheck(backup.Manifest.Groups, damage => throw new BackupException(
+            var check = new GroupCheck(backup, damage => throw new BackupException(
                 $"{Images[i]} is not what '{backup.ManifestPath}' says, from byte {damage.OffsetBytes} of the disk on: {damage.Detail}"));
             groups.ToList().ForEach(check.Add);
             check.Complete();
@@ -94,8 +94,8 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
     }
 
     /// <summary>Writes the manifests. From here on nothing is cancelled.</summary>
-    /// <returns>The series, and which of its manifests are new.</returns>
-    public async ValueTask<IReadOnlyList<(StoredBackup Backup, bool IsNew)>> WriteAsync()
+    /// <returns>The series.</returns>
+    public async ValueTask<IReadOnlyList<StoredBackup>> WriteAsync()
     {
         for (int i = 0; i < _backups.Count; i++)
         {
@@ -114,7 +114,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
             DurableFile.Write(_backups[i].ManifestPath, ManifestJson.Write(_backups[i].Manifest), disk.Rights.With(Images[i].Path));
         }
 
-        return [.. _backups.Select((backup, i) => (backup, Images[i].Manifest is null))];
+        return _backups;
     }
 
     private List<BackupParent> ParentsOf(int index) =>
@@ -129,7 +129,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
         string manifest = $"'{image.ManifestPath}'";
         bool isLast = index == Images.Count - 1;
         string? fault = known.State != BackupState.Complete
-                ? $"{manifest} is not of a complete backup (state '{known.StateId}'): verify it with the disk first"
+                ? $"{manifest} is not of a complete backup (state '{ManifestJson.WordOf(known.State)}'): verify it with the disk first"
             : !string.Equals(known.ImageFile, Path.GetFileName(image.Path), StringComparison.Ordinal)
                 ? $"{manifest} is the manifest of '{known.ImageFile}', not of {image}"
             : known.SizeBytes != image.Layer.VirtualSizeBytes
@@ -150,15 +150,15 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, BackupA
     private void RequireNoRival()
     {
         StoredBackup last = _backups[^1];
-        if (_former.FindAnchored(Bitmap, _backups, options.IsTrusted ? DateTime.MinValue : last.Manifest.CreatedUtc) is { } rival)
+        if (_former.FindAnchored(Bitmap, _backups, options.IsTrusted ? DateTimeOffset.MinValue : last.Manifest.Created) is { } rival)
         {
             throw new BackupException(
-                $"By '{rival.ManifestPath}' bitmap '{Bitmap}' records since {rival.Manifest.CreatedUtc:yyyy-MM-dd HH:mm:ss}Z, "
-                + $"not since {Images[^1]}, "
-                + $"last written at {Images[^1].LastWriteUtc:yyyy-MM-dd HH:mm:ss}Z: "
-                    + (options.IsTrusted
-                        ? "only a comparison, without --trust, tells which is so"
-                        : "build on that backup, or remove it if it is of no use"));
+                $"By '{rival.ManifestPath}' bitmap '{Bitmap}' records since {rival.Manifest.Created:yyyy-MM-dd HH:mm:ss}Z, "
+                + $"not since {Images[^1]}, last written at {Images[^1].LastWrite:yyyy-MM-dd HH:mm:ss}Z"
+                + (options.IsTrusted ? "" : ": build on that backup, or remove it if it is of no use"))
+            {
+                Remedy = options.IsTrusted ? Remedy.VerifyBackup : null,
+            };
         }
     }
 

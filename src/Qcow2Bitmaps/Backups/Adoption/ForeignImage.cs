@@ -15,7 +15,7 @@ internal sealed class ForeignImage : IAsyncDisposable
         _chain = chain;
         Manifest = manifest;
         Layer = chain.Layers[0];
-        LastWriteUtc = UtcOf(Layer.Storage.LastWrite ?? 0);
+        LastWrite = TimeOf(Layer.Storage.LastWrite ?? 0);
     }
 
     /// <summary>The path, as the caller gave it.</summary>
@@ -40,7 +40,7 @@ internal sealed class ForeignImage : IAsyncDisposable
     public bool HoldsNoZeros => (Layer as Qcow2Layer)?.Image.Header.Version < 3;
 
     /// <summary>When it was written last.</summary>
-    public DateTime LastWriteUtc { get; }
+    public DateTimeOffset LastWrite { get; }
 
     /// <summary>The path, fit to be shown.</summary>
     public override string ToString() => PrintableMessage.Of($"'{Path}'");
@@ -119,8 +119,8 @@ internal sealed class ForeignImage : IAsyncDisposable
     public ValueTask DisposeAsync() => _chain.DisposeAsync();
 
     /// <summary>Of files whose times no calendar has, the nearest time that it has.</summary>
-    private static DateTime UtcOf(Int128 nanoseconds) =>
-        DateTime.UnixEpoch.AddTicks((long)Int128.Clamp(
-            nanoseconds / NanosecondsPerTick, DateTime.MinValue.Ticks - DateTime.UnixEpoch.Ticks,
-            DateTime.MaxValue.Ticks - DateTime.UnixEpoch.Ticks));
+    private static DateTimeOffset TimeOf(Int128 nanoseconds) =>
+        DateTimeOffset.UnixEpoch.AddTicks((long)Int128.Clamp(
+            nanoseconds / NanosecondsPerTick, DateTimeOffset.MinValue.Ticks - DateTimeOffset.UnixEpoch.Ticks,
+            DateTimeOffset.MaxValue.Ticks - DateTimeOffset.UnixEpoch.Ticks));
 }

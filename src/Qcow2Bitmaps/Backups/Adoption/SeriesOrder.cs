@@ -18,8 +18,8 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
     {
         for (int i = 0; i < images.Count; i++)
         {
-            string? fault = BackingFault(i) ?? (i > 0 ? SizeFault(images[i - 1], images[i]) ?? TimeFault(i) : null);
-            if (fault is not null)
+            RequireBacking(i);
+            if (i > 0 && (SizeFault(images[i - 1], images[i]) ?? TimeFault(i)) is { } fault)
             {
                 throw new BackupException(fault);
             }
@@ -50,32 +50,29 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
             : null;
         if (fault is not null)
         {
-            throw new BackupException($"{fault}, only a comparison tells, so that --trust cannot be given");
+            throw new BackupException($"{fault}, only a comparison tells");
         }
     }
 
-    private string? BackingFault(int index)
+    private void RequireBacking(int index)
     {
         ForeignImage image = images[index];
-        if (image.BackingFile is not { } name)
+        if (image.BackingFile is not { } name
+            || (index > 0 && image.BackingIdentity is { } below && below == images[index - 1].Layer.Storage.Identity))
         {
-            return null;
+            return;
         }
 
         StorageIdentity? named = image.BackingIdentity;
-        if (index > 0 && named is not null && named == images[index - 1].Layer.Storage.Identity)
-        {
-            return null;
-        }
-
         string found = $"{image} names '{name}' as its backing file, but "
             + $"{(index == 0 ? "stands first" : $"{images[index - 1]} stands before it")}";
-        return named is null ? $"{found}; no file has that name. {Renaming(index)}"
+        throw named is null ? Renaming(index, $"{found}; no file has that name")
             : images.FirstOrDefault(other => other.Layer.Storage.Identity == named) is null
-                ? $"{found}. Expected: '{BackingPath.Combine(image.Path, name)}' right before it; a series starts with a full backup, "
-                    + $"which has no backing file"
-            : OrderOfNames() is { } order ? $"{found}. Expected by the backing files: {Show(order)}"
-            : $"{found}. If it holds what changed since '{name}', leave out what stands between. {Renaming(index)}";
+                ? new BackupException(
+                    $"{found}. Expected: '{BackingPath.Combine(image.Path, name)}' right before it; a series starts with a full backup, "
+                    + $"which has no backing file")
+            : OrderOfNames() is { } order ? new BackupException($"{found}. Expected by the backing files: {Show(order)}")
+            : Renaming(index, $"{found}. If it holds what changed since '{name}', leave out what stands between");
     }
 
     private static string? SizeFault(ForeignImage before, ForeignImage image)
@@ -91,18 +88,22 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
     {
         (ForeignImage before, ForeignImage image) = (images[index - 1], images[index]);
         // What names the one before is behind it, whatever was done to either later.
-        return image.BackingFile is null && image.LastWriteUtc < before.LastWriteUtc
-            ? $"{image} was last written at {Show(image.LastWriteUtc)}, and stands behind {before}, written at "
-                + $"{Show(before.LastWriteUtc)}. "
-                + $"Expected by the times: {Show(images.OrderBy(static one => one.LastWriteUtc))}. Where a copy has lost them, "
+        return image.BackingFile is null && image.LastWrite < before.LastWrite
+            ? $"{image} was last written at {Show(image.LastWrite)}, and stands behind {before}, written at "
+                + $"{Show(before.LastWrite)}. "
+                + $"Expected by the times: {Show(images.OrderBy(static one => one.LastWrite))}. Where a copy has lost them, "
                     + $"give the files their times back (touch -d)"
             : null;
     }
 
-    private string Renaming(int index) => index == 0
-        ? "Expected: a full backup, which has no backing file; give all from the full backup on, oldest first"
-        : $"If it holds what changed since {images[index - 1]}, its backing file's name is wrong: "
-            + $"'rebase -u -b {Path.GetFileName(images[index - 1].Path)} -F {images[index - 1].Layer.Format}' mends that";
+    private BackupException Renaming(int index, string found) => index == 0
+        ? new BackupException(
+            $"{found}. Expected: a full backup, which has no backing file; give all from the full backup on, oldest first")
+        : new BackupException($"{found}. If it holds what changed since {images[index - 1]}, its backing file's name is wrong")
+        {
+            ExpectedBacking = new BackingReference(
+                images[index].Path, Path.GetFileName(images[index - 1].Path), images[index - 1].Layer.Format, Depth: 1),
+        };
 
     /// <summary>The order that the backing files make; null where they make none.</summary>
     private List<ForeignImage>? OrderOfNames()
@@ -125,5 +126,5 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
 
     private static string Show(IEnumerable<ForeignImage> order) => string.Join(", ", order);
 
-    private static string Show(DateTime utc) => utc.ToString("yyyy-MM-dd HH:mm:ss.fffffff'Z'", CultureInfo.InvariantCulture);
+    private static string Show(DateTimeOffset time) => time.ToString("yyyy-MM-dd HH:mm:ss.fffffff'Z'", CultureInfo.InvariantCulture);
 }

@@ -76,10 +76,10 @@ public sealed class AdoptCrashTests
     }
 
     private static Task<AdoptionResult> AdoptAsync(PushedSeries series, string checkpoint) =>
-        BackupAdoption.RunAsync(
-            series.Images, series.Disk, new BackupAdoptOptions { Checkpoint = checkpoint, Workers = 1 }, cancellationToken: Token);
+        DiskBackup.AdoptAsync(
+            series.Images, series.Disk, new AdoptionOptions { Checkpoint = checkpoint, Workers = 1 }, cancellationToken: Token);
 
-    private static Task<IReadOnlyList<BackupResult>> TakeAsync(PushedSeries series, string checkpoint) => DiskBackup.RunAsync(
+    private static Task<IReadOnlyList<BackupResult>> TakeAsync(PushedSeries series, string checkpoint) => DiskBackup.TakeAsync(
         [new BackupDisk(series.Disk, series.Image("next"))],
         new BackupOptions { Since = checkpoint, Mode = BitmapSyncMode.Never, Workers = 1 }, cancellationToken: Token);
 
@@ -89,7 +89,7 @@ public sealed class AdoptCrashTests
     /// <summary>Each manifest that is there is of a whole backup.</summary>
     private static async Task AssertWholeAsync(PushedSeries series)
     {
-        foreach (ListedBackup listed in await BackupListing.ReadAsync(series.Folder, Token))
+        foreach (StoredBackup listed in await DiskBackup.ListAsync(series.Folder, Token))
         {
             Assert.Null(listed.Fault);
             int index = series.Images.ToList().IndexOf(series.Image(listed.Manifest!.ImageFile));

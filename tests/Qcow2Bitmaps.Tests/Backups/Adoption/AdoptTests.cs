@@ -104,7 +104,7 @@ public sealed class AdoptTests
         string output = await series.AdoptAsync("c2");
         Assert.Contains("full: is already a full backup", output, StringComparison.Ordinal);
         Assert.Contains("inc3: adopted as an incremental backup on inc2.backup.json", output, StringComparison.Ordinal);
-        IReadOnlyList<ListedBackup> listed = await BackupListing.ReadAsync(series.Folder, PushedSeries.Token);
+        IReadOnlyList<StoredBackup> listed = await DiskBackup.ListAsync(series.Folder, PushedSeries.Token);
         Assert.Equal(
             ["inc3"], listed.Where(static one => one.Manifest!.Anchors.Contains("c2")).Select(static one => one.Manifest!.ImageFile));
         await series.GoOnAsync("c2");
@@ -192,7 +192,7 @@ public sealed class AdoptTests
         BackupException refused = await Assert.ThrowsAsync<BackupException>(() => TakeAsync(null));
         Assert.Contains("where bitmap 'c0' is clean", refused.Message, StringComparison.Ordinal);
 
-        Task TakeAsync(IProgress<OperationProgress>? progress) => DiskBackup.RunAsync(
+        Task TakeAsync(IProgress<OperationProgress>? progress) => DiskBackup.TakeAsync(
             [new BackupDisk(series.Disk, series.Image("ours"))],
             new BackupOptions { Since = "c0", Mode = BitmapSyncMode.Always, Workers = 1 }, progress, PushedSeries.Token);
     }
@@ -245,7 +245,7 @@ public sealed class AdoptTests
         ProcessResult result = await series.TryAdoptAsync([.. series.Images, pieces], "last");
         Assert.True(result.ExitCode == 0, result.Error);
         await series.AssertRestoresAsync("pieces", await series.ReadAsync(series.Disk));
-        Assert.True((await BackupVerification.RunAsync(pieces, cancellationToken: PushedSeries.Token)).IsGood);
+        Assert.True((await DiskBackup.VerifyAsync(pieces, cancellationToken: PushedSeries.Token)).IsGood);
         await series.GoOnAsync("last");
     }
 }

@@ -151,7 +151,7 @@ internal sealed class PushedSeries(TempFolder folder, string name = "disk")
     public async Task AssertRestoresAsync(string image, byte[] content)
     {
         string target = folder.File("restored");
-        await BackupRestore.RunAsync(Image(image), target, isQcow2: false, cancellationToken: Token);
+        await DiskBackup.RestoreAsync(Image(image), target, isRaw: true, cancellationToken: Token);
         byte[] restored = await File.ReadAllBytesAsync(target, Token);
         File.Delete(target);
         int same = content.AsSpan().CommonPrefixLength(restored);

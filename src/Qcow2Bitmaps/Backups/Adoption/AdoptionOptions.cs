@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Format;
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>How backups of other programs are adopted. Immutable and safe to share between threads.</summary>
-public sealed record BackupAdoptOptions
+public sealed record AdoptionOptions
 {
     /// <summary>
     /// The bitmap that records since the point of the last backup, or since an earlier one: the checkpoint that started with it.
@@ -20,10 +20,10 @@ public sealed record BackupAdoptOptions
     public bool IsTrusted { get; init; }
 
     /// <summary>How many parts of an image are in work at a time: 1 to <see cref="ConversionOptions.MaxWorkers"/>.</summary>
-    public int Workers { get; init; } = ConversionOptions.DefaultWorkers;
+    internal int Workers { get; init; } = ConversionOptions.DefaultWorkers;
 
     /// <summary>Says what of the options cannot be; null when all can.</summary>
-    public string? FindFault() =>
+    internal string? FindFault() =>
         BitmapName.FaultOf(Checkpoint) is { } fault ? fault
         : FirstFormat is not (null or ImageFormat.Qcow2 or ImageFormat.Raw)
             ? PrintableMessage.Of($"The first image's format is qcow2 or raw, not '{FirstFormat}'")
