@@ -10,6 +10,8 @@ internal sealed class CopyPlanner(CopyScope scope, int itemBytes, bool writesZer
 {
     private readonly SemaphoreSlim _turn = new(1, 1);
     private readonly IReadOnlyList<Disk> _sources = scope.Sources;
+    // As they are when the copying begins.
+    private readonly long[] _sizes = [.. scope.Sources.Select(static source => source.CheckedSizeBytes)];
     private DiskCursor _cursor = new(scope.Sources[0]);
     private int _source;
     private long _sourceStart;
@@ -52,7 +54,7 @@ internal sealed class CopyPlanner(CopyScope scope, int itemBytes, bool writesZer
 
     private async ValueTask<CopyPiece?> NextPieceAsync(CancellationToken cancellationToken)
     {
-        while (_at == _sourceStart + _sources[_source].SizeBytes)
+        while (_at == _sourceStart + _sizes[_source])
         {
             if (_source + 1 == _sources.Count)
             {
@@ -69,7 +71,7 @@ internal sealed class CopyPlanner(CopyScope scope, int itemBytes, bool writesZer
         if (!isWanted)
         {
             // Nobody asks the map: what lies between may be a large disk.
-            long length = Math.Min(rangeEnd, _sourceStart + _sources[_source].SizeBytes) - _at;
+            long length = Math.Min(rangeEnd, _sourceStart + _sizes[_source]) - _at;
             return new CopyPiece(
                 _sources[_source], new DiskExtent(_at - _sourceStart, length, ExtentKind.Unallocated, null), _at, CopyPieceKind.Skip);
         }

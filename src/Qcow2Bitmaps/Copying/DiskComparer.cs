@@ -6,7 +6,7 @@ internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgre
     private const int BufferBytes = 2 << 20;
     private const int SectorBytes = 512;
 
-    private readonly long _totalBytes = Math.Max(first.SizeBytes, second.SizeBytes);
+    private readonly long _totalBytes = Math.Max(first.CheckedSizeBytes, second.CheckedSizeBytes);
     private readonly byte[] _firstBytes = GC.AllocateUninitializedArray<byte>(BufferBytes);
     private readonly byte[] _secondBytes = GC.AllocateUninitializedArray<byte>(BufferBytes);
 

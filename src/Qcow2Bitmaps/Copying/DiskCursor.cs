@@ -4,11 +4,13 @@ namespace Qcow2Bitmaps.Copying;
 internal sealed class DiskCursor(Disk disk)
 {
     private readonly List<DiskExtent> _extents = [];
+    private readonly long _sizeBytes = disk.CheckedSizeBytes;
     private int _at;
 
     /// <summary>The extent at an offset, from there on.</summary>
     /// <param name="offset">Where on the disk, in bytes; not before that of the last call, and before the disk's end.</param>
     /// <param name="cancellationToken">Ends the reading of tables.</param>
+    /// <exception cref="IOException">The disk cannot be read, or its map is broken.</exception>
     public async ValueTask<DiskExtent> GoToAsync(long offset, CancellationToken cancellationToken)
     {
         while (_at < _extents.Count && _extents[_at].EndBytes <= offset)
@@ -20,7 +22,7 @@ internal sealed class DiskCursor(Disk disk)
         {
             _extents.Clear();
             _at = 0;
-            await disk.ListAsync(offset, disk.SizeBytes, _extents, cancellationToken).ConfigureAwait(false);
+            await disk.ListCheckedAsync(offset, _sizeBytes, _extents, cancellationToken).ConfigureAwait(false);
         }
 
         DiskExtent extent = _extents[_at];

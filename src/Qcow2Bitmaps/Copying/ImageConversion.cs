@@ -71,7 +71,10 @@ public static class ImageConversion
         foreach (Disk source in sources)
         {
             disks.Add(await source.PrepareAsync(cancellationToken).ConfigureAwait(false));
-            size += disks[^1].SizeBytes;
+            long bytes = disks[^1].CheckedSizeBytes;
+            size = bytes <= RawDisk.MaxSizeBytes - size
+                ? size + bytes
+                : throw IOException.Of($"The disks have more than {RawDisk.MaxSizeBytes} bytes together, which no disk has");
         }
 
         var skipped = new List<BitmapVerdict>();
@@ -171,10 +174,17 @@ public static class ImageConversion
     /// <summary>Locks alone do not tell: sources that are read with shared locks let a writer in.</summary>
     private static void RequireNoSource(IReadOnlyList<Disk> sources, string targetPath)
     {
-        if (FileStorage.IdentityOf(targetPath) is { } identity
-            && sources.SelectMany(static source => source.Storages).FirstOrDefault(storage => storage.Identity == identity) is { } same)
+        if (FileStorage.IdentityOf(targetPath) is not { } identity)
         {
-            throw IOException.Of($"'{targetPath}' cannot be written: it is the same file as '{same.Name}', which is copied");
+            return;
+        }
+
+        // A disk of somebody else's making says what it is, and not which files it reads.
+        string? same = sources.SelectMany(static source => source.Storages).FirstOrDefault(storage => storage.Identity == identity)?.Name
+            ?? sources.FirstOrDefault(source => source.Identity.Equals(identity))?.Name;
+        if (same is not null)
+        {
+            throw IOException.Of($"'{targetPath}' cannot be written: it is the same file as '{same}', which is copied");
         }
     }
 }

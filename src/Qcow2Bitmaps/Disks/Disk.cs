@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Storage;
 
@@ -112,7 +113,7 @@ public abstract class Disk : IAsyncDisposable
         var extents = new List<DiskExtent>();
         while (offsetBytes < end)
         {
-            offsetBytes = await ListAsync(offsetBytes, end, extents, cancellationToken).ConfigureAwait(false);
+            offsetBytes = await ListCheckedAsync(offsetBytes, end, extents, cancellationToken).ConfigureAwait(false);
             // The last one may go on.
             for (int i = 0; i < extents.Count - 1; i++)
             {
@@ -219,11 +220,57 @@ public abstract class Disk : IAsyncDisposable
         && FileOf(own.Depth) is { } file
         && file == other.FileOf(its.Depth);
 
+    /// <summary>The disk's size in bytes, from a disk of anybody's making.</summary>
+    /// <exception cref="IOException">It is none that a disk can have.</exception>
+    internal long CheckedSizeBytes => SizeBytes is >= 0 and <= RawDisk.MaxSizeBytes and long size
+        ? size
+        : throw IOException.Of($"'{Name}' says that it has {SizeBytes} bytes: a disk has 0 to {RawDisk.MaxSizeBytes}");
+
     /// <summary>Reads a range, with zeros behind the disk's end.</summary>
+    /// <exception cref="IOException">The disk cannot be read, or gives nothing before its end.</exception>
     internal async ValueTask ReadFilledAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
-        int read = await ReadAsync(offset, buffer, cancellationToken).ConfigureAwait(false);
-        buffer.Span[read..].Clear();
+        for (int filled = 0; filled < buffer.Length;)
+        {
+            int wanted = buffer.Length - filled;
+            int read = await ReadAsync(offset + filled, buffer[filled..], cancellationToken).ConfigureAwait(false);
+            bool isAtEnd = read < wanted && offset + filled + read >= SizeBytes;
+            if (read < 0 || read > wanted || (read == 0 && !isAtEnd))
+            {
+                throw IOException.Of(
+                    $"'{Name}': reading {wanted} bytes from offset {offset + filled} on gave {read} bytes; the disk has {SizeBytes}");
+            }
+
+            filled += read;
+            if (isAtEnd)
+            {
+                buffer.Span[filled..].Clear();
+                return;
+            }
+        }
+    }
+
+    /// <summary>As <see cref="ListAsync"/>, from a disk of anybody's making.</summary>
+    /// <exception cref="IOException">What was listed is not what was asked for: it has gaps or overlaps, or lies elsewhere.</exception>
+    internal async ValueTask<long> ListCheckedAsync(
+        long offset, long end, List<DiskExtent> extents, CancellationToken cancellationToken)
+    {
+        int first = extents.Count;
+        long listed = await ListAsync(offset, end, extents, cancellationToken).ConfigureAwait(false);
+        // The last one of before may have become longer.
+        long at = first > 0 && first <= extents.Count ? extents[first - 1].EndBytes : offset;
+        bool isList = at >= offset && listed > offset && listed <= end;
+        for (int i = first; i < extents.Count && isList; i++)
+        {
+            DiskExtent extent = extents[i];
+            isList = extent.OffsetBytes == at && extent.LengthBytes > 0 && extent.LengthBytes <= end - at;
+            at += isList ? extent.LengthBytes : 0;
+        }
+
+        return isList && at == listed
+            ? listed
+            : throw IOException.Of(
+                $"'{Name}': its map of {offset} to {end} is broken: extents must follow one another from the start to where the list ends");
     }
 
     /// <summary>Lists what of a range the tables do not say to read as zeros.</summary>
@@ -240,7 +287,7 @@ public abstract class Disk : IAsyncDisposable
         for (long listed = start, done = start; listed < mapEnd;)
         {
             extents.Clear();
-            listed = await ListAsync(listed, mapEnd, extents, cancellationToken).ConfigureAwait(false);
+            listed = await ListCheckedAsync(listed, mapEnd, extents, cancellationToken).ConfigureAwait(false);
             // Holes inside an image's clusters come and go with its writes, by whole pages: they do not count, so that what is copied
             // depends on the images alone.
             foreach (DiskExtent extent in extents.Where(static extent => extent.Kind is ExtentKind.Data or ExtentKind.Compressed))

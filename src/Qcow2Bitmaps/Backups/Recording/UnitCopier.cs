@@ -12,6 +12,7 @@ internal sealed class UnitCopier
     private const int MinUnitBytes = 64 << 10;
     private const int MaxStepBytes = 1 << 20;
     private const long MaxZeroBytes = 1 << 30;
+    private const long MaxStepGrowthBytes = 1L << 60;
 
     private readonly RecordingSession _session;
     private readonly BackupJobOptions _options;
@@ -147,7 +148,7 @@ internal sealed class UnitCopier
     {
         long size = _session.SizeBytes;
         (long end, long thereEnd) = (start, start);
-        for (long step = StepBytes; end < size; step *= 2)
+        for (long step = StepBytes; end < size; step += Math.Min(step, MaxStepGrowthBytes))
         {
             bool isThere = _leavesZeros && thereEnd == end;
             // Where nothing is written a run has no limit: writes to it wait for tables alone.
@@ -178,7 +179,7 @@ internal sealed class UnitCopier
         for (long at = start; at < end;)
         {
             extents.Clear();
-            at = await target.ListAsync(at, end, extents, _stopped).ConfigureAwait(false);
+            at = await target.ListCheckedAsync(at, end, extents, _stopped).ConfigureAwait(false);
             foreach (DiskExtent extent in extents)
             {
                 bool isHeld = extent.Depth == 0

@@ -71,13 +71,13 @@ internal sealed partial class ShadowRefcounts
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask CutFileAsync(ulong namedEnd, CancellationToken cancellationToken)
     {
-        HostCluster last = await _stored.WithTable(_table).FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
-        long length = _geometry.OffsetOf(last + 1).Bytes;
-        if (namedEnd > (ulong)length)
+        if (namedEnd >= (ulong)_storage.Length)
         {
-            length = namedEnd > Faults.MaxOffset ? long.MaxValue : _geometry.BytesOfClusters(_geometry.ClustersFor((long)namedEnd));
+            return;
         }
 
+        HostCluster last = await _stored.WithTable(_table).FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
+        long length = _geometry.BytesOfClusters(Math.Max(last.Number + 1, _geometry.ClustersFor((long)namedEnd)));
         if (length < _storage.Length)
         {
             await _storage.SetLengthAsync(length, cancellationToken).ConfigureAwait(false);
