@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Qcow2Bitmaps;
 using Qcow2Bitmaps.Operations;
 
@@ -17,7 +18,7 @@ try
 {
     // 1. What is there, beside what is expected. A checkpoint that is missing or unusable means that this disk's next
     // backup is a full one; the others stay incremental.
-    Reconciliation found;
+    string[] useless;
     await using (ImageChain chain = await ImageChain.OpenAsync(top))
     {
         if (chain.IndexOf(@base) != 1)
@@ -26,35 +27,36 @@ try
             return 1;
         }
 
-        found = await ChainBitmaps.ReconcileAsync(chain, checkpoints);
+        IReadOnlyList<BitmapVerdict> found = await chain.JudgeBitmapsAsync();
+        BitmapVerdict[] expected = [.. found.Where(verdict => checkpoints.Contains(verdict.Name, StringComparer.Ordinal))];
+        string[] surplus = [.. found.Except(expected).Select(static verdict => verdict.Name)];
+        BitmapVerdict[] unusable = [.. expected.Where(static verdict => !verdict.IsValid)];
+        await SayAsync("valid", expected.Except(unusable).Select(static verdict => verdict.Name));
+        await SayAsync("missing", checkpoints.Except(expected.Select(static verdict => verdict.Name), StringComparer.Ordinal));
+        await SayAsync("unusable", unusable.Select(static verdict => $"{verdict.Name} ({ReasonOf(verdict)})"));
+        await SayAsync("surplus", surplus);
+        useless = [.. surplus, .. unusable.Select(static verdict => verdict.Name)];
     }
 
-    await SayAsync("valid", found.Valid);
-    await SayAsync("missing", found.Missing);
-    await SayAsync("unusable", found.Unusable.Select(static verdict => $"{verdict.Name} ({verdict.Reason})"));
-    await SayAsync("surplus", found.Surplus);
-
     // 2. Prune: what nobody expects or can use takes space, and would be carried along.
-    string[] useless = [.. found.ToDrop];
     if (useless.Length > 0)
     {
-        await using ImageChain chain = await ChainAccess.OpenAsync(
-            top, ChainOpenOptions.Default, look => ChainBitmaps.Holders(look, useless));
-        await SayAllAsync(await ChainBitmaps.DeleteAsync(chain, useless));
+        await using ChainBitmaps removal = await ChainBitmaps.OpenAsync(top, useless);
+        await SayAllAsync((await removal.RunAsync()).Bitmaps);
     }
 
     // 3. Measure: how long BASE will be, bitmaps included; a manager extends its volume to that.
-    await using (ImageChain chain = await ImageChain.OpenAsync(top))
+    var options = new MergeOptions { BasePath = @base };
+    await using (ChainCommit commit = await ChainCommit.OpenAsync(top, options, isReadOnly: true))
     {
-        ImageRoom room = (await ChainMeasurement.OfCommitAsync(chain, top: 0, @base: 1)).Target;
+        ImageRoom room = (await commit.MeasureAsync()).Target;
         await Console.Out.WriteLineAsync($"base: {room.CurrentBytes} bytes, {room.RequiredBytes} needed");
     }
 
     // 4. Merge: bits first, then data. A full volume is refused before anything is lost; a merge that was stopped is run again.
-    await using (ImageChain chain = await ChainAccess.OpenAsync(
-        top, ChainOpenOptions.Default, static look => ChainCommit.WritableLayers(look, top: 0, @base: 1)))
+    await using (ChainCommit commit = await ChainCommit.OpenAsync(top, options))
     {
-        ChainResult result = await ChainCommit.RunAsync(chain, top: 0, @base: 1);
+        ChainResult result = await commit.RunAsync();
         await SayAllAsync(result.Bitmaps);
         await Console.Out.WriteLineAsync($"copied {result.CopiedBytes} bytes");
     }
@@ -85,6 +87,8 @@ catch (IOException e)
 
 static Task SayAsync(string what, IEnumerable<string> names) =>
     Console.Out.WriteLineAsync($"{what}: {string.Join(", ", names.DefaultIfEmpty("none"))}");
+
+static string ReasonOf(BitmapVerdict verdict) => JsonNamingPolicy.KebabCaseLower.ConvertName($"{verdict.Reason}");
 
 static async Task SayAllAsync(IEnumerable<BitmapChange> changes)
 {

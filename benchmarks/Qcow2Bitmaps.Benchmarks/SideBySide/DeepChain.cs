@@ -19,9 +19,9 @@ internal static class DeepChain
         for (int i = 1; i < images; i++)
         {
             string above = Path.Combine(Path.GetDirectoryName(bottom)!, string.Create(CultureInfo.InvariantCulture, $"{i}.qcow2"));
-            await using (ImageChain chain = await ImageChain.OpenAsync(top))
+            await using (ChainSnapshot snapshot = await ChainSnapshot.OpenAsync(top, above))
             {
-                await ChainSnapshot.CreateAsync(chain, above);
+                await snapshot.RunAsync();
             }
 
             data.AsSpan().Fill((byte)i);

@@ -40,9 +40,9 @@ internal static class TimedChain
     private static async Task MakeAsync(string below, string above)
     {
         await Qcow2Image.CreateAsync(below, new Qcow2CreateOptions { SizeBytes = WarmBytes });
-        await using (ImageChain chain = await ImageChain.OpenAsync(below))
+        await using (ChainSnapshot snapshot = await ChainSnapshot.OpenAsync(below, above))
         {
-            await ChainSnapshot.CreateAsync(chain, above);
+            await snapshot.RunAsync();
         }
 
         byte[] data = new byte[WarmBytes];
@@ -54,24 +54,15 @@ internal static class TimedChain
 
     private static async Task DoAsync(string kind, string top, string other)
     {
-        await using ImageChain chain = await ChainAccess.OpenAsync(
-            top, ChainOpenOptions.Default,
-            look => kind is "flatten" ? [] : kind is "commit" ? ChainCommit.WritableLayers(look, 0, look.IndexOf(other)!.Value) : [0]);
-        switch (kind)
+        ChainOperation operation = kind switch
         {
-            case "commit":
-                await ChainCommit.RunAsync(chain, 0, chain.IndexOf(other)!.Value);
-                break;
-            case "flatten":
-                await ChainFlatten.RunAsync(chain, other);
-                break;
-            default:
-                await using (ImageChain? backing = other.Length == 0 ? null : await ImageChain.OpenAsync(other))
-                {
-                    await ChainRebase.RebaseAsync(chain, backing);
-                }
-
-                break;
+            "commit" => await ChainCommit.OpenAsync(top, new MergeOptions { BasePath = other }),
+            "flatten" => await ChainFlatten.OpenAsync(top, other),
+            _ => await ChainRebase.OpenRebaseAsync(top, new MergeOptions { BasePath = other.Length == 0 ? null : other }),
+        };
+        await using (operation)
+        {
+            await operation.RunAsync();
         }
     }
 }

@@ -20,15 +20,14 @@ internal sealed class ActiveImage(string description)
     /// <summary>The active image; null where none was given.</summary>
     public string? Read(ParseResult parsed) => parsed.GetValue(_active);
 
-    /// <summary>Refuses where images have overlays that are not part of the chain.</summary>
+    /// <summary>Refuses where images have overlays that are not part of the chain, and would be wrong afterwards.</summary>
     /// <exception cref="IOException">There is such an overlay.</exception>
-    public async ValueTask RequireNoOthersAsync(
-        ParseResult parsed, ImageChain chain, IEnumerable<int> layers, CancellationToken cancellationToken)
+    public async ValueTask RequireNoOthersAsync(ParseResult parsed, ChainOperation operation, CancellationToken cancellationToken)
     {
-        if (!parsed.GetValue(_ignore) && await ChainOverlays.FindAsync(chain, layers, cancellationToken) is [{ } other, ..])
+        if (!parsed.GetValue(_ignore) && await operation.FindOverlaysAsync(cancellationToken) is [{ } other, ..])
         {
             throw IOException.Of(
-                $"'{other.Path}' has {chain.Layers[other.BackingLayer]} as its backing file and is not part of the chain: "
+                $"'{other.Path}' has {other.Backing} as its backing file and is not part of the chain: "
                 + $"give the top of the whole chain with --active; or --ignore-overlays, if it is no longer needed");
         }
     }

@@ -199,10 +199,10 @@ internal sealed class BackupTakeCommand
             await using ImageChain chain = await ImageChain.OpenAsync(disk.TopPath, options, cancellationToken);
             IEnumerable<int> cleared = chain.Layers.Where(layer => layer.Holds(since))
                 .Select(static layer => layer.Index);
-            if (await ChainOverlays.FindAsync(chain, cleared, cancellationToken) is [{ } other, ..])
+            if (await FoundOverlay.FindAsync(chain, cleared, cancellationToken) is [{ } other, ..])
             {
                 throw IOException.Of(
-                    $"'{other.Path}' has {chain.Layers[other.BackingLayer]} as its backing file and is not part of the chain: "
+                    $"'{other.Path}' has {other.Backing} as its backing file and is not part of the chain: "
                     + $"bitmap '{since}' would be cleared there for both. Start a new bitmap with --checkpoint, "
                     + $"or leave this one with --mode never; or --ignore-overlays, if the other image is not needed, or not backed up by "
                     + $"that bitmap");

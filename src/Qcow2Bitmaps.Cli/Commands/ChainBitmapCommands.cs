@@ -20,13 +20,12 @@ internal static class ChainBitmapCommands
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string[] wanted = parsed.GetRequiredValue(names);
-            await using ImageChain chain = await ChainAccess.OpenAsync(
-                parsed.GetRequiredValue(options.Top), options.Read(parsed), look => ChainBitmaps.Holders(look, wanted), cancellationToken);
-            messages.WarnOf(chain);
-            await progress.ForetellAsync(
-                parsed, options.IsJson(parsed), messages, () => ChainMeasurement.OfDeleteAsync(chain, wanted, cancellationToken));
-            IReadOnlyList<BitmapChange> changes = await ChainBitmaps.DeleteAsync(chain, wanted, cancellationToken);
-            ChangeOutput.Write("Bitmaps removed.", changes, [], options.IsJson(parsed), output);
+            await using ChainBitmaps removal = await ChainBitmaps.OpenAsync(
+                parsed.GetRequiredValue(options.Top), wanted, options.Read(parsed), cancellationToken);
+            messages.WarnOf(removal.Chain);
+            await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, removal, cancellationToken);
+            ChainResult result = await removal.RunAsync(cancellationToken: cancellationToken);
+            ChangeOutput.Write("Bitmaps removed.", result.Bitmaps, [], options.IsJson(parsed), output);
             return ExitCode.Success;
         });
         return command;
@@ -46,25 +45,25 @@ internal static class ChainBitmapCommands
             ChainOpenOptions open = options.Read(parsed);
             string top = parsed.GetRequiredValue(options.Top);
             string[]? kept = parsed.GetValue(keep) is { Length: > 0 } some ? some : null;
-            IReadOnlyList<string> useless;
+            string[] useless;
             await using (ImageChain look = await ImageChain.OpenAsync(top, open, cancellationToken))
             {
                 messages.WarnOf(look);
-                useless = await ChainBitmaps.FindUselessAsync(look, kept, cancellationToken);
+                useless = [.. (await look.JudgeBitmapsAsync(cancellationToken: cancellationToken))
+                    .Where(verdict => kept is null ? !verdict.IsValid : !kept.Contains(verdict.Name, StringComparer.Ordinal))
+                    .Select(static verdict => verdict.Name)];
             }
 
-            if (useless.Count == 0)
+            if (useless.Length == 0)
             {
                 ChangeOutput.Write("Nothing to remove.", [], [], options.IsJson(parsed), output);
                 return ExitCode.Success;
             }
 
-            await using ImageChain chain = await ChainAccess.OpenAsync(
-                top, open, again => ChainBitmaps.Holders(again, useless), cancellationToken);
-            await progress.ForetellAsync(
-                parsed, options.IsJson(parsed), messages, () => ChainMeasurement.OfDeleteAsync(chain, useless, cancellationToken));
-            IReadOnlyList<BitmapChange> changes = await ChainBitmaps.DeleteAsync(chain, useless, cancellationToken);
-            ChangeOutput.Write("Bitmaps removed.", changes, [], options.IsJson(parsed), output);
+            await using ChainBitmaps removal = await ChainBitmaps.OpenAsync(top, useless, open, cancellationToken);
+            await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, removal, cancellationToken);
+            ChainResult result = await removal.RunAsync(cancellationToken: cancellationToken);
+            ChangeOutput.Write("Bitmaps removed.", result.Bitmaps, [], options.IsJson(parsed), output);
             return ExitCode.Success;
         });
         return command;
@@ -120,25 +119,18 @@ internal static class ChainBitmapCommands
                 return ExitCode.Error;
             }
 
-            await using ImageChain chain = await ChainAccess.OpenAsync(
-                parsed.GetRequiredValue(options.Top),
-                options.Read(parsed),
-                look =>
-                    older is null
-                        ? ChainPopulate.FindImagesAsync(look, bitmap, cancellationToken)
-                        : ValueTask.FromResult<IReadOnlyList<int>>([0]),
-                cancellationToken);
-            messages.WarnOf(chain);
-            await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, () => older is null
-                ? ChainMeasurement.OfPopulateAsync(chain, bitmap, countsAll, trusts, cancellationToken)
-                : ChainMeasurement.OfPopulateSinceAsync(chain, bitmap, older, cancellationToken));
-            IReadOnlyList<BitmapChange> changes = older is null
-                ? await ChainPopulate.RunAsync(chain, bitmap, countsAll, trusts, cancellationToken)
-                : [await ChainPopulate.RunSinceAsync(chain, bitmap, older, cancellationToken)];
+            string top = parsed.GetRequiredValue(options.Top);
+            ChainOpenOptions open = options.Read(parsed);
+            await using ChainPopulate populate = older is null
+                ? await ChainPopulate.OpenAsync(top, bitmap, countsAll, trusts, open, cancellationToken)
+                : await ChainPopulate.OpenSinceAsync(top, bitmap, older, open, cancellationToken);
+            messages.WarnOf(populate.Chain);
+            await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, populate, cancellationToken);
+            IReadOnlyList<BitmapChange> changes = (await populate.RunAsync(cancellationToken: cancellationToken)).Bitmaps;
             BitmapVerdict[] verdicts = [];
             _ = await Leftovers.TidyAsync(
                 $"Whether bitmap '{bitmap}' is valid now is not known; 'chain check' tells",
-                async () => verdicts = [await chain.JudgeBitmapAsync(bitmap, cancellationToken: cancellationToken)]);
+                async () => verdicts = [await populate.Chain.JudgeBitmapAsync(bitmap, cancellationToken: cancellationToken)]);
             ChangeOutput.Write(
                 changes.Count == 0 ? "The bitmap is usable in all images." : "Bitmap rebuilt.", changes, verdicts, options.IsJson(parsed),
                 output);

@@ -30,16 +30,13 @@ internal static class ChainFlattenCommand
         command.Add(target);
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            string path = parsed.GetRequiredValue(target);
-            await using ImageChain chain = await ImageChain.OpenAsync(
-                parsed.GetRequiredValue(options.Top), options.Read(parsed), cancellationToken);
-            messages.WarnOf(chain);
+            await using ChainFlatten flatten = await ChainFlatten.OpenAsync(
+                parsed.GetRequiredValue(options.Top), parsed.GetRequiredValue(target), parsed.GetValue(compress), options.Read(parsed),
+                cancellationToken);
+            messages.WarnOf(flatten.Chain);
             bool isJson = options.IsJson(parsed);
-            await progress.ForetellAsync(
-                parsed, isJson, messages,
-                async () => (await ChainMeasurement.OfFlattenAsync(chain, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
-            ChainResult result = await progress.RunAsync(
-                parsed, isJson, chain, steps => ChainFlatten.RunAsync(chain, path, parsed.GetValue(compress), steps, cancellationToken));
+            await progress.ForetellAsync(parsed, isJson, messages, flatten, cancellationToken);
+            ChainResult result = await progress.RunAsync(parsed, isJson, flatten, cancellationToken);
             ChangeOutput.Write("Chain flattened.", result, isJson, output);
             return ExitCode.Success;
         });

@@ -7,6 +7,8 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary><c>chain measure</c>: the space that an operation needs, before it starts.</summary>
 internal sealed class ChainMeasureCommand
 {
+    private const string NewImage = "the new image";
+
     private readonly ChainOptions _options = new("TOP", "The top image; of a commit the topmost one to commit");
     private readonly Option<string?> _commit = CommonOptions.Value("--commit", "Measure a commit into this image of the chain", "BASE");
     private readonly Option<string?> _active = CommonOptions.Value(
@@ -65,50 +67,48 @@ internal sealed class ChainMeasureCommand
             return ExitCode.Error;
         }
 
-        string top = parsed.GetRequiredValue(_options.Top);
-        await using ImageChain chain = await ImageChain.OpenAsync(
-            parsed.GetValue(_active) ?? top, _options.Read(parsed), cancellationToken);
-        _messages.WarnOf(chain);
-        Write(await MeasureAsync(parsed, chain, top, basePath, cancellationToken), _options.IsJson(parsed));
+        MeasureDepth depth = parsed.GetValue(_fast) ? MeasureDepth.Tables : MeasureDepth.Data;
+        await using ChainOperation operation = await OpenAsync(parsed, cancellationToken);
+        _messages.WarnOf(operation.Chain);
+        // Nothing of an overlay depends on data.
+        Write(
+            await operation.MeasureAsync(depth, cancellationToken), depth == MeasureDepth.Data || operation is ChainSnapshot,
+            _options.IsJson(parsed));
         return ExitCode.Success;
     }
 
-    private async Task<ChainMeasurement> MeasureAsync(
-        ParseResult parsed, ImageChain chain, string top, string? basePath, CancellationToken cancellationToken)
+    private async Task<ChainOperation> OpenAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        MeasureDepth depth = parsed.GetValue(_fast) ? MeasureDepth.Tables : MeasureDepth.Data;
-        if (basePath is not null)
+        string top = parsed.GetRequiredValue(_options.Top);
+        string active = parsed.GetValue(_active) ?? top;
+        ChainOpenOptions open = _options.Read(parsed);
+        if (parsed.GetValue(_commit) is { } target)
         {
-            int target = ChainCommitCommand.RequireBelow(chain, top, basePath);
-            return await ChainMeasurement.OfCommitAsync(
-                chain, ChainPlace.Find(chain, top), target, new CommitOptions { DropBitmaps = parsed.GetValue(_drop) }, depth,
-                cancellationToken);
+            var how = new MergeOptions { TopPath = top, BasePath = target, DropBitmaps = parsed.GetValue(_drop) };
+            return await ChainCommit.OpenAsync(active, how, open, isReadOnly: true, cancellationToken);
         }
 
-        if (parsed.GetValue(_pull))
-        {
-            int? target = parsed.GetValue(_base) is { } path ? ChainPlace.Find(chain, path) : null;
-            return await ChainMeasurement.OfPullAsync(
-                chain, target, new RebaseOptions { Top = ChainPlace.Find(chain, top) }, depth, cancellationToken);
-        }
-
-        return parsed.GetValue(_flatten)
-            ? await ChainMeasurement.OfFlattenAsync(chain, depth, cancellationToken)
-            : await ChainMeasurement.OfSnapshotAsync(chain, BackingPath.Combine(top, "the new image"), null, cancellationToken);
+        return parsed.GetValue(_pull)
+            ? await ChainRebase.OpenPullAsync(
+                active, new MergeOptions { TopPath = top, BasePath = parsed.GetValue(_base) }, open, isReadOnly: true, cancellationToken)
+            : parsed.GetValue(_flatten)
+                ? await ChainFlatten.OpenAsync(top, NewImage, open: open, cancellationToken: cancellationToken)
+                : await ChainSnapshot.OpenAsync(
+                    top, BackingPath.Combine(top, NewImage), open: open, cancellationToken: cancellationToken);
     }
 
-    private void Write(ChainMeasurement measured, bool asJson)
+    private void Write(ChainMeasurement measured, bool isExact, bool asJson)
     {
         if (!asJson)
         {
-            _output.WriteLine($"{(measured.IsExact ? "required size" : "required size at most")}: {measured.Target.RequiredBytes}");
+            _output.WriteLine($"{(isExact ? "required size" : "required size at most")}: {measured.Target.RequiredBytes}");
             if (measured.FullyAllocatedBytes is { } full)
             {
                 _output.WriteLine($"fully allocated size: {full}");
             }
 
             _output.WriteLine($"current size: {measured.Target.CurrentBytes}");
-            foreach (ImageRoom room in measured.Images.Where(room => room != measured.Target && room.AdditionalBytes > 0))
+            foreach (ImageRoom room in measured.Images.Where(room => room != measured.Target && room.RequiredBytes > room.CurrentBytes))
             {
                 _output.WriteMessage($"'{room.Image}' grows too, from {room.CurrentBytes} to {room.RequiredBytes}");
             }
@@ -130,8 +130,8 @@ internal sealed class ChainMeasureCommand
         }
 
         json.Number("current", measured.Target.CurrentBytes);
-        json.Number("additional", measured.Target.AdditionalBytes);
-        json.Boolean("exact", measured.IsExact);
+        json.Number("additional", measured.Target.RequiredBytes - measured.Target.CurrentBytes);
+        json.Boolean("exact", isExact);
         json.StartArray("images");
         foreach (ImageRoom room in measured.Images)
         {

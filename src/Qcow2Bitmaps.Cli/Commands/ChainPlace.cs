@@ -5,11 +5,6 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary>Finds the images of a chain that a command line names.</summary>
 internal static class ChainPlace
 {
-    /// <summary>The index of an image, whatever path leads to it.</summary>
-    /// <exception cref="IOException">It is none of the chain.</exception>
-    public static int Find(ImageChain chain, string path) => chain.IndexOf(path)
-        ?? throw IOException.Of($"'{path}' is not part of the chain of '{chain.Layers[0].Path}'");
-
     /// <summary>
     /// The index of a backing file by qemu-img's rule: a name means what it would mean inside the image above. If no such image is
     /// there, an image of that name in the current folder is used.

@@ -17,54 +17,49 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
 
     /// <summary>
     /// Prints to standard error what will happen to bitmaps, before anything is written: with <c>-p</c>, and on a terminal unless asked
-    /// for JSON.
+    /// for JSON. Of an operation on bitmaps alone also how much each image grows.
     /// </summary>
-    public async Task ForetellAsync(ParseResult parsed, bool isJson, MessageWriter messages, Func<Task<ChainResult>> rehearse)
-    {
-        if (IsShown(parsed, isJson))
-        {
-            foreach (BitmapChange change in (await rehearse()).Bitmaps)
-            {
-                messages.WriteLine($"To be done: {change}");
-            }
-        }
-    }
-
-    /// <summary>As the other one, for a measured operation: also prints how much each image grows.</summary>
-    public async Task ForetellAsync(ParseResult parsed, bool isJson, MessageWriter messages, Func<ValueTask<ChainMeasurement>> measure)
+    public async Task ForetellAsync(
+        ParseResult parsed, bool isJson, MessageWriter messages, ChainOperation operation, CancellationToken cancellationToken)
     {
         if (!IsShown(parsed, isJson))
         {
             return;
         }
 
-        ChainMeasurement measured = await measure();
+        // Bitmaps are measured in any case; data take long.
+        ChainMeasurement measured = await operation.MeasureAsync(MeasureDepth.Bitmaps, cancellationToken);
         foreach (BitmapChange change in measured.Forecast.Bitmaps)
         {
             messages.WriteLine($"To be done: {change}");
         }
 
-        foreach (ImageRoom room in measured.Images)
+        if (operation is ChainBitmaps or ChainPopulate)
         {
-            messages.WriteLine($"To be written: '{room.Image}' grows by {room.AdditionalBytes} bytes, to {room.RequiredBytes}");
+            foreach (ImageRoom room in measured.Images)
+            {
+                messages.WriteLine(
+                    $"To be written: '{room.Image}' grows by {room.RequiredBytes - room.CurrentBytes} bytes, to {room.RequiredBytes}");
+            }
         }
     }
 
     /// <summary>Does the work, and shows how far it is.</summary>
-    public async Task<T> RunAsync<T>(
-        ParseResult parsed, bool isJson, ImageChain chain, Func<IProgress<OperationProgress>, Task<T>> work)
+    public async Task<ChainResult> RunAsync(
+        ParseResult parsed, bool isJson, ChainOperation operation, CancellationToken cancellationToken)
     {
         if (!IsShown(parsed, isJson))
         {
-            return await work(new ProgressSteps(static _ => { }));
+            return await operation.RunAsync(null, cancellationToken);
         }
 
-        long total = chain.SizeBytes;
+        long total = operation.Chain.SizeBytes;
         var progress = new ProgressOutput(output, MinStepPercent);
         progress.Start();
         try
         {
-            T result = await work(new ProgressSteps(step => progress.Update(step.DoneBytes, total)));
+            ChainResult result = await operation.RunAsync(
+                new ProgressSteps(step => progress.Update(step.DoneBytes, total)), cancellationToken);
             progress.Update(total, total);
             return result;
         }

@@ -33,30 +33,27 @@ internal static class ChainPullCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string topPath = parsed.GetRequiredValue(options.Top);
-            await using ImageChain chain = await ChainAccess.OpenAsync(
-                active.Read(parsed) ?? topPath, options.Read(parsed),
-                look => ChainRebase.WritableLayers(look, ChainPlace.Find(look, topPath)), cancellationToken);
-            messages.WarnOf(chain);
-            int top = ChainPlace.Find(chain, topPath);
-            int? target = parsed.GetValue(@base) is { } path ? ChainPlace.Find(chain, path) : null;
+            var how = new MergeOptions
+            {
+                TopPath = topPath,
+                BasePath = parsed.GetValue(@base),
+                DisablesGaps = parsed.GetValue(gaps) == GapPolicy.Disable,
+            };
+            await using ChainRebase pull = await ChainRebase.OpenPullAsync(
+                active.Read(parsed) ?? topPath, how, options.Read(parsed), cancellationToken: cancellationToken);
+            messages.WarnOf(pull.Chain);
+            int? top = pull.Chain.IndexOf(topPath);
+            int? target = how.BasePath is { } path ? pull.Chain.IndexOf(path) : null;
             if (target <= top)
             {
                 messages.Error(target == top ? "BASE is TOP itself: nothing lies between" : "BASE lies above TOP");
                 return ExitCode.Error;
             }
 
-            if (chain.Layers.Take(target ?? chain.Layers.Count).Skip(top + 1).Any(static layer => layer.Bitmaps.Any()))
-            {
-                await active.RequireNoOthersAsync(parsed, chain, [top], cancellationToken);
-            }
-
-            var how = new RebaseOptions { Top = top, Gaps = parsed.GetValue(gaps) };
+            await active.RequireNoOthersAsync(parsed, pull, cancellationToken);
             bool isJson = options.IsJson(parsed);
-            await progress.ForetellAsync(
-                parsed, isJson, messages,
-                async () => (await ChainMeasurement.OfPullAsync(chain, target, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
-            ChainResult result = await progress.RunAsync(
-                parsed, isJson, chain, steps => ChainRebase.PullAsync(chain, target, how, steps, cancellationToken));
+            await progress.ForetellAsync(parsed, isJson, messages, pull, cancellationToken);
+            ChainResult result = await progress.RunAsync(parsed, isJson, pull, cancellationToken);
             ChangeOutput.Write("Images pulled.", result, isJson, output);
             return ExitCode.Success;
         });

@@ -81,86 +81,79 @@ internal sealed class ChainRebaseCommand
 
         string format = parsed.GetValue(_backingFormat) ?? ImageFormat.Raw;
         ChainOpenOptions open = _options.Read(parsed);
-        await using ImageChain chain = isUnsafe
-            ? await ImageChain.OpenAsync(file, open with { WritableLayers = [0], FollowBacking = false }, cancellationToken)
-            : await ChainAccess.OpenAsync(
-                _active.Read(parsed) ?? file, open, look => ChainRebase.WritableLayers(look, ChainPlace.Find(look, file)),
-                cancellationToken);
-        if (isUnsafe)
+        return isUnsafe
+            ? await RenameAsync(parsed, open, name, format, cancellationToken)
+            : await RebaseAsync(parsed, open, name, format, tells, cancellationToken);
+    }
+
+    private async Task<int> RenameAsync(
+        ParseResult parsed, ChainOpenOptions open, string name, string format, CancellationToken cancellationToken)
+    {
+        string file = parsed.GetRequiredValue(_options.Top);
+        await using ImageChain chain = await ImageChain.OpenAsync(
+            file, open with { WritableLayers = [0], FollowBacking = false }, cancellationToken);
+        Qcow2Image image = (chain.Layers[0] as Qcow2Layer)?.Image
+            ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "a raw image has no backing file");
+        if (name.Length > 0 && !BackingPath.HasProtocol(name) && chain.IndexOf(BackingPath.Combine(file, name)) is not null)
         {
-            Qcow2Image image = (chain.Layers[0] as Qcow2Layer)?.Image
-                ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "a raw image has no backing file");
-            if (name.Length > 0 && !BackingPath.HasProtocol(name) && chain.IndexOf(BackingPath.Combine(file, name)) is not null)
-            {
-                _messages.Error("The image cannot be its own backing file");
-                return ExitCode.Error;
-            }
-
-            if (!parsed.GetValue(_quiet))
-            {
-                await OverlayWarning.WriteAsync(
-                    chain, [0], "shows something else afterwards unless the new backing file reads as the old one did", _messages,
-                    cancellationToken);
-            }
-
-            await image.SetBackingFileAsync(name.Length == 0 ? null : name, format, cancellationToken);
-            return ExitCode.Success;
+            _messages.Error("The image cannot be its own backing file");
+            return ExitCode.Error;
         }
 
-        _messages.WarnOf(chain);
-        int top = ChainPlace.Find(chain, file);
-        if (chain.Layers.Skip(top + 1).Any(static layer => layer.Bitmaps.Any()))
+        if (!parsed.GetValue(_quiet))
         {
-            await _active.RequireNoOthersAsync(parsed, chain, [top], cancellationToken);
+            await OverlayWarning.WriteAsync(
+                () => FoundOverlay.FindAsync(chain, [0], cancellationToken),
+                "shows something else afterwards unless the new backing file reads as the old one did", _messages, cancellationToken);
         }
 
-        ImageChain? backing = name.Length == 0
-            ? null
-            : await ImageChain.OpenAsync(
-                BackingPath.Combine(file, name),
-                _options.Read(parsed) with
-                {
-                    TopFormat = format,
-                    Image = new Qcow2OpenOptions { Lock = parsed.GetValue(_share) ? ImageLock.SharedRead : ImageLock.Read },
-                },
-                cancellationToken);
-        try
+        await image.SetBackingFileAsync(name.Length == 0 ? null : name, format, cancellationToken);
+        return ExitCode.Success;
+    }
+
+    private async Task<int> RebaseAsync(
+        ParseResult parsed, ChainOpenOptions open, string name, string format, bool tells, CancellationToken cancellationToken)
+    {
+        string file = parsed.GetRequiredValue(_options.Top);
+        var how = new MergeOptions
         {
-            var how = new RebaseOptions { Top = top, Gaps = parsed.GetValue(_gaps), BackingFile = name, AcceptsLosses = !tells };
-            bool isQuiet = !tells || _options.IsJson(parsed) || parsed.GetValue(_quiet);
-            if (!tells)
-            {
-                await _messages.WarnOfTruncationAsync(chain, withDataFiles: true, cancellationToken);
-                if (backing is not null)
-                {
-                    await _messages.WarnOfTruncationAsync(backing, withDataFiles: true, cancellationToken);
-                }
-
-                _messages.WarnOf(ChainRebase.FindChangedSnapshots(chain, top, backing?.Layers[0]));
-            }
-            else
-            {
-                await _progress.ForetellAsync(
-                    parsed, isQuiet, _messages,
-                    async () =>
-                        (await ChainMeasurement.OfRebaseAsync(chain, backing, how, MeasureDepth.Bitmaps, cancellationToken)).Forecast);
-            }
-
-            ChainResult result = await _progress.RunAsync(
-                parsed, isQuiet, chain, steps => ChainRebase.RebaseAsync(chain, backing, how, steps, cancellationToken));
-            if (tells)
-            {
-                ChangeOutput.Write("Image rebased.", result, _options.IsJson(parsed), _output);
-            }
-
-            return ExitCode.Success;
-        }
-        finally
+            TopPath = file,
+            BasePath = name.Length == 0 ? null : BackingPath.Combine(file, name),
+            BackingFile = name,
+            DisablesGaps = parsed.GetValue(_gaps) == GapPolicy.Disable,
+            AcceptsLosses = !tells,
+        };
+        var openBase = open with
         {
-            if (backing is not null)
-            {
-                await backing.DisposeAsync();
-            }
+            TopFormat = format,
+            Image = new Qcow2OpenOptions { Lock = parsed.GetValue(_share) ? ImageLock.SharedRead : ImageLock.Read },
+        };
+        await using ChainRebase rebase = await ChainRebase.OpenRebaseAsync(
+            _active.Read(parsed) ?? file, how, open, openBase, cancellationToken);
+        _messages.WarnOf(rebase.Chain);
+        await _active.RequireNoOthersAsync(parsed, rebase, cancellationToken);
+        bool isQuiet = !tells || _options.IsJson(parsed) || parsed.GetValue(_quiet);
+        if (tells)
+        {
+            await _progress.ForetellAsync(parsed, isQuiet, _messages, rebase, cancellationToken);
         }
+        else
+        {
+            await _messages.WarnOfTruncationAsync(rebase.Chain, withDataFiles: true, cancellationToken);
+            if (rebase.BaseChain is { } backing)
+            {
+                await _messages.WarnOfTruncationAsync(backing, withDataFiles: true, cancellationToken);
+            }
+
+            _messages.WarnOf(rebase.ChangedSnapshots);
+        }
+
+        ChainResult result = await _progress.RunAsync(parsed, isQuiet, rebase, cancellationToken);
+        if (tells)
+        {
+            ChangeOutput.Write("Image rebased.", result, _options.IsJson(parsed), _output);
+        }
+
+        return ExitCode.Success;
     }
 }

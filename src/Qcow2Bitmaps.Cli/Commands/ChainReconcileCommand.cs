@@ -36,16 +36,16 @@ internal static class ChainReconcileCommand
             {
                 messages.WarnOf(look);
                 await messages.WarnOfTruncationAsync(look, withDataFiles: false, cancellationToken);
-                found = await ChainBitmaps.ReconcileAsync(look, parsed.GetValue(expect) ?? [], cancellationToken);
+                found = Reconciliation.Of(
+                    parsed.GetValue(expect) ?? [], await look.JudgeBitmapsAsync(cancellationToken: cancellationToken));
             }
 
             IReadOnlyList<BitmapChange> dropped = [];
             string[] useless = [.. found.ToDrop];
             if (parsed.GetValue(drop) && useless.Length > 0)
             {
-                await using ImageChain chain = await ChainAccess.OpenAsync(
-                    top, open, again => ChainBitmaps.Holders(again, useless), cancellationToken);
-                dropped = await ChainBitmaps.DeleteAsync(chain, useless, cancellationToken);
+                await using ChainBitmaps removal = await ChainBitmaps.OpenAsync(top, useless, open, cancellationToken);
+                dropped = (await removal.RunAsync(cancellationToken: cancellationToken)).Bitmaps;
             }
 
             Write(found, dropped, options.IsJson(parsed), output);

@@ -30,12 +30,12 @@ internal static class ChainSnapshotCommand
         command.Add(overlay);
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            string overlayPath = parsed.GetRequiredValue(overlay);
-            await using ImageChain chain = await ImageChain.OpenAsync(
-                parsed.GetRequiredValue(options.Top), options.Read(parsed), cancellationToken);
-            messages.WarnOf(chain);
-            await messages.WarnOfTruncationAsync(chain, withDataFiles: false, cancellationToken);
-            ChainResult result = await ChainSnapshot.CreateAsync(chain, overlayPath, parsed.GetValue(backing), cancellationToken);
+            await using ChainSnapshot snapshot = await ChainSnapshot.OpenAsync(
+                parsed.GetRequiredValue(options.Top), parsed.GetRequiredValue(overlay), parsed.GetValue(backing), options.Read(parsed),
+                cancellationToken);
+            messages.WarnOf(snapshot.Chain);
+            await messages.WarnOfTruncationAsync(snapshot.Chain, withDataFiles: false, cancellationToken);
+            ChainResult result = await snapshot.RunAsync(cancellationToken: cancellationToken);
             ChangeOutput.Write("Snapshot taken.", result.Bitmaps, result.Verdicts, options.IsJson(parsed), output);
             return ExitCode.Success;
         });

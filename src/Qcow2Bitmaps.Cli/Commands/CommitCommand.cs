@@ -43,55 +43,43 @@ internal static class CommitCommand
                 return ExitCode.Error;
             }
 
-            await using ImageChain chain = await ChainAccess.OpenAsync(
-                parsed.GetRequiredValue(options.Top),
-                options.Read(parsed),
-                look =>
-                    look.Layers.Count == 1
-                        ? [0]
-                        : ChainCommit.WritableLayers(look, 0, basePath is null ? 1 : ChainPlace.FindBase(look, basePath, out _)),
-                cancellationToken);
-            if (chain.Layers.Count == 1)
+            string top = parsed.GetRequiredValue(options.Top);
+            (string? target, string? elsewhere) = await FindBaseAsync(top, basePath, options.Read(parsed), messages, cancellationToken);
+            if (target is null)
             {
-                messages.Error("Image does not have a backing file");
                 return ExitCode.Error;
             }
 
-            messages.WarnOf(chain);
-            await messages.WarnOfTruncationAsync(chain, withDataFiles: true, cancellationToken);
-            string? elsewhere = null;
-            int target = basePath is null ? 1 : ChainPlace.FindBase(chain, basePath, out elsewhere);
+            var how = new MergeOptions
+            {
+                BasePath = target,
+                KeepsImages = true,
+                DropBitmaps = parsed.GetValue(drop),
+                BytesPerSecond = bytesPerSecond ?? 0,
+                AcceptsLosses = true,
+            };
+            await using ChainCommit commit = await ChainCommit.OpenAsync(
+                top, how, options.Read(parsed), cancellationToken: cancellationToken);
+            messages.WarnOf(commit.Chain);
+            await messages.WarnOfTruncationAsync(commit.Chain, withDataFiles: true, cancellationToken);
             if (elsewhere is not null)
             {
                 messages.Warn(elsewhere);
             }
 
-            if (target == 0)
-            {
-                messages.Error("The image cannot be committed to itself");
-                return ExitCode.Error;
-            }
-
-            messages.WarnOf(ChainCommit.FindChangedSnapshots(chain, 0, target));
+            messages.WarnOf(commit.ChangedSnapshots);
             if (!parsed.GetValue(quiet))
             {
                 await OverlayWarning.WriteAsync(
-                    chain, Enumerable.Range(1, target), "may show something else afterwards", messages, cancellationToken);
+                    () => commit.FindOverlaysAsync(cancellationToken), "may show something else afterwards", messages, cancellationToken);
             }
 
-            await progress.RunAsync(
-                parsed,
-                isJson: false,
-                chain,
-                steps => ChainCommit.RunAsync(
-                    chain, 0, target,
-                    new CommitOptions { DropBitmaps = parsed.GetValue(drop), BytesPerSecond = bytesPerSecond ?? 0, AcceptsLosses = true },
-                    steps, cancellationToken));
+            await progress.RunAsync(parsed, isJson: false, commit, cancellationToken);
             if (basePath is null && !parsed.GetValue(dontEmpty))
             {
                 _ = await Leftovers.TidyAsync(
-                    $"The image is committed, but '{chain.Layers[0].Path}' is not emptied, and keeps what its backing file has too",
-                    async () => await ChainCommit.EmptyTopAsync(chain, cancellationToken));
+                    $"The image is committed, but '{top}' is not emptied, and keeps what its backing file has too",
+                    async () => await commit.EmptyTopAsync(cancellationToken));
             }
 
             if (!parsed.GetValue(quiet))
@@ -102,5 +90,28 @@ internal static class CommitCommand
             return ExitCode.Success;
         });
         return command;
+    }
+
+    /// <summary>Finds the image that takes over.</summary>
+    /// <returns>Its path, null where there is none, which is told; and what is to be warned of, if anything.</returns>
+    private static async ValueTask<(string? Path, string? Warning)> FindBaseAsync(
+        string topPath, string? name, ChainOpenOptions options, MessageWriter messages, CancellationToken cancellationToken)
+    {
+        await using ImageChain chain = await ImageChain.OpenAsync(topPath, options, cancellationToken);
+        if (chain.Layers.Count == 1)
+        {
+            messages.Error("Image does not have a backing file");
+            return (null, null);
+        }
+
+        string? warning = null;
+        int target = name is null ? 1 : ChainPlace.FindBase(chain, name, out warning);
+        if (target == 0)
+        {
+            messages.Error("The image cannot be committed to itself");
+            return (null, null);
+        }
+
+        return (chain.Layers[target].Path, warning);
     }
 }

@@ -8,12 +8,12 @@ namespace Qcow2Bitmaps.Cli.Commands;
 internal static class OverlayWarning
 {
     public static async ValueTask WriteAsync(
-        ImageChain chain, IEnumerable<int> layers, string effect, MessageWriter messages, CancellationToken cancellationToken,
+        Func<Task<IReadOnlyList<FoundOverlay>>> find, string effect, MessageWriter messages, CancellationToken cancellationToken,
         long longerThanBytes = -1)
     {
         try
         {
-            foreach (FoundOverlay overlay in await ChainOverlays.FindAsync(chain, layers, cancellationToken))
+            foreach (FoundOverlay overlay in await find())
             {
                 if (longerThanBytes >= 0 && await SizeOfAsync(overlay.Path, cancellationToken) <= longerThanBytes)
                 {
@@ -21,7 +21,7 @@ internal static class OverlayWarning
                 }
 
                 messages.Warn(
-                    $"'{overlay.Path}' has {chain.Layers[overlay.BackingLayer]} as its backing file and is not part of the chain: "
+                    $"'{overlay.Path}' has {overlay.Backing} as its backing file and is not part of the chain: "
                     + $"it {effect}");
             }
         }
@@ -44,7 +44,9 @@ internal static class OverlayWarning
             Image = new Qcow2OpenOptions { Lock = ImageLock.None },
         };
         await using ImageChain chain = await ImageChain.OpenAsync(path, options, cancellationToken);
-        await WriteAsync(chain, [0], "may show something else afterwards", messages, cancellationToken, unchangedBytes);
+        await WriteAsync(
+            () => FoundOverlay.FindAsync(chain, [0], cancellationToken), "may show something else afterwards", messages, cancellationToken,
+            unchangedBytes);
     }
 
     private static async ValueTask<long> SizeOfAsync(string path, CancellationToken cancellationToken)

@@ -3,7 +3,6 @@ using Qcow2Bitmaps.Cli.Options;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
-using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
@@ -65,20 +64,11 @@ internal static class ResizeCommand
             }
 
             string path = words[0];
-            await using FileStorage storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
-            string found = parsed.GetValue(format) ?? await ImageFormat.ProbeAsync(storage, cancellationToken);
-            if (found is not (ImageFormat.Qcow2 or ImageFormat.Raw))
-            {
-                throw new Qcow2UnsupportedException(
-                    UnsupportedReason.Format, $"'{path}' is of format {found}, which is not resized here; the formats are qcow2 and raw");
-            }
-
-            await using Qcow2Image? image = found is ImageFormat.Qcow2
-                ? await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: cancellationToken)
-                : null;
-            long size = image?.VirtualSizeBytes ?? RawDisk.SizeOf(storage);
+            var open = new ChainOpenOptions { TopFormat = parsed.GetValue(format), AllowedFolders = parsed.GetValue(allowBacking) ?? [] };
+            await using ChainResize resize = await ChainResize.OpenAsync(path, open, cancellationToken);
+            long size = resize.SizeBytes;
             Int128 wanted = Wanted(words[1], size);
-            if (Refusal(wanted, size, mode, parsed.GetValue(shrink), image is not null) is { } refusal)
+            if (Refusal(wanted, size, mode, parsed.GetValue(shrink), resize.Image is not null) is { } refusal)
             {
                 messages.Error(refusal);
                 if (wanted > 0 && wanted < size && mode is "off")
@@ -91,30 +81,36 @@ internal static class ResizeCommand
                 return ExitCode.Error;
             }
 
-            if (!parsed.GetValue(quiet) && wanted < size)
+            bool isQuiet = parsed.GetValue(quiet);
+            if (!isQuiet && wanted < size)
             {
-                await OverlayWarning.OfResizeAsync(path, found, (long)wanted, messages, cancellationToken);
+                await OverlayWarning.OfResizeAsync(
+                    path, resize.Image is null ? ImageFormat.Raw : ImageFormat.Qcow2, (long)wanted, messages, cancellationToken);
             }
 
-            if (image is null)
-            {
-                await ResizeRawAsync(storage, (long)wanted, preallocated, cancellationToken);
-            }
-            else
+            if (resize.Image is { } image)
             {
                 messages.Warn(path, image.Findings);
                 await messages.WarnOfTruncationAsync(image, isWritten: true, trustsCounts: true, cancellationToken);
-                try
+                if (!isQuiet && await resize.RevealsDataAsync((long)wanted, cancellationToken))
                 {
-                    await ResizeAsync(
-                        image, path, (long)wanted, preallocated, parsed.GetValue(allowBacking) ?? [], parsed.GetValue(quiet), messages,
-                        cancellationToken);
+                    await OverlayWarning.OfResizeAsync(path, ImageFormat.Qcow2, size, messages, cancellationToken);
                 }
-                catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)
+            }
+
+            try
+            {
+                var how = new Qcow2ResizeOptions { AllowShrink = true, Preallocation = preallocated };
+                foreach (BitmapVerdict verdict in (await resize.RunAsync((long)wanted, how, cancellationToken))
+                    .Where(static verdict => verdict.SizesDiffer))
                 {
-                    messages.Error(PreallocationModes.ResizeRefusal(e));
-                    return ExitCode.Error;
+                    messages.Warn(RemedyText.Describe(verdict));
                 }
+            }
+            catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation && resize.Image is not null)
+            {
+                messages.Error(PreallocationModes.ResizeRefusal(e));
+                return ExitCode.Error;
             }
 
             if (!parsed.GetValue(quiet))
@@ -125,78 +121,6 @@ internal static class ResizeCommand
             return ExitCode.Success;
         });
         return command;
-    }
-
-    /// <summary>A device is refused before a mode that no raw image has.</summary>
-    private static async ValueTask ResizeRawAsync(
-        FileStorage storage, long size, Preallocation preallocation, CancellationToken cancellationToken)
-    {
-        if (preallocation == Preallocation.Metadata)
-        {
-            throw new Qcow2UnsupportedException(
-                UnsupportedReason.Preallocation,
-                storage.CapacityBytes is null
-                    ? "Unsupported preallocation mode: metadata"
-                    : "Preallocation mode 'metadata' unsupported for this non-regular file");
-        }
-
-        await RawImage.ResizeAsync(storage, size, preallocation, cancellationToken);
-    }
-
-    private static async ValueTask ResizeAsync(
-        Qcow2Image image, string path, long size, Preallocation preallocation, string[] allowBacking, bool isQuiet, MessageWriter messages,
-        CancellationToken cancellationToken)
-    {
-        var resolver = FileBackingResolver.ForTop(path, allowBacking);
-        await using ImageStorage? dataFile = image.DataFile is { } dataName
-            ? await new BackingReference(path, dataName, ImageFormat.Raw, 0)
-            {
-                Access = StorageAccess.ReadWrite,
-                IsDataFile = true,
-            }.OpenAsync(resolver, ImageLock.Write, cancellationToken)
-            : null;
-        var options = new Qcow2ResizeOptions { AllowShrink = true, DataFile = dataFile, Preallocation = preallocation };
-        bool shrinks = size < image.VirtualSizeBytes;
-        if (!isQuiet
-            && size > image.VirtualSizeBytes
-            && dataFile?.Length > image.VirtualSizeBytes
-            && image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData))
-        {
-            // What the file has behind the disk's end shows through where it was zeros.
-            await OverlayWarning.OfResizeAsync(path, ImageFormat.Qcow2, image.VirtualSizeBytes, messages, cancellationToken);
-        }
-
-        // A disk that shrinks does not need what lies below, but its bitmaps are compared with those.
-        if (image.BackingFile is not { } name || size == image.VirtualSizeBytes || (shrinks && image.Bitmaps.Count == 0))
-        {
-            await image.ResizeAsync(size, options, cancellationToken);
-            WarnOfKept(dataFile, shrinks, size, messages);
-            return;
-        }
-
-        ImageStorage below = await new BackingReference(path, name, image.BackingFormat, 1).OpenAsync(
-            resolver, ImageLock.Read, cancellationToken);
-        await using ImageChain chain = await ImageChain.OpenAsync(
-            below, new ChainOpenOptions { TopFormat = image.BackingFormat, Resolver = resolver }, cancellationToken);
-        IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeResizedAsync(image, size, chain, cancellationToken);
-        await image.ResizeAsync(
-            size, options with { Backing = shrinks ? null : chain }, cancellationToken);
-        foreach (BitmapVerdict verdict in verdicts.Where(static verdict => verdict.SizesDiffer))
-        {
-            messages.Warn(RemedyText.Describe(verdict));
-        }
-
-        WarnOfKept(dataFile, shrinks, size, messages);
-    }
-
-    private static void WarnOfKept(ImageStorage? dataFile, bool shrinks, long size, MessageWriter messages)
-    {
-        if (shrinks && dataFile is { CapacityBytes: null } && dataFile.Length > size)
-        {
-            messages.Warn(
-                $"'{dataFile.Name}' keeps its {dataFile.Length} bytes: it was longer than the disk, and its data behind the disk's old end "
-                + $"are kept");
-        }
     }
 
     private static string? UsageError(string[] words, string mode, out Preallocation preallocation)

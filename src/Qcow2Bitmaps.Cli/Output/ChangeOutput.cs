@@ -10,11 +10,11 @@ internal static class ChangeOutput
         string done, IReadOnlyList<BitmapChange> changes, IReadOnlyList<BitmapVerdict> verdicts, bool asJson, ToolWriter output) =>
         Write(done, changes, verdicts, asJson, output, static _ => { });
 
-    /// <summary>Prints an operation that copies.</summary>
-    public static void Write(string done, ChainResult result, bool asJson, ToolWriter output, params IReadOnlyList<string> removed) =>
-        Write(done, result.Bitmaps, result.Verdicts, asJson, output, json =>
+    /// <summary>Prints an operation that copies; null where it was done before.</summary>
+    public static void Write(string done, ChainResult? result, bool asJson, ToolWriter output, params IReadOnlyList<string> removed) =>
+        Write(done, result?.Bitmaps ?? [], result?.Verdicts ?? [], asJson, output, json =>
     {
-        json.Number("copied", result.CopiedBytes);
+        json.Number("copied", result?.CopiedBytes ?? 0);
         json.StartArray("removed");
         foreach (string path in removed)
         {
@@ -23,7 +23,7 @@ internal static class ChangeOutput
 
         json.EndArray();
         json.StartArray("rebased");
-        if (result.RebasedImage is not null)
+        if (result?.RebasedImage is not null)
         {
             json.StartObject();
             json.String("image", result.RebasedImage);
@@ -45,7 +45,7 @@ internal static class ChangeOutput
         {
             json.StartObject();
             json.String("name", change.Name);
-            json.String("action", change.KindId);
+            json.String("action", EnumText.Of(change.Kind));
             json.String("image", change.Image);
             if (change.Detail is not null)
             {

@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
@@ -110,11 +109,11 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     }
 
     /// <summary>Warns of internal snapshots that read other data afterwards, for verbs that go on all the same.</summary>
-    public void WarnOf(IReadOnlyList<ChangedSnapshots> found)
+    public void WarnOf(IReadOnlyList<string> changedSnapshots)
     {
-        foreach (ChangedSnapshots snapshots in found)
+        foreach (string snapshots in changedSnapshots)
         {
-            Warn(snapshots.ToString());
+            Warn(snapshots);
         }
     }
 

@@ -60,6 +60,12 @@ internal static class RemedyText
     private static string Of(Remedy remedy) => remedy switch
     {
         Remedy.Repair => "; 'check -r all' repairs this",
+        Remedy.Populate => ": it is rebuilt from what images have allocated, without an older one (--since)",
+        Remedy.PopulateSince => "; an older one could stand in for it (--since)",
+        Remedy.PopulateAllDirty => "; all of it could be marked instead (--all-dirty), or a full backup be taken",
+        Remedy.TrustBirth => $" (--trust-birth if neither was done){Of(Remedy.PopulateAllDirty)}",
+        Remedy.DeleteSnapshots =>
+            ". Copy out what is needed of them (convert -l) and delete them (snapshot -d) first; nothing was written",
         Remedy.RecoverEdit => ": 'bitmap --recover', this one first",
         Remedy.VerifyBackup => "; 'backup verify --disk' finds out",
         Remedy.AdoptBackup =>

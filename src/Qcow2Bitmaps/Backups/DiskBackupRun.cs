@@ -117,7 +117,8 @@ internal sealed class DiskBackupRun : IAsyncDisposable
 
             if (!isFull && !_verdict.IsValid)
             {
-                _changes.AddRange(await ChainPopulate.RunAsync(_chain, since, cancellationToken: cancellationToken).ConfigureAwait(false));
+                ChainResult rebuilt = await new ChainPopulate(_chain, since).RunAsync(null, cancellationToken).ConfigureAwait(false);
+                _changes.AddRange(rebuilt.Bitmaps);
                 BitmapVerdict again = await _chain.JudgeBitmapAsync(since, cancellationToken: cancellationToken).ConfigureAwait(false);
                 if (!again.IsValid)
                 {
@@ -344,7 +345,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
                 ? layers.Concat(ChainBitmaps.Holders(look, [since]))
                 : layers;
             layers = options.Fallback == BackupFallback.Populate
-                ? layers.Concat(await ChainPopulate.FindImagesAsync(look, since, cancellationToken).ConfigureAwait(false))
+                ? layers.Concat(await new ChainPopulate(look, since).FindWritableLayersAsync(cancellationToken).ConfigureAwait(false))
                 : layers;
         }
 

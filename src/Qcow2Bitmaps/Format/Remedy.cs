@@ -10,7 +10,7 @@ public enum Remedy
     /// </summary>
     Populate,
     /// <summary>
-    /// No image holds it, and others are there: rebuilding it from one that is older (<c>ChainPopulate.RunSinceAsync</c>).
+    /// No image holds it, and others are there: rebuilding it from one that is older (<c>ChainPopulate.OpenSinceAsync</c>).
     /// Which one is older, only the caller knows.
     /// </summary>
     PopulateSince,
@@ -21,7 +21,7 @@ public enum Remedy
     /// <summary>Nothing is broken: another process has the image open, and has to be asked, or waited for.</summary>
     Wait,
     /// <summary>
-    /// Removing it from all images (<c>ChainBitmaps.DeleteAsync</c>): what changed cannot be told any more,
+    /// Removing it from all images (<c>ChainBitmaps</c>): what changed cannot be told any more,
     /// and a full backup has to be taken.
     /// </summary>
     Delete,
@@ -36,6 +36,15 @@ public enum Remedy
     /// An edit of several images was interrupted: finishing or undoing it with all its images (<c>BitmapEditSet.RecoverAsync</c>).
     /// </summary>
     RecoverEdit,
+    /// <summary>Rebuilding it with all of the image marked: its allocation does not tell what changed. Or a full backup.</summary>
+    PopulateAllDirty,
+    /// <summary>
+    /// As <see cref="PopulateAllDirty"/>; or, where the lowest image that holds it was neither committed and emptied nor rebased since the
+    /// bitmap was added, trusting that image. Only the caller knows.
+    /// </summary>
+    TrustBirth,
+    /// <summary>Copying out what is needed of the internal snapshots, and deleting them.</summary>
+    DeleteSnapshots,
     /// <summary>Comparing the backup with the disk (<c>DiskBackup.VerifyAsync</c>), which shows whether a bitmap records since.</summary>
     VerifyBackup,
     /// <summary>Making manifests for backups of another program (<c>DiskBackup.AdoptAsync</c>).</summary>

@@ -3,16 +3,29 @@ using Qcow2Bitmaps.Format;
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>What an operation on a chain did to a bitmap in one of its images.</summary>
-/// <param name="Name">The bitmap's name.</param>
-/// <param name="Kind">What was done.</param>
-/// <param name="Image">The image's path.</param>
-/// <param name="Detail">Why, or with what effect, in words; null where there is nothing to add.</param>
-public sealed record BitmapChange(string Name, BitmapChangeKind Kind, string Image, string? Detail = null)
+public sealed record BitmapChange
 {
-    /// <summary>The kind as scripts should read it, for example <c>left-behind</c>.</summary>
-    public string KindId => KebabCase.From(Kind.ToString());
+    internal BitmapChange(string name, BitmapChangeKind kind, string image, string? detail = null)
+    {
+        Name = name;
+        Kind = kind;
+        Image = image;
+        Detail = detail;
+    }
+
+    /// <summary>The bitmap's name.</summary>
+    public string Name { get; }
+
+    /// <summary>What was done.</summary>
+    public BitmapChangeKind Kind { get; }
+
+    /// <summary>The image's path.</summary>
+    public string Image { get; }
+
+    /// <summary>Why, or with what effect, in words; null where there is nothing to add.</summary>
+    public string? Detail { get; }
 
     /// <summary>One line with all of it.</summary>
     public override string ToString() => PrintableMessage.Of(
-        $"Bitmap '{Name}' in '{Image}': {KindId}{(Detail is null ? "" : $" ({Detail})")}");
+        $"Bitmap '{Name}' in '{Image}': {KebabCase.From(Kind.ToString())}{(Detail is null ? "" : $" ({Detail})")}");
 }

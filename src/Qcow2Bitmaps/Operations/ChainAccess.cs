@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>Opens chains for operations: those images for writing that an operation changes, and no others.</summary>
-public static class ChainAccess
+internal static class ChainAccess
 {
     /// <summary>Opens a chain, looks which images have to be written, and opens it again so.</summary>
     /// <param name="topPath">The top image.</param>
@@ -15,24 +15,10 @@ public static class ChainAccess
     /// <exception cref="Qcow2UnsupportedException">A backing file's name or format is refused.</exception>
     /// <exception cref="ImageLockedException">Somebody else uses one of the images in a way that excludes this.</exception>
     /// <exception cref="IOException">A file cannot be opened, or the chain became another one in between.</exception>
-    public static Task<ImageChain> OpenAsync(
-        string topPath, ChainOpenOptions options, Func<ImageChain, IEnumerable<int>> choose, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(choose);
-        return OpenAsync(topPath, options, look => ValueTask.FromResult<IReadOnlyList<int>>([.. choose(look)]), cancellationToken);
-    }
-
-    /// <summary>
-    /// As <see cref="OpenAsync(string, ChainOpenOptions, Func{ImageChain, IEnumerable{int}}, CancellationToken)"/>, where more than the
-    /// directories has to be read for the choice.
-    /// </summary>
-    /// <inheritdoc cref="OpenAsync(string, ChainOpenOptions, Func{ImageChain, IEnumerable{int}}, CancellationToken)"/>
     public static async Task<ImageChain> OpenAsync(
         string topPath, ChainOpenOptions options, Func<ImageChain, ValueTask<IReadOnlyList<int>>> choose,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(options);
-        ArgumentNullException.ThrowIfNull(choose);
         int[] writable;
         StorageIdentity?[] images;
         ImageChain look = await ImageChain.OpenAsync(

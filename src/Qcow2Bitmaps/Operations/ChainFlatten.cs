@@ -4,84 +4,112 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>Makes one standalone image of a chain.</summary>
-public static class ChainFlatten
+/// <remarks>
+/// What the guest sees is copied to a new qcow2 image, with every valid bitmap's bits merged over all images. Cluster size and extended L2
+/// entries are the top image's. Where it ends before that, a target that was not there before goes again.
+/// </remarks>
+public sealed class ChainFlatten : ChainOperation
 {
-    /// <summary>
-    /// Copies what the guest sees to a new qcow2 image, with every valid bitmap's bits merged over all images. Cluster size
-    /// and extended L2 entries are the top image's.
-    /// </summary>
-    /// <param name="chain">The chain, which is only read.</param>
-    /// <param name="targetPath">The image to make; what there is goes.</param>
-    /// <param name="compress">Whether clusters are compressed (zlib).</param>
-    /// <param name="progress">Is told how many bytes of the disk are done.</param>
-    /// <param name="cancellationToken">Ends the work; a target that was not there before goes again.</param>
-    /// <returns>What became of the bitmaps, and how much was copied.</returns>
-    /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image
-    /// names; nothing is written then.</exception>
-    /// <inheritdoc cref="ImageConversion.ConvertAsync(IReadOnlyList{Disk}, string, ConversionOptions, IProgress{OperationProgress}?,
-    /// CancellationToken)"
-    /// path="/exception"/>
-    public static async Task<ChainResult> RunAsync(
-        ImageChain chain, string targetPath, bool compress = false, IProgress<OperationProgress>? progress = null,
-        CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(chain);
-        ArgumentException.ThrowIfNullOrEmpty(targetPath);
-        ConversionOptions options = OptionsFor(chain, compress);
-        if (!compress)
-        {
-            await RequireRoomAsync(chain, targetPath, cancellationToken).ConfigureAwait(false);
-        }
+    private readonly string _targetPath;
+    private readonly bool _compress;
 
-        return await RunAsync(
-            chain,
-            targetPath,
-            options,
-            size => ImageConversion.OpenTargetAsync([chain], targetPath, size, options, cancellationToken),
-            progress,
-            cancellationToken).ConfigureAwait(false);
+    internal ChainFlatten(ImageChain chain, string targetPath, bool compress = false)
+        : base(chain)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(targetPath);
+        _targetPath = targetPath;
+        _compress = compress;
     }
 
-    internal static async Task<ChainResult> RunAsync(
-        ImageChain chain, string target, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget,
-        IProgress<OperationProgress>? progress,
+    private protected override int TargetIndex => throw new InvalidOperationException("The target is a new image");
+
+    internal ConversionOptions Options => new()
+    {
+        IsQcow2 = true,
+        Create = Create,
+        Compress = _compress,
+        Bitmaps = Chain.Layers[0] is RawLayer ? BitmapCopying.None : BitmapCopying.SkipInvalid,
+    };
+
+    private Qcow2CreateOptions Create => ChainSnapshot.OptionsFor(Chain.Layers[0]);
+
+    /// <summary>Opens a chain to make a standalone image of it.</summary>
+    /// <param name="topPath">The top image.</param>
+    /// <param name="targetPath">The image to make; what there is goes.</param>
+    /// <param name="compress">Whether clusters are compressed (zlib). It is measured without that.</param>
+    /// <param name="open">How the chain is opened; the defaults when null. It is only read.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <exception cref="ImageLockedException">Another process writes one of the images.</exception>
+    /// <exception cref="IOException">A file cannot be opened.</exception>
+    public static Task<ChainFlatten> OpenAsync(
+        string topPath, string targetPath, bool compress = false, ChainOpenOptions? open = null,
+        CancellationToken cancellationToken = default) =>
+        OpenAsync(topPath, open, isReadOnly: true, chain => new ChainFlatten(chain, targetPath, compress), cancellationToken);
+
+    internal override ValueTask<IReadOnlyList<int>> FindWritableLayersAsync(CancellationToken cancellationToken) =>
+        ValueTask.FromResult<IReadOnlyList<int>>([]);
+
+    internal override ChainOperation On(ImageChain standIn, MeasureDepth depth) => new ChainFlatten(standIn, _targetPath, _compress);
+
+    internal async Task<ChainResult> RunAsync(
+        string target, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget, IProgress<OperationProgress>? progress,
         CancellationToken cancellationToken)
     {
-        await chain.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
+        await Chain.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
         (IReadOnlyList<BitmapVerdict> skipped, long writtenBytes) = await ImageConversion.ConvertAsync(
-            [chain], options, openTarget, progress, cancellationToken).ConfigureAwait(false);
+            [Chain], options, openTarget, progress, cancellationToken).ConfigureAwait(false);
         var changes = new List<BitmapChange>();
-        foreach (BitmapInfo bitmap in chain.Layers[0].Bitmaps)
+        foreach (BitmapInfo bitmap in Chain.Layers[0].Bitmaps)
         {
             BitmapVerdict? left = skipped.FirstOrDefault(verdict => string.Equals(verdict.Name, bitmap.Name, StringComparison.Ordinal));
             changes.Add(left is null
                 ? new BitmapChange(bitmap.Name, BitmapChangeKind.Merged, target)
-                : new BitmapChange(bitmap.Name, BitmapChangeKind.LeftBehind, chain.Layers[0].Path, left.Detail));
+                : new BitmapChange(bitmap.Name, BitmapChangeKind.LeftBehind, Chain.Layers[0].Path, left.Detail));
         }
 
         return new ChainResult(changes, writtenBytes) { Verdicts = skipped };
     }
 
-    internal static ConversionOptions OptionsFor(ImageChain chain, bool compress)
+    private protected override async Task<ChainResult> DoAsync(IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
-        var create = new Qcow2CreateOptions { SizeBytes = chain.Layers[0].VirtualSizeBytes };
-        if (chain.Layers[0] is Qcow2Layer { Image: var image })
+        ConversionOptions options = Options;
+        if (!_compress)
         {
-            create = create with { ClusterSizeBytes = image.ClusterSizeBytes, ExtendedL2 = image.Header.HasExtendedL2 };
+            await RequireRoomAsync(cancellationToken).ConfigureAwait(false);
         }
 
-        return new ConversionOptions
+        return await RunAsync(
+            _targetPath,
+            options,
+            size => ImageConversion.OpenTargetAsync([Chain], _targetPath, size, options, cancellationToken),
+            progress,
+            cancellationToken).ConfigureAwait(false);
+    }
+
+    private protected override async Task<ChainMeasurement> MeasureCoreAsync(MeasureDepth depth, CancellationToken cancellationToken)
+    {
+        ConversionOptions options = Options with { Rehearses = depth, Compress = false };
+        var storage = new RehearsalStorage(MemoryStorage.ReadOnly([], "the new image"), isBounded: false);
+        await using (storage.ConfigureAwait(false))
         {
-            IsQcow2 = true,
-            Create = create,
-            Compress = compress,
-            Bitmaps = chain.Layers[0] is RawLayer ? BitmapCopying.None : BitmapCopying.SkipInvalid,
-        };
+            ChainResult forecast = await RunAsync(
+                storage.Name, options,
+                async size => await CopyTarget.CreateInAsync(
+                    storage, Create with { SizeBytes = size }, options, cancellationToken).ConfigureAwait(false),
+                null, cancellationToken).ConfigureAwait(false);
+            var room = new ImageRoom(storage.Name, 0, ChainMeasurement.WholeClusters(storage.Length, Create));
+            return new ChainMeasurement(room, [room], forecast)
+            {
+                FullyAllocatedBytes = ChainMeasurement.FullyAllocated(Chain, Create),
+                IsExact = depth == MeasureDepth.Data,
+            };
+        }
     }
 
     /// <summary>Refuses a device that is too small; a file only where it is new, and there is surely not enough.</summary>
-    private static async ValueTask RequireRoomAsync(ImageChain chain, string path, CancellationToken cancellationToken)
+    private async ValueTask RequireRoomAsync(CancellationToken cancellationToken)
     {
+        string path = _targetPath;
         long? room = null;
         bool isVolume = false;
         if (FileStorage.IdentityOf(path) is null)
@@ -98,17 +126,15 @@ public static class ChainFlatten
             }
         }
 
-        if (room is not { } there || there >= ChainMeasurement.FullyAllocated(chain, OptionsFor(chain, compress: false).Create!))
+        if (room is not { } there || there >= ChainMeasurement.FullyAllocated(Chain, Create))
         {
             return;
         }
 
-        long needed = (await ChainMeasurement.OfFlattenAsync(
-            chain, MeasureDepth.Tables, cancellationToken).ConfigureAwait(false)).Target.RequiredBytes;
+        long needed = (await MeasureCoreAsync(MeasureDepth.Tables, cancellationToken).ConfigureAwait(false)).Target.RequiredBytes;
         if (needed > there)
         {
-            needed = (await ChainMeasurement.OfFlattenAsync(
-                chain, MeasureDepth.Data, cancellationToken).ConfigureAwait(false)).Target.RequiredBytes;
+            needed = (await MeasureCoreAsync(MeasureDepth.Data, cancellationToken).ConfigureAwait(false)).Target.RequiredBytes;
         }
 
         if (needed > there)

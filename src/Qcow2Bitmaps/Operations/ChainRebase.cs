@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Naming;
 
 namespace Qcow2Bitmaps.Operations;
@@ -10,247 +11,254 @@ namespace Qcow2Bitmaps.Operations;
 /// </summary>
 /// <remarks>
 /// <para>
-/// The image is the chain's top, or with <see cref="RebaseOptions.Top"/> one below it; it is called the top here. First its bitmaps get
+/// The image is the chain's top, or with <see cref="MergeOptions.TopPath"/> one below it; it is called the top here. First its bitmaps get
 /// what the images recorded that leave the chain, in one atomic edit; then the data are copied; then the header names the other backing
 /// file. At each moment the guest sees the same, and what was valid is valid; stopped anywhere, the operation is run again and ends right.
 /// </para>
 /// <para>A bitmap that is not valid and would look valid without those images gets what they have, or is disabled
-/// (<see cref="RebaseOptions.Gaps"/>). What is copied is not marked: it is no change.</para>
+/// (<see cref="MergeOptions.DisablesGaps"/>). What is copied is not marked: it is no change.</para>
 /// <para>
 /// Images above the top: a bitmap of which they and images that leave have bits, and the top has none, is made in the top, disabled, so
 /// that it does not look like all there is. What the top, being shorter, hides of images that leave is marked in longer ones above it.
 /// </para>
 /// </remarks>
-public static class ChainRebase
+public sealed class ChainRebase : ChainOperation
 {
     private const long DefaultGranularityBytes = 65536;
 
-    /// <summary>Says which images a pull or a rebase writes: the top, and now and then longer ones above it.</summary>
-    /// <param name="chain">The chain.</param>
-    /// <param name="top">The index of the image that gets another backing file.</param>
-    public static IEnumerable<int> WritableLayers(ImageChain chain, int top)
+    private readonly MergeOptions _options;
+    private readonly ChainLayer _top;
+    // Of a pull: the index of the first image that stays; the number of images where none does.
+    private readonly int? _end;
+    private ChainRebase(ImageChain chain, int top, MergeOptions? options)
+        : base(chain)
     {
-        ArgumentNullException.ThrowIfNull(chain);
         ArgumentOutOfRangeException.ThrowIfNegative(top);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(top, chain.Layers.Count);
-        return [.. OverhangsAbove(chain, top).Select(static overhang => overhang.Layer), top];
+        _top = chain.Layers[top];
+        _options = options ?? new MergeOptions();
+    }
+
+    /// <summary>A pull, over a chain that is open.</summary>
+    internal ChainRebase(ImageChain chain, int top, int? backing, MergeOptions? options = null)
+        : this(chain, top, options) => _end = backing ?? chain.Layers.Count;
+
+    /// <summary>A rebase, over chains that are open.</summary>
+    internal ChainRebase(ImageChain chain, int top, ImageChain? backing, MergeOptions? options = null)
+        : this(chain, top, options) => BaseChain = backing;
+
+    /// <summary>Of a rebase: the chain that is to lie below the top, closed with the operation; null for none.</summary>
+    public ImageChain? BaseChain { get; private set; }
+
+    private protected override int TargetIndex => _top.Index;
+
+    /// <summary>The top, whose overlays would lose the record of images that leave.</summary>
+    private protected override IEnumerable<int> ExposedLayers =>
+        Chain.Layers.Take(_end ?? Chain.Layers.Count).Skip(_top.Index + 1).Any(static layer => layer.Bitmaps.Any()) ? [_top.Index] : [];
+
+    /// <summary>The images that lie below the top afterwards.</summary>
+    private IReadOnlyList<ChainLayer> Below => _end is { } end ? [.. Chain.Layers.Skip(end)] : BaseChain?.Layers ?? [];
+
+    /// <summary>The chain as it will be, from the active image down.</summary>
+    private IEnumerable<ChainLayer> Later => [.. Chain.Layers.Take(_top.Index + 1), .. Below];
+
+    private IEnumerable<(int Layer, long Start, long End)> OverhangsAbove => Overhangs.Find(
+        Chain, _top.Index, Chain.Layers.Skip(_top.Index + 1).Select(static layer => layer.VirtualSizeBytes).DefaultIfEmpty().Max());
+
+    /// <summary>Opens the chain of a pull: the top gets what the images between it and the base have.</summary>
+    /// <param name="activePath">The top image of the whole chain.</param>
+    /// <param name="options">Which image pulls, down to which one, and how.</param>
+    /// <param name="open">How the chain is opened; the defaults when null. Which images are writable follows from the pull.</param>
+    /// <param name="isReadOnly">Whether it is only to be looked at or measured: then no image is opened for writing.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <returns>The pull. Running it is refused where the base does not lie below the top.</returns>
+    /// <exception cref="ImageLockedException">Another process uses one of the images in a way that excludes this.</exception>
+    /// <exception cref="IOException">A file cannot be opened, or is no image of the chain.</exception>
+    public static Task<ChainRebase> OpenPullAsync(
+        string activePath, MergeOptions options, ChainOpenOptions? open = null, bool isReadOnly = false,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return OpenAsync(
+            activePath,
+            open,
+            isReadOnly,
+            chain => new ChainRebase(
+                chain, TopOf(chain, options), options.BasePath is null ? null : IndexOf(chain, options.BasePath), options),
+            cancellationToken);
     }
 
     /// <summary>
-    /// Finds the images whose internal snapshots read other data once an image has another backing file: that image alone, and
-    /// not where its backing file stays the same.
+    /// Opens the chains of a safe rebase: <c>qemu-img rebase</c>, which copies to the top what would read differently over the base.
     /// </summary>
-    /// <param name="chain">The chain.</param>
-    /// <param name="top">The index of the image that gets another backing file.</param>
-    /// <param name="backing">What becomes its backing file; null for none.</param>
-    public static IReadOnlyList<ChangedSnapshots> FindChangedSnapshots(ImageChain chain, int top, ChainLayer? backing)
-    {
-        ArgumentNullException.ThrowIfNull(chain);
-        ChainLayer? below = top + 1 < chain.Layers.Count ? chain.Layers[top + 1] : null;
-        bool stays = ReferenceEquals(below, backing) || (below?.Storage.Identity is { } identity && backing?.Storage.Identity == identity);
-        return chain.Layers[top] is Qcow2Layer { Image.Snapshots.Count: > 0 } && !stays ? [new ChangedSnapshots(chain.Layers[top])] : [];
-    }
-
-    /// <summary>Pulls what the images between have into the top image.</summary>
-    /// <param name="chain">The chain, with <see cref="WritableLayers"/> open for writing; to be closed afterwards.</param>
-    /// <param name="base">The index of the image that is to be the backing file, below the top; null for none.</param>
-    /// <param name="options">How; the defaults when null.</param>
-    /// <param name="progress">Is told how many bytes of the disk are done.</param>
-    /// <param name="cancellationToken">Ends the work; the chain is valid then, and the pull can be run again.</param>
-    /// <returns>What became of the bitmaps, and how much was copied.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">There is no such top, or the base is no image below it.</exception>
-    /// <exception cref="SnapshotStateException">Internal snapshots would read other data; nothing is written.</exception>
-    /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image
-    /// names; nothing is written then.</exception>
-    /// <exception cref="BitmapStateException">The top is of version 2, holds no bitmaps, and so cannot say that one is
-    /// not valid; nothing is written.</exception>
-    /// <exception cref="Qcow2Exception">An image is broken, cannot be written, or has no room.</exception>
-    /// <exception cref="IOException">A storage failed.</exception>
-    public static async Task<ChainResult> PullAsync(
-        ImageChain chain, int? @base, RebaseOptions? options = null, IProgress<OperationProgress>? progress = null,
+    /// <param name="activePath">The top image of the whole chain.</param>
+    /// <param name="options">Which image gets which backing file, of this chain or of another one, and how.</param>
+    /// <param name="open">How the chain is opened; the defaults when null. Which images are writable follows from the rebase.</param>
+    /// <param name="openBase">How the chain of the base is opened; as the other one when null.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <exception cref="ImageLockedException">Another process uses one of the images in a way that excludes this.</exception>
+    /// <exception cref="IOException">A file cannot be opened, or the top is no image of the chain.</exception>
+    public static async Task<ChainRebase> OpenRebaseAsync(
+        string activePath, MergeOptions options, ChainOpenOptions? open = null, ChainOpenOptions? openBase = null,
         CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(chain);
-        options ??= RebaseOptions.Default;
-        ChainLayer top = RequireTop(chain, options);
-        int end = @base ?? chain.Layers.Count;
-        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(end, top.Index, nameof(@base));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(end, chain.Layers.Count, nameof(@base));
-        ChainDisk map = (await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false)).From(top.Index);
-        ChainLayer[] below = [.. chain.Layers.Skip(end)];
-        await RequireNoLossesAsync(chain, null, below.FirstOrDefault(), options, cancellationToken).ConfigureAwait(false);
-        await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
-        await SpaceCheck.RequireAsync(
-            chain,
-            top.Index,
-            top.VirtualSizeBytes,
-            (copy, depth) => PullAsync(copy, @base, options with { Rehearses = depth }, null, cancellationToken),
+        ArgumentNullException.ThrowIfNull(options);
+        ChainRebase rebase = await OpenAsync(
+            activePath, open, isReadOnly: false, chain => new ChainRebase(chain, TopOf(chain, options), options),
             cancellationToken).ConfigureAwait(false);
-        List<BitmapChange> changes = await StoreBitsAsync(
-            chain, map, [.. chain.Layers.Take(end).Skip(top.Index + 1)], end - top.Index, below, options,
-            cancellationToken).ConfigureAwait(false);
-        await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
-        ChainDisk? other = below.Length == 0 ? null : map.From(end - top.Index);
-        long copied = await CopyAsync(
-            chain, map, other, end - top.Index, int.MaxValue, options, progress, cancellationToken).ConfigureAwait(false);
-        IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync(
-            [.. chain.Layers.Take(top.Index + 1), .. below], changes, cancellationToken).ConfigureAwait(false);
-        string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
-        return new ChainResult(changes, copied) { Verdicts = verdicts, RebasedImage = top.Path, BackingFile = name };
+        try
+        {
+            rebase.BaseChain = options.BasePath is null
+                ? null
+                : await ImageChain.OpenAsync(options.BasePath, openBase ?? open, cancellationToken).ConfigureAwait(false);
+            return rebase;
+        }
+        catch
+        {
+            await rebase.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
     }
 
-    /// <summary>
-    /// Has the top image name another backing file, after copying what the guest would see differently:
-    /// <c>qemu-img rebase</c>, the safe one.
-    /// </summary>
-    /// <param name="chain">The chain, with <see cref="WritableLayers"/> open for writing; to be closed afterwards.</param>
-    /// <param name="backing">The chain that is to lie below; null for none. The images may be those of the chain.</param>
-    /// <param name="options">How; the defaults when null.</param>
-    /// <param name="progress">Is told how many bytes of the disk are done.</param>
-    /// <param name="cancellationToken">Ends the work; the chain is valid then, and the rebase can be run again.</param>
-    /// <returns>What became of the bitmaps, and how much was copied.</returns>
-    /// <inheritdoc cref="PullAsync" path="/exception"/>
-    public static async Task<ChainResult> RebaseAsync(
-        ImageChain chain, ImageChain? backing, RebaseOptions? options = null, IProgress<OperationProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+    internal override ValueTask<IReadOnlyList<int>> FindWritableLayersAsync(CancellationToken cancellationToken) =>
+        ValueTask.FromResult<IReadOnlyList<int>>([.. OverhangsAbove.Select(static overhang => overhang.Layer), _top.Index]);
+
+    internal override ChainOperation On(ImageChain standIn, MeasureDepth depth)
     {
-        ArgumentNullException.ThrowIfNull(chain);
-        options ??= RebaseOptions.Default;
-        ChainLayer top = RequireTop(chain, options);
-        ChainDisk map = (await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false)).From(top.Index);
-        ChainDisk? other = backing is null ? null : await backing.OpenDataAsync(cancellationToken).ConfigureAwait(false);
-        IReadOnlyList<ChainLayer> below = backing?.Layers ?? [];
-        if (below.FirstOrDefault(layer =>
-            layer.Storage.Identity is { } identity
-                && chain.Layers.Take(top.Index + 1).Any(above => above.Storage.Identity == identity)) is { } same)
+        MergeOptions options = _options with { Rehearses = depth };
+        return _end is { } end
+            ? new ChainRebase(standIn, _top.Index, (int?)end, options)
+            : new ChainRebase(standIn, _top.Index, BaseChain, options);
+    }
+
+    /// <summary>Those of the top alone, and not where its backing file stays the same.</summary>
+    private protected override IEnumerable<ChangedSnapshots> FindChangedSnapshots()
+    {
+        ChainLayer? now = Chain.Layers.ElementAtOrDefault(_top.Index + 1);
+        ChainLayer? later = Below.Count > 0 ? Below[0] : null;
+        bool stays = ReferenceEquals(now, later) || (now?.Storage.Identity is { } identity && later?.Storage.Identity == identity);
+        return stays ? [] : Operations.ChangedSnapshots.Of([_top]);
+    }
+
+    private protected override async Task<ChainResult> DoAsync(IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
+    {
+        RequireOrder();
+        ChainDisk map = (await Chain.OpenDataAsync(cancellationToken).ConfigureAwait(false)).From(_top.Index);
+        ChainDisk? other = await OpenOtherAsync(map, cancellationToken).ConfigureAwait(false);
+        if (!_options.AcceptsLosses)
+        {
+            await RequireNoLossesAsync(cancellationToken).ConfigureAwait(false);
+            if (BaseChain is not null)
+            {
+                await BaseChain.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
+            }
+        }
+
+        await RequireRoomForNameAsync(cancellationToken).ConfigureAwait(false);
+        await SpaceCheck.RequireAsync(this, _top.Index, _top.VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
+        List<BitmapChange> changes = await StoreBitsAsync(map, cancellationToken).ConfigureAwait(false);
+        await RequireRoomForNameAsync(cancellationToken).ConfigureAwait(false);
+        long copied = await CopyAsync(map, other, progress, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync(Later, changes, cancellationToken).ConfigureAwait(false);
+        (string? name, string format) = StoredName;
+        await _top.RequireImage().SetBackingFileAsync(name, format, CancellationToken.None).ConfigureAwait(false);
+        return new ChainResult(changes, copied) { Verdicts = verdicts, RebasedImage = _top.Path, BackingFile = name };
+    }
+
+    private protected override async ValueTask DisposeCoreAsync()
+    {
+        await base.DisposeCoreAsync().ConfigureAwait(false);
+        if (BaseChain is not null)
+        {
+            await BaseChain.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>How the top is to name its backing file. Only where the top is no raw image.</summary>
+    private (string? Name, string Format) StoredName =>
+        Below is [{ } below, ..] ? (below.NameIn(_top.Path, _options.BackingFile), below.Format) : (null, ImageFormat.Raw);
+
+    private void RequireOrder()
+    {
+        if (_top is RawLayer)
+        {
+            throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{_top.Path}' is raw: it has no backing file");
+        }
+
+        if (_end is { } end)
+        {
+            if (end <= _top.Index)
+            {
+                throw IOException.Of($"'{Chain.Layers[end].Path}' does not lie below '{_top.Path}'");
+            }
+        }
+        else if (Below.FirstOrDefault(layer => layer.Storage.Identity is { } identity
+            && Chain.Layers.Take(_top.Index + 1).Any(above => above.Storage.Identity == identity)) is { } same)
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.ChainLoop,
-                $"'{top.Path}' would be its own backing file: its chain would lead to {same} of the new chain, "
+                $"'{_top.Path}' would be its own backing file: its chain would lead to {same} of the new chain, "
                 + $"which is the top or lies above it");
         }
-
-        ChainLayer[] dropped = [.. chain.Layers.Skip(top.Index + 1)
-            .Where(layer => layer.Storage.Identity is not { } identity || below.All(other => other.Storage.Identity != identity))];
-        await RequireNoLossesAsync(chain, backing, below.Count > 0 ? below[0] : null, options, cancellationToken).ConfigureAwait(false);
-        await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
-        await SpaceCheck.RequireAsync(
-            chain,
-            top.Index,
-            top.VirtualSizeBytes,
-            (copy, depth) => RebaseAsync(copy, backing, options with { Rehearses = depth }, null, cancellationToken),
-            cancellationToken).ConfigureAwait(false);
-        List<BitmapChange> changes = await StoreBitsAsync(
-            chain, map, dropped, chain.Layers.Count, below, options, cancellationToken).ConfigureAwait(false);
-        await RequireRoomAsync(top, below, options, cancellationToken).ConfigureAwait(false);
-        long copied = await CopyAsync(
-            chain, map, other, int.MaxValue, compareFromDepth: 1, options, progress, cancellationToken).ConfigureAwait(false);
-        IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync(
-            [.. chain.Layers.Take(top.Index + 1), .. below], changes, cancellationToken).ConfigureAwait(false);
-        string? name = await SwitchAsync(top, below, options).ConfigureAwait(false);
-        return new ChainResult(changes, copied) { Verdicts = verdicts, RebasedImage = top.Path, BackingFile = name };
     }
 
-    /// <summary>Copies to the top image what would read differently over another backing file.</summary>
-    /// <param name="chain">The chain.</param>
-    /// <param name="map">Its map, from the top on down.</param>
-    /// <param name="other">The map of what is to lie below; null for none.</param>
-    /// <param name="skipFromDepth">From which image on down that is the same.</param>
-    /// <param name="compareFromDepth">From which one on down it may be.</param>
-    /// <param name="options">How.</param>
-    /// <param name="progress">Is told how many bytes of the disk are done.</param>
-    /// <param name="cancellationToken">Ends the copying.</param>
-    /// <returns>How many bytes of the disk were written.</returns>
-    private static async Task<long> CopyAsync(
-        ImageChain chain, ChainDisk map, ChainDisk? other, int skipFromDepth, int compareFromDepth, RebaseOptions options,
-        IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>Opens the disk that is to lie below the top; null for none.</summary>
+    private async ValueTask<ChainDisk?> OpenOtherAsync(ChainDisk map, CancellationToken cancellationToken) =>
+        _end is { } end ? (end < Chain.Layers.Count ? map.From(end - _top.Index) : null)
+        : BaseChain is null ? null
+        : await BaseChain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
+
+    /// <summary>Refuses, before anything is copied, a header that cannot take the new name.</summary>
+    private async ValueTask RequireRoomForNameAsync(CancellationToken cancellationToken)
     {
-        GuestWriter writer = await chain.OpenWriterAsync(
-            options.Top, marksWrites: false, cancellationToken, getsBacking: other is not null).ConfigureAwait(false);
+        (string? name, string format) = StoredName;
+        await BackingChange.RequireRoomAsync(_top.RequireImage().Handle, name, format, cancellationToken).ConfigureAwait(false);
+    }
+
+    private async ValueTask<List<BitmapChange>> StoreBitsAsync(ChainDisk map, CancellationToken cancellationToken)
+    {
+        var changes = new List<BitmapChange>();
+        ChainLayer[] dropped = [.. Chain.Layers.Skip(_top.Index + 1)
+            .Where(layer => _end is { } end ? layer.Index < end
+                : layer.Storage.Identity is not { } identity || Below.All(other => other.Storage.Identity != identity))];
+        var images = new DroppedImages(Chain, _top, dropped, Below);
+        if (dropped.Length == 0
+            || Chain.Layers.Take(_top.Index + 1).Concat(images.Newcomers).All(static layer => !layer.Bitmaps.Any()))
+        {
+            return changes;
+        }
+
+        long granularity = _top.Bitmaps
+            .Select(static bitmap => bitmap.GranularityBytes)
+            .DefaultIfEmpty(DefaultGranularityBytes)
+            .Min();
+        (_, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
+            map, (_end - _top.Index) ?? Chain.Layers.Count, _top.VirtualSizeBytes, granularity, cancellationToken).ConfigureAwait(false);
+        BitmapEdit edit = await images.PlanAsync(hides, _options.DisablesGaps, changes, cancellationToken).ConfigureAwait(false);
+        await Overhangs.MarkAsync(Chain, OverhangsAbove, dropped, changes, cancellationToken).ConfigureAwait(false);
+        await _top.RequireImage().Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+        return changes;
+    }
+
+    /// <summary>Copies to the top what would read differently over the other disk.</summary>
+    /// <returns>How many bytes of the disk were written.</returns>
+    private async Task<long> CopyAsync(
+        ChainDisk map, ChainDisk? other, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
+    {
+        GuestWriter writer = await Chain.OpenWriterAsync(
+            _top.Index, marksWrites: false, cancellationToken, getsBacking: other is not null).ConfigureAwait(false);
         await using (writer.ConfigureAwait(false))
         {
             var engine = new CopyEngine(
-                writer, new ConversionOptions { Workers = options.Workers, Rehearses = options.Rehearses }, progress, other?.SizeBytes ?? 0,
-                there: (Disk?)other ?? RawDisk.Empty);
-            await engine.RunAsync(
-                new CopyScope(map) { SkipFromDepth = skipFromDepth, CompareFromDepth = compareFromDepth, CopyFromDepth = 1 },
-                cancellationToken).ConfigureAwait(false);
+                writer, _options.Copying, progress, other?.SizeBytes ?? 0, there: (Disk?)other ?? RawDisk.Empty);
+            // Images below a pull's base stay the same ones; of a rebase any may read the same.
+            var scope = new CopyScope(map) { CopyFromDepth = 1 };
+            scope = _end is { } end ? scope with { SkipFromDepth = end - _top.Index } : scope with { CompareFromDepth = 1 };
+            await engine.RunAsync(scope, cancellationToken).ConfigureAwait(false);
             await writer.FlushAsync(cancellationToken).ConfigureAwait(false);
             return engine.WrittenBytes;
         }
     }
 
-    private static async ValueTask RequireNoLossesAsync(
-        ImageChain chain, ImageChain? other, ChainLayer? backing, RebaseOptions options, CancellationToken cancellationToken)
-    {
-        if (options.AcceptsLosses)
-        {
-            return;
-        }
-
-        ChangedSnapshots.RequireNone(FindChangedSnapshots(chain, options.Top, backing));
-        await chain.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
-        if (other is not null)
-        {
-            await other.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    private static ChainLayer RequireTop(ImageChain chain, RebaseOptions options)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(options.Top, nameof(options));
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(options.Top, chain.Layers.Count, nameof(options));
-        ChainLayer top = chain.Layers[options.Top];
-        return top is RawLayer
-            ? throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{top.Path}' is raw: it has no backing file")
-            : top;
-    }
-
-    private static async ValueTask<List<BitmapChange>> StoreBitsAsync(
-        ImageChain chain, ChainDisk map, ChainLayer[] dropped, int endDepth, IReadOnlyList<ChainLayer> below, RebaseOptions options,
-        CancellationToken cancellationToken)
-    {
-        ChainLayer top = chain.Layers[options.Top];
-        var changes = new List<BitmapChange>();
-        if (dropped.Length == 0
-            || chain.Layers.Take(top.Index + 1).Concat(DroppedImages.Newcomers(chain, below)).All(static layer => !layer.Bitmaps.Any()))
-        {
-            return changes;
-        }
-
-        long granularity = top.RequireImage().Bitmaps
-            .Select(static bitmap => bitmap.GranularityBytes)
-            .DefaultIfEmpty(DefaultGranularityBytes)
-            .Min();
-        (_, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
-            map, endDepth, top.VirtualSizeBytes, granularity, cancellationToken).ConfigureAwait(false);
-        BitmapEdit edit = await DroppedImages.PlanAsync(
-            chain, top, dropped, [top, .. below], hides, options.Gaps, changes, cancellationToken).ConfigureAwait(false);
-        await Overhangs.MarkAsync(chain, OverhangsAbove(chain, top.Index), dropped, changes, cancellationToken).ConfigureAwait(false);
-        await top.RequireImage().Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
-        return changes;
-    }
-
-    private static IEnumerable<(int Layer, long Start, long End)> OverhangsAbove(ImageChain chain, int top) =>
-        Overhangs.Find(chain, top, chain.Layers.Skip(top + 1).Select(static layer => layer.VirtualSizeBytes).DefaultIfEmpty().Max());
-
-    /// <summary>Refuses, before anything is copied, a header that cannot take the new name.</summary>
-    private static async ValueTask RequireRoomAsync(
-        ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options, CancellationToken cancellationToken)
-    {
-        (string? name, string format) = NameOf(top, below, options);
-        await BackingChange.RequireRoomAsync(top.RequireImage().Handle, name, format, cancellationToken).ConfigureAwait(false);
-    }
-
-    private static async ValueTask<string?> SwitchAsync(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options)
-    {
-        (string? name, string format) = NameOf(top, below, options);
-        await top.RequireImage().SetBackingFileAsync(name, format, CancellationToken.None).ConfigureAwait(false);
-        return name;
-    }
-
-    private static (string? Name, string Format) NameOf(ChainLayer top, IReadOnlyList<ChainLayer> below, RebaseOptions options) =>
-        below.Count == 0
-        ? (null, ImageFormat.Raw)
-        : (below[0].NameIn(top.Path, options.BackingFile), below[0].Format);
+    private static int TopOf(ImageChain chain, MergeOptions options) => options.TopPath is null ? 0 : IndexOf(chain, options.TopPath);
 }

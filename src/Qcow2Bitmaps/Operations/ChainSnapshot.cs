@@ -5,57 +5,84 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>External snapshots: an overlay on top of a chain, that goes on recording.</summary>
-public static class ChainSnapshot
+/// <remarks>
+/// The overlay has an empty recording bitmap, of the same name and granularity, for every bitmap of the active image that records and is
+/// consistent: libvirt's rule for live snapshots, of which its offline ones know nothing. Cluster size and extended L2 entries are the
+/// active image's, the size is that of its disk. The overlay appears whole or not at all: a file under its name when it is on disk, on a
+/// block device with its first sector. The active image is only read. Where images of the chain have disks of different sizes, the verdicts
+/// of the result are those on the overlay's bitmaps.
+/// </remarks>
+public sealed class ChainSnapshot : ChainOperation
 {
     private const int PieceBytes = 1 << 20;
 
-    /// <summary>
-    /// Makes an overlay with an empty recording bitmap, of the same name and granularity, for every bitmap of the
-    /// active image that records and is consistent.
-    /// </summary>
-    /// <remarks>
-    /// libvirt's rule for live snapshots, of which its offline ones know nothing. Cluster size and extended L2 entries are the active
-    /// image's, the size is that of its disk. The overlay appears whole or not at all: a file under its name when it is on disk, on a block
-    /// device with its first sector. The active image is only read.
-    /// </remarks>
-    /// <param name="active">The chain below the overlay; its top image is the active one so far.</param>
+    private readonly string _overlayPath;
+    private readonly string? _backingFile;
+
+    internal ChainSnapshot(ImageChain active, string overlayPath, string? backingFile = null)
+        : base(active)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(overlayPath);
+        _overlayPath = overlayPath;
+        _backingFile = backingFile;
+    }
+
+    private protected override int TargetIndex => throw new InvalidOperationException("The target is a new image");
+
+    private ChainLayer Active => Chain.Layers[0];
+
+    /// <summary>Opens a chain to make an overlay on it.</summary>
+    /// <param name="activePath">The active image, the top of the chain.</param>
     /// <param name="overlayPath">Where to make the overlay: a file that does not exist, or a block device, whose content is lost.</param>
     /// <param name="backingFile">The active image's name as the overlay is to store it, which has to lead to that file; null for its file
     /// name where both lie in one folder, else its whole path.</param>
-    /// <param name="cancellationToken">Ends the work before the overlay appears.</param>
-    /// <returns>What became of the active image's bitmaps. Where images of the chain have disks of different sizes, the verdicts are
-    /// those on the overlay's bitmaps.</returns>
-    /// <exception cref="Qcow2UnsupportedException">The chain would be too deep or lead back to itself, or the active image
-    /// is raw and nobody stated that.</exception>
-    /// <exception cref="NoSpaceException">The block device is too small.</exception>
-    /// <exception cref="IOException">The overlay exists, or cannot be written.</exception>
-    public static async Task<ChainResult> CreateAsync(
-        ImageChain active, string overlayPath, string? backingFile = null, CancellationToken cancellationToken = default)
+    /// <param name="open">How the chain is opened; the defaults when null. It is only read.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <exception cref="ImageLockedException">Another process writes one of the images.</exception>
+    /// <exception cref="IOException">A file cannot be opened.</exception>
+    public static Task<ChainSnapshot> OpenAsync(
+        string activePath, string overlayPath, string? backingFile = null, ChainOpenOptions? open = null,
+        CancellationToken cancellationToken = default) =>
+        OpenAsync(activePath, open, isReadOnly: true, chain => new ChainSnapshot(chain, overlayPath, backingFile), cancellationToken);
+
+    internal override ValueTask<IReadOnlyList<int>> FindWritableLayersAsync(CancellationToken cancellationToken) =>
+        ValueTask.FromResult<IReadOnlyList<int>>([]);
+
+    internal override ChainOperation On(ImageChain standIn, MeasureDepth depth) => new ChainSnapshot(standIn, _overlayPath, _backingFile);
+
+    private protected override async Task<ChainResult> DoAsync(IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(active);
-        ArgumentException.ThrowIfNullOrEmpty(overlayPath);
-        (ImageStorage image, ChainResult result) = await BuildAsync(
-            active, overlayPath, backingFile, cancellationToken).ConfigureAwait(false);
+        (ImageStorage image, ChainResult result) = await BuildAsync(cancellationToken).ConfigureAwait(false);
         await using (image.ConfigureAwait(false))
         {
-            if (FileStorage.IdentityOf(overlayPath) is null)
+            if (FileStorage.IdentityOf(_overlayPath) is not null)
             {
-                if (FileSystemRoom.AvailableBytes(SpaceCheck.FolderOf(overlayPath)) is { } free && free < image.Length)
-                {
-                    throw new NoSpaceException(
-                        $"'{overlayPath}': no space: {image.Length} bytes needed, {free} are free; nothing was written", image.Length,
-                        free);
-                }
+                await WriteToDeviceAsync(image, cancellationToken).ConfigureAwait(false);
+                return result;
+            }
 
-                await DurableFile.WriteAsync(overlayPath, image, active.Rights, cancellationToken).ConfigureAwait(false);
-            }
-            else
+            if (FileSystemRoom.AvailableBytes(SpaceCheck.FolderOf(_overlayPath)) is { } free && free < image.Length)
             {
-                await WriteToDeviceAsync(overlayPath, image, cancellationToken).ConfigureAwait(false);
+                throw new NoSpaceException(
+                    $"'{_overlayPath}': no space: {image.Length} bytes needed, {free} are free; nothing was written", image.Length, free);
             }
+
+            await DurableFile.WriteAsync(_overlayPath, image, Chain.Rights, cancellationToken).ConfigureAwait(false);
+            return result;
         }
+    }
 
-        return result;
+    private protected override async Task<ChainMeasurement> MeasureCoreAsync(MeasureDepth depth, CancellationToken cancellationToken)
+    {
+        (ImageStorage image, ChainResult result) = await BuildAsync(cancellationToken).ConfigureAwait(false);
+        await using (image.ConfigureAwait(false))
+        {
+            var room = new ImageRoom(_overlayPath, 0, image.Length);
+            return new ChainMeasurement(room, [room], result)
+            {
+                FullyAllocatedBytes = ChainMeasurement.FullyAllocated(Chain, OptionsFor(Active)),
+            };
+        }
     }
 
     internal static Qcow2CreateOptions OptionsFor(ChainLayer below)
@@ -67,72 +94,70 @@ public static class ChainSnapshot
     }
 
     /// <summary>Makes the overlay in memory, which holds what is not zeros of it: little, as it has no guest data, and no bits.</summary>
-    internal static async ValueTask<(ImageStorage Image, ChainResult Result)> BuildAsync(
-        ImageChain active, string overlayPath, string? backingFile, CancellationToken cancellationToken)
+    internal async ValueTask<(ImageStorage Image, ChainResult Result)> BuildAsync(CancellationToken cancellationToken)
     {
-        ChainLayer below = active.Layers[0];
-        RequireFits(active, overlayPath);
+        RequireFits();
         var changes = new List<BitmapChange>();
         var edit = new BitmapEdit();
-        foreach (BitmapInfo bitmap in below.Bitmaps)
+        foreach (BitmapInfo bitmap in Active.Bitmaps)
         {
             if (bitmap.State == BitmapState.Recording && bitmap.Faults.Count == 0)
             {
                 edit.AddCarried(bitmap.Name, bitmap.GranularityBytes);
-                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Added, overlayPath));
+                changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Added, _overlayPath));
             }
             else
             {
                 changes.Add(new BitmapChange(
-                    bitmap.Name, BitmapChangeKind.LeftBehind, below.Path,
+                    bitmap.Name, BitmapChangeKind.LeftBehind, Active.Path,
                     bitmap.State == BitmapState.Disabled ? "it does not record" : "it is inconsistent"));
             }
         }
 
-        return await BuildAsync(
-            active, overlayPath, below.NameIn(overlayPath, backingFile), edit, changes, cancellationToken).ConfigureAwait(false);
+        return await BuildAsync(edit, changes, cancellationToken).ConfigureAwait(false);
     }
 
-    private static void RequireFits(ImageChain active, string overlayPath)
+    private void RequireFits()
     {
-        ChainLayer below = active.Layers[0];
-        if (below is RawLayer && below.IsFormatProbed)
+        if (Active is RawLayer && Active.IsFormatProbed)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.Format, $"'{below.Path}' looks raw, but its guest could have written that: its format has to be stated");
+                UnsupportedReason.Format, $"'{Active.Path}' looks raw, but its guest could have written that: its format has to be stated");
         }
 
-        if (active.Layers.Count >= active.Options.Image.Limits.MaxChainDepth)
+        if (Chain.Layers.Count >= Chain.Options.Image.Limits.MaxChainDepth)
         {
             throw new Qcow2UnsupportedException(
-                UnsupportedReason.ChainTooDeep, $"The chain would have more than {active.Options.Image.Limits.MaxChainDepth} images");
+                UnsupportedReason.ChainTooDeep, $"The chain would have more than {Chain.Options.Image.Limits.MaxChainDepth} images");
         }
 
-        if (FileStorage.IdentityOf(overlayPath) is { } identity
-            && active.Layers.FirstOrDefault(layer => layer.Storage.Identity == identity) is { } same)
+        if (FileStorage.IdentityOf(_overlayPath) is { } identity
+            && Chain.Layers.FirstOrDefault(layer => layer.Storage.Identity == identity) is { } same)
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.ChainLoop,
-                $"'{overlayPath}' would be its own backing file: it is the same file as {same} of the chain below it");
+                $"'{_overlayPath}' would be its own backing file: it is the same file as {same} of the chain below it");
         }
     }
 
-    private static async ValueTask<(ImageStorage Image, ChainResult Result)> BuildAsync(
-        ImageChain active, string overlayPath, string backingFile, BitmapEdit edit, List<BitmapChange> changes,
-        CancellationToken cancellationToken)
+    private async ValueTask<(ImageStorage Image, ChainResult Result)> BuildAsync(
+        BitmapEdit edit, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
-        ChainLayer below = active.Layers[0];
-        Qcow2CreateOptions options = OptionsFor(below) with { BackingFile = backingFile, BackingFormat = below.Format };
-        var memory = new RehearsalStorage(MemoryStorage.ReadOnly([], overlayPath), isBounded: false);
+        Qcow2CreateOptions options = OptionsFor(Active) with
+        {
+            BackingFile = Active.NameIn(_overlayPath, _backingFile),
+            BackingFormat = Active.Format,
+        };
+        var memory = new RehearsalStorage(MemoryStorage.ReadOnly([], _overlayPath), isBounded: false);
         await Qcow2Image.CreateAsync(memory, options, cancellationToken).ConfigureAwait(false);
         Qcow2Image overlay = await Qcow2Image.OpenAsync(
             memory, leaveOpen: true, cancellationToken: cancellationToken).ConfigureAwait(false);
         await using (overlay.ConfigureAwait(false))
         {
             await overlay.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
-            bool areAllEqual = active.Layers.All(layer => layer.VirtualSizeBytes == below.VirtualSizeBytes);
+            bool areAllEqual = Chain.Layers.All(layer => layer.VirtualSizeBytes == Active.VirtualSizeBytes);
             IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync(
-                [new Qcow2Layer(0, memory, overlay, isFormatProbed: false, isOpenForWritingElsewhere: false), .. active.Layers],
+                [new Qcow2Layer(0, memory, overlay, isFormatProbed: false, isOpenForWritingElsewhere: false), .. Chain.Layers],
                 changes.Where(change => !areAllEqual && change.Kind == BitmapChangeKind.Added),
                 cancellationToken).ConfigureAwait(false);
             return (memory, new ChainResult(changes, 0) { Verdicts = verdicts });
@@ -140,8 +165,9 @@ public static class ChainSnapshot
     }
 
     /// <summary>Writes the first sector last: until then nobody takes the device for an image.</summary>
-    private static async ValueTask WriteToDeviceAsync(string path, ImageStorage image, CancellationToken cancellationToken)
+    private async ValueTask WriteToDeviceAsync(ImageStorage image, CancellationToken cancellationToken)
     {
+        string path = _overlayPath;
         var look = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
         await using (look.ConfigureAwait(false))
         {

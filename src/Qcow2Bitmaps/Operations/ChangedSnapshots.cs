@@ -7,31 +7,32 @@ namespace Qcow2Bitmaps.Operations;
 /// have holes, what lies below shows through.
 /// </summary>
 /// <param name="Layer">The image; not a raw one.</param>
-public sealed record ChangedSnapshots(ChainLayer Layer)
+internal sealed record ChangedSnapshots(Qcow2Layer Layer)
 {
     private const int MaxShown = 20;
 
-    /// <summary>The snapshots.</summary>
-    public IReadOnlyList<SnapshotInfo> Snapshots => Layer.RequireImage().Snapshots;
+    /// <summary>The images among some that have internal snapshots.</summary>
+    public static IEnumerable<ChangedSnapshots> Of(IEnumerable<ChainLayer> layers) => layers.OfType<Qcow2Layer>()
+        .Where(static layer => layer.Image.Snapshots.Count > 0)
+        .Select(static layer => new ChangedSnapshots(layer));
 
     /// <summary>Says which snapshots of which image these are, and what becomes of them.</summary>
     public override string ToString()
     {
-        string names = string.Join(", ", Snapshots.Take(MaxShown).Select(static snapshot => $"'{snapshot.Name}'"));
-        string more = Snapshots.Count > MaxShown ? $" and {Snapshots.Count - MaxShown} more" : "";
+        IReadOnlyList<SnapshotInfo> snapshots = Layer.Image.Snapshots;
+        string names = string.Join(", ", snapshots.Take(MaxShown).Select(static snapshot => $"'{snapshot.Name}'"));
+        string more = snapshots.Count > MaxShown ? $" and {snapshots.Count - MaxShown} more" : "";
         return PrintableMessage.Of(
             $"{Layer} has internal snapshots, which read other data afterwards where they have holes: {names}{more}");
     }
 
     /// <summary>Refuses to change what snapshots read.</summary>
     /// <exception cref="SnapshotStateException">There are such.</exception>
-    internal static void RequireNone(IReadOnlyList<ChangedSnapshots> found)
+    public static void RequireNone(IEnumerable<ChangedSnapshots> found)
     {
-        if (found.Count > 0)
+        if (found.FirstOrDefault() is { } first)
         {
-            throw new SnapshotStateException(
-                found[0].Snapshots[0].Name,
-                $"{found[0]}. Copy out what is needed of them (convert -l) and delete them (snapshot -d) first; nothing was written");
+            throw new SnapshotStateException(first.Layer.Image.Snapshots[0].Name, first.ToString()) { Remedy = Remedy.DeleteSnapshots };
         }
     }
 }

@@ -5,54 +5,63 @@ namespace Qcow2Bitmaps.Operations;
 
 /// <summary>Images that were committed by one who was stopped before it could remove them.</summary>
 /// <remarks>
-/// Once all is durable the topmost committed image gets another name (<see cref="MarkDone"/>), in one step that survives a loss of power:
+/// Once all is durable the topmost committed image gets another name, in one step that survives a loss of power:
 /// from then on the commit is done, whatever is written to the base, and only the removal is left. Committed images are removed from the
 /// bottom up, so that those that are left can be found from the topmost one. Where that has its own name still, nothing is believed: that
 /// it was committed is known from the base, which reads as it does.
 /// </remarks>
-public static class CommitRemains
+/// <param name="topPath">The committed top.</param>
+/// <param name="basePath">The image that took all.</param>
+/// <param name="options">How chains are opened.</param>
+internal sealed class CommitRemains(string topPath, string basePath, ChainOpenOptions options)
 {
     private const string DoneSuffix = ".committed";
 
-    /// <summary>The name that a committed top has from the end of the commit until it is removed.</summary>
-    /// <param name="topPath">Its own path.</param>
-    public static string DonePathOf(string topPath) => topPath + DoneSuffix;
+    /// <summary>The committed images that can be removed, the lowest first: what is left is found from the top.</summary>
+    public static IReadOnlyList<string> ToRemove(IEnumerable<ChainLayer> committed) =>
+        [.. committed.Reverse().Where(static layer => !layer.IsFixedSize).Select(static layer => layer.Path)];
 
-    /// <summary>
-    /// Says, durably, that a commit is done and only the removal is left: run again it must not copy, as
-    /// the base may have been written since.
-    /// </summary>
-    /// <param name="topPath">The committed top, a file or a link to one, which nobody has open.</param>
-    /// <returns>The name that it has now, to be removed last.</returns>
-    /// <exception cref="IOException">There is something of that name, or it cannot be renamed.</exception>
-    public static string MarkDone(string topPath)
+    /// <summary>Removes the images of a commit that is done, which nobody has open. Failures are only told.</summary>
+    /// <param name="paths">The images, the lowest first.</param>
+    /// <param name="isMarked">Whether the topmost committed image is among them, and so is marked: a block device keeps its name.</param>
+    /// <returns>Those that are removed, by the names that they had.</returns>
+    public static IReadOnlyList<string> RemoveDone(IReadOnlyList<string> paths, bool isMarked)
     {
-        string done = DonePathOf(topPath);
-        DurableFile.Rename(topPath, done);
-        return done;
+        string top = paths.Count == 0 ? "" : paths[^1];
+        // From here on the commit is done: a rerun must not copy over later writes to the base.
+        if (isMarked && !Leftovers.Tidy(
+            $"The images are committed, but not removed: '{top}' could not be renamed to '{DonePathOf(top)}'",
+            () => DurableFile.Rename(top, DonePathOf(top))))
+        {
+            return [];
+        }
+
+        // The remaining images are found from the topmost one: if one cannot be removed, keep all above it.
+        return [.. paths.TakeWhile(path =>
+        {
+            string now = isMarked && string.Equals(path, top, StringComparison.Ordinal) ? DonePathOf(top) : path;
+            return Leftovers.Tidy(
+                $"The images are committed, but '{now}' is not removed; the same command again removes what is left", () => Remove(now));
+        })];
     }
 
     /// <summary>
-    /// Removes a committed image; of a symbolic link the link alone, as rm and libvirt do: what somebody
-    /// else may know under another name stays.
+    /// Removes a committed image, which nobody has open; of a symbolic link the link alone, as rm and libvirt do: what somebody
+    /// else may know under another name stays, which is told.
     /// </summary>
-    /// <param name="path">The image, which nobody has open.</param>
-    /// <returns>The image that a link led to, and that is kept; null where nothing is.</returns>
     /// <exception cref="IOException">It cannot be removed.</exception>
-    public static string? Remove(string path)
+    public static void Remove(string path)
     {
-        ArgumentNullException.ThrowIfNull(path);
         string? kept = FileNames.IsLink(path) && FileStorage.IdentityOf(path) is not null ? FilePlace.Of(path).RealPath : null;
         FileNames.Delete(path);
-        return kept;
+        if (kept is not null)
+        {
+            Leftovers.Tell($"'{path}' was a symbolic link and is removed; the committed image that it led to, '{kept}', is kept");
+        }
     }
 
     /// <summary>Finds what is left to remove.</summary>
-    /// <param name="activePath">The top of the whole chain, from which the images have gone; null where
-    /// that was the committed top itself.</param>
-    /// <param name="topPath">The committed top.</param>
-    /// <param name="basePath">The image that took all.</param>
-    /// <param name="options">How chains are opened.</param>
+    /// <param name="activePath">The top of the whole chain, from which the images have gone, or the committed top itself.</param>
     /// <param name="cancellationToken">Ends the search.</param>
     /// <returns>The files, the lowest first, in which order they are to be removed; empty where this is no commit that was stopped between
     /// its end and the removal, or the base does not read as the top does.</returns>
@@ -60,18 +69,12 @@ public static class CommitRemains
     /// <exception cref="FileNotFoundException">The top does not exist under either name: the message says what there is.</exception>
     /// <exception cref="IOException">A file cannot be opened; or the top exists under both names, so that another image of its name
     /// was committed and not removed.</exception>
-    public static async Task<IReadOnlyList<string>> FindAsync(
-        string? activePath, string topPath, string basePath, ChainOpenOptions options, CancellationToken cancellationToken = default)
+    public async Task<IReadOnlyList<string>> FindAsync(string activePath, CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(options);
         string? format = options.TopFormat;
-        if (activePath is not null
-            && (FileStorage.IdentityOf(activePath) is { } identity
-                ? identity == FileStorage.IdentityOf(topPath)
-                : string.Equals(activePath, topPath, StringComparison.Ordinal)))
-        {
-            activePath = null;
-        }
+        bool isTopActive = FileStorage.IdentityOf(activePath) is { } identity
+            ? identity == FileStorage.IdentityOf(topPath)
+            : string.Equals(activePath, topPath, StringComparison.Ordinal);
 
         bool isDone = DurableFile.Exists(DonePathOf(topPath));
         if (isDone && DurableFile.Exists(topPath))
@@ -84,14 +87,14 @@ public static class CommitRemains
         if (!isDone && !DurableFile.Exists(topPath))
         {
             throw new FileNotFoundException(
-                PrintableMessage.Of(await WhatIsThereAsync(topPath, basePath, options, cancellationToken).ConfigureAwait(false)));
+                PrintableMessage.Of(await WhatIsThereAsync(cancellationToken).ConfigureAwait(false)));
         }
 
         IOException Doubtful(string why) =>
             IOException.Of($"'{DonePathOf(topPath)}' looks like the rest of an interrupted commit, but {why}: nothing was removed");
         string committedPath = isDone ? DonePathOf(topPath) : topPath;
 
-        if (activePath is not null)
+        if (!isTopActive)
         {
             ImageChain active = await ImageChain.OpenAsync(activePath, options, cancellationToken).ConfigureAwait(false);
             await using (active.ConfigureAwait(false))
@@ -110,12 +113,12 @@ public static class CommitRemains
             committedPath, options with { TopFormat = format, Resolver = standIn }, cancellationToken).ConfigureAwait(false);
         await using (chain.ConfigureAwait(false))
         {
-            if (chain.IndexOf(basePath) is not (> 0 and { } target) || (activePath is null && !standIn.IsUsed && !isDone))
+            if (chain.IndexOf(basePath) is not (> 0 and { } target) || (isTopActive && !standIn.IsUsed && !isDone))
             {
                 return isDone ? throw Doubtful($"has no backing file '{basePath}'") : [];
             }
 
-            if ((await ChainOverlays.FindAsync(chain, Enumerable.Range(0, target), cancellationToken).ConfigureAwait(false)).Count > 0)
+            if ((await FoundOverlay.FindAsync(chain, Enumerable.Range(0, target), cancellationToken).ConfigureAwait(false)).Count > 0)
             {
                 // Something still needs them.
                 return isDone ? throw Doubtful("is, or lies above, the backing file of another image") : [];
@@ -123,7 +126,7 @@ public static class CommitRemains
 
             if (isDone)
             {
-                return ToRemove(chain, target);
+                return ToRemove(chain.Layers.Take(target));
             }
 
             ImageChain below = await ImageChain.OpenAsync(
@@ -135,16 +138,14 @@ public static class CommitRemains
                     chain, below, cancellationToken: cancellationToken).ConfigureAwait(false);
                 bool isThere = below.Layers[0].VirtualSizeBytes >= size
                     && (comparison.Outcome == ComparisonOutcome.Identical || comparison.OffsetBytes >= size);
-                return isThere ? ToRemove(chain, target) : [];
+                return isThere ? ToRemove(chain.Layers.Take(target)) : [];
             }
         }
     }
 
-    private static string[] ToRemove(ImageChain chain, int target) =>
-        [.. chain.Layers.Take(target).Reverse().Where(static layer => !layer.IsFixedSize).Select(static layer => layer.Path)];
+    private static string DonePathOf(string path) => path + DoneSuffix;
 
-    private static async ValueTask<string> WhatIsThereAsync(
-        string topPath, string basePath, ChainOpenOptions options, CancellationToken cancellationToken)
+    private async ValueTask<string> WhatIsThereAsync(CancellationToken cancellationToken)
     {
         string gone = $"'{topPath}' does not exist, nor does '{DonePathOf(topPath)}', which a commit leaves if it is interrupted while it "
             + $"removes images";

@@ -3,78 +3,52 @@ using Qcow2Bitmaps.Chains;
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>Has an image's bitmaps know what images recorded that are about to leave the chain.</summary>
-internal static class DroppedImages
+/// <param name="chain">The chain as it is.</param>
+/// <param name="top">The image from which they leave; there may be others above it.</param>
+/// <param name="dropped">The images that leave it.</param>
+/// <param name="below">The images that lie below the top afterwards.</param>
+internal sealed class DroppedImages(
+    ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, IReadOnlyList<ChainLayer> below)
 {
+    private readonly BitmapEdit _edit = new();
+
+    /// <summary>The images of the new chain that are none of the old one: their bitmaps record another disk's changes.</summary>
+    public IEnumerable<ChainLayer> Newcomers => below
+        .Where(layer =>
+            !chain.Layers.Any(
+                old => ReferenceEquals(old, layer) || (layer.Storage.Identity is { } identity && old.Storage.Identity == identity)));
+
+    /// <summary>
+    /// The bitmaps that images which leave hold, and the top does not, though images above it or of the new chain do: what those hold would
+    /// look like all there is, at once or once it is populated.
+    /// </summary>
+    private IEnumerable<BitmapInfo> LostBitmaps
+    {
+        get
+        {
+            ChainLayer[] others = [.. chain.Layers.Take(top.Index), .. Newcomers];
+            return dropped
+                .SelectMany(static layer => layer.Bitmaps)
+                .DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
+                .Where(bitmap => !top.Holds(bitmap.Name) && Array.Exists(others, other => other.Holds(bitmap.Name)));
+        }
+    }
+
     /// <summary>Plans the edit of the top image, to be made before the images leave.</summary>
-    /// <param name="chain">The chain as it is.</param>
-    /// <param name="top">The image from which they leave; there may be others above it.</param>
-    /// <param name="dropped">The images that leave it.</param>
-    /// <param name="remaining">The chain as it will be, the top image first.</param>
     /// <param name="hides">What those images hide of those below them.</param>
-    /// <param name="gaps">What becomes of bitmaps that would look valid afterwards, and are not.</param>
+    /// <param name="disablesGaps">Whether bitmaps that would look valid afterwards, and are not, are disabled in any case.</param>
     /// <param name="changes">Takes what is done.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="BitmapStateException">The top image would have to hold a bitmap, and is of version 2.</exception>
-    public static async ValueTask<BitmapEdit> PlanAsync(
-        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, IReadOnlyList<ChainLayer> remaining, DirtyBitmap hides,
-        GapPolicy gaps, List<BitmapChange> changes, CancellationToken cancellationToken)
+    public async ValueTask<BitmapEdit> PlanAsync(
+        DirtyBitmap hides, bool disablesGaps, List<BitmapChange> changes, CancellationToken cancellationToken)
     {
-        ChainLayer[] layers = [.. chain.Layers.Skip(top.Index)];
-        var edit = new BitmapEdit();
-        foreach (BitmapInfo bitmap in top.RequireImage().Bitmaps.DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal))
+        foreach (BitmapInfo bitmap in top.Bitmaps.DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal))
         {
-            if (bitmap.State == BitmapState.Inconsistent || bitmap.Faults.Count > 0)
-            {
-                // It can take no bits, and populating would not know of what leaves: all dirty, which populating keeps.
-                edit.Remove(bitmap.Name)
-                    .AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false)
-                    .Set(bitmap.Name, 0, top.VirtualSizeBytes);
-                changes.Add(
-                    new BitmapChange(
-                        bitmap.Name, BitmapChangeKind.Disabled, top.Path,
-                        "it cannot be used, and the record of the images that leave the chain is lost: all of it is dirty"));
-                continue;
-            }
-
-            if (bitmap.State == BitmapState.Disabled)
-            {
-                await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
-                changes.Add(
-                    new BitmapChange(
-                        bitmap.Name, BitmapChangeKind.Marked, top.Path,
-                        "what the images that leave the chain hold; it is still not valid"));
-                continue;
-            }
-
-            BitmapVerdict verdict = await TableJudge.JudgeAsync(
-                layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false);
-            if (verdict.IsValid)
-            {
-                foreach (ChainLayer layer in dropped.Where(layer => verdict.Images.Contains(layer.Index)))
-                {
-                    edit.Merge(layer.RequireImage(), bitmap.Name, bitmap.Name);
-                    changes.Add(new BitmapChange(bitmap.Name, BitmapChangeKind.Merged, top.Path, $"from {layer.Path}"));
-                }
-
-                edit.Merge(hides, bitmap.Name);
-            }
-            else if ((await TableJudge.JudgeAsync(
-                remaining, bitmap.Name, VerdictProfile.Libvirt, cancellationToken).ConfigureAwait(false)).IsValid)
-            {
-                await CloseGapAsync(chain, top, dropped, bitmap, hides, gaps, edit, changes, cancellationToken).ConfigureAwait(false);
-            }
-            else
-            {
-                // An image that stays may leave later, and what is missing here with it.
-                await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
-                changes.Add(
-                    new BitmapChange(
-                        bitmap.Name, BitmapChangeKind.Marked, top.Path,
-                        "what the images that leave the chain hold; it is still not valid"));
-            }
+            changes.AddRange(await PlanAsync(bitmap, hides, disablesGaps, cancellationToken).ConfigureAwait(false));
         }
 
-        foreach (BitmapInfo bitmap in LostBitmaps(chain, top, dropped, remaining))
+        foreach (BitmapInfo bitmap in LostBitmaps)
         {
             if (top.RequireImage().Header.Version < 3)
             {
@@ -84,57 +58,65 @@ internal static class DroppedImages
                     + $"{top} is of version 2 and cannot say that bits are lost; delete the bitmap first");
             }
 
-            edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
-            changes.Add(
-                new BitmapChange(
-                    bitmap.Name, BitmapChangeKind.Disabled, top.Path,
-                    "it was not valid, and would look valid with those of the same name in the other images"));
-            await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
+            _edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
+            changes.Add(Change(
+                bitmap, BitmapChangeKind.Disabled,
+                "it was not valid, and would look valid with those of the same name in the other images"));
+            await RecordAsync(bitmap, hides, cancellationToken).ConfigureAwait(false);
         }
 
-        return edit;
+        return _edit;
     }
 
-    /// <summary>
-    /// The bitmaps that images which leave hold, and the top does not, though images above it or of the new chain do: what those hold would
-    /// look like all there is, at once or once it is populated.
-    /// </summary>
-    private static IEnumerable<BitmapInfo> LostBitmaps(
-        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, IReadOnlyList<ChainLayer> remaining)
+    /// <summary>Plans what becomes of one bitmap of the top.</summary>
+    private async ValueTask<IEnumerable<BitmapChange>> PlanAsync(
+        BitmapInfo bitmap, DirtyBitmap hides, bool disablesGaps, CancellationToken cancellationToken)
     {
-        ChainLayer[] others = [.. chain.Layers.Take(top.Index), .. Newcomers(chain, remaining)];
-        return dropped
-            .SelectMany(static layer => layer.Bitmaps)
-            .DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
-            .Where(bitmap => !top.Holds(bitmap.Name) && Array.Exists(others, other => other.Holds(bitmap.Name)));
-    }
-
-    /// <summary>The images of the new chain that are none of the old one: their bitmaps record another disk's changes.</summary>
-    internal static IEnumerable<ChainLayer> Newcomers(ImageChain chain, IReadOnlyList<ChainLayer> remaining) => remaining
-        .Where(layer =>
-            !chain.Layers.Any(
-                old => ReferenceEquals(old, layer) || (layer.Storage.Identity is { } identity && old.Storage.Identity == identity)));
-
-    private static async ValueTask CloseGapAsync(
-        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, BitmapInfo bitmap, DirtyBitmap hides, GapPolicy gaps,
-        BitmapEdit edit, List<BitmapChange> changes, CancellationToken cancellationToken)
-    {
-        ChainLayer? untold = await RecordAsync(chain, top, dropped, bitmap, hides, edit, cancellationToken).ConfigureAwait(false);
-        if (gaps == GapPolicy.Disable || untold is not null)
+        if (bitmap.State == BitmapState.Inconsistent || bitmap.Faults.Count > 0)
         {
-            edit.Disable(bitmap.Name);
-            changes.Add(new BitmapChange(
-                bitmap.Name, BitmapChangeKind.Disabled, top.Path,
-                untold is null
-                    ? "it is not valid, and would look so"
-                    : $"it is not valid, and what changed in {untold.Path} cannot be told: {RebuildRules.WhyUnsound(untold)}"));
+            // It can take no bits, and populating would not know of what leaves: all dirty, which populating keeps.
+            _edit.Remove(bitmap.Name)
+                .AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false)
+                .Set(bitmap.Name, 0, top.VirtualSizeBytes);
+            return [Change(
+                bitmap, BitmapChangeKind.Disabled,
+                "it cannot be used, and the record of the images that leave the chain is lost: all of it is dirty")];
         }
-        else
+
+        bool isRecording = bitmap.State != BitmapState.Disabled;
+        BitmapVerdict? verdict = isRecording
+            ? await JudgeAsync([.. chain.Layers.Skip(top.Index)], bitmap, cancellationToken).ConfigureAwait(false)
+            : null;
+        if (verdict is { IsValid: true })
         {
-            changes.Add(
-                new BitmapChange(
-                    bitmap.Name, BitmapChangeKind.Marked, top.Path, "what the images that leave the chain hold and did not record"));
+            ChainLayer[] run = [.. dropped.Where(layer => verdict.Images.Contains(layer.Index))];
+            foreach (ChainLayer layer in run)
+            {
+                _edit.Merge(layer.RequireImage(), bitmap.Name, bitmap.Name);
+            }
+
+            _edit.Merge(hides, bitmap.Name);
+            return run.Select(layer => Change(bitmap, BitmapChangeKind.Merged, $"from {layer.Path}"));
         }
+
+        ChainLayer? untold = await RecordAsync(bitmap, hides, cancellationToken).ConfigureAwait(false);
+        if (!isRecording || !(await JudgeAsync([top, .. below], bitmap, cancellationToken).ConfigureAwait(false)).IsValid)
+        {
+            // An image that stays may leave later, and what is missing here with it.
+            return [Change(bitmap, BitmapChangeKind.Marked, "what the images that leave the chain hold; it is still not valid")];
+        }
+
+        if (!disablesGaps && untold is null)
+        {
+            return [Change(bitmap, BitmapChangeKind.Marked, "what the images that leave the chain hold and did not record")];
+        }
+
+        _edit.Disable(bitmap.Name);
+        return [Change(
+            bitmap, BitmapChangeKind.Disabled,
+            untold is null
+                ? "it is not valid, and would look so"
+                : $"it is not valid, and what changed in {untold.Path} cannot be told: {RebuildRules.WhyUnsound(untold)}")];
     }
 
     /// <summary>
@@ -142,29 +124,33 @@ internal static class DroppedImages
     /// a disabled one keeps the bits that it has.
     /// </summary>
     /// <returns>An image of which it cannot be told; null when there is none.</returns>
-    private static async ValueTask<ChainLayer?> RecordAsync(
-        ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, BitmapInfo bitmap, DirtyBitmap hides, BitmapEdit edit,
-        CancellationToken cancellationToken)
+    private async ValueTask<ChainLayer?> RecordAsync(BitmapInfo bitmap, DirtyBitmap hides, CancellationToken cancellationToken)
     {
         var bits = new DirtyBitmap(top.VirtualSizeBytes, bitmap.GranularityBytes);
         foreach (ChainLayer layer in dropped)
         {
+            await StoredBits.MergeAsync(layer, bitmap.Name, _edit, top.VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
             if (await TableJudge.IsUsableAsync(layer, bitmap.Name, cancellationToken).ConfigureAwait(false))
             {
-                edit.Merge(layer.RequireImage(), bitmap.Name, bitmap.Name);
+                continue;
             }
-            else if (RebuildRules.WhyUnsound(layer) is not null)
+
+            if (RebuildRules.WhyUnsound(layer) is not null)
             {
-                edit.Set(bitmap.Name, 0, top.VirtualSizeBytes);
+                _edit.Set(bitmap.Name, 0, top.VirtualSizeBytes);
                 return layer;
             }
-            else
-            {
-                await ChainPopulate.MarkAllocatedAsync(chain, layer.Index, bits, cancellationToken).ConfigureAwait(false);
-            }
+
+            await ChainPopulate.MarkAllocatedAsync(chain, layer.Index, bits, cancellationToken).ConfigureAwait(false);
         }
 
-        edit.Merge(bits, bitmap.Name).Merge(hides, bitmap.Name);
+        _edit.Merge(bits, bitmap.Name).Merge(hides, bitmap.Name);
         return null;
     }
+
+    private static ValueTask<BitmapVerdict> JudgeAsync(
+        IReadOnlyList<ChainLayer> layers, BitmapInfo bitmap, CancellationToken cancellationToken) =>
+        TableJudge.JudgeAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken);
+
+    private BitmapChange Change(BitmapInfo bitmap, BitmapChangeKind kind, string detail) => new(bitmap.Name, kind, top.Path, detail);
 }

@@ -1,11 +1,24 @@
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>The room that an image takes before an operation on its chain, and at most while that goes on and afterwards.</summary>
-/// <param name="Image">The image's path.</param>
-/// <param name="CurrentBytes">Its length; on a block device where its last cluster in use ends. 0 where it is still to be made.</param>
-/// <param name="RequiredBytes">The length that it needs, in whole clusters.</param>
-public sealed record ImageRoom(string Image, long CurrentBytes, long RequiredBytes)
+public sealed record ImageRoom
 {
+    internal ImageRoom(string image, long currentBytes, long requiredBytes)
+    {
+        Image = image;
+        CurrentBytes = currentBytes;
+        RequiredBytes = requiredBytes;
+    }
+
+    /// <summary>The image's path.</summary>
+    public string Image { get; }
+
+    /// <summary>Its length; on a block device where its last cluster in use ends. 0 where it is still to be made.</summary>
+    public long CurrentBytes { get; }
+
+    /// <summary>The length that it needs, in whole clusters: never less than the current one.</summary>
+    public long RequiredBytes { get; }
+
     /// <summary>By how many bytes it grows.</summary>
-    public long AdditionalBytes => Math.Max(0, RequiredBytes - CurrentBytes);
+    internal long AdditionalBytes => RequiredBytes - CurrentBytes;
 }

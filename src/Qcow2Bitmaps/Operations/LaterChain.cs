@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Chains;
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>Judges bitmaps over a chain as it will be, before a header makes it so.</summary>
-public static class LaterChain
+internal static class LaterChain
 {
     /// <summary>Judges the bitmaps of an image over its chain as that will be when its disk has another size.</summary>
     /// <param name="image">The image.</param>
@@ -14,10 +14,8 @@ public static class LaterChain
     /// cannot back up by a bitmap that it could before.</returns>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async ValueTask<IReadOnlyList<BitmapVerdict>> JudgeResizedAsync(
-        Qcow2Image image, long sizeBytes, ImageChain below, CancellationToken cancellationToken = default)
+        Qcow2Image image, long sizeBytes, ImageChain below, CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(image);
-        ArgumentNullException.ThrowIfNull(below);
         var top = new Qcow2Layer(0, image.Handle.Storage, image, isFormatProbed: false, isOpenForWritingElsewhere: false, sizeBytes);
         return await JudgeIndexedAsync(
             [top, .. below.Layers.Select(static (layer, index) => layer.At(index + 1))], image.Bitmaps.Select(static bitmap => bitmap.Name),
@@ -25,7 +23,7 @@ public static class LaterChain
     }
 
     /// <summary>Judges the bitmaps that an operation touched, over images of whatever chains, top first.</summary>
-    internal static ValueTask<IReadOnlyList<BitmapVerdict>> JudgeAsync(
+    public static ValueTask<IReadOnlyList<BitmapVerdict>> JudgeAsync(
         IEnumerable<ChainLayer> layers, IEnumerable<BitmapChange> changes, CancellationToken cancellationToken) =>
         JudgeIndexedAsync(
             [.. layers.Select(static (layer, index) => layer.At(index))], changes.Select(static change => change.Name), cancellationToken);

@@ -4,28 +4,33 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>A chain over stand-ins for the files of another one: an operation on it goes the whole way, and changes nothing.</summary>
+/// <summary>An operation that was done on stand-ins for the files of a chain: it went the whole way, and changed nothing.</summary>
 /// <remarks>What an operation needs is not calculated beside it, where the two could drift apart: it is done, and looked at.</remarks>
 internal sealed class Rehearsal : IAsyncDisposable
 {
+    private readonly ImageChain _chain;
     private readonly IReadOnlyList<RehearsalStorage> _storages;
     private readonly long[] _currentBytes;
 
-    private Rehearsal(ImageChain chain, IReadOnlyList<RehearsalStorage> storages, long[] currentBytes)
+    private Rehearsal(ImageChain chain, IReadOnlyList<RehearsalStorage> storages)
     {
-        Chain = chain;
+        _chain = chain;
         _storages = storages;
-        _currentBytes = currentBytes;
+        _currentBytes = new long[storages.Count];
     }
 
-    private ImageChain Chain { get; }
+    /// <summary>What was done.</summary>
+    public ChainResult Result { get; private set; } = new([]);
 
-    /// <summary>Opens the stand-in of a chain, of which nothing has been written since it was opened.</summary>
-    /// <param name="chain">The chain, which stays open and is only read.</param>
+    /// <summary>Does an operation on stand-ins. What it leaves behind is not real, and not told.</summary>
+    /// <param name="operation">The operation, on whose chain nothing has been written since it was opened; that is only read.</param>
+    /// <param name="depth">How closely to look.</param>
     /// <param name="isBounded">Whether storages that cannot grow end where they do; else it shows how far they would have to reach.</param>
-    /// <param name="cancellationToken">Ends the opening.</param>
-    public static async ValueTask<Rehearsal> OpenAsync(ImageChain chain, bool isBounded, CancellationToken cancellationToken)
+    /// <param name="cancellationToken">Ends the work.</param>
+    public static async Task<Rehearsal> RunAsync(
+        ChainOperation operation, MeasureDepth depth, bool isBounded, CancellationToken cancellationToken)
     {
+        ImageChain chain = operation.Chain;
         ChainDisk map = await chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         var resolver = new StandInResolver(chain, map, isBounded);
         ChainOpenOptions options = chain.Options with
@@ -34,29 +39,32 @@ internal sealed class Rehearsal : IAsyncDisposable
             WritableLayers = [.. Enumerable.Range(0, chain.Layers.Count)],
         };
         ImageChain copy = await ImageChain.OpenAsync(resolver.Layers[0], options, cancellationToken).ConfigureAwait(false);
-        long[] current = new long[chain.Layers.Count];
-        foreach (ChainLayer layer in chain.Layers)
+        var rehearsal = new Rehearsal(copy, resolver.Layers);
+        try
         {
-            current[layer.Index] = layer is Qcow2Layer { IsFixedSize: true, Image: var image }
-                ? await RefcountReader.FindEndAsync(
-                    image.Handle.Storage, image.Header, image.Handle.Limits, cancellationToken).ConfigureAwait(false)
-                : layer.Storage.Length;
+            foreach (ChainLayer layer in chain.Layers)
+            {
+                rehearsal._currentBytes[layer.Index] = layer is Qcow2Layer { IsFixedSize: true, Image: var image }
+                    ? await RefcountReader.FindEndAsync(
+                        image.Handle.Storage, image.Header, image.Handle.Limits, cancellationToken).ConfigureAwait(false)
+                    : layer.Storage.Length;
+            }
+
+            using IDisposable silence = Leftovers.TellTo(static _ => { });
+            rehearsal.Result = await operation.On(copy, depth).RunAsync(null, cancellationToken).ConfigureAwait(false);
+            return rehearsal;
         }
-
-        return new Rehearsal(copy, resolver.Layers, current);
-    }
-
-    /// <summary>Does the operation on the stand-ins. What it leaves behind is not real, and not told.</summary>
-    public async Task RunAsync(Func<ImageChain, Task> operation)
-    {
-        using IDisposable silence = Leftovers.TellTo(static _ => { });
-        await operation(Chain).ConfigureAwait(false);
+        catch
+        {
+            await copy.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
     }
 
     /// <summary>The room that an image needs.</summary>
     public ImageRoom RoomOf(int layer)
     {
-        ChainLayer there = Chain.Layers[layer];
+        ChainLayer there = _chain.Layers[layer];
         long current = _currentBytes[layer];
         long cluster = (there as Qcow2Layer)?.Image.ClusterSizeBytes ?? 1;
         long end = _storages[layer].IsOverDevice ? _storages[layer].WrittenEnd : _storages[layer].Length;
@@ -69,5 +77,5 @@ internal sealed class Rehearsal : IAsyncDisposable
             .Where(static pair => pair.storage.WrittenEnd > 0)
             .Select(pair => RoomOf(pair.index));
 
-    public ValueTask DisposeAsync() => Chain.DisposeAsync();
+    public ValueTask DisposeAsync() => _chain.DisposeAsync();
 }

@@ -6,17 +6,16 @@ namespace Qcow2Bitmaps.Operations;
 internal static class SpaceCheck
 {
     /// <summary>Checks the images of a chain. Nothing is read where the room is plenty whatever the operation does.</summary>
-    /// <param name="chain">The chain, of which nothing has been written since it was opened.</param>
+    /// <param name="operation">The operation, on whose chain nothing has been written since it was opened.</param>
     /// <param name="target">The image that takes the data.</param>
     /// <param name="sizeBytes">The size of its disk afterwards.</param>
-    /// <param name="operation">The operation, on a stand-in for the chain.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     /// <param name="freeBytes">The room for the target to grow, where somebody knows it.</param>
     /// <exception cref="NoSpaceException">There is surely not enough.</exception>
     public static async ValueTask RequireAsync(
-        ImageChain chain, int target, long sizeBytes, Func<ImageChain, MeasureDepth, Task> operation, CancellationToken cancellationToken,
-        long? freeBytes = null)
+        ChainOperation operation, int target, long sizeBytes, CancellationToken cancellationToken, long? freeBytes = null)
     {
+        ImageChain chain = operation.Chain;
         ChainLayer layer = chain.Layers[target];
         if (layer.Storage is RehearsalStorage)
         {
@@ -25,7 +24,7 @@ internal static class SpaceCheck
 
         if (chain.Layers.Any(static layer => layer.IsFixedSize && layer.Storage.CanWrite))
         {
-            await RequireDevicesAsync(chain, operation, cancellationToken).ConfigureAwait(false);
+            await RequireDevicesAsync(operation, cancellationToken).ConfigureAwait(false);
         }
 
         if (layer.IsFixedSize
@@ -36,13 +35,13 @@ internal static class SpaceCheck
             return;
         }
 
-        ImageRoom room = await RoomAsync(chain, target, operation, MeasureDepth.Tables, cancellationToken).ConfigureAwait(false);
+        ImageRoom room = await RoomAsync(operation, target, MeasureDepth.Tables, cancellationToken).ConfigureAwait(false);
         if (room.AdditionalBytes <= free)
         {
             return;
         }
 
-        room = await RoomAsync(chain, target, operation, MeasureDepth.Data, cancellationToken).ConfigureAwait(false);
+        room = await RoomAsync(operation, target, MeasureDepth.Data, cancellationToken).ConfigureAwait(false);
         if (room.AdditionalBytes > free)
         {
             throw new NoSpaceException(
@@ -56,12 +55,12 @@ internal static class SpaceCheck
     /// together than each for itself: that is found when it happens.
     /// </summary>
     public static async ValueTask RequireAllAsync(
-        ImageChain chain, IEnumerable<int> images, Func<ImageChain, Task> operation, CancellationToken cancellationToken)
+        ChainOperation operation, IEnumerable<int> images, CancellationToken cancellationToken)
     {
         foreach (int index in images)
         {
             await RequireAsync(
-                chain, index, chain.Layers[index].VirtualSizeBytes, (copy, _) => operation(copy), cancellationToken).ConfigureAwait(false);
+                operation, index, operation.Chain.Layers[index].VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -69,19 +68,15 @@ internal static class SpaceCheck
     public static string FolderOf(string path) =>
         FileNames.FolderOf(FileStorage.IdentityOf(path) is null ? path : FilePlace.Of(path).RealPath);
 
-    private static async ValueTask RequireDevicesAsync(
-        ImageChain chain, Func<ImageChain, MeasureDepth, Task> operation, CancellationToken cancellationToken)
+    private static async ValueTask RequireDevicesAsync(ChainOperation operation, CancellationToken cancellationToken)
     {
         foreach (MeasureDepth depth in (MeasureDepth[])[MeasureDepth.Tables, MeasureDepth.Data])
         {
             try
             {
-                Rehearsal bounded = await Rehearsal.OpenAsync(chain, isBounded: true, cancellationToken).ConfigureAwait(false);
-                await using (bounded.ConfigureAwait(false))
-                {
-                    await bounded.RunAsync(copy => operation(copy, depth)).ConfigureAwait(false);
-                    return;
-                }
+                Rehearsal bounded = await Rehearsal.RunAsync(operation, depth, isBounded: true, cancellationToken).ConfigureAwait(false);
+                await bounded.DisposeAsync().ConfigureAwait(false);
+                return;
             }
             catch (NoSpaceException) when (depth == MeasureDepth.Tables)
             {
@@ -89,11 +84,11 @@ internal static class SpaceCheck
             }
             catch (NoSpaceException)
             {
-                Rehearsal free = await Rehearsal.OpenAsync(chain, isBounded: false, cancellationToken).ConfigureAwait(false);
+                Rehearsal free = await Rehearsal.RunAsync(
+                    operation, MeasureDepth.Data, isBounded: false, cancellationToken).ConfigureAwait(false);
                 await using (free.ConfigureAwait(false))
                 {
-                    await free.RunAsync(copy => operation(copy, MeasureDepth.Data)).ConfigureAwait(false);
-                    foreach (ChainLayer layer in chain.Layers)
+                    foreach (ChainLayer layer in operation.Chain.Layers)
                     {
                         long required = free.RoomOf(layer.Index).RequiredBytes;
                         if (layer.Storage.CapacityBytes is { } capacity && required > capacity)
@@ -109,13 +104,11 @@ internal static class SpaceCheck
     }
 
     private static async ValueTask<ImageRoom> RoomAsync(
-        ImageChain chain, int target, Func<ImageChain, MeasureDepth, Task> operation, MeasureDepth depth,
-        CancellationToken cancellationToken)
+        ChainOperation operation, int target, MeasureDepth depth, CancellationToken cancellationToken)
     {
-        Rehearsal rehearsal = await Rehearsal.OpenAsync(chain, isBounded: false, cancellationToken).ConfigureAwait(false);
+        Rehearsal rehearsal = await Rehearsal.RunAsync(operation, depth, isBounded: false, cancellationToken).ConfigureAwait(false);
         await using (rehearsal.ConfigureAwait(false))
         {
-            await rehearsal.RunAsync(copy => operation(copy, depth)).ConfigureAwait(false);
             return rehearsal.RoomOf(target);
         }
     }

@@ -58,6 +58,9 @@ public static class Leftovers
         }
     }
 
+    /// <summary>Tells what is left behind on purpose.</summary>
+    internal static void Tell(PrintableMessage left) => s_tell.Value?.Invoke(left);
+
     private static void Tell(string left, Exception why) => s_tell.Value?.Invoke(PrintableMessage.Of($"{left}: {why}"));
 
     private sealed class Scope(Action<string>? outer) : IDisposable

@@ -157,7 +157,7 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
             string path = NewFile();
             await using (ImageChain chain = await ImageChain.OpenAsync(Active, cancellationToken: Token))
             {
-                await ChainSnapshot.CreateAsync(chain, path, cancellationToken: Token);
+                await new ChainSnapshot(chain, path).RunAsync(cancellationToken: Token);
             }
 
             _layers.Insert(0, path);

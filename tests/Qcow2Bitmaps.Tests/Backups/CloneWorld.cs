@@ -51,7 +51,7 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
         {
             _tops[disk] = NewFile();
             await using ImageChain chain = await ImageChain.OpenAsync(Template, cancellationToken: Token);
-            await ChainSnapshot.CreateAsync(chain, _tops[disk], cancellationToken: Token);
+            await new ChainSnapshot(chain, _tops[disk]).RunAsync(cancellationToken: Token);
             await WriteAsync(disk);
         }
     }
@@ -103,7 +103,7 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
         await using ImageChain chain = await ImageChain.OpenAsync(_tops[disk], cancellationToken: Token);
         if (chain.Layers.Count < 4)
         {
-            await ChainSnapshot.CreateAsync(chain, path, cancellationToken: Token);
+            await new ChainSnapshot(chain, path).RunAsync(cancellationToken: Token);
             _tops[disk] = path;
             Log($"{disk}: snapshot");
         }

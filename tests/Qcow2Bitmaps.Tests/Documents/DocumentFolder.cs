@@ -71,7 +71,7 @@ internal sealed class DocumentFolder : IDisposable
     {
         await using (ImageChain chain = await ImageChain.OpenAsync(_folder.File(below)))
         {
-            await ChainSnapshot.CreateAsync(chain, _folder.File(name), below);
+            await new ChainSnapshot(chain, _folder.File(name), below).RunAsync();
         }
 
         await using ImageChain overlay = await ImageChain.OpenAsync(_folder.File(name), new ChainOpenOptions { WritableLayers = [0] });

@@ -99,6 +99,6 @@ public sealed class ChainCommitCrashTests
     private static async Task CommitAsync(CrashChain images, string active, int top, int target, int workers)
     {
         await using ImageChain chain = await images.OpenForCommitAsync(active, top, target);
-        await ChainCommit.RunAsync(chain, top, target, new CommitOptions { Workers = workers }, cancellationToken: Token);
+        await new ChainCommit(chain, top, target, new MergeOptions { Workers = workers }).RunAsync(cancellationToken: Token);
     }
 }

@@ -38,11 +38,10 @@ public sealed class ChainCommitTests
         await Qcow2Image.CreateAsync(
             top, new Qcow2CreateOptions { SizeBytes = 1 << 19, BackingFile = "old.qcow2", BackingFormat = "qcow2" }, Token);
         byte[] before = await File.ReadAllBytesAsync(folder.File("old.qcow2"), Token);
-        await using (ImageChain chain = await ChainAccess.OpenAsync(
-            top, ChainOpenOptions.Default, static chain => ChainCommit.WritableLayers(chain, 0, 1), Token))
+        await using (ChainCommit commit = await ChainCommit.OpenAsync(top, new MergeOptions(), cancellationToken: Token))
         {
             Qcow2UnsupportedException e = await Assert.ThrowsAsync<Qcow2UnsupportedException>(
-                () => ChainCommit.RunAsync(chain, 0, 1, cancellationToken: Token));
+                () => commit.RunAsync(cancellationToken: Token));
             Assert.Equal(UnsupportedReason.Version2, e.Reason);
             Assert.Contains("of 262144 bytes cannot grow to 524288", e.Message, StringComparison.Ordinal);
         }
@@ -157,9 +156,9 @@ public sealed class ChainCommitTests
 
     private static async Task CommitAsync(IReadOnlyList<string> paths, int top, int target)
     {
-        await using ImageChain chain = await ChainAccess.OpenAsync(
-            paths[0], ChainOpenOptions.Default, look => ChainCommit.WritableLayers(look, top, target), Token);
-        await ChainCommit.RunAsync(chain, top, target, cancellationToken: Token);
+        await using ChainCommit commit = await ChainCommit.OpenAsync(
+            paths[0], new MergeOptions { TopPath = paths[top], BasePath = paths[target] }, cancellationToken: Token);
+        await commit.RunAsync(cancellationToken: Token);
     }
 
     private static async Task CommitAsLibvirtAsync(CommitModel model, string[] paths)

@@ -51,7 +51,7 @@ public sealed class ChainCostTests
     {
         CountedChain counted = await CountedChain.MakeAsync(images, bitmaps);
         await using ImageChain chain = await counted.OpenAsync(new ChainOpenOptions { WritableLayers = [.. Enumerable.Range(0, images)] });
-        ChainResult result = await ChainCommit.RunAsync(chain, 0, images - 1, cancellationToken: Token);
+        ChainResult result = await new ChainCommit(chain, 0, images - 1).RunAsync(cancellationToken: Token);
         Assert.Equal(bitmaps * (images - 2), result.Bitmaps.Count(static change => change.Kind == BitmapChangeKind.Added));
         Assert.Equal(bitmaps, chain.Layers[^1].RequireImage().Bitmaps.Count);
         return [.. counted.Storages.Select(static storage => storage.Flushes)];

@@ -72,7 +72,7 @@ public sealed class ChainMeasurementTests
         IReadOnlyList<string> paths = await MakeAsync(folder, random);
         int top = random.Below(paths.Count - 1);
         int target = random.Below(2) == 0 ? paths.Count - 1 : top + 1 + random.Below(paths.Count - top - 1);
-        var options = new CommitOptions { DropBitmaps = true };
+        var options = new MergeOptions { DropBitmaps = true };
         ChainMeasurement? exact = null;
         ChainMeasurement? bound = null;
         byte[][] before = await Task.WhenAll(paths.Select(path => File.ReadAllBytesAsync(path, Token)));
@@ -80,8 +80,8 @@ public sealed class ChainMeasurementTests
         {
             try
             {
-                exact = await ChainMeasurement.OfCommitAsync(look, top, target, options, cancellationToken: Token);
-                bound = await ChainMeasurement.OfCommitAsync(look, top, target, options, MeasureDepth.Tables, Token);
+                exact = await new ChainCommit(look, top, target, options).MeasureAsync(cancellationToken: Token);
+                bound = await new ChainCommit(look, top, target, options).MeasureAsync(MeasureDepth.Tables, Token);
             }
             catch (BitmapStateException)
             {
@@ -126,9 +126,10 @@ public sealed class ChainMeasurementTests
         string overlay = folder.File("overlay.qcow2");
         await using (ImageChain chain = await ImageChain.OpenAsync(paths[0], cancellationToken: Token))
         {
-            ChainMeasurement exact = await ChainMeasurement.OfFlattenAsync(chain, cancellationToken: Token);
-            ChainMeasurement bound = await ChainMeasurement.OfFlattenAsync(chain, MeasureDepth.Tables, Token);
-            ChainResult result = await ChainFlatten.RunAsync(chain, flat, cancellationToken: Token);
+            var flatten = new ChainFlatten(chain, flat);
+            ChainMeasurement exact = await flatten.MeasureAsync(cancellationToken: Token);
+            ChainMeasurement bound = await flatten.MeasureAsync(MeasureDepth.Tables, Token);
+            ChainResult result = await flatten.RunAsync(cancellationToken: Token);
             long length = await WholeLengthAsync(flat);
             Assert.True(exact.Target.RequiredBytes == length, $"seed {seed}: {exact.Target}, it has {length}");
             Assert.True(
@@ -139,8 +140,8 @@ public sealed class ChainMeasurementTests
                 result.Bitmaps.Select(static change => (change.Name, change.Kind)),
                 exact.Forecast.Bitmaps.Select(static change => (change.Name, change.Kind)));
 
-            ChainMeasurement snapshot = await ChainMeasurement.OfSnapshotAsync(chain, overlay, cancellationToken: Token);
-            await ChainSnapshot.CreateAsync(chain, overlay, cancellationToken: Token);
+            ChainMeasurement snapshot = await new ChainSnapshot(chain, overlay).MeasureAsync(cancellationToken: Token);
+            await new ChainSnapshot(chain, overlay).RunAsync(cancellationToken: Token);
             await using var made = FileStorage.Open(overlay);
             Assert.True(snapshot.Target.RequiredBytes == made.Length, $"seed {seed}: {snapshot.Target}, it has {made.Length}");
         }
@@ -150,9 +151,10 @@ public sealed class ChainMeasurementTests
         ChainMeasurement pullBound;
         await using (ImageChain pulled = await ImageChain.OpenAsync(paths[0], new ChainOpenOptions { WritableLayers = [0] }, Token))
         {
-            pull = await ChainMeasurement.OfPullAsync(pulled, @base, cancellationToken: Token);
-            pullBound = await ChainMeasurement.OfPullAsync(pulled, @base, depth: MeasureDepth.Tables, cancellationToken: Token);
-            await ChainRebase.PullAsync(pulled, @base, cancellationToken: Token);
+            var operation = new ChainRebase(pulled, 0, @base);
+            pull = await operation.MeasureAsync(cancellationToken: Token);
+            pullBound = await operation.MeasureAsync(MeasureDepth.Tables, Token);
+            await operation.RunAsync(cancellationToken: Token);
         }
 
         long now = await WholeLengthAsync(paths[0]);
@@ -161,11 +163,11 @@ public sealed class ChainMeasurementTests
             $"seed {seed}: {pull.Target}, it has {now}; {pullBound.Target}");
     }
 
-    private static async Task<ChainResult> CommitAsync(IReadOnlyList<string> paths, int top, int target, CommitOptions options)
+    private static async Task<ChainResult> CommitAsync(IReadOnlyList<string> paths, int top, int target, MergeOptions options)
     {
-        await using ImageChain chain = await ChainAccess.OpenAsync(
-            paths[0], ChainOpenOptions.Default, look => ChainCommit.WritableLayers(look, top, target), Token);
-        return await ChainCommit.RunAsync(chain, top, target, options, cancellationToken: Token);
+        await using ChainCommit commit = await ChainCommit.OpenAsync(
+            paths[0], options with { TopPath = paths[top], BasePath = paths[target] }, cancellationToken: Token);
+        return await commit.RunAsync(cancellationToken: Token);
     }
 
     /// <summary>A file's length, up to whole clusters of a qcow2 image.</summary>

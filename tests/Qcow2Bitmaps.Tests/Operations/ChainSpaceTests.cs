@@ -29,8 +29,8 @@ public sealed class ChainSpaceTests : IDisposable
         await using (ImageChain look = await ImageChain.OpenAsync(_paths[0], cancellationToken: Token))
         {
             measured = isPull
-                ? await ChainMeasurement.OfPullAsync(look, null, cancellationToken: Token)
-                : await ChainMeasurement.OfCommitAsync(look, 0, 2, cancellationToken: Token);
+                ? await new ChainRebase(look, 0, (int?)null).MeasureAsync(cancellationToken: Token)
+                : await new ChainCommit(look, 0, 2).MeasureAsync(cancellationToken: Token);
         }
 
         long capacity = measured.Target.RequiredBytes + (spareClusters * 65536L);
@@ -46,8 +46,8 @@ public sealed class ChainSpaceTests : IDisposable
             try
             {
                 _ = isPull
-                    ? await ChainRebase.PullAsync(chain, null, cancellationToken: Token)
-                    : await ChainCommit.RunAsync(chain, 0, 2, cancellationToken: Token);
+                    ? await new ChainRebase(chain, 0, (int?)null).RunAsync(cancellationToken: Token)
+                    : await new ChainCommit(chain, 0, 2).RunAsync(cancellationToken: Token);
             }
             catch (NoSpaceException e)
             {
@@ -88,7 +88,7 @@ public sealed class ChainSpaceTests : IDisposable
         ChainMeasurement measured;
         await using (ImageChain look = await ImageChain.OpenAsync(_paths[0], cancellationToken: Token))
         {
-            measured = await ChainMeasurement.OfPopulateAsync(look, "a", cancellationToken: Token);
+            measured = await new ChainPopulate(look, "a").MeasureAsync(cancellationToken: Token);
         }
 
         Assert.Equal(_paths.Take(2), measured.Images.Select(static room => room.Image));
@@ -102,7 +102,7 @@ public sealed class ChainSpaceTests : IDisposable
         Exception? refused;
         await using (ImageChain chain = await OpenWithDeviceAsync(0))
         {
-            refused = await Record.ExceptionAsync(async () => await ChainPopulate.RunAsync(chain, "a", cancellationToken: Token));
+            refused = await Record.ExceptionAsync(() => new ChainPopulate(chain, "a").RunAsync(cancellationToken: Token));
         }
 
         if (spareClusters == 0)
@@ -122,13 +122,10 @@ public sealed class ChainSpaceTests : IDisposable
     {
         await MakeAsync();
         await using ImageChain chain = await ImageChain.OpenAsync(_paths[0], new ChainOpenOptions { WritableLayers = [0, 1, 2] }, Token);
-        long additional = (await ChainMeasurement.OfCommitAsync(chain, 0, 2, cancellationToken: Token)).Target.AdditionalBytes;
-        long atMost = (await ChainMeasurement.OfCommitAsync(
-            chain, 0, 2, depth: MeasureDepth.Tables, cancellationToken: Token)).Target.AdditionalBytes;
+        long additional = (await new ChainCommit(chain, 0, 2).MeasureAsync(cancellationToken: Token)).Target.AdditionalBytes;
+        long atMost = (await new ChainCommit(chain, 0, 2).MeasureAsync(MeasureDepth.Tables, Token)).Target.AdditionalBytes;
         Assert.True(atMost > additional, $"{atMost} {additional}");
-        Task CheckAsync(long free) => SpaceCheck.RequireAsync(
-            chain, 2, 8 << 20, (copy, depth) => ChainCommit.RunAsync(copy, 0, 2, new CommitOptions { Rehearses = depth }, null, Token),
-            Token, free).AsTask();
+        Task CheckAsync(long free) => SpaceCheck.RequireAsync(new ChainCommit(chain, 0, 2), 2, 8 << 20, Token, free).AsTask();
         await CheckAsync(additional);
         NoSpaceException refused = await Assert.ThrowsAsync<NoSpaceException>(() => CheckAsync(additional - 1));
         Assert.Equal((additional, additional - 1), (refused.NeededBytes, refused.AvailableBytes));

@@ -3,7 +3,7 @@ namespace Qcow2Bitmaps.Tests.Operations;
 /// <summary>A bitmap as naively as can be.</summary>
 /// <param name="State">Its state.</param>
 /// <param name="GranularityBytes">Its granularity.</param>
-/// <param name="Sectors">For each sector of 512 bytes, whether its granule is dirty; empty of an inconsistent one.</param>
+/// <param name="Sectors">For each sector of 512 bytes, whether its granule is dirty, as it is stored.</param>
 internal sealed record CommitBitmap(BitmapState State, long GranularityBytes, bool[] Sectors)
 {
     private const int SectorBytes = 512;

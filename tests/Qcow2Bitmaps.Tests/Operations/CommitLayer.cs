@@ -37,18 +37,15 @@ internal sealed record CommitLayer(string Path, int Sectors, bool[] Has, Immutab
     public static async Task<ImmutableSortedDictionary<string, CommitBitmap>> ReadBitmapsAsync(string path)
     {
         CancellationToken token = TestContext.Current.CancellationToken;
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, cancellationToken: token);
+        // What is stored of an inconsistent one counts too.
+        var options = new Qcow2OpenOptions { Strictness = Strictness.Lenient };
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, options, token);
         var bitmaps = ImmutableSortedDictionary.CreateBuilder<string, CommitBitmap>(StringComparer.Ordinal);
         foreach (BitmapInfo info in image.Bitmaps)
         {
-            bool[] sectors = [];
-            if (info.State != BitmapState.Inconsistent)
-            {
-                DirtyBitmap bits = await image.Bitmaps.LoadAsync(info.Name, cancellationToken: token);
-                sectors = [.. Enumerable.Range(0, (int)(image.VirtualSizeBytes / SectorBytes))
-                    .Select(sector => bits.IsDirty((long)sector * SectorBytes))];
-            }
-
+            DirtyBitmap bits = await image.Bitmaps.LoadAsync(info.Name, cancellationToken: token);
+            bool[] sectors = [.. Enumerable.Range(0, (int)(image.VirtualSizeBytes / SectorBytes))
+                .Select(sector => bits.IsDirty((long)sector * SectorBytes))];
             bitmaps.Add(info.Name, new CommitBitmap(info.State, info.GranularityBytes, sectors));
         }
 

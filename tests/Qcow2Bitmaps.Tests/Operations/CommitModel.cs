@@ -86,7 +86,6 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
     public IEnumerable<bool[]> Records(string name) => Layers.Skip(Top).Take(Base - Top)
         .Select(layer => layer.Bitmaps.GetValueOrDefault(name))
         .OfType<CommitBitmap>()
-        .Where(static bitmap => bitmap.State != BitmapState.Inconsistent)
         .Select(static bitmap => bitmap.Sectors);
 
     /// <summary>What the base gains: its bitmaps call that dirty, as after any other resize.</summary>

@@ -47,7 +47,7 @@ internal sealed class CrashChain : IBackingResolver
     public async Task<ImageChain> OpenForCommitAsync(string active, int top, int target)
     {
         await using ImageChain look = await OpenAsync(active);
-        return await OpenAsync(active, [.. ChainCommit.WritableLayers(look, top, target)]);
+        return await OpenAsync(active, [.. await new ChainCommit(look, top, target).FindWritableLayersAsync(CancellationToken.None)]);
     }
 
     public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken) =>

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
@@ -71,6 +72,57 @@ public sealed class DroppedBitmapTests
         Assert.True((await chain.JudgeBitmapAsync("b", cancellationToken: Token)).IsValid);
         List<DirtyExtent> dirty = await chain.ReadExtentsAsync("b", cancellationToken: Token).ToListAsync(Token);
         Assert.Contains(dirty, static extent => extent is { OffsetBytes: <= 1 << 20, EndBytes: >= (1 << 20) + (64 << 10) });
+    }
+
+    /// <summary>
+    /// So it does where a crash has left the bitmap inconsistent: what is stored of it is read, and where that cannot be all is dirty.
+    /// </summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task ACommitKeepsTheRecordOfAnInconsistentBitmap(bool isTableBroken)
+    {
+        Qemu.Require();
+        using var folder = TempFolder.InMemory();
+        string old = folder.File("old.qcow2");
+        string top = folder.File("top.qcow2");
+        string other = folder.File("other.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", old, "4M");
+        await Qemu.ImgOkAsync("bitmap", "--add", old, "b");
+        await Qemu.IoOkAsync(old, "write -P 7 1M 64k");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-b", old, "-F", "qcow2", top);
+        await Qemu.ImgOkAsync("bitmap", "--add", top, "b");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", other, "4M");
+        await Qemu.IoOkAsync(other, "write -P 7 1M 64k");
+        await Qemu.ImgOkAsync("bitmap", "--add", other, "b");
+        await Support.Cli.OkAsync("chain", "rebase", "-b", "other.qcow2", "-F", "qcow2", top);
+        await new QemuNode(top).CrashAsync();
+        if (isTableBroken)
+        {
+            await BreakTableAsync(top);
+        }
+
+        await Support.Cli.OkAsync("chain", "commit", top, other);
+
+        await using ImageChain chain = await ImageChain.OpenAsync(other, cancellationToken: Token);
+        Assert.True((await chain.JudgeBitmapAsync("b", cancellationToken: Token)).IsValid);
+        DirtyExtent dirty = Assert.Single(await chain.ReadExtentsAsync("b", cancellationToken: Token).ToListAsync(Token));
+        Assert.Equal(isTableBroken ? (0, 4 << 20) : (1 << 20, 64 << 10), (dirty.OffsetBytes, dirty.LengthBytes));
+    }
+
+    /// <summary>Has the only entry of the bitmap's table be none.</summary>
+    private static async Task BreakTableAsync(string path)
+    {
+        long entry;
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, cancellationToken: Token))
+        {
+            BitmapInfo bitmap = Assert.Single(image.Bitmaps);
+            Assert.Equal(BitmapState.Inconsistent, bitmap.State);
+            entry = (long)bitmap.TableOffset;
+        }
+
+        await using var file = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+        await file.WriteAsync(entry, new byte[] { 0, 0, 0, 0, 0, 0, 2, 2 }, Token);
     }
 
     private static async Task<Dictionary<string, byte[]>> ReadAsync(TempFolder folder)

@@ -31,10 +31,10 @@ public sealed class HiddenRangesTests
             Assert.Contains(hidden, await ReadAsync(before));
         }
 
-        await using (ImageChain chain = await ChainAccess.OpenAsync(
-            paths[0], ChainOpenOptions.Default, static chain => ChainRebase.WritableLayers(chain, 0), Token))
+        await using (ChainRebase pull = await ChainRebase.OpenPullAsync(
+            paths[0], new MergeOptions { BasePath = end is { } index ? paths[index] : null }, cancellationToken: Token))
         {
-            await ChainRebase.PullAsync(chain, end, cancellationToken: Token);
+            await pull.RunAsync(cancellationToken: Token);
         }
 
         await using ImageChain after = await ImageChain.OpenAsync(paths[0], cancellationToken: Token);

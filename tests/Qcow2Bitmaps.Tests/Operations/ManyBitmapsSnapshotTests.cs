@@ -31,7 +31,7 @@ public sealed class ManyBitmapsSnapshotTests
 
         await using (ImageChain chain = await ImageChain.OpenAsync(active, cancellationToken: Token))
         {
-            await ChainSnapshot.CreateAsync(chain, overlay, cancellationToken: Token);
+            await new ChainSnapshot(chain, overlay).RunAsync(cancellationToken: Token);
         }
 
         await using (FileStorage file = FileStorage.Open(overlay, StorageAccess.Read, ImageLock.None))

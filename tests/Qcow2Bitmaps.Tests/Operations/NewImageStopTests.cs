@@ -76,8 +76,8 @@ public sealed class NewImageStopTests
             try
             {
                 _ = kind == "snapshot"
-                    ? (await ChainSnapshot.CreateAsync(chain, path, Path.GetFileName(top), source.Token)).Bitmaps
-                    : (await ChainFlatten.RunAsync(chain, path, cancellationToken: source.Token)).Bitmaps;
+                    ? (await new ChainSnapshot(chain, path, Path.GetFileName(top)).RunAsync(cancellationToken: source.Token)).Bitmaps
+                    : (await new ChainFlatten(chain, path).RunAsync(cancellationToken: source.Token)).Bitmaps;
                 // The last reads are behind the last look at the token.
                 Assert.True(Path.Exists(path));
                 isDone = !source.IsCancellationRequested;
@@ -195,14 +195,14 @@ public sealed class NewImageStopTests
             await using ImageChain chain = await Chain.OpenAsync(Top);
             if (Kind == "snapshot")
             {
-                (ImageStorage image, _) = await ChainSnapshot.BuildAsync(chain, "overlay.qcow2", Top, cancellationToken);
+                (ImageStorage image, _) = await new ChainSnapshot(chain, "overlay.qcow2", Top).BuildAsync(cancellationToken);
                 await ChainSnapshot.WriteWholeAsync(target, image, cancellationToken);
             }
             else
             {
-                ConversionOptions options = ChainFlatten.OptionsFor(chain, compress: Kind == "flatten -c") with { Workers = 2 };
-                await ChainFlatten.RunAsync(
-                    chain,
+                var flatten = new ChainFlatten(chain, "flat.qcow2", compress: Kind == "flatten -c");
+                ConversionOptions options = flatten.Options with { Workers = 2 };
+                await flatten.RunAsync(
                     "flat.qcow2",
                     options,
                     async size =>

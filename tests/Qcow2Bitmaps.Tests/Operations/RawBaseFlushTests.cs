@@ -47,7 +47,7 @@ public sealed class RawBaseFlushTests
     private static async Task CommitAsync(CrashChain images, int top)
     {
         await using ImageChain chain = await images.OpenForCommitAsync("top", top, 2);
-        await ChainCommit.RunAsync(chain, top, 2, cancellationToken: Token);
+        await new ChainCommit(chain, top, 2).RunAsync(cancellationToken: Token);
     }
 
     /// <summary>Two images of 64 KiB on a shorter raw one; the base's size and data change.</summary>

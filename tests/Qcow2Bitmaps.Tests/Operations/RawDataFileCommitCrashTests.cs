@@ -83,6 +83,6 @@ public sealed class RawDataFileCommitCrashTests
     private static async Task CommitAsync(CrashChain images)
     {
         await using ImageChain chain = await images.OpenForCommitAsync(Top, 0, 1);
-        await ChainCommit.RunAsync(chain, 0, 1, cancellationToken: Token);
+        await new ChainCommit(chain, 0, 1).RunAsync(cancellationToken: Token);
     }
 }

@@ -50,7 +50,7 @@ internal sealed record StoppableOperation(
         int top = random.Below(2) == 0 ? 0 : random.Below(names.Length - 1);
         int end = top + 1 + random.Below(names.Length - top);
         string bitmap = random.Pick(["a", "b", "c"]);
-        var rebase = new RebaseOptions { Top = top, Workers = workers, Gaps = random.Below(3) == 0 ? GapPolicy.Disable : GapPolicy.Mark };
+        var rebase = new MergeOptions { Workers = workers, DisablesGaps = random.Below(3) == 0 };
         var operation = new StoppableOperation(
             $"{kind}, seed {seed}, top {top}, end {end}", images, names[0], names[0], (_, _) => Task.CompletedTask, static _ => true);
         switch (kind)
@@ -70,8 +70,7 @@ internal sealed record StoppableOperation(
                         }
 
                         await using ImageChain chain = await chains.OpenForCommitAsync(names[0], top, target);
-                        await ChainCommit.RunAsync(
-                            chain, top, target, new CommitOptions { Workers = workers }, cancellationToken: cancellationToken);
+                        await new ChainCommit(chain, top, target, new MergeOptions { Workers = workers }).RunAsync(null, cancellationToken);
                     },
                 };
             case "pull":
@@ -81,7 +80,7 @@ internal sealed record StoppableOperation(
                     {
                         await using ImageChain chain = await chains.OpenAsync(names[0], await WritableAsync(chains, names[0], top));
                         int? index = end == names.Length ? null : chain.Layers.Single(layer => layer.Path == names[end]).Index;
-                        await ChainRebase.PullAsync(chain, index, rebase, cancellationToken: cancellationToken);
+                        await new ChainRebase(chain, top, index, rebase).RunAsync(null, cancellationToken);
                     },
                 };
             case "rebase":
@@ -95,7 +94,7 @@ internal sealed record StoppableOperation(
                         await using ImageChain? below = isOther ? await chains.OpenAsync(Other)
                             : end == names.Length ? null
                             : await chains.OpenAsync(names[end]);
-                        await ChainRebase.RebaseAsync(chain, below, rebase, cancellationToken: cancellationToken);
+                        await new ChainRebase(chain, top, below, rebase).RunAsync(null, cancellationToken);
                     },
                 };
             case "populate":
@@ -134,10 +133,12 @@ internal sealed record StoppableOperation(
                 {
                     RunAsync = async (chains, cancellationToken) =>
                     {
-                        IReadOnlyList<string> useless;
+                        string[] useless;
                         await using (ImageChain look = await chains.OpenAsync(names[0]))
                         {
-                            useless = await ChainBitmaps.FindUselessAsync(look, cancellationToken: cancellationToken);
+                            useless = [.. (await look.JudgeBitmapsAsync(cancellationToken: cancellationToken))
+                                .Where(static verdict => !verdict.IsValid)
+                                .Select(static verdict => verdict.Name)];
                         }
 
                         await DeleteAsync(chains, names[0], useless, cancellationToken);
@@ -153,14 +154,14 @@ internal sealed record StoppableOperation(
         await using (ImageChain look = await chains.OpenAsync(active))
         {
             writable = ChainBitmaps.Holders(look, [bitmap]).Any()
-                ? await ChainPopulate.FindImagesAsync(look, bitmap, cancellationToken)
+                ? await new ChainPopulate(look, bitmap).FindWritableLayersAsync(cancellationToken)
                 : [];
         }
 
         await using ImageChain chain = await chains.OpenAsync(active, writable);
         if (writable.Count > 0)
         {
-            await ChainPopulate.RunAsync(chain, bitmap, allDirty, trustsBirth, cancellationToken);
+            await new ChainPopulate(chain, bitmap, allDirty, trustsBirth).RunAsync(null, cancellationToken);
         }
     }
 
@@ -177,7 +178,7 @@ internal sealed record StoppableOperation(
             return false;
         }
 
-        IReadOnlyList<int> images = await ChainPopulate.FindImagesAsync(chain, bitmap, TestContext.Current.CancellationToken);
+        IReadOnlyList<int> images = await new ChainPopulate(chain, bitmap).FindWritableLayersAsync(TestContext.Current.CancellationToken);
         if (images.Count == 0
             || (hasOverhang
                 && !images.Any(index =>
@@ -200,7 +201,7 @@ internal sealed record StoppableOperation(
     private static async Task<IReadOnlyCollection<int>> WritableAsync(CrashChain chains, string active, int top)
     {
         await using ImageChain look = await chains.OpenAsync(active);
-        return [.. ChainRebase.WritableLayers(look, top)];
+        return [.. await new ChainRebase(look, top, (int?)null).FindWritableLayersAsync(TestContext.Current.CancellationToken)];
     }
 
     private static async Task<bool> HasAsync(CrashChain chains, string active, string image)
@@ -221,6 +222,6 @@ internal sealed record StoppableOperation(
         }
 
         await using ImageChain chain = await chains.OpenAsync(active, writable);
-        await ChainBitmaps.DeleteAsync(chain, there, cancellationToken);
+        await new ChainBitmaps(chain, there).RunAsync(null, cancellationToken);
     }
 }

@@ -131,22 +131,23 @@ public sealed class StoredNameTests
             byte[] before = await File.ReadAllBytesAsync(folder.File("top"), Token);
             await using (ImageChain chain = await ImageChain.OpenAsync(folder.File("base"), cancellationToken: Token))
             {
-                await Assert.ThrowsAnyAsync<IOException>(() => ChainSnapshot.CreateAsync(chain, folder.File("new"), name, Token));
+                await Assert.ThrowsAnyAsync<IOException>(
+                    () => new ChainSnapshot(chain, folder.File("new"), name).RunAsync(cancellationToken: Token));
             }
 
             await using (ImageChain chain = await OpenAsync(folder, [0, 1, 2]))
             {
                 await Assert.ThrowsAnyAsync<IOException>(
-                    () => ChainCommit.RunAsync(chain, 1, 2, new CommitOptions { BackingFile = name }, cancellationToken: Token));
+                    () => new ChainCommit(chain, 1, 2, new MergeOptions { BackingFile = name }).RunAsync(cancellationToken: Token));
                 await Assert.ThrowsAnyAsync<IOException>(
-                    () => ChainRebase.PullAsync(chain, 2, new RebaseOptions { BackingFile = name }, cancellationToken: Token));
+                    () => new ChainRebase(chain, 0, 2, new MergeOptions { BackingFile = name }).RunAsync(cancellationToken: Token));
             }
 
             await using (ImageChain chain = await OpenAsync(folder, [0]))
             await using (ImageChain below = await ImageChain.OpenAsync(folder.File("base"), cancellationToken: Token))
             {
                 await Assert.ThrowsAnyAsync<IOException>(
-                    () => ChainRebase.RebaseAsync(chain, below, new RebaseOptions { BackingFile = name }, cancellationToken: Token));
+                    () => new ChainRebase(chain, 0, below, new MergeOptions { BackingFile = name }).RunAsync(cancellationToken: Token));
             }
 
             Assert.Equal(before, await File.ReadAllBytesAsync(folder.File("top"), Token));

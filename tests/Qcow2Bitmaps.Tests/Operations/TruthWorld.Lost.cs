@@ -44,7 +44,8 @@ internal sealed partial class TruthWorld
         await OurAsync($"populate {since}", () => PopulateAsync(since));
         await OurAsync($"populate {Lost} since {since}", async () =>
         {
-            await using ImageChain chain = await ChainAccess.OpenAsync(Active, ChainOpenOptions.Default, static _ => [0], Token);
+            await using ChainPopulate populate = await ChainPopulate.OpenSinceAsync(Active, Lost, since, cancellationToken: Token);
+            ImageChain chain = populate.Chain;
             BitmapVerdict verdict = await chain.JudgeBitmapAsync(since, cancellationToken: Token);
             bool isOld = chain.Layers[0].RequireImage().Header.Version < 3;
             if (!verdict.IsValid || isOld)
@@ -52,11 +53,11 @@ internal sealed partial class TruthWorld
                 Assert.Equal(
                     isOld ? Lost : since,
                     (await Assert.ThrowsAsync<BitmapStateException>(
-                        async () => await ChainPopulate.RunSinceAsync(chain, Lost, since, Token))).BitmapName);
+                        () => populate.RunAsync(cancellationToken: Token))).BitmapName);
                 return;
             }
 
-            await ChainPopulate.RunSinceAsync(chain, Lost, since, Token);
+            await populate.RunAsync(cancellationToken: Token);
             Assert.True((await chain.JudgeBitmapAsync(Lost, cancellationToken: Token)).IsValid);
             _checkpoints[Lost] = born;
         });

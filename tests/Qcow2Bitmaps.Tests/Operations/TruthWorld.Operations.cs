@@ -8,9 +8,9 @@ internal sealed partial class TruthWorld
     private async Task SnapshotAsync()
     {
         string path = NewFile();
-        await using (ImageChain chain = await ImageChain.OpenAsync(Active, cancellationToken: Token))
+        await using (ChainSnapshot snapshot = await ChainSnapshot.OpenAsync(Active, path, cancellationToken: Token))
         {
-            await ChainSnapshot.CreateAsync(chain, path, cancellationToken: Token);
+            await snapshot.RunAsync(cancellationToken: Token);
         }
 
         _layers.Insert(0, path);
@@ -18,17 +18,16 @@ internal sealed partial class TruthWorld
 
     private async Task DeleteAsync(string name)
     {
-        await using ImageChain chain = await ChainAccess.OpenAsync(
-            Active, ChainOpenOptions.Default, chain => ChainBitmaps.Holders(chain, [name]), Token);
-        if (!ChainBitmaps.Holders(chain, [name]).Any())
+        await using ChainBitmaps removal = await ChainBitmaps.OpenAsync(Active, [name], cancellationToken: Token);
+        if (!ChainBitmaps.Holders(removal.Chain, [name]).Any())
         {
-            await Assert.ThrowsAsync<BitmapStateException>(async () => await ChainBitmaps.DeleteAsync(chain, [name], Token));
+            await Assert.ThrowsAsync<BitmapStateException>(() => removal.RunAsync(cancellationToken: Token));
             return;
         }
 
-        await ChainBitmaps.DeleteAsync(chain, [name], Token);
+        await removal.RunAsync(cancellationToken: Token);
         _checkpoints.Remove(name);
-        Assert.Empty(ChainBitmaps.Holders(chain, [name]));
+        Assert.Empty(ChainBitmaps.Holders(removal.Chain, [name]));
     }
 
     private async Task PopulateAsync(string name)
@@ -38,12 +37,10 @@ internal sealed partial class TruthWorld
         {
             try
             {
-                await using ImageChain chain = await ChainAccess.OpenAsync(
-                    Active, ChainOpenOptions.Default,
-                    async chain => ChainBitmaps.Holders(chain, [name]).Any() ? await ChainPopulate.FindImagesAsync(chain, name, Token) : [],
-                    Token);
                 // No image is emptied here: what each was born with is there.
-                await ChainPopulate.RunAsync(chain, name, allDirty, trustsBirth: true, Token);
+                await using ChainPopulate populate = await ChainPopulate.OpenAsync(
+                    Active, name, allDirty, trustsBirth: true, cancellationToken: Token);
+                await populate.RunAsync(cancellationToken: Token);
                 Log("  done");
                 break;
             }
@@ -84,13 +81,12 @@ internal sealed partial class TruthWorld
             $"commit {Path.GetFileName(_layers[top])} into {Path.GetFileName(_layers[target])}{(dropBitmaps ? " dropping bitmaps" : "")}",
             async () =>
         {
-            await using (ImageChain chain = await ChainAccess.OpenAsync(
-                Active, ChainOpenOptions.Default, look => ChainCommit.WritableLayers(look, top, target), Token))
+            var options = new MergeOptions { TopPath = _layers[top], BasePath = _layers[target], DropBitmaps = dropBitmaps };
+            await using (ChainCommit commit = await ChainCommit.OpenAsync(Active, options, cancellationToken: Token))
             {
                 try
                 {
-                    ChainResult result = await ChainCommit.RunAsync(
-                        chain, top, target, new CommitOptions { DropBitmaps = dropBitmaps }, cancellationToken: Token);
+                    ChainResult result = await commit.RunAsync(cancellationToken: Token);
                     _log.AddRange(result.Bitmaps.Select(static change => $"  {change}"));
                 }
                 catch (BitmapStateException e)
@@ -113,22 +109,26 @@ internal sealed partial class TruthWorld
     {
         int top = RandomTop();
         int end = top + 1 + Below(_layers.Count - top);
-        GapPolicy gaps = Below(3) == 0 ? GapPolicy.Disable : GapPolicy.Mark;
+        bool disablesGaps = Below(3) == 0;
         await OurAsync(
             $"pull into {Path.GetFileName(_layers[top])} down to {(end == _layers.Count ? "none" : Path.GetFileName(_layers[end]))}, "
-            + $"{gaps}",
+            + $"{(disablesGaps ? "Disable" : "Mark")}",
             async () =>
         {
-            await using (ImageChain chain = await ChainAccess.OpenAsync(
-                Active, ChainOpenOptions.Default, chain => ChainRebase.WritableLayers(chain, top), Token))
+            var options = new MergeOptions
+            {
+                TopPath = _layers[top],
+                BasePath = end == _layers.Count ? null : _layers[end],
+                DisablesGaps = disablesGaps,
+            };
+            await using (ChainRebase pull = await ChainRebase.OpenPullAsync(Active, options, cancellationToken: Token))
             {
                 try
                 {
-                    ChainResult result = await ChainRebase.PullAsync(
-                        chain, end == _layers.Count ? null : end, new RebaseOptions { Top = top, Gaps = gaps }, cancellationToken: Token);
+                    ChainResult result = await pull.RunAsync(cancellationToken: Token);
                     _log.AddRange(result.Bitmaps.Select(static change => $"  {change}"));
                 }
-                catch (BitmapStateException e) when (chain.Layers[top].RequireImage().Header.Version < 3)
+                catch (BitmapStateException e) when (pull.Chain.Layers[top].RequireImage().Header.Version < 3)
                 {
                     Log($"  refused: {e.Message}");
                     return;
@@ -143,7 +143,7 @@ internal sealed partial class TruthWorld
     {
         int top = RandomTop();
         int end = top + 1 + Below(_layers.Count - top);
-        GapPolicy gaps = Below(3) == 0 ? GapPolicy.Disable : GapPolicy.Mark;
+        bool disablesGaps = Below(3) == 0;
         string? backing = end == _layers.Count ? null : _layers[end];
         bool isOther = backing is null && Below(2) == 0;
         bool isOld = false;
@@ -163,16 +163,16 @@ internal sealed partial class TruthWorld
         }
 
         await OurAsync(
-            $"rebase {Path.GetFileName(_layers[top])} onto {(isOther ? "another " : "")}{Path.GetFileName(backing)}, {gaps}", async () =>
+            $"rebase {Path.GetFileName(_layers[top])} onto {(isOther ? "another " : "")}{Path.GetFileName(backing)}, "
+            + $"{(disablesGaps ? "Disable" : "Mark")}",
+            async () =>
         {
             try
             {
-                await using ImageChain chain = await ChainAccess.OpenAsync(
-                    Active, ChainOpenOptions.Default, chain => ChainRebase.WritableLayers(chain, top), Token);
-                isOld = chain.Layers[top].RequireImage().Header.Version < 3;
-                await using ImageChain? below = backing is null ? null : await ImageChain.OpenAsync(backing, cancellationToken: Token);
-                ChainResult result = await ChainRebase.RebaseAsync(
-                    chain, below, new RebaseOptions { Top = top, Gaps = gaps }, cancellationToken: Token);
+                var options = new MergeOptions { TopPath = _layers[top], BasePath = backing, DisablesGaps = disablesGaps };
+                await using ChainRebase rebase = await ChainRebase.OpenRebaseAsync(Active, options, cancellationToken: Token);
+                isOld = rebase.Chain.Layers[top].RequireImage().Header.Version < 3;
+                ChainResult result = await rebase.RunAsync(cancellationToken: Token);
                 _log.AddRange(result.Bitmaps.Select(static change => $"  {change}"));
             }
             catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.NoRoomInHeader)

@@ -109,7 +109,7 @@ public sealed class RecordingCrashTests
         File.Copy(top, killed);
         Assert.Contains("in-use", await Qemu.ImgOkAsync("info", "-U", killed), StringComparison.Ordinal);
         await using ImageChain chain = await ImageChain.OpenAsync(killed, new ChainOpenOptions { WritableLayers = [0] }, Token);
-        await ChainPopulate.RunAsync(chain, "a", trustsBirth: true, cancellationToken: Token);
+        await new ChainPopulate(chain, "a", trustsBirth: true).RunAsync(cancellationToken: Token);
         Assert.True((await chain.JudgeBitmapAsync("a", cancellationToken: Token)).IsValid);
         DirtyBitmap bits = await chain.Layers[0].RequireImage().Bitmaps.LoadAsync("a", cancellationToken: Token);
         DirtyBitmap live = session.CopyBits("a");

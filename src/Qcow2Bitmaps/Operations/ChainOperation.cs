@@ -1,0 +1,131 @@
+using Qcow2Bitmaps.Format;
+
+namespace Qcow2Bitmaps.Operations;
+
+// Decisions: docs/decisions/operations.md.
+/// <summary>An operation on a chain that is open with the locks that it needs, and no others.</summary>
+/// <remarks>
+/// It is opened by a method of its class, looked at or measured if wanted, run once, and disposed, which closes the chain. An operation
+/// that was stopped can be opened and run again. Not thread-safe: one call at a time.
+/// </remarks>
+public abstract class ChainOperation : IAsyncDisposable
+{
+    private bool _ownsChain;
+
+    private protected ChainOperation(ImageChain chain) => Chain = chain;
+
+    /// <summary>The chain, closed with the operation. After <see cref="RunAsync"/> it shows what was there before.</summary>
+    public ImageChain Chain { get; }
+
+    /// <summary>
+    /// The images whose internal snapshots read other data afterwards, where they have holes: a sentence for each, which names the image
+    /// and its snapshots. Empty where none do.
+    /// </summary>
+    public IReadOnlyList<string> ChangedSnapshots => [.. FindChangedSnapshots().Select(static changed => changed.ToString())];
+
+    /// <summary>The image that takes the data; of one that changes bitmaps only the topmost that is written.</summary>
+    private protected abstract int TargetIndex { get; }
+
+    /// <summary>The images that overlays outside the chain must not have as their backing file.</summary>
+    private protected virtual IEnumerable<int> ExposedLayers => [];
+
+    /// <summary>
+    /// Finds images that are not part of the chain, and whose data or bitmaps may be wrong afterwards, as they have an image of the chain
+    /// as their backing file. Only the folders of the images are searched.
+    /// </summary>
+    /// <param name="cancellationToken">Ends the search.</param>
+    /// <exception cref="IOException">A folder cannot be read, or the folders have too many files.</exception>
+    public Task<IReadOnlyList<FoundOverlay>> FindOverlaysAsync(CancellationToken cancellationToken = default) =>
+        FoundOverlay.FindAsync(Chain, ExposedLayers, cancellationToken);
+
+    /// <summary>Measures the space that the operation needs, and what becomes of bitmaps. Nothing is written.</summary>
+    /// <param name="depth">How closely to look. Operations that change bitmaps only are always measured exactly.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    /// <inheritdoc cref="RunAsync" path="/exception"/>
+    public Task<ChainMeasurement> MeasureAsync(MeasureDepth depth = MeasureDepth.Data, CancellationToken cancellationToken = default) =>
+        MeasureCoreAsync(depth, cancellationToken);
+
+    /// <summary>Does it.</summary>
+    /// <param name="progress">Is told how much of the disk is done.</param>
+    /// <param name="cancellationToken">Ends the work; the chain is valid then, and the operation can be run again.</param>
+    /// <returns>What became of the bitmaps, and how much was copied.</returns>
+    /// <exception cref="SnapshotStateException">Internal snapshots would read other data; nothing is written.</exception>
+    /// <exception cref="BitmapStateException">A bitmap would be lost, or cannot be made; nothing is written.</exception>
+    /// <exception cref="Qcow2UnsupportedException">An image cannot be written, or is open for reading only; nothing is written.</exception>
+    /// <exception cref="NoSpaceException">There is surely not enough space; nothing is written.</exception>
+    /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image names; nothing is
+    /// written then.</exception>
+    /// <exception cref="IOException">A storage failed.</exception>
+    public Task<ChainResult> RunAsync(IProgress<OperationProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        DoAsync(progress, cancellationToken);
+
+    /// <summary>Closes the chain.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (_ownsChain)
+        {
+            await DisposeCoreAsync().ConfigureAwait(false);
+        }
+
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>The images that it writes, by their index. Reads what it needs for that.</summary>
+    internal abstract ValueTask<IReadOnlyList<int>> FindWritableLayersAsync(CancellationToken cancellationToken);
+
+    /// <summary>The same operation on a stand-in of the chain, for a measurement.</summary>
+    internal abstract ChainOperation On(ImageChain standIn, MeasureDepth depth);
+
+    private protected virtual IEnumerable<ChangedSnapshots> FindChangedSnapshots() => [];
+
+    private protected abstract Task<ChainResult> DoAsync(IProgress<OperationProgress>? progress, CancellationToken cancellationToken);
+
+    private protected virtual async Task<ChainMeasurement> MeasureCoreAsync(MeasureDepth depth, CancellationToken cancellationToken)
+    {
+        Rehearsal rehearsal = await Rehearsal.RunAsync(this, depth, isBounded: false, cancellationToken).ConfigureAwait(false);
+        await using (rehearsal.ConfigureAwait(false))
+        {
+            return new ChainMeasurement(rehearsal.RoomOf(TargetIndex), [.. rehearsal.Rooms()], rehearsal.Result)
+            {
+                IsExact = depth == MeasureDepth.Data,
+            };
+        }
+    }
+
+    private protected virtual ValueTask DisposeCoreAsync() => Chain.DisposeAsync();
+
+    /// <summary>Refuses what qemu-img goes on with: snapshots that read other data afterwards, and files that end too early.</summary>
+    private protected async ValueTask RequireNoLossesAsync(CancellationToken cancellationToken)
+    {
+        Operations.ChangedSnapshots.RequireNone(FindChangedSnapshots());
+        await Chain.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Opens a chain for an operation: first to look which images it writes, then with the locks of a writer on those.</summary>
+    internal static async Task<T> OpenAsync<T>(
+        string topPath, ChainOpenOptions? open, bool isReadOnly, Func<ImageChain, T> make, CancellationToken cancellationToken)
+        where T : ChainOperation
+    {
+        open ??= new ChainOpenOptions();
+        ImageChain chain = isReadOnly
+            ? await ImageChain.OpenAsync(topPath, open with { WritableLayers = [] }, cancellationToken).ConfigureAwait(false)
+            : await ChainAccess.OpenAsync(
+                topPath, open, look => make(look).FindWritableLayersAsync(cancellationToken), cancellationToken).ConfigureAwait(false);
+        try
+        {
+            T operation = make(chain);
+            operation._ownsChain = true;
+            return operation;
+        }
+        catch
+        {
+            await chain.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>The index of an image, whatever path leads to it.</summary>
+    /// <exception cref="IOException">It is none of the chain.</exception>
+    private protected static int IndexOf(ImageChain chain, string path) => chain.IndexOf(path)
+        ?? throw IOException.Of($"'{path}' is not part of the chain of '{chain.Layers[0].Path}'");
+}

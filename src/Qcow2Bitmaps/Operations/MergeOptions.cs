@@ -1,0 +1,56 @@
+namespace Qcow2Bitmaps.Operations;
+
+/// <summary>Which images are committed, pulled or rebased, and how. Immutable.</summary>
+public sealed record MergeOptions
+{
+    /// <summary>
+    /// The topmost image that is committed, or the one that gets another backing file; the active image when null. The chain has to be that
+    /// of the active image: else a bitmap of an overlay that is not valid may look valid afterwards.
+    /// </summary>
+    public string? TopPath { get; init; }
+
+    /// <summary>
+    /// Of a commit the image that takes all, the one right below the top when null. Of a pull the image of the chain that becomes the
+    /// backing file, of a rebase any image; null for none.
+    /// </summary>
+    public string? BasePath { get; init; }
+
+    /// <summary>
+    /// The base's name as the image above it is to store it, which has to lead to that file; null for its file name where both lie in one
+    /// folder, else its whole path.
+    /// </summary>
+    public string? BackingFile { get; init; }
+
+    /// <summary>Of a commit: whether the committed images are kept, so that overlays of the topmost one go on reading the same.</summary>
+    public bool KeepsImages { get; init; }
+
+    /// <summary>
+    /// Of a commit: whether bitmaps may be lost that the base cannot hold, as it is raw or of version 2; else that is refused before
+    /// anything is written.
+    /// </summary>
+    public bool DropBitmaps { get; init; }
+
+    /// <summary>
+    /// Of a pull or rebase: whether a bitmap that is not valid, and would look valid once images have left the chain, is disabled. Else
+    /// what those images have is marked in it, a superset of what was written there; where that cannot be told it is disabled too.
+    /// </summary>
+    public bool DisablesGaps { get; init; }
+
+    /// <summary>
+    /// Whether the operation goes on with what qemu-img goes on with: images whose file ends before clusters that they name
+    /// (<see cref="ImageChain.FindTruncationsAsync"/>), where zeros are copied for what is missing, and internal snapshots that read other
+    /// data afterwards (<see cref="ChainOperation.ChangedSnapshots"/>). Else both are refused before anything is written.
+    /// </summary>
+    public bool AcceptsLosses { get; init; }
+
+    /// <inheritdoc cref="ConversionOptions.BytesPerSecond"/>
+    public long BytesPerSecond { get; init; }
+
+    /// <summary>How many parts of the disk are in work at a time, each with a buffer of its own.</summary>
+    internal int Workers { get; init; } = ConversionOptions.DefaultWorkers;
+
+    /// <summary>As of <see cref="ConversionOptions.Rehearses"/>.</summary>
+    internal MeasureDepth? Rehearses { get; init; }
+
+    internal ConversionOptions Copying => new() { Workers = Workers, BytesPerSecond = BytesPerSecond, Rehearses = Rehearses };
+}
