@@ -14,6 +14,7 @@ public sealed class RawDisk : Disk
     private readonly ImageStorage _storage;
     // Differs from the storage where what is written is of no interest.
     private readonly ImageStorage _data;
+    private int _disposals;
 
     /// <summary>Takes the bytes of a storage as a disk, of the size that the storage has now.</summary>
     /// <param name="storage">The storage.</param>
@@ -97,11 +98,11 @@ public sealed class RawDisk : Disk
     public override ValueTask FlushAsync(CancellationToken cancellationToken = default) =>
         CanWrite ? _data.FlushAsync(cancellationToken) : ValueTask.CompletedTask;
 
-    /// <inheritdoc/>
+    /// <summary>Closes what was opened for the disk. Once: later calls do nothing.</summary>
     public override async ValueTask DisposeAsync()
     {
         await base.DisposeAsync().ConfigureAwait(false);
-        if (Owned is not null)
+        if (Owned is not null && Interlocked.Exchange(ref _disposals, 1) == 0)
         {
             await Owned.DisposeAsync().ConfigureAwait(false);
         }

@@ -47,6 +47,7 @@ public sealed partial class GuestWriter : Disk, IQuiescent
     private readonly ClusterPacker _packer;
     private volatile bool _isStale;
     private volatile bool _isClosed;
+    private int _disposals;
 
     private GuestWriter(ImageHandle image, GuestDisk disk, Disk? shown, Disk? backing, bool marksWrites)
     {
@@ -251,23 +252,29 @@ public sealed partial class GuestWriter : Disk, IQuiescent
         await CommitAsync(isAlone: false, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Makes all durable, and closes the writer; the image stays open.</summary>
+    /// <summary>Makes all durable, and closes the writer, also where that fails; the image stays open. Once: later calls do
+    /// nothing.</summary>
     /// <exception cref="IOException">The storage failed, and no call has said so before.</exception>
     public override async ValueTask DisposeAsync()
     {
-        if (_isClosed)
+        if (Interlocked.Exchange(ref _disposals, 1) != 0)
         {
             return;
         }
 
         try
         {
-            using ImageGate.Release alone = await _image.Gate.EnterAsync(CancellationToken.None).ConfigureAwait(false);
-            _isClosed = true;
-            _image.Gate.Writer = null;
+            await CloseAsync().ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            // What could not be written is lost. The image is as the file has it, and takes another writer.
+            _ = await Leftovers.TidyAsync($"'{Name}' cannot be read again after its writer has failed", CloseAsync).ConfigureAwait(false);
+            throw;
         }
         finally
         {
+            _isClosed = true;
             await base.DisposeAsync().ConfigureAwait(false);
             if (Owned is not null)
             {
@@ -291,6 +298,13 @@ public sealed partial class GuestWriter : Disk, IQuiescent
         await ForEachTableAsync(
             0, SizeBytes, (start, to) => _metadata.ForgetAsync(start, to, cancellationToken), cancellationToken,
             onlyExisting: true).ConfigureAwait(false);
+    }
+
+    private async ValueTask CloseAsync()
+    {
+        using ImageGate.Release alone = await _image.Gate.EnterAsync(CancellationToken.None).ConfigureAwait(false);
+        _isClosed = true;
+        _image.Gate.Writer = null;
     }
 
     async ValueTask<IDisposable> IQuiescent.HaltAsync(CancellationToken cancellationToken)
