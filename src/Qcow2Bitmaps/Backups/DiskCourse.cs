@@ -1,29 +1,28 @@
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>Whether a disk is what became of the one that a backup was taken of.</summary>
-internal static class DiskCourse
+/// <param name="chain">The disk.</param>
+/// <param name="identity">Which one it is.</param>
+/// <param name="bitmap">The bitmap, which is valid over the chain.</param>
+internal sealed class DiskCourse(ImageChain chain, DiskIdentity identity, string bitmap)
 {
     /// <summary>
-    /// Where the image is gone that was on top when the backup below was taken, it was committed, or else discarded: then the disk is not
+    /// If the image is gone that was on top when the backup below was taken, it was committed, or else discarded: then the disk is not
     /// what became of that backup, and no bitmap tells. Their bytes do.
     /// </summary>
-    /// <param name="chain">The disk.</param>
-    /// <param name="identity">Which one it is.</param>
-    /// <param name="below">The backup to build on, and what that stands on.</param>
-    /// <param name="unfinished">The unfinished backup that is gone on with; null for none.</param>
-    /// <param name="bitmap">The bitmap, which is valid over the chain.</param>
+    /// <param name="below">The backup to build on, and what that is based on.</param>
+    /// <param name="unfinished">The incomplete backup that is resumed; null for none.</param>
     /// <param name="keptBytes">Up to where the disk has been all the time since.</param>
     /// <param name="cancellationToken">Ends the comparison.</param>
     /// <exception cref="BackupException">It is not.</exception>
-    public static async ValueTask RequireSameAsync(
-        ImageChain chain, DiskIdentity identity, IReadOnlyList<StoredBackup> below, StoredBackup? unfinished, string bitmap, long keptBytes,
-        CancellationToken cancellationToken)
+    public async ValueTask RequireSameAsync(
+        IReadOnlyList<StoredBackup> below, StoredBackup? unfinished, long keptBytes, CancellationToken cancellationToken)
     {
         // Its bitmap is the other program's, which may clear it at any time.
         bool isAdopted = below.Any(backup =>
             backup.Manifest.Origin == BackupOrigin.AdoptedCompared
                 && string.Equals(backup.Manifest.Checkpoint, bitmap, StringComparison.Ordinal));
-        // Of one that is gone on with, what it has copied is told by no bitmap: it has to be the image that it was taken of.
+        // No bitmap tells what a resumed one has copied: it has to be the image that it was taken of.
         bool isOfThisTop = identity.Has((unfinished ?? below[0]).Manifest);
         if (!isAdopted && isOfThisTop)
         {

@@ -89,11 +89,11 @@ public sealed class BackupTakeoverTests
         await using ImageChain other = await ImageChain.OpenAsync(clones[1], cancellationToken: BackupScene.Token);
         await using ImageChain own = await ImageChain.OpenAsync(clones[0], cancellationToken: BackupScene.Token);
         StoredBackup below = taken[0].Backup.With(taken[0].Backup.Manifest with { SourceFile = null });
-        await DiskCourse.RequireSameAsync(
-            own, DiskIdentity.WithoutMarks(own), [below], null, "c", below.Manifest.SizeBytes, BackupScene.Token);
-        await Assert.ThrowsAsync<BackupException>(async () =>
-            await DiskCourse.RequireSameAsync(
-                other, DiskIdentity.WithoutMarks(other), [below], null, "c", below.Manifest.SizeBytes, BackupScene.Token));
+        await RequireSameAsync(own);
+        await Assert.ThrowsAsync<BackupException>(() => RequireSameAsync(other));
+
+        Task RequireSameAsync(ImageChain chain) => new DiskCourse(chain, DiskIdentity.WithoutMarks(chain), "c")
+            .RequireSameAsync([below], null, below.Manifest.SizeBytes, BackupScene.Token).AsTask();
     }
 
     /// <summary>
