@@ -209,7 +209,7 @@ public sealed class QmpServer : IAsyncDisposable
     /// <summary>Cancels what jobs there are, stores all bitmaps, and closes the images.</summary>
     /// <returns>Once all is durable.</returns>
     /// <exception cref="IOException">Bitmaps of an image could not be stored and stay marked as in use; all images are closed.</exception>
-    public async ValueTask CloseAsync()
+    public async ValueTask DisposeAsync()
     {
         await _jobs.EndAsync(cancelsAll: true).ConfigureAwait(false);
         var failed = new List<IOException>();
@@ -217,7 +217,7 @@ public sealed class QmpServer : IAsyncDisposable
         {
             try
             {
-                await node.Session.CloseAsync().ConfigureAwait(false);
+                await node.Session.DisposeAsync().ConfigureAwait(false);
             }
             catch (IOException e)
             {
@@ -231,10 +231,6 @@ public sealed class QmpServer : IAsyncDisposable
             throw failed[0];
         }
     }
-
-    /// <summary>As <see cref="CloseAsync"/>.</summary>
-    /// <inheritdoc cref="CloseAsync" path="/exception"/>
-    public ValueTask DisposeAsync() => CloseAsync();
 
     /// <summary>The session behind a node, for who writes the disk in this process.</summary>
     internal RecordingSession SessionOf(string node) => _nodes.Node(node).Session;

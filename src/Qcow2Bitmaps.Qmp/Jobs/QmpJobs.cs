@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Qmp.Nodes;
 using Qcow2Bitmaps.Qmp.Protocol;
@@ -6,7 +5,7 @@ using Qcow2Bitmaps.Qmp.Protocol;
 namespace Qcow2Bitmaps.Qmp.Jobs;
 
 /// <summary>The jobs, and what clients are told about them. Thread-safe.</summary>
-internal sealed class QmpJobs(QmpEvents events)
+internal sealed partial class QmpJobs(QmpEvents events)
 {
     private const string Type = "backup";
     private const string Cancelled = "Operation canceled";
@@ -238,56 +237,5 @@ internal sealed class QmpJobs(QmpEvents events)
             writer.WriteString("id", job.Id);
             writer.WriteEndObject();
         });
-    }
-
-    public void WriteJobs(Utf8JsonWriter writer)
-    {
-        writer.WriteStartArray();
-        foreach (QmpJob job in All)
-        {
-            writer.WriteStartObject();
-            writer.WriteString("id", job.Id);
-            writer.WriteString("type", Type);
-            writer.WriteString("status", job.Status);
-            writer.WriteNumber("current-progress", job.CopiedBytes);
-            writer.WriteNumber("total-progress", job.TotalBytes);
-            WriteError(writer, job);
-            writer.WriteEndObject();
-        }
-
-        writer.WriteEndArray();
-    }
-
-    public void WriteBlockJobs(Utf8JsonWriter writer)
-    {
-        writer.WriteStartArray();
-        foreach (QmpJob job in All)
-        {
-            writer.WriteStartObject();
-            writer.WriteString("device", job.Id);
-            writer.WriteString("type", Type);
-            writer.WriteNumber("len", job.TotalBytes);
-            writer.WriteNumber("offset", job.CopiedBytes);
-            writer.WriteNumber("speed", job.BytesPerSecond);
-            writer.WriteString("status", job.Status);
-            writer.WriteString("io-status", "ok");
-            writer.WriteBoolean("busy", job.Status is QmpJobStatus.Running);
-            writer.WriteBoolean("paused", job.Status is QmpJobStatus.Paused);
-            writer.WriteBoolean("ready", false);
-            writer.WriteBoolean("auto-finalize", job.IsFinalizedAlone);
-            writer.WriteBoolean("auto-dismiss", job.IsDismissedAlone);
-            WriteError(writer, job);
-            writer.WriteEndObject();
-        }
-
-        writer.WriteEndArray();
-    }
-
-    private static void WriteError(Utf8JsonWriter writer, QmpJob job)
-    {
-        if (job.Error is { } error)
-        {
-            writer.WriteString("error", error);
-        }
     }
 }

@@ -59,7 +59,7 @@ internal sealed class FormerBackups
 
     /// <summary>Notes in their manifests that a bitmap does not record since their points any more, or never did.</summary>
     /// <param name="bitmap">The bitmap.</param>
-    /// <param name="id">The new backup, which may be an unfinished one that was gone on with.</param>
+    /// <param name="id">The new backup, which may be a resumed one.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     /// <exception cref="BackupException">A manifest is none any more.</exception>
     /// <exception cref="IOException">A manifest cannot be read or written.</exception>

@@ -20,7 +20,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
 
     /// <summary>Finds it.</summary>
     /// <param name="previousPath">The one that the caller wants; null for any.</param>
-    /// <param name="resuming">The manifest of the unfinished backup that is gone on with; null for none.</param>
+    /// <param name="resuming">The manifest of the incomplete backup that is resumed; null for none.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The backup, and what it stands on.</returns>
     /// <exception cref="BackupException">There is none, or it will not do.</exception>
@@ -54,7 +54,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
             }
         }
 
-        // What one that is gone on with lacks the bitmap marks, as long as that was left to it.
+        // The bitmap marks whatever the resumed backup has not copied yet, as long as no other has taken it over.
         bool isMarked = resuming is null ? chain.Any(IsAnchor) : resuming.Manifest.Anchors.Contains(bitmap, StringComparer.Ordinal);
         return isMarked ? chain
             : throw new BackupException(parent.Manifest.State == BackupState.Anchoring && MayAnchor(parent)

@@ -5,14 +5,14 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>
-/// What is left of a backup that was stopped: where it is whole it gets its name back; with
-/// <see cref="BitmapSyncMode.Always"/> a part of one is gone on with.
+/// What is left of a backup that was interrupted: a complete one gets its name back; with <see cref="BitmapSyncMode.Always"/> a part of one
+/// is resumed.
 /// </summary>
 internal static class UnfinishedBackup
 {
     /// <summary>
-    /// Gives backups that were stopped between two names, and are whole, their names back. They are kept: where one was gone on
-    /// with, no bitmap marks any more what it has.
+    /// Gives backups that were interrupted between two names, and are complete, their names back. They are kept: if one was resumed, no
+    /// bitmap marks any more what it has.
     /// </summary>
     /// <exception cref="IOException">There were such: they exist now.</exception>
     public static async ValueTask FinishAsync(IReadOnlyList<BackupDisk> disks, CancellationToken cancellationToken)
@@ -49,7 +49,7 @@ internal static class UnfinishedBackup
     }
 
     /// <summary>Looks at what there is under the names of a backup that is to be taken.</summary>
-    /// <returns>An unfinished backup that is to be gone on with; null for none.</returns>
+    /// <returns>An incomplete backup that is to be resumed; null for none.</returns>
     public static async ValueTask<StoredBackup?> FindAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
     {
         string manifest = BackupPaths.ManifestOf(disk.TargetPath);
@@ -86,7 +86,7 @@ internal static class UnfinishedBackup
     /// <summary>Makes a backup out of what was copied, and that clean in the bitmap.</summary>
     /// <param name="disk">The disk and the target.</param>
     /// <param name="manifest">The manifest that the whole backup would have had.</param>
-    /// <param name="former">The disk's earlier backups: by the bitmap only this one may be gone on with from now on.</param>
+    /// <param name="former">The disk's earlier backups: from now on the bitmap serves only to resume this one.</param>
     /// <param name="chain">The disk's chain; the images that hold the bitmap are writable.</param>
     /// <param name="copied">What was given to the target.</param>
     public static async ValueTask KeepAsync(

@@ -110,7 +110,7 @@ public sealed partial class BackupJob : IAsyncDisposable
         _stop.Dispose();
     }
 
-    /// <summary>Finds what is to be copied. For who is alone in the session.</summary>
+    /// <summary>Finds what is to be copied. The caller must hold the session exclusively.</summary>
     internal async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
         DirtyBitmap remaining = _copier.Remaining;
@@ -130,7 +130,8 @@ public sealed partial class BackupJob : IAsyncDisposable
         _copier.TotalBytes = _sync == BackupSync.None ? 0 : remaining.Count().Bytes;
     }
 
-    /// <summary>Begins to copy. From now on writes ask for <see cref="CopyBeforeWriteAsync"/>. For who is alone in the session.</summary>
+    /// <summary>Begins to copy. From now on writes call <see cref="CopyBeforeWriteAsync"/>.</summary>
+    /// <remarks>The caller must hold the session exclusively.</remarks>
     internal void Start()
     {
         _session.Attach(this);

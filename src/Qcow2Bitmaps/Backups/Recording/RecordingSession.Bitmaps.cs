@@ -25,7 +25,7 @@ public sealed partial class RecordingSession
     public async ValueTask<BackupJob> StartBackupAsync(BackupJobOptions options, CancellationToken cancellationToken = default) =>
         (await new RecordingTransaction().Backup(this, options).CommitAsync(cancellationToken).ConfigureAwait(false))[0];
 
-    /// <summary>Adds a bitmap. This and all below is for who is alone.</summary>
+    /// <summary>Adds a bitmap. For this and everything below, the caller must hold the session exclusively.</summary>
     /// <returns>How to take it back.</returns>
     internal Action ApplyAdd(string name, long? granularityBytes, bool isPersistent, bool isRecording)
     {

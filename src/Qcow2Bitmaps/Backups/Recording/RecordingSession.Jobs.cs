@@ -50,7 +50,7 @@ public sealed partial class RecordingSession
         return await ImageChain.OpenDiskAsync(path, format, opening, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Does something while nobody else looks at the bitmaps.</summary>
+    /// <summary>Does something while nobody else uses the bitmaps.</summary>
     internal T WithBits<T>(Func<T> work)
     {
         lock (_bits)
@@ -59,7 +59,7 @@ public sealed partial class RecordingSession
         }
     }
 
-    /// <summary>Makes a job that does not run yet, and freezes its bitmap. For who is alone.</summary>
+    /// <summary>Makes a job that does not run yet, and freezes its bitmap. The caller must hold the session exclusively.</summary>
     internal (BackupJob Job, Action Undo) ApplyBackup(BackupJobOptions options)
     {
         BackupSync sync = options.Sync;
@@ -132,7 +132,7 @@ public sealed partial class RecordingSession
         }
     }
 
-    /// <summary>Lets writes from now on push old data out of their way for a job. For who is alone.</summary>
+    /// <summary>Lets writes from now on push old data out of their way for a job. The caller must hold the session exclusively.</summary>
     internal void Attach(BackupJob job) => _jobs = [.. _jobs, job];
 
     /// <summary>Ends a job: decides what becomes of its bitmap.</summary>

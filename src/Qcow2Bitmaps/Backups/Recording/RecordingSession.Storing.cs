@@ -8,7 +8,7 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// <summary>What is loaded from the image, and stored in it.</summary>
 public sealed partial class RecordingSession
 {
-    /// <summary>Deletes bitmaps from the image at once. For who is alone.</summary>
+    /// <summary>Deletes bitmaps from the image at once. The caller must hold the session exclusively.</summary>
     internal async ValueTask DeleteStoredAsync(IEnumerable<string> names, CancellationToken cancellationToken)
     {
         var edit = new BitmapEdit();
@@ -24,7 +24,8 @@ public sealed partial class RecordingSession
     }
 
     /// <summary>
-    /// Marks all stored bitmaps as in use, where they look valid: what is to be true from now on is not in them. For who is alone.
+    /// Marks all stored bitmaps as in use if they look valid: from now on they lack something. The caller must hold the session
+    /// exclusively.
     /// </summary>
     internal async ValueTask MarkStoredAsync(CancellationToken cancellationToken)
     {
@@ -83,7 +84,7 @@ public sealed partial class RecordingSession
         };
     }
 
-    /// <summary>Stores all, for who is alone.</summary>
+    /// <summary>Stores all. The caller must hold the session exclusively.</summary>
     private async ValueTask StoreAsync(CancellationToken cancellationToken)
     {
         if (_writer is null)

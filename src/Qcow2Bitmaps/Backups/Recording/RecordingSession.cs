@@ -13,7 +13,7 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// <para>
 /// Opening loads all bitmaps and marks them <c>in-use</c> in the image, in one atomic edit: whoever looks at the image of a process
 /// that was killed finds them inconsistent, as with QEMU, and never valid and without a change. <see cref="CheckpointAsync"/> and
-/// <see cref="CloseAsync"/> store what is in memory, valid again, in one atomic edit. After a checkpoint the first write marks them
+/// <see cref="DisposeAsync"/> store what is in memory, valid again, in one atomic edit. After a checkpoint the first write marks them
 /// anew, as do merges into a stored bitmap and its enabling. No write costs an edit, which is the difference to
 /// <see cref="GuestWriter"/>, whose bitmaps are valid at any moment. What a killed session has not stored can be rebuilt from
 /// allocation where the image has a backing file: <see cref="Operations.ChainPopulate"/>.
@@ -180,15 +180,16 @@ public sealed partial class RecordingSession : Disk
         await StoreAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Cancels what jobs there are, stores all bitmaps, valid, and closes the image.</summary>
+    /// <summary>Cancels all jobs, stores all bitmaps, valid, and closes the image.</summary>
     /// <remarks>
-    /// Closed is the session in any case. When the bitmaps cannot be stored they stay marked as in use, that is inconsistent, as with QEMU:
-    /// nothing is ever valid and misses a change.
+    /// The session is closed in any case. Bitmaps that cannot be stored stay marked as in use, that is inconsistent, as with QEMU: none is
+    /// ever valid and misses a change.
     /// </remarks>
-    /// <returns>Once all is durable.</returns>
+    /// <returns>Once everything is durable.</returns>
     /// <inheritdoc cref="CheckpointAsync" path="/exception"/>
-    public async ValueTask CloseAsync()
+    public override async ValueTask DisposeAsync()
     {
+        await base.DisposeAsync().ConfigureAwait(false);
         if (_isClosed)
         {
             return;
@@ -212,14 +213,6 @@ public sealed partial class RecordingSession : Disk
 
             await CancelJobsAsync().ConfigureAwait(false);
         }
-    }
-
-    /// <summary>As <see cref="CloseAsync"/>.</summary>
-    /// <inheritdoc cref="CloseAsync" path="/exception"/>
-    public override async ValueTask DisposeAsync()
-    {
-        await base.DisposeAsync().ConfigureAwait(false);
-        await CloseAsync().ConfigureAwait(false);
     }
 
     internal async ValueTask<SharedLock.Release> EnterAloneAsync(CancellationToken cancellationToken)

@@ -124,7 +124,7 @@ internal sealed class UnitCopier
         using RangeLock.Release all = await _ranges.EnterAsync(0, long.MaxValue, CancellationToken.None).ConfigureAwait(false);
     }
 
-    /// <summary>Has bits, or all, count as not copied. For who has stopped the copying.</summary>
+    /// <summary>Marks bits, or all, as not copied. The caller must have stopped the copying.</summary>
     public void TakeBack(DirtyBitmap? bits)
     {
         lock (_gate)

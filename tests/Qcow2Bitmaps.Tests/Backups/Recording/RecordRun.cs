@@ -78,7 +78,7 @@ internal sealed class RecordRun(MemoryDisk disk, RecordingSession session) : IAs
 
     public async ValueTask DisposeAsync()
     {
-        await Session.CloseAsync();
+        await Session.DisposeAsync();
     }
 
     private async Task ApplyAsync(IReadOnlyList<RecordStep> steps)
@@ -159,7 +159,7 @@ internal sealed class RecordRun(MemoryDisk disk, RecordingSession session) : IAs
                 break;
             case RecordAction.Reopen:
                 await EndJobsAsync(RecordAction.CancelJob);
-                await Session.CloseAsync();
+                await Session.DisposeAsync();
                 Model.Reopen();
                 await AssertStoredAsync();
                 Session = await disk.OpenAsync();

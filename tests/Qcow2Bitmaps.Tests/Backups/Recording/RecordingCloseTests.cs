@@ -68,7 +68,7 @@ public sealed class RecordingCloseTests
             }
             else
             {
-                await session.CloseAsync();
+                await session.DisposeAsync();
             }
 
             return (trace.Failed, null);

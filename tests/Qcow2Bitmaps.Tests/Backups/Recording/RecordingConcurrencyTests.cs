@@ -143,7 +143,7 @@ public sealed class RecordingConcurrencyTests
 
         foreach (RecordingSession session in sessions)
         {
-            await session.CloseAsync();
+            await session.DisposeAsync();
         }
 
         static BackupJobOptions To(RecordingSession session) => new() { Sync = BackupSync.None, Target = session };

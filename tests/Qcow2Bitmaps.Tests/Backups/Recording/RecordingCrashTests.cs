@@ -134,7 +134,7 @@ public sealed class RecordingCrashTests
         });
         await Assert.ThrowsAsync<NoSpaceException>(async () => await session.CheckpointAsync(Token));
         Assert.False(session.CopyBits("a").IsClean);
-        await Assert.ThrowsAsync<NoSpaceException>(async () => await session.CloseAsync());
+        await Assert.ThrowsAsync<NoSpaceException>(async () => await session.DisposeAsync());
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token);
         Assert.Equal(BitmapState.Inconsistent, Assert.Single(image.Bitmaps).State);
         await chain.DisposeAsync();

@@ -133,7 +133,7 @@ public sealed class RecordingLossTests
         Assert.False(target.IsDisposed);
         Assert.True(storage.HasFailed);
         storage.IsMended = true;
-        await session.CloseAsync();
+        await session.DisposeAsync();
         Assert.Equal(BitmapState.Recording, Assert.Single(await disk.BitmapsAsync()).State);
     }
 

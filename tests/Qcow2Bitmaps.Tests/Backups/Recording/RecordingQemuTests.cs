@@ -136,7 +136,7 @@ public sealed class RecordingQemuTests
                 if (item[0].Action == RecordAction.Reopen)
                 {
                     await daemon.DisposeAsync();
-                    await session.CloseAsync();
+                    await session.DisposeAsync();
                     await AssertStoredSameAsync(theirs, ours);
                     model.Reopen();
                     daemon = await StorageDaemon.StartAsync(folder, theirs);
@@ -170,7 +170,7 @@ public sealed class RecordingQemuTests
         finally
         {
             await daemon.DisposeAsync();
-            await session.CloseAsync();
+            await session.DisposeAsync();
         }
 
         await AssertStoredSameAsync(theirs, ours);

@@ -113,7 +113,7 @@ public sealed class RecordingSessionTests
             async () => await session.StartBackupAsync(options with { BitmapMode = BitmapSyncMode.OnSuccess }, Token));
         Assert.Equal(BackupJobState.Completed, await (await session.StartBackupAsync(options, Token)).WaitAsync(Token));
         Assert.Equal(GuestBytes(3).AsSpan(0, 65536), target.ToArray().AsSpan(65536, 65536));
-        await session.CloseAsync();
+        await session.DisposeAsync();
         Assert.Equal(before, disk.Storage.ToArray());
     }
 
