@@ -72,9 +72,12 @@ internal sealed partial class SwitchPlanner
     /// file makes room.</summary>
     private byte[]?[] Appended(BitmapsExtension target)
     {
-        int newEnd = _area.EndMarker + ExtensionBytes;
+        // An area without an end marker ends where the name starts; an empty name makes room.
+        bool isOpen = _area.EndMarker < 0 && _area.NameStart != 0 && _area.NameStart == _area.NameEnd && _area.End == _area.NameStart;
+        int oldEnd = isOpen ? _area.End : _area.EndMarker;
+        int newEnd = oldEnd + ExtensionBytes;
         int firstFree = newEnd + HeaderExtension.HeaderBytes;
-        if (_area.EndMarker < 0 || firstFree > _before.Length)
+        if (oldEnd < 0 || firstFree > _before.Length)
         {
             return [null];
         }
@@ -87,9 +90,14 @@ internal sealed partial class SwitchPlanner
             {
                 return [null];
             }
+
+            if (isOpen)
+            {
+                moved.AsSpan(oldEnd, HeaderExtension.HeaderBytes).Clear();
+            }
         }
 
-        byte[] after = Published(moved ?? _before, _area.EndMarker + HeaderExtension.HeaderBytes, target, kept: -1);
+        byte[] after = Published(moved ?? _before, oldEnd + HeaderExtension.HeaderBytes, target, kept: -1);
         after.AsSpan(newEnd, HeaderExtension.HeaderBytes).Clear();
         return [moved, after];
     }

@@ -134,7 +134,8 @@ internal sealed partial class SwitchPlanner
         byte[] switched = [.. copied];
         final.AsSpan(0, Start).CopyTo(switched);
         WriteExtensionHeader(switched, jump, ExtensionArea.Filler, copy - jump - HeaderExtension.HeaderBytes);
-        if (name.Length > 0)
+        // Also where the name is empty: extensions end where it starts.
+        if (BinaryPrimitives.ReadUInt64BigEndian(final.AsSpan(HeaderLayout.BackingFileOffset)) != 0)
         {
             BinaryPrimitives.WriteUInt64BigEndian(switched.AsSpan(HeaderLayout.BackingFileOffset), (ulong)copyEnd);
         }

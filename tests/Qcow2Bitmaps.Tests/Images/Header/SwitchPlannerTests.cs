@@ -14,6 +14,8 @@ namespace Qcow2Bitmaps.Tests.Images.Header;
 public sealed class SwitchPlannerTests
 {
     private const uint Unknown = 0x11110000;
+    // An offset, and no bytes there.
+    private const int EmptyName = -1;
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -24,7 +26,8 @@ public sealed class SwitchPlannerTests
         from extensions in Extensions.ListOf()
         from isPublished in Gen.Frequency((3, Gen.Constant(true)), (1, Gen.Constant(false)))
         from hasUnknownBit in Gen.Frequency((1, Gen.Constant(true)), (5, Gen.Constant(false)))
-        from name in Gen.Frequency((1, Gen.Constant(0)), (1, Gen.Choose(1, 30)), (1, Gen.Choose(30, 500)))
+        from name in Gen.Frequency(
+            (2, Gen.Constant(0)), (1, Gen.Constant(EmptyName)), (2, Gen.Choose(1, 30)), (2, Gen.Choose(30, 500)))
         from gap in Gen.Frequency((2, Gen.Constant(0)), (1, Gen.Choose(1, 20)))
         select Build(bits, isVersion2, longer, [.. extensions.Take(6)], isPublished, hasUnknownBit, name, gap * 8);
 
@@ -50,6 +53,46 @@ public sealed class SwitchPlannerTests
     {
         Gen<(byte[] Cluster, HeaderChange Change)> cases = from cluster in Clusters from change in Changes select (cluster, change);
         Properties.ForAll(cases, 5000, static c => CheckAsync(c.Cluster, c.Change).GetAwaiter().GetResult());
+    }
+
+    /// <summary>The extensions end where an empty name starts: it takes no room, and makes some.</summary>
+    [Theory]
+    [InlineData(0, false, 0)]
+    [InlineData(0, false, 8)]
+    [InlineData(376, false, 0)]
+    [InlineData(0, true, 0)]
+    [InlineData(0, true, 8)]
+    [InlineData(376, true, 0)]
+    [InlineData(376, true, 8)]
+    public async Task AnEmptyNameOfABackingFileIsNoLackOfRoom(int unknownBytes, bool hasBitmaps, int gap)
+    {
+        var extensions = new List<(HeaderExtensionType, int)>();
+        if (unknownBytes > 0)
+        {
+            extensions.Add(((HeaderExtensionType)Unknown, unknownBytes));
+        }
+
+        if (hasBitmaps)
+        {
+            extensions.Add((HeaderExtensionType.Bitmaps, BitmapsExtension.SizeBytes));
+        }
+
+        byte[] cluster = Build(12, false, 0, [.. extensions], hasBitmaps, false, EmptyName, gap);
+        var target = new BitmapsExtension(3, 0, 96, 0x70000);
+        HeaderChange[] changes =
+        [
+            new HeaderChange().SetBitmaps(target),
+            new HeaderChange().SetBackingFile("new"u8.ToArray(), "qcow2"u8.ToArray()),
+            new HeaderChange().SetBackingFile(null, "raw"u8.ToArray()),
+        ];
+        foreach (HeaderChange change in changes)
+        {
+            await CheckAsync(cluster, change);
+            SwitchPlan plan = await change.PlanAsync(new MemoryStorage(cluster), (await ReadAsync(cluster)).Header, Token);
+            FirstCluster after = await ReadAsync(plan.After(cluster));
+            Assert.Equal(change.ChangesBitmaps ? target : (await ReadAsync(cluster)).Bitmaps, after.Bitmaps);
+            Assert.Equal(change.BackingFile is null ? null : "new", after.BackingFile);
+        }
     }
 
     private static async Task CheckAsync(byte[] cluster, HeaderChange change)
@@ -164,6 +207,14 @@ public sealed class SwitchPlannerTests
             BinaryPrimitives.WriteUInt64BigEndian(cluster.AsSpan(HeaderLayout.AutoclearFeatures), autoclear);
             BinaryPrimitives.WriteInt32BigEndian(cluster.AsSpan(HeaderLayout.RefcountOrder), 4);
             BinaryPrimitives.WriteInt32BigEndian(cluster.AsSpan(HeaderLayout.HeaderLength), length);
+        }
+
+        if (nameBytes == EmptyName && at + gap <= cluster.Length)
+        {
+            // Without a gap there is no end marker.
+            int offset = gap == 0 ? at - HeaderExtension.HeaderBytes : at + gap;
+            cluster.AsSpan(offset).Fill((byte)'x');
+            BinaryPrimitives.WriteInt64BigEndian(cluster.AsSpan(HeaderLayout.BackingFileOffset), offset);
         }
 
         if (nameBytes > 0 && at + gap + nameBytes <= cluster.Length)
