@@ -11,6 +11,8 @@ internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry
 {
     private readonly HostCluster _end = ClusterSpace.EndOf(storage, geometry);
     private readonly HostCluster _start = start;
+    // Clusters behind the start that have become free since the search came round.
+    private readonly Stack<HostCluster> _passed = [];
     private bool _isAround;
 
     /// <summary>The cluster that is looked at next.</summary>
@@ -25,19 +27,22 @@ internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry
     {
         while (true)
         {
-            if (Position >= (_isAround ? _start : _end))
+            if (Position >= _end && !_isAround && _start != default)
             {
-                if (_isAround || _start == default)
-                {
-                    throw ClusterSpace.OutOfClusters(1, geometry, storage);
-                }
-
                 _isAround = true;
                 Position = default;
-                continue;
             }
 
-            HostCluster cluster = Position++;
+            HostCluster cluster;
+            if (Position < (_isAround ? _start : _end))
+            {
+                cluster = Position++;
+            }
+            else if (!_passed.TryPop(out cluster))
+            {
+                throw ClusterSpace.OutOfClusters(1, geometry, storage);
+            }
+
             if (await isFree(cluster, cancellationToken).ConfigureAwait(false) == true)
             {
                 return cluster;
@@ -82,12 +87,20 @@ internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry
     /// <summary>Sees a cluster that has become free, unless that lies in the part of a large image that is looked through last.</summary>
     public void Include(HostCluster cluster)
     {
-        if (cluster >= _start || _isAround)
+        if (cluster < Position && (cluster >= _start || _isAround))
         {
-            Position = cluster < Position ? cluster : Position;
+            Position = cluster;
+        }
+        else if (cluster >= _start && _isAround)
+        {
+            _passed.Push(cluster);
         }
     }
 
     /// <summary>Looks again behind the start, when it has come to the end.</summary>
-    public void Restart() => _isAround = false;
+    public void Restart()
+    {
+        _isAround = false;
+        _passed.Clear();
+    }
 }
