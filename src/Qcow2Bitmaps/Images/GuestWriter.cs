@@ -408,10 +408,15 @@ public sealed partial class GuestWriter : Disk, IQuiescent
 
     private sealed class Halt(GuestWriter writer, SharedLock.Release alone) : IDisposable
     {
+        private int _disposals;
+
         public void Dispose()
         {
-            writer._isStale = true;
-            alone.Dispose();
+            if (Interlocked.Exchange(ref _disposals, 1) == 0)
+            {
+                writer._isStale = true;
+                alone.Dispose();
+            }
         }
     }
 }

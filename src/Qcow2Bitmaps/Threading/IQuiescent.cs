@@ -5,7 +5,7 @@ internal interface IQuiescent
 {
     /// <summary>Waits until nothing is under way, and writes all that is in memory.</summary>
     /// <param name="cancellationToken">Ends the wait, not the writing; nothing stands still then.</param>
-    /// <returns>To be disposed once, when work may go on. The image's metadata may have changed by then.</returns>
+    /// <returns>To be disposed when work may go on; again without effect. The image's metadata may have changed by then.</returns>
     /// <exception cref="IOException">The writing failed; then nothing stands still.</exception>
     ValueTask<IDisposable> HaltAsync(CancellationToken cancellationToken);
 }

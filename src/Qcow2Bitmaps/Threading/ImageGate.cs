@@ -40,7 +40,7 @@ internal sealed class ImageGate
     /// <summary>Lets nobody in any more: the image is closed.</summary>
     public void Close() => _isClosed = true;
 
-    /// <summary>Lets the next one in when it is disposed, once.</summary>
+    /// <summary>Lets the next one in when it, or a copy of it, is first disposed.</summary>
     public readonly record struct Release(SharedLock.Release Turn, IDisposable? Halted) : IDisposable
     {
         public void Dispose()

@@ -40,13 +40,18 @@ internal sealed class RangeLock
     {
         lock (_gate)
         {
+            if (node.List is null)
+            {
+                return;
+            }
+
             _held.Remove(node);
         }
 
         node.Value.Released.SetResult();
     }
 
-    /// <summary>Gives up the range when it is disposed, once.</summary>
+    /// <summary>Gives up the range when it, or a copy of it, is first disposed.</summary>
     public readonly record struct Release(RangeLock Owner, LinkedListNode<Held> Node) : IDisposable
     {
         public void Dispose() => Owner.Exit(Node);

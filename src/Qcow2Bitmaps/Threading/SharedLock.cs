@@ -5,7 +5,9 @@ internal sealed class SharedLock
 {
     private readonly Lock _gate = new();
     private readonly LinkedList<Waiter> _waiting = [];
-    private int _together;
+    // A number for each that holds the lock: who gives it up a second time has none.
+    private readonly HashSet<long> _holders = [];
+    private long _lastHolder;
     private bool _isAlone;
 
     /// <summary>Waits until the lock can be held together with others.</summary>
@@ -29,8 +31,7 @@ internal sealed class SharedLock
         {
             if (_waiting.Count == 0 && CanEnter(isAlone))
             {
-                Take(isAlone);
-                return ValueTask.FromResult(new Release(this));
+                return ValueTask.FromResult(new Release(this, Take(isAlone)));
             }
 
             node = _waiting.AddLast(new Waiter(isAlone));
@@ -42,8 +43,7 @@ internal sealed class SharedLock
     private async ValueTask<Release> WaitAsync(LinkedListNode<Waiter> node, CancellationToken cancellationToken)
     {
         using CancellationTokenRegistration cancelling = cancellationToken.UnsafeRegister(_ => Abandon(node, cancellationToken), null);
-        await node.Value.Entered.Task.ConfigureAwait(false);
-        return new Release(this);
+        return new Release(this, await node.Value.Entered.Task.ConfigureAwait(false));
     }
 
     /// <summary>Takes somebody out of the queue, unless that one has entered: those behind may no longer have to wait.</summary>
@@ -60,20 +60,15 @@ internal sealed class SharedLock
         }
     }
 
-    private void Exit()
+    private void Exit(long holder)
     {
         lock (_gate)
         {
-            if (_isAlone)
+            if (_holders.Remove(holder))
             {
                 _isAlone = false;
+                Admit();
             }
-            else
-            {
-                _together--;
-            }
-
-            Admit();
         }
     }
 
@@ -82,29 +77,29 @@ internal sealed class SharedLock
         while (_waiting.First is { Value: var next } && CanEnter(next.IsAlone))
         {
             _waiting.RemoveFirst();
-            Take(next.IsAlone);
-            next.Entered.SetResult();
+            next.Entered.SetResult(Take(next.IsAlone));
         }
     }
 
-    private bool CanEnter(bool isAlone) => !_isAlone && (!isAlone || _together == 0);
+    private bool CanEnter(bool isAlone) => !_isAlone && (!isAlone || _holders.Count == 0);
 
-    private void Take(bool isAlone)
+    private long Take(bool isAlone)
     {
         _isAlone = isAlone;
-        _together += isAlone ? 0 : 1;
+        _holders.Add(++_lastHolder);
+        return _lastHolder;
     }
 
-    /// <summary>Gives up the lock when it is disposed, once.</summary>
-    public readonly record struct Release(SharedLock Owner) : IDisposable
+    /// <summary>Gives up the lock when it, or a copy of it, is first disposed.</summary>
+    public readonly record struct Release(SharedLock Owner, long Holder) : IDisposable
     {
-        public void Dispose() => Owner.Exit();
+        public void Dispose() => Owner.Exit(Holder);
     }
 
     private sealed class Waiter(bool isAlone)
     {
         public bool IsAlone => isAlone;
 
-        public TaskCompletionSource Entered { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        public TaskCompletionSource<long> Entered { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 }

@@ -58,6 +58,30 @@ public sealed class SharedLockTests
         (await last.WaitAsync(Patience.Limit, TestContext.Current.CancellationToken)).Dispose();
     }
 
+    /// <summary>A release is a value, which can be copied.</summary>
+    [Fact]
+    public async Task GivingUpTwiceGivesUpOnce()
+    {
+        var shared = new SharedLock();
+        SharedLock.Release first = await shared.EnterAsync(s_none);
+        SharedLock.Release second = await shared.EnterAsync(s_none);
+        SharedLock.Release copy = first;
+        first.Dispose();
+        copy.Dispose();
+        Task<SharedLock.Release> alone = shared.EnterAloneAsync(s_none).AsTask();
+        Assert.False(alone.IsCompleted);
+        second.Dispose();
+        SharedLock.Release held = await alone.WaitAsync(Patience.Limit, TestContext.Current.CancellationToken);
+        second.Dispose();
+        copy.Dispose();
+        Task<SharedLock.Release> next = shared.EnterAloneAsync(s_none).AsTask();
+        Assert.False(next.IsCompleted);
+        held.Dispose();
+        await next.WaitAsync(Patience.Limit, TestContext.Current.CancellationToken);
+        held.Dispose();
+        Assert.False(shared.EnterAsync(s_none).IsCompleted);
+    }
+
     [Fact]
     public async Task WhoIsCancelledBeforeDoesNotEnter()
     {
