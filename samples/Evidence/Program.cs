@@ -34,7 +34,7 @@ static async Task<string> HashAsync(string path)
 
 static async Task PrintAsync(string path)
 {
-    await using FileStorage storage = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+    await using ImageStorage storage = ImageStorage.OpenFile(path, StorageAccess.Read, ImageLock.None);
     // Opens what QEMU opens, and images that QEMU refuses because of their bitmaps.
     await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, new Qcow2OpenOptions { Strictness = Strictness.Lenient });
     await Console.Out.WriteLineAsync(

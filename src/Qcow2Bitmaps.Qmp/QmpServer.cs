@@ -50,7 +50,7 @@ public sealed class QmpServer : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(images);
         ArgumentNullException.ThrowIfNull(warn);
-        options ??= ChainOpenOptions.Default;
+        options ??= new ChainOpenOptions();
         var nodes = new List<QmpNode>();
         foreach (QmpImage image in images)
         {

@@ -26,7 +26,7 @@ internal static class DeepChain
 
             data.AsSpan().Fill((byte)i);
             await using ImageChain written = await ImageChain.OpenAsync(above, new ChainOpenOptions { WritableLayers = [0] });
-            await using GuestWriter writer = await written.OpenWriterAsync();
+            await using Disk writer = await written.OpenWriterAsync();
             await writer.WriteAsync((long)i * WrittenBytes, data);
             top = above;
         }

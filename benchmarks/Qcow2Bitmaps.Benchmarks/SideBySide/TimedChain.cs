@@ -48,7 +48,7 @@ internal static class TimedChain
         byte[] data = new byte[WarmBytes];
         data.AsSpan().Fill(7);
         await using ImageChain written = await ImageChain.OpenAsync(above, new ChainOpenOptions { WritableLayers = [0] });
-        await using GuestWriter writer = await written.OpenWriterAsync();
+        await using Disk writer = await written.OpenWriterAsync();
         await writer.WriteAsync(0, data);
     }
 

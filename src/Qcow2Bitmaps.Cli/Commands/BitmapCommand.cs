@@ -207,8 +207,8 @@ internal static class BitmapCommand
     private static async Task<Qcow2Image?> OpenAsync(
         string path, string? format, StorageAccess access, DiscardMode discard, CancellationToken cancellationToken)
     {
-        var storage = FileStorage.Open(path, access, access == StorageAccess.ReadWrite ? ImageLock.Write : ImageLock.Read);
-        storage.Discard = discard;
+        var storage = ImageStorage.OpenFile(
+            path, access, access == StorageAccess.ReadWrite ? ImageLock.Write : ImageLock.Read, discard);
         bool isQcow2;
         try
         {

@@ -63,9 +63,9 @@ internal static class CheckCommand
                 return ExitCode.Error;
             }
 
-            await using FileStorage storage = kinds != RepairKinds.None
-                ? FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write)
-                : FileStorage.Open(path, StorageAccess.Read, parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read);
+            await using ImageStorage storage = kinds != RepairKinds.None
+                ? ImageStorage.OpenFile(path, StorageAccess.ReadWrite, ImageLock.Write)
+                : ImageStorage.OpenFile(path, StorageAccess.Read, parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read);
             string found = parsed.GetValue(format) ?? await ImageFormat.ProbeAsync(storage, cancellationToken);
             if (!string.Equals(found, ImageFormat.Qcow2, StringComparison.Ordinal))
             {

@@ -204,8 +204,8 @@ internal sealed class ConvertCommand
         }
 
         long total = (long)Int128.Min(sum, long.MaxValue);
-        fault = sum > RawDisk.MaxSizeBytes
-            ? $"The sources have {sum} bytes together, at most {RawDisk.MaxSizeBytes} fit into one image"
+        fault = sum > Disk.MaxSizeBytes
+            ? $"The sources have {sum} bytes together, at most {Disk.MaxSizeBytes} fit into one image"
             : (options!.Create is { } create ? create with { SizeBytes = total } : null)?.FindFault();
         if (fault is not null)
         {

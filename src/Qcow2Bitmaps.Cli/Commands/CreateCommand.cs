@@ -193,8 +193,8 @@ internal sealed class CreateCommand
             && options.IsOn(CreateOptions.KeepDataFile)
             && options.Text(CreateOptions.DataFile) is { } dataFile)
         {
-            await using var kept = FileStorage.Open(dataFile, StorageAccess.Read, ImageLock.None);
-            options.Set(CreateOptions.Size, (ulong)RawDisk.SizeOf(kept));
+            await using var kept = ImageStorage.OpenFile(dataFile, StorageAccess.Read, ImageLock.None);
+            options.Set(CreateOptions.Size, (ulong)Disk.OpenRaw(kept).SizeBytes);
         }
 
         return options.Has(CreateOptions.Size) ? null : "Image creation needs a size parameter";
@@ -249,7 +249,7 @@ internal sealed class CreateCommand
     {
         ulong size = options.Number(CreateOptions.Size);
         string? fault = CreateOptions.FindRawFault(options, out Preallocation preallocation)
-            ?? (size > RawDisk.MaxSizeBytes ? "The image size is too large for file format 'raw'" : null);
+            ?? (size > Disk.MaxSizeBytes ? "The image size is too large for file format 'raw'" : null);
         if (fault is not null)
         {
             return Fail(file, fault);

@@ -57,9 +57,9 @@ internal static class SnapshotCommand
                 return ExitCode.Error;
             }
 
-            await using FileStorage storage = isRead
-                ? FileStorage.Open(files[0], StorageAccess.Read, parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read)
-                : FileStorage.Open(files[0], StorageAccess.ReadWrite, ImageLock.Write);
+            await using ImageStorage storage = isRead
+                ? ImageStorage.OpenFile(files[0], StorageAccess.Read, parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read)
+                : ImageStorage.OpenFile(files[0], StorageAccess.ReadWrite, ImageLock.Write);
             bool isQcow2 = string.Equals(
                 await ImageFormat.ProbeAsync(storage, cancellationToken), ImageFormat.Qcow2, StringComparison.Ordinal);
             await using Qcow2Image? image = isQcow2

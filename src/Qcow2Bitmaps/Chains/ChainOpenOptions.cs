@@ -6,7 +6,7 @@ namespace Qcow2Bitmaps;
 public sealed record ChainOpenOptions
 {
     /// <summary>The defaults: the top image's own folder only, formats as stated or probed, the locks of a reader.</summary>
-    public static ChainOpenOptions Default { get; } = new();
+    internal static ChainOpenOptions Default { get; } = new();
 
     /// <summary>How each image is opened.</summary>
     public Qcow2OpenOptions Image { get; init; } = Qcow2OpenOptions.Default;

@@ -1,7 +1,9 @@
 using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Images.State;
@@ -123,7 +125,7 @@ public sealed class ImageChain : Disk
     /// <param name="format"><c>qcow2</c> or <c>raw</c>; probed when null.</param>
     /// <param name="options">How its backing files are found, and what locks are taken; the defaults when null.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
-    /// <returns>A <see cref="GuestWriter"/> or a <see cref="RawDisk"/>, which closes the chain when it is disposed.</returns>
+    /// <returns>The disk, which closes the chain when it is disposed.</returns>
     /// <exception cref="Qcow2UnsupportedException">The image cannot be written.</exception>
     /// <inheritdoc cref="OpenAsync(string, ChainOpenOptions, CancellationToken)" path="/exception"/>
     public static async Task<Disk> OpenDiskAsync(
@@ -138,7 +140,8 @@ public sealed class ImageChain : Disk
                 return new RawDisk(chain._layers[0].Storage) { Owned = chain };
             }
 
-            GuestWriter writer = await chain.OpenWriterAsync(cancellationToken).ConfigureAwait(false);
+            GuestWriter writer = await chain.OpenWriterAsync(
+                0, marksWrites: true, cancellationToken).ConfigureAwait(false);
             writer.Owned = chain;
             return writer;
         }
@@ -333,10 +336,8 @@ public sealed class ImageChain : Disk
     /// name of a data file is refused.</exception>
     /// <exception cref="Qcow2FormatException">The top image is corrupt, or its refcounts cannot be relied on.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
-    public async ValueTask<GuestWriter> OpenWriterAsync(CancellationToken cancellationToken = default)
-    {
-        return await OpenWriterAsync(0, marksWrites: true, cancellationToken).ConfigureAwait(false);
-    }
+    public async Task<Disk> OpenWriterAsync(CancellationToken cancellationToken = default) =>
+        await OpenWriterAsync(0, marksWrites: true, cancellationToken).ConfigureAwait(false);
 
     /// <summary>As <see cref="OpenWriterAsync(CancellationToken)"/>, of any image that was opened for writing.</summary>
     /// <param name="layer">The image's index.</param>

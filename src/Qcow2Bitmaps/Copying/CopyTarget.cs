@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Disks;
+using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Storage;
 
@@ -275,7 +277,7 @@ internal sealed class CopyTarget : IAsyncDisposable
                         : null,
                 },
                 cancellationToken).ConfigureAwait(false);
-            GuestWriter writer = await chain.OpenWriterAsync(cancellationToken).ConfigureAwait(false);
+            GuestWriter writer = await chain.OpenWriterAsync(0, marksWrites: true, cancellationToken).ConfigureAwait(false);
             // A device as a raw data file keeps its bytes when the image is made.
             bool isZero = create is not { DataFileRaw: true } || chain.Storages.All(static other => other.CapacityBytes is null);
             return new CopyTarget(file, writer, isZero ? zeroFrom : long.MaxValue, options.Flush, chain, borrowed as UnpublishedStorage);

@@ -25,6 +25,15 @@ public abstract class Disk : IAsyncDisposable
 
     private static readonly byte[] s_zeros = new byte[ZeroBufferBytes];
 
+    /// <summary>The largest disk, in bytes: QEMU's limit, the largest signed number of 63 bits less a gibibyte for alignment.</summary>
+    public const long MaxSizeBytes = long.MaxValue / (1L << 30) * (1L << 30);
+
+    /// <summary>Takes the bytes of a storage as a raw disk. It can be written if the storage can.</summary>
+    /// <param name="storage">The storage, which stays open when the disk is disposed.</param>
+    /// <returns>The disk. Its size is what the storage has now, in whole sectors of 512 bytes, rounded up as QEMU does.</returns>
+    /// <exception cref="IOException">The storage is longer than a disk may be.</exception>
+    public static Disk OpenRaw(ImageStorage storage) => new RawDisk(storage);
+
     /// <summary>What the disk is called in messages: a path, or a description.</summary>
     public abstract string Name { get; }
 

@@ -1,16 +1,11 @@
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Disks;
 
 /// <summary>A raw disk: the bytes of a file, a device or another storage, which stays open.</summary>
-public sealed class RawDisk : Disk
+internal sealed class RawDisk : Disk
 {
-    /// <summary>The largest disk, in bytes: QEMU's limit, the largest signed number of 63 bits less a gibibyte for alignment. No file
-    /// system reaches it.</summary>
-    public const long MaxSizeBytes = long.MaxValue / (1L << 30) * (1L << 30);
-
     private readonly ImageStorage _storage;
     // Differs from the storage where what is written is of no interest.
     private readonly ImageStorage _data;

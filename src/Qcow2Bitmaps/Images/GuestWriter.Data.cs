@@ -3,10 +3,10 @@ using Qcow2Bitmaps.Images.Guest.Writing;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Threading;
 
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Images;
 
 /// <summary>The bytes themselves. All of this is for who has the range.</summary>
-public sealed partial class GuestWriter
+internal sealed partial class GuestWriter
 {
     private long TableBytes => (long)_image.Geometry.L2EntriesPerTable << _image.Geometry.ClusterBits;
 

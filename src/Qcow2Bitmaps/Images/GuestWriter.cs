@@ -8,7 +8,7 @@ using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Threading;
 
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Images;
 
 // Decisions: docs/decisions/images-guest.md.
 /// <summary>Writes what the guest sees of an image: bytes, zeros, discards, compressed clusters. Reads it too.</summary>
@@ -29,7 +29,7 @@ namespace Qcow2Bitmaps;
 /// <para>After an error of the storage while tables were being written nothing more can be written: all calls
 /// fail; the image is as after a stop.</para>
 /// </remarks>
-public sealed partial class GuestWriter : Disk, IQuiescent
+internal sealed partial class GuestWriter : Disk, IQuiescent
 {
     private const int MaxChunkBytes = 8 << 20;
 

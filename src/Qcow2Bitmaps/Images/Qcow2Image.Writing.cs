@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Guest;
 
 namespace Qcow2Bitmaps;
@@ -15,7 +16,7 @@ public sealed partial class Qcow2Image
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, or encrypted.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt, or its refcounts cannot be relied on.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<GuestWriter> OpenWriterAsync(CancellationToken cancellationToken = default)
+    public async Task<Disk> OpenWriterAsync(CancellationToken cancellationToken = default)
     {
         if (BackingFile is not null || Header.HasExternalDataFile)
         {

@@ -6,7 +6,7 @@ namespace Qcow2Bitmaps;
 public sealed record Qcow2OpenOptions
 {
     /// <summary>The defaults: as QEMU, with QEMU's limits and the locks of a reader.</summary>
-    public static Qcow2OpenOptions Default { get; } = new();
+    internal static Qcow2OpenOptions Default { get; } = new();
 
     /// <summary>What is done about bytes that are not allowed.</summary>
     public Strictness Strictness { get; init; } = Strictness.AsQemu;

@@ -10,7 +10,7 @@ namespace Qcow2Bitmaps.Storage;
 /// leads to is found out before), paths may be bytes that are not UTF-8 (<see cref="ImageText"/>), and the locks are
 /// QEMU's. Elsewhere a plain file is opened, without locks that QEMU would see.
 /// </remarks>
-public sealed class FileStorage : ImageStorage
+internal sealed class FileStorage : ImageStorage
 {
     private readonly SafeFileHandle _file;
     private readonly string _path;

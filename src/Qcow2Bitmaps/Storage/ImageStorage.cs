@@ -7,6 +7,30 @@ namespace Qcow2Bitmaps.Storage;
 /// </remarks>
 public abstract class ImageStorage : IAsyncDisposable
 {
+    /// <summary>Opens a regular file or a block device.</summary>
+    /// <param name="path">The path, which is also the storage's name.</param>
+    /// <param name="access">Whether it can be written.</param>
+    /// <param name="imageLock">The locks to take: those of QEMU.</param>
+    /// <param name="discard">Whether <see cref="DiscardAsync"/> gives space back to the file system.</param>
+    /// <returns>The storage, to be disposed.</returns>
+    /// <exception cref="FileNotFoundException">There is no such file.</exception>
+    /// <exception cref="ImageLockedException">A lock of somebody else is in the way.</exception>
+    /// <exception cref="IOException">It cannot be opened, or is neither a regular file nor a block device.</exception>
+    /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
+    public static ImageStorage OpenFile(
+        string path, StorageAccess access = StorageAccess.Read, ImageLock imageLock = ImageLock.Read,
+        DiscardMode discard = DiscardMode.Unmap)
+    {
+        var file = FileStorage.Open(path, access, imageLock);
+        file.Discard = discard;
+        return file;
+    }
+
+    /// <summary>Makes a storage in memory, which can be written and grows.</summary>
+    /// <param name="content">What it holds at first; it is copied.</param>
+    /// <param name="name">What it is called in messages.</param>
+    public static ImageStorage InMemory(ReadOnlySpan<byte> content = default, string name = "memory") => new MemoryStorage(content, name);
+
     /// <summary>What the storage is called in messages: a path, or a description.</summary>
     public abstract string Name { get; }
 
@@ -127,7 +151,7 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <returns>The number of bytes that the storage had.</returns>
     /// <exception cref="IOException">The device failed.</exception>
-    public async ValueTask<int> ReadZeroFilledAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default)
+    internal async ValueTask<int> ReadZeroFilledAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         int read = await ReadAsync(offset, buffer, cancellationToken).ConfigureAwait(false);
         buffer.Span[read..].Clear();

@@ -4,7 +4,7 @@ namespace Qcow2Bitmaps.Storage;
 
 /// <summary>Bytes in memory as storage, at most 2 GiB.</summary>
 /// <remarks>Thread-safe: calls exclude one another. Flushing does nothing; there are no locks.</remarks>
-public sealed class MemoryStorage : ImageStorage
+internal sealed class MemoryStorage : ImageStorage
 {
     private readonly Lock _gate = new();
     private byte[] _bytes;

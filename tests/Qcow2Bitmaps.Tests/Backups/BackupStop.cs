@@ -185,7 +185,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
             bytes.Add([.. _guests[i]]);
             bytes[i].AsSpan(300_000, 5000).Fill(9);
             await using ImageChain chain = await ImageChain.OpenAsync(scenes[i].Disk, new ChainOpenOptions { WritableLayers = [0] }, Token);
-            await using GuestWriter writer = await chain.OpenWriterAsync(Token);
+            await using Disk writer = await chain.OpenWriterAsync(Token);
             await writer.WriteAsync(300_000, bytes[i].AsMemory(300_000, 5000), Token);
         }
 

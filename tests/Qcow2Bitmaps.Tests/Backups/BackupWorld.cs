@@ -130,7 +130,7 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
     private async Task WriteOurselvesAsync()
     {
         await using ImageChain chain = await ImageChain.OpenAsync(Active, new ChainOpenOptions { WritableLayers = [0] }, Token);
-        await using GuestWriter writer = await chain.OpenWriterAsync(Token);
+        await using Disk writer = await chain.OpenWriterAsync(Token);
         (long offset, long length) = Range();
         int kind = Below(3);
         Log($"our write of kind {kind} {offset} {length}");

@@ -190,7 +190,7 @@ public sealed class RawDataFileTests
         string image = await disk.WrapAsync("c", Size, options);
         var open = new ChainOpenOptions { WritableLayers = [0], AllowedFolders = ["/dev"] };
         await using (ImageChain chain = await ImageChain.OpenAsync(image, open, Token))
-        await using (GuestWriter writer = await chain.OpenWriterAsync(Token))
+        await using (Disk writer = await chain.OpenWriterAsync(Token))
         {
             await writer.WriteZerosAsync(Size - 100, 100, mayUnmap: true, Token);
             await writer.DiscardAsync(HalfBytes, Size - HalfBytes, Token);

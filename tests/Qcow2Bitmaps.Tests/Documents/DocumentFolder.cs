@@ -75,13 +75,13 @@ internal sealed class DocumentFolder : IDisposable
         }
 
         await using ImageChain overlay = await ImageChain.OpenAsync(_folder.File(name), new ChainOpenOptions { WritableLayers = [0] });
-        await using GuestWriter writer = await overlay.OpenWriterAsync();
+        await using Disk writer = await overlay.OpenWriterAsync();
         await writer.WriteAsync(writtenAtBytes, Bytes(64 << 10));
     }
 
     private static async Task WriteAsync(Qcow2Image image, long offsetBytes, int lengthBytes)
     {
-        await using GuestWriter writer = await image.OpenWriterAsync();
+        await using Disk writer = await image.OpenWriterAsync();
         await writer.WriteAsync(offsetBytes, Bytes(lengthBytes));
     }
 

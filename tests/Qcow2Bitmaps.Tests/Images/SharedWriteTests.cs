@@ -32,7 +32,7 @@ public sealed class SharedWriteTests
             memory, new Qcow2CreateOptions { SizeBytes = DiskBytes, ClusterSizeBytes = clusterBytes, ExtendedL2 = extended }, Token);
         var storage = new CloningStorage(memory);
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
-        await using (GuestWriter writer = await image.OpenWriterAsync(Token))
+        await using (Disk writer = await image.OpenWriterAsync(Token))
         {
             for (int i = 0; i < 100; i++)
             {

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -144,7 +145,7 @@ public sealed class DiskSizeCostTests
                 await using RecordingSession? otherSession = openAs == "session"
                     ? await RecordingSession.OpenAsync(other!, leaveOpen: true, Token)
                     : null;
-                await using GuestWriter? writer = openAs == "writer" ? await other!.OpenWriterAsync(Token) : null;
+                await using Disk? writer = openAs == "writer" ? await other!.OpenWriterAsync(Token) : null;
                 await using Disk? file = openAs == "file"
                     ? await ImageChain.OpenDiskAsync(disk.File("f"), format, cancellationToken: Token)
                     : null;

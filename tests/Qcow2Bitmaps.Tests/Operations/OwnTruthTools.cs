@@ -17,7 +17,7 @@ internal sealed class OwnTruthTools : ITruthTools
     public async Task WriteAsync(string path, IReadOnlyList<TruthWrite> writes)
     {
         await using ImageChain chain = await OpenAsync(path);
-        await using GuestWriter writer = await chain.OpenWriterAsync(Token);
+        await using Disk writer = await chain.OpenWriterAsync(Token);
         foreach (TruthWrite write in writes)
         {
             await (write.Kind switch

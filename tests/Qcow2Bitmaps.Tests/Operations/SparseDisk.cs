@@ -51,7 +51,7 @@ internal sealed class SparseDisk(long sizeBytes, int clusterBytes) : IDisposable
     public async Task WriteAsync(string image, int atGibibyte)
     {
         await using ImageChain chain = await ImageChain.OpenAsync(File(image), new ChainOpenOptions { WritableLayers = [0] }, Token);
-        await using GuestWriter writer = await chain.OpenWriterAsync(Token);
+        await using Disk writer = await chain.OpenWriterAsync(Token);
         var bytes = new byte[WrittenBytes];
         bytes.AsSpan().Fill(7);
         await writer.WriteAsync(atGibibyte * OfGibibyte, bytes, Token);

@@ -72,7 +72,7 @@ public sealed class SampleTests
         Assert.Contains("vdb-mon.qcow2: full, ", first.Output, StringComparison.Ordinal);
         await using (ImageChain chain = await ImageChain.OpenAsync(
             Path.Combine(folder.Path, "vdb.qcow2"), new ChainOpenOptions { WritableLayers = [0] }, TestContext.Current.CancellationToken))
-        await using (GuestWriter writer = await chain.OpenWriterAsync(TestContext.Current.CancellationToken))
+        await using (Disk writer = await chain.OpenWriterAsync(TestContext.Current.CancellationToken))
         {
             await writer.WriteAsync(1 << 20, new byte[4096], TestContext.Current.CancellationToken);
             await writer.WriteAsync(8 << 20, Enumerable.Repeat((byte)1, 4096).ToArray(), TestContext.Current.CancellationToken);

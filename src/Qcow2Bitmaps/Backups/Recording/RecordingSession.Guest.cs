@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Backups.Recording;

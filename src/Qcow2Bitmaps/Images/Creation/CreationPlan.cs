@@ -97,7 +97,7 @@ internal sealed class CreationPlan
         }
 
         long size = RoundUp(bytes);
-        return size > RawDisk.MaxSizeBytes ? $"Could not resize image: offset({size}) exceeds maximum({RawDisk.MaxSizeBytes})" : null;
+        return size > Disk.MaxSizeBytes ? $"Could not resize image: offset({size}) exceeds maximum({Disk.MaxSizeBytes})" : null;
     }
 
     private static int ClusterBitsOf(Qcow2CreateOptions options) => BitOperations.Log2((ulong)options.ClusterSizeBytes);

@@ -20,7 +20,7 @@ public static class RawImage
     /// <param name="preallocation">The space that the file gets: none, so that it is sparse, or all; there are no
     /// <see cref="Preallocation.Metadata"/>.</param>
     /// <param name="cancellationToken">Ends the making; a file that was made is removed again.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The size is negative, or above <see cref="RawDisk.MaxSizeBytes"/>.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The size is negative, or above <see cref="Disk.MaxSizeBytes"/>.</exception>
     /// <exception cref="ArgumentException">A raw image has no such preallocation.</exception>
     /// <exception cref="Qcow2UnsupportedException">Space is to be taken on a block device.</exception>
     /// <exception cref="ImageLockedException">Somebody else has the file open.</exception>
@@ -36,7 +36,7 @@ public static class RawImage
         string path, long sizeBytes, Preallocation preallocation, FileRights rights, CancellationToken cancellationToken)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(sizeBytes);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(sizeBytes, RawDisk.MaxSizeBytes);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(sizeBytes, Disk.MaxSizeBytes);
         RequireKnown(preallocation);
         NewFile file = NewFile.Create(path, rights);
         await using (file.ConfigureAwait(false))

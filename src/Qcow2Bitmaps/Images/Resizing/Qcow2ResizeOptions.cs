@@ -6,7 +6,7 @@ namespace Qcow2Bitmaps;
 public sealed record Qcow2ResizeOptions
 {
     /// <summary>The defaults.</summary>
-    public static Qcow2ResizeOptions Default { get; } = new();
+    internal static Qcow2ResizeOptions Default { get; } = new();
 
     /// <summary>Whether the disk may become smaller, which deletes all behind the new end.</summary>
     public bool AllowShrink { get; init; }

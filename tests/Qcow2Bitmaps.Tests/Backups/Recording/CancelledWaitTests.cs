@@ -40,7 +40,7 @@ public sealed class CancelledWaitTests
         var storage = new MemoryStorage();
         await Qcow2Image.CreateAsync(storage, new Qcow2CreateOptions { SizeBytes = DiskBytes }, Token);
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
-        await using GuestWriter writer = await image.OpenWriterAsync(Token);
+        await using Disk writer = await image.OpenWriterAsync(Token);
         ImageGate.Release editing = await image.Handle.EnterAsync(Token);
         using var cancel = new CancellationTokenSource();
         Task[] waiting =

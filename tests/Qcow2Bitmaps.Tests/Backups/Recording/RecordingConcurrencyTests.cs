@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;

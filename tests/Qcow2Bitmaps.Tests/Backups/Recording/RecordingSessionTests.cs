@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;

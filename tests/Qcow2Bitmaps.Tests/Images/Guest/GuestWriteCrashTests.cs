@@ -36,7 +36,7 @@ public sealed class GuestWriteCrashTests
         var versions = new List<(byte[] Disk, int Began, int Ended, bool IsFlushed)> { ([.. model], 0, 0, true) };
         await using (ImageChain chain = await ImageChain.OpenAsync(storage, options with { WritableLayers = [0] }, Token))
         {
-            await using GuestWriter writer = await chain.OpenWriterAsync(Token);
+            await using Disk writer = await chain.OpenWriterAsync(Token);
             foreach (WriteStep step in write.Steps)
             {
                 int began = storage.Operations.Count;

@@ -45,7 +45,7 @@ public sealed class GuestWriteTests
         while (at < write.Steps.Count)
         {
             await using ImageChain chain = await ImageChain.OpenAsync(path, new ChainOpenOptions { WritableLayers = [0] }, Token);
-            await using GuestWriter writer = await chain.OpenWriterAsync(Token);
+            await using Disk writer = await chain.OpenWriterAsync(Token);
             for (bool goesOn = true; goesOn && at < write.Steps.Count; at++)
             {
                 goesOn = write.Steps[at].Action != WriteAction.Reopen;

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -19,7 +20,7 @@ public sealed class GuestWriterTests
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
         await image.Bitmaps.EditAsync(new BitmapEdit().Add("a", 4096), Token);
         byte[] model = new byte[8 << 20];
-        await using (GuestWriter writer = await image.OpenWriterAsync(Token))
+        await using (Disk writer = await image.OpenWriterAsync(Token))
         {
             await Task.WhenAll(
                 Enumerable.Range(0, Workers).Select(
@@ -43,7 +44,7 @@ public sealed class GuestWriterTests
     {
         MemoryStorage storage = await CreateAsync(1 << 20);
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
-        await using GuestWriter writer = await image.OpenWriterAsync(Token);
+        await using Disk writer = await image.OpenWriterAsync(Token);
         await writer.WriteAsync(0, Filled(100, 1), Token);
         await image.Bitmaps.EditAsync(new BitmapEdit().Add("since", 512), Token);
         await writer.WriteAsync(70000, Filled(1000, 2), Token);
@@ -62,7 +63,7 @@ public sealed class GuestWriterTests
     {
         MemoryStorage storage = await CreateAsync(1 << 20);
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
-        await using GuestWriter writer = await image.OpenWriterAsync(Token);
+        await using Disk writer = await image.OpenWriterAsync(Token);
         await writer.WriteCompressedAsync(0, Filled(Cluster, 1), Token);
         await writer.DiscardAsync(0, Cluster, Token);
         await writer.FlushAsync(Token);
@@ -81,10 +82,10 @@ public sealed class GuestWriterTests
         var storage = new CrashStorage(memory.ToArray());
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
         await image.Bitmaps.EditAsync(new BitmapEdit().Add("a", 4096), Token);
-        await using GuestWriter writer = await image.OpenWriterAsync(Token);
+        await using Disk writer = await image.OpenWriterAsync(Token);
         var ranges = new DirtyBitmap(1 << 20, 65536);
         ranges.Set(0, 200_000);
-        await writer.MarkAsync(ranges, Token);
+        await ((GuestWriter)writer).MarkAsync(ranges, Token);
         int before = storage.Operations.Count;
         await writer.WriteAsync(100, Filled(10_000, 1), Token);
         await writer.WriteAsync(150_000, Filled(10_000, 1), Token);
@@ -99,7 +100,7 @@ public sealed class GuestWriterTests
         await memory.SetLengthAsync(memory.Length + (20 * Cluster), Token);
         var storage = new FixedSizeStorage(memory);
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
-        await using (GuestWriter writer = await image.OpenWriterAsync(Token))
+        await using (Disk writer = await image.OpenWriterAsync(Token))
         {
             await writer.WriteAsync(0, Filled(10 * Cluster, 1), Token);
             await Assert.ThrowsAsync<NoSpaceException>(async () => await writer.WriteAsync(20 * Cluster, Filled(30 * Cluster, 2), Token));
@@ -147,7 +148,7 @@ public sealed class GuestWriterTests
             if (error is null)
             {
                 Assert.Equal(leftovers.Count > 0, check.Leaks > 0);
-                await using GuestWriter reader = await left.OpenWriterAsync(Token);
+                await using Disk reader = await left.OpenWriterAsync(Token);
                 await AssertReadsAsync(reader, 0, 1);
                 await AssertReadsAsync(reader, 4, 3);
                 await AssertReadsAsync(reader, 5, 5);
@@ -177,7 +178,7 @@ public sealed class GuestWriterTests
             bool hasFailed = false;
             try
             {
-                await using GuestWriter writer = await image.OpenWriterAsync(Token);
+                await using Disk writer = await image.OpenWriterAsync(Token);
                 await writer.WriteAsync(0, Filled(5 * Cluster, 1), Token);
                 await writer.WriteZerosAsync(Cluster, Cluster, cancellationToken: Token);
                 await writer.FlushAsync(Token);
@@ -207,13 +208,13 @@ public sealed class GuestWriterTests
         MemoryStorage memory = await CreateAsync(1 << 20);
         await using (Qcow2Image first = await Qcow2Image.OpenAsync(memory, leaveOpen: true, cancellationToken: Token))
         {
-            await using GuestWriter writer = await first.OpenWriterAsync(Token);
+            await using Disk writer = await first.OpenWriterAsync(Token);
             await writer.WriteAsync(0, Filled(Cluster, 1), Token);
         }
 
         var storage = new HeldReadStorage(memory);
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
-        await using (GuestWriter writer = await image.OpenWriterAsync(Token))
+        await using (Disk writer = await image.OpenWriterAsync(Token))
         {
             byte[] l1 = new byte[8];
             await memory.ReadAsync((long)image.Header.L1TableOffset, l1, Token);
@@ -227,7 +228,7 @@ public sealed class GuestWriterTests
             await writer.WriteAsync(6 * Cluster, Filled(Cluster, 3), Token);
         }
 
-        await using GuestWriter again = await image.OpenWriterAsync(Token);
+        await using Disk again = await image.OpenWriterAsync(Token);
         var read = new byte[2 * Cluster];
         await again.ReadAsync(5 * Cluster, read, Token);
         Assert.Equal([.. Filled(Cluster, 2), .. Filled(Cluster, 3)], read);
@@ -242,7 +243,7 @@ public sealed class GuestWriterTests
             memory, new Qcow2CreateOptions { SizeBytes = 4 << 20, ClusterSizeBytes = 64 << 10, ExtendedL2 = true }, Token);
         var storage = new CrashStorage(memory.ToArray());
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
-        await using (GuestWriter writer = await image.OpenWriterAsync(Token))
+        await using (Disk writer = await image.OpenWriterAsync(Token))
         {
             await writer.WriteAsync(0, Filled(2048, 1), Token);
             await writer.WriteAsync(200_000, Filled(2048, 1), Token);
@@ -266,7 +267,7 @@ public sealed class GuestWriterTests
         MemoryStorage storage = await CreateAsync(1 << 20);
         await using (Qcow2Image first = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token))
         {
-            await using GuestWriter writer = await first.OpenWriterAsync(Token);
+            await using Disk writer = await first.OpenWriterAsync(Token);
             await writer.WriteAsync(0, Filled(Cluster, 1), Token);
         }
 
@@ -281,7 +282,7 @@ public sealed class GuestWriterTests
         System.Buffers.Binary.BinaryPrimitives.WriteUInt64BigEndian(entry, L2Entry.Create(host, isCopied: true).Raw);
         await patched.WriteAsync(table, entry, Token);
         byte[] before = patched.ToArray();
-        await using (GuestWriter writer = await image.OpenWriterAsync(Token))
+        await using (Disk writer = await image.OpenWriterAsync(Token))
         {
             Qcow2FormatException e = await Assert.ThrowsAsync<Qcow2FormatException>(
                 async () => await writer.WriteAsync(10, Filled(10, 9), Token));
@@ -297,7 +298,7 @@ public sealed class GuestWriterTests
     {
         MemoryStorage storage = await CreateAsync(1 << 20);
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
-        GuestWriter writer = await image.OpenWriterAsync(Token);
+        Disk writer = await image.OpenWriterAsync(Token);
         await Assert.ThrowsAsync<ArgumentOutOfRangeException>(async () => await writer.WriteAsync(-1, Filled(1, 1), Token));
         await Assert.ThrowsAsync<ArgumentOutOfRangeException>(async () => await writer.WriteAsync((1 << 20) - 5, Filled(6, 1), Token));
         await Assert.ThrowsAsync<ArgumentOutOfRangeException>(
@@ -307,11 +308,11 @@ public sealed class GuestWriterTests
         await writer.DisposeAsync();
         await writer.DisposeAsync();
         await Assert.ThrowsAsync<ObjectDisposedException>(async () => await writer.WriteAsync(0, Filled(1, 1), Token));
-        await using GuestWriter next = await image.OpenWriterAsync(Token);
+        await using Disk next = await image.OpenWriterAsync(Token);
         await next.WriteAsync(0, Filled(1, 1), Token);
     }
 
-    private static async Task WriteInterleavedAsync(GuestWriter writer, int worker, int workers, byte[] model)
+    private static async Task WriteInterleavedAsync(Disk writer, int worker, int workers, byte[] model)
     {
         // Pieces of 1.5 KiB: neighbours in a cluster belong to different workers.
         const int Piece = 1536;
@@ -350,7 +351,7 @@ public sealed class GuestWriterTests
     private static async Task FillAndRefillAsync(ImageStorage storage)
     {
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token);
-        await using GuestWriter writer = await image.OpenWriterAsync(Token);
+        await using Disk writer = await image.OpenWriterAsync(Token);
         await writer.WriteCompressedAsync(0, Filled(Cluster, 1), Token);
         await writer.WriteAsync(8 * Cluster, Filled(10 * Cluster, 2), Token);
         await writer.DiscardAsync(8 * Cluster, 10 * Cluster, Token);
@@ -365,7 +366,7 @@ public sealed class GuestWriterTests
         await writer.FlushAsync(Token);
     }
 
-    private static async Task AssertReadsAsync(GuestWriter reader, int cluster, byte value)
+    private static async Task AssertReadsAsync(Disk reader, int cluster, byte value)
     {
         var read = new byte[Cluster];
         await reader.ReadAsync(cluster * Cluster, read, Token);

@@ -11,7 +11,7 @@ internal static class WriteImage
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     /// <summary>Takes a step with a writer, and with a model of the disk.</summary>
-    public static async Task TakeAsync(WriteStep step, WriteCase write, GuestWriter writer, byte[] model)
+    public static async Task TakeAsync(WriteStep step, WriteCase write, Disk writer, byte[] model)
     {
         (long offset, int length) = step.RangeOn(write.SizeBytes, write.ClusterBytes);
         Span<byte> part = model.AsSpan((int)offset, length);
