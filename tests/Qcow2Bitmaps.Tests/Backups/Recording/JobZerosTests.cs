@@ -28,7 +28,7 @@ public sealed class JobZerosTests
             overlay, new ChainOpenOptions { Resolver = new MemoryChain([], backing), WritableLayers = [0] }, Token);
         await using (chain)
         {
-            await using GuestWriter target = await chain.OpenWriterAsync(Token);
+            await using Disk target = await chain.OpenWriterAsync(Token);
 
             await RunAsync(session, target);
 
