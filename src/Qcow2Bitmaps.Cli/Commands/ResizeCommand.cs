@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Cli.Options;
 using Qcow2Bitmaps.Cli.Output;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
 
@@ -164,7 +165,7 @@ internal static class ResizeCommand
         wanted <= 0 || wanted > long.MaxValue ? "New image size must be positive"
         : wanted <= size && mode is not "off" ? "Preallocation can only be used for growing images"
         : wanted < size && !mayShrink ? "Use the --shrink option to perform a shrink operation."
-        : !isQcow2 && wanted > RawDisk.MaxSizeBytes ? "The image size is too large for file format 'raw'"
+        : !isQcow2 && wanted > Disk.MaxSizeBytes ? "The image size is too large for file format 'raw'"
         : isQcow2 && wanted % SectorBytes != 0 ? $"The new size must be a multiple of {SectorBytes}"
         : null;
 }

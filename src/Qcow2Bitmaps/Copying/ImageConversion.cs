@@ -73,9 +73,9 @@ public static class ImageConversion
         {
             disks.Add(await source.PrepareAsync(cancellationToken).ConfigureAwait(false));
             long bytes = disks[^1].CheckedSizeBytes;
-            size = bytes <= RawDisk.MaxSizeBytes - size
+            size = bytes <= Disk.MaxSizeBytes - size
                 ? size + bytes
-                : throw IOException.Of($"The disks have more than {RawDisk.MaxSizeBytes} bytes together, which no disk has");
+                : throw IOException.Of($"The disks have more than {Disk.MaxSizeBytes} bytes together, which no disk has");
         }
 
         var skipped = new List<BitmapVerdict>();

@@ -231,9 +231,9 @@ public abstract class Disk : IAsyncDisposable
 
     /// <summary>The disk's size in bytes, from a disk of anybody's making.</summary>
     /// <exception cref="IOException">It is none that a disk can have.</exception>
-    internal long CheckedSizeBytes => SizeBytes is >= 0 and <= RawDisk.MaxSizeBytes and long size
+    internal long CheckedSizeBytes => SizeBytes is >= 0 and <= Disk.MaxSizeBytes and long size
         ? size
-        : throw IOException.Of($"'{Name}' says that it has {SizeBytes} bytes: a disk has 0 to {RawDisk.MaxSizeBytes}");
+        : throw IOException.Of($"'{Name}' says that it has {SizeBytes} bytes: a disk has 0 to {Disk.MaxSizeBytes}");
 
     /// <summary>Reads a range, with zeros behind the disk's end.</summary>
     /// <exception cref="IOException">The disk cannot be read, or gives nothing before its end.</exception>

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Naming;
 using Qcow2Bitmaps.Storage;
 

@@ -1,6 +1,8 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Naming;
 
 namespace Qcow2Bitmaps.Operations;

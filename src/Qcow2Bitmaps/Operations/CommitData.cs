@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;

@@ -109,7 +109,7 @@ public sealed class ForeignDiskTests
     public async Task SizesThatAreTooMuchTogetherAreRefused()
     {
         using var folder = new TempFolder();
-        var disk = new ForeignDisk(Content) { Size = RawDisk.MaxSizeBytes };
+        var disk = new ForeignDisk(Content) { Size = Disk.MaxSizeBytes };
 
         await Assert.ThrowsAsync<IOException>(
             () => ImageConversion.ConvertAsync([disk, disk], folder.File("target.raw"), s_raw, cancellationToken: Token));
