@@ -1,7 +1,6 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Cli.Options;
 using Qcow2Bitmaps.Cli.Output;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
 

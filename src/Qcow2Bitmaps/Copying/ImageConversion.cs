@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 

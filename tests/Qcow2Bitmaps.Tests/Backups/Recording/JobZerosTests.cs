@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Backups.Recording;
-using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Chains;
 using Qcow2Bitmaps.Tests.Support;
