@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -15,7 +16,7 @@ public sealed class WriterDisposeTests
     {
         await using Qcow2Image image = await Qcow2Image.OpenAsync(new MemoryStorage(new TestImage().Build()), cancellationToken: Token);
         var owned = new CountedDispose();
-        GuestWriter writer = await image.OpenWriterAsync(Token);
+        var writer = (GuestWriter)await image.OpenWriterAsync(Token);
         writer.Owned = owned;
 
         await Task.WhenAll(writer.DisposeAsync().AsTask(), writer.DisposeAsync().AsTask());
@@ -45,7 +46,7 @@ public sealed class WriterDisposeTests
         var storage = new FailingStorage(new MemoryStorage(new TestImage().Build())) { IsGoneAfterwards = isGone };
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, cancellationToken: Token);
         var owned = new CountedDispose();
-        GuestWriter writer = await image.OpenWriterAsync(Token);
+        var writer = (GuestWriter)await image.OpenWriterAsync(Token);
         writer.Owned = owned;
         await writer.WriteAsync(0, Filled(), Token);
         storage.FailingWrite = storage.Writes + 1;
@@ -56,7 +57,7 @@ public sealed class WriterDisposeTests
         Assert.Equal(1, owned.Disposals);
         await Assert.ThrowsAsync<ObjectDisposedException>(async () => await writer.WriteAsync(0, Filled(), Token));
         storage.IsMended = true;
-        await using (GuestWriter next = await image.OpenWriterAsync(Token))
+        await using (Disk next = await image.OpenWriterAsync(Token))
         {
             await next.WriteAsync(0, Filled(), Token);
         }
@@ -68,7 +69,7 @@ public sealed class WriterDisposeTests
     public async Task AWriterOfAClosedImageSaysSoOnce()
     {
         Qcow2Image image = await Qcow2Image.OpenAsync(new MemoryStorage(new TestImage().Build()), cancellationToken: Token);
-        GuestWriter writer = await image.OpenWriterAsync(Token);
+        var writer = (GuestWriter)await image.OpenWriterAsync(Token);
         await image.DisposeAsync();
 
         await Assert.ThrowsAsync<ObjectDisposedException>(async () => await writer.DisposeAsync());
@@ -84,7 +85,7 @@ public sealed class WriterDisposeTests
         string topPath = folder.Write("top.qcow2", new TestImage(12) { BackingFile = "base.qcow2" }.Build());
         await using (Qcow2Image alone = await Qcow2Image.OpenAsync(basePath, StorageAccess.ReadWrite, cancellationToken: Token))
         {
-            await using GuestWriter writer = await alone.OpenWriterAsync(Token);
+            await using Disk writer = await alone.OpenWriterAsync(Token);
             Assert.Equal(FileStorage.IdentityOf(basePath), writer.FileOf(0));
             Assert.NotNull(writer.FileOf(0));
             Assert.Null(writer.FileOf(1));
