@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Disks;
+using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
