@@ -23,8 +23,7 @@ internal static class ChainBitmapCommands
             await using ChainBitmaps removal = await ChainBitmaps.OpenAsync(
                 parsed.GetRequiredValue(options.Top), wanted, options.Read(parsed), cancellationToken);
             messages.WarnOf(removal.Chain);
-            await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, removal, cancellationToken);
-            ChainResult result = await removal.RunAsync(cancellationToken: cancellationToken);
+            ChainResult result = await progress.RunAsync(parsed, options.IsJson(parsed), removal, messages, cancellationToken);
             ChangeOutput.Write("Bitmaps removed.", result.Bitmaps, [], options.IsJson(parsed), output);
             return ExitCode.Success;
         });
@@ -61,8 +60,7 @@ internal static class ChainBitmapCommands
             }
 
             await using ChainBitmaps removal = await ChainBitmaps.OpenAsync(top, useless, open, cancellationToken);
-            await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, removal, cancellationToken);
-            ChainResult result = await removal.RunAsync(cancellationToken: cancellationToken);
+            ChainResult result = await progress.RunAsync(parsed, options.IsJson(parsed), removal, messages, cancellationToken);
             ChangeOutput.Write("Bitmaps removed.", result.Bitmaps, [], options.IsJson(parsed), output);
             return ExitCode.Success;
         });
@@ -125,8 +123,8 @@ internal static class ChainBitmapCommands
                 ? await ChainPopulate.OpenAsync(top, bitmap, countsAll, trusts, open, cancellationToken)
                 : await ChainPopulate.OpenSinceAsync(top, bitmap, older, open, cancellationToken);
             messages.WarnOf(populate.Chain);
-            await progress.ForetellAsync(parsed, options.IsJson(parsed), messages, populate, cancellationToken);
-            IReadOnlyList<BitmapChange> changes = (await populate.RunAsync(cancellationToken: cancellationToken)).Bitmaps;
+            IReadOnlyList<BitmapChange> changes = (await progress.RunAsync(
+                parsed, options.IsJson(parsed), populate, messages, cancellationToken)).Bitmaps;
             BitmapVerdict[] verdicts = [];
             _ = await Leftovers.TidyAsync(
                 $"Whether bitmap '{bitmap}' is valid now is not known; 'chain check' tells",

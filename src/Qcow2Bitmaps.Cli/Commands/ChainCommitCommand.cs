@@ -66,8 +66,7 @@ internal static class ChainCommitCommand
             }
 
             await active.RequireNoOthersAsync(parsed, commit, cancellationToken);
-            await progress.ForetellAsync(parsed, isJson, messages, commit, cancellationToken);
-            ChainResult result = await progress.RunAsync(parsed, isJson, commit, cancellationToken);
+            ChainResult result = await progress.RunAsync(parsed, isJson, commit, messages, cancellationToken);
             IReadOnlyList<string> removed = keeps ? [] : await commit.RemoveCommittedAsync();
             ChangeOutput.Write("Images committed.", result, isJson, output, removed);
             return ExitCode.Success;

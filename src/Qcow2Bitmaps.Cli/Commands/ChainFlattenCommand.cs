@@ -35,8 +35,7 @@ internal static class ChainFlattenCommand
                 cancellationToken);
             messages.WarnOf(flatten.Chain);
             bool isJson = options.IsJson(parsed);
-            await progress.ForetellAsync(parsed, isJson, messages, flatten, cancellationToken);
-            ChainResult result = await progress.RunAsync(parsed, isJson, flatten, cancellationToken);
+            ChainResult result = await progress.RunAsync(parsed, isJson, flatten, messages, cancellationToken);
             ChangeOutput.Write("Chain flattened.", result, isJson, output);
             return ExitCode.Success;
         });

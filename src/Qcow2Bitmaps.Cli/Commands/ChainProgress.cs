@@ -16,39 +16,20 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
     public void AddTo(Command command) => command.Add(_progress);
 
     /// <summary>
-    /// Prints to standard error what will happen to bitmaps, before anything is written: with <c>-p</c>, and on a terminal unless asked
-    /// for JSON. Of an operation on bitmaps alone also how much each image grows.
+    /// Does the work, and shows how far it is, but for work on bitmaps alone. Where that is shown, messages are told first what will happen
+    /// to bitmaps, if there are any.
     /// </summary>
-    public async Task ForetellAsync(
-        ParseResult parsed, bool isJson, MessageWriter messages, ChainOperation operation, CancellationToken cancellationToken)
-    {
-        if (!IsShown(parsed, isJson))
-        {
-            return;
-        }
-
-        // Bitmaps are measured in any case; data take long.
-        ChainMeasurement measured = await operation.MeasureAsync(MeasureDepth.Bitmaps, cancellationToken);
-        foreach (BitmapChange change in measured.Forecast.Bitmaps)
-        {
-            messages.WriteLine($"To be done: {change}");
-        }
-
-        if (operation is ChainBitmaps or ChainPopulate)
-        {
-            foreach (ImageRoom room in measured.Images)
-            {
-                messages.WriteLine(
-                    $"To be written: '{room.Image}' grows by {room.RequiredBytes - room.CurrentBytes} bytes, to {room.RequiredBytes}");
-            }
-        }
-    }
-
-    /// <summary>Does the work, and shows how far it is.</summary>
     public async Task<ChainResult> RunAsync(
-        ParseResult parsed, bool isJson, ChainOperation operation, CancellationToken cancellationToken)
+        ParseResult parsed, bool isJson, ChainOperation operation, MessageWriter? messages, CancellationToken cancellationToken)
     {
-        if (!IsShown(parsed, isJson))
+        bool isShown = !(quiet is not null && parsed.GetValue(quiet))
+            && (parsed.GetValue(_progress) || (!isJson && output.IsTerminal));
+        if (isShown && messages is not null)
+        {
+            await ForetellAsync(operation, messages, cancellationToken);
+        }
+
+        if (!isShown || operation is ChainBitmaps or ChainPopulate)
         {
             return await operation.RunAsync(null, cancellationToken);
         }
@@ -69,6 +50,19 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
         }
     }
 
-    private bool IsShown(ParseResult parsed, bool isJson) =>
-        !(quiet is not null && parsed.GetValue(quiet)) && (parsed.GetValue(_progress) || (!isJson && output.IsTerminal));
+    private static async Task ForetellAsync(ChainOperation operation, MessageWriter messages, CancellationToken cancellationToken)
+    {
+        // Bitmaps are measured in any case; data take long.
+        ChainMeasurement measured = await operation.MeasureAsync(MeasureDepth.Bitmaps, cancellationToken);
+        foreach (BitmapChange change in measured.Forecast.Bitmaps)
+        {
+            messages.WriteLine($"To be done: {change}");
+        }
+
+        foreach (ImageRoom room in measured.Images.Where(_ => operation is ChainBitmaps or ChainPopulate))
+        {
+            messages.WriteLine(
+                $"To be written: '{room.Image}' grows by {room.RequiredBytes - room.CurrentBytes} bytes, to {room.RequiredBytes}");
+        }
+    }
 }

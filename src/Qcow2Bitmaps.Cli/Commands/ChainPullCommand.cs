@@ -7,12 +7,15 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary><c>chain pull</c>: pulls the images between into the top image.</summary>
 internal static class ChainPullCommand
 {
+    /// <summary>Of <c>--gaps</c>: bitmaps are disabled.</summary>
+    public const string Disable = "disable";
+
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
         var options = new ChainOptions("TOP", "The image that takes over");
         Option<string?> @base = CommonOptions.Value("--base", "The new backing file of TOP, an image of the chain. Default: none", "BASE");
         var active = new ActiveImage("The top of the whole chain, if that is not TOP: bitmaps of the images above count too");
-        Option<GapPolicy> gaps = GapsOption();
+        Option<string?> gaps = GapsOption();
         var progress = new ChainProgress(output);
         var command = new Command(
             "pull",
@@ -37,7 +40,7 @@ internal static class ChainPullCommand
             {
                 TopPath = topPath,
                 BasePath = parsed.GetValue(@base),
-                DisablesGaps = parsed.GetValue(gaps) == GapPolicy.Disable,
+                DisablesGaps = parsed.GetValue(gaps) is Disable,
             };
             await using ChainRebase pull = await ChainRebase.OpenPullAsync(
                 active.Read(parsed) ?? topPath, how, options.Read(parsed), cancellationToken: cancellationToken);
@@ -52,8 +55,7 @@ internal static class ChainPullCommand
 
             await active.RequireNoOthersAsync(parsed, pull, cancellationToken);
             bool isJson = options.IsJson(parsed);
-            await progress.ForetellAsync(parsed, isJson, messages, pull, cancellationToken);
-            ChainResult result = await progress.RunAsync(parsed, isJson, pull, cancellationToken);
+            ChainResult result = await progress.RunAsync(parsed, isJson, pull, messages, cancellationToken);
             ChangeOutput.Write("Images pulled.", result, isJson, output);
             return ExitCode.Success;
         });
@@ -61,10 +63,10 @@ internal static class ChainPullCommand
     }
 
     /// <summary>What becomes of bitmaps that would look valid afterwards.</summary>
-    public static Option<GapPolicy> GapsOption() => new("--gaps")
+    public static Option<string?> GapsOption() => new("--gaps")
     {
         Description = "If an image that leaves the chain did not record a bitmap: 'mark' (default) its data, or 'disable' the bitmap",
         HelpName = "mark|disable",
-        CustomParser = static result => CommonOptions.OneOf(result, ("mark", GapPolicy.Mark), ("disable", GapPolicy.Disable)),
+        CustomParser = static result => CommonOptions.OneOf(result, ("mark", "mark"), (Disable, Disable)),
     };
 }

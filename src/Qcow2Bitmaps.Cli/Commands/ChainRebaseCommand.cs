@@ -19,7 +19,7 @@ internal sealed class ChainRebaseCommand
     private readonly Option<string?> _cache = CacheModes.Create();
     private readonly Option<string?> _sourceCache = CacheModes.CreateForSource("The backing files'");
     private readonly ActiveImage _active = new("The top of the whole chain, if that is not FILE: bitmaps of the images above count too");
-    private readonly Option<GapPolicy> _gaps = ChainPullCommand.GapsOption();
+    private readonly Option<string?> _gaps = ChainPullCommand.GapsOption();
     private readonly ChainProgress _progress;
     private readonly ToolWriter _output;
     private readonly MessageWriter _messages;
@@ -120,7 +120,7 @@ internal sealed class ChainRebaseCommand
             TopPath = file,
             BasePath = name.Length == 0 ? null : BackingPath.Combine(file, name),
             BackingFile = name,
-            DisablesGaps = parsed.GetValue(_gaps) == GapPolicy.Disable,
+            DisablesGaps = parsed.GetValue(_gaps) is ChainPullCommand.Disable,
             AcceptsLosses = !tells,
         };
         var openBase = open with
@@ -133,11 +133,7 @@ internal sealed class ChainRebaseCommand
         _messages.WarnOf(rebase.Chain);
         await _active.RequireNoOthersAsync(parsed, rebase, cancellationToken);
         bool isQuiet = !tells || _options.IsJson(parsed) || parsed.GetValue(_quiet);
-        if (tells)
-        {
-            await _progress.ForetellAsync(parsed, isQuiet, _messages, rebase, cancellationToken);
-        }
-        else
+        if (!tells)
         {
             await _messages.WarnOfTruncationAsync(rebase.Chain, withDataFiles: true, cancellationToken);
             if (rebase.BaseChain is { } backing)
@@ -148,7 +144,7 @@ internal sealed class ChainRebaseCommand
             _messages.WarnOf(rebase.ChangedSnapshots);
         }
 
-        ChainResult result = await _progress.RunAsync(parsed, isQuiet, rebase, cancellationToken);
+        ChainResult result = await _progress.RunAsync(parsed, isQuiet, rebase, tells ? _messages : null, cancellationToken);
         if (tells)
         {
             ChangeOutput.Write("Image rebased.", result, _options.IsJson(parsed), _output);

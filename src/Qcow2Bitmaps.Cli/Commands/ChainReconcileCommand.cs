@@ -49,8 +49,9 @@ internal static class ChainReconcileCommand
             }
 
             Write(found, dropped, options.IsJson(parsed), output);
-            bool isInOrder = found.IsInOrder || (parsed.GetValue(drop) && found.Missing.Count == 0 && found.Unusable.Count == 0);
-            return isInOrder ? ExitCode.Success : ExitCode.Invalid;
+            return found.Missing.Count == 0 && found.Unusable.Count == 0 && (found.Surplus.Count == 0 || parsed.GetValue(drop))
+                ? ExitCode.Success
+                : ExitCode.Invalid;
         });
         return command;
     }

@@ -74,7 +74,7 @@ internal static class CommitCommand
                     () => commit.FindOverlaysAsync(cancellationToken), "may show something else afterwards", messages, cancellationToken);
             }
 
-            await progress.RunAsync(parsed, isJson: false, commit, cancellationToken);
+            await progress.RunAsync(parsed, isJson: false, commit, messages: null, cancellationToken);
             if (basePath is null && !parsed.GetValue(dontEmpty))
             {
                 _ = await Leftovers.TidyAsync(

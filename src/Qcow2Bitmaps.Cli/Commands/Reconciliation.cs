@@ -8,15 +8,10 @@ namespace Qcow2Bitmaps.Cli.Commands;
 internal sealed record Reconciliation(
     IReadOnlyList<string> Valid, IReadOnlyList<string> Missing, IReadOnlyList<BitmapVerdict> Unusable, IReadOnlyList<string> Surplus)
 {
-    /// <summary>Whether all that is expected is there and valid, and nothing else.</summary>
-    public bool IsInOrder => Missing.Count == 0 && Unusable.Count == 0 && Surplus.Count == 0;
-
     /// <summary>What could be dropped: surplus and unusable bitmaps.</summary>
     public IEnumerable<string> ToDrop => Surplus.Concat(Unusable.Select(static verdict => verdict.Name));
 
-    /// <summary>Compares.</summary>
-    /// <param name="expected">The names that should be there.</param>
-    /// <param name="verdicts">Those on all bitmaps of the chain.</param>
+    /// <summary>Compares the names that should be there with all that are.</summary>
     public static Reconciliation Of(IEnumerable<string> expected, IReadOnlyList<BitmapVerdict> verdicts)
     {
         var found = verdicts.ToDictionary(static verdict => verdict.Name, StringComparer.Ordinal);

@@ -5,13 +5,8 @@ namespace Qcow2Bitmaps.Operations;
 /// <summary>What an operation on a chain did to a bitmap in one of its images.</summary>
 public sealed record BitmapChange
 {
-    internal BitmapChange(string name, BitmapChangeKind kind, string image, string? detail = null)
-    {
-        Name = name;
-        Kind = kind;
-        Image = image;
-        Detail = detail;
-    }
+    internal BitmapChange(string name, BitmapChangeKind kind, string image, string? detail = null) =>
+        (Name, Kind, Image, Detail) = (name, kind, image, detail);
 
     /// <summary>The bitmap's name.</summary>
     public string Name { get; }

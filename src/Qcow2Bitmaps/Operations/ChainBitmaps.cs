@@ -19,8 +19,7 @@ public sealed class ChainBitmaps : ChainOperation
     /// <param name="names">The bitmaps' names.</param>
     /// <param name="open">How the chain is opened; the defaults when null. The images that hold the bitmaps are writable.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
-    /// <exception cref="ImageLockedException">Another process uses one of the images in a way that excludes this.</exception>
-    /// <exception cref="IOException">A file cannot be opened.</exception>
+    /// <inheritdoc cref="ChainSnapshot.OpenAsync" path="/exception"/>
     public static Task<ChainBitmaps> OpenAsync(
         string topPath, IEnumerable<string> names, ChainOpenOptions? open = null, CancellationToken cancellationToken = default) =>
         OpenAsync(topPath, open, isReadOnly: false, chain => new ChainBitmaps(chain, names), cancellationToken);

@@ -21,8 +21,6 @@ public sealed class ChainFlatten : ChainOperation
         _compress = compress;
     }
 
-    private protected override int TargetIndex => throw new InvalidOperationException("The target is a new image");
-
     internal ConversionOptions Options => new()
     {
         IsQcow2 = true,
@@ -39,15 +37,11 @@ public sealed class ChainFlatten : ChainOperation
     /// <param name="compress">Whether clusters are compressed (zlib). It is measured without that.</param>
     /// <param name="open">How the chain is opened; the defaults when null. It is only read.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
-    /// <exception cref="ImageLockedException">Another process writes one of the images.</exception>
-    /// <exception cref="IOException">A file cannot be opened.</exception>
+    /// <inheritdoc cref="ChainSnapshot.OpenAsync" path="/exception"/>
     public static Task<ChainFlatten> OpenAsync(
         string topPath, string targetPath, bool compress = false, ChainOpenOptions? open = null,
         CancellationToken cancellationToken = default) =>
         OpenAsync(topPath, open, isReadOnly: true, chain => new ChainFlatten(chain, targetPath, compress), cancellationToken);
-
-    internal override ValueTask<IReadOnlyList<int>> FindWritableLayersAsync(CancellationToken cancellationToken) =>
-        ValueTask.FromResult<IReadOnlyList<int>>([]);
 
     internal override ChainOperation On(ImageChain standIn, MeasureDepth depth) => new ChainFlatten(standIn, _targetPath, _compress);
 
@@ -119,11 +113,9 @@ public sealed class ChainFlatten : ChainOperation
         else if (FilePlace.Of(path).IsBlockDevice)
         {
             var look = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
-            await using (look.ConfigureAwait(false))
-            {
-                room = look.CapacityBytes;
-                isVolume = true;
-            }
+            room = look.CapacityBytes;
+            isVolume = true;
+            await look.DisposeAsync().ConfigureAwait(false);
         }
 
         if (room is not { } there || there >= ChainMeasurement.FullyAllocated(Chain, Create))
@@ -131,17 +123,18 @@ public sealed class ChainFlatten : ChainOperation
             return;
         }
 
-        long needed = (await MeasureCoreAsync(MeasureDepth.Tables, cancellationToken).ConfigureAwait(false)).Target.RequiredBytes;
-        if (needed > there)
+        long needed = 0;
+        foreach (MeasureDepth depth in SpaceCheck.Depths)
         {
-            needed = (await MeasureCoreAsync(MeasureDepth.Data, cancellationToken).ConfigureAwait(false)).Target.RequiredBytes;
+            needed = (await MeasureCoreAsync(depth, cancellationToken).ConfigureAwait(false)).Target.RequiredBytes;
+            if (needed <= there)
+            {
+                return;
+            }
         }
 
-        if (needed > there)
-        {
-            throw isVolume
-                ? NoSpaceException.OfVolume(path, needed, there)
-                : new NoSpaceException($"'{path}': no space: {needed} bytes needed, {there} are free; nothing was written", needed, there);
-        }
+        throw isVolume
+            ? NoSpaceException.OfVolume(path, needed, there)
+            : new NoSpaceException($"'{path}': no space: {needed} bytes needed, {there} are free; nothing was written", needed, there);
     }
 }

@@ -18,12 +18,8 @@ namespace Qcow2Bitmaps.Operations;
 /// </remarks>
 public sealed record ChainMeasurement
 {
-    internal ChainMeasurement(ImageRoom target, IReadOnlyList<ImageRoom> images, ChainResult forecast)
-    {
-        Target = target;
-        Images = images;
-        Forecast = forecast;
-    }
+    internal ChainMeasurement(ImageRoom target, IReadOnlyList<ImageRoom> images, ChainResult forecast) =>
+        (Target, Images, Forecast) = (target, images, forecast);
 
     /// <summary>The image that takes the data; of an operation that changes bitmaps only the topmost that is written.</summary>
     public ImageRoom Target { get; }

@@ -24,7 +24,7 @@ public abstract class ChainOperation : IAsyncDisposable
     public IReadOnlyList<string> ChangedSnapshots => [.. FindChangedSnapshots().Select(static changed => changed.ToString())];
 
     /// <summary>The image that takes the data; of one that changes bitmaps only the topmost that is written.</summary>
-    private protected abstract int TargetIndex { get; }
+    private protected virtual int TargetIndex => 0;
 
     /// <summary>The images that overlays outside the chain must not have as their backing file.</summary>
     private protected virtual IEnumerable<int> ExposedLayers => [];
@@ -71,7 +71,8 @@ public abstract class ChainOperation : IAsyncDisposable
     }
 
     /// <summary>The images that it writes, by their index. Reads what it needs for that.</summary>
-    internal abstract ValueTask<IReadOnlyList<int>> FindWritableLayersAsync(CancellationToken cancellationToken);
+    internal virtual ValueTask<IReadOnlyList<int>> FindWritableLayersAsync(CancellationToken cancellationToken) =>
+        ValueTask.FromResult<IReadOnlyList<int>>([]);
 
     /// <summary>The same operation on a stand-in of the chain, for a measurement.</summary>
     internal abstract ChainOperation On(ImageChain standIn, MeasureDepth depth);

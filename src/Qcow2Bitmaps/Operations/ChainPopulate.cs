@@ -12,9 +12,8 @@ namespace Qcow2Bitmaps.Operations;
 /// a superset of its changes. That holds for version 3 images with a backing file and without internal snapshots (one may have been
 /// applied). An image without a backing file gives clusters up: there only "everything changed" is true.
 /// <para>
-/// Where a bitmap's table is broken the clusters that its broken entries named are leaked, not freed: a broken entry may name
-/// anything, a cluster of the guest's too, and whether somebody else uses that only a check knows, which counts every use in
-/// the image. A repair of leaks frees them.
+/// Clusters that broken entries of a bitmap's table named are leaked, not freed: such an entry may name anything, a cluster of the guest's
+/// too, and only a check counts every use in the image. A repair of leaks frees them.
 /// </para>
 /// </remarks>
 public sealed class ChainPopulate : ChainOperation
@@ -28,18 +27,13 @@ public sealed class ChainPopulate : ChainOperation
     internal ChainPopulate(ImageChain chain, string name, bool allDirty = false, bool trustsBirth = false)
         : base(chain)
     {
-        ArgumentNullException.ThrowIfNull(name);
-        _name = name;
+        _name = name ?? throw new ArgumentNullException(nameof(name));
         _allDirty = allDirty;
         _trustsBirth = trustsBirth;
     }
 
     internal ChainPopulate(ImageChain chain, string name, string since)
-        : this(chain, name)
-    {
-        ArgumentNullException.ThrowIfNull(since);
-        _since = since;
-    }
+        : this(chain, name) => _since = since ?? throw new ArgumentNullException(nameof(since));
 
     private protected override int TargetIndex => _topmost;
 
@@ -55,8 +49,7 @@ public sealed class ChainPopulate : ChainOperation
     /// <param name="open">How the chain is opened; the defaults when null. Which images are writable follows from the bitmap.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <exception cref="BitmapStateException">No image holds the bitmap.</exception>
-    /// <exception cref="ImageLockedException">Another process uses one of the images in a way that excludes this.</exception>
-    /// <exception cref="IOException">A file cannot be opened.</exception>
+    /// <inheritdoc cref="ChainSnapshot.OpenAsync" path="/exception"/>
     public static Task<ChainPopulate> OpenAsync(
         string topPath, string name, bool allDirty = false, bool trustsBirth = false, ChainOpenOptions? open = null,
         CancellationToken cancellationToken = default) =>
@@ -65,19 +58,15 @@ public sealed class ChainPopulate : ChainOperation
 
     /// <summary>
     /// Opens a chain to rebuild a bitmap that no image holds, as it was lost with a program's memory in a crash, from one that is older:
-    /// the top image gets it, by one atomic edit, with all that changed since that one.
+    /// the top image gets it, by one atomic edit, with all that changed since that one. That it is older no image tells: the caller vouches
+    /// for it.
     /// </summary>
-    /// <remarks>
-    /// What changed since the older one was made, or last cleared, is a superset of what changed since any later moment, in whatever image
-    /// that was. That it is older no image tells: the caller vouches for it.
-    /// </remarks>
     /// <param name="topPath">The top image.</param>
     /// <param name="name">The name of the bitmap that was lost.</param>
     /// <param name="since">The name of a valid bitmap that was made, and last cleared, before the lost one was.</param>
     /// <param name="open">How the chain is opened; the defaults when null. The top image is writable.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
-    /// <exception cref="ImageLockedException">Another process uses one of the images in a way that excludes this.</exception>
-    /// <exception cref="IOException">A file cannot be opened.</exception>
+    /// <inheritdoc cref="ChainSnapshot.OpenAsync" path="/exception"/>
     public static Task<ChainPopulate> OpenSinceAsync(
         string topPath, string name, string since, ChainOpenOptions? open = null, CancellationToken cancellationToken = default) =>
         OpenAsync(topPath, open, isReadOnly: false, chain => new ChainPopulate(chain, name, since), cancellationToken);
@@ -97,16 +86,14 @@ public sealed class ChainPopulate : ChainOperation
         if (RebuildRules.FindBirth(Chain.Layers, _name) is null)
         {
             throw new BitmapStateException(
-                _name,
-                $"Dirty bitmap '{_name}' not found in any image of the chain: since when changes count nobody knows")
+                _name, $"Dirty bitmap '{_name}' not found in any image of the chain: since when changes count nobody knows")
             {
                 Remedy = Remedy.PopulateSince,
             };
         }
 
-        return [
-            .. (await RebuildRules.FindUnusableAsync(Chain.Layers, _name, cancellationToken).ConfigureAwait(false))
-                .Select(static layer => layer.Index)];
+        return [.. (await RebuildRules.FindUnusableAsync(Chain.Layers, _name, cancellationToken).ConfigureAwait(false))
+            .Select(static layer => layer.Index)];
     }
 
     internal override ChainOperation On(ImageChain standIn, MeasureDepth depth) => _since is null

@@ -7,7 +7,6 @@ using Qcow2Bitmaps.Images.Naming;
 
 namespace Qcow2Bitmaps.Operations;
 
-// Decisions: docs/decisions/operations.md.
 /// <summary>
 /// Gives an image another backing file, so that the guest sees the same: by pulling what lies between, or by copying what differs.
 /// </summary>
@@ -26,8 +25,6 @@ namespace Qcow2Bitmaps.Operations;
 /// </remarks>
 public sealed class ChainRebase : ChainOperation
 {
-    private const long DefaultGranularityBytes = 65536;
-
     private readonly MergeOptions _options;
     private readonly ChainLayer _top;
     // Of a pull: the index of the first image that stays; the number of images where none does.
@@ -125,13 +122,9 @@ public sealed class ChainRebase : ChainOperation
     internal override ValueTask<IReadOnlyList<int>> FindWritableLayersAsync(CancellationToken cancellationToken) =>
         ValueTask.FromResult<IReadOnlyList<int>>([.. OverhangsAbove.Select(static overhang => overhang.Layer), _top.Index]);
 
-    internal override ChainOperation On(ImageChain standIn, MeasureDepth depth)
-    {
-        MergeOptions options = _options with { Rehearses = depth };
-        return _end is { } end
-            ? new ChainRebase(standIn, _top.Index, (int?)end, options)
-            : new ChainRebase(standIn, _top.Index, BaseChain, options);
-    }
+    internal override ChainOperation On(ImageChain standIn, MeasureDepth depth) => _end is not null
+        ? new ChainRebase(standIn, _top.Index, _end, _options with { Rehearses = depth })
+        : new ChainRebase(standIn, _top.Index, BaseChain, _options with { Rehearses = depth });
 
     /// <summary>Those of the top alone, and not where its backing file stays the same.</summary>
     private protected override IEnumerable<ChangedSnapshots> FindChangedSnapshots()
@@ -146,7 +139,9 @@ public sealed class ChainRebase : ChainOperation
     {
         RequireOrder();
         ChainDisk map = (await Chain.OpenDataAsync(cancellationToken).ConfigureAwait(false)).From(_top.Index);
-        ChainDisk? other = await OpenOtherAsync(map, cancellationToken).ConfigureAwait(false);
+        ChainDisk? other = BaseChain is not null ? await BaseChain.OpenDataAsync(cancellationToken).ConfigureAwait(false)
+            : _end < Chain.Layers.Count ? map.From(_end.Value - _top.Index)
+            : null;
         if (!_options.AcceptsLosses)
         {
             await RequireNoLossesAsync(cancellationToken).ConfigureAwait(false);
@@ -158,7 +153,11 @@ public sealed class ChainRebase : ChainOperation
 
         await RequireRoomForNameAsync(cancellationToken).ConfigureAwait(false);
         await SpaceCheck.RequireAsync(this, _top.Index, _top.VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
-        List<BitmapChange> changes = await StoreBitsAsync(map, cancellationToken).ConfigureAwait(false);
+        ChainLayer[] dropped = [.. Chain.Layers.Skip(_top.Index + 1)
+            .Where(layer => _end is { } end ? layer.Index < end
+                : layer.Storage.Identity is not { } identity || Below.All(other => other.Storage.Identity != identity))];
+        IReadOnlyList<BitmapChange> changes = await new DroppedImages(Chain, _top, dropped, Below, _options.DisablesGaps).StoreAsync(
+            map, (_end - _top.Index) ?? Chain.Layers.Count, OverhangsAbove, cancellationToken).ConfigureAwait(false);
         await RequireRoomForNameAsync(cancellationToken).ConfigureAwait(false);
         long copied = await CopyAsync(map, other, progress, cancellationToken).ConfigureAwait(false);
         IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync(Later, changes, cancellationToken).ConfigureAwait(false);
@@ -204,12 +203,6 @@ public sealed class ChainRebase : ChainOperation
         }
     }
 
-    /// <summary>Opens the disk that is to lie below the top; null for none.</summary>
-    private async ValueTask<ChainDisk?> OpenOtherAsync(ChainDisk map, CancellationToken cancellationToken) =>
-        _end is { } end ? (end < Chain.Layers.Count ? map.From(end - _top.Index) : null)
-        : BaseChain is null ? null
-        : await BaseChain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
-
     /// <summary>Refuses, before anything is copied, a header that cannot take the new name.</summary>
     private async ValueTask RequireRoomForNameAsync(CancellationToken cancellationToken)
     {
@@ -217,33 +210,7 @@ public sealed class ChainRebase : ChainOperation
         await BackingChange.RequireRoomAsync(_top.RequireImage().Handle, name, format, cancellationToken).ConfigureAwait(false);
     }
 
-    private async ValueTask<List<BitmapChange>> StoreBitsAsync(ChainDisk map, CancellationToken cancellationToken)
-    {
-        var changes = new List<BitmapChange>();
-        ChainLayer[] dropped = [.. Chain.Layers.Skip(_top.Index + 1)
-            .Where(layer => _end is { } end ? layer.Index < end
-                : layer.Storage.Identity is not { } identity || Below.All(other => other.Storage.Identity != identity))];
-        var images = new DroppedImages(Chain, _top, dropped, Below);
-        if (dropped.Length == 0
-            || Chain.Layers.Take(_top.Index + 1).Concat(images.Newcomers).All(static layer => !layer.Bitmaps.Any()))
-        {
-            return changes;
-        }
-
-        long granularity = _top.Bitmaps
-            .Select(static bitmap => bitmap.GranularityBytes)
-            .DefaultIfEmpty(DefaultGranularityBytes)
-            .Min();
-        (_, DirtyBitmap hides) = await SubchainRanges.CollectAsync(
-            map, (_end - _top.Index) ?? Chain.Layers.Count, _top.VirtualSizeBytes, granularity, cancellationToken).ConfigureAwait(false);
-        BitmapEdit edit = await images.PlanAsync(hides, _options.DisablesGaps, changes, cancellationToken).ConfigureAwait(false);
-        await Overhangs.MarkAsync(Chain, OverhangsAbove, dropped, changes, cancellationToken).ConfigureAwait(false);
-        await _top.RequireImage().Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
-        return changes;
-    }
-
-    /// <summary>Copies to the top what would read differently over the other disk.</summary>
-    /// <returns>How many bytes of the disk were written.</returns>
+    /// <summary>Copies to the top what would read differently over the other disk, and tells how many bytes that are.</summary>
     private async Task<long> CopyAsync(
         ChainDisk map, ChainDisk? other, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {

@@ -82,12 +82,7 @@ public sealed class ChainResize : IAsyncDisposable
     /// <param name="cancellationToken">Ends the work before anything of it counts.</param>
     /// <returns>The verdicts on the image's bitmaps over its chain as it is now, where that changed: where sizes differ
     /// (<see cref="BitmapVerdict.SizesDiffer"/>), QEMU cannot back up by a bitmap that it could before.</returns>
-    /// <exception cref="Qcow2UnsupportedException">The image, the size or the preallocation is not supported, or a name is
-    /// refused; nothing is changed.</exception>
-    /// <exception cref="BitmapStateException">A bitmap cannot be given another size; nothing is changed.</exception>
-    /// <exception cref="Qcow2FormatException">The image or one below it is broken; nothing is changed.</exception>
-    /// <exception cref="NoSpaceException">There is no space; nothing is changed.</exception>
-    /// <exception cref="IOException">A storage failed; or a file that the image names cannot be opened, and nothing is changed.</exception>
+    /// <inheritdoc cref="Qcow2Image.ResizeAsync" path="/exception"/>
     public async Task<IReadOnlyList<BitmapVerdict>> RunAsync(
         long sizeBytes, Qcow2ResizeOptions? options = null, CancellationToken cancellationToken = default)
     {

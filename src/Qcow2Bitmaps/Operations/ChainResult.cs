@@ -3,11 +3,7 @@ namespace Qcow2Bitmaps.Operations;
 /// <summary>What an operation on a chain has done.</summary>
 public sealed record ChainResult
 {
-    internal ChainResult(IReadOnlyList<BitmapChange> bitmaps, long copiedBytes = 0)
-    {
-        Bitmaps = bitmaps;
-        CopiedBytes = copiedBytes;
-    }
+    internal ChainResult(IReadOnlyList<BitmapChange> bitmaps, long copiedBytes = 0) => (Bitmaps, CopiedBytes) = (bitmaps, copiedBytes);
 
     /// <summary>What became of bitmaps, in the order in which it was done.</summary>
     public IReadOnlyList<BitmapChange> Bitmaps { get; }

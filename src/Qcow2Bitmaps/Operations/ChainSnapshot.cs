@@ -27,8 +27,6 @@ public sealed class ChainSnapshot : ChainOperation
         _backingFile = backingFile;
     }
 
-    private protected override int TargetIndex => throw new InvalidOperationException("The target is a new image");
-
     private ChainLayer Active => Chain.Layers[0];
 
     /// <summary>Opens a chain to make an overlay on it.</summary>
@@ -38,15 +36,12 @@ public sealed class ChainSnapshot : ChainOperation
     /// name where both lie in one folder, else its whole path.</param>
     /// <param name="open">How the chain is opened; the defaults when null. It is only read.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
-    /// <exception cref="ImageLockedException">Another process writes one of the images.</exception>
+    /// <exception cref="ImageLockedException">Another process uses one of the images in a way that excludes this.</exception>
     /// <exception cref="IOException">A file cannot be opened.</exception>
     public static Task<ChainSnapshot> OpenAsync(
         string activePath, string overlayPath, string? backingFile = null, ChainOpenOptions? open = null,
         CancellationToken cancellationToken = default) =>
         OpenAsync(activePath, open, isReadOnly: true, chain => new ChainSnapshot(chain, overlayPath, backingFile), cancellationToken);
-
-    internal override ValueTask<IReadOnlyList<int>> FindWritableLayersAsync(CancellationToken cancellationToken) =>
-        ValueTask.FromResult<IReadOnlyList<int>>([]);
 
     internal override ChainOperation On(ImageChain standIn, MeasureDepth depth) => new ChainSnapshot(standIn, _overlayPath, _backingFile);
 
@@ -114,7 +109,25 @@ public sealed class ChainSnapshot : ChainOperation
             }
         }
 
-        return await BuildAsync(edit, changes, cancellationToken).ConfigureAwait(false);
+        Qcow2CreateOptions options = OptionsFor(Active) with
+        {
+            BackingFile = Active.NameIn(_overlayPath, _backingFile),
+            BackingFormat = Active.Format,
+        };
+        var memory = new RehearsalStorage(MemoryStorage.ReadOnly([], _overlayPath), isBounded: false);
+        await Qcow2Image.CreateAsync(memory, options, cancellationToken).ConfigureAwait(false);
+        Qcow2Image overlay = await Qcow2Image.OpenAsync(
+            memory, leaveOpen: true, cancellationToken: cancellationToken).ConfigureAwait(false);
+        await using (overlay.ConfigureAwait(false))
+        {
+            await overlay.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
+            bool areAllEqual = Chain.Layers.All(layer => layer.VirtualSizeBytes == Active.VirtualSizeBytes);
+            IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync(
+                [new Qcow2Layer(0, memory, overlay, isFormatProbed: false, isOpenForWritingElsewhere: false), .. Chain.Layers],
+                changes.Where(change => !areAllEqual && change.Kind == BitmapChangeKind.Added),
+                cancellationToken).ConfigureAwait(false);
+            return (memory, new ChainResult(changes, 0) { Verdicts = verdicts });
+        }
     }
 
     private void RequireFits()
@@ -137,30 +150,6 @@ public sealed class ChainSnapshot : ChainOperation
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.ChainLoop,
                 $"'{_overlayPath}' would be its own backing file: it is the same file as {same} of the chain below it");
-        }
-    }
-
-    private async ValueTask<(ImageStorage Image, ChainResult Result)> BuildAsync(
-        BitmapEdit edit, List<BitmapChange> changes, CancellationToken cancellationToken)
-    {
-        Qcow2CreateOptions options = OptionsFor(Active) with
-        {
-            BackingFile = Active.NameIn(_overlayPath, _backingFile),
-            BackingFormat = Active.Format,
-        };
-        var memory = new RehearsalStorage(MemoryStorage.ReadOnly([], _overlayPath), isBounded: false);
-        await Qcow2Image.CreateAsync(memory, options, cancellationToken).ConfigureAwait(false);
-        Qcow2Image overlay = await Qcow2Image.OpenAsync(
-            memory, leaveOpen: true, cancellationToken: cancellationToken).ConfigureAwait(false);
-        await using (overlay.ConfigureAwait(false))
-        {
-            await overlay.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
-            bool areAllEqual = Chain.Layers.All(layer => layer.VirtualSizeBytes == Active.VirtualSizeBytes);
-            IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync(
-                [new Qcow2Layer(0, memory, overlay, isFormatProbed: false, isOpenForWritingElsewhere: false), .. Chain.Layers],
-                changes.Where(change => !areAllEqual && change.Kind == BitmapChangeKind.Added),
-                cancellationToken).ConfigureAwait(false);
-            return (memory, new ChainResult(changes, 0) { Verdicts = verdicts });
         }
     }
 

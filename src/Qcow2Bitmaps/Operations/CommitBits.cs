@@ -14,19 +14,12 @@ internal sealed class CommitBits
     private readonly List<BitmapChange> _changes = [];
     private readonly BitmapEdit _edit = new();
 
-    private CommitBits(CommitScope scope, ChainDisk map)
-    {
-        _scope = scope;
-        _map = map;
-    }
+    private CommitBits(CommitScope scope, ChainDisk map) => (_scope, _map) = (scope, map);
 
     /// <summary>What was done, in its order.</summary>
     public IReadOnlyList<BitmapChange> Changes => _changes;
 
     /// <summary>Judges the bitmaps of the committed top, before anything is written.</summary>
-    /// <param name="scope">What is committed.</param>
-    /// <param name="map">The map of the chain from the top on down.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
     public static async ValueTask<CommitBits> JudgeAsync(CommitScope scope, ChainDisk map, CancellationToken cancellationToken)
     {
         var bits = new CommitBits(scope, map);

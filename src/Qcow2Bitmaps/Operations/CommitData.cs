@@ -6,8 +6,6 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>The data of a commit: the base grows to the top's size, and takes what the committed images have.</summary>
-/// <param name="scope">What is committed.</param>
-/// <param name="map">The map of the whole chain.</param>
 internal sealed class CommitData(CommitScope scope, ChainDisk map)
 {
     /// <summary>
@@ -75,8 +73,7 @@ internal sealed class CommitData(CommitScope scope, ChainDisk map)
         }
     }
 
-    /// <summary>Copies.</summary>
-    /// <returns>How many bytes of the disk were written.</returns>
+    /// <summary>Copies, and tells how many bytes of the disk were written.</summary>
     public async Task<long> CopyAsync(IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
         ChainDisk source = map.From(scope.Top);

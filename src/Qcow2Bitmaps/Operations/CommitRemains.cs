@@ -10,9 +10,6 @@ namespace Qcow2Bitmaps.Operations;
 /// bottom up, so that those that are left can be found from the topmost one. Where that has its own name still, nothing is believed: that
 /// it was committed is known from the base, which reads as it does.
 /// </remarks>
-/// <param name="topPath">The committed top.</param>
-/// <param name="basePath">The image that took all.</param>
-/// <param name="options">How chains are opened.</param>
 internal sealed class CommitRemains(string topPath, string basePath, ChainOpenOptions options)
 {
     private const string DoneSuffix = ".committed";
@@ -24,7 +21,6 @@ internal sealed class CommitRemains(string topPath, string basePath, ChainOpenOp
     /// <summary>Removes the images of a commit that is done, which nobody has open. Failures are only told.</summary>
     /// <param name="paths">The images, the lowest first.</param>
     /// <param name="isMarked">Whether the topmost committed image is among them, and so is marked: a block device keeps its name.</param>
-    /// <returns>Those that are removed, by the names that they had.</returns>
     public static IReadOnlyList<string> RemoveDone(IReadOnlyList<string> paths, bool isMarked)
     {
         string top = paths.Count == 0 ? "" : paths[^1];
@@ -61,21 +57,12 @@ internal sealed class CommitRemains(string topPath, string basePath, ChainOpenOp
     }
 
     /// <summary>Finds what is left to remove.</summary>
-    /// <param name="activePath">The top of the whole chain, from which the images have gone, or the committed top itself.</param>
-    /// <param name="cancellationToken">Ends the search.</param>
-    /// <returns>The files, the lowest first, in which order they are to be removed; empty where this is no commit that was stopped between
-    /// its end and the removal, or the base does not read as the top does.</returns>
-    /// <exception cref="Qcow2Exception">An image is broken, in use, or refused.</exception>
-    /// <exception cref="FileNotFoundException">The top does not exist under either name: the message says what there is.</exception>
-    /// <exception cref="IOException">A file cannot be opened; or the top exists under both names, so that another image of its name
-    /// was committed and not removed.</exception>
     public async Task<IReadOnlyList<string>> FindAsync(string activePath, CancellationToken cancellationToken)
     {
         string? format = options.TopFormat;
         bool isTopActive = FileStorage.IdentityOf(activePath) is { } identity
             ? identity == FileStorage.IdentityOf(topPath)
             : string.Equals(activePath, topPath, StringComparison.Ordinal);
-
         bool isDone = DurableFile.Exists(DonePathOf(topPath));
         if (isDone && DurableFile.Exists(topPath))
         {
@@ -86,14 +73,12 @@ internal sealed class CommitRemains(string topPath, string basePath, ChainOpenOp
 
         if (!isDone && !DurableFile.Exists(topPath))
         {
-            throw new FileNotFoundException(
-                PrintableMessage.Of(await WhatIsThereAsync(cancellationToken).ConfigureAwait(false)));
+            throw new FileNotFoundException(PrintableMessage.Of(await WhatIsThereAsync(cancellationToken).ConfigureAwait(false)));
         }
 
         IOException Doubtful(string why) =>
             IOException.Of($"'{DonePathOf(topPath)}' looks like the rest of an interrupted commit, but {why}: nothing was removed");
         string committedPath = isDone ? DonePathOf(topPath) : topPath;
-
         if (!isTopActive)
         {
             ImageChain active = await ImageChain.OpenAsync(activePath, options, cancellationToken).ConfigureAwait(false);

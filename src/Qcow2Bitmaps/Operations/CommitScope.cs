@@ -1,17 +1,14 @@
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>What is committed, and where to.</summary>
-/// <param name="chain">The chain.</param>
-/// <param name="top">The index of the topmost committed image.</param>
-/// <param name="target">The index of the image that takes all.</param>
-/// <param name="options">How.</param>
 internal sealed class CommitScope(ImageChain chain, int top, int target, MergeOptions options)
 {
     public ImageChain Chain => chain;
 
+    /// <summary>The index of the topmost committed image.</summary>
     public int Top => top;
 
-    /// <summary>The index of the base.</summary>
+    /// <summary>The index of the base, which takes all.</summary>
     public int Target => target;
 
     public MergeOptions Options => options;
@@ -24,7 +21,6 @@ internal sealed class CommitScope(ImageChain chain, int top, int target, MergeOp
 
     public ChainLayer TopLayer => chain.Layers[top];
 
-    /// <summary>The image that takes all.</summary>
     public ChainLayer Base => chain.Layers[target];
 
     public bool BaseHoldsBitmaps => HoldsBitmaps(Base);
@@ -48,10 +44,7 @@ internal sealed class CommitScope(ImageChain chain, int top, int target, MergeOp
     /// <summary>
     /// The bitmaps of the committed images, each name once, of which images above have bits too: those would look like all there is.
     /// </summary>
-    public IEnumerable<BitmapInfo> LostBitmaps => Committed
-        .SelectMany(static layer => layer.Bitmaps)
-        .DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
-        .Where(bitmap => Above.Any(layer => layer.Holds(bitmap.Name)));
+    public IEnumerable<BitmapInfo> LostBitmaps => StoredBits.FindLost(Committed, [.. Above]);
 
     /// <summary>The images that the commit writes: the committed ones and the base, the one above, and now and then longer ones.</summary>
     public IReadOnlyList<int> WritableLayers

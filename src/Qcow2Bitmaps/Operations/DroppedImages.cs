@@ -7,13 +7,19 @@ namespace Qcow2Bitmaps.Operations;
 /// <param name="top">The image from which they leave; there may be others above it.</param>
 /// <param name="dropped">The images that leave it.</param>
 /// <param name="below">The images that lie below the top afterwards.</param>
+/// <param name="disablesGaps">As of <see cref="MergeOptions.DisablesGaps"/>.</param>
 internal sealed class DroppedImages(
-    ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, IReadOnlyList<ChainLayer> below)
+    ImageChain chain, ChainLayer top, IReadOnlyList<ChainLayer> dropped, IReadOnlyList<ChainLayer> below, bool disablesGaps)
 {
+    private const long DefaultGranularityBytes = 65536;
+
     private readonly BitmapEdit _edit = new();
+    private readonly List<BitmapChange> _changes = [];
+    // What the images that leave hide of those below them.
+    private DirtyBitmap _hides = new(0, DefaultGranularityBytes);
 
     /// <summary>The images of the new chain that are none of the old one: their bitmaps record another disk's changes.</summary>
-    public IEnumerable<ChainLayer> Newcomers => below
+    private IEnumerable<ChainLayer> Newcomers => below
         .Where(layer =>
             !chain.Layers.Any(
                 old => ReferenceEquals(old, layer) || (layer.Storage.Identity is { } identity && old.Storage.Identity == identity)));
@@ -22,30 +28,25 @@ internal sealed class DroppedImages(
     /// The bitmaps that images which leave hold, and the top does not, though images above it or of the new chain do: what those hold would
     /// look like all there is, at once or once it is populated.
     /// </summary>
-    private IEnumerable<BitmapInfo> LostBitmaps
-    {
-        get
-        {
-            ChainLayer[] others = [.. chain.Layers.Take(top.Index), .. Newcomers];
-            return dropped
-                .SelectMany(static layer => layer.Bitmaps)
-                .DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
-                .Where(bitmap => !top.Holds(bitmap.Name) && Array.Exists(others, other => other.Holds(bitmap.Name)));
-        }
-    }
+    private IEnumerable<BitmapInfo> LostBitmaps => StoredBits.FindLost(dropped, [.. chain.Layers.Take(top.Index), .. Newcomers])
+        .Where(bitmap => !top.Holds(bitmap.Name));
 
-    /// <summary>Plans the edit of the top image, to be made before the images leave.</summary>
-    /// <param name="hides">What those images hide of those below them.</param>
-    /// <param name="disablesGaps">Whether bitmaps that would look valid afterwards, and are not, are disabled in any case.</param>
-    /// <param name="changes">Takes what is done.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <summary>Edits the bitmaps of the top image, before the images leave, and those of longer images above it.</summary>
     /// <exception cref="BitmapStateException">The top image would have to hold a bitmap, and is of version 2.</exception>
-    public async ValueTask<BitmapEdit> PlanAsync(
-        DirtyBitmap hides, bool disablesGaps, List<BitmapChange> changes, CancellationToken cancellationToken)
+    public async ValueTask<IReadOnlyList<BitmapChange>> StoreAsync(
+        ChainDisk map, int endDepth, IEnumerable<(int Layer, long Start, long End)> overhangs, CancellationToken cancellationToken)
     {
+        if (dropped.Count == 0 || chain.Layers.Take(top.Index + 1).Concat(Newcomers).All(static layer => !layer.Bitmaps.Any()))
+        {
+            return [];
+        }
+
+        long smallest = top.Bitmaps.Select(static bitmap => bitmap.GranularityBytes).DefaultIfEmpty(DefaultGranularityBytes).Min();
+        (_, _hides) = await SubchainRanges.CollectAsync(
+            map, endDepth, top.VirtualSizeBytes, smallest, cancellationToken).ConfigureAwait(false);
         foreach (BitmapInfo bitmap in top.Bitmaps.DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal))
         {
-            changes.AddRange(await PlanAsync(bitmap, hides, disablesGaps, cancellationToken).ConfigureAwait(false));
+            await PlanAsync(bitmap, cancellationToken).ConfigureAwait(false);
         }
 
         foreach (BitmapInfo bitmap in LostBitmaps)
@@ -59,64 +60,65 @@ internal sealed class DroppedImages(
             }
 
             _edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
-            changes.Add(Change(
+            Tell(
                 bitmap, BitmapChangeKind.Disabled,
-                "it was not valid, and would look valid with those of the same name in the other images"));
-            await RecordAsync(bitmap, hides, cancellationToken).ConfigureAwait(false);
+                "it was not valid, and would look valid with those of the same name in the other images");
+            await RecordAsync(bitmap, cancellationToken).ConfigureAwait(false);
         }
 
-        return _edit;
+        await Overhangs.MarkAsync(chain, overhangs, dropped, _changes, cancellationToken).ConfigureAwait(false);
+        await top.RequireImage().Bitmaps.EditAsync(_edit, cancellationToken).ConfigureAwait(false);
+        return _changes;
     }
 
     /// <summary>Plans what becomes of one bitmap of the top.</summary>
-    private async ValueTask<IEnumerable<BitmapChange>> PlanAsync(
-        BitmapInfo bitmap, DirtyBitmap hides, bool disablesGaps, CancellationToken cancellationToken)
+    private async ValueTask PlanAsync(BitmapInfo bitmap, CancellationToken cancellationToken)
     {
+        string name = bitmap.Name;
         if (bitmap.State == BitmapState.Inconsistent || bitmap.Faults.Count > 0)
         {
             // It can take no bits, and populating would not know of what leaves: all dirty, which populating keeps.
-            _edit.Remove(bitmap.Name)
-                .AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false)
-                .Set(bitmap.Name, 0, top.VirtualSizeBytes);
-            return [Change(
+            _edit.Remove(name).AddCarried(name, bitmap.GranularityBytes, isRecording: false).Set(name, 0, top.VirtualSizeBytes);
+            Tell(
                 bitmap, BitmapChangeKind.Disabled,
-                "it cannot be used, and the record of the images that leave the chain is lost: all of it is dirty")];
+                "it cannot be used, and the record of the images that leave the chain is lost: all of it is dirty");
+            return;
         }
 
         bool isRecording = bitmap.State != BitmapState.Disabled;
-        BitmapVerdict? verdict = isRecording
-            ? await JudgeAsync([.. chain.Layers.Skip(top.Index)], bitmap, cancellationToken).ConfigureAwait(false)
-            : null;
-        if (verdict is { IsValid: true })
+        if (isRecording
+            && await JudgeAsync([.. chain.Layers.Skip(top.Index)], name, cancellationToken).ConfigureAwait(false)
+                is { IsValid: true } verdict)
         {
-            ChainLayer[] run = [.. dropped.Where(layer => verdict.Images.Contains(layer.Index))];
-            foreach (ChainLayer layer in run)
+            foreach (ChainLayer layer in dropped.Where(layer => verdict.Images.Contains(layer.Index)))
             {
-                _edit.Merge(layer.RequireImage(), bitmap.Name, bitmap.Name);
+                _edit.Merge(layer.RequireImage(), name, name);
+                Tell(bitmap, BitmapChangeKind.Merged, $"from {layer.Path}");
             }
 
-            _edit.Merge(hides, bitmap.Name);
-            return run.Select(layer => Change(bitmap, BitmapChangeKind.Merged, $"from {layer.Path}"));
+            _edit.Merge(_hides, name);
+            return;
         }
 
-        ChainLayer? untold = await RecordAsync(bitmap, hides, cancellationToken).ConfigureAwait(false);
-        if (!isRecording || !(await JudgeAsync([top, .. below], bitmap, cancellationToken).ConfigureAwait(false)).IsValid)
+        ChainLayer? untold = await RecordAsync(bitmap, cancellationToken).ConfigureAwait(false);
+        if (!isRecording || !(await JudgeAsync([top, .. below], name, cancellationToken).ConfigureAwait(false)).IsValid)
         {
             // An image that stays may leave later, and what is missing here with it.
-            return [Change(bitmap, BitmapChangeKind.Marked, "what the images that leave the chain hold; it is still not valid")];
+            Tell(bitmap, BitmapChangeKind.Marked, "what the images that leave the chain hold; it is still not valid");
         }
-
-        if (!disablesGaps && untold is null)
+        else if (!disablesGaps && untold is null)
         {
-            return [Change(bitmap, BitmapChangeKind.Marked, "what the images that leave the chain hold and did not record")];
+            Tell(bitmap, BitmapChangeKind.Marked, "what the images that leave the chain hold and did not record");
         }
-
-        _edit.Disable(bitmap.Name);
-        return [Change(
-            bitmap, BitmapChangeKind.Disabled,
-            untold is null
-                ? "it is not valid, and would look so"
-                : $"it is not valid, and what changed in {untold.Path} cannot be told: {RebuildRules.WhyUnsound(untold)}")];
+        else
+        {
+            _edit.Disable(name);
+            Tell(
+                bitmap, BitmapChangeKind.Disabled,
+                untold is null
+                    ? "it is not valid, and would look so"
+                    : $"it is not valid, and what changed in {untold.Path} cannot be told: {RebuildRules.WhyUnsound(untold)}");
+        }
     }
 
     /// <summary>
@@ -124,7 +126,7 @@ internal sealed class DroppedImages(
     /// a disabled one keeps the bits that it has.
     /// </summary>
     /// <returns>An image of which it cannot be told; null when there is none.</returns>
-    private async ValueTask<ChainLayer?> RecordAsync(BitmapInfo bitmap, DirtyBitmap hides, CancellationToken cancellationToken)
+    private async ValueTask<ChainLayer?> RecordAsync(BitmapInfo bitmap, CancellationToken cancellationToken)
     {
         var bits = new DirtyBitmap(top.VirtualSizeBytes, bitmap.GranularityBytes);
         foreach (ChainLayer layer in dropped)
@@ -144,13 +146,13 @@ internal sealed class DroppedImages(
             await ChainPopulate.MarkAllocatedAsync(chain, layer.Index, bits, cancellationToken).ConfigureAwait(false);
         }
 
-        _edit.Merge(bits, bitmap.Name).Merge(hides, bitmap.Name);
+        _edit.Merge(bits, bitmap.Name).Merge(_hides, bitmap.Name);
         return null;
     }
 
-    private static ValueTask<BitmapVerdict> JudgeAsync(
-        IReadOnlyList<ChainLayer> layers, BitmapInfo bitmap, CancellationToken cancellationToken) =>
-        TableJudge.JudgeAsync(layers, bitmap.Name, VerdictProfile.Libvirt, cancellationToken);
+    private static ValueTask<BitmapVerdict> JudgeAsync(IReadOnlyList<ChainLayer> over, string name, CancellationToken cancellationToken) =>
+        TableJudge.JudgeAsync(over, name, VerdictProfile.Libvirt, cancellationToken);
 
-    private BitmapChange Change(BitmapInfo bitmap, BitmapChangeKind kind, string detail) => new(bitmap.Name, kind, top.Path, detail);
+    private void Tell(BitmapInfo bitmap, BitmapChangeKind kind, string detail) =>
+        _changes.Add(new BitmapChange(bitmap.Name, kind, top.Path, detail));
 }

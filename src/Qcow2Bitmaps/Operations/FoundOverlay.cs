@@ -17,11 +17,7 @@ public sealed record FoundOverlay
     private const string FileProtocol = "file:";
     private const string JsonProtocol = "json:";
 
-    private FoundOverlay(string path, ChainLayer backing)
-    {
-        Path = path;
-        Backing = backing;
-    }
+    private FoundOverlay(string path, ChainLayer backing) => (Path, Backing) = (path, backing);
 
     /// <summary>Its path.</summary>
     public string Path { get; }

@@ -3,12 +3,8 @@ namespace Qcow2Bitmaps.Operations;
 /// <summary>The room that an image takes before an operation on its chain, and at most while that goes on and afterwards.</summary>
 public sealed record ImageRoom
 {
-    internal ImageRoom(string image, long currentBytes, long requiredBytes)
-    {
-        Image = image;
-        CurrentBytes = currentBytes;
-        RequiredBytes = requiredBytes;
-    }
+    internal ImageRoom(string image, long currentBytes, long requiredBytes) =>
+        (Image, CurrentBytes, RequiredBytes) = (image, currentBytes, requiredBytes);
 
     /// <summary>The image's path.</summary>
     public string Image { get; }

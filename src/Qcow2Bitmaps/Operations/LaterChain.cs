@@ -5,14 +5,7 @@ namespace Qcow2Bitmaps.Operations;
 /// <summary>Judges bitmaps over a chain as it will be, before a header makes it so.</summary>
 internal static class LaterChain
 {
-    /// <summary>Judges the bitmaps of an image over its chain as that will be when its disk has another size.</summary>
-    /// <param name="image">The image.</param>
-    /// <param name="sizeBytes">The size that its disk will have, in bytes.</param>
-    /// <param name="below">The chain of its backing file.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The verdicts, in the order of the image's bitmaps: where sizes differ then (<see cref="BitmapVerdict.SizesDiffer"/>), QEMU
-    /// cannot back up by a bitmap that it could before.</returns>
-    /// <exception cref="IOException">A storage failed.</exception>
+    /// <summary>Judges the bitmaps of an image, in their order, over its chain as that will be when its disk has another size.</summary>
     public static async ValueTask<IReadOnlyList<BitmapVerdict>> JudgeResizedAsync(
         Qcow2Image image, long sizeBytes, ImageChain below, CancellationToken cancellationToken)
     {

@@ -14,10 +14,9 @@ internal static class Overhangs
     /// <param name="longestBytes">The size of the longest image below them that may leave.</param>
     public static IEnumerable<(int Layer, long Start, long End)> Find(ImageChain chain, int count, long longestBytes) => chain.Layers
         .Take(count)
-        .Select(layer =>
-            (Layer: layer.Index, Start: chain.Layers[layer.Index + 1].VirtualSizeBytes, End: Math.Min(
-                layer.VirtualSizeBytes, longestBytes)))
-        .Where(overhang => overhang.Start < overhang.End && chain.Layers[overhang.Layer].RequireImage().Bitmaps.Count > 0);
+        .Where(static layer => layer.Bitmaps.Any())
+        .Select(layer => (layer.Index, chain.Layers[layer.Index + 1].VirtualSizeBytes, Math.Min(layer.VirtualSizeBytes, longestBytes)))
+        .Where(static overhang => overhang.Item2 < overhang.Item3);
 
     /// <summary>Marks them in the usable bitmaps that images which leave hold too, one atomic edit an image.</summary>
     public static async ValueTask MarkAsync(

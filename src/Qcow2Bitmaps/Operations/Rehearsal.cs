@@ -78,4 +78,22 @@ internal sealed class Rehearsal : IAsyncDisposable
             .Select(pair => RoomOf(pair.index));
 
     public ValueTask DisposeAsync() => _chain.DisposeAsync();
+
+    /// <summary>Has the storages of an open chain stand in for the files that its images name, with writes in memory.</summary>
+    private sealed class StandInResolver(ImageChain chain, ChainDisk map, bool isBounded) : IBackingResolver
+    {
+        /// <summary>The stand-ins, the top first.</summary>
+        public RehearsalStorage[] Layers { get; } = [.. chain.Layers.Select(layer => new RehearsalStorage(layer.Storage, isBounded))];
+
+        public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken)
+        {
+            // A data file's reference has its image's depth, a backing file's the next one.
+            ChainLayer layer = chain.Layers[reference.Depth];
+            bool isDataFile = layer is Qcow2Layer { Image.Header.HasExternalDataFile: true, Image: var image }
+                && string.Equals(image.DataFile, reference.FileName, StringComparison.Ordinal)
+                && string.Equals(layer.Path, reference.ImagePath, StringComparison.Ordinal);
+            return ValueTask.FromResult<ImageStorage>(
+                isDataFile ? new RehearsalStorage(map.DiskOf(reference.Depth)!.Data!, isBounded) : Layers[reference.Depth]);
+        }
+    }
 }

@@ -5,12 +5,15 @@ namespace Qcow2Bitmaps.Operations;
 /// <summary>Refuses an operation, before anything is written, whose images have no room for it.</summary>
 internal static class SpaceCheck
 {
+    /// <summary>Tables are read faster, and what they tell may do.</summary>
+    public static IReadOnlyList<MeasureDepth> Depths { get; } = [MeasureDepth.Tables, MeasureDepth.Data];
+
     /// <summary>Checks the images of a chain. Nothing is read where the room is plenty whatever the operation does.</summary>
     /// <param name="operation">The operation, on whose chain nothing has been written since it was opened.</param>
     /// <param name="target">The image that takes the data.</param>
     /// <param name="sizeBytes">The size of its disk afterwards.</param>
     /// <param name="cancellationToken">Ends the work.</param>
-    /// <param name="freeBytes">The room for the target to grow, where somebody knows it.</param>
+    /// <param name="freeBytes">The room for the target to grow, where that is known.</param>
     /// <exception cref="NoSpaceException">There is surely not enough.</exception>
     public static async ValueTask RequireAsync(
         ChainOperation operation, int target, long sizeBytes, CancellationToken cancellationToken, long? freeBytes = null)
@@ -35,32 +38,31 @@ internal static class SpaceCheck
             return;
         }
 
-        ImageRoom room = await RoomAsync(operation, target, MeasureDepth.Tables, cancellationToken).ConfigureAwait(false);
-        if (room.AdditionalBytes <= free)
+        long needed = 0;
+        foreach (MeasureDepth depth in Depths)
         {
-            return;
+            Rehearsal rehearsal = await Rehearsal.RunAsync(operation, depth, isBounded: false, cancellationToken).ConfigureAwait(false);
+            needed = rehearsal.RoomOf(target).AdditionalBytes;
+            await rehearsal.DisposeAsync().ConfigureAwait(false);
+            if (needed <= free)
+            {
+                return;
+            }
         }
 
-        room = await RoomAsync(operation, target, MeasureDepth.Data, cancellationToken).ConfigureAwait(false);
-        if (room.AdditionalBytes > free)
-        {
-            throw new NoSpaceException(
-                $"'{layer.Path}': no space: it grows by {room.AdditionalBytes} bytes, {free} are free; nothing was written",
-                room.AdditionalBytes, free);
-        }
+        throw new NoSpaceException(
+            $"'{layer.Path}': no space: it grows by {needed} bytes, {free} are free; nothing was written", needed, free);
     }
 
     /// <summary>
     /// As <see cref="RequireAsync"/>, of an operation that changes bitmaps only, in several images. Images on one file system may need more
     /// together than each for itself: that is found when it happens.
     /// </summary>
-    public static async ValueTask RequireAllAsync(
-        ChainOperation operation, IEnumerable<int> images, CancellationToken cancellationToken)
+    public static async ValueTask RequireAllAsync(ChainOperation operation, IEnumerable<int> images, CancellationToken cancellationToken)
     {
         foreach (int index in images)
         {
-            await RequireAsync(
-                operation, index, operation.Chain.Layers[index].VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
+            await RequireAsync(operation, index, operation.Chain.Layers[index].VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -70,7 +72,7 @@ internal static class SpaceCheck
 
     private static async ValueTask RequireDevicesAsync(ChainOperation operation, CancellationToken cancellationToken)
     {
-        foreach (MeasureDepth depth in (MeasureDepth[])[MeasureDepth.Tables, MeasureDepth.Data])
+        foreach (MeasureDepth depth in Depths)
         {
             try
             {
@@ -100,16 +102,6 @@ internal static class SpaceCheck
 
                 throw;
             }
-        }
-    }
-
-    private static async ValueTask<ImageRoom> RoomAsync(
-        ChainOperation operation, int target, MeasureDepth depth, CancellationToken cancellationToken)
-    {
-        Rehearsal rehearsal = await Rehearsal.RunAsync(operation, depth, isBounded: false, cancellationToken).ConfigureAwait(false);
-        await using (rehearsal.ConfigureAwait(false))
-        {
-            return rehearsal.RoomOf(target);
         }
     }
 

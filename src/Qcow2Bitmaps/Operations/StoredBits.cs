@@ -9,12 +9,13 @@ namespace Qcow2Bitmaps.Operations;
 /// </summary>
 internal static class StoredBits
 {
-    /// <summary>Adds what an image has of a bitmap, whatever its state, to another image's; all, where that cannot be read.</summary>
-    /// <param name="layer">The image, which need not hold the bitmap.</param>
-    /// <param name="name">The bitmap.</param>
-    /// <param name="edit">The edit of the other image, in which the bitmap is.</param>
-    /// <param name="sizeBytes">The size of the other image's disk.</param>
-    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <summary>The bitmaps of images that leave a chain, each name once, that others hold too.</summary>
+    public static IEnumerable<BitmapInfo> FindLost(IEnumerable<ChainLayer> leaving, IReadOnlyList<ChainLayer> others) => leaving
+        .SelectMany(static layer => layer.Bitmaps)
+        .DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal)
+        .Where(bitmap => others.Any(other => other.Holds(bitmap.Name)));
+
+    /// <summary>Adds what an image has of a bitmap, in whatever state, to that of the edited image; all, where it cannot be read.</summary>
     public static async ValueTask MergeAsync(
         ChainLayer layer, string name, BitmapEdit edit, long sizeBytes, CancellationToken cancellationToken)
     {

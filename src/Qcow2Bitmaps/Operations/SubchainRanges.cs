@@ -13,11 +13,9 @@ internal static class SubchainRanges
     /// <param name="map">The map of the chain that starts at the first image.</param>
     /// <param name="endDepth">The image, counted from there, that is no longer meant.</param>
     /// <param name="sizeBytes">The size of the disk that the ranges are for.</param>
-    /// <param name="granularityBytes">The granularity of the ranges; they are rounded out to a coarser one where a
-    /// large disk would take much memory.</param>
+    /// <param name="granularityBytes">Of the ranges; rounded out to a coarser one where a large disk would take much memory.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <param name="endSizeBytes">The size that the image at <paramref name="endDepth"/> had, when nothing below it
-    /// counts; null when all below counts.</param>
+    /// <param name="endSizeBytes">The size that the last image had, when nothing below it counts; null when all below counts.</param>
     /// <returns>
     /// What those images have, and what a shorter one of them hides of longer ones below it: both are parts that an image
     /// further down does not decide. What is hidden follows from the sizes alone: an image above may have clusters there of
