@@ -36,7 +36,7 @@ internal sealed class BackupCopy(BackupSource source, BackupPlan plan)
         }
 
         digests.Complete();
-        await BackupTargetFile.FlushAsync(source.PartialPath).ConfigureAwait(false);
+        DurableFile.Flush(source.PartialPath);
         return plan.Manifest with
         {
             // Of what an incomplete backup has had before no checksum is known.

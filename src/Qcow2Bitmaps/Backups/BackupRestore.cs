@@ -16,7 +16,7 @@ internal static class BackupRestore
     {
         IReadOnlyList<StoredBackup> chain = await BackupStore.ReadChainAsync(path, cancellationToken).ConfigureAwait(false);
         chain = [.. chain.Skip(IndexOf(chain, checkpoint))];
-        bool isDevice = FileStorage.IdentityOf(targetPath) is { } && BackupTargetFile.IsDevice(targetPath);
+        bool isDevice = FileStorage.IdentityOf(targetPath) is { } && FilePlace.Of(targetPath).IsBlockDevice;
         string written = isDevice ? targetPath : BackupPaths.PartialOf(targetPath);
         if (!isDevice && DurableFile.Exists(targetPath))
         {
@@ -53,7 +53,7 @@ internal static class BackupRestore
             await target.CompleteAsync([], cancellationToken).ConfigureAwait(false);
         }
 
-        await BackupTargetFile.FlushAsync(written).ConfigureAwait(false);
+        DurableFile.Flush(written);
         if (!isDevice)
         {
             DurableFile.Move(written, targetPath);

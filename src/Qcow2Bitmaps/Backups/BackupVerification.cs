@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
@@ -78,36 +79,33 @@ internal static class BackupVerification
         IReadOnlyList<StoredBackup> backups, ImageChain disk, string bitmap, long endBytes, IProgress<OperationProgress>? progress,
         CancellationToken cancellationToken)
     {
-        var layers = new BackupDisks(backups);
-        await using (layers.ConfigureAwait(false))
+        var images = new BackupDisks(backups);
+        await using (images.ConfigureAwait(false))
         {
-            await layers.OpenAsync(cancellationToken).ConfigureAwait(false);
-            long size = disk.SizeBytes;
-            byte[] one = GC.AllocateUninitializedArray<byte>(BufferBytes);
-            byte[] other = GC.AllocateUninitializedArray<byte>(BufferBytes);
+            Disk backup = await images.OpenAsync(cancellationToken).ConfigureAwait(false);
+            (var cursor, var backupCursor) = (new DiskCursor(disk), new DiskCursor(backup));
+            (byte[] bytes, byte[] backupBytes) = (new byte[BufferBytes], new byte[BufferBytes]);
             long compared = 0;
             await foreach (DirtyExtent extent
                 in disk.ReadExtentsAsync(bitmap, includeClean: true, cancellationToken: cancellationToken).ConfigureAwait(false))
             {
                 // What the disk has gained is always copied.
-                long end = Math.Min(extent.EndBytes, Math.Min(size, endBytes));
+                long end = Math.Min(extent.EndBytes, Math.Min(disk.SizeBytes, endBytes));
                 for (long at = extent.OffsetBytes; at < end && !extent.IsDirty;)
                 {
-                    long zeros = await layers.ZerosAsync(disk, at, end, cancellationToken).ConfigureAwait(false);
-                    if (zeros > at)
+                    DiskExtent own = await cursor.GoToAsync(at, cancellationToken).ConfigureAwait(false);
+                    DiskExtent its = await backupCursor.GoToAsync(at, cancellationToken).ConfigureAwait(false);
+                    bool areZeros = own.IsZero && its.IsZero;
+                    long length = Math.Min(end - at, areZeros ? Math.Min(own.EndBytes, its.EndBytes) - at : BufferBytes);
+                    if (!areZeros)
                     {
-                        compared += zeros - at;
-                        at = zeros;
-                        continue;
-                    }
-
-                    int length = (int)Math.Min(BufferBytes, end - at);
-                    await disk.ReadAsync(at, one.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
-                    await layers.ReadAsync(at, other.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
-                    int same = one.AsSpan(0, length).CommonPrefixLength(other.AsSpan(0, length));
-                    if (same < length)
-                    {
-                        return (at + same, compared + same);
+                        await disk.ReadAsync(at, bytes.AsMemory(0, (int)length), cancellationToken).ConfigureAwait(false);
+                        await backup.ReadAsync(at, backupBytes.AsMemory(0, (int)length), cancellationToken).ConfigureAwait(false);
+                        int same = bytes.AsSpan(0, (int)length).CommonPrefixLength(backupBytes.AsSpan(0, (int)length));
+                        if (same < length)
+                        {
+                            return (at + same, compared + same);
+                        }
                     }
 
                     at += length;

@@ -95,7 +95,7 @@ internal static class UnfinishedBackup
         string manifestPath = BackupPaths.ManifestOf(disk.TargetPath);
         string partial = BackupPaths.PartialOf(disk.TargetPath);
         string since = manifest.Bitmap!;
-        await BackupTargetFile.FlushAsync(partial).ConfigureAwait(false);
+        DurableFile.Flush(partial);
         manifest = manifest with { State = BackupState.Partial };
         // Only what the file has, read again: whatever failed may have kept its tables from it.
         var kept = new DirtyBitmap(manifest.SizeBytes, GroupDigests.BlockBytes);

@@ -74,7 +74,7 @@ public sealed partial class RecordingSession
     }
 
     /// <summary>Ends the removal: all steps are accepted.</summary>
-    internal void CompleteRemoval() => _bitmaps.RemoveAll(static bitmap => bitmap.IsLeaving);
+    internal void CompleteRemoval() => WithBits(() => _bitmaps.RemoveAll(static bitmap => bitmap.IsLeaving));
 
     internal Action ApplyClear(string name)
     {

@@ -51,11 +51,11 @@ public sealed partial class RecordingSession
     }
 
     /// <summary>Does something while nobody else uses the bitmaps.</summary>
-    internal T WithBits<T>(Func<T> work)
+    internal void WithBits(Action work)
     {
         lock (_bits)
         {
-            return work();
+            work();
         }
     }
 

@@ -46,15 +46,11 @@ public sealed class RecordingTransaction
     });
 
     /// <summary>Makes all of a bitmap clean.</summary>
-    /// <param name="session">The session.</param>
-    /// <param name="name">Its name.</param>
-    /// <returns>This transaction.</returns>
+    /// <inheritdoc cref="Remove" path="/param|/returns"/>
     public RecordingTransaction Clear(RecordingSession session, string name) => Step("clear", session, name, _ => session.ApplyClear(name));
 
     /// <summary>Lets a bitmap record writes.</summary>
-    /// <param name="session">The session.</param>
-    /// <param name="name">Its name.</param>
-    /// <returns>This transaction.</returns>
+    /// <inheritdoc cref="Remove" path="/param|/returns"/>
     public RecordingTransaction Enable(RecordingSession session, string name) => Step("enable", session, name, applied =>
     {
         Action undo = session.ApplyEnabled(name, true);
@@ -63,9 +59,7 @@ public sealed class RecordingTransaction
     });
 
     /// <summary>Lets a bitmap no longer record writes.</summary>
-    /// <param name="session">The session.</param>
-    /// <param name="name">Its name.</param>
-    /// <returns>This transaction.</returns>
+    /// <inheritdoc cref="Remove" path="/param|/returns"/>
     public RecordingTransaction Disable(RecordingSession session, string name) =>
         Step("disable", session, name, _ => session.ApplyEnabled(name, false));
 
@@ -153,7 +147,7 @@ public sealed class RecordingTransaction
             {
                 try
                 {
-                    undo.Push((session, session.WithBits(() => apply(applied))));
+                    session.WithBits(() => undo.Push((session, apply(applied))));
                 }
                 catch (BitmapStateException e)
                 {
@@ -187,11 +181,7 @@ public sealed class RecordingTransaction
 
             foreach (RecordingSession session in _sessions)
             {
-                session.WithBits(() =>
-                {
-                    session.CompleteRemoval();
-                    return true;
-                });
+                session.CompleteRemoval();
             }
 
             isDone = true;
@@ -200,11 +190,7 @@ public sealed class RecordingTransaction
         {
             while (!isDone && undo.TryPop(out (RecordingSession Session, Action Undo) step))
             {
-                step.Session.WithBits(() =>
-                {
-                    step.Undo();
-                    return true;
-                });
+                step.Session.WithBits(step.Undo);
             }
         }
 
