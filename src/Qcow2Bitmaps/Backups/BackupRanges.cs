@@ -29,7 +29,7 @@ internal static class BackupRanges
             {
                 if (end > start)
                 {
-                    yield return new DirtyExtent(start, end - start, IsDirty: true);
+                    yield return new DirtyExtent(start, end - start, isDirty: true);
                 }
 
                 start = from;
@@ -40,12 +40,12 @@ internal static class BackupRanges
 
         if (end > start)
         {
-            yield return new DirtyExtent(start, end - start, IsDirty: true);
+            yield return new DirtyExtent(start, end - start, isDirty: true);
         }
 
         if (tail < sizeBytes)
         {
-            yield return new DirtyExtent(tail, sizeBytes - tail, IsDirty: true);
+            yield return new DirtyExtent(tail, sizeBytes - tail, isDirty: true);
         }
     }
 
@@ -57,7 +57,7 @@ internal static class BackupRanges
     {
         if (chain.Layers[0] is RawLayer)
         {
-            yield return new DirtyExtent(0, chain.Layers[0].VirtualSizeBytes, IsDirty: true);
+            yield return new DirtyExtent(0, chain.Layers[0].VirtualSizeBytes, isDirty: true);
             yield break;
         }
 
@@ -65,7 +65,7 @@ internal static class BackupRanges
         {
             if (extent.Kind != ExtentKind.Unallocated)
             {
-                yield return new DirtyExtent(extent.OffsetBytes, extent.LengthBytes, IsDirty: true);
+                yield return new DirtyExtent(extent.OffsetBytes, extent.LengthBytes, isDirty: true);
             }
         }
     }

@@ -95,7 +95,7 @@ public sealed partial class DirtyBitmap
 
     /// <summary>Whether another bitmap has the same size, the same granularity and the same bits.</summary>
     /// <param name="other">The other bitmap.</param>
-    public bool HasSameContent(DirtyBitmap other)
+    internal bool HasSameContent(DirtyBitmap other)
     {
         ArgumentNullException.ThrowIfNull(other);
         if (other.SizeBytes != SizeBytes || other.GranularityBytes != GranularityBytes)

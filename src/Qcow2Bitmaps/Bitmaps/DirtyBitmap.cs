@@ -11,7 +11,7 @@ namespace Qcow2Bitmaps;
 public sealed partial class DirtyBitmap : IBitmapPages
 {
     /// <summary>The most bits that a bitmap may have: 2^38, far above what QEMU stores (2^32).</summary>
-    public const long MaxBitCount = 1L << 38;
+    internal const long MaxBitCount = 1L << 38;
 
     internal const int DefaultPageShift = 19;
 
@@ -60,7 +60,7 @@ public sealed partial class DirtyBitmap : IBitmapPages
     public long GranularityBytes => 1L << _geometry.GranularityBits;
 
     /// <summary>The number of bits; the last one may stand for less than a granule.</summary>
-    public long BitCount => _geometry.BitCount;
+    internal long BitCount => _geometry.BitCount;
 
     /// <summary>Whether nothing is dirty. Costs one look at each page.</summary>
     public bool IsClean => Array.TrueForAll(_pages, static words => words is null);
@@ -94,7 +94,7 @@ public sealed partial class DirtyBitmap : IBitmapPages
     /// <param name="offsetBytes">Where the range starts.</param>
     /// <param name="lengthBytes">Its length; nothing is dirty in whole.</param>
     /// <exception cref="ArgumentOutOfRangeException">The range does not lie inside the disk.</exception>
-    public bool AreAllDirty(long offsetBytes, long lengthBytes)
+    internal bool AreAllDirty(long offsetBytes, long lengthBytes)
     {
         RequireInside(offsetBytes, lengthBytes);
         if (lengthBytes == 0)
@@ -154,10 +154,10 @@ public sealed partial class DirtyBitmap : IBitmapPages
     }
 
     /// <summary>Marks the whole disk as dirty.</summary>
-    public void SetAll() => Array.Fill(_pages, s_allDirty);
+    internal void SetAll() => Array.Fill(_pages, s_allDirty);
 
     /// <summary>Marks the whole disk as clean.</summary>
-    public void ClearAll() => Array.Clear(_pages);
+    internal void ClearAll() => Array.Clear(_pages);
 
     /// <summary>Counts the dirty granules and their bytes, cut at the disk's end.</summary>
     public DirtyCount Count()

@@ -1,10 +1,11 @@
 namespace Qcow2Bitmaps;
 
 /// <summary>The ranges of a bitmap, for <c>foreach</c> without allocation.</summary>
-public readonly struct DirtyExtentEnumerable
+public struct DirtyExtentEnumerable
 {
     private readonly DirtyBitmap _bitmap;
     private readonly bool _includeClean;
+    private long _bit;
 
     internal DirtyExtentEnumerable(DirtyBitmap bitmap, bool includeClean)
     {
@@ -12,11 +13,32 @@ public readonly struct DirtyExtentEnumerable
         _includeClean = includeClean;
     }
 
+    /// <summary>The range that the last <see cref="MoveNext"/> found.</summary>
+    public DirtyExtent Current { get; private set; }
+
     /// <summary>Starts at the disk's first byte.</summary>
-    public DirtyExtentEnumerator GetEnumerator() => new(_bitmap, _includeClean);
+    public readonly DirtyExtentEnumerable GetEnumerator() => new(_bitmap, _includeClean);
+
+    /// <summary>Steps to the next range.</summary>
+    /// <returns>False behind the last one.</returns>
+    public bool MoveNext()
+    {
+        // Ranges alternate; only the first one's value has to be looked up.
+        bool isDirty = !_includeClean || (_bit == 0 ? _bitmap.BitCount > 0 && _bitmap.Find(0, true) == 0 : !Current.IsDirty);
+        long start = _includeClean ? _bit : _bitmap.Find(_bit, true);
+        if (start >= _bitmap.BitCount)
+        {
+            return false;
+        }
+
+        _bit = _bitmap.Find(start, !isDirty);
+        long offset = _bitmap.StartOfBit(start);
+        Current = new DirtyExtent(offset, _bitmap.StartOfBit(_bit) - offset, isDirty);
+        return true;
+    }
 
     /// <summary>Copies the ranges to a list.</summary>
-    public IReadOnlyList<DirtyExtent> ToList()
+    public readonly IReadOnlyList<DirtyExtent> ToList()
     {
         var extents = new List<DirtyExtent>();
         foreach (DirtyExtent extent in this)

@@ -95,7 +95,7 @@ internal sealed class Probe
     private async Task CheckExtentsAsync(Qcow2Image image, string name, DirtyBitmap? bits, CancellationToken cancellationToken)
     {
         long end = 0;
-        DirtyExtentEnumerator expected = bits?.Extents().GetEnumerator() ?? default;
+        DirtyExtentEnumerable expected = bits?.Extents().GetEnumerator() ?? default;
         await foreach (DirtyExtent extent in image.Bitmaps.ReadExtentsAsync(name, includeClean: true, ReadFindings, cancellationToken))
         {
             Assert.Equal(end, extent.OffsetBytes);
