@@ -90,7 +90,7 @@ internal static class BackupRestore
             var check = new GroupCheck(backup, damage => throw new BackupException(
                 $"'{backup.ImagePath}' is damaged from byte {damage.OffsetBytes} of the disk on: {damage.Detail}"));
             await LayerReplay.RunAsync(
-                backup, target, ConversionOptions.DefaultWorkers, check.Add, ProgressShare.Of(progress, done, total),
+                backup, target, ConversionOptions.DefaultWorkers, check.Add, new ProgressShare(progress, done, total),
                 cancellationToken).ConfigureAwait(false);
             check.Complete();
             target.End(backup.Manifest);

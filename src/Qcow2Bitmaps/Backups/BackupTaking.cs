@@ -87,7 +87,7 @@ internal static class BackupTaking
             long done = 0;
             foreach (DiskBackupRun job in jobs)
             {
-                await job.CopyAsync(ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
+                await job.CopyAsync(new ProgressShare(progress, done, total), cancellationToken).ConfigureAwait(false);
                 done += job.SizeBytes;
             }
         }

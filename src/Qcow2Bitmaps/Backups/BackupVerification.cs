@@ -19,7 +19,7 @@ internal static class BackupVerification
         var damage = new List<BackupDamage>();
         foreach (StoredBackup backup in chain)
         {
-            damage.AddRange(await ReadAsync(backup, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false));
+            damage.AddRange(await ReadAsync(backup, new ProgressShare(progress, done, total), cancellationToken).ConfigureAwait(false));
             done += backup.Manifest.SizeBytes;
         }
 
@@ -33,7 +33,7 @@ internal static class BackupVerification
         string bitmap = since ?? manifest.Anchors.Concat([manifest.Bitmap]).FirstOrDefault(static name => name is not null)
             ?? throw new BackupException($"'{chain[0].ManifestPath}' names no bitmap that marks what has changed since: name one");
         (long? difference, long compared) = await CompareAsync(
-            chain, disk, bitmap, manifest.SizeBytes, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
+            chain, disk, bitmap, manifest.SizeBytes, new ProgressShare(progress, done, total), cancellationToken).ConfigureAwait(false);
         check = check with { Bitmap = bitmap, Difference = difference, ComparedBytes = compared };
         if (!check.IsGood || manifest.State != BackupState.Anchoring || !manifest.Anchors.Contains(bitmap, StringComparer.Ordinal))
         {

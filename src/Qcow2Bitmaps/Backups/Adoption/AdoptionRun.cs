@@ -66,7 +66,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, Adoptio
         {
             StoredBackup backup = _backups[i];
             IReadOnlyList<BackupGroup> groups = await LayerReplay.ReadGroupsAsync(
-                backup, options.Workers, ProgressShare.Of(progress, done, total), cancellationToken).ConfigureAwait(false);
+                backup, options.Workers, new ProgressShare(progress, done, total), cancellationToken).ConfigureAwait(false);
             done += backup.Manifest.SizeBytes;
             if (Images[i].Manifest is null)
             {
@@ -86,7 +86,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, Adoptio
         }
 
         (long? difference, long compared) = await BackupVerification.CompareAsync(
-            [.. _backups.AsEnumerable().Reverse()], disk, Bitmap, _backups[^1].Manifest.SizeBytes, ProgressShare.Of(progress, done, total),
+            [.. _backups.AsEnumerable().Reverse()], disk, Bitmap, _backups[^1].Manifest.SizeBytes, new ProgressShare(progress, done, total),
             cancellationToken).ConfigureAwait(false);
         return difference is not { } at ? compared
             : throw new BackupException(

@@ -42,6 +42,27 @@ public sealed class RecordingLossTests
     }
 
     [Fact]
+    public async Task ATargetThatItsOwnerCannotCloseIsNoBackup()
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
+        await using RecordingSession session = await disk.OpenAsync();
+        await FillAsync(session, 0, DiskBytes);
+        var target = new FailingTarget(DiskBytes, failsFrom: DiskBytes);
+        BackupJob job = await session.StartBackupAsync(
+            new BackupJobOptions
+            {
+                Sync = BackupSync.Incremental,
+                Bitmap = "a",
+                Target = target,
+                BeforeCompletion = _ => throw new IOException($"not closed after {target.Flushes} flush"),
+            },
+            Token);
+        Assert.Equal(BackupJobState.Failed, await job.WaitAsync(Token));
+        Assert.Equal("not closed after 1 flush", job.Error?.Message);
+        Assert.Equal(DiskBytes, session.Find("a")!.CountBytes);
+    }
+
+    [Fact]
     public async Task WhatATargetHasKeptIsDurableBeforeTheBitmapForgetsIt()
     {
         MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");

@@ -119,6 +119,28 @@ public sealed class RecordingSessionTests
     }
 
     [Fact]
+    public async Task ATransactionThatIsOnlyCheckedChangesNothing()
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a", "b");
+        await using RecordingSession session = await disk.OpenAsync();
+        await session.WriteAsync(0, new byte[512], Token);
+        byte[] before = disk.Storage.ToArray();
+        var target = new FailingTarget(DiskBytes, failsFrom: 0);
+        RecordingTransaction transaction = new RecordingTransaction()
+            .Backup(session, new BackupJobOptions { Sync = BackupSync.Incremental, Bitmap = "a", Target = target })
+            .Remove(session, "b")
+            .Add(session, "n", isPersistent: true);
+        await transaction.CheckAsync(Token);
+        BitmapStateException e = await Assert.ThrowsAsync<BitmapStateException>(
+            async () => await transaction.Clear(session, "a").CheckAsync(Token));
+        Assert.Equal("clear", e.Operation);
+        Assert.Equal(["a", "b"], session.Bitmaps.Select(static bitmap => bitmap.Name).Order(StringComparer.Ordinal));
+        Assert.DoesNotContain(session.Bitmaps, static bitmap => bitmap.IsBusy);
+        Assert.Empty(session.Jobs);
+        Assert.Equal(before, disk.Storage.ToArray());
+    }
+
+    [Fact]
     public async Task ATransactionOverSessionsIsTakenBackWhereAStepIsRefused()
     {
         MemoryDisk one = await MemoryDisk.CreateAsync(DiskBytes, "a");
