@@ -108,8 +108,10 @@ internal static class BitmapCommand
                 await messages.WarnOfTruncationAsync(image, isWritten: true, trustsCounts: true, cancellationToken);
             }
 
-            if (Build(steps, name, granularityBytes ?? 0, image, path, parsed.GetValue(source) is not null, other, out BitmapEdit edit)
-                is { } refusal)
+            (BitmapEdit edit, string? refusal) = image is null
+                ? (new BitmapEdit(), RefuseRaw(steps[0].Step, name, path))
+                : Build(steps, name, granularityBytes ?? 0, image, parsed.GetValue(source) is not null, other);
+            if (refusal is not null)
             {
                 messages.Error(refusal);
                 return ExitCode.Error;
@@ -237,39 +239,38 @@ internal static class BitmapCommand
     }
 
     /// <summary>Builds the edit.</summary>
-    /// <returns>Why a step cannot be taken, where that shows without looking at the bitmaps.</returns>
-    private static string? Build(
-        List<(string Step, string Value)> steps, string name, long granularityBytes, Qcow2Image? image, string path, bool hasSource,
-        Qcow2Image? source, out BitmapEdit edit)
+    /// <returns>The edit, and why a step cannot be taken, where that shows without looking at the bitmaps.</returns>
+    private static (BitmapEdit Edit, string? Refusal) Build(
+        List<(string Step, string Value)> steps, string name, long granularityBytes, Qcow2Image image, bool hasSource, Qcow2Image? source)
     {
-        edit = new BitmapEdit();
+        var edit = new BitmapEdit();
         foreach ((string step, string value) in steps)
         {
-            string? refusal = image is null
-                ? step is Add
-                    ? PrintableMessage.Of($"Can't store persistent bitmaps to '{path}': Operation not supported")
-                    : PrintableMessage.Of($"Dirty bitmap '{name}' not found")
-                : step switch
-                {
-                    Add => AddTo(edit, image, name, granularityBytes),
-                    Remove => Done(edit.Remove(name)),
-                    Clear => Done(edit.Clear(name)),
-                    Enable => Done(edit.Enable(name)),
-                    Disable => Done(edit.Disable(name)),
-                    RemoveAll => Done(edit.RemoveAll()),
-                    Merge when hasSource && source is null => PrintableMessage.Of($"Dirty bitmap '{value}' not found"),
-                    Merge when hasSource => Done(edit.Merge(source!, value, into: name, requireSameSize: true)),
-                    Merge => Done(edit.Merge(value, into: name)),
-                    _ => RenameTo(edit, ref name, value),
-                };
+            string? refusal = step switch
+            {
+                Add => AddTo(edit, image, name, granularityBytes),
+                Remove => Done(edit.Remove(name)),
+                Clear => Done(edit.Clear(name)),
+                Enable => Done(edit.Enable(name)),
+                Disable => Done(edit.Disable(name)),
+                RemoveAll => Done(edit.RemoveAll()),
+                Merge when hasSource && source is null => PrintableMessage.Of($"Dirty bitmap '{value}' not found"),
+                Merge when hasSource => Done(edit.Merge(source!, value, into: name, requireSameSize: true)),
+                Merge => Done(edit.Merge(value, into: name)),
+                _ => RenameTo(edit, ref name, value),
+            };
             if (refusal is not null)
             {
-                return Failed(step[2..], name, refusal);
+                return (edit, Failed(step[2..], name, refusal));
             }
         }
 
-        return null;
+        return (edit, null);
     }
+
+    private static string RefuseRaw(string step, string name, string path) => Failed(step[2..], name, step is Add
+        ? PrintableMessage.Of($"Can't store persistent bitmaps to '{path}': Operation not supported")
+        : PrintableMessage.Of($"Dirty bitmap '{name}' not found"));
 
     private static string? AddTo(BitmapEdit edit, Qcow2Image image, string name, long granularityBytes)
     {

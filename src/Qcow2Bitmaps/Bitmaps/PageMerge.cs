@@ -48,18 +48,17 @@ internal static class PageMerge
 
         (int first, int last) = target.BitsOf(start, end);
         (int sourceFirst, int sourceLast) = source.BitsOf(start, end);
-        int shift = target.GranularityBits - source.GranularityBits;
-        if (shift == 0)
+        if (source.GranularityBits == target.GranularityBits)
         {
             OrSame(words, first, last, sourceWords, sourceFirst);
         }
-        else if (shift > 0)
+        else if (source.GranularityBits < target.GranularityBits)
         {
-            OrFiner(words, target.FirstBit, sourceWords, source.FirstBit, sourceFirst, sourceLast, shift);
+            OrFiner(target, words, source, sourceWords, sourceFirst, sourceLast);
         }
         else
         {
-            OrCoarser(words, target.FirstBit, first, last, sourceWords, source.FirstBit, -shift);
+            OrCoarser(target, words, first, last, source, sourceWords);
         }
     }
 
@@ -78,8 +77,10 @@ internal static class PageMerge
 
     /// <summary>Each bit of the source is a part of one bit of the target.</summary>
     private static void OrFiner(
-        Span<ulong> words, long firstBit, ReadOnlySpan<ulong> source, long sourceFirstBit, int sourceStart, int sourceEnd, int shift)
+        Piece target, Span<ulong> words, Piece finer, ReadOnlySpan<ulong> source, int sourceStart, int sourceEnd)
     {
+        int shift = target.GranularityBits - finer.GranularityBits;
+        (long firstBit, long sourceFirstBit) = (target.FirstBit, finer.FirstBit);
         if (shift >= BitmapGeometry.WordShift)
         {
             // A bit of the target is one or more words of the source: once it is set, the rest of them does not matter.
@@ -117,8 +118,10 @@ internal static class PageMerge
 
     /// <summary>Each bit of the source is a run of bits of the target, cut where the piece ends.</summary>
     private static void OrCoarser(
-        Span<ulong> words, long firstBit, int first, int last, ReadOnlySpan<ulong> source, long sourceFirstBit, int shift)
+        Piece target, Span<ulong> words, int first, int last, Piece coarser, ReadOnlySpan<ulong> source)
     {
+        int shift = coarser.GranularityBits - target.GranularityBits;
+        (long firstBit, long sourceFirstBit) = (target.FirstBit, coarser.FirstBit);
         if (shift >= BitmapGeometry.WordShift)
         {
             int sourceEnd = (int)(((firstBit + last - 1) >> shift) - sourceFirstBit) + 1;

@@ -9,6 +9,9 @@ namespace Qcow2Bitmaps.Copying;
 /// </remarks>
 internal class BorrowedStorage(ImageStorage storage, bool isFlushed) : ImageStorage
 {
+    /// <summary>The storage that stays open.</summary>
+    public ImageStorage Lender => storage;
+
     public override string Name => storage.Name;
 
     public override StorageIdentity? Identity => storage.Identity;

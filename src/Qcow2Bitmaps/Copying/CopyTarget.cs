@@ -68,8 +68,7 @@ internal sealed class CopyTarget : IAsyncDisposable
             await FileCreation.CreateAsync(path, create, rights, cancellationToken).ConfigureAwait(false);
             var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
             return await OpenAsync(
-                storage, storage, new BorrowedStorage(storage, options.Flush), create, options, zeroFrom,
-                cancellationToken).ConfigureAwait(false);
+                storage, new BorrowedStorage(storage, options.Flush), create, options, zeroFrom, cancellationToken).ConfigureAwait(false);
         }
 
         NewFile file = NewFile.Create(path, rights);
@@ -84,7 +83,7 @@ internal sealed class CopyTarget : IAsyncDisposable
             throw;
         }
 
-        return await OpenAsync(file, file.Storage, made, create, options, zeroFrom, cancellationToken).ConfigureAwait(false);
+        return await OpenAsync(file, made, create, options, zeroFrom, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Makes an image without a backing file in a storage, which stays open.</summary>
@@ -93,7 +92,7 @@ internal sealed class CopyTarget : IAsyncDisposable
         ImageStorage storage, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
     {
         BorrowedStorage made = await CreateAsync(storage, create, options, cancellationToken).ConfigureAwait(false);
-        return await OpenAsync(made, storage, made, create, options, 0, cancellationToken).ConfigureAwait(false);
+        return await OpenAsync(made, made, create, options, 0, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Opens what there is.</summary>
@@ -109,8 +108,7 @@ internal sealed class CopyTarget : IAsyncDisposable
         long zeroFrom = options.TargetIsZero ? 0 : long.MaxValue;
         CopyTarget target = options.IsQcow2
             ? await OpenAsync(
-                storage, storage, new BorrowedStorage(storage, options.Flush), null, options, zeroFrom,
-                cancellationToken).ConfigureAwait(false)
+                storage, new BorrowedStorage(storage, options.Flush), null, options, zeroFrom, cancellationToken).ConfigureAwait(false)
             : await OpenRawAsync(storage, storage, options, zeroFrom).ConfigureAwait(false);
         if (target.Disk.SizeBytes < sizeBytes)
         {
@@ -254,9 +252,10 @@ internal sealed class CopyTarget : IAsyncDisposable
     }
 
     private static async ValueTask<CopyTarget> OpenAsync(
-        IAsyncDisposable file, ImageStorage storage, BorrowedStorage borrowed, Qcow2CreateOptions? create, ConversionOptions options,
-        long zeroFrom, CancellationToken cancellationToken)
+        IAsyncDisposable file, BorrowedStorage borrowed, Qcow2CreateOptions? create, ConversionOptions options, long zeroFrom,
+        CancellationToken cancellationToken)
     {
+        ImageStorage storage = borrowed.Lender;
         ImageChain? chain = null;
         try
         {

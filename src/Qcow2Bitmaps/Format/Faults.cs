@@ -19,20 +19,27 @@ internal static class Faults
 
     /// <summary>The rules for a table that lies in clusters of its own: its size, then its alignment and the range of offsets.</summary>
     /// <remarks>QEMU's order: too many entries first, then the offset.</remarks>
+    /// <param name="code">The code of what it says.</param>
+    /// <param name="structure">The structure that names the table.</param>
+    /// <param name="field">What the table is, and where the structure names it, in bytes from the start of the file.</param>
+    /// <param name="table">The table.</param>
+    /// <param name="maxBytes">The most that it may take.</param>
+    /// <param name="clusterBits">The cluster size as a power of two.</param>
     public static FormatFault? CheckTable(
-        FaultCode code, string structure, string field, ulong fieldOffset, ulong tableOffset, ulong entries, ulong entryBytes,
-        ulong maxBytes, int clusterBits)
+        FaultCode code, string structure, (string Name, ulong Offset) field, StoredTable table, ulong maxBytes, int clusterBits)
     {
-        if (entries > maxBytes / entryBytes)
+        if (table.Entries > maxBytes / table.EntryBytes)
         {
-            return Of(code, structure, field + " entries", fieldOffset, entries, $"at most {maxBytes / entryBytes} ({maxBytes} bytes)");
+            return Of(
+                code, structure, field.Name + " entries", field.Offset, table.Entries,
+                $"at most {maxBytes / table.EntryBytes} ({maxBytes} bytes)");
         }
 
-        ulong bytes = entries * entryBytes;
-        if (tableOffset > MaxOffset - bytes || !ImageGeometry.IsClusterAligned(tableOffset, clusterBits))
+        ulong bytes = table.Entries * table.EntryBytes;
+        if (table.Offset > MaxOffset - bytes || !ImageGeometry.IsClusterAligned(table.Offset, clusterBits))
         {
             return OfHex(
-                code, structure, field + " offset", fieldOffset, tableOffset,
+                code, structure, field.Name + " offset", field.Offset, table.Offset,
                 $"a multiple of {1UL << clusterBits} whose table ends below 2^63");
         }
 

@@ -72,15 +72,16 @@ public sealed partial record Qcow2Header
         }
 
         if (Faults.CheckTable(
-                FaultCode.HeaderSnapshotTable, Structure, "snapshot table", HeaderLayout.SnapshotsOffset, SnapshotsOffset, SnapshotCount,
-                SnapshotEntry.FixedBytes, (ulong)limits.MaxSnapshots * SnapshotEntry.FixedBytes, (int)ClusterBits) is { } snapshots)
+                FaultCode.HeaderSnapshotTable, Structure, ("snapshot table", HeaderLayout.SnapshotsOffset),
+                new StoredTable(SnapshotsOffset, SnapshotCount, SnapshotEntry.FixedBytes),
+                (ulong)limits.MaxSnapshots * SnapshotEntry.FixedBytes, (int)ClusterBits) is { } snapshots)
         {
             yield return snapshots;
         }
 
         if (Faults.CheckTable(
-                FaultCode.HeaderL1Table, Structure, "L1 table", HeaderLayout.L1TableOffset, L1TableOffset, L1Size,
-                ImageGeometry.TableEntryBytes, (ulong)limits.MaxL1TableBytes, (int)ClusterBits) is { } l1)
+                FaultCode.HeaderL1Table, Structure, ("L1 table", HeaderLayout.L1TableOffset), new StoredTable(L1TableOffset, L1Size),
+                (ulong)limits.MaxL1TableBytes, (int)ClusterBits) is { } l1)
         {
             yield return l1;
         }
@@ -110,9 +111,9 @@ public sealed partial record Qcow2Header
         ? Faults.Of(
             FaultCode.HeaderRefcountTable, Structure, "refcount_table_clusters", HeaderLayout.RefcountTableClusters, 0, "at least 1")
         : Faults.CheckTable(
-            FaultCode.HeaderRefcountTable, Structure, "refcount table", HeaderLayout.RefcountTableOffset, RefcountTableOffset,
-            (ulong)RefcountTableClusters << ((int)ClusterBits - 3), ImageGeometry.TableEntryBytes, (ulong)limits.MaxRefcountTableBytes,
-            (int)ClusterBits);
+            FaultCode.HeaderRefcountTable, Structure, ("refcount table", HeaderLayout.RefcountTableOffset),
+            new StoredTable(RefcountTableOffset, (ulong)RefcountTableClusters << ((int)ClusterBits - 3)),
+            (ulong)limits.MaxRefcountTableBytes, (int)ClusterBits);
 
     private FormatFault? CheckVirtualSize()
     {

@@ -66,7 +66,10 @@ internal readonly ref struct SnapshotEntry
             : null;
 
     /// <summary>The bytes that the entry takes, padding to a multiple of 8 included.</summary>
-    public int SizeBytes => (FixedBytes + ExtraData.Length + Id.Length + Name.Length + 7) & ~7;
+    public int SizeBytes => PaddedBytes(FixedBytes + ExtraData.Length + Id.Length + Name.Length);
+
+    /// <summary>Adds the padding at an entry's end to its length in bytes.</summary>
+    public static int PaddedBytes(int unpaddedBytes) => (unpaddedBytes + 7) & ~7;
 
     /// <summary>Says how long the entry is whose fixed part this is, so that a reader can fetch it whole.</summary>
     /// <param name="fixedPart">At least <see cref="FixedBytes"/> bytes.</param>

@@ -19,7 +19,7 @@ internal sealed partial class NamedEnd
         foreach (SnapshotInfo snapshot in _image.Contents.Snapshots.Snapshots)
         {
             if (Faults.CheckTable(
-                FaultCode.SnapshotL1Table, "", "", 0, snapshot.L1TableOffset, snapshot.L1Size, ImageGeometry.TableEntryBytes,
+                FaultCode.SnapshotL1Table, "", default, new StoredTable(snapshot.L1TableOffset, snapshot.L1Size),
                 (ulong)_image.Limits.MaxL1TableBytes, _geometry.ClusterBits) is null)
             {
                 long size = snapshot.DiskSizeBytes is { } then and <= long.MaxValue ? (long)then : _image.Geometry.VirtualSizeBytes;

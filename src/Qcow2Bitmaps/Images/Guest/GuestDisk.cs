@@ -53,8 +53,8 @@ internal sealed class GuestDisk
     {
         if (snapshot is not null
             && Faults.CheckTable(
-                FaultCode.SnapshotL1Table, $"snapshot '{snapshot.Name}'", "L1 table", image.Header.SnapshotsOffset, snapshot.L1TableOffset,
-                snapshot.L1Size, ImageGeometry.TableEntryBytes, (ulong)image.Limits.MaxL1TableBytes,
+                FaultCode.SnapshotL1Table, $"snapshot '{snapshot.Name}'", ("L1 table", image.Header.SnapshotsOffset),
+                new StoredTable(snapshot.L1TableOffset, snapshot.L1Size), (ulong)image.Limits.MaxL1TableBytes,
                 image.Geometry.ClusterBits) is { } fault)
         {
             throw new Qcow2FormatException(fault, image.Name);

@@ -153,7 +153,7 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
             bool isCut = page < common && old.BitsIn(page) != now.BitsIn(page) && stored.KindOf(page) != BitmapPageKind.AllClean;
             if (isCut || from < to)
             {
-                ulong entry = await MakePageAsync(stored, page, old, now, from, to, counts, cancellationToken).ConfigureAwait(false);
+                ulong entry = await MakePageAsync(stored, page, now, from..to, counts, cancellationToken).ConfigureAwait(false);
                 isChanged |= entry != table[page];
                 table[page] = entry;
             }
@@ -164,9 +164,9 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
 
     /// <summary>Makes a page of the new table: what the old one has of it, with some bits set.</summary>
     private async ValueTask<ulong> MakePageAsync(
-        PersistentBitmap stored, int page, BitmapGeometry old, BitmapGeometry now, int from, int to, ShadowRefcounts counts,
-        CancellationToken cancellationToken)
+        PersistentBitmap stored, int page, BitmapGeometry now, Range marked, ShadowRefcounts counts, CancellationToken cancellationToken)
     {
+        var old = BitmapGeometry.Of(stored);
         BitmapPageKind kind = page < old.PageCount ? stored.KindOf(page) : BitmapPageKind.AllClean;
         int bits = page < old.PageCount ? Math.Min(old.BitsIn(page), now.BitsIn(page)) : 0;
         var words = new ulong[_geometry.ClusterSizeBytes / sizeof(ulong)];
@@ -180,7 +180,7 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
             BitKernels.Fill(words, bits, words.Length * 64, false);
         }
 
-        BitKernels.Fill(words, from, to, true);
+        BitKernels.Fill(words, marked.Start.Value, marked.End.Value, true);
         if (page < old.PageCount)
         {
             await FreePageAsync(stored.EntryOf(page), counts, cancellationToken).ConfigureAwait(false);

@@ -55,7 +55,7 @@ internal sealed class LastCluster(
 
         var cluster = new byte[_geometry.ClusterSizeBytes];
         SubclusterBitmap now = await ReadAsync(
-            entry, kind, subclusters, clusterStart, kept, cluster, cancellationToken).ConfigureAwait(false);
+            entry, subclusters, clusterStart, kept, cluster, cancellationToken).ConfigureAwait(false);
         bool isNew = _takesSpace || isUnallocated || kind == L2EntryKind.Compressed || now.Allocated != subclusters.Allocated;
         if (!isNew && now == subclusters && !cluster.AsSpan(kept).ContainsAnyExcept((byte)0))
         {
@@ -140,9 +140,9 @@ internal sealed class LastCluster(
     /// <summary>Reads the cluster up to the disk's end, and what is stored behind it.</summary>
     /// <returns>What the subclusters are to be.</returns>
     private async ValueTask<SubclusterBitmap> ReadAsync(
-        L2Entry entry, L2EntryKind kind, SubclusterBitmap subclusters, long clusterStart, int kept, byte[] cluster,
-        CancellationToken cancellationToken)
+        L2Entry entry, SubclusterBitmap subclusters, long clusterStart, int kept, byte[] cluster, CancellationToken cancellationToken)
     {
+        L2EntryKind kind = entry.Kind(image.Header);
         if (kind == L2EntryKind.Compressed)
         {
             CompressedDescriptor descriptor = entry.Compressed(_geometry.ClusterBits);

@@ -159,8 +159,8 @@ internal sealed class SnapshotChange
     {
         string structure = $"snapshot '{snapshot.Name}'";
         FormatFault? fault = Faults.CheckTable(
-            FaultCode.SnapshotL1Table, structure, "L1 table", _header.SnapshotsOffset, snapshot.L1TableOffset, snapshot.L1Size,
-            ImageGeometry.TableEntryBytes, (ulong)_image.Limits.MaxL1TableBytes, _header.Geometry.ClusterBits);
+            FaultCode.SnapshotL1Table, structure, ("L1 table", _header.SnapshotsOffset),
+            new StoredTable(snapshot.L1TableOffset, snapshot.L1Size), (ulong)_image.Limits.MaxL1TableBytes, _header.Geometry.ClusterBits);
         if (fault is null && snapshot.DiskSizeBytes is { } size
             && (size > Faults.MaxOffset
                 || _header.Geometry.L1EntriesFor((long)size) > _image.Limits.MaxL1TableBytes / ImageGeometry.TableEntryBytes))

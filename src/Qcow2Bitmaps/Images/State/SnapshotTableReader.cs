@@ -63,8 +63,8 @@ internal static class SnapshotTableReader
                 break;
             }
 
-            int size = Add(snapshots, buffer.AsSpan(0, length), structure, (ulong)offset, header, limits, log);
-            offset += size;
+            snapshots.Add(Decode(buffer.AsSpan(0, length), structure, (ulong)offset, header, limits, log));
+            offset += SnapshotEntry.PaddedBytes(length);
             if (offset - start > limits.MaxSnapshotTableBytes)
             {
                 log.Report(
@@ -81,9 +81,8 @@ internal static class SnapshotTableReader
     private static void ReportTruncated(FaultLog log, string structure, long offset) => log.Report(new FormatFault(
         FaultCode.SnapshotTableTruncated, structure, "entry", (ulong)offset, "cut off by the file's end", "a whole entry"));
 
-    private static int Add(
-        List<SnapshotInfo> snapshots, ReadOnlySpan<byte> bytes, string structure, ulong offset, Qcow2Header header, Qcow2Limits limits,
-        FaultLog log)
+    private static SnapshotInfo Decode(
+        ReadOnlySpan<byte> bytes, string structure, ulong offset, Qcow2Header header, Qcow2Limits limits, FaultLog log)
     {
         // The length was taken from these very bytes.
         _ = SnapshotEntry.TryRead(bytes, out SnapshotEntry entry);
@@ -96,14 +95,13 @@ internal static class SnapshotTableReader
         }
 
         if (Faults.CheckTable(
-                FaultCode.SnapshotL1Table, structure, "L1 table", offset, entry.L1TableOffset, entry.L1Size, ImageGeometry.TableEntryBytes,
+                FaultCode.SnapshotL1Table, structure, ("L1 table", offset), new StoredTable(entry.L1TableOffset, entry.L1Size),
                 (ulong)limits.MaxL1TableBytes, (int)header.ClusterBits) is { } l1)
         {
             // QEMU minds only when the snapshot is used.
             log.Note(l1);
         }
 
-        snapshots.Add(SnapshotInfo.Of(entry));
-        return entry.SizeBytes;
+        return SnapshotInfo.Of(entry);
     }
 }
