@@ -19,7 +19,7 @@ namespace Qcow2Bitmaps;
 public abstract class Disk : IAsyncDisposable
 {
     /// <summary>The smallest part of a disk that hardware writes, in bytes.</summary>
-    protected const int SectorBytes = 512;
+    private protected const int SectorBytes = 512;
 
     private const int ZeroBufferBytes = 1 << 20;
 

@@ -59,13 +59,13 @@ public readonly record struct ImageGeometry
     public int ClusterSizeBytes => 1 << ClusterBits;
 
     /// <summary>The size of a subcluster in bytes; the cluster size without extended L2 entries.</summary>
-    public int SubclusterSizeBytes => HasExtendedL2 ? ClusterSizeBytes / SubclustersPerCluster : ClusterSizeBytes;
+    internal int SubclusterSizeBytes => HasExtendedL2 ? ClusterSizeBytes / SubclustersPerCluster : ClusterSizeBytes;
 
     /// <summary>Bytes of an L2 entry: 8, or 16 when extended.</summary>
-    public int L2EntryBytes => HasExtendedL2 ? 2 * sizeof(ulong) : sizeof(ulong);
+    internal int L2EntryBytes => HasExtendedL2 ? 2 * sizeof(ulong) : sizeof(ulong);
 
     /// <summary>Entries of one L2 table, which fills one cluster.</summary>
-    public int L2EntriesPerTable => ClusterSizeBytes / L2EntryBytes;
+    internal int L2EntriesPerTable => ClusterSizeBytes / L2EntryBytes;
 
     /// <summary>The width of a reference count in bits: 1, 2, 4, 8, 16, 32 or 64.</summary>
     public int RefcountBits => 1 << RefcountOrder;

@@ -1,11 +1,11 @@
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Format;
 
 /// <summary>The largest counts and sizes that are believed when an image states them. The defaults are QEMU's.</summary>
 /// <remarks>
 /// Every count is checked against these before it sizes anything, so that a hostile image costs no more memory than they
 /// allow. Immutable and safe to share between threads.
 /// </remarks>
-public sealed record Qcow2Limits
+internal sealed record Qcow2Limits
 {
     /// <summary>QEMU's limits.</summary>
     internal static Qcow2Limits Default { get; } = new();

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps;
@@ -12,7 +13,7 @@ public sealed record Qcow2OpenOptions
     public Strictness Strictness { get; init; } = Strictness.AsQemu;
 
     /// <summary>The largest counts and sizes that are believed.</summary>
-    public Qcow2Limits Limits { get; init; } = Qcow2Limits.Default;
+    internal Qcow2Limits Limits { get; init; } = Qcow2Limits.Default;
 
     /// <summary>
     /// The locks that are taken on a file that is opened for reading: those of a reader. Whoever writes takes those of a

@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps.Tests.Support;
 
 /// <summary>A header as opening an image takes it.</summary>

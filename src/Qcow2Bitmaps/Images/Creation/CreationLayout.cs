@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps.Images.Creation;
 
 // Decisions: docs/decisions/images-creation.md.
