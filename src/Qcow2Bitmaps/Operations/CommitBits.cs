@@ -70,13 +70,12 @@ internal sealed class CommitBits
         bool IsNew(BitmapInfo bitmap) => !merged.Exists(other => string.Equals(other.Name, bitmap.Name, StringComparison.Ordinal));
         BitmapInfo[] lost = [.. _scope.LostBitmaps.Where(bitmap => IsNew(bitmap) && !_scope.Base.Holds(bitmap.Name))];
         var others = new List<BitmapInfo>();
-        foreach (BitmapInfo bitmap in _scope.Base.Bitmaps.Where(IsNew))
+        var unusable = new List<BitmapInfo>();
+        foreach (BitmapInfo bitmap in _scope.Base.Bitmaps.Where(IsNew).DistinctBy(static bitmap => bitmap.Name, StringComparer.Ordinal))
         {
             // One that cannot be read is not valid, nor is it made so.
-            if (await TableJudge.IsUsableAsync(_scope.Base, bitmap.Name, cancellationToken).ConfigureAwait(false))
-            {
-                others.Add(bitmap);
-            }
+            bool isUsable = await TableJudge.IsUsableAsync(_scope.Base, bitmap.Name, cancellationToken).ConfigureAwait(false);
+            (isUsable ? others : unusable).Add(bitmap);
         }
 
         foreach (BitmapVerdict left in _verdicts.Where(verdict =>
@@ -103,8 +102,12 @@ internal sealed class CommitBits
         {
             _edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
             await MarkAsync(bitmap.Name, has, hides, cancellationToken).ConfigureAwait(false);
-            Tell(
-                bitmap.Name, BitmapChangeKind.Disabled, _scope.Base, "it was not valid, and would look valid without what is committed");
+            Tell(bitmap.Name, BitmapChangeKind.Disabled, _scope.Base, "it was not valid, and would look valid without what is committed");
+        }
+
+        foreach (BitmapInfo bitmap in unusable.Where(_ => hides.Count().Bytes > 0))
+        {
+            await MarkUnusableAsync(bitmap, hides, cancellationToken).ConfigureAwait(false);
         }
 
         await _scope.Base.RequireImage().Bitmaps.EditAsync(_edit, cancellationToken).ConfigureAwait(false);
@@ -192,9 +195,22 @@ internal sealed class CommitBits
     }
 
     /// <summary>
-    /// Makes valid bitmaps that the base is to get in the images between, with one edit each: in the base
-    /// alone they would lie behind a gap.
+    /// Marks what is no longer hidden in a bitmap that is not valid: it may lie below the base, where populating does not look.
     /// </summary>
+    private async ValueTask MarkUnusableAsync(BitmapInfo bitmap, DirtyBitmap hides, CancellationToken cancellationToken)
+    {
+        if (!await TableJudge.HasBitsAsync(_scope.Base, bitmap.Name, cancellationToken).ConfigureAwait(false))
+        {
+            // It can take no bits.
+            _edit.Remove(bitmap.Name).AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
+            await StoredBits.MergeAsync(_scope.Base, bitmap.Name, _edit, _scope.NewSizeBytes, cancellationToken).ConfigureAwait(false);
+            Tell(bitmap.Name, BitmapChangeKind.Disabled, _scope.Base, "it cannot be used, and keeps its bits and what was hidden");
+        }
+
+        _edit.Merge(hides, bitmap.Name);
+    }
+
+    /// <summary>Makes valid bitmaps that the base is to get in the images between: in the base alone they would lie behind a gap.</summary>
     private async ValueTask CloseGapsAsync(CancellationToken cancellationToken)
     {
         foreach (ChainLayer between in _scope.Committed.Skip(1))

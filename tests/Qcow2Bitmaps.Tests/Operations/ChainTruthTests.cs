@@ -46,6 +46,8 @@ public sealed class ChainTruthTests
     /// </summary>
     [Theory]
     [InlineData(179898898)]
+    // A shorter image is committed to one whose bitmap a crash left inconsistent: what it hid is the older one's to know.
+    [InlineData(1505039289)]
     public Task LostCheckpointsOfOursDoNotTakeOthersForOlderOnes(int seed) =>
         RunAsync(seed, LostSteps, static world => world.StepLostAsync(), static _ => new OwnTruthTools());
 

@@ -64,7 +64,9 @@ internal sealed record CommitModel(IReadOnlyList<CommitLayer> Layers, int Top, i
                 expected.Add(name, own!.State switch
                 {
                     BitmapState.Recording => own.With(TargetSectors, [.. Records(name), has, hides, Gained()]),
-                    BitmapState.Disabled => own.With(TargetSectors),
+                    // Not libvirt's either: populated later, it must know what was hidden.
+                    BitmapState.Disabled => own.With(TargetSectors, hides),
+                    _ when hides.Any(static hidden => hidden) => (own with { State = BitmapState.Disabled }).With(TargetSectors, hides),
                     _ => own,
                 });
             }
