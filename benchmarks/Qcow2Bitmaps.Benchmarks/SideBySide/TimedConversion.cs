@@ -33,6 +33,6 @@ internal static class TimedConversion
     {
         await using ImageChain chain = await ImageChain.OpenAsync(source);
         var options = new ConversionOptions { IsQcow2 = format is "qcow2", Flush = false };
-        await ImageConversion.ConvertAsync([chain], target, options);
+        await DiskCopy.ConvertAsync([chain], target, options);
     }
 }

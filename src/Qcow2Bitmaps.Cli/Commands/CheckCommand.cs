@@ -10,6 +10,8 @@ namespace Qcow2Bitmaps.Cli.Commands;
 internal static class CheckCommand
 {
     private const int MaxPrinted = 100;
+    // The library keeps as many.
+    private const int MaxKept = 100_000;
 
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
@@ -82,7 +84,7 @@ internal static class CheckCommand
                 ? await image.RepairAsync(kinds, cancellationToken)
                 : await image.CheckAsync(cancellationToken);
             return Print(
-                report, path, parsed.GetValue(form), parsed.GetValue(all) ? CheckReport.MaxKeptFindings : MaxPrinted,
+                report, path, parsed.GetValue(form), parsed.GetValue(all) ? MaxKept : MaxPrinted,
                 parsed.GetValue(quiet) ? null : output, messages);
         });
         return command;
@@ -154,7 +156,7 @@ internal static class CheckCommand
         {
             messages.WriteLine($"{Math.Max(inAll, findings.Count) - maxPrinted} more of these; '--all' prints them");
         }
-        else if (findings.Count >= CheckReport.MaxKeptFindings)
+        else if (findings.Count >= MaxKept)
         {
             messages.WriteLine(inAll > findings.Count ? $"{inAll - findings.Count} more of these" : "and more of these");
         }

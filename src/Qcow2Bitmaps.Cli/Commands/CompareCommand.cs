@@ -127,7 +127,7 @@ internal sealed class CompareCommand
 
                 progress.Update(step.DoneBytes, step.TotalBytes);
             });
-            result = await ImageComparison.CompareAsync(first, second, isStrict, steps, cancellationToken);
+            result = await DiskCopy.CompareAsync(first, second, isStrict, steps, cancellationToken);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

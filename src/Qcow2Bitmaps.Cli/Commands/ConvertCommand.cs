@@ -11,6 +11,7 @@ namespace Qcow2Bitmaps.Cli.Commands;
 internal sealed class ConvertCommand
 {
     private const double MinStepPercent = 1;
+    private const int MaxWorkers = 16;
 
     private readonly Argument<string[]> _files = new("FILE… OUTPUT")
     {
@@ -183,7 +184,7 @@ internal sealed class ConvertCommand
         ParseResult parsed, List<ImageChain> sources, string file, ProgressOutput progress, CancellationToken cancellationToken)
     {
         ConversionOptions? options = Collect(parsed, file, out string? fault);
-        fault ??= options!.FindFault();
+        fault ??= FindTargetFault(options!) ?? options!.FindFault();
         if (fault is null && sources.Count > 1)
         {
             fault = options!.Bitmaps != BitmapCopying.None ? "Copying bitmaps only possible with single source"
@@ -216,7 +217,7 @@ internal sealed class ConvertCommand
         progress.Start();
         try
         {
-            IReadOnlyList<BitmapVerdict> skipped = await ImageConversion.ConvertAsync(
+            IReadOnlyList<BitmapVerdict> skipped = await DiskCopy.ConvertAsync(
                 sources, file, options!, new ProgressSteps(step => progress.Update(step.DoneBytes, step.TotalBytes)), cancellationToken);
             foreach (BitmapVerdict verdict in skipped)
             {
@@ -330,13 +331,18 @@ internal sealed class ConvertCommand
 
     private static int? ParseWorkers(string text) =>
         int.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowLeadingWhite, CultureInfo.InvariantCulture, out int count)
-            && count is >= 1 and <= ConversionOptions.MaxWorkers
+            && count is >= 1 and <= MaxWorkers
             ? count
             : null;
 
     private static string? FindSparseFault(string text) =>
         !SizeArgument.TryParse(text, "buffer size for sparse output", out long bytes, out string error) ? error
         : new ConversionOptions { SparseBytes = (int)Math.Min(bytes, int.MaxValue) }.FindFault();
+
+    private static string? FindTargetFault(ConversionOptions options) => !options.TargetIsZero ? null
+        : !options.TargetExists ? "--target-is-zero requires use of -n flag"
+        : options.TargetHasBacking ? "Cannot use --target-is-zero when the destination image has a backing file"
+        : null;
 
     private int Fail(string fault)
     {

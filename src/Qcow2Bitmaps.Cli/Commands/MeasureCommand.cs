@@ -106,7 +106,7 @@ internal sealed class MeasureCommand
     private static string? Said(string? fault) => fault?.Replace(" for file format 'qcow2'", "", StringComparison.Ordinal);
 
     private static ImageMeasurement MeasureEmpty(Qcow2CreateOptions? create, long size) =>
-        create is null ? ImageMeasurement.OfRaw(size) : ImageMeasurement.OfEmpty(create);
+        create is null ? DiskCopy.MeasureRaw(size) : DiskCopy.MeasureEmpty(create);
 
     private async Task<ImageMeasurement?> MeasureAsync(
         ParseResult parsed, string file, SnapshotChoice? snapshot, Qcow2CreateOptions? create, CancellationToken cancellationToken)
@@ -128,10 +128,10 @@ internal sealed class MeasureCommand
         _messages.WarnOf(chain);
         await _messages.WarnOfTruncationAsync(chain, withDataFiles: false, cancellationToken);
         long size = chain.SizeBytes;
-        return create is null ? ImageMeasurement.OfRaw(size)
+        return create is null ? DiskCopy.MeasureRaw(size)
             : Said((create with { SizeBytes = size }).FindFault()) is { } fault
                 ? throw new Qcow2UnsupportedException(UnsupportedReason.Limit, fault)
-            : await ImageMeasurement.OfChainAsync(chain, create, cancellationToken);
+            : await DiskCopy.MeasureAsync(chain, create, cancellationToken);
     }
 
     private void Write(ParseResult parsed, ImageMeasurement measured)

@@ -51,7 +51,8 @@ internal static class OverlayWarning
 
     private static async ValueTask<long> SizeOfAsync(string path, CancellationToken cancellationToken)
     {
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, new Qcow2OpenOptions { Lock = ImageLock.None }, cancellationToken);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(
+            path, options: new Qcow2OpenOptions { Lock = ImageLock.None }, cancellationToken: cancellationToken);
         return image.VirtualSizeBytes;
     }
 }

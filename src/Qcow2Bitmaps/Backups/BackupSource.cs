@@ -97,7 +97,7 @@ internal sealed class BackupSource : IAsyncDisposable
     /// <returns>What is missing; null where the disk is whole.</returns>
     private async ValueTask<string?> FindMissingAsync(CancellationToken cancellationToken)
     {
-        IReadOnlyList<(ChainLayer Layer, FormatFault Fault)> found = await Chain.FindTruncationsAsync(
+        IReadOnlyList<TruncatedLayer> found = await Chain.FindTruncationsAsync(
             cancellationToken: cancellationToken).ConfigureAwait(false);
         if (found.Count == 0)
         {

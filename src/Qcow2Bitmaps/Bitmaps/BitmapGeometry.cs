@@ -6,7 +6,7 @@ internal readonly record struct BitmapGeometry(long SizeBytes, int GranularityBi
     public const int WordShift = 6;
 
     /// <summary>The bits over the whole disk; the last may stand for less than a granule.</summary>
-    public long BitCount => ImageGeometry.DivideRoundingUpByPowerOfTwo(SizeBytes, GranularityBits);
+    internal long BitCount => ImageGeometry.DivideRoundingUpByPowerOfTwo(SizeBytes, GranularityBits);
 
     public long PageCount => ImageGeometry.DivideRoundingUpByPowerOfTwo(BitCount, PageShift);
 

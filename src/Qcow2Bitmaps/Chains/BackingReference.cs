@@ -26,7 +26,7 @@ public sealed record BackingReference(string ImagePath, string FileName, string?
     /// <returns>Its storage, to be disposed.</returns>
     /// <exception cref="Qcow2UnsupportedException">The name is refused.</exception>
     /// <exception cref="IOException">The file cannot be opened.</exception>
-    public async ValueTask<ImageStorage> OpenAsync(
+    internal async ValueTask<ImageStorage> OpenAsync(
         IBackingResolver resolver, ImageLock imageLock, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(resolver);

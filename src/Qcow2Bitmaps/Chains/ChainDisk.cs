@@ -21,7 +21,7 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
 
     public override int ClusterBytes => GeometryOf(0)?.ClusterSizeBytes ?? SectorBytes;
 
-    public override object Identity => IdentityOf(layers[0].Storage);
+    internal override object Identity => IdentityOf(layers[0].Storage);
 
     internal override IEnumerable<ImageStorage> Storages =>
         layers.Select(static layer => layer.Storage).Concat(disks.Select(static disk => disk?.Data).OfType<ImageStorage>());

@@ -30,13 +30,13 @@ public abstract class ChainLayer
     public bool IsWritable => Storage.CanWrite;
 
     /// <summary>The format: <c>qcow2</c> or <c>raw</c>.</summary>
-    public abstract string Format { get; }
+    public string Format => Image is null ? ImageFormat.Raw : ImageFormat.Qcow2;
 
     /// <summary>The disk's size in bytes.</summary>
     public long VirtualSizeBytes { get; }
 
     /// <summary>The bitmaps that it holds; a raw image holds none.</summary>
-    public virtual IEnumerable<BitmapInfo> Bitmaps => [];
+    public IEnumerable<BitmapInfo> Bitmaps => Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>();
 
     /// <summary>
     /// Whether nobody stated the format, so that the first bytes decided. A raw disk's guest can write a qcow2 header there.
@@ -57,17 +57,22 @@ public abstract class ChainLayer
     /// Whether the image has bitmaps that QEMU ignores, because a program without bitmap support wrote to it: neither they nor
     /// that program's writes count in any verdict.
     /// </summary>
-    public virtual bool HasIgnoredBitmaps => false;
+    public bool HasIgnoredBitmaps =>
+        Image is { } image && image.Findings.Any(static finding => finding.Code == FaultCode.BitmapsExtensionAutoclearOff);
 
     internal ImageStorage Storage { get; }
 
+    /// <summary>The image; null of a raw one.</summary>
+    private Qcow2Image? Image => (this as Qcow2Layer)?.Image;
+
     /// <summary>The image, where it has to be one.</summary>
     /// <exception cref="Qcow2UnsupportedException">It is raw.</exception>
-    public virtual Qcow2Image RequireImage() => throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{Path}' is raw");
+    public Qcow2Image RequireImage() =>
+        Image ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{Path}' is raw");
 
     /// <summary>Whether it holds a bitmap of a name.</summary>
     /// <param name="bitmap">The name.</param>
-    public virtual bool Holds(string bitmap) => false;
+    public bool Holds(string bitmap) => Image is { } image && image.Bitmaps.TryGet(bitmap, out _);
 
     /// <summary>The index and the path, fit to be shown.</summary>
     public override string ToString() => PrintableMessage.Of($"image {Index} ({Path})");

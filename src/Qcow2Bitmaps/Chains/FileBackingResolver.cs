@@ -62,7 +62,8 @@ public sealed class FileBackingResolver : IBackingResolver
     }
 
     /// <inheritdoc/>
-    public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken)
+    public ValueTask<ImageStorage> OpenAsync(
+        BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(reference);
         cancellationToken.ThrowIfCancellationRequested();

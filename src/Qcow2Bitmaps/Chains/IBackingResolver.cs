@@ -12,5 +12,5 @@ public interface IBackingResolver
     /// <returns>The opened storage; its <see cref="ImageStorage.Name"/> is where names inside it are relative to.</returns>
     /// <exception cref="Qcow2UnsupportedException">The name is refused.</exception>
     /// <exception cref="IOException">The file cannot be opened.</exception>
-    ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken);
+    ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default);
 }

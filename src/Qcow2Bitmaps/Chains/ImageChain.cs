@@ -50,8 +50,7 @@ public sealed class ImageChain : Disk
     /// <inheritdoc/>
     public override int ClusterBytes => (_layers[0] as Qcow2Layer)?.Image.ClusterSizeBytes ?? SectorBytes;
 
-    /// <inheritdoc/>
-    public override object Identity => IdentityOf(_layers[0].Storage);
+    internal override object Identity => IdentityOf(_layers[0].Storage);
 
     /// <summary>All files that are open.</summary>
     internal override IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_data.Files);
@@ -237,10 +236,10 @@ public sealed class ImageChain : Disk
     /// <returns>What is missing, image by image from the top down; of a raw image nobody can tell.</returns>
     /// <exception cref="Qcow2UnsupportedException">A data file's name is refused.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
-    public async ValueTask<IReadOnlyList<(ChainLayer Layer, FormatFault Fault)>> FindTruncationsAsync(
+    public async Task<IReadOnlyList<TruncatedLayer>> FindTruncationsAsync(
         bool withDataFiles = true, CancellationToken cancellationToken = default)
     {
-        var found = new List<(ChainLayer, FormatFault)>();
+        var found = new List<TruncatedLayer>();
         bool opens = withDataFiles && _layers.All(static layer => layer is not Qcow2Layer { Image.Encryption: not EncryptionMethod.None });
         foreach (ChainLayer layer in _layers)
         {
@@ -251,7 +250,7 @@ public sealed class ImageChain : Disk
 
             if (await NamedEnd.FindFaultAsync(image.Handle, cancellationToken).ConfigureAwait(false) is { } fault)
             {
-                found.Add((layer, fault));
+                found.Add(new TruncatedLayer(layer, fault));
             }
 
             if (opens && image.Header.HasExternalDataFile)
@@ -259,7 +258,7 @@ public sealed class ImageChain : Disk
                 ImageStorage data = (await OpenDataAsync(cancellationToken).ConfigureAwait(false)).DiskOf(layer.Index)!.Data!;
                 if (await NamedEnd.FindDataFileFaultAsync(image.Handle, data, cancellationToken).ConfigureAwait(false) is { } dataFault)
                 {
-                    found.Add((layer, dataFault));
+                    found.Add(new TruncatedLayer(layer, dataFault));
                 }
             }
         }

@@ -9,9 +9,6 @@ public sealed class RawLayer : ChainLayer
     internal RawLayer(int index, ImageStorage storage, bool isFormatProbed, bool isOpenForWritingElsewhere)
         : base(index, storage, isFormatProbed, isOpenForWritingElsewhere, RawDisk.SizeOf(storage)) => Disk = new RawDisk(storage);
 
-    /// <inheritdoc/>
-    public override string Format => ImageFormat.Raw;
-
     internal RawDisk Disk { get; }
 
     internal override ChainLayer At(int index) => new RawLayer(index, Storage, IsFormatProbed, IsOpenForWritingElsewhere);

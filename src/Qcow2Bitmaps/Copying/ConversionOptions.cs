@@ -6,15 +6,15 @@ namespace Qcow2Bitmaps;
 public sealed record ConversionOptions
 {
     /// <summary>The most workers, as in qemu-img.</summary>
-    public const int MaxWorkers = 16;
+    internal const int MaxWorkers = 16;
 
     /// <summary>
     /// As many as there are processors, from 2 to 8: writes to one file take turns anyway, and more workers are in one another's way.
     /// </summary>
-    public static readonly int DefaultWorkers = Math.Clamp(Environment.ProcessorCount, 2, 8);
+    internal static readonly int DefaultWorkers = Math.Clamp(Environment.ProcessorCount, 2, 8);
 
     /// <summary>The largest value of <see cref="SparseBytes"/>: 16 MiB.</summary>
-    public const int MaxSparseBytes = 16 << 20;
+    internal const int MaxSparseBytes = 16 << 20;
 
     /// <summary>Whether the target is a qcow2 image; else it is raw.</summary>
     public bool IsQcow2 { get; init; }
@@ -45,13 +45,13 @@ public sealed record ConversionOptions
 
     /// <summary>
     /// How many parts of the disk are in work at a time at most, each with a buffer of its own, and so how far writing strays from the
-    /// disk's order: 1 to <see cref="MaxWorkers"/>.
+    /// disk's order: 1 to 16. The default is the number of processors, from 2 to 8.
     /// </summary>
     public int Workers { get; init; } = DefaultWorkers;
 
     /// <summary>
     /// How many bytes of zeros, at a multiple of as many, are left out: a multiple of 512 up to
-    /// <see cref="MaxSparseBytes"/>; 0 writes all zeros as data.
+    /// 16 MiB; 0 writes all zeros as data.
     /// </summary>
     public int SparseBytes { get; init; } = 4096;
 
@@ -100,8 +100,8 @@ public sealed record ConversionOptions
         : SparseBytes is < 0 or > MaxSparseBytes || SparseBytes % 512 != 0
             ? $"Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to {MaxSparseBytes}. "
                 + $"Select 0 to disable sparse detection (fully allocates output)."
-        : TargetIsZero && !TargetExists ? "--target-is-zero requires use of -n flag"
-        : TargetIsZero && TargetHasBacking ? "Cannot use --target-is-zero when the destination image has a backing file"
+        : TargetIsZero && !TargetExists ? "A target that is made anew cannot be said to be zero"
+        : TargetIsZero && TargetHasBacking ? "A target with a backing file cannot be said to be zero"
         : Compress && !IsQcow2 ? "Compression not supported for this file format"
         : Compress && Create is { Preallocation: not Preallocation.Off } ? "Compression and preallocation not supported at the same time"
         : Compress && Create is { CompressionType: not Qcow2Bitmaps.CompressionType.Zlib }

@@ -15,7 +15,7 @@ internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgre
         bool sizesDiffer = first.SizeBytes != second.SizeBytes;
         if (strict && sizesDiffer)
         {
-            return new ImageComparison(ComparisonOutcome.SizesDiffer, 0, SizesDiffer: true);
+            return new ImageComparison(ComparisonOutcome.SizesDiffer, 0, sizesDiffer: true);
         }
 
         var firstCursor = new DiskCursor(first);
@@ -31,7 +31,7 @@ internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgre
                 (other, BlockStatus otherStatus) = StrictStatus.Of(second, other);
                 if (oneStatus != otherStatus)
                 {
-                    return new ImageComparison(ComparisonOutcome.StatusDiffers, at, SizesDiffer: false);
+                    return new ImageComparison(ComparisonOutcome.StatusDiffers, at, sizesDiffer: false);
                 }
             }
 
@@ -42,7 +42,7 @@ internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgre
                 if (!first.IsSamePlace(one, second, other)
                     && await FindDifferenceAsync(one, other, (int)length, cancellationToken).ConfigureAwait(false) is { } difference)
                 {
-                    return new ImageComparison(ComparisonOutcome.ContentDiffers, at + difference, SizesDiffer: false);
+                    return new ImageComparison(ComparisonOutcome.ContentDiffers, at + difference, sizesDiffer: false);
                 }
             }
 
@@ -52,7 +52,7 @@ internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgre
 
         return sizesDiffer
             ? await CheckRestAsync(common, cancellationToken).ConfigureAwait(false)
-            : new ImageComparison(ComparisonOutcome.Identical, 0, SizesDiffer: false);
+            : new ImageComparison(ComparisonOutcome.Identical, 0, sizesDiffer: false);
     }
 
     /// <summary>Whether the longer disk has nothing but zeros behind the end of the shorter one.</summary>
@@ -71,7 +71,7 @@ internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgre
                 int found = bytes.Span.IndexOfAnyExcept((byte)0);
                 if (found >= 0)
                 {
-                    return new ImageComparison(ComparisonOutcome.ContentDiffers, at + StartOfSector(found), SizesDiffer: true);
+                    return new ImageComparison(ComparisonOutcome.ContentDiffers, at + StartOfSector(found), sizesDiffer: true);
                 }
             }
 
@@ -79,7 +79,7 @@ internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgre
             progress?.Report(new OperationProgress(at, _totalBytes));
         }
 
-        return new ImageComparison(ComparisonOutcome.Identical, 0, SizesDiffer: true);
+        return new ImageComparison(ComparisonOutcome.Identical, 0, sizesDiffer: true);
     }
 
     private async ValueTask<int?> FindDifferenceAsync(DiskExtent one, DiskExtent other, int length, CancellationToken cancellationToken)

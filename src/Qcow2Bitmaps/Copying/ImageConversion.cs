@@ -1,39 +1,12 @@
-using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Copying;
 
 /// <summary>Copies what the guest sees of disks to another image.</summary>
-public static class ImageConversion
+internal static class ImageConversion
 {
-    /// <summary>Copies disks, one behind the other, to a file or block device.</summary>
-    /// <param name="sources">The disks, at least one.</param>
-    /// <param name="targetPath">The target. Unless it is to be written as it is, it is made anew, whatever there was.</param>
-    /// <param name="options">How.</param>
-    /// <param name="progress">Is told how many bytes of the disk are done, one call after the other, from any thread.</param>
-    /// <param name="cancellationToken">Ends the copying.</param>
-    /// <returns>The verdicts on bitmaps that were left behind as not valid.</returns>
-    /// <remarks>
-    /// <para>
-    /// What the maps say to be zeros is not read, and what reads as zeros on the target not written. Where the target has a backing file
-    /// that is one of the source's chain, what stands there or below is not written either; of any other backing file what lies below the
-    /// source's top image is compared with what the target reads, and written where that differs.
-    /// </para>
-    /// <para>A target that was not there before goes again when the copying fails; one that is overwritten is lost then. A target that
-    /// is an image of a source is refused.</para>
-    /// </remarks>
-    /// <exception cref="ArgumentException">The options do not go together (see
-    /// <see cref="ConversionOptions.FindFault"/>), or there is no source.</exception>
-    /// <exception cref="BitmapStateException">A bitmap cannot be copied; nothing is written.</exception>
-    /// <exception cref="ImageLockedException">Somebody else has the target open.</exception>
-    /// <exception cref="NoSpaceException">The target is too small and cannot grow.</exception>
-    /// <exception cref="Qcow2FormatException">A source has a table entry that cannot be, or a compressed cluster that is broken; or the
-    /// target, where it exists, is broken.</exception>
-    /// <exception cref="Qcow2UnsupportedException">An image is encrypted, a name in one is refused, or
-    /// bitmaps are asked of a raw source.</exception>
-    /// <exception cref="IOException">A storage failed, or the target is also a source.</exception>
-    /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
+    /// <summary>As <see cref="DiskCopy.ConvertAsync"/>.</summary>
     public static async Task<IReadOnlyList<BitmapVerdict>> ConvertAsync(
         IReadOnlyList<Disk> sources, string targetPath, ConversionOptions options, IProgress<OperationProgress>? progress = null,
         CancellationToken cancellationToken = default)
@@ -53,7 +26,7 @@ public static class ImageConversion
         ValueTask<CopyTarget> OpenAsync(long size) => OpenTargetAsync(sources, targetPath, size, options, cancellationToken);
     }
 
-    /// <summary>As the public method, to a target that is opened once all else is known to be well.</summary>
+    /// <summary>As the other one, to a target that is opened once all else is known to be well.</summary>
     /// <returns>The verdicts on bitmaps that were left behind, and how many bytes of the disk were written.</returns>
     internal static async Task<(IReadOnlyList<BitmapVerdict> Skipped, long WrittenBytes)> ConvertAsync(
         IReadOnlyList<Disk> sources, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget,

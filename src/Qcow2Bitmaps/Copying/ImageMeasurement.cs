@@ -3,35 +3,34 @@ using Qcow2Bitmaps.Images.Creation;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>How many bytes a target takes, before anything is written: QEMU's <c>measure</c>.</summary>
-/// <param name="RequiredBytes">What the disk's data take, plain, with all metadata of a full image.</param>
-/// <param name="FullyAllocatedBytes">What the whole disk takes.</param>
-/// <param name="BitmapBytes">What the source's bitmaps take at most; null where source or target holds none.</param>
-public sealed record ImageMeasurement(long RequiredBytes, long FullyAllocatedBytes, long? BitmapBytes)
+/// <summary>How many bytes a target takes, before anything is written: QEMU's <c>measure</c>. Immutable.</summary>
+public sealed record ImageMeasurement
 {
-    /// <summary>Measures a raw target.</summary>
-    /// <param name="sizeBytes">The disk's size in bytes.</param>
-    public static ImageMeasurement OfRaw(long sizeBytes) => new(sizeBytes, sizeBytes, null);
+    private ImageMeasurement(long requiredBytes, long fullyAllocatedBytes, long? bitmapBytes)
+    {
+        RequiredBytes = requiredBytes;
+        FullyAllocatedBytes = fullyAllocatedBytes;
+        BitmapBytes = bitmapBytes;
+    }
 
-    /// <summary>Measures a new qcow2 target of a size without data.</summary>
-    /// <param name="target">What the target is like.</param>
-    /// <exception cref="ArgumentException">The options do not go together.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The disk is too large for them.</exception>
-    public static ImageMeasurement OfEmpty(Qcow2CreateOptions target)
+    /// <summary>What the disk's data take, uncompressed, with all metadata of a full image.</summary>
+    public long RequiredBytes { get; }
+
+    /// <summary>What the whole disk takes.</summary>
+    public long FullyAllocatedBytes { get; }
+
+    /// <summary>What the source's bitmaps take at most; null where source or target holds none.</summary>
+    public long? BitmapBytes { get; }
+
+    internal static ImageMeasurement OfRaw(long sizeBytes) => new(sizeBytes, sizeBytes, null);
+
+    internal static ImageMeasurement OfEmpty(Qcow2CreateOptions target)
     {
         ArgumentNullException.ThrowIfNull(target);
         return Of(target, 0, null);
     }
 
-    /// <summary>Measures a qcow2 target for what the guest sees of a chain.</summary>
-    /// <param name="source">The chain.</param>
-    /// <param name="target">What the target is like; its size is the source's, whatever it says.</param>
-    /// <param name="cancellationToken">Ends the reading of tables.</param>
-    /// <exception cref="ArgumentException">The options do not go together.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The disk is too large for them.</exception>
-    /// <exception cref="Qcow2FormatException">A table's entry cannot be.</exception>
-    /// <exception cref="IOException">A storage failed.</exception>
-    public static async ValueTask<ImageMeasurement> OfChainAsync(
+    internal static async ValueTask<ImageMeasurement> OfChainAsync(
         ImageChain source, Qcow2CreateOptions target, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(source);

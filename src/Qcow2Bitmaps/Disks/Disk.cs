@@ -50,7 +50,7 @@ public abstract class Disk : IAsyncDisposable
     public virtual bool CanCompress => false;
 
     /// <summary>Equal for two disks that read and write the same image; the disk itself where that is not known.</summary>
-    public virtual object Identity => this;
+    internal virtual object Identity => this;
 
     /// <summary>The smallest part that can be left out of a copy, in bytes, a power of two: a cluster, or a subcluster.</summary>
     internal virtual int SubclusterBytes => ClusterBytes;

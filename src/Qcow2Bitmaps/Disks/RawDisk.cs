@@ -30,8 +30,7 @@ internal sealed class RawDisk : Disk
     /// <inheritdoc/>
     public override bool CanWrite => _storage.CanWrite;
 
-    /// <inheritdoc/>
-    public override object Identity => IdentityOf(_storage);
+    internal override object Identity => IdentityOf(_storage);
 
     /// <summary>A disk without bytes.</summary>
     internal static RawDisk Empty { get; } = new(MemoryStorage.ReadOnly([], "nothing"));

@@ -14,7 +14,7 @@ public sealed class BitmapEdit
     private readonly List<(string Operation, Func<EditPlan, CancellationToken, ValueTask> Apply)> _steps = [];
 
     /// <summary>The number of steps so far.</summary>
-    public int Count => _steps.Count;
+    internal int Count => _steps.Count;
 
     /// <summary>Says what is wrong with the name of a new bitmap.</summary>
     /// <param name="name">The name.</param>
@@ -65,18 +65,23 @@ public sealed class BitmapEdit
     /// </remarks>
     public BitmapEdit DropBroken() => Step("remove", static plan => plan.DropBroken());
 
-    /// <summary>Makes all of a bitmap clean.</summary>
+    /// <summary>Makes a bitmap clean, or a range of it: every granule that lies inside it as a whole.</summary>
     /// <param name="name">Its name.</param>
+    /// <param name="offsetBytes">Where the range starts on the disk, in bytes, not negative; 0 where the length is null.</param>
+    /// <param name="lengthBytes">Its length in bytes, not negative; null for the whole bitmap. Refused where the range does not lie inside
+    /// the disk.</param>
     /// <returns>This edit.</returns>
-    public BitmapEdit Clear(string name) => Step("clear", name, plan => plan.Clear(name));
+    /// <exception cref="ArgumentOutOfRangeException">The offset or the length is negative, or an offset has no length.</exception>
+    public BitmapEdit Clear(string name, long offsetBytes = 0, long? lengthBytes = null)
+    {
+        if (lengthBytes is { } length)
+        {
+            return Fill("clear", name, offsetBytes, length, false);
+        }
 
-    /// <summary>Makes a range of a bitmap clean: every granule that lies inside it as a whole.</summary>
-    /// <param name="name">Its name.</param>
-    /// <param name="offsetBytes">Where the range starts on the disk, not negative.</param>
-    /// <param name="lengthBytes">Its length, not negative. Refused where it does not lie inside the disk.</param>
-    /// <returns>This edit.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">The offset or the length is negative.</exception>
-    public BitmapEdit Clear(string name, long offsetBytes, long lengthBytes) => Fill("clear", name, offsetBytes, lengthBytes, false);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(offsetBytes, 0);
+        return Step("clear", name, plan => plan.Clear(name));
+    }
 
     /// <summary>Makes a range of a bitmap dirty: every granule that it touches.</summary>
     /// <param name="name">Its name.</param>

@@ -21,7 +21,7 @@ public sealed class BitmapEditSet
     private readonly List<(Qcow2Image Image, BitmapEdit Edit)> _edits = [];
 
     /// <summary>The images, in the order in which they are switched.</summary>
-    public IEnumerable<Qcow2Image> Images => _edits.Select(static edit => edit.Image);
+    internal IEnumerable<Qcow2Image> Images => _edits.Select(static edit => edit.Image);
 
     /// <summary>Where the journal of a set stands whose first image has a path.</summary>
     /// <param name="imagePath">The path of the first image.</param>

@@ -79,8 +79,7 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
     /// </summary>
     public override bool CanCompress => _metadata.CanPack;
 
-    /// <inheritdoc/>
-    public override object Identity => IdentityOf(_image.Storage);
+    internal override object Identity => IdentityOf(_image.Storage);
 
     /// <summary>The bitmaps of the image.</summary>
     internal BitmapCollection Bitmaps => new(_image);

@@ -72,12 +72,6 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <summary>The image for those who read and change it below this.</summary>
     internal ImageHandle Handle { get; }
 
-    /// <summary>Opens an image file or block device for reading.</summary>
-    /// <inheritdoc cref="OpenAsync(string, StorageAccess, Qcow2OpenOptions?, CancellationToken)"/>
-    public static Task<Qcow2Image> OpenAsync(
-        string path, Qcow2OpenOptions? options = null, CancellationToken cancellationToken = default) =>
-        OpenAsync(path, StorageAccess.Read, options, cancellationToken);
-
     /// <summary>Opens an image file or block device.</summary>
     /// <param name="path">The path.</param>
     /// <param name="access">What for. Whoever writes takes QEMU's locks of a writer, unless the options ask for none.</param>
@@ -89,7 +83,8 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <exception cref="ImageLockedException">Somebody else uses the image in a way that excludes this one.</exception>
     /// <exception cref="IOException">The file cannot be opened or read.</exception>
     public static async Task<Qcow2Image> OpenAsync(
-        string path, StorageAccess access, Qcow2OpenOptions? options = null, CancellationToken cancellationToken = default)
+        string path, StorageAccess access = StorageAccess.Read, Qcow2OpenOptions? options = null,
+        CancellationToken cancellationToken = default)
     {
         options ??= Qcow2OpenOptions.Default;
         ImageLock imageLock = access == StorageAccess.ReadWrite && options.Lock != ImageLock.None ? ImageLock.Write : options.Lock;

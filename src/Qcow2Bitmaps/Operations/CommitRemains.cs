@@ -119,7 +119,7 @@ internal sealed class CommitRemains(string topPath, string basePath, ChainOpenOp
             await using (below.ConfigureAwait(false))
             {
                 long size = chain.Layers[0].VirtualSizeBytes;
-                ImageComparison comparison = await ImageComparison.CompareAsync(
+                ImageComparison comparison = await DiskCopy.CompareAsync(
                     chain, below, cancellationToken: cancellationToken).ConfigureAwait(false);
                 bool isThere = below.Layers[0].VirtualSizeBytes >= size
                     && (comparison.Outcome == ComparisonOutcome.Identical || comparison.OffsetBytes >= size);
@@ -157,7 +157,8 @@ internal sealed class CommitRemains(string topPath, string basePath, ChainOpenOp
     {
         public bool IsUsed { get; private set; }
 
-        public async ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken)
+        public async ValueTask<ImageStorage> OpenAsync(
+            BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default)
         {
             try
             {

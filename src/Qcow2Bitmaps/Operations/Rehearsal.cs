@@ -85,7 +85,8 @@ internal sealed class Rehearsal : IAsyncDisposable
         /// <summary>The stand-ins, the top first.</summary>
         public RehearsalStorage[] Layers { get; } = [.. chain.Layers.Select(layer => new RehearsalStorage(layer.Storage, isBounded))];
 
-        public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken)
+        public ValueTask<ImageStorage> OpenAsync(
+            BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default)
         {
             // A data file's reference has its image's depth, a backing file's the next one.
             ChainLayer layer = chain.Layers[reference.Depth];

@@ -42,12 +42,12 @@ public sealed class ForeignDiskTests
         using var folder = new TempFolder();
         string target = folder.File("target.raw");
 
-        await ImageConversion.ConvertAsync([new ForeignDisk(Content) { MostBytes = mostBytes }], target, s_raw, cancellationToken: Token);
+        await DiskCopy.ConvertAsync([new ForeignDisk(Content) { MostBytes = mostBytes }], target, s_raw, cancellationToken: Token);
 
         Assert.Equal(Content, await File.ReadAllBytesAsync(target, Token));
         Assert.Equal(
             ComparisonOutcome.Identical,
-            (await ImageComparison.CompareAsync(
+            (await DiskCopy.CompareAsync(
                 new ForeignDisk(Content) { MostBytes = mostBytes }, new RawDisk(MemoryStorage.ReadOnly(Content)),
                 cancellationToken: Token)).Outcome);
     }
@@ -59,7 +59,7 @@ public sealed class ForeignDiskTests
         var disk = new ForeignDisk(Content) { ReadableBytes = 100_000 };
 
         IOException e = await Assert.ThrowsAsync<IOException>(
-            () => ImageConversion.ConvertAsync([disk], folder.File("target.raw"), s_raw, cancellationToken: Token));
+            () => DiskCopy.ConvertAsync([disk], folder.File("target.raw"), s_raw, cancellationToken: Token));
 
         Assert.Contains("'foreign': reading ", e.Message, StringComparison.Ordinal);
         Assert.Empty(Directory.GetFiles(folder.Path));
@@ -77,9 +77,9 @@ public sealed class ForeignDiskTests
         };
         using var folder = new TempFolder();
 
-        await AssertAsync(() => ImageConversion.ConvertAsync([disk], folder.File("target.raw"), s_raw, cancellationToken: Token));
+        await AssertAsync(() => DiskCopy.ConvertAsync([disk], folder.File("target.raw"), s_raw, cancellationToken: Token));
         await AssertAsync(
-            async () => await ImageComparison.CompareAsync(
+            async () => await DiskCopy.CompareAsync(
                 disk, new RawDisk(MemoryStorage.ReadOnly(Content)), cancellationToken: Token));
         await AssertAsync(async () => await disk.MapAsync(cancellationToken: Token).ToListAsync(Token));
 
@@ -99,7 +99,7 @@ public sealed class ForeignDiskTests
         var disk = new ForeignDisk(Content) { Size = size };
 
         IOException e = await Assert.ThrowsAsync<IOException>(
-            () => ImageConversion.ConvertAsync([disk], folder.File("target.raw"), s_raw, cancellationToken: Token));
+            () => DiskCopy.ConvertAsync([disk], folder.File("target.raw"), s_raw, cancellationToken: Token));
 
         Assert.StartsWith($"'foreign' says that it has {size} bytes", e.Message, StringComparison.Ordinal);
         Assert.Empty(Directory.GetFiles(folder.Path));
@@ -112,7 +112,7 @@ public sealed class ForeignDiskTests
         var disk = new ForeignDisk(Content) { Size = Disk.MaxSizeBytes };
 
         await Assert.ThrowsAsync<IOException>(
-            () => ImageConversion.ConvertAsync([disk, disk], folder.File("target.raw"), s_raw, cancellationToken: Token));
+            () => DiskCopy.ConvertAsync([disk, disk], folder.File("target.raw"), s_raw, cancellationToken: Token));
 
         Assert.Empty(Directory.GetFiles(folder.Path));
     }
@@ -130,7 +130,7 @@ public sealed class ForeignDiskTests
         }
 
         IOException e = await Assert.ThrowsAsync<IOException>(
-            () => ImageConversion.ConvertAsync(
+            () => DiskCopy.ConvertAsync(
                 [new ForeignDisk(Content) { File = identity }], path, s_raw, cancellationToken: Token));
 
         Assert.Contains("it is the same file as 'foreign'", e.Message, StringComparison.Ordinal);

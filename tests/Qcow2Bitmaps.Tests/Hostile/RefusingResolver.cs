@@ -7,7 +7,8 @@ internal sealed class RefusingResolver : IBackingResolver
 {
     public List<BackingReference> Asked { get; } = [];
 
-    public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken)
+    public ValueTask<ImageStorage> OpenAsync(
+        BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default)
     {
         Asked.Add(reference);
         throw new Qcow2UnsupportedException(UnsupportedReason.BackingProtocol, "Refused by the test");

@@ -75,7 +75,7 @@ public sealed class FixtureBitmapTests
     {
         await using Qcow2Image strict = await Qcow2Image.OpenAsync(fixture.Path, cancellationToken: Token);
         await using Qcow2Image lenient = await Qcow2Image.OpenAsync(
-            fixture.Path, new Qcow2OpenOptions { Strictness = Strictness.Lenient }, Token);
+            fixture.Path, options: new Qcow2OpenOptions { Strictness = Strictness.Lenient }, cancellationToken: Token);
         foreach (BitmapInfo bitmap in strict.Bitmaps.Where(static b => b.State == BitmapState.Inconsistent))
         {
             BitmapStateException refusal = await Assert.ThrowsAsync<BitmapStateException>(
@@ -95,7 +95,8 @@ public sealed class FixtureBitmapTests
         string path = FixtureIndex.Images.Single(static f => f.RelativePath == "images/autoclear-off.qcow2").Path;
 
         await using Qcow2Image strict = await Qcow2Image.OpenAsync(path, cancellationToken: Token);
-        await using Qcow2Image lenient = await Qcow2Image.OpenAsync(path, new Qcow2OpenOptions { Strictness = Strictness.Lenient }, Token);
+        await using Qcow2Image lenient = await Qcow2Image.OpenAsync(
+            path, options: new Qcow2OpenOptions { Strictness = Strictness.Lenient }, cancellationToken: Token);
 
         Assert.Empty(strict.Bitmaps);
         Assert.Contains(strict.Findings, static f => f.Code == FaultCode.BitmapsExtensionAutoclearOff);

@@ -39,7 +39,7 @@ internal sealed record CommitLayer(string Path, int Sectors, bool[] Has, Immutab
         CancellationToken token = TestContext.Current.CancellationToken;
         // What is stored of an inconsistent one counts too.
         var options = new Qcow2OpenOptions { Strictness = Strictness.Lenient };
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, options, token);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, options: options, cancellationToken: token);
         var bitmaps = ImmutableSortedDictionary.CreateBuilder<string, CommitBitmap>(StringComparer.Ordinal);
         foreach (BitmapInfo info in image.Bitmaps)
         {

@@ -50,7 +50,8 @@ internal sealed class CrashChain : IBackingResolver
         return await OpenAsync(active, [.. await new ChainCommit(look, top, target).FindWritableLayersAsync(CancellationToken.None)]);
     }
 
-    public ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken) =>
+    public ValueTask<ImageStorage> OpenAsync(
+        BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default) =>
         ValueTask.FromResult<ImageStorage>(_storages[reference.FileName]);
 
     /// <summary>

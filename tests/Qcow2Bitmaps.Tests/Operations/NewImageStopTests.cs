@@ -224,7 +224,7 @@ public sealed class NewImageStopTests
                 await using ImageChain chain = await Chain.OpenAsync(Top);
                 await using ImageChain flat = await ImageChain.OpenAsync(MemoryStorage.ReadOnly(content), new ChainOpenOptions(), Token);
                 Assert.Equal(
-                    ComparisonOutcome.Identical, (await ImageComparison.CompareAsync(chain, flat, cancellationToken: Token)).Outcome);
+                    ComparisonOutcome.Identical, (await DiskCopy.CompareAsync(chain, flat, cancellationToken: Token)).Outcome);
                 foreach (BitmapVerdict verdict
                     in (await chain.JudgeBitmapsAsync(cancellationToken: Token)).Where(static verdict => verdict.IsValid))
                 {

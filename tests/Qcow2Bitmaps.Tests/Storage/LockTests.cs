@@ -132,7 +132,7 @@ public sealed class LockTests
         }
 
         var shared = new Qcow2OpenOptions { Lock = ImageLock.SharedRead };
-        await using (await Qcow2Image.OpenAsync(path, shared, Token))
+        await using (await Qcow2Image.OpenAsync(path, options: shared, cancellationToken: Token))
         {
             await Qemu.ImgOkAsync("bitmap", "--add", path, "b");
         }

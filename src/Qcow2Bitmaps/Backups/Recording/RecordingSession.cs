@@ -73,8 +73,7 @@ public sealed partial class RecordingSession : Disk
     /// </summary>
     public override bool CanCompress => _writer is { CanCompress: true };
 
-    /// <inheritdoc/>
-    public override object Identity => IdentityOf(Image.Handle.Storage);
+    internal override object Identity => IdentityOf(Image.Handle.Storage);
 
     /// <summary>The chain whose disk this is.</summary>
     public ImageChain Chain => _chain;

@@ -1,6 +1,17 @@
 namespace Qcow2Bitmaps;
 
-/// <summary>One thing that a check found.</summary>
-/// <param name="Kind">What it means.</param>
-/// <param name="Message">What it is, in qemu-img's words where it has them.</param>
-public sealed record CheckFinding(CheckFindingKind Kind, string Message);
+/// <summary>One thing that a check found. Immutable.</summary>
+public sealed record CheckFinding
+{
+    internal CheckFinding(CheckFindingKind kind, string message)
+    {
+        Kind = kind;
+        Message = message;
+    }
+
+    /// <summary>What it means.</summary>
+    public CheckFindingKind Kind { get; }
+
+    /// <summary>What it is, in qemu-img's words where it has them.</summary>
+    public string Message { get; }
+}

@@ -4,7 +4,11 @@ namespace Qcow2Bitmaps;
 public sealed record CheckReport
 {
     /// <summary>The most findings that are kept; all are counted.</summary>
-    public const int MaxKeptFindings = 100_000;
+    internal const int MaxKeptFindings = 100_000;
+
+    internal CheckReport()
+    {
+    }
 
     /// <summary>Structures that are broken, and clusters that are used more often than counted.</summary>
     public required long Corruptions { get; init; }
@@ -41,6 +45,6 @@ public sealed record CheckReport
     /// </summary>
     public IReadOnlyList<CheckFinding> Repairs { get; init; } = [];
 
-    /// <summary>The findings in the order in which they were made, at most <see cref="MaxKeptFindings"/>.</summary>
+    /// <summary>The findings in the order in which they were made, at most 100,000.</summary>
     public required IReadOnlyList<CheckFinding> Findings { get; init; }
 }

@@ -7,13 +7,6 @@ namespace Qcow2Bitmaps;
 /// <summary>Makes raw images, files that are as long as the disk, and gives them another size.</summary>
 public static class RawImage
 {
-    /// <summary>
-    /// Makes a sparse file of zeros; an existing file is overwritten. A block device keeps its bytes and must be large enough.
-    /// </summary>
-    /// <inheritdoc cref="CreateAsync(string, long, Preallocation, CancellationToken)"/>
-    public static Task CreateAsync(string path, long sizeBytes, CancellationToken cancellationToken = default) =>
-        CreateAsync(path, sizeBytes, Preallocation.Off, cancellationToken);
-
     /// <summary>Makes a file of zeros; an existing file is overwritten. A block device keeps its bytes and must be large enough.</summary>
     /// <param name="path">The path.</param>
     /// <param name="sizeBytes">The disk's size in bytes, rounded up to whole sectors of 512.</param>
@@ -28,7 +21,7 @@ public static class RawImage
     /// <exception cref="IOException">The file cannot be made, or there is no space for it.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
     public static Task CreateAsync(
-        string path, long sizeBytes, Preallocation preallocation, CancellationToken cancellationToken = default) =>
+        string path, long sizeBytes, Preallocation preallocation = Preallocation.Off, CancellationToken cancellationToken = default) =>
         CreateAsync(path, sizeBytes, preallocation, FileRights.Plain, cancellationToken);
 
     /// <summary>As the public method, with the rights of what the file is made of.</summary>

@@ -5,6 +5,10 @@ namespace Qcow2Bitmaps;
 /// <summary>What the bitmap directory says of one bitmap. Immutable and safe to share between threads.</summary>
 public sealed record BitmapInfo
 {
+    internal BitmapInfo()
+    {
+    }
+
     /// <summary>The bitmap's place in the directory, from 0.</summary>
     public required int Index { get; init; }
 

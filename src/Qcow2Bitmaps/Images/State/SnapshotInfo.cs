@@ -5,6 +5,10 @@ namespace Qcow2Bitmaps;
 /// <summary>What the snapshot table says of one internal snapshot. Immutable and safe to share between threads.</summary>
 public sealed record SnapshotInfo
 {
+    internal SnapshotInfo()
+    {
+    }
+
     /// <summary>The id, which is unique. As QEMU shows it: it ends at a NUL.</summary>
     public required string Id { get; init; }
 

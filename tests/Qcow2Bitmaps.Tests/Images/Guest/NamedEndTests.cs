@@ -148,7 +148,7 @@ public sealed class NamedEndTests : IDisposable
         try
         {
             await using ImageChain chain = await ImageChain.OpenAsync(image, cancellationToken: Token);
-            IReadOnlyList<(ChainLayer Layer, FormatFault Fault)> found = await chain.FindTruncationsAsync(cancellationToken: Token);
+            IReadOnlyList<TruncatedLayer> found = await chain.FindTruncationsAsync(cancellationToken: Token);
             Assert.True(found.All(one => one.Layer.Index == 0), name);
             return found.Count > 0 ? found[0].Fault : null;
         }
