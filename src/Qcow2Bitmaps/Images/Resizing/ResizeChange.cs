@@ -158,10 +158,9 @@ internal sealed partial class ResizeChange
     private static async ValueTask CutFileAsync(ImageHandle image, ShadowRefcounts counts)
     {
         await image.ReloadAsync().ConfigureAwait(false);
-        if (await NamedEnd.FindAsync(image, CancellationToken.None).ConfigureAwait(false) is { } end)
-        {
-            await counts.CutFileAsync(end, CancellationToken.None).ConfigureAwait(false);
-        }
+        ulong end = await NamedEnd.FindAsync(image, CancellationToken.None).ConfigureAwait(false)
+            ?? throw IOException.Of($"not all tables of '{image.Name}' can be read");
+        await counts.CutFileAsync(end, CancellationToken.None).ConfigureAwait(false);
     }
 
     private static DataFileResize? DataFileOf(ImageHandle image, long newSize, Qcow2ResizeOptions options)
