@@ -1,6 +1,5 @@
 using FsCheck.Fluent;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;
 

@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Backups.Recording;
-using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;
 
