@@ -71,9 +71,9 @@ internal sealed partial class ShadowRefcounts
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask CutFileAsync(ulong namedEnd, CancellationToken cancellationToken)
     {
-        if (namedEnd >= (ulong)_storage.Length)
+        if (namedEnd > (ulong)_storage.Length)
         {
-            return;
+            throw IOException.Of($"'{_storage.Name}' names clusters behind its file's end");
         }
 
         HostCluster last = await _stored.WithTable(_table).FindLastCountedAsync(cancellationToken).ConfigureAwait(false);
