@@ -1,7 +1,8 @@
 #!/bin/bash
-# Takes an incremental backup of 1 % of 100 GiB and prints a table: the same conversation, with blockdev-backup (sync=bitmap), with qemu-storage-daemon and
-# with this tool's QMP server, and the tool's offline backup of the same image, which makes checksums too; in turn.
-# Of a conversation the job is timed, from its command to its end, and the whole process, from its start to its exit. The best of all runs is told, and the highest peak of memory.
+# Takes an incremental backup of 1 % of 100 GiB and prints a table. It compares, alternately, the same QMP conversation with blockdev-backup
+# (sync=bitmap), with qemu-storage-daemon and with this tool's QMP server, and the tool's offline backup of the same image, which also
+# computes checksums. For a conversation, two times are measured: of the job, from its command to its end, and of the whole process, from
+# its start to its exit. The table shows the best of all runs, and the highest peak memory.
 # Usage: benchmarks/backup-side-by-side.sh [FOLDER [RUNS]]   needs qemu-storage-daemon, qemu-img, qemu-io, GNU time, python3, and about 5 GB in FOLDER.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 runs=${2:-5}
@@ -10,7 +11,7 @@ disk=$folder/disk.qcow2
 python3 - >"$folder/commands" <<'P'
 import random
 random.seed(7)
-# 16384 clusters of 64 KiB, 1 GiB of 100, each somewhere in a 100th part of its own.
+# 16384 clusters of 64 KiB: 1 GiB of the 100, in runs of 1 MiB, each at a random place in its own 100 MiB.
 for i in range(1024):
     print(f"write -P {1 + i % 255} {(i * 100 + random.randrange(84)) << 20} 1M")
 P

@@ -24,7 +24,7 @@ compare() { # TITLE IMAGES RESULT OURS-RESULT KIND LIBRARY-ARGUMENT QEMU-COMMAND
     done
     echo "| $1 | $(show "$folder/q") | $(versus "$folder/q" "$folder/t") | $(versus "$folder/q" "$folder/l") |"
 }
-# A result is compared beside the images that it may name.
+# A result is compared in the folder of the images that it may name.
 link() { mkdir -p "$folder/beside"; ln -f "$folder/$2"/* "$folder/$1" "$folder/beside"; echo "$folder/beside/$1"; }
 
 alone() { # TITLE IMAGES TOOL-COMMAND

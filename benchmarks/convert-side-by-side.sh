@@ -1,7 +1,8 @@
 #!/bin/bash
-# Runs conversions beside qemu-img on the same images, in turn, and prints a table: the best wall time in seconds and processor time (user and system) of all
-# runs, the peak memory, and how many times faster than qemu-img. Sources are in the page cache; no target is there before, none is flushed. A second table says
-# what the kernel alone takes to write as much: what remains of a conversion without the reading of tables and the looking for zeros.
+# Runs conversions with this tool and with qemu-img on the same images, alternately, and prints a table: the best wall time in seconds and
+# processor time (user and system) of all runs, the peak memory, and how many times faster than qemu-img. Sources are in the page cache;
+# targets do not exist before, and are not flushed. A second table shows how long the kernel alone takes to write as much: a conversion
+# without reading tables and detecting zeros.
 # Usage: benchmarks/convert-side-by-side.sh [FOLDER [RUNS]]   needs qemu-img, GNU time, and about 5 GB in FOLDER.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 runs=${2:-5}
@@ -35,7 +36,7 @@ qemu-img convert -c -f raw -O qcow2 "$folder/warm.raw" "$folder/warm.qcow2"
 head -c 1G /dev/urandom >"$folder/random.raw"
 qemu-img convert -f raw -O qcow2 "$folder/random.raw" "$folder/plain.qcow2"
 rm "$folder/random.raw"
-# A system's files, which pack as such files do.
+# System files, which compress as such files do.
 tar -c --exclude=/proc --exclude=/sys /usr 2>/dev/null | head -c 512M >"$folder/files.raw" || true
 qemu-img convert -c -W -m 16 -f raw -O qcow2 "$folder/files.raw" "$folder/zlib.qcow2"
 qemu-img convert -c -W -m 16 -f raw -O qcow2 -o compression_type=zstd "$folder/files.raw" "$folder/zstd.qcow2"

@@ -1,6 +1,7 @@
-# Sourced by the scripts beside it: $folder, a new folder in their first argument that goes at their end; $tool and $bench; and how runs become figures.
-# TOOL and BENCH in the environment name what is built already: a published tool, and Qcow2Bitmaps.Benchmarks.dll.
-# What disturbs a run only adds to its time, so the best of all runs is told; of their peaks of memory, the highest.
+# Sourced by the other scripts in this folder. Sets $folder, a new folder in their first argument, which is deleted at their end, $tool and
+# $bench; and defines how runs become figures.
+# The environment variables TOOL and BENCH name existing builds: a published tool, and Qcow2Bitmaps.Benchmarks.dll.
+# Disturbances only add to a run's time, so the best of all runs is reported; of their peaks of memory, the highest.
 set -euo pipefail
 folder=$(realpath "$(mktemp -d "${1:-/tmp}/$(basename "$0" .sh).XXXXXX")")
 trap 'rm -rf "$folder"' EXIT
@@ -15,7 +16,7 @@ if [ -z "${BENCH:-}" ]; then
 fi
 qemu_version=$(qemu-img --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p')
 
-# Where the host takes free memory back, the first to use it pays: 1 GiB that was just in use is freed before a run that writes much.
+# If the host reclaims free memory, the first process to use it pays: so 1 GiB is used and freed before a run that writes much.
 warm_memory() { head -c 1G /dev/zero >"$folder/warm-memory"; rm "$folder/warm-memory"; }
 
 # Lines are: seconds, seconds of user and system, KiB.

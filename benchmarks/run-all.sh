@@ -1,6 +1,8 @@
 #!/bin/bash
-# Makes every table of benchmarks/README.md again, each under its heading, and says of the machine what they depend on. Builds once.
-# Usage: benchmarks/run-all.sh [FOLDER [RUNS]]   needs what the scripts need that it runs, and about 7 GB in FOLDER. Let nothing else run meanwhile.
+# Recreates every table of benchmarks/README.md, each under its heading, and prints the machine's properties that
+# they depend on. Builds once.
+# Usage: benchmarks/run-all.sh [FOLDER [RUNS]] needs what the scripts that it runs need, and about 7 GB in FOLDER.
+# Run nothing else meanwhile.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 export TOOL=$tool BENCH=${bench#dotnet }
 parent=$(dirname "$folder")

@@ -1,7 +1,8 @@
 #!/bin/bash
-# Prints what operations cost against the size of the disk, the number of bitmaps, the depth of the chain, the part of the disk that is dirty, and the
-# granularity: a table for each, the best wall time in seconds and the highest peak of memory of the published tool's whole process, and of qemu-img's where
-# it has the same. The last table is of `map`, over a disk whose every cluster is allocated and none follows the one before.
+# Prints how the cost of operations depends on the size of the disk, the number of bitmaps, the depth of the chain, the dirty part of the
+# disk, and the granularity. Each table has the best wall time in seconds and the highest peak memory of the published tool's whole
+# process, and of qemu-img's if it has the same operation. The last table is for `map`, over a disk whose clusters are all allocated, none
+# next to its predecessor.
 # Usage: benchmarks/scaling.sh [FOLDER [RUNS]]   needs qemu-img, qemu-io, GNU time, and about 4 GB in FOLDER.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 runs=${2:-3}
@@ -10,7 +11,7 @@ work=$folder/work
 declare -A cells
 rows=()
 
-# What changes nothing, or only adds a file, runs where the images lie; what changes them has a copy of its own each time.
+# Operations that change nothing, or only add a file, run on the original images; others get a fresh copy each time.
 cell() { # ROW LINES
     [ -n "${cells[$1]:-}" ] || rows+=("$1")
     cells[$1]+=" $(best "$2" 1) s, $(peak "$2") |"
@@ -45,7 +46,7 @@ disk() { # SIZE
     "$tool" backup full "$images/base.qcow2" "$images/backups/full" --checkpoint c >/dev/null
 }
 overlay() { "$tool" chain snapshot "$images/base.qcow2" "$images/top.qcow2" >/dev/null; }
-# Pieces in places that are spread over the disk evenly.
+# Pieces spread evenly over the disk.
 write() { # IMAGE DISK-MIB COUNT KIB
     awk -v n="$3" -v kib="$4" -v disk="$2" 'BEGIN { for (i = 0; i < n; i++) printf "write -q -P %d %dk %dk\n", 1 + i % 255, int(i * disk * 1024 / n / kib) * kib, kib }' |
         qemu-io -f qcow2 "$images/$1" >/dev/null
@@ -132,7 +133,7 @@ by_fraction() {
 
 by_granularity() {
     for kib in 4 64 2048 65536; do
-        # The bitmap says that everything is clean, although much was written: what the table is of is 64 writes of 4 KiB behind that.
+        # The bitmap is all clean, although much was written: the table is about 64 writes of 4 KiB after that.
         disk 256M; qemu-io -f qcow2 -c 'write -q -P 7 0 256M' "$images/base.qcow2" >/dev/null
         qemu-img bitmap --remove "$images/base.qcow2" c; qemu-img bitmap --add -g "${kib}K" "$images/base.qcow2" c
         write base.qcow2 256 64 4
@@ -151,7 +152,7 @@ by_granularity() {
 
 map() {
     rm -rf "$images"; mkdir "$images"
-    # These runs are long enough to make up for what disturbs them.
+    # These runs are long enough to be insensitive to disturbances.
     local runs=1
     for size in 0.25 1; do
         $bench fragmented-image "$images/f.qcow2" "$size"
@@ -161,5 +162,5 @@ map() {
     table "disk size, every cluster an extent of its own" "0.25 TiB" "1 TiB"
 }
 
-# AXES in the environment: only these tables.
+# The environment variable AXES selects the tables.
 for axis in ${AXES:-by_size by_bitmaps by_depth by_fraction by_granularity map}; do $axis; done

@@ -16,8 +16,8 @@ string @base = args[1];
 string[] checkpoints = args[2..];
 try
 {
-    // 1. What is there, beside what is expected. A checkpoint that is missing or unusable means that this disk's next
-    // backup is a full one; the others stay incremental.
+    // 1. Compare the bitmaps with the expected ones. If a checkpoint is missing or unusable, the disk's next backup must be a full one; the
+    // others stay incremental.
     string[] useless;
     await using (ImageChain chain = await ImageChain.OpenAsync(top))
     {
@@ -38,14 +38,14 @@ try
         useless = [.. surplus, .. unusable.Select(static verdict => verdict.Name)];
     }
 
-    // 2. Prune: what nobody expects or can use takes space, and would be carried along.
+    // 2. Prune: unexpected or unusable bitmaps take space, and would be merged too.
     if (useless.Length > 0)
     {
         await using ChainBitmaps removal = await ChainBitmaps.OpenAsync(top, useless);
         await SayAllAsync((await removal.RunAsync()).Bitmaps);
     }
 
-    // 3. Measure: how long BASE will be, bitmaps included; a manager extends its volume to that.
+    // 3. Measure the future length of BASE, including bitmaps; a manager extends its volume to that.
     var options = new MergeOptions { BasePath = @base };
     await using (ChainCommit commit = await ChainCommit.OpenAsync(top, options, isReadOnly: true))
     {
@@ -53,7 +53,8 @@ try
         await Console.Out.WriteLineAsync($"base: {room.CurrentBytes} bytes, {room.RequiredBytes} needed");
     }
 
-    // 4. Merge: bits first, then data. A full volume is refused before anything is lost; a merge that was stopped is run again.
+    // 4. Merge: bits first, then data. If the volume is too small, the merge is refused before anything is lost; an
+    // interrupted merge can be run again.
     await using (ChainCommit commit = await ChainCommit.OpenAsync(top, options))
     {
         ChainResult result = await commit.RunAsync();
@@ -61,7 +62,7 @@ try
         await Console.Out.WriteLineAsync($"copied {result.CopiedBytes} bytes");
     }
 
-    // 5. Look at what the disk is now, before TOP is removed.
+    // 5. Check the disk before TOP is removed.
     await using ImageChain merged = await ImageChain.OpenAsync(@base);
     bool isInOrder = true;
     foreach (string checkpoint in checkpoints)

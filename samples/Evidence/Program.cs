@@ -2,9 +2,9 @@ using System.Security.Cryptography;
 using Qcow2Bitmaps;
 using Qcow2Bitmaps.Storage;
 
-// Evidence FILE: prints what a damaged image still tells of its bitmaps. The file is opened for reading only and without locks, no
-// other file is opened, and its hash is taken before and after. Exit code 0 when the file is the same afterwards, 2 when somebody else
-// changed it meanwhile, 1 when it cannot be read.
+// Evidence FILE: prints what can be read of the bitmaps of a damaged image. The file is opened for reading only and without locks, no other
+// file is opened, and its hash is computed before and after. Exit code 0 if the file is the same afterwards, 2 if another process changed
+// it meanwhile, 1 if it cannot be read.
 if (args.Length != 1)
 {
     await Console.Error.WriteLineAsync("usage: Evidence FILE");
@@ -65,7 +65,7 @@ static async Task PrintBitmapAsync(Qcow2Image image, BitmapInfo bitmap)
     }
     catch (Qcow2FormatException e)
     {
-        // Nothing tells where its bits are; the others may be whole.
+        // The location of its bits is unknown; other bitmaps may be intact.
         await Console.Out.WriteLineAsync($"  cannot be read: {e.Fault.Id}");
     }
 

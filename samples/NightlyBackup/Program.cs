@@ -1,9 +1,9 @@
 using Qcow2Bitmaps;
 using Qcow2Bitmaps.Backups;
 
-// NightlyBackup FOLDER CHECKPOINT TOP…: backs up the disks of a machine that is shut down, all at one point. The first run takes full
-// backups, later ones what changed since the last checkpoint. A disk whose record is lost is rebuilt from allocation where that tells what
-// changed, and copied as a whole where not. Exit code 0 when all is backed up and verified, 1 on an error.
+// NightlyBackup FOLDER CHECKPOINT TOP…: backs up the disks of a machine that is shut down, all at one point in time. The first run takes
+// full backups, later ones what changed since the last checkpoint. If a disk's record of changes is lost, it is rebuilt from allocation if
+// possible; otherwise the whole disk is copied. Exit code 0 if everything is backed up and verified, 1 on an error.
 if (args.Length < 3)
 {
     await Console.Error.WriteLineAsync("usage: NightlyBackup FOLDER CHECKPOINT TOP...");
@@ -13,12 +13,12 @@ if (args.Length < 3)
 (string folder, string checkpoint, string[] tops) = (args[0], args[1], args[2..]);
 try
 {
-    // 1. What is there: the newest backup whose checkpoint records is what tonight's stands on.
+    // 1. Find the newest backup whose checkpoint records: tonight's is based on it.
     IReadOnlyList<StoredBackup> before = await DiskBackup.ListAsync(folder);
     string? since = before.LastOrDefault(
         static backup => backup.Fault is null && backup.Manifest.Checkpoint is not null)?.Manifest.Checkpoint;
 
-    // 2. All disks at one point: their checkpoints start together, or none does.
+    // 2. Back up all disks at one point in time: their checkpoints start together, or none does.
     BackupDisk[] disks = [
         .. tops.Select(top => new BackupDisk(top, Path.Combine(folder, $"{Path.GetFileNameWithoutExtension(top)}-{checkpoint}.qcow2")))];
     BackupOptions options = since is null

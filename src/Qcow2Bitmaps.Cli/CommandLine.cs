@@ -23,7 +23,7 @@ internal static class CommandLine
         return InvokeAsync(args, new ToolWriter(StandardStreams.OpenOutput(), isTerminal: !Console.IsOutputRedirected), error);
     }
 
-    /// <summary>Runs a command line; tests call it with writers of their own.</summary>
+    /// <summary>Runs a command line. Tests call it with their own writers.</summary>
     public static async Task<int> InvokeAsync(string[] args, ToolWriter output, TextWriter error)
     {
         var messages = new MessageWriter(output, error);

@@ -1,11 +1,13 @@
 namespace Qcow2Bitmaps.Cli;
 
-/// <summary>The arguments as the bytes that they were: file and bitmap names need not be UTF-8, and .NET replaces what is not.</summary>
+/// <summary>The arguments as raw bytes: file and bitmap names need not be UTF-8, and .NET replaces invalid bytes.</summary>
 internal static class RawArguments
 {
     private const string CommandLineFile = "/proc/self/cmdline";
 
-    /// <summary>The arguments in the form of <see cref="ImageText"/>, where the system shows them; else as .NET has them.</summary>
+    /// <summary>
+    /// The arguments in the form of <see cref="ImageText"/> if the system exposes their bytes; otherwise as .NET decoded them.
+    /// </summary>
     public static string[] Of(string[] arguments)
     {
         if (!OperatingSystem.IsLinux()
@@ -23,7 +25,7 @@ internal static class RawArguments
             bytes = bytes[(end + 1)..];
         }
 
-        // The program's own arguments are the last ones, behind those of the host.
+        // The program's own arguments come last, after those of the host.
         return raw.Count >= arguments.Length ? [.. raw.TakeLast(arguments.Length)] : arguments;
     }
 }

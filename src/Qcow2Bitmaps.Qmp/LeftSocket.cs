@@ -3,8 +3,10 @@ using System.Runtime.InteropServices;
 
 namespace Qcow2Bitmaps.Qmp;
 
-/// <summary>A socket's file whose server was killed. QEMU takes over whatever is at the path; here only that.</summary>
-/// <remarks>On Linux with 64-bit processes; elsewhere there is none.</remarks>
+/// <summary>
+/// Handles a socket file whose server was killed. QEMU replaces whatever is at the path; this replaces only such a socket.
+/// </summary>
+/// <remarks>Only in 64-bit processes on Linux; elsewhere none is detected.</remarks>
 internal static partial class LeftSocket
 {
     private const int AtCurrentFolder = -100;
@@ -13,7 +15,7 @@ internal static partial class LeftSocket
     private const int TypeMask = 0xf000;
     private const int ModeSocket = 0xc000;
 
-    /// <summary>Removes what is at a path, if it is a socket, not a link to one, that no process has any more.</summary>
+    /// <summary>Removes the file at a path if it is a socket that no process uses any more, and not a link.</summary>
     /// <returns>Whether it was removed.</returns>
     /// <exception cref="IOException">It cannot be removed.</exception>
     public static bool TryRemove(string path)

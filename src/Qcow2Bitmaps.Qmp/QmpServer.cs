@@ -10,8 +10,10 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Qmp;
 
-/// <summary>Open images, and clients that work on their bitmaps by QEMU's machine protocol, one client after the other.</summary>
-/// <remarks>Not for use by several threads; jobs run beside the clients' commands.</remarks>
+/// <summary>
+/// A server that holds images open for clients, which work on their bitmaps over the QEMU Machine Protocol, one client after another.
+/// </summary>
+/// <remarks>Not thread-safe; jobs run concurrently with the clients' commands.</remarks>
 public sealed class QmpServer : IAsyncDisposable
 {
     private readonly QmpNodes _nodes;
@@ -37,11 +39,11 @@ public sealed class QmpServer : IAsyncDisposable
     /// <summary>Opens the images, with the locks of a writer or of a reader; from now on their bitmaps are in use.</summary>
     /// <param name="images">The images, at least one.</param>
     /// <param name="warn">Receives a warning for each deviation that was accepted; called while commands run.</param>
-    /// <param name="options">How backing files are found; the defaults when null. It goes for targets of backups too.</param>
+    /// <param name="options">How backing files are found, also for targets of backups; the defaults when null.</param>
     /// <param name="clock">Gives the time of events; the system's when null.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <returns>The server, to be closed.</returns>
-    /// <exception cref="ArgumentException">A name is none, or is given twice, or there is no image.</exception>
+    /// <exception cref="ArgumentException">A name is invalid or given twice, or there is no image.</exception>
     /// <exception cref="Qcow2Exception">An image is broken, or used elsewhere; none is left open.</exception>
     /// <exception cref="IOException">An image cannot be opened.</exception>
     public static async Task<QmpServer> OpenAsync(
@@ -98,7 +100,7 @@ public sealed class QmpServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Warns of files that end before clusters that their images name, before anything makes them longer.</summary>
+    /// <summary>Warns of files that are shorter than their images' tables require, before anything extends them.</summary>
     private static async ValueTask WarnOfTruncationAsync(ImageChain chain, Action<string> warn, CancellationToken cancellationToken)
     {
         try
@@ -119,7 +121,7 @@ public sealed class QmpServer : IAsyncDisposable
     /// <summary>Serves one client until it leaves or quits. If no client can follow, waits for jobs that end by themselves.</summary>
     /// <param name="input">What it sends.</param>
     /// <param name="output">What it is sent.</param>
-    /// <param name="isLast">Whether nobody comes after it.</param>
+    /// <param name="isLast">Whether no other client follows.</param>
     /// <param name="cancellationToken">Ends the service.</param>
     /// <returns>Whether it asked the server to end.</returns>
     /// <exception cref="IOException">Reading failed.</exception>
@@ -147,8 +149,8 @@ public sealed class QmpServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Creates a unix socket for the owner alone, and serves clients one after the other until one quits.</summary>
-    /// <param name="path">The socket's path; nothing may be there but a socket that a killed server has left.</param>
+    /// <summary>Creates a Unix socket that only the owner can access, and serves clients one after another until one quits.</summary>
+    /// <param name="path">The socket's path. It must not exist, except as a socket left by a killed server.</param>
     /// <param name="cancellationToken">Ends the service.</param>
     /// <exception cref="IOException">The socket cannot be made.</exception>
     /// <exception cref="OperationCanceledException">The service was ended.</exception>
@@ -169,7 +171,7 @@ public sealed class QmpServer : IAsyncDisposable
         }
         catch (Exception e) when (e is SocketException or ArgumentException)
         {
-            // The framework's words do not say either of these.
+            // The framework's message states neither of these.
             string why = e is ArgumentException ? "a socket's path has 1 to 108 bytes"
                 : Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(path))) ? e.Message
                 : "its folder does not exist";
@@ -206,7 +208,7 @@ public sealed class QmpServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Cancels what jobs there are, stores all bitmaps, and closes the images.</summary>
+    /// <summary>Cancels all jobs, stores all bitmaps, and closes the images.</summary>
     /// <returns>Once all is durable.</returns>
     /// <exception cref="IOException">Bitmaps of an image could not be stored and stay marked as in use; all images are closed.</exception>
     public async ValueTask DisposeAsync()
@@ -232,6 +234,6 @@ public sealed class QmpServer : IAsyncDisposable
         }
     }
 
-    /// <summary>The session behind a node, for who writes the disk in this process.</summary>
+    /// <summary>A node's session, for code in this process that writes the disk.</summary>
     internal RecordingSession SessionOf(string node) => _nodes.Node(node).Session;
 }

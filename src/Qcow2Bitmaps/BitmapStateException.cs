@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>A bitmap does not exist, or its state (inconsistent, for example) refuses what was asked of it.</summary>
+/// <summary>A bitmap does not exist, or its state (inconsistent, for example) does not allow the operation.</summary>
 public sealed class BitmapStateException : Qcow2Exception
 {
     internal BitmapStateException(string bitmapName, PrintableMessage message)
@@ -21,7 +21,7 @@ public sealed class BitmapStateException : Qcow2Exception
         Remedy = verdict.Remedy;
     }
 
-    /// <summary>The name of the bitmap that refuses.</summary>
+    /// <summary>The name of the bitmap that does not allow the operation.</summary>
     public string BitmapName { get; }
 
     /// <summary>Why the bitmap is not valid over a chain, and what helps; null where that is not the reason.</summary>

@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>Whether a bitmap is valid over a chain, and if not, why, in which image, and what helps. Immutable.</summary>
+/// <summary>Whether a bitmap is valid over a chain; if not, why, in which image, and what the remedy is. Immutable.</summary>
 public sealed record BitmapVerdict
 {
     internal BitmapVerdict()
@@ -12,27 +12,27 @@ public sealed record BitmapVerdict
     /// <summary>The bitmap's name.</summary>
     public required string Name { get; init; }
 
-    /// <summary>The images that hold the bitmap, top first; of a valid one these are the images of its run.</summary>
+    /// <summary>The images that hold the bitmap, top first; for a valid bitmap, they are contiguous from the top.</summary>
     public required IReadOnlyList<int> Images { get; init; }
 
     /// <summary>Why it is not valid; null when it is.</summary>
     public InvalidReason? Reason { get; init; }
 
     /// <summary>
-    /// The image at fault: of a gap the topmost image without the bitmap, else the one that the reason is about. Null when valid.
+    /// The image at fault: for a gap, the topmost image without the bitmap, otherwise the one that the reason refers to. Null when valid.
     /// </summary>
     public int? Image { get; init; }
 
-    /// <summary>What was found, in words. Null when valid, unless <see cref="SizesDiffer"/>.</summary>
+    /// <summary>A description of what was found. Null when valid, unless <see cref="SizesDiffer"/>.</summary>
     public string? Detail { get; init; }
 
     /// <summary>
-    /// Whether images of a valid bitmap have disks of different sizes. By libvirt's rules that does not matter, and backups here go by such
-    /// a bitmap; but QEMU refuses to merge bitmaps of different sizes, so that a backup of a running machine fails.
+    /// Whether the images of a valid bitmap have different disk sizes. libvirt's rules allow that, and this library can back up by such a
+    /// bitmap, but QEMU refuses to merge bitmaps of different sizes, so that a backup of a running machine fails.
     /// </summary>
     public bool SizesDiffer { get; init; }
 
-    /// <summary>What helps; null when the bitmap is valid and its sizes do not differ.</summary>
+    /// <summary>The remedy; null when the bitmap is valid and its sizes do not differ.</summary>
     public Remedy? Remedy { get; init; }
 
     /// <summary>What a program needs to word the remedy; null where <see cref="Remedy"/> is.</summary>

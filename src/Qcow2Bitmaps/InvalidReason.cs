@@ -3,7 +3,7 @@ namespace Qcow2Bitmaps;
 /// <summary>Why a bitmap is not valid over a chain.</summary>
 public enum InvalidReason
 {
-    /// <summary>The top image does not hold it, so that what was written there is not recorded.</summary>
+    /// <summary>The top image does not hold it, so that writes to that image are not recorded.</summary>
     MissingInTop,
     /// <summary>An image between two that hold it does not.</summary>
     Gap,
@@ -12,9 +12,9 @@ public enum InvalidReason
     /// <summary>It is disabled in an image: flag <c>auto</c> is missing.</summary>
     NotRecording,
     /// <summary>
-    /// An image that another process has open for writing says <c>in-use</c>, or does not hold it yet: nothing is broken, and what is on
-    /// disk cannot tell, since that process keeps its bitmaps in memory. Only seen with shared locks (<c>-U</c>);
-    /// otherwise such an image cannot be opened.
+    /// An image that another process has open for writing has the flag <c>in-use</c>, or does not hold the bitmap yet. Nothing is broken,
+    /// but that process keeps its bitmaps in memory, so the state on disk proves nothing. Only possible with shared locks (<c>-U</c>):
+    /// without them, such an image cannot be opened.
     /// </summary>
     OpenElsewhere,
     /// <summary>

@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>A storage that cannot grow has no room for what was asked. Nothing was changed.</summary>
+/// <summary>A storage that cannot grow has too little space for the operation. Nothing was changed.</summary>
 public sealed class NoSpaceException : Qcow2Exception
 {
     private const int SectorBytes = 512;
@@ -17,19 +17,19 @@ public sealed class NoSpaceException : Qcow2Exception
     /// <summary>The bytes that are needed, in whole clusters.</summary>
     public long NeededBytes { get; }
 
-    /// <summary>The bytes that are free, in whole clusters, not necessarily in a row; null when they are not known.</summary>
+    /// <summary>The bytes that are free, in whole clusters, not necessarily contiguous; null when they are not known.</summary>
     public long? AvailableBytes { get; }
 
     /// <summary>
-    /// Of a volume, a storage that cannot grow by itself: how many bytes it needs in all, so that it can be extended;
-    /// null when that is not known, or it is none.
+    /// For a volume (a storage that cannot grow by itself): the total size in bytes that it needs, so that it can be extended; null when
+    /// the size is not known or the storage is not a volume.
     /// </summary>
     public long? VolumeBytes { get; private init; }
 
-    /// <summary>Says that a volume is too small, how large it has to be, and that it must be extended first.</summary>
+    /// <summary>Reports that a volume is too small and must be extended to a given size first.</summary>
     /// <param name="name">The volume's path.</param>
-    /// <param name="requiredBytes">How many bytes it needs in all.</param>
-    /// <param name="capacityBytes">How many it has.</param>
+    /// <param name="requiredBytes">The total size in bytes that it needs.</param>
+    /// <param name="capacityBytes">Its size in bytes.</param>
     internal static NoSpaceException OfVolume(string name, long requiredBytes, long capacityBytes)
     {
         // A volume has whole sectors.
@@ -44,9 +44,9 @@ public sealed class NoSpaceException : Qcow2Exception
         };
     }
 
-    /// <summary>As <see cref="OfVolume"/>, where it is known only what the next piece takes.</summary>
+    /// <summary>Like <see cref="OfVolume"/>, when only the size of the next allocation is known.</summary>
     /// <param name="name">The volume's path.</param>
-    /// <param name="moreBytes">How many bytes are needed in a row.</param>
+    /// <param name="moreBytes">How many contiguous bytes are needed.</param>
     /// <param name="capacityBytes">How many bytes the volume has.</param>
     internal static NoSpaceException OfFullVolume(string name, long moreBytes, long capacityBytes) => new(
         $"'{name}' is too small, no space: {moreBytes} more bytes are needed in a row, so that at least {capacityBytes + moreBytes} are "

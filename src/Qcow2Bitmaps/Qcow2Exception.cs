@@ -2,10 +2,10 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>The base of every error that this library raises about an image, so that one <c>catch</c> tells them from bugs.</summary>
+/// <summary>The base of every error that this library raises about an image: one <c>catch</c> separates them from bugs.</summary>
 /// <remarks>
-/// Wrong arguments raise <see cref="ArgumentException"/> as usual, and failing devices raise the system's
-/// <see cref="IOException"/>; both are something else than a fault of the image.
+/// Wrong arguments raise <see cref="ArgumentException"/> as usual, and failing devices raise the system's <see cref="IOException"/>;
+/// neither is a fault of the image.
 /// </remarks>
 public abstract class Qcow2Exception : IOException
 {

@@ -16,7 +16,7 @@ public sealed class Qcow2FormatException : Qcow2Exception
     /// <summary>The image's path; null where only bytes were known.</summary>
     public string? ImageName { get; }
 
-    /// <summary>What was wrong, where it stands in the image, what was found and what is allowed.</summary>
+    /// <summary>What was wrong, where it is in the image, what was found and what is allowed.</summary>
     public FormatFault Fault { get; }
 
     private static PrintableMessage Describe(FormatFault fault, string? imageName)

@@ -2,7 +2,8 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>The image is well formed, but needs what this library does not do: another format, encryption, a refused name.</summary>
+/// <summary>The image is well formed, but needs something that this library does not support: another format, encryption, a refused
+/// name.</summary>
 public sealed class Qcow2UnsupportedException : Qcow2Exception
 {
     /// <summary>Names what is not supported.</summary>

@@ -12,7 +12,7 @@ internal sealed class BackupProgressLine(ToolWriter output)
 
     public void AddTo(Command command) => command.Add(_progress);
 
-    /// <summary>Does the work, and shows how far it is.</summary>
+    /// <summary>Does the work, and shows its progress.</summary>
     public async Task<T> RunAsync<T>(ParseResult parsed, bool isJson, Func<IProgress<OperationProgress>?, Task<T>> work)
     {
         if (!parsed.GetValue(_progress) && (isJson || !output.IsTerminal))

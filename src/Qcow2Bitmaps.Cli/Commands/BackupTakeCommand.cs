@@ -190,7 +190,7 @@ internal sealed class BackupTakeCommand
         return ExitCode.Success;
     }
 
-    /// <summary>Refuses to clear a bitmap in an image that another disk uses too, with the same bitmap perhaps.</summary>
+    /// <summary>Throws if a bitmap would be cleared in an image that another disk, perhaps with the same bitmap, also uses.</summary>
     private static async Task RequireNoOtherOverlaysAsync(
         IReadOnlyList<BackupDisk> disks, ChainOpenOptions options, string since, CancellationToken cancellationToken)
     {

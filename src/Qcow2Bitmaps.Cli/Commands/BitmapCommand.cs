@@ -184,7 +184,7 @@ internal static class BitmapCommand
             }
             else if (token.Type == TokenType.Option && token.Value is not Recover)
             {
-                // Every other option has a value, which may look like anything.
+                // Every other option has a value, which may be any text.
                 i++;
             }
         }

@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary>A bitmap that can be read from end to end, of one image or merged over a chain.</summary>
+/// <summary>A bitmap that can be read completely: of one image, or merged over a chain.</summary>
 internal sealed class BitmapReading
 {
     private readonly Func<bool, CancellationToken, IAsyncEnumerable<DirtyExtent>> _read;
@@ -42,7 +42,7 @@ internal sealed class BitmapReading
             token => bitmaps.CountAsync(name, token));
     }
 
-    /// <summary>A bitmap over a chain over which it is valid.</summary>
+    /// <summary>A bitmap that is valid over a chain.</summary>
     public static BitmapReading Of(ImageChain chain, string name, ICollection<FormatFault> findings) => new(
         Find(chain.Layers[0], name),
         chain.Layers[0].VirtualSizeBytes,

@@ -11,7 +11,7 @@ internal static class ChainPlace
     /// </summary>
     /// <param name="chain">The chain.</param>
     /// <param name="name">The name.</param>
-    /// <param name="warning">What is to be said of a file of the current folder; null when the name is one by the rule.</param>
+    /// <param name="warning">A warning if a file in the current folder is used; null if the name follows the rule.</param>
     /// <exception cref="IOException">It is none of the chain.</exception>
     public static int FindBase(ImageChain chain, string name, out string? warning)
     {

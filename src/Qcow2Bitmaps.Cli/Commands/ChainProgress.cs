@@ -5,8 +5,8 @@ using Qcow2Bitmaps.Operations;
 namespace Qcow2Bitmaps.Cli.Commands;
 
 /// <summary>Progress of a long operation on a chain: with <c>-p</c>, and on a terminal unless asked for JSON.</summary>
-/// <param name="output">Takes it.</param>
-/// <param name="quiet">The option that asks for none, if there is one.</param>
+/// <param name="output">Receives the progress.</param>
+/// <param name="quiet">The option that turns progress off, if there is one.</param>
 internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = null)
 {
     private const double MinStepPercent = 1;

@@ -62,7 +62,7 @@ internal static class ChainPullCommand
         return command;
     }
 
-    /// <summary>What becomes of bitmaps that would look valid afterwards.</summary>
+    /// <summary>The option for what happens to bitmaps that would look valid afterwards.</summary>
     public static Option<string?> GapsOption() => new("--gaps")
     {
         Description = "If an image that leaves the chain did not record a bitmap: 'mark' (default) its data, or 'disable' the bitmap",

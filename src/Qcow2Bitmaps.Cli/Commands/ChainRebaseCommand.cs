@@ -71,7 +71,7 @@ internal sealed class ChainRebaseCommand
     {
         string file = parsed.GetRequiredValue(_options.Top);
         bool isUnsafe = parsed.GetValue(_unsafe);
-        // Without a name -u takes the backing file away, as in qemu-img.
+        // Without a name, -u removes the backing file, as in qemu-img.
         string name = parsed.GetValue(_backing) ?? "";
         if (FindFault(parsed, file, name, isUnsafe) is { } fault)
         {

@@ -6,7 +6,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>check</c>: what qemu-img check says and repairs, and faults of bitmaps beside it.</summary>
+/// <summary><c>check</c>: reports and repairs what qemu-img check does, and also faults of bitmaps.</summary>
 internal static class CheckCommand
 {
     private const int MaxPrinted = 100;

@@ -42,7 +42,7 @@ internal static class CommonOptions
         },
     };
 
-    /// <summary>A format whose fault the command itself tells, with an exit code of its own.</summary>
+    /// <summary>A format option whose errors the command itself reports, with its own exit code.</summary>
     public static Option<string?> AnyFormat(string what, string name = "-f") => new(name)
     {
         Description = $"Format of {what}: qcow2 or raw. Default: by the first bytes, which a raw disk's guest can forge",
@@ -61,7 +61,7 @@ internal static class CommonOptions
     public static Option<string?> Rate(string alias) =>
         Value(alias, "Maximum rate of writing, in bytes per second; 0 for no limit", "SIZE");
 
-    /// <summary>All values that an option was given, also those that a later one replaces: qemu-img looks at some of them too.</summary>
+    /// <summary>All values given for an option, including those that a later one replaces: qemu-img checks some of them too.</summary>
     public static IEnumerable<string> Values(ParseResult parsed, Option option) =>
         parsed.GetResult(option)?.Tokens.Select(static token => token.Value) ?? [];
 
@@ -73,7 +73,7 @@ internal static class CommonOptions
 
     public static Argument<string> File(string name, string description) => new(name) { Description = description };
 
-    /// <summary>Parses a word out of a few, in the words of qemu-img when it is none of them.</summary>
+    /// <summary>Parses one of a few words; for any other word, reports qemu-img's error.</summary>
     public static T? OneOf<T>(ArgumentResult result, params ReadOnlySpan<(string Word, T Value)> words)
     {
         foreach ((string word, T value) in words)

@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>compare</c>: what qemu-img compare says of two disks.</summary>
+/// <summary><c>compare</c>: compares two disks as qemu-img compare does.</summary>
 internal sealed class CompareCommand
 {
     private const double MinStepPercent = 2;
@@ -71,7 +71,7 @@ internal sealed class CompareCommand
         }
 
         bool isQuiet = parsed.GetValue(_quiet);
-        // As qemu-img: quiet is quiet.
+        // As in qemu-img, -q also silences the progress.
         var progress = new ProgressOutput(parsed.GetValue(_progress) && !isQuiet ? _output : null, MinStepPercent);
         try
         {
@@ -119,7 +119,7 @@ internal sealed class CompareCommand
             long secondSize = second.SizeBytes;
             var steps = new ProgressSteps(step =>
             {
-                // What lies behind the shorter disk's end comes after the warning.
+                // Differences beyond the shorter disk's end are reported after the warning.
                 if (step.DoneBytes > Math.Min(firstSize, secondSize))
                 {
                     WarnOfSizes(ref isWarned);
@@ -168,7 +168,7 @@ internal sealed class CompareCommand
         }
     }
 
-    /// <summary>Opens a chain; null when that failed, which has been told then.</summary>
+    /// <summary>Opens a chain; null if that failed and the error has been reported.</summary>
     private async Task<ImageChain?> OpenAsync(ParseResult parsed, string file, string? format, CancellationToken cancellationToken)
     {
         if (format is not null and not (ImageFormat.Qcow2 or ImageFormat.Raw))

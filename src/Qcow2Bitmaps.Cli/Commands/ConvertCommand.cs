@@ -230,7 +230,7 @@ internal sealed class ConvertCommand
         catch (BitmapStateException e) when (e.Message.StartsWith("Cannot copy", StringComparison.Ordinal))
         {
             _messages.Error(RemedyText.Describe(e));
-            // Where something better helps, the error says so.
+            // The other errors already name a better remedy.
             string orElse = e.Message.StartsWith("Cannot copy inconsistent", StringComparison.Ordinal)
                 ? $", or use '{MessageWriter.ToolName} bitmap --remove' to delete it"
                 : "";
@@ -254,7 +254,7 @@ internal sealed class ConvertCommand
         return ExitCode.Success;
     }
 
-    /// <summary>Takes the target's options together.</summary>
+    /// <summary>Combines the target's options.</summary>
     private ConversionOptions? Collect(ParseResult parsed, string file, out string? fault)
     {
         bool isQcow2 = string.Equals(parsed.GetValue(_outputFormat), ImageFormat.Qcow2, StringComparison.Ordinal);

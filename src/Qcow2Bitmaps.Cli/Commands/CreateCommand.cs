@@ -121,10 +121,10 @@ internal sealed class CreateCommand
         ? $"Images of format '{format}' cannot be made here; the formats are qcow2 and raw"
         : PrintableMessage.Of($"Unknown file format '{format}'");
 
-    /// <summary>Takes the options together. An option of <c>-o</c> gives way to the one that the tool has for it.</summary>
+    /// <summary>Combines the options. The tool's own option takes precedence over the same one in <c>-o</c>.</summary>
     private string? Collect(ParseResult parsed, OptionList options, string[] lists, string format, long? size)
     {
-        // QEMU joins the lists before it takes them apart.
+        // QEMU joins the lists before it splits them.
         if (lists.Length > 0 && options.Add(string.Join(',', lists)) is { } fault)
         {
             return fault;
@@ -155,7 +155,7 @@ internal sealed class CreateCommand
         _ => null,
     };
 
-    /// <summary>Finds the size where it is not given, and looks at the backing file.</summary>
+    /// <summary>Determines the size if it is not given, and inspects the backing file.</summary>
     private async Task<string?> CompleteAsync(ParseResult parsed, OptionList options, string file, CancellationToken cancellationToken)
     {
         if (options.Text(CreateOptions.BackingFile) is { } backing)

@@ -66,7 +66,7 @@ internal static class CreateOptions
         new(ExtentSizeHint, OptionKind.Size, null),
     ];
 
-    /// <summary>What qemu-img can do and this tool cannot; null when it is not asked for.</summary>
+    /// <summary>The requested feature that qemu-img supports and this tool does not; null if there is none.</summary>
     public static string? FindUnsupported(OptionList options) =>
         options.IsOn(Encryption) || Array.Exists(s_encryption, options.Has) ? NoEncryption
         : options.IsOn(NoCopyOnWrite) ? "nocow=on is not supported"
@@ -114,7 +114,7 @@ internal static class CreateOptions
                 ? PrintableMessage.Of($"invalid parameter value: {options.Text(PreallocationName)}")
             : Array.Exists(s_encryption, options.Has) ? NoEncryption
             : null;
-        // With a backing file any part of the disk may have to be written: that counts, its name does not.
+        // With a backing file, any part of the disk may have to be written. Only its presence matters, not its name.
         bool hasBacking = options.Has(BackingFile);
         return fault is not null ? null : new Qcow2CreateOptions
         {
@@ -136,7 +136,7 @@ internal static class CreateOptions
         : preallocation == Preallocation.Metadata ? "Unsupported preallocation mode: metadata"
         : null;
 
-    /// <summary>QEMU takes numbers of 64 bits, negative ones wrapped around, and takes some as signed in the end.</summary>
+    /// <summary>QEMU accepts 64-bit numbers, wraps negative ones around, and finally treats some as signed.</summary>
     private static long Signed(OptionList options, string name) => unchecked((long)options.Number(name));
 
     private static bool FitsSigned(OptionList options, string name) =>

@@ -66,7 +66,7 @@ internal static class ExtentsCommand
     private static async Task WriteJsonAsync(
         BitmapReading reading, bool includeClean, ToolWriter output, CancellationToken cancellationToken)
     {
-        // The counts come first, and nothing is kept: the bits are read twice.
+        // The counts are printed first and nothing is stored, so the bits are read twice.
         DirtyCount count = await reading.CountAsync(cancellationToken);
         var json = new QemuJsonWriter(output);
         json.StartObject();

@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>info</c>: what qemu-img info says, without opening any other file.</summary>
+/// <summary><c>info</c>: prints what qemu-img info prints, without opening any other file.</summary>
 internal static class InfoCommand
 {
     public static Command Create(ToolWriter output, MessageWriter messages)

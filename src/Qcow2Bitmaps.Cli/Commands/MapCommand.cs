@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>map</c>: what qemu-img map says of a chain.</summary>
+/// <summary><c>map</c>: prints what qemu-img map prints for a chain.</summary>
 internal static class MapCommand
 {
     public static Command Create(ToolWriter output, MessageWriter messages)

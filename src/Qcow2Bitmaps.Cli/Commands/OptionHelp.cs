@@ -8,7 +8,7 @@ internal static class OptionHelp
 {
     /// <summary>Lists the options of a format.</summary>
     /// <param name="format">The format.</param>
-    /// <param name="isNamed">Whether the first line says the format.</param>
+    /// <param name="isNamed">Whether the first line names the format.</param>
     /// <param name="output">Takes the list.</param>
     /// <param name="messages">Takes the error when there is no such format.</param>
     /// <returns>The exit code.</returns>

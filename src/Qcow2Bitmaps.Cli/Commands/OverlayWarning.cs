@@ -31,9 +31,7 @@ internal static class OverlayWarning
         }
     }
 
-    /// <summary>
-    /// Warns, before an image gets another size, of overlays whose disk reaches behind where it has something else afterwards.
-    /// </summary>
+    /// <summary>Warns, before an image is resized, of overlays whose disk reaches into the part whose content changes.</summary>
     public static async ValueTask OfResizeAsync(
         string path, string format, long unchangedBytes, MessageWriter messages, CancellationToken cancellationToken)
     {

@@ -1,11 +1,11 @@
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary>The words of <c>preallocation</c>, and what is said where a device refuses one.</summary>
+/// <summary>The values of <c>preallocation</c>, and the messages when a storage does not support one.</summary>
 internal static class PreallocationModes
 {
     public const string Off = "off";
 
-    /// <summary>What a word means; false when it means nothing.</summary>
+    /// <summary>Parses a value; false if it is unknown.</summary>
     public static bool TryParse(string text, out Preallocation mode)
     {
         mode = text switch
@@ -18,13 +18,13 @@ internal static class PreallocationModes
         return mode != Preallocation.Off || text is Off;
     }
 
-    /// <summary>What creating a qcow2 image says of a storage that takes no such mode.</summary>
+    /// <summary>The message for creating a qcow2 image on a storage that does not support the mode.</summary>
     public static string CreationRefusal(Qcow2UnsupportedException e) => $"Could not resize image: {ResizeRefusal(e)}";
 
-    /// <summary>What giving a qcow2 image more space says of a storage that takes no such mode.</summary>
+    /// <summary>The message for enlarging a qcow2 image on a storage that does not support the mode.</summary>
     public static string ResizeRefusal(Qcow2UnsupportedException e) => $"Failed to resize underlying file: {e.Message}";
 
-    /// <summary>What creating a raw image says of a storage that takes no such mode.</summary>
+    /// <summary>The message for creating a raw image on a storage that does not support the mode.</summary>
     public static string RawRefusal(Preallocation mode) =>
         $"Unsupported preallocation mode '{(mode == Preallocation.Full ? "full" : "falloc")}'";
 }

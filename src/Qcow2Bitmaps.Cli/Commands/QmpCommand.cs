@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Qmp;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>qmp</c>: bitmaps and backups by QEMU's machine protocol.</summary>
+/// <summary><c>qmp</c>: bitmaps and backups over the QEMU Machine Protocol.</summary>
 internal static class QmpCommand
 {
     public static Command Create(MessageWriter messages)
@@ -62,7 +62,7 @@ internal static class QmpCommand
                 }
                 catch (OperationCanceledException) when (stop.Token.IsCancellationRequested)
                 {
-                    // A signal asks for what 'quit' does.
+                    // A signal has the same effect as 'quit'.
                 }
             }
 

@@ -6,7 +6,7 @@ using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 
-/// <summary><c>resize</c>: qemu-img's verb, with bitmaps that grow and are cut with the disk.</summary>
+/// <summary><c>resize</c>: qemu-img's verb; bitmaps are extended and truncated with the disk.</summary>
 internal static class ResizeCommand
 {
     private const string Name = "resize";

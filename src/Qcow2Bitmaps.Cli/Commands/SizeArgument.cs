@@ -6,12 +6,12 @@ namespace Qcow2Bitmaps.Cli.Commands;
 /// <summary>Sizes on the command line as qemu-img reads them: decimal, with a fraction and a binary suffix, or hexadecimal.</summary>
 internal static class SizeArgument
 {
-    /// <summary>Reads the sizes that an option was given, of which the last one counts.</summary>
+    /// <summary>Reads the sizes given for an option; the last one wins.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="option">The option.</param>
     /// <param name="what">What the size is of, for the message.</param>
     /// <param name="bytes">The size in bytes; null when none is given.</param>
-    /// <returns>What is wrong with the first one that is wrong, in qemu-img's words; null when all are in order.</returns>
+    /// <returns>The first error, in qemu-img's words; null if all are valid.</returns>
     public static string? Read(ParseResult parsed, Option option, string what, out long? bytes)
     {
         bytes = null;

@@ -5,8 +5,8 @@ using Qcow2Bitmaps.Format;
 namespace Qcow2Bitmaps.Cli.Commands;
 
 /// <summary>
-/// Which snapshot <c>-l</c> of convert and measure means: <c>snapshot.id=</c>, <c>snapshot.name=</c>, both, or a word alone, which
-/// is an id or, where none has that, a name.
+/// The snapshot selected by <c>-l</c> of convert and measure: <c>snapshot.id=</c>, <c>snapshot.name=</c>, both, or a single word, which is
+/// an id or, if no snapshot has that id, a name.
 /// </summary>
 internal sealed record SnapshotChoice(string? Id, string? Name, bool IsEither)
 {
@@ -17,8 +17,8 @@ internal sealed record SnapshotChoice(string? Id, string? Name, bool IsEither)
     private const string NameKey = Prefix + "name";
 
     /// <summary>
-    /// Reads what an option was given: the last choice by keys, or without one the last word. Null when there is none, or
-    /// with what is wrong when one means nothing.
+    /// Reads an option's values: the last choice by keys, or, without one, the last word. Null if there is none, or if one is invalid; then
+    /// <paramref name="fault"/> is set.
     /// </summary>
     public static SnapshotChoice? Read(ParseResult parsed, Option option, out string? fault)
     {
@@ -69,7 +69,7 @@ internal sealed record SnapshotChoice(string? Id, string? Name, bool IsEither)
         return choice;
     }
 
-    /// <summary>Opens a chain as the snapshot that is meant has its disk; null when the top image has no such snapshot.</summary>
+    /// <summary>Opens a chain with its disk as of the selected snapshot; null if the top image has no such snapshot.</summary>
     public async Task<ImageChain?> OpenAsync(string file, ChainOpenOptions options, CancellationToken cancellationToken)
     {
         string? id;

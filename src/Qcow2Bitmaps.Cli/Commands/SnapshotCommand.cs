@@ -81,7 +81,7 @@ internal static class SnapshotCommand
                 await messages.WarnOfTruncationAsync(image, isWritten: true, trustsCounts: false, cancellationToken);
             }
 
-            // Without an action there is nothing to do, as in qemu-img.
+            // Without an action, nothing is done, as in qemu-img.
             string? refusal = actions is [(char kind, string name)] ? await RunAsync(image, kind, name, cancellationToken) : null;
             if (refusal is null)
             {
@@ -94,8 +94,8 @@ internal static class SnapshotCommand
         return command;
     }
 
-    /// <summary>Carries an action out.</summary>
-    /// <returns>Why it cannot be, in qemu-img's words; null when it is done.</returns>
+    /// <summary>Performs an action.</summary>
+    /// <returns>Why it is impossible, in qemu-img's words; null if it was done.</returns>
     private static async ValueTask<string?> RunAsync(Qcow2Image? image, char kind, string name, CancellationToken cancellationToken)
     {
         string? why = image is not null
@@ -157,7 +157,7 @@ internal static class SnapshotCommand
         _ => null,
     };
 
-    /// <summary>QEMU keeps as much of a name as it has room for.</summary>
+    /// <summary>QEMU truncates names to the space that it has.</summary>
     private static string Cut(string name)
     {
         byte[] bytes = ImageText.Encode(name);

@@ -1,11 +1,11 @@
 namespace Qcow2Bitmaps.Cli.Options;
 
-/// <summary>What became of a number on the command line.</summary>
+/// <summary>The result of parsing a number on the command line.</summary>
 internal enum NumberSyntax
 {
-    /// <summary>It is one.</summary>
+    /// <summary>It is a number.</summary>
     Valid,
-    /// <summary>It is none.</summary>
+    /// <summary>It is not a number.</summary>
     Invalid,
     /// <summary>It is too large for 64 bits.</summary>
     OutOfRange,

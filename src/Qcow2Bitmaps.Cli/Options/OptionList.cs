@@ -29,14 +29,14 @@ internal sealed class OptionList
     /// <summary>Whether any of the options asks for help.</summary>
     public static bool AsksForHelp(string options) => Split(options).Any(static option => option.Text is "help" or "?");
 
-    /// <summary>Takes options over; a later one replaces an earlier one.</summary>
-    /// <returns>What is wrong with the first one that is wrong, in qemu-img's words; null when all are in order.</returns>
+    /// <summary>Adds options; a later one replaces an earlier one.</summary>
+    /// <returns>The first error, in qemu-img's words; null if all are valid.</returns>
     public string? Add(string options)
     {
         foreach ((string text, int nameLength) in Split(options))
         {
             (string name, string value) = NameAndValue(text, nameLength);
-            // QEMU's name for the list itself: it means nothing here.
+            // QEMU's name for the list itself; it has no meaning here.
             if (string.Equals(name, "id", StringComparison.Ordinal))
             {
                 continue;
@@ -51,7 +51,7 @@ internal sealed class OptionList
         return null;
     }
 
-    /// <summary>Takes one option over.</summary>
+    /// <summary>Adds one option.</summary>
     public string? Add(string name, string value)
     {
         if (Find(name) is not { } description)
@@ -104,7 +104,7 @@ internal sealed class OptionList
     private OptionDescription? Find(string name) =>
         Array.Find(_descriptions, description => string.Equals(description.Name, name, StringComparison.Ordinal));
 
-    /// <summary>A name alone is switched on, or off with "no" before it.</summary>
+    /// <summary>A name without a value is switched on, or off if prefixed with "no".</summary>
     private static (string Name, string Value) NameAndValue(string text, int nameLength) =>
         nameLength >= 0 ? (text[..nameLength], text[(nameLength + 1)..])
         : text.StartsWith("no", StringComparison.Ordinal) ? (text[2..], "off")
@@ -120,7 +120,7 @@ internal sealed class OptionList
             char c = options[i];
             if (c == ',')
             {
-                // Only in a value a doubled comma is one.
+                // A doubled comma stands for one only in a value.
                 if (nameLength < 0 || i + 1 == options.Length || options[i + 1] != ',')
                 {
                     yield return (text.ToString(), nameLength);

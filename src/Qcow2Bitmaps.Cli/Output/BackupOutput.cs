@@ -90,7 +90,7 @@ internal static class BackupOutput
         }
     }
 
-    /// <summary>Warns of a backup of a disk of which something was missing.</summary>
+    /// <summary>Warns that a part of the disk was missing when the backup was taken.</summary>
     public static void WarnOfMissing(string path, BackupManifest manifest, MessageWriter messages)
     {
         if (manifest.Missing is { } missing)
@@ -113,7 +113,7 @@ internal static class BackupOutput
         }
     }
 
-    /// <summary>Streams what the image itself holds: dirty zeros are a kind of their own.</summary>
+    /// <summary>Streams the extents of the image itself; dirty zeros are a separate kind.</summary>
     private static async Task WriteExtentsAsync(StoredBackup backup, QemuJsonWriter json, CancellationToken cancellationToken)
     {
         json.StartArray("extents");

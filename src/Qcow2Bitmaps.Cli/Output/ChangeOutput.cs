@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>Prints what an operation on a chain did, to each bitmap above all.</summary>
+/// <summary>Prints what an operation on a chain did, above all to bitmaps.</summary>
 internal static class ChangeOutput
 {
     /// <summary>Prints an operation that changes bitmaps only.</summary>

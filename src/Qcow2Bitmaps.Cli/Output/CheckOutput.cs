@@ -5,7 +5,7 @@ namespace Qcow2Bitmaps.Cli.Output;
 /// <summary>Prints the summary of a check as qemu-img prints it.</summary>
 internal static class CheckOutput
 {
-    /// <summary>What a repair has done, before the image is checked once more.</summary>
+    /// <summary>Prints what a repair did, before the image is checked again.</summary>
     public static void WriteFixed(CheckReport report, ToolWriter output)
     {
         if (report.LeaksFixed + report.CorruptionsFixed > 0)
@@ -57,8 +57,8 @@ internal static class CheckOutput
     }
 
     /// <summary>
-    /// The order of members is that of QEMU's hash tables; those that are zero are left out, but for the errors of
-    /// the check itself. <c>findings</c> is ours.
+    /// The members are in the order of QEMU's hash tables. Zero values are omitted, except the errors of the check itself. <c>findings</c>
+    /// is an addition of this tool.
     /// </summary>
     public static void WriteJson(CheckReport report, string path, ToolWriter output)
     {
@@ -81,7 +81,7 @@ internal static class CheckOutput
         json.Complete();
     }
 
-    /// <summary>What qemu-img says on standard error only.</summary>
+    /// <summary>Writes what qemu-img prints only on standard error.</summary>
     private static void WriteFindings(QemuJsonWriter json, CheckReport report)
     {
         if (report.Repairs.Count + report.Findings.Count == 0)

@@ -9,7 +9,7 @@ internal sealed record ImageReport
 
     public required long VirtualSizeBytes { get; init; }
 
-    /// <summary>The disk that the file takes; null when that is not known.</summary>
+    /// <summary>How many bytes the file occupies on disk; null when unknown.</summary>
     public required long? AllocatedBytes { get; init; }
 
     /// <summary>The image; null when it is raw.</summary>

@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>Prints extents as qemu-img map prints them: those that look alike and continue one another are one.</summary>
+/// <summary>Prints extents as qemu-img map does: adjacent extents that look alike are merged.</summary>
 internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson)
 {
     // Words of about 100 bytes, and five numbers.
@@ -18,7 +18,7 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
     /// <summary>Writes what comes before the extents.</summary>
     public void Start() => output.Write(isJson ? "[" : "Offset          Length          Mapped to       File\n");
 
-    /// <summary>Takes the next extent.</summary>
+    /// <summary>Adds the next extent.</summary>
     /// <exception cref="IOException">Data of this kind cannot be shown for people.</exception>
     public void Add(DiskExtent extent)
     {
@@ -32,14 +32,14 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
         _last = extent;
     }
 
-    /// <summary>Writes what is left.</summary>
+    /// <summary>Writes the remaining extents and the end.</summary>
     /// <exception cref="IOException">Data of this kind cannot be shown for people.</exception>
     public void Complete()
     {
         WriteLast();
         if (isJson)
         {
-            // qemu-img says something of a disk without bytes, too.
+            // qemu-img also prints an entry for an empty disk.
             output.Write(
                 _hasAny ? "]\n" : "{ \"start\": 0, \"length\": 0, \"depth\": 0, \"present\": false, \"zero\": false, \"data\": false}]\n");
         }
@@ -51,7 +51,7 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
         && IsData(a) == IsData(b)
         && (OffsetOf(a) is { } offset ? offset + a.LengthBytes == OffsetOf(b) : OffsetOf(b) is null);
 
-    /// <summary>Where bytes stand that can be read as they are.</summary>
+    /// <summary>The offset of bytes that can be read unchanged; null for others.</summary>
     private long? OffsetOf(DiskExtent extent) =>
         extent.Kind == ExtentKind.Compressed || _isEncrypted[extent.Depth] ? null : extent.HostOffset;
 

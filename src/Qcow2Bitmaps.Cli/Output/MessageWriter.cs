@@ -2,8 +2,10 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>Errors and warnings on standard error, each behind the tool's name. Errors of standard error itself are ignored.</summary>
-/// <remarks>What was written to standard output before goes out first, so that both are in order where one pipe takes them.</remarks>
+/// <summary>
+/// Writes errors and warnings to standard error, each prefixed with the tool's name. Failures of standard error itself are ignored.
+/// </summary>
+/// <remarks>Standard output is flushed first, so that the order is right if both go to one pipe.</remarks>
 /// <param name="output">Standard output.</param>
 /// <param name="error">Standard error.</param>
 internal sealed class MessageWriter(ToolWriter output, TextWriter error)
@@ -14,7 +16,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
 
     public void Error(PrintableMessage message) => WriteLine($"{ToolName}: {message}");
 
-    /// <summary>As the other one, of a message that is composed already: its line breaks are kept.</summary>
+    /// <summary>As the other overload, for a complete message whose line breaks are kept.</summary>
     public void Error(string lines) => Error(PrintableMessage.OfLines(lines));
 
     /// <summary>Tells what the library says of an argument, without the name of its parameter, which means nothing here.</summary>
@@ -40,11 +42,11 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // Standard error is closed or full. The exit code still tells.
+            // Standard error is closed or full. The exit code still reports the error.
         }
     }
 
-    /// <summary>Shows findings, the first ones of many.</summary>
+    /// <summary>Shows findings; if there are many, only the first ones.</summary>
     public void Warn(string imageName, IReadOnlyCollection<FormatFault> findings)
     {
         foreach (FormatFault finding in findings.Take(MaxShown))
@@ -58,7 +60,9 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
         }
     }
 
-    /// <summary>Warns of what was found when a chain was opened: faults, probed formats, layers that hide the ends of others.</summary>
+    /// <summary>
+    /// Warns of what was found when a chain was opened: faults, probed formats, layers that hide the ends of longer ones.
+    /// </summary>
     public void WarnOf(ImageChain chain)
     {
         foreach (ChainLayer layer in chain.Layers)
@@ -82,7 +86,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
         }
     }
 
-    /// <summary>Warns of files that end before clusters that their images name, for verbs that go on with what is there.</summary>
+    /// <summary>Warns of files that are shorter than their images' tables require, for verbs that continue with what is there.</summary>
     public async ValueTask WarnOfTruncationAsync(ImageChain chain, bool withDataFiles, CancellationToken cancellationToken)
     {
         foreach ((ChainLayer layer, FormatFault fault) in await chain.FindTruncationsAsync(withDataFiles, cancellationToken))
@@ -91,7 +95,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
         }
     }
 
-    /// <summary>As the other one, of one image. Verbs that do not read tables trust the reference counts instead.</summary>
+    /// <summary>As the other overload, for one image. Verbs that do not read tables trust the reference counts instead.</summary>
     public async ValueTask WarnOfTruncationAsync(Qcow2Image image, bool isWritten, bool trustsCounts, CancellationToken cancellationToken)
     {
         if (await image.FindTruncationAsync(trustsCounts, cancellationToken) is { } fault)
@@ -108,7 +112,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
         Warn($"'{path}': {RemedyText.Describe(fault)}{after}");
     }
 
-    /// <summary>Warns of internal snapshots that read other data afterwards, for verbs that go on all the same.</summary>
+    /// <summary>Warns of internal snapshots whose content changes, for verbs that proceed anyway.</summary>
     public void WarnOf(IReadOnlyList<string> changedSnapshots)
     {
         foreach (string snapshots in changedSnapshots)
@@ -117,7 +121,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
         }
     }
 
-    /// <summary>Warns of a top image that nobody said is raw: it may be something else that is not read here.</summary>
+    /// <summary>Warns of a top image that is probed as raw: it may have a format that is not supported here.</summary>
     public void WarnOfRawTop(ImageChain chain)
     {
         if (chain.Layers[0] is RawLayer { IsFormatProbed: true } top)

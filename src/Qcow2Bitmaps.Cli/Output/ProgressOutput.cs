@@ -3,9 +3,11 @@ using System.Globalization;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>Progress as qemu-img prints it: in steps, each over the last one; for people with the rate and the time left.</summary>
-/// <param name="output">Takes the progress; null for none.</param>
-/// <param name="minStepPercent">How much there must be to tell.</param>
+/// <summary>
+/// Progress as qemu-img prints it: in steps, each overwriting the last; for people, with the rate and the remaining time.
+/// </summary>
+/// <param name="output">Receives the progress; null for none.</param>
+/// <param name="minStepPercent">The smallest change that is shown.</param>
 internal sealed class ProgressOutput(ToolWriter? output, double minStepPercent)
 {
     private const double MinSecondsBetween = 0.5;
@@ -16,10 +18,10 @@ internal sealed class ProgressOutput(ToolWriter? output, double minStepPercent)
 
     private double Seconds => Stopwatch.GetElapsedTime(_started).TotalSeconds;
 
-    /// <summary>Shows that nothing is done yet.</summary>
+    /// <summary>Shows 0 percent.</summary>
     public void Start() => Show(0, "");
 
-    /// <summary>Shows where the work is, if that is news.</summary>
+    /// <summary>Shows the progress if it has changed enough.</summary>
     public void Update(long doneBytes, long totalBytes)
     {
         double percent = totalBytes == 0 ? 100 : Math.Min(100, 100.0 * doneBytes / totalBytes);
@@ -39,7 +41,7 @@ internal sealed class ProgressOutput(ToolWriter? output, double minStepPercent)
         double left = perSecond > 0 ? (totalBytes - doneBytes) / perSecond : 0;
         string time = TimeSpan.FromSeconds(
             Math.Min(left, TimeSpan.FromDays(99).TotalSeconds)).ToString(@"d\.hh\:mm\:ss", CultureInfo.InvariantCulture);
-        // What is shorter than the last line leaves nothing of it behind.
+        // Trailing spaces overwrite the end of a longer previous line.
         return string.Create(CultureInfo.InvariantCulture, $"  {SizeText.Of((ulong)perSecond)}/s, {time.TrimStart('0', '.')} left   ");
     }
 

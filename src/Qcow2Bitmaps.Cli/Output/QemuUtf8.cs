@@ -2,7 +2,9 @@ using System.Numerics;
 
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>Decodes UTF-8 as QEMU does for its JSON: what counts as one error shows in how many replacement characters come out.</summary>
+/// <summary>
+/// Decodes UTF-8 as QEMU does for its JSON: each error becomes one replacement character, so what counts as one error matters.
+/// </summary>
 internal static class QemuUtf8
 {
     private const int Replacement = 0xFFFD;
@@ -10,11 +12,11 @@ internal static class QemuUtf8
     // The smallest code point that needs a sequence of 2, 3, 4, 5 and 6 bytes.
     private static ReadOnlySpan<int> Smallest => [0x80, 0x800, 0x10000, 0x200000, 0x4000000];
 
-    /// <summary>Takes the first code point off some bytes.</summary>
+    /// <summary>Decodes the first code point.</summary>
     /// <param name="bytes">At least one byte.</param>
     /// <param name="consumed">
-    /// The bytes that it takes: an impossible byte or a lone continuation byte is an error by itself, a sequence that is cut short is one
-    /// with the continuation bytes that it has, and a whole sequence that means nothing is one too, even of 5 or 6 bytes.
+    /// The number of bytes consumed. One error is: an impossible byte; a lone continuation byte; a truncated sequence with the continuation
+    /// bytes that it has; or a complete invalid sequence, even of 5 or 6 bytes.
     /// </param>
     /// <returns>The code point; U+FFFD for an error, and for a surrogate or a code point that is no character.</returns>
     public static int Decode(ReadOnlySpan<byte> bytes, out int consumed)

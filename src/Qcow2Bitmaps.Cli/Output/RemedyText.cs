@@ -9,7 +9,7 @@ internal static class RemedyText
     private const string PlainCharacters = "/._-+,:=@%";
     private const int MaxNames = 5;
 
-    /// <summary>What an error says to people, with what they can do about it.</summary>
+    /// <summary>The message of an error for people, with what they can do about it.</summary>
     public static PrintableMessage Describe(Exception e)
     {
         string more = e switch

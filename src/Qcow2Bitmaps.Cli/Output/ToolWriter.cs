@@ -11,7 +11,7 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
     private int _used;
     private IOException? _failure;
 
-    /// <summary>Whether a person is looking.</summary>
+    /// <summary>Whether the output is a terminal.</summary>
     public bool IsTerminal => isTerminal;
 
     /// <summary>Writes text.</summary>
@@ -27,8 +27,8 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
         Write(ImageText.Encode(text));
     }
 
-    /// <summary>A place for ASCII text that is written at once; <see cref="Advance"/> says how much it became.</summary>
-    /// <param name="maxBytes">How long it is at most, up to a few hundred bytes.</param>
+    /// <summary>Returns a buffer for ASCII text that is filled immediately; <see cref="Advance"/> states its final length.</summary>
+    /// <param name="maxBytes">Its maximum length, up to a few hundred bytes.</param>
     public Span<byte> Take(int maxBytes)
     {
         if (maxBytes > _buffer.Length - _used)
@@ -39,7 +39,7 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
         return _buffer.AsSpan(_used, maxBytes);
     }
 
-    /// <summary>Writes what now stands in the place that was taken.</summary>
+    /// <summary>Writes the text that was put into the buffer.</summary>
     public void Advance(int bytes) => _used += bytes;
 
     public void WriteLine(string text)
@@ -54,8 +54,8 @@ internal sealed class ToolWriter(Stream stream, bool isTerminal)
     /// <summary>Text from inside an image or a path: as it is, as qemu-img prints it, but escaped on a terminal.</summary>
     public string Foreign(string text) => isTerminal ? ImageText.Escape(text) : text;
 
-    /// <summary>Hands all that was written to the output. Nothing does so by itself at the end.</summary>
-    /// <exception cref="IOException">The output failed, now or when <see cref="TryFlush"/> said nothing of it.</exception>
+    /// <summary>Flushes all buffered text to the output. This must be called at the end.</summary>
+    /// <exception cref="IOException">The output failed, now or in an earlier <see cref="TryFlush"/>.</exception>
     public void Flush()
     {
         TryFlush();

@@ -1,9 +1,9 @@
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>What is said of a bitmap that is not valid, or that QEMU cannot back up by: the same wherever it is said.</summary>
+/// <summary>The text about a bitmap that is not valid, or by which QEMU cannot back up: the same everywhere.</summary>
 internal static class VerdictText
 {
-    /// <summary>Says it in two lines: what was found, and what helps. Nothing of a bitmap that needs no help.</summary>
+    /// <summary>Writes two lines: what was found, and the remedy. Writes nothing if no remedy is needed.</summary>
     public static void Write(BitmapVerdict verdict, ToolWriter output)
     {
         if (RemedyText.Of(verdict) is not { } advice)

@@ -60,7 +60,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
                         + "use mode 'existing'");
                 }
 
-                // QEMU's rule: without a backing file the top image is the disk, so that the old content of the target must go.
+                // QEMU's rule: without a backing file, the top image is the whole disk, so the target's old content must be removed.
                 bool isWhole = common.Sync == BackupSync.Top && source.Session.Chain.Layers.Count == 1;
                 Add(
                     plan, isWhole ? common with { Sync = BackupSync.Full } : common, source, target: null, !isThere,
@@ -123,8 +123,8 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
             : throw new QmpException(unsupported);
     }
 
-    /// <summary>Reads what is to be done when reading or writing fails.</summary>
-    /// <returns>Why that is not possible; null when it is.</returns>
+    /// <summary>Reads what to do if reading or writing fails.</summary>
+    /// <returns>Why that is impossible; null if it is possible.</returns>
     private static string? ReadOnError(QmpArguments arguments, string name)
     {
         const string Report = "report";

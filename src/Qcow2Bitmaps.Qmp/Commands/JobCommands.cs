@@ -59,7 +59,7 @@ internal static class JobCommands
             return ValueTask.FromResult<QmpResult?>(null);
         });
 
-        // No backup is ever ready for that: there is nothing to switch over to.
+        // A backup is never ready to complete: it has nothing to switch over to.
         static void Complete(QmpJob job) => RequireStatus(job, "complete");
     }
 

@@ -6,8 +6,7 @@ using Qcow2Bitmaps.Qmp.Protocol;
 namespace Qcow2Bitmaps.Qmp.Commands;
 
 /// <summary>
-/// What images and bitmaps there are. Of what QEMU tells about an image only the parts that are about the
-/// image and its bitmaps are more than formality.
+/// Lists images and bitmaps. Of QEMU's description of an image, only the parts about the image and its bitmaps have real values.
 /// </summary>
 internal static class QueryCommands
 {
@@ -118,7 +117,7 @@ internal static class QueryCommands
         writer.WriteEndObject();
     }
 
-    /// <summary>The bitmaps; behind one that a job uses its successor, without a name. Absent when there are none.</summary>
+    /// <summary>Writes the bitmaps; the unnamed successor of a bitmap that a job uses comes after it. Omitted if there are none.</summary>
     private static void WriteBitmaps(Utf8JsonWriter writer, IReadOnlyList<RecordedBitmap> bitmaps)
     {
         if (bitmaps.Count == 0)

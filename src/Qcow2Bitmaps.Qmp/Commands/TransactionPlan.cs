@@ -19,14 +19,14 @@ internal sealed class TransactionPlan(QmpJobs jobs)
 
     public void Add(Action<RecordingTransaction> step)
     {
-        // None is reached behind an abort.
+        // Actions after an abort are not reached.
         if (!_isAborted)
         {
             _steps.Add(step);
         }
     }
 
-    /// <summary>Has the transaction be refused, if no action before this is refused.</summary>
+    /// <summary>Makes the transaction fail, unless an earlier action fails first.</summary>
     public void Abort() => _isAborted = true;
 
     public void Add(PlannedBackup backup)
@@ -36,14 +36,14 @@ internal sealed class TransactionPlan(QmpJobs jobs)
     }
 
     /// <summary>Carries out all actions.</summary>
-    /// <exception cref="QmpException">It is aborted.</exception>
+    /// <exception cref="QmpException">The plan contains an abort.</exception>
     /// <exception cref="Qcow2Exception">A step is refused, or a target cannot be made; only targets may have been made.</exception>
     /// <exception cref="IOException">A target cannot be made or opened.</exception>
     public async ValueTask RunAsync(CancellationToken cancellationToken)
     {
         if (_backups.Exists(static backup => backup.OverwritesTarget))
         {
-            // So that a refused command destroys no file. QEMU does not check.
+            // Check first, so that a refused command destroys no file. QEMU does not.
             await CheckAsync(cancellationToken).ConfigureAwait(false);
         }
 

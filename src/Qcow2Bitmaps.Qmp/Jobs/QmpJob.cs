@@ -93,10 +93,10 @@ internal sealed class QmpJob(QmpJobOptions options, QmpJobGroup group, QmpNode? 
         }
     }
 
-    /// <summary>Takes a target that nobody else has.</summary>
+    /// <summary>Takes ownership of a target that is used by this job only.</summary>
     public void Own(Disk disk) => _ownTarget = disk;
 
-    /// <summary>Closes a target that nobody else has, once.</summary>
+    /// <summary>Closes the owned target, once.</summary>
     /// <exception cref="IOException">It cannot be closed.</exception>
     public ValueTask CloseTargetAsync() => Interlocked.Exchange(ref _ownTarget, null)?.DisposeAsync() ?? ValueTask.CompletedTask;
 }

@@ -162,7 +162,7 @@ internal sealed partial class QmpJobs(QmpEvents events)
         }
         catch (IOException)
         {
-            // It is of no use: the job was cancelled or has failed, and what made it fail is told.
+            // The target is useless: the job was cancelled or failed, and that error is reported.
         }
 
         if (job.Status is QmpJobStatus.Paused)

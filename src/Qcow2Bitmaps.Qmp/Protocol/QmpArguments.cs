@@ -4,11 +4,11 @@ using System.Text.Json;
 namespace Qcow2Bitmaps.Qmp.Protocol;
 
 /// <summary>
-/// Reads the members of an object, and refuses what is missing, of another type, or unknown, with QEMU's words. A number in a string is
-/// taken where a number is wanted, with a warning: older documents have such. Not for use by several threads.
+/// Reads the members of an object, and rejects missing, mistyped and unknown ones with QEMU's messages. A number in a string is accepted as
+/// a number, with a warning: older documents use that. Not thread-safe.
 /// </summary>
 /// <param name="value">The object.</param>
-/// <param name="path">Where it stands: empty, or ending in a dot.</param>
+/// <param name="path">Its path: empty, or ending in a dot.</param>
 /// <param name="warn">Receives a warning for each deviation that was accepted.</param>
 internal sealed class QmpArguments(JsonElement value, string path, Action<string> warn)
 {
@@ -90,7 +90,7 @@ internal sealed class QmpArguments(JsonElement value, string path, Action<string
     public QmpArguments Item(string name, int index, JsonElement item) =>
         ObjectOf(item, string.Create(CultureInfo.InvariantCulture, $"{path}{name}[{index}]"));
 
-    /// <summary>Takes a member and looks at it no further.</summary>
+    /// <summary>Accepts a member without checking it.</summary>
     public bool Has(string name) => TryGet(name, out _);
 
     /// <summary>Refuses unknown members. Call it before anything is done.</summary>
@@ -106,7 +106,7 @@ internal sealed class QmpArguments(JsonElement value, string path, Action<string
         }
     }
 
-    /// <summary>A word that is none of those allowed. QEMU names an item of a list 'null'.</summary>
+    /// <summary>The error for a word that is not allowed. QEMU names an item of a list 'null'.</summary>
     public static QmpException NotAccepted(string name, string given) => new($"Parameter '{name}' does not accept value '{given}'");
 
     public static QmpException WrongType(string name, string expected) => new($"Invalid parameter type for '{name}', expected: {expected}");

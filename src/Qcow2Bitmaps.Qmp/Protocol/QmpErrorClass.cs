@@ -5,7 +5,7 @@ internal static class QmpErrorClass
 {
     public const string Generic = "GenericError";
 
-    /// <summary>No such command, or not now.</summary>
+    /// <summary>The command does not exist, or is not available now.</summary>
     public const string CommandNotFound = "CommandNotFound";
 
     /// <summary>No such block job.</summary>

@@ -8,7 +8,7 @@ internal sealed class QmpEvents(TimeProvider clock)
     /// <summary>The receiver of events from now on; null for none.</summary>
     public void SendTo(QmpOutput? listener) => _listener = listener;
 
-    /// <summary>Tells of an event.</summary>
+    /// <summary>Sends an event.</summary>
     /// <param name="name">Its name.</param>
     /// <param name="data">Writes its data, an object.</param>
     public void Post(string name, QmpResult data)

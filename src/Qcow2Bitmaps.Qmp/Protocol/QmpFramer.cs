@@ -4,14 +4,14 @@ using System.Globalization;
 namespace Qcow2Bitmaps.Qmp.Protocol;
 
 /// <summary>
-/// Cuts a stream of bytes into messages: by brackets, as QEMU does, since QMP has no separators. Every byte is looked at once, however few
-/// arrive together, and kept only as part of the message, which has a limit. On its way a message becomes plain JSON: commas before a
-/// closing bracket go, and strings in single quotes, which QEMU takes, get double ones. Not for use by several threads.
+/// Splits a stream of bytes into messages, by brackets as QEMU does, since QMP has no separators. Every byte is examined once, however few
+/// arrive together, and kept only as part of a message, whose size is limited. Messages are converted to standard JSON: commas before a
+/// closing bracket are removed, and single quotes, which QEMU accepts, become double quotes. Not thread-safe.
 /// </summary>
 /// <remarks>
-/// After bytes that cannot be part of a message, and after one that is too long or too deep, the rest of the line is left out,
-/// so that a broken line has one error. QEMU goes on behind the byte, and answers each piece of the rest. A byte 0xFF, which no
-/// text has, always starts anew, as in QEMU.
+/// After bytes that cannot be part of a message, and after a message that is too long or too deep, the rest of the line is skipped, so that
+/// a broken line causes one error. QEMU continues after the bad byte, and answers each piece of the rest. A byte 0xFF, which no text
+/// contains, always restarts parsing, as in QEMU.
 /// </remarks>
 internal sealed class QmpFramer(QmpLimits limits)
 {
@@ -33,8 +33,8 @@ internal sealed class QmpFramer(QmpLimits limits)
     public bool IsInside => _used > 0;
 
     /// <summary>Reads more bytes.</summary>
-    /// <param name="input">What has arrived; what was read is cut off.</param>
-    /// <param name="frame">The message that ended.</param>
+    /// <param name="input">The received bytes; those that were read are removed.</param>
+    /// <param name="frame">The completed message.</param>
     /// <returns>Whether one did; if not, all of the input was read.</returns>
     public bool TryRead(ref ReadOnlySequence<byte> input, out QmpFrame frame)
     {

@@ -1,7 +1,7 @@
 namespace Qcow2Bitmaps.Qmp.Protocol;
 
 /// <summary>Runs a command.</summary>
-/// <param name="arguments">Its arguments, of which nothing was looked at.</param>
+/// <param name="arguments">Its arguments, not checked yet.</param>
 /// <param name="cancellationToken">Stops it.</param>
 /// <returns>What it returns; null for an empty object.</returns>
 /// <exception cref="QmpException">It was refused, or failed.</exception>

@@ -8,7 +8,7 @@ internal sealed record QmpLimits
     /// <summary>The largest command, in bytes, without the white space between its parts.</summary>
     public int CommandBytes { get; init; } = 1 << 20;
 
-    /// <summary>How deep lists and objects may stand in one another.</summary>
+    /// <summary>The maximum nesting depth of lists and objects.</summary>
     public int Depth { get; init; } = 1024;
 
     /// <summary>How many values a command may have.</summary>

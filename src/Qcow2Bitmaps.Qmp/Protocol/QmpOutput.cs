@@ -8,9 +8,8 @@ using Qcow2Bitmaps.Format;
 namespace Qcow2Bitmaps.Qmp.Protocol;
 
 /// <summary>
-/// What goes to a client: replies and events, each on one line, never mixed. Whoever sends a reply waits until it was written, so
-/// that a client that does not read stops its own commands; events do not wait, since jobs must go on: there are a few of them for
-/// each job. Safe for use by several threads.
+/// The output to a client: replies and events, each on one line, never mixed. Sending a reply waits until it is written, so that a client
+/// that does not read stops only its own commands. Events do not wait, since jobs must continue; each job has only a few. Thread-safe.
 /// </summary>
 internal sealed class QmpOutput : IAsyncDisposable
 {
@@ -43,7 +42,7 @@ internal sealed class QmpOutput : IAsyncDisposable
         await written.Task.WaitAsync(_cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Sends an event. When the client is gone, nothing happens.</summary>
+    /// <summary>Sends an event. No effect if the client is gone.</summary>
     public void Post(QmpResult message) => _lines.Writer.TryWrite((LineOf(message), null));
 
     /// <summary>Waits until all is written or the server stops: a write to a pipe without a reader cannot be cancelled.</summary>

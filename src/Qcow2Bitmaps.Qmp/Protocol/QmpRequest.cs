@@ -22,7 +22,7 @@ internal sealed class QmpRequest
     /// <summary>An object.</summary>
     public JsonElement Arguments { get; private init; } = s_noArguments;
 
-    /// <summary>Why this is no command; null when it is one.</summary>
+    /// <summary>Why the message is not a valid command; null if it is one.</summary>
     public string? Fault { get; private init; }
 
     /// <summary>Reads a message.</summary>
@@ -117,7 +117,7 @@ internal sealed class QmpRequest
         }
     }
 
-    /// <summary>What the parser says, without its advice and without the place, which is one in the line as it was rewritten.</summary>
+    /// <summary>The parser's message, without its advice and its position, which refers to the converted text.</summary>
     private static string ShortText(JsonException e)
     {
         int end = e.Message.IndexOf(". ", StringComparison.Ordinal);

@@ -5,12 +5,12 @@ using System.Text.Json;
 
 namespace Qcow2Bitmaps.Qmp.Protocol;
 
-/// <summary>One client from its greeting to its end. Commands run one after the other, in the order in which they came.</summary>
+/// <summary>One client, from the greeting to the end. Commands run one after another, in the order received.</summary>
 internal sealed class QmpSession
 {
     private const string Negotiate = "qmp_capabilities";
 
-    // What QEMU of the version whose replies these are says of itself; clients decide by it what they may send.
+    // The QEMU version whose replies these are; clients decide by it which commands they may send.
     private const int QemuMajor = 7;
     private const int QemuMinor = 2;
 
@@ -21,9 +21,9 @@ internal sealed class QmpSession
     private bool _isNegotiated;
 
     /// <summary>Makes the session; nothing is sent yet.</summary>
-    /// <param name="commands">What a client may call, besides what is the session's own.</param>
-    /// <param name="events">What it is told.</param>
-    /// <param name="limits">What it may make the server hold.</param>
+    /// <param name="commands">The commands that a client may call, besides the session's own.</param>
+    /// <param name="events">The events that it receives.</param>
+    /// <param name="limits">The limits on what it may send.</param>
     /// <param name="warn">Receives a warning for each deviation that was accepted.</param>
     public QmpSession(QmpCommands commands, QmpEvents events, QmpLimits limits, Action<string> warn)
     {

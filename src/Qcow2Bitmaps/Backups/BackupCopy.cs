@@ -103,7 +103,7 @@ internal sealed class BackupCopy(BackupSource source, BackupPlan plan)
         AppearsAtOnce = true,
         // What a backup holds is what was dirty; its checksums say so.
         HoldsZeros = true,
-        // A backup is there for the day when the disk's blocks cannot be read.
+        // A backup must not share blocks with the disk, since it is needed when those become unreadable.
         UsesReflinks = false,
         AllowedFolders = [source.Folder],
         Create = source.Options.IsRaw ? null : new Qcow2CreateOptions

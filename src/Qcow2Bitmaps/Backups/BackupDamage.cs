@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>A part of a backup that is not as its manifest says.</summary>
+/// <summary>A part of a backup that does not match its manifest.</summary>
 public sealed record BackupDamage
 {
     internal BackupDamage(StoredBackup backup, long offsetBytes, string detail)

@@ -10,6 +10,6 @@ public enum BackupFallback
     /// <see cref="Operations.ChainPopulate"/>; where those refuse, so is the backup.
     /// </summary>
     Populate,
-    /// <summary>All of the disk is copied, into a backup that stands alone.</summary>
+    /// <summary>The whole disk is copied, as a full backup.</summary>
     Full,
 }

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>What a backup is: the file beside its image. Immutable.</summary>
+/// <summary>The description of a backup: the file beside its image. Immutable.</summary>
 public sealed record BackupManifest
 {
     internal BackupManifest()
@@ -13,16 +13,16 @@ public sealed record BackupManifest
     /// <summary>The backup's id, 32 hexadecimal digits.</summary>
     public string Id { get; internal init; } = "";
 
-    /// <summary>The id of the full backup that it goes back to.</summary>
+    /// <summary>The id of the full backup that it is ultimately based on.</summary>
     internal string Series { get; init; } = "";
 
     /// <summary>When it was taken, in UTC; later than all that it is based on.</summary>
     public DateTimeOffset Created { get; internal init; }
 
-    /// <summary>How far it got.</summary>
+    /// <summary>Its state.</summary>
     public BackupState State { get; internal init; }
 
-    /// <summary>What it stands on, the nearest first, down to a full backup; empty of a full backup.</summary>
+    /// <summary>The backups that it is based on, the nearest first, down to a full backup; empty for a full backup.</summary>
     internal IReadOnlyList<BackupParent> Parents { get; init; } = [];
 
     /// <summary>The file name of its image, in the same folder.</summary>
@@ -35,28 +35,28 @@ public sealed record BackupManifest
     public long SizeBytes { get; internal init; }
 
     /// <summary>
-    /// The whole paths of the disk's images, top first, when it was taken. For telling disks apart; nothing is opened by them.
+    /// The full paths of the disk's images, top first, when it was taken. They only distinguish disks; nothing is opened by them.
     /// </summary>
     internal IReadOnlyList<string> Source { get; init; } = [];
 
     /// <summary>
-    /// Which file the top image was: its number and when it was made; null where that is not known. Another file of the same path may be
-    /// what was made after a snapshot was discarded.
+    /// The identity of the top image's file: its inode number and creation time; null if unknown. A different file at the same path may
+    /// have been created after a snapshot was discarded.
     /// </summary>
     internal string? SourceFile { get; init; }
 
-    /// <summary>The bitmap that it was to go by; null of a full backup.</summary>
+    /// <summary>The bitmap that it was requested for; null for a full backup.</summary>
     public string? Bitmap { get; internal init; }
 
-    /// <summary>What was done as that was not valid; none where it was.</summary>
+    /// <summary>What was done because that bitmap was not valid; none if it was valid.</summary>
     public BackupFallback Fallback { get; internal init; }
 
-    /// <summary>Why the bitmap was not valid; null where it was.</summary>
+    /// <summary>Why the bitmap was not valid; null if it was valid.</summary>
     public string? Verdict { get; internal init; }
 
     /// <summary>
-    /// What of the disk was missing when it, or what it stands on, was taken, as a file ended before clusters that its image names: zeros
-    /// are there instead. Null where the disk was whole.
+    /// Which part of the disk was missing when it, or a backup that it is based on, was taken, because a file was shorter than its tables
+    /// require: those parts are zeros. Null if nothing was missing.
     /// </summary>
     public string? Missing { get; internal init; }
 
@@ -67,27 +67,27 @@ public sealed record BackupManifest
     public BackupOrigin Origin { get; internal init; }
 
     /// <summary>
-    /// The bitmaps that record from its point on: what they say has changed since is what an incremental backup on top of it
-    /// needs; of an unfinished one, what it lacks.
+    /// The bitmaps that record from its point on. An incremental backup based on it needs what they mark; an unfinished
+    /// backup lacks what they mark.
     /// </summary>
     public IReadOnlyList<string> Anchors { get; internal init; } = [];
 
-    /// <summary>The id that all backups of one common point share; null where there was one disk.</summary>
+    /// <summary>The id shared by all backups of the same point in time; null if there was one disk.</summary>
     public string? Set { get; internal init; }
 
-    /// <summary>How many bytes the bitmap said were dirty; null of a full backup.</summary>
+    /// <summary>How many bytes the bitmap marked as dirty; null for a full backup.</summary>
     public long? DirtyBytes { get; internal init; }
 
     /// <summary>The size of the parts of the disk that have a checksum each, in bytes.</summary>
     internal long GroupBytes { get; init; }
 
-    /// <summary>The parts of which it holds something, in ascending order; empty where they were not read.</summary>
+    /// <summary>The parts of which it stores something, in ascending order; empty if they were not read.</summary>
     internal IReadOnlyList<BackupGroup> Groups { get; init; } = [];
 
     /// <summary>The file name of the manifest of the backup that it is based on, in the same folder; null of a full backup.</summary>
     public string? BasedOn => Parents.Count > 0 ? Parents[0].Manifest : null;
 
-    /// <summary>Whether it stands alone.</summary>
+    /// <summary>Whether it is a full backup.</summary>
     public bool IsFull => Parents.Count == 0;
 
     /// <summary>How many bytes of data it holds.</summary>

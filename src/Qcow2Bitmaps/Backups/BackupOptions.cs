@@ -5,7 +5,7 @@ namespace Qcow2Bitmaps.Backups;
 /// <summary>How backups are taken. Immutable and safe to share between threads.</summary>
 public sealed record BackupOptions
 {
-    /// <summary>How the chains are opened; which of their images are written is not looked at.</summary>
+    /// <summary>How the chains are opened; their choice of writable images is ignored.</summary>
     public ChainOpenOptions Chain { get; init; } = ChainOpenOptions.Default;
 
     /// <summary>The bitmap that says what to copy; null for a full backup.</summary>
@@ -14,29 +14,29 @@ public sealed record BackupOptions
     /// <summary>The recording bitmap that starts in each top image at the point of the backup; null for none.</summary>
     public string? Checkpoint { get; init; }
 
-    /// <summary>What becomes of the bitmap of <see cref="Since"/>.</summary>
+    /// <summary>What happens to the bitmap of <see cref="Since"/>.</summary>
     public BitmapSyncMode Mode { get; init; }
 
-    /// <summary>What is done where that is not valid.</summary>
+    /// <summary>What is done if that bitmap is not valid.</summary>
     public BackupFallback Fallback { get; init; }
 
     /// <summary>
-    /// Whether a backup is taken although a file of the chain ends before clusters that its image names
-    /// (<see cref="ImageChain.FindTruncationsAsync"/>), or it stands on such a backup: what is missing counts as zeros, and the manifest
-    /// says so (<see cref="BackupManifest.Missing"/>). Else that is refused.
+    /// Whether to take a backup even if a file of the chain is shorter than its tables require
+    /// (<see cref="ImageChain.FindTruncationsAsync"/>), or if it is based on such a backup: missing data count as zeros, and the manifest
+    /// records it (<see cref="BackupManifest.Missing"/>). Otherwise that is an error.
     /// </summary>
     public bool AcceptsMissing { get; init; }
 
-    /// <summary>Whether the target is a raw file, which only a full backup can be; else it is a qcow2 image.</summary>
+    /// <summary>Whether the target is a raw file, for full backups only; otherwise it is a qcow2 image.</summary>
     public bool IsRaw { get; init; }
 
     /// <summary>Whether clusters are compressed; qcow2 only.</summary>
     public bool Compress { get; init; }
 
-    /// <summary>How many parts of the disk are in work at a time: 1 to <see cref="ConversionOptions.MaxWorkers"/>.</summary>
+    /// <summary>The number of parts of the disk that are copied concurrently: 1 to <see cref="ConversionOptions.MaxWorkers"/>.</summary>
     internal int Workers { get; init; } = ConversionOptions.DefaultWorkers;
 
-    /// <summary>Says what of the options does not go together; null when all does.</summary>
+    /// <summary>Returns why the options cannot be combined; null if they can.</summary>
     /// <param name="disks">How many disks are backed up.</param>
     internal string? FindFault(int disks = 1) =>
         disks < 1 ? "No disk is to be backed up"

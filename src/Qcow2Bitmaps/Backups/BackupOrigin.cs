@@ -5,11 +5,8 @@ public enum BackupOrigin
 {
     /// <summary>It was taken as one.</summary>
     Taken,
-    /// <summary>
-    /// Another program made it. The disk was compared with the series that it belongs to, outside what the
-    /// bitmap of the last one called dirty.
-    /// </summary>
+    /// <summary>Another program made it. The disk was compared with its series, except where the last one's bitmap was dirty.</summary>
     AdoptedCompared,
-    /// <summary>Another program made it. Whoever adopted it vouched for the series, and nothing was compared.</summary>
+    /// <summary>Another program made it. The user who adopted it vouched for the series, and nothing was compared.</summary>
     AdoptedTrusted,
 }

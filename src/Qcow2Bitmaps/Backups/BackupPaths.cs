@@ -2,18 +2,18 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>Where the files of a backup stand.</summary>
+/// <summary>The paths of a backup's files.</summary>
 internal static class BackupPaths
 {
-    /// <summary>What the manifest's name adds to that of its image.</summary>
+    /// <summary>The suffix that a manifest's name adds to that of its image.</summary>
     public const string ManifestSuffix = ".backup.json";
 
-    /// <summary>What the name of a file adds that is not whole yet.</summary>
+    /// <summary>The suffix of the name of an incomplete file.</summary>
     public const string PartialSuffix = ".partial";
 
     private const int MaxNameBytes = 255;
 
-    /// <summary>The path of an image's manifest; that of a manifest stays as it is.</summary>
+    /// <summary>The path of an image's manifest; a manifest's path is returned unchanged.</summary>
     /// <param name="path">The path of the image, or of the manifest.</param>
     public static string ManifestOf(string path)
     {
@@ -23,7 +23,7 @@ internal static class BackupPaths
             : path + ManifestSuffix;
     }
 
-    /// <summary>The path of a manifest's image, as it is named after that; null of what is no manifest's name.</summary>
+    /// <summary>The path of the image that a manifest's name belongs to; null if it is not a manifest's name.</summary>
     public static string? ImageOf(string manifestPath) =>
         manifestPath.EndsWith(ManifestSuffix, StringComparison.Ordinal) ? manifestPath[..^ManifestSuffix.Length] : null;
 

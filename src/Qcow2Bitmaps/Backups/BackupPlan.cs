@@ -47,7 +47,7 @@ internal sealed class BackupPlan
 
     /// <summary>Checks everything that can be refused, before anything is written; then rebuilds a bitmap, if that was asked for.</summary>
     /// <param name="source">The disk.</param>
-    /// <param name="set">What the backups of one call have in common; null for one alone.</param>
+    /// <param name="set">The id shared by the backups of one call; null for a single one.</param>
     /// <param name="writable">The images of all disks that are open for writing.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     public static async ValueTask<BackupPlan> MakeAsync(
@@ -73,7 +73,7 @@ internal sealed class BackupPlan
         return plan;
     }
 
-    /// <summary>Adds what is to be done to the disk's bitmaps at the backup's point.</summary>
+    /// <summary>Adds the changes of the disk's bitmaps at the backup's point.</summary>
     public void AddEdits(BitmapEditSet edits)
     {
         if (Options.Checkpoint is { } checkpoint)
@@ -167,7 +167,9 @@ internal sealed class BackupPlan
         };
     }
 
-    /// <summary>What was missing below, or in the unfinished one, is missing here too: no bitmap tells when it is there again.</summary>
+    /// <summary>
+    /// Parts missing in the backup below, or in the unfinished one, are missing here too: no bitmap shows that they have reappeared.
+    /// </summary>
     private void InheritMissing(StoredBackup earlier)
     {
         if (earlier.Manifest.Missing is { } missing && !Options.AcceptsMissing)

@@ -2,15 +2,15 @@ using System.Runtime.CompilerServices;
 
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>Which parts of a disk are copied, in whole blocks.</summary>
+/// <summary>Determines which parts of a disk are copied, in whole blocks.</summary>
 internal static class BackupRanges
 {
-    /// <summary>The blocks that a bitmap calls dirty, merged over its chain, and all from an offset on.</summary>
+    /// <summary>Returns the blocks that a bitmap, merged over its chain, marks as dirty, and all blocks from an offset on.</summary>
     /// <param name="chain">The chain; the bitmap is valid over it.</param>
     /// <param name="bitmap">The bitmap's name.</param>
-    /// <param name="tailBytes">From where on the backup below has nothing, in bytes.</param>
+    /// <param name="tailBytes">The offset from which the backup below has nothing, in bytes.</param>
     /// <param name="sizeBytes">The disk's size in bytes.</param>
-    /// <param name="onDirty">Is told how many bytes of each extent are dirty, before it is rounded.</param>
+    /// <param name="onDirty">Receives the number of dirty bytes of each extent, before it is rounded.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     public static async IAsyncEnumerable<DirtyExtent> DirtyAsync(
         ImageChain chain, string bitmap, long tailBytes, long sizeBytes, Action<long> onDirty,
@@ -49,7 +49,7 @@ internal static class BackupRanges
         }
     }
 
-    /// <summary>What an image itself holds.</summary>
+    /// <summary>Returns what an image itself contains.</summary>
     /// <param name="chain">The image, opened alone.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     public static async IAsyncEnumerable<DirtyExtent> OwnAsync(

@@ -26,7 +26,7 @@ internal static class BackupRestore
         string manifest = BackupPaths.ManifestOf(targetPath);
         if (!isDevice && (DurableFile.Exists(manifest) || DurableFile.Exists(BackupPaths.PartialOf(manifest))))
         {
-            // What the unfinished one has may be nowhere else.
+            // The unfinished backup's data may exist nowhere else.
             throw IOException.Of($"'{targetPath}' is the name of a backup, whole or unfinished: a disk is restored to a name of its own");
         }
 
@@ -44,7 +44,7 @@ internal static class BackupRestore
         {
             if (target.ZeroFromBytes > 0 && size > 0)
             {
-                // A device, which has anything.
+                // A device, which may contain any data.
                 await target.Disk.WriteZerosAsync(0, size, mayUnmap: true, cancellationToken).ConfigureAwait(false);
             }
 

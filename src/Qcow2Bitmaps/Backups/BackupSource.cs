@@ -39,9 +39,7 @@ internal sealed class BackupSource : IAsyncDisposable
     public IEnumerable<Qcow2Image> Writable =>
         Chain.Layers.OfType<Qcow2Layer>().Where(static layer => layer.IsWritable).Select(static layer => layer.Image);
 
-    /// <summary>
-    /// Opens the disk with the locks that keep writers out, and clears away, or finishes, what a stop has left of a backup of that name.
-    /// </summary>
+    /// <summary>Opens the disk with locks that exclude writers, and looks for an unfinished backup of that name to resume.</summary>
     public static async ValueTask<BackupSource> OpenAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
     {
         StoredBackup? unfinished = await UnfinishedBackup.FindAsync(disk, options, cancellationToken).ConfigureAwait(false);
@@ -73,8 +71,8 @@ internal sealed class BackupSource : IAsyncDisposable
     public ValueTask DisposeAsync() => Chain.DisposeAsync();
 
     /// <summary>
-    /// Which images have to be written: for a new checkpoint the top one, else those whose bitmap is
-    /// cleared, and those where it is rebuilt.
+    /// The images that must be written: for a new checkpoint the top one, otherwise those whose bitmap is cleared; and
+    /// those where it is rebuilt.
     /// </summary>
     private static async ValueTask<IReadOnlyList<int>> WrittenLayersAsync(
         ImageChain look, BackupOptions options, CancellationToken cancellationToken)
@@ -129,7 +127,7 @@ internal sealed class BackupSource : IAsyncDisposable
         return string.Join("; ", found.Select(static one => $"{one.Layer}: {one.Fault}"));
     }
 
-    /// <summary>A manifest is text: names that are not cannot stand in it.</summary>
+    /// <summary>A manifest is text, and cannot store names that are not.</summary>
     private void RequireNames()
     {
         string file = Path.GetFileName(Disk.TargetPath);
@@ -171,7 +169,7 @@ internal sealed class BackupSource : IAsyncDisposable
         plan.RequireStorable();
     }
 
-    /// <summary>Finishes an edit of several images that was stopped, or refuses where that cannot be done here.</summary>
+    /// <summary>Finishes an interrupted edit of several images, or throws if that is impossible here.</summary>
     private async ValueTask RecoverJournalsAsync(IReadOnlyCollection<Qcow2Image> writable, CancellationToken cancellationToken)
     {
         foreach (ChainLayer layer in Chain.Layers)

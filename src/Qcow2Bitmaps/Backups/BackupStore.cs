@@ -2,20 +2,20 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>Reads manifests from a folder. Nothing in them is trusted: no name leads out of the folder, every count is bounded.</summary>
+/// <summary>Reads manifests from a folder. They are untrusted: no name may lead out of the folder, and every count is bounded.</summary>
 internal static class BackupStore
 {
     private const int MaxManifests = 10_000;
 
     /// <summary>Reads a manifest.</summary>
-    /// <param name="path">Where it stands.</param>
+    /// <param name="path">Its path.</param>
     /// <param name="withGroups">Whether its checksums are read.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <exception cref="BackupException">It is no manifest.</exception>
+    /// <exception cref="BackupException">It is not a manifest.</exception>
     /// <exception cref="IOException">It cannot be read.</exception>
     public static async ValueTask<BackupManifest> ReadAsync(string path, bool withGroups, CancellationToken cancellationToken)
     {
-        // Whatever it is, a FIFO or a device: it is opened as images are.
+        // It may be a FIFO or a device, so it is opened as safely as an image.
         var file = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
         await using (file.ConfigureAwait(false))
         {
@@ -31,8 +31,8 @@ internal static class BackupStore
         }
     }
 
-    /// <summary>Reads the manifest of a backup that a caller names, by that or by its image.</summary>
-    /// <exception cref="BackupException">There is none beside the image, or it is none.</exception>
+    /// <summary>Reads the manifest of a backup, given its path or that of its image.</summary>
+    /// <exception cref="BackupException">There is none beside the image, or it is not a manifest.</exception>
     /// <exception cref="IOException">It cannot be read.</exception>
     public static async ValueTask<BackupManifest> ReadNamedAsync(string path, bool withGroups, CancellationToken cancellationToken)
     {
@@ -51,11 +51,11 @@ internal static class BackupStore
         }
     }
 
-    /// <summary>Reads a backup and all that it stands on.</summary>
+    /// <summary>Reads a backup and all backups that it is based on.</summary>
     /// <param name="path">The manifest, or its image.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The backup, then what it stands on, down to a full backup.</returns>
-    /// <exception cref="BackupException">One is no manifest, is not whole, or is not the one that it should be.</exception>
+    /// <returns>The backup, then those that it is based on, down to a full backup.</returns>
+    /// <exception cref="BackupException">One is not a manifest, is incomplete, or is not the expected one.</exception>
     /// <exception cref="IOException">One cannot be read.</exception>
     public static async ValueTask<IReadOnlyList<StoredBackup>> ReadChainAsync(string path, CancellationToken cancellationToken)
     {
@@ -90,9 +90,9 @@ internal static class BackupStore
         return chain;
     }
 
-    /// <summary>Reads the heads of all manifests in a folder, unfinished ones too.</summary>
+    /// <summary>Reads all manifests in a folder without their checksums, including unfinished ones.</summary>
     /// <param name="folder">The folder.</param>
-    /// <param name="onFault">Takes what cannot be read; when null that is refused.</param>
+    /// <param name="onFault">Receives manifests that cannot be read; if null, that is an error.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="BackupException">There are too many.</exception>
     /// <exception cref="IOException">The folder cannot be read.</exception>
@@ -120,7 +120,7 @@ internal static class BackupStore
             }
             catch (FileNotFoundException)
             {
-                // Somebody deleted it since the folder was read.
+                // It was deleted after the folder was read.
             }
             catch (IOException e) when (onFault is not null)
             {
@@ -131,7 +131,7 @@ internal static class BackupStore
         return found;
     }
 
-    /// <summary>Reads one; an unfinished one may get its name meanwhile, as other disks are backed up into the folder.</summary>
+    /// <summary>Reads one manifest. An unfinished one may be renamed meanwhile, as other disks are backed up into the folder.</summary>
     private static async ValueTask<StoredBackup> ReadHeadAsync(string path, CancellationToken cancellationToken)
     {
         try

@@ -101,7 +101,8 @@ internal static class BackupTaking
                 }
                 catch (IOException)
                 {
-                    // The error that ended the copying is on its way and tells more. What is left has the name of something unfinished.
+                    // The error that stopped the copying is being thrown and says more. The remaining file has the
+                    // name of an unfinished one.
                 }
             }
 
@@ -109,7 +110,7 @@ internal static class BackupTaking
         }
     }
 
-    /// <summary>Says of whole backups that no other can be built on them.</summary>
+    /// <summary>The error for complete backups that no other can be based on.</summary>
     private static BackupException Unanchored(List<DiskBackupRun> jobs, Exception e)
     {
         string whole = string.Join(", ", jobs.Where(static job => job.IsPlaced).Select(static job => $"'{job.ManifestPath}'"));
@@ -121,7 +122,7 @@ internal static class BackupTaking
         };
     }
 
-    /// <summary>From here on nothing is cancelled: the backups are whole.</summary>
+    /// <summary>From here on nothing is cancelled, as the backups are complete.</summary>
     private static async ValueTask AnchorAsync(List<DiskBackupRun> jobs, Action<string>? atStep)
     {
         var edits = new BitmapEditSet();
@@ -132,7 +133,7 @@ internal static class BackupTaking
         }
         catch (Qcow2Exception)
         {
-            // It was refused, so that nothing has changed; the backups are good for restoring.
+            // The edit was refused, so nothing has changed. The backups can still be restored.
             jobs.ForEach(static job => Leftovers.Tidy(
                 $"'{job.ManifestPath}' does not say that no bitmap records since then; a verification with the disk finds that out",
                 () => job.Confirm(isEdited: false)));

@@ -7,7 +7,7 @@ namespace Qcow2Bitmaps.Backups;
 internal static class BackupVerification
 {
     private const int BufferBytes = 1 << 20;
-    // More would tell nothing new.
+    // More would add no information.
     private const int MaxDamage = 100;
 
     public static async Task<BackupCheck> RunAsync(
@@ -40,7 +40,7 @@ internal static class BackupVerification
             return check;
         }
 
-        // What the bitmap does not call dirty is as it was: whether or not the edit was made, it may be relied on.
+        // All clean parts are unchanged, so the bitmap is reliable, whether or not the edit was made.
         BackupManifest confirmed = manifest with { State = BackupState.Complete, Anchors = [bitmap] };
         DurableFile.Replace(chain[0].ManifestPath, ManifestJson.Write(confirmed), FileRights.Plain);
         return check with { IsConfirmed = true };
@@ -74,7 +74,7 @@ internal static class BackupVerification
         }
     }
 
-    /// <summary>Compares what the bitmap calls clean.</summary>
+    /// <summary>Compares the parts that the bitmap marks as clean.</summary>
     internal static async ValueTask<(long? Difference, long ComparedBytes)> CompareAsync(
         IReadOnlyList<StoredBackup> backups, ImageChain disk, string bitmap, long endBytes, IProgress<OperationProgress>? progress,
         CancellationToken cancellationToken)
@@ -89,7 +89,7 @@ internal static class BackupVerification
             await foreach (DirtyExtent extent
                 in disk.ReadExtentsAsync(bitmap, includeClean: true, cancellationToken: cancellationToken).ConfigureAwait(false))
             {
-                // What the disk has gained is always copied.
+                // Parts that the disk gained by growing are always copied.
                 long end = Math.Min(extent.EndBytes, Math.Min(disk.SizeBytes, endBytes));
                 for (long at = extent.OffsetBytes; at < end && !extent.IsDirty;)
                 {

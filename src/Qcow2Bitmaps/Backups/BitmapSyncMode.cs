@@ -1,16 +1,14 @@
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>
-/// What becomes of the bitmap that a backup goes by, or that starts anew with it, when the backup ends: QEMU's <c>bitmap-mode</c>.
-/// </summary>
+/// <summary>What happens, when a backup ends, to the bitmap that it used or that starts with it: QEMU's <c>bitmap-mode</c>.</summary>
 public enum BitmapSyncMode
 {
     /// <summary>
-    /// After a success the bitmap holds what was written since the backup's point; else it is as before. Where a <see cref="DiskBackup"/>
-    /// starts a new checkpoint, that does the recording, and the bitmap stays as it is.
+    /// After a success, the bitmap contains what was written since the backup's point; otherwise it is unchanged. If a
+    /// <see cref="DiskBackup"/> starts a new checkpoint, that records instead, and the bitmap is unchanged.
     /// </summary>
     OnSuccess,
-    /// <summary>The bitmap is as before.</summary>
+    /// <summary>The bitmap is unchanged.</summary>
     Never,
     /// <summary>
     /// The bitmap holds what was written since the backup's point, and what was not copied. What a failed <see cref="DiskBackup"/> has

@@ -18,16 +18,16 @@ public static partial class DiskBackup
     /// </para>
     /// </remarks>
     /// <param name="disks">The disks.</param>
-    /// <param name="options">How.</param>
-    /// <param name="progress">Is told how far the copying is, one call after the other, from any thread.</param>
+    /// <param name="options">The options.</param>
+    /// <param name="progress">Receives the progress of the copying; calls are sequential, from any thread.</param>
     /// <param name="cancellationToken">Ends the copying.</param>
-    /// <returns>What was made, disk by disk.</returns>
+    /// <returns>The backups, disk by disk.</returns>
     /// <exception cref="ArgumentException">The options do not go together, or two disks have one name or target.</exception>
     /// <exception cref="BitmapStateException">A bitmap is not valid over its chain (the message is the verdict), or the checkpoint
     /// cannot start; nothing was changed.</exception>
-    /// <exception cref="BackupException">There is no backup to build on, or it cannot be built on; nothing was changed.</exception>
-    /// <exception cref="ImageLockedException">Somebody else uses an image.</exception>
-    /// <exception cref="Qcow2Exception">An image is broken, or there is no room.</exception>
+    /// <exception cref="BackupException">There is no backup to base this one on, or it is unsuitable; nothing was changed.</exception>
+    /// <exception cref="ImageLockedException">Another process uses an image.</exception>
+    /// <exception cref="Qcow2Exception">An image is broken, or there is not enough space.</exception>
     /// <exception cref="IOException">A target exists, or a storage failed.</exception>
     public static Task<IReadOnlyList<BackupResult>> TakeAsync(
         IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<OperationProgress>? progress = null,
@@ -43,7 +43,7 @@ public static partial class DiskBackup
     /// one is given.
     /// </summary>
     /// <param name="path">The backup's manifest, or its image.</param>
-    /// <param name="disk">The disk's chain; null to look at the backup alone.</param>
+    /// <param name="disk">The disk's chain; null to verify only the backup.</param>
     /// <param name="since">The bitmap that marks what may have changed since the backup; when null its first anchor, or else the bitmap
     /// that it used.</param>
     /// <param name="progress">Is told how far the reading is.</param>
@@ -52,7 +52,7 @@ public static partial class DiskBackup
     /// A backup that was interrupted before its anchors were known to record is complete, and its manifest written anew, when the disk
     /// equals it outside what an anchor marks.
     /// </remarks>
-    /// <exception cref="BackupException">A manifest is none, or is missing, or an image is missing or another one.</exception>
+    /// <exception cref="BackupException">A manifest is invalid or missing, or an image is missing or not the expected one.</exception>
     /// <exception cref="BitmapStateException">The bitmap is not valid over the disk's chain.</exception>
     /// <exception cref="IOException">A file cannot be read.</exception>
     public static Task<BackupCheck> VerifyAsync(

@@ -38,7 +38,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     public async ValueTask CopyAsync(IProgress<OperationProgress>? progress, CancellationToken cancellationToken) =>
         _manifest = await _copy!.RunAsync(progress, cancellationToken).ConfigureAwait(false);
 
-    /// <summary>Gives the image and its manifest their names. Whoever finds the manifest finds a whole backup.</summary>
+    /// <summary>Renames the image and its manifest to their final names. A manifest that exists stands for a complete backup.</summary>
     public void Place()
     {
         _manifest = _manifest with { State = _manifest.Anchors.Count > 0 ? BackupState.Anchoring : BackupState.Complete };
@@ -58,7 +58,9 @@ internal sealed class DiskBackupRun : IAsyncDisposable
         }
     }
 
-    /// <summary>Takes its anchors over from earlier backups. Until it is confirmed none is built on by them.</summary>
+    /// <summary>
+    /// Removes its anchors from earlier backups. Until it is confirmed, no backup can be based on another by those bitmaps.
+    /// </summary>
     public async ValueTask WithdrawFormerAsync()
     {
         foreach (string anchor in _manifest.Anchors)
@@ -71,7 +73,7 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     public void AddEdits(BitmapEditSet edits) => _plan.AddEdits(edits);
 
     /// <summary>Says in the manifest whether its anchors record from its point on.</summary>
-    /// <param name="isEdited">Whether the edit was made. A bitmap that was not cleared marks all that changes from here on, too.</param>
+    /// <param name="isEdited">Whether the edit was made. A bitmap that was not cleared also marks all later changes.</param>
     public void Confirm(bool isEdited)
     {
         bool hasAnchors = isEdited || _plan.Clears;

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>Whether a disk is what became of the one that a backup was taken of.</summary>
+/// <summary>Checks that a disk is a continuation of the one that a backup was taken of.</summary>
 /// <param name="chain">The disk.</param>
 /// <param name="identity">Which one it is.</param>
 /// <param name="bitmap">The bitmap, which is valid over the chain.</param>
@@ -12,9 +12,9 @@ internal sealed class DiskCourse(ImageChain chain, DiskIdentity identity, string
     /// </summary>
     /// <param name="below">The backup to build on, and what that is based on.</param>
     /// <param name="unfinished">The incomplete backup that is resumed; null for none.</param>
-    /// <param name="keptBytes">Up to where the disk has been all the time since.</param>
+    /// <param name="keptBytes">The offset up to which the disk has existed all the time since.</param>
     /// <param name="cancellationToken">Ends the comparison.</param>
-    /// <exception cref="BackupException">It is not.</exception>
+    /// <exception cref="BackupException">It is not a continuation.</exception>
     public async ValueTask RequireSameAsync(
         IReadOnlyList<StoredBackup> below, StoredBackup? unfinished, long keptBytes, CancellationToken cancellationToken)
     {
@@ -36,8 +36,8 @@ internal sealed class DiskCourse(ImageChain chain, DiskIdentity identity, string
                 + $"A full backup is needed");
         }
 
-        // A checkpoint of the image that was on top then is gone with that: where files cannot be told apart, it needs no proof while there
-        // is one at that path. Elsewhere it may be one of another disk over the same images.
+        // A checkpoint in the previous top image is gone with it: if files cannot be identified, no proof is needed as long as the path has
+        // that checkpoint. At another path, the checkpoint may belong to another disk on the same images.
         if (!isAdopted
             && below[0].Manifest is { SourceFile: null, Checkpoint: { } checkpoint }
             && identity.TopFile is null

@@ -4,8 +4,8 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>
-/// The backups of a disk that a folder has already. A new one is later than all of them, and takes over the bitmap that it anchors: no
-/// other may be built on by that, though the new one be deleted.
+/// The existing backups of a disk in a folder. A new one is dated later than all of them and takes over the bitmap that it anchors: even if
+/// the new one is deleted, no backup can be based on the earlier ones by that bitmap.
 /// </summary>
 internal sealed class FormerBackups
 {
@@ -13,13 +13,14 @@ internal sealed class FormerBackups
 
     private FormerBackups(IReadOnlyList<StoredBackup> backups) => _backups = backups;
 
-    /// <summary>Finds them. What is no manifest is none.</summary>
+    /// <summary>Finds them. Files that are not manifests are ignored.</summary>
     /// <param name="folder">The folder.</param>
-    /// <param name="identity">Which disk it is.</param>
-    /// <param name="below">What the new backup stands on.</param>
+    /// <param name="identity">The identity of the disk.</param>
+    /// <param name="below">The backups that the new one is based on.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="BackupException">There are too many.</exception>
-    /// <exception cref="IOException">The folder, or a manifest, cannot be read: later it would still claim the bitmap.</exception>
+    /// <exception cref="IOException">The folder or a manifest cannot be read; a manifest that is readable later would still
+    /// claim the bitmap.</exception>
     public static async ValueTask<FormerBackups> FindAsync(
         string folder, DiskIdentity identity, IReadOnlyList<StoredBackup> below, CancellationToken cancellationToken)
     {
@@ -31,7 +32,7 @@ internal sealed class FormerBackups
                         || below.Any(one => string.Equals(one.Manifest.Series, other.Manifest.Series, StringComparison.Ordinal)))]);
     }
 
-    /// <summary>The time of a new one: a clock that was set back must not turn the order round.</summary>
+    /// <summary>The time of a new backup, adjusted so that a clock that was set back does not reverse the order.</summary>
     /// <exception cref="BackupException">There is no later time.</exception>
     public DateTimeOffset Next()
     {
@@ -40,14 +41,14 @@ internal sealed class FormerBackups
         return latest is null ? now : Later(now, latest);
     }
 
-    /// <summary>A time, or the first one that is later than a backup, where that time is not.</summary>
+    /// <summary>Returns the time, or, if it is not later than a backup, the first later one.</summary>
     /// <exception cref="BackupException">There is no later time.</exception>
     public static DateTimeOffset Later(DateTimeOffset time, StoredBackup than) =>
         time > than.Manifest.Created ? time
         : than.Manifest.Created < DateTimeOffset.MaxValue ? than.Manifest.Created.AddTicks(1)
         : throw new BackupException($"'{than.ManifestPath}' says that it was taken at the end of time, and the new backup is later");
 
-    /// <summary>Finds one, besides some, that was taken later than a moment and has a bitmap as its anchor.</summary>
+    /// <summary>Finds a backup, other than the given ones, that was taken later than a time and is anchored by a bitmap.</summary>
     public StoredBackup? FindAnchored(string bitmap, IEnumerable<StoredBackup> besides, DateTimeOffset laterThan)
     {
         var ids = besides.Select(static backup => backup.Manifest.Id).ToHashSet(StringComparer.Ordinal);
@@ -57,11 +58,11 @@ internal sealed class FormerBackups
                 && !ids.Contains(backup.Manifest.Id));
     }
 
-    /// <summary>Notes in their manifests that a bitmap does not record since their points any more, or never did.</summary>
+    /// <summary>Records in their manifests that a bitmap no longer records since their points, or never did.</summary>
     /// <param name="bitmap">The bitmap.</param>
     /// <param name="id">The new backup, which may be a resumed one.</param>
     /// <param name="cancellationToken">Ends the work.</param>
-    /// <exception cref="BackupException">A manifest is none any more.</exception>
+    /// <exception cref="BackupException">A manifest is no longer valid.</exception>
     /// <exception cref="IOException">A manifest cannot be read or written.</exception>
     public async ValueTask WithdrawAsync(string bitmap, string id, CancellationToken cancellationToken)
     {
@@ -72,7 +73,7 @@ internal sealed class FormerBackups
         {
             if (!DurableFile.Exists(backup.ManifestPath))
             {
-                // Somebody deleted it while this one copied.
+                // It was deleted during the copying.
                 continue;
             }
 

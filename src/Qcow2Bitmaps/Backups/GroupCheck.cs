@@ -2,13 +2,13 @@ namespace Qcow2Bitmaps.Backups;
 
 /// <summary>Compares the groups that an image turns out to hold with those of its manifest.</summary>
 /// <param name="backup">The backup, with its manifest.</param>
-/// <param name="onFault">Takes what differs, group by group.</param>
+/// <param name="onFault">Receives the differences, group by group.</param>
 internal sealed class GroupCheck(StoredBackup backup, Action<BackupDamage> onFault)
 {
     private readonly IReadOnlyList<BackupGroup> _expected = backup.Manifest.Groups;
     private int _next;
 
-    /// <summary>Takes the next group, in ascending order.</summary>
+    /// <summary>Compares the next group, in ascending order.</summary>
     public void Add(BackupGroup found)
     {
         Skip(found.OffsetBytes);

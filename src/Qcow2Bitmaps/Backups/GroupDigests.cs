@@ -4,22 +4,22 @@ using Qcow2Bitmaps.Copying;
 
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>Makes the checksums of a manifest from what is written, or read, in any order.</summary>
+/// <summary>Computes the checksums of a manifest from data that are written or read in any order.</summary>
 /// <remarks>
 /// <para>
-/// Of each item of 1 MiB that has data: SHA-256 over each run of blocks of 64 KiB with data, its start and its length (8 bytes
-/// each, big endian) and its bytes. Of a group: SHA-256 over each such item, its offset (8 bytes) and its checksum; then over each
-/// run of blocks of zeros, a byte 1, its start and its end (8 bytes each), runs that touch joined. So it depends on what stands
-/// where on the disk, and not on how an image holds it.
+/// For each item of 1 MiB that has data: SHA-256 over each run of 64 KiB blocks with data: its start and its length (8 bytes each, big
+/// endian) and its bytes. For a group: SHA-256 over each such item: its offset (8 bytes) and its checksum; then over each run of blocks of
+/// zeros: a byte 1, its start and its end (8 bytes each), adjacent runs joined. So a checksum depends on what is at which place of the
+/// disk, and not on how an image stores it.
 /// </para>
-/// <para>Thread-safe. Memory: the groups in work, which are few.</para>
+/// <para>Thread-safe. Memory: the groups in progress, which are few.</para>
 /// </remarks>
 /// <param name="groupBytes">The size of a group, in bytes: a multiple of 1 MiB.</param>
 /// <param name="sizeBytes">The disk's size in bytes.</param>
-/// <param name="onGroup">Takes each group, in ascending order, one at a time, once no more can come of it.</param>
+/// <param name="onGroup">Receives each group, in ascending order, one at a time, once it is final.</param>
 internal sealed class GroupDigests(long groupBytes, long sizeBytes, Action<BackupGroup> onGroup) : ICopyObserver
 {
-    /// <summary>The unit in which zeros are told from data.</summary>
+    /// <summary>The unit in which zeros are distinguished from data.</summary>
     public const int BlockBytes = 64 << 10;
 
     private const byte ZeroRun = 1;
@@ -63,7 +63,7 @@ internal sealed class GroupDigests(long groupBytes, long sizeBytes, Action<Backu
         }
     }
 
-    /// <summary>Hands out what is left, when all is done.</summary>
+    /// <summary>Emits the remaining groups at the end.</summary>
     public void Complete()
     {
         lock (_gate)

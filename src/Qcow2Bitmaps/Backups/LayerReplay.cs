@@ -2,15 +2,15 @@ using Qcow2Bitmaps.Copying;
 
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>Goes through what the image of one backup itself holds: into a target, or only to look.</summary>
+/// <summary>Reads what the image of one backup itself contains: to write it to a target, or only to check it.</summary>
 internal static class LayerReplay
 {
-    /// <summary>Writes all that an image holds to a target, and makes its checksums.</summary>
+    /// <summary>Writes everything that an image itself contains to a target, and computes its checksums.</summary>
     /// <param name="backup">The backup.</param>
     /// <param name="target">The target.</param>
-    /// <param name="workers">How many parts are in work at a time.</param>
+    /// <param name="workers">The number of parts that are processed concurrently.</param>
     /// <param name="onGroup">Takes the groups, in ascending order, from any thread, one at a time.</param>
-    /// <param name="progress">Is told how many bytes of the disk are done.</param>
+    /// <param name="progress">Receives the number of bytes of the disk that are done.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     public static async ValueTask RunAsync(
         StoredBackup backup, Disk target, int workers, Action<BackupGroup> onGroup, IProgress<OperationProgress>? progress,
@@ -25,7 +25,7 @@ internal static class LayerReplay
             var ranges = new CopyRanges(BackupRanges.OwnAsync(chain, cancellationToken));
             await using (ranges.ConfigureAwait(false))
             {
-                // What a checksum is made of, whether or not zeros have to be written.
+                // All zeros count in checksums, whether or not they must be written.
                 await new CopyEngine(target, options, progress, ZeroFrom(backup.Manifest))
                     .RunAsync(new CopyScope(disk) { Ranges = ranges, Observer = digests }, cancellationToken).ConfigureAwait(false);
             }
@@ -34,7 +34,7 @@ internal static class LayerReplay
         }
     }
 
-    /// <summary>Makes the checksums of what an image holds.</summary>
+    /// <summary>Computes the checksums of what an image itself contains.</summary>
     public static async ValueTask<IReadOnlyList<BackupGroup>> ReadGroupsAsync(
         StoredBackup backup, int workers, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
@@ -44,7 +44,7 @@ internal static class LayerReplay
         return groups;
     }
 
-    /// <summary>A raw image has zeros wherever it has no data, without holding them.</summary>
+    /// <summary>A raw image reads as zeros wherever it has no data, without storing them.</summary>
     private static long ZeroFrom(BackupManifest manifest) =>
         string.Equals(manifest.ImageFormat, Qcow2Bitmaps.ImageFormat.Raw, StringComparison.Ordinal) ? 0 : long.MaxValue;
 }

@@ -20,7 +20,7 @@ internal static partial class ManifestJson
     /// <param name="path">Where it stands, for messages.</param>
     /// <param name="text">Its bytes.</param>
     /// <param name="withGroups">Whether the groups are read.</param>
-    /// <exception cref="BackupException">It is not a manifest, or one whose members cannot be.</exception>
+    /// <exception cref="BackupException">It is not a manifest, or it has invalid members.</exception>
     public static BackupManifest Read(string path, ReadOnlyMemory<byte> text, bool withGroups)
     {
         try

@@ -8,13 +8,13 @@ namespace Qcow2Bitmaps.Backups;
 /// <summary>The text of a manifest.</summary>
 internal static partial class ManifestJson
 {
-    /// <summary>The longest text, in bytes, that is read.</summary>
+    /// <summary>The maximum size of the text, in bytes.</summary>
     public const int MaxBytes = 16 << 20;
 
-    /// <summary>The most groups.</summary>
+    /// <summary>The maximum number of groups.</summary>
     public const int MaxGroups = 1 << 16;
 
-    /// <summary>The most backups that one stands on, as images of a chain are limited too.</summary>
+    /// <summary>The maximum number of backups that one is based on, like the limit on images of a chain.</summary>
     public const int MaxParents = 63;
 
     private const string FormatName = "qcow2bitmaps-backup";

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>A disk that takes all and keeps nothing: for reading alone.</summary>
+/// <summary>A disk that discards everything written to it, for reading alone.</summary>
 /// <param name="sizeBytes">Its size in bytes.</param>
 internal sealed class NullDisk(long sizeBytes) : Disk
 {
@@ -12,7 +12,7 @@ internal sealed class NullDisk(long sizeBytes) : Disk
 
     public override bool CanWrite => true;
 
-    /// <summary>Of zeros too checksums are made.</summary>
+    /// <summary>Checksums include zeros.</summary>
     internal override bool HoldsZeros => true;
 
     public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) =>

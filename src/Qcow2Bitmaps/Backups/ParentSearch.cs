@@ -1,34 +1,34 @@
 namespace Qcow2Bitmaps.Backups;
 
 // Decisions: docs/decisions/backups.md.
-/// <summary>Finds the backup that an incremental one stands on, and refuses those that it cannot stand on.</summary>
+/// <summary>Finds the backup that an incremental one can be based on, and refuses unsuitable ones.</summary>
 /// <remarks>
-/// A bitmap tells what changed since a point only as long as nobody has cleared it, or made another one of its name, since. So of the
-/// backups of a disk in a folder only the newest at whose point the bitmap began to record will do, or one that was taken later; one that
-/// was stopped before its anchors were known to record counts as newer.
+/// A bitmap shows what changed since a point only as long as it was not cleared or recreated under its name since. So of a disk's backups
+/// in a folder, only the newest one at whose point the bitmap began to record is suitable, or one taken later. A backup that was
+/// interrupted before its anchors were known to record counts as newer.
 /// </remarks>
 /// <param name="bitmap">The bitmap.</param>
-/// <param name="identity">Which disk it is.</param>
+/// <param name="identity">The identity of the disk.</param>
 /// <param name="folder">The target's folder.</param>
 internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string folder)
 {
     /// <summary>
-    /// Up to where the disk is known to have been all the time since the backup that was found, in bytes: it may have
-    /// shrunk, and grown again, which no bitmap tells.
+    /// The offset, in bytes, up to which the disk is known to have existed all the time since the found backup: it may have shrunk and
+    /// grown again, which no bitmap shows.
     /// </summary>
     public long KeptBytes { get; private set; }
 
-    /// <summary>Finds it.</summary>
+    /// <summary>Finds the backup.</summary>
     /// <param name="previousPath">The one that the caller wants; null for any.</param>
     /// <param name="resuming">The manifest of the incomplete backup that is resumed; null for none.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The backup, and what it stands on.</returns>
-    /// <exception cref="BackupException">There is none, or it will not do.</exception>
+    /// <returns>The backup and those that it is based on.</returns>
+    /// <exception cref="BackupException">There is none, or it is unsuitable.</exception>
     public async ValueTask<IReadOnlyList<StoredBackup>> FindAsync(
         string? previousPath, StoredBackup? resuming, CancellationToken cancellationToken)
     {
         IReadOnlyList<StoredBackup> all = await BackupStore.ScanAsync(folder, onFault: null, cancellationToken).ConfigureAwait(false);
-        // That one alone knows what it has of what the bitmap marked.
+        // Only the unfinished one records which of the marked data it has.
         previousPath ??= resuming?.Manifest.Parents is [{ } first, ..] ? Path.Combine(folder, first.Manifest) : null;
         StoredBackup parent = previousPath is null ? Choose(all) : await ReadAsync(previousPath, cancellationToken).ConfigureAwait(false);
         IReadOnlyList<StoredBackup> chain = await BackupStore.ReadChainAsync(parent.ManifestPath, cancellationToken).ConfigureAwait(false);
@@ -67,7 +67,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
     {
         List<StoredBackup> known = [.. all.Where(backup => MayAnchor(backup) && backup.Manifest.State != BackupState.Partial)];
         List<StoredBackup> own = [.. known.Where(backup => identity.IsOf(backup.Manifest))];
-        // After a commit the image that was on top then is gone; what goes back to the same full backup is of the same disk.
+        // After a commit, the previous top image is gone; but backups of the same series are of the same disk.
         own = own.Count > 0
             ? [
                 .. known.Where(
@@ -88,7 +88,7 @@ internal sealed class ParentSearch(string bitmap, DiskIdentity identity, string 
                 };
         }
 
-        // Disks over one template have that in common, and may have checkpoints of one name.
+        // Disks based on one template share it, and may have checkpoints of the same name.
         if (own.Select(static backup => backup.Manifest.Series).Distinct(StringComparer.Ordinal).Count() > 1
             && !own.Exists(backup => identity.IsOf(backup.Manifest)))
         {

@@ -3,15 +3,14 @@ using Qcow2Bitmaps.Copying;
 namespace Qcow2Bitmaps.Backups;
 
 /// <summary>
-/// A disk that backups are written to one over the other, from the oldest on: it takes of each what lies on
-/// the disk as it is to be in the end.
+/// A disk to which backups are written one over another, from the oldest on. Of each, it takes the part within the disk's final size.
 /// </summary>
-/// <param name="target">What is written, which reads as zeros to begin with.</param>
-/// <param name="sizeBytes">The disk's size in the end, in bytes.</param>
+/// <param name="target">The disk to write, which initially reads as zeros.</param>
+/// <param name="sizeBytes">The disk's final size, in bytes.</param>
 internal sealed class RestoredDisk(Disk target, long sizeBytes) : Disk
 {
     private readonly ItemCopier _copier = new(target);
-    // Up to where something may have been written.
+    // The end of the part that may have been written.
     private long _writtenBytes;
 
     public override string Name => target.Name;
@@ -22,14 +21,14 @@ internal sealed class RestoredDisk(Disk target, long sizeBytes) : Disk
 
     public override bool CanWrite => true;
 
-    /// <summary>Of zeros too checksums are made.</summary>
+    /// <summary>Checksums include zeros.</summary>
     internal override bool HoldsZeros => true;
 
-    /// <summary>Begins with a backup: what lies behind its end reads as zeros.</summary>
+    /// <summary>Begins a backup: the part beyond its end is made to read as zeros.</summary>
     public ValueTask BeginAsync(BackupManifest layer, CancellationToken cancellationToken) =>
         WriteZerosAsync(layer.SizeBytes, Math.Max(0, sizeBytes - layer.SizeBytes), mayUnmap: true, cancellationToken);
 
-    /// <summary>Ends with it.</summary>
+    /// <summary>Ends the backup.</summary>
     public void End(BackupManifest layer) => _writtenBytes = Math.Max(_writtenBytes, Math.Min(layer.SizeBytes, sizeBytes));
 
     public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) =>

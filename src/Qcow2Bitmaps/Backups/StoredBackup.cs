@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>A backup where it is stored.</summary>
+/// <summary>A stored backup.</summary>
 public sealed class StoredBackup
 {
     private readonly BackupManifest? _manifest;
@@ -43,7 +43,7 @@ public sealed class StoredBackup
 
     internal StoredBackup With(BackupManifest manifest) => new(ManifestPath, manifest);
 
-    /// <summary>Opens its image alone: what it itself holds.</summary>
+    /// <summary>Opens its image alone, without a backing file.</summary>
     /// <exception cref="BackupException">The image is missing, or not what the manifest says.</exception>
     /// <exception cref="Qcow2Exception">The image is broken, or leads out of the folder.</exception>
     /// <exception cref="IOException">It cannot be opened.</exception>

@@ -14,7 +14,7 @@ internal static class UnfinishedBackup
     /// Gives backups that were interrupted between two names, and are complete, their names back. They are kept: if one was resumed, no
     /// bitmap marks any more what it has.
     /// </summary>
-    /// <exception cref="IOException">There were such: they exist now.</exception>
+    /// <exception cref="IOException">There were such backups; they now have their final names.</exception>
     public static async ValueTask FinishAsync(IReadOnlyList<BackupDisk> disks, CancellationToken cancellationToken)
     {
         var finished = new List<string>();
@@ -48,7 +48,7 @@ internal static class UnfinishedBackup
         }
     }
 
-    /// <summary>Looks at what there is under the names of a backup that is to be taken.</summary>
+    /// <summary>Checks which files exist under the names of the new backup.</summary>
     /// <returns>An incomplete backup that is to be resumed; null for none.</returns>
     public static async ValueTask<StoredBackup?> FindAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
     {
@@ -83,12 +83,12 @@ internal static class UnfinishedBackup
             : null;
     }
 
-    /// <summary>Makes a backup out of what was copied, and that clean in the bitmap.</summary>
+    /// <summary>Keeps the copied data as an unfinished backup, and clears them in the bitmap.</summary>
     /// <param name="disk">The disk and the target.</param>
-    /// <param name="manifest">The manifest that the whole backup would have had.</param>
+    /// <param name="manifest">The manifest that the complete backup would have had.</param>
     /// <param name="former">The disk's earlier backups: from now on the bitmap serves only to resume this one.</param>
     /// <param name="chain">The disk's chain; the images that hold the bitmap are writable.</param>
-    /// <param name="copied">What was given to the target.</param>
+    /// <param name="copied">The ranges that were written to the target.</param>
     public static async ValueTask KeepAsync(
         BackupDisk disk, BackupManifest manifest, FormerBackups former, ImageChain chain, DirtyBitmap copied)
     {
@@ -97,7 +97,7 @@ internal static class UnfinishedBackup
         string since = manifest.Bitmap!;
         DurableFile.Flush(partial);
         manifest = manifest with { State = BackupState.Partial };
-        // Only what the file has, read again: whatever failed may have kept its tables from it.
+        // Only what the file really contains, read again: the failure may have prevented its tables from being written.
         var kept = new DirtyBitmap(manifest.SizeBytes, GroupDigests.BlockBytes);
         ImageChain image = await new StoredBackup(manifestPath, manifest).Unplaced.OpenAloneAsync(
             CancellationToken.None).ConfigureAwait(false);

@@ -10,7 +10,7 @@ namespace Qcow2Bitmaps.Bitmaps;
 /// <remarks>Bit n of a bitmap is bit n % 64 of word n / 64, least significant first: the order on disk, read as little endian.</remarks>
 internal static class BitKernels
 {
-    /// <summary>ORs words into others of the same number.</summary>
+    /// <summary>ORs words into the same number of other words.</summary>
     public static void Or(Span<ulong> destination, ReadOnlySpan<ulong> source)
     {
         Span<Vector<ulong>> vectors = MemoryMarshal.Cast<ulong, Vector<ulong>>(destination);
@@ -31,7 +31,7 @@ internal static class BitKernels
         }
     }
 
-    /// <summary>ANDs words into others of the same number.</summary>
+    /// <summary>ANDs words into the same number of other words.</summary>
     public static void And(Span<ulong> destination, ReadOnlySpan<ulong> source)
     {
         Span<Vector<ulong>> vectors = MemoryMarshal.Cast<ulong, Vector<ulong>>(destination);
@@ -71,7 +71,7 @@ internal static class BitKernels
             return ScalarBitKernels.Count(words);
         }
 
-        // Each byte's bits from two look-ups of 4 bits; sums of bytes are widened by the sum of absolute differences.
+        // Counts each byte's bits by two 4-bit lookups; byte sums are widened by the sum of absolute differences.
         Vector256<byte> countOf = Vector256.Create(
             (byte)0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
         Vector256<byte> low = Vector256.Create((byte)0x0f);
@@ -87,7 +87,7 @@ internal static class BitKernels
         return (long)Vector256.Sum(total) + ScalarBitKernels.Count(words[(vectors.Length * Vector256<ulong>.Count)..]);
     }
 
-    /// <summary>Whether every word is the same value.</summary>
+    /// <summary>Whether every word equals a value.</summary>
     public static bool IsAll(ReadOnlySpan<ulong> words, ulong value) => !words.ContainsAnyExcept(value);
 
     /// <summary>Finds the first bit of a value.</summary>
@@ -235,7 +235,7 @@ internal static class BitKernels
         return shift > 4 ? word | (word >> 16) : word;
     }
 
-    /// <summary>Puts bits at the first places of runs and fills each run with its bit.</summary>
+    /// <summary>Puts bits at the first positions of runs and fills each run with its bit.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong Deposit(ulong bits, ulong firstOfRuns, ulong run) =>
         unchecked(Bmi2.X64.ParallelBitDeposit(bits, firstOfRuns) * run);

@@ -5,11 +5,11 @@ namespace Qcow2Bitmaps;
 
 public sealed partial class DirtyBitmap
 {
-    /// <summary>Adds all that another bitmap says is dirty, whatever its granularity and size.</summary>
+    /// <summary>Adds all dirty ranges of another bitmap, whatever its granularity and size.</summary>
     /// <param name="other">The other bitmap; itself changes nothing.</param>
     /// <remarks>
-    /// A granule becomes dirty when the other bitmap has a dirty byte in it. A shorter bitmap counts as clean behind its end;
-    /// what a longer one has behind this one's end is left out. QEMU refuses to merge different sizes.
+    /// A granule becomes dirty if the other bitmap has a dirty byte in it. A shorter bitmap counts as clean past its end; dirty ranges of a
+    /// longer one past this one's end are ignored. QEMU refuses to merge different sizes.
     /// </remarks>
     public void Merge(DirtyBitmap other)
     {
@@ -28,8 +28,8 @@ public sealed partial class DirtyBitmap
         }
     }
 
-    /// <summary>Keeps dirty only what another bitmap, too, says is dirty, rounded out to this one's granules.</summary>
-    /// <param name="other">The other bitmap, of any granularity and size; behind its end it counts as clean.</param>
+    /// <summary>Keeps dirty only ranges that are dirty in both bitmaps, rounded out to this one's granules.</summary>
+    /// <param name="other">The other bitmap, of any granularity and size; past its end it counts as clean.</param>
     public void Intersect(DirtyBitmap other)
     {
         ArgumentNullException.ThrowIfNull(other);
@@ -54,8 +54,9 @@ public sealed partial class DirtyBitmap
         }
     }
 
-    /// <summary>Makes clean what another bitmap says is dirty. A granule stays dirty unless the other one has all of it dirty.</summary>
-    /// <param name="other">The other bitmap, of any granularity and size; behind its end it counts as clean.</param>
+    /// <summary>Clears the ranges that are dirty in another bitmap. A granule stays dirty unless all of it is dirty in the other
+    /// one.</summary>
+    /// <param name="other">The other bitmap, of any granularity and size; past its end it counts as clean.</param>
     public void Subtract(DirtyBitmap other)
     {
         ArgumentNullException.ThrowIfNull(other);
@@ -117,7 +118,7 @@ public sealed partial class DirtyBitmap
         return true;
     }
 
-    /// <summary>Adds all that pages kept elsewhere say is dirty.</summary>
+    /// <summary>Adds all dirty ranges of a bitmap stored elsewhere.</summary>
     internal async ValueTask MergeAsync(IBitmapPages other, CancellationToken cancellationToken)
     {
         var geometry = BitmapGeometry.Of(other);
@@ -136,7 +137,7 @@ public sealed partial class DirtyBitmap
                 int words = geometry.WordsIn(page);
                 if (geometry == _geometry && _pages[page] is null)
                 {
-                    // The page comes as it is: read it where it stays.
+                    // Both layouts are the same: read the page directly into its final array.
                     ulong[] own = GC.AllocateUninitializedArray<ulong>(words);
                     await other.ReadPageAsync(page, own, cancellationToken).ConfigureAwait(false);
                     _pages[page] = own;
@@ -200,7 +201,7 @@ public sealed partial class DirtyBitmap
         }
     }
 
-    /// <summary>Whether the source has nothing dirty where a page lies, so that it need not be materialised.</summary>
+    /// <summary>Whether the source is clean in the range of a page, so that the page need not be materialised.</summary>
     private bool IsSourceClean(int page, PageMerge.Piece source, ReadOnlySpan<ulong> sourceWords, long limit)
     {
         (long start, long end) = _geometry.PieceOf(page).BytesWithin(limit);
@@ -208,7 +209,7 @@ public sealed partial class DirtyBitmap
         return BitKernels.Find(sourceWords, first, last, true) >= last;
     }
 
-    /// <summary>This bitmap if it has a geometry already, else its content rounded out and cut to that.</summary>
+    /// <summary>This bitmap if it already has the given geometry; otherwise a copy rounded out and cut to it.</summary>
     private DirtyBitmap Reshape(BitmapGeometry geometry)
     {
         if (geometry == _geometry)

@@ -7,7 +7,7 @@ public sealed partial class DirtyBitmap
 {
     /// <summary>The SHA-256 of the bits as QEMU's <c>x-debug-block-dirty-bitmap-sha256</c> computes it.</summary>
     /// <returns>32 bytes.</returns>
-    /// <remarks>Hashed are whole words of 64 bits in little-endian order; bits behind the disk's end are zeros.</remarks>
+    /// <remarks>The hash covers whole 64-bit words in little-endian order; bits past the disk's end are zeros.</remarks>
     public byte[] Sha256()
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);

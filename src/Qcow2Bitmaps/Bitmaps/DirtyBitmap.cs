@@ -92,7 +92,7 @@ public sealed partial class DirtyBitmap : IBitmapPages
 
     /// <summary>Whether every granule that a range touches is dirty.</summary>
     /// <param name="offsetBytes">Where the range starts.</param>
-    /// <param name="lengthBytes">Its length; nothing is dirty in whole.</param>
+    /// <param name="lengthBytes">Its length; an empty range is all dirty.</param>
     /// <exception cref="ArgumentOutOfRangeException">The range does not lie inside the disk.</exception>
     internal bool AreAllDirty(long offsetBytes, long lengthBytes)
     {
@@ -141,7 +141,7 @@ public sealed partial class DirtyBitmap : IBitmapPages
         }
     }
 
-    /// <summary>Marks a range as clean: every granule that lies inside it as a whole. The disk's end ends its last granule.</summary>
+    /// <summary>Marks a range as clean: every granule that lies entirely inside it. The last granule ends at the disk's end.</summary>
     /// <param name="offsetBytes">Where the range starts.</param>
     /// <param name="lengthBytes">Its length.</param>
     /// <exception cref="ArgumentOutOfRangeException">The range does not lie inside the disk.</exception>
@@ -236,7 +236,7 @@ public sealed partial class DirtyBitmap : IBitmapPages
         return words;
     }
 
-    /// <summary>Drops a page's words if they have become uniform. Looks at neighbours first, so that it usually ends at once.</summary>
+    /// <summary>Drops a page's words if they have become uniform. Looks at neighbours first, so that it usually returns at once.</summary>
     private void CollapseAfterFill(int page, ulong[] words, int firstWord, int endWord, bool value)
     {
         ulong uniform = value ? ulong.MaxValue : 0;

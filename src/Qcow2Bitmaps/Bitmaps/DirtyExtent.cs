@@ -19,6 +19,6 @@ public readonly record struct DirtyExtent
     /// <summary>Whether it is dirty.</summary>
     public bool IsDirty { get; }
 
-    /// <summary>Where it ends on the disk, in bytes: the first byte behind it.</summary>
+    /// <summary>Where it ends on the disk, in bytes: the first byte after it.</summary>
     public long EndBytes => OffsetBytes + LengthBytes;
 }

@@ -4,10 +4,10 @@ using System.Runtime.InteropServices;
 
 namespace Qcow2Bitmaps.Bitmaps;
 
-/// <summary>Words of bits as the bytes that stand on disk, and back: the order is little endian whatever the machine.</summary>
+/// <summary>Converts words of bits to their bytes on disk and back: the order on disk is little endian on every machine.</summary>
 internal static class LittleEndianWords
 {
-    /// <summary>The bytes that stand on disk for words; a view of them where the machine's order is the same.</summary>
+    /// <summary>The bytes of words as on disk; a view of the words if the machine has the same byte order.</summary>
     public static ReadOnlySpan<byte> BytesOf(ReadOnlySpan<ulong> words)
     {
         if (IsHostOrder)
@@ -20,7 +20,7 @@ internal static class LittleEndianWords
         return MemoryMarshal.AsBytes<ulong>(swapped);
     }
 
-    /// <summary>Turns words between the order on disk and the machine's, in place.</summary>
+    /// <summary>Converts words between the order on disk and the machine's, in place.</summary>
     public static void ToHostOrder(Span<ulong> words)
     {
         if (!IsHostOrder)
@@ -29,7 +29,7 @@ internal static class LittleEndianWords
         }
     }
 
-    // BinaryPrimitives says it without naming the host's order, and the compiler folds it.
+    // BinaryPrimitives tests this without naming the host's order, and the compiler folds it.
     private static bool IsHostOrder
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]

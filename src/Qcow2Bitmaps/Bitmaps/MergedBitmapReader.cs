@@ -17,7 +17,7 @@ internal sealed class MergedBitmapReader
     private readonly ulong[] _window;
 
     /// <summary>Creates a reader.</summary>
-    /// <param name="sources">The bitmaps; each counts as clean behind its own end.</param>
+    /// <param name="sources">The bitmaps; each counts as clean past its own end.</param>
     /// <param name="sizeBytes">The disk's size.</param>
     /// <param name="granularityBits">The granularity of the union as a power of two; finer sources are rounded out.</param>
     public MergedBitmapReader(IEnumerable<IBitmapPages> sources, long sizeBytes, int granularityBits)

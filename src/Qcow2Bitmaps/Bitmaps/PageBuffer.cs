@@ -7,9 +7,9 @@ internal sealed class PageBuffer
     private IBitmapPages? _source;
     private int _page;
 
-    /// <summary>ORs what a source has into words, wherever its pages lie.</summary>
-    /// <param name="source">The source; it counts as clean behind the limit.</param>
-    /// <param name="target">Where the words lie.</param>
+    /// <summary>ORs the dirty ranges of a source into words, whatever the source's page layout.</summary>
+    /// <param name="source">The source; it counts as clean from the limit on.</param>
+    /// <param name="target">The position of the words.</param>
     /// <param name="words">The words.</param>
     /// <param name="limitBytes">Where the smaller disk ends.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
@@ -44,7 +44,7 @@ internal sealed class PageBuffer
         }
     }
 
-    /// <summary>What is known, without reading, of what a source has where a piece of another bitmap lies.</summary>
+    /// <summary>What is known, without reading, about a source in the range of a piece of another bitmap.</summary>
     public static BitmapPageKind KindWithin(IBitmapPages source, PageMerge.Piece target, long limitBytes)
     {
         (long start, long end) = target.BytesWithin(limitBytes);

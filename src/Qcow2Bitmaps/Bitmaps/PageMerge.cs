@@ -1,12 +1,12 @@
 namespace Qcow2Bitmaps.Bitmaps;
 
 // Decisions: docs/decisions/bitmaps.md.
-/// <summary>ORs bits of one granularity into bits of another, in pieces of both bitmaps that need not match.</summary>
+/// <summary>ORs bits of one granularity into bits of another; the pieces of the two bitmaps need not be aligned to each other.</summary>
 internal static class PageMerge
 {
     /// <summary>A piece of a bitmap: words that start at a bit which is a multiple of 64.</summary>
     /// <param name="FirstBit">The first word's first bit, counted over the whole bitmap.</param>
-    /// <param name="BitCount">The bits that count; those behind them in the last word are left alone, or ignored.</param>
+    /// <param name="BitCount">The number of valid bits; later bits of the last word are left unchanged or ignored.</param>
     /// <param name="GranularityBits">The granularity as a power of two.</param>
     public readonly record struct Piece(long FirstBit, int BitCount, int GranularityBits)
     {
@@ -20,7 +20,7 @@ internal static class PageMerge
             return ((int)Math.Min(first, BitCount), (int)Math.Clamp(last + 1, 0, BitCount));
         }
 
-        /// <summary>The range of the disk that the bits stand for, cut at a limit, in bytes.</summary>
+        /// <summary>The range of the disk that the bits cover, in bytes, cut at a limit.</summary>
         public (long Start, long End) BytesWithin(long limit)
         {
             long last = FirstBit + BitCount;
@@ -29,12 +29,12 @@ internal static class PageMerge
         }
     }
 
-    /// <summary>Sets each bit of the target whose granule holds a byte that the source says is dirty.</summary>
-    /// <param name="target">Where the target's words lie.</param>
+    /// <summary>Sets each bit of the target whose granule contains a byte that is dirty in the source.</summary>
+    /// <param name="target">The position of the target's words.</param>
     /// <param name="words">The target's words.</param>
-    /// <param name="source">Where the source's words lie.</param>
+    /// <param name="source">The position of the source's words.</param>
     /// <param name="sourceWords">The source's words.</param>
-    /// <param name="limit">Bytes of the disk at and behind this offset count as clean: the smaller disk's size.</param>
+    /// <param name="limit">Bytes of the disk from this offset on count as clean: the smaller disk's size.</param>
     public static void Or(Piece target, Span<ulong> words, Piece source, ReadOnlySpan<ulong> sourceWords, long limit)
     {
         (long targetStart, long targetEnd) = target.BytesWithin(limit);

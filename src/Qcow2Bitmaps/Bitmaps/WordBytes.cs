@@ -19,7 +19,7 @@ internal sealed class WordBytes(Memory<ulong> words) : MemoryManager<byte>
 
     public override void Unpin()
     {
-        // Each handle of Pin ends its own pinning.
+        // Each handle that Pin returns releases its own pin.
     }
 
     protected override void Dispose(bool disposing)

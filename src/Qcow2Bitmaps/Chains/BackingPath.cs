@@ -16,7 +16,7 @@ public static class BackingPath
     }
 
     /// <summary>
-    /// Puts a name behind the folder of the image that holds it; an absolute name and one with a protocol stay as they are.
+    /// Resolves a name against the folder of the image that stores it. Absolute names and names with a protocol are returned unchanged.
     /// </summary>
     /// <param name="imagePath">The path of the image as it was opened.</param>
     /// <param name="name">The name in the image.</param>
@@ -27,8 +27,8 @@ public static class BackingPath
         return ImagePath.Combine(imagePath, name);
     }
 
-    /// <summary>Says why a name leads to no file that can be looked at; null when it does not start with a protocol.</summary>
-    /// <param name="name">The name, as an image is to store it.</param>
+    /// <summary>Returns why a name is not a local file (it starts with a protocol); null when it does not start with one.</summary>
+    /// <param name="name">The name as the image will store it.</param>
     public static string? FindProtocol(string name)
     {
         ArgumentNullException.ThrowIfNull(name);
@@ -36,11 +36,11 @@ public static class BackingPath
     }
 
     /// <summary>
-    /// Says why a name cannot be stored that nobody has looked at, as with <c>create -u</c> and <c>rebase -u</c>; null when it can.
+    /// Returns why a name must not be stored unchecked, as with <c>create -u</c> and <c>rebase -u</c>; null when it may be stored.
     /// </summary>
-    /// <param name="imagePath">The path of the image that is to hold it.</param>
-    /// <param name="name">The name. One with a protocol is QEMU's business, unless there is a file of just that name: then it is
-    /// not known which of the two is meant.</param>
+    /// <param name="imagePath">The path of the image that will store it.</param>
+    /// <param name="name">The name. A name with a protocol is left to QEMU, unless a file of exactly that name exists: then it is ambiguous
+    /// which of the two is meant.</param>
     public static string? FindFault(string imagePath, string name)
     {
         ArgumentNullException.ThrowIfNull(imagePath);

@@ -3,25 +3,25 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>What an image says about its backing file, or its data file. Untrusted: it is whatever stands in the image.</summary>
-/// <param name="ImagePath">The path of the image that says it, as it was opened.</param>
+/// <summary>An image's reference to its backing file or its data file. Untrusted: it is read from the image as it is.</summary>
+/// <param name="ImagePath">The path of the image that contains the reference, as it was opened.</param>
 /// <param name="FileName">The file's name.</param>
-/// <param name="Format">The file's format; null when the image does not say.</param>
-/// <param name="Depth">The file's index in the chain, counted from the top image, which is 0; of a data file that of its image.</param>
+/// <param name="Format">The file's format; null when the image does not state it.</param>
+/// <param name="Depth">The file's index in the chain; the top image is 0. For a data file, the index of its image.</param>
 public sealed record BackingReference(string ImagePath, string FileName, string? Format, int Depth)
 {
     /// <summary>What the file is opened for.</summary>
     public StorageAccess Access { get; init; } = StorageAccess.Read;
 
-    /// <summary>Whether it is the file that holds the image's guest data, and not its backing file.</summary>
+    /// <summary>Whether the file is the image's external data file rather than its backing file.</summary>
     public bool IsDataFile { get; init; }
 
     /// <summary>The file as an error names it.</summary>
     internal string Description => $"{(IsDataFile ? "data file" : "backing file")} '{FileName}' of '{ImagePath}'";
 
-    /// <summary>Opens the file. Where there is none, or it cannot be opened, the error says which image names it.</summary>
-    /// <param name="resolver">Who opens it.</param>
-    /// <param name="imageLock">The lock that it gets.</param>
+    /// <summary>Opens the file. If it does not exist or cannot be opened, the error states which image refers to it.</summary>
+    /// <param name="resolver">Opens the file.</param>
+    /// <param name="imageLock">The lock to take on it.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <returns>Its storage, to be disposed.</returns>
     /// <exception cref="Qcow2UnsupportedException">The name is refused.</exception>

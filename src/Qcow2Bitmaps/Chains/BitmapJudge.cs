@@ -17,11 +17,11 @@ internal static class BitmapJudge
         };
     }
 
-    /// <summary>The verdict on a bitmap that is valid by its directory entries and whose table is broken in an image.</summary>
+    /// <summary>The verdict on a bitmap whose directory entries are valid, but whose table is broken in one image.</summary>
     public static BitmapVerdict Unreadable(IReadOnlyList<ChainLayer> layers, string name, ChainLayer layer, string fault) =>
         new Holders(layers, name).Unreadable(layer, fault);
 
-    /// <summary>libvirt's qemuBlockBitmapChainIsValid: down to the very end, whatever was found before.</summary>
+    /// <summary>As libvirt's qemuBlockBitmapChainIsValid: checks down to the end of the chain, whatever was found before.</summary>
     private static BitmapVerdict JudgeAsLibvirt(IReadOnlyList<ChainLayer> layers, Holders holders)
     {
         bool isFound = false;
@@ -59,7 +59,7 @@ internal static class BitmapJudge
         return holders.Valid(layers);
     }
 
-    /// <summary>The order of oVirt's NBD server: an image's flags first, then what is missing above it.</summary>
+    /// <summary>The order of oVirt's NBD server: the flags of an image are checked before gaps above it.</summary>
     private static BitmapVerdict JudgeAsOvirt(IReadOnlyList<ChainLayer> layers, Holders holders)
     {
         bool isFound = false;
@@ -93,7 +93,7 @@ internal static class BitmapJudge
         return isFound ? holders.Valid(layers) : holders.MissingInTop(layers[0]);
     }
 
-    /// <summary>A bitmap's name and the images that hold it, and the verdicts that can be passed on it.</summary>
+    /// <summary>A bitmap's name, the images that hold it, and factories for its verdicts.</summary>
     private sealed class Holders
     {
         private readonly string _name;
@@ -111,7 +111,7 @@ internal static class BitmapJudge
             layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(_name, out BitmapInfo? bitmap) ? bitmap : null;
 
         /// <summary>
-        /// The verdict where nothing speaks against the bitmap but, perhaps, a raw image that somebody writes: no bitmap knows of that.
+        /// The verdict if no fault was found, except perhaps that another process is writing a raw image: no bitmap records those writes.
         /// </summary>
         public BitmapVerdict Valid(IReadOnlyList<ChainLayer> layers) =>
             layers.FirstOrDefault(static layer => layer.IsOpenForWritingElsewhere) is { } open
@@ -133,7 +133,7 @@ internal static class BitmapJudge
             gap,
             $"{gap} does not hold {_shownName}, though {below} below does{WhyIgnored(gap)}: writes to {gap} were not recorded");
 
-        /// <summary>What speaks against believing that an image does not hold the bitmap.</summary>
+        /// <summary>Why an image may hold the bitmap although none was found in it; null when it certainly does not.</summary>
         public BitmapVerdict? AbsenceFault(ChainLayer layer)
         {
             if (layer is RawLayer)
@@ -183,7 +183,7 @@ internal static class BitmapJudge
         private BitmapVerdict Invalid(InvalidReason reason, ChainLayer layer, PrintableMessage detail) =>
             new() { Name = _name, Images = _images, Reason = reason, Image = layer.Index, Detail = detail };
 
-        /// <summary>How a bitmap comes to be in no image, though somebody knows of it.</summary>
+        /// <summary>Explains why no image holds a bitmap that the caller expects to exist.</summary>
         private static string WhyLost(ChainLayer top) => top is not Qcow2Layer { Image: var image } ? ""
             : image.Bitmaps.Any(static bitmap => bitmap.State == BitmapState.Inconsistent)
                 ? $": flags in-use show that {top} was not closed when it was last written, and QEMU keeps a new bitmap in memory until it "
@@ -193,7 +193,7 @@ internal static class BitmapJudge
 
         private string ShowImages() => (_images.Count == 1 ? "image " : "each of images ") + string.Join(", ", _images);
 
-        /// <summary>Why an image that looks as if it held bitmaps has none.</summary>
+        /// <summary>Explains why an image's bitmaps are ignored; empty if they are not.</summary>
         private static string WhyIgnored(ChainLayer layer) =>
             layer.HasIgnoredBitmaps
                 ? " (it has bitmaps, which are ignored: a program without bitmap support wrote to it)"

@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Chains;
 
-/// <summary>Opens what reading a chain's guest data needs, when it is first needed: the images' tables, and external data files.</summary>
+/// <summary>Opens, on first use, what is needed to read a chain's guest data: the images' tables and external data files.</summary>
 /// <remarks>Thread-safe.</remarks>
 /// <param name="layers">The images, top first.</param>
 /// <param name="options">How the chain is opened.</param>
@@ -24,8 +24,9 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
     /// <summary>The internal snapshot of the top image that is read; null for its active state.</summary>
     public SnapshotInfo? Snapshot { get; private set; }
 
-    /// <summary>Opens the files that images name.</summary>
-    /// <exception cref="Qcow2UnsupportedException">There is none, and the top image is no file, so that none follows from it.</exception>
+    /// <summary>Returns the resolver that opens the files named in images.</summary>
+    /// <exception cref="Qcow2UnsupportedException">There is no resolver, and the top image is not a file, so that no default resolver
+    /// can be derived.</exception>
     public IBackingResolver RequireResolver() => _resolver ??= layers[0].Storage is FileStorage top
         ? FileBackingResolver.ForTop(top.Name, options.AllowedFolders)
         : throw new Qcow2UnsupportedException(
@@ -65,8 +66,7 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
     }
 
     /// <summary>
-    /// Opens all that is needed to read guest data: tables, and the data files of those images that have
-    /// one, by the same rules as backing files.
+    /// Opens everything needed to read guest data: the tables, and the external data files, by the same rules as backing files.
     /// </summary>
     public async ValueTask<ChainDisk> OpenAsync(CancellationToken cancellationToken)
     {
@@ -122,7 +122,7 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
         }
     }
 
-    /// <summary>Finds the internal snapshot that is asked for.</summary>
+    /// <summary>Finds the requested internal snapshot.</summary>
     /// <exception cref="FileNotFoundException">The top image does not have it.</exception>
     public void FindSnapshot() => Snapshot = options.TopSnapshot is not { } wanted || layers[0] is not Qcow2Layer { Image: var image }
         ? null

@@ -5,14 +5,15 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Chains;
 
 /// <summary>
-/// The disk of a chain, with its tables open: finds out which image has the data of each part. Thread-safe, while nobody writes the images.
+/// The disk of a chain, with its tables open: finds which image holds each part's data. Thread-safe as long as nothing writes the images.
 /// </summary>
 /// <remarks>
-/// Each image is asked within its own size: what lies behind the end of the one below reads as zeros, whatever lies further down.
+/// Each image is read only within its own size: beyond the end of the image directly below, the disk reads as zeros, even if images
+/// further down are longer.
 /// </remarks>
 internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<GuestDisk?> disks) : Disk
 {
-    // A list ends soon after as many: what one extent of a layer hides may be a whole disk in small pieces.
+    // A listing stops soon after this many extents: one unallocated extent of an upper image may cover a whole disk of small extents below.
     private const int EnoughExtents = 1 << 16;
 
     public override string Name => layers[0].Path;
@@ -32,10 +33,10 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
     /// <summary>The lowest image's depth.</summary>
     public int LastDepth => layers.Count - 1;
 
-    /// <summary>The disk that an image shows with those below it; its depths count from there.</summary>
+    /// <summary>The disk made of the given image and those below it; depths are counted from that image.</summary>
     public ChainDisk From(int depth) => depth == 0 ? this : new ChainDisk([.. layers.Skip(depth)], [.. disks.Skip(depth)]);
 
-    /// <summary>The disk as an image has it; null of a raw one.</summary>
+    /// <summary>The disk of one image; null for a raw image.</summary>
     public GuestDisk? DiskOf(int depth) => disks[depth];
 
     /// <summary>Whether data can be read from all images.</summary>
@@ -44,13 +45,13 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
     /// <summary>Whether data can be read from an image.</summary>
     public bool HasData(int depth) => disks[depth]?.Data is not null;
 
-    /// <summary>The disk's size in bytes, as an image has it.</summary>
+    /// <summary>The size in bytes of one image's disk.</summary>
     public long SizeOf(int depth) => disks[depth]?.Map.SizeBytes ?? layers[depth].VirtualSizeBytes;
 
-    /// <summary>The geometry of an image; null of a raw one.</summary>
+    /// <summary>The geometry of an image; null for a raw image.</summary>
     public ImageGeometry? GeometryOf(int depth) => (layers[depth] as Qcow2Layer)?.Image.Geometry;
 
-    /// <summary>Says where an image's data stand.</summary>
+    /// <summary>Sets the storage that holds an image's data.</summary>
     public void SetData(int depth, ImageStorage data) => disks[depth]!.Data = data;
 
     public override ValueTask<long> ListAsync(
@@ -151,7 +152,7 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
         return listed;
     }
 
-    /// <summary>Adds data, cut where the file has holes.</summary>
+    /// <summary>Adds a data extent, split at the file's holes.</summary>
     private static async ValueTask AddDataAsync(
         int depth, DataFinder holes, DiskExtent extent, List<DiskExtent> extents, CancellationToken cancellationToken)
     {

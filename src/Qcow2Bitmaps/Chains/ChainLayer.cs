@@ -17,13 +17,13 @@ public abstract class ChainLayer
         VirtualSizeBytes = virtualSizeBytes;
     }
 
-    /// <summary>The layer's place: 0 is the top image.</summary>
+    /// <summary>The layer's index; the top image is 0.</summary>
     public int Index { get; }
 
-    /// <summary>The path, as the chain led to it.</summary>
+    /// <summary>The path by which the chain opened it.</summary>
     public string Path => Storage.Name;
 
-    /// <summary>Whether it cannot grow, nor be removed as a file can: a block device.</summary>
+    /// <summary>Whether it is a block device, which can neither grow nor be deleted like a file.</summary>
     public bool IsFixedSize => Storage.CapacityBytes is not null;
 
     /// <summary>Whether it is open for writing.</summary>
@@ -39,7 +39,7 @@ public abstract class ChainLayer
     public IEnumerable<BitmapInfo> Bitmaps => Image?.Bitmaps ?? Enumerable.Empty<BitmapInfo>();
 
     /// <summary>
-    /// Whether nobody stated the format, so that the first bytes decided. A raw disk's guest can write a qcow2 header there.
+    /// Whether the format was not stated, but probed from the first bytes. The guest of a raw disk can write a qcow2 header there.
     /// </summary>
     public bool IsFormatProbed { get; }
 
@@ -49,13 +49,13 @@ public abstract class ChainLayer
     /// </summary>
     public bool IsOpenForWritingElsewhere { get; }
 
-    /// <summary>How many bytes of disk the file occupies; null when that is not known.</summary>
+    /// <summary>How many bytes the file occupies on disk; null when unknown.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public long? AllocatedBytes => Storage.AllocatedBytes;
 
     /// <summary>
-    /// Whether the image has bitmaps that QEMU ignores, because a program without bitmap support wrote to it: neither they nor
-    /// that program's writes count in any verdict.
+    /// Whether the image has bitmaps that QEMU ignores because a program without bitmap support wrote to the image. Verdicts consider
+    /// neither those bitmaps nor that program's writes.
     /// </summary>
     public bool HasIgnoredBitmaps =>
         Image is { } image && image.Findings.Any(static finding => finding.Code == FaultCode.BitmapsExtensionAutoclearOff);
@@ -65,24 +65,26 @@ public abstract class ChainLayer
     /// <summary>The image; null of a raw one.</summary>
     private Qcow2Image? Image => (this as Qcow2Layer)?.Image;
 
-    /// <summary>The image, where it has to be one.</summary>
+    /// <summary>The qcow2 image; throws if the layer is raw.</summary>
     /// <exception cref="Qcow2UnsupportedException">It is raw.</exception>
     public Qcow2Image RequireImage() =>
         Image ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{Path}' is raw");
 
-    /// <summary>Whether it holds a bitmap of a name.</summary>
+    /// <summary>Whether it holds a bitmap with the given name.</summary>
     /// <param name="bitmap">The name.</param>
     public bool Holds(string bitmap) => Image is { } image && image.Bitmaps.TryGet(bitmap, out _);
 
-    /// <summary>The index and the path, fit to be shown.</summary>
+    /// <summary>The index and the path, made safe to display.</summary>
     public override string ToString() => PrintableMessage.Of($"image {Index} ({Path})");
 
-    /// <summary>Its name as another image is to store it: the one that was chosen, where that leads to it, else one that does.</summary>
-    /// <exception cref="IOException">No name leads to it, or the chosen one leads elsewhere.</exception>
+    /// <summary>
+    /// The name under which another image should store this one: the chosen name if it leads to this file, otherwise a computed one.
+    /// </summary>
+    /// <exception cref="IOException">No name leads to this file, or the chosen name leads to another file.</exception>
     internal string NameIn(string imagePath, string? chosen) => chosen is null
         ? StoredName.Of(Path, Storage.Identity, imagePath)
         : StoredName.Chosen(chosen, Storage.Identity, imagePath);
 
-    /// <summary>The layer as it is now, in another place of a chain.</summary>
+    /// <summary>The same layer at another index of a chain.</summary>
     internal abstract ChainLayer At(int index);
 }

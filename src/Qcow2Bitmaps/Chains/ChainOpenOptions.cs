@@ -5,7 +5,7 @@ namespace Qcow2Bitmaps;
 /// <summary>How a chain is opened. Immutable and as thread-safe as its resolver.</summary>
 public sealed record ChainOpenOptions
 {
-    /// <summary>The defaults: the top image's own folder only, formats as stated or probed, the locks of a reader.</summary>
+    /// <summary>The defaults: backing files only from the top image's own folder, formats as stated or probed, reader locks.</summary>
     internal static ChainOpenOptions Default { get; } = new();
 
     /// <summary>How each image is opened.</summary>
@@ -15,25 +15,25 @@ public sealed record ChainOpenOptions
     public string? TopFormat { get; init; }
 
     /// <summary>
-    /// The images that are opened for writing, with the locks of a writer, by their index from the top, which is 0; an external data file
-    /// goes with its image. All others are only read.
+    /// The indexes of the images that are opened for writing, with writer locks; the top image is 0. An external data file is opened like
+    /// its image. All others are opened read-only.
     /// </summary>
     public IReadOnlyCollection<int> WritableLayers { get; init; } = [];
 
     internal StorageAccess AccessOf(int layer) => WritableLayers.Contains(layer) ? StorageAccess.ReadWrite : StorageAccess.Read;
 
-    /// <summary>The locks that go with <see cref="AccessOf"/>; none where none are wanted.</summary>
+    /// <summary>The locks that match <see cref="AccessOf"/>; none if locking is off.</summary>
     internal ImageLock LockOf(int layer) => WritableLayers.Contains(layer) && Image.Lock != ImageLock.None ? ImageLock.Write : Image.Lock;
 
     /// <summary>Whether backing files are opened; if not, the chain is the top image alone.</summary>
     public bool FollowBacking { get; init; } = true;
 
     /// <summary>
-    /// Folders from which backing files may be opened besides the top image's own. Without meaning with a <see cref="Resolver"/>.
+    /// Folders, besides the top image's own, from which backing files may be opened. Ignored if a <see cref="Resolver"/> is set.
     /// </summary>
     public IReadOnlyList<string> AllowedFolders { get; init; } = [];
 
-    /// <summary>Opens backing files; <see cref="FileBackingResolver.ForTop"/> of the top image when null and that is a file.</summary>
+    /// <summary>Opens backing files. If null and the top image is a file, <see cref="FileBackingResolver.ForTop"/> of it is used.</summary>
     public IBackingResolver? Resolver { get; init; }
 
     /// <summary>

@@ -3,13 +3,13 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>Opens backing files, and data files, that are regular files or block devices below allowed folders, and nothing else.</summary>
+/// <summary>Opens only backing files and data files that are regular files or block devices below allowed folders.</summary>
 /// <remarks>
-/// <para>Names are relative to the image that holds them. Protocols (<c>json:</c>, <c>nbd:</c>, <c>file:</c> …) are refused. Where a path
-/// really leads, every symbolic link followed, is checked before the file is opened. A link that stands in an allowed folder itself may
-/// lead to a block device elsewhere: so logical volumes are named, and whoever may write to the folder decides about its links.</para>
-/// <para>64-bit Linux only: elsewhere a path cannot be checked and opened in one step, and backing files need a resolver of the
-/// caller's own. Immutable and thread-safe.</para>
+/// <para>Names are relative to the image that stores them. Protocols (<c>json:</c>, <c>nbd:</c>, <c>file:</c> …) are refused. Before a file
+/// is opened, its real path, with all symbolic links resolved, is checked. A symbolic link directly in an allowed folder may lead to a
+/// block device elsewhere: logical volumes are named like that, and whoever can write to the folder controls its links.</para>
+/// <para>64-bit Linux only: other systems cannot check and open a path in one step, and need a custom resolver for backing files.
+/// Immutable and thread-safe.</para>
 /// </remarks>
 public sealed class FileBackingResolver : IBackingResolver
 {
@@ -17,7 +17,7 @@ public sealed class FileBackingResolver : IBackingResolver
 
     private readonly List<string> _roots = [];
 
-    /// <summary>Allows some folders.</summary>
+    /// <summary>Creates a resolver that allows the given folders.</summary>
     /// <param name="allowedFolders">The folders; everything below them may be opened.</param>
     /// <exception cref="IOException">A folder does not exist, or is none.</exception>
     /// <exception cref="Qcow2UnsupportedException">The system is not 64-bit Linux.</exception>
@@ -43,8 +43,8 @@ public sealed class FileBackingResolver : IBackingResolver
     /// </summary>
     /// <param name="topPath">The top image.</param>
     /// <param name="moreFolders">Further folders.</param>
-    /// <returns>The resolver. <c>/</c>, <c>/dev</c>, <c>/dev/mapper</c> and <c>/dev/disk</c> are allowed only when the caller adds them:
-    /// every file, or every disk, is below them.</returns>
+    /// <returns>The resolver. <c>/</c>, <c>/dev</c>, <c>/dev/mapper</c> and <c>/dev/disk</c> are allowed only when the caller adds them,
+    /// because they contain every file or every disk.</returns>
     /// <exception cref="IOException">A folder does not exist, or is none.</exception>
     /// <exception cref="Qcow2UnsupportedException">The system is not 64-bit Linux.</exception>
     public static FileBackingResolver ForTop(string topPath, IEnumerable<string>? moreFolders = null)
@@ -78,7 +78,9 @@ public sealed class FileBackingResolver : IBackingResolver
             FileStorage.Open(path, reference.Access, imageLock, place => RequireAllowed(reference, path, place)));
     }
 
-    /// <summary>Says whether a file would be opened, without opening it; also where there is none, since that is another fault.</summary>
+    /// <summary>
+    /// Checks, without opening it, whether a file would be refused. A missing file is not refused: that is a different error.
+    /// </summary>
     /// <param name="reference">The file.</param>
     /// <returns>Why it is refused; null where it is not.</returns>
     public string? FindRefusal(BackingReference reference)

@@ -9,7 +9,7 @@ public interface IBackingResolver
     /// <param name="reference">What the image says.</param>
     /// <param name="imageLock">The locks to take.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>The opened storage; its <see cref="ImageStorage.Name"/> is where names inside it are relative to.</returns>
+    /// <returns>The opened storage. Names stored inside it are relative to its <see cref="ImageStorage.Name"/>.</returns>
     /// <exception cref="Qcow2UnsupportedException">The name is refused.</exception>
     /// <exception cref="IOException">The file cannot be opened.</exception>
     ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default);

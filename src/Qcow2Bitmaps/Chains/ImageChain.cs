@@ -13,9 +13,9 @@ namespace Qcow2Bitmaps;
 
 /// <summary>A backing chain: the top image and all images below it, down to one without a backing file.</summary>
 /// <remarks>
-/// As a disk it is what the guest sees, or what an internal snapshot of the top image holds. Writes go through
-/// <see cref="OpenWriterAsync(CancellationToken)"/>. Where an image is shorter than the one above it, zeros are read behind its end,
-/// whatever lies below. Tables and external data files are opened when they are first needed. Thread-safe.
+/// As a disk, it is what the guest sees, or what an internal snapshot of the top image contains. Writes go through
+/// <see cref="OpenWriterAsync(CancellationToken)"/>. If an image is shorter than the one above it, the disk reads as zeros beyond its end,
+/// whatever the images below contain. Tables and external data files are opened on first use. Thread-safe.
 /// </remarks>
 public sealed class ImageChain : Disk
 {
@@ -35,8 +35,8 @@ public sealed class ImageChain : Disk
     public IReadOnlyList<ChainLayer> Layers => _layers;
 
     /// <summary>
-    /// The topmost image that another process had open for writing when the chain was opened; null where none had. Bitmaps may be in that
-    /// process's memory only, also where no image holds one on disk: no verdict on such a chain says that all is valid.
+    /// The topmost image that another process had open for writing when the chain was opened; null if there was none. That process may hold
+    /// bitmaps in memory that no image contains on disk, so no verdict on such a chain proves that all bitmaps are valid.
     /// </summary>
     public ChainLayer? OpenElsewhere => _layers.Find(static layer => layer.IsOpenForWritingElsewhere);
 
@@ -55,7 +55,7 @@ public sealed class ImageChain : Disk
     /// <summary>All files that are open.</summary>
     internal override IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_data.Files);
 
-    /// <summary>Those of a file that is made of what the guest sees, data files that are not open yet included.</summary>
+    /// <summary>The access rights for a file made from the guest data; data files that are not open yet are considered too.</summary>
     internal FileRights Rights => _layers.OfType<Qcow2Layer>()
         .Where(static layer => layer.Image is { Header.HasExternalDataFile: true, DataFile: { } name } && !BackingPath.HasProtocol(name))
         .Aggregate(FileRights.Of(Storages), static (rights, layer) => rights.With(BackingPath.Combine(layer.Path, layer.Image.DataFile!)));
@@ -68,7 +68,7 @@ public sealed class ImageChain : Disk
     /// <exception cref="Qcow2FormatException">An image is broken.</exception>
     /// <exception cref="Qcow2UnsupportedException">A backing file's name or format is refused, or the chain
     /// is too deep or bites its tail.</exception>
-    /// <exception cref="ImageLockedException">Somebody else writes one of the images.</exception>
+    /// <exception cref="ImageLockedException">Another process is writing one of the images.</exception>
     /// <exception cref="FileNotFoundException">A file does not exist, or the top image does not have the snapshot.</exception>
     /// <exception cref="IOException">A file cannot be opened or read.</exception>
     public static async Task<ImageChain> OpenAsync(
@@ -119,7 +119,7 @@ public sealed class ImageChain : Disk
         }
     }
 
-    /// <summary>Opens the disk of an image, or of a raw file or device, for writing. Locks are those of a writer.</summary>
+    /// <summary>Opens the disk of an image, a raw file or a device for writing, with writer locks.</summary>
     /// <param name="path">The image.</param>
     /// <param name="format"><c>qcow2</c> or <c>raw</c>; probed when null.</param>
     /// <param name="options">How its backing files are found, and what locks are taken; the defaults when null.</param>
@@ -172,8 +172,8 @@ public sealed class ImageChain : Disk
         return verdicts;
     }
 
-    /// <summary>Judges one bitmap. Of a bitmap that is valid by its directory entries the tables are read too, no bits.</summary>
-    /// <param name="name">Its name, which no image needs to hold.</param>
+    /// <summary>Judges one bitmap. If its directory entries are valid, its tables are read too, but not its bits.</summary>
+    /// <param name="name">Its name; it is not an error if no image holds it.</param>
     /// <param name="profile">Whose rules apply.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>Whether the bitmap is valid over the chain, and if not, why and in which image.</returns>
@@ -191,8 +191,8 @@ public sealed class ImageChain : Disk
     /// <param name="findings">Takes, at the end, the faults that did not end the reading.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>
-    /// The ranges in ascending order, neighbours joined, in granules of the topmost bitmap. What a shorter image hides
-    /// of a longer one below it counts as dirty.
+    /// The ranges in ascending order, adjacent ones merged, in granules of the topmost bitmap. The parts that a shorter image hides of a
+    /// longer one below it count as dirty.
     /// </returns>
     /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its verdict.</exception>
     /// <exception cref="Qcow2FormatException">A bitmap's table is not allowed.</exception>
@@ -210,7 +210,7 @@ public sealed class ImageChain : Disk
 
         for (int i = 0; i < logs.Count; i++)
         {
-            // The bitmap's images are those from the top down.
+            // The images of a valid bitmap are contiguous from the top.
             logs[i].CopyTo(findings, prefix: $"{_layers[i]}, ");
         }
     }
@@ -218,7 +218,7 @@ public sealed class ImageChain : Disk
     /// <summary>Counts what <see cref="ReadExtentsAsync"/> would yield.</summary>
     /// <param name="name">The bitmap's name.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The dirty granules of the topmost bitmap's size, and their bytes.</returns>
+    /// <returns>The number of dirty granules, in the topmost bitmap's granularity, and their size in bytes.</returns>
     /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its verdict.</exception>
     /// <exception cref="Qcow2FormatException">A bitmap's table is not allowed.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
@@ -229,11 +229,11 @@ public sealed class ImageChain : Disk
     }
 
     /// <summary>
-    /// Finds images whose file ends before clusters that they name: it was probably not copied whole. Tables alone are read.
+    /// Finds images whose file is shorter than their tables require, which were probably not copied completely. Only tables are read.
     /// </summary>
-    /// <param name="withDataFiles">Whether external data files are opened and looked at too; not those of encrypted images.</param>
+    /// <param name="withDataFiles">Whether external data files are opened and checked too, except those of encrypted images.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>What is missing, image by image from the top down; of a raw image nobody can tell.</returns>
+    /// <returns>What is missing, image by image from the top down. Raw images cannot be checked.</returns>
     /// <exception cref="Qcow2UnsupportedException">A data file's name is refused.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public async Task<IReadOnlyList<TruncatedLayer>> FindTruncationsAsync(
@@ -266,7 +266,7 @@ public sealed class ImageChain : Disk
         return found;
     }
 
-    /// <summary>Refuses a chain with an image whose file ends before clusters that it names.</summary>
+    /// <summary>Refuses a chain with an image whose file is shorter than its tables require.</summary>
     /// <exception cref="Qcow2FormatException">There is one.</exception>
     internal async ValueTask RequireWholeAsync(bool withDataFiles, CancellationToken cancellationToken)
     {
@@ -295,13 +295,13 @@ public sealed class ImageChain : Disk
 
     /// <summary>Finds an image of the chain, whatever path leads to it.</summary>
     /// <param name="path">A path to the image.</param>
-    /// <returns>Its index; null when there is no such file, or it is none of the chain.</returns>
+    /// <returns>Its index; null if there is no such file, or it is not part of the chain.</returns>
     public int? IndexOf(string path) => FileStorage.IdentityOf(path) is { } identity
         ? _layers.Find(layer => layer.Storage.Identity == identity)?.Index
         : null;
 
-    /// <summary>Lists what one image of the chain itself has, whatever those below it have.</summary>
-    /// <param name="layer">The image's index; not that of a raw one.</param>
+    /// <summary>Lists the extents of one image alone, regardless of the images below it.</summary>
+    /// <param name="layer">The index of the image, which must not be raw.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The extents, from the start of the image's disk to its end.</returns>
     /// <inheritdoc cref="Disk.ReadAsync(long, Memory{byte}, CancellationToken)" path="/exception"/>
@@ -325,26 +325,26 @@ public sealed class ImageChain : Disk
     }
 
     /// <summary>
-    /// Opens a writer of what the guest sees; it writes to the top image, and to its data file. The chain has to be opened for writing.
+    /// Opens a writer for the guest-visible disk. It writes to the top image and its data file. The chain must be opened for writing.
     /// </summary>
     /// <param name="cancellationToken">Ends the opening.</param>
-    /// <returns>The writer, to be disposed before the chain. Reading through the chain sees what it has written.</returns>
+    /// <returns>The writer, to be disposed before the chain. Reads through the chain see its writes.</returns>
     /// <exception cref="InvalidOperationException">The top image is raw, has a writer already, is read as a snapshot, or was
     /// opened without its backing file.</exception>
     /// <exception cref="Qcow2UnsupportedException">The top image is open for reading only, an image is encrypted, or the
     /// name of a data file is refused.</exception>
-    /// <exception cref="Qcow2FormatException">The top image is corrupt, or its refcounts cannot be relied on.</exception>
+    /// <exception cref="Qcow2FormatException">The top image is corrupt, or its refcounts are unreliable.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public async Task<Disk> OpenWriterAsync(CancellationToken cancellationToken = default) =>
         await OpenWriterAsync(0, marksWrites: true, cancellationToken).ConfigureAwait(false);
 
     /// <summary>As <see cref="OpenWriterAsync(CancellationToken)"/>, of any image that was opened for writing.</summary>
     /// <param name="layer">The image's index.</param>
-    /// <param name="marksWrites">Whether recording bitmaps get the bits of what is written; else they have them
-    /// already, or are not to have them.</param>
+    /// <param name="marksWrites">Whether writes are marked in recording bitmaps; false if the bits are set already, or
+    /// must not be set.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
-    /// <param name="getsBacking">Whether the image is about to get another backing file, so that zeros which are written have to be
-    /// held even where none is there yet.</param>
+    /// <param name="getsBacking">Whether the image is about to get another backing file, so that written zeros must be stored even if no
+    /// backing file is there yet.</param>
     internal async ValueTask<GuestWriter> OpenWriterAsync(
         int layer, bool marksWrites, CancellationToken cancellationToken, bool getsBacking = false)
     {
@@ -359,7 +359,7 @@ public sealed class ImageChain : Disk
         }
 
         ChainDisk map = await OpenDataAsync(cancellationToken).ConfigureAwait(false);
-        // Where a backing file is still to come, what shows through until then are zeros.
+        // If a backing file is still to be added, unallocated parts read as zeros until then.
         Disk? backing = _layers.Count > layer + 1 ? map.From(layer + 1) : getsBacking ? RawDisk.Empty : null;
         return await GuestWriter.OpenAsync(
             image.Handle, map.DiskOf(layer)!, map.From(layer), backing, marksWrites, cancellationToken).ConfigureAwait(false);
@@ -391,7 +391,7 @@ public sealed class ImageChain : Disk
         try
         {
             RequireNew(storage);
-            // Before and after its flags are read: a writer that comes or goes meanwhile makes them doubtful.
+            // Checked before and after the flags are read: if a writer comes or goes in between, they are unreliable.
             bool isOpenElsewhere = storage.IsOpenForWritingElsewhere();
             bool isProbed = format is null;
             format ??= await ImageFormat.ProbeAsync(storage, cancellationToken).ConfigureAwait(false);

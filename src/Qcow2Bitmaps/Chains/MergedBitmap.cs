@@ -37,8 +37,8 @@ internal static class MergedBitmap
     }
 
     /// <summary>
-    /// What a layer that is shorter than one below it hides: behind its end the disk reads zeros, though nobody wrote them. Since the
-    /// bitmap was made, in the lowest image that holds it, that is a change like any other.
+    /// The parts that a layer hides of a longer one below it: beyond its end the disk reads as zeros, though nothing wrote them. Relative
+    /// to the bitmap's creation, in the lowest image that holds it, that is a change like any other.
     /// </summary>
     private static DirtyBitmap HiddenByShorterLayers(IReadOnlyList<ChainLayer> layers, int lowestHolder, int granularityBits)
     {

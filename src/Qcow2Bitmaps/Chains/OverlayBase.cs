@@ -3,26 +3,27 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>What an image that is yet to be made needs to know of its backing file.</summary>
+/// <summary>What must be known of a backing file before an overlay on it is created.</summary>
 /// <param name="Format">The backing file's format: <c>qcow2</c> or <c>raw</c>.</param>
-/// <param name="VirtualSizeBytes">Its disk's size in bytes: that of the overlay, unless the caller wants another.</param>
+/// <param name="VirtualSizeBytes">The size of its disk in bytes: also the overlay's, unless the caller requests another.</param>
 public sealed record OverlayBase(string Format, long VirtualSizeBytes)
 {
     /// <summary>
-    /// The backing file's name as the overlay is to store it: as it was given, unless it would lead elsewhere from where the overlay
-    /// really is; null where nothing was opened.
+    /// The backing file's name as the overlay should store it: unchanged, unless it would lead to another file from the overlay's real
+    /// location. Null if nothing was opened.
     /// </summary>
     public string? BackingFile { get; init; }
 
-    /// <summary>Opens the backing file, and all files below it, to look at them; nothing stays open.</summary>
-    /// <param name="overlayPath">The image that is yet to be made; the backing file's name is relative to it.</param>
-    /// <param name="backingFile">The backing file's name, as it is to be stored. The caller names it, so that it may be anywhere.</param>
+    /// <summary>Inspects the backing file and all files below it. Nothing stays open.</summary>
+    /// <param name="overlayPath">The overlay to be created; the backing file's name is relative to it.</param>
+    /// <param name="backingFile">The backing file's name, as it should be stored. It may be in any folder, since the
+    /// caller chose it.</param>
     /// <param name="options">How the chain is opened, from the backing file down: its format, its locks, the
     /// folders where files below it may be.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <returns>What was found.</returns>
-    /// <exception cref="Qcow2UnsupportedException">The name or one below it is refused; the overlay would be in its own
-    /// chain, or too far from its end.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The name or one below it is refused; the overlay would be part of its own chain; or the
+    /// chain would be too deep.</exception>
     /// <exception cref="Qcow2FormatException">An image of the chain is broken.</exception>
     /// <exception cref="IOException">A file cannot be opened or read.</exception>
     public static async Task<OverlayBase> InspectAsync(

@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>A raw file or device of a chain: the lowest image, as it names none.</summary>
+/// <summary>A raw file or device of a chain. It is the lowest image, as it has no backing file.</summary>
 public sealed class RawLayer : ChainLayer
 {
     internal RawLayer(int index, ImageStorage storage, bool isFormatProbed, bool isOpenForWritingElsewhere)

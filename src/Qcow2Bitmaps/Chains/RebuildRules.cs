@@ -1,13 +1,15 @@
 namespace Qcow2Bitmaps.Chains;
 
-/// <summary>Where a bitmap can be rebuilt from what images have allocated, and where that would be no superset of what changed.</summary>
+/// <summary>The rules for whether a bitmap can be rebuilt from the images' allocation, and whether that includes all changes.</summary>
 internal static class RebuildRules
 {
-    /// <summary>The image where a bitmap was born: the lowest that holds it; null where none does.</summary>
+    /// <summary>The image where a bitmap was created: the lowest that holds it; null if none does.</summary>
     public static ChainLayer? FindBirth(IReadOnlyList<ChainLayer> layers, string name) =>
         layers.LastOrDefault(layer => layer.Holds(name));
 
-    /// <summary>The images from the one where a bitmap was born up to the top that hold no usable one, from the bottom up.</summary>
+    /// <summary>
+    /// The images, bottom first, from the one where the bitmap was created up to the top, that hold no usable bitmap of that name.
+    /// </summary>
     public static async ValueTask<IReadOnlyList<ChainLayer>> FindUnusableAsync(
         IReadOnlyList<ChainLayer> layers, string name, CancellationToken cancellationToken)
     {
@@ -24,7 +26,7 @@ internal static class RebuildRules
         return images;
     }
 
-    /// <summary>Why an image's allocation is no superset of its changes; null when it is.</summary>
+    /// <summary>Why an image's allocation may not include all its changes; null if it does.</summary>
     public static string? WhyUnsound(ChainLayer layer) =>
         layer is not Qcow2Layer { Image: var image } ? "it is raw"
         : image.Header.Version < 3 ? "it is of version 2, whose discards leave no trace"

@@ -5,7 +5,7 @@ internal static class RemedyJudge
 {
     private const int MaxNames = 5;
 
-    /// <summary>Adds to a verdict what helps.</summary>
+    /// <summary>Adds the remedy to a verdict.</summary>
     public static async ValueTask<BitmapVerdict> CompleteAsync(
         IReadOnlyList<ChainLayer> layers, BitmapVerdict verdict, CancellationToken cancellationToken)
     {
@@ -14,7 +14,7 @@ internal static class RemedyJudge
             return CompareSizes(layers, verdict);
         }
 
-        // Whatever else is wrong: nothing can be changed, and what is on disk does not tell.
+        // Regardless of other faults: nothing can be changed, and the state on disk proves nothing.
         if (layers.Any(static layer => layer.IsOpenForWritingElsewhere))
         {
             return verdict with { Remedy = Remedy.Wait, RemedyDetails = Details(layers) };
@@ -52,7 +52,7 @@ internal static class RemedyJudge
             : verdict with { Remedy = Remedy.Populate, RemedyDetails = Details(layers) };
     }
 
-    /// <summary>Says of a valid bitmap whether QEMU can merge its pieces: only those whose disks are as large as the top image's.</summary>
+    /// <summary>Checks whether QEMU can merge the pieces of a valid bitmap: it needs disks of the top image's size.</summary>
     private static BitmapVerdict CompareSizes(IReadOnlyList<ChainLayer> layers, BitmapVerdict verdict)
     {
         List<ChainLayer> run = [.. layers.Where(layer => verdict.Images.Contains(layer.Index))];
@@ -80,8 +80,8 @@ internal static class RemedyJudge
     }
 
     /// <summary>
-    /// Finds bitmaps from which one could be rebuilt that no image holds: any that is valid, or can be made so, and
-    /// is older. That it is older nobody can see.
+    /// For a bitmap that no image holds, finds candidates to rebuild it from: bitmaps that are valid or can be made so. Whether one is
+    /// older than the missing bitmap cannot be determined.
     /// </summary>
     private static async ValueTask<BitmapVerdict> FindOlderAsync(
         IReadOnlyList<ChainLayer> layers, BitmapVerdict verdict, CancellationToken cancellationToken)

@@ -33,18 +33,18 @@ internal static class TableJudge
         return verdict;
     }
 
-    /// <summary>Whether an image's bitmap is a record of changes that can be relied on: it records, and its table can be read.</summary>
+    /// <summary>Whether an image's bitmap is a reliable record of changes: it is recording, and its table can be read.</summary>
     public static async ValueTask<bool> IsUsableAsync(ChainLayer layer, string name, CancellationToken cancellationToken) =>
         layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap)
             && bitmap.State == BitmapState.Recording && await HasBitsAsync(layer, name, cancellationToken).ConfigureAwait(false);
 
-    /// <summary>Whether an image's bitmap, be it recording or disabled, has bits that can be read and were stored whole.</summary>
+    /// <summary>Whether an image's bitmap, recording or disabled, was saved completely and can be read.</summary>
     public static async ValueTask<bool> HasBitsAsync(ChainLayer layer, string name, CancellationToken cancellationToken) =>
         layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap)
             && bitmap.State != BitmapState.Inconsistent && bitmap.Faults.Count == 0
             && await WhyUnreadableAsync(layer, name, cancellationToken).ConfigureAwait(false) is null;
 
-    /// <summary>What is wrong with the table of a bitmap; null when it can be read.</summary>
+    /// <summary>What is wrong with a bitmap's table; null when it can be read.</summary>
     private static async ValueTask<string?> WhyUnreadableAsync(ChainLayer layer, string name, CancellationToken cancellationToken)
     {
         if (layer.RequireImage().Bitmaps.HaveOverlappingTables)
@@ -54,7 +54,7 @@ internal static class TableJudge
 
         try
         {
-            // Lenient or not: a bitmap with a broken table is no record of changes.
+            // Strict even for a lenient reader: a bitmap with a broken table is not a record of changes.
             await layer.RequireImage().Bitmaps.OpenPagesAsync(
                 name, new FaultLog(Strictness.AsQemu, layer.Path), cancellationToken).ConfigureAwait(false);
             return null;

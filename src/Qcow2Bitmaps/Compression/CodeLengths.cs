@@ -16,7 +16,7 @@ internal sealed class CodeLengths
 
     private readonly PrefixCode _code = new(Symbols, MaxBits);
 
-    // A symbol, and in the bits above it what it takes further.
+    // A symbol, with its extra bits in the bits above it.
     private readonly List<uint> _tokens = new(320);
     private readonly byte[] _lengths = new byte[320];
     private int _literals;

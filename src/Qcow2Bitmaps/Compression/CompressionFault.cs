@@ -8,10 +8,10 @@ internal enum CompressionFault
 
     /// <summary>The data end before the cluster is full, or inside the frame that fills it.</summary>
     Truncated = 1,
-    /// <summary>The data make more than the cluster holds.</summary>
+    /// <summary>The data decode to more than a cluster.</summary>
     TooLong = 2,
 
-    /// <summary>Raw deflate: a block type, a code or a distance that cannot be, or data that end before the cluster is full.</summary>
+    /// <summary>Raw deflate: an invalid block type, code or distance, or data that end before the cluster is full.</summary>
     Deflate = 10,
 
     /// <summary>zstd: neither a frame nor a skippable frame starts here. RFC 8878, 3.1.1.</summary>
@@ -28,6 +28,6 @@ internal enum CompressionFault
     ZstdBlockType = 25,
     /// <summary>zstd: a block larger than the window or than 128 KiB.</summary>
     ZstdBlockSize = 26,
-    /// <summary>zstd: the blocks do not decode, or make more or fewer bytes than the frame's header says.</summary>
+    /// <summary>zstd: the blocks do not decode, or decode to more or fewer bytes than the frame's header says.</summary>
     ZstdContent = 27,
 }

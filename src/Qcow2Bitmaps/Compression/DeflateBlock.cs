@@ -36,10 +36,10 @@ internal sealed class DeflateBlock
     private long _furtherBits;
 
     /// <summary>Makes an empty block.</summary>
-    /// <param name="mostTokens">How many literals and matches it has place for.</param>
+    /// <param name="mostTokens">Its capacity in literals and matches.</param>
     public DeflateBlock(int mostTokens) => _tokens = new uint[mostTokens];
 
-    /// <summary>Whether there is place for one more literal only.</summary>
+    /// <summary>Whether there is room for at most one more literal.</summary>
     public bool IsAlmostFull => _count >= _tokens.Length - 1;
 
     /// <summary>Adds a literal.</summary>
@@ -67,10 +67,10 @@ internal sealed class DeflateBlock
     }
 
     /// <summary>Writes the block and empties it.</summary>
-    /// <param name="content">The bytes that it stands for.</param>
+    /// <param name="content">The bytes that it encodes.</param>
     /// <param name="writer">Gets the block.</param>
     /// <param name="isLast">Whether it is the stream's last.</param>
-    /// <param name="limitBytes">How many bytes there may be with this block.</param>
+    /// <param name="limitBytes">The most bytes that the output may have with this block.</param>
     /// <returns>Whether it fits; otherwise nothing was written.</returns>
     public bool TryWrite(ReadOnlySpan<byte> content, ref ForwardBitWriter writer, bool isLast, int limitBytes)
     {
@@ -122,7 +122,7 @@ internal sealed class DeflateBlock
         return bits;
     }
 
-    /// <summary>How many bits stored pieces take: each three, filled up to a whole byte, then four bytes and the content.</summary>
+    /// <summary>The size of stored pieces in bits: each takes three bits, padding to a whole byte, four bytes and the content.</summary>
     private static long CountStoredBits(int contentBytes, long bitsBefore)
     {
         const int PieceBytes = 5;
@@ -171,7 +171,7 @@ internal sealed class DeflateBlock
         }
     }
 
-    /// <summary>The code of a length, and how many bits it takes further. RFC 1951, 3.2.5: each power of two has four codes.</summary>
+    /// <summary>The code of a length, and its number of extra bits. RFC 1951, 3.2.5: each power of two has four codes.</summary>
     private static int LengthCode(int length, out int furtherBits)
     {
         unchecked
@@ -183,7 +183,7 @@ internal sealed class DeflateBlock
         }
     }
 
-    /// <summary>The code of a distance, and how many bits it takes further. RFC 1951, 3.2.5: each power of two has two codes.</summary>
+    /// <summary>The code of a distance, and its number of extra bits. RFC 1951, 3.2.5: each power of two has two codes.</summary>
     private static int DistanceCode(int distance, out int furtherBits)
     {
         unchecked

@@ -4,9 +4,9 @@ namespace Qcow2Bitmaps.Compression;
 
 /// <summary>Decodes clusters of raw deflate (RFC 1951), which qcow2 calls zlib.</summary>
 /// <remarks>
-/// As in QEMU, the cluster must become full, and whether the data would go on is not asked. Distances may be the whole 32 KiB of deflate:
-/// QEMU, though it asks zlib for a window of 4 KiB, takes them as well, since it decodes a cluster in one call. It refuses data that break
-/// off in a broken block right behind a full cluster; here they are not looked at.
+/// As in QEMU, the data must fill the cluster; whether they continue after that is not checked. Distances may be up to deflate's 32 KiB:
+/// QEMU asks zlib for a window of 4 KiB but accepts them as well, because it decodes a cluster in one call. QEMU refuses data that end in a
+/// broken block right after a full cluster; here such a block is not read.
 /// </remarks>
 internal sealed class DeflateDecoder : IClusterDecoder
 {
@@ -23,7 +23,7 @@ internal sealed class DeflateDecoder : IClusterDecoder
         compressed.CopyTo(_compressed);
         try
         {
-            // A stream cannot be used again; this one takes a few hundred bytes, and its buffers come from pools.
+            // A stream cannot be reused; this one takes a few hundred bytes, and its buffers come from pools.
             using var input = new MemoryStream(_compressed, 0, compressed.Length, writable: false);
             using var inflating = new DeflateStream(input, CompressionMode.Decompress);
             int made = inflating.ReadAtLeast(cluster, cluster.Length, throwOnEndOfStream: false);

@@ -8,9 +8,9 @@ namespace Qcow2Bitmaps.Compression;
 // Decisions: docs/decisions/compression.md.
 /// <summary>Encodes clusters as raw deflate (RFC 1951) with distances of at most 4 KiB, the window that QEMU declares.</summary>
 /// <remarks>
-/// The framework's encoder has no setting for the window; zlib as QEMU calls it happens to read its longer distances, but nothing says that
-/// every reader does. Matches are found by chains of earlier places with the same four bytes; a match waits for a longer one at the next
-/// byte. Not thread-safe; it may be used for as many clusters as one likes.
+/// The framework's encoder has no setting for the window. zlib as QEMU calls it happens to accept longer distances, but other readers need
+/// not. Matches are found by chains of earlier positions with the same four bytes; a match is deferred by one byte in case a longer one
+/// starts there. Not thread-safe; reusable for any number of clusters.
 /// </remarks>
 internal sealed class DeflateEncoder
 {
@@ -21,7 +21,7 @@ internal sealed class DeflateEncoder
     private const int HashBits = 13;
     private const int ShortHashBits = 10;
 
-    // A longer search or wait gains a few bytes in a thousand.
+    // A longer search, or deferring further, saves only a few bytes in a thousand.
     private const int MostCandidates = 16;
     private const int GoodMatch = 24;
     private const int MostTokens = 1 << 15;
@@ -31,13 +31,13 @@ internal sealed class DeflateEncoder
     private readonly int[] _earlier = new int[WindowBytes];
     private readonly DeflateBlock _block = new(MostTokens);
 
-    // Places are counted on from cluster to cluster, a window apart, so that those of the cluster before are too far to be found.
+    // Positions keep increasing from cluster to cluster, a window apart, so that those of earlier clusters are out of reach.
     private int _origin = WindowBytes + 1;
 
     /// <summary>Encodes a cluster.</summary>
     /// <param name="cluster">What to encode, at most 2 MiB.</param>
-    /// <param name="compressed">Where to put it; what it holds after a failure is not specified.</param>
-    /// <param name="lengthBytes">How long it has become.</param>
+    /// <param name="compressed">Receives the compressed data; its content after a failure is unspecified.</param>
+    /// <param name="lengthBytes">The length of the compressed data.</param>
     /// <returns>Whether it fits.</returns>
     public bool TryEncode(ReadOnlySpan<byte> cluster, Span<byte> compressed, out int lengthBytes)
     {
@@ -69,8 +69,8 @@ internal sealed class DeflateEncoder
         }
     }
 
-    /// <summary>Fills the block with tokens for the bytes from a place on, until it is full or the bytes are at their end.</summary>
-    /// <returns>The place behind the tokens' bytes.</returns>
+    /// <summary>Fills the block with tokens for the bytes from a position on, until the block is full or the bytes end.</summary>
+    /// <returns>The position after the bytes of the tokens.</returns>
     private int FindTokens(ReadOnlySpan<byte> cluster, int at)
     {
         unchecked
@@ -142,7 +142,7 @@ internal sealed class DeflateEncoder
             for (int left = MostCandidates; left > 0 && place - candidate <= WindowBytes; left--)
             {
                 ref byte there = ref Unsafe.Add(ref here, candidate - place);
-                // Longer than the best so far only if the byte behind that is equal too.
+                // A match can be longer than the best so far only if the byte after that length is equal too.
                 if (best < most && Unsafe.Add(ref there, best) == Unsafe.Add(ref here, best) && Load32(ref there, 0) == four)
                 {
                     int length = CountEqual(ref here, ref there, most);

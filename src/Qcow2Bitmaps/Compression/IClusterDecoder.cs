@@ -4,10 +4,10 @@ namespace Qcow2Bitmaps.Compression;
 internal interface IClusterDecoder
 {
     /// <summary>Decodes a cluster.</summary>
-    /// <param name="compressed">The compressed data, in whole sectors or not: what follows the data is not looked at.</param>
-    /// <param name="cluster">Filled to the last byte; what it holds after a failure is not specified.</param>
+    /// <param name="compressed">The compressed data, possibly padded to whole sectors: bytes after the data are ignored.</param>
+    /// <param name="cluster">Receives the cluster, and is filled completely; its content after a failure is unspecified.</param>
     /// <param name="fault">What is wrong, or <see cref="CompressionFault.None"/>.</param>
-    /// <returns>Whether the data made exactly the cluster.</returns>
-    /// <remarks>Never throws on what the data say; time is bounded by the lengths of both spans.</remarks>
+    /// <returns>Whether the data decoded to exactly one cluster.</returns>
+    /// <remarks>Never throws because of invalid data; time is bounded by the lengths of both spans.</remarks>
     bool TryDecode(ReadOnlySpan<byte> compressed, Span<byte> cluster, out CompressionFault fault);
 }

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Compression;
 
-/// <summary>A prefix code of deflate, made from how often symbols occur. RFC 1951, 3.2.2.</summary>
+/// <summary>A prefix code of deflate, built from symbol frequencies. RFC 1951, 3.2.2.</summary>
 /// <param name="symbols">How many symbols there are, at most 512.</param>
 /// <param name="maxBits">The longest code, in bits.</param>
 internal sealed class PrefixCode(int symbols, int maxBits)
@@ -12,12 +12,12 @@ internal sealed class PrefixCode(int symbols, int maxBits)
     private readonly byte[] _lengths = new byte[symbols];
     private readonly ushort[] _codes = new ushort[symbols];
 
-    // Leaves in rising order of how often they occur, then the nodes over them: their weights, and which node is above.
+    // Leaves in ascending order of frequency, then the nodes over them: their weights, and the parent of each.
     private readonly long[] _leaves = new long[symbols];
     private readonly long[] _weights = new long[2 * symbols];
     private readonly int[] _parents = new int[2 * symbols];
 
-    /// <summary>How often each symbol occurs: counted by the user of this code.</summary>
+    /// <summary>The frequency of each symbol, counted by the caller.</summary>
     public int[] Counts { get; } = new int[symbols];
 
     /// <summary>The length of each symbol's code in bits; 0 for one that does not occur.</summary>
@@ -26,7 +26,7 @@ internal sealed class PrefixCode(int symbols, int maxBits)
     /// <summary>Each symbol's code, its first bit lowest: ready to be written.</summary>
     public ReadOnlySpan<ushort> Codes => _codes;
 
-    /// <summary>Makes the code of given lengths.</summary>
+    /// <summary>Assigns codes for given lengths.</summary>
     public PrefixCode Assign(ReadOnlySpan<byte> lengths)
     {
         lengths.CopyTo(_lengths);
@@ -40,7 +40,7 @@ internal sealed class PrefixCode(int symbols, int maxBits)
         int leaves = CollectLeaves();
         BuildTree(leaves);
 
-        // Depths, from the root down; then in place of depths, how many leaves have each.
+        // First the depth of each node, from the root down; then the number of leaves at each depth.
         Span<int> lengthCounts = stackalloc int[MostBits + 1];
         lengthCounts.Clear();
         int root = (2 * leaves) - 2;
@@ -68,7 +68,7 @@ internal sealed class PrefixCode(int symbols, int maxBits)
         Assign();
     }
 
-    /// <summary>How many bits all symbols take that were counted.</summary>
+    /// <summary>The total size of all counted symbols in bits.</summary>
     public long CountBits()
     {
         long bits = 0;
@@ -103,7 +103,7 @@ internal sealed class PrefixCode(int symbols, int maxBits)
         return leaves;
     }
 
-    /// <summary>Joins the two lightest nodes repeatedly: leaves and joined nodes both come in rising order.</summary>
+    /// <summary>Joins the two lightest nodes repeatedly: leaves and joined nodes are both in ascending order.</summary>
     private void BuildTree(int leaves)
     {
         for (int i = 0; i < leaves; i++)
@@ -126,7 +126,7 @@ internal sealed class PrefixCode(int symbols, int maxBits)
     private int TakeLightest(int leaves, ref int leaf, ref int joined, int end) =>
         joined == end || (leaf < leaves && _weights[leaf] <= _weights[joined]) ? leaf++ : joined++;
 
-    /// <summary>Completes a code whose longest codes were cut: each turn moves a leaf from the bottom beside a higher one.</summary>
+    /// <summary>Completes a code whose longest codes were cut: each step moves a leaf from the bottom next to a higher one.</summary>
     private void Shorten(Span<int> lengthCounts)
     {
         int room = 0;

@@ -7,9 +7,9 @@ namespace Qcow2Bitmaps.Compression;
 // Decisions: docs/decisions/compression.md.
 /// <summary>Decodes zstd clusters (RFC 8878) as QEMU does: frame after frame until the cluster is full.</summary>
 /// <remarks>
-/// The frame that fills the cluster must end with it, its checksum included, if it has one: as QEMU does, which asks whether the frame is
-/// complete once the cluster is full. What follows that frame is not looked at. Dictionaries are refused: qcow2 has none. The end of a
-/// frame and the size of its window are checked here; ZstdSharp.Port, which is libzstd in C#, decodes what is inside.
+/// The frame that fills the cluster must end there, including its checksum if it has one: QEMU, too, checks that the frame is complete once
+/// the cluster is full. Data after that frame are ignored. Dictionaries are refused: qcow2 has none. The end of a frame and the size of its
+/// window are checked here; ZstdSharp.Port, which is libzstd in C#, decodes the content.
 /// </remarks>
 internal sealed class ZstdDecoder : IClusterDecoder, IDisposable
 {
@@ -114,7 +114,7 @@ internal sealed class ZstdDecoder : IClusterDecoder, IDisposable
         return CompressionFault.None;
     }
 
-    /// <summary>Walks over the headers of the blocks: the decoder wants one frame, not what lies behind it.</summary>
+    /// <summary>Skips from block header to block header: the decoder needs exactly one frame, without trailing data.</summary>
     private static CompressionFault FindEnd(ReadOnlySpan<byte> input, ZstdFrameHeader header, out int end)
     {
         end = MagicBytes + header.LengthBytes;

@@ -2,22 +2,21 @@ using System.Buffers.Binary;
 
 namespace Qcow2Bitmaps.Compression;
 
-/// <summary>The header of a zstd frame, behind its magic bytes. RFC 8878, 3.1.1.1.</summary>
+/// <summary>The header of a zstd frame, after its magic bytes. RFC 8878, 3.1.1.1.</summary>
 /// <param name="LengthBytes">How long the header is.</param>
 /// <param name="HasChecksum">Whether four bytes of checksum follow the last block.</param>
-/// <param name="ContentBytes">How much the frame holds; null if it does not say.</param>
-/// <param name="MaxBlockBytes">The most that a block may take, and hold.</param>
+/// <param name="ContentBytes">The size of the frame's content; null if not stated.</param>
+/// <param name="MaxBlockBytes">The largest block, compressed or decompressed.</param>
 internal readonly record struct ZstdFrameHeader(int LengthBytes, bool HasChecksum, ulong? ContentBytes, int MaxBlockBytes)
 {
-    /// <summary>The most that a block of any frame may hold.</summary>
+    /// <summary>The largest decompressed block of any frame.</summary>
     public const int BlockLimitBytes = 128 << 10;
 
     private const int SingleSegmentBit = 1 << 5;
     private const int ReservedBit = 1 << 3;
     private const int ChecksumBit = 1 << 2;
 
-    // What QEMU's library allows without being told more; with the content's size known, the window costs
-    // nothing, and only its exponent counts.
+    // The default of QEMU's library; if the content's size is known, the window costs nothing, and only its exponent counts.
     private const ulong WindowLimitBytes = 128UL << 20;
     private const ulong SizedWindowLimitBytes = uint.MaxValue;
 

@@ -1,12 +1,12 @@
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Decides which bitmaps of a chain go along with its disk, and reads them.</summary>
+/// <summary>Selects the bitmaps of a chain that are copied along with its disk, and reads them.</summary>
 internal static class BitmapSelection
 {
-    /// <summary>Judges the bitmaps of the top image.</summary>
+    /// <summary>Judges the bitmaps of the top image, and reads those to copy.</summary>
     /// <param name="chain">The chain.</param>
-    /// <param name="skipsInvalid">Whether those that are not valid are left behind; else the first one is refused.</param>
-    /// <param name="skipped">Takes the verdicts on those that are left behind.</param>
+    /// <param name="skipsInvalid">Whether bitmaps that are not valid are skipped; otherwise the first one causes an error.</param>
+    /// <param name="skipped">Receives the verdicts on skipped bitmaps.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="BitmapStateException">A bitmap is not valid.</exception>
     /// <exception cref="Qcow2UnsupportedException">The top image is raw.</exception>
@@ -52,8 +52,8 @@ internal static class BitmapSelection
     }
 
     /// <summary>
-    /// A disabled bitmap is no record of the present, and stays marked so. Its bits are those of all images that
-    /// hold it, from the top down without a gap.
+    /// A disabled bitmap does not record current changes, and the copy is disabled too. Its bits are those of all images that hold it, from
+    /// the top down without a gap.
     /// </summary>
     private static async ValueTask<DirtyBitmap> ReadDisabledAsync(ImageChain chain, BitmapInfo bitmap, CancellationToken cancellationToken)
     {

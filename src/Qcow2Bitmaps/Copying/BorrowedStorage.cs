@@ -2,10 +2,10 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>A storage that stays open when its user disposes it, and that passes flushes over where nobody asks for them.</summary>
+/// <summary>A storage that stays open when its user disposes it, and that ignores flushes if flushing is off.</summary>
 /// <remarks>
-/// An image that is being made is worth nothing before it is whole: the order of writes does not matter,
-/// and qemu-img by default waits for no disk.
+/// An image under construction is worthless before it is complete, so the order of writes does not matter; and qemu-img does not
+/// flush by default either.
 /// </remarks>
 internal class BorrowedStorage(ImageStorage storage, bool isFlushed) : ImageStorage
 {

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>A bitmap that a target is to have.</summary>
+/// <summary>A bitmap to be stored in the target.</summary>
 /// <param name="Name">Its name.</param>
 /// <param name="Bits">Its bits.</param>
 /// <param name="IsRecording">Whether it records writes.</param>

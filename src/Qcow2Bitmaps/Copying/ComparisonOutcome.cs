@@ -3,7 +3,7 @@ namespace Qcow2Bitmaps;
 /// <summary>What a comparison of two disks found.</summary>
 public enum ComparisonOutcome
 {
-    /// <summary>The guest sees the same bytes; where one disk is longer, it has zeros there.</summary>
+    /// <summary>The guest sees the same bytes; if one disk is longer, its rest is zeros.</summary>
     Identical,
     /// <summary>The bytes differ.</summary>
     ContentDiffers,

@@ -9,7 +9,7 @@ public sealed record ConversionOptions
     internal const int MaxWorkers = 16;
 
     /// <summary>
-    /// As many as there are processors, from 2 to 8: writes to one file take turns anyway, and more workers are in one another's way.
+    /// The number of processors, but from 2 to 8: writes to one file are serialized anyway, and more workers only slow each other down.
     /// </summary>
     internal static readonly int DefaultWorkers = Math.Clamp(Environment.ProcessorCount, 2, 8);
 
@@ -20,23 +20,24 @@ public sealed record ConversionOptions
     public bool IsQcow2 { get; init; }
 
     /// <summary>
-    /// What a new qcow2 target is like; the defaults when null. The disk's size is that of the sources, whatever is said here.
+    /// How a new qcow2 target is created; the defaults when null. The disk's size always comes from the sources, not from these options.
     /// </summary>
     public Qcow2CreateOptions? Create { get; init; }
 
-    /// <summary>The space that a new raw target gets from the start: none, or all.</summary>
+    /// <summary>How much space is preallocated for a new raw target: none or all.</summary>
     public Preallocation RawPreallocation { get; init; }
 
     /// <summary>
-    /// Whether the target is written as it is, instead of being made. It must be large enough; what it has behind the sources' end stays.
+    /// Whether an existing target is written in place instead of being created. It must be large enough; its content beyond
+    /// the sources' end is kept.
     /// </summary>
     public bool TargetExists { get; init; }
 
-    /// <summary>Of a target that exists: whether it reads as zeros from end to end, so that none have to be written.</summary>
+    /// <summary>For an existing target: whether all of it reads as zeros, so that zeros need not be written.</summary>
     public bool TargetIsZero { get; init; }
 
     /// <summary>
-    /// Of a target that exists: whether it has a backing file like that of the source, so that what it reads already is not written.
+    /// For an existing target: whether it has a backing file like the source's, so that data it already reads are not written.
     /// </summary>
     public bool TargetHasBacking { get; init; }
 
@@ -62,39 +63,39 @@ public sealed record ConversionOptions
     public bool Flush { get; init; } = true;
 
     /// <summary>
-    /// How many bytes of data are written in a second at most; 0 for no limit. Data that are shared with the source count, zeros do not.
+    /// The maximum number of data bytes written per second; 0 for no limit. Data shared with the source count, zeros do not.
     /// </summary>
     public long BytesPerSecond { get; init; }
 
     /// <summary>
-    /// Whether data are shared with the source instead of being copied where the file system can do that (XFS, btrfs), as <c>cp</c> does.
-    /// Both read the same, and whatever is written later to one of them is written elsewhere; but a block that the disk loses is lost to
-    /// both. Not where the target exists, or gets its space from the start.
+    /// Whether data are shared with the source instead of copied if the file system supports that (XFS, btrfs), as <c>cp</c> does. Both
+    /// files read the same, and later writes to one do not change the other; but if the disk loses a block, both files lose it. Not used if
+    /// the target exists or is preallocated.
     /// </summary>
     public bool UsesReflinks { get; init; } = true;
 
-    /// <summary>What is done about bitmaps.</summary>
+    /// <summary>How bitmaps are handled.</summary>
     public BitmapCopying Bitmaps { get; init; }
 
-    /// <summary>Folders from which files below the target's backing file may be opened, besides that file's own.</summary>
+    /// <summary>Folders, besides the backing file's own, from which files below the target's backing file may be opened.</summary>
     public IReadOnlyList<string> AllowedFolders { get; init; } = [];
 
-    /// <summary>How closely the copying is gone through without doing it, on stand-ins for the files; null where it is meant.</summary>
+    /// <summary>The depth at which the copy is only rehearsed, on stand-ins for the files; null for a real copy.</summary>
     internal MeasureDepth? Rehearses { get; init; }
 
     /// <summary>
-    /// Whether a new qcow2 image can be opened while it is not whole, as somebody goes on with it after a
-    /// stop; else it appears when all is in it.
+    /// Whether a new qcow2 image can be opened before it is complete, so that it can be resumed after a stop; otherwise it appears
+    /// only when it is complete.
     /// </summary>
     internal bool AppearsAtOnce { get; init; }
 
     /// <summary>
-    /// Whether zeros are held by the target itself where its backing file reads as zeros already: so that it tells all that was copied.
+    /// Whether the target stores zeros even where its backing file already reads as zeros, so that it shows everything that was copied.
     /// </summary>
     internal bool HoldsZeros { get; init; }
 
-    /// <summary>Says what of the options does not go together; null when all does.</summary>
-    /// <returns>The first fault, in qemu-img's words where it has some.</returns>
+    /// <summary>Checks whether the options can be combined.</summary>
+    /// <returns>The first conflict, in qemu-img's words if it has any; null if there is none.</returns>
     public string? FindFault() =>
         Workers is < 1 or > MaxWorkers ? $"Invalid number of coroutines. Allowed number of coroutines is between 1 and {MaxWorkers}"
         : SparseBytes is < 0 or > MaxSparseBytes || SparseBytes % 512 != 0

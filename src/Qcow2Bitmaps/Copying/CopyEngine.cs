@@ -3,12 +3,11 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Copies disks to another one: several workers read, unpack and write side by side.</summary>
+/// <summary>Copies disks to another one: several workers concurrently read, decompress and write.</summary>
 /// <remarks>
-/// <para>Parts are given out in order and written as they come: waiting for a turn would cost a switch of threads for each part,
-/// which takes longer than writing it.</para>
-/// <para>Memory: a buffer for each worker, and a second one where the target's content is looked at.
-/// Nothing of it depends on the disk's size.</para>
+/// <para>Parts are handed out in order and written as soon as they are ready: waiting to write in order would cost a thread switch per
+/// part, which takes longer than the write.</para>
+/// <para>Memory: one buffer per worker, and a second one if the target's content is compared. Nothing depends on the disk's size.</para>
 /// </remarks>
 internal sealed class CopyEngine
 {
@@ -28,13 +27,13 @@ internal sealed class CopyEngine
     private long _doneBytes;
     private long _totalBytes;
 
-    /// <summary>Makes one for a target.</summary>
-    /// <param name="target">Where to.</param>
+    /// <summary>Creates an engine for a target.</summary>
+    /// <param name="target">The disk to write.</param>
     /// <param name="options">How.</param>
-    /// <param name="progress">Is told how many bytes of the disk are done.</param>
-    /// <param name="zeroFromBytes">From where on the target reads as zeros, as long as nobody writes there, in bytes; where
-    /// that is not known the largest number.</param>
-    /// <param name="there">What the target reads where nothing is copied, if that is not what it reads now.</param>
+    /// <param name="progress">Receives the number of bytes of the disk that are done.</param>
+    /// <param name="zeroFromBytes">The offset, in bytes, from which the target reads as zeros until it is written;
+    /// <see cref="long.MaxValue"/> if unknown.</param>
+    /// <param name="there">What the target will read where nothing is copied, if that differs from what it reads now.</param>
     public CopyEngine(
         Disk target, ConversionOptions options, IProgress<OperationProgress>? progress, long zeroFromBytes = long.MaxValue,
         Disk? there = null)
@@ -48,12 +47,12 @@ internal sealed class CopyEngine
         _usesReflinks = options is { UsesReflinks: true, TargetExists: false }
             && !options.RawPreallocation.TakesSpace()
             && options.Create?.Preallocation.TakesSpace() != true;
-        // What is only rehearsed takes no time.
+        // A rehearsal is not throttled.
         _rate = options is { BytesPerSecond: > 0, Rehearses: null } ? new CopyRate(options.BytesPerSecond, TimeProvider.System) : null;
         _copier = new ItemCopier(target, options.HoldsZeros, there)
         {
             Compress = options.Compress,
-            // Zeros are looked for where a whole unit can be left out, and units lie within items.
+            // Zeros are detected only if whole units of them may be skipped, and a unit fits into an item.
             ZeroUnitBytes = options.SparseBytes > 0 && _unitBytes <= _itemBytes ? _unitBytes : 0,
         };
     }
@@ -61,8 +60,8 @@ internal sealed class CopyEngine
     /// <summary>How many bytes of the disk were written or made zeros.</summary>
     public long WrittenBytes => _copier.WrittenBytes;
 
-    /// <summary>Copies all.</summary>
-    /// <param name="scope">The sources, and what of them is copied.</param>
+    /// <summary>Copies everything in a scope.</summary>
+    /// <param name="scope">The sources, and which parts of them are copied.</param>
     /// <param name="cancellationToken">Ends the copying.</param>
     public async Task RunAsync(CopyScope scope, CancellationToken cancellationToken)
     {
@@ -79,7 +78,7 @@ internal sealed class CopyEngine
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         Task[] workers = [.. Enumerable.Range(0, _options.Workers)
             .Select(_ => Task.Run(() => WorkAsync(planner, scope.Observer, stop), CancellationToken.None))];
-        // Where one fails, the others are stopped; of all that ends them, errors come before that.
+        // If one worker fails, the others are cancelled. Task.WhenAll reports errors rather than cancellations.
         await Task.WhenAll(workers).ConfigureAwait(false);
     }
 
@@ -143,7 +142,7 @@ internal sealed class CopyEngine
         foreach (CopyPiece piece in item.Pieces)
         {
             Memory<byte> bytes = buffer.AsMemory((int)(piece.OffsetBytes - item.OffsetBytes), (int)piece.LengthBytes);
-            // A cluster is compressed as a whole, with what the target would read there anyway.
+            // A cluster is compressed as a whole, including the parts that the target would already read.
             if (piece.Kind != CopyPieceKind.Skip || _options.Compress)
             {
                 await piece.Source.ReadAsync(piece.Extent, bytes, cancellationToken).ConfigureAwait(false);
@@ -151,7 +150,7 @@ internal sealed class CopyEngine
         }
     }
 
-    /// <summary>Decides what is written of an item: neighbours of one kind together.</summary>
+    /// <summary>Decides what is written of an item, and merges adjacent pieces of one kind.</summary>
     private void Plan(CopyItem item, ReadOnlySpan<byte> buffer, ReadOnlySpan<byte> there, List<CopyWrite> writes)
     {
         if (_options.Compress)
@@ -164,7 +163,7 @@ internal sealed class CopyEngine
         {
             CopyPiece first = item.Pieces[i];
             int end = i + 1;
-            // Data and zeros beside one another are one: zeros that are too few to be left out are written with the data.
+            // Adjacent data and zeros are merged: runs of zeros too short to skip are written with the data.
             while (end < item.Pieces.Count && IsLike(first.Kind, item.Pieces[end].Kind))
             {
                 end++;
@@ -206,7 +205,9 @@ internal sealed class CopyEngine
         }
     }
 
-    /// <summary>Decides without the bytes: what is not surely zeros counts as data, and what is compared as different.</summary>
+    /// <summary>
+    /// Decides without reading: whatever is not known to be zeros counts as data, and whatever would be compared counts as different.
+    /// </summary>
     private void PlanUnread(CopyItem item, List<CopyWrite> writes)
     {
         List<CopyPiece> pieces = item.Pieces;
@@ -249,7 +250,7 @@ internal sealed class CopyEngine
         }
     }
 
-    /// <summary>Drops zeros where the target reads zeros already.</summary>
+    /// <summary>Drops zeros where the target already reads as zeros.</summary>
     private void LeaveOutZeros(List<CopyWrite> writes)
     {
         for (int i = writes.Count - 1; i >= 0; i--)
@@ -288,7 +289,7 @@ internal sealed class CopyEngine
         }
     }
 
-    /// <summary>Where a source has all bytes of a write in a row.</summary>
+    /// <summary>The place where a source stores all bytes of a write contiguously; null if there is none.</summary>
     private static BytesOrigin? OriginOf(CopyItem item, CopyWrite write)
     {
         CopyPiece piece = item.Pieces.FindLast(piece => piece.OffsetBytes <= write.OffsetBytes);

@@ -1,7 +1,7 @@
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>
-/// A part of the disk that one worker has in work: as much as its buffer takes, or a run of any length of which no byte has to be read.
+/// A part of the disk that one worker processes: at most as much as its buffer holds, or a run of any length that need not be read.
 /// </summary>
 internal sealed class CopyItem
 {
@@ -12,6 +12,6 @@ internal sealed class CopyItem
 
     public long EndBytes => Pieces[^1].EndBytes;
 
-    /// <summary>Whether it is one run that is not read.</summary>
+    /// <summary>Whether it is a single run that need not be read.</summary>
     public bool IsRun => Pieces.Count == 1 && Pieces[0].Kind is CopyPieceKind.Zero or CopyPieceKind.Skip;
 }

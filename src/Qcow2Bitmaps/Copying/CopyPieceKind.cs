@@ -7,8 +7,8 @@ internal enum CopyPieceKind
     Copy,
     /// <summary>It is known to be zeros.</summary>
     Zero,
-    /// <summary>It is read, and written where the target reads otherwise.</summary>
+    /// <summary>It is read, and written if the target reads differently.</summary>
     Compare,
-    /// <summary>The target reads the same there: it stands in the same backing file.</summary>
+    /// <summary>It is not written: the target reads the same there, or the part was not selected.</summary>
     Skip,
 }

@@ -1,11 +1,11 @@
 namespace Qcow2Bitmaps.Copying;
 
 // Decisions: docs/decisions/copying.md.
-/// <summary>Cuts the disks of the sources, one behind the other, into items, from their maps alone. Thread-safe.</summary>
-/// <param name="scope">The sources, and what of them is copied.</param>
+/// <summary>Splits the concatenated disks of the sources into items, from their maps alone. Thread-safe.</summary>
+/// <param name="scope">The sources, and which parts of them are copied.</param>
 /// <param name="itemBytes">The most bytes of an item that is read; items end at multiples of it.</param>
-/// <param name="writesZeros">Whether zeros are written as data, so that they are no runs.</param>
-/// <param name="comparison">Tells what need not be compared; null where nothing is.</param>
+/// <param name="writesZeros">Whether zeros are written as data, and so do not form runs.</param>
+/// <param name="comparison">Finds parts that need no comparison; null if nothing is compared.</param>
 internal sealed class CopyPlanner(CopyScope scope, int itemBytes, bool writesZeros, CopyComparison? comparison) : IDisposable
 {
     private readonly SemaphoreSlim _turn = new(1, 1);
@@ -19,8 +19,8 @@ internal sealed class CopyPlanner(CopyScope scope, int itemBytes, bool writesZer
 
     public void Dispose() => _turn.Dispose();
 
-    /// <summary>Gives out the next item.</summary>
-    /// <param name="item">Takes it.</param>
+    /// <summary>Returns the next item.</summary>
+    /// <param name="item">Receives it.</param>
     /// <param name="cancellationToken">Ends the reading of tables.</param>
     /// <returns>False when there is none left.</returns>
     public async ValueTask<bool> NextAsync(CopyItem item, CancellationToken cancellationToken)
@@ -70,7 +70,7 @@ internal sealed class CopyPlanner(CopyScope scope, int itemBytes, bool writesZer
             : await scope.Ranges.AtAsync(_at, cancellationToken).ConfigureAwait(false);
         if (!isWanted)
         {
-            // Nobody asks the map: what lies between may be a large disk.
+            // The map is not read here: the unwanted range may be a large part of the disk.
             long length = Math.Min(rangeEnd, _sourceStart + _sizes[_source]) - _at;
             return new CopyPiece(
                 _sources[_source], new DiskExtent(_at - _sourceStart, length, ExtentKind.Unallocated, null), _at, CopyPieceKind.Skip);
@@ -92,7 +92,7 @@ internal sealed class CopyPlanner(CopyScope scope, int itemBytes, bool writesZer
     private CopyPieceKind KindOf(DiskExtent extent) =>
         extent.Depth >= scope.SkipFromDepth || (extent.Depth < scope.CopyFromDepth && extent.Kind != ExtentKind.Unallocated)
             ? CopyPieceKind.Skip
-        // What no image has is no data of the top image, wherever the last one ends.
+        // Parts that no image holds are not data of the top image, wherever the images below end.
         : extent.Depth >= scope.CompareFromDepth || (comparison is not null && extent.Kind == ExtentKind.Unallocated)
             ? CopyPieceKind.Compare
         : extent.IsZero && !writesZeros ? CopyPieceKind.Zero

@@ -1,19 +1,19 @@
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Spreads writes over time: what is written in a second is a number of bytes at most, apart from the size of one write.</summary>
-/// <param name="bytesPerSecond">How many.</param>
+/// <summary>Limits the write rate: at most a number of bytes per second, plus the size of one write.</summary>
+/// <param name="bytesPerSecond">The limit.</param>
 /// <param name="time">The clock.</param>
 internal sealed class CopyRate(long bytesPerSecond, TimeProvider time)
 {
-    // Longer ones than a timer takes are waited for in turns.
+    // Waits longer than a timer supports are split.
     private static readonly TimeSpan s_longestTurn = TimeSpan.FromHours(1);
 
     private readonly Lock _gate = new();
     private readonly long _start = time.GetTimestamp();
     private TimeSpan _free;
 
-    /// <summary>Waits until it is a write's turn; turns are given in the order of the calls.</summary>
-    /// <param name="bytes">How long the write is.</param>
+    /// <summary>Waits until a write may start; writes are served in the order of the calls.</summary>
+    /// <param name="bytes">The size of the write.</param>
     /// <param name="cancellationToken">Ends the waiting.</param>
     public async ValueTask WaitAsync(long bytes, CancellationToken cancellationToken)
     {

@@ -1,16 +1,16 @@
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>What is copied of disks, and what is not.</summary>
-/// <param name="Sources">The disks, one behind the other.</param>
+/// <summary>Selects what is copied of disks.</summary>
+/// <param name="Sources">The disks, concatenated in this order.</param>
 internal sealed record CopyScope(params IReadOnlyList<Disk> Sources)
 {
-    /// <summary>From which image of the source on down the target reads the same.</summary>
+    /// <summary>The depth of the source from which on down the target already reads the same.</summary>
     public int SkipFromDepth { get; init; } = int.MaxValue;
 
-    /// <summary>From which image of the source on down the target may read the same.</summary>
+    /// <summary>The depth of the source from which on down the target may already read the same, so that it is compared.</summary>
     public int CompareFromDepth { get; init; } = int.MaxValue;
 
-    /// <summary>Down to which image of the source, without it, the target has all that those images have.</summary>
+    /// <summary>The target already has all data of the source's images above this depth.</summary>
     public int CopyFromDepth { get; init; }
 
     /// <summary>
@@ -19,6 +19,6 @@ internal sealed record CopyScope(params IReadOnlyList<Disk> Sources)
     /// </summary>
     public CopyRanges? Ranges { get; init; }
 
-    /// <summary>Is shown all that is written; null for nobody.</summary>
+    /// <summary>Is notified of everything that is written; may be null.</summary>
     public ICopyObserver? Observer { get; init; }
 }

@@ -6,8 +6,8 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>
-/// A file or device that a copy makes, or writes as it is: its disk, and what makes it whole in the end. Until then it goes again when it
-/// is disposed, if there was nothing before.
+/// The file or device that a copy creates or writes in place: its disk, and the steps that complete it. If it is disposed before it is
+/// complete, it is deleted, unless something existed before.
 /// </summary>
 internal sealed class CopyTarget : IAsyncDisposable
 {
@@ -29,19 +29,19 @@ internal sealed class CopyTarget : IAsyncDisposable
         ZeroFromBytes = zeroFromBytes;
     }
 
-    /// <summary>What is written.</summary>
+    /// <summary>The disk to write.</summary>
     public Disk Disk { get; }
 
     /// <summary>
-    /// From where on the disk reads as zeros, as long as nobody writes there, in bytes; <see cref="long.MaxValue"/> where nothing is known.
+    /// The offset, in bytes, from which the disk reads as zeros until it is written; <see cref="long.MaxValue"/> if unknown.
     /// </summary>
     public long ZeroFromBytes { get; }
 
     /// <summary>The backing file; null without one.</summary>
     public StorageIdentity? Backing => _chain is { Layers.Count: > 1 } chain ? chain.Layers[1].Storage.Identity : null;
 
-    /// <summary>Makes an image, or a raw file, in place of a file that there may be; a block device is taken as it is.</summary>
-    /// <exception cref="Qcow2UnsupportedException">Space is to be taken on a block device.</exception>
+    /// <summary>Creates an image or a raw file, replacing an existing file. A block device is used as it is.</summary>
+    /// <exception cref="Qcow2UnsupportedException">Preallocation was requested on a block device.</exception>
     /// <exception cref="NoSpaceException">A block device is too small.</exception>
     /// <exception cref="ImageLockedException">Somebody else has it open.</exception>
     /// <inheritdoc cref="Qcow2Image.CreateAsync(string, Qcow2CreateOptions, CancellationToken)" path="/exception"/>
@@ -95,7 +95,7 @@ internal sealed class CopyTarget : IAsyncDisposable
         return await OpenAsync(made, made, create, options, 0, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Opens what there is.</summary>
+    /// <summary>Opens an existing target.</summary>
     /// <exception cref="NoSpaceException">Its disk is too small.</exception>
     /// <exception cref="ImageLockedException">Somebody else has it open.</exception>
     /// <exception cref="Qcow2FormatException">It is broken.</exception>
@@ -120,8 +120,8 @@ internal sealed class CopyTarget : IAsyncDisposable
         return target;
     }
 
-    /// <summary>Refuses bitmaps that the image cannot take.</summary>
-    /// <exception cref="BitmapStateException">It has one of that name, or its disk is of another size.</exception>
+    /// <summary>Throws if the image cannot store the bitmaps.</summary>
+    /// <exception cref="BitmapStateException">It already has a bitmap of that name, or its disk has another size.</exception>
     public void RequireRoomFor(IReadOnlyList<CarriedBitmap> bitmaps)
     {
         foreach (CarriedBitmap bitmap in bitmaps)
@@ -141,8 +141,8 @@ internal sealed class CopyTarget : IAsyncDisposable
         }
     }
 
-    /// <summary>Makes the target whole.</summary>
-    /// <param name="bitmaps">Bitmaps that it is to have.</param>
+    /// <summary>Completes the target.</summary>
+    /// <param name="bitmaps">The bitmaps to store in it.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     public async ValueTask CompleteAsync(IReadOnlyList<CarriedBitmap> bitmaps, CancellationToken cancellationToken)
     {
@@ -182,7 +182,7 @@ internal sealed class CopyTarget : IAsyncDisposable
         }
         catch (Exception e) when (!_isComplete && e is IOException or UnauthorizedAccessException)
         {
-            // The error that ended the copying is on its way and tells more.
+            // The error that stopped the copy is being thrown and says more.
         }
         finally
         {
@@ -227,7 +227,7 @@ internal sealed class CopyTarget : IAsyncDisposable
         }
     }
 
-    /// <summary>Makes the image, empty, and perhaps not to be seen yet.</summary>
+    /// <summary>Creates the image, empty, and unless it appears at once, not yet recognizable as one.</summary>
     private static async ValueTask<BorrowedStorage> CreateAsync(
         ImageStorage storage, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
     {
@@ -238,7 +238,7 @@ internal sealed class CopyTarget : IAsyncDisposable
         return made;
     }
 
-    /// <summary>The chain below the new image: the caller names the backing file, so that it may be anywhere.</summary>
+    /// <summary>Inspects the chain below the new image. The backing file may be in any folder, since the caller chose it.</summary>
     private static async ValueTask<OverlayBase> InspectAsync(
         string path, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
     {
@@ -259,7 +259,7 @@ internal sealed class CopyTarget : IAsyncDisposable
         ImageChain? chain = null;
         try
         {
-            // A data file's name starts from the current folder, a backing file's from the image's.
+            // A data file's name is relative to the current folder, a backing file's to the image's folder.
             IEnumerable<string> named = new[]
             {
                 create?.BackingFile is { } backing ? BackingPath.Combine(storage.Name, backing) : null,

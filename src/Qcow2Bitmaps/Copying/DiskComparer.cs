@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Goes through two disks side by side.</summary>
+/// <summary>Compares two disks.</summary>
 internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgress<OperationProgress>? progress)
 {
     private const int BufferBytes = 2 << 20;
@@ -55,7 +55,7 @@ internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgre
             : new ImageComparison(ComparisonOutcome.Identical, 0, sizesDiffer: false);
     }
 
-    /// <summary>Whether the longer disk has nothing but zeros behind the end of the shorter one.</summary>
+    /// <summary>Checks that the longer disk contains only zeros beyond the end of the shorter one.</summary>
     private async ValueTask<ImageComparison> CheckRestAsync(long start, CancellationToken cancellationToken)
     {
         Disk longer = first.SizeBytes > second.SizeBytes ? first : second;
@@ -92,6 +92,6 @@ internal sealed class DiskComparer(Disk first, Disk second, bool strict, IProgre
         return same < length ? StartOfSector(same) : null;
     }
 
-    /// <summary>QEMU tells the sector, counted from where it began to read.</summary>
+    /// <summary>QEMU reports the start of the sector, counted from where its read began.</summary>
     private static int StartOfSector(int offset) => offset / SectorBytes * SectorBytes;
 }

@@ -6,13 +6,13 @@ namespace Qcow2Bitmaps;
 public static class DiskCopy
 {
     /// <summary>
-    /// Compares what the guest sees of two disks. What both have as zeros, or in the same place of the same file, is not read.
+    /// Compares the guest-visible content of two disks. Parts that are zeros in both, or at the same place of the same file, are not read.
     /// </summary>
     /// <param name="first">One disk.</param>
     /// <param name="second">The other one.</param>
-    /// <param name="strict">Whether the sizes, and how the images have each part of the disk, must be the same too: what
-    /// qemu-img compares with <c>-s</c>.</param>
-    /// <param name="progress">Is told, from the calling context, where the comparison has got to on the disk, in bytes.</param>
+    /// <param name="strict">Whether the sizes, and how the images store each part of the disk, must match too, as with
+    /// <c>-s</c> of qemu-img.</param>
+    /// <param name="progress">Receives, in the calling context, the position on the disk that the comparison has reached, in bytes.</param>
     /// <param name="cancellationToken">Ends the comparison.</param>
     /// <returns>What was found.</returns>
     /// <exception cref="Qcow2FormatException">A table has an entry that cannot be, or a compressed cluster is broken.</exception>
@@ -30,29 +30,29 @@ public static class DiskCopy
         return await comparer.RunAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Copies disks, one behind the other, to a file or block device.</summary>
+    /// <summary>Copies disks, concatenated, to a file or block device.</summary>
     /// <param name="sources">The disks, at least one.</param>
-    /// <param name="targetPath">The target. Unless it is to be written as it is, it is made anew, whatever there was.</param>
+    /// <param name="targetPath">The target. Unless it is written in place, it is created anew, replacing an existing file.</param>
     /// <param name="options">How.</param>
-    /// <param name="progress">Is told how many bytes of the disk are done, one call after the other, from any thread.</param>
+    /// <param name="progress">Receives the number of bytes of the disk that are done; calls are sequential, from any thread.</param>
     /// <param name="cancellationToken">Ends the copying.</param>
-    /// <returns>The verdicts on bitmaps that were left behind as not valid.</returns>
+    /// <returns>The verdicts on bitmaps that were skipped because they are not valid.</returns>
     /// <remarks>
     /// <para>
-    /// What the maps say to be zeros is not read, and what reads as zeros on the target not written. Where the target has a backing file
-    /// that is one of the source's chain, what stands there or below is not written either; of any other backing file what lies below the
-    /// source's top image is compared with what the target reads, and written where that differs.
+    /// Zeros known from the maps are not read, and zeros are not written where the target already reads as zeros. If the target's backing
+    /// file is part of the source's chain, data in it or below it are not written either. With any other backing file, the data below the
+    /// source's top image are compared with what the target reads, and written only if they differ.
     /// </para>
-    /// <para>A target that was not there before goes again when the copying fails; one that is overwritten is lost then. A target that
-    /// is an image of a source is refused.</para>
+    /// <para>If the copy fails, a target that did not exist before is deleted; one that was being overwritten is lost. A target that is
+    /// also an image of a source is refused.</para>
     /// </remarks>
     /// <exception cref="ArgumentException">The options do not go together (see
     /// <see cref="ConversionOptions.FindFault"/>), or there is no source.</exception>
     /// <exception cref="BitmapStateException">A bitmap cannot be copied; nothing is written.</exception>
-    /// <exception cref="ImageLockedException">Somebody else has the target open.</exception>
+    /// <exception cref="ImageLockedException">Another process has the target open.</exception>
     /// <exception cref="NoSpaceException">The target is too small and cannot grow.</exception>
-    /// <exception cref="Qcow2FormatException">A source has a table entry that cannot be, or a compressed cluster that is broken; or the
-    /// target, where it exists, is broken.</exception>
+    /// <exception cref="Qcow2FormatException">A source has an invalid table entry or a broken compressed cluster; or the existing
+    /// target is broken.</exception>
     /// <exception cref="Qcow2UnsupportedException">An image is encrypted, a name in one is refused, or
     /// bitmaps are asked of a raw source.</exception>
     /// <exception cref="IOException">A storage failed, or the target is also a source.</exception>
@@ -72,13 +72,13 @@ public static class DiskCopy
     /// <exception cref="Qcow2UnsupportedException">The disk is too large for them.</exception>
     public static ImageMeasurement MeasureEmpty(Qcow2CreateOptions target) => ImageMeasurement.OfEmpty(target);
 
-    /// <summary>Measures a qcow2 target for what the guest sees of a chain.</summary>
+    /// <summary>Measures a qcow2 target for the guest-visible content of a chain.</summary>
     /// <param name="source">The chain.</param>
-    /// <param name="target">What the target is like; its size is the source's, whatever it says.</param>
+    /// <param name="target">How the target is created; its size is always the source's.</param>
     /// <param name="cancellationToken">Ends the reading of tables.</param>
     /// <exception cref="ArgumentException">The options do not go together.</exception>
     /// <exception cref="Qcow2UnsupportedException">The disk is too large for them.</exception>
-    /// <exception cref="Qcow2FormatException">A table's entry cannot be.</exception>
+    /// <exception cref="Qcow2FormatException">A table has an invalid entry.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public static async Task<ImageMeasurement> MeasureAsync(
         ImageChain source, Qcow2CreateOptions target, CancellationToken cancellationToken = default) =>

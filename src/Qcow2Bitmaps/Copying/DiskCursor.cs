@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Asks a disk for extents, from the disk's start to its end. For one caller at a time.</summary>
+/// <summary>Iterates over a disk's extents, from its start to its end. For one caller at a time.</summary>
 internal sealed class DiskCursor(Disk disk)
 {
     private readonly List<DiskExtent> _extents = [];

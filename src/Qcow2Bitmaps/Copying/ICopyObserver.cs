@@ -1,15 +1,15 @@
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Watches a copy.</summary>
+/// <summary>Observes a copy.</summary>
 internal interface ICopyObserver
 {
-    /// <summary>An item was given out. Calls come one after the other, in the disk's order.</summary>
+    /// <summary>Called when an item is handed out. Calls are sequential, in the disk's order.</summary>
     /// <param name="offsetBytes">Where it starts on the disk, in bytes.</param>
     void Begin(long offsetBytes);
 
-    /// <summary>An item was written. Calls come from all workers, side by side, in any order.</summary>
+    /// <summary>Called when an item was written. Calls are concurrent, from all workers, in any order.</summary>
     /// <param name="item">The item.</param>
-    /// <param name="buffer">The bytes, from the item's start on; of what was not written, anything.</param>
-    /// <param name="writes">What was written, in ascending order; zeros that the target read already are not among it.</param>
+    /// <param name="buffer">The bytes, starting at the item's start; undefined where nothing was written.</param>
+    /// <param name="writes">The writes, in ascending order, without zeros that the target already read.</param>
     void End(CopyItem item, ReadOnlySpan<byte> buffer, IReadOnlyList<CopyWrite> writes);
 }

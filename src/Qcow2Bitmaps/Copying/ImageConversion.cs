@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Copying;
 
-/// <summary>Copies what the guest sees of disks to another image.</summary>
+/// <summary>Copies the guest-visible content of disks to another image.</summary>
 internal static class ImageConversion
 {
     /// <summary>As <see cref="DiskCopy.ConvertAsync"/>.</summary>
@@ -27,7 +27,7 @@ internal static class ImageConversion
     }
 
     /// <summary>As the other one, to a target that is opened once all else is known to be well.</summary>
-    /// <returns>The verdicts on bitmaps that were left behind, and how many bytes of the disk were written.</returns>
+    /// <returns>The verdicts on skipped bitmaps, and how many bytes of the disk were written.</returns>
     internal static async Task<(IReadOnlyList<BitmapVerdict> Skipped, long WrittenBytes)> ConvertAsync(
         IReadOnlyList<Disk> sources, ConversionOptions options, Func<long, ValueTask<CopyTarget>> openTarget,
         IProgress<OperationProgress>? progress,
@@ -74,8 +74,8 @@ internal static class ImageConversion
         neededBytes, thereBytes);
 
     /// <summary>
-    /// Finds how large a volume has to be for what found no room on it, where that can be gone through in memory: of a new image
-    /// that holds all data itself, uncompressed.
+    /// Adds to an out-of-space error how large the volume must be, if a rehearsal in memory can find that: only for a new uncompressed
+    /// image that holds all data itself.
     /// </summary>
     private static async ValueTask<NoSpaceException> DescribeAsync(
         IReadOnlyList<Disk> sources, string path, ConversionOptions options, NoSpaceException e, CancellationToken cancellationToken)
@@ -129,7 +129,7 @@ internal static class ImageConversion
             : await CopyTarget.CreateAsync(path, sizeBytes, options, rights, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>From which image of the source on down the target reads the same, and from which one on it may.</summary>
+    /// <summary>The source's depths from which on down the target reads the same, and from which on down it may.</summary>
     private static (int SkipFrom, int CompareFrom) RelateBacking(Disk source, CopyTarget target, ConversionOptions options)
     {
         if (target.Backing is not { } backing || (options.TargetExists && !options.TargetHasBacking))
@@ -137,14 +137,14 @@ internal static class ImageConversion
             return (int.MaxValue, int.MaxValue);
         }
 
-        // A target that exists may have anything above its backing file.
+        // An existing target may contain anything above its backing file.
         int shared = options.TargetExists || source is not ImageChain chain
             ? -1
             : chain.Layers.ToList().FindIndex(1, layer => layer.Storage.Identity == backing);
         return shared > 0 ? (shared, int.MaxValue) : (int.MaxValue, 1);
     }
 
-    /// <summary>Locks alone do not tell: sources that are read with shared locks let a writer in.</summary>
+    /// <summary>Locks are not enough: sources read with shared locks allow a writer.</summary>
     private static void RequireNoSource(IReadOnlyList<Disk> sources, string targetPath)
     {
         if (FileStorage.IdentityOf(targetPath) is not { } identity)

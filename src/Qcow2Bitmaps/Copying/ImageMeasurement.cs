@@ -40,7 +40,7 @@ public sealed record ImageMeasurement
         _ = CreationPlan.Make(target);
         long cluster = target.ClusterSizeBytes;
         long data = 0;
-        // Behind the last cluster that was counted.
+        // The end of the last counted cluster.
         long counted = 0;
         await foreach (DiskExtent extent in source.MapAsync(cancellationToken: cancellationToken).ConfigureAwait(false))
         {
@@ -76,7 +76,7 @@ public sealed record ImageMeasurement
         return (1 + tables + l1 + CountsFor(clusters, cluster, target.RefcountBits)) * cluster;
     }
 
-    /// <summary>The clusters of counts that count all clusters, themselves among them.</summary>
+    /// <summary>The number of refcount clusters needed to count all clusters, including themselves.</summary>
     private static long CountsFor(long clusters, long clusterBytes, long refcountBits)
     {
         long perBlock = clusterBytes * 8 / refcountBits;
@@ -94,7 +94,7 @@ public sealed record ImageMeasurement
         }
     }
 
-    /// <summary>What an image's bitmaps take at most, on a disk of some size.</summary>
+    /// <summary>The maximum size of an image's bitmaps on a disk of the given size.</summary>
     internal static long BitmapsOf(Qcow2Image image, long sizeBytes, long clusterBytes)
     {
         long bytes = 0;

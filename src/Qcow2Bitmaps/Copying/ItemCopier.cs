@@ -4,13 +4,13 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>
-/// Writes what was read of a part of a disk to another one: finds zeros in it, and shares, compresses or leaves out what can be. Calls may
-/// run side by side, for parts that do not overlap.
+/// Writes data read from one disk to another: detects zeros, and shares, compresses or skips what it can. Calls may be concurrent for
+/// parts that do not overlap.
 /// </summary>
-/// <param name="target">Where to.</param>
-/// <param name="holdsZeros">Whether zeros are written even where the target reads as zeros already.</param>
-/// <param name="there">What the target reads, which says what need not be made zeros; null for what it reads now, where it
-/// is not about to show another disk.</param>
+/// <param name="target">The disk to write.</param>
+/// <param name="holdsZeros">Whether zeros are written even where the target already reads as zeros.</param>
+/// <param name="there">What the target will read where nothing is written, to find what need not be zeroed; null if that is what it reads
+/// now, because its backing is not about to change.</param>
 internal sealed class ItemCopier(Disk target, bool holdsZeros = false, Disk? there = null)
 {
     private long _writtenBytes;
@@ -19,24 +19,25 @@ internal sealed class ItemCopier(Disk target, bool holdsZeros = false, Disk? the
     public Disk There => there ?? target;
 
     /// <summary>
-    /// Whether nobody asks what reads as zeros already. Of a raw target holes are made again: that is one call, as asking is.
+    /// Whether zeros are written without checking what already reads as zeros. A raw target's holes are punched again: that is one
+    /// call, as the check would be.
     /// </summary>
     public bool HoldsZeros => holdsZeros || target.HoldsZeros || target is RawDisk;
 
     /// <summary>Whether clusters are compressed.</summary>
     public bool Compress { get; init; }
 
-    /// <summary>How many bytes of zeros, at a multiple of as many, are written as zeros; 0 for none.</summary>
+    /// <summary>The size of an aligned block of zeros that is written as zeros; 0 for none.</summary>
     public int ZeroUnitBytes { get; init; }
 
     /// <summary>How many bytes of the disk were written or made zeros.</summary>
     public long WrittenBytes => Interlocked.Read(ref _writtenBytes);
 
-    /// <summary>Plans what is written of a part: neighbours of one kind together.</summary>
+    /// <summary>Plans what is written of a part, and merges adjacent writes of one kind.</summary>
     /// <param name="offset">Where the part starts on the disk, in bytes.</param>
     /// <param name="bytes">Its bytes.</param>
-    /// <param name="there">What the target has there, which is left alone where it is the same; empty where that is not known.</param>
-    /// <param name="writes">Takes what is to be written.</param>
+    /// <param name="there">What the target has there: equal parts are not written. Empty if unknown.</param>
+    /// <param name="writes">Receives the planned writes.</param>
     public void Plan(long offset, ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> there, List<CopyWrite> writes)
     {
         if (ZeroUnitBytes == 0 && there.IsEmpty)
@@ -58,10 +59,10 @@ internal sealed class ItemCopier(Disk target, bool holdsZeros = false, Disk? the
         }
     }
 
-    /// <summary>Writes data, compressed if that is asked for.</summary>
+    /// <summary>Writes data, compressed if requested.</summary>
     /// <param name="offset">Where they start on the disk, in bytes.</param>
     /// <param name="bytes">The bytes.</param>
-    /// <param name="origin">Where a file has them, which they may be shared with; null for nowhere.</param>
+    /// <param name="origin">Where a file stores them, so that they can be shared with it; null if nowhere.</param>
     /// <param name="cancellationToken">Ends the writing.</param>
     public async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
@@ -75,7 +76,7 @@ internal sealed class ItemCopier(Disk target, bool holdsZeros = false, Disk? the
         for (int at = 0; at < bytes.Length;)
         {
             ReadOnlyMemory<byte> cluster = bytes.Slice(at, Math.Min(target.ClusterBytes, bytes.Length - at));
-            // A source may end within a cluster of a longer target, which keeps the rest of it.
+            // A source may end within a cluster of a longer target, whose rest is kept.
             bool isWhole = cluster.Length == target.ClusterBytes || offset + at + cluster.Length == target.SizeBytes;
             ValueTask writing = isWhole
                 ? target.WriteCompressedAsync(offset + at, cluster, cancellationToken)
@@ -86,8 +87,8 @@ internal sealed class ItemCopier(Disk target, bool holdsZeros = false, Disk? the
     }
 
     /// <summary>
-    /// Makes a part read as zeros. What is known from tables to do so is left alone, unless zeros are held,
-    /// so that no space is taken there.
+    /// Makes a part read as zeros. Unless zeros must be stored, parts that are known from tables to read as zeros are not written, so
+    /// that they take no space.
     /// </summary>
     /// <param name="start">Where the part starts on the disk, in bytes.</param>
     /// <param name="end">Where it ends.</param>
@@ -100,7 +101,7 @@ internal sealed class ItemCopier(Disk target, bool holdsZeros = false, Disk? the
             return;
         }
 
-        // Whole units cost a table's entry, parts of one have to be written.
+        // Whole units need only a table entry; parts of one must be written.
         await foreach (StorageRange data
             in There.ListDataAsync(start, end, target.SubclusterBytes, cancellationToken).ConfigureAwait(false))
         {

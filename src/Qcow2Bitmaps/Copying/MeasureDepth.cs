@@ -1,12 +1,12 @@
 namespace Qcow2Bitmaps;
 
-/// <summary>How closely an operation is looked at beforehand.</summary>
+/// <summary>How thoroughly an operation is measured beforehand.</summary>
 public enum MeasureDepth
 {
     /// <summary>All is read, so that zeros are found as the operation will find them. Takes as long as reading the data.</summary>
     Data,
-    /// <summary>Tables are read, not data: what stands in a cluster counts as data, also where that is all zeros.</summary>
+    /// <summary>Only tables are read: allocated clusters count as data, even if they contain only zeros.</summary>
     Tables,
-    /// <summary>Bitmaps only: what becomes of them, and the room for them, without that for data.</summary>
+    /// <summary>Bitmaps only: what happens to them, and the space they need, without the space for data.</summary>
     Bitmaps,
 }

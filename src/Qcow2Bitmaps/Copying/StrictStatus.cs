@@ -5,13 +5,13 @@ namespace Qcow2Bitmaps.Copying;
 /// <summary>Finds the block status of extents as QEMU does.</summary>
 internal static class StrictStatus
 {
-    // QEMU looks into an L2 table in pieces of at most 64 KiB, and no run goes beyond one.
+    // QEMU reads an L2 table in slices of at most 64 KiB, and no run crosses a slice.
     private const int MaxSliceBytes = 64 << 10;
 
-    /// <summary>Cuts an extent to the run that QEMU would see, and says how it is had.</summary>
+    /// <summary>Cuts an extent to the run that QEMU would report, and returns its status.</summary>
     public static (DiskExtent Run, BlockStatus Status) Of(Disk disk, DiskExtent extent)
     {
-        // Of another disk than a chain neither tables nor layers are known.
+        // Only a chain has known tables and layers.
         var chain = disk as ChainDisk;
         long end = extent.EndBytes;
         for (int depth = 0; depth <= extent.Depth; depth++)
@@ -25,7 +25,7 @@ internal static class StrictStatus
             ExtentKind.Data => BlockStatus.Data | BlockStatus.Allocated | (extent.IsHole ? BlockStatus.Zero : BlockStatus.None),
             ExtentKind.Compressed => BlockStatus.Data | BlockStatus.Allocated,
             ExtentKind.Zero => BlockStatus.Zero | BlockStatus.Allocated,
-            // Behind the end of the image below: the one above has it, as zeros.
+            // Beyond the end of the image below: the image above counts as having it, as zeros.
             _ when !isLast => BlockStatus.Zero | BlockStatus.Allocated,
             _ => BlockStatus.Zero,
         };

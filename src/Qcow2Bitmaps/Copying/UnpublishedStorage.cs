@@ -3,11 +3,12 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Copying;
 
 /// <summary>
-/// Keeps the first sector of an image that is being made in memory until it is whole: before that nobody takes what there is for an image.
+/// Keeps the first sector of an image under construction in memory until the image is complete: until then nothing
+/// recognizes the file as an image.
 /// </summary>
 /// <remarks>
-/// Thread-safe, once a first write has ended, with which what was here before is no longer taken for an image. The storage
-/// below stays open when this one is disposed.
+/// Thread-safe after the first write has completed, which also makes the previous content unrecognizable as an image. The underlying
+/// storage stays open when this one is disposed.
 /// </remarks>
 internal sealed class UnpublishedStorage(ImageStorage storage, bool isFlushed) : BorrowedStorage(storage, isFlushed)
 {
@@ -17,7 +18,7 @@ internal sealed class UnpublishedStorage(ImageStorage storage, bool isFlushed) :
     private readonly byte[] _sector = new byte[SectorBytes];
     private bool _hasBegun;
 
-    /// <summary>Has the image appear, with all that was written.</summary>
+    /// <summary>Makes the image visible, with everything written to it.</summary>
     /// <param name="cancellationToken">Ends the wait before it appears.</param>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask PublishAsync(CancellationToken cancellationToken)

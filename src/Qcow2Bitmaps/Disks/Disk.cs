@@ -5,16 +5,15 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>A disk as its guest sees it: bytes at offsets, and a map that tells without reading which parts are zeros.</summary>
+/// <summary>A disk as its guest sees it: bytes at offsets, and a map that shows, without reading data, which parts are zeros.</summary>
 /// <remarks>
 /// <para>
-/// A backing chain, one internal snapshot of it, a writer of an image, a recording session and a raw file are disks. A disk that is only
-/// read overrides <see cref="Name"/>, <see cref="SizeBytes"/>
-/// and <see cref="ReadAsync(long, Memory{byte}, CancellationToken)"/>; one that can be written <see cref="CanWrite"/>,
-/// <see cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)"/> and <see cref="FlushAsync"/> too. All else has defaults, which
-/// are right, if slow.
+/// A backing chain, one internal snapshot of it, a writer of an image, a recording session and a raw file are disks. A read-only disk
+/// overrides <see cref="Name"/>, <see cref="SizeBytes"/> and <see cref="ReadAsync(long, Memory{byte}, CancellationToken)"/>; a writable one
+/// also overrides <see cref="CanWrite"/>, <see cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)"/> and
+/// <see cref="FlushAsync"/>. All other members have correct, if slow, defaults.
 /// </para>
-/// <para>Calls may run side by side from any threads; writes that overlap end in any order.</para>
+/// <para>Calls may run concurrently from any threads; overlapping writes complete in any order.</para>
 /// </remarks>
 public abstract class Disk : IAsyncDisposable
 {
@@ -40,7 +39,7 @@ public abstract class Disk : IAsyncDisposable
     /// <summary>The disk's size in bytes.</summary>
     public abstract long SizeBytes { get; }
 
-    /// <summary>The bytes that are best written together, a power of two, and the length of a compressed cluster.</summary>
+    /// <summary>The preferred write size in bytes, a power of two, and the length of a compressed cluster.</summary>
     public virtual int ClusterBytes => SectorBytes;
 
     /// <summary>Whether the disk can be written.</summary>
@@ -55,7 +54,7 @@ public abstract class Disk : IAsyncDisposable
     /// <summary>The smallest part that can be left out of a copy, in bytes, a power of two: a cluster, or a subcluster.</summary>
     internal virtual int SubclusterBytes => ClusterBytes;
 
-    /// <summary>Whether zeros have to be written even where the map says that the disk reads as zeros.</summary>
+    /// <summary>Whether zeros must be written even where the map already shows zeros.</summary>
     internal virtual bool HoldsZeros => false;
 
     /// <summary>Whether a backing image shows through where the disk's own image has nothing.</summary>
@@ -65,17 +64,17 @@ public abstract class Disk : IAsyncDisposable
     internal virtual IEnumerable<ImageStorage> Storages => [];
 
     /// <summary>Reads what the guest sees.</summary>
-    /// <param name="offsetBytes">Where to start, in bytes, not negative; may lie behind the end.</param>
+    /// <param name="offsetBytes">Where to start, in bytes, not negative; may lie past the end.</param>
     /// <param name="buffer">Takes the bytes.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The number of bytes read: less than the buffer's length only at the disk's end.</returns>
-    /// <exception cref="Qcow2FormatException">A table has an entry that cannot be, or a compressed cluster is broken.</exception>
+    /// <exception cref="Qcow2FormatException">A table has an invalid entry, or a compressed cluster is broken.</exception>
     /// <exception cref="Qcow2UnsupportedException">An image is encrypted, or its data file's name is refused.</exception>
     /// <exception cref="IOException">The disk cannot be read.</exception>
     public abstract ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default);
 
     /// <summary>Reads an extent of <see cref="ListAsync"/>, or a part of one, without searching tables again.</summary>
-    /// <param name="extent">The extent, as long as nobody has written there since it was listed.</param>
+    /// <param name="extent">The extent; nothing may have been written there since it was listed.</param>
     /// <param name="buffer">Takes the bytes: as many as the extent has, or fewer.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <inheritdoc cref="ReadAsync(long, Memory{byte}, CancellationToken)" path="/exception"/>
@@ -90,14 +89,14 @@ public abstract class Disk : IAsyncDisposable
         return ValueTask.CompletedTask;
     }
 
-    /// <summary>Lists how the data of a range are stored, from tables alone. A disk without a map says that all is data, as is done
-    /// here.</summary>
+    /// <summary>Lists how the data of a range are stored, from tables alone. The default, for a disk without a map, lists everything as
+    /// data.</summary>
     /// <param name="offsetBytes">Where to start, in bytes.</param>
     /// <param name="endBytes">Where to end at the latest, at most <see cref="SizeBytes"/>.</param>
     /// <param name="extents">Takes the extents, in ascending order without gaps.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>Where the list ends: behind the start, and before the end where a longer list would take much memory.</returns>
-    /// <exception cref="Qcow2FormatException">A table has an entry that cannot be.</exception>
+    /// <returns>Where the list ends: after the start, and before the requested end where a longer list would take much memory.</returns>
+    /// <exception cref="Qcow2FormatException">A table has an invalid entry.</exception>
     /// <exception cref="IOException">The disk cannot be read.</exception>
     public virtual ValueTask<long> ListAsync(
         long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default)
@@ -123,7 +122,7 @@ public abstract class Disk : IAsyncDisposable
         while (offsetBytes < end)
         {
             offsetBytes = await ListCheckedAsync(offsetBytes, end, extents, cancellationToken).ConfigureAwait(false);
-            // The last one may go on.
+            // The last extent may continue in the next list.
             for (int i = 0; i < extents.Count - 1; i++)
             {
                 yield return extents[i];
@@ -140,25 +139,25 @@ public abstract class Disk : IAsyncDisposable
 
     /// <summary>Opens the disk as a stream that can be read and sought in. Several may be open at once; each is for one reader at a
     /// time.</summary>
-    /// <returns>The stream, which is not to outlive the disk.</returns>
+    /// <returns>The stream; it must not outlive the disk.</returns>
     public Stream OpenStream() => new DiskStream(this);
 
     /// <summary>Writes bytes.</summary>
     /// <param name="offsetBytes">Where on the disk, in bytes; any alignment.</param>
-    /// <param name="bytes">The bytes; left alone until the call returns.</param>
-    /// <param name="cancellationToken">Ends the writing; what was written by then is not known.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The range does not lie on the disk.</exception>
+    /// <param name="bytes">The bytes; they must not change until the call returns.</param>
+    /// <param name="cancellationToken">Cancels the writing; how much was written by then is unknown.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The range is outside the disk.</exception>
     /// <exception cref="Qcow2UnsupportedException">The disk is open for reading only.</exception>
-    /// <exception cref="NoSpaceException">There is no room; what was written by then is written.</exception>
-    /// <exception cref="Qcow2FormatException">A table's entry cannot be, or names a place where a structure of the image lies.</exception>
+    /// <exception cref="NoSpaceException">There is no space; some of the bytes may have been written.</exception>
+    /// <exception cref="Qcow2FormatException">A table has an invalid entry, or one that points to a structure of the image.</exception>
     /// <exception cref="IOException">The disk cannot be written.</exception>
     public virtual ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default) =>
         throw ReadOnly();
 
-    /// <summary>Makes a range read as zeros, whatever was there or shows through from a backing image.</summary>
+    /// <summary>Makes a range read as zeros, whatever the image or a backing image has there.</summary>
     /// <param name="offsetBytes">Where it starts on the disk, in bytes; any alignment.</param>
     /// <param name="lengthBytes">Its length in bytes.</param>
-    /// <param name="mayUnmap">Whether its space may be given up; else it stays allocated.</param>
+    /// <param name="mayUnmap">Whether its space may be freed; otherwise it stays allocated.</param>
     /// <param name="cancellationToken">Ends the work, between parts.</param>
     /// <inheritdoc cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)" path="/exception"/>
     public virtual async ValueTask WriteZerosAsync(
@@ -170,11 +169,11 @@ public abstract class Disk : IAsyncDisposable
         }
     }
 
-    /// <summary>Gives up the data of a range. A hint: a disk that cannot do so does nothing.</summary>
+    /// <summary>Discards the data of a range. A hint: a disk that cannot do so does nothing.</summary>
     /// <param name="offsetBytes">Where it starts on the disk, in bytes; any alignment.</param>
     /// <param name="lengthBytes">Its length in bytes.</param>
     /// <param name="cancellationToken">Ends the work, between parts.</param>
-    /// <returns>Once the hint was taken; afterwards each part reads as zeros or as before.</returns>
+    /// <returns>Completes when the hint was processed; afterwards each part reads as zeros or as before.</returns>
     /// <inheritdoc cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)" path="/exception"/>
     public virtual ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default) =>
         CanWrite ? ValueTask.CompletedTask : throw ReadOnly();
@@ -191,7 +190,7 @@ public abstract class Disk : IAsyncDisposable
         long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default) =>
         throw new Qcow2UnsupportedException(UnsupportedReason.Compression, $"'{Name}' is not compressed");
 
-    /// <summary>Makes durable what was written by calls that have returned.</summary>
+    /// <summary>Makes all writes of completed calls durable.</summary>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="IOException">The disk cannot be written; what was written since the last flush may be lost.</exception>
     public virtual ValueTask FlushAsync(CancellationToken cancellationToken = default) =>
@@ -204,11 +203,11 @@ public abstract class Disk : IAsyncDisposable
         return ValueTask.CompletedTask;
     }
 
-    /// <summary>Opens all that reading needs, so that what cannot be read is refused before anything is written elsewhere.</summary>
+    /// <summary>Opens everything that reading needs, so that an unreadable disk is refused before anything is written elsewhere.</summary>
     /// <returns>The disk, with the shortest way to its data.</returns>
     internal virtual ValueTask<Disk> PrepareAsync(CancellationToken cancellationToken) => ValueTask.FromResult(this);
 
-    /// <summary>Writes bytes that a file has too: they may be shared with it, where the file system can.</summary>
+    /// <summary>Writes bytes that were read from a file: the blocks may be shared with it, where the file system supports that.</summary>
     internal virtual ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken) =>
         WriteAsync(offsetBytes, bytes, cancellationToken);
@@ -219,8 +218,8 @@ public abstract class Disk : IAsyncDisposable
     /// <summary>Where a file has the bytes of an extent as the guest sees them; null where none has.</summary>
     internal virtual BytesOrigin? OriginOf(DiskExtent extent) => null;
 
-    /// <summary>Whether an extent of this disk and one of another are the same bytes of the same file. What broken data would read as does
-    /// not matter: it is the same.</summary>
+    /// <summary>Whether an extent of this disk and one of another are the same bytes of the same file. Broken data, too, are the same
+    /// then.</summary>
     internal bool IsSamePlace(DiskExtent own, Disk other, DiskExtent its) =>
         own.Kind == its.Kind
         && own.Kind is ExtentKind.Data or ExtentKind.Compressed
@@ -235,7 +234,7 @@ public abstract class Disk : IAsyncDisposable
         ? size
         : throw IOException.Of($"'{Name}' says that it has {SizeBytes} bytes: a disk has 0 to {Disk.MaxSizeBytes}");
 
-    /// <summary>Reads a range, with zeros behind the disk's end.</summary>
+    /// <summary>Reads a range, with zeros past the disk's end.</summary>
     /// <exception cref="IOException">The disk cannot be read, or gives nothing before its end.</exception>
     internal async ValueTask ReadFilledAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
@@ -282,10 +281,10 @@ public abstract class Disk : IAsyncDisposable
                 $"'{Name}': its map of {offset} to {end} is broken: extents must follow one another from the start to where the list ends");
     }
 
-    /// <summary>Lists what of a range the tables do not say to read as zeros.</summary>
+    /// <summary>Lists the parts of a range that the tables do not mark as zeros.</summary>
     /// <param name="start">Where the range starts, in bytes.</param>
     /// <param name="end">Where it ends.</param>
-    /// <param name="unitBytes">A power of two: what is listed is whole units, as far as the range goes.</param>
+    /// <param name="unitBytes">A power of two: parts are rounded out to whole units, within the range.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The parts, in ascending order without overlaps.</returns>
     internal async IAsyncEnumerable<StorageRange> ListDataAsync(
@@ -297,7 +296,7 @@ public abstract class Disk : IAsyncDisposable
         {
             extents.Clear();
             listed = await ListCheckedAsync(listed, mapEnd, extents, cancellationToken).ConfigureAwait(false);
-            // Holes inside an image's clusters come and go with its writes, by whole pages: they do not count, so that what is copied
+            // Writes create and fill holes inside an image's clusters, by whole pages. They do not count here, so that what is copied
             // depends on the images alone.
             foreach (DiskExtent extent in extents.Where(static extent => extent.Kind is ExtentKind.Data or ExtentKind.Compressed))
             {
@@ -311,7 +310,7 @@ public abstract class Disk : IAsyncDisposable
         }
     }
 
-    /// <summary>Up to where, from an offset on, the tables say that the disk reads as zeros.</summary>
+    /// <summary>The end of the range, from an offset on, that the tables mark as zeros.</summary>
     internal async ValueTask<long> FindZerosEndAsync(long start, long end, CancellationToken cancellationToken)
     {
         await foreach (StorageRange data in ListDataAsync(start, end, 1, cancellationToken).ConfigureAwait(false))
@@ -322,7 +321,7 @@ public abstract class Disk : IAsyncDisposable
         return Math.Min(end, SizeBytes);
     }
 
-    /// <summary>Refuses a range that does not lie on the disk.</summary>
+    /// <summary>Throws if a range is outside the disk.</summary>
     private protected void RequireRange(long offsetBytes, long lengthBytes)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offsetBytes);
@@ -340,7 +339,7 @@ public abstract class Disk : IAsyncDisposable
         }
     }
 
-    /// <summary>What tells which image a storage is.</summary>
+    /// <summary>An object that identifies the image of a storage.</summary>
     private protected static object IdentityOf(ImageStorage storage) => storage.Identity is { } identity ? identity : storage;
 
     private protected Qcow2UnsupportedException ReadOnly() => new(UnsupportedReason.ReadOnly, $"'{Name}' is open for reading only");

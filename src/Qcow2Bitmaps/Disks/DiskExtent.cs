@@ -6,10 +6,10 @@ namespace Qcow2Bitmaps;
 /// <param name="Kind">How the data are stored. <see cref="ExtentKind.Unallocated"/>: no image of the disk has data, it reads as
 /// zeros.</param>
 /// <param name="HostOffset">
-/// The offset in the file, or in the data file, in bytes: of data, and of allocated zeros. Of a compressed cluster, where its compressed
-/// bytes start. Null otherwise, and where it is not known.
+/// For data and allocated zeros, the offset in bytes in the file or the data file. For a compressed cluster, where its compressed bytes
+/// start. Null otherwise, and where it is not known.
 /// </param>
-/// <param name="CompressedBytes">The most bytes that the compressed form may take; 0 of other kinds.</param>
+/// <param name="CompressedBytes">The most bytes that the compressed form may take; 0 for other kinds.</param>
 /// <param name="Depth">The image that decides: its index in the chain, 0 for the top image. Where no image has data, the last one that was
 /// asked.</param>
 /// <param name="IsHole">Whether the file has a hole in place of the data, which read as zeros.</param>

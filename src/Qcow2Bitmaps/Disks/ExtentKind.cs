@@ -3,7 +3,7 @@ namespace Qcow2Bitmaps;
 /// <summary>How the data of a part of a disk are stored.</summary>
 public enum ExtentKind
 {
-    /// <summary>Not at all: the backing image shows through, or zeros where there is none.</summary>
+    /// <summary>Not in this image: the range reads from the backing image, or as zeros where there is none.</summary>
     Unallocated,
     /// <summary>As zeros.</summary>
     Zero,

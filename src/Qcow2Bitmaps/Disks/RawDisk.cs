@@ -3,15 +3,15 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Disks;
 
-/// <summary>A raw disk: the bytes of a file, a device or another storage, which stays open.</summary>
+/// <summary>A raw disk: the bytes of a file, a device or another storage. Disposing the disk does not close the storage.</summary>
 internal sealed class RawDisk : Disk
 {
     private readonly ImageStorage _storage;
-    // Differs from the storage where what is written is of no interest.
+    // Differs from the storage if written data need not be kept.
     private readonly ImageStorage _data;
     private int _disposals;
 
-    /// <summary>Takes the bytes of a storage as a disk, of the size that the storage has now.</summary>
+    /// <summary>Uses the bytes of a storage as a disk, with the storage's current size.</summary>
     /// <param name="storage">The storage.</param>
     /// <exception cref="IOException">It is longer than a disk may be.</exception>
     public RawDisk(ImageStorage storage)
@@ -40,7 +40,7 @@ internal sealed class RawDisk : Disk
     /// <summary>What is closed with the disk; null for nothing.</summary>
     internal IAsyncDisposable? Owned { get; init; }
 
-    /// <summary>The size of the disk that a raw image is: that of the file in whole sectors of 512, rounded up, as QEMU counts.</summary>
+    /// <summary>The disk size of a raw image: the file's size rounded up to whole sectors of 512 bytes, like QEMU.</summary>
     /// <param name="storage">The image.</param>
     /// <exception cref="IOException">The file is longer than a disk may be.</exception>
     public static long SizeOf(ImageStorage storage)

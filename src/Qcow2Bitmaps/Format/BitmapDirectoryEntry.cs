@@ -3,7 +3,7 @@ using static System.Buffers.Binary.BinaryPrimitives;
 namespace Qcow2Bitmaps.Format;
 
 /// <summary>One entry of the bitmap directory, as a view of its bytes. Spec: "Bitmap directory".</summary>
-/// <remarks>Holds what the bytes say; <see cref="CheckFaults"/> says whether they are allowed.</remarks>
+/// <remarks>Holds the values unchecked; <see cref="CheckFaults"/> checks them.</remarks>
 internal readonly ref struct BitmapDirectoryEntry
 {
     /// <summary>Bytes before the extra data and the name.</summary>
@@ -45,11 +45,11 @@ internal readonly ref struct BitmapDirectoryEntry
     /// <summary>The bytes between the name and the entry's end; zeros when the entry was never read.</summary>
     public ReadOnlySpan<byte> Padding { get; init; }
 
-    /// <summary>The bytes that the entry takes, padding to a multiple of 8 included.</summary>
+    /// <summary>The entry's size in bytes, including padding to a multiple of 8.</summary>
     public int SizeBytes => (FixedBytes + ExtraData.Length + Name.Length + 7) & ~7;
 
-    /// <summary>Takes the first entry off a directory.</summary>
-    /// <param name="source">The rest of the directory, from the entry on.</param>
+    /// <summary>Reads the first entry of a directory.</summary>
+    /// <param name="source">The directory from the entry on.</param>
     /// <param name="entry">The entry.</param>
     /// <returns>Whether the whole entry lies inside the source.</returns>
     public static bool TryRead(ReadOnlySpan<byte> source, out BitmapDirectoryEntry entry)
@@ -111,11 +111,11 @@ internal readonly ref struct BitmapDirectoryEntry
     }
 
     /// <summary>Checks the entry by QEMU's rules.</summary>
-    /// <param name="index">The entry's place in the directory, for messages.</param>
-    /// <param name="offset">Where the entry stands in the file, for messages.</param>
+    /// <param name="index">The entry's index in the directory, for messages.</param>
+    /// <param name="offset">The entry's offset in the file, for messages.</param>
     /// <param name="geometry">The image's geometry.</param>
     /// <param name="limits">The limits to apply.</param>
-    /// <returns>The faults, QEMU's first one first; empty when QEMU takes the entry. One that is in use may have a table of any size at any
+    /// <returns>The faults, QEMU's first one first; empty when QEMU accepts the entry. An entry in use may have a table of any size at any
     /// aligned offset: QEMU does not read it.</returns>
     public IReadOnlyList<FormatFault> CheckFaults(int index, ulong offset, ImageGeometry geometry, Qcow2Limits limits)
     {
@@ -195,8 +195,8 @@ internal readonly ref struct BitmapDirectoryEntry
         return faults ?? (IReadOnlyList<FormatFault>)[];
     }
 
-    /// <summary>What to call the entry in messages: its place and its name.</summary>
-    /// <param name="index">The entry's place in the directory.</param>
+    /// <summary>The entry as named in messages: its index and its name.</summary>
+    /// <param name="index">The entry's index in the directory.</param>
     public string Describe(int index) =>
         PrintableMessage.Of($"bitmap directory entry {index} ('{ImageText.DecodeUpToNul(Name)}')");
 

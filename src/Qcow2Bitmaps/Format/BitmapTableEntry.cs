@@ -1,6 +1,7 @@
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>One entry of a bitmap table: the place of a cluster of bits, or that all are zero or one. Spec: "Bitmap table".</summary>
+/// <summary>One entry of a bitmap table: the offset of a cluster of bits, or a flag that all bits are zero or one. Spec: "Bitmap
+/// table".</summary>
 /// <param name="Raw">The entry's value.</param>
 internal readonly record struct BitmapTableEntry(ulong Raw)
 {
@@ -16,7 +17,7 @@ internal readonly record struct BitmapTableEntry(ulong Raw)
     /// <summary>Where the cluster of bits starts, in bytes from the start of the file; 0 without one.</summary>
     public ulong Offset => Raw & OffsetMask;
 
-    /// <summary>Whether the bits stand in a cluster.</summary>
+    /// <summary>Whether the bits are stored in a cluster.</summary>
     public bool HasData => Offset != 0;
 
     /// <summary>Whether all bits of the range are one, without a cluster.</summary>
@@ -42,7 +43,7 @@ internal readonly record struct BitmapTableEntry(ulong Raw)
     /// <see cref="FaultCode.BitmapTableEntryUnaligned"/>.</returns>
     public FaultCode Check(int clusterBits)
     {
-        // Bit 0 beside an offset is reserved.
+        // With an offset, bit 0 is reserved.
         if ((Raw & ReservedMask) != 0 || (HasData && (Raw & 1) != 0))
         {
             return FaultCode.BitmapTableEntryReserved;

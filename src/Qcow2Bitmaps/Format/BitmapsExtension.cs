@@ -20,7 +20,7 @@ internal readonly record struct BitmapsExtension(uint BitmapCount, uint Reserved
 
     /// <summary>Reads the extension; its values are checked by <see cref="CheckFaults"/>.</summary>
     /// <param name="source">The data of the extension.</param>
-    /// <param name="offset">Where the data stand in the file, for messages.</param>
+    /// <param name="offset">The offset of the data in the file, for messages.</param>
     /// <param name="extension">The extension.</param>
     /// <param name="fault">Why it cannot be read.</param>
     /// <returns>Whether the length is right.</returns>
@@ -43,7 +43,7 @@ internal readonly record struct BitmapsExtension(uint BitmapCount, uint Reserved
     }
 
     /// <summary>Lists what is wrong with the values, in QEMU's order.</summary>
-    /// <param name="offset">Where the data stand in the file, for messages.</param>
+    /// <param name="offset">The offset of the data in the file, for messages.</param>
     /// <param name="clusterBits">The cluster size as a power of two.</param>
     /// <param name="limits">The limits to apply.</param>
     public IEnumerable<FormatFault> CheckFaults(ulong offset, int clusterBits, Qcow2Limits limits)

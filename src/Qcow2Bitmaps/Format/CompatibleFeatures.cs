@@ -6,6 +6,6 @@ public enum CompatibleFeatures : ulong
 {
     /// <summary>No bit is set.</summary>
     None = 0,
-    /// <summary>Refcounts may be written late; the dirty bit says when they are behind.</summary>
+    /// <summary>Refcounts may be written late; the dirty bit is set while they are stale.</summary>
     LazyRefcounts = 1 << 0,
 }

@@ -1,8 +1,8 @@
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>Where compressed data stand and how many 512-byte sectors they touch. Spec: "Compressed Clusters Descriptor".</summary>
+/// <summary>Where compressed data are and how many 512-byte sectors they touch. Spec: "Compressed Clusters Descriptor".</summary>
 /// <param name="HostOffset">Where the data start, in bytes from the start of the file; any alignment.</param>
-/// <param name="AdditionalSectors">Sectors of 512 bytes that the data reach into behind the one they start in.</param>
+/// <param name="AdditionalSectors">The number of 512-byte sectors that the data touch after the one they start in.</param>
 internal readonly record struct CompressedDescriptor(ulong HostOffset, int AdditionalSectors)
 {
     /// <summary>The unit that the length of compressed data is counted in, in bytes.</summary>
@@ -11,7 +11,7 @@ internal readonly record struct CompressedDescriptor(ulong HostOffset, int Addit
     /// <summary>The most bytes that the data may take: from the offset to the end of the last sector.</summary>
     public int LengthBytes => ((AdditionalSectors + 1) * SectorBytes) - (int)(HostOffset & (SectorBytes - 1));
 
-    /// <summary>Takes the descriptor out of an L2 entry.</summary>
+    /// <summary>Decodes the descriptor from an L2 entry.</summary>
     /// <param name="raw">The entry's value.</param>
     /// <param name="clusterBits">The cluster size as a power of two.</param>
     public static CompressedDescriptor Decode(ulong raw, int clusterBits)

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>Where the LUKS header stands. Spec: "Full disk encryption header pointer".</summary>
+/// <summary>Where the LUKS header is. Spec: "Full disk encryption header pointer".</summary>
 /// <param name="Offset">Its start, in bytes from the start of the file.</param>
 /// <param name="Length">Its length in bytes, key material included.</param>
 internal readonly record struct CryptoHeaderPointer(ulong Offset, ulong Length)
@@ -14,7 +14,7 @@ internal readonly record struct CryptoHeaderPointer(ulong Offset, ulong Length)
 
     /// <summary>Reads the pointer and checks it.</summary>
     /// <param name="source">The data of the extension.</param>
-    /// <param name="offset">Where the data stand in the file, for messages.</param>
+    /// <param name="offset">The offset of the data in the file, for messages.</param>
     /// <param name="clusterBits">The cluster size as a power of two.</param>
     /// <param name="pointer">The pointer.</param>
     /// <param name="fault">Why it is refused.</param>

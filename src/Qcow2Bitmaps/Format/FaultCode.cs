@@ -91,7 +91,7 @@ internal enum FaultCode
     BitmapName = 409,
     /// <summary>Two bitmaps have the same name.</summary>
     BitmapDuplicateName = 410,
-    /// <summary>The padding behind an entry is not zero.</summary>
+    /// <summary>The padding after an entry is not zero.</summary>
     BitmapPadding = 411,
     /// <summary>The in-use flag is set: the bitmap was not saved, and the stored bits are old.</summary>
     BitmapInUse = 412,
@@ -104,7 +104,7 @@ internal enum FaultCode
     BitmapTableTruncated = 502,
     /// <summary>Bits of a bitmap lie past the end of the file.</summary>
     BitmapDataTruncated = 503,
-    /// <summary>Bits behind the disk's end are set.</summary>
+    /// <summary>Bits past the disk's end are set.</summary>
     BitmapTailBits = 504,
     /// <summary>A bitmap table names more clusters than the file has: entries share a cluster.</summary>
     BitmapTableAliased = 505,
@@ -121,13 +121,13 @@ internal enum FaultCode
     L2SubclusterBitmap = 604,
     /// <summary>A compressed cluster is marked as having a reference count of one.</summary>
     L2CompressedCopied = 605,
-    /// <summary>In an image with a data file, an L2 entry names another offset than that of its cluster on the disk.</summary>
+    /// <summary>In an image with a data file, an L2 entry's offset differs from its cluster's offset on the disk.</summary>
     L2DataFileOffset = 606,
     /// <summary>A compressed cluster is truncated, corrupt, or does not unpack to one cluster.</summary>
     CompressedData = 607,
     /// <summary>An L2 entry names a cluster that holds a structure of the image: writing there would destroy it.</summary>
     L2Overlap = 608,
-    /// <summary>The L1 table is too short for the disk, or the file ends before it does.</summary>
+    /// <summary>The L1 table is too short for the disk, or runs past the end of the file.</summary>
     L1TableTruncated = 614,
     /// <summary>L1 entries name more L2 tables than the file has clusters: entries share tables.</summary>
     L1TableAliased = 609,
@@ -139,7 +139,7 @@ internal enum FaultCode
     RefcountBlockTruncated = 612,
     /// <summary>A cluster in use has a reference count of zero, and could be allocated again.</summary>
     RefcountTooLow = 613,
-    /// <summary>The file, or an external data file, ends before clusters that the image names: it is incomplete.</summary>
+    /// <summary>The file, or an external data file, ends before clusters that the image refers to: it is incomplete.</summary>
     FileTruncated = 615,
 
     /// <summary>The snapshot table is larger than the limit.</summary>

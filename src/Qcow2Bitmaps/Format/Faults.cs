@@ -5,7 +5,7 @@ namespace Qcow2Bitmaps.Format;
 /// <summary>Makes faults, so that decoders read as lists of rules.</summary>
 internal static class Faults
 {
-    /// <summary>The largest offset that QEMU takes: signed 63 bits.</summary>
+    /// <summary>The largest offset that QEMU accepts: 2^63-1.</summary>
     public const ulong MaxOffset = long.MaxValue;
 
     public static FormatFault Of(FaultCode code, string structure, string field, ulong offset, ulong found, string allowed) =>

@@ -13,7 +13,7 @@ internal readonly record struct FeatureName(byte Kind, byte Bit, string Name)
 
     private const int NameOffset = 2;
 
-    // All bits that have a meaning here, in QEMU's words and order.
+    // All bits that this library knows, with QEMU's names and in its order.
     private static readonly FeatureName[] s_known =
     [
         new(0, 0, "dirty bit"),
@@ -45,9 +45,9 @@ internal readonly record struct FeatureName(byte Kind, byte Bit, string Name)
     }
 
     /// <summary>Finds the name of an incompatible feature bit.</summary>
-    /// <param name="table">The data of the feature-name extension; bytes behind the last whole entry are ignored.</param>
+    /// <param name="table">The data of the feature-name extension; bytes after the last whole entry are ignored.</param>
     /// <param name="bit">The number of the bit.</param>
-    /// <param name="name">The name, where the table has one.</param>
+    /// <param name="name">The name, if the table has one.</param>
     /// <returns>Whether the table names the bit.</returns>
     public static bool TryFindIncompatible(ReadOnlySpan<byte> table, int bit, [NotNullWhen(true)] out string? name)
     {
@@ -64,7 +64,7 @@ internal readonly record struct FeatureName(byte Kind, byte Bit, string Name)
         return false;
     }
 
-    /// <summary>The data of the feature-name extension of an image that is made here.</summary>
+    /// <summary>The data of the feature-name extension of images that this library creates.</summary>
     internal static byte[] KnownTable()
     {
         var table = new byte[s_known.Length * EntryBytes];

@@ -42,7 +42,7 @@ public sealed record FormatFault
     /// </summary>
     public bool IsOfBitmaps => Code is >= FaultCode.BitmapsExtensionLength and < FaultCode.L1EntryReserved;
 
-    /// <summary>Of what a lenient reader found: whether a reader as strict as QEMU refuses the image because of it.</summary>
+    /// <summary>For a fault that a lenient reader found: whether a reader as strict as QEMU refuses the image because of it.</summary>
     public bool IsRefused { get; internal init; }
 
     /// <summary>What helps, for programs to word; null where nothing special does.</summary>

@@ -14,7 +14,7 @@ internal ref struct HeaderExtensionEnumerator
     private int _position;
     private bool _ended;
 
-    /// <summary>Starts behind the header.</summary>
+    /// <summary>Starts after the header.</summary>
     /// <param name="cluster">The first cluster, or its start up to <paramref name="areaEnd"/>.</param>
     /// <param name="headerLength">The header's length in bytes.</param>
     /// <param name="areaEnd">Where the area ends: <see cref="Qcow2Header.ExtensionAreaEnd"/>.</param>
@@ -31,10 +31,10 @@ internal ref struct HeaderExtensionEnumerator
     /// <summary>Why the walk ended early; null when it did not.</summary>
     public FormatFault? Fault { get; private set; }
 
-    /// <summary>Where the bytes behind the last extension start: behind the end marker once the walk is over.</summary>
+    /// <summary>Where the bytes after the last extension start: after the end marker once the enumeration is over.</summary>
     public readonly int Position => _position;
 
-    /// <summary>Whether the walk has come to an end marker.</summary>
+    /// <summary>Whether the enumeration has reached an end marker.</summary>
     public bool HasEndMarker { get; private set; }
 
     /// <summary>Returns itself, for <c>foreach</c>.</summary>

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>The types of header extensions that have a meaning here. Others are kept as they are. Spec: "Header extensions".</summary>
+/// <summary>The types of header extensions that this library knows. Others are kept as they are. Spec: "Header extensions".</summary>
 internal enum HeaderExtensionType : uint
 {
     /// <summary>Marks the end of the extensions.</summary>

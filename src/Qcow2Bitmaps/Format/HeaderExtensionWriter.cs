@@ -8,7 +8,7 @@ internal ref struct HeaderExtensionWriter
     private readonly Span<byte> _destination;
 
     /// <summary>Starts at the first byte of a destination.</summary>
-    /// <param name="destination">The area behind the header, up to the end of the first cluster.</param>
+    /// <param name="destination">The area after the header, up to the end of the first cluster.</param>
     public HeaderExtensionWriter(Span<byte> destination) => _destination = destination;
 
     /// <summary>The number of bytes written so far.</summary>

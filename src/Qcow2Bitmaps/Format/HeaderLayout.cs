@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>Where the header's fields stand, each from the one before. Spec: "Header".</summary>
+/// <summary>The offsets of the header's fields, each computed from the previous one. Spec: "Header".</summary>
 internal static class HeaderLayout
 {
     public const int Magic = 0;

@@ -1,10 +1,10 @@
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>A place in the image file that something was given.</summary>
+/// <summary>The offset of something allocated in the image file.</summary>
 /// <param name="Bytes">Where it starts, in bytes.</param>
 internal readonly record struct HostOffset(long Bytes)
 {
-    /// <summary>The place as structures on disk name it.</summary>
+    /// <summary>The offset as stored in structures on disk.</summary>
     public ulong Raw => (ulong)Bytes;
 
     public static HostOffset Of(ulong raw) => new((long)raw);

@@ -73,7 +73,7 @@ public readonly record struct ImageGeometry
     /// <summary>Reference counts in one refcount block, which fills one cluster.</summary>
     internal int RefcountsPerBlock => (int)((8L << ClusterBits) >> RefcountOrder);
 
-    /// <summary>Entries of the L1 table that cover the whole disk.</summary>
+    /// <summary>The number of L1 table entries for the whole disk.</summary>
     internal long L1EntriesNeeded => L1EntriesFor(VirtualSizeBytes);
 
     /// <summary>Bits of a bitmap that one of its clusters holds.</summary>
@@ -99,35 +99,35 @@ public readonly record struct ImageGeometry
     /// <summary>The cluster of the file that holds an offset in it.</summary>
     internal HostCluster ClusterAt(ulong offset) => new((long)(offset >> ClusterBits));
 
-    /// <summary>The cluster of the file that holds a place in it.</summary>
+    /// <summary>The cluster of the file that contains an offset in the file.</summary>
     internal HostCluster ClusterAt(HostOffset offset) => new(offset.Bytes >> ClusterBits);
 
     /// <summary>Where a cluster of the file starts.</summary>
     internal HostOffset OffsetOf(HostCluster cluster) => new(cluster.Number << ClusterBits);
 
-    /// <summary>Which refcount block counts a cluster.</summary>
+    /// <summary>The index of the refcount block with a cluster's count.</summary>
     internal long RefcountBlockOf(HostCluster cluster) => cluster.Number / RefcountsPerBlock;
 
-    /// <summary>Where in its refcount block a cluster is counted.</summary>
+    /// <summary>The index of a cluster's count in its refcount block.</summary>
     internal int RefcountIndexOf(HostCluster cluster) => (int)(cluster.Number % RefcountsPerBlock);
 
     /// <summary>The cluster that a count of a refcount block is of.</summary>
     internal HostCluster ClusterOfRefcount(long block, int index) => new((block * RefcountsPerBlock) + index);
 
-    /// <summary>How many bytes a number of clusters has.</summary>
+    /// <summary>The size of a number of clusters in bytes.</summary>
     internal long BytesOfClusters(long clusters) => clusters << ClusterBits;
 
-    /// <summary>How many bytes the entries of an L1, refcount or bitmap table take.</summary>
+    /// <summary>The size of the entries of an L1, refcount or bitmap table in bytes.</summary>
     internal static long BytesOfEntries(long entries) => entries * TableEntryBytes;
 
-    /// <summary>Where an entry of such a table stands in the file, in bytes.</summary>
+    /// <summary>The offset of an entry of such a table in the file, in bytes.</summary>
     internal static ulong EntryOffset(ulong tableOffset, long index) => tableOffset + (ulong)BytesOfEntries(index);
 
     /// <summary>How many clusters a number of bytes needs.</summary>
     /// <param name="bytes">A length in bytes.</param>
     internal long ClustersFor(long bytes) => DivideRoundingUp(bytes, ClusterSizeBytes);
 
-    /// <summary>Entries of the L1 table that cover a disk of a size.</summary>
+    /// <summary>The number of L1 table entries for a disk of a given size.</summary>
     /// <param name="sizeBytes">The size in bytes.</param>
     internal long L1EntriesFor(long sizeBytes) => DivideRoundingUp(ClustersFor(sizeBytes), L2EntriesPerTable);
 

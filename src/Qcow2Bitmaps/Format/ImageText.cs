@@ -6,8 +6,8 @@ namespace Qcow2Bitmaps;
 
 /// <summary>Names inside an image are bytes, meant as UTF-8. This turns them into strings and back without losing any.</summary>
 /// <remarks>
-/// A byte that is not part of valid UTF-8 becomes the lone low surrogate U+DC00 + byte, which no valid UTF-8 yields, so that
-/// two different names never become one string, and a name read can be written again. Thread-safe.
+/// A byte that is not part of valid UTF-8 becomes the lone low surrogate U+DC00 + byte, which no valid UTF-8 yields. So two different names
+/// never become the same string, and a name that was read can be written back. Thread-safe.
 /// </remarks>
 public static class ImageText
 {
@@ -72,8 +72,8 @@ public static class ImageText
         return bytes.WrittenSpan.ToArray();
     }
 
-    /// <summary>Makes a text fit to be shown: what a terminal would act on, or what would hide, becomes an escape.</summary>
-    /// <param name="text">Any text, also one that <see cref="Decode"/> made.</param>
+    /// <summary>Escapes text for display: characters that control a terminal, or that are invisible, become escapes.</summary>
+    /// <param name="text">Any text, including text from <see cref="Decode"/>.</param>
     /// <returns>The text with escapes such as <c>\n</c>, <c>\x1b</c>, <c>\u202e</c> in place of control, format and separator characters;
     /// bytes that were not UTF-8 show as <c>\xNN</c>. A backslash stays as it is.</returns>
     public static string Escape(string text) => PrintableText.Escape(text);

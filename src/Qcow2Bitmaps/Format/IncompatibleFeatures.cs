@@ -8,14 +8,14 @@ public enum IncompatibleFeatures : ulong
     None = 0,
     /// <summary>Refcounts may be stale; they are repaired before the next write.</summary>
     Dirty = 1 << 0,
-    /// <summary>A structure was found corrupt; the image must not be written except by a repair.</summary>
+    /// <summary>A structure was found corrupt; only a repair may write the image.</summary>
     Corrupt = 1 << 1,
-    /// <summary>Guest data stands in an external file.</summary>
+    /// <summary>Guest data are in an external file.</summary>
     ExternalDataFile = 1 << 2,
     /// <summary>The compression type is not zlib.</summary>
     CompressionType = 1 << 3,
     /// <summary>L2 entries are 16 bytes long and describe 32 subclusters.</summary>
     ExtendedL2 = 1 << 4,
-    /// <summary>All bits that have a meaning here.</summary>
+    /// <summary>All bits that this library knows.</summary>
     Known = Dirty | Corrupt | ExternalDataFile | CompressionType | ExtendedL2,
 }

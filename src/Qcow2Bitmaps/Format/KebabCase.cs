@@ -2,7 +2,8 @@ using System.Text;
 
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>Turns the name of an enumeration's member into the form for scripts: <c>MissingInTop</c> is <c>missing-in-top</c>.</summary>
+/// <summary>Converts the name of an enumeration member to the form used in scripts: <c>MissingInTop</c> becomes
+/// <c>missing-in-top</c>.</summary>
 internal static class KebabCase
 {
     public static string From(string name)

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>One entry of an L1 table: where an L2 table stands. Spec: "L1 table entry".</summary>
+/// <summary>One entry of an L1 table: where an L2 table is. Spec: "L1 table entry".</summary>
 /// <param name="Raw">The entry's value.</param>
 internal readonly record struct L1Entry(ulong Raw)
 {

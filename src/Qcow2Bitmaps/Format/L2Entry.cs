@@ -17,7 +17,7 @@ internal readonly record struct L2Entry(ulong Raw)
     /// <summary>Where the cluster starts, in bytes from the start of the file or data file. Undefined when compressed.</summary>
     public ulong HostOffset => Raw & L1Entry.OffsetMask;
 
-    /// <summary>What the entry says of its cluster.</summary>
+    /// <summary>How the entry describes its cluster.</summary>
     /// <param name="header">The image's header: the zero flag depends on version and entry size; a data file may use offset 0.</param>
     public L2EntryKind Kind(Qcow2Header header)
     {

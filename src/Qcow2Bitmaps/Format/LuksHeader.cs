@@ -4,7 +4,7 @@ using static System.Buffers.Binary.BinaryPrimitives;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>What the LUKS1 header inside an image says in plain text. Nothing here needs or holds a key.</summary>
+/// <summary>The unencrypted contents of the LUKS1 header inside an image. Nothing here needs or holds a key.</summary>
 /// <remarks>Source: LUKS On-Disk Format Specification 1.1, section 3. Immutable and safe to share between threads.</remarks>
 public sealed record LuksHeader
 {
@@ -66,7 +66,7 @@ public sealed record LuksHeader
 
     /// <summary>Reads a header.</summary>
     /// <param name="source">At least <see cref="SizeBytes"/> bytes.</param>
-    /// <param name="offset">Where the header stands in the file, for messages.</param>
+    /// <param name="offset">The header's offset in the file, for messages.</param>
     /// <param name="header">The header.</param>
     /// <param name="fault">Why it cannot be read.</param>
     /// <returns>Whether it is a LUKS1 header.</returns>

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>The system's exceptions with messages that are printable whatever the names in them hold.</summary>
+/// <summary>Creates the system's exceptions with messages that stay printable whatever names they contain.</summary>
 internal static class PrintableErrors
 {
     extension(IOException)

@@ -5,9 +5,9 @@ namespace Qcow2Bitmaps.Format;
 
 /// <summary>A message for people: inserted values are escaped (<see cref="ImageText.Escape"/>), the literal parts are kept.</summary>
 /// <remarks>
-/// The compiler builds one wherever <c>$"…"</c> is passed for a parameter of this type. Numbers are formatted invariantly. An exception
-/// stands for its message, whose line breaks are kept, and another message is inserted as it is. Escaping leaves printable text
-/// unchanged, so nothing is escaped twice. Its text is taken once.
+/// The compiler builds one wherever <c>$"…"</c> is passed for a parameter of this type. Numbers are formatted invariantly. An inserted
+/// exception contributes its message, with its line breaks; an inserted message is kept as it is. Escaping leaves printable text unchanged,
+/// so nothing is escaped twice. The text can be taken only once.
 /// </remarks>
 [InterpolatedStringHandler]
 internal ref struct PrintableMessage(int literalLength, int formattedCount)

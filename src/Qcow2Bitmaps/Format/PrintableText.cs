@@ -6,7 +6,8 @@ namespace Qcow2Bitmaps.Format;
 /// <summary>Makes text from inside an image fit to be shown: on a terminal it could otherwise move the cursor or fake lines.</summary>
 internal static class PrintableText
 {
-    /// <summary>Replaces what a terminal would act on, or what would hide, by escapes: <c>\n</c>, <c>\x1b</c>, <c>\u202e</c>.</summary>
+    /// <summary>Replaces characters that control a terminal, or that are invisible, by escapes: <c>\n</c>, <c>\x1b</c>,
+    /// <c>\u202e</c>.</summary>
     /// <param name="text">A text, perhaps made by <see cref="ImageText.Decode"/>.</param>
     /// <returns>The text without control, format and separator characters; bytes that were not UTF-8 show as
     /// <c>\xNN</c>. A backslash stays as it is.</returns>

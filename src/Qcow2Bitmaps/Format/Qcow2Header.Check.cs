@@ -7,7 +7,7 @@ public sealed partial record Qcow2Header
     /// <summary>Checks the values against the format and the limits, in QEMU's order; the first fault ends it.</summary>
     /// <param name="limits">The limits to apply.</param>
     /// <returns>The first fault, or null when QEMU would go on opening the image.</returns>
-    /// <remarks>The corrupt bit is no fault for reading and is not looked at.</remarks>
+    /// <remarks>The corrupt bit does not prevent reading and is not checked.</remarks>
     internal FormatFault? Check(Qcow2Limits limits)
     {
         ArgumentNullException.ThrowIfNull(limits);
@@ -16,7 +16,7 @@ public sealed partial record Qcow2Header
 
     /// <summary>Lists every fault of the values.</summary>
     /// <param name="limits">The limits to apply.</param>
-    /// <returns>The faults in QEMU's order, evaluated as they are taken.</returns>
+    /// <returns>The faults in QEMU's order, evaluated lazily.</returns>
     internal IEnumerable<FormatFault> CheckFaults(Qcow2Limits limits)
     {
         ArgumentNullException.ThrowIfNull(limits);

@@ -9,8 +9,8 @@ public sealed partial record Qcow2Header
     private const string Structure = "header";
 
     /// <summary>Reads the header from the start of an image.</summary>
-    /// <param name="source">The image's first bytes: as many as the header's length, else it counts as cut short.</param>
-    /// <param name="header">The header, also when only <see cref="Check"/> would refuse it; null when it cannot be read at all.</param>
+    /// <param name="source">The image's first bytes, at least the header's length; otherwise the header counts as truncated.</param>
+    /// <param name="header">The header, even if <see cref="Check"/> would refuse it; null when it cannot be read at all.</param>
     /// <param name="fault">Why it cannot be read.</param>
     /// <returns>Whether the bytes could be taken apart; their values are checked by <see cref="Check"/>.</returns>
     internal static bool TryRead(ReadOnlySpan<byte> source, out Qcow2Header? header, out FormatFault? fault)

@@ -7,7 +7,7 @@ namespace Qcow2Bitmaps;
 public sealed partial record Qcow2Header
 {
     /// <summary>Writes the header, <see cref="HeaderLength"/> bytes.</summary>
-    /// <param name="destination">Where to write; bytes behind the header are left alone.</param>
+    /// <param name="destination">Where to write; bytes after the header are not changed.</param>
     /// <returns>The number of bytes written.</returns>
     /// <exception cref="ArgumentException">The destination is too short, or <see cref="TrailingBytes"/> ends before the header.</exception>
     internal int Write(Span<byte> destination)

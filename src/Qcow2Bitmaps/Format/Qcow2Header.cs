@@ -4,8 +4,8 @@ namespace Qcow2Bitmaps;
 
 /// <summary>The header at the start of an image, version 2 or 3, with every field that it has. Spec: "Header".</summary>
 /// <remarks>
-/// Holds what the bytes say; <see cref="Check"/> says whether they are allowed. Immutable and safe to share between threads.
-/// Version 2 has no feature words: they read as zero, and the refcount order as 4.
+/// Holds the values unchecked; <see cref="Check"/> checks them. Immutable and safe to share between threads. Version 2 has no feature
+/// words: they read as zero, and the refcount order as 4.
 /// </remarks>
 public sealed partial record Qcow2Header
 {
@@ -15,7 +15,7 @@ public sealed partial record Qcow2Header
     /// <summary>The largest refcount order: counts of 64 bits.</summary>
     internal const int MaxRefcountOrder = 6;
 
-    /// <summary>The bytes that a reader needs to have before <see cref="TryRead"/> can tell everything but the unknown fields.</summary>
+    /// <summary>The number of bytes that <see cref="TryRead"/> needs for everything but the unknown fields.</summary>
     internal const int MaxKnownBytes = HeaderLayout.KnownLength;
 
     internal Qcow2Header()
@@ -70,7 +70,7 @@ public sealed partial record Qcow2Header
     /// <summary>The width of a reference count as a power of two in bits.</summary>
     public uint RefcountOrder { get; init; } = 4;
 
-    /// <summary>The header's length in bytes; extensions start behind it. 72 in version 2.</summary>
+    /// <summary>The header's length in bytes; extensions follow it. 72 in version 2.</summary>
     public uint HeaderLength { get; init; } = HeaderLayout.KnownLength;
 
     /// <summary>As a number: see <see cref="Qcow2Bitmaps.CompressionType"/>. 0 if the header is too short for it.</summary>
@@ -88,10 +88,10 @@ public sealed partial record Qcow2Header
     /// <summary>The refcount table's length in bytes.</summary>
     internal long RefcountTableBytes => (long)RefcountTableClusters << (int)ClusterBits;
 
-    /// <summary>Whether guest data stand in an external file.</summary>
+    /// <summary>Whether guest data are in an external file.</summary>
     public bool HasExternalDataFile => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExternalDataFile);
 
-    /// <summary>Whether the external file reads as the disk does, by itself.</summary>
+    /// <summary>Whether the external file by itself, as a raw image, reads like the disk.</summary>
     internal bool HasRawDataFile => HasExternalDataFile && AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData);
 
     /// <summary>Whether L2 entries are extended.</summary>
@@ -102,8 +102,8 @@ public sealed partial record Qcow2Header
 
     /// <summary>The image's cluster arithmetic. QEMU counts the disk in whole sectors of 512 bytes, rounding down.</summary>
     /// <remarks>
-    /// Holds for every header that could be read and whose size is below 2^63, so that the bitmaps of an image whose other
-    /// fields <see cref="Check"/> refuses can still be read: a width of counts or extended entries that cannot be are left out.
+    /// Valid for every header that could be read and whose size is below 2^63, so that bitmaps can be read even if <see cref="Check"/>
+    /// refuses other fields: an invalid refcount width is clamped, an invalid use of extended entries is ignored.
     /// </remarks>
     /// <exception cref="ArgumentOutOfRangeException">The virtual size is 2^63 or more.</exception>
     public ImageGeometry Geometry => new(

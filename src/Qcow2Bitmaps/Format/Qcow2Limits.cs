@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>The largest counts and sizes that are believed when an image states them. The defaults are QEMU's.</summary>
+/// <summary>The largest counts and sizes that are accepted from an image. The defaults are QEMU's.</summary>
 /// <remarks>
 /// Every count is checked against these before it sizes anything, so that a hostile image costs no more memory than they
 /// allow. Immutable and safe to share between threads.

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Format;
 
-/// <summary>One entry of the refcount table: where a refcount block stands. Spec: "Refcount table entry".</summary>
+/// <summary>One entry of the refcount table: where a refcount block is. Spec: "Refcount table entry".</summary>
 /// <param name="Raw">The entry's value.</param>
 internal readonly record struct RefcountTableEntry(ulong Raw)
 {

@@ -5,8 +5,8 @@ namespace Qcow2Bitmaps;
 public enum Remedy
 {
     /// <summary>
-    /// Rebuilding it from what the images have (<c>ChainPopulate</c>), without consent to anything:
-    /// afterwards it is valid and knows of all changes.
+    /// Rebuild it from the images' allocation (<c>ChainPopulate</c>), without any consent options: afterwards it is valid
+    /// and includes all changes.
     /// </summary>
     Populate,
     /// <summary>
@@ -18,18 +18,18 @@ public enum Remedy
     /// Repairing the image that is at fault (<c>Qcow2Image.RepairAsync</c>). Of a broken bitmap, bits in doubt become dirty.
     /// </summary>
     Repair,
-    /// <summary>Nothing is broken: another process has the image open, and has to be asked, or waited for.</summary>
+    /// <summary>Nothing is broken: another process has the image open. Ask that process, or wait for it.</summary>
     Wait,
     /// <summary>
     /// Removing it from all images (<c>ChainBitmaps</c>): what changed cannot be told any more,
     /// and a full backup has to be taken.
     /// </summary>
     Delete,
-    /// <summary>A full backup with a new bitmap: no image holds this one, nor one from which it could be rebuilt.</summary>
+    /// <summary>Take a full backup with a new bitmap: no image holds this bitmap, or one from which it could be rebuilt.</summary>
     FullBackup,
     /// <summary>
-    /// The bitmap is valid, but its images have disks of different sizes, which QEMU does not merge: pulling them into the top image,
-    /// or a commit or a flattened copy, mends it.
+    /// The bitmap is valid, but its images have disks of different sizes, whose bitmaps QEMU cannot merge: pull them into the top image,
+    /// commit, or make a flattened copy.
     /// </summary>
     Pull,
     /// <summary>

@@ -8,10 +8,10 @@ internal readonly ref struct SnapshotEntry
     /// <summary>Bytes before the extra data, the id and the name.</summary>
     public const int FixedBytes = ExtraDataSizeField + sizeof(uint);
 
-    /// <summary>The bytes of extra data that have a meaning here.</summary>
+    /// <summary>The length in bytes of the extra data that this library knows.</summary>
     public const int KnownExtraDataBytes = 3 * sizeof(ulong);
 
-    /// <summary>The bytes of extra data that version 3 demands.</summary>
+    /// <summary>The minimum length in bytes of the extra data in version 3.</summary>
     public const int MinVersion3ExtraDataBytes = 2 * sizeof(ulong);
 
     private const int L1TableOffsetField = 0;
@@ -34,7 +34,7 @@ internal readonly ref struct SnapshotEntry
     /// <summary>When it was taken: whole seconds since 1970, UTC.</summary>
     public uint Seconds { get; init; }
 
-    /// <summary>When it was taken: nanoseconds behind the second.</summary>
+    /// <summary>When it was taken: nanoseconds within the second.</summary>
     public uint Nanoseconds { get; init; }
 
     /// <summary>How long the guest had run, in nanoseconds.</summary>
@@ -43,7 +43,8 @@ internal readonly ref struct SnapshotEntry
     /// <summary>The VM state's size in bytes in the 32 bits of the fixed part.</summary>
     public uint VmStateSize32 { get; init; }
 
-    /// <summary>Extra data: the VM state's size, the disk's size and the instruction count, each 8 bytes, as far as they reach.</summary>
+    /// <summary>Extra data: the VM state's size, the disk's size and the instruction count, 8 bytes each; later fields may be
+    /// missing.</summary>
     public ReadOnlySpan<byte> ExtraData { get; init; }
 
     /// <summary>The id's bytes.</summary>
@@ -65,20 +66,20 @@ internal readonly ref struct SnapshotEntry
             ? count
             : null;
 
-    /// <summary>The bytes that the entry takes, padding to a multiple of 8 included.</summary>
+    /// <summary>The entry's size in bytes, including padding to a multiple of 8.</summary>
     public int SizeBytes => PaddedBytes(FixedBytes + ExtraData.Length + Id.Length + Name.Length);
 
     /// <summary>Adds the padding at an entry's end to its length in bytes.</summary>
     public static int PaddedBytes(int unpaddedBytes) => (unpaddedBytes + 7) & ~7;
 
-    /// <summary>Says how long the entry is whose fixed part this is, so that a reader can fetch it whole.</summary>
+    /// <summary>The length of an entry, from its fixed part, so that a reader can fetch all of it.</summary>
     /// <param name="fixedPart">At least <see cref="FixedBytes"/> bytes.</param>
-    /// <returns>The length in bytes without padding; not to be believed before the extra data's size is checked.</returns>
+    /// <returns>The length in bytes without padding; check the size of the extra data before relying on it.</returns>
     public static long UnpaddedBytes(ReadOnlySpan<byte> fixedPart) =>
         FixedBytes + ExtraDataBytes(fixedPart) + ReadUInt16BigEndian(fixedPart[IdSizeField..])
             + ReadUInt16BigEndian(fixedPart[NameSizeField..]);
 
-    /// <summary>The size of the extra data of the entry whose fixed part this is.</summary>
+    /// <summary>The size of an entry's extra data, from its fixed part.</summary>
     /// <param name="fixedPart">At least <see cref="FixedBytes"/> bytes.</param>
     public static long ExtraDataBytes(ReadOnlySpan<byte> fixedPart) => ReadUInt32BigEndian(fixedPart[ExtraDataSizeField..]);
 

@@ -9,9 +9,8 @@ namespace Qcow2Bitmaps;
 
 /// <summary>The persistent bitmaps of an image, in the order of its directory.</summary>
 /// <remarks>
-/// The list was read when the image was opened, or after the last edit; bits are read when they are asked for, uniform
-/// pages never. Thread-safe, but bits must not be read while an edit of the same image runs. Bits whose place in the file
-/// is missing count as dirty, and a fault says so.
+/// The list was read when the image was opened or last edited; bits are read on demand, uniform pages never. Thread-safe, but bits must not
+/// be read while an edit of the same image runs. Bits that are missing from the file count as dirty, and a fault reports them.
 /// </remarks>
 public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
 {
@@ -20,14 +19,14 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     internal BitmapCollection(ImageHandle image) => _image = image;
 
     /// <summary>
-    /// Whether these are all the bitmaps that the image has. A lenient reader may have met a directory that it could not read to its end;
-    /// then a name that is not here may be there.
+    /// Whether the list is complete. A lenient reader may find a directory that cannot be read to its end; then bitmaps that are not listed
+    /// may exist.
     /// </summary>
     public bool IsComplete => Directory.IsComplete;
 
     /// <summary>
-    /// Whether the tables overlap for sure: together they claim more bytes than the file has. Reading each
-    /// would cost a small file any time.
+    /// Whether the tables certainly overlap: together they claim more bytes than the file has. Reading each of them could take unlimited
+    /// time for a small file.
     /// </summary>
     internal bool HaveOverlappingTables => Directory.TableBytes > _image.Storage.Length;
 
@@ -52,14 +51,14 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     }
 
     /// <summary>Reads a bitmap's bits into memory.</summary>
-    /// <param name="name">The bitmap's name; of two of one name the first.</param>
-    /// <param name="findings">Takes the faults that did not end the reading.</param>
+    /// <param name="name">The bitmap's name; the first of two with the same name.</param>
+    /// <param name="findings">Receives the faults that did not stop the reading.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The bits; memory is taken for pages that are neither all clean nor all dirty.</returns>
+    /// <returns>The bits; only pages that are neither all clean nor all dirty take memory.</returns>
     /// <exception cref="BitmapStateException">There is no such bitmap, or, unless the reader is lenient, it is inconsistent.</exception>
     /// <exception cref="Qcow2FormatException">
-    /// The bitmap's table is not allowed. A lenient reader counts broken entries as dirty, and refuses here only a table that names
-    /// more clusters than the file has; its bits can still be streamed.
+    /// The bitmap's table is not allowed. A lenient reader counts broken entries as dirty and refuses only a table that refers to more
+    /// clusters than the file has; its bits can still be streamed.
     /// </exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public ValueTask<DirtyBitmap> LoadAsync(
@@ -67,7 +66,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         LoadAsync(Require(name), findings, cancellationToken);
 
     /// <inheritdoc cref="LoadAsync(string, ICollection{FormatFault}, CancellationToken)"/>
-    /// <param name="bitmap">A bitmap of this collection, which tells apart two of one name.</param>
+    /// <param name="bitmap">A bitmap of this collection; distinguishes two bitmaps with the same name.</param>
     public async ValueTask<DirtyBitmap> LoadAsync(
         BitmapInfo bitmap, ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
     {
@@ -84,12 +83,10 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         return bits;
     }
 
-    /// <summary>
-    /// Reads the ranges of a bitmap from one end of the disk to the other, in bounded memory however many bits there are.
-    /// </summary>
+    /// <summary>Reads the ranges of a bitmap sequentially, in bounded memory for any number of bits.</summary>
     /// <param name="name">The bitmap's name.</param>
     /// <param name="includeClean">Whether to yield the clean ranges too.</param>
-    /// <param name="findings">Takes, at the end, the faults that did not end the reading.</param>
+    /// <param name="findings">Receives, at the end, the faults that did not stop the reading.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The ranges in ascending order, neighbours joined.</returns>
     /// <exception cref="BitmapStateException">There is no such bitmap, or, unless the reader is lenient, it is inconsistent.</exception>
@@ -101,7 +98,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         ReadExtentsAsync(Require(name), includeClean, findings, cancellationToken);
 
     /// <inheritdoc cref="ReadExtentsAsync(string, bool, ICollection{FormatFault}, CancellationToken)"/>
-    /// <param name="bitmap">A bitmap of this collection, which tells apart two of one name.</param>
+    /// <param name="bitmap">A bitmap of this collection; distinguishes two bitmaps with the same name.</param>
     public async IAsyncEnumerable<DirtyExtent> ReadExtentsAsync(
         BitmapInfo bitmap, bool includeClean = false, ICollection<FormatFault>? findings = null,
         [EnumeratorCancellation] CancellationToken cancellationToken = default)
@@ -129,7 +126,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         CountAsync(Require(name), cancellationToken);
 
     /// <inheritdoc cref="CountAsync(string, CancellationToken)"/>
-    /// <param name="bitmap">A bitmap of this collection, which tells apart two of one name.</param>
+    /// <param name="bitmap">A bitmap of this collection; distinguishes two bitmaps with the same name.</param>
     public async ValueTask<DirtyCount> CountAsync(BitmapInfo bitmap, CancellationToken cancellationToken = default)
     {
         PersistentBitmap pages = await PersistentBitmap.OpenAsync(_image, bitmap, _image.NewLog(), cancellationToken).ConfigureAwait(false);
@@ -137,9 +134,9 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
             [pages], pages.SizeBytes, pages.GranularityBits).CountAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Changes the image's bitmaps: all steps, or none of them.</summary>
+    /// <summary>Edits the image's bitmaps atomically: all steps take effect, or none.</summary>
     /// <param name="build">Adds the steps to an empty edit.</param>
-    /// <param name="cancellationToken">Ends the edit while the image is as before; once the switch has begun it is carried through.</param>
+    /// <param name="cancellationToken">Cancels the edit while the image is unchanged; a switch that has begun is completed.</param>
     /// <inheritdoc cref="EditAsync(BitmapEdit, CancellationToken)"/>
     public ValueTask EditAsync(Action<BitmapEdit> build, CancellationToken cancellationToken = default)
     {
@@ -149,23 +146,24 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         return EditAsync(edit, cancellationToken);
     }
 
-    /// <summary>Changes the image's bitmaps: all steps, or none of them.</summary>
+    /// <summary>Edits the image's bitmaps atomically: all steps take effect, or none.</summary>
     /// <param name="edit">The steps.</param>
-    /// <param name="cancellationToken">Ends the edit while the image is as before; once the switch has begun it is carried through.</param>
+    /// <param name="cancellationToken">Cancels the edit while the image is unchanged; a switch that has begun is completed.</param>
     /// <returns>Once the edit is durable. Steps that change nothing write nothing.</returns>
     /// <exception cref="BitmapStateException">A step is refused; nothing was changed.</exception>
     /// <exception cref="Qcow2FormatException">The image is broken in a way that makes writing unsafe; nothing was changed.</exception>
     /// <exception cref="Qcow2UnsupportedException">
-    /// The image is open for reading only, of version 2, or has no room for the bitmaps extension, or the journal of an interrupted
-    /// <see cref="BitmapEditSet"/> lies beside its file; nothing was changed.
+    /// The image is read-only, of version 2, or has no space for the bitmaps extension, or the journal of an interrupted
+    /// <see cref="BitmapEditSet"/> lies next to its file; nothing was changed.
     /// </exception>
     /// <exception cref="NoSpaceException">The storage cannot grow and is too full; nothing was changed.</exception>
-    /// <exception cref="IOException">The storage failed. The image is as before or as after, at worst with leaked clusters.</exception>
+    /// <exception cref="IOException">The storage failed. The image has its old or its new bitmaps, at worst with leaked
+    /// clusters.</exception>
     /// <remarks>
-    /// New structures go to free clusters, refcounts first, and are flushed; one write in one sector of the header cluster switches to them
-    /// (docs/decisions/images-writing.md); then the old clusters are freed. A stop at any byte leaves the image as before or as after. Cost
-    /// follows what changes: bits that stay are neither read nor written. An image whose reference counts are behind (the dirty bit of lazy
-    /// refcounts) is repaired first, as QEMU does whenever it opens one for writing.
+    /// New structures are written to free clusters, refcounts first, and flushed; one write to one sector of the header cluster switches to
+    /// them (docs/decisions/images-writing.md); then the old clusters are freed. An interruption at any byte leaves the old or the new
+    /// bitmaps. The cost depends on what changes: unchanged bits are neither read nor written. An image with stale reference counts (the
+    /// dirty bit of lazy refcounts) is repaired first, as QEMU does whenever it opens one for writing.
     /// </remarks>
     public ValueTask EditAsync(BitmapEdit edit, CancellationToken cancellationToken = default)
     {

@@ -3,11 +3,11 @@ using Qcow2Bitmaps.Images.Editing;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>The steps of one edit of an image's bitmaps, in the order in which they are to be applied.</summary>
+/// <summary>The steps of one edit of an image's bitmaps, in the order in which they are applied.</summary>
 /// <remarks>
-/// Steps are only collected here; <see cref="BitmapCollection.EditAsync(BitmapEdit, CancellationToken)"/> applies all of them or,
-/// if one is refused, none. Each step sees what the ones before it have done. Rules are QEMU's: an inconsistent bitmap can be
-/// removed and nothing else. Not thread-safe.
+/// This class only collects steps; <see cref="BitmapCollection.EditAsync(BitmapEdit, CancellationToken)"/> applies all of them or, if one
+/// is refused, none. Each step sees the effect of earlier steps. The rules are QEMU's: an inconsistent bitmap can only be removed. Not
+/// thread-safe.
 /// </remarks>
 public sealed class BitmapEdit
 {
@@ -28,7 +28,7 @@ public sealed class BitmapEdit
     /// <param name="isRecording">Whether it records writes from now on.</param>
     /// <returns>This edit.</returns>
     /// <exception cref="ArgumentException">The name or the granularity is not allowed.</exception>
-    /// <remarks>Refused where the name exists, in version 2, and above the limits of <see cref="Qcow2Limits"/>.</remarks>
+    /// <remarks>Refused if the name exists, in version 2, and above the limits of <see cref="Qcow2Limits"/>.</remarks>
     public BitmapEdit Add(string name, long? granularityBytes = null, bool isRecording = true)
     {
         RequireName(name);
@@ -40,9 +40,7 @@ public sealed class BitmapEdit
         return Step("add", plan => plan.Add(name, granularityBytes, isRecording));
     }
 
-    /// <summary>
-    /// Adds a bitmap of the name that one of another image has: what is stored may be empty or no UTF-8, as QEMU does not mind.
-    /// </summary>
+    /// <summary>Adds a bitmap with a name from another image: stored names may be empty or not UTF-8, which QEMU accepts.</summary>
     internal BitmapEdit AddCarried(string name, long granularityBytes, bool isRecording = true) =>
         Step("add", plan => plan.Add(name, granularityBytes, isRecording));
 
@@ -51,17 +49,17 @@ public sealed class BitmapEdit
     /// <returns>This edit.</returns>
     public BitmapEdit Remove(string name) => Step("remove", name, plan => plan.Remove(name));
 
-    /// <summary>Removes all bitmaps; none is no error.</summary>
+    /// <summary>Removes all bitmaps; no error if there are none.</summary>
     /// <returns>This edit.</returns>
     public BitmapEdit RemoveAll() => Step("remove", static plan => plan.RemoveAll());
 
     /// <summary>
-    /// Drops the entries that a lenient reader lists as broken, which QEMU refuses to open the image for; of bitmaps that share a name all.
+    /// Drops the entries that a lenient reader lists as broken and that QEMU refuses; of bitmaps that share a name, drops all.
     /// </summary>
     /// <returns>This edit.</returns>
     /// <remarks>
-    /// Their clusters are not freed, as nothing says for sure which are theirs: a check with repair of leaks does that. To be
-    /// used on an image that was opened leniently.
+    /// Their clusters are not freed, as it is uncertain which belong to them: a check that repairs leaks frees them. For images that were
+    /// opened leniently.
     /// </remarks>
     public BitmapEdit DropBroken() => Step("remove", static plan => plan.DropBroken());
 
@@ -91,20 +89,19 @@ public sealed class BitmapEdit
     /// <exception cref="ArgumentOutOfRangeException">The offset or the length is negative.</exception>
     public BitmapEdit Set(string name, long offsetBytes, long lengthBytes) => Fill("set", name, offsetBytes, lengthBytes, true);
 
-    /// <summary>Lets a bitmap record writes.</summary>
+    /// <summary>Makes a bitmap record writes.</summary>
     /// <param name="name">Its name.</param>
     /// <returns>This edit.</returns>
     public BitmapEdit Enable(string name) => Step("enable", name, plan => plan.SetRecording(name, true));
 
-    /// <summary>Lets a bitmap no longer record writes.</summary>
+    /// <summary>Makes a bitmap stop recording writes.</summary>
     /// <param name="name">Its name.</param>
     /// <returns>This edit.</returns>
     public BitmapEdit Disable(string name) => Step("disable", name, plan => plan.SetRecording(name, false));
 
-    /// <summary>Gives a bitmap another name.</summary>
+    /// <summary>Renames a bitmap.</summary>
     /// <param name="name">Its name.</param>
-    /// <param name="newName">The name that it is to have: 1 to 1023 bytes of UTF-8 without NUL. Refused
-    /// where another bitmap has it.</param>
+    /// <param name="newName">The new name: 1 to 1023 bytes of UTF-8 without NUL. Refused if another bitmap has it.</param>
     /// <returns>This edit.</returns>
     /// <exception cref="ArgumentException">The new name is not allowed.</exception>
     public BitmapEdit Rename(string name, string newName)
@@ -113,7 +110,8 @@ public sealed class BitmapEdit
         return Step("rename", name, plan => plan.Rename(name, newName));
     }
 
-    /// <summary>Adds to a bitmap all that another one of the image says is dirty, as it is at this step. Itself changes nothing.</summary>
+    /// <summary>Adds all dirty ranges of another bitmap of the image, as they are at this step. Merging a bitmap into itself changes
+    /// nothing.</summary>
     /// <param name="source">The bitmap to read, of any granularity; rounded out where it is finer.</param>
     /// <param name="into">The bitmap that takes its bits.</param>
     /// <returns>This edit.</returns>
@@ -123,10 +121,10 @@ public sealed class BitmapEdit
         return Step("merge", into, (plan, cancellationToken) => plan.MergeAsync(source, into, cancellationToken));
     }
 
-    /// <summary>Adds to a bitmap all that a bitmap of another image says is dirty.</summary>
+    /// <summary>Adds all dirty ranges of a bitmap of another image.</summary>
     /// <param name="image">The other image, open until the edit is done.</param>
-    /// <param name="source">The bitmap to read, of any granularity and size: it counts as clean behind its end, and what lies
-    /// behind this image's end is left out.</param>
+    /// <param name="source">The bitmap to read, of any granularity and size: it counts as clean past its end, and ranges past this image's
+    /// end are ignored.</param>
     /// <param name="into">The bitmap that takes its bits.</param>
     /// <param name="requireSameSize">Whether a disk of another size is refused, as QEMU does.</param>
     /// <returns>This edit.</returns>
@@ -138,8 +136,8 @@ public sealed class BitmapEdit
             "merge", into, (plan, cancellationToken) => plan.MergeAsync(image.Handle, source, into, requireSameSize, cancellationToken));
     }
 
-    /// <summary>Adds to a bitmap all that bits in memory say is dirty.</summary>
-    /// <param name="source">The bits, of any granularity and size; left as they are until the edit is done.</param>
+    /// <summary>Adds all dirty ranges of a bitmap in memory.</summary>
+    /// <param name="source">The bits, of any granularity and size; they must not change until the edit is done.</param>
     /// <param name="into">The bitmap that takes them.</param>
     /// <returns>This edit.</returns>
     public BitmapEdit Merge(DirtyBitmap source, string into)
@@ -148,21 +146,21 @@ public sealed class BitmapEdit
         return Step("merge", into, (plan, cancellationToken) => plan.MergeAsync(source, into, cancellationToken));
     }
 
-    /// <summary>Says of all bitmaps that what is stored is no longer what is true: somebody keeps them in memory.</summary>
+    /// <summary>Marks all stored bitmaps as outdated (in use): a session keeps them in memory.</summary>
     internal BitmapEdit MarkInUse() => Step("mark", static plan => plan.MarkInUse());
 
     /// <summary>
-    /// Stores a bitmap that was kept in memory, consistent: one that is there takes its bits and its flags, else it is added.
+    /// Stores a bitmap that was kept in memory, as consistent: replaces the bits and flags of an existing one, or adds it.
     /// </summary>
     /// <param name="name">Its name.</param>
-    /// <param name="bits">Its bits, left as they are until the edit is done.</param>
+    /// <param name="bits">Its bits; they must not change until the edit is done.</param>
     /// <param name="isRecording">Whether it records writes.</param>
     /// <param name="isChanged">Whether the bits may differ from those that are stored.</param>
     internal BitmapEdit Store(string name, DirtyBitmap bits, bool isRecording, bool isChanged) =>
         Step("store", plan => plan.Store(name, bits, isRecording, isChanged));
 
     /// <summary>Applies the steps to a plan.</summary>
-    /// <exception cref="BitmapStateException">A step is refused; it says which.</exception>
+    /// <exception cref="BitmapStateException">A step is refused; the exception says which.</exception>
     internal async ValueTask ApplyAsync(EditPlan plan, CancellationToken cancellationToken)
     {
         foreach ((string operation, Func<EditPlan, CancellationToken, ValueTask> apply) in _steps)

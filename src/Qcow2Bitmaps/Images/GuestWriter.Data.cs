@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images;
 
-/// <summary>The bytes themselves. All of this is for who has the range.</summary>
+/// <summary>Data transfer. Callers must hold the range.</summary>
 internal sealed partial class GuestWriter
 {
     private long TableBytes => (long)_image.Geometry.L2EntriesPerTable << _image.Geometry.ClusterBits;
@@ -51,7 +51,7 @@ internal sealed partial class GuestWriter
         }
     }
 
-    /// <summary>Writes a cluster, and those behind it that follow it in the file and need nothing but the given bytes.</summary>
+    /// <summary>Writes a cluster, and the next ones that follow it in the file and are filled by the given bytes alone.</summary>
     /// <returns>The index of the first cluster that is not written yet.</returns>
     private async ValueTask<int> WriteClustersAsync(
         List<ClusterWrite> plan, int index, long start, ReadOnlyMemory<byte> bytes, BytesOrigin? origin,
@@ -84,7 +84,7 @@ internal sealed partial class GuestWriter
         return last + 1;
     }
 
-    /// <summary>Writes a cluster together with what was there before.</summary>
+    /// <summary>Writes a cluster, filled up with its previous content.</summary>
     private async ValueTask WriteFilledAsync(
         ClusterWrite write, long start, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
@@ -141,7 +141,7 @@ internal sealed partial class GuestWriter
         await WriteZerosAsDataAsync(endWhole, end, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Writes zeros where the disk does not read as zeros anyway.</summary>
+    /// <summary>Writes zeros where the disk does not already read as zeros.</summary>
     private async ValueTask WriteZerosAsDataAsync(long start, long end, CancellationToken cancellationToken)
     {
         var extents = new List<DiskExtent>();
@@ -165,7 +165,7 @@ internal sealed partial class GuestWriter
         }
     }
 
-    /// <summary>Whether an extent reads as zeros, for those too who read the data file alone.</summary>
+    /// <summary>Whether an extent reads as zeros, also for readers of the data file alone.</summary>
     private bool IsZero(DiskExtent extent) => !_metadata.HasRawDataFile
         && (extent.Kind == ExtentKind.Zero || (extent.Kind == ExtentKind.Unallocated && _backing is null));
 
@@ -207,10 +207,7 @@ internal sealed partial class GuestWriter
         }
     }
 
-    /// <summary>
-    /// Does something to the part of the range that each L2 table maps; also where there is none yet,
-    /// unless only those that exist are wanted.
-    /// </summary>
+    /// <summary>Calls an action for the part of the range that each L2 table maps; on request only for tables that exist.</summary>
     private async ValueTask ForEachTableAsync(
         long start, long end, Func<long, long, ValueTask> work, CancellationToken cancellationToken, bool onlyExisting = false)
     {

@@ -11,23 +11,22 @@ using Qcow2Bitmaps.Threading;
 namespace Qcow2Bitmaps.Images;
 
 // Decisions: docs/decisions/images-guest.md.
-/// <summary>Writes what the guest sees of an image: bytes, zeros, discards, compressed clusters. Reads it too.</summary>
+/// <summary>Writes guest data of an image: bytes, zeros, discards, compressed clusters. Also reads.</summary>
 /// <remarks>
-/// <para>Calls may run side by side; writes that overlap go one after the other, in any order. A read beside a write that
-/// overlaps it may see parts of both.</para>
+/// <para>Calls may run concurrently; overlapping writes are serialized, in any order. A read that runs concurrently with an overlapping
+/// write may see parts of both.</para>
 /// <para>
-/// A stop at any byte leaves an image that opens, with leaked clusters at worst. What was flushed is there; what was not is,
-/// cluster by cluster, as before or as after (and sector by sector where a cluster was written in place). Bytes are written
-/// when a call returns; tables and counts are written by <see cref="FlushAsync"/>, by <see cref="DisposeAsync"/>, before any
-/// edit of the image, and when they take much memory.
+/// An interruption at any byte leaves an image that opens, with leaked clusters at worst. Flushed data are present; each cluster that was
+/// not flushed is in its old or its new state (each sector, where a cluster was written in place). Bytes are written when a call returns;
+/// tables and counts are written by <see cref="FlushAsync"/>, by <see cref="DisposeAsync"/>, before any edit of the image, and when they
+/// take much memory.
 /// </para>
 /// <para>
-/// Every recording bitmap has the bits of a write on disk before the write: the bitmaps stay valid wherever the writer stops. Where bits
-/// are not set yet that costs an edit with its flushes; who knows beforehand what will be written calls
+/// Every recording bitmap has its bits for a write on disk before the data: the bitmaps stay valid wherever the writer is interrupted.
+/// Setting new bits costs an edit with its flushes; a caller that knows in advance what it will write should call
 /// <see cref="MarkAsync(DirtyBitmap, CancellationToken)"/> once.
 /// </para>
-/// <para>After an error of the storage while tables were being written nothing more can be written: all calls
-/// fail; the image is as after a stop.</para>
+/// <para>After a storage error while tables were being written, all calls fail; the image is as after an interruption.</para>
 /// </remarks>
 internal sealed partial class GuestWriter : Disk, IQuiescent
 {
@@ -36,7 +35,7 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
     private readonly ImageHandle _image;
     private readonly GuestDisk _disk;
     private readonly ImageStorage _data;
-    // The image with those below it; null of an image that is open alone.
+    // The disk of the image and its backing chain; null if the image was opened alone.
     private readonly Disk? _shown;
     private readonly Disk? _backing;
     private readonly GuestMetadata _metadata;
@@ -84,12 +83,12 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
     /// <summary>The bitmaps of the image.</summary>
     internal BitmapCollection Bitmaps => new(_image);
 
-    /// <summary>What is closed with the writer; null for nothing.</summary>
+    /// <summary>An object to dispose with the writer; null for none.</summary>
     internal IAsyncDisposable? Owned { get; set; }
 
     internal override int SubclusterBytes => _image.Geometry.SubclusterSizeBytes;
 
-    /// <summary>A raw data file has to read as the disk does by itself, whatever the tables say.</summary>
+    /// <summary>A raw data file by itself must read like the disk, whatever the tables say.</summary>
     internal override bool HoldsZeros => _metadata.HasRawDataFile;
 
     internal override bool HasBacking => _backing is not null;
@@ -99,12 +98,12 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
     internal override StorageIdentity? FileOf(int depth) =>
         _shown is not null ? _shown.FileOf(depth) : depth == 0 ? _image.Storage.Identity : null;
 
-    /// <summary>Opens a writer. One at a time for an image.</summary>
+    /// <summary>Opens a writer. An image can have one at a time.</summary>
     /// <param name="image">The image.</param>
     /// <param name="disk">Its tables, and the data file where it has one.</param>
-    /// <param name="shown">The disk that it shows with the images below it; null where there are none.</param>
+    /// <param name="shown">The disk of the image and the images below it; null if there are none.</param>
     /// <param name="backing">The disk below it, or that it is about to get; null where there is none.</param>
-    /// <param name="marksWrites">Whether recording bitmaps get the bits of what is written.</param>
+    /// <param name="marksWrites">Whether writes are recorded in recording bitmaps.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
     internal static async ValueTask<GuestWriter> OpenAsync(
         ImageHandle image, GuestDisk disk, Disk? shown, Disk? backing, bool marksWrites, CancellationToken cancellationToken)
@@ -123,7 +122,7 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
         }
 
         await CountRepair.RunIfDirtyAsync(image, cancellationToken).ConfigureAwait(false);
-        // Refuses what cannot be written, before anything is.
+        // Throws for an image that cannot be written, before anything is written.
         await WritableCounts.OpenAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);
         await CountRepair.ClearUnknownBitsAsync(image, cancellationToken).ConfigureAwait(false);
         var writer = new GuestWriter(image, disk, shown, backing, marksWrites);
@@ -157,7 +156,7 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
     public override ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default) =>
         WriteAsync(offsetBytes, bytes, null, cancellationToken);
 
-    /// <summary>Makes a range read as zeros, by tables alone where they can say so.</summary>
+    /// <summary>Makes a range read as zeros, by changing tables alone where possible.</summary>
     /// <inheritdoc/>
     public override async ValueTask WriteZerosAsync(
         long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
@@ -166,11 +165,9 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
         await ZeroOwnAsync(offsetBytes, offsetBytes + lengthBytes, mayUnmap, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>
-    /// Gives up a range: what clusters it holds as a whole read as zeros afterwards; the rest stays as it is, as QEMU does.
-    /// </summary>
+    /// <summary>Discards a range: clusters entirely inside it read as zeros afterwards; the rest is unchanged, as in QEMU.</summary>
     /// <remarks>
-    /// In version 2 over a backing file nothing is given up. Of a raw data file the whole range reads as zeros afterwards.
+    /// In version 2 with a backing file, nothing is discarded. With a raw data file, the whole range reads as zeros afterwards.
     /// </remarks>
     /// <inheritdoc/>
     public override async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
@@ -289,7 +286,7 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
         await WriteOwnAsync(offsetBytes, bytes, origin, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Gives up all that the image has, so that the disk reads as its backing file does. No bitmap records that.</summary>
+    /// <summary>Discards all data of the image, so that the disk reads like its backing file. No bitmap records that.</summary>
     /// <inheritdoc cref="Disk.WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)" path="/exception"/>
     internal async ValueTask EmptyAsync(CancellationToken cancellationToken)
     {
@@ -317,7 +314,7 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
             }
             else
             {
-                // Somewhere between before and after: whoever goes on starts from what is in the file.
+                // The change may be partly done: the next user starts from what is in the file.
                 await _image.ReloadAsync().ConfigureAwait(false);
             }
 
@@ -330,7 +327,7 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
         }
     }
 
-    /// <summary>Enters, together with others, when what is known of the image is up to date.</summary>
+    /// <summary>Takes shared access, once the cached state of the image is up to date.</summary>
     private async ValueTask<SharedLock.Release> EnterAsync(CancellationToken cancellationToken)
     {
         SharedLock.Release together = await _shared.EnterAsync(cancellationToken).ConfigureAwait(false);

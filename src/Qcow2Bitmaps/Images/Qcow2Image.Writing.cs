@@ -8,10 +8,10 @@ namespace Qcow2Bitmaps;
 public sealed partial class Qcow2Image
 {
     /// <summary>
-    /// Opens a writer of what the guest sees. Of an image with a backing file or an external data file the chain opens it.
+    /// Opens a writer of guest data. An image with a backing file or an external data file must be opened as a chain instead.
     /// </summary>
     /// <param name="cancellationToken">Ends the opening.</param>
-    /// <returns>The writer, to be disposed before the image.</returns>
+    /// <returns>The writer; dispose it before the image.</returns>
     /// <exception cref="InvalidOperationException">The image has a writer already, or other files are needed.</exception>
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, or encrypted.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt, or its refcounts cannot be relied on.</exception>

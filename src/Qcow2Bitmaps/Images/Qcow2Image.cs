@@ -9,8 +9,8 @@ namespace Qcow2Bitmaps;
 
 /// <summary>One open qcow2 image: its header, its names, its snapshots and its persistent bitmaps.</summary>
 /// <remarks>
-/// Opening reads the first cluster, the snapshot table and the bitmap directory, nothing else; it opens no other file, and
-/// needs no key, data file or backing file. Thread-safe; edits of one image exclude one another.
+/// Opening reads only the first cluster, the snapshot table and the bitmap directory; it opens no other file, and needs no key, data file
+/// or backing file. Thread-safe; edits of one image are serialized.
 /// </remarks>
 public sealed partial class Qcow2Image : IAsyncDisposable
 {
@@ -23,10 +23,10 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         Bitmaps = new BitmapCollection(handle);
     }
 
-    /// <summary>What the image is called: the path that was given.</summary>
+    /// <summary>The path that the image was opened with.</summary>
     public string Name => Handle.Name;
 
-    /// <summary>How the image was opened.</summary>
+    /// <summary>How strictly the image is read.</summary>
     public Strictness Strictness => Handle.Strictness;
 
     /// <summary>The header.</summary>
@@ -62,25 +62,25 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <summary>The persistent bitmaps that QEMU would show; a lenient reader lists broken and ignored ones too.</summary>
     public BitmapCollection Bitmaps { get; }
 
-    /// <summary>What was wrong and did not end the opening: for a lenient reader all faults, else those that QEMU does not mind.</summary>
+    /// <summary>The faults that did not prevent opening: for a lenient reader all faults, otherwise those that QEMU ignores.</summary>
     public IReadOnlyList<FormatFault> Findings => Handle.Contents.Findings;
 
     /// <summary>How many bytes of disk the image's file occupies; null when that is not known.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public long? AllocatedBytes => Handle.Storage.AllocatedBytes;
 
-    /// <summary>The image for those who read and change it below this.</summary>
+    /// <summary>The internal handle, through which the image is read and changed.</summary>
     internal ImageHandle Handle { get; }
 
     /// <summary>Opens an image file or block device.</summary>
     /// <param name="path">The path.</param>
-    /// <param name="access">What for. Whoever writes takes QEMU's locks of a writer, unless the options ask for none.</param>
-    /// <param name="options">How; the defaults when null.</param>
+    /// <param name="access">The access. Opening for writing takes QEMU's writer locks, unless the options ask for none.</param>
+    /// <param name="options">The options; the defaults when null.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
-    /// <returns>The image, to be disposed. Opening writes nothing.</returns>
-    /// <exception cref="Qcow2FormatException">The file is no qcow2 image, or a broken one.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The image needs a feature that is not known here.</exception>
-    /// <exception cref="ImageLockedException">Somebody else uses the image in a way that excludes this one.</exception>
+    /// <returns>The image; dispose it after use. Opening writes nothing.</returns>
+    /// <exception cref="Qcow2FormatException">The file is not a qcow2 image, or a broken one.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image needs a feature that this library does not know.</exception>
+    /// <exception cref="ImageLockedException">Another user of the image holds a conflicting lock.</exception>
     /// <exception cref="IOException">The file cannot be opened or read.</exception>
     public static async Task<Qcow2Image> OpenAsync(
         string path, StorageAccess access = StorageAccess.Read, Qcow2OpenOptions? options = null,
@@ -93,14 +93,14 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         return await OpenAsync(storage, options, leaveOpen: false, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Opens an image in a storage; it can be written if the storage can.</summary>
-    /// <param name="storage">The storage; its locks are the caller's business.</param>
-    /// <param name="options">How; the defaults when null.</param>
-    /// <param name="leaveOpen">Whether the storage stays open when the image is disposed, or cannot be opened.</param>
+    /// <summary>Opens an image in a storage; the image is writable if the storage is.</summary>
+    /// <param name="storage">The storage; the caller is responsible for its locks.</param>
+    /// <param name="options">The options; the defaults when null.</param>
+    /// <param name="leaveOpen">Whether the storage stays open when the image is disposed, or if opening fails.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
-    /// <returns>The image, to be disposed.</returns>
+    /// <returns>The image; dispose it after use.</returns>
     /// <exception cref="Qcow2FormatException">The storage holds no qcow2 image, or a broken one.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The image needs a feature that is not known here.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image needs a feature that this library does not know.</exception>
     /// <exception cref="IOException">The storage cannot be read.</exception>
     public static async Task<Qcow2Image> OpenAsync(
         ImageStorage storage, Qcow2OpenOptions? options = null, bool leaveOpen = false, CancellationToken cancellationToken = default)
@@ -122,15 +122,15 @@ public sealed partial class Qcow2Image : IAsyncDisposable
 
     /// <summary>Opens an image for <see cref="CheckAsync"/>, also one that QEMU cannot open and that can be checked all the same.</summary>
     /// <remarks>
-    /// The image is opened as strictly as the options say, and leniently where its bitmaps, its snapshot table
-    /// or its reference counts stand in the way.
+    /// The image is opened with the strictness of the options, but leniently if its bitmaps, its snapshot table or its reference counts
+    /// would prevent opening.
     /// </remarks>
-    /// <param name="storage">The storage, which stays open; its locks are the caller's business.</param>
-    /// <param name="options">How; the defaults when null.</param>
+    /// <param name="storage">The storage, which stays open; the caller is responsible for its locks.</param>
+    /// <param name="options">The options; the defaults when null.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
-    /// <returns>The image, to be disposed.</returns>
+    /// <returns>The image; dispose it after use.</returns>
     /// <exception cref="Qcow2FormatException">The storage holds no qcow2 image, or one that is too broken to be checked.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The image needs a feature that is not known here.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image needs a feature that this library does not know.</exception>
     /// <exception cref="IOException">The storage cannot be read.</exception>
     public static async Task<Qcow2Image> OpenForCheckAsync(
         ImageStorage storage, Qcow2OpenOptions? options = null, CancellationToken cancellationToken = default)
@@ -149,15 +149,15 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     }
 
     /// <summary>
-    /// Says whether the file ends before clusters that the image names, of the disk, of snapshots or of bitmaps: then it was probably not
-    /// copied whole. Tables alone are read, no data file.
+    /// Finds out whether the file ends before clusters that the disk, a snapshot or a bitmap refers to: then it was probably not copied
+    /// completely. Reads only tables, no data file.
     /// </summary>
     /// <param name="trustsCounts">
-    /// Whether no tables are read where no reference count is of a cluster behind the end: that costs next to nothing, and misses what a
-    /// repair of a cut image has uncounted, and what is cut off of the last cluster.
+    /// Whether to skip reading tables if no cluster past the end has a reference count. That costs almost nothing, but misses clusters
+    /// whose counts a repair of the truncated image has cleared, and a truncated last cluster.
     /// </param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>Where the file ends and where it would have to; null where all is there.</returns>
+    /// <returns>Where the file ends and where it should end; null if nothing is missing.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<FormatFault?> FindTruncationAsync(bool trustsCounts = false, CancellationToken cancellationToken = default) =>
         trustsCounts
@@ -166,52 +166,51 @@ public sealed partial class Qcow2Image : IAsyncDisposable
             : await NamedEnd.FindFaultAsync(Handle, cancellationToken).ConfigureAwait(false);
 
     /// <summary>
-    /// Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does. Nothing is repaired.
+    /// Counts all uses of all clusters and compares them with the stored reference counts, like <c>qemu-img check</c>. Repairs nothing.
     /// </summary>
     /// <remarks>
-    /// Of an image that was opened leniently the faults that a strict reader refuses count as corruptions, or as errors of the check where
-    /// they hide what is in use; broken bitmaps own no clusters, so that theirs are leaks. Of an image whose autoclear bit is off the
-    /// bitmaps own nothing. A table of an inconsistent bitmap with an entry that cannot be is a corruption, where QEMU gives the check up.
+    /// If the image was opened leniently, faults that a strict reader refuses count as corruptions, or as check errors if they hide what is
+    /// in use; broken bitmaps own no clusters, so that theirs are leaks. If the image's autoclear bit is off, bitmaps own no clusters. An
+    /// invalid entry in the table of an inconsistent bitmap is a corruption; QEMU aborts the check there.
     /// </remarks>
     /// <param name="cancellationToken">Ends the check.</param>
     /// <returns>What was found.</returns>
-    /// <exception cref="Qcow2FormatException">The header is one that only a lenient reader takes.</exception>
+    /// <exception cref="Qcow2FormatException">Only a lenient reader accepts the header.</exception>
     /// <exception cref="IOException">The storage failed, or the file has more than 2^31-1 clusters.</exception>
     public async ValueTask<CheckReport> CheckAsync(CancellationToken cancellationToken = default) =>
         await new ImageChecker(Handle, RepairKinds.None, new FindingLog()).CheckAsync(cancellationToken).ConfigureAwait(false);
 
     /// <summary>
-    /// Checks the image and repairs what was found, as <c>qemu-img check -r</c> does; then, where anything was repaired, checks it again.
+    /// Checks the image and repairs what it finds, like <c>qemu-img check -r</c>; if anything was repaired, checks again.
     /// </summary>
     /// <remarks>
-    /// To be used on an image from <see cref="OpenForCheckAsync"/> whose storage can be written. A stop at any byte leaves the image as
-    /// before, as after, or repaired in part, never worse than it was. Counts are not lowered while something in use could not be counted
-    /// (a snapshot or a bitmap whose entry is broken), because what looks like a leak may then be its data: QEMU frees it. Where nothing is
-    /// wrong, the dirty and the corrupt bit are cleared.
+    /// For an image from <see cref="OpenForCheckAsync"/> with writable storage. An interruption at any byte leaves the image unchanged,
+    /// repaired, or partly repaired, never worse than before. Counts are not lowered while something in use could not be counted (a
+    /// snapshot or a bitmap with a broken entry), because what looks like a leak may then be its data: QEMU frees it. If nothing is wrong,
+    /// the dirty and the corrupt bit are cleared.
     /// </remarks>
     /// <param name="kinds">What may be repaired.</param>
     /// <param name="cancellationToken">Ends the work, between two writes.</param>
-    /// <returns>What is left, what was repaired, and how often.</returns>
+    /// <returns>The remaining findings, and what was repaired, with counts.</returns>
     /// <exception cref="Qcow2FormatException">The image is too broken to be checked.</exception>
-    /// <exception cref="InvalidOperationException">Bitmaps are to be repaired, and a recording session keeps them in memory.</exception>
-    /// <exception cref="Qcow2UnsupportedException">The image is open for reading only, its header has no room for what is to be written, or
-    /// an edit of several images was interrupted and is to be finished first.</exception>
-    /// <exception cref="NoSpaceException">There is no room for what is to be written, on a storage that cannot grow.</exception>
+    /// <exception cref="InvalidOperationException">Repair of bitmaps was requested, but a recording session keeps them in
+    /// memory.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The image is read-only, its header has too little space for the repair, or an
+    /// interrupted edit of several images must be finished first.</exception>
+    /// <exception cref="NoSpaceException">The storage cannot grow and has too little space for the repair.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public ValueTask<CheckReport> RepairAsync(RepairKinds kinds, CancellationToken cancellationToken = default) =>
         ImageRepair.RunAsync(Handle, kinds, cancellationToken);
 
-    /// <summary>
-    /// Whether another process has the image open for writing, as its locks tell; then flags <c>in-use</c> are as they should be.
-    /// </summary>
+    /// <summary>Whether another process has the image open for writing, judged by its locks; then <c>in-use</c> flags are normal.</summary>
     public bool IsOpenForWritingElsewhere() => Handle.Storage.IsOpenForWritingElsewhere();
 
-    /// <summary>Reads what the LUKS header says without a key.</summary>
-    /// <param name="findings">Takes, for a lenient reader, what is wrong with the header.</param>
+    /// <summary>Reads the unencrypted part of the LUKS header.</summary>
+    /// <param name="findings">Receives, for a lenient reader, the faults of the header.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The header; null when the image is not encrypted with LUKS, or for a lenient reader when there is
-    /// no header where the image says.</returns>
-    /// <exception cref="Qcow2FormatException">There is no LUKS header where the image says.</exception>
+    /// <returns>The header; null if the image is not encrypted with LUKS, or, for a lenient reader, if the image's pointer leads to no
+    /// header.</returns>
+    /// <exception cref="Qcow2FormatException">The image's pointer leads to no LUKS header.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<LuksHeader?> ReadLuksHeaderAsync(
         ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
@@ -224,7 +223,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         return header;
     }
 
-    /// <summary>Closes the image's storage, unless it was to be left open.</summary>
+    /// <summary>Closes the image's storage, unless it was opened with leaveOpen.</summary>
     public ValueTask DisposeAsync()
     {
         Handle.Gate.Close();

@@ -6,18 +6,18 @@ namespace Qcow2Bitmaps;
 /// <summary>How an image is opened. Immutable and safe to share between threads.</summary>
 public sealed record Qcow2OpenOptions
 {
-    /// <summary>The defaults: as QEMU, with QEMU's limits and the locks of a reader.</summary>
+    /// <summary>The defaults: QEMU's strictness and limits, and a reader's locks.</summary>
     internal static Qcow2OpenOptions Default { get; } = new();
 
-    /// <summary>What is done about bytes that are not allowed.</summary>
+    /// <summary>How invalid bytes are handled.</summary>
     public Strictness Strictness { get; init; } = Strictness.AsQemu;
 
-    /// <summary>The largest counts and sizes that are believed.</summary>
+    /// <summary>The largest counts and sizes that are accepted.</summary>
     internal Qcow2Limits Limits { get; init; } = Qcow2Limits.Default;
 
     /// <summary>
-    /// The locks that are taken on a file that is opened for reading: those of a reader. Whoever writes takes those of a
-    /// writer, or with <see cref="ImageLock.None"/> none.
+    /// The locks taken on a file opened for reading: a reader's by default. Opening for writing takes a writer's locks, or none with
+    /// <see cref="ImageLock.None"/>.
     /// </summary>
     /// <exception cref="ArgumentException">The lock is <see cref="ImageLock.Write"/>, which opening for
     /// writing takes by itself.</exception>
@@ -31,8 +31,7 @@ public sealed record Qcow2OpenOptions
     } = ImageLock.Read;
 
     /// <summary>
-    /// Whether the space of clusters that edits free is given back. For images that are opened by their
-    /// path; other storage decides for itself.
+    /// What happens to the space of clusters that edits free. For images opened by path; other storage has its own setting.
     /// </summary>
     public DiscardMode Discard { get; init; }
 }

@@ -20,7 +20,7 @@ public sealed record BitmapChange
     /// <summary>Why, or with what effect, in words; null where there is nothing to add.</summary>
     public string? Detail { get; }
 
-    /// <summary>One line with all of it.</summary>
+    /// <summary>One line with all the information.</summary>
     public override string ToString() => PrintableMessage.Of(
         $"Bitmap '{Name}' in '{Image}': {KebabCase.From(Kind.ToString())}{(Detail is null ? "" : $" ({Detail})")}");
 }

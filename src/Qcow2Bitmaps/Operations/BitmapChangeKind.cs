@@ -3,20 +3,20 @@ namespace Qcow2Bitmaps.Operations;
 /// <summary>What an operation on a chain does to a bitmap in an image.</summary>
 public enum BitmapChangeKind
 {
-    /// <summary>It was made, with nothing dirty.</summary>
+    /// <summary>It was created, empty.</summary>
     Added,
-    /// <summary>It was made from bits of other images, or took them over.</summary>
+    /// <summary>It was created from bits of other images, or received them.</summary>
     Merged,
-    /// <summary>What the operation writes was marked in it.</summary>
+    /// <summary>The ranges that the operation writes were marked in it.</summary>
     Marked,
     /// <summary>It was rebuilt from what is allocated in the image.</summary>
     Populated,
-    /// <summary>It records no longer.</summary>
+    /// <summary>It was disabled.</summary>
     Disabled,
     /// <summary>It was removed.</summary>
     Removed,
-    /// <summary>It was not carried along.</summary>
+    /// <summary>It was not copied.</summary>
     LeftBehind,
-    /// <summary>All of it was made clean.</summary>
+    /// <summary>All its bits were cleared.</summary>
     Cleared,
 }

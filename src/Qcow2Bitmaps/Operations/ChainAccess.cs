@@ -3,11 +3,11 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>Opens chains for operations: those images for writing that an operation changes, and no others.</summary>
+/// <summary>Opens chains for operations: only the images that an operation changes are opened for writing.</summary>
 internal static class ChainAccess
 {
-    /// <summary>Opens a chain, looks which images have to be written, and opens it again so.</summary>
-    /// <exception cref="IOException">A file cannot be opened, or the chain became another one in between.</exception>
+    /// <summary>Opens a chain, determines which images must be written, and reopens it accordingly.</summary>
+    /// <exception cref="IOException">A file cannot be opened, or the chain changed in between.</exception>
     public static async Task<ImageChain> OpenAsync(
         string topPath, ChainOpenOptions open, Func<ImageChain, ValueTask<IReadOnlyList<int>>> choose, CancellationToken cancellationToken)
     {
@@ -20,7 +20,7 @@ internal static class ChainAccess
             images = [.. look.Layers.Select(static layer => layer.Storage.Identity)];
         }
 
-        // Locks of one process on two handles exclude one another: the first look has to end before.
+        // Locks on two handles conflict even within one process, so the first chain must be closed before.
         ImageChain chain = await ImageChain.OpenAsync(
             topPath, open with { WritableLayers = writable }, cancellationToken).ConfigureAwait(false);
         if (!chain.Layers.Select(static layer => layer.Storage.Identity).SequenceEqual(images))

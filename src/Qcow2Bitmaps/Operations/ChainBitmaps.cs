@@ -2,8 +2,8 @@ namespace Qcow2Bitmaps.Operations;
 
 /// <summary>Removes bitmaps from all images of a chain.</summary>
 /// <remarks>
-/// Images are edited from the top down, each edit atomic. A stop in between leaves bitmaps that are missing in the top image, which nobody
-/// takes for valid: the bits below, without those above, would not tell all that changed. Run again, the work goes on where it stopped.
+/// Images are edited from the top down, each edit atomic. An interruption leaves bitmaps that are missing in the top image, which nothing
+/// takes for valid: the lower bits alone would not include all changes. Run again, the work resumes where it stopped.
 /// </remarks>
 public sealed class ChainBitmaps : ChainOperation
 {
@@ -43,7 +43,7 @@ public sealed class ChainBitmaps : ChainOperation
             throw new BitmapStateException(missing, $"Dirty bitmap '{missing}' not found in any image of the chain");
         }
 
-        // A file that an edit makes longer does not show any more that something is missing.
+        // Once an edit has extended the file, missing parts can no longer be detected.
         await Chain.RequireWholeAsync(withDataFiles: false, cancellationToken).ConfigureAwait(false);
         int[] holders = [.. Holders(Chain, _names)];
         await SpaceCheck.RequireAllAsync(this, holders, cancellationToken).ConfigureAwait(false);

@@ -7,20 +7,21 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Operations;
 
 // Decisions: docs/decisions/operations.md.
-/// <summary>Commits: the data and the bitmaps of images become those of an image below them.</summary>
+/// <summary>Commits images: moves their data and bitmaps into an image below them.</summary>
 /// <remarks>
 /// <para>
-/// In this order, each step durable before the next: the base grows; images between get the bitmaps that the base is to get,
-/// empty, from the top down, so that there is never a gap; the base gets the bits, in one atomic edit; the data are copied; the
-/// image above names the base. A commit stopped anywhere is run again and ends right; the guest sees the same, and every bitmap
-/// that was valid is valid, at every moment.
+/// The steps, each durable before the next: the base grows; images in between get empty copies of the bitmaps that the base will get, from
+/// the top down, so that there is never a gap; the base gets the bits, in one atomic edit; the data are copied; the image above is rebased
+/// to the base. A commit stopped at any point can be run again and completes correctly. At every moment the guest sees the same data, and
+/// every bitmap that was valid is valid.
 /// </para>
 /// <para>
-/// Each valid bitmap of the committed top is made in the base where it is absent, and merged from every image of its run. Recording bitmaps
-/// of the base that are not part of a valid run get the bits of all that is committed: nobody else has recorded it. A bitmap of the
-/// committed images that is not valid, and of which images above have bits too, must not look valid without them: it is made in the base,
-/// disabled, with the bits of all that is committed; where the base holds no bitmaps, that of the image above is disabled, all dirty. What
-/// the top, being shorter than the base, hides of it counts as changed, and reads as zeros for longer images above.
+/// Each valid bitmap of the committed top is created in the base if it is absent there, and merged from every image that holds it.
+/// Recording bitmaps of the base that are not part of a valid bitmap get the bits of everything that is committed, since nothing else
+/// recorded it. If a bitmap of the committed images is not valid, but images above hold bits of it, it must not look valid without the
+/// committed ones: it is created in the base, disabled, with the bits of everything that is committed. If the base cannot hold bitmaps, the
+/// bitmap of the image above is disabled instead, all dirty. If the top is shorter than the base, the part of the base beyond the top's end
+/// counts as changed, and reads as zeros for longer images above.
 /// </para>
 /// </remarks>
 public sealed class ChainCommit : ChainOperation
@@ -67,7 +68,7 @@ public sealed class ChainCommit : ChainOperation
     /// commit is still to be done.
     /// </returns>
     /// <exception cref="Qcow2Exception">An image is broken, in use, or refused.</exception>
-    /// <exception cref="FileNotFoundException">The top does not exist under either name: the message says what there is.</exception>
+    /// <exception cref="FileNotFoundException">The top does not exist under either name; the message describes what exists.</exception>
     /// <exception cref="IOException">A file cannot be opened or removed; or the top exists under both names, so that another image of its
     /// name was committed and not removed.</exception>
     public static async Task<IReadOnlyList<string>> RemoveRestAsync(
@@ -102,7 +103,7 @@ public sealed class ChainCommit : ChainOperation
     /// Empties the top image after a commit to the one below it, as <c>qemu-img commit</c> does: the guest sees the same. Its bitmaps stay
     /// as they are.
     /// </summary>
-    /// <param name="cancellationToken">Ends the work; what is left in the image then is what the base has too.</param>
+    /// <param name="cancellationToken">Cancels the work; data that remain in the image are also in the base.</param>
     /// <exception cref="IOException">A storage failed.</exception>
     public async Task EmptyTopAsync(CancellationToken cancellationToken = default)
     {

@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>Makes one standalone image of a chain.</summary>
+/// <summary>Creates one standalone image from a chain.</summary>
 /// <remarks>
 /// What the guest sees is copied to a new qcow2 image, with every valid bitmap's bits merged over all images. Cluster size and extended L2
 /// entries are the top image's. Where it ends before that, a target that was not there before goes again.
@@ -33,7 +33,7 @@ public sealed class ChainFlatten : ChainOperation
 
     /// <summary>Opens a chain to make a standalone image of it.</summary>
     /// <param name="topPath">The top image.</param>
-    /// <param name="targetPath">The image to make; what there is goes.</param>
+    /// <param name="targetPath">The image to create; existing content is replaced.</param>
     /// <param name="compress">Whether clusters are compressed (zlib). It is measured without that.</param>
     /// <param name="open">How the chain is opened; the defaults when null. It is only read.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
@@ -100,7 +100,7 @@ public sealed class ChainFlatten : ChainOperation
         }
     }
 
-    /// <summary>Refuses a device that is too small; a file only where it is new, and there is surely not enough.</summary>
+    /// <summary>Throws if a device is too small, or if a new file surely does not fit.</summary>
     private async ValueTask RequireRoomAsync(CancellationToken cancellationToken)
     {
         string path = _targetPath;

@@ -1,19 +1,19 @@
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>
-/// The room that an operation on a chain needs, bitmaps included, and what will become of bitmaps, before anything is written.
+/// The space that an operation on a chain needs, bitmaps included, and what will happen to bitmaps, before anything is written.
 /// </summary>
 /// <remarks>
 /// <para>
-/// The operation is gone through on stand-ins for the files that take writes in memory, so that it is refused here for the same reasons.
-/// The number is the length that the file needs; where all was read (<see cref="MeasureDepth.Data"/>) that is the length that it has
-/// afterwards, rounded up to a whole cluster, if nobody writes the images in between.
+/// The operation is rehearsed on stand-ins for the files, which keep writes in memory; so it is refused here for the same reasons. The
+/// result is the length that the file needs. If all data were read (<see cref="MeasureDepth.Data"/>), that is the file's length afterwards,
+/// rounded up to a whole cluster, provided that nothing writes the images in between.
 /// </para>
 /// <para>
-/// One case is not told to the byte: the file may end up to 1 MiB for each worker from there, either way, where a target frees clusters
-/// (zeros that take the place of data, data of internal snapshots or compressed ones) and its tables that change take more than 32 MiB, as
-/// then it depends on the workers' pace what is freed in time to be used again. <see cref="MeasureDepth.Tables"/> is never less than
-/// <see cref="MeasureDepth.Data"/>, and more by at most the clusters that are allocated and hold zeros, or lie beside such.
+/// In one case the result is not exact: the real length may differ by up to 1 MiB per worker, either way, if a target frees clusters (zeros
+/// that replace data, data of internal snapshots, or compressed data) and its modified tables exceed 32 MiB. Then the timing of the workers
+/// decides which clusters are freed early enough to be reused. <see cref="MeasureDepth.Tables"/> is never less than
+/// <see cref="MeasureDepth.Data"/>, and more by at most the allocated clusters that contain zeros, or are adjacent to such.
 /// </para>
 /// </remarks>
 public sealed record ChainMeasurement
@@ -31,7 +31,7 @@ public sealed record ChainMeasurement
     public long? FullyAllocatedBytes { get; internal init; }
 
     /// <summary>
-    /// Whether the number is that which the operation will need; else it may be less (see the remarks), or is without data.
+    /// Whether the result is what the operation will need; if not, that may be less (see the remarks), or the result excludes data.
     /// </summary>
     internal bool IsExact { get; init; } = true;
 
@@ -43,7 +43,8 @@ public sealed record ChainMeasurement
 
     internal static long FullyAllocated(ImageChain chain, Qcow2CreateOptions create)
     {
-        // Counts of the bitmaps' clusters take at most one more in eight, and one: blocks of 64 bits in the smallest clusters hold 64.
+        // Refcounts for the bitmaps' clusters take at most an eighth of them plus one: blocks of 64-bit counts in the
+        // smallest clusters hold 64.
         long bitmaps = chain.Layers[0] is Qcow2Layer { Image: var image }
             ? ImageMeasurement.BitmapsOf(image, create.SizeBytes, create.ClusterSizeBytes)
             : 0;

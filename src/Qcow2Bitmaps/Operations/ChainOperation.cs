@@ -48,8 +48,8 @@ public abstract class ChainOperation : IAsyncDisposable
     /// <summary>Does it.</summary>
     /// <param name="progress">Is told how much of the disk is done.</param>
     /// <param name="cancellationToken">Ends the work; the chain is valid then, and the operation can be run again.</param>
-    /// <returns>What became of the bitmaps, and how much was copied.</returns>
-    /// <exception cref="SnapshotStateException">Internal snapshots would read other data; nothing is written.</exception>
+    /// <returns>What happened to the bitmaps, and how much was copied.</returns>
+    /// <exception cref="SnapshotStateException">Internal snapshots would change content; nothing is written.</exception>
     /// <exception cref="BitmapStateException">A bitmap would be lost, or cannot be made; nothing is written.</exception>
     /// <exception cref="Qcow2UnsupportedException">An image cannot be written, or is open for reading only; nothing is written.</exception>
     /// <exception cref="NoSpaceException">There is surely not enough space; nothing is written.</exception>

@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Format;
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>
-/// Rebuilds tracking from allocation, where a bitmap is missing in upper images, has a gap, or is inconsistent after a crash.
+/// Rebuilds a bitmap from the images' allocation if it is missing in upper images, has a gap, or is inconsistent after a crash.
 /// </summary>
 /// <remarks>
 /// Image by image from the bottom up, each by one atomic edit; afterwards the bitmap is valid over the chain, and not before the last one.
@@ -40,11 +40,12 @@ public sealed class ChainPopulate : ChainOperation
     /// <summary>Opens a chain to rebuild a bitmap.</summary>
     /// <param name="topPath">The top image.</param>
     /// <param name="name">The bitmap's name.</param>
-    /// <param name="allDirty">Whether all of an image counts as changed where its allocation does not tell; else that is refused.</param>
+    /// <param name="allDirty">Whether the whole image counts as changed if its allocation does not show its changes; otherwise
+    /// that is an error.</param>
     /// <param name="trustsBirth">
-    /// Whether the image where the bitmap was born, the lowest that holds it, counts as one that has all that was written to it, where the
-    /// bitmap is not usable there. It has not, and nothing shows that, if it was committed and emptied, or rebased, since: then this would
-    /// lose changes. Without this all of it has to count as changed.
+    /// Whether the lowest image that holds the bitmap, where it was created, is trusted to still contain everything written to it, if the
+    /// bitmap is not usable there. That is false if the image was committed and emptied, or rebased, since, which nothing shows: then this
+    /// would lose changes. Without this option, the whole image has to count as changed.
     /// </param>
     /// <param name="open">How the chain is opened; the defaults when null. Which images are writable follows from the bitmap.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
@@ -62,8 +63,8 @@ public sealed class ChainPopulate : ChainOperation
     /// for it.
     /// </summary>
     /// <param name="topPath">The top image.</param>
-    /// <param name="name">The name of the bitmap that was lost.</param>
-    /// <param name="since">The name of a valid bitmap that was made, and last cleared, before the lost one was.</param>
+    /// <param name="name">The name of the lost bitmap.</param>
+    /// <param name="since">The name of a valid bitmap that was created, and last cleared, before the lost one was created.</param>
     /// <param name="open">How the chain is opened; the defaults when null. The top image is writable.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <inheritdoc cref="ChainSnapshot.OpenAsync" path="/exception"/>
@@ -119,7 +120,7 @@ public sealed class ChainPopulate : ChainOperation
             RequireRebuildable(Chain.Layers[index]);
         }
 
-        // Of a table that is missing nobody knows what it had.
+        // If a table is missing, its content is unknown.
         await Chain.RequireWholeAsync(withDataFiles: false, cancellationToken).ConfigureAwait(false);
         await SpaceCheck.RequireAllAsync(this, images, cancellationToken).ConfigureAwait(false);
         var changes = new List<BitmapChange>();
@@ -132,7 +133,7 @@ public sealed class ChainPopulate : ChainOperation
         return new ChainResult(changes);
     }
 
-    /// <summary>Marks all that an image itself has.</summary>
+    /// <summary>Marks everything that is allocated in an image itself.</summary>
     internal static async ValueTask MarkAllocatedAsync(ImageChain chain, int index, DirtyBitmap bits, CancellationToken cancellationToken)
     {
         await foreach (DiskExtent extent in chain.ListOwnAsync(index, cancellationToken).ConfigureAwait(false))
@@ -215,7 +216,7 @@ public sealed class ChainPopulate : ChainOperation
             throw new BitmapStateException(_name, $"Bitmap '{_name}' cannot be made in {top}: {impossible}");
         }
 
-        // A file that an edit makes longer does not show any more that something is missing.
+        // Once an edit has extended the file, missing parts can no longer be detected.
         await Chain.RequireWholeAsync(withDataFiles: false, cancellationToken).ConfigureAwait(false);
         await SpaceCheck.RequireAllAsync(this, [0], cancellationToken).ConfigureAwait(false);
         BitmapVerdict verdict = await Chain.JudgeBitmapAsync(since, cancellationToken: cancellationToken).ConfigureAwait(false);

@@ -8,7 +8,7 @@ using Qcow2Bitmaps.Images.Naming;
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>
-/// Gives an image another backing file, so that the guest sees the same: by pulling what lies between, or by copying what differs.
+/// Changes an image's backing file without changing what the guest sees: by pulling the data in between, or by copying what differs.
 /// </summary>
 /// <remarks>
 /// <para>
@@ -19,8 +19,9 @@ namespace Qcow2Bitmaps.Operations;
 /// <para>A bitmap that is not valid and would look valid without those images gets what they have, or is disabled
 /// (<see cref="MergeOptions.DisablesGaps"/>). What is copied is not marked: it is no change.</para>
 /// <para>
-/// Images above the top: a bitmap of which they and images that leave have bits, and the top has none, is made in the top, disabled, so
-/// that it does not look like all there is. What the top, being shorter, hides of images that leave is marked in longer ones above it.
+/// Images above the top: if they and leaving images hold bits of a bitmap, and the top does not, the bitmap is created in the
+/// top, disabled, so that it does not look complete. If the top is shorter than leaving images, what it hides of them is marked
+/// in longer images above it.
 /// </para>
 /// </remarks>
 public sealed class ChainRebase : ChainOperation
@@ -203,7 +204,7 @@ public sealed class ChainRebase : ChainOperation
         }
     }
 
-    /// <summary>Refuses, before anything is copied, a header that cannot take the new name.</summary>
+    /// <summary>Throws, before anything is copied, if the header has no space for the new name.</summary>
     private async ValueTask RequireRoomForNameAsync(CancellationToken cancellationToken)
     {
         (string? name, string format) = StoredName;

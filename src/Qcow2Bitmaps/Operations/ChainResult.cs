@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>What an operation on a chain has done.</summary>
+/// <summary>The result of an operation on a chain.</summary>
 public sealed record ChainResult
 {
     internal ChainResult(IReadOnlyList<BitmapChange> bitmaps, long copiedBytes = 0) => (Bitmaps, CopiedBytes) = (bitmaps, copiedBytes);
@@ -12,14 +12,14 @@ public sealed record ChainResult
     public long CopiedBytes { get; }
 
     /// <summary>
-    /// The verdicts on the bitmaps that it touched, over the chain as it is afterwards (of a copy: over the chain that was copied): which
-    /// are valid, and what helps where one is not.
+    /// The verdicts on the bitmaps that it changed, over the resulting chain (for a copy: over the source chain): which are valid, and
+    /// the remedy if one is not.
     /// </summary>
     public IReadOnlyList<BitmapVerdict> Verdicts { get; internal init; } = [];
 
-    /// <summary>The image that names another backing file afterwards; null where none does.</summary>
+    /// <summary>The image whose backing file was changed; null if there is none.</summary>
     public string? RebasedImage { get; internal init; }
 
-    /// <summary>The name that it has for that, as it is stored; null for none.</summary>
+    /// <summary>Its new backing file's name, as stored; null for none.</summary>
     public string? BackingFile { get; internal init; }
 }

@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>External snapshots: an overlay on top of a chain, that goes on recording.</summary>
+/// <summary>External snapshots: an overlay on top of a chain that continues its bitmaps.</summary>
 /// <remarks>
 /// The overlay has an empty recording bitmap, of the same name and granularity, for every bitmap of the active image that records and is
 /// consistent: libvirt's rule for live snapshots, of which its offline ones know nothing. Cluster size and extended L2 entries are the
@@ -32,8 +32,8 @@ public sealed class ChainSnapshot : ChainOperation
     /// <summary>Opens a chain to make an overlay on it.</summary>
     /// <param name="activePath">The active image, the top of the chain.</param>
     /// <param name="overlayPath">Where to make the overlay: a file that does not exist, or a block device, whose content is lost.</param>
-    /// <param name="backingFile">The active image's name as the overlay is to store it, which has to lead to that file; null for its file
-    /// name where both lie in one folder, else its whole path.</param>
+    /// <param name="backingFile">The active image's name as the overlay should store it, which must lead to that file. If null: its file
+    /// name if both are in one folder, otherwise its full path.</param>
     /// <param name="open">How the chain is opened; the defaults when null. It is only read.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <exception cref="ImageLockedException">Another process uses one of the images in a way that excludes this.</exception>
@@ -88,7 +88,7 @@ public sealed class ChainSnapshot : ChainOperation
             : options;
     }
 
-    /// <summary>Makes the overlay in memory, which holds what is not zeros of it: little, as it has no guest data, and no bits.</summary>
+    /// <summary>Creates the overlay in memory, which stores only non-zero parts: few, as it has no guest data and no bits.</summary>
     internal async ValueTask<(ImageStorage Image, ChainResult Result)> BuildAsync(CancellationToken cancellationToken)
     {
         RequireFits();
@@ -153,7 +153,7 @@ public sealed class ChainSnapshot : ChainOperation
         }
     }
 
-    /// <summary>Writes the first sector last: until then nobody takes the device for an image.</summary>
+    /// <summary>Writes the first sector last: until then nothing recognizes the device as an image.</summary>
     private async ValueTask WriteToDeviceAsync(ImageStorage image, CancellationToken cancellationToken)
     {
         string path = _overlayPath;
@@ -185,7 +185,7 @@ public sealed class ChainSnapshot : ChainOperation
         var buffer = new byte[Math.Min(PieceBytes, image.Length)];
         for (long at = 0; at < image.Length; at += buffer.Length)
         {
-            // Zeros too: the device has something there.
+            // Zeros are written too, as the device has old content there.
             int length = await image.ReadAsync(at, buffer, cancellationToken).ConfigureAwait(false);
             await unpublished.WriteAsync(at, buffer.AsMemory(0, length), cancellationToken).ConfigureAwait(false);
         }

@@ -3,8 +3,7 @@ using Qcow2Bitmaps.Format;
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>
-/// Internal snapshots of an image that read other data once the image stands on something else: where they
-/// have holes, what lies below shows through.
+/// Internal snapshots whose content changes when the data below their image change: their unallocated parts show the data below.
 /// </summary>
 /// <param name="Layer">The image; not a raw one.</param>
 internal sealed record ChangedSnapshots(Qcow2Layer Layer)
@@ -16,7 +15,7 @@ internal sealed record ChangedSnapshots(Qcow2Layer Layer)
         .Where(static layer => layer.Image.Snapshots.Count > 0)
         .Select(static layer => new ChangedSnapshots(layer));
 
-    /// <summary>Says which snapshots of which image these are, and what becomes of them.</summary>
+    /// <summary>Describes which snapshots of which image these are, and what happens to them.</summary>
     public override string ToString()
     {
         IReadOnlyList<SnapshotInfo> snapshots = Layer.Image.Snapshots;
@@ -26,8 +25,8 @@ internal sealed record ChangedSnapshots(Qcow2Layer Layer)
             $"{Layer} has internal snapshots, which read other data afterwards where they have holes: {names}{more}");
     }
 
-    /// <summary>Refuses to change what snapshots read.</summary>
-    /// <exception cref="SnapshotStateException">There are such.</exception>
+    /// <summary>Throws if snapshots would change content.</summary>
+    /// <exception cref="SnapshotStateException">There are such snapshots.</exception>
     public static void RequireNone(IEnumerable<ChangedSnapshots> found)
     {
         if (found.FirstOrDefault() is { } first)

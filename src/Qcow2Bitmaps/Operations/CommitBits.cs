@@ -113,7 +113,7 @@ internal sealed class CommitBits
         await _scope.Base.RequireImage().Bitmaps.EditAsync(_edit, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Where the base holds no bitmaps: lets an image above say that bits are lost.</summary>
+    /// <summary>If the base cannot hold bitmaps: marks lost bits in an image above.</summary>
     public async ValueTask InvalidateAboveAsync()
     {
         if (_scope.Teller is not { } teller)
@@ -132,7 +132,7 @@ internal sealed class CommitBits
                 continue;
             }
 
-            // All dirty: nobody can tell any more, and populating keeps what is there.
+            // All dirty: the changes are unknown, and populating keeps these bits.
             _ = there is null ? edit.AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false) : edit.Disable(bitmap.Name);
             edit.Set(bitmap.Name, 0, above.VirtualSizeBytes);
             Tell(bitmap.Name, BitmapChangeKind.Disabled, teller, "its bits of what is committed are lost");
@@ -217,7 +217,7 @@ internal sealed class CommitBits
         {
             if (between.RequireImage().Header.Version < 3)
             {
-                // Until the commit is done these bitmaps are behind a gap then; nothing in this image can hold them.
+                // This image cannot hold bitmaps, so these are below a gap until the commit is done.
                 continue;
             }
 

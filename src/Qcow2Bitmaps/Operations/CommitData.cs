@@ -9,8 +9,8 @@ namespace Qcow2Bitmaps.Operations;
 internal sealed class CommitData(CommitScope scope, ChainDisk map)
 {
     /// <summary>
-    /// What a raw data file has behind the base's end becomes the base's when that grows; the guest has
-    /// read zeros there, or what it wrote itself.
+    /// When the base grows, the content of its raw data file beyond its end becomes part of the base, where the guest has
+    /// read zeros or its own data.
     /// </summary>
     /// <exception cref="Qcow2UnsupportedException">There is something.</exception>
     public async ValueTask RequireNoneHiddenAsync(CancellationToken cancellationToken)
@@ -35,7 +35,8 @@ internal sealed class CommitData(CommitScope scope, ChainDisk map)
     }
 
     /// <summary>
-    /// Version 2 has no zero clusters, which would hide what a longer image has behind the base's end. QEMU refuses too, halfway.
+    /// Version 2 has no zero clusters, which are needed to hide data of a longer backing image beyond the base's end. QEMU
+    /// refuses too, but halfway.
     /// </summary>
     /// <exception cref="Qcow2UnsupportedException">The base would have to grow over a longer image.</exception>
     public void RequireGrowth()
@@ -85,7 +86,7 @@ internal sealed class CommitData(CommitScope scope, ChainDisk map)
             var engine = new CopyEngine(target, scope.Options.Copying, progress, zeroFromBytes: scope.OldSizeBytes);
             if (source.SizeBytes < scope.OldSizeBytes && scope.Above.Any(above => above.VirtualSizeBytes > source.SizeBytes))
             {
-                // Behind the top's end the images above it have read zeros so far, whatever the base has there.
+                // Beyond the top's end, the images above have read zeros so far, whatever the base has there.
                 await engine.ZeroAsync(source.SizeBytes, scope.OldSizeBytes, cancellationToken).ConfigureAwait(false);
             }
 

@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>Images that were committed by one who was stopped before it could remove them.</summary>
+/// <summary>Committed images that an interrupted commit did not remove.</summary>
 /// <remarks>
 /// Once all is durable the topmost committed image gets another name, in one step that survives a loss of power:
 /// from then on the commit is done, whatever is written to the base, and only the removal is left. Committed images are removed from the
@@ -56,7 +56,7 @@ internal sealed class CommitRemains(string topPath, string basePath, ChainOpenOp
         }
     }
 
-    /// <summary>Finds what is left to remove.</summary>
+    /// <summary>Finds the images that are still to be removed.</summary>
     public async Task<IReadOnlyList<string>> FindAsync(string activePath, CancellationToken cancellationToken)
     {
         string? format = options.TopFormat;
@@ -105,7 +105,7 @@ internal sealed class CommitRemains(string topPath, string basePath, ChainOpenOp
 
             if ((await FoundOverlay.FindAsync(chain, Enumerable.Range(0, target), cancellationToken).ConfigureAwait(false)).Count > 0)
             {
-                // Something still needs them.
+                // Another image still needs them.
                 return isDone ? throw Doubtful("is, or lies above, the backing file of another image") : [];
             }
 
@@ -152,7 +152,7 @@ internal sealed class CommitRemains(string topPath, string basePath, ChainOpenOp
         }
     }
 
-    /// <summary>Has the base in the place of an image that is gone already.</summary>
+    /// <summary>Substitutes the base for an image that has been removed already.</summary>
     private sealed class StandIn(IBackingResolver resolver, string basePath) : IBackingResolver
     {
         public bool IsUsed { get; private set; }

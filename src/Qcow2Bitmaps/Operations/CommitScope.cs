@@ -42,7 +42,8 @@ internal sealed class CommitScope(ImageChain chain, int top, int target, MergeOp
     public ChainLayer? Teller => BaseHoldsBitmaps ? null : Above.LastOrDefault(HoldsBitmaps);
 
     /// <summary>
-    /// The bitmaps of the committed images, each name once, of which images above have bits too: those would look like all there is.
+    /// The distinct bitmaps of the committed images of which images above hold bits too: without the committed ones,
+    /// those would look complete.
     /// </summary>
     public IEnumerable<BitmapInfo> LostBitmaps => StoredBits.FindLost(Committed, [.. Above]);
 

@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Chains;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>Has an image's bitmaps know what images recorded that are about to leave the chain.</summary>
+/// <summary>Transfers to an image's bitmaps what images recorded that are about to leave the chain.</summary>
 /// <param name="chain">The chain as it is.</param>
 /// <param name="top">The image from which they leave; there may be others above it.</param>
 /// <param name="dropped">The images that leave it.</param>
@@ -18,15 +18,15 @@ internal sealed class DroppedImages(
     // What the images that leave hide of those below them.
     private DirtyBitmap _hides = new(0, DefaultGranularityBytes);
 
-    /// <summary>The images of the new chain that are none of the old one: their bitmaps record another disk's changes.</summary>
+    /// <summary>The images of the new chain that are not in the old one: their bitmaps record another disk's changes.</summary>
     private IEnumerable<ChainLayer> Newcomers => below
         .Where(layer =>
             !chain.Layers.Any(
                 old => ReferenceEquals(old, layer) || (layer.Storage.Identity is { } identity && old.Storage.Identity == identity)));
 
     /// <summary>
-    /// The bitmaps that images which leave hold, and the top does not, though images above it or of the new chain do: what those hold would
-    /// look like all there is, at once or once it is populated.
+    /// Bitmaps that leaving images hold and the top does not, but images above it or of the new chain do: theirs would look complete, at
+    /// once or after populating.
     /// </summary>
     private IEnumerable<BitmapInfo> LostBitmaps => StoredBits.FindLost(dropped, [.. chain.Layers.Take(top.Index), .. Newcomers])
         .Where(bitmap => !top.Holds(bitmap.Name));
@@ -122,10 +122,10 @@ internal sealed class DroppedImages(
     }
 
     /// <summary>
-    /// Gives a bitmap of the top image what changed in the images that leave, as far as that can be told; else all. Populating
-    /// a disabled one keeps the bits that it has.
+    /// Marks in a bitmap of the top image what changed in the leaving images, if that is known; otherwise everything. Populating a
+    /// disabled bitmap keeps its bits.
     /// </summary>
-    /// <returns>An image of which it cannot be told; null when there is none.</returns>
+    /// <returns>An image whose changes are unknown; null if there is none.</returns>
     private async ValueTask<ChainLayer?> RecordAsync(BitmapInfo bitmap, CancellationToken cancellationToken)
     {
         var bits = new DirtyBitmap(top.VirtualSizeBytes, bitmap.GranularityBytes);

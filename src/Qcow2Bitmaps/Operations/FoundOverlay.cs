@@ -4,10 +4,10 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>An image that has one of a chain as its backing file, and is not part of that chain.</summary>
+/// <summary>An image whose backing file is in a chain, and that is not part of that chain itself.</summary>
 /// <remarks>
-/// No image knows its overlays. So the folders of the images are looked through, where those below a virtual machine's disk usually are:
-/// regular files, of which the first bytes are read, without locks. Overlays in other folders and on block devices are not found.
+/// Images do not store their overlays. So the images' folders are searched, where overlays of a virtual machine's disk usually are: the
+/// first bytes of regular files are read, without locks. Overlays in other folders and on block devices are not found.
 /// </remarks>
 public sealed record FoundOverlay
 {
@@ -27,7 +27,7 @@ public sealed record FoundOverlay
 
     /// <summary>Finds overlays.</summary>
     /// <param name="chain">The chain, of files.</param>
-    /// <param name="layers">The images, by their index, whose overlays are looked for.</param>
+    /// <param name="layers">The indexes of the images whose overlays are searched.</param>
     /// <param name="cancellationToken">Ends the search.</param>
     /// <returns>The overlays. Files that cannot be opened are no overlays that
     /// could be used, and are passed over.</returns>

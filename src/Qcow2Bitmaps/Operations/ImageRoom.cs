@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>The room that an image takes before an operation on its chain, and at most while that goes on and afterwards.</summary>
+/// <summary>The space that an image occupies before an operation on its chain, and at most needs during and after it.</summary>
 public sealed record ImageRoom
 {
     internal ImageRoom(string image, long currentBytes, long requiredBytes) =>

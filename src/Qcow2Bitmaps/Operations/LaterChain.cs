@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Chains;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>Judges bitmaps over a chain as it will be, before a header makes it so.</summary>
+/// <summary>Judges bitmaps over a future chain, before a header is changed to form it.</summary>
 internal static class LaterChain
 {
     /// <summary>Judges the bitmaps of an image, in their order, over its chain as that will be when its disk has another size.</summary>

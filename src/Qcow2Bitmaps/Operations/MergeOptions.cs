@@ -46,7 +46,7 @@ public sealed record MergeOptions
     /// <inheritdoc cref="ConversionOptions.BytesPerSecond"/>
     public long BytesPerSecond { get; init; }
 
-    /// <summary>How many parts of the disk are in work at a time, each with a buffer of its own.</summary>
+    /// <summary>The number of parts of the disk that are copied concurrently, each with its own buffer.</summary>
     internal int Workers { get; init; } = ConversionOptions.DefaultWorkers;
 
     /// <summary>As of <see cref="ConversionOptions.Rehearses"/>.</summary>

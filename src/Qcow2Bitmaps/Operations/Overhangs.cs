@@ -3,14 +3,14 @@ using Qcow2Bitmaps.Chains;
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>
-/// Where images reach behind the end of the next one, and so show zeros that nobody wrote, while something below is longer. Sizes tell that
-/// it changed, until the longer images leave.
+/// Overhangs: parts where an image is longer than the next one and so shows zeros that nothing wrote, while an image further down is longer
+/// too. The sizes show that change only until the longer images leave the chain.
 /// </summary>
 internal static class Overhangs
 {
-    /// <summary>Lists them.</summary>
+    /// <summary>Lists the overhangs.</summary>
     /// <param name="chain">The chain.</param>
-    /// <param name="count">How many images from the active one down are looked at.</param>
+    /// <param name="count">The number of images, from the active one down, that are checked.</param>
     /// <param name="longestBytes">The size of the longest image below them that may leave.</param>
     public static IEnumerable<(int Layer, long Start, long End)> Find(ImageChain chain, int count, long longestBytes) => chain.Layers
         .Take(count)
@@ -18,7 +18,7 @@ internal static class Overhangs
         .Select(layer => (layer.Index, chain.Layers[layer.Index + 1].VirtualSizeBytes, Math.Min(layer.VirtualSizeBytes, longestBytes)))
         .Where(static overhang => overhang.Item2 < overhang.Item3);
 
-    /// <summary>Marks them in the usable bitmaps that images which leave hold too, one atomic edit an image.</summary>
+    /// <summary>Marks overhangs in the usable bitmaps that leaving images hold too, with one atomic edit per image.</summary>
     public static async ValueTask MarkAsync(
         ImageChain chain, IEnumerable<(int Layer, long Start, long End)> overhangs, IReadOnlyList<ChainLayer> leaving,
         List<BitmapChange> changes, CancellationToken cancellationToken)

@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>An operation that was done on stand-ins for the files of a chain: it went the whole way, and changed nothing.</summary>
-/// <remarks>What an operation needs is not calculated beside it, where the two could drift apart: it is done, and looked at.</remarks>
+/// <remarks>What an operation needs is not calculated separately, which could diverge from the operation: it is run and measured.</remarks>
 internal sealed class Rehearsal : IAsyncDisposable
 {
     private readonly ImageChain _chain;
@@ -25,7 +25,8 @@ internal sealed class Rehearsal : IAsyncDisposable
     /// <summary>Does an operation on stand-ins. What it leaves behind is not real, and not told.</summary>
     /// <param name="operation">The operation, on whose chain nothing has been written since it was opened; that is only read.</param>
     /// <param name="depth">How closely to look.</param>
-    /// <param name="isBounded">Whether storages that cannot grow end where they do; else it shows how far they would have to reach.</param>
+    /// <param name="isBounded">Whether storages that cannot grow keep their real size; otherwise the rehearsal shows how large they
+    /// would have to be.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     public static async Task<Rehearsal> RunAsync(
         ChainOperation operation, MeasureDepth depth, bool isBounded, CancellationToken cancellationToken)
@@ -61,7 +62,7 @@ internal sealed class Rehearsal : IAsyncDisposable
         }
     }
 
-    /// <summary>The room that an image needs.</summary>
+    /// <summary>The space that an image needs.</summary>
     public ImageRoom RoomOf(int layer)
     {
         ChainLayer there = _chain.Layers[layer];
@@ -71,7 +72,7 @@ internal sealed class Rehearsal : IAsyncDisposable
         return new ImageRoom(there.Path, current, Math.Max(current, ImageGeometry.DivideRoundingUp(end, cluster) * cluster));
     }
 
-    /// <summary>The room of all images that are written.</summary>
+    /// <summary>The space of all images that are written.</summary>
     public IEnumerable<ImageRoom> Rooms() =>
         _storages.Select((storage, index) => (storage, index))
             .Where(static pair => pair.storage.WrittenEnd > 0)
@@ -88,7 +89,7 @@ internal sealed class Rehearsal : IAsyncDisposable
         public ValueTask<ImageStorage> OpenAsync(
             BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default)
         {
-            // A data file's reference has its image's depth, a backing file's the next one.
+            // A data file's reference has the depth of its image, a backing file's the next depth.
             ChainLayer layer = chain.Layers[reference.Depth];
             bool isDataFile = layer is Qcow2Layer { Image.Header.HasExternalDataFile: true, Image: var image }
                 && string.Equals(image.DataFile, reference.FileName, StringComparison.Ordinal)

@@ -2,19 +2,19 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>Refuses an operation, before anything is written, whose images have no room for it.</summary>
+/// <summary>Refuses an operation, before anything is written, if its images have too little space.</summary>
 internal static class SpaceCheck
 {
     /// <summary>Tables are read faster, and what they tell may do.</summary>
     public static IReadOnlyList<MeasureDepth> Depths { get; } = [MeasureDepth.Tables, MeasureDepth.Data];
 
-    /// <summary>Checks the images of a chain. Nothing is read where the room is plenty whatever the operation does.</summary>
+    /// <summary>Checks the images of a chain. Nothing is read if there is enough space for whatever the operation does.</summary>
     /// <param name="operation">The operation, on whose chain nothing has been written since it was opened.</param>
-    /// <param name="target">The image that takes the data.</param>
+    /// <param name="target">The image that receives the data.</param>
     /// <param name="sizeBytes">The size of its disk afterwards.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     /// <param name="freeBytes">The room for the target to grow, where that is known.</param>
-    /// <exception cref="NoSpaceException">There is surely not enough.</exception>
+    /// <exception cref="NoSpaceException">There is certainly too little space.</exception>
     public static async ValueTask RequireAsync(
         ChainOperation operation, int target, long sizeBytes, CancellationToken cancellationToken, long? freeBytes = null)
     {
@@ -55,8 +55,8 @@ internal static class SpaceCheck
     }
 
     /// <summary>
-    /// As <see cref="RequireAsync"/>, of an operation that changes bitmaps only, in several images. Images on one file system may need more
-    /// together than each for itself: that is found when it happens.
+    /// As <see cref="RequireAsync"/>, for an operation that changes only bitmaps, in several images. Each image is checked separately: if
+    /// several on one file system together need too much, that is detected only when it happens.
     /// </summary>
     public static async ValueTask RequireAllAsync(ChainOperation operation, IEnumerable<int> images, CancellationToken cancellationToken)
     {
@@ -82,7 +82,7 @@ internal static class SpaceCheck
             }
             catch (NoSpaceException) when (depth == MeasureDepth.Tables)
             {
-                // What is zeros may make room enough.
+                // Zeros that are not stored may save enough space.
             }
             catch (NoSpaceException)
             {
@@ -105,7 +105,7 @@ internal static class SpaceCheck
         }
     }
 
-    /// <summary>More than any operation needs: the whole disk, and all bitmaps of the chain whole, twice, as edits write anew.</summary>
+    /// <summary>An upper bound for any operation: the whole disk, and all bitmaps of the chain twice, as edits write them anew.</summary>
     private static long MostBytes(ImageChain chain, Qcow2Image image, long sizeBytes)
     {
         var whole = new Qcow2CreateOptions

@@ -3,23 +3,23 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Operations;
 
-/// <summary>What the images from one down to another, without that, decide of the disk.</summary>
+/// <summary>The parts of the disk that a range of images determines, from one down to, but without, another.</summary>
 internal static class SubchainRanges
 {
     // 32 MiB of bits.
     private const long MaxGranules = 1L << 28;
 
-    /// <summary>Collects what is there, in bounded memory.</summary>
+    /// <summary>Collects these parts in bounded memory.</summary>
     /// <param name="map">The map of the chain that starts at the first image.</param>
-    /// <param name="endDepth">The image, counted from there, that is no longer meant.</param>
+    /// <param name="endDepth">The depth, counted from there, of the first image that is not included.</param>
     /// <param name="sizeBytes">The size of the disk that the ranges are for.</param>
     /// <param name="granularityBytes">Of the ranges; rounded out to a coarser one where a large disk would take much memory.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <param name="endSizeBytes">The size that the last image had, when nothing below it counts; null when all below counts.</param>
     /// <returns>
-    /// What those images have, and what a shorter one of them hides of longer ones below it: both are parts that an image
-    /// further down does not decide. What is hidden follows from the sizes alone: an image above may have clusters there of
-    /// which it has written, and recorded, a part.
+    /// What those images have allocated, and what a shorter one hides of longer ones below it: images further down determine
+    /// neither. The hidden parts are derived from the sizes alone: an image above may have allocated clusters there, of which it
+    /// wrote and recorded only a part.
     /// </returns>
     public static async ValueTask<(DirtyBitmap Has, DirtyBitmap Hides)> CollectAsync(
         ChainDisk map, int endDepth, long sizeBytes, long granularityBytes, CancellationToken cancellationToken, long? endSizeBytes = null)

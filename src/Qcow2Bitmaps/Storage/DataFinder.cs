@@ -7,10 +7,10 @@ internal sealed class DataFinder(ImageStorage storage)
     // Nothing is known at first.
     private StorageRange _found;
 
-    /// <summary>Finds the first data at or behind an offset.</summary>
+    /// <summary>Finds the first data at or after an offset.</summary>
     /// <param name="offset">Where to start, in bytes, not negative.</param>
     /// <param name="cancellationToken">Ends the search.</param>
-    /// <returns>The data from there on; behind all that a storage can hold when there are none.</returns>
+    /// <returns>The data from there on; without any, a range past everything that a storage can hold.</returns>
     /// <inheritdoc cref="ImageStorage.FindDataAsync" path="/exception"/>
     public ValueTask<StorageRange> FindAsync(long offset, CancellationToken cancellationToken) =>
         Knows(offset) ? ValueTask.FromResult(Known(offset)) : AskAsync(offset, cancellationToken);

@@ -4,13 +4,13 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>Small files whose being there or not survives a loss of power.</summary>
+/// <summary>Small files whose creation, replacement and deletion survive a loss of power.</summary>
 internal static class DurableFile
 {
     private const string UnfinishedSuffix = ".new";
     private const int PieceBytes = 64 << 10;
 
-    /// <summary>Writes a file; it must not exist. Whoever finds it finds all of it: until it is durable it has another name.</summary>
+    /// <summary>Writes a file; it must not exist. A reader never finds it incomplete: until it is durable it has another name.</summary>
     /// <exception cref="IOException">The file exists or cannot be written.</exception>
     public static void Write(string path, ReadOnlySpan<byte> bytes, FileRights rights) => Write(path, bytes, rights, overwrite: false);
 
@@ -19,7 +19,7 @@ internal static class DurableFile
     public static void Replace(string path, ReadOnlySpan<byte> bytes, FileRights rights) =>
         Write(path, bytes, rights.With(path), overwrite: true);
 
-    /// <summary>Gives a file another name, which nothing has.</summary>
+    /// <summary>Renames a file to a name that does not exist yet.</summary>
     /// <exception cref="IOException">Something has that name, or the file cannot be renamed.</exception>
     public static void Rename(string path, string newPath)
     {
@@ -27,14 +27,14 @@ internal static class DurableFile
         FlushFolderOf(newPath);
     }
 
-    /// <summary>As <see cref="Rename"/>, for who makes the name durable by <see cref="FlushFolderOf"/>.</summary>
+    /// <summary>Like <see cref="Rename"/>, for a caller that makes the name durable by <see cref="FlushFolderOf"/>.</summary>
     public static void Move(string path, string newPath)
     {
         FileNames.Rename(path, newPath, overwrite: false);
         FileTrace.Current?.Rename(path, newPath);
     }
 
-    /// <summary>Waits until all of a file is on disk that somebody else wrote.</summary>
+    /// <summary>Makes a file durable that another party wrote.</summary>
     /// <exception cref="IOException">The storage failed, or the file cannot be opened.</exception>
     public static void Flush(string path)
     {
@@ -106,7 +106,7 @@ internal static class DurableFile
         }
     }
 
-    /// <summary>Makes a new name durable; where that fails there is no such file.</summary>
+    /// <summary>Makes a new name durable; deletes the file if that fails.</summary>
     private static void FlushNameOf(string path)
     {
         try
@@ -120,7 +120,7 @@ internal static class DurableFile
         }
     }
 
-    /// <summary>A name that nobody else has: what stands beside the file is not ours.</summary>
+    /// <summary>A unique name: existing files next to the target are never overwritten.</summary>
     private static string UnfinishedNameOf(string path) => $"{path}.{Guid.NewGuid():N}{UnfinishedSuffix}";
 
     private static SafeFileHandle Create(string path, FileRights rights)
@@ -150,7 +150,7 @@ internal static class DurableFile
         FileTrace.Current?.Rename(unfinished, path);
     }
 
-    /// <summary>Whether there is something of that name; it is not opened, whatever it is.</summary>
+    /// <summary>Whether the name exists. Nothing is opened.</summary>
     public static bool Exists(string path) => FileNames.Exists(path);
 
     /// <summary>Reads a file whole.</summary>

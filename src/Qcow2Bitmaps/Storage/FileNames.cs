@@ -11,11 +11,11 @@ internal static class FileNames
     private const int EntryNameOffset = 19;
     private const byte FolderEntry = 4;
 
-    /// <summary>The folder that relative paths start from.</summary>
-    /// <exception cref="IOException">The system does not say.</exception>
+    /// <summary>The current folder, which relative paths start from.</summary>
+    /// <exception cref="IOException">The system cannot report it.</exception>
     public static string CurrentFolder => LinuxNative.IsSupported ? FilePlace.OfFolder(".") : Environment.CurrentDirectory;
 
-    /// <summary>The absolute path without <c>.</c> and <c>..</c>, removed in the text alone: links are not followed.</summary>
+    /// <summary>The absolute path with <c>.</c> and <c>..</c> resolved textually: links are not followed.</summary>
     public static string Whole(string path) =>
         Path.IsPathFullyQualified(path) ? Path.GetFullPath(path) : Path.GetFullPath(path, CurrentFolder);
 
@@ -39,7 +39,7 @@ internal static class FileNames
         : new FileInfo(path).LinkTarget is not null;
 
     /// <summary>Gives a file another name.</summary>
-    /// <exception cref="IOException">Something has that name and is not to be replaced, or the file cannot be renamed.</exception>
+    /// <exception cref="IOException">The new name exists and must not be replaced, or the file cannot be renamed.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
     public static void Rename(string path, string newPath, bool overwrite)
     {
@@ -59,7 +59,7 @@ internal static class FileNames
         }
     }
 
-    /// <summary>Removes a name, if it is there; of a link the link itself.</summary>
+    /// <summary>Removes a name if it exists; for a link, the link itself.</summary>
     /// <exception cref="IOException">It cannot be removed.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
     public static void Delete(string path)
@@ -76,7 +76,7 @@ internal static class FileNames
         }
     }
 
-    /// <summary>The paths of all that is in a folder and no folder itself.</summary>
+    /// <summary>The paths of everything in a folder except subfolders.</summary>
     /// <exception cref="IOException">The folder cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
     public static IEnumerable<string> FilesIn(string folder)

@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Format;
 namespace Qcow2Bitmaps.Storage;
 
 /// <summary>What a path leads to, found out without opening that.</summary>
-/// <param name="RealPath">Where it really is, every symbolic link followed.</param>
+/// <param name="RealPath">Its real path, with every symbolic link resolved.</param>
 /// <param name="IsBlockDevice">Whether it is a block device; else it is a regular file.</param>
 internal readonly record struct FilePlace(string RealPath, bool IsBlockDevice)
 {
@@ -17,7 +17,7 @@ internal readonly record struct FilePlace(string RealPath, bool IsBlockDevice)
         return Of(pathOnly, path);
     }
 
-    /// <summary>What a handle of <see cref="LinuxFile.OpenPathOnly"/> stands for.</summary>
+    /// <summary>The file that a handle of <see cref="LinuxFile.OpenPathOnly"/> refers to.</summary>
     /// <exception cref="IOException">It is neither a regular file nor a block device.</exception>
     public static FilePlace Of(SafeFileHandle pathOnly, string path)
     {
@@ -27,8 +27,8 @@ internal readonly record struct FilePlace(string RealPath, bool IsBlockDevice)
     }
 
     /// <summary>
-    /// A mark of a file that another one does not get, though it gets its path and its number: that number, and when it was made. Null
-    /// where the file system does not tell that.
+    /// A string that identifies a file: its inode number and creation time. A later file with the same path and inode number gets another
+    /// one. Null where the file system does not report the creation time.
     /// </summary>
     /// <exception cref="IOException">There is nothing at the path.</exception>
     public static string? MarkOf(string path)
@@ -45,8 +45,8 @@ internal readonly record struct FilePlace(string RealPath, bool IsBlockDevice)
             : string.Create(CultureInfo.InvariantCulture, $"{facts.Inode:x}-{facts.BirthSeconds:x}.{facts.BirthNanoseconds:x}");
     }
 
-    /// <summary>Where a folder really is, every symbolic link followed.</summary>
-    /// <exception cref="IOException">There is nothing at the path, or something else than a folder.</exception>
+    /// <summary>The real path of a folder, with every symbolic link resolved.</summary>
+    /// <exception cref="IOException">There is nothing at the path, or it is not a folder.</exception>
     public static string OfFolder(string path)
     {
         using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);

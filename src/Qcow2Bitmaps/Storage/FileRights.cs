@@ -2,12 +2,13 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>Who may use a file that is made of others: besides its owner nobody who may not read each of those.</summary>
+/// <summary>The permissions of a file that is made from other files: besides its owner, only users who may read every source can read
+/// it.</summary>
 /// <remarks>
-/// The owner may read and write it, others at most read it, and the umask takes away what it says. Where it is made beside one of its
-/// sources it gets that one's owner and group, as far as the process may give them. A group other than a source's has members that the
-/// source's mode does not speak of, as have access control lists: then both the bits of the group and those of others count. Without
-/// sources a file has mode 0644 less the umask, as qemu-img's.
+/// The owner may read and write it, others may at most read it, and the umask applies. A file made next to one of its sources gets that
+/// source's owner and group, as far as the process may set them. If the group differs from a source's, its members are not the ones the
+/// source's mode speaks of; the same holds if a source has an access control list. Then a permission is given only if the source grants it
+/// to both its group and others. Without sources a file has mode 0644 less the umask, like qemu-img's.
 /// </remarks>
 internal sealed class FileRights
 {
@@ -25,10 +26,10 @@ internal sealed class FileRights
     {
     }
 
-    /// <summary>Those of a file that is made of nothing.</summary>
+    /// <summary>The permissions of a file without sources.</summary>
     public static FileRights Plain { get; } = new();
 
-    /// <summary>Those of a file that is made of storages; such as are no files say nothing.</summary>
+    /// <summary>The permissions of a file that is made from storages; storages that are not files add no restriction.</summary>
     public static FileRights Of(IEnumerable<ImageStorage> sources)
     {
         var rights = new FileRights();
@@ -36,7 +37,7 @@ internal sealed class FileRights
         return rights;
     }
 
-    /// <summary>These, for a file that is made of one more, where that exists; it is not opened.</summary>
+    /// <summary>These permissions with one more source, if that exists; it is not opened.</summary>
     public FileRights With(string path)
     {
         if (!LinuxNative.IsSupported)
@@ -51,15 +52,15 @@ internal sealed class FileRights
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // Nothing is made of what cannot be seen.
+            // A source that cannot be found adds no restriction.
             return this;
         }
     }
 
-    /// <summary>These, for a file that is made of what others are made of too.</summary>
+    /// <summary>These permissions with the sources of others added.</summary>
     public FileRights With(FileRights others) => With(others._sources);
 
-    /// <summary>Makes a file for reading and writing, with nothing in it; null when there is something at the path.</summary>
+    /// <summary>Creates an empty file for reading and writing; null when the path exists.</summary>
     /// <exception cref="IOException">It cannot be made.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions of the folder forbid it.</exception>
     public SafeFileHandle? CreateNew(string path)
@@ -79,7 +80,7 @@ internal sealed class FileRights
         {
             GiveOwner(file, path);
             int mode = OwnerMode | (SharedMode(LinuxFile.Facts(file, path)) & ~Umask());
-            // A file system without modes has none to give; then it has no rights either.
+            // A file system without modes reports none, and has no permissions either.
             if (mode != OwnerMode)
             {
                 _ = LinuxNative.ChangeMode(file, (uint)mode);
@@ -132,7 +133,8 @@ internal sealed class FileRights
         return (group << GroupShift) | others;
     }
 
-    /// <summary>The process's umask, read without changing it; where the system does not say, one that leaves the owner alone.</summary>
+    /// <summary>The process's umask, read without changing it; if the system does not report it, one that removes all rights except the
+    /// owner's.</summary>
     private static int Umask()
     {
         try

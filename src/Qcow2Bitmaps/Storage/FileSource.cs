@@ -2,13 +2,13 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>A file that another one is made of, as it says who may use it.</summary>
+/// <summary>A file that another one is made from: its permissions.</summary>
 /// <param name="Path">The path that led to it.</param>
 /// <param name="Facts">Its owner, group and mode.</param>
 /// <param name="HasAccessList">Whether it has an access control list: then the bits of its group are only a maximum.</param>
 internal sealed record FileSource(string Path, LinuxNative.FileFacts Facts, bool HasAccessList)
 {
-    /// <summary>What the file of a handle says; one that only stands for a path is enough.</summary>
+    /// <summary>The permissions of a handle's file; a path-only handle is enough.</summary>
     public static FileSource Of(SafeFileHandle file, string path)
     {
         bool hasAccessList = LinuxNative.GetAttribute(
@@ -16,7 +16,7 @@ internal sealed record FileSource(string Path, LinuxNative.FileFacts Facts, bool
         return new FileSource(path, LinuxFile.Facts(file, path), hasAccessList);
     }
 
-    /// <summary>Whether its name, or the file that it leads to, stands in a folder.</summary>
+    /// <summary>Whether its name, or the file that it leads to, is in a folder.</summary>
     public bool LiesIn(string realFolder)
     {
         try

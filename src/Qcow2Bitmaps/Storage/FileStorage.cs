@@ -6,9 +6,9 @@ namespace Qcow2Bitmaps.Storage;
 
 /// <summary>A regular file or a block device as storage.</summary>
 /// <remarks>
-/// Thread-safe: reads and writes are positional. On Linux nothing but a regular file or a block device is opened (what a path
-/// leads to is found out before), paths may be bytes that are not UTF-8 (<see cref="ImageText"/>), and the locks are
-/// QEMU's. Elsewhere a plain file is opened, without locks that QEMU would see.
+/// Thread-safe: reads and writes are positional. On Linux only regular files and block devices are opened (the type is checked before
+/// opening), paths may contain bytes that are not UTF-8 (<see cref="ImageText"/>), and the locks are QEMU's. On other systems a plain file
+/// is opened, without locks that QEMU would see.
 /// </remarks>
 internal sealed class FileStorage : ImageStorage
 {
@@ -55,7 +55,7 @@ internal sealed class FileStorage : ImageStorage
             }
 
             LinuxNative.FileFacts facts = LinuxFile.Facts(_file, _path);
-            // A device's node says nothing of the device.
+            // A device node's times say nothing about the device.
             return LinuxFile.IsBlockDevice(facts) ? null : ((Int128)facts.LastWriteSeconds * 1_000_000_000) + facts.LastWriteNanoseconds;
         }
     }
@@ -73,7 +73,7 @@ internal sealed class FileStorage : ImageStorage
                 return RandomAccess.GetLength(_file);
             }
 
-            // A block device has no size of its own in its facts; its end has an offset. Nothing here uses the cursor.
+            // stat reports no size for a block device; seeking to its end yields it. Nothing here uses the cursor.
             long end = LinuxNative.Seek(_file, 0, LinuxNative.SeekEnd);
             return end >= 0
                 ? end
@@ -86,23 +86,23 @@ internal sealed class FileStorage : ImageStorage
     /// <param name="access">What it is opened for.</param>
     /// <param name="imageLock">The locks to take; they are held until the storage is disposed.</param>
     /// <returns>The storage.</returns>
-    /// <exception cref="ImageLockedException">Somebody else's lock excludes this access.</exception>
-    /// <exception cref="IOException">The file does not exist, is no regular file or block device, or cannot be opened.</exception>
+    /// <exception cref="ImageLockedException">Another party's lock conflicts with this access.</exception>
+    /// <exception cref="IOException">The file does not exist, is not a regular file or block device, or cannot be opened.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions of the file forbid it.</exception>
     public static FileStorage Open(string path, StorageAccess access = StorageAccess.Read, ImageLock imageLock = ImageLock.Read) =>
         Open(path, access, imageLock, mayOpen: null);
 
     /// <summary>Opens a file or block device for writing, with a writer's locks; creates a regular file if there is none.</summary>
-    /// <param name="path">The path. A new file is made at the path itself, not where a symbolic link that leads nowhere points.</param>
+    /// <param name="path">The path. A dangling symbolic link is an error: no file is created at its target.</param>
     /// <param name="isNew">Whether the file was made. An existing file keeps its bytes.</param>
     /// <returns>The storage.</returns>
-    /// <exception cref="ImageLockedException">Somebody else has the file open.</exception>
-    /// <exception cref="IOException">The path leads to something else than a regular file or a block device, or nowhere; or the
-    /// file cannot be made or opened.</exception>
+    /// <exception cref="ImageLockedException">The file is open elsewhere.</exception>
+    /// <exception cref="IOException">The path leads to something other than a regular file or a block device, or is a dangling link; or the
+    /// file cannot be created or opened.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions of the file or the folder forbid it.</exception>
     public static FileStorage Create(string path, out bool isNew) => Create(path, FileRights.Plain, out isNew);
 
-    /// <summary>As the public method, with the rights of what a new file is made of.</summary>
+    /// <summary>Like the public method, with the permissions that a new file gets from its sources.</summary>
     internal static FileStorage Create(string path, FileRights rights, out bool isNew)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -117,7 +117,8 @@ internal sealed class FileStorage : ImageStorage
         return Lock(made, path, StorageAccess.ReadWrite, ImageLock.Write);
     }
 
-    /// <summary>As the public method; <paramref name="mayOpen"/> gets the real place before the file is opened, and may throw.</summary>
+    /// <summary>Like the public method; <paramref name="mayOpen"/> receives the real path before the file is opened, and may
+    /// throw.</summary>
     internal static FileStorage Open(string path, StorageAccess access, ImageLock imageLock, Action<FilePlace>? mayOpen)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -232,7 +233,7 @@ internal sealed class FileStorage : ImageStorage
         }
         catch (IOException e)
         {
-            // It does not say of which file, as that was not opened by its path.
+            // The system's message does not name the file, as it was not opened by its path.
             var failure = IOException.Of($"Could not write '{_path}' at byte {offset}: {e}", e);
             failure.HResult = e.HResult;
             throw failure;
@@ -258,7 +259,7 @@ internal sealed class FileStorage : ImageStorage
         cancellationToken.ThrowIfCancellationRequested();
         if (LinuxNative.IsSupported)
         {
-            // What cannot be started now is written by the flush, which tells of errors too.
+            // If starting fails, the later flush still writes it and reports errors.
             _ = LinuxNative.SyncFileRange(_file, offset, length, LinuxNative.SyncFileRangeWrite);
         }
 
@@ -300,7 +301,7 @@ internal sealed class FileStorage : ImageStorage
     {
         cancellationToken.ThrowIfCancellationRequested();
         RequireWritable();
-        // A device whose sectors are larger than what is given up calls that invalid.
+        // A device whose sectors are larger than the discarded range reports "invalid argument".
         if (Discard == DiscardMode.Unmap
             && LinuxNative.IsSupported
             && length > 0
@@ -414,7 +415,7 @@ internal sealed class FileStorage : ImageStorage
 
     private bool IsBlockDevice => LinuxNative.IsSupported && LinuxFile.IsBlockDevice(LinuxFile.Facts(_file, _path));
 
-    /// <summary>What .NET says of a file that its file system cannot hold is no matter of arguments.</summary>
+    /// <summary>.NET reports a file too large for its file system as an argument error; it is an I/O error.</summary>
     private IOException TooLarge(long length, Exception inner) =>
         IOException.Of($"'{_path}': the file system has no files of {length} bytes", inner);
 

@@ -1,13 +1,13 @@
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>How much a file can grow, where its file system's word on that is good.</summary>
+/// <summary>How much a file can grow, for file systems whose free-space figure is reliable.</summary>
 internal static class FileSystemRoom
 {
-    // Others compress, or share what is free between many.
+    // Other file systems compress data, or share their free space.
     private static readonly string[] s_plain = ["ext2", "ext3", "ext4", "xfs", "tmpfs"];
 
     /// <summary>Asks a folder's file system.</summary>
-    /// <returns>The free bytes for this user; null where that is not known, or says little.</returns>
+    /// <returns>The bytes free for this user; null where that is unknown or unreliable.</returns>
     public static long? AvailableBytes(string folder)
     {
         try

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>What a file name that stands in an image says before it is a path, and how it becomes one, by QEMU's rules.</summary>
+/// <summary>File names stored in an image: whether they have a protocol, and how they resolve to paths, by QEMU's rules.</summary>
 internal static class ImagePath
 {
     /// <summary>Whether a name starts with a protocol: a colon comes before the first slash.</summary>

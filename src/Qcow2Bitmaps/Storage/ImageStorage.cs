@@ -1,9 +1,9 @@
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>Bytes at offsets: what an image is kept in.</summary>
+/// <summary>Random-access bytes in which an image is stored.</summary>
 /// <remarks>
-/// Every call names its offset and there is no cursor, so that calls may run side by side from any threads; overlapping
-/// writes end in any order. A file completes its calls before they return.
+/// Every call takes an offset; there is no cursor. Calls may run concurrently from any threads; overlapping writes complete in any order. A
+/// file completes its calls before they return.
 /// </remarks>
 public abstract class ImageStorage : IAsyncDisposable
 {
@@ -43,36 +43,36 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <summary>When the storage was last written, by anybody, as a number to compare for equality only; null if unknown.</summary>
     internal virtual Int128? LastWrite => null;
 
-    /// <summary>What it says of the rights of a file that is made of it; null when it is no file.</summary>
+    /// <summary>The permissions that it passes on to a file made from it; null when it is not a file.</summary>
     internal virtual FileSource? AsSource() => null;
 
-    /// <summary>Where guest data are written, and read again: the storage itself, unless what is written is of no interest.</summary>
+    /// <summary>Where guest data are written and read back: the storage itself, unless written data need not be kept.</summary>
     internal virtual ImageStorage GuestData => this;
 
     /// <summary>The length in bytes; a block device's capacity.</summary>
-    /// <exception cref="IOException">The length cannot be had.</exception>
+    /// <exception cref="IOException">The length cannot be determined.</exception>
     public abstract long Length { get; }
 
     /// <summary>Whether <see cref="WriteAsync"/>, <see cref="FlushAsync"/> and <see cref="SetLengthAsync"/> are possible.</summary>
     public abstract bool CanWrite { get; }
 
-    /// <summary>Where the storage ends for good, in bytes: a block device's capacity; null when it grows as it is written.</summary>
-    /// <exception cref="IOException">The capacity cannot be had.</exception>
+    /// <summary>The fixed size of the storage in bytes: a block device's capacity; null when the storage grows as it is written.</summary>
+    /// <exception cref="IOException">The capacity cannot be determined.</exception>
     public virtual long? CapacityBytes => null;
 
-    /// <summary>Whether another process has the storage open for writing, as far as its locks tell.</summary>
-    /// <returns>False also where locks tell nothing.</returns>
+    /// <summary>Whether another process has the storage open for writing, judged by its locks.</summary>
+    /// <returns>False also where locks are not available.</returns>
     public virtual bool IsOpenForWritingElsewhere() => false;
 
     /// <summary>Reads until the buffer is full or the storage ends.</summary>
-    /// <param name="offset">The first byte's offset, not negative; may lie behind the end.</param>
+    /// <param name="offset">The first byte's offset, not negative; may lie past the end.</param>
     /// <param name="buffer">Where the bytes go.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <returns>The number of bytes read: less than the buffer's length only where the storage ends.</returns>
     /// <exception cref="IOException">The device failed.</exception>
     public abstract ValueTask<int> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default);
 
-    /// <summary>Writes all of a buffer; a file grows when it ends behind the file's end.</summary>
+    /// <summary>Writes all of a buffer; a file grows if the range ends past its end.</summary>
     /// <param name="offset">The first byte's offset, not negative.</param>
     /// <param name="buffer">The bytes.</param>
     /// <param name="cancellationToken">Ends the wait; what was written by then is not known.</param>
@@ -86,7 +86,7 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <exception cref="NotSupportedException">The storage is read-only.</exception>
     public abstract ValueTask FlushAsync(CancellationToken cancellationToken = default);
 
-    /// <summary>Starts writing back what was written, so that a later flush takes less time. A hint: may do nothing.</summary>
+    /// <summary>Starts writing cached data to disk, so that a later flush takes less time. A hint: may do nothing.</summary>
     internal virtual ValueTask BeginWriteBackAsync(long offset, long length, CancellationToken cancellationToken) =>
         ValueTask.CompletedTask;
 
@@ -101,7 +101,7 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <param name="offset">The first byte's offset, not negative.</param>
     /// <param name="length">The range's length in bytes.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>Once the hint was taken; afterwards the range reads as zeros or as before, each part for itself.</returns>
+    /// <returns>Completes when the hint was processed; afterwards each part of the range reads as zeros or as before.</returns>
     /// <exception cref="IOException">The device failed.</exception>
     /// <exception cref="NotSupportedException">The storage is read-only.</exception>
     public virtual ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default) =>
@@ -112,12 +112,12 @@ public abstract class ImageStorage : IAsyncDisposable
     internal virtual ValueTask<bool> TryZeroAsync(long offset, long length, CancellationToken cancellationToken) =>
         ValueTask.FromResult(false);
 
-    /// <summary>Shares another storage's blocks copy-on-write, if possible. A file grows if the range ends behind its end.</summary>
+    /// <summary>Shares another storage's blocks copy-on-write, if possible. A file grows if the range ends past its end.</summary>
     /// <returns>Whether the range reads so now; if not, nothing was done.</returns>
     internal virtual ValueTask<bool> TryCloneAsync(BytesOrigin origin, long offset, long length, CancellationToken cancellationToken) =>
         ValueTask.FromResult(false);
 
-    /// <summary>Writes bytes, or shares them with the storage that has them too, if there is a way to.</summary>
+    /// <summary>Writes bytes, or shares the blocks of the storage that they were read from, if possible.</summary>
     internal async ValueTask WriteOrCloneAsync(
         long offset, ReadOnlyMemory<byte> buffer, BytesOrigin? origin, CancellationToken cancellationToken)
     {
@@ -127,16 +127,16 @@ public abstract class ImageStorage : IAsyncDisposable
         }
     }
 
-    /// <summary>Allocates space for a range, if possible, and keeps its content. A file grows if the range ends behind its end.</summary>
+    /// <summary>Allocates space for a range, if possible, and keeps its content. A file grows if the range ends past its end.</summary>
     /// <returns>Whether the space is there now; if not, nothing was done.</returns>
     /// <exception cref="IOException">There is no space.</exception>
     internal virtual ValueTask<bool> TryAllocateAsync(long offset, long length, CancellationToken cancellationToken) =>
         ValueTask.FromResult(false);
 
     /// <summary>Finds the next range that may hold non-zero data. Storage that does not know of holes returns everything.</summary>
-    /// <param name="offset">Where to start, in bytes, not negative; may lie behind the end.</param>
+    /// <param name="offset">Where to start, in bytes, not negative; may lie past the end.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>The range, which starts at the offset or behind it; null when nothing but zeros is left. It may also hold zeros.</returns>
+    /// <returns>The range, which starts at or after the offset; null when only zeros are left. It may also hold zeros.</returns>
     /// <exception cref="IOException">The device failed.</exception>
     public virtual ValueTask<StorageRange?> FindDataAsync(long offset, CancellationToken cancellationToken = default)
     {
@@ -145,11 +145,11 @@ public abstract class ImageStorage : IAsyncDisposable
         return ValueTask.FromResult<StorageRange?>(offset < length ? new StorageRange(offset, length) : null);
     }
 
-    /// <summary>Reads as QEMU does: what lies behind the end reads as zeros.</summary>
-    /// <param name="offset">The first byte's offset, not negative; may lie behind the end.</param>
+    /// <summary>Reads like QEMU: everything past the end reads as zeros.</summary>
+    /// <param name="offset">The first byte's offset, not negative; may lie past the end.</param>
     /// <param name="buffer">Where the bytes go; filled whole.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>The number of bytes that the storage had.</returns>
+    /// <returns>The number of bytes that came from the storage.</returns>
     /// <exception cref="IOException">The device failed.</exception>
     internal async ValueTask<int> ReadZeroFilledAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -158,6 +158,6 @@ public abstract class ImageStorage : IAsyncDisposable
         return read;
     }
 
-    /// <summary>Closes the storage and gives up its locks.</summary>
+    /// <summary>Closes the storage and releases its locks.</summary>
     public abstract ValueTask DisposeAsync();
 }

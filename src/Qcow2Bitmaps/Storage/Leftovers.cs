@@ -2,19 +2,19 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>What an operation that has happened could not tidy up: space that is not given back, a file that is not removed.</summary>
+/// <summary>What a completed operation could not clean up: space that was not freed, a file that was not removed.</summary>
 /// <remarks>
-/// An operation either has not happened, and throws, or has happened, and returns. What fails in between is no error then: it is told
-/// here, to whoever asked for it (<see cref="TellTo"/>) in the call, or in one that it was made from. Where nobody asked it is not
-/// told; a check finds what is left in an image.
+/// An operation either throws and has changed nothing, or takes effect and returns. A failure to clean up afterwards is no error: it is
+/// reported to the callback that the caller, or one of its callers, registered with <see cref="TellTo"/>. Without a callback it is not
+/// reported; a check finds what is left in an image.
 /// </remarks>
 public static class Leftovers
 {
     private static readonly AsyncLocal<Action<string>?> s_tell = new();
 
-    /// <summary>From here on, in this call and those that it makes, tells what is left behind.</summary>
-    /// <param name="tell">Takes one line for each, from any thread: what is left, why, and what can be done about it.</param>
-    /// <returns>Ends that when it is disposed.</returns>
+    /// <summary>Registers a callback for leftovers of this call and the calls that it makes.</summary>
+    /// <param name="tell">Receives one line for each leftover, from any thread: what is left, why, and what can be done about it.</param>
+    /// <returns>Unregisters the callback when disposed.</returns>
     public static IDisposable TellTo(Action<string> tell)
     {
         ArgumentNullException.ThrowIfNull(tell);
@@ -23,9 +23,9 @@ public static class Leftovers
         return new Scope(outer);
     }
 
-    /// <summary>Tidies up after what has happened.</summary>
+    /// <summary>Cleans up after an operation took effect.</summary>
     /// <param name="left">What is left if that fails, and what to do about it.</param>
-    /// <param name="tidy">What is to be done.</param>
+    /// <param name="tidy">The cleanup.</param>
     /// <returns>Whether it was done.</returns>
     public static async ValueTask<bool> TidyAsync(string left, Func<ValueTask> tidy)
     {

@@ -6,7 +6,7 @@ using Qcow2Bitmaps.Format;
 namespace Qcow2Bitmaps.Storage;
 
 // Decisions: docs/decisions/storage.md.
-/// <summary>Opens regular files and block devices on Linux, and nothing else; and makes other calls that .NET lacks.</summary>
+/// <summary>Opens regular files and block devices, and nothing else, on Linux; wraps other system calls that .NET lacks.</summary>
 internal static class LinuxFile
 {
     private const int CloneAlignmentBytes = 4096;
@@ -16,7 +16,7 @@ internal static class LinuxFile
     public static SafeFileHandle OpenPathOnly(string path) =>
         OpenHandle(ImageText.Encode(path), path, LinuxNative.OpenPathOnly | LinuxNative.OpenCloseOnExec);
 
-    /// <summary>Opens the very file that a handle of <see cref="OpenPathOnly"/> stands for.</summary>
+    /// <summary>Opens the file that a handle of <see cref="OpenPathOnly"/> refers to.</summary>
     public static SafeFileHandle Reopen(SafeFileHandle pathOnly, string path, StorageAccess access)
     {
         int mode = access == StorageAccess.ReadWrite ? LinuxNative.OpenReadWrite : LinuxNative.OpenReadOnly;
@@ -49,7 +49,7 @@ internal static class LinuxFile
         }
     }
 
-    /// <summary>Where the file of a handle really is, every symbolic link on the way followed.</summary>
+    /// <summary>The real path of a handle's file, with every symbolic link resolved.</summary>
     public static string RealPath(SafeFileHandle file)
     {
         var target = new byte[4096];
@@ -89,7 +89,7 @@ internal static class LinuxFile
         ? new StorageIdentity(DeviceNumber(facts.NodeDeviceMajor, facts.NodeDeviceMinor), 0)
         : new StorageIdentity(DeviceNumber(facts.HostDeviceMajor, facts.HostDeviceMinor), facts.Inode);
 
-    /// <summary>Makes a hole, which reads as zeros, of files and of devices.</summary>
+    /// <summary>Punches a hole, which reads as zeros, in a file or a device.</summary>
     public static bool TryPunchHole(SafeFileHandle file, long offset, long length, out int error)
     {
         bool isDone = LinuxNative.Allocate(file, LinuxNative.AllocatePunchHole | LinuxNative.AllocateKeepSize, offset, length) == 0;
@@ -101,7 +101,7 @@ internal static class LinuxFile
     public static bool IsCloneable(long sourceOffset, long offset, long length) =>
         LinuxNative.IsSupported && length >= MinCloneBytes && ((sourceOffset | offset | length) & (CloneAlignmentBytes - 1)) == 0;
 
-    /// <summary>Has a range of a file share the blocks of another one.</summary>
+    /// <summary>Makes a range of a file share the blocks of another file.</summary>
     public static bool TryClone(SafeFileHandle file, SafeFileHandle source, long sourceOffset, long offset, long length)
     {
         bool isCounted = false;
@@ -126,8 +126,8 @@ internal static class LinuxFile
         }
     }
 
-    /// <summary>Takes space, which reads as zeros; false where the file system or the device cannot do that.</summary>
-    /// <exception cref="IOException">There is no room, or the storage failed.</exception>
+    /// <summary>Allocates space, which reads as zeros; false where the file system or the device does not support that.</summary>
+    /// <exception cref="IOException">There is no space, or the storage failed.</exception>
     public static bool TryAllocate(SafeFileHandle file, string path, long offset, long length, CancellationToken cancellationToken)
     {
         while (LinuxNative.Allocate(file, 0, offset, length) != 0)
@@ -149,7 +149,7 @@ internal static class LinuxFile
         return true;
     }
 
-    /// <summary>Whether an error of holes or allocation says that there are none of these there.</summary>
+    /// <summary>Whether an error of a hole or allocation call means that it is not supported.</summary>
     public static bool IsUnsupported(int error) =>
         error is LinuxNative.ErrorInvalid or LinuxNative.ErrorNotSupported or LinuxNative.ErrorNoDevice or LinuxNative.ErrorNoSystemCall;
 
@@ -165,7 +165,7 @@ internal static class LinuxFile
         return descriptor >= 0 ? new SafeFileHandle(descriptor, ownsHandle: true) : throw Error(path, Marshal.GetLastPInvokeError());
     }
 
-    /// <summary>A path as the system takes it.</summary>
+    /// <summary>A path as a NUL-terminated string for system calls.</summary>
     public static byte[] Terminated(string path) => Terminated(ImageText.Encode(path), path);
 
     private static byte[] Terminated(byte[] pathBytes, string path) => pathBytes.AsSpan().Contains((byte)0)

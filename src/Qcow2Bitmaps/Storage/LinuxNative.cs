@@ -59,10 +59,10 @@ internal static partial class LinuxNative
     public const int ModeSocket = 0xc000;
     public const int ModeLink = 0xa000;
 
-    /// <summary>Of an owner or group: leave it as it is.</summary>
+    /// <summary>For an owner or group: keep it unchanged.</summary>
     public const uint SameOwner = uint.MaxValue;
 
-    /// <summary>Whether these calls and structures hold here.</summary>
+    /// <summary>Whether these calls and structures are valid on this system.</summary>
     public static bool IsSupported => OperatingSystem.IsLinux() && Environment.Is64BitProcess;
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true)]
@@ -143,7 +143,7 @@ internal static partial class LinuxNative
         public ulong Offset;
     }
 
-    /// <summary>The kernel's <c>struct statx</c>, as far as it is read here.</summary>
+    /// <summary>The part of the kernel's <c>struct statx</c> that is used here.</summary>
     [StructLayout(LayoutKind.Explicit, Size = 256)]
     public struct FileFacts
     {

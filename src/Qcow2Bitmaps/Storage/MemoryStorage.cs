@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Format;
 namespace Qcow2Bitmaps.Storage;
 
 /// <summary>Bytes in memory as storage, at most 2 GiB.</summary>
-/// <remarks>Thread-safe: calls exclude one another. Flushing does nothing; there are no locks.</remarks>
+/// <remarks>Thread-safe: calls are serialized. Flushing does nothing; there are no locks.</remarks>
 internal sealed class MemoryStorage : ImageStorage
 {
     private readonly Lock _gate = new();
@@ -45,7 +45,7 @@ internal sealed class MemoryStorage : ImageStorage
     }
 
     /// <summary>Serves an array without copying it, for reading only.</summary>
-    /// <param name="bytes">The content; the caller leaves it alone from now on.</param>
+    /// <param name="bytes">The content; the caller must not change it afterwards.</param>
     /// <param name="name">What to call it in messages.</param>
     public static MemoryStorage ReadOnly(byte[] bytes, string name = "memory")
     {
@@ -126,7 +126,7 @@ internal sealed class MemoryStorage : ImageStorage
             }
             else if (newLength < _length)
             {
-                // What is cut off must not come back when the storage grows again.
+                // Truncated bytes must not reappear when the storage grows again.
                 _bytes.AsSpan(newLength, _length - newLength).Clear();
             }
 

@@ -5,7 +5,7 @@ internal static class NonZeroSearch
 {
     private const int PieceBytes = 1 << 20;
 
-    /// <summary>Finds the first byte of a range that is not zero. Holes are skipped; what is behind the end counts as zeros.</summary>
+    /// <summary>Finds the first byte of a range that is not zero. Holes are skipped; everything past the end counts as zeros.</summary>
     /// <param name="storage">The storage.</param>
     /// <param name="offset">Where the range starts.</param>
     /// <param name="end">Where it ends.</param>

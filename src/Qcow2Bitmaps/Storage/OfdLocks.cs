@@ -8,7 +8,7 @@ namespace Qcow2Bitmaps.Storage;
 internal static class OfdLocks
 {
     /// <summary>Takes the locks of an access, or none.</summary>
-    /// <exception cref="ImageLockedException">Somebody holds a lock that excludes the access; nothing is held then.</exception>
+    /// <exception cref="ImageLockedException">Another party holds a conflicting lock; no lock is held then.</exception>
     /// <exception cref="IOException">The system refused for another reason.</exception>
     public static void Acquire(SafeFileHandle file, string path, ImageLock kind)
     {
@@ -20,7 +20,7 @@ internal static class OfdLocks
         bool done = false;
         try
         {
-            // First hold, then test: of two that come at once at least one sees the other.
+            // Take locks first, then test: of two concurrent callers, at least one sees the other.
             foreach (int permission in QemuLockBytes.UsedBy(kind))
             {
                 Hold(file, path, QemuLockBytes.UsedByte(permission));
@@ -58,7 +58,7 @@ internal static class OfdLocks
         }
     }
 
-    /// <summary>Whether somebody else holds the byte of those who write.</summary>
+    /// <summary>Whether another party holds a writer's lock byte.</summary>
     public static bool IsWriterElsewhere(SafeFileHandle file) =>
         IsSupported(file) && IsHeldElsewhere(file, QemuLockBytes.UsedByte(QemuLockBytes.Write));
 
@@ -102,7 +102,7 @@ internal static class OfdLocks
         return probe.Type != LinuxNative.Unlock;
     }
 
-    /// <summary>Gives up all locks of an open file.</summary>
+    /// <summary>Releases all locks of an open file.</summary>
     public static void Release(SafeFileHandle file)
     {
         if (!LinuxNative.IsSupported || file.IsClosed)

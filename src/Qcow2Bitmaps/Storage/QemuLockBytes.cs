@@ -2,8 +2,8 @@ namespace Qcow2Bitmaps.Storage;
 
 /// <summary>The bytes of an image file that QEMU locks, and which of them each kind of access holds and tests.</summary>
 /// <remarks>
-/// A permission has one byte that everybody holds who uses it (100 + n) and one that everybody holds who does not share it
-/// (200 + n). All locks are shared ones; a test asks whether an exclusive lock would be possible.
+/// Each permission has one byte that every user of the permission locks (100 + n), and one that every process that does not share it locks
+/// (200 + n). All locks are shared; a test asks whether an exclusive lock would be possible.
 /// </remarks>
 internal static class QemuLockBytes
 {

@@ -1,11 +1,11 @@
 
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>Keeps writes in memory over a read-only storage, to rehearse an operation. Of guest data it keeps only the place.</summary>
+/// <summary>Keeps writes in memory over a read-only storage, to rehearse an operation. Contents of guest data are not kept.</summary>
 /// <remarks>
-/// Thread-safe. Memory: 512 bytes for each part of that length which is written to with anything but zeros, and those are tables, counts
-/// and bits: sparse bits, as many bitmaps have them, need little; of an image with clusters of 64 KiB a byte for every 8192 of guest data.
-/// The storage below stays open when this one is disposed.
+/// Thread-safe. Memory: 512 bytes for each 512-byte block that gets anything but zeros. Such blocks are tables, counts and bitmap data;
+/// sparse bitmaps, which are common, need little. An image with 64 KiB clusters needs about one byte per 8192 bytes of guest data. The
+/// storage below stays open when this one is disposed.
 /// </remarks>
 internal sealed class RehearsalStorage : ImageStorage
 {
@@ -19,9 +19,9 @@ internal sealed class RehearsalStorage : ImageStorage
     private long _length;
     private long _writtenEnd;
 
-    /// <summary>Starts from what a storage has.</summary>
+    /// <summary>Starts with the content of a storage.</summary>
     /// <param name="below">The storage.</param>
-    /// <param name="isBounded">Whether this one ends where that one does, if that cannot grow.</param>
+    /// <param name="isBounded">Whether this storage has the fixed size, if any, of the storage below.</param>
     public RehearsalStorage(ImageStorage below, bool isBounded)
     {
         _below = below;
@@ -41,7 +41,7 @@ internal sealed class RehearsalStorage : ImageStorage
     /// <summary>Whether the storage below cannot grow.</summary>
     public bool IsOverDevice => _below.CapacityBytes is not null;
 
-    /// <summary>Up to where there were writes; 0 where there were none.</summary>
+    /// <summary>The end of the last write; 0 without writes.</summary>
     public long WrittenEnd
     {
         get
@@ -142,7 +142,7 @@ internal sealed class RehearsalStorage : ImageStorage
         RequireFits(length);
         lock (_gate)
         {
-            // What is cut off must not come back.
+            // Truncated bytes must not reappear.
             _belowEnd = Math.Min(_belowEnd, length);
             foreach (long page in _pages.Keys.Where(page => page * PageBytes >= length).ToList())
             {
@@ -233,7 +233,7 @@ internal sealed class RehearsalStorage : ImageStorage
         }
     }
 
-    /// <summary>Where guest data go: nothing of them is kept but where the storage ends.</summary>
+    /// <summary>Receives guest data: keeps only the storage's length, not the data.</summary>
     private sealed class Places(RehearsalStorage whole) : ImageStorage
     {
         public override string Name => whole.Name;

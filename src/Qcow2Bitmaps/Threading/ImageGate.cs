@@ -1,7 +1,7 @@
 namespace Qcow2Bitmaps.Threading;
 
 /// <summary>
-/// Lets one caller at a time change an image's metadata. A writer of guest data stands still meanwhile, with all that it has done on disk.
+/// Lets one caller at a time change an image's metadata. A writer of guest data is paused meanwhile, with all its changes on disk.
 /// Thread-safe.
 /// </summary>
 internal sealed class ImageGate
@@ -9,17 +9,18 @@ internal sealed class ImageGate
     private readonly SharedLock _inner = new();
     private volatile bool _isClosed;
 
-    /// <summary>Who writes guest data. Only to be changed by who is inside.</summary>
+    /// <summary>The writer of guest data. May be changed only while the gate is held.</summary>
     public IQuiescent? Writer { get; set; }
 
-    /// <summary>Who keeps the bitmaps in memory, so that nobody else may change them. Only to be changed by who is inside.</summary>
+    /// <summary>The owner of the bitmaps in memory; no other caller may change the bitmaps. May be changed only while the gate is
+    /// held.</summary>
     public object? Recorder { get; set; }
 
-    /// <summary>Waits until nobody else is inside, and the writer stands still.</summary>
+    /// <summary>Waits until no other caller holds the gate and the writer is paused.</summary>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>To be disposed once, to let the next one in.</returns>
+    /// <returns>Must be disposed once, to admit the next caller.</returns>
     /// <exception cref="ObjectDisposedException">The image is closed.</exception>
-    /// <exception cref="IOException">What the writer had in memory could not be written.</exception>
+    /// <exception cref="IOException">The changes that the writer had in memory could not be written.</exception>
     public async ValueTask<Release> EnterAsync(CancellationToken cancellationToken)
     {
         ObjectDisposedException.ThrowIf(_isClosed, this);
@@ -37,7 +38,7 @@ internal sealed class ImageGate
         }
     }
 
-    /// <summary>Lets nobody in any more: the image is closed.</summary>
+    /// <summary>Admits no more callers: the image is closed.</summary>
     public void Close() => _isClosed = true;
 
     /// <summary>Lets the next one in when it, or a copy of it, is first disposed.</summary>

@@ -1,16 +1,16 @@
 namespace Qcow2Bitmaps.Threading;
 
-/// <summary>Lets one caller at a time have a range of the disk. Thread-safe.</summary>
+/// <summary>Gives ranges of the disk to one caller at a time. Thread-safe.</summary>
 internal sealed class RangeLock
 {
     private readonly Lock _gate = new();
     private readonly LinkedList<Held> _held = [];
 
-    /// <summary>Waits until nobody has any part of a range, and takes it.</summary>
+    /// <summary>Waits until no part of a range is held, and takes the range.</summary>
     /// <param name="start">Where it starts.</param>
     /// <param name="end">Where it ends.</param>
     /// <param name="cancellationToken">Ends the wait; nothing is taken then.</param>
-    /// <returns>To be disposed once, when the range is no longer needed.</returns>
+    /// <returns>Must be disposed once, to release the range.</returns>
     public async ValueTask<Release> EnterAsync(long start, long end, CancellationToken cancellationToken)
     {
         while (true)

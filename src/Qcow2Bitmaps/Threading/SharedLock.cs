@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Threading;
 
-/// <summary>A lock that many hold together, or one alone. Who waits to hold it alone keeps newcomers out. Thread-safe.</summary>
+/// <summary>A shared/exclusive lock. A waiter for exclusive access keeps later callers out. Thread-safe.</summary>
 internal sealed class SharedLock
 {
     private readonly Lock _gate = new();
@@ -10,12 +10,12 @@ internal sealed class SharedLock
     private long _lastHolder;
     private bool _isAlone;
 
-    /// <summary>Waits until the lock can be held together with others.</summary>
+    /// <summary>Waits for shared access.</summary>
     /// <param name="cancellationToken">Ends the wait; the lock is not held then.</param>
-    /// <returns>To be disposed once, to give up the lock.</returns>
+    /// <returns>Must be disposed once, to release the lock.</returns>
     public ValueTask<Release> EnterAsync(CancellationToken cancellationToken) => EnterAsync(isAlone: false, cancellationToken);
 
-    /// <summary>Waits until nobody else holds the lock.</summary>
+    /// <summary>Waits for exclusive access.</summary>
     /// <inheritdoc cref="EnterAsync(CancellationToken)"/>
     public ValueTask<Release> EnterAloneAsync(CancellationToken cancellationToken) => EnterAsync(isAlone: true, cancellationToken);
 
@@ -46,7 +46,7 @@ internal sealed class SharedLock
         return new Release(this, await node.Value.Entered.Task.ConfigureAwait(false));
     }
 
-    /// <summary>Takes somebody out of the queue, unless that one has entered: those behind may no longer have to wait.</summary>
+    /// <summary>Removes a waiter from the queue, unless it has entered: later waiters may no longer have to wait.</summary>
     private void Abandon(LinkedListNode<Waiter> node, CancellationToken cancellationToken)
     {
         lock (_gate)

@@ -19,10 +19,10 @@ public sealed record AdoptionOptions
     /// <summary>Whether the caller vouches for the series, so that it is not compared with the disk. The manifests say so.</summary>
     public bool IsTrusted { get; init; }
 
-    /// <summary>How many parts of an image are in work at a time: 1 to <see cref="ConversionOptions.MaxWorkers"/>.</summary>
+    /// <summary>The number of parts of an image that are processed concurrently: 1 to <see cref="ConversionOptions.MaxWorkers"/>.</summary>
     internal int Workers { get; init; } = ConversionOptions.DefaultWorkers;
 
-    /// <summary>Says what of the options cannot be; null when all can.</summary>
+    /// <summary>Returns which option is invalid; null if all are valid.</summary>
     internal string? FindFault() =>
         BitmapName.FaultOf(Checkpoint) is { } fault ? fault
         : FirstFormat is not (null or ImageFormat.Qcow2 or ImageFormat.Raw)

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Backups;
 
-/// <summary>What an adoption made.</summary>
+/// <summary>The result of an adoption.</summary>
 public sealed record AdoptionResult
 {
     internal AdoptionResult(IReadOnlyList<StoredBackup> backups, int knownCount, long? comparedBytes)

@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Backups.Adoption;
 
 // Decisions: docs/decisions/backups-adoption.md.
-/// <summary>The adoption of one series: its manifests, from what is known before the images are read to where they stand.</summary>
+/// <summary>The adoption of one series: creates its manifests, from the first checks to the final files.</summary>
 internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, AdoptionOptions options)
 {
     // The oldest first.
@@ -14,7 +14,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, Adoptio
 
     private string Bitmap => options.Checkpoint;
 
-    /// <summary>Makes the manifests, all but for the checksums, and refuses those that could not be built on.</summary>
+    /// <summary>Prepares the manifests without checksums, and refuses those that could not be the base of another backup.</summary>
     public async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
         var identity = DiskIdentity.Of(disk);
@@ -30,7 +30,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, Adoptio
             }
 
             string id = Guid.NewGuid().ToString("N");
-            // A file that was written tomorrow would be newer than the next backup.
+            // A file with a future time would be newer than the next backup.
             DateTimeOffset written = image.LastWrite < now ? image.LastWrite : now;
             bool isLast = i == Images.Count - 1;
             _backups.Add(new StoredBackup(image.ManifestPath, new BackupManifest
@@ -56,7 +56,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, Adoptio
         RequireNoRival();
     }
 
-    /// <summary>Reads all images for their checksums; then compares the disk with what they make.</summary>
+    /// <summary>Reads all images to compute their checksums; then compares the disk with the series.</summary>
     /// <returns>How many bytes were compared; null where the caller vouches for the series.</returns>
     public async ValueTask<long?> ReadAsync(long diskBytes, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
@@ -104,7 +104,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, Adoptio
                 continue;
             }
 
-            // Who copied the image here may not have waited until it was on disk, and the manifest says that it is.
+            // Whoever copied the image here may not have flushed it, and the manifest states that it is on disk.
             DurableFile.Flush(Images[i].Path);
             if (i == _backups.Count - 1)
             {
@@ -122,7 +122,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, Adoptio
             .Reverse()
             .Select(static below => new BackupParent(below.Manifest.Id, Path.GetFileName(below.ManifestPath)))];
 
-    /// <summary>Refuses a manifest that says something else than the series.</summary>
+    /// <summary>Refuses a manifest that contradicts the series.</summary>
     private void RequireKnown(int index, BackupManifest known)
     {
         ForeignImage image = Images[index];
@@ -146,7 +146,7 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, Adoptio
         }
     }
 
-    /// <summary>Refuses where another backup has the bitmap: by that it was cleared, or started, at another point.</summary>
+    /// <summary>Throws if another backup has the bitmap: then it was cleared or started at another point.</summary>
     private void RequireNoRival()
     {
         StoredBackup last = _backups[^1];

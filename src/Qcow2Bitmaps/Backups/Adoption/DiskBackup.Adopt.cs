@@ -21,8 +21,8 @@ public static partial class DiskBackup
     /// by that bitmap, and the same call continues.
     /// </para>
     /// </remarks>
-    /// <param name="imagePaths">The images, a full backup and then what changed since the one before each, the oldest first; all in one
-    /// folder. Those that have manifests are known already, and come first.</param>
+    /// <param name="imagePaths">The images, the oldest first: a full backup, and then what changed since the previous one each; all in one
+    /// folder. Those that already have manifests come first.</param>
     /// <param name="diskPath">The top image of the disk's chain.</param>
     /// <param name="options">How.</param>
     /// <param name="progress">Is told how far the reading is.</param>
@@ -30,7 +30,7 @@ public static partial class DiskBackup
     /// <exception cref="ArgumentException">An option is wrong, or no image is given.</exception>
     /// <exception cref="BackupException">The images are no series of that disk, or are not in order; nothing was written.</exception>
     /// <exception cref="BitmapStateException">The bitmap is not valid over the disk's chain; nothing was written.</exception>
-    /// <exception cref="ImageLockedException">Somebody writes an image.</exception>
+    /// <exception cref="ImageLockedException">Another process is writing an image.</exception>
     /// <exception cref="Qcow2Exception">An image is broken.</exception>
     /// <exception cref="IOException">A file cannot be read or written.</exception>
     public static Task<AdoptionResult> AdoptAsync(

@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups.Adoption;
 
-/// <summary>An image of a series that is to be adopted, open with the locks of a reader.</summary>
+/// <summary>An image of a series to adopt, open with the locks of a reader.</summary>
 internal sealed class ForeignImage : IAsyncDisposable
 {
     private const long NanosecondsPerTick = 100;
@@ -23,26 +23,26 @@ internal sealed class ForeignImage : IAsyncDisposable
 
     public string ManifestPath => BackupPaths.ManifestOf(Path);
 
-    /// <summary>The manifest that it has already; null for none.</summary>
+    /// <summary>Its existing manifest; null for none.</summary>
     public BackupManifest? Manifest { get; }
 
     /// <summary>The image alone, without what it may name as its backing file.</summary>
     public ChainLayer Layer { get; }
 
-    /// <summary>What it names as its backing file; null without one.</summary>
+    /// <summary>The name of its backing file; null without one.</summary>
     public string? BackingFile => (Layer as Qcow2Layer)?.Image.BackingFile;
 
-    /// <summary>Which file that is; null without one, and where nothing that can be looked at has that name.</summary>
+    /// <summary>The identity of that file; null without one, and if the name does not lead to a local file.</summary>
     public StorageIdentity? BackingIdentity =>
         BackingFile is { } name && !BackingPath.HasProtocol(name) ? FileStorage.IdentityOf(BackingPath.Combine(Path, name)) : null;
 
-    /// <summary>Whether it has no clusters of zeros: what became zeros is not in it, and shows what is below.</summary>
+    /// <summary>Whether it cannot store clusters of zeros: what became zeros is missing in it, and shows the data below.</summary>
     public bool HoldsNoZeros => (Layer as Qcow2Layer)?.Image.Header.Version < 3;
 
     /// <summary>When it was written last.</summary>
     public DateTimeOffset LastWrite { get; }
 
-    /// <summary>The path, fit to be shown.</summary>
+    /// <summary>The path, made safe to display.</summary>
     public override string ToString() => PrintableMessage.Of($"'{Path}'");
 
     /// <summary>Opens an image.</summary>
@@ -50,7 +50,7 @@ internal sealed class ForeignImage : IAsyncDisposable
     /// <param name="format">Its format; probed when null.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="BackupException">It cannot be a backup of a series.</exception>
-    /// <exception cref="ImageLockedException">Somebody writes it.</exception>
+    /// <exception cref="ImageLockedException">Another process is writing it.</exception>
     /// <exception cref="Qcow2Exception">It is broken.</exception>
     /// <exception cref="IOException">It cannot be opened.</exception>
     public static async ValueTask<ForeignImage> OpenAsync(string path, string? format, CancellationToken cancellationToken)
@@ -79,7 +79,7 @@ internal sealed class ForeignImage : IAsyncDisposable
             manifestPath, file, manifest?.ImageFormat ?? format, cancellationToken).ConfigureAwait(false);
         try
         {
-            // What is missing reads as zeros, and where the disk has changed since nobody compares.
+            // Missing data read as zeros, and parts that have changed since are not compared.
             await chain.RequireWholeAsync(withDataFiles: true, cancellationToken).ConfigureAwait(false);
         }
         catch
@@ -91,7 +91,7 @@ internal sealed class ForeignImage : IAsyncDisposable
         return new ForeignImage(path, chain, manifest);
     }
 
-    /// <summary>Finds a file of the disk that is one of the image's, an external data file too.</summary>
+    /// <summary>Finds a file that the disk and the image share, external data files included.</summary>
     /// <returns>Its name; null for none.</returns>
     public async ValueTask<string?> FindSharedAsync(ImageChain disk, CancellationToken cancellationToken)
     {
@@ -101,8 +101,8 @@ internal sealed class ForeignImage : IAsyncDisposable
         return disk.Storages.FirstOrDefault(storage => storage.Identity is { } identity && own.Contains(identity))?.Name;
     }
 
-    /// <summary>Reads a part of what the image itself has.</summary>
-    /// <returns>Whether it has something for the whole part.</returns>
+    /// <summary>Reads a part that the image itself contains.</summary>
+    /// <returns>Whether it contains the whole part.</returns>
     public async ValueTask<bool> ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         await foreach (DiskExtent extent in _chain.MapAsync(offset, buffer.Length, cancellationToken).ConfigureAwait(false))
@@ -118,7 +118,7 @@ internal sealed class ForeignImage : IAsyncDisposable
 
     public ValueTask DisposeAsync() => _chain.DisposeAsync();
 
-    /// <summary>Of files whose times no calendar has, the nearest time that it has.</summary>
+    /// <summary>The time of a file; clamped to the nearest representable one.</summary>
     private static DateTimeOffset TimeOf(Int128 nanoseconds) =>
         DateTimeOffset.UnixEpoch.AddTicks((long)Int128.Clamp(
             nanoseconds / NanosecondsPerTick, DateTimeOffset.MinValue.Ticks - DateTimeOffset.UnixEpoch.Ticks,

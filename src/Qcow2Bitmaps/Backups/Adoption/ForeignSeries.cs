@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Backups.Adoption;
 
-/// <summary>The images that are to be adopted, the oldest first, open until all is done, so that nobody writes them meanwhile.</summary>
+/// <summary>The images to adopt, the oldest first, open until everything is done, so that no process writes them meanwhile.</summary>
 internal sealed class ForeignSeries : IAsyncDisposable
 {
     private readonly List<ForeignImage> _images = [];
@@ -9,15 +9,15 @@ internal sealed class ForeignSeries : IAsyncDisposable
 
     public IReadOnlyList<ForeignImage> Images => _images;
 
-    /// <summary>Where they lie, all of them.</summary>
+    /// <summary>The folder that contains all of them.</summary>
     public string Folder { get; }
 
     /// <summary>Opens them.</summary>
     /// <param name="paths">The images, the oldest first.</param>
     /// <param name="firstFormat">The format of the first one; probed when null.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <exception cref="BackupException">They cannot be a series.</exception>
-    /// <exception cref="Qcow2Exception">An image is broken, or somebody writes it.</exception>
+    /// <exception cref="BackupException">They are not a series.</exception>
+    /// <exception cref="Qcow2Exception">An image is broken, or another process is writing it.</exception>
     /// <exception cref="IOException">An image cannot be opened.</exception>
     public static async ValueTask<ForeignSeries> OpenAsync(
         IReadOnlyList<string> paths, string? firstFormat, CancellationToken cancellationToken)
@@ -47,8 +47,8 @@ internal sealed class ForeignSeries : IAsyncDisposable
         }
     }
 
-    /// <summary>Refuses files of the disk itself.</summary>
-    /// <exception cref="BackupException">One is.</exception>
+    /// <summary>Throws if an image uses a file of the disk itself.</summary>
+    /// <exception cref="BackupException">One does.</exception>
     public async ValueTask RequireApartFromAsync(ImageChain disk, CancellationToken cancellationToken)
     {
         foreach (ForeignImage image in _images)

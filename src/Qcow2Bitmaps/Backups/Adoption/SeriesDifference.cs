@@ -1,15 +1,15 @@
 namespace Qcow2Bitmaps.Backups.Adoption;
 
-/// <summary>Says what was found where a series does not make the disk, and what may be the reason.</summary>
+/// <summary>Describes where a series differs from the disk, and the possible reason.</summary>
 internal static class SeriesDifference
 {
     private const int SectorBytes = 512;
 
-    /// <summary>Looks at the sector that differs in each image.</summary>
+    /// <summary>Examines the differing sector in each image.</summary>
     /// <param name="images">The series, the oldest first.</param>
     /// <param name="disk">The disk.</param>
-    /// <param name="bitmap">The bitmap that calls it clean.</param>
-    /// <param name="offset">Where the first difference is, in bytes.</param>
+    /// <param name="bitmap">The bitmap that marks it as clean.</param>
+    /// <param name="offset">The offset of the first difference, in bytes.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     public static async ValueTask<string> DescribeAsync(
         IReadOnlyList<ForeignImage> images, ImageChain disk, string bitmap, long offset, CancellationToken cancellationToken)

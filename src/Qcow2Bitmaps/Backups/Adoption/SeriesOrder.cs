@@ -4,16 +4,17 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Backups.Adoption;
 
 /// <summary>
-/// What the images of a series tell of their order, without being read: the backing files that they name,
-/// their sizes, and when they were written.
+/// What is known of the order of a series without reading the images' data: the backing files that they name, their sizes,
+/// and when they were written.
 /// </summary>
 /// <param name="images">The images, the oldest first.</param>
 internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
 {
     /// <summary>Refuses a series that is not in order, or not of the disk.</summary>
     /// <param name="diskBytes">The disk's size in bytes.</param>
-    /// <param name="isTrusted">Whether nothing is going to be compared: then a file that was cut looks like a disk that grew since.</param>
-    /// <exception cref="BackupException">It is not.</exception>
+    /// <param name="isTrusted">Whether nothing will be compared: then a truncated file cannot be distinguished from a disk
+    /// that grew since.</param>
+    /// <exception cref="BackupException">It is not in order, or not of the disk.</exception>
     public void Require(long diskBytes, bool isTrusted)
     {
         for (int i = 0; i < images.Count; i++)
@@ -39,7 +40,7 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
         }
     }
 
-    /// <summary>Refuses what only a comparison could tell.</summary>
+    /// <summary>Refuses what only a comparison could prove.</summary>
     private void RequireTelling(long diskBytes)
     {
         string? fault = images.FirstOrDefault(image => image.Layer.VirtualSizeBytes != diskBytes) is { } other
@@ -87,7 +88,7 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
     private string? TimeFault(int index)
     {
         (ForeignImage before, ForeignImage image) = (images[index - 1], images[index]);
-        // What names the one before is behind it, whatever was done to either later.
+        // An image that names the previous one as its backing file comes after it, even if either was modified later.
         return image.BackingFile is null && image.LastWrite < before.LastWrite
             ? $"{image} was last written at {Show(image.LastWrite)}, and stands behind {before}, written at "
                 + $"{Show(before.LastWrite)}. "
@@ -105,7 +106,7 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
                 images[index].Path, Path.GetFileName(images[index - 1].Path), images[index - 1].Layer.Format, Depth: 1),
         };
 
-    /// <summary>The order that the backing files make; null where they make none.</summary>
+    /// <summary>The order that the backing files form; null if they form none.</summary>
     private List<ForeignImage>? OrderOfNames()
     {
         var order = images.Where(static image => image.BackingFile is null).ToList();

@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
-/// <summary>What the job does on its own, from its start to its end.</summary>
+/// <summary>The job's own work, from its start to its end.</summary>
 public sealed partial class BackupJob
 {
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
@@ -20,7 +20,7 @@ public sealed partial class BackupJob
             await _pause.WaitAsync(_stopped).ConfigureAwait(false);
             _hasBegunToFlush = true;
             await _options.Target.FlushAsync(_stopped).ConfigureAwait(false);
-            // Nothing is left that a write could push here.
+            // No write has data left to copy to the target.
             _isTargetDurable = true;
             if (_options.BeforeCompletion is { } run)
             {
@@ -54,7 +54,7 @@ public sealed partial class BackupJob
         }
         catch (IOException) when (state != BackupJobState.Completed)
         {
-            // The image cannot be marked; the next write, checkpoint or close tries again. What made the job fail is told.
+            // The image could not be marked; the next write, checkpoint or close retries. The error that made the job fail is reported.
         }
         finally
         {
@@ -65,8 +65,8 @@ public sealed partial class BackupJob
     }
 
     /// <summary>
-    /// Makes durable what a job that did not complete has copied, where its bitmap is to forget that. What
-    /// cannot be made durable was not copied.
+    /// If the bitmap will forget what a failed or cancelled job has copied, makes that data durable. Data that cannot be made
+    /// durable count as not copied.
     /// </summary>
     private async ValueTask KeepCopiedAsync()
     {
@@ -76,7 +76,7 @@ public sealed partial class BackupJob
         }
 
         await _copier.SettleAsync().ConfigureAwait(false);
-        // A file's error is told once: after a flush that failed, another one would succeed.
+        // A file's error is reported only once: after a failed flush, another one would succeed.
         bool isKept = !_hasBegunToFlush;
         if (isKept)
         {
@@ -104,7 +104,7 @@ public sealed partial class BackupJob
         {
             if (_pause.IsPaused)
             {
-                // Who writes meanwhile may copy this.
+                // A concurrent write may copy this part.
                 await _pause.WaitAsync(_stopped).ConfigureAwait(false);
                 continue;
             }
@@ -116,7 +116,7 @@ public sealed partial class BackupJob
                 at = next.End;
             }
 
-            // The speed may change meanwhile.
+            // The speed limit may change during the wait.
             while (BytesPerSecond is > 0 and long speed && clock.Elapsed.TotalSeconds < (double)(at - next.Start) / speed)
             {
                 await Task.Delay(s_pause, _stopped).ConfigureAwait(false);

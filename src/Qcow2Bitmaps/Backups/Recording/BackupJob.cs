@@ -1,10 +1,10 @@
 namespace Qcow2Bitmaps.Backups.Recording;
 
-/// <summary>A backup that runs beside the writes of a session. The target becomes what the disk was when the job began.</summary>
+/// <summary>A backup that runs concurrently with a session's writes. The target becomes what the disk was when the job began.</summary>
 /// <remarks>
 /// <para>
-/// What is about to be overwritten is copied first: such a write waits for the target. When that fails the job fails, and the write goes
-/// on: a backup that is lost can be made again (QEMU fails the write).
+/// Data about to be overwritten are copied first, so such a write waits for the target. If that fails, the job fails and the write
+/// proceeds: a lost backup can be taken again. (QEMU fails the write.)
 /// </para>
 /// <para>Thread-safe.</para>
 /// </remarks>
@@ -40,15 +40,13 @@ public sealed partial class BackupJob : IAsyncDisposable
         _bytesPerSecond = options.BytesPerSecond;
     }
 
-    /// <summary>Where the job stands. What becomes of the bitmap is decided when it no longer runs.</summary>
+    /// <summary>The job's state. When it is no longer running, what happens to the bitmap has been decided.</summary>
     public BackupJobState State => _ended.Task.IsCompletedSuccessfully ? _ended.Task.Result : BackupJobState.Running;
 
     /// <summary>What made the job fail; null unless it did.</summary>
     public Exception? Error => State == BackupJobState.Failed ? _error : null;
 
-    /// <summary>
-    /// Whether it was reading the disk that made the job fail; else it was writing the target, or what the job waited for.
-    /// </summary>
+    /// <summary>Whether reading the disk made the job fail; if not, writing the target did, or what the job waited for.</summary>
     public bool HasSourceFailed => Error is { } error && ReferenceEquals(error, _copier.SourceError);
 
     /// <summary>How many bytes are copied.</summary>
@@ -57,7 +55,7 @@ public sealed partial class BackupJob : IAsyncDisposable
     /// <summary>How many bytes there were to copy when the job began, in units of at least 64 KiB, cut at the disk's end.</summary>
     public long TotalBytes => _copier.TotalBytes;
 
-    /// <summary>How many bytes are copied in a second; 0 for as many as it goes.</summary>
+    /// <summary>The maximum number of bytes copied per second; 0 for no limit.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The number is negative.</exception>
     public long BytesPerSecond
     {
@@ -69,7 +67,7 @@ public sealed partial class BackupJob : IAsyncDisposable
         }
     }
 
-    /// <summary>Asks the job to end. It has ended when <see cref="WaitAsync"/> says so, and may have completed by then.</summary>
+    /// <summary>Requests the job to end. It has ended when <see cref="WaitAsync"/> returns, and may have completed by then.</summary>
     public void Cancel()
     {
         if (State != BackupJobState.Running)
@@ -86,7 +84,7 @@ public sealed partial class BackupJob : IAsyncDisposable
     }
 
     /// <summary>
-    /// Pauses the job, once what it has begun is copied. Writes still copy what they overwrite. Without effect when it is paused already.
+    /// Pauses the job as soon as the part in progress is copied. Writes still copy what they overwrite. No effect if it is already paused.
     /// </summary>
     public void Pause() => _pause.Pause();
 
@@ -138,7 +136,7 @@ public sealed partial class BackupJob : IAsyncDisposable
         _ = Task.Run(RunAsync);
     }
 
-    /// <summary>Copies what is about to be overwritten and was not copied yet.</summary>
+    /// <summary>Copies data about to be overwritten, unless they are copied already.</summary>
     internal async ValueTask CopyBeforeWriteAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         if (lengthBytes == 0 || _stopped.IsCancellationRequested)
@@ -152,7 +150,7 @@ public sealed partial class BackupJob : IAsyncDisposable
         }
         catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
-            // The data are about to be lost for the job; nothing can be wrong with the write.
+            // The job is about to lose these data, but the write itself must not fail.
             await FailAsync(e).ConfigureAwait(false);
         }
     }

@@ -7,23 +7,23 @@ public sealed record BackupJobOptions
     public required BackupSync Sync { get; init; }
 
     /// <summary>
-    /// Where to: a disk of exactly the same size, written in whole clusters of at least 64 KiB. The caller disposes it when the job has
-    /// ended. <see cref="RecordingSession.CreateTargetAsync"/> creates one, <see cref="ImageChain.OpenDiskAsync"/> opens one. A writer and
-    /// another session record what is copied. Another session cannot be copied back to the job's, directly or over others, while the job
-    /// runs.
+    /// The target: a disk of exactly the same size, written in whole clusters of at least 64 KiB. The caller disposes it after the job has
+    /// ended. <see cref="RecordingSession.CreateTargetAsync"/> creates one, <see cref="ImageChain.OpenDiskAsync"/> opens one. If it is a
+    /// writer or another session, that records what is copied. While the job runs, another session cannot be copied back to the job's
+    /// session, directly or through others.
     /// </summary>
     public required Disk Target { get; init; }
 
-    /// <summary>The bitmap that says what is dirty, or that starts anew with this backup; null for none.</summary>
+    /// <summary>The bitmap that marks what is dirty, or that starts with this backup; null for none.</summary>
     public string? Bitmap { get; init; }
 
     /// <summary>
-    /// What becomes of the bitmap when the job ends; has to be given with a bitmap, but for
-    /// <see cref="BackupSync.Incremental"/>, and only then.
+    /// What happens to the bitmap when the job ends. Required with a bitmap, except for <see cref="BackupSync.Incremental"/>;
+    /// not allowed without one.
     /// </summary>
     public BitmapSyncMode? BitmapMode { get; init; }
 
-    /// <summary>How many bytes are copied in a second, not counting what writes push out of the way; 0 for as many as it goes.</summary>
+    /// <summary>The maximum number of bytes copied per second, not counting copies before writes; 0 for no limit.</summary>
     public long BytesPerSecond { get; init; }
 
     /// <summary>Whether clusters are compressed on the target, which has to be a qcow2 image whose compression is zlib.</summary>
@@ -35,6 +35,8 @@ public sealed record BackupJobOptions
     /// </summary>
     public Func<CancellationToken, ValueTask>? BeforeCompletion { get; init; }
 
-    /// <summary>Is told how many bytes are copied, from several threads. The total is that of <see cref="BackupJob.TotalBytes"/>.</summary>
+    /// <summary>
+    /// Receives the number of bytes copied, from several threads. The total is that of <see cref="BackupJob.TotalBytes"/>.
+    /// </summary>
     public IProgress<OperationProgress>? Progress { get; init; }
 }

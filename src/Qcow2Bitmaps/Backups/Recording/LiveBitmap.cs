@@ -18,12 +18,10 @@ internal sealed class LiveBitmap(string name, DirtyBitmap bits)
     /// <summary>Whether the bits may differ from those that are stored.</summary>
     public bool IsChanged { get; set; }
 
-    /// <summary>What records writes in the place of this bitmap while a job uses it.</summary>
+    /// <summary>Records writes instead of this bitmap while a job uses it.</summary>
     public DirtyBitmap? Successor { get; private set; }
 
-    /// <summary>
-    /// Whether a transaction that is not done yet removes it: nothing else can be done with it, and its name is not free.
-    /// </summary>
+    /// <summary>Whether an unfinished transaction removes it: it cannot be used otherwise, and its name is not free.</summary>
     public bool IsLeaving { get; set; }
 
     private bool IsBusy => Successor is not null || IsLeaving;
@@ -45,17 +43,17 @@ internal sealed class LiveBitmap(string name, DirtyBitmap bits)
         IsChanged = true;
     }
 
-    /// <summary>Lets a job have the bits as they are; writes go to a successor from now on.</summary>
+    /// <summary>Freezes the bits for a job; writes go to a successor from now on.</summary>
     public void Freeze() => Successor = new DirtyBitmap(Bits.SizeBytes, Bits.GranularityBytes);
 
-    /// <summary>The job is done with the bits: the successor takes over.</summary>
+    /// <summary>The job no longer needs the bits: the successor takes over.</summary>
     public void Abdicate()
     {
         SetBits(Successor!);
         Successor = null;
     }
 
-    /// <summary>The job was for nothing: the bits are as if there had been none.</summary>
+    /// <summary>The bits become as if no job had used them.</summary>
     public void Reclaim()
     {
         Bits.Merge(Successor!);
@@ -76,7 +74,7 @@ internal sealed class LiveBitmap(string name, DirtyBitmap bits)
         return all;
     }
 
-    /// <summary>Refuses what the state does not allow, in QEMU's order and words.</summary>
+    /// <summary>Throws if the state does not allow the operation, in QEMU's order and words.</summary>
     /// <exception cref="BitmapStateException">The bitmap is busy, read-only or inconsistent.</exception>
     public void Require(bool allowsReadOnly = false, bool allowsInconsistent = false)
     {

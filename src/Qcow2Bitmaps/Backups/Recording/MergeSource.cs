@@ -13,13 +13,13 @@ public readonly record struct MergeSource
     /// <summary>The bitmap's name; empty for bits in memory.</summary>
     internal string Name { get; }
 
-    /// <summary>The session whose bitmap it is; null for the one of the bitmap that it is merged into.</summary>
+    /// <summary>The bitmap's session; null for the session of the destination bitmap.</summary>
     internal RecordingSession? Session { get; }
 
     /// <summary>The bits; null for a session's bitmap.</summary>
     internal DirtyBitmap? Bits { get; }
 
-    /// <summary>A bitmap of the session of the one that it is merged into.</summary>
+    /// <summary>A bitmap of the destination bitmap's session.</summary>
     /// <param name="name">Its name.</param>
     public static MergeSource Of(string name)
     {
@@ -37,7 +37,7 @@ public readonly record struct MergeSource
         return new MergeSource(name, session, null);
     }
 
-    /// <summary>Bits in memory, those of another image for example. They stay as they are until the merge is done.</summary>
+    /// <summary>Bits in memory, for example those of another image. They must not change until the merge is done.</summary>
     /// <param name="bits">The bits.</param>
     public static MergeSource Of(DirtyBitmap bits)
     {

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Backups.Recording;
 
-/// <summary>What a session says of one of its bitmaps at a moment, as QEMU's <c>query-block</c> shows it. Immutable.</summary>
+/// <summary>A snapshot of the state of a session's bitmap, as QEMU's <c>query-block</c> shows it. Immutable.</summary>
 public sealed record RecordedBitmap
 {
     internal RecordedBitmap()
@@ -14,8 +14,8 @@ public sealed record RecordedBitmap
     public long GranularityBytes { get; internal init; }
 
     /// <summary>
-    /// Dirty granules times their size in bytes, which may be more than the disk has. While a job uses the
-    /// bitmap: what was dirty when it began.
+    /// The number of dirty granules times their size in bytes, which may exceed the disk's size. While a job uses the bitmap: what was
+    /// dirty when the job began.
     /// </summary>
     public long CountBytes { get; internal init; }
 
@@ -28,7 +28,7 @@ public sealed record RecordedBitmap
     /// <summary>Whether the bitmap is stored in the image.</summary>
     public bool IsPersistent { get; internal init; }
 
-    /// <summary>Whether the stored bitmap misses changes: all that can be done is to remove it.</summary>
+    /// <summary>Whether the stored bitmap lacks changes: it can only be removed.</summary>
     public bool IsInconsistent { get; internal init; }
 
     /// <summary>Whether the bitmap cannot be changed, as it comes from an image that is open for reading only.</summary>

@@ -3,10 +3,10 @@ using Qcow2Bitmaps.Images.Editing;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
-/// <summary>What steps of a <see cref="RecordingTransaction"/> do to bitmaps.</summary>
+/// <summary>The effects on bitmaps of the steps of a <see cref="RecordingTransaction"/>.</summary>
 public sealed partial class RecordingSession
 {
-    /// <summary>Copies a bitmap's bits; those that a job uses when it is busy, those of nothing when it is inconsistent.</summary>
+    /// <summary>Copies a bitmap's bits: if it is busy, those that the job uses; if it is inconsistent, none are set.</summary>
     /// <param name="name">Its name.</param>
     /// <exception cref="BitmapStateException">There is no such bitmap.</exception>
     public DirtyBitmap CopyBits(string name)
@@ -17,16 +17,16 @@ public sealed partial class RecordingSession
         }
     }
 
-    /// <summary>Starts a backup: the target becomes what the disk is at this moment, whatever is written meanwhile.</summary>
-    /// <param name="options">What is copied, and where to.</param>
-    /// <param name="cancellationToken">Ends the wait for the start; a job that runs is cancelled by itself.</param>
+    /// <summary>Starts a backup: the target becomes what the disk is now, despite later writes.</summary>
+    /// <param name="options">What to copy, and the target.</param>
+    /// <param name="cancellationToken">Cancels only the wait for the start; a running job is cancelled through the job itself.</param>
     /// <returns>The job, which runs.</returns>
     /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
     public async ValueTask<BackupJob> StartBackupAsync(BackupJobOptions options, CancellationToken cancellationToken = default) =>
         (await new RecordingTransaction().Backup(this, options).CommitAsync(cancellationToken).ConfigureAwait(false))[0];
 
     /// <summary>Adds a bitmap. For this and everything below, the caller must hold the session exclusively.</summary>
-    /// <returns>How to take it back.</returns>
+    /// <returns>The action that undoes it.</returns>
     internal Action ApplyAdd(string name, long? granularityBytes, bool isPersistent, bool isRecording)
     {
         string? fault = BitmapName.FaultOf(name);
@@ -64,7 +64,7 @@ public sealed partial class RecordingSession
         return () => _bitmaps.Remove(bitmap);
     }
 
-    /// <summary>Lets a bitmap go at the end of the transaction; until then it is busy, as with QEMU.</summary>
+    /// <summary>Removes a bitmap at the end of the transaction; until then it is busy, as in QEMU.</summary>
     internal (Action Undo, bool IsStored) ApplyRemove(string name)
     {
         LiveBitmap bitmap = Require(name);
@@ -83,7 +83,7 @@ public sealed partial class RecordingSession
         return Replace(bitmap, new DirtyBitmap(bitmap.Bits.SizeBytes, bitmap.Bits.GranularityBytes));
     }
 
-    /// <summary>Whether a bitmap stands in the image: what is added to it in memory must not be missing there.</summary>
+    /// <summary>Whether a bitmap is stored in the image: bits added to it in memory must not be missing there.</summary>
     internal bool IsInImage(string name) => FindLive(name) is { IsPersistent: true } && Image.Bitmaps.TryGet(name, out _);
 
     internal Action ApplyEnabled(string name, bool isEnabled)
@@ -148,7 +148,7 @@ public sealed partial class RecordingSession
         }
     }
 
-    /// <summary>Refuses a persistent bitmap that could not be stored, beside those that are still to be.</summary>
+    /// <summary>Refuses a persistent bitmap that could not be stored, considering others that are still to be stored.</summary>
     private void RequireStorable(string name, long granularity, bool isRecording)
     {
         if (_writer is null)

@@ -25,7 +25,7 @@ public sealed partial class RecordingSession
         await turn.Writer.WriteAsync(offsetBytes, bytes, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Writes a whole cluster compressed, or plainly where that makes it no shorter, and records it.</summary>
+    /// <summary>Writes a whole cluster compressed, or uncompressed if compression does not shrink it, and records it.</summary>
     /// <inheritdoc/>
     public override async ValueTask WriteCompressedAsync(
         long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
@@ -43,7 +43,7 @@ public sealed partial class RecordingSession
         await turn.Writer.WriteZerosAsync(offsetBytes, lengthBytes, mayUnmap, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Gives up a range, and records all of it, whatever of it stays.</summary>
+    /// <summary>Discards a range, and records all of it, even parts that are kept.</summary>
     /// <inheritdoc/>
     public override async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
     {
@@ -56,7 +56,7 @@ public sealed partial class RecordingSession
     public override ValueTask FlushAsync(CancellationToken cancellationToken = default) =>
         _writer?.FlushAsync(cancellationToken) ?? ValueTask.CompletedTask;
 
-    /// <summary>Begins a write: pushes old data out of its way for the jobs, and records it.</summary>
+    /// <summary>Begins a write: has the jobs copy the old data first, and records it.</summary>
     private async ValueTask<Turn> BeginAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         RequireRange(offsetBytes, lengthBytes);
@@ -64,7 +64,7 @@ public sealed partial class RecordingSession
             ?? throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{Name}' is open for reading only");
         while (true)
         {
-            // Not while anything is held: a job's target may be another session, which somebody holds who waits for this one.
+            // Without holding any lock: a job's target may be another session, whose lock may be held by something that waits for this one.
             BackupJob[] jobs = _jobs;
             foreach (BackupJob job in jobs)
             {
@@ -87,7 +87,7 @@ public sealed partial class RecordingSession
         }
     }
 
-    /// <summary>Records a write, before the data: whoever reads both must not find a write that is not recorded.</summary>
+    /// <summary>Records a write before its data: a concurrent reader of both must not find an unrecorded write.</summary>
     private void Record(long offsetBytes, long lengthBytes)
     {
         lock (_bits)

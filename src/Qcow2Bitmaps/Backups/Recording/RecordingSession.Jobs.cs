@@ -8,7 +8,8 @@ namespace Qcow2Bitmaps.Backups.Recording;
 public sealed partial class RecordingSession
 {
     /// <summary>
-    /// Creates an image or a raw file for a backup of this disk, not more readable than its files are. What is there is overwritten.
+    /// Creates an image or a raw file for a backup of this disk, with no wider read access than the disk's files. An
+    /// existing file is overwritten.
     /// </summary>
     /// <param name="path">The file.</param>
     /// <param name="format"><c>qcow2</c> or <c>raw</c>.</param>
@@ -37,7 +38,7 @@ public sealed partial class RecordingSession
             await FileCreation.CreateAsync(path, options, _chain.Rights, cancellationToken).ConfigureAwait(false);
         }
 
-        // Its backing file is one that this disk has open, wherever that is.
+        // Its backing file is already open as part of this disk, so it may be in any folder.
         ChainOpenOptions opening = _chain.Options with
         {
             AllowedFolders =
@@ -123,7 +124,7 @@ public sealed partial class RecordingSession
         );
     }
 
-    /// <summary>Ends what <see cref="ApplyBackup"/> notes of its target: nothing more is copied there.</summary>
+    /// <summary>Removes the note of <see cref="ApplyBackup"/> about its target: nothing more is copied there.</summary>
     internal void LeaveTarget(BackupJobOptions options)
     {
         if (options.Target is RecordingSession target)
@@ -135,11 +136,11 @@ public sealed partial class RecordingSession
     /// <summary>Lets writes from now on push old data out of their way for a job. The caller must hold the session exclusively.</summary>
     internal void Attach(BackupJob job) => _jobs = [.. _jobs, job];
 
-    /// <summary>Ends a job: decides what becomes of its bitmap.</summary>
+    /// <summary>Ends a job: decides what happens to its bitmap.</summary>
     /// <param name="job">The job.</param>
     /// <param name="bitmap">Its bitmap.</param>
-    /// <param name="mode">What becomes of it.</param>
-    /// <param name="isSuccess">Tells whether all was copied; asked when no write is under way.</param>
+    /// <param name="mode">What happens to it.</param>
+    /// <param name="isSuccess">Returns whether everything was copied; called when no write is in progress.</param>
     /// <param name="remaining">What was not copied.</param>
     internal async ValueTask FinishAsync(
         BackupJob job, LiveBitmap? bitmap, BitmapSyncMode mode, Func<bool> isSuccess, DirtyBitmap remaining)
@@ -163,7 +164,7 @@ public sealed partial class RecordingSession
         }
     }
 
-    /// <summary>Marks what the top image itself has.</summary>
+    /// <summary>Marks everything allocated in the top image itself.</summary>
     internal async ValueTask MarkOwnAsync(DirtyBitmap bits, CancellationToken cancellationToken)
     {
         await FlushAsync(cancellationToken).ConfigureAwait(false);

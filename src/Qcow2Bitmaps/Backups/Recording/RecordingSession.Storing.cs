@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Backups.Recording;
 
-/// <summary>What is loaded from the image, and stored in it.</summary>
+/// <summary>Loading from the image, and storing in it.</summary>
 public sealed partial class RecordingSession
 {
     /// <summary>Deletes bitmaps from the image at once. The caller must hold the session exclusively.</summary>
@@ -38,7 +38,7 @@ public sealed partial class RecordingSession
 
     private async ValueTask LoadAsync(CancellationToken cancellationToken)
     {
-        // Of two of one name the second is in use, or the image would not have opened; QEMU does not look at it either.
+        // Of two bitmaps with one name, the second is in use, or the image would not have opened. QEMU does not check it either.
         foreach (BitmapInfo info in Image.Bitmaps.Where(info => FindLive(info.Name) is null))
         {
             _bitmaps.Add(await LoadAsync(info, cancellationToken).ConfigureAwait(false));
@@ -70,7 +70,7 @@ public sealed partial class RecordingSession
             }
 
             await bits.MergeAsync(pages, cancellationToken).ConfigureAwait(false);
-            // What the file misses counts as dirty, and would read as clean once it has grown.
+            // Parts missing in the file count as dirty, but would read as clean once the file has grown.
             misses = pages.MissesBits;
         }
 
@@ -101,7 +101,7 @@ public sealed partial class RecordingSession
             edit.Store(bitmap.Name, bitmap.StorableBits(), bitmap.IsEnabled, bitmap.IsChanged);
         }
 
-        // Also where that fails: the switch may have been made.
+        // Set even if the edit fails, as the image may have been switched.
         _isStored = true;
         await EditAsync(edit, cancellationToken).ConfigureAwait(false);
         foreach (LiveBitmap bitmap in stored)
@@ -119,7 +119,7 @@ public sealed partial class RecordingSession
 
     private async ValueTask EditAsync(BitmapEdit edit, CancellationToken cancellationToken)
     {
-        // The writer stands still meanwhile, with all that it has done on disk.
+        // The writer is idle meanwhile, and all its data are on disk.
         using ImageGate.Release alone = await Image.Handle.EnterAsync(cancellationToken).ConfigureAwait(false);
         if (_isUncertain)
         {
@@ -149,7 +149,7 @@ public sealed partial class RecordingSession
             return;
         }
 
-        // Storing the bitmaps has made all durable that was written; nothing came after it.
+        // Storing the bitmaps made all written data durable; nothing was written since.
         _ = await Leftovers.TidyAsync(
             $"'{Name}': all is stored, but it was not closed without an error", CloseImageAsync).ConfigureAwait(false);
     }

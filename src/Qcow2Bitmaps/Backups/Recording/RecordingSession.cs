@@ -20,13 +20,13 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// allocation where the image has a backing file: <see cref="Operations.ChainPopulate"/>.
 /// </para>
 /// <para>
-/// Rules and messages are those of QEMU's monitor commands. Of a chain that is open for reading only the bitmaps are read-only:
-/// they can be merged from and copied by jobs.
+/// Rules and messages are those of QEMU's monitor commands. If the chain is open for reading only, its bitmaps are read-only: they can only
+/// be merged from, and used by jobs.
 /// </para>
 /// <para>
-/// Thread-safe. Reads and writes run side by side; operations on bitmaps, the start and the end of jobs and checkpoints wait until no
-/// write is under way, and keep new ones waiting. While the session is open nobody else may change the image's bitmaps, not even
-/// through the same <see cref="Qcow2Image"/>.
+/// Thread-safe. Reads and writes are concurrent. Operations on bitmaps, the start and end of jobs, and checkpoints wait until no write is
+/// in progress, and block new ones. While the session is open, nothing else may change the image's bitmaps, not even through the same
+/// <see cref="Qcow2Image"/>.
 /// </para>
 /// </remarks>
 public sealed partial class RecordingSession : Disk
@@ -36,16 +36,16 @@ public sealed partial class RecordingSession : Disk
     private readonly ImageChain _chain;
     private readonly bool _leaveOpen;
     private readonly GuestWriter? _writer;
-    // Held together by writes, alone by all that changes which bitmaps and jobs there are, and what is stored.
+    // Held shared by writes, and exclusively by everything that changes the set of bitmaps and jobs, or what is stored.
     private readonly SharedLock _access = new();
-    // Protects the bitmaps against those who look at them beside writes.
+    // Protects the bitmaps against readers that run concurrently with writes.
     private readonly Lock _bits = new();
-    // In the order in which they came.
+    // In order of creation.
     private readonly List<LiveBitmap> _bitmaps = [];
     private volatile BackupJob[] _jobs = [];
-    // Whether bitmaps may look valid in the image, so that they have to be marked as in use before anything is written.
+    // Whether bitmaps may look valid in the image, so that they must be marked as in use before a write.
     private volatile bool _isStored = true;
-    // Whether an edit has failed, so that nobody knows what the image has now.
+    // Whether an edit has failed, so that the image's state is unknown.
     private bool _isUncertain;
     private volatile bool _isClosed;
 
@@ -79,7 +79,7 @@ public sealed partial class RecordingSession : Disk
     public ImageChain Chain => _chain;
 
     /// <summary>
-    /// The bitmaps as they are now, the newest first, as QEMU lists them. Of those from the image the last of the directory is the newest.
+    /// The current bitmaps, the newest first, as QEMU lists them. Of those from the image, the last one in the directory is the newest.
     /// </summary>
     public IReadOnlyList<RecordedBitmap> Bitmaps
     {
@@ -97,7 +97,7 @@ public sealed partial class RecordingSession : Disk
 
     internal Qcow2Image Image => _chain.Layers[0].RequireImage();
 
-    /// <summary>Tells sessions apart, and says in which order several are held.</summary>
+    /// <summary>Identifies the session, and defines the order in which several are locked.</summary>
     internal long Number { get; } = Interlocked.Increment(ref s_sessions);
 
     internal override bool HoldsZeros => _writer is { HoldsZeros: true };
@@ -108,14 +108,14 @@ public sealed partial class RecordingSession : Disk
 
     /// <summary>Opens a chain of files, the top image for writing, with the locks of a writer.</summary>
     /// <param name="topPath">The top image.</param>
-    /// <param name="options">How; the defaults when null. Which images can be written is not looked at.</param>
+    /// <param name="options">The options; the defaults when null. Their choice of writable images is ignored.</param>
     /// <param name="isReadOnly">Whether the top image, too, is only read.</param>
     /// <param name="cancellationToken">Ends the opening before anything is changed.</param>
     /// <returns>The session, to be closed.</returns>
     /// <exception cref="Qcow2FormatException">An image, or a bitmap, is broken.</exception>
     /// <exception cref="Qcow2UnsupportedException">The top image cannot be written, or is raw; or a backing
     /// file's name or format is refused.</exception>
-    /// <exception cref="ImageLockedException">Somebody else uses one of the images in a way that excludes this.</exception>
+    /// <exception cref="ImageLockedException">Another process uses one of the images in a conflicting way.</exception>
     /// <exception cref="NoSpaceException">A device has no room to mark the bitmaps as in use.</exception>
     /// <exception cref="IOException">A file cannot be opened, read or written.</exception>
     public static async Task<RecordingSession> OpenAsync(
@@ -128,7 +128,7 @@ public sealed partial class RecordingSession : Disk
 
     /// <summary>Opens the disk of a chain; it can be written if the chain's top image is open for writing.</summary>
     /// <param name="chain">The chain.</param>
-    /// <param name="leaveOpen">Whether the chain stays open when the session is closed, or cannot be opened.</param>
+    /// <param name="leaveOpen">Whether the chain stays open after the session is closed or fails to open.</param>
     /// <param name="cancellationToken">Ends the opening before anything is changed.</param>
     /// <inheritdoc cref="OpenAsync(string, ChainOpenOptions?, bool, CancellationToken)"/>
     public static async Task<RecordingSession> OpenAsync(
@@ -164,13 +164,13 @@ public sealed partial class RecordingSession : Disk
         }
     }
 
-    /// <summary>Stores all bitmaps as they are now, valid, together with all that was written, and goes on.</summary>
+    /// <summary>Stores all bitmaps in their current state, valid, together with all written data, and continues.</summary>
     /// <remarks>
-    /// A bitmap that a job uses is stored as it would be if the job failed. Transient bitmaps are not stored, inconsistent
-    /// ones stay as they are. When there is no room, or the storage fails, the bitmaps stay marked as in use; memory is as
-    /// before, and the checkpoint can be tried again.
+    /// A bitmap that a job uses is stored as it would be if the job failed. Transient bitmaps are not stored, and inconsistent ones are
+    /// unchanged. If there is no space, or the storage fails, the bitmaps stay marked as in use; memory is unchanged, and the
+    /// checkpoint can be retried.
     /// </remarks>
-    /// <param name="cancellationToken">Ends the work while the image is as before.</param>
+    /// <param name="cancellationToken">Cancels the work as long as the image is unchanged.</param>
     /// <returns>Once all is durable.</returns>
     /// <exception cref="NoSpaceException">The storage cannot grow and is too full: the bitmaps are still marked as in use.</exception>
     /// <exception cref="IOException">The storage failed; the bitmaps are marked as in use, or stored.</exception>

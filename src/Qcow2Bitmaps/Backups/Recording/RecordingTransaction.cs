@@ -3,23 +3,23 @@ using Qcow2Bitmaps.Threading;
 namespace Qcow2Bitmaps.Backups.Recording;
 
 /// <summary>
-/// Steps on the bitmaps of one session or several that are done together: all, or none. Backups can start among
-/// them, at the very moment of the other steps.
+/// Steps on the bitmaps of one or several sessions that are done atomically: all, or none. Backups can start among them, at the same point
+/// in time as the other steps.
 /// </summary>
 /// <remarks>
-/// Steps are only collected here. Each sees what those before it have done. No write runs meanwhile in any of the sessions, so that all
-/// steps are one moment for the guest. Not thread-safe; several transactions may be committed side by side.
+/// Steps are only collected here. Each step sees the effects of those before it. No write runs meanwhile in any of the sessions, so that
+/// for the guest all steps happen at one point in time. Not thread-safe; several transactions may be committed concurrently.
 /// </remarks>
 public sealed class RecordingTransaction
 {
     private readonly List<(string Operation, RecordingSession Session, Func<Applied, Action> Apply)> _steps = [];
     private readonly HashSet<RecordingSession> _sessions = [];
 
-    /// <summary>Adds a bitmap in which nothing is dirty.</summary>
+    /// <summary>Adds an empty bitmap.</summary>
     /// <param name="session">The session.</param>
     /// <param name="name">Its name: 1 to 1023 bytes of UTF-8 without NUL.</param>
-    /// <param name="granularityBytes">How many bytes a bit stands for, a power of two from 512 on; null for QEMU's default, the
-    /// cluster size within 4 KiB to 64 KiB.</param>
+    /// <param name="granularityBytes">How many bytes a bit represents, a power of two of at least 512; null for QEMU's default, the cluster
+    /// size limited to 4 KiB to 64 KiB.</param>
     /// <param name="isPersistent">Whether it is stored at the next checkpoint; else it is gone when the session is closed.</param>
     /// <param name="isRecording">Whether it records writes.</param>
     /// <returns>This transaction.</returns>
@@ -45,11 +45,11 @@ public sealed class RecordingTransaction
         return undo;
     });
 
-    /// <summary>Makes all of a bitmap clean.</summary>
+    /// <summary>Clears a bitmap.</summary>
     /// <inheritdoc cref="Remove" path="/param|/returns"/>
     public RecordingTransaction Clear(RecordingSession session, string name) => Step("clear", session, name, _ => session.ApplyClear(name));
 
-    /// <summary>Lets a bitmap record writes.</summary>
+    /// <summary>Enables a bitmap to record writes.</summary>
     /// <inheritdoc cref="Remove" path="/param|/returns"/>
     public RecordingTransaction Enable(RecordingSession session, string name) => Step("enable", session, name, applied =>
     {
@@ -58,15 +58,17 @@ public sealed class RecordingTransaction
         return undo;
     });
 
-    /// <summary>Lets a bitmap no longer record writes.</summary>
+    /// <summary>Disables a bitmap, so that it no longer records writes.</summary>
     /// <inheritdoc cref="Remove" path="/param|/returns"/>
     public RecordingTransaction Disable(RecordingSession session, string name) =>
         Step("disable", session, name, _ => session.ApplyEnabled(name, false));
 
-    /// <summary>Adds to a bitmap all that others say is dirty, rounded out to its granules; of disks of the same size.</summary>
+    /// <summary>
+    /// Adds to a bitmap everything that others mark as dirty, rounded out to its granules. The disks must have the same size.
+    /// </summary>
     /// <param name="session">The session.</param>
-    /// <param name="into">The bitmap that takes the bits.</param>
-    /// <param name="sources">The others.</param>
+    /// <param name="into">The destination bitmap.</param>
+    /// <param name="sources">The source bitmaps.</param>
     /// <returns>This transaction.</returns>
     public RecordingTransaction Merge(RecordingSession session, string into, IReadOnlyList<MergeSource> sources)
     {
@@ -95,7 +97,7 @@ public sealed class RecordingTransaction
         });
     }
 
-    /// <summary>Tells whether all steps would be accepted now, and changes nothing. Disks of targets are not read.</summary>
+    /// <summary>Checks whether all steps would be accepted now, without changing anything. Targets' disks are not read.</summary>
     /// <param name="cancellationToken">Ends the wait for the sessions.</param>
     /// <exception cref="BitmapStateException">A step would be refused, in QEMU's words.</exception>
     /// <exception cref="Qcow2Exception">An image could not take a bitmap.</exception>
@@ -110,8 +112,8 @@ public sealed class RecordingTransaction
     /// <exception cref="Qcow2Exception">An image cannot take a bitmap; nothing was changed.</exception>
     /// <exception cref="ObjectDisposedException">A session is closed; nothing was changed.</exception>
     /// <exception cref="IOException">
-    /// The storage failed where bitmaps were to be marked as in use in an image, or deleted from it; in memory nothing was changed, and a
-    /// bitmap that is gone from the image comes back with the next checkpoint.
+    /// The storage failed while bitmaps were being marked as in use in an image, or deleted from it. Nothing was changed in memory, and a
+    /// bitmap that was deleted from the image is stored again at the next checkpoint.
     /// </exception>
     public ValueTask<IReadOnlyList<BackupJob>> CommitAsync(CancellationToken cancellationToken = default) =>
         RunAsync(isTrial: false, cancellationToken);
@@ -122,7 +124,7 @@ public sealed class RecordingTransaction
         var held = new List<SharedLock.Release>();
         try
         {
-            // Always in one order, so that two transactions do not wait for one another.
+            // Always in the same order, so that two transactions cannot deadlock.
             foreach (RecordingSession session in _sessions.OrderBy(static session => session.Number))
             {
                 held.Add(await session.EnterAloneAsync(cancellationToken).ConfigureAwait(false));
@@ -166,8 +168,8 @@ public sealed class RecordingTransaction
                 await job.PrepareAsync(cancellationToken).ConfigureAwait(false);
             }
 
-            // Who is killed after this must not leave a bitmap that looks valid and lacks what was merged
-            // into it, above all when that is deleted next.
+            // A process that is killed after this must not leave a bitmap that looks valid and lacks what was merged into it, above all if
+            // the source is deleted next.
             foreach (RecordingSession session in applied.Grown)
             {
                 await session.MarkStoredAsync(cancellationToken).ConfigureAwait(false);
@@ -213,7 +215,7 @@ public sealed class RecordingTransaction
 
         public List<(RecordingSession Session, string Name)> Removed { get; } = [];
 
-        /// <summary>The sessions with a bitmap that is more now than what the image has of it.</summary>
+        /// <summary>The sessions with a bitmap that now contains more than its copy in the image.</summary>
         public HashSet<RecordingSession> Grown { get; } = [];
 
         public void NoteGrowth(RecordingSession session, string name)

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Backups.Recording;
 
-/// <summary>Which sessions are copied to which others, over all of the process. Thread-safe.</summary>
+/// <summary>Tracks, for the whole process, which sessions are copied to which others. Thread-safe.</summary>
 /// <remarks>
 /// A write copies first what it overwrites, and waits until that is written to the target, whose own jobs copy first. In a circle it would
 /// wait for itself. The transactions that start its jobs need have no session in common: so this is decided under a lock of its own.
@@ -26,7 +26,7 @@ internal static class SessionCircles
         }
     }
 
-    /// <summary>Takes a note back.</summary>
+    /// <summary>Removes a record.</summary>
     public static void Remove(RecordingSession source, RecordingSession target)
     {
         lock (s_gate)
@@ -35,7 +35,7 @@ internal static class SessionCircles
         }
     }
 
-    // There are no circles, so that it ends.
+    // There are no cycles, so this terminates.
     private static bool Reaches(RecordingSession from, RecordingSession to) =>
         from == to || s_copied.Exists(copied => copied.Source == from && Reaches(copied.Target, to));
 }

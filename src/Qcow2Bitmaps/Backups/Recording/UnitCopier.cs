@@ -5,7 +5,7 @@ using Qcow2Bitmaps.Threading;
 namespace Qcow2Bitmaps.Backups.Recording;
 
 /// <summary>
-/// Copies a job's units, each once: for the job, and for the writes that are about to overwrite them. These take turns by range.
+/// Copies each unit of a job once: for the job, and for writes that are about to overwrite it. Copies of one range are serialized.
 /// </summary>
 internal sealed class UnitCopier
 {
@@ -21,14 +21,14 @@ internal sealed class UnitCopier
     private readonly int _unitBytes;
     private readonly ItemCopier _copier;
     private readonly RangeLock _ranges = new();
-    // Protects what remains.
+    // Protects Remaining.
     private readonly Lock _gate = new();
     private Exception? _sourceError;
     private long _copiedBytes;
 
     /// <summary>Copies the units of a job.</summary>
     /// <param name="session">The disk.</param>
-    /// <param name="options">How, and to where.</param>
+    /// <param name="options">The options, with the target.</param>
     /// <param name="leavesZeros">Whether zeros are left out where the target itself holds zeros: of a backup that stands alone. Others may
     /// get a backing file later, which must not show.</param>
     /// <param name="stopped">Ends the copying.</param>
@@ -39,15 +39,15 @@ internal sealed class UnitCopier
         _options = options;
         _stopped = stopped;
         _unitBytes = Math.Max(MinUnitBytes, options.Target.ClusterBytes);
-        // What the target has must not show, nor what its backing file has, be that zeros for now.
+        // Neither the target's old content nor its backing file may show through, even if they are zeros now.
         _copier = new ItemCopier(options.Target, holdsZeros: true) { Compress = options.Compress, ZeroUnitBytes = _unitBytes };
         Remaining = new DirtyBitmap(session.SizeBytes, _unitBytes);
     }
 
-    /// <summary>What is still to be copied, a bit for a unit. Others change it only before the copying begins.</summary>
+    /// <summary>The units still to be copied, one bit each. Other classes change it only before the copying begins.</summary>
     public DirtyBitmap Remaining { get; }
 
-    /// <summary>How many bytes the job copies; 0 where it copies only what is written meanwhile.</summary>
+    /// <summary>How many bytes the job copies; 0 if it only copies before writes.</summary>
     public long TotalBytes { get; set; }
 
     public long CopiedBytes => Interlocked.Read(ref _copiedBytes);
@@ -57,10 +57,12 @@ internal sealed class UnitCopier
 
     private int StepBytes => Math.Max(MaxStepBytes, _unitBytes);
 
-    /// <summary>The next part, of at most a step, that is not copied yet; null when there is none.</summary>
+    /// <summary>The next part, of at most one step, that is not copied yet; null if there is none.</summary>
     public (long Start, long End)? Next(long at) => Next(at, StepBytes);
 
-    /// <summary>Copies what of a range was not copied yet, in whole units and by steps, and waits for who does that.</summary>
+    /// <summary>
+    /// Copies the parts of a range that are not copied yet, in whole units and by steps, and waits for concurrent copies of it.
+    /// </summary>
     public async ValueTask CopyAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         long start = offsetBytes & -_unitBytes;
@@ -72,7 +74,7 @@ internal sealed class UnitCopier
     }
 
     /// <summary>Copies zeros that are known from tables alone, if there are many.</summary>
-    /// <returns>Where they end; where they were to start when there are few.</returns>
+    /// <returns>The end of the zeros; the start itself if there are few.</returns>
     public async ValueTask<long> CopyZerosAsync(long start)
     {
         (long end, long thereEnd) = await FindZerosAsync(start).ConfigureAwait(false);
@@ -84,11 +86,11 @@ internal sealed class UnitCopier
         using RangeLock.Release turn = await _ranges.EnterAsync(start, end, _stopped).ConfigureAwait(false);
         if (Next(start, end - start) is not { } next || next.Start != start)
         {
-            // Somebody has copied it meanwhile.
+            // A concurrent write has copied it.
             return start;
         }
 
-        // What was not copied nobody overwrites before this turn has ended.
+        // Parts that are not copied cannot be overwritten before this lock is released.
         long zerosEnd = await ReadSourceAsync(_session.FindZerosEndAsync(start, next.End, _stopped)).ConfigureAwait(false);
         zerosEnd = zerosEnd == next.End ? zerosEnd : zerosEnd & -_unitBytes;
         if (zerosEnd - start < StepBytes)
@@ -106,7 +108,7 @@ internal sealed class UnitCopier
         return zerosEnd;
     }
 
-    /// <summary>Waits for writes that still copy what they overwrite, and lets late ones find nothing to do.</summary>
+    /// <summary>Waits for writes that are still copying, and leaves nothing to copy for later ones.</summary>
     public async Task ForgetAsync()
     {
         await SettleAsync().ConfigureAwait(false);
@@ -116,9 +118,7 @@ internal sealed class UnitCopier
         }
     }
 
-    /// <summary>
-    /// Waits for writes that still copy what they overwrite. When the copying was stopped before, what remains is what remains.
-    /// </summary>
+    /// <summary>Waits for writes that are still copying. If copying was stopped before, the remaining units are final afterwards.</summary>
     public async Task SettleAsync()
     {
         using RangeLock.Release all = await _ranges.EnterAsync(0, long.MaxValue, CancellationToken.None).ConfigureAwait(false);
@@ -151,7 +151,7 @@ internal sealed class UnitCopier
         for (long step = StepBytes; end < size; step += Math.Min(step, MaxStepGrowthBytes))
         {
             bool isThere = _leavesZeros && thereEnd == end;
-            // Where nothing is written a run has no limit: writes to it wait for tables alone.
+            // A run that needs no writes has no limit: guest writes to it only wait for tables to be read.
             long most = isThere ? size : Math.Min(size, start + MaxZeroBytes);
             if (end >= most)
             {
@@ -194,7 +194,7 @@ internal sealed class UnitCopier
         return end;
     }
 
-    /// <summary>Copies what of a part was not copied yet, and waits for who does that.</summary>
+    /// <summary>Copies the units of a part that are not copied yet, and waits for concurrent copies of it.</summary>
     private async ValueTask CopyStepAsync(long start, long end, CancellationToken cancellationToken)
     {
         using RangeLock.Release turn = await _ranges.EnterAsync(start & -_unitBytes, end, cancellationToken).ConfigureAwait(false);

@@ -3,7 +3,7 @@ namespace Qcow2Bitmaps;
 /// <summary>What a finding of a check means for the image.</summary>
 public enum CheckFindingKind
 {
-    /// <summary>A cluster is counted and not used: space is wasted, nothing else.</summary>
+    /// <summary>A cluster is counted but not used: only space is wasted.</summary>
     Leak,
     /// <summary>
     /// A cluster is used and not counted, or a structure is broken: data may be corrupt, or may become so with the next write.

@@ -34,14 +34,14 @@ public sealed record CheckReport
     /// <summary>The end of the last cluster that is used or counted, in bytes from the start of the file.</summary>
     public required long ImageEndOffset { get; init; }
 
-    /// <summary>Corruptions that a repair has mended. 0 without one.</summary>
+    /// <summary>Corruptions that a repair has fixed. 0 without one.</summary>
     public long CorruptionsFixed { get; init; }
 
-    /// <summary>Leaks that a repair has mended. 0 without one.</summary>
+    /// <summary>Leaks that a repair has fixed. 0 without one.</summary>
     public long LeaksFixed { get; init; }
 
     /// <summary>
-    /// What a repair found and did, in order. The other members say what a check after it has found. Empty where nothing was repaired.
+    /// What a repair found and did, in order; empty if nothing was repaired. The other members are the results of the check after it.
     /// </summary>
     public IReadOnlyList<CheckFinding> Repairs { get; init; } = [];
 

@@ -2,18 +2,18 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>Which clusters of an image have one use only, whatever their stored counts say. For who is about to write, or to free, what
-/// a bitmap names.</summary>
+/// <summary>Which clusters of an image have only one use, whatever their stored counts. For callers that will write or free what a bitmap
+/// refers to.</summary>
 internal sealed class ClusterUses
 {
     private readonly ImageGeometry _geometry;
     private readonly ReferenceCounts? _uses;
-    // In ascending order; each reaches at least as far as those before it.
+    // In ascending order; the ends never decrease.
     private readonly List<(long First, long Last)> _uncounted;
 
-    /// <summary>Takes what a checker has counted.</summary>
+    /// <summary>Uses the result of a check.</summary>
     /// <param name="geometry">The image's cluster arithmetic.</param>
-    /// <param name="uses">How often each cluster is used; null where that is not known of all.</param>
+    /// <param name="uses">How often each cluster is used; null if some uses are unknown.</param>
     /// <param name="uncounted">Clusters of structures that are not counted.</param>
     public ClusterUses(ImageGeometry geometry, ReferenceCounts? uses, List<(long First, long Last)> uncounted)
     {

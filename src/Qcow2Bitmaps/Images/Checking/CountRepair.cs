@@ -3,17 +3,15 @@ using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>Repairs reference counts and what else guest data need. For who is inside the image's gate.</summary>
+/// <summary>Repairs reference counts and everything else that guest data need. The caller holds the image's gate.</summary>
 internal static class CountRepair
 {
-    /// <summary>
-    /// Brings reference counts up to date that a crash has left behind, as QEMU does whenever it opens an image for writing.
-    /// </summary>
+    /// <summary>Updates reference counts that a crash has left stale, as QEMU does whenever it opens an image for writing.</summary>
     /// <exception cref="Qcow2FormatException">The image is too broken to be checked.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask RunIfDirtyAsync(ImageHandle image, CancellationToken cancellationToken)
     {
-        // A corrupt image is not touched unasked.
+        // A corrupt image is not repaired without request.
         if (!image.Storage.CanWrite
             || (image.Header.IncompatibleFeatures & (
                 IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt)) != IncompatibleFeatures.Dirty)
@@ -29,8 +27,8 @@ internal static class CountRepair
     }
 
     /// <summary>
-    /// Clears autoclear bits that are not known here, and nothing else: the specification asks that of whoever opens for writing,
-    /// whether there is something to repair or not.
+    /// Clears only unknown autoclear bits: the specification requires that of every program that opens an image for writing, even if there
+    /// is nothing to repair.
     /// </summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask ClearUnknownBitsAsync(ImageHandle image, CancellationToken cancellationToken)
@@ -44,8 +42,8 @@ internal static class CountRepair
     }
 
     /// <summary>
-    /// Checks, repairs what may be repaired, and completes the snapshot table where that is all that is left.
-    /// The image is to be read again afterwards.
+    /// Checks, repairs what may be repaired, and completes the snapshot table if nothing else is left to repair. The caller must read the
+    /// image again afterwards.
     /// </summary>
     /// <exception cref="Qcow2FormatException">The image is too broken to be checked.</exception>
     /// <exception cref="IOException">The storage failed.</exception>

@@ -5,8 +5,8 @@ namespace Qcow2Bitmaps.Images.Checking;
 
 /// <summary>Counts what a check finds, and keeps the first of it.</summary>
 /// <remarks>
-/// Tables are read in the order of the file, and each once, while QEMU reports as it meets them. So what a table has is held with the
-/// table, and told where QEMU would tell it.
+/// Each table is read once, in file order, while QEMU reports findings in the order in which it meets them. So findings of a table are held
+/// with the table, and logged where QEMU would report them.
 /// </remarks>
 internal sealed class FindingLog
 {
@@ -31,14 +31,14 @@ internal sealed class FindingLog
 
     public bool IsFull => (_isHolding ? _heldInAll : _told.Count) >= CheckReport.MaxKeptFindings;
 
-    /// <summary>A corruption, counted as often as its table is named.</summary>
+    /// <summary>A corruption, counted once per reference to its table.</summary>
     public void Corrupt([InterpolatedStringHandlerArgument("")] ref FindingText text, long times = 1)
     {
         Count(times);
         Keep(CheckFindingKind.Corruption, ref text);
     }
 
-    /// <summary>Corruptions that are told elsewhere.</summary>
+    /// <summary>Corruptions that are reported elsewhere.</summary>
     public void Count(long corruptions) => Corruptions += corruptions;
 
     public void Leak([InterpolatedStringHandlerArgument("")] ref FindingText text)
@@ -70,21 +70,21 @@ internal sealed class FindingLog
     /// <summary>A step of a repair.</summary>
     public void Say([InterpolatedStringHandlerArgument("")] ref FindingText text) => Keep(CheckFindingKind.Repair, ref text);
 
-    /// <summary>Forgets counts, not what was told: it is counted again.</summary>
+    /// <summary>Resets the counts, before counting again; logged findings are kept.</summary>
     public void Recount(long corruptions, long leaks, long checkErrors) =>
         (Corruptions, Leaks, CheckErrors) = (corruptions, leaks, checkErrors);
 
-    /// <summary>Says that what was counted before and is no longer there was repaired.</summary>
+    /// <summary>Counts as repaired what was counted before and is no longer found.</summary>
     public void FixDifference(long corruptions, long leaks)
     {
         CorruptionsFixed += Math.Max(0, corruptions - Corruptions);
         LeaksFixed += Math.Max(0, leaks - Leaks);
     }
 
-    /// <summary>From here on findings are held.</summary>
+    /// <summary>Starts holding findings.</summary>
     public void Hold() => _isHolding = true;
 
-    /// <summary>What was held since the holding began, or since this was last asked.</summary>
+    /// <summary>The findings held since holding started, or since the last call.</summary>
     public List<CheckFinding> TakeHeld()
     {
         if (_held.Count == 0)
@@ -97,14 +97,14 @@ internal sealed class FindingLog
         return held;
     }
 
-    /// <summary>From here on findings are told as they are made.</summary>
+    /// <summary>Stops holding: findings are logged as they are made.</summary>
     public void EndHolding()
     {
         _isHolding = false;
         _heldInAll = 0;
     }
 
-    /// <summary>Tells what was held.</summary>
+    /// <summary>Logs held findings.</summary>
     public void Tell(List<CheckFinding> held)
     {
         if (held.Count > 0)

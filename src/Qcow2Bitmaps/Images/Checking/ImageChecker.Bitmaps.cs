@@ -13,13 +13,13 @@ internal sealed partial class ImageChecker
 
     private async ValueTask CountBitmapsAsync(CancellationToken cancellationToken)
     {
-        // Nobody has bitmaps without the bit, whatever an extension says; but QEMU minds its length.
+        // Without the autoclear bit there are no bitmaps, whatever the extension says; but QEMU still checks its length.
         bool hasBitmaps = _header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps);
         foreach (FormatFault finding
             in _image.Contents.Findings.Where(
                 finding => hasBitmaps ? IsHarmful(finding) : finding is { Code: FaultCode.BitmapsExtensionLength, IsRefused: true }))
         {
-            // A lenient reader's: QEMU cannot open such an image, and so not check it.
+            // Only with a lenient reader: QEMU cannot open such an image, and so cannot check it.
             _log.Corrupt($"ERROR {finding}");
             _bitmapCorruptions++;
             _missesBitmaps |= hasBitmaps;
@@ -70,8 +70,7 @@ internal sealed partial class ImageChecker
     }
 
     /// <summary>
-    /// All faults of bitmaps that a strict reader refuses, and of the others those that do harm and that
-    /// the counting of leaks does not show.
+    /// Whether a bitmap fault is one that a strict reader refuses, or another harmful one that the counting of leaks does not show.
     /// </summary>
     public static bool IsHarmful(FormatFault fault) => fault.IsOfBitmaps && (fault.IsRefused || fault.Code is not (
         FaultCode.BitmapsExtensionAutoclearOff or FaultCode.BitmapsExtensionMissing or FaultCode.BitmapName or FaultCode.BitmapPadding

@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Images.Refcounts;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>Counting what the refcounts themselves use, and comparing them with what was counted.</summary>
+/// <summary>Counts the clusters of the refcount structures, and compares stored counts with counted uses.</summary>
 internal sealed partial class ImageChecker
 {
     private const int WordClusters = 1 << ReferenceCounts.WordShift;
@@ -11,7 +11,7 @@ internal sealed partial class ImageChecker
     // The stored counts of a page of clusters that are each used once.
     private readonly byte[] _onceStored = new byte[ReferenceCounts.PageClusters * sizeof(ulong)];
 
-    // Whether counts cannot be mended where they are: the structure is broken, or a count of 0 would have to rise.
+    // Whether counts cannot be repaired in place: the structure is broken, or a count of 0 would have to rise.
     private bool _mustRebuild;
     private bool _isRepairing;
 
@@ -34,7 +34,7 @@ internal sealed partial class ImageChecker
             }
             else if (cluster >= _clusters)
             {
-                // Counts can be lowered all the same. QEMU makes the file so long that it has the block.
+                // Counts can still be lowered. QEMU extends the file until it contains the block.
                 _log.Corrupt($"ERROR refcount block {i} is outside image");
                 _mustRebuild |= _repair.HasFlag(RepairKinds.Corruptions);
             }
@@ -194,7 +194,7 @@ internal sealed partial class ImageChecker
             _log.Leak($"Leaked cluster {cluster} refcount={refcount} reference={reference}");
         }
 
-        // A first look before a repair needs the counts of uses once more.
+        // The first check before a repair still needs the counts of uses.
         if (_repair == RepairKinds.None || _isRepairing)
         {
             if (reference > 0)

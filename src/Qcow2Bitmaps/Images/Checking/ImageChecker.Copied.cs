@@ -5,10 +5,10 @@ using Qcow2Bitmaps.Images.Refcounts;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>Checking the flags that say that a cluster has one owner.</summary>
+/// <summary>Checks the "copied" flags, which say that a cluster has one owner.</summary>
 internal sealed partial class ImageChecker
 {
-    /// <summary>Where every count is right and none above one, and every flag says so, no flag is wrong.</summary>
+    /// <summary>False if every count is right and at most one, and every flag is set: then no flag is wrong.</summary>
     private bool CanFlagsBeWrong =>
         _hasShared || _log.Corruptions + _log.Leaks + _log.CheckErrors + _log.CorruptionsFixed + _log.LeaksFixed > 0;
 
@@ -121,7 +121,7 @@ internal sealed partial class ImageChecker
 
     private bool IsSuspicious(ulong offset, bool isCopied) => (_references[_geometry.ClusterAt(offset).Number] == 1) != isCopied;
 
-    /// <summary>The stored count of a cluster; null when nobody knows.</summary>
+    /// <summary>The stored count of a cluster; null if unknown.</summary>
     private ValueTask<ulong?> StoredCountAsync(RefcountReader stored, ulong offset, CancellationToken cancellationToken)
     {
         HostCluster place = _geometry.ClusterAt(offset);

@@ -5,21 +5,21 @@ using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>Counting what L1 tables use, the active one and those of snapshots, and telling in QEMU's order what was found.</summary>
+/// <summary>Counts what L1 tables use (the active one and those of snapshots), and logs the findings in QEMU's order.</summary>
 internal sealed partial class ImageChecker
 {
-    // One for each time that a table is named, until they are merged.
+    // One per reference to a table, until they are merged.
     private readonly List<L2Table> _l2Tables = [];
     private L1Table _activeL1 = null!;
-    // Whether any flag says that its cluster has more than one owner.
+    // Whether anything shows that a cluster has more than one owner.
     private bool _hasShared;
-    // Whether something is in use that could not be counted, so that what looks leaked may not be. QEMU frees it.
+    // Whether something in use could not be counted, so that apparent leaks may be in use. QEMU frees them.
     private bool _missesUses;
 
-    /// <summary>Whether entries of the snapshot table are to be completed once counts are right.</summary>
+    /// <summary>Whether entries of the snapshot table must be completed once counts are right.</summary>
     public bool MustCompleteSnapshots { get; private set; }
 
-    /// <summary>Reads the table of snapshots as QEMU does for a check: what the file does not have are zeros.</summary>
+    /// <summary>Reads the snapshot table as QEMU does for a check: bytes past the end of the file are zeros.</summary>
     private async ValueTask<SnapshotTable> ReadSnapshotsAsync(CancellationToken cancellationToken)
     {
         SnapshotTable table = _image.Contents.Snapshots;
@@ -39,7 +39,7 @@ internal sealed partial class ImageChecker
             _log.Fail($"ERROR {refusal}");
         }
 
-        // What the lost entries named looks leaked.
+        // Clusters that the lost entries referred to look leaked.
         _missesUses |= (refusal ?? cutOff) is not null;
         long before = _log.Corruptions;
         for (int i = 0; i < table.Snapshots.Count; i++)
@@ -49,7 +49,7 @@ internal sealed partial class ImageChecker
                 continue;
             }
 
-            // Entries that the file does not have are lost: QEMU makes snapshots without a name of them.
+            // Entries past the end of the file are lost: QEMU turns them into snapshots without a name.
             if (_repair.HasFlag(RepairKinds.Corruptions) && ReferenceEquals(table, _image.Contents.Snapshots))
             {
                 _log.FixCorruption($"Repairing snapshot table entry {i} is incomplete");
@@ -63,7 +63,7 @@ internal sealed partial class ImageChecker
 
         if (cutOff is not null && _log.Corruptions == before)
         {
-            // QEMU opens such an image, and finds nothing where zeros make whole entries.
+            // QEMU opens such an image, and finds no fault if zeros make whole entries.
             _log.Corrupt($"ERROR {cutOff}");
         }
 
@@ -107,7 +107,7 @@ internal sealed partial class ImageChecker
         CountRegion(_header.SnapshotsOffset, snapshots.LengthBytes);
     }
 
-    /// <summary>The L1 table of each snapshot; null where it cannot be one. Snapshots may share a table.</summary>
+    /// <summary>The L1 table of each snapshot; null if it is invalid. Snapshots may share a table.</summary>
     private L1Table?[] FindL1Tables(IReadOnlyList<SnapshotInfo> snapshots)
     {
         var tables = new Dictionary<(ulong Offset, uint Entries), L1Table>();
@@ -182,7 +182,8 @@ internal sealed partial class ImageChecker
         _l2Tables.Add(new L2Table((long)entry.L2TableOffset, l1.Times, l1.IsActive ? 1 : 0));
     }
 
-    /// <summary>Visits the entries of an L1 table that are not 0. Flags beside an offset of 0 name the first cluster as a table.</summary>
+    /// <summary>Visits the entries of an L1 table that are not 0. An entry with flags but offset 0 refers to the first cluster as a
+    /// table.</summary>
     private async ValueTask ForEachEntryAsync(L1Table l1, Action<int, ulong> visit, CancellationToken cancellationToken)
     {
         (long start, long end) = _scanner.Clip(l1.Offset, ImageGeometry.BytesOfEntries(l1.Entries));
@@ -203,7 +204,7 @@ internal sealed partial class ImageChecker
         }
     }
 
-    /// <summary>Makes one of each table, in the order of the file.</summary>
+    /// <summary>Merges references to the same table, in file order.</summary>
     private void MergeL2Tables()
     {
         Span<L2Table> tables = CollectionsMarshal.AsSpan(_l2Tables);
@@ -233,7 +234,7 @@ internal sealed partial class ImageChecker
         }
     }
 
-    /// <summary>Tells what was found in an L1 table and, with each of its entries, in the L2 table that the entry names.</summary>
+    /// <summary>Logs the findings of an L1 table and, with each of its entries, those of the L2 table that the entry refers to.</summary>
     private async ValueTask TellAsync(L1Table l1, Dictionary<long, List<CheckFinding>> ofTables, CancellationToken cancellationToken)
     {
         if (_log.IsFull)
@@ -256,7 +257,7 @@ internal sealed partial class ImageChecker
                             && l1.InOrder.Count < CheckReport.MaxKeptFindings)
                         {
                             l1.InOrder.AddRange(held);
-                            // What is mended is whole when the table is met again.
+                            // Repaired entries are valid when the table is met again.
                             held.RemoveAll(static finding => finding.Kind == CheckFindingKind.Repair);
                         }
                     },
@@ -270,7 +271,7 @@ internal sealed partial class ImageChecker
         l1.InOrder.RemoveAll(static finding => finding.Kind == CheckFindingKind.Repair);
     }
 
-    /// <summary>Takes over what was found in an L1 table's entries up to an index.</summary>
+    /// <summary>Logs the findings of an L1 table's entries up to an index.</summary>
     private static int Gather(L1Table l1, int next, int lastIndex)
     {
         for (; next < l1.Findings.Count && l1.Findings[next].Index <= lastIndex; next++)

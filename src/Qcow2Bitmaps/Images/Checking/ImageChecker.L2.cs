@@ -7,15 +7,15 @@ namespace Qcow2Bitmaps.Images.Checking;
 /// <summary>Counting what L2 tables use.</summary>
 internal sealed partial class ImageChecker
 {
-    // Behind the last allocated cluster of the table that is being read; 0 before the first.
+    // The end of the last allocated cluster in the current table; 0 before the first.
     private ulong _nextContiguous;
 
-    // L2 entries that are to be replaced, by their offsets in the file.
+    // L2 entries to replace, by their offsets in the file.
     private readonly List<(long Offset, ulong Entry)> _mendedEntries = [];
 
     private int EntryWords => _geometry.L2EntryBytes / sizeof(ulong);
 
-    /// <summary>The bits that no entry of a cluster that needs nothing but counting has set.</summary>
+    /// <summary>The bits that are clear in every entry that only needs counting.</summary>
     private ulong UnusualBits
     {
         get
@@ -97,7 +97,7 @@ internal sealed partial class ImageChecker
                 continue;
             }
 
-            // Clusters that follow one another in the file are counted together.
+            // Contiguous clusters are counted together.
             int run = 1;
             ulong end = entry.HostOffset + clusterBytes;
             if (step == 1)
@@ -174,12 +174,12 @@ internal sealed partial class ImageChecker
 
         if (!_geometry.IsClusterAligned(entry.HostOffset))
         {
-            // QEMU looks at the flag in version 2 too, which has none: an entry of 0 reads as zeros there.
+            // QEMU also tests the flag in version 2, which has none: an entry of 0 reads as zeros there.
             bool hasData = _geometry.HasExtendedL2 ? (subclusters & uint.MaxValue) != 0 : (entry.Raw & L2Entry.ZeroFlag) == 0;
             bool needsFlag = !_geometry.HasExtendedL2 && (_header.Version >= 3 || _image.Contents.First.BackingFile is not null);
             if (!hasData && !(needsFlag && _header.Version < 3) && _repair.HasFlag(RepairKinds.Corruptions))
             {
-                // Zeros without a cluster. An extended entry says of each subcluster what it is without one.
+                // Zeros without a cluster. An extended entry gives the state of each subcluster without a cluster.
                 _log.FixCorruption(
                     $"Repairing offset={entry.HostOffset:x}: Preallocated cluster is not properly aligned; L2 entry corrupted.");
                 _mendedEntries.Add((table.Offset + ((long)index * _geometry.L2EntryBytes), needsFlag ? L2Entry.ZeroFlag : 0));

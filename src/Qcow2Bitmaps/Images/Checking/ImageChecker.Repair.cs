@@ -5,14 +5,14 @@ using Qcow2Bitmaps.Images.Refcounts;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>Repairing what was found, in an order that leaves the image no worse wherever it is stopped.</summary>
+/// <summary>Repairs what was found, in an order that never makes the image worse, wherever it is interrupted.</summary>
 /// <remarks>
-/// Entries that need no cluster go first, then counts rise, then they fall, then flags follow the counts, each durable before the next;
-/// bits of the header last. All writes change whole entries and whole counts, which lie in one sector each.
+/// Order: entries that need no cluster, raised counts, lowered counts, flags that follow from counts, and the bits of the header; each step
+/// is durable before the next. Every write changes whole entries or counts, each of which lies in one sector.
 /// </remarks>
 internal sealed partial class ImageChecker
 {
-    // Beyond that clusters are freed and keep their space.
+    // Further clusters are freed without discarding their space.
     private const int MaxDiscards = 1 << 20;
 
     private bool _isRebuilt;
@@ -22,10 +22,10 @@ internal sealed partial class ImageChecker
     private bool CanLower => _repair.HasFlag(RepairKinds.Leaks) && !_missesUses && !_missesBitmaps && _log.CheckErrors == 0;
 
     /// <summary>Checks, and repairs what may be repaired.</summary>
-    /// <returns>What was found and what is left of it.</returns>
-    /// <exception cref="NoSpaceException">A storage that cannot grow has no room for new reference counts; nothing was
-    /// changed that a check would notice.</exception>
-    /// <exception cref="IOException">The storage failed; the image is as before, or repaired in part.</exception>
+    /// <returns>The findings, and what remains of them.</returns>
+    /// <exception cref="NoSpaceException">A storage that cannot grow has no space for new reference counts; nothing was changed that a
+    /// check would find.</exception>
+    /// <exception cref="IOException">The storage failed; the image is unchanged or partly repaired.</exception>
     public async ValueTask<CheckReport> RepairAsync(CancellationToken cancellationToken)
     {
         await CountAsync(cancellationToken).ConfigureAwait(false);
@@ -54,7 +54,7 @@ internal sealed partial class ImageChecker
 
         await CheckFlagsAsync(stored, cancellationToken).ConfigureAwait(false);
         await FlushAsync(cancellationToken).ConfigureAwait(false);
-        // What is wrong with bitmaps alone says nothing about reference counts.
+        // Faults of bitmaps alone do not affect reference counts.
         if (_log.CheckErrors == 0 && _log.Corruptions == _bitmapCorruptions)
         {
             await ClearDirtyAndCorruptAsync(cancellationToken).ConfigureAwait(false);
@@ -73,7 +73,7 @@ internal sealed partial class ImageChecker
         await FlushAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Makes the stored counts those that are wanted, only up or only down.</summary>
+    /// <summary>Corrects the stored counts, either only upwards or only downwards.</summary>
     private async ValueTask WriteCountsAsync(bool raise, CancellationToken cancellationToken)
     {
         if (!raise && !CanLower)
@@ -102,7 +102,7 @@ internal sealed partial class ImageChecker
         await DiscardAsync(unused, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Gives the space back of clusters that are free for good.</summary>
+    /// <summary>Discards the space of clusters that stay free.</summary>
     private async ValueTask DiscardAsync(List<ClusterRange> unused, CancellationToken cancellationToken)
     {
         try
@@ -119,12 +119,12 @@ internal sealed partial class ImageChecker
         }
         catch (IOException)
         {
-            // A hint that the storage did not take: the clusters are free nevertheless.
+            // The discard is a hint and may fail: the clusters are free anyway.
         }
     }
 
-    /// <summary>Corrects the counts of a block, and lists which clusters are free then that were not.</summary>
-    /// <returns>The bytes that changed, from the first to behind the last.</returns>
+    /// <summary>Corrects the counts of a block, and lists the clusters that become free.</summary>
+    /// <returns>The range of changed bytes.</returns>
     private (int Start, int End) Correct(Span<byte> block, long first, long end, bool raise, List<ClusterRange> unused)
     {
         (int start, int endByte) = (block.Length, 0);
@@ -133,7 +133,7 @@ internal sealed partial class ImageChecker
             int index = (int)(cluster - first);
             ulong found = RefcountBlock.Read(block, index, _geometry.RefcountOrder);
             ulong wanted = _references[cluster];
-            // Counts above 2^32-1 are not told apart.
+            // Counts above 2^32-1 are not distinguished.
             if (found == wanted || raise != (wanted > found) || (wanted == uint.MaxValue && found > wanted))
             {
                 continue;
@@ -158,7 +158,7 @@ internal sealed partial class ImageChecker
         (long corruptions, long leaks) = (_log.Corruptions, _log.Leaks);
         _log.Say($"Rebuilding refcount structure");
         _log.Recount(0, 0, 0);
-        // All uses once more, without those of the old counts.
+        // Counts all uses again, without those of the old refcount structure.
         var again = new ImageChecker(_image, RepairKinds.None, _log);
         await again.CountAsync(cancellationToken).ConfigureAwait(false);
         _hasWritten = true;
@@ -171,7 +171,7 @@ internal sealed partial class ImageChecker
         _log.FixDifference(corruptions, leaks);
     }
 
-    /// <summary>Tells, as QEMU does, that the clusters of the old counts are free, if nobody else uses them.</summary>
+    /// <summary>Logs, as QEMU does, that the clusters of the old refcount structure are free, if nothing else uses them.</summary>
     private void TellOldStructure(RefcountReader stored, ReferenceCounts now)
     {
         var clusters = new SortedSet<long>();
@@ -202,7 +202,7 @@ internal sealed partial class ImageChecker
         return WriteAsync(offset, bytes);
     }
 
-    /// <summary>Writes; not to be stopped half way.</summary>
+    /// <summary>Writes without cancellation, so that no write is cut off.</summary>
     private async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes)
     {
         _hasWritten = true;

@@ -6,14 +6,14 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Checking;
 
 // Decisions: docs/decisions/images-checking.md.
-/// <summary>Counts every use of every cluster and compares with the stored reference counts, as <c>qemu-img check</c> does.</summary>
+/// <summary>Counts all uses of all clusters and compares them with the stored reference counts, like <c>qemu-img check</c>.</summary>
 /// <remarks>
-/// Each L2 table is read once for counting, and once more for its flags where any may be wrong, however many L1 entries name it. Holes are
-/// not read. Neither a key nor a data file nor a backing file is needed.
+/// Each L2 table is read once for counting, and once more if a flag may be wrong, however many L1 entries refer to it. Holes are not read.
+/// Neither a key nor a data file nor a backing file is needed.
 /// </remarks>
 internal sealed partial class ImageChecker
 {
-    // Eight slots of 4000 stripes of 64 bytes are 2 MiB; nobody makes more.
+    // Eight slots of 4000 stripes of 64 bytes are 2 MiB; larger headers do not occur.
     private const ulong MaxEncryptionHeaderBytes = 64 << 20;
 
     private readonly ImageStorage _storage;
@@ -25,7 +25,7 @@ internal sealed partial class ImageChecker
     private readonly TableScanner _scanner;
     private readonly long _length;
     private readonly long _clusters;
-    // Counts of uses; once they are compared, the stored counts of all clusters in use.
+    // Counts of uses; after the comparison, the stored counts of all used clusters.
     private ReferenceCounts _references;
     private long _countableClusters;
     private long _allocated;
@@ -34,12 +34,12 @@ internal sealed partial class ImageChecker
     private long _highestCluster;
     private readonly List<(long Cluster, long Excess)> _overflowed = [];
     private long _overflows;
-    // What entries name behind the file's end: nothing may come to stand there.
+    // Clusters past the end of the file that entries refer to: nothing may be allocated there.
     private readonly List<(long First, long Last)> _behindEnd = [];
 
-    /// <summary>Prepares a check; refuses a header that only a lenient reader takes, as what it says cannot be followed.</summary>
+    /// <summary>Prepares a check. Refuses a header that only a lenient reader accepts, because its values cannot be relied on.</summary>
     /// <param name="image">The image.</param>
-    /// <param name="repair">What is to be repaired.</param>
+    /// <param name="repair">What to repair.</param>
     /// <param name="log">Takes the findings.</param>
     public ImageChecker(ImageHandle image, RepairKinds repair, FindingLog log)
     {
@@ -60,7 +60,7 @@ internal sealed partial class ImageChecker
         _clusters = _geometry.ClustersFor(_length);
         if (_clusters > int.MaxValue)
         {
-            // QEMU's limit. Sparse files reach it without costing their maker anything.
+            // QEMU's limit. A sparse file can exceed it without taking any space.
             throw IOException.Of($"'{storage.Name}': Check failed: {_clusters} clusters are too many, at most {int.MaxValue} are checked");
         }
 
@@ -71,7 +71,7 @@ internal sealed partial class ImageChecker
     }
 
     /// <summary>
-    /// Whether an image that a strict reader refuses may still be checked. What the header says of its tables is looked at again then.
+    /// Whether an image that a strict reader refuses may still be checked. The header's table fields are then checked again.
     /// </summary>
     public static bool CanCheckDespite(FormatFault fault) => fault.IsOfBitmaps || fault.Code is
         FaultCode.HeaderRefcountTable or FaultCode.HeaderSnapshotTable or FaultCode.SnapshotTableTruncated or FaultCode.SnapshotTableSize
@@ -92,8 +92,8 @@ internal sealed partial class ImageChecker
         return Report();
     }
 
-    /// <summary>Counts all uses, as they are and not as an image can store them.</summary>
-    /// <exception cref="Qcow2FormatException">The header is one that only a lenient reader takes.</exception>
+    /// <summary>Counts all uses without the limit of the image's refcount width.</summary>
+    /// <exception cref="Qcow2FormatException">Only a lenient reader accepts the header.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<ClusterUses> CountUsesAsync(ImageHandle image, CancellationToken cancellationToken)
     {
@@ -102,12 +102,12 @@ internal sealed partial class ImageChecker
         checker._references = new ReferenceCounts(checker._clusters + 1, uint.MaxValue);
         await checker.CountAsync(cancellationToken).ConfigureAwait(false);
         await checker.CountRefcountsAsync(cancellationToken).ConfigureAwait(false);
-        // What is broken of bitmaps names no cluster.
+        // Broken parts of bitmaps refer to no clusters.
         bool isKnown = !checker._missesUses && log.CheckErrors == 0;
         return new ClusterUses(checker._geometry, isKnown ? checker._references : null, checker._behindEnd);
     }
 
-    /// <summary>Counts all uses but those of the reference counts themselves.</summary>
+    /// <summary>Counts all uses except those of the refcount structures.</summary>
     private async ValueTask CountAsync(CancellationToken cancellationToken)
     {
         TellRefusals();
@@ -204,7 +204,8 @@ internal sealed partial class ImageChecker
         }
     }
 
-    /// <summary>Tells of counts that the image cannot store; the order in which uses are counted says which is the one too many.</summary>
+    /// <summary>Logs counts that the image cannot store; the order in which uses are counted determines which one is reported as too
+    /// many.</summary>
     private void TellOverflows()
     {
         foreach ((long cluster, long excess) in _overflowed)
@@ -223,7 +224,8 @@ internal sealed partial class ImageChecker
         _overflows = 0;
     }
 
-    /// <summary>Tells why a strict reader refuses the image, but for what is told with bitmaps, snapshots and reference counts.</summary>
+    /// <summary>Logs why a strict reader refuses the image, except for faults logged with bitmaps, snapshots and reference
+    /// counts.</summary>
     private void TellRefusals()
     {
         foreach (FormatFault refusal in _image.Contents.Findings.Where(static finding =>

@@ -1,8 +1,6 @@
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>
-/// Reads L2 tables in the order of the file, those that follow one another together, and passes over what is a hole of them.
-/// </summary>
+/// <summary>Reads L2 tables in file order, contiguous ones together, and skips holes in them.</summary>
 internal sealed class L2TableWalk(TableScanner scanner, IReadOnlyList<L2Table> tables, int tableBytes, bool activeOnly, FindingLog log)
 {
     private int _index = -1;
@@ -17,7 +15,7 @@ internal sealed class L2TableWalk(TableScanner scanner, IReadOnlyList<L2Table> t
     /// <summary>Where in the table they start.</summary>
     public int OffsetInTable { get; private set; }
 
-    /// <summary>A piece of the table; it may be changed, and has to be written then.</summary>
+    /// <summary>A piece of the table; the caller may change it, and must write it then.</summary>
     public Memory<byte> Bytes { get; private set; }
 
     public async ValueTask<bool> MoveNextAsync(CancellationToken cancellationToken)

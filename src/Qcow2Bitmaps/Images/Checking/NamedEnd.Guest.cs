@@ -6,10 +6,10 @@ using Qcow2Bitmaps.Images.Guest;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>What the disk and its snapshots need of a file.</summary>
+/// <summary>How much of a file the disk and its snapshots need.</summary>
 internal sealed partial class NamedEnd
 {
-    // How much counts of an L2 table that a disk ends in: the last entry, and the bytes of its cluster.
+    // For an L2 table in which a disk ends: the last entry that counts, and the bytes of its cluster.
     private readonly Dictionary<long, (int LastEntry, long LastBytes)> _diskEnds = [];
 
     private async ValueTask AddGuestAsync(CancellationToken cancellationToken)
@@ -35,7 +35,7 @@ internal sealed partial class NamedEnd
         }
     }
 
-    /// <summary>Adds an L1 table and the places of its L2 tables. Entries that cannot be name nothing; reading refuses them.</summary>
+    /// <summary>Adds an L1 table and the offsets of its L2 tables. Invalid entries are ignored; reading refuses them.</summary>
     private ValueTask AddL1Async(ulong offset, uint entries, long sizeBytes, CancellationToken cancellationToken)
     {
         Add(offset, ImageGeometry.BytesOfEntries(entries), "an L1 table ends");
@@ -61,11 +61,11 @@ internal sealed partial class NamedEnd
         }
     }
 
-    /// <summary>The entry of its table that a disk ends in, and how much of the cluster belongs to it.</summary>
+    /// <summary>The L2 entry in which a disk ends, and how many bytes of its cluster belong to the disk.</summary>
     private (int Entry, long Bytes) EndOf(long sizeBytes) =>
         (_geometry.L2Index(sizeBytes - 1), ((sizeBytes - 1) & (_geometry.ClusterSizeBytes - 1)) + 1);
 
-    /// <summary>Of a table that several states of the disk name, the one counts that has most of it.</summary>
+    /// <summary>Adds the end of a disk in a table; if several states of the disk share the table, the farthest end counts.</summary>
     private void AddDiskEnd(long table, (int LastEntry, long LastBytes) end)
     {
         ref (int LastEntry, long LastBytes) known = ref CollectionsMarshal.GetValueRefOrAddDefault(_diskEnds, table, out bool exists);
@@ -105,7 +105,7 @@ internal sealed partial class NamedEnd
     {
         if (entry.IsCompressed)
         {
-            // The last sector may be there in part: nobody knows how many of its bytes the data take.
+            // The last sector may be incomplete: it is unknown how many of its bytes the data take.
             CompressedDescriptor descriptor = entry.Compressed(_geometry.ClusterBits);
             long bytesBefore = Math.Max(descriptor.LengthBytes - CompressedDescriptor.SectorBytes, 0);
             Add(descriptor.HostOffset, bytesBefore + 1, "compressed data end");
@@ -116,7 +116,7 @@ internal sealed partial class NamedEnd
         }
     }
 
-    /// <summary>How many bytes of a cluster with data have to be there.</summary>
+    /// <summary>How many bytes of a cluster with data must exist.</summary>
     private long DataBytes(ulong subclusters, long bytes)
     {
         if (!_geometry.HasExtendedL2)
@@ -128,7 +128,7 @@ internal sealed partial class NamedEnd
         return Math.Min(bytes, (long)last * _geometry.SubclusterSizeBytes);
     }
 
-    /// <summary>Adds what the data file has to hold: the last data on the disk, as offsets in it are the disk's.</summary>
+    /// <summary>Adds the required end of the data file: the end of the last data on the disk, as its offsets are the disk's.</summary>
     private async ValueTask AddDataFileAsync(CancellationToken cancellationToken)
     {
         Qcow2Header header = _image.Header;

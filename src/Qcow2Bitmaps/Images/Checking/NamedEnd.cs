@@ -7,11 +7,12 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>How far a file must reach to have all that its image names. A file that ends before was probably not copied whole.</summary>
+/// <summary>The minimum length of a file that contains everything its image refers to. A shorter file was probably not copied
+/// completely.</summary>
 /// <remarks>
-/// Only tables are read, each once; where tables overlap so much that they are longer than the file, <see cref="TableScanner"/> gives up.
-/// Reference counts say less: a repair lowers those of clusters behind the end. The end is exact to the byte, as QEMU may end a file
-/// inside its last cluster: behind the last sector with compressed data, the last subcluster with data, or the disk's end. Clusters that
+/// Only tables are read, each once; if tables overlap so much that they are longer than the file, <see cref="TableScanner"/> stops.
+/// Reference counts are not enough: a repair lowers those of clusters past the end. The end is exact to the byte, as QEMU may end a file
+/// inside its last cluster: after the last sector with compressed data, the last subcluster with data, or the disk's end. Clusters that
 /// read as zeros need no bytes.
 /// </remarks>
 internal sealed partial class NamedEnd
@@ -43,7 +44,7 @@ internal sealed partial class NamedEnd
         return FaultOf("file", image.Storage.Length, named._end, named._what);
     }
 
-    /// <summary>Finds where the last cluster ends that the image names, to the byte, or before that in the same cluster.</summary>
+    /// <summary>Finds the end of the last cluster that the image refers to, to the byte or earlier in the same cluster.</summary>
     /// <returns>The end, in bytes from the start of the file; null where not all tables can be read.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<ulong?> FindAsync(ImageHandle image, CancellationToken cancellationToken)
@@ -101,10 +102,10 @@ internal sealed partial class NamedEnd
         }
     }
 
-    /// <summary>Reads what the file has of a table, in pieces without holes.</summary>
+    /// <summary>Reads the part of a table that the file contains, in pieces without holes.</summary>
     /// <param name="offset">Where the table starts; may lie anywhere.</param>
     /// <param name="entries">How many entries of 8 bytes it claims to have.</param>
-    /// <param name="take">Takes the index of a piece's first entry, and the entries.</param>
+    /// <param name="take">Receives the index of a piece's first entry, and the entries.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     private async ValueTask ReadTableAsync(
         ulong offset, long entries, Action<long, ReadOnlyMemory<byte>> take, CancellationToken cancellationToken)
@@ -118,8 +119,8 @@ internal sealed partial class NamedEnd
         }
     }
 
-    /// <summary>Adds where the refcount blocks start: without them the next writer takes clusters in use for free ones.</summary>
-    /// <remarks>Not where they end: QEMU need not have written all of the last one.</remarks>
+    /// <summary>Adds the starts of the refcount blocks: without them the next writer would take used clusters for free ones.</summary>
+    /// <remarks>Their ends are not required: QEMU may not have written all of the last one.</remarks>
     private ValueTask AddRefcountsAsync(CancellationToken cancellationToken)
     {
         Qcow2Header header = _image.Header;
@@ -145,7 +146,7 @@ internal sealed partial class NamedEnd
     {
         if (!_image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))
         {
-            // A lenient reader lists them, but their clusters may be somebody else's by now, or gone.
+            // A lenient reader lists them, but their clusters may have been reused or removed.
             return;
         }
 

@@ -7,10 +7,10 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Checking;
 
 /// <summary>
-/// Writes all reference counts anew to clusters that are free, and switches the image to them with one write in the first sector.
+/// Writes new reference counts for all clusters to free clusters, and switches the image to them with one write to the first sector.
 /// </summary>
 /// <remarks>
-/// Until the switch the image is as before, whatever of the new counts was written; after it the old structure is nobody's.
+/// Until the switch the image is unchanged, even if some of the new counts are written; after it nothing refers to the old structure.
 /// </remarks>
 internal sealed class RefcountRebuild(
     ImageStorage storage, Qcow2Header header, Qcow2Limits limits, ReferenceCounts references, RefcountReader stored,
@@ -73,7 +73,7 @@ internal sealed class RefcountRebuild(
         }
     }
 
-    /// <summary>Finds clusters for the table, in a row, and for the blocks; these need blocks to count them in turn.</summary>
+    /// <summary>Finds contiguous clusters for the table, and clusters for the blocks; these need blocks with their own counts.</summary>
     private async ValueTask<(long TableCluster, long TableClusters, long[] BlockClusters)> PlaceAsync(CancellationToken cancellationToken)
     {
         while (true)
@@ -114,7 +114,7 @@ internal sealed class RefcountRebuild(
     }
 
     /// <summary>
-    /// The first of free clusters in a row. A file grows: what is behind its end is nobody's, unless a broken entry names it.
+    /// The first of a run of free clusters. A file can grow: space past its end is free, unless a broken entry refers to it.
     /// </summary>
     private async ValueTask<long> FindAsync(long position, long run, long needed, CancellationToken cancellationToken)
     {
@@ -144,7 +144,7 @@ internal sealed class RefcountRebuild(
             return !behindEnd.Exists(range => range.First <= cluster && cluster <= range.Last);
         }
 
-        // What counts as used may be a leak, and may be what somebody still wants to save.
+        // A cluster with a count may be a leak, but also data worth rescuing.
         return !IsOldStructure(cluster)
             && await stored.ReadCountAsync(new HostCluster(cluster), cancellationToken).ConfigureAwait(false) is null or 0;
     }

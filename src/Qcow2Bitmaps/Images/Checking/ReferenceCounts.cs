@@ -2,25 +2,25 @@ using System.Numerics;
 
 namespace Qcow2Bitmaps.Images.Checking;
 
-/// <summary>How often each cluster of the file is used: what the stored reference counts should be.</summary>
+/// <summary>How often each cluster of the file is used: the correct reference counts.</summary>
 /// <remarks>
-/// Takes memory for pages of 256 clusters that are used only: 2 bits for a cluster, which are 64 bytes a page. A count that
-/// does not fit stands in a dictionary; a page with many of these gets fields of 8, then of 32 bits. Counts end at the
-/// largest that the image can store, or at 2^32-1.
+/// Only pages of 256 clusters with a use take memory: 2 bits per cluster, which are 64 bytes per page. A count that does not fit is kept in
+/// a dictionary; a page with many of these gets fields of 8, then of 32 bits. Counts saturate at the largest that the image can store, or
+/// at 2^32-1.
 /// </remarks>
 internal sealed class ReferenceCounts
 {
     public const int PageShift = 8;
     public const int PageClusters = 1 << PageShift;
     public const int WordShift = 5;
-    /// <summary>A word of 2-bit fields that are all one.</summary>
+    /// <summary>A word of 2-bit fields with the value 1.</summary>
     public const ulong AllOnce = 0x5555_5555_5555_5555;
 
     private const int UnitWords = 8;
     private const int SlabShift = 13;
     private const int LastLevel = 2;
     private const int LevelBits = 2;
-    // About what the dictionary takes for a count.
+    // Approximate dictionary memory per count.
     private const int BytesPerLargeCount = 32;
 
     private readonly long _clusters;
@@ -29,7 +29,7 @@ internal sealed class ReferenceCounts
     private readonly uint[] _pages;
     private readonly List<ulong[]> _slabs = [];
     private readonly Stack<uint>[] _free = [[], []];
-    // A field with all bits set says that its count is here; not in fields of 32 bits.
+    // Counts of fields that have all bits set. Not used with 32-bit fields.
     private readonly Dictionary<long, ulong> _large = [];
     private uint _nextUnit;
 
@@ -40,7 +40,7 @@ internal sealed class ReferenceCounts
         _pages = new uint[(clusters + PageClusters - 1) >> PageShift];
     }
 
-    /// <summary>The count of a cluster, at most 2^32-1; 0 for one that is behind the end.</summary>
+    /// <summary>The count of a cluster, at most 2^32-1; 0 for a cluster past the end.</summary>
     public uint this[long cluster]
     {
         get
@@ -55,7 +55,7 @@ internal sealed class ReferenceCounts
         }
     }
 
-    /// <summary>The first page at or behind a page that has counts, below an end; the end when there is none.</summary>
+    /// <summary>The first page with counts in a range of pages; the range's end if there is none.</summary>
     public long NextUsedPage(long page, long endPage)
     {
         int found = _pages.AsSpan((int)page, (int)(endPage - page)).IndexOfAnyExcept(0U);
@@ -69,11 +69,11 @@ internal sealed class ReferenceCounts
 
     public bool IsUnused(long page) => _pages[page] == 0;
 
-    /// <summary>Counts uses of clusters in a row; those behind the end are left out.</summary>
+    /// <summary>Counts uses of contiguous clusters; those past the end are ignored.</summary>
     /// <param name="first">The first cluster.</param>
-    /// <param name="end">The cluster behind the last.</param>
+    /// <param name="end">The cluster after the last.</param>
     /// <param name="times">How often each is used.</param>
-    /// <param name="excess">How many uses of the cluster that is returned could not be counted; 0 when all could.</param>
+    /// <param name="excess">How many uses of the returned cluster could not be counted; 0 if all could.</param>
     /// <returns>The first cluster whose count could not be raised so far, all before it being counted; the
     /// end when there is none.</returns>
     public long AddRun(long first, long end, long times, out ulong excess)
@@ -105,7 +105,7 @@ internal sealed class ReferenceCounts
         return end;
     }
 
-    /// <summary>Counts uses of a cluster that is not behind the end.</summary>
+    /// <summary>Counts uses of a cluster, which must not be past the end.</summary>
     /// <returns>How many uses could not be counted.</returns>
     public ulong Add(long cluster, long times)
     {
@@ -132,7 +132,7 @@ internal sealed class ReferenceCounts
     /// <summary>How many pages there are, used or not.</summary>
     public long PageCount => _pages.Length;
 
-    /// <summary>Replaces the count of a cluster, if it is not behind the end.</summary>
+    /// <summary>Replaces the count of a cluster, unless it is past the end.</summary>
     public void TrySet(long cluster, uint count)
     {
         if (cluster < _clusters)
@@ -141,7 +141,7 @@ internal sealed class ReferenceCounts
         }
     }
 
-    /// <summary>Replaces the count of a cluster that is not behind the end.</summary>
+    /// <summary>Replaces the count of a cluster, which must not be past the end.</summary>
     public void Set(long cluster, uint count)
     {
         while (true)
@@ -188,7 +188,7 @@ internal sealed class ReferenceCounts
         }
 
         ref ulong word = ref Words(page, UnitWords)[((int)cluster & (PageClusters - 1)) >> WordShift];
-        // Fields of 0 or 1 become 1 or 2; where 1 is the most, only those of 0 do.
+        // Fields of 0 or 1 become 1 or 2; if the maximum is 1, only fields of 0 are allowed.
         ulong tooLarge = word & (_max == 1 ? ones : ones << 1);
         if (tooLarge != 0)
         {
@@ -234,7 +234,7 @@ internal sealed class ReferenceCounts
         word = (word & ~((ulong)Marker(Level(page)) << shift)) | ((ulong)value << shift);
     }
 
-    /// <summary>Whether wider fields would take less than what the dictionary holds for a page.</summary>
+    /// <summary>Whether wider fields would take less memory than a page's counts in the dictionary.</summary>
     private bool HasManyLarge(uint page)
     {
         int large = 0;

@@ -11,12 +11,11 @@ public enum RepairKinds
     /// </summary>
     Leaks = 1,
     /// <summary>
-    /// Raise reference counts, rebuild them where they cannot be mended in place, and mend entries of tables and snapshots.
+    /// Raise reference counts, rebuild them if they cannot be repaired in place, and repair entries of tables and snapshots.
     /// </summary>
     Corruptions = 2,
     /// <summary>
-    /// Mend what keeps QEMU from opening the image because of its bitmaps. A bitmap whose bits are in doubt
-    /// is made dirty there, or dropped.
+    /// Repair bitmap faults that keep QEMU from opening the image. Doubtful ranges of a bitmap become dirty, or the bitmap is dropped.
     /// </summary>
     Bitmaps = 4,
     /// <summary>What <c>qemu-img check -r all</c> does.</summary>

@@ -9,16 +9,15 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Checking;
 
 /// <summary>
-/// Completes the entries of a snapshot table that lack what version 3 demands: a new table beside the old
-/// one, one write that switches to it.
+/// Completes the entries of a snapshot table that lack what version 3 requires: writes a new table and switches to it with one write.
 /// </summary>
 /// <remarks>An entry without a disk size gets the disk's present one, as in QEMU.</remarks>
 internal static class SnapshotTableRepair
 {
     /// <summary>Repairs.</summary>
     /// <param name="storage">The image.</param>
-    /// <param name="contents">What the image says now. All of the table lies in the file.</param>
-    /// <param name="limits">What is believed.</param>
+    /// <param name="contents">The image's current contents. The file contains all of the table.</param>
+    /// <param name="limits">The limits to apply.</param>
     /// <param name="cancellationToken">Ends the preparation.</param>
     /// <exception cref="NoSpaceException">A storage that cannot grow has no room.</exception>
     /// <exception cref="IOException">The storage failed.</exception>

@@ -4,9 +4,9 @@ namespace Qcow2Bitmaps.Images.Checking;
 
 /// <summary>Reads tables in large pieces, passing over holes.</summary>
 /// <remarks>
-/// Tables that overlap could make a small file cost any time. Tables that do not overlap are read twice at most and are
-/// together no longer than what the file occupies; file systems that compress may say that it occupies less. Whatever
-/// claims much more is not read. Not thread-safe.
+/// Overlapping tables could make a small file take unlimited time. Tables that do not overlap are read at most twice, and together are no
+/// longer than the space that the file occupies; compressing file systems may report less. If tables claim much more than that, reading
+/// stops. Not thread-safe.
 /// </remarks>
 internal sealed class TableScanner
 {
@@ -33,7 +33,7 @@ internal sealed class TableScanner
         _readableBytes = (4 * Math.Min(LengthBytes, CompressionRatio * occupied)) + SmallestReadableBytes;
     }
 
-    /// <summary>Whether anything was not read since this was last asked.</summary>
+    /// <summary>Whether anything was skipped since the last call.</summary>
     public bool TakeRefusal()
     {
         bool wasRefused = _wasRefused;
@@ -44,13 +44,13 @@ internal sealed class TableScanner
     /// <summary>The storage's length when the scanner was made, in bytes.</summary>
     public long LengthBytes { get; }
 
-    /// <summary>Where a table starts and ends as far as the file has it; nowhere when it starts behind the end.</summary>
+    /// <summary>The part of a table that lies in the file; empty if it starts past the end.</summary>
     public (long Start, long End) Clip(ulong offset, long bytes) =>
         offset < (ulong)LengthBytes ? ((long)offset, (long)offset + Math.Min(bytes, LengthBytes - (long)offset)) : (0, 0);
 
     /// <summary>Reads the next piece that has data.</summary>
     /// <param name="offset">Where to start, in bytes from the start of the file.</param>
-    /// <param name="endOffset">Where to end; what lies behind the file's end is zeros.</param>
+    /// <param name="endOffset">Where to end; everything past the end of the file reads as zeros.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The piece; empty when there is none up to the end, or when so much was read that tables must overlap.</returns>
     public async ValueTask<TablePiece> NextAsync(long offset, long endOffset, CancellationToken cancellationToken)

@@ -2,12 +2,10 @@ using System.Diagnostics;
 
 namespace Qcow2Bitmaps.Images.Creation;
 
-/// <summary>
-/// Hands out the clusters of a new file one after the other, with refcount blocks where QEMU has them. No cluster is left out.
-/// </summary>
+/// <summary>Allocates the clusters of a new file consecutively, without gaps, with refcount blocks where QEMU places them.</summary>
 /// <remarks>
-/// A block that is missing for a cluster comes right behind what is being allocated. When that place is itself described by a block that is
-/// missing, that one follows.
+/// A refcount block that a cluster needs follows right after the current allocation. If that position itself needs another block, that one
+/// follows it.
 /// </remarks>
 internal sealed class ClusterAllocation(long countsPerBlock, long maxBlocks)
 {
@@ -22,7 +20,7 @@ internal sealed class ClusterAllocation(long countsPerBlock, long maxBlocks)
     /// <summary>The cluster of each refcount block.</summary>
     public IReadOnlyList<long> Blocks => _blocks;
 
-    /// <summary>Takes clusters in a row.</summary>
+    /// <summary>Allocates contiguous clusters.</summary>
     /// <returns>The first one.</returns>
     public long Allocate(long count)
     {

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Images.Creation;
 
-/// <summary>Clusters of a new image in a row.</summary>
+/// <summary>Contiguous clusters of a new image.</summary>
 /// <param name="Use">What they are for.</param>
 /// <param name="First">The first cluster's number in the file.</param>
 /// <param name="Count">How many there are.</param>

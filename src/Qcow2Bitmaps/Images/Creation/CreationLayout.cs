@@ -37,7 +37,7 @@ internal sealed class CreationLayout
     /// <summary>The length of the file in bytes.</summary>
     public long LengthBytes { get; private set; }
 
-    /// <summary>Finds the layout; null when the file would need more refcount blocks than a refcount table may name.</summary>
+    /// <summary>Computes the layout; null if the file would need more refcount blocks than a refcount table can have.</summary>
     public static CreationLayout? TryFind(ImageGeometry geometry, Qcow2CreateOptions options, Qcow2Limits limits)
     {
         var layout = new CreationLayout(geometry, options, limits);
@@ -72,7 +72,8 @@ internal sealed class CreationLayout
 
     public ClusterAllocation NewAllocation() => new(_geometry.RefcountsPerBlock, _maxBlocks);
 
-    /// <summary>Walks through the file behind the refcount table; the same each time. Ends early when the allocation is full.</summary>
+    /// <summary>Enumerates the file after the refcount table; the result is always the same. Ends early when the allocation is
+    /// full.</summary>
     public IEnumerable<ClusterRun> Walk(ClusterAllocation allocation)
     {
         allocation.Allocate(1 + RefcountTableClusters);

@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Creation;
 
-/// <summary>All that is known of a new image before anything is written: its options, its layout, its first cluster.</summary>
+/// <summary>Everything that is decided about a new image before writing: its options, its layout, its first cluster.</summary>
 internal sealed class CreationPlan
 {
     private const int SectorBytes = 512;
@@ -36,7 +36,7 @@ internal sealed class CreationPlan
             : new ArgumentException(fault, nameof(options)));
     }
 
-    /// <summary>Makes the plan, or says why there is none.</summary>
+    /// <summary>Makes the plan, or reports why it is impossible.</summary>
     public static CreationPlan? TryMake(Qcow2CreateOptions options, out string? fault)
     {
         fault = CreationRules.FindFault(options);
@@ -45,7 +45,7 @@ internal sealed class CreationPlan
             return null;
         }
 
-        // What fits without the backing file's name is asked first, as QEMU adds that at the end.
+        // First checks the size without the backing file's name, as QEMU adds that at the end.
         if (FirstClusterWriter.TryWrite(
             options with { BackingFile = null, BackingFormat = null }, new Qcow2Header { Version = options.Version },
             ClusterBitsOf(options)) is null)

@@ -3,13 +3,13 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Creation;
 
-/// <summary>Which options go together: qemu-img's rules, in its order and words. What has no counterpart there comes last.</summary>
+/// <summary>Which options can be combined: qemu-img's rules, in its order and words. Rules without a counterpart there come last.</summary>
 internal static class CreationRules
 {
     private const string NeedsVersion3 = "only supported with compatibility level 1.1 and above (use version=v3 or greater)";
 
     /// <summary>
-    /// The first rule that is broken; null when the options are in order. Sizes that depend on the layout are looked at elsewhere.
+    /// The first rule that is violated; null if the options are valid. Sizes that depend on the layout are checked elsewhere.
     /// </summary>
     public static string? FindFault(Qcow2CreateOptions options) =>
         FindUnknown(options) ?? FindGeometryFault(options) ?? FindCombinationFault(options) ?? FindNameFault(options);

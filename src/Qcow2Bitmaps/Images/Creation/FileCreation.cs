@@ -8,18 +8,18 @@ namespace Qcow2Bitmaps.Images.Creation;
 /// <summary>Makes an image and its data file on disk, both or neither.</summary>
 internal static class FileCreation
 {
-    /// <summary>Makes them.</summary>
+    /// <summary>Creates the files.</summary>
     /// <param name="path">The image's path.</param>
-    /// <param name="options">What it is like.</param>
+    /// <param name="options">The image's properties.</param>
     /// <param name="rights">The rights of what it is made of, besides its backing file and a data file that is kept.</param>
-    /// <param name="cancellationToken">Ends the making.</param>
+    /// <param name="cancellationToken">Cancels the creation.</param>
     public static async Task CreateAsync(string path, Qcow2CreateOptions options, FileRights rights, CancellationToken cancellationToken)
     {
         CreationPlan plan = CreationPlan.Make(options);
         rights = options.BackingFile is { } backing && !ImagePath.HasProtocol(backing)
             ? rights.With(ImagePath.Combine(path, backing))
             : rights;
-        // Its locks first: an image that is in use stays as it is.
+        // Takes the image's locks first: an image in use is not changed.
         NewFile image = NewFile.Create(path, options is { KeepDataFile: true, DataFile: { } kept } ? rights.With(kept) : rights);
         await using (image.ConfigureAwait(false))
         {
@@ -57,7 +57,7 @@ internal static class FileCreation
         CreationPlan.TryMake(options with { DataFile = dataFile }, out string? fault)
             ?? throw IOException.Of($"The data file is stored as '{dataFile}': {fault}");
 
-    /// <summary>A file is made anew from nothing; a device keeps its bytes.</summary>
+    /// <summary>Refuses an existing file that has data, which would be lost; a device keeps its bytes.</summary>
     private static async ValueTask RequireNoDataAsync(FileStorage data, CancellationToken cancellationToken)
     {
         if (data.CapacityBytes is null
@@ -69,7 +69,7 @@ internal static class FileCreation
         }
     }
 
-    /// <summary>The lock of a reader is enough to keep writers out: nothing is written.</summary>
+    /// <summary>Nothing is written to the data file: a reader's lock is enough to keep writers out.</summary>
     private static async ValueTask WriteKeepingAsync(CreationPlan plan, NewFile image, string dataPath, CancellationToken cancellationToken)
     {
         var data = FileStorage.Open(dataPath);

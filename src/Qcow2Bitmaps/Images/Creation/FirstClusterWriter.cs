@@ -2,10 +2,10 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Creation;
 
-/// <summary>Puts the first cluster of a new image together: header, extensions in QEMU's order, the backing file's name.</summary>
+/// <summary>Builds the first cluster of a new image: header, extensions in QEMU's order, the backing file's name.</summary>
 internal static class FirstClusterWriter
 {
-    // Below that there may be no room for the table of feature names, and QEMU leaves it out.
+    // Smaller clusters may have no space for the feature-name table, and QEMU omits it.
     private const int MinClusterBytesForFeatureNames = 8 << 10;
 
     /// <summary>Writes the first cluster; null when it is too small for its names.</summary>

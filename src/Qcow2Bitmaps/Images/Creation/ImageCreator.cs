@@ -4,10 +4,10 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Creation;
 
-/// <summary>Writes a new image into a storage: the header last, so that what is half written is no image.</summary>
+/// <summary>Writes a new image to a storage: the header last, so that an incomplete file is not an image.</summary>
 /// <param name="plan">The image.</param>
 /// <param name="storage">Where it goes.</param>
-/// <param name="showsDataFile">Whether the data file has something already, which the disk is to show.</param>
+/// <param name="showsDataFile">Whether the data file has existing content that the disk must show.</param>
 /// <remarks>
 /// Memory: the L1 table (at most 32 MiB) and the refcount table (at most 8 MiB), where they are not empty, and two clusters.
 /// </remarks>
@@ -28,7 +28,7 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool
     }
 
     /// <summary>Writes the image.</summary>
-    /// <param name="areDataZeros">Whether the data file, where there is one, reads as zeros, or is to be read as it is.</param>
+    /// <param name="areDataZeros">Whether the data file, if any, reads as zeros, or is to be read as it is.</param>
     /// <param name="cancellationToken">Ends the writing; there is no image then.</param>
     public async ValueTask WriteAsync(bool areDataZeros, CancellationToken cancellationToken)
     {
@@ -45,7 +45,7 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool
         }
         else
         {
-            // What was here before must not be taken for an image any more.
+            // The previous content must no longer be recognised as an image.
             await ReservedSpace.WriteZerosAsync(storage, 0, plan.FirstCluster.Length, cancellationToken).ConfigureAwait(false);
             await storage.FlushAsync(cancellationToken).ConfigureAwait(false);
         }
@@ -85,7 +85,7 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool
                     l2Cluster = run.First;
                     if (plan.Options.DataFile is not null)
                     {
-                        // The cluster of a data file has the same number as that of the disk.
+                        // In a data file, a cluster has the same number as on the disk.
                         long rest = _geometry.ClustersFor(_geometry.VirtualSizeBytes) - run.FirstGuestCluster;
                         Map(
                             new ClusterRun(
@@ -98,7 +98,7 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool
                     Map(run, areDataZeros);
                     if (plan.Options.Preallocation == Preallocation.Full || (!areDataZeros && plan.Options.Version == 2))
                     {
-                        // Entries of version 2 cannot say that a cluster reads as zeros.
+                        // Version 2 entries have no zero flag.
                         await ReservedSpace.WriteZerosAsync(
                             storage, OffsetOf(run.First), run.Count << _geometry.ClusterBits, cancellationToken).ConfigureAwait(false);
                     }
@@ -129,7 +129,7 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool
     }
 
     /// <summary>
-    /// Enters clusters into the L2 table. Extended entries say nothing of their subclusters, so that these read as zeros or from the
+    /// Adds clusters to the L2 table. Extended entries mark no subcluster as allocated or zero, so that these read as zeros or from the
     /// backing file, unless a data file is to be shown.
     /// </summary>
     private void Map(ClusterRun run, bool areDataZeros)

@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Creation;
 
-/// <summary>A file that is being made. Unless it is kept in the end, its name goes again, if there was nothing before.</summary>
+/// <summary>A file being created. Unless it is kept in the end, it is deleted again if it did not exist before.</summary>
 internal sealed class NewFile : IAsyncDisposable
 {
     private readonly bool _isNew;
@@ -19,13 +19,13 @@ internal sealed class NewFile : IAsyncDisposable
     /// <inheritdoc cref="FileStorage.Create(string, out bool)"/>
     public static NewFile Create(string path, FileRights rights) => new(FileStorage.Create(path, rights, out bool isNew), isNew);
 
-    /// <summary>The file is whole.</summary>
+    /// <summary>Marks the file as complete.</summary>
     public void Keep() => _isKept = true;
 
     /// <summary>
-    /// Gives the file a length and nothing but zeros, not durable yet; of a block device only the capacity is checked, and its bytes stay.
+    /// Gives the file a length and fills it with zeros, not yet durable; for a block device, only checks the capacity, and keeps its bytes.
     /// </summary>
-    /// <exception cref="Qcow2UnsupportedException">Space is to be taken on a block device.</exception>
+    /// <exception cref="Qcow2UnsupportedException">Preallocation of space was requested on a block device.</exception>
     /// <exception cref="NoSpaceException">The block device is too small.</exception>
     public async ValueTask FillAsync(long lengthBytes, Preallocation preallocation, CancellationToken cancellationToken)
     {
@@ -36,7 +36,7 @@ internal sealed class NewFile : IAsyncDisposable
             await Storage.SetLengthAsync(0, cancellationToken).ConfigureAwait(false);
             await Storage.SetLengthAsync(lengthBytes, cancellationToken).ConfigureAwait(false);
             await ReservedSpace.TakeAsync(Storage, 0, lengthBytes, preallocation, cancellationToken).ConfigureAwait(false);
-            // As data, also where the space is only set aside.
+            // Written as data, even if the rest of the space is only reserved.
             await ReservedSpace.TakeFirstBlockAsync(Storage, cancellationToken).ConfigureAwait(false);
         }
     }
@@ -52,7 +52,7 @@ internal sealed class NewFile : IAsyncDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // The error that ended the making is on its way and tells more.
+            // The error that stopped the creation is already being thrown, and is more useful.
         }
         finally
         {

@@ -20,15 +20,15 @@ public sealed record Qcow2CreateOptions
     /// <summary>Whether L2 entries are extended, so that clusters have 32 subclusters. Version 3 only.</summary>
     public bool ExtendedL2 { get; init; }
 
-    /// <summary>How clusters are packed that will be compressed. Version 2 has only <see cref="CompressionType.Zlib"/>.</summary>
+    /// <summary>The compression of clusters. Version 2 has only <see cref="CompressionType.Zlib"/>.</summary>
     public CompressionType CompressionType { get; init; }
 
     /// <summary>Whether writers may keep reference counts back until they close the image. Version 3 only.</summary>
     public bool LazyRefcounts { get; init; }
 
     /// <summary>
-    /// The name of the backing file, stored as it is, at most 1023 bytes; null without one. Nothing is
-    /// opened: the size is the caller's to know.
+    /// The name of the backing file, stored unchanged, at most 1023 bytes; null without one. The file is not opened: the caller must know
+    /// its size.
     /// </summary>
     public string? BackingFile { get; init; }
 
@@ -36,21 +36,20 @@ public sealed record Qcow2CreateOptions
     public string? BackingFormat { get; init; }
 
     /// <summary>
-    /// The path of the file that holds the guest data, stored as it is; null when the image holds them itself. Version 3 only.
+    /// The path of the file that holds the guest data, stored unchanged; null if the image holds them itself. Version 3 only.
     /// </summary>
     /// <remarks>
-    /// A relative path is relative to the process's current folder, not to the image: QEMU makes and opens it so, whatever folder
-    /// it runs in then. Better give a whole path.
+    /// A relative path is relative to the process's current folder, not to the image: QEMU creates and opens it the same way, relative to
+    /// the folder in which it then runs. Prefer an absolute path.
     /// </remarks>
     public string? DataFile { get; init; }
 
     /// <summary>
-    /// Whether the data file is to be a raw image at all times, so that other programs can read it. Implies
-    /// <see cref="Preallocation.Metadata"/>.
+    /// Whether the data file is always a valid raw image, so that other programs can read it. Implies <see cref="Preallocation.Metadata"/>.
     /// </summary>
     public bool DataFileRaw { get; init; }
 
-    /// <summary>Whether the data file is a disk that exists: not a byte of it is touched. Needs <see cref="DataFileRaw"/>.</summary>
+    /// <summary>Whether the data file is an existing disk, of which no byte is changed. Needs <see cref="DataFileRaw"/>.</summary>
     public bool KeepDataFile { get; init; }
 
     /// <summary>
@@ -60,7 +59,7 @@ public sealed record Qcow2CreateOptions
 
     internal bool AllocatesMetadata => Preallocation != Preallocation.Off || DataFileRaw;
 
-    /// <summary>Says why no image can be made so, as far as that can be told without looking at any file.</summary>
+    /// <summary>Why an image with these options cannot be created, as far as can be determined without accessing any file.</summary>
     /// <returns>The first reason, in qemu-img's words and order where it has one; null when nothing is wrong.</returns>
     public string? FindFault() => CreationPlan.TryMake(this, out string? fault) is null ? fault : null;
 }

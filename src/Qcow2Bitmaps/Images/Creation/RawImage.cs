@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>Makes raw images, files that are as long as the disk, and gives them another size.</summary>
+/// <summary>Creates and resizes raw images, which are files as long as the disk.</summary>
 public static class RawImage
 {
     /// <summary>Makes a file of zeros; an existing file is overwritten. A block device keeps its bytes and must be large enough.</summary>
@@ -24,7 +24,7 @@ public static class RawImage
         string path, long sizeBytes, Preallocation preallocation = Preallocation.Off, CancellationToken cancellationToken = default) =>
         CreateAsync(path, sizeBytes, preallocation, FileRights.Plain, cancellationToken);
 
-    /// <summary>As the public method, with the rights of what the file is made of.</summary>
+    /// <summary>Like the public method, with the permissions that the file gets from its sources.</summary>
     internal static async Task CreateAsync(
         string path, long sizeBytes, Preallocation preallocation, FileRights rights, CancellationToken cancellationToken)
     {
@@ -43,11 +43,11 @@ public static class RawImage
     /// <summary>Cuts a raw image, or extends it with zeros. A block device has the size that it has.</summary>
     /// <param name="storage">The image, open for writing; it stays open.</param>
     /// <param name="sizeBytes">The new size in bytes.</param>
-    /// <param name="preallocation">The space that what the image gains gets.</param>
+    /// <param name="preallocation">How much of the added space is allocated.</param>
     /// <param name="cancellationToken">Ends the work; the image then has its old size.</param>
     /// <exception cref="ArgumentOutOfRangeException">The size is negative.</exception>
-    /// <exception cref="ArgumentException">A raw image has no such preallocation, or it is not to grow.</exception>
-    /// <exception cref="Qcow2UnsupportedException">Space is to be taken on a block device.</exception>
+    /// <exception cref="ArgumentException">A raw image has no such preallocation, or the image would not grow.</exception>
+    /// <exception cref="Qcow2UnsupportedException">Preallocation of space was requested on a block device.</exception>
     /// <exception cref="IOException">The storage failed, has no space, or is a block device of another
     /// size; the image has its old size.</exception>
     public static async Task ResizeAsync(

@@ -2,17 +2,17 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Creation;
 
-/// <summary>Space that a file is given before there is anything to write to it.</summary>
+/// <summary>Allocates space of a file before data are written to it.</summary>
 internal static class ReservedSpace
 {
     private const int ZeroBytes = 1 << 20;
     private const int FirstBlockBytes = 4096;
 
-    /// <summary>Whether the mode takes space, not only places.</summary>
+    /// <summary>Whether the mode allocates space, not only offsets.</summary>
     public static bool TakesSpace(this Preallocation mode) => mode is Preallocation.Falloc or Preallocation.Full;
 
-    /// <summary>Refuses a block device, as QEMU does: its space is there anyway.</summary>
-    /// <exception cref="Qcow2UnsupportedException">The storage cannot grow, and the mode takes space.</exception>
+    /// <summary>Refuses a block device, as QEMU does: its space always exists.</summary>
+    /// <exception cref="Qcow2UnsupportedException">The storage cannot grow, and the mode allocates space.</exception>
     public static void RequireFile(ImageStorage storage, Preallocation mode)
     {
         if (mode.TakesSpace() && storage.CapacityBytes is not null)
@@ -31,7 +31,7 @@ internal static class ReservedSpace
         _ => "off",
     };
 
-    /// <summary>Takes the space of a range that reads as zeros, and goes on to do so.</summary>
+    /// <summary>Allocates the space of a range that reads as zeros; it still reads as zeros afterwards.</summary>
     /// <exception cref="IOException">There is no space, or the storage failed.</exception>
     public static async ValueTask TakeAsync(
         ImageStorage storage, long offset, long length, Preallocation mode, CancellationToken cancellationToken)
@@ -47,7 +47,7 @@ internal static class ReservedSpace
     }
 
     /// <summary>
-    /// Takes the space of a range of which every byte stays as it is: where no space can be set aside, zeros are written into holes only.
+    /// Allocates the space of a range without changing any byte: if space cannot be reserved, zeros are written only into holes.
     /// </summary>
     /// <exception cref="IOException">There is no space, or the storage failed.</exception>
     public static async ValueTask TakeKeepingAsync(
@@ -67,9 +67,7 @@ internal static class ReservedSpace
         }
     }
 
-    /// <summary>
-    /// Takes the space of the first block of a file that was empty, as QEMU does: it finds out there how writes must be aligned.
-    /// </summary>
+    /// <summary>Allocates the first block of a file that was empty, as QEMU does: it probes there how writes must be aligned.</summary>
     /// <exception cref="IOException">There is no space, or the storage failed.</exception>
     public static ValueTask TakeFirstBlockAsync(ImageStorage storage, CancellationToken cancellationToken) =>
         WriteZerosAsync(storage, 0, Math.Min(storage.Length, FirstBlockBytes), cancellationToken);

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Images.Editing;
 
-/// <summary>A bitmap as the steps of an edit have left it so far.</summary>
+/// <summary>The state of a bitmap after the steps of an edit so far.</summary>
 internal sealed class BitmapDraft
 {
     /// <summary>The name.</summary>
@@ -12,7 +12,7 @@ internal sealed class BitmapDraft
     /// <summary>The flags.</summary>
     public required BitmapFlags Flags { get; set; }
 
-    /// <summary>What the directory says of the bitmap; null for one that the edit has added.</summary>
+    /// <summary>The bitmap's stored directory entry; null for one that the edit added.</summary>
     public BitmapInfo? Stored { get; init; }
 
     /// <summary>The bits, once a step has needed them; null while they are as stored.</summary>
@@ -22,15 +22,15 @@ internal sealed class BitmapDraft
     public bool IsContentChanged { get; set; }
 
     /// <summary>
-    /// The number of the step that changed the bits last, from 1 over all bitmaps; 0 for none. What was merged
-    /// into a bitmap as it stays has a lower one.
+    /// The number of the last step that changed the bits, counted from 1 over all bitmaps; 0 for none. A bitmap that was merged into
+    /// another and not changed afterwards has a lower number than that one.
     /// </summary>
     public long LastChange { get; set; }
 
-    /// <summary>Where the table is to be.</summary>
+    /// <summary>The new offset of the table.</summary>
     public ulong TableOffset { get; set; }
 
-    /// <summary>Entries of the table that is to be.</summary>
+    /// <summary>The number of entries of the new table.</summary>
     public uint TableEntries { get; set; }
 
     /// <summary>The table that was written; null while it is as stored.</summary>

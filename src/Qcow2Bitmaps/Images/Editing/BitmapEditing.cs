@@ -4,13 +4,13 @@ using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
-/// <summary>One edit of an image's bitmaps from beginning to end: all its steps, or none.</summary>
+/// <summary>Runs one complete edit of an image's bitmaps: all its steps, or none.</summary>
 internal static class BitmapEditing
 {
     /// <inheritdoc cref="BitmapCollection.EditAsync(BitmapEdit, CancellationToken)"/>
     /// <param name="image">The image.</param>
-    /// <param name="steps">Applies the steps to a plan; called again where it is to be known how much room they need.</param>
-    /// <param name="cancellationToken">Ends the edit while the image is as before.</param>
+    /// <param name="steps">Applies the steps to a plan; called again to find out how much space they need.</param>
+    /// <param name="cancellationToken">Cancels the edit while the image is unchanged.</param>
     public static async ValueTask RunAsync(
         ImageHandle image, Func<EditPlan, CancellationToken, ValueTask> steps, CancellationToken cancellationToken)
     {
@@ -20,7 +20,7 @@ internal static class BitmapEditing
         await RunAloneAsync(image, steps, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>As <see cref="RunAsync"/>, for who is inside the image's gate.</summary>
+    /// <summary>Like <see cref="RunAsync"/>, for a caller that holds the image's gate.</summary>
     public static async ValueTask RunAloneAsync(
         ImageHandle image, Func<EditPlan, CancellationToken, ValueTask> steps, CancellationToken cancellationToken)
     {

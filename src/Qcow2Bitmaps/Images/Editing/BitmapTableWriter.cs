@@ -5,9 +5,7 @@ using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
-/// <summary>
-/// Writes the bits of a bitmap and their table to new clusters, in bounded memory; pages that stay as they are keep their clusters.
-/// </summary>
+/// <summary>Writes the bits of a bitmap and their table to new clusters, in bounded memory; unchanged pages keep their clusters.</summary>
 internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry image)
 {
     private const int BufferBytes = 2 << 20;
@@ -38,14 +36,14 @@ internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry ima
         }
         finally
         {
-            // Whatever ended the work: nobody else may write while a write is on its way.
+            // Even after an error: wait for the pending write before anything else is written.
             await _writing.ConfigureAwait(false);
         }
 
         return table;
     }
 
-    /// <summary>Writes a table to clusters in a row.</summary>
+    /// <summary>Writes a table to contiguous clusters.</summary>
     /// <returns>Where it starts.</returns>
     public async ValueTask<HostOffset> WriteTableAsync(ulong[] table, CancellationToken cancellationToken)
     {
@@ -109,10 +107,10 @@ internal sealed class BitmapTableWriter(MetadataWriter writer, ImageGeometry ima
         return BitmapTableEntry.AtOffset(offset.Raw);
     }
 
-    // QEMU takes an all-ones entry for all bits up to the next 64, also behind the disk's end.
+    // QEMU applies an all-ones entry to all bits up to the next multiple of 64, even past the disk's end.
     private static bool IsWholeWords(int bits) => (bits & 63) == 0;
 
-    /// <summary>Has the buffer written while the next one is filled.</summary>
+    /// <summary>Starts writing the buffer, while the next one is filled.</summary>
     private async ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         if (_bufferWords == 0)

@@ -11,12 +11,11 @@ namespace Qcow2Bitmaps.Images.Editing;
 /// The journal of an edit of several images, as bytes: big-endian numbers, counted lists, and at the end the SHA-256 of all before it.
 /// </summary>
 /// <remarks>
-/// A journal gets its name once it is durable, so that one that is not whole is damaged, or something else:
-/// nothing can be said of the images then.
+/// A journal gets its name once it is durable. So an incomplete file is damaged or not a journal: it gives no information about the images.
 /// </remarks>
 internal static class EditJournal
 {
-    // Each number and the length of each run of bytes takes 8.
+    // Each number and each byte string's length takes 8 bytes.
     private const int MinEntryBytes = 4 * sizeof(long);
     private const int MinDirectoryBytes = 3 * sizeof(long);
     private const int MinWriteBytes = 3 * sizeof(long);
@@ -60,8 +59,8 @@ internal static class EditJournal
     }
 
     /// <summary>Reads a journal.</summary>
-    /// <returns>What it says.</returns>
-    /// <exception cref="IOException">It is no journal that this library wrote, or is damaged.</exception>
+    /// <returns>Its entries.</returns>
+    /// <exception cref="IOException">It is not a journal of this library, or is damaged.</exception>
     public static IReadOnlyList<JournalEntry> Read(ReadOnlySpan<byte> bytes)
     {
         int end = bytes.Length - SHA256.HashSizeInBytes;
@@ -128,7 +127,7 @@ internal static class EditJournal
         journal.Write(bytes);
     }
 
-    /// <summary>A number of things that take some bytes each at least.</summary>
+    /// <summary>The count of a list whose items have a minimum size.</summary>
     private static int ReadCount(ref ReadOnlySpan<byte> rest, int minBytes)
     {
         long count = ReadNumber(ref rest, int.MaxValue);

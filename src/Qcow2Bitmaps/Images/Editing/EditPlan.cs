@@ -22,7 +22,7 @@ internal sealed class EditPlan
         _image = image;
         if (!image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))
         {
-            // Whatever the extension says was ignored while somebody wrote: it must not come back.
+            // The image was written while the extension was ignored: its bitmaps must not become valid again.
             return;
         }
 
@@ -42,11 +42,11 @@ internal sealed class EditPlan
 
     public IReadOnlyList<BitmapDraft> Bitmaps => _drafts;
 
-    /// <summary>What the edit must not free, as something else uses it too: offsets and lengths in bytes. None unless a repair says
-    /// so.</summary>
+    /// <summary>What the edit must not free because something else also uses it: offsets and lengths in bytes. Filled only by
+    /// repairs.</summary>
     public List<(ulong Offset, long Bytes)> Kept { get; } = [];
 
-    /// <summary>Whether broken entries were dropped, so that what is left is all there is.</summary>
+    /// <summary>Whether broken entries were dropped, so that the remaining list is complete.</summary>
     public bool IsMended { get; private set; }
 
     public void Add(string name, long? granularityBytes, bool isRecording)
@@ -76,7 +76,7 @@ internal sealed class EditPlan
         });
     }
 
-    /// <summary>Removes a bitmap; an inconsistent one too.</summary>
+    /// <summary>Removes a bitmap, even an inconsistent one.</summary>
     public void Remove(string name)
     {
         BitmapDraft draft = Require(name);
@@ -85,9 +85,7 @@ internal sealed class EditPlan
 
     public void RemoveAll() => RemoveWhere(static _ => true);
 
-    /// <summary>
-    /// Drops what a lenient reader has found to be broken: entries that QEMU refuses, and all bitmaps of a name that two have.
-    /// </summary>
+    /// <summary>Drops what a lenient reader found to be broken: entries that QEMU refuses, and all bitmaps that share a name.</summary>
     public void DropBroken()
     {
         IsMended = true;
@@ -100,7 +98,7 @@ internal sealed class EditPlan
 
     public void MarkInUse() => _drafts.ForEach(static draft => draft.Flags |= BitmapFlags.InUse);
 
-    /// <summary>Makes a bitmap what it is in memory, for who has it in use.</summary>
+    /// <summary>Stores a bitmap's state from memory, for the session that keeps it there.</summary>
     public void Store(string name, DirtyBitmap bits, bool isRecording, bool isChanged)
     {
         int granularityBits = BitmapGranularity.BitsOf(bits.GranularityBytes);
@@ -178,7 +176,7 @@ internal sealed class EditPlan
 
         if (lengthBytes == 0)
         {
-            // Touches no granule, wherever it lies.
+            // An empty range touches no granule.
             return;
         }
 
@@ -194,7 +192,7 @@ internal sealed class EditPlan
         }
         else
         {
-            // A granule that is clean in part only stays dirty; the disk's end ends the last one.
+            // A partly cleared granule stays dirty; the last granule ends at the disk's end.
             long endBit = end == _image.Geometry.VirtualSizeBytes ? geometry.BitCount : end >> geometry.GranularityBits;
             content.Fill(ImageGeometry.DivideRoundingUpByPowerOfTwo(offsetBytes, geometry.GranularityBits), endBit, false);
         }
@@ -203,7 +201,7 @@ internal sealed class EditPlan
     /// <summary>Merges a bitmap of this image, as it is at this step.</summary>
     public async ValueTask MergeAsync(string source, string into, CancellationToken cancellationToken)
     {
-        // Both must be there before the state of either counts.
+        // Checks that both exist before checking the state of either.
         _ = Require(into);
         _ = Require(source);
         BitmapDraft target = RequireConsistent(into);
@@ -251,12 +249,13 @@ internal sealed class EditPlan
     }
 
     /// <summary>
-    /// Has bitmaps rewritten whose bits or table lie behind the file's end in part: those count as dirty, and
-    /// would read as clean once the file has grown.
+    /// Marks bitmaps for rewriting whose bits or table lie partly past the end of the file: those bits count as dirty, but would read as
+    /// clean once the file has grown.
     /// </summary>
     public async ValueTask KeepMissingBitsDirtyAsync(CancellationToken cancellationToken)
     {
-        // One that is in use on disk and comes to rest as it is was whole when a session opened it: the session stores the others anew.
+        // A bitmap that is in use on disk and is stored unchanged was complete when the session opened it; the session stores all others
+        // anew.
         foreach (BitmapDraft draft
             in _drafts.Where(static draft => !draft.IsContentChanged && draft.Stored!.State != BitmapState.Inconsistent))
         {
@@ -271,7 +270,7 @@ internal sealed class EditPlan
         }
     }
 
-    /// <summary>Checks, at the end, that what is to be stored is what QEMU opens.</summary>
+    /// <summary>Checks, at the end, that QEMU will accept the result.</summary>
     public void RequireStorable()
     {
         BitmapDraft? broken = _drafts.Find(static draft => draft.Stored?.Faults.Count > 0);
@@ -307,7 +306,7 @@ internal sealed class EditPlan
     {
         _drafts.Add(draft);
         _directoryBytes += EntrySizeBytes(draft.Name);
-        // Of two of one name the first is meant.
+        // Of two bitmaps with the same name, the first is used.
         _byName.TryAdd(draft.Name, draft);
     }
 
@@ -323,7 +322,8 @@ internal sealed class EditPlan
     }
 
     /// <summary>
-    /// A name that a bitmap has no longer is that of the next one that shares it: QEMU opens images where that one is inconsistent.
+    /// When a bitmap loses its name, the name refers to the next bitmap that shares it: QEMU opens images in which that one is
+    /// inconsistent.
     /// </summary>
     private void ForgetName(string name, BitmapDraft draft)
     {

@@ -1,12 +1,13 @@
 namespace Qcow2Bitmaps;
 
-/// <summary>What became of an edit of several images that was interrupted.</summary>
+/// <summary>The outcome of recovering an interrupted edit of several images.</summary>
 public enum EditRecovery
 {
     /// <summary>There is no journal: nothing was interrupted.</summary>
     NothingToDo,
-    /// <summary>No image had been switched: all are as before the edit. What had been prepared is leaked.</summary>
+    /// <summary>No image had been switched: all are unchanged. The clusters of prepared structures are leaked.</summary>
     RolledBack,
-    /// <summary>The switches that were missing were made: all images are as after the edit. What it replaces is leaked.</summary>
+    /// <summary>The remaining switches were made: all images have their new bitmaps. The clusters of replaced structures are
+    /// leaked.</summary>
     Finished,
 }

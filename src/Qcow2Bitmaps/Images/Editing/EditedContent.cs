@@ -6,8 +6,7 @@ using Qcow2Bitmaps.Images.State;
 namespace Qcow2Bitmaps.Images.Editing;
 
 /// <summary>
-/// The bits of a bitmap at one moment of an edit: what is stored, or nothing, and the changes up to then.
-/// Nothing is read before a page is asked for.
+/// The bits of a bitmap at one point of an edit: the stored bits, or none, and the changes up to then. Pages are read on demand.
 /// </summary>
 internal sealed class EditedContent : IBitmapPages
 {
@@ -19,8 +18,7 @@ internal sealed class EditedContent : IBitmapPages
     private PageBuffer _buffer = new();
     private PersistentBitmap? _written;
 
-    // What is frozen may be merged from many times, also by way of others that were merged from it: without the page that was asked
-    // for last, time would double with each merge.
+    // Frozen content may be merged many times, also indirectly; without caching the last page, time would double with each merge.
     private (int Page, BitmapPageKind Kind)? _lastKind;
     private (int Page, ulong[] Words)? _lastPage;
 
@@ -50,20 +48,20 @@ internal sealed class EditedContent : IBitmapPages
 
     private bool IsFrozen { get; set; }
 
-    /// <summary>What is frozen here as it was written, if it was, and was not changed in between.</summary>
+    /// <summary>The written form of this frozen content, if it was written without changes in between.</summary>
     private PersistentBitmap? Written => _changes.Count == _changeCount ? _origin?._written : null;
 
     private bool KeepsLastPage =>
         _changeCount is not null && _changes.Take(ChangeCount).Any(static change => change is MergeChange { IsOfSameEdit: true });
 
-    /// <summary>This content as it is now, whatever is changed later.</summary>
+    /// <summary>A snapshot of this content, unaffected by later changes.</summary>
     public EditedContent Freeze()
     {
         IsFrozen = true;
         return new EditedContent(_geometry, _stored, _changes, _changes.Count, this);
     }
 
-    /// <summary>Says that the content was written as it is: what was frozen of it is read from there.</summary>
+    /// <summary>Records that the content was written unchanged: its snapshots are then read from there.</summary>
     public void SetWritten(PersistentBitmap written)
     {
         _written = written;
@@ -102,7 +100,7 @@ internal sealed class EditedContent : IBitmapPages
 
         if (!RuntimeHelpers.TryEnsureSufficientExecutionStack())
         {
-            // Of bitmaps merged into one another by turns, thousands of times. Whoever reads the bits sees what they are.
+            // Bitmaps merged into one another alternately, thousands of times: reading the bits gives the exact answer.
             return BitmapPageKind.Bits;
         }
 
@@ -129,7 +127,7 @@ internal sealed class EditedContent : IBitmapPages
         return kind;
     }
 
-    /// <summary>The entry of the stored table, if it says what the page is to be.</summary>
+    /// <summary>The entry of the stored table, if it is still valid for the page.</summary>
     public BitmapTableEntry? KeptEntry(int page)
     {
         if (_stored is null || !_stored.IsWhole(page))
@@ -169,7 +167,7 @@ internal sealed class EditedContent : IBitmapPages
         }
         else
         {
-            // Goes on where the stack is empty.
+            // Continues on a new stack.
             await Task.Run(
                 async () => await MakePageAsync(page, words, cancellationToken).ConfigureAwait(false),
                 cancellationToken).ConfigureAwait(false);
@@ -196,8 +194,8 @@ internal sealed class EditedContent : IBitmapPages
         }
     }
 
-    /// <summary>Makes a page as the last change leaves it that makes it uniform; as it is stored where there is none.</summary>
-    /// <returns>The first change that is still to be applied.</returns>
+    /// <summary>Starts a page with the last change that makes it uniform; with the stored page if there is none.</summary>
+    /// <returns>The index of the first change that is not applied yet.</returns>
     private async ValueTask<int> StartPageAsync(int page, PageMerge.Piece piece, Memory<ulong> words, CancellationToken cancellationToken)
     {
         BitmapPageKind kind = BitmapPageKind.AllClean;

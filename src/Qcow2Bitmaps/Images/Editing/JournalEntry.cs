@@ -4,17 +4,14 @@ using Qcow2Bitmaps.Images.Header;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
-/// <summary>What a journal says of one image: where it is, what it was like when the edit was prepared, and how it is switched.</summary>
+/// <summary>A journal's record of one image: its path, its state when the edit was prepared, and its switch.</summary>
 /// <param name="Path">The image's full path.</param>
 /// <param name="LastWrite">When the image was last written, by the preparation; null where that is not known.</param>
-/// <param name="Directories">The old and the new bitmap directory: where they stand, and the SHA-256 of their bytes.</param>
+/// <param name="Directories">The old and the new bitmap directory: their offsets, and the SHA-256 of their bytes.</param>
 /// <param name="Plan">The switch.</param>
 internal sealed record JournalEntry(string Path, Int128? LastWrite, IReadOnlyList<JournalDirectory> Directories, SwitchPlan Plan)
 {
-    /// <summary>
-    /// Whether the switch changes what an edit of bitmaps changes and nothing else: a file that lies beside
-    /// an image is nobody to be trusted blindly.
-    /// </summary>
+    /// <summary>Whether the switch changes only what a bitmap edit changes: a file next to an image must not be trusted blindly.</summary>
     public bool ChangesOnlyExtensions(int headerLength)
     {
         foreach (SectorWrite write in Plan.Stages.SelectMany(static stage => stage))
@@ -39,8 +36,8 @@ internal sealed record JournalEntry(string Path, Int128? LastWrite, IReadOnlyLis
         return true;
     }
 
-    /// <summary>Whether the switch leaves all else that the first cluster says: names of other files, other extensions.</summary>
-    /// <param name="firstCluster">The first cluster as it is, in a state that the stages lead through.</param>
+    /// <summary>Whether the switch keeps everything else in the first cluster: names of other files, other extensions.</summary>
+    /// <param name="firstCluster">The current first cluster, in one of the states of the stages.</param>
     /// <param name="header">Its header.</param>
     public bool KeepsAllButBitmaps(ReadOnlyMemory<byte> firstCluster, Qcow2Header header)
     {

@@ -2,10 +2,10 @@ using Qcow2Bitmaps.Bitmaps;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
-/// <summary>Adds all that another bitmap says is dirty, whatever its granularity and size.</summary>
+/// <summary>Adds all dirty ranges of another bitmap, whatever its granularity and size.</summary>
 internal sealed class MergeChange(IBitmapPages source) : IContentChange
 {
-    /// <summary>Whether the other bitmap is one that the same edit has changed.</summary>
+    /// <summary>Whether the other bitmap was changed by the same edit.</summary>
     public bool IsOfSameEdit => source is EditedContent;
 
     public PageEffect EffectOn(PageMerge.Piece page, long sizeBytes) =>

@@ -1,6 +1,6 @@
 namespace Qcow2Bitmaps.Images.Editing;
 
-/// <summary>What a change does to a page, as far as it is known without reading bits.</summary>
+/// <summary>The effect of a change on a page, as far as it is known without reading bits.</summary>
 internal enum PageEffect
 {
     /// <summary>Nothing.</summary>

@@ -5,13 +5,14 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
-/// <summary>What an interrupted edit has prepared. Nothing names it yet, so that a repair takes it for leaks.</summary>
+/// <summary>The clusters that an interrupted edit has prepared. Nothing refers to them yet, so that a repair treats them as
+/// leaks.</summary>
 internal static class PreparedClusters
 {
     /// <summary>Whether all clusters that the switch would bring into use are counted.</summary>
     /// <param name="storage">The image.</param>
-    /// <param name="entry">What the journal says of it.</param>
-    /// <param name="bitmaps">The bitmaps that the image has now: what they have is not looked at.</param>
+    /// <param name="entry">The journal's entry for it.</param>
+    /// <param name="bitmaps">The image's current bitmaps; their clusters are not checked.</param>
     /// <param name="limits">The limits of the image.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     /// <exception cref="IOException">The storage failed.</exception>

@@ -11,7 +11,7 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Editing;
 
 /// <summary>
-/// An edit whose new structures are on disk, durable, and not yet in use: what is left is the switch, then the freeing of what it replaces.
+/// An edit whose new structures are durable but not yet in use: the switch, and the freeing of what it replaces, remain to be done.
 /// </summary>
 internal sealed class PreparedEdit
 {
@@ -34,18 +34,18 @@ internal sealed class PreparedEdit
         _writer = writer;
     }
 
-    /// <summary>What is left to do: the switch, or to take the preparation back.</summary>
+    /// <summary>The pending transaction: to be switched or rolled back.</summary>
     public MetadataTransaction Transaction { get; private set; } = null!;
 
-    /// <summary>The bitmap directory that is in use, and the one that is to be: offsets and lengths in bytes.</summary>
+    /// <summary>The bitmap directory in use, and the new one: offsets and lengths in bytes.</summary>
     public IEnumerable<(long Offset, int LengthBytes)> Directories =>
         new[] { _contents.First.Bitmaps, _target }.OfType<BitmapsExtension>().Select(
             static extension => ((long)extension.DirectoryOffset, (int)extension.DirectorySizeBytes));
 
     /// <summary>Applies the steps in memory, and writes what they need to free clusters.</summary>
-    /// <returns>What is left to do; null when the steps change nothing.</returns>
-    /// <exception cref="Qcow2Exception">The edit is refused, or there is no space; the image is as before.</exception>
-    /// <exception cref="IOException">The storage failed; the image is as before, perhaps with leaked clusters.</exception>
+    /// <returns>The prepared edit; null if the steps change nothing.</returns>
+    /// <exception cref="Qcow2Exception">The edit is refused, or there is no space; the image is unchanged.</exception>
+    /// <exception cref="IOException">The storage failed; the image is unchanged, perhaps with leaked clusters.</exception>
     public static async ValueTask<PreparedEdit?> PrepareAsync(
         ImageHandle image, Func<EditPlan, CancellationToken, ValueTask> steps, CancellationToken cancellationToken)
     {
@@ -76,7 +76,7 @@ internal sealed class PreparedEdit
         return null;
     }
 
-    /// <summary>Frees what the switch has replaced; where the storage fails clusters are leaked.</summary>
+    /// <summary>Frees what the switch replaced; clusters are leaked if the storage fails.</summary>
     public async ValueTask ReleaseAsync() => _ = await Leftovers.TidyAsync(
         $"'{_image.Name}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
         () => _writer.ReleaseAsync(AddUsed, CancellationToken.None)).ConfigureAwait(false);
@@ -112,7 +112,7 @@ internal sealed class PreparedEdit
         }
         catch
         {
-            // A refcount table that was moved may stay where it is now.
+            // A moved refcount table may stay at its new offset.
             await _image.ReloadAfterSwitchAsync().ConfigureAwait(false);
             throw;
         }
@@ -153,8 +153,8 @@ internal sealed class PreparedEdit
         }
 
         BitmapTableWriter? tables = null;
-        // A bitmap that was merged into another one and stays as it was then is written before that one, which reads what is
-        // written: a chain of merges costs each page once.
+        // A bitmap that was merged into another one, and not changed afterwards, is written before that one, which then reads the written
+        // bits: a chain of merges processes each page once.
         foreach (BitmapDraft draft in _plan.Bitmaps.Where(static draft => draft.IsContentChanged).OrderBy(static draft => draft.LastChange))
         {
             tables ??= new BitmapTableWriter(_writer, _geometry);
@@ -223,7 +223,7 @@ internal sealed class PreparedEdit
     {
         if (_contents.First.Bitmaps is not { } extension || !_contents.First.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))
         {
-            // Ignored bitmaps: whether their clusters are still theirs nobody knows.
+            // Ignored bitmaps: their clusters may no longer belong to them.
             return;
         }
 
@@ -233,7 +233,7 @@ internal sealed class PreparedEdit
         }
 
         var remaining = _plan.Bitmaps.Where(static draft => draft.Stored is not null).ToDictionary(static draft => draft.Stored!);
-        // Of a broken table two entries may name one cluster: it stays while one of them does.
+        // Two entries of a broken table may refer to one cluster: it stays while one of them does.
         var kept = _plan.Bitmaps.SelectMany(static draft => draft.Table ?? []).ToHashSet();
         var freedTables = new HashSet<ulong>();
         var freedClusters = new HashSet<ulong>();
@@ -268,7 +268,8 @@ internal sealed class PreparedEdit
         }
     }
 
-    /// <summary>Finds clusters to be freed that other bitmaps name too. QEMU opens such images, and their counts need not tell.</summary>
+    /// <summary>Finds clusters to be freed that other bitmaps also use. QEMU opens such images, and their counts need not show
+    /// it.</summary>
     private async ValueTask FindSharedAsync(HashSet<ulong> freedClusters, CancellationToken cancellationToken)
     {
         foreach (BitmapDraft draft

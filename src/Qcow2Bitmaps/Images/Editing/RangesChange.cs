@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Bitmaps;
 
 namespace Qcow2Bitmaps.Images.Editing;
 
-/// <summary>Sets or clears ranges of bits, all of one kind, in any order.</summary>
+/// <summary>Sets ranges of bits, or clears them, in any order.</summary>
 internal sealed class RangesChange(bool value) : IContentChange
 {
     private readonly List<(long FirstBit, long EndBit)> _ranges = [];

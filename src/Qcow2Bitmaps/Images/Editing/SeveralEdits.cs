@@ -8,19 +8,19 @@ using Qcow2Bitmaps.Threading;
 namespace Qcow2Bitmaps.Images.Editing;
 
 /// <summary>
-/// Edits the bitmaps of several images so that all are changed or none, with a journal that finishes what was interrupted.
+/// Edits the bitmaps of several images so that all are changed or none; a journal makes it possible to finish an interrupted edit.
 /// </summary>
 internal static class SeveralEdits
 {
     private const string NotOurs = "the journal was not written by this library";
     private const int MaxJournalBytes = 64 << 20;
 
-    /// <summary>Finishes what was interrupted before, then makes all edits, or none.</summary>
-    /// <param name="journalPath">Where the journal is to stand.</param>
+    /// <summary>Finishes an earlier interrupted edit, then commits all edits, or none.</summary>
+    /// <param name="journalPath">The journal's path.</param>
     /// <param name="edits">The images, each once, in the order in which they are switched, and what applies the steps to a plan.</param>
-    /// <param name="cancellationToken">Ends the work while all images are as before.</param>
+    /// <param name="cancellationToken">Cancels the work while all images are unchanged.</param>
     /// <exception cref="Qcow2Exception">A step of one of the edits is refused, or there is no space; nothing was changed.</exception>
-    /// <exception cref="IOException">A storage failed. Where the journal is still there, some images may be as after.</exception>
+    /// <exception cref="IOException">A storage failed. If the journal still exists, some images may be changed.</exception>
     public static async ValueTask CommitAsync(
         string journalPath, IReadOnlyList<(ImageHandle Image, Func<EditPlan, CancellationToken, ValueTask> Steps)> edits,
         CancellationToken cancellationToken)
@@ -42,14 +42,14 @@ internal static class SeveralEdits
         string journalPath, IReadOnlyCollection<ImageHandle> images, CancellationToken cancellationToken) =>
         HoldAsync(images, () => RecoverHeldAsync(journalPath, images, cancellationToken), cancellationToken);
 
-    /// <summary>Does something while nobody else edits the images.</summary>
+    /// <summary>Runs an action while no other caller edits the images.</summary>
     private static async ValueTask<T> HoldAsync<T>(
         IReadOnlyCollection<ImageHandle> images, Func<ValueTask<T>> work, CancellationToken cancellationToken)
     {
         var held = new List<ImageGate.Release>();
         try
         {
-            // Always in one order, so that two sets do not wait for one another.
+            // Always in the same order, so that two sets cannot deadlock.
             foreach (ImageHandle image in images.Distinct().OrderBy(static image => image.Name, StringComparer.Ordinal))
             {
                 held.Add(await image.EnterAsync(cancellationToken).ConfigureAwait(false));
@@ -157,7 +157,7 @@ internal static class SeveralEdits
 
             if (needsJournal && !DeleteJournal(journalPath))
             {
-                // What was replaced stays as it is: whoever finds the journal looks at it.
+                // Keeps the replaced structures: recovery from the journal checks them.
                 return;
             }
 
@@ -195,7 +195,7 @@ internal static class SeveralEdits
         + $"recovering all its images removes it",
         () => DurableFile.Delete(journalPath));
 
-    /// <summary>Reads the images again, or takes their preparations back: all of them, also where one storage fails.</summary>
+    /// <summary>Reloads the images, or rolls their preparations back: all of them, even if one storage fails.</summary>
     private static async ValueTask EndAsync(List<(ImageHandle Image, PreparedEdit Edit)> prepared, bool isBegun)
     {
         foreach ((ImageHandle image, PreparedEdit edit) in prepared)
@@ -206,7 +206,7 @@ internal static class SeveralEdits
             }
             else
             {
-                // The error that led here is on its way and tells more.
+                // The error that led here is already being thrown, and is more useful.
                 _ = await Leftovers.TidyAsync(
                     $"'{image.Name}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)",
                     edit.Transaction.RollBackAsync).ConfigureAwait(false);
@@ -252,7 +252,8 @@ internal static class SeveralEdits
         return entry.KeepsAllButBitmaps(first.Memory, image.Header) ? done : throw Unrecoverable(journalPath, entry, NotOurs);
     }
 
-    /// <summary>Refuses to finish where somebody has written an image that was not switched yet: its new bitmaps would miss that.</summary>
+    /// <summary>Refuses to finish if an image that is not switched yet was written meanwhile: its new bitmaps would miss that
+    /// write.</summary>
     private static async ValueTask RequireUntouchedAsync(
         string journalPath, ImageHandle image, JournalEntry entry, int done, CancellationToken cancellationToken)
     {

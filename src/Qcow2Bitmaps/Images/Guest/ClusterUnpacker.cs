@@ -6,7 +6,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest;
 
-/// <summary>Reads compressed clusters. Thread-safe: each caller gets a decoder for itself.</summary>
+/// <summary>Reads compressed clusters. Thread-safe: each caller gets its own decoder.</summary>
 internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header)
 {
     private readonly ConcurrentBag<IClusterDecoder> _decoders = [];
@@ -15,9 +15,9 @@ internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header)
     /// <param name="diskOffset">Where it starts on the disk, in bytes, for messages.</param>
     /// <param name="offset">Where its compressed bytes start, in bytes.</param>
     /// <param name="length">The most bytes that they may take.</param>
-    /// <param name="cluster">Takes the cluster, whole.</param>
+    /// <param name="cluster">Receives the whole cluster.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <exception cref="Qcow2FormatException">The bytes are not a cluster's.</exception>
+    /// <exception cref="Qcow2FormatException">The bytes do not decode to a cluster.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask ReadAsync(long diskOffset, long offset, int length, Memory<byte> cluster, CancellationToken cancellationToken)
     {

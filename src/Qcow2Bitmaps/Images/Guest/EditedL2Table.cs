@@ -10,16 +10,16 @@ internal sealed class EditedL2Table(long offset, ulong[] entries, bool isNew)
 {
     private readonly ChangedSectors _changed = new(entries.Length * sizeof(ulong), isNew);
 
-    /// <summary>Where the table stands, in bytes from the start of the file.</summary>
+    /// <summary>The table's offset, in bytes from the start of the file.</summary>
     public long Offset => offset;
 
-    /// <summary>The table as it is to be.</summary>
+    /// <summary>The table with all changes.</summary>
     public ulong[] Entries => entries;
 
-    /// <summary>Says that a word has changed.</summary>
+    /// <summary>Marks a word as changed.</summary>
     public void Touch(int word) => _changed.Add(word * sizeof(ulong), word * sizeof(ulong));
 
-    /// <summary>Writes what has changed, neighbouring sectors together; of a new table all.</summary>
+    /// <summary>Writes the changed sectors, adjacent ones together; writes all of a new table.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask WriteAsync(ImageStorage storage, CancellationToken cancellationToken)
     {

@@ -5,15 +5,15 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Guest;
 
 /// <summary>
-/// The disk as one image has it: what it has for each part, and the bytes of that. Nothing of a backing image.
-/// Thread-safe, while nobody writes the image.
+/// The disk as stored in one image, without its backing image: how each part is stored, and the data. Thread-safe, unless the image is
+/// being written.
 /// </summary>
 internal sealed class GuestDisk
 {
     private readonly ClusterUnpacker _unpacker;
     private readonly int _clusterSizeBytes;
     private readonly Lock _gate = new();
-    // The cluster that was unpacked last, for those who read it in pieces.
+    // The cluster that was unpacked last, for callers that read it in pieces.
     private (long HostOffset, byte[] Bytes)? _unpacked;
 
     private GuestDisk(ImageStorage image, ClusterUnpacker unpacker, int clusterSizeBytes, GuestMap map, bool mayHaveHoles)
@@ -25,21 +25,21 @@ internal sealed class GuestDisk
         Map = map;
     }
 
-    /// <summary>What the image has for each part.</summary>
+    /// <summary>How the image stores each part.</summary>
     public GuestMap Map { get; }
 
     /// <summary>The image's file.</summary>
     public ImageStorage Image { get; }
 
-    /// <summary>Whether data may never have been written, so that holes of the file are worth looking for.</summary>
+    /// <summary>Whether allocated clusters may never have been written, so that it is worth looking for holes in the file.</summary>
     public bool MayHaveHoles { get; }
 
-    /// <summary>Where data stand that are not compressed: the image, or its external data file. To be set before data are read.</summary>
+    /// <summary>Where uncompressed data are stored: the image, or its external data file. Must be set before data are read.</summary>
     public ImageStorage? Data { get; set; }
 
     /// <summary>
-    /// Whether a compressed cluster that the file does not have whole reads as zeros, as others do, instead of ending
-    /// the reading. To be set before data are read.
+    /// Whether an incomplete compressed cluster past the end of the file reads as zeros, like other clusters, instead of being an error.
+    /// Must be set before data are read.
     /// </summary>
     public bool ReadsMissingAsZeros { get; set; }
 
@@ -47,7 +47,7 @@ internal sealed class GuestDisk
     /// <param name="image">The image.</param>
     /// <param name="snapshot">The snapshot; null for the active state.</param>
     /// <param name="cancellationToken">Ends the reading of the L1 table.</param>
-    /// <exception cref="Qcow2FormatException">The snapshot's table cannot be.</exception>
+    /// <exception cref="Qcow2FormatException">The snapshot's table is invalid.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<GuestDisk> OpenAsync(ImageHandle image, SnapshotInfo? snapshot, CancellationToken cancellationToken)
     {
@@ -70,10 +70,10 @@ internal sealed class GuestDisk
             image.Storage, new ClusterUnpacker(image.Storage, image.Header), image.Geometry.ClusterSizeBytes, map, mayHaveHoles);
     }
 
-    /// <summary>Reads what an extent has.</summary>
+    /// <summary>Reads the data of an extent.</summary>
     /// <param name="extent">An extent of <see cref="Map"/>, or a part of one whose host offset is that of the part; of a
     /// compressed cluster that of the cluster.</param>
-    /// <param name="buffer">Takes the bytes: as many as the extent has.</param>
+    /// <param name="buffer">Receives the bytes: as many as the extent has.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="Qcow2FormatException">A compressed cluster is broken.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
@@ -93,7 +93,7 @@ internal sealed class GuestDisk
         }
     }
 
-    /// <summary>Forgets what was unpacked: something else may have taken its place in the file.</summary>
+    /// <summary>Drops the cached unpacked cluster: its place in the file may have been reused.</summary>
     public void Forget()
     {
         lock (_gate)

@@ -4,16 +4,14 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Guest;
 
-/// <summary>
-/// Finds out what an image has for each part of the disk, from its L1 and L2 tables, as the active state or a snapshot has it.
-/// </summary>
+/// <summary>Determines from the L1 and L2 tables of the active state or a snapshot how the image stores each part of the disk.</summary>
 /// <remarks>
-/// The L1 table is read once; of the L2 tables the last ones stay in memory. As QEMU does, reserved bits are passed over, tables behind the
-/// file's end read as zeros, and an entry that cannot be is an error. Thread-safe, while nobody writes the image.
+/// The L1 table is read once; recently used L2 tables are cached. As in QEMU, reserved bits are ignored, tables past the end of the file
+/// read as zeros, and an invalid entry is an error. Thread-safe, unless the image is being written.
 /// </remarks>
 internal sealed class GuestMap
 {
-    // Clusters that have an entry, and runs of those that have none.
+    // Counts clusters with an entry, and runs of clusters without one.
     private const int ListedParts = 4096;
 
     private readonly GuestTables _tables;
@@ -30,21 +28,20 @@ internal sealed class GuestMap
     /// <summary>The disk's size in bytes.</summary>
     public long SizeBytes { get; set; }
 
-    /// <summary>The tables that say so.</summary>
+    /// <summary>The tables that the map is read from.</summary>
     public GuestTables Tables => _tables;
 
     private ImageGeometry Geometry => _tables.Geometry;
 
     /// <summary>
-    /// Lists what the image has from an offset on, up to an end or to where the next L2 table begins, or
-    /// before where that would be many extents.
+    /// Lists how the image stores a range, up to its end or to the start of the next L2 table, or less if there are many extents.
     /// </summary>
     /// <param name="offset">Where to start on the disk, in bytes.</param>
     /// <param name="end">Where to end at the latest, at most <see cref="SizeBytes"/>.</param>
     /// <param name="extents">Takes the extents, in ascending order; neighbours that continue one another in the file are one.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>Where the list ends.</returns>
-    /// <exception cref="Qcow2FormatException">An entry cannot be.</exception>
+    /// <exception cref="Qcow2FormatException">An entry is invalid.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<long> ListAsync(long offset, long end, List<DiskExtent> extents, CancellationToken cancellationToken)
     {
@@ -75,7 +72,7 @@ internal sealed class GuestMap
             var entry = new L2Entry(table[index * words]);
             if (words == 1 && entry.Raw == 0)
             {
-                // Runs of nothing are found by vectors.
+                // Runs of unallocated clusters are found with vector instructions.
                 int run = table.AsSpan(index).IndexOfAnyExcept(0UL);
                 run = run < 0 ? table.Length - index : run;
                 clusterEnd = Math.Min(end, ((offset >> Geometry.ClusterBits) + run) << Geometry.ClusterBits);

@@ -5,16 +5,16 @@ using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Images.Guest;
 
-/// <summary>Changing tables in memory, and writing them. For one writer, who does one thing at a time.</summary>
+/// <summary>Changes tables in memory, and writes them. For one writer, with one operation at a time.</summary>
 internal sealed partial class GuestTables
 {
     private readonly Dictionary<long, EditedL2Table> _edited = [];
     private readonly HashSet<long> _changedL1Sectors = [];
 
-    /// <summary>How many L2 tables differ from the file, or may do so.</summary>
+    /// <summary>The number of L2 tables that differ, or may differ, from the file.</summary>
     public int EditedCount => _edited.Count;
 
-    /// <summary>Reads the L1 table again, and forgets all others. Nothing may be changed and not written.</summary>
+    /// <summary>Reads the L1 table again, and drops all cached L2 tables. There must be no unwritten changes.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask ReloadAsync(Qcow2Header header, CancellationToken cancellationToken)
     {
@@ -29,8 +29,8 @@ internal sealed partial class GuestTables
         }
     }
 
-    /// <summary>Requires that the whole disk has entries in the L1 table, and that the file has them.</summary>
-    /// <exception cref="Qcow2FormatException">It has not.</exception>
+    /// <summary>Throws unless the L1 table covers the whole disk and the file contains all of it.</summary>
+    /// <exception cref="Qcow2FormatException">It does not.</exception>
     public void RequireWhole()
     {
         if (_l1.Length < Geometry.L1EntriesNeeded)
@@ -46,15 +46,15 @@ internal sealed partial class GuestTables
     /// <summary>Whether an L2 table can be changed where it is.</summary>
     public bool IsOwned(long l1Index) => _edited.ContainsKey(l1Index) || new L1Entry(_l1[l1Index]) is { IsAllocated: true, IsCopied: true };
 
-    /// <summary>Where the L2 table stands that an entry of the L1 table names; 0 without one.</summary>
+    /// <summary>The offset of the L2 table that an L1 entry refers to; 0 without one.</summary>
     public ulong OffsetOf(long l1Index) => new L1Entry(_l1[l1Index]).L2TableOffset;
 
-    /// <summary>Makes an L2 table that can be changed.</summary>
+    /// <summary>Gets an L2 table for changes.</summary>
     /// <param name="l1Index">The index of its entry in the L1 table.</param>
-    /// <param name="newOffset">A new cluster for it, where the table is not <see cref="IsOwned"/>; then the L1
-    /// entry names that one from now on.</param>
+    /// <param name="newOffset">A new cluster for the table, if it is not <see cref="IsOwned"/>; the L1 entry then refers to the new
+    /// cluster.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <exception cref="Qcow2FormatException">The entry of the L1 table cannot be.</exception>
+    /// <exception cref="Qcow2FormatException">The L1 entry is invalid.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<EditedL2Table> EditAsync(long l1Index, long? newOffset, CancellationToken cancellationToken)
     {
@@ -84,8 +84,8 @@ internal sealed partial class GuestTables
         return edited;
     }
 
-    /// <summary>Writes the L2 tables, makes them durable, then the entries of the L1 table that name new ones.</summary>
-    /// <exception cref="IOException">The storage failed; in the file each entry is as before or as after.</exception>
+    /// <summary>Writes the L2 tables, makes them durable, then writes the L1 entries of new ones.</summary>
+    /// <exception cref="IOException">The storage failed; each entry in the file has its old or its new value.</exception>
     public async ValueTask WriteAsync(CancellationToken cancellationToken)
     {
         foreach (EditedL2Table table in _edited.Values.OrderBy(static table => table.Offset))

@@ -6,10 +6,8 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest;
 
-/// <summary>
-/// The L1 table of one state of the disk, and its L2 tables: those that were read last, and those that a writer has changed.
-/// </summary>
-/// <remarks>Thread-safe for readers. Who changes entries of a table, or lists one, holds <see cref="Gate"/>.</remarks>
+/// <summary>The L1 table of one state of the disk, and its recently read and its changed L2 tables.</summary>
+/// <remarks>Thread-safe for readers. Callers that change or list the entries of a table must hold <see cref="Gate"/>.</remarks>
 internal sealed partial class GuestTables
 {
     private const int CachedBytes = 16 << 20;
@@ -18,7 +16,7 @@ internal sealed partial class GuestTables
     private readonly FileTrace? _trace = FileTrace.Current;
     private readonly (long Offset, ulong[] Entries)?[] _cache;
     private ulong[] _l1;
-    // Counts what writers do to tables: what was read from the file before may be old.
+    // Counts changes by writers: tables read from the file before a change may be outdated.
     private long _generation;
 
     private GuestTables(ImageStorage storage, Qcow2Header header, ulong l1Offset, ulong[] l1)
@@ -30,13 +28,13 @@ internal sealed partial class GuestTables
         _cache = new (long, ulong[])?[Math.Clamp(CachedBytes >> Geometry.ClusterBits, 2, 256)];
     }
 
-    /// <summary>Held while a table's entries are looked at or changed.</summary>
+    /// <summary>Held while a table's entries are read or changed.</summary>
     public Lock Gate { get; } = new();
 
     /// <summary>The image's header.</summary>
     public Qcow2Header Header { get; private set; }
 
-    /// <summary>Where the L1 table stands, in bytes.</summary>
+    /// <summary>The L1 table's offset, in bytes.</summary>
     public ulong L1Offset { get; private set; }
 
     /// <summary>The cluster arithmetic.</summary>
@@ -45,11 +43,11 @@ internal sealed partial class GuestTables
     /// <summary>Reads an L1 table.</summary>
     /// <param name="storage">The image.</param>
     /// <param name="header">Its header.</param>
-    /// <param name="l1Offset">Where the table stands, in bytes.</param>
-    /// <param name="l1Size">Its entries, checked against the limit. Those behind the file's end count as zero.</param>
+    /// <param name="l1Offset">The table's offset, in bytes.</param>
+    /// <param name="l1Size">The number of its entries, checked against the limit. Those past the end of the file count as zero.</param>
     /// <param name="sizeBytes">The disk's size in bytes.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <exception cref="Qcow2FormatException">Entries share L2 tables for sure.</exception>
+    /// <exception cref="Qcow2FormatException">Some entries certainly share L2 tables.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<GuestTables> OpenAsync(
         ImageStorage storage, Qcow2Header header, ulong l1Offset, uint l1Size, long sizeBytes, CancellationToken cancellationToken)
@@ -59,11 +57,11 @@ internal sealed partial class GuestTables
     }
 
     /// <summary>Reads an L2 table.</summary>
-    /// <param name="l1Index">The index of its entry in the L1 table; may lie behind it.</param>
+    /// <param name="l1Index">The index of its entry in the L1 table; may be past the table's end.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>Its words; of extended entries two for each. Null where there is no table. What lies behind
-    /// the file's end reads as zeros.</returns>
-    /// <exception cref="Qcow2FormatException">The entry of the L1 table cannot be.</exception>
+    /// <returns>Its words, two for each extended entry; null if there is no table. Everything past the end of the file reads as
+    /// zeros.</returns>
+    /// <exception cref="Qcow2FormatException">The L1 entry is invalid.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<ulong[]?> ReadAsync(long l1Index, CancellationToken cancellationToken)
     {
@@ -77,7 +75,7 @@ internal sealed partial class GuestTables
         }
     }
 
-    /// <summary>Reads an L2 table; what a writer has done meanwhile makes what was read worthless.</summary>
+    /// <summary>Reads an L2 table; the result is not current if a writer made changes meanwhile.</summary>
     private async ValueTask<(bool IsCurrent, ulong[]? Table)> TryReadAsync(long l1Index, CancellationToken cancellationToken)
     {
         _trace?.Ask(_storage.Name);
@@ -118,7 +116,7 @@ internal sealed partial class GuestTables
             await _storage.ReadZeroFilledAsync((long)entry.L2TableOffset, bytes.Memory, cancellationToken).ConfigureAwait(false);
         }
 
-        // From big endian to the machine's order, whatever that is.
+        // Converts big endian to the machine's byte order.
         LittleEndianWords.ToHostOrder(table);
         BinaryPrimitives.ReverseEndianness(table, table);
 
@@ -135,7 +133,7 @@ internal sealed partial class GuestTables
         return (true, table);
     }
 
-    /// <summary>The index of the first entry of the L1 table, from one on, that names a table; -1 without one.</summary>
+    /// <summary>The index of the first L1 entry at or after a given one that refers to a table; -1 without one.</summary>
     public long NextAllocated(long l1Index)
     {
         lock (Gate)
@@ -157,11 +155,11 @@ internal sealed partial class GuestTables
         }
     }
 
-    /// <summary>Requires that an entry can be.</summary>
+    /// <summary>Throws if an entry is invalid.</summary>
     /// <param name="entry">The entry.</param>
-    /// <param name="subclusters">What it says of subclusters; zero where there are none.</param>
+    /// <param name="subclusters">Its subcluster bits; zero without subclusters.</param>
     /// <param name="offset">An offset on the disk in the entry's cluster.</param>
-    /// <exception cref="Qcow2FormatException">It cannot.</exception>
+    /// <exception cref="Qcow2FormatException">It is invalid.</exception>
     public void RequireSane(L2Entry entry, SubclusterBitmap subclusters, long offset)
     {
         if (entry.IsCompressed)
@@ -197,8 +195,8 @@ internal sealed partial class GuestTables
     }
 
     /// <summary>
-    /// Refuses L1 entries that share L2 tables for sure, as they are more than the file has clusters: a small
-    /// file would look like terabytes in pieces.
+    /// Refuses L1 tables with more entries in use than the file has clusters, which therefore share L2 tables: a small file would look like
+    /// terabytes of fragments.
     /// </summary>
     private static ulong[] RequireApart(ImageStorage storage, Qcow2Header header, ulong l1Offset, long sizeBytes, ulong[] l1)
     {

@@ -6,11 +6,12 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Guest;
 
 /// <summary>
-/// Guesses, as QEMU does, whether clusters were allocated without being written, so that holes of the file tell what reads as zeros.
+/// Guesses, as QEMU does, whether clusters were allocated without being written, so that holes in the file show which clusters read as
+/// zeros.
 /// </summary>
 internal static class MetadataPreallocation
 {
-    /// <summary>Whether clearly more clusters are counted than the file has space for.</summary>
+    /// <summary>Whether clearly more clusters are in use than the file's allocated space can hold.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<bool> IsLikelyAsync(ImageHandle image, CancellationToken cancellationToken)
     {

@@ -3,11 +3,11 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Header;
 
-/// <summary>Where the header extensions and the name of the backing file stand in a first cluster.</summary>
+/// <summary>The positions of the header extensions and the backing file name in a first cluster.</summary>
 internal sealed class ExtensionArea
 {
-    /// <summary>An extension that means nothing: what is left where nothing can be moved up, or a jump over all that lies before the next
-    /// extension.</summary>
+    /// <summary>An extension without meaning. It replaces a removed extension if later ones cannot move, or covers everything up to the
+    /// next valid extension.</summary>
     public const HeaderExtensionType Filler = (HeaderExtensionType)0x5142464C;
 
     private readonly int _headerLength;
@@ -33,19 +33,19 @@ internal sealed class ExtensionArea
     /// <summary>The extensions in their order; offsets and lengths in bytes.</summary>
     public List<(HeaderExtensionType Type, int DataOffset, int Length)> Extensions { get; } = [];
 
-    /// <summary>Where the end marker stands; -1 without one: then the area is full.</summary>
+    /// <summary>The offset of the end marker; -1 without one, and then the area is full.</summary>
     public int EndMarker { get; }
 
-    /// <summary>Where the bytes behind the extensions, and behind the end marker, start.</summary>
+    /// <summary>The end of the extensions and the end marker.</summary>
     public int End { get; }
 
     /// <summary>Where the name of the backing file starts; 0 without one.</summary>
     public int NameStart { get; }
 
-    /// <summary>Where the name ends, or the cluster if that is before.</summary>
+    /// <summary>The end of the name, or of the cluster if that is smaller.</summary>
     public int NameEnd { get; }
 
-    /// <summary>Why the extensions cannot be read to their end.</summary>
+    /// <summary>Why the extensions cannot be read completely.</summary>
     public FormatFault? Fault { get; }
 
     /// <summary>Where an extension or the end marker starts.</summary>
@@ -55,7 +55,7 @@ internal sealed class ExtensionArea
     /// <summary>The header's bytes.</summary>
     public Range Header => .._headerLength;
 
-    /// <summary>Copies all that a reader looks at: not what lies in fillers or behind the end.</summary>
+    /// <summary>Copies all bytes that matter to readers: not those in fillers or past the end.</summary>
     public void CopySeen(ReadOnlySpan<byte> from, Span<byte> to)
     {
         from[Header].CopyTo(to);

@@ -4,30 +4,29 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Header;
 
-/// <summary>What the first cluster is to say that it does not say now, all of it from the same moment on.</summary>
-/// <remarks>Autoclear bits that are not known here are cleared with each change, and an empty one does nothing else: the specification asks
-/// that of every writer. Either the bitmaps change or the backing file.</remarks>
+/// <summary>A set of changes to the first cluster that take effect atomically.</summary>
+/// <remarks>Every change also clears unknown autoclear bits, as the specification requires of every writer; an empty change does only that.
+/// A change concerns either the bitmaps or the backing file.</remarks>
 internal sealed class HeaderChange
 {
-    /// <summary>How long a backing file's format may be: QEMU does not open an image with a longer one.</summary>
+    /// <summary>The longest backing file format, in bytes: QEMU does not open an image with a longer one.</summary>
     public const int MaxBackingFormatBytes = 15;
 
-    /// <summary>The autoclear bits that are known here. Spec: "autoclear_features".</summary>
+    /// <summary>The autoclear bits that this library knows. Spec: "autoclear_features".</summary>
     public const AutoclearFeatures KnownAutoclear = AutoclearFeatures.Bitmaps | AutoclearFeatures.RawExternalData;
 
     private readonly List<(int Field, byte[] Value)> _fields = [];
 
-    /// <summary>Whether the bitmaps extension changes, or goes.</summary>
+    /// <summary>Whether the bitmaps extension changes or is removed.</summary>
     public bool ChangesBitmaps { get; private set; }
 
-    /// <summary>What the bitmaps extension is to say; null for no bitmaps.</summary>
+    /// <summary>The new bitmaps extension; null for no bitmaps.</summary>
     public BitmapsExtension? Bitmaps { get; private set; }
 
-    /// <summary>The format of the backing file that is to be named, or that is to be named no longer; null when the backing file
-    /// stays.</summary>
+    /// <summary>The format of the new or the removed backing file; null if the backing file does not change.</summary>
     public byte[]? BackingFormat { get; private set; }
 
-    /// <summary>The backing file's name as it is to be stored; null for no backing file.</summary>
+    /// <summary>The new backing file name; null for no backing file.</summary>
     public byte[]? BackingFile { get; private set; }
 
     public HeaderChange SetVirtualSize(long bytes) => Set(HeaderLayout.VirtualSize, (ulong)bytes);
@@ -43,7 +42,7 @@ internal sealed class HeaderChange
     /// <summary>Sets the incompatible features of an image of version 3.</summary>
     public HeaderChange SetIncompatible(IncompatibleFeatures features) => Set(HeaderLayout.IncompatibleFeatures, (ulong)features);
 
-    /// <summary>Has the bitmaps extension say something, or takes it away.</summary>
+    /// <summary>Sets or removes the bitmaps extension.</summary>
     public HeaderChange SetBitmaps(BitmapsExtension? extension)
     {
         ChangesBitmaps = true;
@@ -51,8 +50,8 @@ internal sealed class HeaderChange
         return this;
     }
 
-    /// <summary>Names another backing file, or none.</summary>
-    /// <param name="name">The name as it is to be stored, 1 to 1023 bytes; null for no backing file.</param>
+    /// <summary>Sets or removes the backing file.</summary>
+    /// <param name="name">The name to store, 1 to 1023 bytes; null for no backing file.</param>
     /// <param name="format">The backing file's format, at most <see cref="MaxBackingFormatBytes"/>.</param>
     public HeaderChange SetBackingFile(byte[]? name, byte[] format)
     {
@@ -61,8 +60,8 @@ internal sealed class HeaderChange
         return this;
     }
 
-    /// <summary>Plans the change of an image as it is now.</summary>
-    /// <exception cref="Qcow2UnsupportedException">The first cluster has no room.</exception>
+    /// <summary>Plans the change for the image's current state.</summary>
+    /// <exception cref="Qcow2UnsupportedException">The first cluster has too little space.</exception>
     /// <exception cref="Qcow2FormatException">The extensions are broken.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<SwitchPlan> PlanAsync(ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken)
@@ -75,7 +74,7 @@ internal sealed class HeaderChange
             : new SwitchPlanner(storage.Name, header, cluster, this).Plan();
     }
 
-    /// <summary>A first cluster with the fields as they are to be.</summary>
+    /// <summary>A first cluster with the changed fields.</summary>
     public byte[] WithFields(byte[] cluster, Qcow2Header header)
     {
         byte[] changed = [.. cluster];
@@ -86,7 +85,7 @@ internal sealed class HeaderChange
 
         if (header.Version >= 3)
         {
-            // In version 2 extensions stand there.
+            // In version 2, extensions are stored there.
             Span<byte> autoclear = changed.AsSpan(HeaderLayout.AutoclearFeatures);
             AutoclearFeatures bits = (AutoclearFeatures)BinaryPrimitives.ReadUInt64BigEndian(autoclear) & KnownAutoclear;
             bits = !ChangesBitmaps ? bits : Bitmaps is null ? bits & ~AutoclearFeatures.Bitmaps : bits | AutoclearFeatures.Bitmaps;

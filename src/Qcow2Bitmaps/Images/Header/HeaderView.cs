@@ -5,20 +5,18 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Header;
 
-/// <summary>What a first cluster says to whoever reads it, wherever in the cluster that stands; as hexadecimal text, so that two can be
-/// compared.</summary>
-/// <param name="Fields">The header, without the place of the backing file's name, and without autoclear bits that are not known
-/// here.</param>
+/// <summary>The meaning of a first cluster, independent of where its parts are; as hexadecimal text, so that two can be compared.</summary>
+/// <param name="Fields">The header, without the offset of the backing file name and without unknown autoclear bits.</param>
 /// <param name="BackingFile">The backing file's name; empty without one.</param>
-/// <param name="BackingFormat">The format that the last extension of that type says.</param>
-/// <param name="Bitmaps">What the bitmaps extension says; empty where the image has no bitmaps, because the autoclear bit is off.</param>
+/// <param name="BackingFormat">The value of the last format extension.</param>
+/// <param name="Bitmaps">The value of the bitmaps extension; empty if the image has no bitmaps, because the autoclear bit is off.</param>
 /// <param name="Others">All other extensions in their order.</param>
 internal sealed record HeaderView(string Fields, string BackingFile, string BackingFormat, string Bitmaps, string Others)
 {
     private const string Missing = "none";
 
     /// <summary>Reads a first cluster.</summary>
-    /// <returns>What it says; null where the extensions cannot be read.</returns>
+    /// <returns>Its meaning; null if the extensions cannot be read.</returns>
     public static HeaderView? Of(ReadOnlySpan<byte> cluster, Qcow2Header header)
     {
         var area = new ExtensionArea(cluster, header);
@@ -63,7 +61,7 @@ internal sealed record HeaderView(string Fields, string BackingFile, string Back
         return new HeaderView(Convert.ToHexString(fields), name, format, bitmaps, others.ToString());
     }
 
-    /// <summary>Whether two clusters are alike to all readers: without a backing file nobody looks for its format.</summary>
+    /// <summary>Whether two clusters mean the same to all readers: without a backing file, its format is ignored.</summary>
     public bool Reads(HeaderView? other) =>
         other is not null && this == (BackingFile.Length == 0 ? other with { BackingFormat = BackingFormat } : other);
 }

@@ -1,15 +1,15 @@
 namespace Qcow2Bitmaps.Images.Header;
 
-/// <summary>Bytes of the first cluster that change, all in one sector: written as a whole or not at all.</summary>
-/// <param name="Offset">Where they stand, in bytes from the start of the file.</param>
-/// <param name="Before">What stands there.</param>
-/// <param name="After">What is to stand there, as many bytes.</param>
+/// <summary>Changed bytes of the first cluster, all in one sector: written completely or not at all.</summary>
+/// <param name="Offset">Their offset, in bytes from the start of the file.</param>
+/// <param name="Before">The old bytes.</param>
+/// <param name="After">The new bytes, of the same length.</param>
 internal sealed record SectorWrite(int Offset, ReadOnlyMemory<byte> Before, ReadOnlyMemory<byte> After)
 {
-    /// <summary>What a device writes as a whole or not at all, in bytes.</summary>
+    /// <summary>The size of an atomic device write in bytes.</summary>
     public const int SectorBytes = 512;
 
-    /// <summary>Lists what makes one state of the first cluster another, at most one write for a sector.</summary>
+    /// <summary>Lists the differences between two states of the first cluster, at most one write for each sector.</summary>
     public static List<SectorWrite> Between(byte[] before, byte[] after)
     {
         var writes = new List<SectorWrite>();

@@ -2,13 +2,13 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Header;
 
-/// <summary>Writes to the first cluster, in stages, that a crash may end anywhere.</summary>
-/// <remarks>There is a flush after each stage. A stage writes where nobody looks, or a single sector. So the image is as before or as
-/// after, whatever of the stages was written. Immutable.</remarks>
+/// <summary>Crash-safe writes to the first cluster, in stages.</summary>
+/// <remarks>Each stage is followed by a flush. A stage writes bytes that no reader uses, or a single sector. So the image has its old or
+/// its new state, however many stages were written. Immutable.</remarks>
 /// <param name="Stages">The stages, in their order.</param>
 internal sealed record SwitchPlan(IReadOnlyList<IReadOnlyList<SectorWrite>> Stages)
 {
-    /// <summary>Changes all at once what lies in one sector.</summary>
+    /// <summary>A plan that changes one sector atomically.</summary>
     /// <param name="writes">One write, or none.</param>
     public static SwitchPlan InOneSector(List<SectorWrite> writes) => new(writes.Count == 0 ? [] : [writes]);
 
@@ -17,21 +17,21 @@ internal sealed record SwitchPlan(IReadOnlyList<IReadOnlyList<SectorWrite>> Stag
 
     /// <summary>Writes the stages.</summary>
     /// <param name="storage">The image.</param>
-    /// <param name="done">How many stages are written already.</param>
-    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
+    /// <param name="done">How many stages are already written.</param>
+    /// <exception cref="IOException">The storage failed; the image has its old or its new state.</exception>
     public ValueTask ApplyAsync(ImageStorage storage, int done = 0) => WriteAsync(storage, Stages.Skip(done), static write => write.After);
 
-    /// <summary>Writes back what was there before, through the states that the stages led through.</summary>
+    /// <summary>Restores the old bytes, in reverse through the states of the stages.</summary>
     /// <param name="storage">The image.</param>
-    /// <param name="begun">How many stages were written, the last one perhaps in part. What a later stage found is what an earlier one has
-    /// written: were it written back where that never happened, the image would be neither as before nor as after.</param>
-    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
+    /// <param name="begun">How many stages were written, the last one perhaps partly. Only these are reverted: the old bytes of a later
+    /// stage may be the new bytes of an earlier one, and restoring them would give a state that is neither old nor new.</param>
+    /// <exception cref="IOException">The storage failed; the image has its old or its new state.</exception>
     public ValueTask RevertAsync(ImageStorage storage, int begun) =>
         WriteAsync(storage, Stages.Take(begun).Reverse(), static write => write.Before);
 
-    /// <summary>Writes the stages, or writes back what was there before when that fails.</summary>
-    /// <exception cref="UnknownOutcomeException">The storage failed for good: the image is as before or as after.</exception>
-    /// <exception cref="IOException">The storage failed; the image is as before.</exception>
+    /// <summary>Writes the stages, or restores the old bytes if that fails.</summary>
+    /// <exception cref="UnknownOutcomeException">The storage failed permanently: the image has its old or its new state.</exception>
+    /// <exception cref="IOException">The storage failed; the image is unchanged.</exception>
     public async ValueTask ApplyOrRevertAsync(ImageStorage storage)
     {
         int begun = 0;
@@ -61,7 +61,7 @@ internal sealed record SwitchPlan(IReadOnlyList<IReadOnlyList<SectorWrite>> Stag
         }
     }
 
-    /// <summary>The first cluster once all stages are written.</summary>
+    /// <summary>The first cluster after all stages.</summary>
     public byte[] After(ReadOnlyMemory<byte> firstCluster)
     {
         byte[] after = firstCluster.ToArray();
@@ -74,12 +74,11 @@ internal sealed record SwitchPlan(IReadOnlyList<IReadOnlyList<SectorWrite>> Stag
     }
 
     /// <summary>How far an image has been switched.</summary>
-    /// <param name="firstCluster">The first cluster as it is.</param>
-    /// <returns>The number of stages that are written as a whole; null when the image is in none of the states that the stages lead
-    /// through.</returns>
+    /// <param name="firstCluster">The current first cluster.</param>
+    /// <returns>The number of completely written stages; null if the image is in none of the states of the stages.</returns>
     public int? CountDone(ReadOnlySpan<byte> firstCluster)
     {
-        // Later stages may change what earlier ones have: look from the end.
+        // Later stages may change bytes of earlier ones: search from the end.
         for (int done = Stages.Count; done >= 0; done--)
         {
             if (IsAfter(done, firstCluster))

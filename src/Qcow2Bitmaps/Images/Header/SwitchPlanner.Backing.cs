@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Header;
 
-/// <summary>The backing file: its name, which stands behind the extensions, and the extension that says its format.</summary>
+/// <summary>The backing file: its name, which follows the extensions, and the extension with its format.</summary>
 internal sealed partial class SwitchPlanner
 {
     private IEnumerable<byte[]?[]> BackingWays()
@@ -12,7 +12,7 @@ internal sealed partial class SwitchPlanner
         byte[] extensions = ExtensionsWithFormat();
         int end = Start + extensions.Length;
         int beside = PlaceBeside(name, Math.Max(_area.End, end));
-        // Right behind the extensions where that takes one write, else beside the name that is in use.
+        // Directly after the extensions if that takes one write, otherwise next to the current name.
         foreach (int place in (int[])[end, beside])
         {
             if (place + name.Length <= _before.Length
@@ -36,7 +36,7 @@ internal sealed partial class SwitchPlanner
         }
     }
 
-    /// <summary>Where the name goes that is not the one in use, or where that stands already.</summary>
+    /// <summary>A position for a name that is not the one in use, or the current position if the name is already there.</summary>
     private int PlaceBeside(byte[] name, int free)
     {
         if (name.Length == 0 || _area.NameStart == 0)
@@ -49,11 +49,11 @@ internal sealed partial class SwitchPlanner
             : Align(_area.NameEnd);
     }
 
-    /// <summary>The extensions as they are to be, with an end marker. Where several say the format the last one counts; the new one takes
-    /// the first one's place, in the first sector as a rule.</summary>
+    /// <summary>The new extensions, with an end marker. If several give the format, the last one counts; the new one replaces the first
+    /// one, usually in the first sector.</summary>
     private byte[] ExtensionsWithFormat()
     {
-        // A stop has left a filler that reaches up to a copy: it means nothing.
+        // An interruption may have left a filler that reaches up to a copy: it has no meaning.
         List<(HeaderExtensionType Type, byte[] Data)> extensions = [.. _area.Extensions
             .Where(static extension => extension.Type != ExtensionArea.Filler || extension.Length == BitmapsExtension.SizeBytes)
             .Select(extension => (extension.Type, _before.AsSpan(extension.DataOffset, extension.Length).ToArray()))];
@@ -63,7 +63,7 @@ internal sealed partial class SwitchPlanner
         {
             int first = extensions.FindIndex(static extension => extension.Type == HeaderExtensionType.BackingFormat);
             extensions.RemoveAll(static extension => extension.Type == HeaderExtensionType.BackingFormat);
-            // A new one behind all others, which stay where they are.
+            // Adds a new one after all others, which do not move.
             extensions.Insert(first < 0 ? extensions.Count : first, (HeaderExtensionType.BackingFormat, format));
         }
 
@@ -77,7 +77,7 @@ internal sealed partial class SwitchPlanner
             at += HeaderExtension.SizeBytes(data.Length);
         }
 
-        // The zeros behind them are the end marker.
+        // The zeros after them are the end marker.
         return bytes;
     }
 }

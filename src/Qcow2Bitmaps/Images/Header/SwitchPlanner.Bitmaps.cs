@@ -3,12 +3,12 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Header;
 
-/// <summary>The bitmaps extension. Other extensions and unknown bytes stay where they are.</summary>
+/// <summary>The bitmaps extension. Other extensions and unknown bytes do not move.</summary>
 internal sealed partial class SwitchPlanner
 {
     private const int ExtensionBytes = HeaderExtension.HeaderBytes + BitmapsExtension.SizeBytes;
 
-    // The last extension that can be read counts.
+    // The last readable extension counts.
     private int LastBitmaps => _area.Extensions.FindLastIndex(
         static extension => extension is (HeaderExtensionType.Bitmaps, _, BitmapsExtension.SizeBytes));
 
@@ -16,7 +16,7 @@ internal sealed partial class SwitchPlanner
     {
         if ((_header.HeaderLength & 7) != 0)
         {
-            // QEMU reads such headers. Nothing in them is aligned so that it could be switched.
+            // QEMU reads such headers, but nothing in them is aligned for an atomic switch.
             throw new Qcow2FormatException(
                 Faults.Of(
                     FaultCode.HeaderLength, "header", "header_length", HeaderLayout.HeaderLength, _header.HeaderLength,
@@ -51,7 +51,7 @@ internal sealed partial class SwitchPlanner
     private static bool Crosses(int dataOffset) =>
         dataOffset / SectorWrite.SectorBytes != (dataOffset + BitmapsExtension.SizeBytes - 1) / SectorWrite.SectorBytes;
 
-    /// <summary>The cluster with the extension in some place, and without those that no reader must ever take for it.</summary>
+    /// <summary>The cluster with the extension at some position, and without others that a reader could mistake for it.</summary>
     private byte[] Published(byte[] cluster, int dataOffset, BitmapsExtension target, int kept)
     {
         byte[] after = _change.WithFields(cluster, _header);
@@ -68,8 +68,8 @@ internal sealed partial class SwitchPlanner
         return after;
     }
 
-    /// <summary>The cluster with the extension and a new end marker behind it where the old one is; before that, the name of the backing
-    /// file makes room.</summary>
+    /// <summary>States that append the extension, with a new end marker after it, at the old end marker; if needed, the backing file name
+    /// is moved first.</summary>
     private byte[]?[] Appended(BitmapsExtension target)
     {
         // An area without an end marker ends where the name starts; an empty name makes room.
@@ -114,7 +114,7 @@ internal sealed partial class SwitchPlanner
                 _imageName);
         }
 
-        // In one sector all changes at once, so that the old name may be written over.
+        // Within one sector all changes are atomic, so the old name may be overwritten.
         int place = _before.Length == SectorWrite.SectorBytes || firstFree >= _area.NameEnd ? firstFree : Align(_area.NameEnd);
         if (place + length > _before.Length)
         {
@@ -127,7 +127,7 @@ internal sealed partial class SwitchPlanner
         return moved;
     }
 
-    /// <summary>The cluster without bitmaps. At the end of the extensions their end marker takes the place of one.</summary>
+    /// <summary>The cluster without bitmaps. If the extension is the last one, the end marker replaces it.</summary>
     private byte[] Withdrawn()
     {
         byte[] after = _change.WithFields(_before, _header);

@@ -3,15 +3,14 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Header;
 
-/// <summary>Plans how the first cluster comes to say something else, by writes that a crash may end anywhere. Pure: does no I/O.</summary>
+/// <summary>Plans changes of the first cluster as crash-safe writes. Pure: does no I/O.</summary>
 /// <remarks>
-/// <para>What changes in one sector is one write. Else a plan goes through states of the cluster, and each of them, read as readers read
-/// it, says what the first one says or what the last one says.
-/// From one state to the next, bytes that nobody looks at are written first, then the sectors one by one, from the last or from the first,
-/// whichever passes that test.</para>
-/// <para>One exception cannot be helped: where the header and the bitmaps extension lie in different sectors, the extension may be there
-/// with the autoclear bit off while the first bitmaps are being published, and the last ones
-/// removed. Every reader takes that for an image without bitmaps. The reverse, which QEMU does not survive, never is.</para>
+/// <para>A change within one sector is one write. Otherwise a plan leads through intermediate states of the cluster, each of which readers
+/// see as the old or the new state. From one state to the next, bytes that no reader uses are written first, then the sectors one by one,
+/// from the last or from the first, whichever order passes that test.</para>
+/// <para>One exception is unavoidable: if the header and the bitmaps extension lie in different sectors, then while the first bitmaps are
+/// being added or the last ones removed, the extension may exist with the autoclear bit off. Every reader treats that as an image without
+/// bitmaps. The reverse, which QEMU does not survive, never occurs.</para>
 /// </remarks>
 internal sealed partial class SwitchPlanner
 {
@@ -37,8 +36,8 @@ internal sealed partial class SwitchPlanner
     private int Start => (int)_header.HeaderLength;
 
     /// <summary>Plans the change.</summary>
-    /// <exception cref="Qcow2UnsupportedException">The first cluster has no room for it.</exception>
-    /// <exception cref="Qcow2FormatException">The first cluster cannot be changed so.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The first cluster has too little space for it.</exception>
+    /// <exception cref="Qcow2FormatException">The first cluster cannot be changed in this way.</exception>
     public SwitchPlan Plan()
     {
         foreach (byte[]?[] states in _change.ChangesBitmaps ? BitmapWays() : BackingWays())
@@ -60,8 +59,8 @@ internal sealed partial class SwitchPlanner
     private SwitchPlan? TryInOneSector(byte[] last) =>
         SectorWrite.Between(_before, last) is { Count: <= 1 } writes ? SwitchPlan.InOneSector(writes) : null;
 
-    /// <summary>Leads through some states.</summary>
-    /// <returns>The plan; null if readers would see something that is neither before nor after.</returns>
+    /// <summary>Tries a plan through given states.</summary>
+    /// <returns>The plan; null if readers would see something other than the old or the new state.</returns>
     private SwitchPlan? TryInOrder(byte[]?[] states, bool fromLast)
     {
         HeaderView? before = HeaderView.Of(_before, _header);
@@ -103,17 +102,16 @@ internal sealed partial class SwitchPlanner
         }
     }
 
-    /// <summary>Has all change at the moment when the first sector is written, wherever the extensions lie.</summary>
+    /// <summary>Makes all changes take effect when the first sector is written, wherever the extensions lie.</summary>
     /// <remarks>
-    /// The extensions, from the first one on that changes or else from the last one that starts in the first sector, are written as they
-    /// are to be behind all that there is. Then the first sector switches to them: where the first
-    /// of them was, a filler reaches up to the copy. Then the original place is brought up to date, and the first sector switches back to
-    /// it. At last the copy is cleared away.
+    /// The new extensions are written after all existing bytes, starting with the first one that changes, or else with the last one that
+    /// starts in the first sector. Then the first sector switches to that copy: a filler replaces the first of them and reaches up to the
+    /// copy. Then the original place is updated, and the first sector switches back to it. Finally the copy is cleared.
     /// </remarks>
-    /// <param name="extensions">All extensions as they are to be, with their end marker.</param>
-    /// <param name="name">The backing file's name as it is to be; empty without one.</param>
-    /// <param name="finalOf">Makes the cluster as it is to be, where the name may stand behind the copy.</param>
-    /// <returns>The states; none where there is no room.</returns>
+    /// <param name="extensions">All new extensions, with their end marker.</param>
+    /// <param name="name">The new backing file name; empty without one.</param>
+    /// <param name="finalOf">Builds the final cluster; the argument is the end of the copy, where the name may be placed.</param>
+    /// <returns>The states; none if there is too little space.</returns>
     private byte[]?[] ByWayOfACopy(byte[] extensions, byte[] name, Func<int, byte[]> finalOf)
     {
         int same = Start + extensions.AsSpan().CommonPrefixLength(_before.AsSpan(Start));

@@ -7,7 +7,7 @@ using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images.Naming;
 
-/// <summary>Has an image name another backing file, or none.</summary>
+/// <summary>Changes or removes the backing file name of an image.</summary>
 internal static class BackingChange
 {
     private const int MaxNameBytes = 1023;
@@ -30,8 +30,8 @@ internal static class BackingChange
     }
 
     /// <summary>
-    /// Refuses what <see cref="RunAsync"/> would refuse, for one who works long before it. An image with the dirty
-    /// bit is not looked at: it is repaired first.
+    /// Throws where <see cref="RunAsync"/> would throw, for a caller that does long work before it. An image with the dirty bit is not
+    /// checked: it is repaired first.
     /// </summary>
     /// <inheritdoc cref="Qcow2Image.SetBackingFileAsync" path="/exception"/>
     public static async ValueTask RequireRoomAsync(ImageHandle image, string? name, string format, CancellationToken cancellationToken)
@@ -44,7 +44,7 @@ internal static class BackingChange
         }
     }
 
-    /// <summary>A raw data file reads as the disk does by itself, which no longer holds over a backing file.</summary>
+    /// <summary>A raw data file by itself reads like the disk, which is no longer true with a backing file.</summary>
     private static void RequireNoRawDataFile(ImageHandle image, string? backingFile)
     {
         if (backingFile is not null && image.Header.HasRawDataFile)

@@ -3,22 +3,20 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Naming;
 
-/// <summary>Decides which name an image stores for a file: always one by which QEMU and we find the very file that was looked at.</summary>
+/// <summary>Decides which name an image stores for a file: always one that leads both QEMU and this library to the same file.</summary>
 /// <remarks>
-/// A name with a colon before its first slash is a protocol's to QEMU; relative names of backing files start from the folder of the image
-/// as it was opened, be that by a link or where it really is, those of data files from the current folder of whoever opens the image. So a
-/// name counts only when it leads to the file from both the image's places.
+/// QEMU treats a name with a colon before its first slash as a protocol. Relative names of backing files start from the folder of the image
+/// as it was opened, by a link or by its real path; those of data files start from the opening process's current folder. So a name is used
+/// only if it leads to the file from both paths of the image.
 /// </remarks>
 internal static class StoredName
 {
     private const string BackingFile = "backing file";
 
-    /// <summary>
-    /// The name of a file that a path led to: its file name where it lies beside the image, else a path from the root on.
-    /// </summary>
+    /// <summary>The name of a file that a path led to: its file name if it is in the image's folder, otherwise an absolute path.</summary>
     /// <param name="path">The path.</param>
-    /// <param name="file">The file that it led to; null when that is not known, and nothing can be compared.</param>
-    /// <param name="imagePath">The image that is to store the name; it need not exist yet.</param>
+    /// <param name="file">The file that it led to; null if unknown, and then nothing is compared.</param>
+    /// <param name="imagePath">The image that will store the name; it need not exist yet.</param>
     /// <exception cref="IOException">No name leads to the file: it was renamed or replaced.</exception>
     public static string Of(string path, StorageIdentity? file, string imagePath)
     {
@@ -42,12 +40,12 @@ internal static class StoredName
             ?? throw IOException.Of($"'{path}' no longer leads to the file that was opened: '{imagePath}' cannot name it");
     }
 
-    /// <summary>A name that somebody has chosen, as it is to be stored: itself where it means the file that was looked at.</summary>
+    /// <summary>Checks a name chosen by the caller, and returns the name to store: the same one if it leads to the file that was
+    /// opened.</summary>
     /// <param name="name">The name.</param>
-    /// <param name="file">The file that was looked at; null when that is not known, and nothing can be compared.</param>
-    /// <param name="imagePath">The image that is to store the name; it need not exist yet.</param>
-    /// <returns>The name; a path from the root on where the image is named by a link, and stands in a folder where the
-    /// name would mean something else.</returns>
+    /// <param name="file">The file that was opened; null if unknown, and then nothing is compared.</param>
+    /// <param name="imagePath">The image that will store the name; it need not exist yet.</param>
+    /// <returns>The name; an absolute path if the image's path is a link in a folder from which the name would mean another file.</returns>
     /// <exception cref="Qcow2UnsupportedException">The name starts with a protocol.</exception>
     /// <exception cref="IOException">The name leads to another file, or nowhere.</exception>
     public static string Chosen(string name, StorageIdentity? file, string imagePath)
@@ -68,7 +66,7 @@ internal static class StoredName
                 + "a name must lead to the image that lies below; relative names start from the folder of the image that holds them");
     }
 
-    /// <summary>Refuses a name that QEMU takes for a protocol's.</summary>
+    /// <summary>Throws for a name that QEMU would treat as a protocol.</summary>
     /// <exception cref="Qcow2UnsupportedException">The name starts with a protocol.</exception>
     public static void RequireFile(string name)
     {
@@ -78,12 +76,12 @@ internal static class StoredName
         }
     }
 
-    /// <summary>Says why a name that QEMU takes for a protocol's leads to no file; null for all others.</summary>
+    /// <summary>Why a name that QEMU would treat as a protocol leads to no file; null for other names.</summary>
     public static string? FindProtocol(string name) => ImagePath.HasProtocol(name)
         ? PrintableMessage.Of($"{BackingFile} '{name}' names a protocol; only files are opened. A file of that name is './{name}'")
         : null;
 
-    /// <summary>Says why a name cannot be stored that nobody has looked at; null when it can.</summary>
+    /// <summary>Why an unchecked name cannot be stored; null if it can.</summary>
     public static string? FindAmbiguity(string name, string imagePath) =>
         ImagePath.HasProtocol(name) && (Find("./" + name) ?? Find(ImagePath.FolderOf(imagePath) + "/" + name)) is not null
             ? PrintableMessage.Of(
@@ -91,8 +89,8 @@ internal static class StoredName
             : null;
 
     /// <summary>
-    /// The name of a data file that stands at a path, or is to be made there: as it is where both ways to read it
-    /// lead there, else a path from the root on.
+    /// The name of a data file that is, or will be created, at a path: unchanged if it leads there both from the image's folder and from
+    /// the current folder, otherwise an absolute path.
     /// </summary>
     public static string OfDataFile(string path, string imagePath) =>
         path.StartsWith('/')
@@ -105,7 +103,7 @@ internal static class StoredName
     private static bool LeadsTo(string name, string imagePath, StorageIdentity? file) =>
         !ImagePath.HasProtocol(name) && (file is null || PlacesOf(imagePath).All(place => Find(ImagePath.Combine(place, name)) == file));
 
-    /// <summary>Where the image may be opened: the path as it is named, and where that really leads.</summary>
+    /// <summary>The paths by which the image may be opened: the given path, and its real path.</summary>
     private static IEnumerable<string> PlacesOf(string imagePath) =>
         Find(imagePath) is null ? [imagePath] : [imagePath, FilePlace.Of(imagePath).RealPath];
 
@@ -113,7 +111,7 @@ internal static class StoredName
         ? Find(ImagePath.FolderOf(path)) is { } folder && folder == Find(ImagePath.FolderOf(imagePath))
         : string.Equals(FileNames.FolderOf(path), FileNames.FolderOf(imagePath), StringComparison.Ordinal);
 
-    /// <summary>What stands at a path; null for nothing, or nothing that can be looked at.</summary>
+    /// <summary>The identity of the file at a path; null if there is none, or none that can be accessed.</summary>
     private static StorageIdentity? Find(string path)
     {
         try

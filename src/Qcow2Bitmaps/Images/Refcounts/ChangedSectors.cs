@@ -5,13 +5,13 @@ namespace Qcow2Bitmaps.Images.Refcounts;
 
 /// <summary>Which sectors of a cluster in memory differ from the file.</summary>
 /// <param name="clusterSizeBytes">The size of a cluster.</param>
-/// <param name="isNew">Whether all of them do.</param>
+/// <param name="isNew">Whether all sectors do.</param>
 internal sealed class ChangedSectors(int clusterSizeBytes, bool isNew)
 {
     private readonly int _count = clusterSizeBytes / SectorWrite.SectorBytes;
     private readonly ulong[] _bits = Bits((clusterSizeBytes / SectorWrite.SectorBytes + 63) / 64, isNew);
 
-    /// <summary>Says that bytes have changed.</summary>
+    /// <summary>Marks bytes as changed.</summary>
     public void Add(int firstByte, int lastByte)
     {
         for (int sector = firstByte / SectorWrite.SectorBytes; sector <= lastByte / SectorWrite.SectorBytes; sector++)
@@ -30,7 +30,7 @@ internal sealed class ChangedSectors(int clusterSizeBytes, bool isNew)
 
     public void Clear() => _bits.AsSpan().Clear();
 
-    /// <summary>Lists the bytes of sectors that have changed, neighbours together.</summary>
+    /// <summary>Lists the byte ranges of changed sectors, adjacent ones joined.</summary>
     public IEnumerable<(int Start, int Length)> Runs()
     {
         for (int sector = Next(0, true); sector < _count;)
@@ -41,7 +41,7 @@ internal sealed class ChangedSectors(int clusterSizeBytes, bool isNew)
         }
     }
 
-    /// <summary>The first sector from one on whose bit has a value; the count without one.</summary>
+    /// <summary>The first sector, from a given one on, whose bit has a value; the number of sectors if there is none.</summary>
     private int Next(int from, bool value)
     {
         for (int at = from; at < _count; at = (at | 63) + 1)

@@ -3,7 +3,8 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>Looks for free clusters: from where a large image ends on, then in the rest of it. What is free decides who asks.</summary>
+/// <summary>Searches for free clusters: in a large image, first near its end, then in the rest. The caller decides which clusters are
+/// free.</summary>
 /// <param name="storage">The image.</param>
 /// <param name="geometry">Its cluster arithmetic.</param>
 /// <param name="start">The cluster to start with.</param>
@@ -15,11 +16,11 @@ internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry
     private readonly Stack<HostCluster> _passed = [];
     private bool _isAround;
 
-    /// <summary>The cluster that is looked at next.</summary>
+    /// <summary>The next cluster to examine.</summary>
     public HostCluster Position { get; private set; } = start;
 
     /// <summary>Finds one cluster.</summary>
-    /// <param name="isFree">Says whether a cluster is free.</param>
+    /// <param name="isFree">Returns whether a cluster is free.</param>
     /// <param name="cancellationToken">Ends the search.</param>
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
     public async ValueTask<HostCluster> FindOneAsync(
@@ -50,10 +51,10 @@ internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry
         }
     }
 
-    /// <summary>Finds clusters that follow one another.</summary>
+    /// <summary>Finds contiguous clusters.</summary>
     /// <param name="clusters">How many.</param>
-    /// <param name="from">The cluster to start with, before all those below it.</param>
-    /// <param name="isFree">Says whether a cluster is free; null where all that seemed free so far is to be looked at again.</param>
+    /// <param name="from">The cluster to start with; those below it are searched last.</param>
+    /// <param name="isFree">Returns whether a cluster is free, or null if the clusters found free so far must be examined again.</param>
     /// <param name="cancellationToken">Ends the search.</param>
     /// <returns>The first one's number.</returns>
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
@@ -84,7 +85,8 @@ internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry
         throw ClusterSpace.OutOfClusters(clusters, geometry, storage);
     }
 
-    /// <summary>Sees a cluster that has become free, unless that lies in the part of a large image that is looked through last.</summary>
+    /// <summary>Makes the search find a cluster that became free, unless it lies in the part of a large image that is searched
+    /// last.</summary>
     public void Include(HostCluster cluster)
     {
         if (cluster < Position && (cluster >= _start || _isAround))
@@ -97,7 +99,7 @@ internal sealed class ClusterSearch(ImageStorage storage, ImageGeometry geometry
         }
     }
 
-    /// <summary>Looks again behind the start, when it has come to the end.</summary>
+    /// <summary>Allows the search to pass its start again after it has wrapped around.</summary>
     public void Restart()
     {
         _isAround = false;

@@ -3,20 +3,20 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>Where new clusters may lie, and how what counts them grows: alike for counts that change in place and for those that change
-/// beside.</summary>
+/// <summary>Where new clusters may be allocated, and how the refcount table grows: shared by in-place and shadow updates of
+/// refcounts.</summary>
 internal static class ClusterSpace
 {
     private const int MaxHostOffsetBits = 56;
 
-    // Of a large image only the last counts are looked through for free clusters before the file grows.
+    // In a large image, only the last counts are searched for free clusters before the file grows.
     private const int SearchedBytes = 4 << 20;
 
-    /// <summary>The first cluster that there cannot be: the storage cannot grow that far, or no entry can name it.</summary>
+    /// <summary>The first impossible cluster: the storage cannot grow that far, or no entry can refer to it.</summary>
     public static HostCluster EndOf(ImageStorage storage, ImageGeometry geometry) =>
         geometry.ClusterAt(new HostOffset(storage.CapacityBytes ?? 1L << MaxHostOffsetBits));
 
-    /// <summary>The cluster from which on free ones are looked for, before those below it.</summary>
+    /// <summary>The cluster where the search for free clusters starts; those below it are searched last.</summary>
     public static HostCluster SearchStartOf(ulong[] refcountTable, ImageGeometry geometry)
     {
         long lastBlock = Array.FindLastIndex(refcountTable, static raw => raw != 0);
@@ -41,8 +41,7 @@ internal static class ClusterSpace
         return table;
     }
 
-    /// <summary>Lets a file that has grown end with a whole cluster: then a file that ends before is known to have lost
-    /// something.</summary>
+    /// <summary>Extends a file that has grown to a whole cluster: then a shorter file is known to be truncated.</summary>
     public static ValueTask FillLastClusterAsync(
         ImageStorage storage, ImageGeometry geometry, long originalLength, CancellationToken cancellationToken)
     {
@@ -53,14 +52,14 @@ internal static class ClusterSpace
             : ValueTask.CompletedTask;
     }
 
-    /// <summary>Says that what is free by its count is in use.</summary>
+    /// <summary>The error for a cluster that is free by its count but in use.</summary>
     public static Qcow2FormatException InUse(string what, HostOffset offset, string imageName) => new(
         Faults.Of(
             FaultCode.RefcountTooLow, what, "reference count", offset.Raw, 0,
             "at least 1, as the cluster is in use") with { Remedy = Remedy.Repair },
         imageName);
 
-    /// <summary>Says that a storage which cannot grow has no room.</summary>
+    /// <summary>The error for a storage that is full and cannot grow.</summary>
     public static NoSpaceException OutOfClusters(long clusters, ImageGeometry geometry, ImageStorage storage)
     {
         long bytes = geometry.BytesOfClusters(clusters);

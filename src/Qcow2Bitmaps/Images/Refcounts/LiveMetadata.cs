@@ -4,13 +4,12 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>Where an image's structures lie, so that nothing is written over one, or freed under one, because a reference count is
-/// wrong.</summary>
+/// <summary>The locations of an image's structures, so that no structure is overwritten or freed because of a wrong reference
+/// count.</summary>
 /// <remarks>
-/// Holds what QEMU looks at before it writes (header, refcount table and blocks, active L1 and L2 tables, snapshot table, L1 tables of
-/// snapshots, bitmap
-/// directory) and beside it bitmap tables and the encryption header. Guest data and the bits of bitmaps are protected by their counts
-/// alone.
+/// Contains everything that QEMU checks before it writes (header, refcount table and blocks, active L1 and L2 tables, snapshot table, L1
+/// tables of snapshots, bitmap directory), and also bitmap tables and the encryption header. Guest data and bitmap data are protected by
+/// their counts alone.
 /// </remarks>
 internal sealed class LiveMetadata
 {
@@ -56,7 +55,7 @@ internal sealed class LiveMetadata
         return live;
     }
 
-    /// <summary>Refuses an image whose refcounts, which are written in place, share bytes with another structure, or with one
+    /// <summary>Throws if refcount structures, which are written in place, share bytes with another structure or with one
     /// another.</summary>
     /// <exception cref="Qcow2FormatException">They do.</exception>
     public void RequireRefcountsApart(string imageName)
@@ -107,7 +106,7 @@ internal sealed class LiveMetadata
         return this;
     }
 
-    /// <summary>Adds a structure; ranges that cannot be are cut where offsets end.</summary>
+    /// <summary>Adds a structure; invalid ranges are cut at the largest offset.</summary>
     public void Add(string what, ulong offset, long bytes)
     {
         if (bytes > 0)
@@ -117,10 +116,10 @@ internal sealed class LiveMetadata
         }
     }
 
-    /// <summary>Takes away what starts at an offset: it is about to be replaced.</summary>
+    /// <summary>Removes the structure that starts at an offset: it is about to be replaced.</summary>
     public void Remove(ulong offset) => _ranges.RemoveAll(range => range.Start == offset);
 
-    /// <summary>Which structure lies, as a whole or in part, in a cluster.</summary>
+    /// <summary>Finds a structure that overlaps a cluster.</summary>
     /// <returns>Its name; null when none does.</returns>
     public string? Find(HostCluster cluster) =>
         FindBesideL2(cluster) ?? FindL2(_geometry.OffsetOf(cluster).Raw, _geometry.OffsetOf(cluster + 1).Raw);
@@ -135,7 +134,8 @@ internal sealed class LiveMetadata
             SortAndClose();
         }
 
-        // The last range that starts before the cluster's end: ends ascend with starts, as each covers all that lie inside it.
+        // Finds the last range that starts before the cluster's end. Ends ascend like starts, as each range reaches at least as far as
+        // earlier ones.
         int low = 0;
         for (int high = _ranges.Count; low < high;)
         {
@@ -155,7 +155,8 @@ internal sealed class LiveMetadata
             : null;
     }
 
-    /// <summary>Sorts the ranges, and lengthens each to where those before it end, so that one look finds what covers a place.</summary>
+    /// <summary>Sorts the ranges, and extends each one to the farthest end before it, so that one lookup finds what covers an
+    /// offset.</summary>
     private void SortAndClose()
     {
         _ranges.Sort(static (a, b) => a.Start.CompareTo(b.Start));

@@ -2,8 +2,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>A refcount block in memory that was changed: what it was, what it is to be, and which sectors differ from what was written
-/// last.</summary>
+/// <summary>A changed refcount block in memory: its old and its new bytes, and which sectors differ from the last write.</summary>
 internal sealed class RefcountBlockEdit
 {
     private readonly byte[]? _original;
@@ -19,20 +18,20 @@ internal sealed class RefcountBlockEdit
         _written = new ChangedSectors(bytes.Length, isNew: false);
     }
 
-    /// <summary>Where the block stands, in bytes from the start of the file.</summary>
+    /// <summary>The block's offset, in bytes from the start of the file.</summary>
     public long Offset { get; }
 
-    /// <summary>The counts as they are to be.</summary>
+    /// <summary>The new counts.</summary>
     public byte[] Bytes { get; }
 
     public static RefcountBlockEdit OfExisting(long offset, ReadOnlySpan<byte> bytes) => new(offset, bytes.ToArray(), bytes.ToArray());
 
     public static RefcountBlockEdit OfNew(long offset, int clusterSizeBytes) => new(offset, new byte[clusterSizeBytes], null);
 
-    /// <summary>Says that bytes have changed.</summary>
+    /// <summary>Marks bytes as changed.</summary>
     public void Touch(int firstByte, int lastByte) => _changed.Add(firstByte, lastByte);
 
-    /// <summary>Writes the sectors that have changed since the last time, neighbours together.</summary>
+    /// <summary>Writes the sectors that changed since the last write, adjacent ones together.</summary>
     public async ValueTask WriteAsync(ImageStorage storage, CancellationToken cancellationToken)
     {
         _written.UnionWith(_changed);
@@ -40,7 +39,7 @@ internal sealed class RefcountBlockEdit
         _changed.Clear();
     }
 
-    /// <summary>Writes back what was there before; of a new block nothing, as nothing names it.</summary>
+    /// <summary>Restores the old bytes; does nothing for a new block, as nothing refers to it.</summary>
     public ValueTask RestoreAsync(ImageStorage storage, CancellationToken cancellationToken) => _original is null
         ? ValueTask.CompletedTask
         : WriteSectorsAsync(storage, _original, _written, cancellationToken);

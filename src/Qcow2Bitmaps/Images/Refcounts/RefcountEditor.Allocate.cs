@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>Finding free clusters, and making room to count new ones.</summary>
+/// <summary>Finds free clusters, and adds refcount blocks for new ones.</summary>
 internal sealed partial class RefcountEditor
 {
     private readonly List<ClusterRange> _allocated = [];
@@ -12,17 +12,17 @@ internal sealed partial class RefcountEditor
     private readonly Func<HostCluster, CancellationToken, ValueTask<bool?>> _isFreeInRun;
     private bool _isTableMoved;
 
-    /// <summary>The clusters that were allocated, the refcounts' own not among them.</summary>
+    /// <summary>The allocated clusters, except those of refcount structures.</summary>
     public IReadOnlyList<ClusterRange> Allocated => _allocated;
 
-    /// <summary>The clusters that were taken for new refcount blocks.</summary>
+    /// <summary>The clusters of new refcount blocks.</summary>
     public IEnumerable<HostCluster> NewBlockClusters => _newBlocks.Select(static block => block.Cluster);
 
-    /// <summary>Allocates clusters that follow one another: their counts become 1, in memory.</summary>
+    /// <summary>Allocates contiguous clusters: their counts become 1, in memory.</summary>
     /// <param name="clusters">How many.</param>
     /// <param name="cancellationToken">Ends the reading of counts.</param>
     /// <returns>The first one's number.</returns>
-    /// <exception cref="NoSpaceException">There are not as many on a storage that cannot grow.</exception>
+    /// <exception cref="NoSpaceException">The storage cannot grow and has too few free clusters.</exception>
     /// <exception cref="Qcow2FormatException">A cluster that is free by its count is in use.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<HostCluster> AllocateAsync(long clusters, CancellationToken cancellationToken)
@@ -50,7 +50,7 @@ internal sealed partial class RefcountEditor
             return await ReadAsync(cluster, cancellationToken).ConfigureAwait(false) == 0;
         }
 
-        // The block counts itself: whatever of the two a crash leaves, the other is not missed.
+        // The block counts itself: whichever of the two a crash leaves, the other is not needed.
         Require(cluster);
         AddBlock(block, cluster);
         return false;
@@ -92,7 +92,7 @@ internal sealed partial class RefcountEditor
             return;
         }
 
-        // Taking the cluster has made the block already.
+        // Allocating the cluster has already created the block.
         await SetAsync(own, 0, cancellationToken).ConfigureAwait(false);
         _search.Include(own);
     }

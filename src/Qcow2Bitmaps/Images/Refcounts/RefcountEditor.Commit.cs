@@ -13,11 +13,10 @@ internal sealed partial class RefcountEditor
     private ClusterRange? _oldTable;
     private SwitchPlan? _tableSwitch;
 
-    /// <summary>Whether the header names another table than before, or may do so.</summary>
+    /// <summary>Whether the header refers, or may refer, to a new table.</summary>
     public bool HasMovedTable => _oldTable is not null;
 
-    /// <summary>Says that clusters are no longer used once the image is switched; their counts fall in <see
-    /// cref="ReleaseAsync"/>.</summary>
+    /// <summary>Marks clusters as unused after the switch; their counts fall in <see cref="ReleaseAsync"/>.</summary>
     public void Free(ulong offset, long bytes)
     {
         var freed = ClusterRange.Of(_geometry, offset, bytes);
@@ -27,8 +26,8 @@ internal sealed partial class RefcountEditor
     /// <summary>Makes all allocations durable, with the data that were written to them, so that the image can be switched to
     /// them.</summary>
     /// <param name="cancellationToken">Ends the work.</param>
-    /// <param name="isAlone">Whether nobody writes data meanwhile; else the file's length is left alone, as setting it could cut off what
-    /// is just being written.</param>
+    /// <param name="isAlone">Whether no caller writes data meanwhile; otherwise the file's length is not changed, as setting it could cut
+    /// off data being written.</param>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask PublishAsync(CancellationToken cancellationToken, bool isAlone = true)
     {
@@ -50,8 +49,8 @@ internal sealed partial class RefcountEditor
         }
     }
 
-    /// <summary>Lowers the counts of what was freed, and gives the space back.</summary>
-    /// <param name="live">What is in use now: its counts stay above zero, but those of a refcount table that was moved.</param>
+    /// <summary>Lowers the counts of freed clusters, and discards their space.</summary>
+    /// <param name="live">The structures in use now: their counts stay above zero, except those of a moved refcount table.</param>
     /// <param name="cancellationToken">Ends the work; what is not freed by then is leaked.</param>
     /// <exception cref="IOException">The storage failed; what is not freed by then is leaked.</exception>
     public async ValueTask ReleaseAsync(LiveMetadata live, CancellationToken cancellationToken)
@@ -70,7 +69,7 @@ internal sealed partial class RefcountEditor
                 ulong count = await ReadAsync(cluster, cancellationToken).ConfigureAwait(false);
                 if (count == 0 || (count == 1 && !IsInOldTable(cluster) && live.Find(cluster) is not null))
                 {
-                    // The counts were wrong before; a check says so.
+                    // The counts were already wrong; a check reports that.
                     continue;
                 }
 
@@ -89,7 +88,7 @@ internal sealed partial class RefcountEditor
         _oldTable = null;
     }
 
-    /// <summary>Takes all allocations back, before anything names them, as far as the storage still works.</summary>
+    /// <summary>Undoes all allocations, before anything refers to them, as far as the storage still works.</summary>
     /// <exception cref="IOException">The storage failed; what was allocated is leaked.</exception>
     public async ValueTask RollBackAsync(CancellationToken cancellationToken)
     {
@@ -117,7 +116,7 @@ internal sealed partial class RefcountEditor
         }
         catch (IOException)
         {
-            // A hint that the storage did not take: the clusters are free nevertheless.
+            // The discard is a hint and may fail: the clusters are free anyway.
         }
     }
 
@@ -146,7 +145,7 @@ internal sealed partial class RefcountEditor
                 return offset;
             }
 
-            // Counting the table's own clusters has made it grow once more.
+            // Counting the table's own clusters made it grow again.
             for (HostCluster cluster = first; cluster < first + clusters; cluster++)
             {
                 await SetAsync(cluster, 0, cancellationToken).ConfigureAwait(false);
@@ -165,7 +164,7 @@ internal sealed partial class RefcountEditor
         await _tableSwitch.ApplyAsync(_storage).ConfigureAwait(false);
     }
 
-    /// <summary>Names new blocks in the table: a block that another new one counts only after that one.</summary>
+    /// <summary>Adds new blocks to the table: a block whose count is in another new block only after that one.</summary>
     private async ValueTask LinkBlocksAsync(CancellationToken cancellationToken)
     {
         if (_newBlocks.Count == 0)
@@ -187,8 +186,7 @@ internal sealed partial class RefcountEditor
         }
     }
 
-    /// <summary>Takes new blocks, or a larger table, out of use again: in the reverse order, so that what is in use is counted at any
-    /// time.</summary>
+    /// <summary>Unlinks new blocks, or a larger table: in reverse order, so that everything in use is counted at all times.</summary>
     private async ValueTask UnlinkAsync(CancellationToken cancellationToken)
     {
         if (_oldTable is not null)

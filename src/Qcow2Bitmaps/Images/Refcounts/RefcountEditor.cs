@@ -6,11 +6,9 @@ namespace Qcow2Bitmaps.Images.Refcounts;
 /// <summary>Reads, allocates and frees the clusters of one image. Changes stay in memory until they are written, in an order that survives
 /// a stop at any byte.</summary>
 /// <remarks>
-/// One round: allocate and write data to what was allocated, <see cref="PublishAsync"/>, switch the image to the new clusters, <see
-/// cref="ReleaseAsync"/>; then
-/// <see cref="Restart"/> begins another. Counts rise
-/// before anything names a cluster and fall when nothing names it any more, so that a stop leaves leaked clusters at worst. Not
-/// thread-safe.
+/// One round: allocate clusters and write data to them, <see cref="PublishAsync"/>, switch the image to the new clusters,
+/// <see cref="ReleaseAsync"/>; then <see cref="Restart"/> begins another round. Counts rise before anything refers to a cluster and fall
+/// when nothing refers to it any more, so that an interruption leaves leaked clusters at worst. Not thread-safe.
 /// </remarks>
 internal sealed partial class RefcountEditor
 {
@@ -33,13 +31,13 @@ internal sealed partial class RefcountEditor
         _isFreeInRun = IsFreeInRunAsync;
     }
 
-    /// <summary>What is written, but for the table, which is as it is to be.</summary>
+    /// <summary>The counts as written; but the table includes changes.</summary>
     public RefcountReader Stored { get; }
 
-    /// <summary>What must not be allocated, whatever its count says.</summary>
+    /// <summary>The structures that must not be allocated, whatever their counts.</summary>
     public LiveMetadata Live { get; }
 
-    /// <summary>Whether any count differs from what is written, or is to.</summary>
+    /// <summary>Whether any count differs, or will differ, from what is written.</summary>
     public bool HasChanges => _edits.Count > 0 || _freed.Count > 0 || _isTableMoved;
 
     /// <summary>Whether clusters wait to become free.</summary>
@@ -48,7 +46,7 @@ internal sealed partial class RefcountEditor
     /// <summary>How much memory changed counts take, in bytes.</summary>
     public long EditedBytes => _geometry.BytesOfClusters(2L * _edits.Count);
 
-    /// <summary>Reads the count of a cluster, as it is to be.</summary>
+    /// <summary>Reads the new count of a cluster.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<ulong> ReadAsync(HostCluster cluster, CancellationToken cancellationToken)
     {
@@ -70,7 +68,7 @@ internal sealed partial class RefcountEditor
         Set(block, _geometry.RefcountIndexOf(cluster), count);
     }
 
-    /// <summary>Takes back one count of a cluster that was allocated in this round or in one before, and that nothing ever named.</summary>
+    /// <summary>Removes one count of a cluster that was allocated in this or an earlier round and that nothing ever referred to.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask GiveBackAsync(HostCluster cluster, CancellationToken cancellationToken)
     {
@@ -83,7 +81,7 @@ internal sealed partial class RefcountEditor
     }
 
     /// <summary>Begins another round, when all of the last one is written.</summary>
-    /// <param name="header">The header, which names another table if that has moved.</param>
+    /// <param name="header">The current header, which refers to a new table if the table has moved.</param>
     public void Restart(Qcow2Header header)
     {
         foreach ((long block, RefcountBlockEdit edit) in _edits)

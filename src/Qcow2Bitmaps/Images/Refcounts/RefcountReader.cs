@@ -33,7 +33,7 @@ internal sealed class RefcountReader
     /// <summary>The header, which says where the table is.</summary>
     public Qcow2Header Header { get; set; }
 
-    /// <summary>The refcount table as far as the file has it.</summary>
+    /// <summary>The part of the refcount table that the file contains.</summary>
     public ulong[] Table { get; set; }
 
     /// <summary>Opens the counts of an image that may be damaged.</summary>
@@ -42,8 +42,8 @@ internal sealed class RefcountReader
         ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken) =>
         new(storage, header, await ReadTableAsync(storage, header, cancellationToken).ConfigureAwait(false), isStrict: false);
 
-    /// <summary>Opens counts that are to be relied on. A block that does not lie in the file is refused when it is read.</summary>
-    /// <exception cref="Qcow2FormatException">The table has an entry that cannot be, or does not lie in the file.</exception>
+    /// <summary>Opens counts that must be reliable. A block that does not lie in the file is refused when it is read.</summary>
+    /// <exception cref="Qcow2FormatException">The table has an invalid entry, or does not lie in the file.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<RefcountReader> OpenStrictAsync(
         ImageStorage storage, Qcow2Header header, CancellationToken cancellationToken)
@@ -76,19 +76,18 @@ internal sealed class RefcountReader
     /// <summary>The counts of the same image by another table.</summary>
     public RefcountReader WithTable(ulong[] table) => new(_storage, Header, table, _isStrict);
 
-    /// <summary>Whether a block is named; without one its counts are zero.</summary>
+    /// <summary>Whether the table refers to a block; without one its counts are zero.</summary>
     public bool HasBlock(long block) => block < Table.Length && Entry(block).BlockOffset != 0;
 
-    /// <summary>Whether a block can be where the table says; if not, nobody knows its counts.</summary>
+    /// <summary>Whether the block's offset is valid; if not, its counts are unknown.</summary>
     public bool IsReadable(long block) =>
         Entry(block).BlockOffset <= Faults.MaxOffset && _geometry.IsClusterAligned(Entry(block).BlockOffset);
 
-    /// <summary>Where a block stands that is named, in bytes from the start of the file.</summary>
+    /// <summary>The offset of an existing block, in bytes from the start of the file.</summary>
     public long OffsetOf(long block) => (long)Entry(block).BlockOffset;
 
-    /// <summary>Reads a block that is named and readable. Best asked for in their order: blocks that follow one another in the file are
-    /// read together.</summary>
-    /// <returns>The block, valid until the next reading; it may be changed, and has to be written then.</returns>
+    /// <summary>Reads an existing, readable block. Most efficient in ascending order: contiguous blocks are read together.</summary>
+    /// <returns>The block, valid until the next read; the caller may change it, and must write it then.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<Memory<byte>> ReadBlockAsync(long block, CancellationToken cancellationToken)
     {
@@ -106,7 +105,7 @@ internal sealed class RefcountReader
                 end++;
             }
 
-            // Nothing is buffered should the reading fail.
+            // If the read fails, the buffer is invalid.
             (_firstBuffered, _endBuffered) = (0, 0);
             Memory<byte> blocks = _buffer.AsMemory(0, (int)(end - block) << _geometry.ClusterBits);
             await ReadDataAsync(OffsetOf(block), blocks, cancellationToken).ConfigureAwait(false);
@@ -116,7 +115,7 @@ internal sealed class RefcountReader
         return _buffer.AsMemory((int)(block - _firstBuffered) << _geometry.ClusterBits, _geometry.ClusterSizeBytes);
     }
 
-    /// <summary>Reads a block that is named, in any order, or takes it from memory.</summary>
+    /// <summary>Reads an existing block, in any order, or takes it from the cache.</summary>
     /// <returns>The block, valid until the next reading. Not to be changed.</returns>
     /// <exception cref="Qcow2FormatException">The block does not lie in the file.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
@@ -135,7 +134,7 @@ internal sealed class RefcountReader
         return bytes;
     }
 
-    /// <summary>Keeps a block that was changed and written, as the file has it now.</summary>
+    /// <summary>Caches a block that was changed and written.</summary>
     public void Keep(long block, byte[] bytes) => _cache[block % _cache.Length] = (block, bytes);
 
     /// <summary>Fills a buffer with a block; zeros where the file ends within it.</summary>
@@ -156,7 +155,7 @@ internal sealed class RefcountReader
         }
     }
 
-    /// <summary>Reads one count; null when the block cannot be where the table says.</summary>
+    /// <summary>Reads one count; null if the block's offset is invalid.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<ulong?> ReadCountAsync(HostCluster cluster, CancellationToken cancellationToken)
     {
@@ -201,7 +200,7 @@ internal sealed class RefcountReader
         return new HostCluster(-1);
     }
 
-    /// <summary>Whether the counts can be relied on and the file has all clusters that are counted, the last one perhaps in part.</summary>
+    /// <summary>Whether the counts are reliable and the file contains all counted clusters, the last one perhaps partly.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<bool> IsInsideFileAsync(
         ImageStorage storage, Qcow2Header header, Qcow2Limits limits, CancellationToken cancellationToken)
@@ -226,8 +225,8 @@ internal sealed class RefcountReader
             && (await reader.FindLastCountedAsync(cancellationToken).ConfigureAwait(false)).Number < reader._geometry.ClustersFor(length);
     }
 
-    /// <summary>Finds where the last cluster ends that is counted, in bytes: QEMU's image end offset.</summary>
-    /// <exception cref="Qcow2FormatException">The header is one that only a lenient reader takes.</exception>
+    /// <summary>Finds the end of the last counted cluster, in bytes: QEMU's image end offset.</summary>
+    /// <exception cref="Qcow2FormatException">Only a lenient reader accepts the header.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<long> FindEndAsync(
         ImageStorage storage, Qcow2Header header, Qcow2Limits limits, CancellationToken cancellationToken)
@@ -251,7 +250,7 @@ internal sealed class RefcountReader
 
     private RefcountTableEntry Entry(long block) => new(Table[block]);
 
-    /// <summary>Reads all of a range that is not a hole; blocks of sparse files often are.</summary>
+    /// <summary>Reads a range without its holes; blocks of sparse files often are holes.</summary>
     private async ValueTask ReadDataAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         StorageRange? data = await _storage.FindDataAsync(offset, cancellationToken).ConfigureAwait(false);

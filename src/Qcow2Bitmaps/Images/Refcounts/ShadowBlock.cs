@@ -1,17 +1,17 @@
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>A refcount block as <see cref="ShadowRefcounts"/> has it in memory.</summary>
+/// <summary>A refcount block in the memory of <see cref="ShadowRefcounts"/>.</summary>
 internal sealed class ShadowBlock(long index, byte[] bytes)
 {
-    /// <summary>Which block of the table this is.</summary>
+    /// <summary>The block's index in the table.</summary>
     public long Index { get; } = index;
 
-    /// <summary>The counts as they are to be.</summary>
+    /// <summary>The new counts.</summary>
     public byte[] Bytes { get; } = bytes;
 
-    /// <summary>Whether the bytes differ from what stands on disk.</summary>
+    /// <summary>Whether the bytes differ from those on disk.</summary>
     public bool IsChanged { get; set; }
 
-    /// <summary>Whether the block was used since somebody last looked for one to drop.</summary>
+    /// <summary>Whether the block was used since the last search for blocks to drop.</summary>
     public bool WasUsed { get; set; }
 }

@@ -9,11 +9,11 @@ internal sealed partial class ShadowRefcounts
     private readonly ClusterSearch _search;
     private HostCluster _dataPosition;
 
-    /// <summary>Allocates clusters that follow one another for a structure: their counts become 1.</summary>
-    /// <param name="bytes">How many bytes the structure has.</param>
+    /// <summary>Allocates contiguous clusters for a structure: their counts become 1.</summary>
+    /// <param name="bytes">The structure's length in bytes.</param>
     /// <param name="cancellationToken">Ends the reading of counts.</param>
     /// <returns>Where the first one starts, in bytes.</returns>
-    /// <exception cref="NoSpaceException">There are not as many on a storage that cannot grow.</exception>
+    /// <exception cref="NoSpaceException">The storage cannot grow and has too few free clusters.</exception>
     /// <exception cref="Qcow2FormatException">A cluster that is free by its count is in use.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<HostOffset> AllocateAsync(long bytes, CancellationToken cancellationToken)
@@ -26,7 +26,7 @@ internal sealed partial class ShadowRefcounts
         return _geometry.OffsetOf(first);
     }
 
-    /// <summary>Allocates clusters that follow one another for guest data: of a file behind its end, where all reads as zeros.</summary>
+    /// <summary>Allocates contiguous clusters for guest data; in a file, past its end, where everything reads as zeros.</summary>
     /// <returns>Where the first one starts, in bytes.</returns>
     /// <inheritdoc cref="AllocateAsync" path="/exception"/>
     public async ValueTask<HostOffset> AllocateDataAsync(long clusters, CancellationToken cancellationToken)

@@ -3,11 +3,11 @@ using Qcow2Bitmaps.Images.State;
 
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>Writing the counts, and giving space back.</summary>
+/// <summary>Writes the counts, and frees space.</summary>
 internal sealed partial class ShadowRefcounts
 {
-    /// <summary>Writes all changed counts and the table to clusters of their own. Nothing names them yet; the caller flushes.</summary>
-    /// <returns>Where the table is that the header is to name, in bytes, and how many clusters it has.</returns>
+    /// <summary>Writes all changed counts and the table to new clusters. Nothing refers to them yet; the caller flushes.</summary>
+    /// <returns>The offset in bytes of the table that the header must refer to, and its number of clusters.</returns>
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<(ulong Offset, uint Clusters)> WriteAsync(CancellationToken cancellationToken)
@@ -29,7 +29,7 @@ internal sealed partial class ShadowRefcounts
         return (offset.Raw, (uint)clusters);
     }
 
-    /// <summary>Gives back the space of what the switch has freed.</summary>
+    /// <summary>Discards the space that the switch freed.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask ReleaseAsync(CancellationToken cancellationToken)
     {
@@ -50,7 +50,7 @@ internal sealed partial class ShadowRefcounts
         }
     }
 
-    /// <summary>Takes back what was written, before the switch: nothing names it.</summary>
+    /// <summary>Undoes what was written, before the switch: nothing refers to it.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask RollBackAsync(CancellationToken cancellationToken)
     {
@@ -65,8 +65,8 @@ internal sealed partial class ShadowRefcounts
         }
     }
 
-    /// <summary>Lets the file end with the last cluster that is counted or named, after the switch. For a file.</summary>
-    /// <param name="namedEnd">Where what the image names ends, in bytes: a count may be wrong.</param>
+    /// <summary>Truncates the file after the last cluster that is counted or referred to, after the switch. Only for files.</summary>
+    /// <param name="namedEnd">The end of everything that the image refers to, in bytes: a count may be wrong.</param>
     /// <param name="cancellationToken">Ends the reading of counts.</param>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask CutFileAsync(ulong namedEnd, CancellationToken cancellationToken)
@@ -93,7 +93,7 @@ internal sealed partial class ShadowRefcounts
         }
     }
 
-    /// <summary>Gives each changed block its place, frees the old ones, and finds room for the table: each of these may change other
+    /// <summary>Allocates a cluster for each changed block, frees the old ones, and allocates the table: each of these may change other
     /// blocks.</summary>
     private async ValueTask<(HostOffset Offset, long Clusters)> PlaceTableAsync(CancellationToken cancellationToken)
     {
@@ -109,7 +109,7 @@ internal sealed partial class ShadowRefcounts
                 return (offset, _geometry.ClustersFor(bytes));
             }
 
-            // Counting the table's own clusters has made it grow once more.
+            // Counting the table's own clusters made it grow again.
             await FreeAsync(offset.Raw, bytes, cancellationToken).ConfigureAwait(false);
         }
     }
@@ -168,7 +168,7 @@ internal sealed partial class ShadowRefcounts
         }
         catch (IOException)
         {
-            // A hint that the storage did not take: the clusters are free nevertheless.
+            // The discard is a hint and may fail: the clusters are free anyway.
         }
     }
 }

@@ -5,13 +5,12 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>Reference counts that are written beside those in use: blocks that change, and the table, go to free clusters, and the header
-/// switches to them with all else that it names.</summary>
+/// <summary>Shadow reference counts: changed blocks and the table are written to free clusters, and the header switches to them together
+/// with everything else that changes.</summary>
 /// <remarks>
-/// So counts change with what they count, in one sector, and a stop anywhere leaves an image whose counts are right. What is freed is free
-/// the moment of the switch; until then
-/// it is not allocated again. Takes bounded memory, whatever changes. One use: change, <see cref="WriteAsync"/>, switch, <see
-/// cref="ReleaseAsync"/>. Not thread-safe.
+/// So counts change atomically with what they count, by one sector write, and an interruption anywhere leaves an image with correct counts.
+/// Freed clusters become free at the switch; until then they are not allocated again. Takes bounded memory, whatever changes. Single use:
+/// change, <see cref="WriteAsync"/>, switch, <see cref="ReleaseAsync"/>. Not thread-safe.
 /// </remarks>
 internal sealed partial class ShadowRefcounts
 {
@@ -28,7 +27,7 @@ internal sealed partial class ShadowRefcounts
     private readonly Queue<ShadowBlock> _byAge = new();
     private readonly int _cachedBlocks;
     private readonly long _originalLength;
-    // Blocks that change: those without a place, and the places of old ones, which are free after the switch.
+    // Changed blocks: those without a new cluster yet, and the clusters of old ones, which are free after the switch.
     private readonly HashSet<long> _unplaced = [];
     private readonly HashSet<long> _changed = [];
     private readonly Queue<long> _replaced = new();
@@ -49,15 +48,15 @@ internal sealed partial class ShadowRefcounts
         _search = new ClusterSearch(storage, _geometry, searchesAll ? default : ClusterSpace.SearchStartOf(_table, _geometry));
     }
 
-    /// <summary>Whether any count is to change.</summary>
+    /// <summary>Whether any count will change.</summary>
     public bool HasChanges => _changed.Count > 0;
 
     /// <summary>Begins a change of an image that may be written.</summary>
     /// <param name="storage">The image.</param>
-    /// <param name="contents">What it says.</param>
-    /// <param name="limits">What is believed.</param>
-    /// <param name="searchesAll">Whether free clusters are looked for from the start of the file, so that it can be cut; else from where a
-    /// large one ends.</param>
+    /// <param name="contents">The image's contents.</param>
+    /// <param name="limits">The limits to apply.</param>
+    /// <param name="searchesAll">Whether to search for free clusters from the start of the file, so that it can be truncated; otherwise the
+    /// search starts near the end of a large image.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt, or its refcounts cannot be relied on.</exception>
@@ -70,7 +69,7 @@ internal sealed partial class ShadowRefcounts
             await WritableCounts.OpenAsync(storage, contents, limits, cancellationToken).ConfigureAwait(false),
             searchesAll);
 
-    /// <summary>Reads the count of a cluster, as it is to be.</summary>
+    /// <summary>Reads the new count of a cluster.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<ulong> ReadAsync(HostCluster cluster, CancellationToken cancellationToken)
     {
@@ -84,10 +83,10 @@ internal sealed partial class ShadowRefcounts
         return RefcountBlock.Read(block.Bytes, _geometry.RefcountIndexOf(cluster), _geometry.RefcountOrder);
     }
 
-    /// <summary>Says that clusters in a row, all of which are in use, are named more often, or less often, than before.</summary>
+    /// <summary>Adds to, or subtracts from, the counts of contiguous clusters, all of which are in use.</summary>
     /// <param name="first">The first one's number.</param>
     /// <param name="clusters">How many.</param>
-    /// <param name="times">How much oftener; negative for less often.</param>
+    /// <param name="times">How many references are added; negative for removed ones.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     /// <exception cref="Qcow2UnsupportedException">A count does not fit the width of the image's counts.</exception>
     /// <exception cref="Qcow2FormatException">A count is lower than the cluster's uses.</exception>
@@ -148,13 +147,13 @@ internal sealed partial class ShadowRefcounts
         }
     }
 
-    /// <summary>Says that a structure which takes some bytes in a row, in clusters of its own, is not named any more.</summary>
+    /// <summary>Frees a contiguous structure in its own clusters, which is no longer referred to.</summary>
     public ValueTask FreeAsync(ulong offset, long bytes, CancellationToken cancellationToken) =>
         AddAsync(_geometry.ClusterAt(offset), _geometry.ClustersFor(bytes), -1, cancellationToken);
 
     private bool HasBlock(long block) => block < _table.Length && (_table[block] != 0 || _unplaced.Contains(block));
 
-    /// <summary>Says that a block will change: it gets a place of its own, and leaves the one it has.</summary>
+    /// <summary>Marks a block as changed: it gets a new cluster, and leaves its old one.</summary>
     private void Change(ShadowBlock block)
     {
         block.IsChanged = true;
@@ -203,7 +202,7 @@ internal sealed partial class ShadowRefcounts
         _byAge.Enqueue(block);
     }
 
-    /// <summary>Drops blocks from memory until they are few enough; those that have changed are written to their places.</summary>
+    /// <summary>Drops blocks from memory until few enough are left; changed ones are written to their new clusters.</summary>
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask TrimAsync(CancellationToken cancellationToken)

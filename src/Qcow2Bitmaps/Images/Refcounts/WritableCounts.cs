@@ -4,14 +4,14 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Refcounts;
 
-/// <summary>What a change starts from: the counts of an image that may be written, and the places that it must leave alone whatever they
-/// say.</summary>
+/// <summary>The starting point of a change: the counts of a writable image, and the structures that must not be overwritten, whatever the
+/// counts.</summary>
 /// <param name="Stored">The counts.</param>
 /// <param name="WithoutBitmaps">All structures but those of bitmaps.</param>
 /// <param name="Live">All structures.</param>
 internal sealed record WritableCounts(RefcountReader Stored, LiveMetadata WithoutBitmaps, LiveMetadata Live)
 {
-    /// <summary>Opens the counts of an image that is to be written.</summary>
+    /// <summary>Opens the counts of an image for writing.</summary>
     /// <exception cref="Qcow2UnsupportedException">The image is open for reading only.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt, or its refcounts cannot be relied on.</exception>
     /// <exception cref="IOException">The storage failed.</exception>

@@ -8,23 +8,23 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Repairing;
 
-/// <summary>Mends what keeps QEMU from opening an image because of its bitmaps.</summary>
+/// <summary>Repairs bitmap faults that keep QEMU from opening an image.</summary>
 /// <remarks>
-/// Bits in doubt become dirty: that costs a copy, and a missing one would lose a change. Entries of the directory that cannot be
-/// followed are dropped; their clusters are leaks afterwards. All of that is one atomic edit. Entries of an inconsistent bitmap, whose
-/// bits nobody reads, become all dirty in place. What another structure uses too is neither written nor freed.
+/// Doubtful bits become dirty: an extra dirty bit costs a copy, a missing one loses a change. Invalid directory entries are dropped; their
+/// clusters become leaks. All of that is one atomic edit. The broken entries of an inconsistent bitmap, whose bits are never read, become
+/// all dirty in place. What another structure also uses is neither written nor freed.
 /// </remarks>
 internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
 {
     private readonly ImageStorage _storage = image.Storage;
     private readonly ImageGeometry _geometry = image.Geometry;
-    // Ranges that are to be made dirty.
+    // Ranges to mark as dirty.
     private readonly List<(string Bitmap, long StartBytes, long LengthBytes)> _doubtful = [];
-    // Counted when something is to be written.
+    // Counted when something must be written.
     private ClusterUses? _uses;
 
     /// <summary>Repairs.</summary>
-    /// <exception cref="Qcow2Exception">The image cannot be written: it is corrupt otherwise, or has no room.</exception>
+    /// <exception cref="Qcow2Exception">The image cannot be written: it is otherwise corrupt, or has too little space.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask RunAsync(CancellationToken cancellationToken)
     {
@@ -85,7 +85,7 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
         return _uses.MayBeShared(offset, lengthBytes);
     }
 
-    /// <summary>Keeps the edit from freeing what something else uses too: the count need not tell.</summary>
+    /// <summary>Keeps the edit from freeing what something else also uses: the reference count may not show it.</summary>
     private async ValueTask KeepSharedAsync(EditPlan plan, CancellationToken cancellationToken)
     {
         if (image.Contents.First.Bitmaps is { } directory && image.Contents.Bitmaps.OwnedBytes > 0)
@@ -119,7 +119,7 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
     private ValueTask<ulong[]> ReadTableAsync(BitmapInfo bitmap, CancellationToken cancellationToken) =>
         BigEndianTable.ReadAsync(_storage, bitmap.TableOffset, bitmap.TableEntries, cancellationToken);
 
-    /// <summary>Takes away an extension that everybody ignores, or the bit that promises one.</summary>
+    /// <summary>Removes an extension that all readers ignore, or an autoclear bit without an extension.</summary>
     private async ValueTask WithdrawAsync(bool hasExtension, CancellationToken cancellationToken)
     {
         if (hasExtension)
@@ -183,7 +183,7 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
         }
     }
 
-    /// <summary>Clears the bits behind the disk's end, a byte at a time.</summary>
+    /// <summary>Clears the bits past the disk's end, one byte at a time.</summary>
     private async ValueTask ClearTailAsync(BitmapInfo bitmap, ulong[] table, CancellationToken cancellationToken)
     {
         long bits = _geometry.BitmapBits(System.Numerics.BitOperations.Log2((ulong)bitmap.GranularityBytes));

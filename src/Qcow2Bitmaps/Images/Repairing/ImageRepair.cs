@@ -5,11 +5,12 @@ using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images.Repairing;
 
-/// <summary>Repairs an image: reference counts, then bitmaps, then the counts of what the bitmaps have given up.</summary>
+/// <summary>Repairs an image: reference counts, then bitmaps, then the counts of clusters that the bitmaps freed.</summary>
 internal static class ImageRepair
 {
     /// <summary>Repairs; where anything was repaired, checks the image again.</summary>
-    /// <exception cref="InvalidOperationException">Bitmaps are to be repaired, and a recording session keeps them in memory.</exception>
+    /// <exception cref="InvalidOperationException">Repair of bitmaps was requested, but a recording session keeps them in
+    /// memory.</exception>
     /// <exception cref="Qcow2Exception">The image cannot be written, is too broken to be checked, has no room, or an edit of several
     /// images was interrupted.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
@@ -40,7 +41,7 @@ internal static class ImageRepair
     }
 
     /// <summary>Repairs.</summary>
-    /// <returns>What the last check of the counts has found; null where they were not to be looked at.</returns>
+    /// <returns>The result of the last check of the counts; null if they were not checked.</returns>
     private static async ValueTask<CheckReport?> RepairAsync(
         ImageHandle image, RepairKinds kinds, FindingLog log, CancellationToken cancellationToken)
     {
@@ -55,7 +56,7 @@ internal static class ImageRepair
         }
 
         long before = log.CorruptionsFixed;
-        // Through a lenient reader, who lists what is broken.
+        // With a lenient reader, which lists what is broken.
         ImageHandle lenient = await ImageHandle.OpenAsync(
             image.Storage, Strictness.Lenient, image.Limits, cancellationToken).ConfigureAwait(false);
         await new BitmapRepair(lenient, log).RunAsync(cancellationToken).ConfigureAwait(false);

@@ -10,17 +10,16 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Resizing;
 
 /// <summary>
-/// Cuts and lengthens an image's bitmaps: their tables must fit the disk exactly. Bits behind the new end are dropped;
-/// a last granule that is cut keeps its bit.
+/// Resizes an image's bitmaps: their tables must match the disk size exactly. Bits past the new end are dropped; a last granule that is cut
+/// keeps its bit.
 /// </summary>
 /// <remarks>
-/// What the disk gains is dirty in recording bitmaps, in the same switch: the disk may have been longer at the
-/// checkpoint, and what was there reads as zeros now, that nobody wrote and nobody recorded; or a longer backing image
-/// has something there. QEMU leaves new bits clean.
+/// Added space becomes dirty in recording bitmaps, in the same switch. The disk may have been longer at the checkpoint, and what was there
+/// now reads as zeros that no guest wrote and no bitmap recorded; or a longer backing image has data there. QEMU leaves new bits clean.
 /// </remarks>
 internal sealed class BitmapResize(ImageHandle image, long newSize)
 {
-    // Directory entry: where the table's offset and its entries stand, and the sizes that tell how long the entry is.
+    // Offsets in a directory entry: the number of table entries, and the sizes from which the entry's length follows.
     private const int TableEntriesField = sizeof(ulong);
     private const int NameSizeField = 18;
     private const int ExtraDataSizeField = 20;
@@ -32,7 +31,7 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
         ? image.Contents.Bitmaps.Bitmaps
         : [];
 
-    /// <summary>Refuses an image with bitmaps that cannot be carried over.</summary>
+    /// <summary>Throws if the image has bitmaps that cannot be resized.</summary>
     /// <exception cref="BitmapStateException">A bitmap is inconsistent.</exception>
     /// <exception cref="Qcow2FormatException">A bitmap, or the directory, is broken.</exception>
     public void Check()
@@ -77,7 +76,7 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
         }
     }
 
-    /// <summary>Writes what changes to free clusters, and says what the header shall name.</summary>
+    /// <summary>Writes changed structures to free clusters, and sets what the header will refer to.</summary>
     public async ValueTask PrepareAsync(ShadowRefcounts counts, HeaderChange update, CancellationToken cancellationToken)
     {
         if (_bitmaps.Count == 0 || image.Contents.First.Bitmaps is not { } extension || newSize == image.Geometry.VirtualSizeBytes)
@@ -117,7 +116,7 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
         }
     }
 
-    /// <summary>Makes the table of a bitmap over the new disk; all pages but the last common one stay as they are.</summary>
+    /// <summary>Makes the table of a bitmap for the new disk; all pages except the last common one are kept.</summary>
     /// <returns>The table; null when the stored one fits.</returns>
     private async ValueTask<ulong[]?> ResizeAsync(BitmapInfo bitmap, ShadowRefcounts counts, CancellationToken cancellationToken)
     {
@@ -191,7 +190,7 @@ internal sealed class BitmapResize(ImageHandle image, long newSize)
             return BitmapTableEntry.AllZeroes.Raw;
         }
 
-        // QEMU takes such an entry for all bits up to the next 64, also behind the disk's end.
+        // QEMU applies such an entry to all bits up to the next multiple of 64, even past the disk's end.
         if ((now.BitsIn(page) & 63) == 0 && BitKernels.IsAll(words.AsSpan(0, now.WordsIn(page)), ulong.MaxValue))
         {
             return BitmapTableEntry.AllOnes.Raw;

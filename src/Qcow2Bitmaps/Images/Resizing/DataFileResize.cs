@@ -3,15 +3,15 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Resizing;
 
-/// <summary>Gives an external data file the disk's new size, so that no stop loses what a header names.</summary>
+/// <summary>Resizes an external data file with the disk, so that no interruption loses data that a header refers to.</summary>
 /// <remarks>
 /// <para>
-/// Where the disk grows, the file grows before the header switches, and is never cut. What a raw file has behind the disk's old end becomes
-/// the disk's. Another file is read through the image only: what entries name of it becomes zeros.
+/// When the disk grows, the file grows before the header switches, and is never truncated. What a raw file has past the disk's old end
+/// becomes part of the disk. Any other file is read through the image only: the parts of it that entries refer to are zeroed.
 /// </para>
 /// <para>
-/// Where the disk shrinks, the file is cut after the switch, unless it was longer than the disk: what it had behind the disk's end is not
-/// the disk's to delete.
+/// When the disk shrinks, the file is truncated after the switch, unless it was longer than the disk: data past the disk's end do not
+/// belong to the disk and must not be deleted.
 /// </para>
 /// </remarks>
 internal sealed class DataFileResize(
@@ -20,7 +20,7 @@ internal sealed class DataFileResize(
     private bool _isCut;
     private long? _lengthBefore;
 
-    /// <summary>Refuses a file that cannot grow and is too small.</summary>
+    /// <summary>Throws if the file is too small and cannot grow.</summary>
     /// <exception cref="NoSpaceException">It is too small.</exception>
     public void RequireRoom()
     {
@@ -30,7 +30,7 @@ internal sealed class DataFileResize(
         }
     }
 
-    /// <summary>Makes room behind the disk's end. Nothing that the disk has is touched.</summary>
+    /// <summary>Prepares the space past the disk's end. The disk's data are not changed.</summary>
     /// <exception cref="IOException">The storage failed, or there is no space; <see cref="TakeBackAsync"/> is to follow.</exception>
     public async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
@@ -46,7 +46,7 @@ internal sealed class DataFileResize(
         await GrowAsync(length, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Gives the file its old length again, as the disk keeps its size.</summary>
+    /// <summary>Restores the file's old length, because the disk keeps its size.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask TakeBackAsync()
     {
@@ -56,7 +56,7 @@ internal sealed class DataFileResize(
         }
     }
 
-    /// <summary>Cuts off what the disk no longer has.</summary>
+    /// <summary>Truncates the file to the disk's new size.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask FinishAsync()
     {
@@ -72,7 +72,7 @@ internal sealed class DataFileResize(
         long clusterStart = oldSize & -clusterBytes;
         if (!isRaw)
         {
-            // Entries name all of a file that is preallocated; else only the cluster that the disk ends in.
+            // With preallocation, entries refer to all of the file; otherwise only the cluster in which the disk ends is affected.
             long named = Math.Min(newSize, isNamed ? newSize : clusterStart + clusterBytes);
             await ZeroAsync(oldSize, Math.Min(named, length), cancellationToken).ConfigureAwait(false);
         }

@@ -16,14 +16,14 @@ internal static class EntryBytes
         }
     }
 
-    /// <summary>Makes an entry one of a cluster that nobody else names.</summary>
+    /// <summary>Writes an entry for a cluster with no other reference.</summary>
     public static void WriteData(Span<byte> entry, ImageGeometry geometry, long hostOffset, SubclusterBitmap subclusters)
     {
         BinaryPrimitives.WriteUInt64BigEndian(entry, L2Entry.Create((ulong)hostOffset, isCopied: true).Raw);
         WriteSubclusters(entry, geometry, subclusters);
     }
 
-    /// <summary>Says what the subclusters of an extended entry are.</summary>
+    /// <summary>Writes the subcluster bits of an extended entry.</summary>
     public static void WriteSubclusters(Span<byte> entry, ImageGeometry geometry, SubclusterBitmap subclusters)
     {
         if (geometry.HasExtendedL2)

@@ -8,23 +8,23 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Resizing;
 
 /// <summary>
-/// Lets the cluster that a disk ends in read as zeros behind that end. Other states of the disk keep theirs: what changes is a copy.
+/// Makes the cluster in which a disk ends read as zeros past that end. Other states of the disk keep theirs: the change goes to a copy.
 /// </summary>
 /// <param name="image">The image.</param>
 /// <param name="counts">The counts.</param>
-/// <param name="backing">What the backing image has; null where that is not known.</param>
+/// <param name="backing">The backing image's disk; null if unknown.</param>
 /// <param name="dataFile">The external data file; null without one.</param>
-/// <param name="hidesBacking">Whether the backing image has something behind the disk's end.</param>
-/// <param name="takesSpace">Whether the whole cluster is to have its space, so that a copy is made in any case.</param>
+/// <param name="hidesBacking">Whether the backing image has data past the disk's end.</param>
+/// <param name="takesSpace">Whether the whole cluster must have space allocated, so that a copy is made in any case.</param>
 internal sealed class LastCluster(
     ImageHandle image, ShadowRefcounts counts, Disk? backing, ImageStorage? dataFile, bool hidesBacking, bool takesSpace)
 {
     private readonly ImageStorage _storage = image.Storage;
     private readonly ImageGeometry _geometry = image.Geometry;
-    // Without the key nothing can be written.
+    // Without the key, no data can be written.
     private readonly bool _takesSpace = takesSpace && image.Header.CryptMethod == 0;
 
-    /// <summary>Cuts the cluster.</summary>
+    /// <summary>Zeroes the cluster past the disk's end.</summary>
     /// <param name="table">The L2 table that has the cluster's entry.</param>
     /// <param name="end">Where the disk ends, in bytes, inside the cluster.</param>
     /// <param name="cancellationToken">Ends the work.</param>
@@ -64,7 +64,7 @@ internal sealed class LastCluster(
 
         if (dataFile is not null && kind == L2EntryKind.Normal)
         {
-            // The file itself is cut there: it is nobody else's.
+            // The file itself is truncated there: no other state of the disk uses it.
             if ((now.Allocated & ~subclusters.Allocated) != 0)
             {
                 int from = kept / _geometry.SubclusterSizeBytes * _geometry.SubclusterSizeBytes;
@@ -100,9 +100,9 @@ internal sealed class LastCluster(
         return true;
     }
 
-    /// <summary>Lets the cluster show all that a raw data file has, also behind the disk's end.</summary>
+    /// <summary>Makes the cluster show all of a raw data file's content, also past the disk's end.</summary>
     /// <inheritdoc cref="CutAsync"/>
-    /// <exception cref="Qcow2UnsupportedException">The file does not read as the disk does before that end.</exception>
+    /// <exception cref="Qcow2UnsupportedException">The file differs from the disk before that end.</exception>
     public async ValueTask<bool> NameAsync(Memory<byte> table, long end, CancellationToken cancellationToken)
     {
         Memory<byte> bytes = table.Slice(_geometry.L2Index(end) * _geometry.L2EntryBytes, _geometry.L2EntryBytes);
@@ -120,7 +120,7 @@ internal sealed class LastCluster(
         int size = _geometry.SubclusterSizeBytes;
         for (long at = clusterStart; at < end; at += size)
         {
-            // What the image says to be zeros a raw file has as zeros.
+            // Where the image has zeros, a raw file must have zeros.
             bool isHidden = (named >> (int)((at - clusterStart) / size) & 1) == 0;
             if (isHidden
                 && await NonZeroSearch.FindAsync(
@@ -137,8 +137,8 @@ internal sealed class LastCluster(
         return true;
     }
 
-    /// <summary>Reads the cluster up to the disk's end, and what is stored behind it.</summary>
-    /// <returns>What the subclusters are to be.</returns>
+    /// <summary>Reads the cluster up to the disk's end, and what is stored after it.</summary>
+    /// <returns>The new subcluster bits.</returns>
     private async ValueTask<SubclusterBitmap> ReadAsync(
         L2Entry entry, SubclusterBitmap subclusters, long clusterStart, int kept, byte[] cluster, CancellationToken cancellationToken)
     {
@@ -165,7 +165,7 @@ internal sealed class LastCluster(
 
         int size = _geometry.SubclusterSizeBytes;
         int last = kept / size;
-        // Those behind the end read as zeros; the one that the end is in has to hold what it shows.
+        // Subclusters past the end read as zeros; the one that contains the end must hold its visible data.
         uint before = last == 0 ? 0 : uint.MaxValue >> (ImageGeometry.SubclustersPerCluster - last);
         bool isSplit = kept % size != 0;
         if (kind == L2EntryKind.Compressed)

@@ -8,13 +8,14 @@ namespace Qcow2Bitmaps.Images.Resizing;
 /// <summary>Allocating at once what the disk gains.</summary>
 internal sealed partial class ResizeChange
 {
-    /// <summary>Gives all clusters behind the old end, and the one that it is in, a place, and space where that is asked for.</summary>
+    /// <summary>Allocates offsets for all clusters from the old end on, including the one that contains it, and space if
+    /// requested.</summary>
     private async ValueTask PreallocateAsync(long kept, bool hidesBacking, CancellationToken cancellationToken)
     {
         long start = kept & -_geometry.ClusterSizeBytes;
         if (_preallocation == Preallocation.Falloc)
         {
-            // Whether there is space for all of it shall be known at once.
+            // Fails early if there is not enough space for all of it.
             long end = _geometry.ClustersFor(_image.Storage.Length) << _geometry.ClusterBits;
             _ = await _image.Storage.TryAllocateAsync(end, _newSize - start, cancellationToken).ConfigureAwait(false);
         }
@@ -35,7 +36,7 @@ internal sealed partial class ResizeChange
                     if (from < kept
                         && (_image.Contents.First.BackingFile is not null || BinaryPrimitives.ReadUInt64BigEndian(entries.Span) != 0))
                     {
-                        // It has a place, or shows the backing image up to the old end.
+                        // This cluster already has an offset, or shows the backing image up to the old end.
                         entries = entries[_geometry.L2EntryBytes..];
                     }
 
@@ -47,7 +48,7 @@ internal sealed partial class ResizeChange
         }
     }
 
-    /// <summary>Allocates clusters for entries in a row.</summary>
+    /// <summary>Allocates clusters for consecutive entries.</summary>
     private async ValueTask PlaceAsync(Memory<byte> entries, bool hidesBacking, CancellationToken cancellationToken)
     {
         ImageStorage storage = _image.Storage;
@@ -62,7 +63,7 @@ internal sealed partial class ResizeChange
         bool isDevice = storage.CapacityBytes is not null;
         if (isDevice && _image.Header.Version < 3)
         {
-            // Entries of version 2 cannot say that a cluster reads as zeros.
+            // Version 2 entries have no zero flag.
             await ReservedSpace.WriteZerosAsync(storage, offset, length, cancellationToken).ConfigureAwait(false);
         }
         else if (!isDevice && storage.Length < offset + length)
@@ -75,7 +76,8 @@ internal sealed partial class ResizeChange
         WritePlaces(entries.Span, offset, isZero, hidesBacking);
     }
 
-    /// <summary>Extended entries say nothing of their subclusters, so that these read as zeros, unless something is to be hidden.</summary>
+    /// <summary>Extended entries mark no subcluster as allocated or zero, so that these read as zeros, unless a backing image must be
+    /// hidden.</summary>
     private void WritePlaces(Span<byte> entries, long offset, bool isZero, bool hidesBacking)
     {
         SubclusterBitmap subclusters = !hidesBacking ? default

@@ -9,11 +9,11 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Resizing;
 
-/// <summary>Gives a disk another size: what changes is written beside what is in use, then the header names all of it.</summary>
+/// <summary>Resizes a disk: changed structures are written to new clusters, then the header switches to all of them.</summary>
 /// <remarks>
-/// Whatever was stored behind the old or the new end is dropped, also the rest of the cluster that the end is in, so that nothing old is
-/// read when the disk grows. QEMU keeps that rest and shows it. Of a raw data file nothing is dropped: what it has behind the old end
-/// becomes the disk's.
+/// Everything stored past the old or the new end is dropped, including the rest of the cluster that contains the end, so that no old data
+/// are visible when the disk grows. QEMU keeps that rest and shows it. A raw data file is an exception: its content past the old end
+/// becomes part of the disk.
 /// </remarks>
 internal sealed partial class ResizeChange
 {
@@ -43,7 +43,7 @@ internal sealed partial class ResizeChange
         _tables = tables;
     }
 
-    /// <summary>Gives the disk another size, or leaves the image as it is.</summary>
+    /// <summary>Resizes the disk, or leaves the image unchanged.</summary>
     public static async ValueTask RunAsync(
         ImageHandle image, long sizeBytes, Qcow2ResizeOptions options, CancellationToken cancellationToken)
     {
@@ -63,7 +63,7 @@ internal sealed partial class ResizeChange
             cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Checks what QEMU checks, in its order, then carries the change out.</summary>
+    /// <summary>Checks what QEMU checks, in its order, then makes the change.</summary>
     private static async ValueTask ChangeAsync(
         ImageHandle image, long newSize, Qcow2ResizeOptions options, CancellationToken cancellationToken)
     {
@@ -154,7 +154,7 @@ internal sealed partial class ResizeChange
         }
     }
 
-    /// <summary>Cuts off what is behind all that is in use. Counts alone do not tell: they may be wrong.</summary>
+    /// <summary>Truncates the file after everything in use. Counts alone are not enough: they may be wrong.</summary>
     private static async ValueTask CutFileAsync(ImageHandle image, ShadowRefcounts counts)
     {
         await image.ReloadAsync().ConfigureAwait(false);
@@ -174,16 +174,16 @@ internal sealed partial class ResizeChange
             : null;
     }
 
-    /// <summary>Whether entries name all that a data file gains: that of a raw one is there to be read.</summary>
+    /// <summary>Whether entries refer to all of the space added to a data file: content that a raw one has there must be visible.</summary>
     private bool NamesDataFile => _dataFile is not null && (_image.Header.HasRawDataFile || _preallocation != Preallocation.Off);
 
-    /// <summary>Up to where the backing image would show through.</summary>
+    /// <summary>Where the backing image's visible data would end.</summary>
     private static long HiddenEnd(ImageHandle image, long newSize, Disk? backing) =>
         Math.Min(newSize, image.Contents.First.BackingFile is null ? 0 : backing?.SizeBytes ?? long.MaxValue);
 
     private async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
-        // Behind this offset nothing that is stored shall be read.
+        // Nothing stored past this offset may be visible.
         long kept = Math.Min(_image.Geometry.VirtualSizeBytes, _newSize);
         long zeroEnd = HiddenEnd(_image, _newSize, _backing);
         if (zeroEnd > kept && _image.Header.Version < 3 && !_preallocation.TakesSpace())
@@ -219,7 +219,7 @@ internal sealed partial class ResizeChange
         _update.SetVirtualSize(_newSize);
     }
 
-    /// <summary>Sees to the cluster that the disk ends in before or afterwards.</summary>
+    /// <summary>Adjusts the cluster in which the old or the new disk ends.</summary>
     private async ValueTask EditLastAsync(long kept, bool hidesBacking, CancellationToken cancellationToken)
     {
         bool takesSpace = _preallocation.TakesSpace();
@@ -242,7 +242,8 @@ internal sealed partial class ResizeChange
         }
     }
 
-    /// <summary>Has zeros hide what the backing image has behind the old end. Where it reads as zeros itself, that takes nothing.</summary>
+    /// <summary>Hides the backing image's data past the old end with zero clusters. Takes no space where the backing image reads as
+    /// zeros.</summary>
     private async ValueTask HideAsync(long start, long end, CancellationToken cancellationToken)
     {
         void WriteZero(Span<byte> entry, long guestOffset) => EntryBytes.WriteZero(entry, _geometry);

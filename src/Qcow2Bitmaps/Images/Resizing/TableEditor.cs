@@ -7,7 +7,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Resizing;
 
-/// <summary>Changes the active L1 table and L2 tables of it; those that change get a new place.</summary>
+/// <summary>Changes the active L1 table and its L2 tables; changed tables get new clusters.</summary>
 internal sealed class TableEditor
 {
     private readonly ImageStorage _storage;
@@ -42,9 +42,7 @@ internal sealed class TableEditor
         return new TableEditor(image, counts, l1);
     }
 
-    /// <summary>
-    /// Gives the L1 table its entries, and drops what is stored for clusters that start at an offset of the disk or behind it.
-    /// </summary>
+    /// <summary>Resizes the L1 table, and drops the data of clusters at or after an offset of the disk.</summary>
     public async ValueTask ResizeAsync(long entries, long kept, CancellationToken cancellationToken)
     {
         long firstDropped = _geometry.ClustersFor(kept);
@@ -73,8 +71,8 @@ internal sealed class TableEditor
 
     /// <summary>Changes the bytes of an L2 table.</summary>
     /// <param name="l1Index">Which one.</param>
-    /// <param name="createsTable">Whether to start with an empty one where there is none; else there is nothing to do.</param>
-    /// <param name="edit">Changes the bytes, and says whether it did.</param>
+    /// <param name="createsTable">Whether to start with an empty table if there is none; otherwise nothing is done then.</param>
+    /// <param name="edit">Changes the bytes, and returns whether it did.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     public async ValueTask EditAsync(
         long l1Index, bool createsTable, Func<Memory<byte>, CancellationToken, ValueTask<bool>> edit, CancellationToken cancellationToken)

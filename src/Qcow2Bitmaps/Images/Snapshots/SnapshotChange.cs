@@ -10,13 +10,13 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps.Images.Snapshots;
 
 /// <summary>
-/// Creates, deletes and applies internal snapshots: all that changes is written beside what is there, then the
-/// header's first sector switches to all of it.
+/// Creates, deletes and applies internal snapshots: everything that changes is written to new clusters, then the header's first sector
+/// switches to all of it.
 /// </summary>
 /// <remarks>
-/// Counts and the flags that depend on them change at one moment, which QEMU's order of writes cannot have: a stop anywhere
-/// leaves the image as before or as after, and a check finds nothing. It takes space for the L2 tables whose flags change and
-/// for the counts that change, until the switch.
+/// Counts and the flags that depend on them change atomically, which QEMU's order of writes cannot do: an interruption anywhere leaves the
+/// old or the new image, and a check finds nothing. Until the switch, this takes space for copies of the L2 tables and refcount blocks that
+/// change.
 /// </remarks>
 internal sealed class SnapshotChange
 {
@@ -39,10 +39,10 @@ internal sealed class SnapshotChange
         _update = update;
     }
 
-    /// <summary>Carries a change out, or leaves the image as it is.</summary>
+    /// <summary>Makes a change, or leaves the image unchanged.</summary>
     /// <param name="image">The image.</param>
-    /// <param name="prepare">Writes what is new, and says what the header shall name.</param>
-    /// <param name="cancellationToken">Ends the work while the image is as before.</param>
+    /// <param name="prepare">Writes the new structures, and sets what the header will refer to.</param>
+    /// <param name="cancellationToken">Cancels the work while the image is unchanged.</param>
     public static ValueTask RunAsync(ImageHandle image, Func<SnapshotChange, ValueTask> prepare, CancellationToken cancellationToken)
     {
         Func<ImageHandle, ValueTask> change = one => ChangeAsync(one, prepare, cancellationToken);
@@ -91,7 +91,7 @@ internal sealed class SnapshotChange
         return SnapshotInfo.Of(written);
     }
 
-    /// <summary>Removes a snapshot and frees what only it names.</summary>
+    /// <summary>Removes a snapshot and frees the clusters that only it uses.</summary>
     public async ValueTask DeleteAsync(string name, CancellationToken cancellationToken)
     {
         SnapshotInfo snapshot = Find(static snapshot => snapshot.Name, name) ?? throw NotFound(name);
@@ -154,7 +154,7 @@ internal sealed class SnapshotChange
 
     private SnapshotStateException NotFound(string name) => new(name, $"'{_image.Name}' has no snapshot '{name}'");
 
-    /// <summary>What QEMU demands of a snapshot before it uses it.</summary>
+    /// <summary>Checks what QEMU requires of a snapshot before using it.</summary>
     private void RequireReadable(SnapshotInfo snapshot)
     {
         string structure = $"snapshot '{snapshot.Name}'";
@@ -176,7 +176,7 @@ internal sealed class SnapshotChange
         }
     }
 
-    /// <summary>Reads all of an L1 table; what lies behind the file's end is zeros.</summary>
+    /// <summary>Reads all of an L1 table; everything past the end of the file is zeros.</summary>
     private async ValueTask<ulong[]> ReadL1Async(ulong offset, uint entries, CancellationToken cancellationToken)
     {
         ulong[] l1 = await BigEndianTable.ReadAsync(_storage, offset, entries, cancellationToken).ConfigureAwait(false);
@@ -263,7 +263,7 @@ internal sealed class SnapshotChange
         return bytes;
     }
 
-    /// <summary>The number behind the largest one that an id begins with.</summary>
+    /// <summary>The number after the largest one that an id begins with.</summary>
     private string NextId()
     {
         ulong largest = 0;

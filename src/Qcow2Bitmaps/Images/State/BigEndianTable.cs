@@ -6,7 +6,7 @@ namespace Qcow2Bitmaps.Images.State;
 /// <summary>Reads and writes tables of 8-byte big-endian entries: L1, L2, refcount and bitmap tables are all such.</summary>
 internal static class BigEndianTable
 {
-    /// <summary>Reads the entries that the file has; memory is taken for no others.</summary>
+    /// <summary>Reads the entries that the file contains; others take no memory.</summary>
     /// <param name="storage">The image.</param>
     /// <param name="offset">Where the table starts, in bytes; may lie anywhere.</param>
     /// <param name="entries">How many entries the table claims to have, checked against a limit.</param>

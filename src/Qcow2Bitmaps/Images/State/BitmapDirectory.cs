@@ -25,20 +25,20 @@ internal sealed class BitmapDirectory
     public bool IsComplete { get; }
 
     /// <summary>
-    /// How many bytes are the directory's for sure: up to the end of its last entry that can be. The header's size may have been left
-    /// behind, and then somebody else's clusters follow.
+    /// The length in bytes that certainly belongs to the directory: up to the end of its last valid entry. The size in the header may be
+    /// outdated; other clusters may follow.
     /// </summary>
     public long OwnedBytes { get; }
 
     /// <summary>
-    /// How far the directory may reach, in bytes: up to the end of as many entries as the header counts, whatever is wrong with them; as
-    /// far as the header says where there are fewer.
+    /// The most bytes that the directory may occupy: up to the end of the number of entries in the header, whatever is wrong with them; if
+    /// there are fewer entries, the size in the header.
     /// </summary>
     public long ReachedBytes { get; }
 
-    /// <summary>The bytes that all tables claim.</summary>
+    /// <summary>The total length of all tables in bytes, as claimed.</summary>
     public long TableBytes { get; }
 
-    /// <summary>The first bitmap of a name; null without one.</summary>
+    /// <summary>The first bitmap with a name; null without one.</summary>
     public BitmapInfo? Find(string name) => _byName.GetValueOrDefault(name);
 }

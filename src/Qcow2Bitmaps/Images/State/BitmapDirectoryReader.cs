@@ -11,9 +11,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
     private readonly List<BitmapInfo> _bitmaps = [];
     private readonly HashSet<string> _names = new(StringComparer.Ordinal);
 
-    /// <summary>
-    /// Whether the directory was read to its end, and is what the extension says. Always, for a reader who is as strict as QEMU.
-    /// </summary>
+    /// <summary>Whether the directory was read to its end and matches the extension. Always true for a reader as strict as QEMU.</summary>
     public bool IsComplete { get; private set; } = true;
 
     /// <summary>See <see cref="BitmapDirectory.OwnedBytes"/>.</summary>
@@ -80,7 +78,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
 
             if (isTooMany && entry.CheckFaults(_bitmaps.Count, offset, geometry, limits).Count > 0)
             {
-                // No bitmap that was removed, but anything.
+                // Not a removed bitmap, but arbitrary bytes.
                 break;
             }
 
@@ -110,8 +108,8 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
         $"{extension.BitmapCount}, as the extension says");
 
     /// <summary>
-    /// Adds a bitmap. One too many is none: where the size was left behind, what an earlier directory had may
-    /// follow, whose bits have missed changes since.
+    /// Adds a bitmap, except an entry beyond the extension's count: with an outdated size, entries of an earlier directory may follow,
+    /// whose bits lack later changes.
     /// </summary>
     private void Add(BitmapDirectoryEntry entry, ulong offset, FormatFault? tooMany)
     {
@@ -120,7 +118,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
         ulong nameOffset = offset + BitmapDirectoryEntry.FixedBytes + (ulong)entry.ExtraData.Length;
         IReadOnlyList<FormatFault> faults = entry.CheckFaults(index, offset, geometry, limits);
         bool isInUse = entry.Flags.HasFlag(BitmapFlags.InUse);
-        // QEMU skips a second bitmap of a name if that one is in use.
+        // QEMU skips a second bitmap with the same name if it is in use.
         if (!_names.Add(name) && (!isInUse || log.IsLenient))
         {
             faults = [
@@ -150,7 +148,7 @@ internal sealed class BitmapDirectoryReader(FirstCluster first, ImageGeometry ge
         });
     }
 
-    /// <summary>Notes what the specification forbids and QEMU does not mind.</summary>
+    /// <summary>Notes what the specification forbids but QEMU ignores.</summary>
     private void NoteOddities(BitmapDirectoryEntry entry, ulong nameOffset, string name)
     {
         string? oddity = entry.Name.IsEmpty ? "empty"

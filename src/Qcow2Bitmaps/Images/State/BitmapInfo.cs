@@ -2,14 +2,14 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>What the bitmap directory says of one bitmap. Immutable and safe to share between threads.</summary>
+/// <summary>One bitmap as listed in the bitmap directory. Immutable and safe to share between threads.</summary>
 public sealed record BitmapInfo
 {
     internal BitmapInfo()
     {
     }
 
-    /// <summary>The bitmap's place in the directory, from 0.</summary>
+    /// <summary>The bitmap's index in the directory, from 0.</summary>
     public required int Index { get; init; }
 
     /// <summary>The name, as QEMU shows it: it ends at a NUL. Bytes that are not UTF-8 are kept as <see cref="ImageText"/> says.</summary>
@@ -30,7 +30,7 @@ public sealed record BitmapInfo
     /// <summary>Entries of the bitmap's table.</summary>
     public required uint TableEntries { get; init; }
 
-    /// <summary>What is wrong with the directory entry. Empty but for a lenient reader.</summary>
+    /// <summary>What is wrong with the directory entry. Always empty for a strict reader.</summary>
     public IReadOnlyList<FormatFault> Faults { get; init; } = [];
 
     /// <summary>The table's length in bytes.</summary>

@@ -1,7 +1,7 @@
 
 namespace Qcow2Bitmaps.Images.State;
 
-/// <summary>Where readers take their faults: strictness decides, here and nowhere else, whether one ends the reading.</summary>
+/// <summary>Collects the faults that readers find. Only here, strictness decides whether a fault stops the reading.</summary>
 internal sealed class FaultLog(Strictness strictness, string imageName)
 {
     // A hostile image may have a fault in each of millions of entries.
@@ -13,7 +13,7 @@ internal sealed class FaultLog(Strictness strictness, string imageName)
 
     public bool IsLenient => strictness == Strictness.Lenient;
 
-    /// <summary>A fault that QEMU refuses.</summary>
+    /// <summary>Reports a fault for which QEMU refuses the image.</summary>
     /// <exception cref="Qcow2FormatException">The reader is as strict as QEMU.</exception>
     public void Report(FormatFault? fault)
     {
@@ -30,7 +30,7 @@ internal sealed class FaultLog(Strictness strictness, string imageName)
         Note(fault with { IsRefused = true });
     }
 
-    /// <summary>Makes the error of a fault that ends the reading, however lenient.</summary>
+    /// <summary>Creates the exception for a fault that stops even a lenient reader.</summary>
     public Qcow2FormatException Fatal(FormatFault fault) => new(fault, imageName);
 
     /// <summary>Faults of which QEMU refuses the first.</summary>
@@ -47,7 +47,7 @@ internal sealed class FaultLog(Strictness strictness, string imageName)
         return none;
     }
 
-    /// <summary>A fault that QEMU does not mind.</summary>
+    /// <summary>Reports a fault that QEMU ignores.</summary>
     public void Note(FormatFault fault)
     {
         if (_findings.Count < MaxKept)
@@ -56,7 +56,7 @@ internal sealed class FaultLog(Strictness strictness, string imageName)
         }
     }
 
-    /// <summary>Hands the findings to a caller who wants them, each structure behind a prefix.</summary>
+    /// <summary>Copies the findings to the caller's collection, if any, each structure with a prefix.</summary>
     public void CopyTo(ICollection<FormatFault>? findings, string prefix = "")
     {
         if (findings is null)

@@ -5,12 +5,12 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.State;
 
-/// <summary>All that the first cluster says: the header, the extensions, the name of the backing file.</summary>
+/// <summary>The contents of the first cluster: the header, the extensions, the backing file name.</summary>
 internal sealed class FirstCluster
 {
     public required Qcow2Header Header { get; init; }
 
-    /// <summary>The bytes, zeros where the file ends before.</summary>
+    /// <summary>The bytes; zeros past the end of the file.</summary>
     public required ReadOnlyMemory<byte> Bytes { get; init; }
 
     public List<RawHeaderExtension> Extensions { get; } = [];
@@ -23,7 +23,7 @@ internal sealed class FirstCluster
 
     public CryptoHeaderPointer? CryptoHeader { get; private set; }
 
-    /// <summary>The bitmaps extension, if it is there and its directory can be looked for.</summary>
+    /// <summary>The bitmaps extension, if it exists and its directory can be located.</summary>
     public BitmapsExtension? Bitmaps { get; private set; }
 
     /// <summary>Reads and checks the first cluster.</summary>
@@ -44,7 +44,7 @@ internal sealed class FirstCluster
     }
 
     /// <summary>
-    /// Reads what the LUKS header says without a key, and what is wrong with it. Neither, of an image that is not encrypted with LUKS.
+    /// Reads the unencrypted part of the LUKS header, and its faults. Returns neither for an image that is not encrypted with LUKS.
     /// </summary>
     public async ValueTask<(LuksHeader? Header, FormatFault? Fault)> TryReadLuksHeaderAsync(
         ImageStorage storage, CancellationToken cancellationToken)
@@ -95,7 +95,7 @@ internal sealed class FirstCluster
 
             if (fault.Code == FaultCode.HeaderVirtualSize)
             {
-                // Nothing can be computed for such a disk.
+                // No geometry can be computed for such a disk.
                 throw log.Fatal(fault);
             }
 
@@ -158,7 +158,7 @@ internal sealed class FirstCluster
 
         if (Header.HasExternalDataFile && DataFile is null)
         {
-            // QEMU needs the name only once it opens the data file.
+            // QEMU needs the name only when it opens the data file.
             log.Note(
                 Faults.Of(
                     FaultCode.ExtensionDataFile, "header", "external data file names", Header.HeaderLength, 0,
@@ -230,7 +230,7 @@ internal sealed class FirstCluster
                 + "its bitmaps are inconsistent"));
             if (!log.IsLenient)
             {
-                // QEMU ignores the extension, whatever it says.
+                // QEMU ignores the extension, whatever its value.
                 return;
             }
         }

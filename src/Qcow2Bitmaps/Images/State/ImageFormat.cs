@@ -3,18 +3,18 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>The names of the formats that images here have, and how an image's format is found when nobody says it.</summary>
+/// <summary>The names of supported image formats, and detection of an image's format when it is not given.</summary>
 public static class ImageFormat
 {
     /// <summary>A qcow2 image.</summary>
     public const string Qcow2 = "qcow2";
 
-    /// <summary>The disk's bytes as they are.</summary>
+    /// <summary>A raw image: the disk's bytes, unchanged.</summary>
     public const string Raw = "raw";
 
     private const int ProbedBytes = 512;
 
-    // What QEMU's probes look for, and where. Such files are not read here, but must not be taken for raw disks either.
+    // The magic bytes that QEMU probes for, and their offsets. Such files are not supported, but must not be treated as raw disks either.
     private static readonly (string Format, int Offset, byte[] Magic)[] s_others =
     [
         ("qcow", 0, [0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 1]),
@@ -30,7 +30,7 @@ public static class ImageFormat
         ("parallels", 0, "WithouFreSpacExt"u8.ToArray()),
     ];
 
-    // QEMU 7.2 has one more, copy-before-write: it does not fit where an image keeps a format, and QEMU cuts it.
+    // QEMU 7.2 has one more, copy-before-write: it does not fit into the format field of an image, and QEMU truncates it.
     private static readonly HashSet<string> s_drivers = new(StringComparer.Ordinal)
     {
         Qcow2, Raw, "blkdebug", "blklogwrites", "blkverify", "bochs", "cloop", "compress", "copy-on-read", "dmg", "file", "ftp", "ftps",
@@ -40,24 +40,24 @@ public static class ImageFormat
     };
 
     /// <summary>
-    /// Whether a name is one that QEMU has for a format of disk images, or for another driver that can be stated as one: it
-    /// may be stored as a backing file's format.
+    /// Whether a name is QEMU's name of a disk image format, or of another driver that can be given as one: it may be stored as a backing
+    /// file's format.
     /// </summary>
     /// <param name="name">The name.</param>
     public static bool IsKnown(string name) =>
         s_drivers.Contains(name) || Array.Exists(s_others, other => string.Equals(other.Format, name, StringComparison.Ordinal));
 
     /// <summary>
-    /// Whether an image of a format has the disk's bytes as they are: QEMU also takes the drivers of files and host
-    /// devices, below that of raw images, as one.
+    /// Whether images of a format contain the disk's bytes unchanged: QEMU also accepts the drivers of files and host devices, which lie
+    /// below raw, as one.
     /// </summary>
-    /// <param name="name">The format, as an image names that of its backing file.</param>
+    /// <param name="name">The format, as stored for a backing file.</param>
     internal static bool IsRaw(string name) => name is Raw or "file" or "host_device" or "host_cdrom";
 
-    /// <summary>Looks for the magic bytes of qcow2 and of other formats of disk images; everything else counts as raw.</summary>
+    /// <summary>Probes for the magic bytes of qcow2 and other disk image formats; everything else counts as raw.</summary>
     /// <param name="storage">The storage.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns><see cref="Qcow2"/>, <see cref="Raw"/>, or QEMU's name of a format that is not read here.</returns>
+    /// <returns><see cref="Qcow2"/>, <see cref="Raw"/>, or QEMU's name of an unsupported format.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     /// <remarks>A guest can write any first bytes to its raw disk: state the format of a raw disk whose guest is not trusted.</remarks>
     public static async ValueTask<string> ProbeAsync(ImageStorage storage, CancellationToken cancellationToken = default)
@@ -70,7 +70,7 @@ public static class ImageFormat
 
     private static string Probe(ReadOnlySpan<byte> start)
     {
-        // QEMU looks at the version too: version 1 is another format.
+        // QEMU also checks the version: version 1 is another format.
         if (start.Length >= 2 * sizeof(uint)
             && BinaryPrimitives.ReadUInt32BigEndian(start) == Qcow2Header.MagicNumber
             && BinaryPrimitives.ReadUInt32BigEndian(start[sizeof(uint)..]) >= 2)

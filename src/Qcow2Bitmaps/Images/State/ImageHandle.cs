@@ -5,12 +5,12 @@ using Qcow2Bitmaps.Threading;
 namespace Qcow2Bitmaps.Images.State;
 
 /// <summary>
-/// An open image for those who read and change it: its storage, what opening has read, and the gate that they take turns at. Thread-safe.
+/// An open image for internal readers and writers: its storage, what opening has read, and the gate that serializes changes. Thread-safe.
 /// </summary>
 internal sealed class ImageHandle
 {
     private volatile ImageContents _contents;
-    // Whether the file may say something else.
+    // Whether the file may differ from the contents in memory.
     private volatile bool _isStale;
 
     private ImageHandle(ImageStorage storage, Strictness strictness, Qcow2Limits limits, ImageContents contents)
@@ -27,7 +27,7 @@ internal sealed class ImageHandle
 
     public Qcow2Limits Limits { get; }
 
-    /// <summary>Held by whoever changes the image. To be entered through <see cref="EnterAsync"/>.</summary>
+    /// <summary>Held while the image is changed. Enter it through <see cref="EnterAsync"/>.</summary>
     public ImageGate Gate { get; } = new();
 
     /// <summary>What was read when the image was opened, or after the last change.</summary>
@@ -39,8 +39,8 @@ internal sealed class ImageHandle
 
     public ImageGeometry Geometry => Header.Geometry;
 
-    /// <summary>Reads what an image says.</summary>
-    /// <exception cref="Qcow2Exception">The storage holds no image that is known here, or a broken one.</exception>
+    /// <summary>Opens an image.</summary>
+    /// <exception cref="Qcow2Exception">The storage holds no supported image, or a broken one.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<ImageHandle> OpenAsync(
         ImageStorage storage, Strictness strictness, Qcow2Limits limits, CancellationToken cancellationToken) =>
@@ -50,8 +50,8 @@ internal sealed class ImageHandle
 
     public FaultLog NewLog() => new(Strictness, Name);
 
-    /// <summary>Waits until nobody else changes the image, and knows then what is on disk.</summary>
-    /// <returns>To be disposed once, to let the next one in.</returns>
+    /// <summary>Waits until no other caller changes the image; the contents are then up to date.</summary>
+    /// <returns>Must be disposed once, to admit the next caller.</returns>
     public async ValueTask<ImageGate.Release> EnterAsync(CancellationToken cancellationToken)
     {
         ImageGate.Release alone = await Gate.EnterAsync(cancellationToken).ConfigureAwait(false);
@@ -80,14 +80,13 @@ internal sealed class ImageHandle
     }
 
     /// <summary>
-    /// As <see cref="ReloadAsync"/>, also when the storage failed: what is on disk now counts. Where it
-    /// cannot be read, who enters next tries again.
+    /// Like <see cref="ReloadAsync"/>, but also after a storage failure: the current state on disk is used. If it cannot be read, the next
+    /// caller to enter tries again.
     /// </summary>
     public async ValueTask ReloadAfterSwitchAsync() =>
         _ = await Leftovers.TidyAsync($"'{Name}' cannot be read again after a change of its metadata", ReloadAsync).ConfigureAwait(false);
 
-    /// <summary>Does something that changes what the file says, and reads it again. Where that fails too, the first error is the one to
-    /// report.</summary>
+    /// <summary>Runs a change of the file, then reloads the contents. If both fail, the first error is reported.</summary>
     public async ValueTask<T> ChangeAsync<T>(Func<ValueTask<T>> change)
     {
         T result;
@@ -106,8 +105,8 @@ internal sealed class ImageHandle
     }
 
     /// <summary>
-    /// Refuses to change bitmaps behind the back of a session that keeps them in memory, and the disk's size or content behind
-    /// that of what it records. For who is inside.
+    /// Throws if a session keeps the bitmaps in memory: no other caller may then change the bitmaps, or the size or content of the disk
+    /// that it records. The caller holds the gate.
     /// </summary>
     public void RequireNotRecorded()
     {

@@ -8,8 +8,8 @@ namespace Qcow2Bitmaps.Images.State;
 
 /// <summary>The bits of a bitmap in an image, read page by page: a page is what an entry of its table covers.</summary>
 /// <remarks>
-/// Whatever should be there and is not (a table or bits behind the file's end, and for a lenient reader a broken entry) counts as
-/// dirty: an extra dirty bit costs a little time, a missing one loses data. QEMU reads zeros behind the file's end.
+/// Missing data (a table or bits past the end of the file, and, for a lenient reader, a broken entry) count as dirty: an extra dirty bit
+/// costs a little time, a missing one loses data. QEMU reads zeros past the end of the file.
 /// </remarks>
 internal sealed class PersistentBitmap : IBitmapPages
 {
@@ -39,14 +39,14 @@ internal sealed class PersistentBitmap : IBitmapPages
     public int PageShift => _geometry.PageShift;
 
     /// <summary>
-    /// What a lenient reader has found of entries that share clusters: such bits can be streamed, and not be held in memory.
+    /// The fault for entries that share clusters, found by a lenient reader: such bits can be streamed, but not held in memory.
     /// </summary>
     public FormatFault? Aliases { get; private set; }
 
     /// <summary>Reads the table of a bitmap whose bits may be read.</summary>
     /// <exception cref="ArgumentException">The bitmap is not of the image, or was read before the last edit.</exception>
     /// <exception cref="BitmapStateException">The bitmap is inconsistent, and the reader not lenient.</exception>
-    /// <exception cref="Qcow2FormatException">What the directory or the table says is not allowed.</exception>
+    /// <exception cref="Qcow2FormatException">The directory entry or the table is invalid.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<PersistentBitmap> OpenAsync(
         ImageHandle image, BitmapInfo info, FaultLog log, CancellationToken cancellationToken)
@@ -78,7 +78,7 @@ internal sealed class PersistentBitmap : IBitmapPages
         return entry.HasData ? BitmapPageKind.Bits : entry.IsAllOnes ? BitmapPageKind.AllDirty : BitmapPageKind.AllClean;
     }
 
-    /// <summary>The entry of the table; what could not be right, or lies behind the file's end, counts as all dirty.</summary>
+    /// <summary>The table's entry; invalid ones, and those past the end of the file, count as all dirty.</summary>
     public BitmapTableEntry EntryOf(int page) => new(_table[page]);
 
     /// <summary>
@@ -131,7 +131,7 @@ internal sealed class PersistentBitmap : IBitmapPages
             "a bitmap that was saved: the stored bits miss all changes since the last save and are no record of changes"));
     }
 
-    /// <summary>Refuses what only a lenient reader has let into the list and what cannot be read by any rule.</summary>
+    /// <summary>Throws for bitmaps that only a lenient reader lists and that cannot be read at all.</summary>
     private static void RequireReadable(ImageHandle image, BitmapInfo info, FaultLog log)
     {
         FormatFault? unreadable = info.Faults.FirstOrDefault(static fault =>
@@ -173,7 +173,7 @@ internal sealed class PersistentBitmap : IBitmapPages
                 $"{present}; the missing ones count as dirty"));
         }
 
-        // Entries that a lenient reader misses, because the table is too short, count like those that the file has lost.
+        // Entries missing because the table is too short, with a lenient reader, count like entries past the end of the file.
         _table.AsSpan(whole).Fill(BitmapTableEntry.AllOnes.Raw);
         for (int i = 0; i < whole; i++)
         {
@@ -183,7 +183,7 @@ internal sealed class PersistentBitmap : IBitmapPages
         CheckAliases(info, image.ClustersFor(_lengthBytes));
     }
 
-    /// <summary>Finds tables that claim more than the file holds, which would let a small file fill the memory.</summary>
+    /// <summary>Detects tables that claim more than the file holds: a small file could otherwise exhaust the memory.</summary>
     private void CheckAliases(BitmapInfo info, long clusters)
     {
         long named = _table.LongCount(static raw => new BitmapTableEntry(raw).HasData);

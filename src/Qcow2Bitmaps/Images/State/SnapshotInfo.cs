@@ -2,7 +2,7 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>What the snapshot table says of one internal snapshot. Immutable and safe to share between threads.</summary>
+/// <summary>One internal snapshot as listed in the snapshot table. Immutable and safe to share between threads.</summary>
 public sealed record SnapshotInfo
 {
     internal SnapshotInfo()
@@ -18,7 +18,7 @@ public sealed record SnapshotInfo
     /// <summary>When it was taken, UTC, to the second.</summary>
     public required DateTimeOffset Time { get; init; }
 
-    /// <summary>Nanoseconds behind the second of <see cref="Time"/>, as stored.</summary>
+    /// <summary>Nanoseconds within the second of <see cref="Time"/>, as stored.</summary>
     public required uint Nanoseconds { get; init; }
 
     /// <summary>How long the guest had run, in nanoseconds.</summary>
@@ -27,7 +27,7 @@ public sealed record SnapshotInfo
     /// <summary>The size of the saved VM state in bytes.</summary>
     public required ulong VmStateSizeBytes { get; init; }
 
-    /// <summary>The disk's size in bytes then; null when the image does not say.</summary>
+    /// <summary>The disk's size in bytes when the snapshot was taken; null if not stored.</summary>
     public required ulong? DiskSizeBytes { get; init; }
 
     /// <summary>How many instructions the guest had executed; null when that was not counted.</summary>

@@ -10,9 +10,9 @@ internal static class SnapshotTableReader
     /// <summary>Reads the table.</summary>
     /// <param name="storage">The image.</param>
     /// <param name="header">Its header, checked.</param>
-    /// <param name="limits">What is believed.</param>
-    /// <param name="log">Takes what is wrong.</param>
-    /// <param name="zeroFilled">Whether what lies behind the file's end reads as zeros; else it is a fault.</param>
+    /// <param name="limits">The limits to apply.</param>
+    /// <param name="log">Receives the faults.</param>
+    /// <param name="zeroFilled">Whether everything past the end of the file reads as zeros; otherwise it is a fault.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     public static async ValueTask<SnapshotTable> ReadAsync(
         ImageStorage storage, Qcow2Header header, Qcow2Limits limits, FaultLog log, bool zeroFilled, CancellationToken cancellationToken)
@@ -25,7 +25,7 @@ internal static class SnapshotTableReader
         {
             if (zeroFilled && offset >= storage.Length && snapshots.Count > 0 && snapshots[^1].IsNothing)
             {
-                // Zeros for ever: the entry before was the same.
+                // Only zeros follow: the previous entry was the same.
                 snapshots.Add(snapshots[^1]);
                 offset += SnapshotEntry.FixedBytes;
                 continue;
@@ -98,7 +98,7 @@ internal static class SnapshotTableReader
                 FaultCode.SnapshotL1Table, structure, ("L1 table", offset), new StoredTable(entry.L1TableOffset, entry.L1Size),
                 (ulong)limits.MaxL1TableBytes, (int)header.ClusterBits) is { } l1)
         {
-            // QEMU minds only when the snapshot is used.
+            // QEMU refuses this only when the snapshot is used.
             log.Note(l1);
         }
 

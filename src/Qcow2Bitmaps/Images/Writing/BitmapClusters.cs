@@ -4,15 +4,15 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>The clusters that hold bits of bitmaps, as their tables say. The tables are read when they are first asked for, each byte of
-/// the file once however many name it.</summary>
+/// <summary>The clusters that hold bits of bitmaps, according to their tables. The tables are read on first use, each byte of the file
+/// once, however many tables contain it.</summary>
 internal sealed class BitmapClusters(ImageStorage storage, ImageGeometry geometry, IReadOnlyList<BitmapInfo> bitmaps)
 {
     private const int PieceEntries = 1 << 17;
 
     private ulong[]? _offsets;
 
-    /// <summary>Finds the first of some clusters in a row that holds bits.</summary>
+    /// <summary>Finds the first cluster of a range that holds bits.</summary>
     /// <returns>Its number; null when none does.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<HostCluster?> FindAsync(HostCluster first, long clusters, CancellationToken cancellationToken)

@@ -3,15 +3,15 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>The journal of an edit of several images, which lies beside the first of them until the edit is done.</summary>
+/// <summary>The journal of an edit of several images, which lies next to the first of them until the edit is done.</summary>
 internal static class InterruptedEdit
 {
     private const string JournalSuffix = ".bitmap-edits";
 
-    /// <summary>Where the journal stands of an edit whose first image has a path.</summary>
+    /// <summary>The journal's path for an edit with a given first image.</summary>
     public static string JournalPathOf(string imagePath) => FileNames.Whole(imagePath) + JournalSuffix;
 
-    /// <summary>Refuses a change that would make an interrupted edit impossible to finish.</summary>
+    /// <summary>Throws if a change would make it impossible to finish an interrupted edit.</summary>
     /// <exception cref="Qcow2UnsupportedException">There is a journal.</exception>
     public static void RequireNone(ImageHandle image)
     {

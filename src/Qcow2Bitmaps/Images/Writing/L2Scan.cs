@@ -9,15 +9,15 @@ namespace Qcow2Bitmaps.Images.Writing;
 internal sealed class L2Scan(string imageName, Qcow2Header header)
 {
     private readonly ImageGeometry _geometry = header.Geometry;
-    // Wherever the clusters of guest data are not the file's own, they are not counted.
+    // Clusters of guest data in an external data file are not counted.
     private readonly bool _isCounted = !header.HasExternalDataFile;
 
-    /// <summary>Lists the clusters of the file that entries of a table name, neighbours together; a cluster as often as it is
-    /// named.</summary>
-    /// <param name="tableOffset">Where the table stands, for messages.</param>
+    /// <summary>Lists the clusters of the file that entries of a table refer to, adjacent ones joined; each cluster once per
+    /// reference.</summary>
+    /// <param name="tableOffset">The table's offset, for messages.</param>
     /// <param name="table">The table's bytes, or those from some entry on.</param>
     /// <param name="clusters">Takes the clusters; emptied first.</param>
-    /// <exception cref="Qcow2FormatException">An entry cannot be.</exception>
+    /// <exception cref="Qcow2FormatException">An entry is invalid.</exception>
     public void List(long tableOffset, ReadOnlySpan<byte> table, List<ClusterRange> clusters)
     {
         clusters.Clear();
@@ -69,7 +69,7 @@ internal sealed class L2Scan(string imageName, Qcow2Header header)
         }
     }
 
-    /// <summary>Clears the flags that say that a cluster is named once only.</summary>
+    /// <summary>Clears the "copied" flags, which say that a cluster has only one reference.</summary>
     /// <returns>Whether any was set.</returns>
     public bool ClearCopied(Span<byte> table)
     {
@@ -87,7 +87,7 @@ internal sealed class L2Scan(string imageName, Qcow2Header header)
         return wasSet;
     }
 
-    /// <summary>The cluster that an entry names and that its flag is about; null when there is none.</summary>
+    /// <summary>The cluster that an entry and its "copied" flag refer to; null if there is none.</summary>
     public HostCluster? HostClusterOf(ReadOnlySpan<byte> entryBytes)
     {
         var entry = new L2Entry(BinaryPrimitives.ReadUInt64BigEndian(entryBytes));
@@ -95,7 +95,7 @@ internal sealed class L2Scan(string imageName, Qcow2Header header)
     }
 
     /// <summary>Sets or clears the flag of an entry.</summary>
-    /// <returns>Whether it was otherwise.</returns>
+    /// <returns>Whether the flag changed.</returns>
     public static bool SetCopied(Span<byte> entryBytes, bool value)
     {
         byte wanted = (byte)(value ? entryBytes[0] | 0x80 : entryBytes[0] & 0x7f);

@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>The L2 tables that an L1 table names, each once, in the order of the file.</summary>
+/// <summary>The L2 tables that an L1 table refers to, each once, in file order.</summary>
 internal sealed class L2Tables
 {
     private const int PieceBytes = 2 << 20;
@@ -24,11 +24,11 @@ internal sealed class L2Tables
     /// <summary>A table.</summary>
     public NamedTable this[int index] => _tables[index];
 
-    /// <summary>Says where a table is to stand.</summary>
+    /// <summary>Sets the new offset of a table.</summary>
     public void Move(int index, HostOffset newOffset) => _tables[index] = _tables[index] with { NewOffset = newOffset };
 
     /// <summary>Lists the tables.</summary>
-    /// <exception cref="Qcow2FormatException">An entry of the L1 table cannot be.</exception>
+    /// <exception cref="Qcow2FormatException">An L1 entry is invalid.</exception>
     public static L2Tables Of(ImageStorage storage, ImageGeometry geometry, ulong l1Offset, ReadOnlySpan<ulong> l1)
     {
         var offsets = new List<ulong>();
@@ -67,10 +67,9 @@ internal sealed class L2Tables
         return new L2Tables(storage, geometry, [.. tables]);
     }
 
-    /// <summary>Reads tables, those that follow one another together; tables that are holes are passed over, as they name
-    /// nothing.</summary>
-    /// <param name="isWanted">Says which tables, by their index.</param>
-    /// <param name="visit">Takes a table's index and its bytes, which it may change.</param>
+    /// <summary>Reads tables, contiguous ones together; tables that are holes are skipped, as they refer to nothing.</summary>
+    /// <param name="isWanted">Selects tables by index.</param>
+    /// <param name="visit">Receives a table's index and its bytes, which it may change.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     public async ValueTask ReadEachAsync(
         Func<int, ValueTask<bool>> isWanted, Func<int, Memory<byte>, ValueTask> visit, CancellationToken cancellationToken)
@@ -124,7 +123,7 @@ internal sealed class L2Tables
         }
     }
 
-    /// <summary>Gives each entry of an L1 table the new place of its table.</summary>
+    /// <summary>Sets each L1 entry to the new offset of its table.</summary>
     public void Apply(Span<ulong> l1, Func<ulong, bool> isCopied)
     {
         for (int i = 0; i < l1.Length; i++)

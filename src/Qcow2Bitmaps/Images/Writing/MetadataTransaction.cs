@@ -3,8 +3,8 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>One change of an image's metadata: what is new is written where nobody looks and made durable, then a switch of the first
-/// cluster makes it count. What it replaces is given back afterwards.</summary>
+/// <summary>One change of an image's metadata: new structures are written to unused space and made durable, then a switch of the first
+/// cluster puts them into use. What they replace is freed afterwards.</summary>
 internal sealed class MetadataTransaction
 {
     private readonly ImageStorage _storage;
@@ -19,10 +19,10 @@ internal sealed class MetadataTransaction
     /// <summary>The switch.</summary>
     public SwitchPlan Plan { get; private set; } = new([]);
 
-    /// <summary>Prepares a change, or takes back what was prepared of it.</summary>
+    /// <summary>Prepares a change, or rolls the preparation back.</summary>
     /// <param name="storage">The image.</param>
-    /// <param name="prepare">Writes what is new, makes it durable, and plans the switch.</param>
-    /// <param name="rollBack">Takes back what was written.</param>
+    /// <param name="prepare">Writes the new structures, makes them durable, and plans the switch.</param>
+    /// <param name="rollBack">Rolls back what was written.</param>
     public static async ValueTask<MetadataTransaction> PrepareAsync(
         ImageStorage storage, Func<ValueTask<SwitchPlan>> prepare, Func<ValueTask> rollBack)
     {
@@ -40,12 +40,12 @@ internal sealed class MetadataTransaction
     }
 
     /// <summary>Switches the image. For a change that a journal may finish.</summary>
-    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
+    /// <exception cref="IOException">The storage failed; the image has its old or its new state.</exception>
     public ValueTask SwitchAsync() => Plan.ApplyAsync(_storage);
 
-    /// <summary>Switches the image, or takes all back where that fails.</summary>
-    /// <exception cref="UnknownOutcomeException">The storage failed for good: the image is as before or as after.</exception>
-    /// <exception cref="IOException">The storage failed; the image is as before.</exception>
+    /// <summary>Switches the image, or rolls everything back if that fails.</summary>
+    /// <exception cref="UnknownOutcomeException">The storage failed permanently: the image has its old or its new state.</exception>
+    /// <exception cref="IOException">The storage failed; the image is unchanged.</exception>
     public async ValueTask SwitchOrRollBackAsync()
     {
         try
@@ -59,8 +59,8 @@ internal sealed class MetadataTransaction
         }
     }
 
-    /// <summary>Takes back what was prepared.</summary>
-    /// <exception cref="IOException">The storage failed; what was prepared takes space that nothing names.</exception>
+    /// <summary>Rolls back the preparation.</summary>
+    /// <exception cref="IOException">The storage failed; the prepared structures are leaked.</exception>
     public ValueTask RollBackAsync() => _rollBack();
 
     private async ValueTask RollBackAfterErrorAsync()
@@ -71,7 +71,7 @@ internal sealed class MetadataTransaction
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
-            // The storage fails for good: what was written stays where nothing names it. The error that led here is the one to report.
+            // The storage failed permanently: what was written is leaked. The error that led here is the one to report.
         }
     }
 }

@@ -43,8 +43,8 @@ internal sealed class MetadataWriter
         return new MetadataWriter(storage, geometry, counts.WithoutBitmaps, new RefcountEditor(storage, limits, counts), bits);
     }
 
-    /// <summary>Whether the file ends before the last cluster that is counted does: it may have lost its end, and grow over the place by
-    /// being written.</summary>
+    /// <summary>Whether the file ends before the end of the last counted cluster: it may have been truncated, and writing may extend it
+    /// over the missing part.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<bool> IsCutShortAsync(CancellationToken cancellationToken)
     {
@@ -52,7 +52,7 @@ internal sealed class MetadataWriter
         return _storage.Length >> _geometry.ClusterBits <= last.Number;
     }
 
-    /// <summary>Where a structure may be written that takes some bytes in a row.</summary>
+    /// <summary>Allocates contiguous clusters for a structure.</summary>
     /// <returns>The offset of the first of its clusters.</returns>
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
     /// <exception cref="Qcow2FormatException">A cluster that is free by its count is in use.</exception>
@@ -74,9 +74,9 @@ internal sealed class MetadataWriter
         return WholeClusters.WriteAsync(_storage, _geometry, offset, bytes, cancellationToken);
     }
 
-    /// <summary>Writes to clusters that were allocated, beside what the caller does next.</summary>
+    /// <summary>Starts writing to allocated clusters; the write runs concurrently with the caller.</summary>
     /// <param name="offset">Where to write.</param>
-    /// <param name="bytes">What to write; disposed when it is written, and left alone until then.</param>
+    /// <param name="bytes">The bytes to write; they must not change until they are written, and are disposed then.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="InvalidOperationException">The bytes do not lie in clusters of this change.</exception>
     public Task BeginWrite(HostOffset offset, IMemoryOwner<byte> bytes, CancellationToken cancellationToken)
@@ -94,13 +94,14 @@ internal sealed class MetadataWriter
             cancellationToken);
     }
 
-    /// <summary>Whether the header names another refcount table than before, or may do so.</summary>
+    /// <summary>Whether the header refers, or may refer, to a new refcount table.</summary>
     public bool HasMovedRefcountTable => _refcounts.HasMovedTable;
 
-    /// <summary>Says that a structure is no longer used once the image is switched.</summary>
+    /// <summary>Marks a structure as unused after the switch.</summary>
     public void Free(ulong offset, long bytes) => _refcounts.Free(offset, bytes);
 
-    /// <summary>As <see cref="Free"/>, for a structure that is protected as long as it is in use. Not before all is allocated.</summary>
+    /// <summary>Like <see cref="Free"/>, for a structure that is protected while it is in use. Call it only after all
+    /// allocations.</summary>
     public void FreeLive(ulong offset, long bytes)
     {
         _live.Remove(offset);
@@ -110,7 +111,7 @@ internal sealed class MetadataWriter
     /// <summary>Makes all that was allocated and written durable.</summary>
     /// <exception cref="Qcow2FormatException">A cluster that is free by its count, and was taken for a refcount block, is in
     /// use.</exception>
-    /// <exception cref="IOException">The storage failed; the image is as before.</exception>
+    /// <exception cref="IOException">The storage failed; the image is unchanged.</exception>
     public async ValueTask PrepareAsync(CancellationToken cancellationToken)
     {
         foreach (HostCluster cluster in _refcounts.NewBlockClusters)
@@ -122,7 +123,7 @@ internal sealed class MetadataWriter
     }
 
     /// <summary>Frees what is no longer used.</summary>
-    /// <param name="addBitmaps">Adds the structures of bitmaps that are in use now.</param>
+    /// <param name="addBitmaps">Adds the bitmap structures now in use.</param>
     /// <param name="cancellationToken">Ends the work; what is not freed by then is leaked.</param>
     /// <exception cref="IOException">The storage failed; what is not freed by then is leaked.</exception>
     public ValueTask ReleaseAsync(Action<LiveMetadata> addBitmaps, CancellationToken cancellationToken)
@@ -137,12 +138,12 @@ internal sealed class MetadataWriter
         return _refcounts.ReleaseAsync(live, cancellationToken);
     }
 
-    /// <summary>Takes all allocations back, as far as the storage still works. Only before the switch.</summary>
+    /// <summary>Undoes all allocations, as far as the storage still works. Only before the switch.</summary>
     /// <exception cref="IOException">The storage failed; what was allocated is leaked.</exception>
     public ValueTask RollBackAsync(CancellationToken cancellationToken) => _refcounts.RollBackAsync(cancellationToken);
 
-    /// <summary>Refuses to write over bits of a bitmap whose count is wrong. What lies behind the file's end held nothing: then no table is
-    /// read.</summary>
+    /// <summary>Throws if a write would overwrite bitmap data whose count is wrong. Space past the end of the file held no data: then no
+    /// table is read.</summary>
     private async ValueTask RequireNoBitsAsync(HostCluster first, long clusters, CancellationToken cancellationToken)
     {
         if (first.Number < _endOfFile && await _bits.FindAsync(first, clusters, cancellationToken).ConfigureAwait(false) is { } cluster)

@@ -6,17 +6,17 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>Carries out a change that is written beside what is there: prepare, switch, give back.</summary>
+/// <summary>Makes a change through shadow structures: prepare, switch, free.</summary>
 internal static class ShadowSwitch
 {
-    /// <summary>Carries the change out, or leaves the image as it is.</summary>
-    /// <param name="image">The image, which nobody else edits.</param>
+    /// <summary>Makes the change, or leaves the image unchanged.</summary>
+    /// <param name="image">The image; the caller has exclusive access.</param>
     /// <param name="counts">The counts.</param>
-    /// <param name="change">What the header is to say, which <paramref name="prepare"/> completes.</param>
-    /// <param name="prepare">Writes what is new, and says what the header shall name.</param>
-    /// <param name="cancellationToken">Ends the work while the image is as before.</param>
-    /// <exception cref="Qcow2Exception">The change is refused, or there is no space; the image is as before.</exception>
-    /// <exception cref="IOException">The storage failed; the image is as before or as after.</exception>
+    /// <param name="change">The change of the header, which <paramref name="prepare"/> completes.</param>
+    /// <param name="prepare">Writes the new structures, and sets what the header will refer to.</param>
+    /// <param name="cancellationToken">Cancels the work while the image is unchanged.</param>
+    /// <exception cref="Qcow2Exception">The change is refused, or there is no space; the image is unchanged.</exception>
+    /// <exception cref="IOException">The storage failed; the image has its old or its new state.</exception>
     public static async ValueTask RunAsync(
         ImageHandle image,
         ShadowRefcounts counts,
@@ -43,8 +43,8 @@ internal static class ShadowSwitch
             () => counts.ReleaseAsync(CancellationToken.None)).ConfigureAwait(false);
     }
 
-    /// <summary>Refuses an image that has lost bits of bitmaps behind its end: they count as dirty, and would read as clean once the file
-    /// has grown.</summary>
+    /// <summary>Refuses an image with bitmap data past the end of the file: the missing bits count as dirty, but would read as clean once
+    /// the file has grown.</summary>
     private static async ValueTask RequireNothingMissingAsync(ImageHandle image, CancellationToken cancellationToken)
     {
         if (!image.Header.AutoclearFeatures.HasFlag(AutoclearFeatures.Bitmaps))

@@ -3,16 +3,16 @@ using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>Changes tables that a writer of guest data works on, when there is none.</summary>
+/// <summary>Changes tables that a writer of guest data uses, while there is no such writer.</summary>
 internal static class TableChange
 {
-    /// <summary>Carries a change out, and reads again what the image says then.</summary>
+    /// <summary>Makes a change, and reloads the image afterwards.</summary>
     /// <param name="image">The image.</param>
     /// <param name="change">The change.</param>
-    /// <param name="rehearse">The same change of a copy in memory, which tells how much room it needs where there is too little.</param>
+    /// <param name="rehearse">The same change on a copy in memory, to find out how much space it needs if there is too little.</param>
     /// <param name="cancellationToken">Ends the wait for others.</param>
     /// <exception cref="InvalidOperationException">A writer of guest data is open on the image.</exception>
-    /// <exception cref="NoSpaceException">There is no room, on a storage that cannot grow.</exception>
+    /// <exception cref="NoSpaceException">The storage cannot grow and has too little space.</exception>
     public static async ValueTask RunAsync(
         ImageHandle image, Func<ImageHandle, ValueTask> change, Func<ImageHandle, ValueTask> rehearse, CancellationToken cancellationToken)
     {

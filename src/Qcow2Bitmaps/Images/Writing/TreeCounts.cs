@@ -4,20 +4,19 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>Counts what an L1 table names, directly and through its L2 tables, once more or once less, and keeps the flags "named once
-/// only" true.</summary>
-/// <remarks>Each entry of an L1 table counts all that its L2 table names, also where L2 tables are shared: that is how QEMU
-/// counts.</remarks>
+/// <summary>Adds or removes one count for everything that an L1 table refers to, directly and through its L2 tables, and keeps the "copied"
+/// flags (only one reference) correct.</summary>
+/// <remarks>Each L1 entry counts everything in its L2 table, even if L2 tables are shared, as in QEMU.</remarks>
 internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, ShadowRefcounts counts)
 {
     private readonly ImageGeometry _geometry = header.Geometry;
     private readonly L2Scan _scan = new(storage.Name, header);
     private readonly List<ClusterRange> _clusters = [];
 
-    /// <summary>Counts all once more, for another L1 table that names it, and clears the flags.</summary>
-    /// <param name="tables">The L2 tables; those with flags that have to be cleared get a new place.</param>
-    /// <param name="isMoved">Whether tables with flags are left by the L1 table that has them, too; else only the other one has new
-    /// ones.</param>
+    /// <summary>Adds one count to everything, for another L1 table that refers to it, and clears the flags.</summary>
+    /// <param name="tables">The L2 tables; those with flags to clear get new clusters.</param>
+    /// <param name="isMoved">Whether the existing L1 table, too, will use the new copies of tables with flags; otherwise only the new L1
+    /// table does.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     public ValueTask RaiseAsync(L2Tables tables, bool isMoved, CancellationToken cancellationToken) => tables.ReadEachAsync(
         static _ => ValueTask.FromResult(true),
@@ -33,7 +32,7 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
         },
         cancellationToken);
 
-    /// <summary>Counts the L2 tables themselves, but for those that have a new place.</summary>
+    /// <summary>Counts the L2 tables themselves, except those with a new cluster.</summary>
     public async ValueTask AddTablesAsync(L2Tables tables, int sign, CancellationToken cancellationToken)
     {
         for (int i = 0; i < tables.Count; i++)
@@ -46,16 +45,16 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
         }
     }
 
-    /// <summary>Counts all that tables name once less, but not the tables.</summary>
+    /// <summary>Removes one count from everything that the tables refer to, but not from the tables.</summary>
     public ValueTask LowerAsync(L2Tables tables, CancellationToken cancellationToken) => tables.ReadEachAsync(
         static _ => ValueTask.FromResult(true),
         (index, bytes) => AddClustersAsync(tables[index], bytes, -tables[index].Times, cancellationToken),
         cancellationToken);
 
-    /// <summary>Sets the flags of tables that counts have fallen under, and clears those that are wrong. A table whose flags change gets a
-    /// new place.</summary>
+    /// <summary>Sets the flags in tables for counts that fell to one, and clears wrong ones. A table whose flags change gets a new
+    /// cluster.</summary>
     public ValueTask SettleFlagsAsync(L2Tables tables, CancellationToken cancellationToken) => tables.ReadEachAsync(
-        // What a shared table names is shared.
+        // Everything in a shared table is shared.
         async index => await counts.ReadAsync(_geometry.ClusterAt(tables[index].Offset), cancellationToken).ConfigureAwait(false) == 1,
         async (index, bytes) =>
         {
@@ -68,8 +67,8 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
         },
         cancellationToken);
 
-    /// <summary>Gives the entries of an L1 table the new places of its tables, and their flags.</summary>
-    /// <returns>The table as it is to be.</returns>
+    /// <summary>Sets the L1 entries to the new offsets of their tables, with their flags.</summary>
+    /// <returns>The new table.</returns>
     public async ValueTask<ulong[]> ApplyAsync(L2Tables tables, ulong[] l1, CancellationToken cancellationToken)
     {
         var single = new HashSet<ulong>();
@@ -97,7 +96,7 @@ internal sealed class TreeCounts(ImageStorage storage, Qcow2Header header, Shado
         }
     }
 
-    /// <summary>Writes a table to a cluster of its own.</summary>
+    /// <summary>Writes a table to a new cluster.</summary>
     private async ValueTask<HostOffset> MoveAsync(
         NamedTable table, Memory<byte> bytes, int times, bool isLeft, CancellationToken cancellationToken)
     {

@@ -3,15 +3,15 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>Finds how large a volume has to be on which a change of an image found no room: by doing the change once more in memory, where
-/// there is room.</summary>
+/// <summary>Finds the size that a volume needs after a change ran out of space: repeats the change in memory, where there is enough
+/// space.</summary>
 internal static class VolumeRoom
 {
-    /// <summary>Says it.</summary>
-    /// <param name="image">The image, which is as before the change.</param>
-    /// <param name="e">What was said.</param>
-    /// <param name="change">The change, on a stand-in for the image.</param>
-    /// <returns>What is to be thrown.</returns>
+    /// <summary>Describes the required size.</summary>
+    /// <param name="image">The image, unchanged.</param>
+    /// <param name="e">The original error.</param>
+    /// <param name="change">The change, applied to a stand-in for the image.</param>
+    /// <returns>The exception to throw.</returns>
     public static async ValueTask<NoSpaceException> DescribeAsync(
         ImageHandle image, NoSpaceException e, Func<ImageHandle, ValueTask> change)
     {
@@ -29,7 +29,7 @@ internal static class VolumeRoom
         }
         catch (IOException)
         {
-            // How much is needed stays unknown; that there is no space does not.
+            // The required size stays unknown, but the lack of space is certain.
             return e;
         }
 

@@ -3,8 +3,8 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Writing;
 
-/// <summary>Writes structures to clusters of their own. What is left of the last cluster becomes zeros: whoever is told a wrong size finds
-/// nothing old behind the structure's end.</summary>
+/// <summary>Writes structures to their own clusters. The rest of the last cluster is zeroed: a reader with a wrong size finds no old bytes
+/// after the structure.</summary>
 internal static class WholeClusters
 {
     /// <summary>Writes a structure.</summary>
@@ -18,7 +18,7 @@ internal static class WholeClusters
         ImageStorage storage, ImageGeometry geometry, HostOffset offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
         long end = offset.Bytes + bytes.Length;
-        // What the file grows over is zeros already.
+        // Where the file grows, it already contains zeros.
         long staleEnd = Math.Min(offset.Bytes + (geometry.ClustersFor(bytes.Length) << geometry.ClusterBits), storage.Length);
         await storage.WriteAsync(offset.Bytes, bytes, cancellationToken).ConfigureAwait(false);
         if (end < staleEnd && !await storage.TryZeroAsync(end, staleEnd - end, cancellationToken).ConfigureAwait(false))

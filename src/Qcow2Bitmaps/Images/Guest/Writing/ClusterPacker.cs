@@ -11,8 +11,8 @@ internal sealed class ClusterPacker(int clusterSizeBytes)
 
     /// <summary>Compresses a cluster; one that the disk ends in is filled up with zeros.</summary>
     /// <param name="cluster">Its bytes, up to the disk's end.</param>
-    /// <param name="packed">Takes what it becomes; as large as a cluster at least.</param>
-    /// <param name="packedBytes">How many bytes that is.</param>
+    /// <param name="packed">Receives the compressed data; at least as large as a cluster.</param>
+    /// <param name="packedBytes">The length of the compressed data.</param>
     /// <returns>Whether it is shorter than the cluster.</returns>
     public bool TryPack(ReadOnlySpan<byte> cluster, Span<byte> packed, out int packedBytes)
     {

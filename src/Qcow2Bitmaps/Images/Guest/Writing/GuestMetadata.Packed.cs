@@ -3,12 +3,12 @@ using Qcow2Bitmaps.Images.Refcounts;
 
 namespace Qcow2Bitmaps.Images.Guest.Writing;
 
-/// <summary>Compressed clusters: they stand one behind the other, and several share a cluster of the file.</summary>
+/// <summary>Compressed clusters: they are stored one after another, and several share a cluster of the file.</summary>
 internal sealed partial class GuestMetadata
 {
     private const int SectorBytes = 512;
 
-    // Where the last compressed cluster ends, in bytes; 0 where there is none to go on behind.
+    // Where the last compressed cluster ends, in bytes; 0 if the next one cannot follow it.
     private long _packedEnd;
 
     /// <summary>Whether clusters can be written compressed.</summary>
@@ -18,9 +18,9 @@ internal sealed partial class GuestMetadata
     /// <param name="guestOffset">The cluster on the disk.</param>
     /// <param name="lengthBytes">The compressed length, less than a cluster.</param>
     /// <param name="cancellationToken">Ends the planning.</param>
-    /// <returns>Where the compressed bytes go.</returns>
-    /// <exception cref="NoSpaceException">There is no room; nothing has changed.</exception>
-    /// <exception cref="Qcow2FormatException">An entry cannot be.</exception>
+    /// <returns>The offset for the compressed bytes.</returns>
+    /// <exception cref="NoSpaceException">There is no space; nothing was changed.</exception>
+    /// <exception cref="Qcow2FormatException">An entry is invalid.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<long> PlanPackedAsync(long guestOffset, int lengthBytes, CancellationToken cancellationToken)
     {
@@ -34,7 +34,7 @@ internal sealed partial class GuestMetadata
         return offset;
     }
 
-    /// <summary>Lets the L2 table name what was written.</summary>
+    /// <summary>Makes the L2 table refer to the written data.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask ApplyPackedAsync(long guestOffset, long hostOffset, int lengthBytes)
     {
@@ -49,7 +49,7 @@ internal sealed partial class GuestMetadata
         await LimitMemoryAsync().ConfigureAwait(false);
     }
 
-    /// <summary>Gives back what was allocated for a compressed cluster that was not written after all.</summary>
+    /// <summary>Frees what was allocated for a compressed cluster that was not written after all.</summary>
     public async ValueTask AbandonPackedAsync(long hostOffset, int lengthBytes)
     {
         _packedEnd = 0;
@@ -65,7 +65,7 @@ internal sealed partial class GuestMetadata
         long room = -_packedEnd & (Geometry.ClusterSizeBytes - 1);
         HostCluster started = Geometry.ClusterAt(new HostOffset(_packedEnd));
         ulong count = room > 0 ? await _refcounts!.ReadAsync(started, cancellationToken).ConfigureAwait(false) : 0;
-        // A cluster may have as many owners as its count can tell.
+        // A cluster may have as many owners as its count can represent.
         bool isUsable = count > 0 && count < MaxCount;
         if (isUsable && lengthBytes <= room)
         {
@@ -84,7 +84,7 @@ internal sealed partial class GuestMetadata
         return Geometry.OffsetOf(next).Bytes;
     }
 
-    /// <summary>Goes on elsewhere when the last compressed clusters have been freed: anything may be allocated where they were.</summary>
+    /// <summary>Continues at another offset if the last compressed clusters were freed: their place may have been reused.</summary>
     private async ValueTask ForgetFreedPackedEndAsync()
     {
         HostCluster last = Geometry.ClusterAt(new HostOffset(_packedEnd - 1));

@@ -2,27 +2,27 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Images.Guest.Writing;
 
-/// <summary>Zeroes and discards: what is done by tables alone.</summary>
+/// <summary>Zeroing and discarding by changing tables alone.</summary>
 internal sealed partial class GuestMetadata
 {
     /// <summary>
-    /// Whether tables can say that something reads as zeros: not in version 2. And a raw data file has to have the zeros itself.
+    /// Whether tables can mark ranges as zeros: not in version 2, and not with a raw data file, which must contain the zeros itself.
     /// </summary>
     public bool CanZero => Header.Version >= 3 && !HasRawDataFile;
 
-    /// <summary>How much of the disk the tables can zero at least, in bytes.</summary>
+    /// <summary>The smallest range that the tables can mark as zeros, in bytes.</summary>
     public int ZeroUnitBytes => Geometry.SubclusterSizeBytes;
 
-    /// <summary>Whether the data file has to read as the disk does, by itself.</summary>
+    /// <summary>Whether the data file by itself must read like the disk.</summary>
     public bool HasRawDataFile => Header.HasRawDataFile;
 
     /// <summary>Makes a range read as zeros. Only where <see cref="CanZero"/>.</summary>
     /// <param name="start">Where it starts: at a subcluster.</param>
     /// <param name="end">Where it ends: at a subcluster or the disk's end, in the same L2 table.</param>
-    /// <param name="gaps">Takes what the tables cannot say: parts of compressed clusters, as offsets on the disk.</param>
-    /// <param name="mayUnmap">Whether clusters may be given up.</param>
+    /// <param name="gaps">Receives the ranges that tables cannot mark: parts of compressed clusters, as offsets on the disk.</param>
+    /// <param name="mayUnmap">Whether clusters may be freed.</param>
     /// <param name="cancellationToken">Ends the work before anything is changed.</param>
-    /// <exception cref="Qcow2Exception">An entry cannot be, or there is no room for a table.</exception>
+    /// <exception cref="Qcow2Exception">An entry is invalid, or there is no space for a table.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public ValueTask ZeroAsync(
         long start, long end, List<(long Start, long End)> gaps, bool mayUnmap, CancellationToken cancellationToken) =>
@@ -47,11 +47,11 @@ internal sealed partial class GuestMetadata
             },
             cancellationToken);
 
-    /// <summary>Gives up what an image has for whole clusters, so that they read as zeros.</summary>
+    /// <summary>Discards whole clusters, so that they read as zeros.</summary>
     /// <param name="start">Where they start.</param>
     /// <param name="end">Where they end, in the same L2 table.</param>
     /// <param name="cancellationToken">Ends the work before anything is changed.</param>
-    /// <exception cref="Qcow2Exception">An entry cannot be, or there is no room for a table.</exception>
+    /// <exception cref="Qcow2Exception">An entry is invalid, or there is no space for a table.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public ValueTask DiscardAsync(long start, long end, CancellationToken cancellationToken) =>
         ChangeAsync(
@@ -63,13 +63,13 @@ internal sealed partial class GuestMetadata
                 : old,
             cancellationToken);
 
-    /// <summary>Gives up all that an image has for whole clusters, so that its backing file shows through.</summary>
+    /// <summary>Discards whole clusters, so that they read from the backing file.</summary>
     /// <inheritdoc cref="DiscardAsync" path="/param"/>
     /// <inheritdoc cref="DiscardAsync" path="/exception"/>
     public ValueTask ForgetAsync(long start, long end, CancellationToken cancellationToken) =>
         ChangeAsync(start, end, static (_, _, _, _) => default, cancellationToken);
 
-    /// <summary>Whether discarding does anything: not in version 2 over a backing file, which would show through.</summary>
+    /// <summary>Whether discarding has an effect: not in version 2 with a backing file, whose data would become visible.</summary>
     public bool CanDiscard => Header.Version >= 3 || !hasBacking;
 
     private ClusterEntry Zeroed(ClusterEntry old, bool isGivenUp)

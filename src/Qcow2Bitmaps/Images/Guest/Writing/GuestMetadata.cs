@@ -10,8 +10,8 @@ namespace Qcow2Bitmaps.Images.Guest.Writing;
 /// The tables and counts that a writer of guest data changes: first in memory, then in the file, so that a stop at any byte does no harm.
 /// </summary>
 /// <remarks>
-/// Counts rise and data become durable before L2 tables name clusters, L2 tables before the L1 table names them, and all of that before
-/// counts fall and clusters are used again. So a stop leaves leaked clusters at worst, and each cluster old or new. Not thread-safe.
+/// Order of durability: raised counts and data, then L2 tables that refer to them, then the L1 table, then lowered counts and reuse of
+/// clusters. So an interruption leaves at worst leaked clusters, and each cluster in its old or its new state. Not thread-safe.
 /// </remarks>
 internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, ImageStorage? dataFile, bool hasBacking)
 {
@@ -19,10 +19,10 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
 
     private RefcountEditor? _refcounts;
 
-    /// <summary>Why tables could not be written; then memory and file may differ, and nothing more may be written.</summary>
+    /// <summary>The error that kept tables from being written; memory and file may then differ, and nothing more may be written.</summary>
     public Exception? Failure { get; private set; }
 
-    /// <summary>Whether clusters stand in a data file.</summary>
+    /// <summary>Whether clusters are stored in a data file.</summary>
     public bool HasDataFile => dataFile is not null;
 
     private GuestTables Tables => disk.Map.Tables;
@@ -31,10 +31,10 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
 
     private ImageGeometry Geometry => Tables.Geometry;
 
-    /// <summary>Whether memory says more than the file, so that somebody should write it.</summary>
+    /// <summary>Whether there are unwritten changes in memory.</summary>
     private bool IsChanged => Tables.EditedCount > 0 || _refcounts is { HasChanges: true };
 
-    /// <summary>Reads again what others may have changed in the file. Nothing may be in memory that is not written.</summary>
+    /// <summary>Reloads what others may have changed in the file. There must be no unwritten changes in memory.</summary>
     /// <exception cref="Qcow2FormatException">The L1 table does not cover the disk.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask ReloadAsync(CancellationToken cancellationToken)
@@ -47,12 +47,12 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
         Tables.RequireWhole();
     }
 
-    /// <summary>Plans the writing of bytes that one L2 table maps: decides where each cluster goes, and allocates.</summary>
+    /// <summary>Plans a write of bytes that one L2 table maps: decides where each cluster goes, and allocates.</summary>
     /// <param name="start">Where the bytes start on the disk.</param>
     /// <param name="end">Where they end.</param>
     /// <param name="cancellationToken">Ends the planning.</param>
-    /// <exception cref="NoSpaceException">There is no room; nothing has changed.</exception>
-    /// <exception cref="Qcow2FormatException">An entry cannot be, or a structure lies where the bytes should go.</exception>
+    /// <exception cref="NoSpaceException">There is no space; nothing was changed.</exception>
+    /// <exception cref="Qcow2FormatException">An entry is invalid, or refers to a structure where the bytes would go.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<List<ClusterWrite>> PlanWriteAsync(long start, long end, CancellationToken cancellationToken)
     {
@@ -85,7 +85,7 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
         }
     }
 
-    /// <summary>Lets the L2 table name what was written.</summary>
+    /// <summary>Makes the L2 table refer to the written data.</summary>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask ApplyAsync(List<ClusterWrite> plan)
     {
@@ -105,7 +105,7 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
         await LimitMemoryAsync().ConfigureAwait(false);
     }
 
-    /// <summary>Gives back what was allocated for bytes that were not written after all.</summary>
+    /// <summary>Frees what was allocated for bytes that were not written after all.</summary>
     public async ValueTask AbandonAsync(List<ClusterWrite> plan)
     {
         foreach (ClusterWrite write in plan.Where(static write => write.IsAllocated))
@@ -116,9 +116,10 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
     }
 
     /// <summary>Writes all that is in memory, in order, and makes it and all data durable.</summary>
-    /// <param name="isAlone">Whether nobody writes data meanwhile.</param>
+    /// <param name="isAlone">Whether no caller writes data meanwhile.</param>
     /// <exception cref="IOException">
-    /// The storage failed; the image is whole, with leaked clusters at worst, and what was not flushed before is old or new.
+    /// The storage failed; the image is consistent, with leaked clusters at worst, and changes since the last flush have their old or new
+    /// state.
     /// </exception>
     public async ValueTask CommitAsync(bool isAlone)
     {
@@ -140,7 +141,7 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
         }
         catch (Exception e)
         {
-            // Also after a flush that failed: the next one may succeed though data are lost.
+            // Also set after a failed flush: the next flush may succeed although data are lost.
             Failure = e;
             throw;
         }
@@ -169,7 +170,8 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
         }
         else
         {
-            // Only the file says now which counts have fallen. Others may be between planning and applying a write: they need counts.
+            // After a failed release, only the file shows which counts were lowered. Other callers may be between planning and applying a
+            // write, and still need counts.
             _refcounts = null;
             await OpenAsync(CancellationToken.None).ConfigureAwait(false);
         }
@@ -223,7 +225,7 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
         return new ClusterWrite(cluster, host, writeFrom, writeTo, old, written, isAllocated);
     }
 
-    /// <summary>Which bytes of a cluster with subclusters must be written with a range, and what is allocated and zero then.</summary>
+    /// <summary>Which bytes of a cluster with subclusters must be written for a range, and the subcluster bits afterwards.</summary>
     private (int From, int To, SubclusterBitmap Subclusters) PlanSubclusters(
         ClusterEntry old, L2EntryKind kind, bool inPlace, int from, int to)
     {
@@ -238,7 +240,7 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
         uint stays = old.Subclusters.Allocated;
         if (stays != 0 && !inPlace)
         {
-            // Moves to another cluster, with all that lies between.
+            // The data move to another cluster, including all bytes in between.
             first = Math.Min(first, BitOperations.TrailingZeroCount(stays));
             last = Math.Max(last, 31 - BitOperations.LeadingZeroCount(stays));
             stays = 0;
@@ -281,7 +283,7 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
         }
     }
 
-    /// <summary>Frees what an entry has named and no longer does.</summary>
+    /// <summary>Frees what the old entry refers to and the new one does not.</summary>
     private void Free(ClusterEntry old, ClusterEntry now)
     {
         if (old.Entry.IsCompressed)
@@ -308,7 +310,7 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
         }
     }
 
-    /// <summary>Makes an L2 table that can be changed in place: a new one where there is none, a copy where a snapshot shares it.</summary>
+    /// <summary>Gets an L2 table that can be changed in place: a new one if there is none, a copy if a snapshot shares it.</summary>
     private async ValueTask OwnTableAsync(long l1Index, CancellationToken cancellationToken)
     {
         if (Tables.IsOwned(l1Index))

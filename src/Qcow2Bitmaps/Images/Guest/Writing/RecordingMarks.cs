@@ -4,15 +4,15 @@ using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Images.Guest.Writing;
 
-/// <summary>Marks in all recording bitmaps, on disk, what is about to be written: first the bits, then the data.</summary>
+/// <summary>Marks ranges in all recording bitmaps on disk before they are written: first the bits, then the data.</summary>
 /// <remarks>
-/// So no bitmap ever looks valid and misses a write, wherever the writer stops. Remembers what is marked.
-/// <see cref="Covers"/> is not for use beside a mark.
+/// So a bitmap never looks valid but lacks a write, wherever the writer is interrupted. Caches what is marked. <see cref="Covers"/> must
+/// not run concurrently with a mark.
 /// </remarks>
 internal sealed class RecordingMarks(ImageHandle image)
 {
     private readonly Dictionary<string, DirtyBitmap> _marked = new(StringComparer.Ordinal);
-    // What the image was when these marks were made: any other edit makes them doubtful.
+    // The image's contents when these marks were made: any other edit invalidates them.
     private ImageContents? _of;
 
     private IEnumerable<BitmapInfo> Recording =>
@@ -34,7 +34,7 @@ internal sealed class RecordingMarks(ImageHandle image)
     }
 
     /// <summary>Marks a range, in one atomic edit of all recording bitmaps.</summary>
-    /// <exception cref="Qcow2Exception">The image cannot be edited, or has no room.</exception>
+    /// <exception cref="Qcow2Exception">The image cannot be edited, or has too little space.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public ValueTask MarkAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => MarkAsync(
         (plan, name, token) => plan.FillAsync(name, offsetBytes, lengthBytes, true, token), marked => marked.Set(offsetBytes, lengthBytes),
