@@ -48,14 +48,14 @@ public class LoadingBenchmarks
     public ulong[][] CopyToNewPages() => Array.ConvertAll(_source, static page => page.AsSpan().ToArray());
 
     [Benchmark]
-    public ValueTask<DirtyBitmap> DenseFromMemoryAsync() => _inMemory!.Bitmaps.LoadAsync(Dense);
+    public Task<DirtyBitmap> DenseFromMemoryAsync() => _inMemory!.Bitmaps.LoadAsync(Dense);
 
     [Benchmark]
-    public ValueTask<DirtyBitmap> DenseFromFileAsync() => _inFile!.Bitmaps.LoadAsync(Dense);
+    public Task<DirtyBitmap> DenseFromFileAsync() => _inFile!.Bitmaps.LoadAsync(Dense);
 
     [Benchmark]
-    public ValueTask<DirtyBitmap> SparseFromMemoryAsync() => _inMemory!.Bitmaps.LoadAsync(Sparse);
+    public Task<DirtyBitmap> SparseFromMemoryAsync() => _inMemory!.Bitmaps.LoadAsync(Sparse);
 
     [Benchmark]
-    public ValueTask<DirtyCount> CountDenseFromMemoryAsync() => _inMemory!.Bitmaps.CountAsync(Dense);
+    public Task<DirtyCount> CountDenseFromMemoryAsync() => _inMemory!.Bitmaps.CountAsync(Dense);
 }

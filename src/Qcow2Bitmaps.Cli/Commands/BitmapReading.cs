@@ -6,13 +6,13 @@ namespace Qcow2Bitmaps.Cli.Commands;
 internal sealed class BitmapReading
 {
     private readonly Func<bool, CancellationToken, IAsyncEnumerable<DirtyExtent>> _read;
-    private readonly Func<CancellationToken, ValueTask<DirtyCount>> _count;
+    private readonly Func<CancellationToken, Task<DirtyCount>> _count;
 
     private BitmapReading(
         BitmapInfo topmost,
         long virtualSizeBytes,
         Func<bool, CancellationToken, IAsyncEnumerable<DirtyExtent>> read,
-        Func<CancellationToken, ValueTask<DirtyCount>> count)
+        Func<CancellationToken, Task<DirtyCount>> count)
     {
         Name = topmost.Name;
         GranularityBytes = topmost.GranularityBytes;
@@ -52,7 +52,7 @@ internal sealed class BitmapReading
     public IAsyncEnumerable<DirtyExtent> ReadAsync(bool includeClean, CancellationToken cancellationToken) =>
         _read(includeClean, cancellationToken);
 
-    public ValueTask<DirtyCount> CountAsync(CancellationToken cancellationToken) => _count(cancellationToken);
+    public Task<DirtyCount> CountAsync(CancellationToken cancellationToken) => _count(cancellationToken);
 
     private static BitmapInfo Find(ChainLayer layer, string name)
     {

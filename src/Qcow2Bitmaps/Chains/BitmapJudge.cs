@@ -3,7 +3,8 @@ using Qcow2Bitmaps.Format;
 namespace Qcow2Bitmaps.Chains;
 
 // Decisions: docs/decisions/chains.md.
-/// <summary>The rules by which a bitmap is valid over a chain.</summary>
+/// <summary>The rules by which a bitmap is valid over a chain, by directory entries alone. Called through <see cref="TableJudge"/>, which
+/// also reads tables.</summary>
 internal static class BitmapJudge
 {
     public static BitmapVerdict Judge(IReadOnlyList<ChainLayer> layers, string name, VerdictProfile profile)
@@ -172,7 +173,9 @@ internal static class BitmapJudge
             BitmapState.Inconsistent => Invalid(
                 InvalidReason.Inconsistent,
                 layer,
-                $"{_shownName} was not saved when {layer} was last closed (flag in-use)"),
+                layer.HasIgnoredBitmaps
+                    ? $"{_shownName} is ignored in {layer}: a program without bitmap support wrote to it"
+                    : $"{_shownName} was not saved when {layer} was last closed (flag in-use)"),
             BitmapState.Disabled => Invalid(
                 InvalidReason.NotRecording,
                 layer,

@@ -54,8 +54,8 @@ public abstract class ChainLayer
     public long? AllocatedBytes => Storage.AllocatedBytes;
 
     /// <summary>
-    /// Whether the image has bitmaps that QEMU ignores because a program without bitmap support wrote to the image. Verdicts consider
-    /// neither those bitmaps nor that program's writes.
+    /// Whether the image has bitmaps that QEMU ignores because a program without bitmap support wrote to the image. A strict reader does
+    /// not list them, so that the image counts as one without bitmaps. A lenient one lists them as inconsistent.
     /// </summary>
     public bool HasIgnoredBitmaps =>
         Image is { } image && image.Findings.Any(static finding => finding.Code == FaultCode.BitmapsExtensionAutoclearOff);

@@ -62,7 +62,7 @@ public sealed class FileBackingResolver : IBackingResolver
     }
 
     /// <inheritdoc/>
-    public ValueTask<ImageStorage> OpenAsync(
+    public Task<ImageStorage> OpenAsync(
         BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(reference);
@@ -74,7 +74,7 @@ public sealed class FileBackingResolver : IBackingResolver
         }
 
         string path = BackingPath.Combine(reference.ImagePath, reference.FileName);
-        return ValueTask.FromResult<ImageStorage>(
+        return Task.FromResult<ImageStorage>(
             FileStorage.Open(path, reference.Access, imageLock, place => RequireAllowed(reference, path, place)));
     }
 

@@ -12,5 +12,5 @@ public interface IBackingResolver
     /// <returns>The opened storage. Names stored inside it are relative to its <see cref="ImageStorage.Name"/>.</returns>
     /// <exception cref="Qcow2UnsupportedException">The name is refused.</exception>
     /// <exception cref="IOException">The file cannot be opened.</exception>
-    ValueTask<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default);
+    Task<ImageStorage> OpenAsync(BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default);
 }

@@ -156,7 +156,7 @@ public sealed class ImageChain : Disk
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>The verdicts, in the order in which the names first appear from the top down.</returns>
     /// <exception cref="IOException">A storage failed.</exception>
-    public async ValueTask<IReadOnlyList<BitmapVerdict>> JudgeBitmapsAsync(
+    public async Task<IReadOnlyList<BitmapVerdict>> JudgeBitmapsAsync(
         VerdictProfile profile = VerdictProfile.Libvirt, CancellationToken cancellationToken = default)
     {
         var verdicts = new List<BitmapVerdict>();
@@ -178,7 +178,7 @@ public sealed class ImageChain : Disk
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>Whether the bitmap is valid over the chain, and if not, why and in which image.</returns>
     /// <exception cref="IOException">A storage failed.</exception>
-    public async ValueTask<BitmapVerdict> JudgeBitmapAsync(
+    public async Task<BitmapVerdict> JudgeBitmapAsync(
         string name, VerdictProfile profile = VerdictProfile.Libvirt, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(name);
@@ -222,7 +222,7 @@ public sealed class ImageChain : Disk
     /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its verdict.</exception>
     /// <exception cref="Qcow2FormatException">A bitmap's table is not allowed.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
-    public async ValueTask<DirtyCount> CountAsync(string name, CancellationToken cancellationToken = default)
+    public async Task<DirtyCount> CountAsync(string name, CancellationToken cancellationToken = default)
     {
         MergedBitmapReader reader = await MergedBitmap.OpenAsync(_layers, name, [], cancellationToken).ConfigureAwait(false);
         return await reader.CountAsync(cancellationToken).ConfigureAwait(false);

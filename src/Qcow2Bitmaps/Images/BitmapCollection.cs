@@ -61,13 +61,13 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// clusters than the file has; its bits can still be streamed.
     /// </exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public ValueTask<DirtyBitmap> LoadAsync(
+    public Task<DirtyBitmap> LoadAsync(
         string name, ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default) =>
         LoadAsync(Require(name), findings, cancellationToken);
 
     /// <inheritdoc cref="LoadAsync(string, ICollection{FormatFault}, CancellationToken)"/>
     /// <param name="bitmap">A bitmap of this collection; distinguishes two bitmaps with the same name.</param>
-    public async ValueTask<DirtyBitmap> LoadAsync(
+    public async Task<DirtyBitmap> LoadAsync(
         BitmapInfo bitmap, ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
     {
         FaultLog log = _image.NewLog();
@@ -122,12 +122,12 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <exception cref="Qcow2FormatException">The bitmap's table is not allowed; a lenient reader counts
     /// broken entries as dirty.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public ValueTask<DirtyCount> CountAsync(string name, CancellationToken cancellationToken = default) =>
+    public Task<DirtyCount> CountAsync(string name, CancellationToken cancellationToken = default) =>
         CountAsync(Require(name), cancellationToken);
 
     /// <inheritdoc cref="CountAsync(string, CancellationToken)"/>
     /// <param name="bitmap">A bitmap of this collection; distinguishes two bitmaps with the same name.</param>
-    public async ValueTask<DirtyCount> CountAsync(BitmapInfo bitmap, CancellationToken cancellationToken = default)
+    public async Task<DirtyCount> CountAsync(BitmapInfo bitmap, CancellationToken cancellationToken = default)
     {
         PersistentBitmap pages = await PersistentBitmap.OpenAsync(_image, bitmap, _image.NewLog(), cancellationToken).ConfigureAwait(false);
         return await new MergedBitmapReader(
@@ -138,7 +138,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <param name="build">Adds the steps to an empty edit.</param>
     /// <param name="cancellationToken">Cancels the edit while the image is unchanged; a switch that has begun is completed.</param>
     /// <inheritdoc cref="EditAsync(BitmapEdit, CancellationToken)"/>
-    public ValueTask EditAsync(Action<BitmapEdit> build, CancellationToken cancellationToken = default)
+    public Task EditAsync(Action<BitmapEdit> build, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(build);
         var edit = new BitmapEdit();
@@ -160,15 +160,15 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// <exception cref="IOException">The storage failed. The image has its old or its new bitmaps, at worst with leaked
     /// clusters.</exception>
     /// <remarks>
-    /// New structures are written to free clusters, refcounts first, and flushed; one write to one sector of the header cluster switches to
+    /// New structures are written to free clusters, then counted, and flushed; one write to one sector of the header cluster switches to
     /// them (docs/decisions/images-writing.md); then the old clusters are freed. An interruption at any byte leaves the old or the new
     /// bitmaps. The cost depends on what changes: unchanged bits are neither read nor written. An image with stale reference counts (the
     /// dirty bit of lazy refcounts) is repaired first, as QEMU does whenever it opens one for writing.
     /// </remarks>
-    public ValueTask EditAsync(BitmapEdit edit, CancellationToken cancellationToken = default)
+    public Task EditAsync(BitmapEdit edit, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(edit);
-        return BitmapEditing.RunAsync(_image, edit.ApplyAsync, cancellationToken);
+        return BitmapEditing.RunAsync(_image, edit.ApplyAsync, cancellationToken).AsTask();
     }
 
     /// <inheritdoc/>

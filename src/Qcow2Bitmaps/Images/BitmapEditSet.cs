@@ -55,7 +55,7 @@ public sealed class BitmapEditSet
     /// <exception cref="Qcow2Exception">A step of one of the edits is refused, or there is no space; nothing was changed.</exception>
     /// <exception cref="IOException">A storage failed. If the journal still exists, some images may be changed: see
     /// <see cref="RecoverAsync"/>.</exception>
-    public async ValueTask CommitAsync(string? journalPath = null, CancellationToken cancellationToken = default)
+    public async Task CommitAsync(string? journalPath = null, CancellationToken cancellationToken = default)
     {
         if (_edits.Count == 0)
         {
@@ -79,7 +79,7 @@ public sealed class BitmapEditSet
     /// The journal names an image that was not given, an image was changed since the journal was written, or the journal is damaged or not
     /// a journal; nothing was changed then, and the journal still exists. Or a storage failed.
     /// </exception>
-    public static async ValueTask<EditRecovery> RecoverAsync(
+    public static async Task<EditRecovery> RecoverAsync(
         string journalPath, IReadOnlyCollection<Qcow2Image> images, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(journalPath);

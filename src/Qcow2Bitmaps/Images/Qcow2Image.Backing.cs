@@ -18,6 +18,6 @@ public sealed partial class Qcow2Image
     /// has a raw data file and would get a backing file, or an interrupted edit of several images must be finished first.</exception>
     /// <exception cref="Qcow2FormatException">The image is corrupt.</exception>
     /// <exception cref="IOException">The storage failed; the image has its old or its new state.</exception>
-    public ValueTask SetBackingFileAsync(string? name, string format, CancellationToken cancellationToken = default) =>
-        BackingChange.RunAsync(Handle, name, format, cancellationToken);
+    public Task SetBackingFileAsync(string? name, string format, CancellationToken cancellationToken = default) =>
+        BackingChange.RunAsync(Handle, name, format, cancellationToken).AsTask();
 }

@@ -23,7 +23,7 @@ public sealed partial class Qcow2Image
     /// <exception cref="InvalidOperationException">A writer of guest data is open on the image.</exception>
     /// <exception cref="NoSpaceException">The storage cannot grow and has too little space.</exception>
     /// <exception cref="IOException">The storage failed; the image has its old or its new state.</exception>
-    public async ValueTask<SnapshotInfo> CreateSnapshotAsync(string name, CancellationToken cancellationToken = default)
+    public async Task<SnapshotInfo> CreateSnapshotAsync(string name, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(name);
         if (ImageText.Encode(name).Length > MaxSnapshotNameBytes || name.Contains('\0', StringComparison.Ordinal))
@@ -51,10 +51,10 @@ public sealed partial class Qcow2Image
     /// <exception cref="InvalidOperationException">A writer of guest data is open on the image.</exception>
     /// <exception cref="NoSpaceException">The storage cannot grow and has too little space.</exception>
     /// <exception cref="IOException">The storage failed; the image has its old or its new state.</exception>
-    public ValueTask DeleteSnapshotAsync(string name, CancellationToken cancellationToken = default)
+    public Task DeleteSnapshotAsync(string name, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(name);
-        return SnapshotChange.RunAsync(Handle, change => change.DeleteAsync(name, cancellationToken), cancellationToken);
+        return SnapshotChange.RunAsync(Handle, change => change.DeleteAsync(name, cancellationToken), cancellationToken).AsTask();
     }
 
     /// <summary>Makes an internal snapshot's state the active one; the active state is lost. The disk gets the snapshot's size.</summary>
@@ -70,9 +70,9 @@ public sealed partial class Qcow2Image
     /// <exception cref="InvalidOperationException">A writer of guest data is open on the image.</exception>
     /// <exception cref="NoSpaceException">The storage cannot grow and has too little space.</exception>
     /// <exception cref="IOException">The storage failed; the image has its old or its new state.</exception>
-    public ValueTask ApplySnapshotAsync(string idOrName, CancellationToken cancellationToken = default)
+    public Task ApplySnapshotAsync(string idOrName, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(idOrName);
-        return SnapshotChange.RunAsync(Handle, change => change.ApplyAsync(idOrName, cancellationToken), cancellationToken);
+        return SnapshotChange.RunAsync(Handle, change => change.ApplyAsync(idOrName, cancellationToken), cancellationToken).AsTask();
     }
 }

@@ -159,7 +159,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>Where the file ends and where it should end; null if nothing is missing.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<FormatFault?> FindTruncationAsync(bool trustsCounts = false, CancellationToken cancellationToken = default) =>
+    public async Task<FormatFault?> FindTruncationAsync(bool trustsCounts = false, CancellationToken cancellationToken = default) =>
         trustsCounts
             && await RefcountReader.IsInsideFileAsync(Handle.Storage, Header, Handle.Limits, cancellationToken).ConfigureAwait(false)
             ? null
@@ -177,7 +177,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <returns>What was found.</returns>
     /// <exception cref="Qcow2FormatException">Only a lenient reader accepts the header.</exception>
     /// <exception cref="IOException">The storage failed, or the file has more than 2^31-1 clusters.</exception>
-    public async ValueTask<CheckReport> CheckAsync(CancellationToken cancellationToken = default) =>
+    public async Task<CheckReport> CheckAsync(CancellationToken cancellationToken = default) =>
         await new ImageChecker(Handle, RepairKinds.None, new FindingLog()).CheckAsync(cancellationToken).ConfigureAwait(false);
 
     /// <summary>
@@ -199,8 +199,8 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// interrupted edit of several images must be finished first.</exception>
     /// <exception cref="NoSpaceException">The storage cannot grow and has too little space for the repair.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public ValueTask<CheckReport> RepairAsync(RepairKinds kinds, CancellationToken cancellationToken = default) =>
-        ImageRepair.RunAsync(Handle, kinds, cancellationToken);
+    public Task<CheckReport> RepairAsync(RepairKinds kinds, CancellationToken cancellationToken = default) =>
+        ImageRepair.RunAsync(Handle, kinds, cancellationToken).AsTask();
 
     /// <summary>Whether another process has the image open for writing, judged by its locks; then <c>in-use</c> flags are normal.</summary>
     public bool IsOpenForWritingElsewhere() => Handle.Storage.IsOpenForWritingElsewhere();
@@ -212,7 +212,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// header.</returns>
     /// <exception cref="Qcow2FormatException">The image's pointer leads to no LUKS header.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public async ValueTask<LuksHeader?> ReadLuksHeaderAsync(
+    public async Task<LuksHeader?> ReadLuksHeaderAsync(
         ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
     {
         (LuksHeader? header, FormatFault? fault) = await Handle.Contents.First.TryReadLuksHeaderAsync(

@@ -10,10 +10,10 @@ namespace Qcow2Bitmaps.Operations;
 /// <summary>Commits images: moves their data and bitmaps into an image below them.</summary>
 /// <remarks>
 /// <para>
-/// The steps, each durable before the next: the base grows; images in between get empty copies of the bitmaps that the base will get, from
-/// the top down, so that there is never a gap; the base gets the bits, in one atomic edit; the data are copied; the image above is rebased
-/// to the base. A commit stopped at any point can be run again and completes correctly. At every moment the guest sees the same data, and
-/// every bitmap that was valid is valid.
+/// The steps, each durable before the next: longer images above are marked; the base grows; images in between get empty copies of the
+/// bitmaps that the base will get, from the top down, so that there is never a gap; the base gets the bits, in one atomic edit; the data
+/// are copied; the image above is rebased to the base. A commit stopped at any point can be run again and completes correctly. At every
+/// moment the guest sees the same data, and every bitmap that was valid is valid.
 /// </para>
 /// <para>
 /// Each valid bitmap of the committed top is created in the base if it is absent there, and merged from every image that holds it.

@@ -67,7 +67,7 @@ public sealed class ChainResize : IAsyncDisposable
     /// <param name="cancellationToken">Ends the opening of the data file.</param>
     /// <exception cref="Qcow2UnsupportedException">The data file's name is refused.</exception>
     /// <exception cref="IOException">The data file cannot be opened.</exception>
-    public async ValueTask<bool> RevealsDataAsync(long sizeBytes, CancellationToken cancellationToken = default) =>
+    public async Task<bool> RevealsDataAsync(long sizeBytes, CancellationToken cancellationToken = default) =>
         sizeBytes > SizeBytes
         && Image is { Header.HasRawDataFile: true }
         && (await OpenDataFileAsync(cancellationToken).ConfigureAwait(false))?.Length > SizeBytes;

@@ -157,7 +157,7 @@ internal sealed class CommitRemains(string topPath, string basePath, ChainOpenOp
     {
         public bool IsUsed { get; private set; }
 
-        public async ValueTask<ImageStorage> OpenAsync(
+        public async Task<ImageStorage> OpenAsync(
             BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default)
         {
             try

@@ -86,7 +86,7 @@ internal sealed class Rehearsal : IAsyncDisposable
         /// <summary>The stand-ins, the top first.</summary>
         public RehearsalStorage[] Layers { get; } = [.. chain.Layers.Select(layer => new RehearsalStorage(layer.Storage, isBounded))];
 
-        public ValueTask<ImageStorage> OpenAsync(
+        public Task<ImageStorage> OpenAsync(
             BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default)
         {
             // A data file's reference has the depth of its image, a backing file's the next depth.
@@ -94,7 +94,7 @@ internal sealed class Rehearsal : IAsyncDisposable
             bool isDataFile = layer is Qcow2Layer { Image.Header.HasExternalDataFile: true, Image: var image }
                 && string.Equals(image.DataFile, reference.FileName, StringComparison.Ordinal)
                 && string.Equals(layer.Path, reference.ImagePath, StringComparison.Ordinal);
-            return ValueTask.FromResult<ImageStorage>(
+            return Task.FromResult<ImageStorage>(
                 isDataFile ? new RehearsalStorage(map.DiskOf(reference.Depth)!.Data!, isBounded) : Layers[reference.Depth]);
         }
     }

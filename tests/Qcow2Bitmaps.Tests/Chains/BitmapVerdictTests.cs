@@ -53,9 +53,9 @@ public sealed class BitmapVerdictTests
             for (int name = 0; name < 4; name++)
             {
                 BitmapFlags?[] run = [.. layers.Select(states => s_states[states[name]])];
-                Assert.Equal(ByLibvirt(run), Short(chain.JudgeBitmapAsync(Name(name)).AsTask().GetAwaiter().GetResult()));
+                Assert.Equal(ByLibvirt(run), Short(chain.JudgeBitmapAsync(Name(name)).GetAwaiter().GetResult()));
                 Assert.Equal(
-                    ByOvirt(run), Short(chain.JudgeBitmapAsync(Name(name), VerdictProfile.Ovirt).AsTask().GetAwaiter().GetResult()));
+                    ByOvirt(run), Short(chain.JudgeBitmapAsync(Name(name), VerdictProfile.Ovirt).GetAwaiter().GetResult()));
             }
         });
 

@@ -12,10 +12,10 @@ internal sealed class MemoryChain(params byte[][] images) : IBackingResolver
     public Task<ImageChain> OpenAsync(ChainOpenOptions options) => ImageChain.OpenAsync(
         MemoryStorage.ReadOnly(images[0], "image0"), options with { Resolver = this }, TestContext.Current.CancellationToken);
 
-    public ValueTask<ImageStorage> OpenAsync(
+    public Task<ImageStorage> OpenAsync(
         BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default)
     {
         Asked.Add(reference);
-        return ValueTask.FromResult<ImageStorage>(MemoryStorage.ReadOnly(images[reference.Depth], $"image{reference.Depth}"));
+        return Task.FromResult<ImageStorage>(MemoryStorage.ReadOnly(images[reference.Depth], $"image{reference.Depth}"));
     }
 }

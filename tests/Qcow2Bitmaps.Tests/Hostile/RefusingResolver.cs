@@ -7,7 +7,7 @@ internal sealed class RefusingResolver : IBackingResolver
 {
     public List<BackingReference> Asked { get; } = [];
 
-    public ValueTask<ImageStorage> OpenAsync(
+    public Task<ImageStorage> OpenAsync(
         BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default)
     {
         Asked.Add(reference);

@@ -113,9 +113,9 @@ public sealed class ChainCostTests
         public Task<ImageChain> OpenAsync(ChainOpenOptions options) =>
             ImageChain.OpenAsync(Count(0), options with { Resolver = this }, Token);
 
-        public ValueTask<ImageStorage> OpenAsync(
+        public Task<ImageStorage> OpenAsync(
             BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default) =>
-            ValueTask.FromResult<ImageStorage>(Count(reference.Depth));
+            Task.FromResult<ImageStorage>(Count(reference.Depth));
 
         private CountingStorage Count(int index)
         {

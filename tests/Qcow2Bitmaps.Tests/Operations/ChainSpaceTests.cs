@@ -223,8 +223,8 @@ public sealed class ChainSpaceTests : IDisposable
             return index == device ? new FixedSizeStorage(file) : file;
         }
 
-        public ValueTask<ImageStorage> OpenAsync(
+        public Task<ImageStorage> OpenAsync(
             BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default) =>
-            ValueTask.FromResult(Open(reference.Depth));
+            Task.FromResult(Open(reference.Depth));
     }
 }

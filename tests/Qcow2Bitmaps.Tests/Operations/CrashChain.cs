@@ -50,9 +50,9 @@ internal sealed class CrashChain : IBackingResolver
         return await OpenAsync(active, [.. await new ChainCommit(look, top, target).FindWritableLayersAsync(CancellationToken.None)]);
     }
 
-    public ValueTask<ImageStorage> OpenAsync(
+    public Task<ImageStorage> OpenAsync(
         BackingReference reference, ImageLock imageLock, CancellationToken cancellationToken = default) =>
-        ValueTask.FromResult<ImageStorage>(_storages[reference.FileName]);
+        Task.FromResult<ImageStorage>(_storages[reference.FileName]);
 
     /// <summary>
     /// Lists stops: after each operation with all before it on disk; and of what one image was not asked to flush any part, with all of

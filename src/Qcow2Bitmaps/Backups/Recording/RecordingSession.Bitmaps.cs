@@ -22,7 +22,7 @@ public sealed partial class RecordingSession
     /// <param name="cancellationToken">Cancels only the wait for the start; a running job is cancelled through the job itself.</param>
     /// <returns>The job, which runs.</returns>
     /// <inheritdoc cref="RecordingTransaction.CommitAsync" path="/exception"/>
-    public async ValueTask<BackupJob> StartBackupAsync(BackupJobOptions options, CancellationToken cancellationToken = default) =>
+    public async Task<BackupJob> StartBackupAsync(BackupJobOptions options, CancellationToken cancellationToken = default) =>
         (await new RecordingTransaction().Backup(this, options).CommitAsync(cancellationToken).ConfigureAwait(false))[0];
 
     /// <summary>Adds a bitmap. For this and everything below, the caller must hold the session exclusively.</summary>

@@ -174,7 +174,7 @@ public sealed partial class RecordingSession : Disk
     /// <returns>Once all is durable.</returns>
     /// <exception cref="NoSpaceException">The storage cannot grow and is too full: the bitmaps are still marked as in use.</exception>
     /// <exception cref="IOException">The storage failed; the bitmaps are marked as in use, or stored.</exception>
-    public async ValueTask CheckpointAsync(CancellationToken cancellationToken = default)
+    public async Task CheckpointAsync(CancellationToken cancellationToken = default)
     {
         using SharedLock.Release alone = await EnterAloneAsync(cancellationToken).ConfigureAwait(false);
         await StoreAsync(cancellationToken).ConfigureAwait(false);

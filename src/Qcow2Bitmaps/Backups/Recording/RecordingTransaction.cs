@@ -102,7 +102,7 @@ public sealed class RecordingTransaction
     /// <exception cref="BitmapStateException">A step would be refused, in QEMU's words.</exception>
     /// <exception cref="Qcow2Exception">An image could not take a bitmap.</exception>
     /// <exception cref="ObjectDisposedException">A session is closed.</exception>
-    public async ValueTask CheckAsync(CancellationToken cancellationToken = default) =>
+    public async Task CheckAsync(CancellationToken cancellationToken = default) =>
         await RunAsync(isTrial: true, cancellationToken).ConfigureAwait(false);
 
     /// <summary>Does all steps, or none.</summary>
@@ -115,8 +115,8 @@ public sealed class RecordingTransaction
     /// The storage failed while bitmaps were being marked as in use in an image, or deleted from it. Nothing was changed in memory, and a
     /// bitmap that was deleted from the image is stored again at the next checkpoint.
     /// </exception>
-    public ValueTask<IReadOnlyList<BackupJob>> CommitAsync(CancellationToken cancellationToken = default) =>
-        RunAsync(isTrial: false, cancellationToken);
+    public Task<IReadOnlyList<BackupJob>> CommitAsync(CancellationToken cancellationToken = default) =>
+        RunAsync(isTrial: false, cancellationToken).AsTask();
 
     private async ValueTask<IReadOnlyList<BackupJob>> RunAsync(bool isTrial, CancellationToken cancellationToken)
     {

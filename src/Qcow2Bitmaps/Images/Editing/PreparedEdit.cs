@@ -78,7 +78,7 @@ internal sealed class PreparedEdit
 
     /// <summary>Frees what the switch replaced; clusters are leaked if the storage fails.</summary>
     public async ValueTask ReleaseAsync() => _ = await Leftovers.TidyAsync(
-        $"'{_image.Name}': its bitmaps are changed, but clusters of the old ones stay counted ('check -r leaks' gives them back)",
+        $"'{_image.Name}': its bitmaps are changed, but clusters of the old ones stay counted (a repair of leaks gives them back)",
         () => _writer.ReleaseAsync(AddUsed, CancellationToken.None)).ConfigureAwait(false);
 
     private void AddUsed(LiveMetadata live)

@@ -208,7 +208,7 @@ internal static class SeveralEdits
             {
                 // The error that led here is already being thrown, and is more useful.
                 _ = await Leftovers.TidyAsync(
-                    $"'{image.Name}': clusters that were prepared for an edit stay counted ('check -r leaks' gives them back)",
+                    $"'{image.Name}': clusters that were prepared for an edit stay counted (a repair of leaks gives them back)",
                     edit.Transaction.RollBackAsync).ConfigureAwait(false);
             }
         }

@@ -129,7 +129,7 @@ internal sealed class LastCluster(
                 throw new Qcow2UnsupportedException(
                     UnsupportedReason.ExternalDataFile,
                     $"'{image.Name}': its raw data file '{dataFile!.Name}' has data at byte {found}, where the disk reads as zeros; "
-                    + $"'convert' copies the disk to an image that can grow");
+                    + $"copy the disk to an image that can grow");
             }
         }
 

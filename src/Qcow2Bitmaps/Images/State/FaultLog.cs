@@ -1,7 +1,6 @@
-
 namespace Qcow2Bitmaps.Images.State;
 
-/// <summary>Collects the faults that readers find. Only here, strictness decides whether a fault stops the reading.</summary>
+/// <summary>Collects the faults that readers find, and stops the reading at one if that is strict.</summary>
 internal sealed class FaultLog(Strictness strictness, string imageName)
 {
     // A hostile image may have a fault in each of millions of entries.
@@ -33,8 +32,8 @@ internal sealed class FaultLog(Strictness strictness, string imageName)
     /// <summary>Creates the exception for a fault that stops even a lenient reader.</summary>
     public Qcow2FormatException Fatal(FormatFault fault) => new(fault, imageName);
 
-    /// <summary>Faults of which QEMU refuses the first.</summary>
-    /// <returns>Whether there was none.</returns>
+    /// <summary>Reports each fault; a strict reader throws at the first.</summary>
+    /// <returns>True when there is none.</returns>
     public bool ReportAll(IEnumerable<FormatFault> faults)
     {
         bool none = true;

@@ -23,7 +23,8 @@ internal sealed class FirstCluster
 
     public CryptoHeaderPointer? CryptoHeader { get; private set; }
 
-    /// <summary>The bitmaps extension, if it exists and its directory can be located.</summary>
+    /// <summary>The bitmaps extension, if it exists and its directory can be located. Null for a strict reader when the autoclear bit is
+    /// off: QEMU ignores it then.</summary>
     public BitmapsExtension? Bitmaps { get; private set; }
 
     /// <summary>Reads and checks the first cluster.</summary>

@@ -60,7 +60,7 @@ public static class ImageFormat
     /// <returns><see cref="Qcow2"/>, <see cref="Raw"/>, or QEMU's name of an unsupported format.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     /// <remarks>A guest can write any first bytes to its raw disk: state the format of a raw disk whose guest is not trusted.</remarks>
-    public static async ValueTask<string> ProbeAsync(ImageStorage storage, CancellationToken cancellationToken = default)
+    public static async Task<string> ProbeAsync(ImageStorage storage, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(storage);
         var start = new byte[ProbedBytes];

@@ -122,7 +122,7 @@ internal sealed class L2Scan(string imageName, Qcow2Header header)
             : throw new Qcow2FormatException(
                 Faults.OfHex(
                     FaultCode.L2EntryUnaligned, "L2 table", "entry", (ulong)entryOffset, entry.Raw,
-                    $"an offset that is a multiple of {_geometry.ClusterSizeBytes}; 'check' lists what is broken"),
+                    $"an offset that is a multiple of {_geometry.ClusterSizeBytes}; a check lists what is broken"),
                 imageName);
     }
 }

@@ -1,6 +1,5 @@
 using System.Buffers;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
@@ -9,8 +8,8 @@ namespace Qcow2Bitmaps.Images.Writing;
 
 /// <summary>One change of an image's metadata: new structures go to free clusters, one switch makes them count, then the old ones are
 /// freed.</summary>
-/// <remarks>Nothing is written but clusters that this change has allocated, sectors of refcount blocks, and the stages of a <see
-/// cref="SwitchPlan"/>. Not thread-safe.</remarks>
+/// <remarks>Writes clusters that this change has allocated, sectors of refcount blocks, entries of the refcount table (or the header, to
+/// name a table that has moved), and sets the file's length. The caller does the switch. Not thread-safe.</remarks>
 internal sealed class MetadataWriter
 {
     private readonly ImageStorage _storage;

@@ -23,7 +23,7 @@ public sealed class CancelledWaitTests
             session.WriteAsync(0, new byte[] { 1 }, cancel.Token).AsTask(),
             session.WriteZerosAsync(0, 512, cancellationToken: cancel.Token).AsTask(),
             session.DiscardAsync(0, 512, cancel.Token).AsTask(),
-            session.CheckpointAsync(cancel.Token).AsTask(),
+            session.CheckpointAsync(cancel.Token),
             session.AddAsync("b", cancellationToken: cancel.Token).AsTask(),
         ];
         Assert.DoesNotContain(waiting, static task => task.IsCompleted);
@@ -51,7 +51,7 @@ public sealed class CancelledWaitTests
             writer.DiscardAsync(0, 512, cancel.Token).AsTask(),
             writer.WriteCompressedAsync(0, new byte[65536], cancel.Token).AsTask(),
             writer.FlushAsync(cancel.Token).AsTask(),
-            image.Bitmaps.EditAsync(static edit => edit.Add("b"), cancel.Token).AsTask(),
+            image.Bitmaps.EditAsync(static edit => edit.Add("b"), cancel.Token),
         ];
         Assert.DoesNotContain(waiting, static task => task.IsCompleted);
         await AssertGivenUpAsync(cancel, waiting);

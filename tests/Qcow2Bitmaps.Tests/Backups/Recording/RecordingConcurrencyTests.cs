@@ -86,7 +86,7 @@ public sealed class RecordingConcurrencyTests
             await new RecordingTransaction().Clear(first, "a")
                 .Clear(second, "a")
                 .Merge(first, "a", [MergeSource.Of(second, "a")])
-                .CommitAsync(Token).AsTask()
+                .CommitAsync(Token)
                 .WaitAsync(Patience.Limit, Token);
             if (i % 3 == 0)
             {

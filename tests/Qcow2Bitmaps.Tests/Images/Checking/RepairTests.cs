@@ -280,8 +280,8 @@ public sealed class RepairTests
 
         IOException e = await Assert.ThrowsAsync<IOException>(
             async () => await (isDirty
-                ? image.SetBackingFileAsync("b", "raw", Token).AsTask()
-                : image.RepairAsync(RepairKinds.All, Token).AsTask()));
+                ? image.SetBackingFileAsync("b", "raw", Token)
+                : image.RepairAsync(RepairKinds.All, Token)));
 
         Assert.Equal("the first error", e.Message);
     }

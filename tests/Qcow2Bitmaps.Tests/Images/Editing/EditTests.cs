@@ -84,7 +84,7 @@ public sealed class EditTests : IDisposable
             a.Merge(b);
         }
 
-        await image.Bitmaps.EditAsync(edit, Token).AsTask().WaitAsync(Patience.Limit, Token);
+        await image.Bitmaps.EditAsync(edit, Token).WaitAsync(Patience.Limit, Token);
 
         Assert.True(a.HasSameContent(await image.Bitmaps.LoadAsync("a", cancellationToken: Token)));
         Assert.True(b.HasSameContent(await image.Bitmaps.LoadAsync("b", cancellationToken: Token)));

@@ -107,8 +107,8 @@ public sealed class InterruptedFilesTests : IDisposable
         {
             Qcow2UnsupportedException refusal = await Assert.ThrowsAsync<Qcow2UnsupportedException>(
                 async () => await (kinds is { } repair
-                    ? image.RepairAsync(repair, Token).AsTask()
-                    : image.SetBackingFileAsync("other.qcow2", "qcow2", Token).AsTask()));
+                    ? image.RepairAsync(repair, Token)
+                    : image.SetBackingFileAsync("other.qcow2", "qcow2", Token)));
             Assert.Equal(UnsupportedReason.InterruptedEdit, refusal.Reason);
         }
 

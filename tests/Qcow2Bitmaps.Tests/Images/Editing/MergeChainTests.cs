@@ -37,7 +37,7 @@ public sealed class MergeChainTests
             }
         }
 
-        await image.Bitmaps.EditAsync(edit, Token).AsTask().WaitAsync(Patience.Limit, Token);
+        await image.Bitmaps.EditAsync(edit, Token).WaitAsync(Patience.Limit, Token);
 
         foreach (int i in new[] { 0, 1, 1500, Length - 1 })
         {
@@ -57,7 +57,7 @@ public sealed class MergeChainTests
             edit.Add(Name(i), 4096).Merge(Name(i - 1), into: Name(i)).Set(Name(i), (long)i % 3000 * 8192, 1).Remove(Name(i - 1));
         }
 
-        await image.Bitmaps.EditAsync(edit, Token).AsTask().WaitAsync(Patience.Limit, Token);
+        await image.Bitmaps.EditAsync(edit, Token).WaitAsync(Patience.Limit, Token);
 
         Assert.Equal(3000, (await image.Bitmaps.CountAsync(Name(Length - 1), Token)).Bits);
     }

@@ -148,6 +148,6 @@ public sealed class DataFileResizeCrashTests
         return end;
     }
 
-    private static ValueTask<ImageStorage> OpenAsync(CrashChain files, string name) =>
+    private static Task<ImageStorage> OpenAsync(CrashChain files, string name) =>
         files.OpenAsync(new BackingReference("", name, null, 0), ImageLock.None, Token);
 }

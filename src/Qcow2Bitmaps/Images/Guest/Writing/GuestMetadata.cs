@@ -157,7 +157,7 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
         }
 
         bool isReleased = await Leftovers.TidyAsync(
-            $"'{image.Name}' is written, but freed clusters stay counted ('check -r leaks' gives them back)",
+            $"'{image.Name}' is written, but freed clusters stay counted (a repair of leaks gives them back)",
             () => refcounts.ReleaseAsync(refcounts.Live, CancellationToken.None)).ConfigureAwait(false);
         if (hasMoved)
         {
