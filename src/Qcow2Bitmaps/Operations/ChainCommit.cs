@@ -91,8 +91,16 @@ public sealed class ChainCommit : ChainOperation
     /// done: what cannot be removed is told by <see cref="Leftovers"/>, and <see cref="RemoveRestAsync"/> removes it later.
     /// </summary>
     /// <returns>What was removed, the lowest first.</returns>
+    /// <exception cref="InvalidOperationException"><see cref="ChainOperation.RunAsync"/> has not returned, or
+    /// <see cref="MergeOptions.KeepsImages"/> is set; nothing is removed.</exception>
     public async Task<IReadOnlyList<string>> RemoveCommittedAsync()
     {
+        RequireRun();
+        if (_scope.Options.KeepsImages)
+        {
+            throw new InvalidOperationException($"The options of the commit keep the images ({nameof(MergeOptions.KeepsImages)}).");
+        }
+
         IReadOnlyList<string> paths = CommitRemains.ToRemove(_scope.Committed);
         bool isMarked = !_scope.TopLayer.IsFixedSize;
         await DisposeAsync().ConfigureAwait(false);
@@ -104,9 +112,17 @@ public sealed class ChainCommit : ChainOperation
     /// as they are.
     /// </summary>
     /// <param name="cancellationToken">Cancels the work; data that remain in the image are also in the base.</param>
+    /// <exception cref="InvalidOperationException"><see cref="ChainOperation.RunAsync"/> has not returned, or the base is not the image
+    /// right below the active one: then an image between would show through. Nothing is written.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
     public async Task EmptyTopAsync(CancellationToken cancellationToken = default)
     {
+        RequireRun();
+        if (_scope is not { Top: 0, Target: 1 })
+        {
+            throw new InvalidOperationException("Only the active image can be emptied, after a commit to the image right below it.");
+        }
+
         GuestWriter writer = await Chain.OpenWriterAsync(0, marksWrites: false, cancellationToken).ConfigureAwait(false);
         await using (writer.ConfigureAwait(false))
         {
@@ -161,6 +177,14 @@ public sealed class ChainCommit : ChainOperation
         }
 
         return result;
+    }
+
+    private void RequireRun()
+    {
+        if (!HasRun)
+        {
+            throw new InvalidOperationException($"The commit is not done: {nameof(RunAsync)} has not returned.");
+        }
     }
 
     /// <summary>The image above the committed ones. Only where there is one.</summary>

@@ -23,6 +23,9 @@ public abstract class ChainOperation : IAsyncDisposable
     /// </summary>
     public IReadOnlyList<string> ChangedSnapshots => [.. FindChangedSnapshots().Select(static changed => changed.ToString())];
 
+    /// <summary>Whether <see cref="RunAsync"/> has returned.</summary>
+    private protected bool HasRun { get; private set; }
+
     /// <summary>The image that takes the data; of one that changes bitmaps only the topmost that is written.</summary>
     private protected virtual int TargetIndex => 0;
 
@@ -45,7 +48,9 @@ public abstract class ChainOperation : IAsyncDisposable
     public Task<ChainMeasurement> MeasureAsync(MeasureDepth depth = MeasureDepth.Data, CancellationToken cancellationToken = default) =>
         MeasureCoreAsync(depth, cancellationToken);
 
-    /// <summary>Does it.</summary>
+    /// <summary>
+    /// Runs the operation. It removes no file, and does not look for overlays outside the chain: <see cref="FindOverlaysAsync"/> does.
+    /// </summary>
     /// <param name="progress">Is told how much of the disk is done.</param>
     /// <param name="cancellationToken">Ends the work; the chain is valid then, and the operation can be run again.</param>
     /// <returns>What happened to the bitmaps, and how much was copied.</returns>
@@ -56,8 +61,13 @@ public abstract class ChainOperation : IAsyncDisposable
     /// <exception cref="Qcow2FormatException">An image is broken, or a file ends before clusters that its image names; nothing is
     /// written then.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
-    public Task<ChainResult> RunAsync(IProgress<OperationProgress>? progress = null, CancellationToken cancellationToken = default) =>
-        DoAsync(progress, cancellationToken);
+    public async Task<ChainResult> RunAsync(
+        IProgress<OperationProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ChainResult result = await DoAsync(progress, cancellationToken).ConfigureAwait(false);
+        HasRun = true;
+        return result;
+    }
 
     /// <summary>Closes the chain.</summary>
     public async ValueTask DisposeAsync()

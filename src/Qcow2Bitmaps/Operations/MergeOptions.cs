@@ -21,7 +21,11 @@ public sealed record MergeOptions
     /// </summary>
     public string? BackingFile { get; init; }
 
-    /// <summary>Of a commit: whether the committed images are kept, so that overlays of the topmost one go on reading the same.</summary>
+    /// <summary>
+    /// Of a commit: whether the committed images will be kept, so that overlays of the topmost one go on reading the same. The commit
+    /// itself removes nothing; this decides for which images <see cref="ChainOperation.FindOverlaysAsync"/> looks, and
+    /// <see cref="ChainCommit.RemoveCommittedAsync"/> refuses.
+    /// </summary>
     public bool KeepsImages { get; init; }
 
     /// <summary>
