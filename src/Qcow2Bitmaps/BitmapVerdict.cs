@@ -9,7 +9,7 @@ public sealed record BitmapVerdict
     {
     }
 
-    /// <summary>The bitmap's name.</summary>
+    /// <summary>The bitmap's name, as the image stores it: <see cref="ImageText.Escape"/> makes it printable.</summary>
     public required string Name { get; init; }
 
     /// <summary>The images that hold the bitmap, top first; for a valid bitmap, they are contiguous from the top.</summary>

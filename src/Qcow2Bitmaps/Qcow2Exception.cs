@@ -2,10 +2,10 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>The base of every error that this library raises about an image: one <c>catch</c> separates them from bugs.</summary>
+/// <summary>The base of every error that this library raises about an image.</summary>
 /// <remarks>
-/// Wrong arguments raise <see cref="ArgumentException"/> as usual, and failing devices raise the system's <see cref="IOException"/>;
-/// neither is a fault of the image.
+/// Missing files, targets that exist, full file systems and failing devices raise the system's <see cref="IOException"/>. A <c>catch</c> of
+/// that takes everything that is not a bug. Wrong arguments raise <see cref="ArgumentException"/>.
 /// </remarks>
 public abstract class Qcow2Exception : IOException
 {

@@ -24,7 +24,7 @@ public sealed partial class DirtyBitmap : IBitmapPages
     /// <summary>Creates a bitmap in which nothing is dirty.</summary>
     /// <param name="sizeBytes">The disk's size in bytes; it need not be a multiple of anything.</param>
     /// <param name="granularityBytes">How many bytes a bit stands for: a power of two from 512 to 2 GiB.</param>
-    /// <exception cref="ArgumentOutOfRangeException">Out of range, or more than <see cref="MaxBitCount"/> bits are needed.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">Out of range, or more than 2^38 bits are needed.</exception>
     public DirtyBitmap(long sizeBytes, long granularityBytes)
         : this(new BitmapGeometry(sizeBytes, Format.BitmapGranularity.BitsOf(granularityBytes), DefaultPageShift))
     {

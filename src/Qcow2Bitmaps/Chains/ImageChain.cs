@@ -119,7 +119,10 @@ public sealed class ImageChain : Disk
         }
     }
 
-    /// <summary>Opens the disk of an image, a raw file or a device for writing, with writer locks.</summary>
+    /// <summary>
+    /// Opens the disk of an image, a raw file or a device for writing, with writer locks. Writes are marked in recording bitmaps, as by
+    /// <see cref="OpenWriterAsync(CancellationToken)"/>.
+    /// </summary>
     /// <param name="path">The image.</param>
     /// <param name="format"><c>qcow2</c> or <c>raw</c>; probed when null.</param>
     /// <param name="options">How its backing files are found, and what locks are taken; the defaults when null.</param>
@@ -326,6 +329,8 @@ public sealed class ImageChain : Disk
 
     /// <summary>
     /// Opens a writer for the guest-visible disk. It writes to the top image and its data file. The chain must be opened for writing.
+    /// Each write is first marked in the recording bitmaps, which stay valid on disk at any moment; a
+    /// <see cref="Backups.Recording.RecordingSession"/> keeps them in memory and is faster.
     /// </summary>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <returns>The writer, to be disposed before the chain. Reads through the chain see its writes.</returns>

@@ -4,7 +4,7 @@ namespace Qcow2Bitmaps;
 
 /// <summary>The header at the start of an image, version 2 or 3, with every field that it has. Spec: "Header".</summary>
 /// <remarks>
-/// Holds the values unchecked; <see cref="Check"/> checks them. Immutable and safe to share between threads. Version 2 has no feature
+/// Holds the values as they are stored; opening an image checks them. Immutable and safe to share between threads. Version 2 has no feature
 /// words: they read as zero, and the refcount order as 4.
 /// </remarks>
 public sealed partial record Qcow2Header
@@ -102,7 +102,7 @@ public sealed partial record Qcow2Header
 
     /// <summary>The image's cluster arithmetic. QEMU counts the disk in whole sectors of 512 bytes, rounding down.</summary>
     /// <remarks>
-    /// Valid for every header that could be read and whose size is below 2^63, so that bitmaps can be read even if <see cref="Check"/>
+    /// Valid for every header that could be read and whose size is below 2^63, so that bitmaps can be read even if the check of the header
     /// refuses other fields: an invalid refcount width is clamped, an invalid use of extended entries is ignored.
     /// </remarks>
     /// <exception cref="ArgumentOutOfRangeException">The virtual size is 2^63 or more.</exception>

@@ -28,7 +28,7 @@ public sealed class BitmapEdit
     /// <param name="isRecording">Whether it records writes from now on.</param>
     /// <returns>This edit.</returns>
     /// <exception cref="ArgumentException">The name or the granularity is not allowed.</exception>
-    /// <remarks>Refused if the name exists, in version 2, and above the limits of <see cref="Qcow2Limits"/>.</remarks>
+    /// <remarks>Refused if the name exists, in version 2, and above QEMU's limits: 65535 bitmaps, 512 MiB of bits for each.</remarks>
     public BitmapEdit Add(string name, long? granularityBytes = null, bool isRecording = true)
     {
         RequireName(name);

@@ -8,7 +8,8 @@ namespace Qcow2Bitmaps;
 public sealed partial class Qcow2Image
 {
     /// <summary>
-    /// Opens a writer of guest data. An image with a backing file or an external data file must be opened as a chain instead.
+    /// Opens a writer of guest data. An image with a backing file or an external data file must be opened as a chain instead. Writes are
+    /// marked in recording bitmaps, as by <see cref="ImageChain.OpenWriterAsync(CancellationToken)"/>.
     /// </summary>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <returns>The writer; dispose it before the image.</returns>

@@ -8,7 +8,7 @@ public sealed record BitmapChange
     internal BitmapChange(string name, BitmapChangeKind kind, string image, string? detail = null) =>
         (Name, Kind, Image, Detail) = (name, kind, image, detail);
 
-    /// <summary>The bitmap's name.</summary>
+    /// <summary>The bitmap's name, as the image stores it: <see cref="ImageText.Escape"/> makes it printable.</summary>
     public string Name { get; }
 
     /// <summary>What was done.</summary>

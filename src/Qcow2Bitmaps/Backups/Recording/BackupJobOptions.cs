@@ -14,7 +14,10 @@ public sealed record BackupJobOptions
     /// </summary>
     public required Disk Target { get; init; }
 
-    /// <summary>The bitmap that marks what is dirty, or that starts with this backup; null for none.</summary>
+    /// <summary>
+    /// An existing bitmap of the session that marks what is dirty; a full backup clears it at the job's point. Null for none. To start a
+    /// new one, add it and start the backup in one <see cref="RecordingTransaction"/>.
+    /// </summary>
     public string? Bitmap { get; init; }
 
     /// <summary>

@@ -7,9 +7,13 @@ public enum BackupSync
     Full,
     /// <summary>What is allocated in the top image itself.</summary>
     Top,
-    /// <summary>What a bitmap marks as dirty; the same as <see cref="Bitmap"/> with <see cref="BitmapSyncMode.OnSuccess"/>.</summary>
+    /// <summary>
+    /// What the session's own bitmap marks as dirty, as in QEMU: that of the top image. If images below hold bits of it too, merge them
+    /// first into a new bitmap (<see cref="MergeSource.Of(DirtyBitmap)"/>). The same as <see cref="Bitmap"/> with
+    /// <see cref="BitmapSyncMode.OnSuccess"/>.
+    /// </summary>
     Incremental,
-    /// <summary>What a bitmap marks as dirty.</summary>
+    /// <summary>What the session's own bitmap marks as dirty: see <see cref="Incremental"/>.</summary>
     Bitmap,
     /// <summary>Only what is about to be overwritten, until the job is cancelled.</summary>
     None,

@@ -16,8 +16,8 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// that was killed finds them inconsistent, as with QEMU, and never valid and without a change. <see cref="CheckpointAsync"/> and
 /// <see cref="DisposeAsync"/> store what is in memory, valid again, in one atomic edit. After a checkpoint the first write marks them
 /// anew, as do merges into a stored bitmap and its enabling. No write costs an edit, which is the difference to
-/// <see cref="GuestWriter"/>, whose bitmaps are valid at any moment. What a killed session has not stored can be rebuilt from
-/// allocation where the image has a backing file: <see cref="Operations.ChainPopulate"/>.
+/// <see cref="ImageChain.OpenWriterAsync(CancellationToken)"/>, whose bitmaps are valid at any moment. What a killed session has not
+/// stored can be rebuilt from allocation where the image has a backing file: <see cref="Operations.ChainPopulate"/>.
 /// </para>
 /// <para>
 /// Rules and messages are those of QEMU's monitor commands. If the chain is open for reading only, its bitmaps are read-only: they can only
@@ -75,7 +75,8 @@ public sealed partial class RecordingSession : Disk
 
     internal override object Identity => IdentityOf(Image.Handle.Storage);
 
-    /// <summary>The chain whose disk this is.</summary>
+    /// <summary>The chain whose disk this is. Verdicts on it are of the images on disk, where bitmaps are in use until they are stored: use
+    /// <see cref="Bitmaps"/>.</summary>
     public ImageChain Chain => _chain;
 
     /// <summary>
@@ -166,6 +167,7 @@ public sealed partial class RecordingSession : Disk
 
     /// <summary>Stores all bitmaps in their current state, valid, together with all written data, and continues.</summary>
     /// <remarks>
+    /// Not a checkpoint of libvirt: a new bitmap starts one (<see cref="RecordingTransaction.Add"/>).
     /// A bitmap that a job uses is stored as it would be if the job failed. Transient bitmaps are not stored, and inconsistent ones are
     /// unchanged. If there is no space, or the storage fails, the bitmaps stay marked as in use; memory is unchanged, and the
     /// checkpoint can be retried.

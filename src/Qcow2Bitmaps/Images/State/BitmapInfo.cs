@@ -12,7 +12,8 @@ public sealed record BitmapInfo
     /// <summary>The bitmap's index in the directory, from 0.</summary>
     public required int Index { get; init; }
 
-    /// <summary>The name, as QEMU shows it: it ends at a NUL. Bytes that are not UTF-8 are kept as <see cref="ImageText"/> says.</summary>
+    /// <summary>The name, as QEMU shows it: it ends at a NUL. Bytes that are not UTF-8 are kept as <see cref="ImageText"/> says;
+    /// <see cref="ImageText.Escape"/> makes it printable.</summary>
     public required string Name { get; init; }
 
     /// <summary>How many bytes of the disk a bit stands for. 0 when a lenient reader found a value outside 2^0..2^62.</summary>
