@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
-/// <summary>The committed images hold data that nothing else has until the commit is done: they are not removed or emptied before.</summary>
+/// <summary>Committed images hold data that nothing else has until the commit is done: they are not removed or emptied before.</summary>
 public sealed class CommitRemovalTests
 {
     private const int SizeBytes = 1 << 20;
