@@ -65,7 +65,8 @@ internal sealed class RefcountReader
                 throw new Qcow2FormatException(
                     Faults.OfHex(
                         fault, "refcount table", $"entry {i}", EntryOffset(header, i), table[i],
-                        "an offset that is aligned to a cluster, or 0") with { Remedy = Remedy.Repair },
+                        "an offset that is aligned to a cluster, or 0") with
+                    { Remedy = Remedy.Repair },
                     storage.Name);
             }
         }
@@ -150,7 +151,8 @@ internal sealed class RefcountReader
             throw new Qcow2FormatException(
                 Faults.OfHex(
                     FaultCode.RefcountBlockTruncated, "refcount table", $"entry {block}", EntryOffset(Header, block), offset,
-                    "an offset inside the file") with { Remedy = Remedy.Repair },
+                    "an offset inside the file") with
+                { Remedy = Remedy.Repair },
                 _storage.Name);
         }
     }

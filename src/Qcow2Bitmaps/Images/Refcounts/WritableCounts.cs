@@ -55,7 +55,8 @@ internal sealed record WritableCounts(RefcountReader Stored, LiveMetadata Withou
         Qcow2FormatException Refuse(FaultCode code, string allowed) => new(
             Faults.OfHex(
                 code, "header", "incompatible_features", HeaderLayout.IncompatibleFeatures, (ulong)header.IncompatibleFeatures,
-                allowed) with { Remedy = Remedy.Repair },
+                allowed) with
+            { Remedy = Remedy.Repair },
             storage.Name);
     }
 }
