@@ -13,7 +13,7 @@ public sealed class PackageTests(PackedPackages packed) : IClassFixture<PackedPa
     private const string Program =
         """
         using System;
-        using Qcow2Bitmaps.Chains;
+        using Qcow2Bitmaps;
 
         await using var chain = await ImageChain.OpenAsync(args[0]);
         foreach (BitmapVerdict verdict in await chain.JudgeBitmapsAsync())
