@@ -5,8 +5,8 @@ namespace Qcow2Bitmaps;
 
 /// <summary>Opens only backing files and data files that are regular files or block devices below allowed folders.</summary>
 /// <remarks>
-/// <para>Names are relative to the image that stores them. Protocols (<c>json:</c>, <c>nbd:</c>, <c>file:</c> …) are refused. Before a file
-/// is opened, its real path, with all symbolic links resolved, is checked. A symbolic link directly in an allowed folder may lead to a
+/// <para>Names are relative to the image that stores them. Protocols (such as <c>json:</c>, <c>nbd:</c>) are refused. Before a file is
+/// opened, its real path, with all symbolic links resolved, is checked. A symbolic link directly in an allowed folder may lead to a
 /// block device elsewhere: logical volumes are named like that, and whoever can write to the folder controls its links.</para>
 /// <para>64-bit Linux only: other systems cannot check and open a path in one step, and need a custom resolver for backing files.
 /// Immutable and thread-safe.</para>
