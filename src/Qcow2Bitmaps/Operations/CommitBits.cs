@@ -84,8 +84,8 @@ internal sealed class CommitBits
             Tell(left.Name, BitmapChangeKind.LeftBehind, _scope.TopLayer, left.Detail);
         }
 
-        long granularity = merged.Concat(others).Concat(lost).Select(static bitmap => bitmap.GranularityBytes)
-            .Append(MostGranularityBytes).Min();
+        long granularity = merged.Concat(others).Concat(unusable).Concat(lost)
+            .Select(static bitmap => bitmap.GranularityBytes).Append(MostGranularityBytes).Min();
         (DirtyBitmap has, DirtyBitmap hides) = await CollectAsync(granularity, cancellationToken).ConfigureAwait(false);
         foreach (BitmapInfo bitmap in merged)
         {
