@@ -24,21 +24,21 @@ try
     BackupOptions options = since is null
         ? new BackupOptions { Checkpoint = checkpoint }
         : new BackupOptions { Checkpoint = checkpoint, Since = since, Fallback = BackupFallback.Populate };
-    IReadOnlyList<BackupResult> results;
+    IReadOnlyList<StoredBackup> backups;
     try
     {
-        results = await DiskBackup.TakeAsync(disks, options);
+        backups = await DiskBackup.TakeAsync(disks, options);
     }
     catch (BitmapStateException e) when (since is not null)
     {
         await Console.Error.WriteLineAsync($"{e.Message}: all is copied");
-        results = await DiskBackup.TakeAsync(disks, options with { Fallback = BackupFallback.Full });
+        backups = await DiskBackup.TakeAsync(disks, options with { Fallback = BackupFallback.Full });
     }
 
     // 3. Believe nothing: each backup is read again, and compared with the disk.
-    foreach ((BackupResult result, BackupDisk disk) in results.Zip(disks))
+    foreach ((StoredBackup backup, BackupDisk disk) in backups.Zip(disks))
     {
-        (string path, BackupManifest manifest) = (result.Backup.ImagePath, result.Backup.Manifest);
+        (string path, BackupManifest manifest) = (backup.ImagePath, backup.Manifest);
         await using ImageChain chain = await ImageChain.OpenAsync(disk.TopPath);
         if (!(await DiskBackup.VerifyAsync(path, chain)).IsGood)
         {

@@ -150,7 +150,7 @@ internal sealed class BackupTakeCommand
         }
 
         bool isJson = parsed.GetValue(_form) == OutputFormat.Json;
-        IReadOnlyList<BackupResult> results;
+        IReadOnlyList<StoredBackup> backups;
         using var stop = new StopSignals(cancellationToken);
         try
         {
@@ -159,7 +159,7 @@ internal sealed class BackupTakeCommand
                 await RequireNoOtherOverlaysAsync(disks, options.Chain, since, stop.Token);
             }
 
-            results = await _progress.RunAsync(parsed, isJson, progress => DiskBackup.TakeAsync(disks, options, progress, stop.Token));
+            backups = await _progress.RunAsync(parsed, isJson, progress => DiskBackup.TakeAsync(disks, options, progress, stop.Token));
         }
         catch (BitmapStateException e) when (!isFull && string.Equals(e.BitmapName, options.Since, StringComparison.Ordinal))
         {
@@ -180,11 +180,11 @@ internal sealed class BackupTakeCommand
 
         if (isJson)
         {
-            await BackupOutput.WriteJsonAsync(results, !isFull && parsed.GetValue(_extents), _output, cancellationToken);
+            await BackupOutput.WriteJsonAsync(backups, !isFull && parsed.GetValue(_extents), _output, cancellationToken);
         }
         else
         {
-            BackupOutput.WriteText(results, _output, _messages);
+            BackupOutput.WriteText(backups, _output, _messages);
         }
 
         return ExitCode.Success;

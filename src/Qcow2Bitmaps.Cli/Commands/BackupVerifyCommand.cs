@@ -97,7 +97,7 @@ internal static class BackupVerifyCommand
 
         if (check.Bitmap is not null)
         {
-            output.WriteMessage(check.Difference is { } at
+            output.WriteMessage(check.FirstDifferenceOffsetBytes is { } at
                 ? $"The disk differs at byte {at}, where bitmap '{check.Bitmap}' is clean"
                 : $"The disk equals the backup, except where bitmap '{check.Bitmap}' is dirty: {check.ComparedBytes} bytes "
                     + $"compared{(check.IsConfirmed ? ". The backup is complete now" : "")}");
@@ -139,7 +139,7 @@ internal static class BackupVerifyCommand
             json.StartObject("disk");
             json.String("bitmap", check.Bitmap);
             json.Number("compared", check.ComparedBytes!.Value);
-            if (check.Difference is { } at)
+            if (check.FirstDifferenceOffsetBytes is { } at)
             {
                 json.Number("difference", at);
             }

@@ -6,11 +6,11 @@ namespace Qcow2Bitmaps.Cli.Output;
 /// <summary>Prints backups.</summary>
 internal static class BackupOutput
 {
-    public static void WriteText(IReadOnlyList<BackupResult> results, ToolWriter output, MessageWriter messages)
+    public static void WriteText(IReadOnlyList<StoredBackup> backups, ToolWriter output, MessageWriter messages)
     {
-        foreach (BackupResult result in results)
+        foreach (StoredBackup backup in backups)
         {
-            BackupManifest manifest = result.Backup.Manifest;
+            BackupManifest manifest = backup.Manifest;
             if (manifest.Verdict is not null)
             {
                 string instead = manifest.Fallback == BackupFallback.Full
@@ -19,32 +19,32 @@ internal static class BackupOutput
                 messages.Warn($"{manifest.Verdict}: {instead}");
             }
 
-            WarnOfMissing(result.Backup.ImagePath, manifest, messages);
-            foreach (Operations.BitmapChange change in result.Bitmaps)
+            WarnOfMissing(backup.ImagePath, manifest, messages);
+            foreach (Operations.BitmapChange change in backup.BitmapChanges)
             {
                 output.WriteLine(change.ToString());
             }
 
             output.WriteMessage(
-                $"{result.Backup.ImagePath}: {KindOf(manifest)} backup, {manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
+                $"{backup.ImagePath}: {KindOf(manifest)} backup, {manifest.DataBytes} bytes of data, {manifest.ZeroBytes} of zeros");
         }
     }
 
     public static async Task WriteJsonAsync(
-        IReadOnlyList<BackupResult> results, bool withExtents, ToolWriter output, CancellationToken cancellationToken)
+        IReadOnlyList<StoredBackup> backups, bool withExtents, ToolWriter output, CancellationToken cancellationToken)
     {
         var json = new QemuJsonWriter(output);
         json.StartArray();
-        foreach (BackupResult result in results)
+        foreach (StoredBackup backup in backups)
         {
             json.StartObject();
-            WriteMembers(result.Backup, json);
-            json.Number("data", result.Backup.Manifest.DataBytes);
-            json.Number("zero", result.Backup.Manifest.ZeroBytes);
-            ChangeOutput.WriteMembers(result.Bitmaps, json);
+            WriteMembers(backup, json);
+            json.Number("data", backup.Manifest.DataBytes);
+            json.Number("zero", backup.Manifest.ZeroBytes);
+            ChangeOutput.WriteMembers(backup.BitmapChanges, json);
             if (withExtents)
             {
-                await WriteExtentsAsync(result.Backup, json, cancellationToken);
+                await WriteExtentsAsync(backup, json, cancellationToken);
             }
 
             json.EndObject();

@@ -8,6 +8,8 @@ namespace Qcow2Bitmaps.Qmp.Commands;
 /// <summary>The operations on bitmaps, as commands and as actions of a transaction.</summary>
 internal static class BitmapActions
 {
+    private const int EmptyGranularityBytes = 65536;
+
     public static void AddTo(Dictionary<string, ActionReader> actions, QmpNodes nodes)
     {
         actions.Add("block-dirty-bitmap-add", arguments =>
@@ -38,10 +40,20 @@ internal static class BitmapActions
             return plan =>
             {
                 RecordingSession session = nodes.Node(node).Session;
-                MergeSource[] merged = [
-                    .. sources.Select(source =>
-                        source.Node is null ? MergeSource.Of(source.Name) : MergeSource.Of(nodes.Node(source.Node).Session, source.Name))];
-                plan.Add(transaction => transaction.Merge(session, target, merged));
+                RecordingSession?[] sessions = [.. sources.Select(source => source.Node is null ? null : nodes.Node(source.Node).Session)];
+                plan.Add(transaction =>
+                {
+                    if (sources.Length == 0)
+                    {
+                        // The target must be there all the same.
+                        transaction.Merge(session, target, new DirtyBitmap(session.SizeBytes, EmptyGranularityBytes));
+                    }
+
+                    for (int i = 0; i < sources.Length; i++)
+                    {
+                        transaction.Merge(session, target, sources[i].Name, sessions[i]);
+                    }
+                });
             };
         });
 

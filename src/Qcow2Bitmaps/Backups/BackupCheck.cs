@@ -21,7 +21,7 @@ public sealed record BackupCheck
     /// <summary>
     /// Where the disk, outside what the bitmap marks, first differs from the backup, in bytes; null if it does not, or was not compared.
     /// </summary>
-    public long? Difference { get; internal init; }
+    public long? FirstDifferenceOffsetBytes { get; internal init; }
 
     /// <summary>How many bytes of the disk were compared; null if no disk was.</summary>
     public long? ComparedBytes { get; internal init; }
@@ -32,5 +32,5 @@ public sealed record BackupCheck
     public bool IsConfirmed { get; internal init; }
 
     /// <summary>Whether everything agrees.</summary>
-    public bool IsGood => Difference is null && Damage.Count == 0;
+    public bool IsGood => FirstDifferenceOffsetBytes is null && Damage.Count == 0;
 }

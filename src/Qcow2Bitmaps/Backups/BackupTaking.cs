@@ -12,7 +12,7 @@ internal static class BackupTaking
     /// <param name="progress">Is told how far the copying is.</param>
     /// <param name="atStep">Is called between the steps, for tests that look what an interruption would leave there.</param>
     /// <param name="cancellationToken">Ends the copying.</param>
-    public static async Task<IReadOnlyList<BackupResult>> RunAsync(
+    public static async Task<IReadOnlyList<StoredBackup>> RunAsync(
         IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<OperationProgress>? progress, Action<string>? atStep,
         CancellationToken cancellationToken)
     {

@@ -34,7 +34,7 @@ internal static class BackupVerification
             ?? throw new BackupException($"'{chain[0].ManifestPath}' names no bitmap that marks what has changed since: name one");
         (long? difference, long compared) = await CompareAsync(
             chain, disk, bitmap, manifest.SizeBytes, new ProgressShare(progress, done, total), cancellationToken).ConfigureAwait(false);
-        check = check with { Bitmap = bitmap, Difference = difference, ComparedBytes = compared };
+        check = check with { Bitmap = bitmap, FirstDifferenceOffsetBytes = difference, ComparedBytes = compared };
         if (!check.IsGood || manifest.State != BackupState.Anchoring || !manifest.Anchors.Contains(bitmap, StringComparer.Ordinal))
         {
             return check;

@@ -29,7 +29,7 @@ public static partial class DiskBackup
     /// <exception cref="ImageLockedException">Another process uses an image.</exception>
     /// <exception cref="Qcow2Exception">An image is broken, or there is not enough space.</exception>
     /// <exception cref="IOException">A target exists, or a storage failed.</exception>
-    public static Task<IReadOnlyList<BackupResult>> TakeAsync(
+    public static Task<IReadOnlyList<StoredBackup>> TakeAsync(
         IReadOnlyList<BackupDisk> disks, BackupOptions options, IProgress<OperationProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {

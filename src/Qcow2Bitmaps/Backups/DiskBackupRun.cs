@@ -21,7 +21,11 @@ internal sealed class DiskBackupRun : IAsyncDisposable
     /// <summary>Whether the backup is complete, under its name.</summary>
     public bool IsPlaced { get; private set; }
 
-    public BackupResult Result => new(new StoredBackup(ManifestPath, _manifest) { ImagePath = _source.Disk.TargetPath }, _plan.Changes);
+    public StoredBackup Result => new(ManifestPath, _manifest)
+    {
+        ImagePath = _source.Disk.TargetPath,
+        BitmapChanges = _plan.Changes,
+    };
 
     /// <inheritdoc cref="BackupSource.OpenAsync"/>
     public static async ValueTask<DiskBackupRun> OpenAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken) =>

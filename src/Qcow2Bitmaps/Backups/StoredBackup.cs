@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Backups;
@@ -37,6 +38,9 @@ public sealed class StoredBackup
     /// against it.
     /// </summary>
     public string? Fault { get; }
+
+    /// <summary>Of a backup that was just taken: what became of bitmaps of the disk. Else empty.</summary>
+    public IReadOnlyList<BitmapChange> BitmapChanges { get; internal init; } = [];
 
     /// <summary>The backup with its image as that is named until it is complete.</summary>
     internal StoredBackup Unplaced => With(Manifest with { ImageFile = BackupPaths.PartialOf(Manifest.ImageFile) });

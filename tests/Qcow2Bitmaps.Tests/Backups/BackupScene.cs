@@ -48,7 +48,7 @@ internal sealed class BackupScene(string path, string suffix = "")
     public async Task<BackupManifest> TakeAsync(
         string name, BackupOptions options, IProgress<OperationProgress>? progress = null, Action<string>? atStep = null) =>
         (await BackupTaking.RunAsync(
-            [new BackupDisk(Disk, Backup(name))], options with { Workers = 1 }, progress, atStep, Token))[0].Backup.Manifest;
+            [new BackupDisk(Disk, Backup(name))], options with { Workers = 1 }, progress, atStep, Token))[0].Manifest;
 
     public async Task<bool> HasBitmapAsync(string name)
     {

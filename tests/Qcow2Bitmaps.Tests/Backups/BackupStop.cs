@@ -33,7 +33,7 @@ internal sealed class BackupStop(IReadOnlyList<BackupScene> scenes, BackupOption
         [
             .. (await DiskBackup.TakeAsync(
                 [.. scenes.Select(scene => new BackupDisk(scene.Disk, scene.Backup(name)))], how with { Workers = 1 }, progress,
-                Token)).Select(static result => result.Backup.Manifest)];
+                Token)).Select(static result => result.Manifest)];
 
     /// <summary>Looks at what a stop has left, and changes nothing.</summary>
     public async Task<BackupStage[]> LookAsync()

@@ -38,7 +38,7 @@ public sealed class BackupStopTests
                 cancellationToken: BackupScene.Token));
         Assert.Contains("verify", refused.Message, StringComparison.Ordinal);
         BackupCheck differs = await scene.VerifyAsync("full", "c");
-        Assert.Equal(1L << 20, differs.Difference);
+        Assert.Equal(1L << 20, differs.FirstDifferenceOffsetBytes);
         Assert.False(differs.IsConfirmed);
 
         // The checkpoint records, and the manifest does not know: the disk tells.

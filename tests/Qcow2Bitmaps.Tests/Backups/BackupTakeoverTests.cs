@@ -82,13 +82,13 @@ public sealed class BackupTakeoverTests
         }
 
         await Qemu.IoOkAsync(clones[0], "write -P 2 0 64k");
-        IReadOnlyList<BackupResult> taken = await DiskBackup.TakeAsync(
+        IReadOnlyList<StoredBackup> taken = await DiskBackup.TakeAsync(
             [new BackupDisk(clones[0], scene.Backup("a"))], new BackupOptions { Checkpoint = "c" }, cancellationToken: BackupScene.Token);
         await Qemu.ImgOkAsync("bitmap", "--add", clones[1], "c");
 
         await using ImageChain other = await ImageChain.OpenAsync(clones[1], cancellationToken: BackupScene.Token);
         await using ImageChain own = await ImageChain.OpenAsync(clones[0], cancellationToken: BackupScene.Token);
-        StoredBackup below = taken[0].Backup.With(taken[0].Backup.Manifest with { SourceFile = null });
+        StoredBackup below = taken[0].With(taken[0].Manifest with { SourceFile = null });
         await RequireSameAsync(own);
         await Assert.ThrowsAsync<BackupException>(() => RequireSameAsync(other));
 

@@ -283,8 +283,8 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
         string name = $"b{Text(_taken)}";
         string target = Path.Combine(Folder, name);
         string? previous = options.Since is null ? null : _previous;
-        IReadOnlyList<BackupResult> results = await DiskBackup.TakeAsync([new BackupDisk(Active, target, previous)], options, fuse, Token);
-        BackupManifest manifest = results[0].Backup.Manifest;
+        IReadOnlyList<StoredBackup> results = await DiskBackup.TakeAsync([new BackupDisk(Active, target, previous)], options, fuse, Token);
+        BackupManifest manifest = results[0].Manifest;
         Log(
             $"backup {name} since {options.Since} checkpoint {options.Checkpoint} {options.Mode} on "
             + $"{(manifest.IsFull ? "nothing" : manifest.Parents[0].Manifest)} fallback {manifest.Fallback}");
@@ -298,7 +298,7 @@ internal sealed partial class BackupWorld(TempFolder folder, int seed)
             BackupCheck check = await DiskBackup.VerifyAsync(target, disk, anchor, cancellationToken: Token);
             Assert.True(
                 check.IsGood && check.ComparedBytes == _size,
-                $"{target} {anchor}: differs at {check.Difference}, {check.ComparedBytes} bytes compared");
+                $"{target} {anchor}: differs at {check.FirstDifferenceOffsetBytes}, {check.ComparedBytes} bytes compared");
         }
     }
 

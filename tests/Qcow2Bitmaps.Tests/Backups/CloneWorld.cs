@@ -225,11 +225,11 @@ internal sealed class CloneWorld(TempFolder folder, int seed)
 
         names ??= [.. disks.Select(disk => $"b{number:D3}-{disk}")];
         byte[][] contents = await Task.WhenAll(tops.Select(RawAsync));
-        IReadOnlyList<BackupResult> results = await DiskBackup.TakeAsync(
+        IReadOnlyList<StoredBackup> results = await DiskBackup.TakeAsync(
             [.. tops.Select((top, i) => new BackupDisk(top, Place(names[i])))], options, fuse, Token);
         for (int i = 0; i < names.Length; i++)
         {
-            BackupManifest manifest = results[i].Backup.Manifest;
+            BackupManifest manifest = results[i].Manifest;
             Log(
                 $"{names[i]} since {options.Since} checkpoint {options.Checkpoint} {options.Mode} on "
                 + $"{(manifest.IsFull ? "nothing" : manifest.Parents[0].Manifest)} fallback {manifest.Fallback}");

@@ -109,9 +109,9 @@ public sealed class MissingDataTests : IDisposable
 
         BackupException refused = await Assert.ThrowsAsync<BackupException>(() => TakeAsync(options with { AcceptsMissing = false }));
         Assert.Contains("was taken of a disk of which something was missing", refused.Message, StringComparison.Ordinal);
-        Assert.Contains(Missing, (await TakeAsync(options))[0].Backup.Manifest.Missing!, StringComparison.Ordinal);
+        Assert.Contains(Missing, (await TakeAsync(options))[0].Manifest.Missing!, StringComparison.Ordinal);
 
-        Task<IReadOnlyList<BackupResult>> TakeAsync(BackupOptions how, IProgress<OperationProgress>? progress = null) =>
+        Task<IReadOnlyList<StoredBackup>> TakeAsync(BackupOptions how, IProgress<OperationProgress>? progress = null) =>
             DiskBackup.TakeAsync([new BackupDisk(overlay, scene.Backup("inc"))], how, progress, BackupScene.Token);
     }
 

@@ -95,32 +95,29 @@ public sealed partial class RecordingSession
         return () => bitmap.IsEnabled = before;
     }
 
-    internal Action ApplyMerge(string into, IReadOnlyList<MergeSource> sources)
+    internal Action ApplyMerge(string into, RecordingSession sourceSession, string source)
     {
         LiveBitmap target = Require(into);
-        if (sources.Count == 0)
+        LiveBitmap other = sourceSession.Require(source);
+        target.Require();
+        other.Require(allowsReadOnly: true);
+        return ApplyMerge(into, other.Bits);
+    }
+
+    internal Action ApplyMerge(string into, DirtyBitmap bits)
+    {
+        LiveBitmap target = Require(into);
+        target.Require();
+        if (bits.SizeBytes != SizeBytes)
         {
-            target.Require();
+            throw new BitmapStateException(
+                into,
+                $"Bitmaps are of different sizes (destination size is {SizeBytes}, source size is {bits.SizeBytes}) and can't be "
+                + $"merged");
         }
 
         DirtyBitmap merged = target.Bits.Clone();
-        foreach (MergeSource source in sources)
-        {
-            LiveBitmap? other = source.Bits is null ? (source.Session ?? this).Require(source.Name) : null;
-            target.Require();
-            other?.Require(allowsReadOnly: true);
-            DirtyBitmap bits = other?.Bits ?? source.Bits!;
-            if (bits.SizeBytes != SizeBytes)
-            {
-                throw new BitmapStateException(
-                    into,
-                    $"Bitmaps are of different sizes (destination size is {SizeBytes}, source size is {bits.SizeBytes}) and can't be "
-                    + $"merged");
-            }
-
-            merged.Merge(bits);
-        }
-
+        merged.Merge(bits);
         return Replace(target, merged);
     }
 

@@ -64,22 +64,35 @@ public sealed class RecordingTransaction
         Step("disable", session, name, _ => session.ApplyEnabled(name, false));
 
     /// <summary>
-    /// Adds to a bitmap everything that others mark as dirty, rounded out to its granules. The disks must have the same size.
+    /// Adds to a bitmap everything that another one marks as dirty, rounded out to its granules. The disks must have the same size.
     /// </summary>
     /// <param name="session">The session.</param>
     /// <param name="into">The destination bitmap.</param>
-    /// <param name="sources">The source bitmaps.</param>
+    /// <param name="source">The source bitmap.</param>
+    /// <param name="sourceSession">The session of the source bitmap; null if it is the same one.</param>
     /// <returns>This transaction.</returns>
-    public RecordingTransaction Merge(RecordingSession session, string into, IReadOnlyList<MergeSource> sources)
+    public RecordingTransaction Merge(
+        RecordingSession session, string into, string source, RecordingSession? sourceSession = null)
     {
-        ArgumentNullException.ThrowIfNull(sources);
-        _sessions.UnionWith(sources.Select(static source => source.Session).OfType<RecordingSession>());
-        return Step("merge", session, into, applied =>
+        ArgumentNullException.ThrowIfNull(source);
+        RecordingSession from = sourceSession ?? session;
+        if (sourceSession is not null)
         {
-            Action undo = session.ApplyMerge(into, sources);
-            applied.NoteGrowth(session, into);
-            return undo;
-        });
+            _sessions.Add(sourceSession);
+        }
+
+        return Merge(session, into, () => session.ApplyMerge(into, from, source));
+    }
+
+    /// <summary>Adds to a bitmap everything that bits in memory mark as dirty, for example those of another image.</summary>
+    /// <param name="session">The session.</param>
+    /// <param name="into">The destination bitmap.</param>
+    /// <param name="bits">The bits. They must not change until the transaction is done.</param>
+    /// <returns>This transaction.</returns>
+    public RecordingTransaction Merge(RecordingSession session, string into, DirtyBitmap bits)
+    {
+        ArgumentNullException.ThrowIfNull(bits);
+        return Merge(session, into, () => session.ApplyMerge(into, bits));
     }
 
     /// <summary>Starts a backup: the target becomes what the disk is at the moment of the transaction.</summary>
@@ -199,6 +212,14 @@ public sealed class RecordingTransaction
         applied.Jobs.ForEach(static job => job.Start());
         return applied.Jobs;
     }
+
+    private RecordingTransaction Merge(RecordingSession session, string into, Func<Action> merge) =>
+        Step("merge", session, into, applied =>
+        {
+            Action undo = merge();
+            applied.NoteGrowth(session, into);
+            return undo;
+        });
 
     private RecordingTransaction Step(string operation, RecordingSession session, string name, Func<Applied, Action> apply)
     {

@@ -79,7 +79,7 @@ public sealed class AdoptCrashTests
         DiskBackup.AdoptAsync(
             series.Images, series.Disk, new AdoptionOptions { Checkpoint = checkpoint, Workers = 1 }, cancellationToken: Token);
 
-    private static Task<IReadOnlyList<BackupResult>> TakeAsync(PushedSeries series, string checkpoint) => DiskBackup.TakeAsync(
+    private static Task<IReadOnlyList<StoredBackup>> TakeAsync(PushedSeries series, string checkpoint) => DiskBackup.TakeAsync(
         [new BackupDisk(series.Disk, series.Image("next"))],
         new BackupOptions { Since = checkpoint, Mode = BitmapSyncMode.Never, Workers = 1 }, cancellationToken: Token);
 

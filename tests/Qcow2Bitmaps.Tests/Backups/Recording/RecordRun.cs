@@ -95,7 +95,7 @@ internal sealed class RecordRun(MemoryDisk disk, RecordingSession session) : IAs
                 RecordAction.Enable => transaction.Enable(Session, step.Name),
                 RecordAction.Disable => transaction.Disable(Session, step.Name),
                 RecordAction.Clear => transaction.Clear(Session, step.Name),
-                RecordAction.Merge => transaction.Merge(Session, step.Name, [.. step.Sources.Select(MergeSource.Of)]),
+                RecordAction.Merge => transaction.Merge(Session, step.Name, step.Sources),
                 _ => AddBackup(transaction, step, backups),
             };
         }

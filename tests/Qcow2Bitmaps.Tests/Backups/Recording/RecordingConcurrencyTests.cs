@@ -85,7 +85,7 @@ public sealed class RecordingConcurrencyTests
                 Token);
             await new RecordingTransaction().Clear(first, "a")
                 .Clear(second, "a")
-                .Merge(first, "a", [MergeSource.Of(second, "a")])
+                .Merge(first, "a", "a", second)
                 .CommitAsync(Token)
                 .WaitAsync(Patience.Limit, Token);
             if (i % 3 == 0)

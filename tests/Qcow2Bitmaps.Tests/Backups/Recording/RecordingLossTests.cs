@@ -88,7 +88,7 @@ public sealed class RecordingLossTests
         await FillAsync(session, 65536, 65536);
         await session.CheckpointAsync(Token);
         var transaction = new RecordingTransaction();
-        transaction.Merge(session, "a", [MergeSource.Of("b")]);
+        transaction.Merge(session, "a", "b");
         if (isRemoved)
         {
             transaction.Remove(session, "b");

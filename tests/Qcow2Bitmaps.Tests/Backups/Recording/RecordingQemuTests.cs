@@ -237,7 +237,7 @@ public sealed class RecordingQemuTests
                 RecordAction.Enable => transaction.Enable(session, step.Name),
                 RecordAction.Disable => transaction.Disable(session, step.Name),
                 RecordAction.Clear => transaction.Clear(session, step.Name),
-                _ => transaction.Merge(session, step.Name, [.. step.Sources.Select(MergeSource.Of)]),
+                _ => transaction.Merge(session, step.Name, step.Sources),
             };
         }
 

@@ -100,7 +100,7 @@ public sealed class RecordingSessionTests
         await Assert.ThrowsAsync<BitmapStateException>(
             async () => await session.AddAsync("b", isPersistent: true, cancellationToken: Token));
         await session.AddAsync("t", cancellationToken: Token);
-        await session.MergeAsync("t", [MergeSource.Of("a"), MergeSource.Of(session.CopyBits("a"))], Token);
+        await new RecordingTransaction().Merge(session, "t", "a").Merge(session, "t", session.CopyBits("a")).CommitAsync(Token);
         Assert.Equal(65536, session.Find("t")!.CountBytes);
         var target = new MemoryStorage(new byte[DiskBytes]);
         var options = new BackupJobOptions
@@ -150,7 +150,7 @@ public sealed class RecordingSessionTests
         await first.WriteAsync(0, new byte[512], Token);
         await second.WriteAsync(1 << 20, new byte[512], Token);
         RecordingTransaction failing = new RecordingTransaction()
-            .Merge(first, "a", [MergeSource.Of(second, "a")])
+            .Merge(first, "a", "a", second)
             .Add(first, "n")
             .Backup(
                 first,
@@ -171,7 +171,7 @@ public sealed class RecordingSessionTests
         Assert.False(first.Find("a")!.IsBusy);
         Assert.Empty(first.Jobs);
         Assert.Single(await other.BitmapsAsync());
-        await new RecordingTransaction().Merge(first, "a", [MergeSource.Of(second, "a")]).Remove(second, "a").CommitAsync(Token);
+        await new RecordingTransaction().Merge(first, "a", "a", second).Remove(second, "a").CommitAsync(Token);
         Assert.Equal([(0L, 65536L), (1L << 20, 65536L)], Extents(first.CopyBits("a")));
         Assert.Empty(await other.BitmapsAsync());
     }

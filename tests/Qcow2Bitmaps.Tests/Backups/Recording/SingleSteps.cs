@@ -25,7 +25,7 @@ internal static class SingleSteps
     public static async ValueTask DisableAsync(this RecordingSession session, string name, CancellationToken cancellationToken = default) =>
         await new RecordingTransaction().Disable(session, name).CommitAsync(cancellationToken);
 
-    public static async ValueTask MergeAsync(
-        this RecordingSession session, string into, IReadOnlyList<MergeSource> sources, CancellationToken cancellationToken = default) =>
-        await new RecordingTransaction().Merge(session, into, sources).CommitAsync(cancellationToken);
+    public static RecordingTransaction Merge(
+        this RecordingTransaction transaction, RecordingSession session, string into, IReadOnlyList<string> sources) =>
+        sources.Aggregate(transaction, (merged, source) => merged.Merge(session, into, source));
 }
