@@ -6,17 +6,12 @@ namespace Qcow2Bitmaps;
 /// name.</summary>
 public sealed class Qcow2UnsupportedException : Qcow2Exception
 {
-    /// <summary>Names what is not supported.</summary>
-    /// <param name="reason">What kind of thing is not supported.</param>
-    /// <param name="message">What the image needs, and what is possible instead.</param>
-    public Qcow2UnsupportedException(UnsupportedReason reason, string message)
-        : this(reason, (PrintableMessage)message)
-    {
-    }
-
     internal Qcow2UnsupportedException(UnsupportedReason reason, PrintableMessage message)
         : base(message) => Reason = reason;
 
-    /// <summary>What kind of thing is not supported.</summary>
-    public UnsupportedReason Reason { get; }
+    /// <summary>What is not supported, as programs should read it: an id of <c>docs/errors.md</c>, for example <c>preallocation</c>. It
+    /// keeps its meaning in all versions.</summary>
+    public string Id => KebabCase.From(Reason.ToString());
+
+    internal UnsupportedReason Reason { get; }
 }

@@ -126,7 +126,7 @@ internal static class BitmapCommand
                 messages.Error(Failed(e.Operation ?? "merge", name, e.Message));
                 return ExitCode.Error;
             }
-            catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.BitmapsInVersion2)
+            catch (Qcow2UnsupportedException e) when (e.Id is "bitmaps-in-version2")
             {
                 messages.Error(Failed("add", name, e.Message));
                 return ExitCode.Error;
@@ -219,8 +219,8 @@ internal static class BitmapCommand
             {
                 ImageFormat.Qcow2 => true,
                 ImageFormat.Raw => false,
-                _ => throw new Qcow2UnsupportedException(
-                    UnsupportedReason.Format, $"'{path}' is of format {found}, which has no bitmaps here; the formats are qcow2 and raw"),
+                _ => throw IOException.Of(
+                    $"'{path}' is of format {found}, which has no bitmaps here; the formats are qcow2 and raw"),
             };
         }
         catch

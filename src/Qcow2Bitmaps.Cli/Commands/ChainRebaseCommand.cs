@@ -93,7 +93,7 @@ internal sealed class ChainRebaseCommand
         await using ImageChain chain = await ImageChain.OpenAsync(
             file, open with { WritableLayers = [0], FollowBacking = false }, cancellationToken);
         Qcow2Image image = (chain.Layers[0] as Qcow2Layer)?.Image
-            ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "a raw image has no backing file");
+            ?? throw IOException.Of($"a raw image has no backing file");
         if (name.Length > 0 && !BackingPath.HasProtocol(name) && chain.IndexOf(BackingPath.Combine(file, name)) is not null)
         {
             _messages.Error("The image cannot be its own backing file");

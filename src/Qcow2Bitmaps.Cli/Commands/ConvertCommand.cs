@@ -238,7 +238,7 @@ internal sealed class ConvertCommand
             return ExitCode.Error;
         }
 
-        catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)
+        catch (Qcow2UnsupportedException e) when (e.Id is PreallocationModes.RefusalId)
         {
             string format = options!.IsQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw;
             string why = options.IsQcow2 ? PreallocationModes.CreationRefusal(e) : PreallocationModes.RawRefusal(options.RawPreallocation);

@@ -239,7 +239,7 @@ internal sealed class CreateCommand
 
             return ExitCode.Success;
         }
-        catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)
+        catch (Qcow2UnsupportedException e) when (e.Id is PreallocationModes.RefusalId)
         {
             return Fail(file, PreallocationModes.CreationRefusal(e));
         }
@@ -260,7 +260,7 @@ internal sealed class CreateCommand
             await RawImage.CreateAsync(file, (long)size, preallocation, cancellationToken);
             return ExitCode.Success;
         }
-        catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation)
+        catch (Qcow2UnsupportedException e) when (e.Id is PreallocationModes.RefusalId)
         {
             return Fail(file, PreallocationModes.RawRefusal(preallocation));
         }

@@ -130,7 +130,7 @@ internal sealed class MeasureCommand
         long size = chain.SizeBytes;
         return create is null ? DiskCopy.MeasureRaw(size)
             : Said((create with { SizeBytes = size }).FindFault()) is { } fault
-                ? throw new Qcow2UnsupportedException(UnsupportedReason.Limit, fault)
+                ? throw IOException.Of($"{fault}")
             : await DiskCopy.MeasureAsync(chain, create, cancellationToken);
     }
 

@@ -5,6 +5,9 @@ internal static class PreallocationModes
 {
     public const string Off = "off";
 
+    /// <summary>The library's id for a storage that does not support a mode.</summary>
+    public const string RefusalId = "preallocation";
+
     /// <summary>Parses a value; false if it is unknown.</summary>
     public static bool TryParse(string text, out Preallocation mode)
     {

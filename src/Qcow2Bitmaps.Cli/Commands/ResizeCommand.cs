@@ -107,7 +107,7 @@ internal static class ResizeCommand
                     messages.Warn(RemedyText.Describe(verdict));
                 }
             }
-            catch (Qcow2UnsupportedException e) when (e.Reason == UnsupportedReason.Preallocation && resize.Image is not null)
+            catch (Qcow2UnsupportedException e) when (e.Id is PreallocationModes.RefusalId && resize.Image is not null)
             {
                 messages.Error(PreallocationModes.ResizeRefusal(e));
                 return ExitCode.Error;

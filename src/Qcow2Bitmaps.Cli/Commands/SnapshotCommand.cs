@@ -144,16 +144,16 @@ internal static class SnapshotCommand
         }
     }
 
-    private static string? Describe(char kind, Qcow2UnsupportedException e) => (kind, e.Reason) switch
+    private static string? Describe(char kind, Qcow2UnsupportedException e) => (kind, e.Id) switch
     {
-        ('c', UnsupportedReason.RefcountWidth) => $"-22 ({InvalidArgument})\n{e.Message}",
-        ('c', UnsupportedReason.ExternalDataFile) => $"-95 ({NotSupported})",
-        ('c', UnsupportedReason.Limit) => $"-27 (File too large)\n{e.Message}",
+        ('c', "refcount-width") => $"-22 ({InvalidArgument})\n{e.Message}",
+        ('c', "external-data-file") => $"-95 ({NotSupported})",
+        ('c', "limit") => $"-27 (File too large)\n{e.Message}",
         // qemu-img looks for the snapshot first, and such an image has none.
-        ('d', UnsupportedReason.ExternalDataFile) => NotFound,
-        ('a', UnsupportedReason.ExternalDataFile) => $"Failed to load snapshot: {NotSupported}",
-        ('a', UnsupportedReason.RefcountWidth) => $"Failed to load snapshot: {InvalidArgument}\n{e.Message}",
-        ('a', UnsupportedReason.SnapshotWithBitmaps or UnsupportedReason.Version2) => e.Message,
+        ('d', "external-data-file") => NotFound,
+        ('a', "external-data-file") => $"Failed to load snapshot: {NotSupported}",
+        ('a', "refcount-width") => $"Failed to load snapshot: {InvalidArgument}\n{e.Message}",
+        ('a', "snapshot-with-bitmaps" or "version2") => e.Message,
         _ => null,
     };
 

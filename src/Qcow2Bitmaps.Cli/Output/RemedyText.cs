@@ -15,7 +15,7 @@ internal static class RemedyText
         string more = e switch
         {
             BitmapStateException { Verdict: { } verdict } => $"; remedy: {Of(verdict)}",
-            Qcow2UnsupportedException { Reason: UnsupportedReason.BackingOutsideAllowedFolders } => " (--allow-backing DIR allows more)",
+            Qcow2UnsupportedException { Id: "backing-outside-allowed-folders" } => " (--allow-backing DIR allows more)",
             BackupException { ExpectedBacking: { } backing } =>
                 PrintableMessage.Of($": 'rebase -u -b {backing.FileName} -F {backing.Format}' mends that"),
             Qcow2Exception { Remedy: { } remedy } => Of(remedy),

@@ -16,8 +16,7 @@ internal static partial class FaultTable
         static code => code == FaultCode.None ? null : $"| `{KebabCase.From(code.ToString())}` |");
 
     public static string OfReasons() => Of<UnsupportedReason>(
-        "| code | `UnsupportedReason` | meaning |\n|---|---|---|\n",
-        static reason => string.Create(CultureInfo.InvariantCulture, $"| {(int)reason} | `{reason}` |"));
+        "| id | meaning |\n|---|---|\n", static reason => $"| `{KebabCase.From(reason.ToString())}` |");
 
     private static string Of<T>(string head, Func<T, string?> row)
         where T : struct, Enum
