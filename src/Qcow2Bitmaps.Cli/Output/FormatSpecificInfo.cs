@@ -7,9 +7,8 @@ internal static class FormatSpecificInfo
     {
         Qcow2Header header = image.Header;
         var compat = new InfoNode.Leaf("compat", header.Version == 2 ? "0.10" : "1.1");
-        var compression = new InfoNode.Leaf(
-            "compression-type", (CompressionType)header.CompressionType == CompressionType.Zstd ? "zstd" : "zlib");
-        var refcountBits = new InfoNode.Leaf("refcount-bits", (long)image.Geometry.RefcountBits);
+        var compression = new InfoNode.Leaf("compression-type", header.CompressionType == CompressionType.Zstd ? "zstd" : "zlib");
+        var refcountBits = new InfoNode.Leaf("refcount-bits", (long)header.RefcountBits);
         var members = new List<InfoNode> { compat, compression };
         if (header.Version == 2)
         {
@@ -32,13 +31,13 @@ internal static class FormatSpecificInfo
         }
 
         AddEncryption(members, image, luks);
-        if (header.HasExternalDataFile)
+        if (header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExternalDataFile))
         {
             members.Add(new InfoNode.Leaf("data-file-raw", header.AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData)));
         }
 
         members.Add(new InfoNode.Leaf("corrupt", header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Corrupt)));
-        members.Add(new InfoNode.Leaf("extended-l2", header.HasExtendedL2));
+        members.Add(new InfoNode.Leaf("extended-l2", header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExtendedL2)));
         return members;
     }
 

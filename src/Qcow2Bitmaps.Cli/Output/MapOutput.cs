@@ -92,7 +92,8 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
             }
 
             ChainLayer layer = chain.Layers[extent.Depth];
-            string file = layer is Qcow2Layer { Image: { Header.HasExternalDataFile: true, DataFile: { } dataFile } }
+            string file = layer is Qcow2Layer { Image: { DataFile: { } dataFile, Header.IncompatibleFeatures: var features } }
+                && features.HasFlag(IncompatibleFeatures.ExternalDataFile)
                 ? dataFile
                 : layer.Path;
             output.WriteLine($"{Hex(extent.OffsetBytes),-16}{Hex(extent.LengthBytes),-16}{Hex(mapped),-16}{output.Foreign(file)}");

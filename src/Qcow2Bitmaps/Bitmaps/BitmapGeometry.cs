@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps.Bitmaps;
 
 /// <summary>How a bitmap's bits map to the disk and to pages. Nothing here overflows for disks of up to 2^63-1 bytes.</summary>

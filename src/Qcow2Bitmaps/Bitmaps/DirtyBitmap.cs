@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps;
 

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Disks;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Storage;
 

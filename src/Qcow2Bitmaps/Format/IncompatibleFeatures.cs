@@ -16,6 +16,4 @@ public enum IncompatibleFeatures : ulong
     CompressionType = 1 << 3,
     /// <summary>L2 entries are 16 bytes long and describe 32 subclusters.</summary>
     ExtendedL2 = 1 << 4,
-    /// <summary>All bits that this library knows.</summary>
-    Known = Dirty | Corrupt | ExternalDataFile | CompressionType | ExtendedL2,
 }

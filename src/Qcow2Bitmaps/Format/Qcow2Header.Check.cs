@@ -33,11 +33,11 @@ public sealed partial record Qcow2Header
                 $"at most the cluster size, {clusterSize}");
         }
 
-        if ((IncompatibleFeatures & ~IncompatibleFeatures.Known) is not IncompatibleFeatures.None and IncompatibleFeatures unknown)
+        if (UnknownFeatures is not IncompatibleFeatures.None)
         {
             yield return Faults.OfHex(
                 FaultCode.HeaderUnknownFeature, Structure, "unknown incompatible_features", HeaderLayout.IncompatibleFeatures,
-                (ulong)unknown, $"bits of 0x{(ulong)IncompatibleFeatures.Known:x}");
+                (ulong)UnknownFeatures, $"bits of 0x{(ulong)KnownFeatures:x}");
         }
 
         if (CheckCompressionType() is { } compression)
@@ -97,14 +97,15 @@ public sealed partial record Qcow2Header
         bool bit = IncompatibleFeatures.HasFlag(IncompatibleFeatures.CompressionType);
         string? allowed = CompressionType switch
         {
-            0 => bit ? "a type other than 0 while the incompatible bit 3 is set" : null,
-            1 => bit ? null : "0 while the incompatible bit 3 is not set",
+            CompressionType.Zlib => bit ? "a type other than 0 while the incompatible bit 3 is set" : null,
+            CompressionType.Zstd => bit ? null : "0 while the incompatible bit 3 is not set",
             _ => "0 (zlib) or 1 (zstd)",
         };
         return allowed is null
             ? null
             : Faults.Of(
-                FaultCode.HeaderCompressionType, Structure, "compression_type", HeaderLayout.CompressionType, CompressionType, allowed);
+                FaultCode.HeaderCompressionType, Structure, "compression_type", HeaderLayout.CompressionType,
+                (int)CompressionType, allowed);
     }
 
     private FormatFault? CheckRefcountTable(Qcow2Limits limits) => RefcountTableClusters == 0

@@ -95,7 +95,7 @@ public sealed partial record Qcow2Header
             CompatibleFeatures = (CompatibleFeatures)ReadUInt64BigEndian(source[HeaderLayout.CompatibleFeatures..]),
             AutoclearFeatures = (AutoclearFeatures)ReadUInt64BigEndian(source[HeaderLayout.AutoclearFeatures..]),
             RefcountOrder = ReadUInt32BigEndian(source[HeaderLayout.RefcountOrder..]),
-            CompressionType = hasCompressionType ? source[HeaderLayout.CompressionType] : (byte)0,
+            CompressionType = hasCompressionType ? (CompressionType)source[HeaderLayout.CompressionType] : CompressionType.Zlib,
             TrailingBytes = hasCompressionType ? source[HeaderLayout.Padding..(int)headerLength].ToArray() : default,
         };
         return null;

@@ -51,7 +51,7 @@ public sealed partial record Qcow2Header
         WriteUInt32BigEndian(destination[HeaderLayout.HeaderLength..], HeaderLength);
         if (length > HeaderLayout.CompressionType)
         {
-            destination[HeaderLayout.CompressionType] = CompressionType;
+            destination[HeaderLayout.CompressionType] = (byte)CompressionType;
             TrailingBytes.Span.CopyTo(destination[HeaderLayout.Padding..]);
         }
 

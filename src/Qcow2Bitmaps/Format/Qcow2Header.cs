@@ -18,6 +18,9 @@ public sealed partial record Qcow2Header
     /// <summary>The number of bytes that <see cref="TryRead"/> needs for everything but the unknown fields.</summary>
     internal const int MaxKnownBytes = HeaderLayout.KnownLength;
 
+    private const IncompatibleFeatures KnownFeatures = IncompatibleFeatures.Dirty | IncompatibleFeatures.Corrupt
+        | IncompatibleFeatures.ExternalDataFile | IncompatibleFeatures.CompressionType | IncompatibleFeatures.ExtendedL2;
+
     internal Qcow2Header()
     {
     }
@@ -26,40 +29,43 @@ public sealed partial record Qcow2Header
     public int Version { get; init; } = 3;
 
     /// <summary>Where the backing file's name starts, in bytes from the start of the file; 0 without a backing file.</summary>
-    public ulong BackingFileOffset { get; init; }
+    internal ulong BackingFileOffset { get; init; }
 
     /// <summary>The length of the backing file's name in bytes.</summary>
-    public uint BackingFileSize { get; init; }
+    internal uint BackingFileSize { get; init; }
 
     /// <summary>The cluster size as a power of two.</summary>
-    public uint ClusterBits { get; init; } = 16;
+    internal uint ClusterBits { get; init; } = 16;
 
     /// <summary>The disk's size in bytes, as stated.</summary>
-    public ulong VirtualSize { get; init; }
+    internal ulong VirtualSize { get; init; }
 
     /// <summary>How guest data are encrypted, as a number: see <see cref="Qcow2Bitmaps.EncryptionMethod"/>.</summary>
-    public uint CryptMethod { get; init; }
+    internal uint CryptMethod { get; init; }
 
     /// <summary>Entries of the active L1 table.</summary>
-    public uint L1Size { get; init; }
+    internal uint L1Size { get; init; }
 
     /// <summary>Where the active L1 table starts, in bytes.</summary>
-    public ulong L1TableOffset { get; init; }
+    internal ulong L1TableOffset { get; init; }
 
     /// <summary>Where the refcount table starts, in bytes.</summary>
-    public ulong RefcountTableOffset { get; init; }
+    internal ulong RefcountTableOffset { get; init; }
 
     /// <summary>Clusters of the refcount table.</summary>
-    public uint RefcountTableClusters { get; init; }
+    internal uint RefcountTableClusters { get; init; }
 
     /// <summary>The number of internal snapshots.</summary>
-    public uint SnapshotCount { get; init; }
+    internal uint SnapshotCount { get; init; }
 
     /// <summary>Where the snapshot table starts, in bytes.</summary>
-    public ulong SnapshotsOffset { get; init; }
+    internal ulong SnapshotsOffset { get; init; }
 
     /// <summary>Bits that a reader must know.</summary>
     public IncompatibleFeatures IncompatibleFeatures { get; init; }
+
+    /// <summary>The bits that a reader must know, and this one does not.</summary>
+    internal IncompatibleFeatures UnknownFeatures => IncompatibleFeatures & ~KnownFeatures;
 
     /// <summary>Bits that a reader may ignore.</summary>
     public CompatibleFeatures CompatibleFeatures { get; init; }
@@ -68,13 +74,16 @@ public sealed partial record Qcow2Header
     public AutoclearFeatures AutoclearFeatures { get; init; }
 
     /// <summary>The width of a reference count as a power of two in bits.</summary>
-    public uint RefcountOrder { get; init; } = 4;
+    internal uint RefcountOrder { get; init; } = 4;
+
+    /// <summary>The width of a reference count in bits: 1, 2, 4, 8, 16, 32 or 64.</summary>
+    public int RefcountBits => 1 << (int)Math.Min(RefcountOrder, MaxRefcountOrder);
 
     /// <summary>The header's length in bytes; extensions follow it. 72 in version 2.</summary>
-    public uint HeaderLength { get; init; } = HeaderLayout.KnownLength;
+    internal uint HeaderLength { get; init; } = HeaderLayout.KnownLength;
 
-    /// <summary>As a number: see <see cref="Qcow2Bitmaps.CompressionType"/>. 0 if the header is too short for it.</summary>
-    public byte CompressionType { get; init; }
+    /// <summary>How compressed clusters are packed; zlib if the header is too short to say.</summary>
+    public CompressionType CompressionType { get; init; }
 
     /// <summary>The bytes from offset 105 to the header's length: padding and unknown fields. Written back unchanged.</summary>
     internal ReadOnlyMemory<byte> TrailingBytes { get; init; }
@@ -89,13 +98,13 @@ public sealed partial record Qcow2Header
     internal long RefcountTableBytes => (long)RefcountTableClusters << (int)ClusterBits;
 
     /// <summary>Whether guest data are in an external file.</summary>
-    public bool HasExternalDataFile => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExternalDataFile);
+    internal bool HasExternalDataFile => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExternalDataFile);
 
     /// <summary>Whether the external file by itself, as a raw image, reads like the disk.</summary>
     internal bool HasRawDataFile => HasExternalDataFile && AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData);
 
     /// <summary>Whether L2 entries are extended.</summary>
-    public bool HasExtendedL2 => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExtendedL2);
+    internal bool HasExtendedL2 => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExtendedL2);
 
     /// <summary>Where the header extensions end, in bytes: at the backing file's name, else at the end of the first cluster.</summary>
     internal ulong ExtensionAreaEnd => BackingFileOffset != 0 ? BackingFileOffset : 1UL << (int)ClusterBits;
@@ -106,7 +115,7 @@ public sealed partial record Qcow2Header
     /// refuses other fields: an invalid refcount width is clamped, an invalid use of extended entries is ignored.
     /// </remarks>
     /// <exception cref="ArgumentOutOfRangeException">The virtual size is 2^63 or more.</exception>
-    public ImageGeometry Geometry => new(
+    internal ImageGeometry Geometry => new(
         (int)ClusterBits,
         VirtualSize <= long.MaxValue ? (long)(VirtualSize & ~511UL) : -1,
         (int)Math.Min(RefcountOrder, MaxRefcountOrder),

@@ -36,7 +36,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     internal IReadOnlyList<RawHeaderExtension> Extensions => Handle.Contents.First.Extensions;
 
     /// <summary>The cluster arithmetic.</summary>
-    public ImageGeometry Geometry => Handle.Geometry;
+    internal ImageGeometry Geometry => Handle.Geometry;
 
     /// <summary>The disk's size in bytes: whole sectors of 512, as QEMU counts.</summary>
     public long VirtualSizeBytes => Geometry.VirtualSizeBytes;

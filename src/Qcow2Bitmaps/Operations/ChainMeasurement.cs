@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Format;
+
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>

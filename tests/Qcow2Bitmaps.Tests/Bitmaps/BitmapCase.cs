@@ -1,6 +1,7 @@
 using FsCheck;
 using FsCheck.Fluent;
 using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Tests.Bitmaps;
 

@@ -18,7 +18,7 @@ internal static class CompressedImage
         {
             ClusterBits = (uint)clusterBits,
             VirtualSize = (ulong)clusterBytes * (ulong)clusters.Count,
-            CompressionType = (byte)type,
+            CompressionType = type,
             IncompatibleFeatures = type == CompressionType.Zlib ? IncompatibleFeatures.None : IncompatibleFeatures.CompressionType,
             RefcountTableOffset = (ulong)clusterBytes,
             RefcountTableClusters = 1,

@@ -121,7 +121,7 @@ internal sealed class CreationPlan
             CompatibleFeatures = options.LazyRefcounts ? CompatibleFeatures.LazyRefcounts : CompatibleFeatures.None,
             AutoclearFeatures = options.DataFileRaw ? AutoclearFeatures.RawExternalData : AutoclearFeatures.None,
             RefcountOrder = (uint)geometry.RefcountOrder,
-            CompressionType = (byte)options.CompressionType,
+            CompressionType = options.CompressionType,
         };
     }
 }

@@ -24,7 +24,7 @@ internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header)
         using MemoryOwner<byte> packed = MemoryOwner<byte>.Allocate(length);
         if (!_decoders.TryTake(out IClusterDecoder? decoder))
         {
-            decoder = (CompressionType)header.CompressionType == CompressionType.Zstd ? new ZstdDecoder() : new DeflateDecoder();
+            decoder = header.CompressionType == CompressionType.Zstd ? new ZstdDecoder() : new DeflateDecoder();
         }
 
         try

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.State;

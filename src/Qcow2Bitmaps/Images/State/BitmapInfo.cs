@@ -26,10 +26,10 @@ public sealed record BitmapInfo
     public required BitmapState State { get; init; }
 
     /// <summary>Where the bitmap's table starts, in bytes from the start of the file.</summary>
-    public required ulong TableOffset { get; init; }
+    internal ulong TableOffset { get; init; }
 
     /// <summary>Entries of the bitmap's table.</summary>
-    public required uint TableEntries { get; init; }
+    internal uint TableEntries { get; init; }
 
     /// <summary>What is wrong with the directory entry. Always empty for a strict reader.</summary>
     public IReadOnlyList<FormatFault> Faults { get; init; } = [];

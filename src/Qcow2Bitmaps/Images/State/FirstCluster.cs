@@ -113,7 +113,7 @@ internal sealed class FirstCluster
         }
 
         var names = new List<string>();
-        ulong unknown = (ulong)(Header.IncompatibleFeatures & ~IncompatibleFeatures.Known);
+        ulong unknown = (ulong)Header.UnknownFeatures;
         for (int bit = 0; bit < 64; bit++)
         {
             if ((unknown >> bit & 1) != 0)

@@ -34,13 +34,13 @@ public sealed record SnapshotInfo
     public required ulong? InstructionCount { get; init; }
 
     /// <summary>Where the snapshot's L1 table starts, in bytes from the start of the file.</summary>
-    public required ulong L1TableOffset { get; init; }
+    internal ulong L1TableOffset { get; init; }
 
     /// <summary>Entries of the snapshot's L1 table.</summary>
-    public required uint L1Size { get; init; }
+    internal uint L1Size { get; init; }
 
     /// <summary>The extra data's length in bytes; version 3 demands 16.</summary>
-    public required int ExtraDataBytes { get; init; }
+    internal int ExtraDataBytes { get; init; }
 
     /// <summary>The L1 table's length in bytes.</summary>
     internal long L1TableBytes => ImageGeometry.BytesOfEntries(L1Size);

@@ -12,7 +12,7 @@ internal sealed partial class GuestMetadata
     private long _packedEnd;
 
     /// <summary>Whether clusters can be written compressed.</summary>
-    public bool CanPack => dataFile is null && (CompressionType)Header.CompressionType == CompressionType.Zlib;
+    public bool CanPack => dataFile is null && Header.CompressionType == CompressionType.Zlib;
 
     /// <summary>Allocates room for a compressed cluster.</summary>
     /// <param name="guestOffset">The cluster on the disk.</param>
