@@ -120,6 +120,16 @@ internal sealed class LiveMetadata
     /// <summary>Removes the structure that starts at an offset: it is about to be replaced.</summary>
     public void Remove(ulong offset) => _ranges.RemoveAll(range => range.Start == offset);
 
+    /// <summary>Follows a refcount table that has moved: its old place is free.</summary>
+    public void MoveRefcountTable(Qcow2Header old, Qcow2Header now)
+    {
+        Remove(old.RefcountTableOffset);
+        Add(RefcountTable, now.RefcountTableOffset, now.RefcountTableBytes);
+    }
+
+    /// <summary>Adds a refcount block.</summary>
+    public void AddRefcountBlock(HostOffset offset) => Add(RefcountBlock, offset.Raw, _geometry.ClusterSizeBytes);
+
     /// <summary>Finds a structure that overlaps a cluster.</summary>
     /// <returns>Its name; null when none does.</returns>
     public string? Find(HostCluster cluster) =>

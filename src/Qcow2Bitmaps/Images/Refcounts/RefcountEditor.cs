@@ -89,6 +89,16 @@ internal sealed partial class RefcountEditor
             Stored.Keep(block, edit.Bytes);
         }
 
+        if (_isTableMoved)
+        {
+            Live.MoveRefcountTable(Stored.Header, header);
+        }
+
+        foreach (HostCluster cluster in NewBlockClusters)
+        {
+            Live.AddRefcountBlock(_geometry.OffsetOf(cluster));
+        }
+
         Stored.Header = header;
         _edits.Clear();
         _allocated.Clear();

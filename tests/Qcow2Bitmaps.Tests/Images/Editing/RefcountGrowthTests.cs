@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
 
-/// <summary>Edits that need so many clusters that the refcount table moves.</summary>
+/// <summary>Changes that need so many clusters that the refcount table moves.</summary>
 public sealed class RefcountGrowthTests : IDisposable
 {
     private const long DiskBytes = 16L << 30;
@@ -39,6 +39,37 @@ public sealed class RefcountGrowthTests : IDisposable
         }
 
         Assert.Equal("No errors were found on the image.", (await Qemu.ImgOkAsync("check", path)).Split('\n')[0]);
+    }
+
+    /// <summary>The old table's cluster becomes free, and is the first one that the writer takes next.</summary>
+    [Fact]
+    public async Task AWriterGoesOnAfterTheRefcountTableHasMoved()
+    {
+        Qemu.Require();
+        const int Piece = 1 << 20;
+        string path = _folder.File("a.qcow2");
+        string model = _folder.File("model");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", "cluster_size=512", path, "16M");
+        var bytes = new byte[16 * Piece];
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
+        {
+            ulong before = image.Header.RefcountTableOffset;
+            await using (Disk writer = await image.OpenWriterAsync(Token))
+            {
+                for (int i = 0; i < 16; i++)
+                {
+                    bytes.AsSpan(i * Piece, Piece).Fill((byte)(i + 1));
+                    await writer.WriteAsync(i * Piece, bytes.AsMemory(i * Piece, Piece), Token);
+                    await writer.FlushAsync(Token);
+                }
+            }
+
+            Assert.NotEqual(before, image.Header.RefcountTableOffset);
+        }
+
+        await File.WriteAllBytesAsync(model, bytes, Token);
+        Assert.Equal("No errors were found on the image.", (await Qemu.ImgOkAsync("check", path)).Split('\n')[0]);
+        await Qemu.ImgOkAsync("compare", "-f", "qcow2", "-F", "raw", path, model);
     }
 
     private static DirtyBitmap OneGranuleOfEachPage()
