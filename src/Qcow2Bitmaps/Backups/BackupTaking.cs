@@ -114,11 +114,11 @@ internal static class BackupTaking
     private static BackupException Unanchored(List<DiskBackupRun> jobs, Exception e)
     {
         string whole = string.Join(", ", jobs.Where(static job => job.IsPlaced).Select(static job => $"'{job.ManifestPath}'"));
-        bool isKnown = e is Qcow2Exception;
-        string why = isKnown ? "bitmaps were not changed" : "it is unknown whether bitmaps record since then";
+        var known = e as Qcow2Exception;
+        string why = known is not null ? "bitmaps were not changed" : "it is unknown whether bitmaps record since then";
         return new BackupException($"{e}. The backup {whole} is whole and can be restored; {why}", e)
         {
-            Remedy = isKnown ? null : Remedy.VerifyBackup,
+            Remedy = known is null ? Remedy.VerifyBackup : known.Remedy,
         };
     }
 

@@ -44,6 +44,10 @@ public sealed class BitmapEdit
     internal BitmapEdit AddCarried(string name, long granularityBytes, bool isRecording = true) =>
         Step("add", plan => plan.Add(name, granularityBytes, isRecording));
 
+    /// <summary>Puts an empty bitmap in place of all that have its name: none, one, or one that cannot be used and another.</summary>
+    internal BitmapEdit Replace(string name, long granularityBytes, bool isRecording) =>
+        Step("remove", plan => plan.RemoveNamed(name)).AddCarried(name, granularityBytes, isRecording);
+
     /// <summary>Removes a bitmap, an inconsistent one too.</summary>
     /// <param name="name">Its name.</param>
     /// <returns>This edit.</returns>

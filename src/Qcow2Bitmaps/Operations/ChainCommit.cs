@@ -67,6 +67,7 @@ public sealed class ChainCommit : ChainOperation
     /// What was removed, the lowest first; empty where this is no such commit, or the base does not read as the top does: then the
     /// commit is still to be done.
     /// </returns>
+    /// <exception cref="InvalidOperationException"><see cref="MergeOptions.KeepsImages"/> is set.</exception>
     /// <exception cref="Qcow2Exception">An image is broken, in use, or refused.</exception>
     /// <exception cref="FileNotFoundException">The top does not exist under either name; the message describes what exists.</exception>
     /// <exception cref="IOException">A file cannot be opened or removed; or the top exists under both names, so that another image of its
@@ -76,6 +77,7 @@ public sealed class ChainCommit : ChainOperation
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentException.ThrowIfNullOrEmpty(options.BasePath, nameof(options));
+        RequireRemoval(options);
         var remains = new CommitRemains(options.TopPath ?? activePath, options.BasePath, open ?? new ChainOpenOptions());
         IReadOnlyList<string> rest = await remains.FindAsync(activePath, cancellationToken).ConfigureAwait(false);
         foreach (string path in rest)
@@ -93,14 +95,13 @@ public sealed class ChainCommit : ChainOperation
     /// <returns>What was removed, the lowest first.</returns>
     /// <exception cref="InvalidOperationException"><see cref="ChainOperation.RunAsync"/> has not returned, or
     /// <see cref="MergeOptions.KeepsImages"/> is set; nothing is removed.</exception>
+    /// <exception cref="SnapshotStateException">A committed image has internal snapshots, which would go with it; nothing is
+    /// removed.</exception>
     public async Task<IReadOnlyList<string>> RemoveCommittedAsync()
     {
         RequireRun();
-        if (_scope.Options.KeepsImages)
-        {
-            throw new InvalidOperationException($"The options of the commit keep the images ({nameof(MergeOptions.KeepsImages)}).");
-        }
-
+        RequireRemoval(_scope.Options);
+        Operations.ChangedSnapshots.RequireNone(FindChangedSnapshots(), ", and would be removed with it; nothing was removed");
         IReadOnlyList<string> paths = CommitRemains.ToRemove(_scope.Committed);
         bool isMarked = !_scope.TopLayer.IsFixedSize;
         await DisposeAsync().ConfigureAwait(false);
@@ -177,6 +178,14 @@ public sealed class ChainCommit : ChainOperation
         }
 
         return result;
+    }
+
+    private static void RequireRemoval(MergeOptions options)
+    {
+        if (options.KeepsImages)
+        {
+            throw new InvalidOperationException($"The options of the commit keep the images ({nameof(MergeOptions.KeepsImages)}).");
+        }
     }
 
     private void RequireRun()

@@ -113,9 +113,11 @@ public sealed class ChainFlatten : ChainOperation
         else if (FilePlace.Of(path).IsBlockDevice)
         {
             var look = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
-            room = look.CapacityBytes;
-            isVolume = true;
-            await look.DisposeAsync().ConfigureAwait(false);
+            await using (look.ConfigureAwait(false))
+            {
+                room = look.CapacityBytes;
+                isVolume = true;
+            }
         }
 
         if (room is not { } there || there >= ChainMeasurement.FullyAllocated(Chain, Create))

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Writing;
 
 namespace Qcow2Bitmaps.Operations;
 
@@ -22,6 +23,8 @@ public abstract class ChainOperation : IAsyncDisposable
     /// and its snapshots. Empty where none do.
     /// </summary>
     public IReadOnlyList<string> ChangedSnapshots => [.. FindChangedSnapshots().Select(static changed => changed.ToString())];
+
+    private bool HasStarted { get; set; }
 
     /// <summary>Whether <see cref="RunAsync"/> has returned.</summary>
     private protected bool HasRun { get; private set; }
@@ -52,8 +55,9 @@ public abstract class ChainOperation : IAsyncDisposable
     /// Runs the operation. It removes no file, and does not look for overlays outside the chain: <see cref="FindOverlaysAsync"/> does.
     /// </summary>
     /// <param name="progress">Is told how much of the disk is done.</param>
-    /// <param name="cancellationToken">Ends the work; the chain is valid then, and the operation can be run again.</param>
+    /// <param name="cancellationToken">Ends the work; the chain is valid then, and the operation can be opened and run again.</param>
     /// <returns>What happened to the bitmaps, and how much was copied.</returns>
+    /// <exception cref="InvalidOperationException">It was run before.</exception>
     /// <exception cref="SnapshotStateException">Internal snapshots would change content; nothing is written.</exception>
     /// <exception cref="BitmapStateException">A bitmap would be lost, or cannot be made; nothing is written.</exception>
     /// <exception cref="Qcow2UnsupportedException">An image cannot be written, or is open for reading only; nothing is written.</exception>
@@ -64,6 +68,17 @@ public abstract class ChainOperation : IAsyncDisposable
     public async Task<ChainResult> RunAsync(
         IProgress<OperationProgress>? progress = null, CancellationToken cancellationToken = default)
     {
+        if (HasStarted)
+        {
+            throw new InvalidOperationException("The operation was run before: open it again to run it again.");
+        }
+
+        HasStarted = true;
+        foreach (Qcow2Layer layer in Chain.Layers.Where(static layer => layer.IsWritable).OfType<Qcow2Layer>())
+        {
+            InterruptedEdit.RequireNone(layer.Image.Handle);
+        }
+
         ChainResult result = await DoAsync(progress, cancellationToken).ConfigureAwait(false);
         HasRun = true;
         return result;

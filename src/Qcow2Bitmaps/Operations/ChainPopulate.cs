@@ -173,11 +173,9 @@ public sealed class ChainPopulate : ChainOperation
     {
         Qcow2Image image = layer.RequireImage();
         bool isSound = WhyUntold(layer) is null;
-        var edit = new BitmapEdit();
         if (image.Bitmaps.TryGet(_name, out BitmapInfo? old))
         {
             granularityBytes = old.GranularityBytes;
-            edit.Remove(_name);
         }
 
         var bits = new DirtyBitmap(layer.VirtualSizeBytes, granularityBytes);
@@ -196,7 +194,7 @@ public sealed class ChainPopulate : ChainOperation
             bits.SetAll();
         }
 
-        edit.AddCarried(_name, granularityBytes).Merge(bits, _name);
+        BitmapEdit edit = new BitmapEdit().Replace(_name, granularityBytes, isRecording: true).Merge(bits, _name);
         await image.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
         return new BitmapChange(
             _name, BitmapChangeKind.Populated, layer.Path,

@@ -94,7 +94,8 @@ public sealed class ChainRebase : ChainOperation
     /// <param name="activePath">The top image of the whole chain.</param>
     /// <param name="options">Which image gets which backing file, of this chain or of another one, and how.</param>
     /// <param name="open">How the chain is opened; the defaults when null. Which images are writable follows from the rebase.</param>
-    /// <param name="openBase">How the chain of the base is opened; as the other one when null.</param>
+    /// <param name="openBase">How the chain of the base is opened. When null, as the other one, without its top's format and snapshot: the
+    /// base must be qcow2 then, as a format that was only guessed must not be stored.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <exception cref="ImageLockedException">Another process uses one of the images in a way that excludes this.</exception>
     /// <exception cref="IOException">A file cannot be opened, or the top is no image of the chain.</exception>
@@ -110,7 +111,7 @@ public sealed class ChainRebase : ChainOperation
         {
             rebase.BaseChain = options.BasePath is null
                 ? null
-                : await ImageChain.OpenAsync(options.BasePath, openBase ?? open, cancellationToken).ConfigureAwait(false);
+                : await ImageChain.OpenAsync(options.BasePath, OptionsOfBase(openBase, open), cancellationToken).ConfigureAwait(false);
             return rebase;
         }
         catch
@@ -169,10 +170,16 @@ public sealed class ChainRebase : ChainOperation
 
     private protected override async ValueTask DisposeCoreAsync()
     {
-        await base.DisposeCoreAsync().ConfigureAwait(false);
-        if (BaseChain is not null)
+        try
         {
-            await BaseChain.DisposeAsync().ConfigureAwait(false);
+            await base.DisposeCoreAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            if (BaseChain is not null)
+            {
+                await BaseChain.DisposeAsync().ConfigureAwait(false);
+            }
         }
     }
 
@@ -229,6 +236,9 @@ public sealed class ChainRebase : ChainOperation
             return engine.WrittenBytes;
         }
     }
+
+    private static ChainOpenOptions OptionsOfBase(ChainOpenOptions? openBase, ChainOpenOptions? open) => openBase
+        ?? (open ?? new ChainOpenOptions()) with { TopFormat = ImageFormat.Qcow2, TopSnapshot = null, WritableLayers = [] };
 
     private static int TopOf(ImageChain chain, MergeOptions options) => options.TopPath is null ? 0 : IndexOf(chain, options.TopPath);
 }

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Disks;
+using Qcow2Bitmaps.Images.Resizing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
@@ -89,6 +90,7 @@ public sealed class ChainResize : IAsyncDisposable
         options ??= new Qcow2ResizeOptions();
         if (Image is not { } image)
         {
+            ResizeChange.RequireConsent(SizeBytes, sizeBytes, options.AllowShrink);
             await ResizeRawAsync(sizeBytes, options.Preallocation, cancellationToken).ConfigureAwait(false);
             return [];
         }
@@ -129,17 +131,15 @@ public sealed class ChainResize : IAsyncDisposable
     /// <summary>Closes the image and its data file.</summary>
     public async ValueTask DisposeAsync()
     {
-        if (_dataFile is not null)
+        // Each is closed, also where closing another one fails.
+        await using (_storage.ConfigureAwait(false))
+        await using ((Image ?? (IAsyncDisposable)_storage).ConfigureAwait(false))
         {
-            await _dataFile.DisposeAsync().ConfigureAwait(false);
+            if (_dataFile is not null)
+            {
+                await _dataFile.DisposeAsync().ConfigureAwait(false);
+            }
         }
-
-        if (Image is not null)
-        {
-            await Image.DisposeAsync().ConfigureAwait(false);
-        }
-
-        await _storage.DisposeAsync().ConfigureAwait(false);
     }
 
     private async ValueTask<ImageStorage?> OpenDataFileAsync(CancellationToken cancellationToken) =>

@@ -25,13 +25,13 @@ internal sealed record ChangedSnapshots(Qcow2Layer Layer)
             $"{Layer} has internal snapshots, which read other data afterwards where they have holes: {names}{more}");
     }
 
-    /// <summary>Throws if snapshots would change content.</summary>
+    /// <summary>Throws if snapshots would change content, or go with their image.</summary>
     /// <exception cref="SnapshotStateException">There are such snapshots.</exception>
-    public static void RequireNone(IEnumerable<ChangedSnapshots> found)
+    public static void RequireNone(IEnumerable<ChangedSnapshots> found, string consequence = "")
     {
         if (found.FirstOrDefault() is { } first)
         {
-            throw new SnapshotStateException(first.Layer.Image.Snapshots[0].Name, first.ToString()) { Remedy = Remedy.DeleteSnapshots };
+            throw new SnapshotStateException(first.Layer.Image.Snapshots[0].Name, first + consequence) { Remedy = Remedy.DeleteSnapshots };
         }
     }
 }

@@ -105,9 +105,9 @@ internal sealed class CommitBits
             Tell(bitmap.Name, BitmapChangeKind.Disabled, _scope.Base, "it was not valid, and would look valid without what is committed");
         }
 
-        foreach (BitmapInfo bitmap in unusable.Where(_ => hides.Count().Bytes > 0))
+        foreach (BitmapInfo bitmap in unusable)
         {
-            await MarkUnusableAsync(bitmap, hides, cancellationToken).ConfigureAwait(false);
+            await MarkUnusableAsync(bitmap, has, hides, cancellationToken).ConfigureAwait(false);
         }
 
         await _scope.Base.RequireImage().Bitmaps.EditAsync(_edit, cancellationToken).ConfigureAwait(false);
@@ -195,19 +195,37 @@ internal sealed class CommitBits
     }
 
     /// <summary>
-    /// Marks what is no longer hidden in a bitmap that is not valid: it may lie below the base, where populating does not look.
+    /// Marks what is no longer hidden in a bitmap of the base that is not valid: it may lie below the base, where populating does not look.
+    /// One that would be valid once its table is mended is disabled, and gets all that is committed.
     /// </summary>
-    private async ValueTask MarkUnusableAsync(BitmapInfo bitmap, DirtyBitmap hides, CancellationToken cancellationToken)
+    private async ValueTask MarkUnusableAsync(
+        BitmapInfo bitmap, DirtyBitmap has, DirtyBitmap hides, CancellationToken cancellationToken)
     {
+        bool canBeMended = bitmap.State == BitmapState.Recording;
+        if (!canBeMended && hides.IsClean)
+        {
+            return;
+        }
+
         if (!await TableJudge.HasBitsAsync(_scope.Base, bitmap.Name, cancellationToken).ConfigureAwait(false))
         {
             // It can take no bits.
-            _edit.Remove(bitmap.Name).AddCarried(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
+            _edit.Replace(bitmap.Name, bitmap.GranularityBytes, isRecording: false);
             await StoredBits.MergeAsync(_scope.Base, bitmap.Name, _edit, _scope.NewSizeBytes, cancellationToken).ConfigureAwait(false);
-            Tell(bitmap.Name, BitmapChangeKind.Disabled, _scope.Base, "it cannot be used, and keeps its bits and what was hidden");
+            Tell(
+                bitmap.Name, BitmapChangeKind.Disabled, _scope.Base,
+                canBeMended ? "it cannot be read, and keeps its bits and gets what is committed"
+                    : "it cannot be used, and keeps its bits and what was hidden");
         }
 
-        _edit.Merge(hides, bitmap.Name);
+        if (canBeMended)
+        {
+            await MarkAsync(bitmap.Name, has, hides, cancellationToken).ConfigureAwait(false);
+        }
+        else
+        {
+            _edit.Merge(hides, bitmap.Name);
+        }
     }
 
     /// <summary>Makes valid bitmaps that the base is to get in the images between: in the base alone they would lie behind a gap.</summary>

@@ -1,6 +1,7 @@
 using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Disks;
+using Qcow2Bitmaps.Images.Resizing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Operations;
@@ -39,9 +40,17 @@ internal sealed class CommitData(CommitScope scope, ChainDisk map)
     /// refuses too, but halfway.
     /// </summary>
     /// <exception cref="Qcow2UnsupportedException">The base would have to grow over a longer image.</exception>
+    /// <exception cref="Qcow2Exception">The base would have to grow, and its bitmaps cannot.</exception>
     public void RequireGrowth()
     {
         long newSize = scope.TopLayer.VirtualSizeBytes;
+        if (scope.OldSizeBytes < newSize && scope.Base is Qcow2Layer { Image: var image })
+        {
+            var bitmaps = new BitmapResize(image.Handle, newSize);
+            bitmaps.Check();
+            bitmaps.RequireRoom();
+        }
+
         if (scope.Base is Qcow2Layer { Image.Header.Version: < 3 } && scope.OldSizeBytes < newSize
             && scope.Chain.Layers.Skip(scope.Target + 1).FirstOrDefault()?.VirtualSizeBytes > scope.OldSizeBytes)
         {

@@ -78,7 +78,7 @@ internal sealed class DroppedImages(
         if (bitmap.State == BitmapState.Inconsistent || bitmap.Faults.Count > 0)
         {
             // It can take no bits, and populating would not know of what leaves: all dirty, which populating keeps.
-            _edit.Remove(name).AddCarried(name, bitmap.GranularityBytes, isRecording: false).Set(name, 0, top.VirtualSizeBytes);
+            _edit.Replace(name, bitmap.GranularityBytes, isRecording: false).Set(name, 0, top.VirtualSizeBytes);
             Tell(
                 bitmap, BitmapChangeKind.Disabled,
                 "it cannot be used, and the record of the images that leave the chain is lost: all of it is dirty");

@@ -45,7 +45,7 @@ internal static class BackupAdoption
         BitmapVerdict verdict = await disk.JudgeBitmapAsync(name, cancellationToken: cancellationToken).ConfigureAwait(false);
         if (!verdict.IsValid)
         {
-            throw new BitmapStateException(name, verdict.ToString());
+            throw new BitmapStateException(verdict);
         }
     }
 }

@@ -83,6 +83,9 @@ internal sealed class EditPlan
         RemoveWhere(other => other == draft);
     }
 
+    /// <summary>Removes all bitmaps of a name; QEMU accepts a second one that is in use.</summary>
+    public void RemoveNamed(string name) => RemoveWhere(other => string.Equals(other.Name, name, StringComparison.Ordinal));
+
     public void RemoveAll() => RemoveWhere(static _ => true);
 
     /// <summary>Drops what a lenient reader found to be broken: entries that QEMU refuses, and all bitmaps that share a name.</summary>

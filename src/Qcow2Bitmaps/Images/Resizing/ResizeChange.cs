@@ -63,18 +63,22 @@ internal sealed partial class ResizeChange
             cancellationToken).ConfigureAwait(false);
     }
 
+    /// <summary>Refuses to cut a disk, of qcow2 or raw, unless that is wanted.</summary>
+    internal static void RequireConsent(long oldSize, long newSize, bool allowShrink)
+    {
+        if (newSize < oldSize && !allowShrink)
+        {
+            throw new ArgumentException(
+                $"The disk has {oldSize} bytes, and shrinking to {newSize} is not allowed by the options.", nameof(newSize));
+        }
+    }
+
     /// <summary>Checks what QEMU checks, in its order, then makes the change.</summary>
     private static async ValueTask ChangeAsync(
         ImageHandle image, long newSize, Qcow2ResizeOptions options, CancellationToken cancellationToken)
     {
         Qcow2Header header = image.Header;
-        if (newSize < image.Geometry.VirtualSizeBytes && !options.AllowShrink)
-        {
-            throw new ArgumentException(
-                $"The disk has {image.Geometry.VirtualSizeBytes} bytes, and shrinking to {newSize} is not allowed by the options.",
-                nameof(newSize));
-        }
-
+        RequireConsent(image.Geometry.VirtualSizeBytes, newSize, options.AllowShrink);
         if (header.Version < 3 && header.SnapshotCount > 0)
         {
             throw new Qcow2UnsupportedException(UnsupportedReason.Version2, "Can't resize a v2 image which has snapshots");
