@@ -43,8 +43,8 @@ public static class DiskCopy
     /// file is part of the source's chain, data in it or below it are not written either. With any other backing file, the data below the
     /// source's top image are compared with what the target reads, and written only if they differ.
     /// </para>
-    /// <para>If the copy fails, a target that did not exist before is deleted; one that was being overwritten is lost. A target that is
-    /// also an image of a source is refused.</para>
+    /// <para>If the copy fails, a target that did not exist before is deleted, unless it has an external data file; one that was being
+    /// overwritten is lost. A target that is also an image of a source is refused.</para>
     /// </remarks>
     /// <exception cref="ArgumentException">The options do not go together (see
     /// <see cref="ConversionOptions.FindFault"/>), or there is no source.</exception>

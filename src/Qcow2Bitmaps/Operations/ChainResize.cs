@@ -12,12 +12,14 @@ public sealed class ChainResize : IAsyncDisposable
 {
     private readonly FileStorage _storage;
     private readonly IBackingResolver _resolver;
+    private readonly Qcow2OpenOptions _openOptions;
     private ImageStorage? _dataFile;
 
     private ChainResize(FileStorage storage, Qcow2Image? image, ChainOpenOptions open)
     {
         _storage = storage;
         Image = image;
+        _openOptions = open.Image;
         _resolver = open.Resolver ?? FileBackingResolver.ForTop(storage.Name, open.AllowedFolders);
     }
 
@@ -39,7 +41,7 @@ public sealed class ChainResize : IAsyncDisposable
         string path, ChainOpenOptions? open = null, CancellationToken cancellationToken = default)
     {
         open ??= new ChainOpenOptions();
-        var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+        var storage = FileStorage.Open(path, StorageAccess.ReadWrite, (open with { WritableLayers = [0] }).LockOf(0));
         try
         {
             string format = open.TopFormat ?? await ImageFormat.ProbeAsync(storage, cancellationToken).ConfigureAwait(false);
@@ -47,7 +49,7 @@ public sealed class ChainResize : IAsyncDisposable
             {
                 ImageFormat.Raw => null,
                 ImageFormat.Qcow2 => await Qcow2Image.OpenAsync(
-                    storage, leaveOpen: true, cancellationToken: cancellationToken).ConfigureAwait(false),
+                    storage, open.Image, leaveOpen: true, cancellationToken).ConfigureAwait(false),
                 _ => throw new Qcow2UnsupportedException(
                     UnsupportedReason.Format, $"'{path}' is of format {format}, which is not resized here; the formats are qcow2 and raw"),
             };
@@ -108,8 +110,9 @@ public sealed class ChainResize : IAsyncDisposable
             ImageStorage below = await new BackingReference(_storage.Name, name, image.BackingFormat, 1).OpenAsync(
                 _resolver, ImageLock.Read, cancellationToken).ConfigureAwait(false);
             ImageChain chain = await ImageChain.OpenAsync(
-                below, new ChainOpenOptions { TopFormat = image.BackingFormat, Resolver = _resolver }, cancellationToken)
-                .ConfigureAwait(false);
+                below,
+                new ChainOpenOptions { TopFormat = image.BackingFormat, Resolver = _resolver, Image = _openOptions },
+                cancellationToken).ConfigureAwait(false);
             await using (chain.ConfigureAwait(false))
             {
                 verdicts = await LaterChain.JudgeResizedAsync(image, sizeBytes, chain, cancellationToken).ConfigureAwait(false);

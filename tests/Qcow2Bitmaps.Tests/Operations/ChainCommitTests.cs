@@ -25,7 +25,7 @@ public sealed class ChainCommitTests
             string.Create(CultureInfo.InvariantCulture, $"{besideQemu} commits compared with qemu-img's"));
     }
 
-    /// <summary>What is hidden was rounded to the granules of a coarser bitmap, and so marked too much in one that cannot be used.</summary>
+    /// <summary>What is hidden was once rounded to a coarser bitmap, and marked too much in one that cannot be used.</summary>
     [Fact]
     public Task LeaveTheBitmapsOfTheModelWhereTheFinestCannotBeUsed()
     {

@@ -9,8 +9,8 @@ public enum BackupSync
     Top,
     /// <summary>
     /// What the session's own bitmap marks as dirty, as in QEMU: that of the top image. If images below hold bits of it too, merge them
-    /// first into a new bitmap (<see cref="RecordingTransaction.Merge(RecordingSession, string, DirtyBitmap)"/>). The same as <see cref="Bitmap"/> with
-    /// <see cref="BitmapSyncMode.OnSuccess"/>.
+    /// first into a new bitmap (<see cref="RecordingTransaction.Merge(RecordingSession, string, DirtyBitmap)"/>). The same as
+    /// <see cref="Bitmap"/> with <see cref="BitmapSyncMode.OnSuccess"/>.
     /// </summary>
     Incremental,
     /// <summary>What the session's own bitmap marks as dirty: see <see cref="Incremental"/>.</summary>
