@@ -279,6 +279,16 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
         }
     }
 
+    /// <summary>Throws if writing tables has failed: written data may be lost, though later flushes succeed.</summary>
+    /// <exception cref="IOException">It has.</exception>
+    internal void RequireIntact()
+    {
+        if (_metadata.Failure is { } failure)
+        {
+            throw IOException.Of($"'{_image.Name}': nothing more can be written, as writing its tables has failed: {failure}", failure);
+        }
+    }
+
     internal override async ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> bytes, BytesOrigin? origin, CancellationToken cancellationToken)
     {
@@ -334,11 +344,7 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
         try
         {
             ObjectDisposedException.ThrowIf(_isClosed, this);
-            if (_metadata.Failure is { } failure)
-            {
-                throw IOException.Of($"'{_image.Name}': nothing more can be written, as writing its tables has failed: {failure}", failure);
-            }
-
+            RequireIntact();
             if (_isStale)
             {
                 using SharedLock.Release tables = await _tables.EnterAloneAsync(cancellationToken).ConfigureAwait(false);

@@ -92,6 +92,8 @@ public sealed partial class RecordingSession
             return;
         }
 
+        // A bitmap that is stored says that all written data are durable.
+        _writer.RequireIntact();
         var edit = new BitmapEdit();
         LiveBitmap[] stored = [.. _bitmaps.Where(static bitmap => bitmap.IsPersistent && !bitmap.IsInconsistent)];
         foreach (LiveBitmap bitmap

@@ -169,8 +169,9 @@ public sealed partial class RecordingSession : Disk
     /// <remarks>
     /// Not a checkpoint of libvirt: a new bitmap starts one (<see cref="RecordingTransaction.Add"/>).
     /// A bitmap that a job uses is stored as it would be if the job failed. Transient bitmaps are not stored, and inconsistent ones are
-    /// unchanged. If there is no space, or the storage fails, the bitmaps stay marked as in use; memory is unchanged, and the
-    /// checkpoint can be retried.
+    /// unchanged. If there is no space, or the storage fails, the bitmaps stay marked as in use, and memory is unchanged. The checkpoint
+    /// can be retried, but not after the tables of written data could not be made durable: those data may be lost. Then each checkpoint
+    /// and the close fail.
     /// </remarks>
     /// <param name="cancellationToken">Cancels the work as long as the image is unchanged.</param>
     /// <returns>Once all is durable.</returns>

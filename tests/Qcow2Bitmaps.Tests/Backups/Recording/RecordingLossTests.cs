@@ -158,6 +158,23 @@ public sealed class RecordingLossTests
         Assert.Equal(BitmapState.Recording, Assert.Single(await disk.BitmapsAsync()).State);
     }
 
+    /// <summary>A later flush succeeds, though what the failed one was to write is lost.</summary>
+    [Fact]
+    public async Task NothingIsStoredAfterGuestDataWereLost()
+    {
+        MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
+        var storage = new FailingStorage(disk.Storage);
+        RecordingSession session = await RecordingSession.OpenAsync(
+            await ImageChain.OpenAsync(storage, new ChainOpenOptions { WritableLayers = [0] }, Token), cancellationToken: Token);
+        await FillAsync(session, 0, 65536);
+        storage.FailingWrite = storage.Writes + 1;
+        await Assert.ThrowsAsync<IOException>(async () => await session.CheckpointAsync(Token));
+        Assert.True(storage.HasFailed);
+        await Assert.ThrowsAsync<IOException>(async () => await session.CheckpointAsync(Token));
+        await Assert.ThrowsAsync<IOException>(async () => await session.DisposeAsync());
+        Assert.Equal(BitmapState.Inconsistent, Assert.Single(await disk.BitmapsAsync()).State);
+    }
+
     [Fact]
     public async Task ABackupThatCannotBeginLeavesItsBitmapFree()
     {
