@@ -144,10 +144,13 @@ internal sealed class CopyTarget : IAsyncDisposable
     /// <summary>Completes the target.</summary>
     /// <param name="bitmaps">The bitmaps to store in it.</param>
     /// <param name="cancellationToken">Ends the work.</param>
+    /// <exception cref="IOException">The storage failed, or had failed before: not all that was written is in the target.</exception>
     public async ValueTask CompleteAsync(IReadOnlyList<CarriedBitmap> bitmaps, CancellationToken cancellationToken)
     {
         if (Disk is GuestWriter writer)
         {
+            // Its disposal tells of a failure once, and a call may have done so.
+            writer.RequireIntact();
             await writer.DisposeAsync().ConfigureAwait(false);
             if (bitmaps.Count > 0)
             {
