@@ -22,10 +22,7 @@ public sealed partial class BackupJob
             await _options.Target.FlushAsync(_stopped).ConfigureAwait(false);
             // No write has data left to copy to the target.
             _isTargetDurable = true;
-            if (_options.BeforeCompletion is { } run)
-            {
-                await run(_stopped).ConfigureAwait(false);
-            }
+            await CompleteAsync().ConfigureAwait(false);
         }
         catch (Exception e)
         {
@@ -61,6 +58,23 @@ public sealed partial class BackupJob
             await _copier.ForgetAsync().ConfigureAwait(false);
             _session.LeaveTarget(_options);
             _ended.SetResult(state);
+        }
+    }
+
+    private async ValueTask CompleteAsync()
+    {
+        try
+        {
+            if (_options.BeforeCompletion is { } run)
+            {
+                await run(_stopped).ConfigureAwait(false);
+            }
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            // The target could not be closed: what it has is unknown.
+            _isTargetDurable = false;
+            throw;
         }
     }
 

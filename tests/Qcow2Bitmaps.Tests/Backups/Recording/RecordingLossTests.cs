@@ -41,8 +41,11 @@ public sealed class RecordingLossTests
         Assert.Equal(DiskBytes, session.Find("a")!.CountBytes);
     }
 
-    [Fact]
-    public async Task ATargetThatItsOwnerCannotCloseIsNoBackup()
+    [Theory]
+    [InlineData(BackupSync.Incremental, null)]
+    [InlineData(BackupSync.Bitmap, BitmapSyncMode.Always)]
+    [InlineData(BackupSync.Full, BitmapSyncMode.Always)]
+    public async Task ATargetThatItsOwnerCannotCloseIsNoBackup(BackupSync sync, BitmapSyncMode? mode)
     {
         MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
         await using RecordingSession session = await disk.OpenAsync();
@@ -51,8 +54,9 @@ public sealed class RecordingLossTests
         BackupJob job = await session.StartBackupAsync(
             new BackupJobOptions
             {
-                Sync = BackupSync.Incremental,
+                Sync = sync,
                 Bitmap = "a",
+                BitmapMode = mode,
                 Target = target,
                 BeforeCompletion = _ => throw new IOException($"not closed after {target.Flushes} flush"),
             },
