@@ -91,10 +91,10 @@ public sealed record BackupManifest
     public bool IsFull => Parents.Count == 0;
 
     /// <summary>How many bytes of data it holds.</summary>
-    public long DataBytes => Groups.Sum(static group => group.DataBytes);
+    public long DataBytes => DiskBytes.Total(Groups.Select(static group => group.DataBytes));
 
     /// <summary>How many bytes it holds as zeros, that were something else before.</summary>
-    public long ZeroBytes => Groups.Sum(static group => group.ZeroBytes);
+    public long ZeroBytes => DiskBytes.Total(Groups.Select(static group => group.ZeroBytes));
 
     /// <summary>The size of the parts for a disk: 64 MiB, or more where those would be too many.</summary>
     internal static long GroupBytesFor(long sizeBytes)

@@ -82,7 +82,7 @@ internal static class BackupRestore
         IReadOnlyList<StoredBackup> chain, RestoredDisk target, IProgress<OperationProgress>? progress,
         CancellationToken cancellationToken)
     {
-        long total = chain.Sum(static backup => backup.Manifest.SizeBytes);
+        long total = DiskBytes.Total(chain.Select(static backup => backup.Manifest.SizeBytes));
         long done = 0;
         foreach (StoredBackup backup in chain.Reverse())
         {
@@ -94,7 +94,7 @@ internal static class BackupRestore
                 cancellationToken).ConfigureAwait(false);
             check.Complete();
             target.End(backup.Manifest);
-            done += backup.Manifest.SizeBytes;
+            done = DiskBytes.Add(done, backup.Manifest.SizeBytes);
         }
     }
 }

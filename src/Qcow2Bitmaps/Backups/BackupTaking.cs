@@ -83,12 +83,12 @@ internal static class BackupTaking
     {
         try
         {
-            long total = jobs.Sum(static job => job.SizeBytes);
+            long total = DiskBytes.Total(jobs.Select(static job => job.SizeBytes));
             long done = 0;
             foreach (DiskBackupRun job in jobs)
             {
                 await job.CopyAsync(new ProgressShare(progress, done, total), cancellationToken).ConfigureAwait(false);
-                done += job.SizeBytes;
+                done = DiskBytes.Add(done, job.SizeBytes);
             }
         }
         catch

@@ -14,13 +14,14 @@ internal static class BackupVerification
         string path, ImageChain? disk, string? since, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
         IReadOnlyList<StoredBackup> chain = await BackupStore.ReadChainAsync(path, cancellationToken).ConfigureAwait(false);
-        long total = chain.Sum(static backup => backup.Manifest.SizeBytes) + (disk is null ? 0 : chain[0].Manifest.SizeBytes);
+        long total = DiskBytes.Total(
+            chain.Concat(chain.Take(disk is null ? 0 : 1)).Select(static backup => backup.Manifest.SizeBytes));
         long done = 0;
         var damage = new List<BackupDamage>();
         foreach (StoredBackup backup in chain)
         {
             damage.AddRange(await ReadAsync(backup, new ProgressShare(progress, done, total), cancellationToken).ConfigureAwait(false));
-            done += backup.Manifest.SizeBytes;
+            done = DiskBytes.Add(done, backup.Manifest.SizeBytes);
         }
 
         var check = new BackupCheck(chain, damage);

@@ -126,7 +126,8 @@ internal sealed class GroupDigests(long groupBytes, long sizeBytes, Action<Backu
     {
         for (long at = start; at < end;)
         {
-            long groupEnd = Math.Min(end, (at / groupBytes + 1) * groupBytes);
+            long groupStart = at / groupBytes * groupBytes;
+            long groupEnd = groupStart + Math.Min(end - groupStart, groupBytes);
             GroupAt(at).Zeros.Add((at, groupEnd));
             at = groupEnd;
         }

@@ -48,6 +48,7 @@ internal static partial class ManifestJson
         Require(version == BackupManifest.SchemaVersion, $"'version' is {version}, only {BackupManifest.SchemaVersion} is read");
         long size = root.GetProperty("size").GetInt64();
         Require(size >= 0 && size % SectorBytes == 0, $"'size' is {size}, not a multiple of {SectorBytes}");
+        Require(size <= Disk.MaxSizeBytes, $"'size' is {size}, a disk has at most {Disk.MaxSizeBytes} bytes");
         long groupBytes = root.GetProperty("group-size").GetInt64();
         Require(
             groupBytes >= GroupUnitBytes && groupBytes % GroupUnitBytes == 0,
@@ -112,7 +113,7 @@ internal static partial class ManifestJson
             byte[] sha256 = Convert.FromHexString(Text(group, "sha256"));
             Require(sha256.Length == Sha256Bytes, $"a 'sha256' has {sha256.Length} bytes");
             groups.Add(new BackupGroup(offset, Bytes(group, "data", groupBytes), Bytes(group, "zero", groupBytes), sha256));
-            next = offset + groupBytes;
+            next = offset + Math.Min(groupBytes, size - offset);
         }
 
         return groups;

@@ -18,6 +18,7 @@ public sealed class ManifestTests
     [InlineData("\"size\": 8388608", "\"size\": -512", "not a multiple")]
     [InlineData("\"size\": 8388608", "\"size\": 99999999999999999999", "no manifest")]
     [InlineData("\"size\": 8388608", "\"size\": 4194304", "its disk has")]
+    [InlineData("\"size\": 8388608", "\"size\": 9223372036854775296", "a disk has at most 9223372035781033984")]
     [InlineData("\"version\": 1", "\"version\": 2", "only 1 is read")]
     [InlineData("\"group-size\": 67108864", "\"group-size\": 1", "not a multiple")]
     [InlineData("\"offset\": 0", "\"offset\": 67108864", "not on the disk")]
@@ -56,6 +57,49 @@ public sealed class ManifestTests
                 "\"parents\": []", $$"""  "parents": [{"id": "{{id}}", "manifest": "full.backup.json"}]""", StringComparison.Ordinal),
             BackupScene.Token);
         await AssertRefusedAsync(scene, "contain a loop");
+    }
+
+    [Fact]
+    public void GroupsThatHaveNoSumHoldTheMost()
+    {
+        const string Group = """{"offset": OFFSET, "data": 4611686018427387904, "zero": 4611686018427387904, "sha256": "SHA"}""";
+        BackupManifest one = new()
+        {
+            Id = new string('0', 32),
+            Series = new string('0', 32),
+            ImageFile = "x",
+            ImageFormat = "raw",
+            SizeBytes = Disk.MaxSizeBytes,
+            GroupBytes = 1L << 62,
+        };
+        string text = Encoding.UTF8.GetString(ManifestJson.Write(one));
+        string group = Group.Replace("SHA", new string('0', 64), StringComparison.Ordinal);
+        string groups = string.Join(
+            ',',
+            group.Replace("OFFSET", "0", StringComparison.Ordinal),
+            group.Replace("OFFSET", "4611686018427387904", StringComparison.Ordinal));
+        string hostile = text.Replace("\"groups\": []", $"\"groups\": [{groups}]", StringComparison.Ordinal);
+        Assert.NotEqual(text, hostile);
+        BackupManifest read = ManifestJson.Read("x.backup.json", Encoding.UTF8.GetBytes(hostile), withGroups: true);
+        Assert.Equal((long.MaxValue, long.MaxValue), (read.DataBytes, read.ZeroBytes));
+    }
+
+    [Fact]
+    public async Task SizesThatHaveNoSumAreRefusedLikeOthers()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await FullAsync(folder);
+        await scene.TakeAsync("one", new BackupOptions { Since = "c" });
+        foreach (string name in (string[])["full", "one"])
+        {
+            string path = scene.Backup($"{name}.backup.json");
+            string text = await File.ReadAllTextAsync(path, BackupScene.Token);
+            string now = text.Replace("\"size\": 8388608", $"\"size\": {Disk.MaxSizeBytes}", StringComparison.Ordinal);
+            Assert.NotEqual(text, now);
+            await File.WriteAllTextAsync(path, now, BackupScene.Token);
+        }
+
+        await AssertRefusedAsync(scene, "one", "its disk has");
     }
 
     [Fact]
@@ -227,14 +271,16 @@ public sealed class ManifestTests
         return scene;
     }
 
-    private static async Task AssertRefusedAsync(BackupScene scene, string message)
+    private static Task AssertRefusedAsync(BackupScene scene, string message) => AssertRefusedAsync(scene, "full", message);
+
+    private static async Task AssertRefusedAsync(BackupScene scene, string name, string message)
     {
         BackupException refused = await Assert.ThrowsAsync<BackupException>(
-            () => DiskBackup.VerifyAsync(scene.Backup("full"), cancellationToken: BackupScene.Token));
+            () => DiskBackup.VerifyAsync(scene.Backup(name), cancellationToken: BackupScene.Token));
         Assert.Contains(message, refused.Message, StringComparison.Ordinal);
         string[] before = scene.Names();
         await Assert.ThrowsAsync<BackupException>(
-            () => DiskBackup.RestoreAsync(scene.Backup("full"), scene.Backup("r"), isRaw: true, cancellationToken: BackupScene.Token));
+            () => DiskBackup.RestoreAsync(scene.Backup(name), scene.Backup("r"), isRaw: true, cancellationToken: BackupScene.Token));
         Assert.Equal(before, scene.Names());
     }
 }

@@ -60,14 +60,15 @@ internal sealed class AdoptionRun(ForeignSeries series, ImageChain disk, Adoptio
     /// <returns>How many bytes were compared; null where the caller vouches for the series.</returns>
     public async ValueTask<long?> ReadAsync(long diskBytes, IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
-        long total = _backups.Sum(static backup => backup.Manifest.SizeBytes) + (options.IsTrusted ? 0 : diskBytes);
+        long total = DiskBytes.Total(
+            [.. _backups.Select(static backup => backup.Manifest.SizeBytes), options.IsTrusted ? 0 : diskBytes]);
         long done = 0;
         for (int i = 0; i < _backups.Count; i++)
         {
             StoredBackup backup = _backups[i];
             IReadOnlyList<BackupGroup> groups = await LayerReplay.ReadGroupsAsync(
                 backup, options.Workers, new ProgressShare(progress, done, total), cancellationToken).ConfigureAwait(false);
-            done += backup.Manifest.SizeBytes;
+            done = DiskBytes.Add(done, backup.Manifest.SizeBytes);
             if (Images[i].Manifest is null)
             {
                 _backups[i] = backup.With(backup.Manifest with { Groups = groups });
