@@ -41,20 +41,23 @@ internal sealed class TransactionPlan(QmpJobs jobs)
     /// <exception cref="IOException">A target cannot be made or opened.</exception>
     public async ValueTask RunAsync(CancellationToken cancellationToken)
     {
-        if (_backups.Exists(static backup => backup.OverwritesTarget))
+        PlannedBackup[] overwriting = [.. _backups.Where(static backup => backup.OverwritesTarget)];
+        if (overwriting.Length > 0)
         {
-            // Check first, so that a refused command destroys no file. QEMU does not.
             await CheckAsync(cancellationToken).ConfigureAwait(false);
         }
 
         bool isStarted = false;
         try
         {
-            foreach (PlannedBackup backup in _backups)
+            await OpenTargetsAsync(_backups.Except(overwriting), cancellationToken).ConfigureAwait(false);
+            if (overwriting.Length > 0 && overwriting.Length < _backups.Count)
             {
-                await backup.OpenTargetAsync(cancellationToken).ConfigureAwait(false);
+                // Now what those targets are is known. A refused command destroys no file; QEMU's may.
+                await CheckAsync(cancellationToken).ConfigureAwait(false);
             }
 
+            await OpenTargetsAsync(overwriting, cancellationToken).ConfigureAwait(false);
             if (_isAborted)
             {
                 await CheckAsync(cancellationToken).ConfigureAwait(false);
@@ -76,6 +79,14 @@ internal sealed class TransactionPlan(QmpJobs jobs)
                     await backup.Job.CloseTargetAsync().ConfigureAwait(false);
                 }
             }
+        }
+    }
+
+    private static async ValueTask OpenTargetsAsync(IEnumerable<PlannedBackup> backups, CancellationToken cancellationToken)
+    {
+        foreach (PlannedBackup backup in backups)
+        {
+            await backup.OpenTargetAsync(cancellationToken).ConfigureAwait(false);
         }
     }
 

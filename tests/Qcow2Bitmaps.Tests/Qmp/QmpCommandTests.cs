@@ -181,6 +181,33 @@ public sealed class QmpCommandTests
         }
     }
 
+    /// <summary>Each action of a transaction could be refused for what is open already, before a file is overwritten.</summary>
+    [Theory]
+    [InlineData("other", "open for reading only")]
+    [InlineData("small", "different sizes")]
+    public async Task ARefusedTransactionLeavesFilesAsTheyWere(string target, string refused)
+    {
+        using var folder = TempFolder.InMemory();
+        await MakeImageAsync(folder);
+        string other = folder.File("other.qcow2");
+        File.Copy(folder.File("disk.qcow2"), other);
+        string small = folder.File("small.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", small, "1M");
+        string old = folder.File("old.qcow2");
+        folder.Write("old.qcow2", [1, 2, 3]);
+        await using OwnServer own = await OwnServer.StartAsync(
+            ("disk", folder.File("disk.qcow2"), false), ("other", other, true), ("small", small, false));
+        (_, string description) = await own.Peer.RefusedAsync(
+            $$$"""
+            {"execute":"transaction","arguments":{"actions":[
+            {"type":"drive-backup","data":{"device":"disk","target":"{{{old}}}","sync":"full","job-id":"a"}},
+            {"type":"blockdev-backup","data":{"device":"disk","target":"{{{target}}}","sync":"full","job-id":"b"}}]} }
+            """.ReplaceLineEndings(""));
+        Assert.Contains(refused, description, StringComparison.Ordinal);
+        Assert.Equal([1, 2, 3], await File.ReadAllBytesAsync(old, TestContext.Current.CancellationToken));
+        Assert.Empty((await own.Peer.OkAsync("""{"execute":"query-jobs"}""")).EnumerateArray());
+    }
+
     /// <summary>What we refuse and QEMU does not, and the other way round: each has its reason in the architecture's list.</summary>
     [Theory]
     [InlineData("""{"execute":"block-dirty-bitmap-merge","arguments":{"node":"disk","target":"kept","bitmaps":[]}}""", null)]
