@@ -8,7 +8,8 @@ namespace Qcow2Bitmaps.Qmp.Commands;
 /// <summary>The operations on bitmaps, as commands and as actions of a transaction.</summary>
 internal static class BitmapActions
 {
-    private const int EmptyGranularityBytes = 65536;
+    // The largest: a disk of any size has so many bits.
+    private const long EmptyGranularityBytes = 1L << 31;
 
     public static void AddTo(Dictionary<string, ActionReader> actions, QmpNodes nodes)
     {

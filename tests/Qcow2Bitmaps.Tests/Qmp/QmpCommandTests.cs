@@ -208,6 +208,19 @@ public sealed class QmpCommandTests
         Assert.Empty((await own.Peer.OkAsync("""{"execute":"query-jobs"}""")).EnumerateArray());
     }
 
+    [Fact]
+    public async Task NothingIsMergedOnAHugeDisk()
+    {
+        using var folder = TempFolder.InMemory();
+        string huge = folder.File("huge.qcow2");
+        await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", huge, "32P");
+        await using OwnServer own = await OwnServer.StartAsync(("disk", huge, false));
+        await own.Peer.OkAsync(
+            """{"execute":"block-dirty-bitmap-add","arguments":{"node":"disk","name":"b","granularity":1073741824}}""");
+        await own.Peer.OkAsync("""{"execute":"block-dirty-bitmap-merge","arguments":{"node":"disk","target":"b","bitmaps":[]}}""");
+        await own.QuitAsync();
+    }
+
     /// <summary>What we refuse and QEMU does not, and the other way round: each has its reason in the architecture's list.</summary>
     [Theory]
     [InlineData("""{"execute":"block-dirty-bitmap-merge","arguments":{"node":"disk","target":"kept","bitmaps":[]}}""", null)]

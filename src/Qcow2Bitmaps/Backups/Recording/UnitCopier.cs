@@ -38,7 +38,7 @@ internal sealed class UnitCopier
         _session = session;
         _options = options;
         _stopped = stopped;
-        _unitBytes = Math.Max(MinUnitBytes, options.Target.ClusterBytes);
+        _unitBytes = UnitBytes(session.SizeBytes, options.Target.ClusterBytes);
         // Neither the target's old content nor its backing file may show through, even if they are zeros now.
         _copier = new ItemCopier(options.Target, holdsZeros: true) { Compress = options.Compress, ZeroUnitBytes = _unitBytes };
         Remaining = new DirtyBitmap(session.SizeBytes, _unitBytes);
@@ -216,6 +216,18 @@ internal sealed class UnitCopier
         {
             buffer?.Dispose();
         }
+    }
+
+    /// <summary>The target's clusters, so that it copies nothing itself; more for a disk that a bitmap of those would not cover.</summary>
+    private static int UnitBytes(long diskBytes, int clusterBytes)
+    {
+        int unitBytes = Math.Max(MinUnitBytes, clusterBytes);
+        while (diskBytes / unitBytes >= DirtyBitmap.MaxBitCount)
+        {
+            unitBytes *= 2;
+        }
+
+        return unitBytes;
     }
 
     private (long Start, long End)? Next(long at, long maxBytes)

@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Backups;
 using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups.Recording;
@@ -188,6 +189,23 @@ public sealed class RecordingLossTests
         await Assert.ThrowsAnyAsync<ArgumentException>(async () => await session.StartBackupAsync(
             new BackupJobOptions { Sync = BackupSync.Full, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = target }, Token));
         Assert.False(session.Find("a")!.IsBusy);
+    }
+
+    /// <summary>More units than a bitmap has bits.</summary>
+    [Fact]
+    public async Task AHugeDiskIsCopiedInLargerUnits()
+    {
+        const long HugeBytes = 1L << 55;
+        var storage = new MemoryStorage();
+        await Qcow2Image.CreateAsync(storage, new Qcow2CreateOptions { SizeBytes = HugeBytes, ClusterSizeBytes = 2 << 20 }, Token);
+        await using RecordingSession session = await RecordingSession.OpenAsync(
+            await ImageChain.OpenAsync(storage, new ChainOpenOptions { WritableLayers = [0] }, Token), cancellationToken: Token);
+        BackupJob job = await session.StartBackupAsync(
+            new BackupJobOptions { Sync = BackupSync.None, Target = new FailingTarget(HugeBytes, long.MaxValue) }, Token);
+        await FillAsync(session, HugeBytes - 512, 512);
+        Assert.Equal(256 << 10, job.CopiedBytes);
+        job.Cancel();
+        Assert.Equal(BackupJobState.Cancelled, await job.WaitAsync(Token));
     }
 
     private static async Task FillAsync(RecordingSession session, long offset, int length)
