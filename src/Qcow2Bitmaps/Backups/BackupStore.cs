@@ -97,7 +97,7 @@ internal static class BackupStore
     /// <exception cref="BackupException">There are too many.</exception>
     /// <exception cref="IOException">The folder cannot be read.</exception>
     public static async ValueTask<IReadOnlyList<StoredBackup>> ScanAsync(
-        string folder, Action<string, IOException>? onFault, CancellationToken cancellationToken)
+        string folder, Action<string, Exception>? onFault, CancellationToken cancellationToken)
     {
         var found = new List<StoredBackup>();
         int count = 0;
@@ -122,7 +122,7 @@ internal static class BackupStore
             {
                 // It was deleted after the folder was read.
             }
-            catch (IOException e) when (onFault is not null)
+            catch (Exception e) when (onFault is not null && e is IOException or UnauthorizedAccessException)
             {
                 onFault(path, e);
             }

@@ -88,7 +88,7 @@ internal sealed class FormerBackups
         }
     }
 
-    private static void SkipWhatIsNone(string path, IOException fault)
+    private static void SkipWhatIsNone(string path, Exception fault)
     {
         if (fault is not BackupException)
         {

@@ -264,6 +264,19 @@ public sealed class ManifestTests
         Assert.Contains("no manifest", listed.Output, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task AManifestThatMayNotBeReadHidesNoOther()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene scene = await FullAsync(folder);
+        await scene.TakeAsync("one", new BackupOptions { Since = "c", Checkpoint = "d" });
+        using var refused = new RefusingTrace(static path => path.EndsWith("/one.backup.json", StringComparison.Ordinal));
+        IReadOnlyList<StoredBackup> listed = await DiskBackup.ListAsync(folder.Path, BackupScene.Token);
+        Assert.Equal(["full.backup.json", "one.backup.json"], listed.Select(static backup => Path.GetFileName(backup.ManifestPath)));
+        Assert.Null(listed[0].Fault);
+        Assert.Contains("Permission denied", listed[1].Fault, StringComparison.Ordinal);
+    }
+
     private static async Task<BackupScene> FullAsync(TempFolder folder)
     {
         BackupScene scene = await BackupScene.CreateAsync(folder);
