@@ -92,9 +92,9 @@ public sealed class QmpServer : IAsyncDisposable
         {
             if (!isOpen)
             {
-                foreach (QmpNode node in nodes)
+                foreach (IOException e in await CloseAsync(nodes).ConfigureAwait(false))
                 {
-                    await node.Session.DisposeAsync().ConfigureAwait(false);
+                    warn(e.Message);
                 }
             }
         }
@@ -213,25 +213,42 @@ public sealed class QmpServer : IAsyncDisposable
     /// <exception cref="IOException">Bitmaps of an image could not be stored and stay marked as in use; all images are closed.</exception>
     public async ValueTask DisposeAsync()
     {
-        await _jobs.EndAsync(cancelsAll: true).ConfigureAwait(false);
-        var failed = new List<IOException>();
-        foreach (QmpNode node in _nodes.All)
+        try
         {
-            try
-            {
-                await node.Session.DisposeAsync().ConfigureAwait(false);
-            }
-            catch (IOException e)
-            {
-                failed.Add(IOException.Of($"Lost persistent bitmaps during inactivation of node '{node.Name}': {e}", e));
-            }
+            await _jobs.EndAsync(cancelsAll: true).ConfigureAwait(false);
+        }
+        catch
+        {
+            (await CloseAsync(_nodes.All).ConfigureAwait(false)).ForEach(e => _warn(e.Message));
+            throw;
         }
 
+        List<IOException> failed = await CloseAsync(_nodes.All).ConfigureAwait(false);
         if (failed.Count > 0)
         {
             failed.Skip(1).ToList().ForEach(e => _warn(e.Message));
             throw failed[0];
         }
+    }
+
+    /// <summary>Closes all images, also where one cannot be closed without an error.</summary>
+    /// <returns>The errors.</returns>
+    private static async ValueTask<List<IOException>> CloseAsync(IEnumerable<QmpNode> nodes)
+    {
+        var failed = new List<IOException>();
+        foreach (QmpNode node in nodes)
+        {
+            try
+            {
+                await node.Session.DisposeAsync().ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                failed.Add(IOException.Of($"Lost persistent bitmaps during inactivation of node '{node.Name}': {e}", e));
+            }
+        }
+
+        return failed;
     }
 
     /// <summary>A node's session, for code in this process that writes the disk.</summary>

@@ -76,7 +76,7 @@ internal sealed class TransactionPlan(QmpJobs jobs)
             {
                 foreach (PlannedBackup backup in _backups)
                 {
-                    await backup.Job.CloseTargetAsync().ConfigureAwait(false);
+                    await backup.Job.AbandonTargetAsync().ConfigureAwait(false);
                 }
             }
         }

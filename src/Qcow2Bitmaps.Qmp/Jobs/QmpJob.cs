@@ -99,4 +99,17 @@ internal sealed class QmpJob(QmpJobOptions options, QmpJobGroup group, QmpNode? 
     /// <summary>Closes the owned target, once.</summary>
     /// <exception cref="IOException">It cannot be closed.</exception>
     public ValueTask CloseTargetAsync() => Interlocked.Exchange(ref _ownTarget, null)?.DisposeAsync() ?? ValueTask.CompletedTask;
+
+    /// <summary>Closes the owned target, which is useless: the job was cancelled or failed, and that error is reported.</summary>
+    public async ValueTask AbandonTargetAsync()
+    {
+        try
+        {
+            await CloseTargetAsync().ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The reported error says more.
+        }
+    }
 }

@@ -156,15 +156,7 @@ internal sealed partial class QmpJobs(QmpEvents events)
     private async Task WatchAsync(QmpJob job, BackupJob backup)
     {
         BackupJobState state = await backup.WaitAsync(CancellationToken.None).ConfigureAwait(false);
-        try
-        {
-            await job.CloseTargetAsync().ConfigureAwait(false);
-        }
-        catch (IOException)
-        {
-            // The target is useless: the job was cancelled or failed, and that error is reported.
-        }
-
+        await job.AbandonTargetAsync().ConfigureAwait(false);
         if (job.Status is QmpJobStatus.Paused)
         {
             // It was cancelled, and so continues to its end.

@@ -99,7 +99,7 @@ internal static class BackupTaking
                 {
                     await job.AbandonAsync().ConfigureAwait(false);
                 }
-                catch (IOException)
+                catch (Exception e) when (e is IOException or UnauthorizedAccessException)
                 {
                     // The error that stopped the copying is being thrown and says more. The remaining file has the
                     // name of an unfinished one.

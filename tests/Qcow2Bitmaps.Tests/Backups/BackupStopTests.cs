@@ -106,6 +106,21 @@ public sealed class BackupStopTests
     }
 
     [Fact]
+    public async Task WhatCannotBeRemovedHidesNoErrorAndKeepsNoOther()
+    {
+        using var folder = TempFolder.InMemory();
+        BackupScene[] scenes = await Task.WhenAll(
+            Enumerable.Range(1, 3).Select(number => BackupScene.CreateAsync(folder, "8M", $"{number}")));
+        var fuse = new CopyFuse((16 << 20) + 1, null);
+        using var refused = new RefusingTrace(path => fuse.HasBlown && path.EndsWith("/b1.partial", StringComparison.Ordinal));
+        IOException failed = await Assert.ThrowsAsync<IOException>(() => BackupTaking.RunAsync(
+            [.. scenes.Select(static scene => new BackupDisk(scene.Disk, scene.Backup("b")))], new BackupOptions { Workers = 1 },
+            fuse, null, BackupScene.Token));
+        Assert.Contains("fuse", failed.Message, StringComparison.Ordinal);
+        Assert.Equal(["b1.partial", "disk1.qcow2", "disk2.qcow2", "disk3.qcow2"], scenes[0].Names());
+    }
+
+    [Fact]
     public async Task ModeAlwaysKeepsWhatWasCopiedAndGoesOnWithIt()
     {
         using var folder = TempFolder.InMemory();

@@ -27,11 +27,14 @@ internal sealed class OwnServer : IAsyncDisposable
 
     public List<string> Warnings { get; }
 
-    public static async Task<OwnServer> StartAsync(params (string Node, string Path, bool IsReadOnly)[] images)
+    public static Task<OwnServer> StartAsync(params (string Node, string Path, bool IsReadOnly)[] images) =>
+        StartAsync(TimeProvider.System, images);
+
+    public static async Task<OwnServer> StartAsync(TimeProvider clock, params (string Node, string Path, bool IsReadOnly)[] images)
     {
         var warnings = new List<string>();
         QmpServer server = await QmpServer.OpenAsync(
-            [.. images.Select(static image => new QmpImage(image.Node, image.Path, image.IsReadOnly))], warnings.Add);
+            [.. images.Select(static image => new QmpImage(image.Node, image.Path, image.IsReadOnly))], warnings.Add, clock: clock);
         var own = new OwnServer(server, warnings);
         await own.Peer.GreetAsync();
         return own;

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net.Sockets;
 using System.Text.Json;
+using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Qmp;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -221,6 +222,28 @@ public sealed class QmpCommandTests
         await own.QuitAsync();
     }
 
+    /// <summary>A job whose end cannot be told keeps no image open.</summary>
+    [Fact]
+    public async Task ImagesAreClosedThoughAJobEndsInAnError()
+    {
+        using var folder = TempFolder.InMemory();
+        await MakeImageAsync(folder);
+        string copy = folder.File("copy.qcow2");
+        File.Copy(folder.File("disk.qcow2"), copy);
+        var clock = new StoppedClock();
+        OwnServer own = await OwnServer.StartAsync(clock, ("disk", folder.File("disk.qcow2"), false), ("copy", copy, false));
+        await own.Peer.OkAsync(AddPersistent);
+        await own.Peer.OkAsync("""{"execute":"blockdev-backup","arguments":{"device":"disk","target":"copy","sync":"none"}}""");
+        clock.IsStopped = true;
+        await Assert.ThrowsAsync<InvalidOperationException>(async () => await own.DisposeAsync());
+        foreach (string image in (string[])["disk.qcow2", "copy.qcow2"])
+        {
+            await using RecordingSession again = await RecordingSession.OpenAsync(
+                folder.File(image), cancellationToken: TestContext.Current.CancellationToken);
+            Assert.All(again.Bitmaps, static bitmap => Assert.False(bitmap.IsInconsistent));
+        }
+    }
+
     /// <summary>What we refuse and QEMU does not, and the other way round: each has its reason in the architecture's list.</summary>
     [Theory]
     [InlineData("""{"execute":"block-dirty-bitmap-merge","arguments":{"node":"disk","target":"kept","bitmaps":[]}}""", null)]
@@ -350,5 +373,12 @@ public sealed class QmpCommandTests
         var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), TestContext.Current.CancellationToken);
         return socket;
+    }
+
+    private sealed class StoppedClock : TimeProvider
+    {
+        public bool IsStopped { get; set; }
+
+        public override DateTimeOffset GetUtcNow() => IsStopped ? throw new InvalidOperationException() : base.GetUtcNow();
     }
 }
