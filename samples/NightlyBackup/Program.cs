@@ -3,7 +3,7 @@ using Qcow2Bitmaps.Backups;
 
 // NightlyBackup FOLDER CHECKPOINT TOP…: backs up the disks of a machine that is shut down, all at one point in time. The first run takes
 // full backups, later ones what changed since the last checkpoint. If a disk's record of changes is lost, it is rebuilt from allocation if
-// possible; otherwise the whole disk is copied. Exit code 0 if everything is backed up and verified, 1 on an error.
+// possible; otherwise the whole disk is copied, as is one that was added since. Exit code 0 if everything is backed up and verified, or 1.
 if (args.Length < 3)
 {
     await Console.Error.WriteLineAsync("usage: NightlyBackup FOLDER CHECKPOINT TOP...");
@@ -29,7 +29,7 @@ try
     {
         backups = await DiskBackup.TakeAsync(disks, options);
     }
-    catch (BitmapStateException e) when (since is not null)
+    catch (Qcow2Exception e) when (since is not null && e is BitmapStateException or BackupException { Remedy: Remedy.AdoptBackup })
     {
         await Console.Error.WriteLineAsync($"{e.Message}: all is copied");
         backups = await DiskBackup.TakeAsync(disks, options with { Fallback = BackupFallback.Full });

@@ -82,6 +82,13 @@ public sealed class SampleTests
         Assert.True(second.ExitCode == 0, second.Output + second.Error);
         Assert.Contains("vda-3-tue.qcow2: since mon, 0 bytes, verified\n", second.Output, StringComparison.Ordinal);
         Assert.Contains("vdb-tue.qcow2: since mon, 131072 bytes, verified\n", second.Output, StringComparison.Ordinal);
+
+        await Qcow2Image.CreateAsync(
+            Path.Combine(folder.Path, "vdc.qcow2"), new Qcow2CreateOptions { SizeBytes = 1 << 20 }, TestContext.Current.CancellationToken);
+        ProcessResult third = await RunAsync("NightlyBackup", folder.Path, "backups", "wed", "vda-3.qcow2", "vdb.qcow2", "vdc.qcow2");
+        Assert.True(third.ExitCode == 0, third.Output + third.Error);
+        Assert.Contains("vdb-wed.qcow2: since tue, 0 bytes, verified\n", third.Output, StringComparison.Ordinal);
+        Assert.Contains("vdc-wed.qcow2: full, ", third.Output, StringComparison.Ordinal);
     }
 
     [Fact]
