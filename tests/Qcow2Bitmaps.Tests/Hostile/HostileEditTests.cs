@@ -213,6 +213,55 @@ public sealed class HostileEditTests
         await EditAsync(image.Bytes, Strictness.AsQemu, (edit, _) => Steps(edit, kind));
     }
 
+    /// <summary>Thousands of bitmaps share one table, and one directory entry is faulty, so that the repair is an edit.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task ARepairOfBitmapsThatShareOneLargeTableTakesBoundedMemory(bool liesBehindEnd)
+    {
+        const int Bitmaps = 2000;
+        const int Entries = 16_384;
+        var image = new Patched(new TestImage(12, (long)Entries * ClusterBytes * 8 * 512).WithBitmap("name", granularityBits: 9));
+        int table = image.Bytes.Length;
+        int directory = table + (Entries * 8);
+        // Whole clusters, all counted: the file is not cut short.
+        image.Resize(directory + (((Bitmaps * 32) + ClusterBytes - 1) & -ClusterBytes))
+            .U32(image.BitmapsExtension, Bitmaps)
+            .U64(image.BitmapsExtension + 8, Bitmaps * 32)
+            .U64(image.BitmapsExtension + 16, (ulong)directory);
+        for (int i = 0; i < Bitmaps; i++)
+        {
+            int entry = directory + (i * 32);
+            // The last one has no type that is known.
+            image.U64(entry, (ulong)table).U32(entry + Patched.TableSize, Entries).U32(entry + Patched.Flags, 2)
+                .U8(entry + Patched.Type, (byte)(i == Bitmaps - 1 ? 9 : 1)).U8(entry + Patched.Granularity, 9)
+                .U16(entry + Patched.NameSize, 8).Put(entry + 24, System.Text.Encoding.ASCII.GetBytes($"{i:x8}"));
+        }
+
+        for (int cluster = 0; cluster < image.Bytes.Length / ClusterBytes; cluster++)
+        {
+            image.U16((2 * ClusterBytes) + (2 * cluster), 1);
+        }
+
+        int clusters = liesBehindEnd ? 1 << 20 : directory / ClusterBytes;
+        for (int i = 0; i < Entries; i += 2)
+        {
+            image.U64(table + (i * 8), (ulong)((liesBehindEnd ? 1 << 20 : 0) + 1 + (i % (clusters - 1))) * ClusterBytes);
+        }
+
+        await using var storage = new CountingStorage(new MemoryStorage(image.Bytes));
+        await using Qcow2Image opened = await Qcow2Image.OpenForCheckAsync(storage, cancellationToken: Token);
+        int thread = Environment.CurrentManagedThreadId;
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        CheckReport report = await opened.RepairAsync(RepairKinds.Bitmaps, Token);
+
+        long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        Assert.InRange(Environment.CurrentManagedThreadId == thread ? allocated : 0, 0, (liesBehindEnd ? 40L : 20L) * MaxAllocatedBytes);
+        Assert.InRange(storage.BytesRead, 0, 10L * MaxAllocatedBytes);
+        Assert.InRange(storage.Writes.Sum(static write => (long)write.Length), 0, MaxAllocatedBytes);
+        Assert.NotEqual(0, report.CorruptionsFixed);
+    }
+
     private static BitmapEdit Steps(BitmapEdit edit, string kind) => kind switch
     {
         "add" => edit.Add("new", 1 << 30),

@@ -44,7 +44,7 @@ internal sealed class EditPlan
 
     /// <summary>What the edit must not free because something else also uses it: offsets and lengths in bytes. Filled only by
     /// repairs.</summary>
-    public List<(ulong Offset, long Bytes)> Kept { get; } = [];
+    public HashSet<(ulong Offset, long Bytes)> Kept { get; } = [];
 
     /// <summary>Whether broken entries were dropped, so that the remaining list is complete.</summary>
     public bool IsMended { get; private set; }

@@ -16,10 +16,16 @@ namespace Qcow2Bitmaps.Images.Repairing;
 /// </remarks>
 internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
 {
+    private const long MinRewrittenTableBytes = 16 << 20;
+
     private readonly ImageStorage _storage = image.Storage;
     private readonly ImageGeometry _geometry = image.Geometry;
-    // Ranges to mark as dirty.
-    private readonly List<(string Bitmap, long StartBytes, long LengthBytes)> _doubtful = [];
+    // Ranges to mark as dirty; those of one bitmap follow one another, and do not touch.
+    private readonly List<(string Bitmap, long StartBytes, long EndBytes)> _doubtful = [];
+    // Tables that are done with, and what decides that: many bitmaps may share one.
+    private readonly HashSet<(ulong Offset, uint Entries, long GranularityBytes, bool IsInUse)> _settled = [];
+    // How many bytes of tables may still be written anew: tables that do not overlap are no longer than the file.
+    private long _rewritableBytes = Math.Max(image.Storage.Length, MinRewrittenTableBytes);
     // Counted when something must be written.
     private ClusterUses? _uses;
 
@@ -73,9 +79,9 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
             plan.DropBroken();
         }
 
-        foreach ((string bitmap, long start, long length) in _doubtful)
+        foreach ((string bitmap, long start, long end) in _doubtful)
         {
-            await plan.FillAsync(bitmap, start, length, true, cancellationToken).ConfigureAwait(false);
+            await plan.FillAsync(bitmap, start, end - start, true, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -93,8 +99,10 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
             await KeepAsync(directory.DirectoryOffset, image.Contents.Bitmaps.OwnedBytes).ConfigureAwait(false);
         }
 
+        // Each table once, however many bitmaps share it.
         foreach (BitmapInfo bitmap in image.Contents.Bitmaps.Bitmaps
-            .Where(static bitmap => bitmap is { Faults.Count: 0, TableEntries: > 0, TableOffset: <= Faults.MaxOffset }))
+            .Where(static bitmap => bitmap is { Faults.Count: 0, TableEntries: > 0, TableOffset: <= Faults.MaxOffset })
+            .GroupBy(static bitmap => bitmap.TableOffset, static (_, sharing) => sharing.MaxBy(static bitmap => bitmap.TableEntries)!))
         {
             await KeepAsync(bitmap.TableOffset, bitmap.TableBytes).ConfigureAwait(false);
             foreach (ulong raw in await ReadTableAsync(bitmap, cancellationToken).ConfigureAwait(false))
@@ -139,8 +147,15 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
 
     private async ValueTask MendTableAsync(BitmapInfo bitmap, CancellationToken cancellationToken)
     {
-        ulong[] table = await ReadTableAsync(bitmap, cancellationToken).ConfigureAwait(false);
         bool isInUse = bitmap.Flags.HasFlag(BitmapFlags.InUse);
+        (ulong, uint, long, bool) key = (bitmap.TableOffset, bitmap.TableEntries, bitmap.GranularityBytes, isInUse);
+        if (_settled.Contains(key))
+        {
+            return;
+        }
+
+        ulong[] table = await ReadTableAsync(bitmap, cancellationToken).ConfigureAwait(false);
+        bool isSound = true;
         long pageBytes = _geometry.BitsPerBitmapCluster * bitmap.GranularityBytes;
         for (int i = 0; i < bitmap.TableEntries; i++)
         {
@@ -153,6 +168,16 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
                 continue;
             }
 
+            if (!isInUse && isSound && (_rewritableBytes -= bitmap.TableBytes) < 0)
+            {
+                log.Say(
+                    $"Bitmap '{bitmap.Name}' is not repaired, nor any other with its table: "
+                    + $"tables overlap, together they are longer than the file");
+                _settled.Add(key);
+                return;
+            }
+
+            isSound = false;
             if (isInUse && await MayBeSharedAsync(bitmap.TableOffset, bitmap.TableBytes, cancellationToken).ConfigureAwait(false))
             {
                 log.Say($"Bitmap '{bitmap.Name}' is not repaired: something else may use the clusters of its table too");
@@ -172,26 +197,38 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
             }
             else
             {
-                long start = i * pageBytes;
-                _doubtful.Add((bitmap.Name, start, Math.Min(pageBytes, _geometry.VirtualSizeBytes - start)));
+                AddDoubtful(bitmap.Name, i * pageBytes, Math.Min((i + 1) * pageBytes, _geometry.VirtualSizeBytes));
             }
         }
 
-        if (!isInUse)
+        if ((isInUse || await HasCleanTailAsync(bitmap, table, cancellationToken).ConfigureAwait(false)) && isSound)
         {
-            await ClearTailAsync(bitmap, table, cancellationToken).ConfigureAwait(false);
+            _settled.Add(key);
+        }
+    }
+
+    private void AddDoubtful(string bitmap, long start, long end)
+    {
+        if (_doubtful.Count > 0 && _doubtful[^1].EndBytes == start && string.Equals(_doubtful[^1].Bitmap, bitmap, StringComparison.Ordinal))
+        {
+            _doubtful[^1] = (bitmap, _doubtful[^1].StartBytes, end);
+        }
+        else
+        {
+            _doubtful.Add((bitmap, start, end));
         }
     }
 
     /// <summary>Clears the bits past the disk's end, one byte at a time.</summary>
-    private async ValueTask ClearTailAsync(BitmapInfo bitmap, ulong[] table, CancellationToken cancellationToken)
+    /// <returns>Whether none was set.</returns>
+    private async ValueTask<bool> HasCleanTailAsync(BitmapInfo bitmap, ulong[] table, CancellationToken cancellationToken)
     {
         long bits = _geometry.BitmapBits(System.Numerics.BitOperations.Log2((ulong)bitmap.GranularityBytes));
         long used = bits - ((table.Length - 1) * _geometry.BitsPerBitmapCluster);
         var entry = new BitmapTableEntry(table.Length == bitmap.TableEntries ? table[^1] : 0);
         if (!entry.HasData || entry.Check(_geometry.ClusterBits) != FaultCode.None || used >= _geometry.BitsPerBitmapCluster)
         {
-            return;
+            return true;
         }
 
         int firstByte = (int)(used >> 3);
@@ -205,7 +242,7 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
 
         if (bytes.AsSpan(0, read).SequenceEqual(kept))
         {
-            return;
+            return true;
         }
 
         if (await MayBeSharedAsync(entry.Offset, _geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false))
@@ -220,5 +257,7 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
             await _storage.WriteAsync((long)entry.Offset + firstByte, kept, CancellationToken.None).ConfigureAwait(false);
             await _storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
         }
+
+        return false;
     }
 }
