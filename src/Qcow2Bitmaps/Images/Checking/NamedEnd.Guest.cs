@@ -28,11 +28,16 @@ internal sealed partial class NamedEnd
         }
 
         L2Table[] tables = [.. _diskEnds.Keys.Order().Select(static offset => new L2Table(offset, 1, 1))];
-        var walk = new L2TableWalk(_scanner, tables, _geometry.ClusterSizeBytes, activeOnly: false, new FindingLog());
+        // The walk takes refusals too, and logs them.
+        _isIncomplete |= _scanner.TakeRefusal();
+        var refused = new FindingLog();
+        var walk = new L2TableWalk(_scanner, tables, _geometry.ClusterSizeBytes, activeOnly: false, refused);
         while (await walk.MoveNextAsync(cancellationToken).ConfigureAwait(false))
         {
             AddL2(walk.Table.Offset, walk.OffsetInTable / _geometry.L2EntryBytes, MemoryMarshal.Cast<byte, ulong>(walk.Bytes.Span));
         }
+
+        _isIncomplete |= refused.CheckErrors > 0;
     }
 
     /// <summary>Adds an L1 table and the offsets of its L2 tables. Invalid entries are ignored; reading refuses them.</summary>

@@ -23,6 +23,8 @@ internal sealed partial class NamedEnd
     private readonly TableScanner _scanner;
     private ulong _end;
     private string _what = "";
+    // Whether tables were left out because together they are longer than the file.
+    private bool _isIncomplete;
 
     private NamedEnd(ImageHandle image)
     {
@@ -33,7 +35,7 @@ internal sealed partial class NamedEnd
     }
 
     /// <summary>Looks at an image's own file.</summary>
-    /// <returns>What is missing; null where the file is whole.</returns>
+    /// <returns>What is missing; null where the file has all that the tables name which can be read.</returns>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<FormatFault?> FindFaultAsync(ImageHandle image, CancellationToken cancellationToken)
     {
@@ -68,7 +70,7 @@ internal sealed partial class NamedEnd
         await named.AddRefcountsAsync(cancellationToken).ConfigureAwait(false);
         await named.AddGuestAsync(cancellationToken).ConfigureAwait(false);
         await named.AddBitmapsAsync(cancellationToken).ConfigureAwait(false);
-        return named._scanner.TakeRefusal() ? null : named._end;
+        return named._isIncomplete || named._scanner.TakeRefusal() ? null : named._end;
     }
 
     /// <summary>Looks at an image's external data file.</summary>
