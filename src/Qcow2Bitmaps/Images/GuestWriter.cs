@@ -5,6 +5,7 @@ using Qcow2Bitmaps.Images.Guest;
 using Qcow2Bitmaps.Images.Guest.Writing;
 using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;
+using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Threading;
 
@@ -121,6 +122,7 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
             throw new InvalidOperationException(PrintableMessage.Of($"'{image.Name}' has a writer already"));
         }
 
+        InterruptedEdit.RequireNone(image);
         await CountRepair.RunIfDirtyAsync(image, cancellationToken).ConfigureAwait(false);
         // Throws for an image that cannot be written, before anything is written.
         await WritableCounts.OpenAsync(image.Storage, image.Contents, image.Limits, cancellationToken).ConfigureAwait(false);

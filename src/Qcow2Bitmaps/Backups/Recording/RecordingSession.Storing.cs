@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Images.Editing;
 using Qcow2Bitmaps.Images.State;
+using Qcow2Bitmaps.Images.Writing;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Threading;
 
@@ -51,6 +52,7 @@ public sealed partial class RecordingSession
 
         using ImageGate.Release alone = await Image.Handle.EnterAsync(cancellationToken).ConfigureAwait(false);
         Image.Handle.RequireNotRecorded();
+        InterruptedEdit.RequireNone(Image.Handle);
         await BitmapEditing.RunAloneAsync(Image.Handle, new BitmapEdit().MarkInUse().ApplyAsync, cancellationToken).ConfigureAwait(false);
         _isStored = false;
         Image.Handle.Gate.Recorder = this;

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -116,6 +117,30 @@ public sealed class InterruptedFilesTests : IDisposable
         ProcessResult recovered = await Support.Cli.RunAsync(["bitmap", "--recover", .. paths]);
         Assert.Equal((0, "The edit was finished.\n"), (recovered.ExitCode, recovered.Output));
         Assert.Equal(0, (await Support.Cli.RunAsync("check", "-r", "all", paths[0])).ExitCode);
+    }
+
+    /// <summary>A writer takes the clusters that the edit has prepared, and a session marks bitmaps as in use.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task AnImageWithAJournalIsNotWrittenNorRecordedBeforeThatIsFinished(bool isRecorded)
+    {
+        (EditSetTrial trial, string[] paths) = await InterruptFilesAsync();
+        await using EditSetTrial disposed = trial;
+        byte[] before = await File.ReadAllBytesAsync(paths[0], Token);
+        await using (ImageChain chain = await ImageChain.OpenAsync(
+            paths[0], ChainOpenOptions.Default with { WritableLayers = [0] }, Token))
+        {
+            Qcow2UnsupportedException refusal = await Assert.ThrowsAsync<Qcow2UnsupportedException>(
+                async () => await (isRecorded
+                    ? RecordingSession.OpenAsync(chain, leaveOpen: true, cancellationToken: Token)
+                    : (Task)chain.OpenWriterAsync(Token)));
+            Assert.Equal(UnsupportedReason.InterruptedEdit, refusal.Reason);
+        }
+
+        Assert.Equal(before, await File.ReadAllBytesAsync(paths[0], Token));
+        ProcessResult recovered = await Support.Cli.RunAsync(["bitmap", "--recover", .. paths]);
+        Assert.Equal((0, "The edit was finished.\n"), (recovered.ExitCode, recovered.Output));
     }
 
     /// <summary>Files of which the first is switched, with the journal beside it.</summary>
