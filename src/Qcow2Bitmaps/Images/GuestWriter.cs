@@ -264,7 +264,7 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
         {
             await CloseAsync().ConfigureAwait(false);
         }
-        catch (IOException)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
             // What could not be written is lost. The image is as the file has it, and takes another writer.
             _ = await Leftovers.TidyAsync($"'{Name}' cannot be read again after its writer has failed", CloseAsync).ConfigureAwait(false);

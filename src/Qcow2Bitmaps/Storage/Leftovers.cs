@@ -23,7 +23,7 @@ public static class Leftovers
         return new Scope(outer);
     }
 
-    /// <summary>Cleans up after an operation took effect.</summary>
+    /// <summary>Cleans up after an operation took effect. Whatever a storage throws is told: the operation did not fail.</summary>
     /// <param name="left">What is left if that fails, and what to do about it.</param>
     /// <param name="tidy">The cleanup.</param>
     /// <returns>Whether it was done.</returns>
@@ -35,7 +35,7 @@ public static class Leftovers
             await tidy().ConfigureAwait(false);
             return true;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
             Tell(left, e);
             return false;
@@ -51,7 +51,7 @@ public static class Leftovers
             tidy();
             return true;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
             Tell(left, e);
             return false;

@@ -25,6 +25,9 @@ internal sealed class FailingStorage(ImageStorage inner) : ImageStorage
     /// <summary>Whether discards fail.</summary>
     public bool FailsDiscards { get; init; }
 
+    /// <summary>Makes the error of a failing discard.</summary>
+    public Func<Exception> DiscardError { get; init; } = InputOutput;
+
     /// <summary>How many bytes of a failing write are written before it fails, at most: up to the end of a sector.</summary>
     public int TornBytes { get; init; }
 
@@ -80,7 +83,7 @@ internal sealed class FailingStorage(ImageStorage inner) : ImageStorage
         if (!IsMended && (Flushes == FailingFlush || (_hasFailed && IsGoneAfterwards)))
         {
             _hasFailed = true;
-            throw new IOException("Input/output error", 5);
+            throw InputOutput();
         }
 
         await inner.FlushAsync(cancellationToken);
@@ -101,7 +104,7 @@ internal sealed class FailingStorage(ImageStorage inner) : ImageStorage
         if (FailsDiscards && !IsMended)
         {
             _hasFailed = true;
-            throw new IOException("Input/output error", 5);
+            throw DiscardError();
         }
 
         await inner.DiscardAsync(offset, length, cancellationToken);
@@ -124,6 +127,8 @@ internal sealed class FailingStorage(ImageStorage inner) : ImageStorage
         _hasFailed |= isRefused;
         return isRefused;
     }
+
+    private static IOException InputOutput() => new("Input/output error", 5);
 
     private static IOException NoSpace() => new("No space left on device", NoSpaceLeft);
 }

@@ -117,7 +117,7 @@ internal sealed partial class ImageChecker
                 }
             }
         }
-        catch (IOException)
+        catch (Exception e) when (e is not OutOfMemoryException && !cancellationToken.IsCancellationRequested)
         {
             // The discard is a hint and may fail: the clusters are free anyway.
         }

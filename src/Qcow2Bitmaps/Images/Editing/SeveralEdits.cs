@@ -181,7 +181,7 @@ internal static class SeveralEdits
                 await edit.Transaction.SwitchAsync().ConfigureAwait(false);
             }
         }
-        catch (IOException e)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
             throw IOException.Of(
                 $"The edit of {prepared.Count} images is interrupted: {e}. Recovering all of them by the journal '{journalPath}' "

@@ -114,7 +114,7 @@ internal sealed partial class RefcountEditor
                 await _storage.DiscardAsync(offset, _geometry.BytesOfClusters(range.Count), cancellationToken).ConfigureAwait(false);
             }
         }
-        catch (IOException)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
             // The discard is a hint and may fail: the clusters are free anyway.
         }

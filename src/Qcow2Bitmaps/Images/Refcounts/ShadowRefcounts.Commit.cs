@@ -166,7 +166,7 @@ internal sealed partial class ShadowRefcounts
             long offset = _geometry.OffsetOf(first).Bytes;
             await _storage.DiscardAsync(offset, _geometry.BytesOfClusters(clusters), cancellationToken).ConfigureAwait(false);
         }
-        catch (IOException)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
             // The discard is a hint and may fail: the clusters are free anyway.
         }

@@ -119,30 +119,24 @@ internal sealed partial class ResizeChange
         var update = new HeaderChange();
         TableEditor tables = await TableEditor.OpenAsync(image, counts, cancellationToken).ConfigureAwait(false);
         var change = new ResizeChange(image, newSize, options, counts, update, tables);
-        try
-        {
-            await ShadowSwitch.RunAsync(
-                image,
-                counts,
-                update,
-                async () =>
+        await ShadowSwitch.RunAsync(
+            image,
+            counts,
+            update,
+            async () =>
+            {
+                await change.PrepareAsync(cancellationToken).ConfigureAwait(false);
+                await bitmaps.PrepareAsync(counts, update, cancellationToken).ConfigureAwait(false);
+                if (dataFile is not null)
                 {
-                    await change.PrepareAsync(cancellationToken).ConfigureAwait(false);
-                    await bitmaps.PrepareAsync(counts, update, cancellationToken).ConfigureAwait(false);
-                    if (dataFile is not null)
-                    {
-                        await dataFile.PrepareAsync(cancellationToken).ConfigureAwait(false);
-                    }
-                },
-                cancellationToken).ConfigureAwait(false);
-        }
-        catch (Exception e) when (dataFile is not null && e is not UnknownOutcomeException)
-        {
-            string left = $"'{image.Name}' keeps its size, but its data file stays longer";
-            _ = await Leftovers.TidyAsync(left, dataFile.TakeBackAsync).ConfigureAwait(false);
-            throw;
-        }
-
+                    await dataFile.PrepareAsync(cancellationToken).ConfigureAwait(false);
+                }
+            },
+            dataFile is null
+                ? null
+                : async () => _ = await Leftovers.TidyAsync(
+                    $"'{image.Name}' keeps its size, but its data file stays longer", dataFile.TakeBackAsync).ConfigureAwait(false),
+            cancellationToken).ConfigureAwait(false);
         if (isShorter && image.Storage.CapacityBytes is null)
         {
             _ = await Leftovers.TidyAsync(

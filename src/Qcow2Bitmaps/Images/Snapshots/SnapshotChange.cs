@@ -62,7 +62,7 @@ internal sealed class SnapshotChange
             image.Storage, image.Contents, image.Limits, searchesAll: false, cancellationToken).ConfigureAwait(false);
         var update = new HeaderChange();
         var change = new SnapshotChange(image, counts, update);
-        await ShadowSwitch.RunAsync(image, counts, update, () => prepare(change), cancellationToken).ConfigureAwait(false);
+        await ShadowSwitch.RunAsync(image, counts, update, () => prepare(change), null, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Takes a snapshot of the active state.</summary>

@@ -14,6 +14,7 @@ internal static class ShadowSwitch
     /// <param name="counts">The counts.</param>
     /// <param name="change">The change of the header, which <paramref name="prepare"/> completes.</param>
     /// <param name="prepare">Writes the new structures, and sets what the header will refer to.</param>
+    /// <param name="takeBack">Undoes what was prepared in other files, where the image is not switched; null for nothing.</param>
     /// <param name="cancellationToken">Cancels the work while the image is unchanged.</param>
     /// <exception cref="Qcow2Exception">The change is refused, or there is no space; the image is unchanged.</exception>
     /// <exception cref="IOException">The storage failed; the image has its old or its new state.</exception>
@@ -22,6 +23,7 @@ internal static class ShadowSwitch
         ShadowRefcounts counts,
         HeaderChange change,
         Func<ValueTask> prepare,
+        Func<ValueTask>? takeBack,
         CancellationToken cancellationToken)
     {
         MetadataTransaction transaction = await MetadataTransaction.PrepareAsync(
@@ -36,7 +38,20 @@ internal static class ShadowSwitch
                 await image.Storage.FlushAsync(cancellationToken).ConfigureAwait(false);
                 return plan;
             },
-            () => counts.RollBackAsync(CancellationToken.None)).ConfigureAwait(false);
+            async () =>
+            {
+                try
+                {
+                    await counts.RollBackAsync(CancellationToken.None).ConfigureAwait(false);
+                }
+                finally
+                {
+                    if (takeBack is not null)
+                    {
+                        await takeBack().ConfigureAwait(false);
+                    }
+                }
+            }).ConfigureAwait(false);
         await transaction.SwitchOrRollBackAsync().ConfigureAwait(false);
         _ = await Leftovers.TidyAsync(
             $"'{image.Name}' is changed, but its file keeps space of clusters that are free now",
