@@ -58,9 +58,8 @@ internal sealed partial class ImageChecker
         _scanner = new TableScanner(storage);
         _length = _scanner.LengthBytes;
         _clusters = _geometry.ClustersFor(_length);
-        if (_clusters > int.MaxValue)
+        if (HasTooManyClusters(image))
         {
-            // QEMU's limit. A sparse file can exceed it without taking any space.
             throw IOException.Of($"'{storage.Name}': Check failed: {_clusters} clusters are too many, at most {int.MaxValue} are checked");
         }
 
@@ -77,6 +76,9 @@ internal sealed partial class ImageChecker
         FaultCode.HeaderRefcountTable or FaultCode.HeaderSnapshotTable or FaultCode.SnapshotTableTruncated or FaultCode.SnapshotTableSize
             or FaultCode.SnapshotExtraData;
 
+    /// <summary>Whether an image is too long to be checked. QEMU's limit: a sparse file can exceed it without taking any space.</summary>
+    public static bool HasTooManyClusters(ImageHandle image) => image.Geometry.ClustersFor(image.Storage.Length) > int.MaxValue;
+
     /// <summary>QEMU checks images without reference counts.</summary>
     private static bool CanFollow(FormatFault fault, Qcow2Header header) =>
         fault.Code == FaultCode.HeaderRefcountTable && header.RefcountTableClusters == 0;
@@ -92,11 +94,17 @@ internal sealed partial class ImageChecker
         return Report();
     }
 
-    /// <summary>Counts all uses without the limit of the image's refcount width.</summary>
+    /// <summary>Counts all uses without the limit of the image's refcount width. Those of an image that is too long to be checked are
+    /// unknown.</summary>
     /// <exception cref="Qcow2FormatException">Only a lenient reader accepts the header.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public static async ValueTask<ClusterUses> CountUsesAsync(ImageHandle image, CancellationToken cancellationToken)
     {
+        if (HasTooManyClusters(image))
+        {
+            return new ClusterUses(image.Geometry, null, []);
+        }
+
         var log = new FindingLog();
         var checker = new ImageChecker(image, RepairKinds.None, log);
         checker._references = new ReferenceCounts(checker._clusters + 1, uint.MaxValue);

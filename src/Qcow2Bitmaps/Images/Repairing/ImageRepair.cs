@@ -35,9 +35,30 @@ internal static class ImageRepair
             return report;
         }
 
-        CheckReport after = await new ImageChecker(
-            image, RepairKinds.None, new FindingLog()).CheckAsync(cancellationToken).ConfigureAwait(false);
+        CheckReport after = ImageChecker.HasTooManyClusters(image)
+            ? NotChecked(image)
+            : await new ImageChecker(
+                image, RepairKinds.None, new FindingLog()).CheckAsync(cancellationToken).ConfigureAwait(false);
         return after with { CorruptionsFixed = log.CorruptionsFixed, LeaksFixed = log.LeaksFixed, Repairs = log.Told };
+    }
+
+    /// <summary>Bitmaps can be repaired where the image is too long to be checked.</summary>
+    private static CheckReport NotChecked(ImageHandle image)
+    {
+        var log = new FindingLog();
+        log.Fail($"The image is not checked: it has more than {int.MaxValue} clusters");
+        return new CheckReport
+        {
+            Corruptions = 0,
+            Leaks = 0,
+            CheckErrors = log.CheckErrors,
+            TotalClusters = image.Geometry.ClustersFor(image.Geometry.VirtualSizeBytes),
+            AllocatedClusters = 0,
+            FragmentedClusters = 0,
+            CompressedClusters = 0,
+            ImageEndOffset = 0,
+            Findings = log.Told,
+        };
     }
 
     /// <summary>Repairs.</summary>

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -231,6 +232,34 @@ public sealed class BitmapRepairTests
                 Assert.Equal(1, (await mended.Bitmaps.LoadAsync("good", cancellationToken: Token)).Count().Bits);
             }
         }
+    }
+
+    /// <summary>There nobody counts uses: what the repair replaces may be in use elsewhere, and stays counted.</summary>
+    [Fact]
+    public async Task BitmapsOfAnImageThatIsTooLongToBeCheckedAreMended()
+    {
+        using var folder = new TempFolder();
+        TestImage image = new TestImage(9).WithBitmap("a", bits: [1]);
+        byte[] bytes = image.Build();
+        bytes[image.Bitmaps[0].TableOffset] = 0xff;
+        string path = folder.Write("a.qcow2", bytes);
+        await using (FileStream file = File.OpenWrite(path))
+        {
+            // More than 2^31 clusters of 512 bytes.
+            file.SetLength((1L << 40) + 512);
+        }
+
+        await using (FileStorage storage = FileStorage.Open(path, StorageAccess.ReadWrite))
+        {
+            await using Qcow2Image broken = await Qcow2Image.OpenForCheckAsync(storage, cancellationToken: Token);
+            CheckReport report = await broken.RepairAsync(RepairKinds.Bitmaps, Token);
+            Assert.Equal((1, 1), (report.CorruptionsFixed, report.CheckErrors));
+        }
+
+        await using Qcow2Image mended = await Qcow2Image.OpenAsync(path, cancellationToken: Token);
+        Assert.Equal(mended.VirtualSizeBytes, (await mended.Bitmaps.LoadAsync("a", cancellationToken: Token)).Count().Bytes);
+        RefcountReader counts = await RefcountReader.OpenAsync(mended.Handle.Storage, mended.Handle.Header, Token);
+        Assert.Equal(1UL, await counts.ReadCountAsync(new HostCluster(image.Bitmaps[0].TableOffset >> 9), Token));
     }
 
     private static TestImage Two() => new TestImage().WithBitmap("good", bits: [1]).WithBitmap("bad", bits: [1]);
