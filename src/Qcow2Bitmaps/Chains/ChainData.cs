@@ -130,10 +130,11 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
             ?? image.Snapshots.FirstOrDefault(snapshot => string.Equals(snapshot.Name, wanted, StringComparison.Ordinal))
             ?? throw new FileNotFoundException(PrintableMessage.Of($"'{image.Name}' has no snapshot '{wanted}'"));
 
-    /// <summary>Closes the data files.</summary>
+    /// <summary>Closes the tables and the data files.</summary>
     public async ValueTask DisposeAsync()
     {
         _opening.Dispose();
+        _map?.Close();
         foreach (ImageStorage storage in _dataFiles)
         {
             await storage.DisposeAsync().ConfigureAwait(false);

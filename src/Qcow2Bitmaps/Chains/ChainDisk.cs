@@ -40,6 +40,15 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
     /// <summary>The disk of one image; null for a raw image.</summary>
     public GuestDisk? DiskOf(int depth) => disks[depth];
 
+    /// <summary>Closes what reads the images, also for disks made by <see cref="From"/>. The images stay open.</summary>
+    public void Close()
+    {
+        foreach (GuestDisk? disk in disks)
+        {
+            disk?.Dispose();
+        }
+    }
+
     /// <summary>Whether data can be read from all images.</summary>
     public bool HasAllData => disks.All(static disk => disk is null || disk.Data is not null);
 

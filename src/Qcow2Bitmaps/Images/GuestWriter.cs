@@ -274,6 +274,12 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
         {
             _isClosed = true;
             await base.DisposeAsync().ConfigureAwait(false);
+            if (_shown is null)
+            {
+                // Otherwise the chain has it.
+                _disk.Dispose();
+            }
+
             if (Owned is not null)
             {
                 await Owned.DisposeAsync().ConfigureAwait(false);

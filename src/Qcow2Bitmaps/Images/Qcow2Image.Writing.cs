@@ -26,6 +26,14 @@ public sealed partial class Qcow2Image
         }
 
         GuestDisk disk = await GuestDisk.OpenAsync(Handle, null, cancellationToken).ConfigureAwait(false);
-        return await GuestWriter.OpenAsync(Handle, disk, null, null, marksWrites: true, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return await GuestWriter.OpenAsync(Handle, disk, null, null, marksWrites: true, cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            disk.Dispose();
+            throw;
+        }
     }
 }

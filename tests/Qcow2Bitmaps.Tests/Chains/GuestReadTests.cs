@@ -1,4 +1,6 @@
 using System.Security.Cryptography;
+using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -80,6 +82,24 @@ public sealed class GuestReadTests : IDisposable
             Assert.Equal(Math.Min(piece.Length, whole.Length - offset), read);
             Assert.True(whole.AsSpan(offset, read).SequenceEqual(piece.AsSpan(0, read)), $"{piece.Length} bytes at {offset}");
         }
+    }
+
+    /// <summary>Decoders hold memory that is not the garbage collector's: nothing can be unpacked any more.</summary>
+    [Fact]
+    public async Task AClosedChainHasFreedItsDecoders()
+    {
+        byte[] bytes = await File.ReadAllBytesAsync(Path.Combine(FixtureFiles.Root, "images/compression-zstd.qcow2"), Token);
+        ImageChain chain = await ImageChain.OpenAsync(MemoryStorage.ReadOnly(bytes), cancellationToken: Token);
+        var extents = new List<DiskExtent>();
+        ChainDisk disk = await chain.OpenDataAsync(Token);
+        await disk.ListAsync(0, disk.SizeBytes, extents, Token);
+        DiskExtent packed = extents.First(static extent => extent.Kind == ExtentKind.Compressed);
+        var cluster = new byte[packed.LengthBytes];
+        await disk.ReadAsync(packed, cluster, Token);
+
+        await chain.DisposeAsync();
+
+        await Assert.ThrowsAsync<ObjectDisposedException>(async () => await disk.ReadAsync(packed, cluster, Token));
     }
 
     /// <summary>Encrypted images, which want a key, and those whose backing file is missing on purpose.</summary>

@@ -6,10 +6,11 @@ using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Guest;
 
-/// <summary>Reads compressed clusters. Thread-safe: each caller gets its own decoder.</summary>
-internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header)
+/// <summary>Reads compressed clusters. Thread-safe: each caller gets its own decoder. Disposing it frees the decoders' memory.</summary>
+internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header) : IDisposable
 {
     private readonly ConcurrentBag<IClusterDecoder> _decoders = [];
+    private volatile bool _isDisposed;
 
     /// <summary>Reads and unpacks a cluster.</summary>
     /// <param name="diskOffset">Where it starts on the disk, in bytes, for messages.</param>
@@ -17,10 +18,12 @@ internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header)
     /// <param name="length">The most bytes that they may take.</param>
     /// <param name="cluster">Receives the whole cluster.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="ObjectDisposedException">The unpacker was disposed.</exception>
     /// <exception cref="Qcow2FormatException">The bytes do not decode to a cluster.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask ReadAsync(long diskOffset, long offset, int length, Memory<byte> cluster, CancellationToken cancellationToken)
     {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
         using MemoryOwner<byte> packed = MemoryOwner<byte>.Allocate(length);
         if (!_decoders.TryTake(out IClusterDecoder? decoder))
         {
@@ -45,6 +48,19 @@ internal sealed class ClusterUnpacker(ImageStorage storage, Qcow2Header header)
         finally
         {
             _decoders.Add(decoder);
+            if (_isDisposed)
+            {
+                Dispose();
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        _isDisposed = true;
+        while (_decoders.TryTake(out IClusterDecoder? decoder))
+        {
+            (decoder as IDisposable)?.Dispose();
         }
     }
 }

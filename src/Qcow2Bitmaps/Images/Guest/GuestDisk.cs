@@ -8,7 +8,7 @@ namespace Qcow2Bitmaps.Images.Guest;
 /// The disk as stored in one image, without its backing image: how each part is stored, and the data. Thread-safe, unless the image is
 /// being written.
 /// </summary>
-internal sealed class GuestDisk
+internal sealed class GuestDisk : IDisposable
 {
     private readonly ClusterUnpacker _unpacker;
     private readonly int _clusterSizeBytes;
@@ -101,6 +101,9 @@ internal sealed class GuestDisk
             _unpacked = null;
         }
     }
+
+    /// <summary>Frees the memory of decoders. Compressed data can no longer be read.</summary>
+    public void Dispose() => _unpacker.Dispose();
 
     private async ValueTask UnpackAsync(DiskExtent extent, Memory<byte> buffer, CancellationToken cancellationToken)
     {

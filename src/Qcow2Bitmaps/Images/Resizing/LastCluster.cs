@@ -146,7 +146,8 @@ internal sealed class LastCluster(
         if (kind == L2EntryKind.Compressed)
         {
             CompressedDescriptor descriptor = entry.Compressed(_geometry.ClusterBits);
-            await new ClusterUnpacker(_storage, image.Header).ReadAsync(
+            using var unpacker = new ClusterUnpacker(_storage, image.Header);
+            await unpacker.ReadAsync(
                 clusterStart, (long)descriptor.HostOffset, descriptor.LengthBytes, cluster, cancellationToken).ConfigureAwait(false);
         }
         else if (kind == L2EntryKind.Normal)
