@@ -19,6 +19,11 @@ internal sealed class RefcountRebuild(
     private readonly ImageGeometry _geometry = header.Geometry;
     private readonly SortedSet<long> _blocks = [];
     private readonly long _length = storage.Length;
+    // In ascending order, apart from one another.
+    private readonly List<(long First, long Last)> _behindEnd = Merge(behindEnd);
+    private readonly HashSet<long> _oldBlocks = storage.CapacityBytes is null
+        ? []
+        : [.. stored.Table.Select(raw => header.Geometry.ClusterAt(new RefcountTableEntry(raw).BlockOffset & (ulong)long.MaxValue).Number)];
 
     /// <summary>Writes, flushes, switches, flushes.</summary>
     /// <exception cref="NoSpaceException">The storage cannot grow and has no room.</exception>
@@ -122,6 +127,14 @@ internal sealed class RefcountRebuild(
         long free = 0;
         for (; position < end; position++)
         {
+            cancellationToken.ThrowIfCancellationRequested();
+            if (storage.CapacityBytes is null && LastBehindEnd(position) is { } last)
+            {
+                position = last;
+                free = 0;
+                continue;
+            }
+
             free = await IsFreeAsync(position, cancellationToken).ConfigureAwait(false) ? free + 1 : 0;
             if (free == run)
             {
@@ -134,14 +147,9 @@ internal sealed class RefcountRebuild(
 
     private async ValueTask<bool> IsFreeAsync(long cluster, CancellationToken cancellationToken)
     {
-        if (references[cluster] > 0)
+        if (references[cluster] > 0 || storage.CapacityBytes is null)
         {
-            return false;
-        }
-
-        if (storage.CapacityBytes is null)
-        {
-            return !behindEnd.Exists(range => range.First <= cluster && cluster <= range.Last);
+            return references[cluster] == 0;
         }
 
         // A cluster with a count may be a leak, but also data worth rescuing.
@@ -152,9 +160,33 @@ internal sealed class RefcountRebuild(
     private bool IsOldStructure(long cluster)
     {
         long table = _geometry.ClusterAt(header.RefcountTableOffset).Number;
-        return (cluster >= table && cluster < table + header.RefcountTableClusters)
-            || Array.Exists(
-                stored.Table, raw => _geometry.ClusterAt(new RefcountTableEntry(raw).BlockOffset & (ulong)long.MaxValue).Number == cluster);
+        return (cluster >= table && cluster < table + header.RefcountTableClusters) || _oldBlocks.Contains(cluster);
+    }
+
+    /// <summary>The last of the clusters in a row that broken entries refer to; null where none refers to this one.</summary>
+    private long? LastBehindEnd(long cluster)
+    {
+        int index = _behindEnd.BinarySearch((cluster, long.MaxValue));
+        (long First, long Last) before = index >= 0 ? _behindEnd[index] : ~index > 0 ? _behindEnd[~index - 1] : (0, -1);
+        return before.Last >= cluster ? before.Last : null;
+    }
+
+    private static List<(long First, long Last)> Merge(List<(long First, long Last)> ranges)
+    {
+        var merged = new List<(long First, long Last)>();
+        foreach ((long first, long last) in ranges.Order())
+        {
+            if (merged.Count > 0 && first <= merged[^1].Last + 1)
+            {
+                merged[^1] = (merged[^1].First, Math.Max(merged[^1].Last, last));
+            }
+            else
+            {
+                merged.Add((first, last));
+            }
+        }
+
+        return merged;
     }
 
     private async ValueTask WriteBlocksAsync(
