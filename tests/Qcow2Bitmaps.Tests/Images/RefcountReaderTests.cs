@@ -25,6 +25,30 @@ public sealed class RefcountReaderTests
             await RefcountReader.FindEndAsync(MemoryStorage.ReadOnly(bytes), image.Header, Qcow2Limits.Default, Token));
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task ATableOfOneEmptyBlockIsReadOnceForEachBlock(int blocks)
+    {
+        const int Entries = 1 << 20;
+        TestImage image = new TestImage(12).WithGuestData(3);
+        byte[] bytes = image.Build();
+        int table = bytes.Length;
+        Array.Resize(ref bytes, table + (Entries * 8) + (2 << 12));
+        for (int i = 0; i < Entries; i++)
+        {
+            // The zeros behind the table.
+            BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(table + (i * 8)), table + (Entries * 8) + (i % blocks << 12));
+        }
+
+        await using var storage = new CountingStorage(MemoryStorage.ReadOnly(bytes));
+        Qcow2Header header = image.Header with { RefcountTableOffset = (ulong)table, RefcountTableClusters = Entries * 8 >> 12 };
+
+        Assert.Equal(0, await RefcountReader.FindEndAsync(storage, header, Qcow2Limits.Default, Token));
+
+        Assert.InRange(storage.BytesRead, 0, (Entries * 8) + (blocks << 12));
+    }
+
     [Fact]
     public async Task ATableThatIsLongerThanAllowedIsNotRead()
     {

@@ -185,9 +185,11 @@ internal sealed class RefcountReader
     /// <exception cref="IOException">The storage failed.</exception>
     public async ValueTask<HostCluster> FindLastCountedAsync(CancellationToken cancellationToken)
     {
+        // Entries of a broken table may all name one block.
+        var empty = new HashSet<long>();
         for (long block = Table.Length - 1; block >= 0; block--)
         {
-            if (!HasBlock(block) || !IsReadable(block))
+            if (!HasBlock(block) || !IsReadable(block) || empty.Contains(OffsetOf(block)))
             {
                 continue;
             }
@@ -197,6 +199,8 @@ internal sealed class RefcountReader
             {
                 return _geometry.ClusterOfRefcount(block, index);
             }
+
+            empty.Add(OffsetOf(block));
         }
 
         return new HostCluster(-1);
