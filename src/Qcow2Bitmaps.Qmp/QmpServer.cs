@@ -105,10 +105,13 @@ public sealed class QmpServer : IAsyncDisposable
     {
         try
         {
-            foreach ((ChainLayer layer, FormatFault fault)
+            foreach (IGrouping<ChainLayer, FormatFault> found
                 in await chain.FindTruncationsAsync(cancellationToken: cancellationToken).ConfigureAwait(false))
             {
-                warn($"'{layer.Path}': {fault}");
+                foreach (FormatFault fault in found)
+                {
+                    warn($"'{found.Key.Path}': {fault}");
+                }
             }
         }
         catch

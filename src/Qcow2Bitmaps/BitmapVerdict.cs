@@ -12,16 +12,20 @@ public sealed record BitmapVerdict
     /// <summary>The bitmap's name, as the image stores it: <see cref="ImageText.Escape"/> makes it printable.</summary>
     public required string Name { get; init; }
 
-    /// <summary>The images that hold the bitmap, top first; for a valid bitmap, they are contiguous from the top.</summary>
-    public required IReadOnlyList<int> Images { get; init; }
+    /// <summary>
+    /// The indexes in <see cref="ImageChain.Layers"/> of the images that hold the bitmap, top first; for a valid bitmap, they are
+    /// contiguous from the top.
+    /// </summary>
+    public required IReadOnlyList<int> ImageIndexes { get; init; }
 
     /// <summary>Why it is not valid; null when it is.</summary>
     public InvalidReason? Reason { get; init; }
 
     /// <summary>
-    /// The image at fault: for a gap, the topmost image without the bitmap, otherwise the one that the reason refers to. Null when valid.
+    /// The index of the image at fault: for a gap, the topmost image without the bitmap, otherwise the one that the reason refers to. Null
+    /// when valid.
     /// </summary>
-    public int? Image { get; init; }
+    public int? ImageIndex { get; init; }
 
     /// <summary>A description of what was found. Null when valid, unless <see cref="SizesDiffer"/>.</summary>
     public string? Detail { get; init; }

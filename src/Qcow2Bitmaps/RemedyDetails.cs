@@ -18,7 +18,7 @@ public sealed record RemedyDetails
     public string? ImagePath { get; init; }
 
     /// <summary>The index of <see cref="ImagePath"/> in the chain, from the top image, which is 0.</summary>
-    public int? Image { get; init; }
+    public int? ImageIndex { get; init; }
 
     /// <summary>
     /// Of <see cref="Remedy.Pull"/>, the path of the image below <see cref="ImagePath"/>; null where that is the last one.

@@ -67,13 +67,12 @@ internal sealed class ChainMeasureCommand
             return ExitCode.Error;
         }
 
-        MeasureDepth depth = parsed.GetValue(_fast) ? MeasureDepth.Tables : MeasureDepth.Data;
+        bool readsData = !parsed.GetValue(_fast);
         await using ChainOperation operation = await OpenAsync(parsed, cancellationToken);
         _messages.WarnOf(operation.Chain);
         // Nothing of an overlay depends on data.
         Write(
-            await operation.MeasureAsync(depth, cancellationToken), depth == MeasureDepth.Data || operation is ChainSnapshot,
-            _options.IsJson(parsed));
+            await operation.MeasureAsync(readsData, cancellationToken), readsData || operation is ChainSnapshot, _options.IsJson(parsed));
         return ExitCode.Success;
     }
 

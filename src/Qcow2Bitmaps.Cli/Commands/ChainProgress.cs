@@ -53,7 +53,7 @@ internal sealed class ChainProgress(ToolWriter output, Option<bool>? quiet = nul
     private static async Task ForetellAsync(ChainOperation operation, MessageWriter messages, CancellationToken cancellationToken)
     {
         // Bitmaps are measured in any case; data take long.
-        ChainMeasurement measured = await operation.MeasureAsync(MeasureDepth.Bitmaps, cancellationToken);
+        ChainMeasurement measured = await operation.MeasureBitmapsAsync(cancellationToken);
         foreach (BitmapChange change in measured.Forecast.Bitmaps)
         {
             messages.WriteLine($"To be done: {change}");

@@ -65,7 +65,7 @@ internal sealed class ChainRebaseCommand
         : name.Length > 0 && parsed.GetValue(_backingFormat) is null
             ? PrintableMessage.Of($"Could not change the backing file to '{name}': backing format must be specified")
         : isUnsafe ? BackingPath.FindFault(file, name)
-        : BackingPath.FindProtocol(name);
+        : null;
 
     private async Task<int> RunAsync(ParseResult parsed, bool tells, CancellationToken cancellationToken)
     {
@@ -92,9 +92,9 @@ internal sealed class ChainRebaseCommand
         string file = parsed.GetRequiredValue(_options.Top);
         await using ImageChain chain = await ImageChain.OpenAsync(
             file, open with { WritableLayers = [0], FollowBacking = false }, cancellationToken);
-        Qcow2Image image = (chain.Layers[0] as Qcow2Layer)?.Image
+        Qcow2Image image = chain.Layers[0].Image
             ?? throw IOException.Of($"a raw image has no backing file");
-        if (name.Length > 0 && !BackingPath.HasProtocol(name) && chain.IndexOf(BackingPath.Combine(file, name)) is not null)
+        if (name.Length > 0 && chain.IndexOf(BackingPath.Combine(file, name)) is not null)
         {
             _messages.Error("The image cannot be its own backing file");
             return ExitCode.Error;

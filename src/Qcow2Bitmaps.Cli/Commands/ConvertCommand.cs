@@ -222,7 +222,7 @@ internal sealed class ConvertCommand
             foreach (BitmapVerdict verdict in skipped)
             {
                 _messages.Warn(
-                    verdict is { Reason: InvalidReason.Inconsistent, Image: 0 }
+                    verdict is { Reason: InvalidReason.Inconsistent, ImageIndex: 0 }
                         ? PrintableMessage.Of($"Skipping inconsistent bitmap '{verdict.Name}'")
                         : $"Skipping: {RemedyText.Describe(verdict)}");
             }

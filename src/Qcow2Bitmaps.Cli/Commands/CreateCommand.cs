@@ -169,11 +169,11 @@ internal sealed class CreateCommand
                     return PrintableMessage.Of($"Unknown driver '{format}'\nCould not open backing image.");
                 }
 
-                OverlayBase below = await InspectAsync(parsed, file, backing, format, cancellationToken);
-                detected = $"\nDetected format of {below.Format}.";
+                Qcow2CreateOptions below = await InspectAsync(parsed, file, backing, format, cancellationToken);
+                detected = $"\nDetected format of {below.BackingFormat}.";
                 if (!options.Has(CreateOptions.Size))
                 {
-                    options.Set(CreateOptions.Size, (ulong)below.VirtualSizeBytes);
+                    options.Set(CreateOptions.Size, (ulong)below.SizeBytes);
                 }
 
                 options.Add(CreateOptions.BackingFile, below.BackingFile!);
@@ -200,7 +200,7 @@ internal sealed class CreateCommand
         return options.Has(CreateOptions.Size) ? null : "Image creation needs a size parameter";
     }
 
-    private async Task<OverlayBase> InspectAsync(
+    private async Task<Qcow2CreateOptions> InspectAsync(
         ParseResult parsed, string file, string backing, string? format, CancellationToken cancellationToken)
     {
         var chain = new ChainOpenOptions
@@ -212,7 +212,7 @@ internal sealed class CreateCommand
         };
         try
         {
-            return await OverlayBase.InspectAsync(file, backing, chain, cancellationToken);
+            return await ImageChain.PlanOverlayAsync(file, backing, chain, cancellationToken);
         }
         catch (Exception e) when (e is (IOException and not Qcow2UnsupportedException) or UnauthorizedAccessException)
         {

@@ -8,11 +8,7 @@ internal static class OutsideWarning
     /// <summary>Warns if the name leads out of the folders that are allowed by default.</summary>
     public static void Write(string imagePath, string name, bool isDataFile, MessageWriter messages)
     {
-        var reference = new BackingReference(imagePath, name, isDataFile ? ImageFormat.Raw : null, isDataFile ? 0 : 1)
-        {
-            IsDataFile = isDataFile,
-        };
-        if (OperatingSystem.IsLinux() && FileBackingResolver.ForTop(imagePath).FindRefusal(reference) is { } refusal)
+        if (new ChainOpenOptions().FindRefusal(imagePath, name, isDataFile) is { } refusal)
         {
             messages.Warn(
                 $"{refusal}: commands open it with --allow-backing DIR only, or by the name of a symbolic link in the image's folder if it "

@@ -67,7 +67,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     {
         foreach (ChainLayer layer in chain.Layers)
         {
-            Warn(layer.Path, (layer as Qcow2Layer)?.Image.Findings ?? []);
+            Warn(layer.Path, layer.Image?.Findings ?? []);
             if (layer.Index == 0)
             {
                 continue;
@@ -89,9 +89,12 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     /// <summary>Warns of files that are shorter than their images' tables require, for verbs that continue with what is there.</summary>
     public async ValueTask WarnOfTruncationAsync(ImageChain chain, bool withDataFiles, CancellationToken cancellationToken)
     {
-        foreach ((ChainLayer layer, FormatFault fault) in await chain.FindTruncationsAsync(withDataFiles, cancellationToken))
+        foreach (IGrouping<ChainLayer, FormatFault> found in await chain.FindTruncationsAsync(withDataFiles, cancellationToken))
         {
-            WarnOfTruncation(layer.Path, fault, layer.IsWritable);
+            foreach (FormatFault fault in found)
+            {
+                WarnOfTruncation(found.Key.Path, fault, found.Key.IsWritable);
+            }
         }
     }
 
@@ -124,7 +127,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     /// <summary>Warns of a top image that is probed as raw: it may have a format that is not supported here.</summary>
     public void WarnOfRawTop(ImageChain chain)
     {
-        if (chain.Layers[0] is RawLayer { IsFormatProbed: true } top)
+        if (chain.Layers[0] is { Image: null, IsFormatProbed: true } top)
         {
             Warn($"'{top.Path}' is no qcow2 image and is taken as raw, which holds no bitmaps; '-f raw' says so");
         }

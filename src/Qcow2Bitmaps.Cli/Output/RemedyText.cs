@@ -45,7 +45,7 @@ internal static class RemedyText
             Remedy.Wait => "ask the process that has the image open, or look again when it has closed it",
             Remedy.Repair => $"{Command("check", "-r", "bitmaps", details.ImagePath!)}: bits in doubt become dirty",
             Remedy.Delete when details.ImagePath is { } birth =>
-                $"{Delete(top, name)}; only where {PrintableMessage.Of($"image {details.Image} ({birth})")} was neither committed and "
+                $"{Delete(top, name)}; only where {PrintableMessage.Of($"image {details.ImageIndex} ({birth})")} was neither committed and "
                 + $"emptied nor rebased since the bitmap was made, {Command("chain", "populate", "--trust-birth", top, name)} rebuilds it",
             Remedy.Delete => Delete(top, name),
             Remedy.Populate => $"{Command("chain", "populate", top, name)}: rebuilds it from what the images have allocated; "

@@ -69,7 +69,7 @@ internal static class VerdictJson
         json.String("name", verdict.Name);
         json.Boolean("valid", verdict.IsValid);
         json.StartArray("images");
-        foreach (int index in verdict.Images)
+        foreach (int index in verdict.ImageIndexes)
         {
             json.Number(null, index);
         }

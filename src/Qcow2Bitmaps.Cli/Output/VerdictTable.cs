@@ -68,11 +68,11 @@ internal sealed class VerdictTable(ToolWriter output)
     private static string Summary(BitmapVerdict verdict) =>
         verdict.SizesDiffer ? "valid, not for QEMU: sizes differ"
             : verdict.IsValid ? "valid"
-            : string.Create(CultureInfo.InvariantCulture, $"NOT VALID: {EnumText.Of(verdict.Reason!.Value)} in image {verdict.Image}");
+            : string.Create(CultureInfo.InvariantCulture, $"NOT VALID: {EnumText.Of(verdict.Reason!.Value)} in image {verdict.ImageIndex}");
 
     private static string Cell(ChainLayer layer, string name)
     {
-        if (layer is not Qcow2Layer { Image: var image } || !image.Bitmaps.TryGet(name, out BitmapInfo? bitmap))
+        if (layer.Image is not { } image || !image.Bitmaps.TryGet(name, out BitmapInfo? bitmap))
         {
             return ".";
         }

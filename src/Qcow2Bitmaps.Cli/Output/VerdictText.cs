@@ -18,7 +18,7 @@ internal static class VerdictText
     /// <summary>Writes the members of a verdict.</summary>
     public static void WriteMembers(BitmapVerdict verdict, QemuJsonWriter json)
     {
-        if (verdict is { Reason: { } reason, Image: { } image })
+        if (verdict is { Reason: { } reason, ImageIndex: { } image })
         {
             json.String("reason", EnumText.Of(reason));
             json.Number("image", image);

@@ -68,7 +68,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
                 {
                     if (isThere)
                     {
-                        return await ImageChain.OpenDiskAsync(target, format, targetOptions, cancellationToken).ConfigureAwait(false);
+                        return await ImageChain.OpenWriterAsync(target, format, targetOptions, cancellationToken).ConfigureAwait(false);
                     }
 
                     return await source.Session.CreateTargetAsync(

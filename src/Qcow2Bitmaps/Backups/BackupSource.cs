@@ -37,7 +37,7 @@ internal sealed class BackupSource : IAsyncDisposable
 
     /// <summary>The images of the disk that are open for writing.</summary>
     public IEnumerable<Qcow2Image> Writable =>
-        Chain.Layers.OfType<Qcow2Layer>().Where(static layer => layer.IsWritable).Select(static layer => layer.Image);
+        Chain.Layers.Where(static layer => layer.IsWritable).Select(static layer => layer.Image).OfType<Qcow2Image>();
 
     /// <summary>Opens the disk with locks that exclude writers, and looks for an unfinished backup of that name to resume.</summary>
     public static async ValueTask<BackupSource> OpenAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
@@ -95,7 +95,7 @@ internal sealed class BackupSource : IAsyncDisposable
     /// <returns>What is missing; null where the disk is whole.</returns>
     private async ValueTask<string?> FindMissingAsync(CancellationToken cancellationToken)
     {
-        IReadOnlyList<TruncatedLayer> found = await Chain.FindTruncationsAsync(
+        ILookup<ChainLayer, FormatFault> found = await Chain.FindTruncationsAsync(
             cancellationToken: cancellationToken).ConfigureAwait(false);
         if (found.Count == 0)
         {
@@ -104,10 +104,10 @@ internal sealed class BackupSource : IAsyncDisposable
 
         if (!Options.AcceptsMissing)
         {
-            throw new Qcow2FormatException(found[0].Fault, found[0].Layer.Path);
+            throw new Qcow2FormatException(found.First().First(), found.First().Key.Path);
         }
 
-        if (found.FirstOrDefault(static one => one.Layer.IsWritable) is { Layer: { } written })
+        if (found.FirstOrDefault(static one => one.Key.IsWritable) is { Key: { } written })
         {
             throw new BackupException(
                 $"{written} ends before clusters that it names, and would be written: afterwards nobody could tell any more that something "
@@ -124,7 +124,7 @@ internal sealed class BackupSource : IAsyncDisposable
             }
         }
 
-        return string.Join("; ", found.Select(static one => $"{one.Layer}: {one.Fault}"));
+        return string.Join("; ", found.SelectMany(static one => one.Select(fault => $"{one.Key}: {fault}")));
     }
 
     /// <summary>A manifest is text, and cannot store names that are not.</summary>
@@ -149,7 +149,7 @@ internal sealed class BackupSource : IAsyncDisposable
         }
 
         ChainLayer top = Chain.Layers[0];
-        string? fault = top is RawLayer ? "it is raw" : top is Qcow2Layer { Image.Header.Version: < 3 } ? "it is of version 2" : null;
+        string? fault = top.Image is null ? "it is raw" : top is { Image.Header.Version: < 3 } ? "it is of version 2" : null;
         if (fault is not null)
         {
             throw new BitmapStateException(checkpoint, $"Checkpoint '{checkpoint}' cannot start in {top}: {fault}, and holds no bitmaps");
@@ -175,7 +175,7 @@ internal sealed class BackupSource : IAsyncDisposable
         foreach (ChainLayer layer in Chain.Layers)
         {
             string journal = BitmapEditSet.JournalPathOf(layer.Path);
-            if (layer is Qcow2Layer && DurableFile.Exists(journal))
+            if (layer.Image is not null && DurableFile.Exists(journal))
             {
                 await BitmapEditSet.RecoverAsync(journal, writable, cancellationToken).ConfigureAwait(false);
             }

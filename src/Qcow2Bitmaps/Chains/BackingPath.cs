@@ -9,14 +9,15 @@ public static class BackingPath
     /// <summary>Whether a name starts with a protocol or pseudo-protocol, such as <c>json:</c>, <c>nbd:</c> or <c>file:</c>.</summary>
     /// <param name="name">A file name from inside an image.</param>
     /// <returns>True when a colon comes before the first slash.</returns>
-    public static bool HasProtocol(string name)
+    internal static bool HasProtocol(string name)
     {
         ArgumentNullException.ThrowIfNull(name);
         return ImagePath.HasProtocol(name);
     }
 
     /// <summary>
-    /// Resolves a name against the folder of the image that stores it. Absolute names and names with a protocol are returned unchanged.
+    /// Resolves a name against the folder of the image that stores it. Absolute names are returned unchanged, and names with a protocol:
+    /// those where a colon comes before the first slash, such as <c>json:</c>, <c>nbd:</c> or <c>file:</c>.
     /// </summary>
     /// <param name="imagePath">The path of the image as it was opened.</param>
     /// <param name="name">The name in the image.</param>
@@ -27,16 +28,8 @@ public static class BackingPath
         return ImagePath.Combine(imagePath, name);
     }
 
-    /// <summary>Returns why a name is not a local file (it starts with a protocol); null when it does not start with one.</summary>
-    /// <param name="name">The name as the image will store it.</param>
-    public static string? FindProtocol(string name)
-    {
-        ArgumentNullException.ThrowIfNull(name);
-        return StoredName.FindProtocol(name);
-    }
-
     /// <summary>
-    /// Returns why a name must not be stored unchecked, as with <c>create -u</c> and <c>rebase -u</c>; null when it may be stored.
+    /// Returns why a name must not be stored unchecked, without a look at the file; null when it may be stored.
     /// </summary>
     /// <param name="imagePath">The path of the image that will store it.</param>
     /// <param name="name">The name. A name with a protocol is left to QEMU, unless a file of exactly that name exists: then it is ambiguous

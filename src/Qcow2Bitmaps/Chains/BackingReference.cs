@@ -4,17 +4,28 @@ using Qcow2Bitmaps.Storage;
 namespace Qcow2Bitmaps;
 
 /// <summary>An image's reference to its backing file or its data file. Untrusted: it is read from the image as it is.</summary>
-/// <param name="ImagePath">The path of the image that contains the reference, as it was opened.</param>
-/// <param name="FileName">The file's name.</param>
-/// <param name="Format">The file's format; null when the image does not state it.</param>
-/// <param name="Depth">The file's index in the chain; the top image is 0. For a data file, the index of its image.</param>
-public sealed record BackingReference(string ImagePath, string FileName, string? Format, int Depth)
+public sealed record BackingReference
 {
+    internal BackingReference(string imagePath, string fileName, string? format, int depth) =>
+        (ImagePath, FileName, Format, Depth) = (imagePath, fileName, format, depth);
+
+    /// <summary>The path of the image that contains the reference, as it was opened.</summary>
+    public string ImagePath { get; }
+
+    /// <summary>The file's name.</summary>
+    public string FileName { get; }
+
+    /// <summary>The file's format; null when the image does not state it.</summary>
+    public string? Format { get; }
+
     /// <summary>What the file is opened for.</summary>
-    public StorageAccess Access { get; init; } = StorageAccess.Read;
+    public StorageAccess Access { get; internal init; } = StorageAccess.Read;
 
     /// <summary>Whether the file is the image's external data file rather than its backing file.</summary>
-    public bool IsDataFile { get; init; }
+    public bool IsDataFile { get; internal init; }
+
+    /// <summary>The file's index in the chain; the top image is 0. For a data file, the index of its image.</summary>
+    internal int Depth { get; }
 
     /// <summary>The file as an error names it.</summary>
     internal string Description => $"{(IsDataFile ? "data file" : "backing file")} '{FileName}' of '{ImagePath}'";

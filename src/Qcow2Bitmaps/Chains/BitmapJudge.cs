@@ -65,7 +65,7 @@ internal static class BitmapJudge
     {
         bool isFound = false;
         ChainLayer? missing = null;
-        foreach (ChainLayer layer in layers.TakeWhile(static layer => layer is Qcow2Layer))
+        foreach (ChainLayer layer in layers.TakeWhile(static layer => layer.Image is not null))
         {
             if (holders.In(layer) is not { } bitmap)
             {
@@ -109,7 +109,7 @@ internal static class BitmapJudge
         }
 
         public BitmapInfo? In(ChainLayer layer) =>
-            layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(_name, out BitmapInfo? bitmap) ? bitmap : null;
+            layer.Image is { } image && image.Bitmaps.TryGet(_name, out BitmapInfo? bitmap) ? bitmap : null;
 
         /// <summary>
         /// The verdict if no fault was found, except perhaps that another process is writing a raw image: no bitmap records those writes.
@@ -119,7 +119,7 @@ internal static class BitmapJudge
             ? Invalid(
                 InvalidReason.OpenElsewhere, open,
                 $"{open} is open for writing in another process, and {_shownName} does not know of what that writes there")
-            : new() { Name = _name, Images = _images };
+            : new() { Name = _name, ImageIndexes = _images };
 
         public BitmapVerdict MissingInTop(ChainLayer top) => Invalid(
             InvalidReason.MissingInTop,
@@ -137,7 +137,7 @@ internal static class BitmapJudge
         /// <summary>Why an image may hold the bitmap although none was found in it; null when it certainly does not.</summary>
         public BitmapVerdict? AbsenceFault(ChainLayer layer)
         {
-            if (layer is RawLayer)
+            if (layer.Image is null)
             {
                 // Raw images never hold bitmaps.
                 return null;
@@ -184,10 +184,10 @@ internal static class BitmapJudge
         };
 
         private BitmapVerdict Invalid(InvalidReason reason, ChainLayer layer, PrintableMessage detail) =>
-            new() { Name = _name, Images = _images, Reason = reason, Image = layer.Index, Detail = detail };
+            new() { Name = _name, ImageIndexes = _images, Reason = reason, ImageIndex = layer.Index, Detail = detail };
 
         /// <summary>Explains why no image holds a bitmap that the caller expects to exist.</summary>
-        private static string WhyLost(ChainLayer top) => top is not Qcow2Layer { Image: var image } ? ""
+        private static string WhyLost(ChainLayer top) => top.Image is not { } image ? ""
             : image.Bitmaps.Any(static bitmap => bitmap.State == BitmapState.Inconsistent)
                 ? $": flags in-use show that {top} was not closed when it was last written, and QEMU keeps a new bitmap in memory until it "
                     + $"closes the image, so that a crash loses it"

@@ -1,30 +1,36 @@
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Naming;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>One image of a chain: a <see cref="Qcow2Layer"/> or a <see cref="RawLayer"/>.</summary>
-public abstract class ChainLayer
+/// <summary>One image of a chain: a qcow2 image, or a raw file or device, which is the lowest one. As thread-safe as its chain.</summary>
+public sealed class ChainLayer
 {
-    private protected ChainLayer(
-        int index, ImageStorage storage, bool isFormatProbed, bool isOpenForWritingElsewhere, long virtualSizeBytes)
+    internal ChainLayer(
+        int index, ImageStorage storage, Qcow2Image? image, bool isFormatProbed, bool isOpenForWritingElsewhere, long? sizeBytes = null)
     {
         Index = index;
         Storage = storage;
+        Image = image;
+        Raw = image is null ? new RawDisk(storage) : null;
         IsFormatProbed = isFormatProbed;
         IsOpenForWritingElsewhere = isOpenForWritingElsewhere;
-        VirtualSizeBytes = virtualSizeBytes;
+        VirtualSizeBytes = sizeBytes ?? image?.VirtualSizeBytes ?? RawDisk.SizeOf(storage);
     }
 
     /// <summary>The layer's index; the top image is 0.</summary>
     public int Index { get; }
 
+    /// <summary>The qcow2 image, closed with the chain; null where the layer is raw.</summary>
+    public Qcow2Image? Image { get; }
+
     /// <summary>The path by which the chain opened it.</summary>
     public string Path => Storage.Name;
 
     /// <summary>Whether it is a block device, which can neither grow nor be deleted like a file.</summary>
-    public bool IsFixedSize => Storage.CapacityBytes is not null;
+    internal bool IsFixedSize => Storage.CapacityBytes is not null;
 
     /// <summary>Whether it is open for writing.</summary>
     public bool IsWritable => Storage.CanWrite;
@@ -62,17 +68,17 @@ public abstract class ChainLayer
 
     internal ImageStorage Storage { get; }
 
-    /// <summary>The image; null of a raw one.</summary>
-    private Qcow2Image? Image => (this as Qcow2Layer)?.Image;
+    /// <summary>The disk of a raw layer; null of a qcow2 image.</summary>
+    internal RawDisk? Raw { get; }
 
     /// <summary>The qcow2 image; throws if the layer is raw.</summary>
     /// <exception cref="Qcow2UnsupportedException">It is raw.</exception>
-    public Qcow2Image RequireImage() =>
+    internal Qcow2Image RequireImage() =>
         Image ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{Path}' is raw");
 
     /// <summary>Whether it holds a bitmap with the given name.</summary>
     /// <param name="bitmap">The name.</param>
-    public bool Holds(string bitmap) => Image is { } image && image.Bitmaps.TryGet(bitmap, out _);
+    internal bool Holds(string bitmap) => Image is { } image && image.Bitmaps.TryGet(bitmap, out _);
 
     /// <summary>The index and the path, made safe to display.</summary>
     public override string ToString() => PrintableMessage.Of($"image {Index} ({Path})");
@@ -86,5 +92,5 @@ public abstract class ChainLayer
         : StoredName.Chosen(chosen, Storage.Identity, imagePath);
 
     /// <summary>The same layer at another index of a chain.</summary>
-    internal abstract ChainLayer At(int index);
+    internal ChainLayer At(int index) => new(index, Storage, Image, IsFormatProbed, IsOpenForWritingElsewhere);
 }

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps;
@@ -29,11 +30,17 @@ public sealed record ChainOpenOptions
     public bool FollowBacking { get; init; } = true;
 
     /// <summary>
-    /// Folders, besides the top image's own, from which backing files may be opened. Ignored if a <see cref="Resolver"/> is set.
+    /// Folders, besides the top image's own, from which backing files and data files may be opened, after all symbolic links are resolved.
+    /// <c>/</c>, <c>/dev</c>, <c>/dev/mapper</c> and <c>/dev/disk</c> are allowed only if they are given here, because they contain every
+    /// file or every disk. A symbolic link directly in an allowed folder may lead to a block device elsewhere. Ignored if a
+    /// <see cref="Resolver"/> is set.
     /// </summary>
     public IReadOnlyList<string> AllowedFolders { get; init; } = [];
 
-    /// <summary>Opens backing files. If null and the top image is a file, <see cref="FileBackingResolver.ForTop"/> of it is used.</summary>
+    /// <summary>
+    /// Opens backing files and data files. If null and the top image is a file, regular files and block devices are opened, in its own
+    /// folder and the <see cref="AllowedFolders"/>; on 64-bit Linux only, as other systems cannot check and open a path in one step.
+    /// </summary>
     public IBackingResolver? Resolver { get; init; }
 
     /// <summary>
@@ -41,4 +48,15 @@ public sealed record ChainOpenOptions
     /// first. Bitmaps are those of the active state.
     /// </summary>
     public string? TopSnapshot { get; init; }
+
+    /// <summary>Checks, without opening it, whether a file that the top image names would be refused for where it really is.</summary>
+    /// <param name="topPath">The top image.</param>
+    /// <param name="name">The file's name, as the image stores it.</param>
+    /// <param name="isDataFile">Whether it is the image's external data file; else it is its backing file.</param>
+    /// <returns>Why it would be refused; null if it would not, or does not exist, or if a <see cref="Resolver"/> decides.</returns>
+    /// <exception cref="IOException">An allowed folder does not exist, or is none.</exception>
+    public string? FindRefusal(string topPath, string name, bool isDataFile = false) => Resolver is null && LinuxNative.IsSupported
+        ? FileBackingResolver.ForTop(topPath, AllowedFolders).FindRefusal(
+            new BackingReference(topPath, name, isDataFile ? ImageFormat.Raw : null, isDataFile ? 0 : 1) { IsDataFile = isDataFile })
+        : null;
 }

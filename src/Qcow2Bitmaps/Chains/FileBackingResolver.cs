@@ -1,7 +1,7 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Chains;
 
 /// <summary>Opens only backing files and data files that are regular files or block devices below allowed folders.</summary>
 /// <remarks>
@@ -11,7 +11,7 @@ namespace Qcow2Bitmaps;
 /// <para>64-bit Linux only: other systems cannot check and open a path in one step, and need a custom resolver for backing files.
 /// Immutable and thread-safe.</para>
 /// </remarks>
-public sealed class FileBackingResolver : IBackingResolver
+internal sealed class FileBackingResolver : IBackingResolver
 {
     private const string DeviceFolder = "/dev/";
 

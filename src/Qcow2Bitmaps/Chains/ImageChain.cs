@@ -48,7 +48,7 @@ public sealed class ImageChain : Disk
         ?? (_data.Snapshot?.DiskSizeBytes is { } then and <= long.MaxValue ? (long)then : _layers[0].VirtualSizeBytes);
 
     /// <inheritdoc/>
-    public override int ClusterBytes => (_layers[0] as Qcow2Layer)?.Image.ClusterSizeBytes ?? SectorBytes;
+    public override int ClusterBytes => _layers[0].Image?.ClusterSizeBytes ?? SectorBytes;
 
     internal override object Identity => IdentityOf(_layers[0].Storage);
 
@@ -56,9 +56,9 @@ public sealed class ImageChain : Disk
     internal override IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_data.Files);
 
     /// <summary>The access rights for a file made from the guest data; data files that are not open yet are considered too.</summary>
-    internal FileRights Rights => _layers.OfType<Qcow2Layer>()
+    internal FileRights Rights => _layers
         .Where(static layer => layer.Image is { Header.HasExternalDataFile: true, DataFile: { } name } && !BackingPath.HasProtocol(name))
-        .Aggregate(FileRights.Of(Storages), static (rights, layer) => rights.With(BackingPath.Combine(layer.Path, layer.Image.DataFile!)));
+        .Aggregate(FileRights.Of(Storages), static (rights, layer) => rights.With(BackingPath.Combine(layer.Path, layer.Image!.DataFile!)));
 
     /// <summary>Opens a chain of files.</summary>
     /// <param name="topPath">The top image.</param>
@@ -95,7 +95,7 @@ public sealed class ImageChain : Disk
         {
             await chain.AddAsync(top, options.TopFormat, options.Image, cancellationToken).ConfigureAwait(false);
             chain._data.FindSnapshot();
-            while (options.FollowBacking && chain._layers[^1] is Qcow2Layer { Image: { BackingFile: { } name } image } layer)
+            while (options.FollowBacking && chain._layers[^1] is { Image: { BackingFile: { } name } image } layer)
             {
                 int depth = layer.Index + 1;
                 if (depth >= options.Image.Limits.MaxChainDepth)
@@ -120,6 +120,30 @@ public sealed class ImageChain : Disk
     }
 
     /// <summary>
+    /// Determines how an overlay on a file is created: opens that file and all files below it. Nothing stays open, or is written.
+    /// </summary>
+    /// <param name="overlayPath">The overlay to be created; the backing file's name is relative to it.</param>
+    /// <param name="backingFile">The backing file's name, as it should be stored. It may be in any folder, since the
+    /// caller chose it.</param>
+    /// <param name="options">How the chain is opened, from the backing file down: its format, its locks, the
+    /// folders where files below it may be.</param>
+    /// <param name="cancellationToken">Ends the opening.</param>
+    /// <returns>The options for <see cref="Qcow2Image.CreateAsync(string, Qcow2CreateOptions, CancellationToken)"/>, with the size and the
+    /// format of the backing file, and its name as the overlay should store it: unchanged, unless it would lead to another file from the
+    /// overlay's real location.</returns>
+    /// <exception cref="Qcow2UnsupportedException">The name or one below it is refused; the overlay would be part of its own chain; or the
+    /// chain would be too deep.</exception>
+    /// <exception cref="Qcow2FormatException">An image of the chain is broken.</exception>
+    /// <exception cref="IOException">A file cannot be opened or read.</exception>
+    public static Task<Qcow2CreateOptions> PlanOverlayAsync(
+        string overlayPath, string backingFile, ChainOpenOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(overlayPath);
+        ArgumentNullException.ThrowIfNull(backingFile);
+        return OverlayBase.InspectAsync(overlayPath, backingFile, options ?? ChainOpenOptions.Default, cancellationToken);
+    }
+
+    /// <summary>
     /// Opens the disk of an image, a raw file or a device for writing, with writer locks. Writes are marked in recording bitmaps, as by
     /// <see cref="OpenWriterAsync(CancellationToken)"/>.
     /// </summary>
@@ -130,14 +154,14 @@ public sealed class ImageChain : Disk
     /// <returns>The disk, which closes the chain when it is disposed.</returns>
     /// <exception cref="Qcow2UnsupportedException">The image cannot be written.</exception>
     /// <inheritdoc cref="OpenAsync(string, ChainOpenOptions, CancellationToken)" path="/exception"/>
-    public static async Task<Disk> OpenDiskAsync(
+    public static async Task<Disk> OpenWriterAsync(
         string path, string? format = null, ChainOpenOptions? options = null, CancellationToken cancellationToken = default)
     {
         options = (options ?? ChainOpenOptions.Default) with { TopFormat = format, WritableLayers = [0] };
         ImageChain chain = await OpenAsync(path, options, cancellationToken).ConfigureAwait(false);
         try
         {
-            if (chain._layers[0] is RawLayer)
+            if (chain._layers[0].Image is null)
             {
                 return new RawDisk(chain._layers[0].Storage) { Owned = chain };
             }
@@ -236,24 +260,24 @@ public sealed class ImageChain : Disk
     /// </summary>
     /// <param name="withDataFiles">Whether external data files are opened and checked too, except those of encrypted images.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>What is missing, image by image from the top down. Raw images cannot be checked.</returns>
+    /// <returns>Where files end and where they would have to, by image from the top down. Raw images cannot be checked.</returns>
     /// <exception cref="Qcow2UnsupportedException">A data file's name is refused.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
-    public async Task<IReadOnlyList<TruncatedLayer>> FindTruncationsAsync(
+    public async Task<ILookup<ChainLayer, FormatFault>> FindTruncationsAsync(
         bool withDataFiles = true, CancellationToken cancellationToken = default)
     {
-        var found = new List<TruncatedLayer>();
-        bool opens = withDataFiles && _layers.All(static layer => layer is not Qcow2Layer { Image.Encryption: not EncryptionMethod.None });
+        var found = new List<(ChainLayer Layer, FormatFault Fault)>();
+        bool opens = withDataFiles && _layers.All(static layer => layer is not { Image.Encryption: not EncryptionMethod.None });
         foreach (ChainLayer layer in _layers)
         {
-            if (layer is not Qcow2Layer { Image: var image })
+            if (layer.Image is not { } image)
             {
                 continue;
             }
 
             if (await NamedEnd.FindFaultAsync(image.Handle, cancellationToken).ConfigureAwait(false) is { } fault)
             {
-                found.Add(new TruncatedLayer(layer, fault));
+                found.Add((layer, fault));
             }
 
             if (opens && image.Header.HasExternalDataFile)
@@ -261,22 +285,21 @@ public sealed class ImageChain : Disk
                 ImageStorage data = (await OpenDataAsync(cancellationToken).ConfigureAwait(false)).DiskOf(layer.Index)!.Data!;
                 if (await NamedEnd.FindDataFileFaultAsync(image.Handle, data, cancellationToken).ConfigureAwait(false) is { } dataFault)
                 {
-                    found.Add(new TruncatedLayer(layer, dataFault));
+                    found.Add((layer, dataFault));
                 }
             }
         }
 
-        return found;
+        return found.ToLookup(static one => one.Layer, static one => one.Fault);
     }
 
     /// <summary>Refuses a chain with an image whose file is shorter than its tables require.</summary>
     /// <exception cref="Qcow2FormatException">There is one.</exception>
     internal async ValueTask RequireWholeAsync(bool withDataFiles, CancellationToken cancellationToken)
     {
-        foreach ((ChainLayer layer, FormatFault fault)
-            in await FindTruncationsAsync(withDataFiles, cancellationToken).ConfigureAwait(false))
+        if ((await FindTruncationsAsync(withDataFiles, cancellationToken).ConfigureAwait(false)).FirstOrDefault() is { } first)
         {
-            throw new Qcow2FormatException(fault, layer.Path);
+            throw new Qcow2FormatException(first.First(), first.Key.Path);
         }
     }
 
@@ -353,7 +376,7 @@ public sealed class ImageChain : Disk
     internal async ValueTask<GuestWriter> OpenWriterAsync(
         int layer, bool marksWrites, CancellationToken cancellationToken, bool getsBacking = false)
     {
-        if (_layers[layer] is not Qcow2Layer { Image: var image }
+        if (_layers[layer].Image is not { } image
             || _options.TopSnapshot is not null
             || (_layers.Count == layer + 1 && image.BackingFile is not null))
         {
@@ -408,10 +431,7 @@ public sealed class ImageChain : Disk
                     UnsupportedReason.Format, $"'{storage.Name}' is of format '{format}'; only qcow2 and raw are read"),
             };
             isOpenElsewhere |= storage.IsOpenForWritingElsewhere();
-            _layers.Add(
-                image is null
-                    ? new RawLayer(_layers.Count, storage, isProbed, isOpenElsewhere)
-                    : new Qcow2Layer(_layers.Count, storage, image, isProbed, isOpenElsewhere));
+            _layers.Add(new ChainLayer(_layers.Count, storage, image, isProbed, isOpenElsewhere));
             isAdded = true;
         }
         finally

@@ -25,14 +25,14 @@ internal static class MergedBitmap
         }
 
         var sources = new List<IBitmapPages>();
-        foreach (int index in verdict.Images)
+        foreach (int index in verdict.ImageIndexes)
         {
             Qcow2Image image = layers[index].RequireImage();
             logs.Add(image.Handle.NewLog());
             sources.Add(await image.Bitmaps.OpenPagesAsync(name, logs[^1], cancellationToken).ConfigureAwait(false));
         }
 
-        sources.Add(HiddenByShorterLayers(layers, verdict.Images[^1], sources[0].GranularityBits));
+        sources.Add(HiddenByShorterLayers(layers, verdict.ImageIndexes[^1], sources[0].GranularityBits));
         return new MergedBitmapReader(sources, layers[0].VirtualSizeBytes, sources[0].GranularityBits);
     }
 

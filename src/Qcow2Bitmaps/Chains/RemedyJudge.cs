@@ -22,15 +22,15 @@ internal static class RemedyJudge
 
         if (verdict.Reason == InvalidReason.Unreadable)
         {
-            ChainLayer broken = layers.First(layer => layer.Index == verdict.Image);
+            ChainLayer broken = layers.First(layer => layer.Index == verdict.ImageIndex);
             return verdict with
             {
                 Remedy = Remedy.Repair,
-                RemedyDetails = Details(layers) with { ImagePath = broken.Path, Image = broken.Index },
+                RemedyDetails = Details(layers) with { ImagePath = broken.Path, ImageIndex = broken.Index },
             };
         }
 
-        if (verdict.Images.Count == 0)
+        if (verdict.ImageIndexes.Count == 0)
         {
             return await FindOlderAsync(layers, verdict, cancellationToken).ConfigureAwait(false);
         }
@@ -47,7 +47,7 @@ internal static class RemedyJudge
             ? verdict with
             {
                 Remedy = Remedy.Delete,
-                RemedyDetails = Details(layers) with { ImagePath = birth.Path, Image = birth.Index },
+                RemedyDetails = Details(layers) with { ImagePath = birth.Path, ImageIndex = birth.Index },
             }
             : verdict with { Remedy = Remedy.Populate, RemedyDetails = Details(layers) };
     }
@@ -55,7 +55,7 @@ internal static class RemedyJudge
     /// <summary>Checks whether QEMU can merge the pieces of a valid bitmap: it needs disks of the top image's size.</summary>
     private static BitmapVerdict CompareSizes(IReadOnlyList<ChainLayer> layers, BitmapVerdict verdict)
     {
-        List<ChainLayer> run = [.. layers.Where(layer => verdict.Images.Contains(layer.Index))];
+        List<ChainLayer> run = [.. layers.Where(layer => verdict.ImageIndexes.Contains(layer.Index))];
         int last = run.FindLastIndex(layer => layer.VirtualSizeBytes != layers[0].VirtualSizeBytes);
         if (last < 0)
         {
@@ -72,7 +72,7 @@ internal static class RemedyJudge
             RemedyDetails = Details(layers) with
             {
                 ImagePath = run[last].Path,
-                Image = run[last].Index,
+                ImageIndex = run[last].Index,
                 BasePath = last + 1 < layers.Count ? layers[last + 1].Path : null,
                 CanCommit = run[last].VirtualSizeBytes < layers[0].VirtualSizeBytes,
             },

@@ -13,7 +13,7 @@ internal static class BitmapSelection
     public static async ValueTask<IReadOnlyList<CarriedBitmap>> ReadAsync(
         ImageChain chain, bool skipsInvalid, List<BitmapVerdict> skipped, CancellationToken cancellationToken)
     {
-        Qcow2Image top = (chain.Layers[0] as Qcow2Layer)?.Image
+        Qcow2Image top = chain.Layers[0].Image
             ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "Source lacks bitmap support");
         var carried = new List<CarriedBitmap>();
         foreach (BitmapInfo bitmap in top.Bitmaps)
@@ -42,7 +42,7 @@ internal static class BitmapSelection
             }
             else
             {
-                throw verdict is { Reason: InvalidReason.Inconsistent, Image: 0, Remedy: Remedy.Delete }
+                throw verdict is { Reason: InvalidReason.Inconsistent, ImageIndex: 0, Remedy: Remedy.Delete }
                     ? new BitmapStateException(bitmap.Name, $"Cannot copy inconsistent bitmap '{bitmap.Name}'")
                     : new BitmapStateException(bitmap.Name, $"Cannot copy: {verdict}", verdict);
             }
@@ -61,7 +61,7 @@ internal static class BitmapSelection
             bitmap.Name, cancellationToken: cancellationToken).ConfigureAwait(false);
         foreach (ChainLayer layer in chain.Layers.Skip(1))
         {
-            if (layer is not Qcow2Layer { Image: var image }
+            if (layer.Image is not { } image
                 || !image.Bitmaps.TryGet(bitmap.Name, out BitmapInfo? below)
                 || below.State == BitmapState.Inconsistent)
             {

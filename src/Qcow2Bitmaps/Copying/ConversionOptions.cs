@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Images.Creation;
 
 namespace Qcow2Bitmaps;

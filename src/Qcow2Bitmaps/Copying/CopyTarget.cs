@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Creation;
@@ -57,8 +58,8 @@ internal sealed class CopyTarget : IAsyncDisposable
         long zeroFrom = 0;
         if (create.BackingFile is { } backing)
         {
-            OverlayBase below = await InspectAsync(path, create, options, cancellationToken).ConfigureAwait(false);
-            zeroFrom = below.VirtualSizeBytes;
+            Qcow2CreateOptions below = await InspectAsync(path, create, options, cancellationToken).ConfigureAwait(false);
+            zeroFrom = below.SizeBytes;
             create = create with { BackingFile = below.BackingFile };
             rights = rights.With(BackingPath.Combine(path, backing));
         }
@@ -242,7 +243,7 @@ internal sealed class CopyTarget : IAsyncDisposable
     }
 
     /// <summary>Inspects the chain below the new image. The backing file may be in any folder, since the caller chose it.</summary>
-    private static async ValueTask<OverlayBase> InspectAsync(
+    private static async ValueTask<Qcow2CreateOptions> InspectAsync(
         string path, Qcow2CreateOptions create, ConversionOptions options, CancellationToken cancellationToken)
     {
         var below = new ChainOpenOptions

@@ -1,7 +1,7 @@
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Copying;
 
 /// <summary>How thoroughly an operation is measured beforehand.</summary>
-public enum MeasureDepth
+internal enum MeasureDepth
 {
     /// <summary>All is read, so that zeros are found as the operation will find them. Takes as long as reading the data.</summary>
     Data,

@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Copying;
+
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>Removes bitmaps from all images of a chain.</summary>

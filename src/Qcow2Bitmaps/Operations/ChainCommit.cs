@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
 using Qcow2Bitmaps.Images.Naming;

@@ -8,14 +8,14 @@ namespace Qcow2Bitmaps.Operations;
 /// <remarks>
 /// <para>
 /// The operation is rehearsed on stand-ins for the files, which keep writes in memory; so it is refused here for the same reasons. The
-/// result is the length that the file needs. If all data were read (<see cref="MeasureDepth.Data"/>), that is the file's length afterwards,
-/// rounded up to a whole cluster, provided that nothing writes the images in between.
+/// result is the length that the file needs. If all data were read, that is the file's length afterwards, rounded up to a whole cluster,
+/// provided that nothing writes the images in between.
 /// </para>
 /// <para>
 /// In one case the result is not exact: the real length may differ by up to 1 MiB per worker, either way, if a target frees clusters (zeros
 /// that replace data, data of internal snapshots, or compressed data) and its modified tables exceed 32 MiB. Then the timing of the workers
-/// decides which clusters are freed early enough to be reused. <see cref="MeasureDepth.Tables"/> is never less than
-/// <see cref="MeasureDepth.Data"/>, and more by at most the allocated clusters that contain zeros, or are adjacent to such.
+/// decides which clusters are freed early enough to be reused. If only tables were read, the result is never less than if data were read,
+/// and more by at most the allocated clusters that contain zeros, or are adjacent to such.
 /// </para>
 /// </remarks>
 public sealed record ChainMeasurement
@@ -47,7 +47,7 @@ public sealed record ChainMeasurement
     {
         // Refcounts for the bitmaps' clusters take at most an eighth of them plus one: blocks of 64-bit counts in the
         // smallest clusters hold 64.
-        long bitmaps = chain.Layers[0] is Qcow2Layer { Image: var image }
+        long bitmaps = chain.Layers[0].Image is { } image
             ? ImageMeasurement.BitmapsOf(image, create.SizeBytes, create.ClusterSizeBytes)
             : 0;
         return ImageMeasurement.OfEmpty(create).FullyAllocatedBytes + bitmaps + WholeClusters((bitmaps / 8) + 1, create);

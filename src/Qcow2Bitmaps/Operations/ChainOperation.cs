@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Writing;
 
@@ -45,11 +46,19 @@ public abstract class ChainOperation : IAsyncDisposable
         FoundOverlay.FindAsync(Chain, ExposedLayers, cancellationToken);
 
     /// <summary>Measures the space that the operation needs, and what becomes of bitmaps. Nothing is written.</summary>
-    /// <param name="depth">How closely to look. Operations that change bitmaps only are always measured exactly.</param>
+    /// <param name="readsData">Whether data are read, so that zeros are found as the operation will find them, which takes as long as
+    /// reading all of them. Else only tables are read: allocated clusters count as data, even if they contain only zeros. Operations that
+    /// change bitmaps only are always measured exactly.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     /// <inheritdoc cref="RunAsync" path="/exception"/>
-    public Task<ChainMeasurement> MeasureAsync(MeasureDepth depth = MeasureDepth.Data, CancellationToken cancellationToken = default) =>
-        MeasureCoreAsync(depth, cancellationToken);
+    public Task<ChainMeasurement> MeasureAsync(bool readsData = true, CancellationToken cancellationToken = default) =>
+        MeasureCoreAsync(readsData ? MeasureDepth.Data : MeasureDepth.Tables, cancellationToken);
+
+    /// <summary>Measures what becomes of bitmaps, and the space for them, without the space for data. Nothing is written.</summary>
+    /// <param name="cancellationToken">Ends the work.</param>
+    /// <inheritdoc cref="RunAsync" path="/exception"/>
+    public Task<ChainMeasurement> MeasureBitmapsAsync(CancellationToken cancellationToken = default) =>
+        MeasureCoreAsync(MeasureDepth.Bitmaps, cancellationToken);
 
     /// <summary>
     /// Runs the operation. It removes no file, and does not look for overlays outside the chain: <see cref="FindOverlaysAsync"/> does.

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Chains;
+using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps.Operations;

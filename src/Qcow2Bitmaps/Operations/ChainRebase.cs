@@ -97,6 +97,7 @@ public sealed class ChainRebase : ChainOperation
     /// <param name="openBase">How the chain of the base is opened. When null, as the other one, without its top's format and snapshot: the
     /// base must be qcow2 then, as a format that was only guessed must not be stored.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
+    /// <exception cref="Qcow2UnsupportedException">The new name starts with a protocol.</exception>
     /// <exception cref="ImageLockedException">Another process uses one of the images in a way that excludes this.</exception>
     /// <exception cref="IOException">A file cannot be opened, or the top is no image of the chain.</exception>
     public static async Task<ChainRebase> OpenRebaseAsync(
@@ -104,6 +105,7 @@ public sealed class ChainRebase : ChainOperation
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
+        Images.Naming.StoredName.RequireFile(options.BackingFile ?? "");
         ChainRebase rebase = await OpenAsync(
             activePath, open, isReadOnly: false, chain => new ChainRebase(chain, TopOf(chain, options), options),
             cancellationToken).ConfigureAwait(false);
@@ -189,7 +191,7 @@ public sealed class ChainRebase : ChainOperation
 
     private void RequireOrder()
     {
-        if (_top is RawLayer)
+        if (_top.Image is null)
         {
             throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{_top.Path}' is raw: it has no backing file");
         }

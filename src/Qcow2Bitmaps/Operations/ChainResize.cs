@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images.Resizing;
 using Qcow2Bitmaps.Storage;

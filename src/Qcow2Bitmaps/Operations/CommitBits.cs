@@ -43,7 +43,7 @@ internal sealed class CommitBits
         {
             throw new BitmapStateException(
                 lost.Name,
-                $"Bitmap '{lost.Name}' would be lost: {_scope.Base} is {(_scope.Base is RawLayer ? "raw" : "of version 2")} and holds no "
+                $"Bitmap '{lost.Name}' would be lost: {_scope.Base} is {(_scope.Base.Image is null ? "raw" : "of version 2")} and holds no "
                 + $"bitmaps");
         }
     }
@@ -154,7 +154,7 @@ internal sealed class CommitBits
                 _edit.AddCarried(verdict.Name, bitmap.GranularityBytes);
             }
 
-            foreach (int index in verdict.Images.Where(index => index < _scope.Target))
+            foreach (int index in verdict.ImageIndexes.Where(index => index < _scope.Target))
             {
                 _edit.Merge(_scope.Chain.Layers[index].RequireImage(), verdict.Name, verdict.Name);
             }
@@ -241,7 +241,7 @@ internal sealed class CommitBits
 
             var edit = new BitmapEdit();
             foreach (BitmapVerdict verdict in _verdicts.Where(verdict =>
-                verdict.IsValid && verdict.Images[^1] < between.Index && !_scope.Base.Holds(verdict.Name)))
+                verdict.IsValid && verdict.ImageIndexes[^1] < between.Index && !_scope.Base.Holds(verdict.Name)))
             {
                 edit.AddCarried(verdict.Name, InTop(verdict).GranularityBytes);
                 Tell(verdict.Name, BitmapChangeKind.Added, between, "so that there is no gap");

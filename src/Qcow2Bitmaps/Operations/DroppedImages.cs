@@ -90,7 +90,7 @@ internal sealed class DroppedImages(
             && await JudgeAsync([.. chain.Layers.Skip(top.Index)], name, cancellationToken).ConfigureAwait(false)
                 is { IsValid: true } verdict)
         {
-            foreach (ChainLayer layer in dropped.Where(layer => verdict.Images.Contains(layer.Index)))
+            foreach (ChainLayer layer in dropped.Where(layer => verdict.ImageIndexes.Contains(layer.Index)))
             {
                 _edit.Merge(layer.RequireImage(), name, name);
                 Tell(bitmap, BitmapChangeKind.Merged, $"from {layer.Path}");

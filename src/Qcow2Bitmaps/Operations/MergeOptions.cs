@@ -1,3 +1,5 @@
+using Qcow2Bitmaps.Copying;
+
 namespace Qcow2Bitmaps.Operations;
 
 /// <summary>Which images are committed, pulled or rebased, and how. Immutable.</summary>

@@ -34,8 +34,8 @@ public sealed class BitmapVerdictTests
                 fixture.Layers.Select(static (layer, index) => (layer, index))
                     .Where(l => l.layer.Bitmaps.Any(b => b.Name == verdict.Name))
                     .Select(static l => l.index),
-                verdict.Images);
-            Assert.Equal(verdict.IsValid, verdict.Image is null);
+                verdict.ImageIndexes);
+            Assert.Equal(verdict.IsValid, verdict.ImageIndex is null);
             Assert.Equal(verdict.IsValid && !verdict.SizesDiffer, verdict.Detail is null);
             Assert.Equal(verdict.Detail is null, verdict.Remedy is null);
             Assert.Equal(verdict.Detail is null, verdict.RemedyDetails is null);
@@ -73,10 +73,10 @@ public sealed class BitmapVerdictTests
 
         Assert.Equal(
             [(InvalidReason.MissingInTop, 0), (InvalidReason.Gap, 1), (InvalidReason.Inconsistent, 1), (InvalidReason.NotRecording, 1)],
-            verdicts.Select(static v => (v.Reason!.Value, v.Image!.Value)));
+            verdicts.Select(static v => (v.Reason!.Value, v.ImageIndex!.Value)));
         Assert.Contains(
             "image 1 (image1) does not hold bitmap 'n1', though image 2 (image2) below does", verdicts[1].Detail, StringComparison.Ordinal);
-        Assert.Equal([1, 2], verdicts[0].Images);
+        Assert.Equal([1, 2], verdicts[0].ImageIndexes);
     }
 
     [Fact]
@@ -88,11 +88,11 @@ public sealed class BitmapVerdictTests
         Assert.Equal(
             (InvalidReason.Gap, 2),
             ((await chain.JudgeBitmapAsync(Name(0), cancellationToken: TestContext.Current.CancellationToken)).Reason, (
-                await chain.JudgeBitmapAsync(Name(0), cancellationToken: TestContext.Current.CancellationToken)).Image));
+                await chain.JudgeBitmapAsync(Name(0), cancellationToken: TestContext.Current.CancellationToken)).ImageIndex));
         Assert.Equal(
             (InvalidReason.Inconsistent, 4),
             ((await chain.JudgeBitmapAsync(Name(0), VerdictProfile.Ovirt, TestContext.Current.CancellationToken)).Reason, (
-                await chain.JudgeBitmapAsync(Name(0), VerdictProfile.Ovirt, TestContext.Current.CancellationToken)).Image));
+                await chain.JudgeBitmapAsync(Name(0), VerdictProfile.Ovirt, TestContext.Current.CancellationToken)).ImageIndex));
     }
 
     [Fact]
@@ -102,8 +102,8 @@ public sealed class BitmapVerdictTests
 
         BitmapVerdict verdict = (await chain.JudgeBitmapAsync("nobody", cancellationToken: TestContext.Current.CancellationToken));
 
-        Assert.Equal((InvalidReason.MissingInTop, 0), (verdict.Reason, verdict.Image));
-        Assert.Empty(verdict.Images);
+        Assert.Equal((InvalidReason.MissingInTop, 0), (verdict.Reason, verdict.ImageIndex));
+        Assert.Empty(verdict.ImageIndexes);
     }
 
     [Fact]
@@ -129,7 +129,7 @@ public sealed class BitmapVerdictTests
         foreach (VerdictProfile profile in Enum.GetValues<VerdictProfile>())
         {
             BitmapVerdict verdict = await chain.JudgeBitmapAsync("a", profile, TestContext.Current.CancellationToken);
-            Assert.Equal((InvalidReason.OpenElsewhere, 1, Remedy.Wait), (verdict.Reason, verdict.Image, verdict.Remedy));
+            Assert.Equal((InvalidReason.OpenElsewhere, 1, Remedy.Wait), (verdict.Reason, verdict.ImageIndex, verdict.Remedy));
         }
     }
 
@@ -144,7 +144,7 @@ public sealed class BitmapVerdictTests
         await using ImageChain chain = await MemoryChain.OpenAsync(top, bytes);
 
         BitmapVerdict verdict = await chain.JudgeBitmapAsync("a", cancellationToken: TestContext.Current.CancellationToken);
-        Assert.Equal((InvalidReason.Unreadable, 1), (verdict.Reason, verdict.Image));
+        Assert.Equal((InvalidReason.Unreadable, 1), (verdict.Reason, verdict.ImageIndex));
         Assert.Contains("[bitmap-table-entry-reserved]", verdict.Detail, StringComparison.Ordinal);
     }
 
@@ -207,7 +207,7 @@ public sealed class BitmapVerdictTests
         foreach (VerdictProfile profile in Enum.GetValues<VerdictProfile>())
         {
             BitmapVerdict verdict = await chain.JudgeBitmapAsync("a", profile, TestContext.Current.CancellationToken);
-            Assert.Equal((InvalidReason.Unreadable, 1), (verdict.Reason, verdict.Image));
+            Assert.Equal((InvalidReason.Unreadable, 1), (verdict.Reason, verdict.ImageIndex));
         }
     }
 
@@ -233,7 +233,7 @@ public sealed class BitmapVerdictTests
     private static string ReasonOf(BitmapVerdict verdict) =>
         verdict.Reason is { } reason ? KebabCase.From(reason.ToString()) : "valid";
 
-    private static (string Reason, int? Image) Short(BitmapVerdict verdict) => (ReasonOf(verdict), verdict.Image);
+    private static (string Reason, int? Image) Short(BitmapVerdict verdict) => (ReasonOf(verdict), verdict.ImageIndex);
 
     private static (string Reason, int? Image) ByLibvirt(BitmapFlags?[] layers)
     {

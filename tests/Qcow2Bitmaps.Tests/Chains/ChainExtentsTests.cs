@@ -20,7 +20,7 @@ public sealed class ChainExtentsTests
         foreach (BitmapVerdict verdict
             in (await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken)).Where(static v => v.IsValid))
         {
-            long[] sizes = [.. verdict.Images.Select(i => chain.Layers[i].VirtualSizeBytes).Distinct()];
+            long[] sizes = [.. verdict.ImageIndexes.Select(i => chain.Layers[i].VirtualSizeBytes).Distinct()];
             if (sizes.Length > 1)
             {
                 // QEMU refuses to merge bitmaps of different sizes; ASizeThatDiffersIsCleanBehindItsEnd covers these.
@@ -30,7 +30,7 @@ public sealed class ChainExtentsTests
             using var folder = new TempFolder();
             string top = folder.File("top.qcow2");
             File.Copy(fixture.Layers[0].Path, top);
-            foreach (int index in verdict.Images.Skip(1))
+            foreach (int index in verdict.ImageIndexes.Skip(1))
             {
                 await Qemu.ImgOkAsync(
                     "bitmap", "--merge", verdict.Name, "-b", fixture.Layers[index].Path, "-F", "qcow2", top, verdict.Name);
@@ -53,7 +53,7 @@ public sealed class ChainExtentsTests
         {
             FixtureBitmap topmost = fixture.Layers[0].Bitmaps.Single(b => b.Name == verdict.Name);
             var union = new DirtyBitmap(fixture.Layers[0].VirtualSizeBytes, topmost.GranularityBytes);
-            foreach (int index in verdict.Images)
+            foreach (int index in verdict.ImageIndexes)
             {
                 int inLayer = fixture.Layers[index].Bitmaps.Select(static b => b.Name).ToList().IndexOf(verdict.Name);
                 string map = await File.ReadAllTextAsync($"{fixture.Layers[index].GoldenPath}.{inLayer}.map", Token);

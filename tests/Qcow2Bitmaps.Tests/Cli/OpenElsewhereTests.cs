@@ -56,7 +56,7 @@ public sealed class OpenElsewhereTests : IDisposable
         await using (ImageChain chain = await ImageChain.OpenAsync(image, new ChainOpenOptions { WritableLayers = [0] }, Token))
         {
             await using RecordingSession session = await RecordingSession.OpenAsync(chain, leaveOpen: true, Token);
-            await session.CheckpointAsync(Token);
+            await session.StoreBitmapsAsync(Token);
             await AssertIsOpenElsewhereAsync(image);
             ProcessResult extents = await Support.Cli.RunAsync("extents", "-U", "--chain", image, "a");
             Assert.Equal(2, extents.ExitCode);

@@ -81,7 +81,7 @@ public sealed class ChainMeasurementTests
             try
             {
                 exact = await new ChainCommit(look, top, target, options).MeasureAsync(cancellationToken: Token);
-                bound = await new ChainCommit(look, top, target, options).MeasureAsync(MeasureDepth.Tables, Token);
+                bound = await new ChainCommit(look, top, target, options).MeasureAsync(readsData: false, Token);
             }
             catch (BitmapStateException)
             {
@@ -128,7 +128,7 @@ public sealed class ChainMeasurementTests
         {
             var flatten = new ChainFlatten(chain, flat);
             ChainMeasurement exact = await flatten.MeasureAsync(cancellationToken: Token);
-            ChainMeasurement bound = await flatten.MeasureAsync(MeasureDepth.Tables, Token);
+            ChainMeasurement bound = await flatten.MeasureAsync(readsData: false, Token);
             ChainResult result = await flatten.RunAsync(cancellationToken: Token);
             long length = await WholeLengthAsync(flat);
             Assert.True(exact.Target.RequiredBytes == length, $"seed {seed}: {exact.Target}, it has {length}");
@@ -153,7 +153,7 @@ public sealed class ChainMeasurementTests
         {
             var operation = new ChainRebase(pulled, 0, @base);
             pull = await operation.MeasureAsync(cancellationToken: Token);
-            pullBound = await operation.MeasureAsync(MeasureDepth.Tables, Token);
+            pullBound = await operation.MeasureAsync(readsData: false, Token);
             await operation.RunAsync(cancellationToken: Token);
         }
 

@@ -41,7 +41,7 @@ internal sealed record ChainView(
         }
 
         string faults = "";
-        foreach (ChainLayer layer in chain.Layers.Where(static layer => layer is Qcow2Layer))
+        foreach (ChainLayer layer in chain.Layers.Where(static layer => layer.Image is not null))
         {
             CheckReport check = await layer.RequireImage().CheckAsync(Token);
             faults += check.Corruptions + check.CheckErrors > 0
@@ -99,7 +99,7 @@ internal sealed record ChainView(
     {
         var floor = new bool[sizeBytes / SectorBytes];
         long visible = sizeBytes;
-        foreach (ChainLayer layer in chain.Layers.Take(verdict.Images[^1] + 1))
+        foreach (ChainLayer layer in chain.Layers.Take(verdict.ImageIndexes[^1] + 1))
         {
             visible = Math.Min(visible, layer.VirtualSizeBytes);
             Qcow2Image image = layer.RequireImage();

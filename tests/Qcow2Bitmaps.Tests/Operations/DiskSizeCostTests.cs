@@ -147,7 +147,7 @@ public sealed class DiskSizeCostTests
                     : null;
                 await using Disk? writer = openAs == "writer" ? await other!.OpenWriterAsync(Token) : null;
                 await using Disk? file = openAs == "file"
-                    ? await ImageChain.OpenDiskAsync(disk.File("f"), format, cancellationToken: Token)
+                    ? await ImageChain.OpenWriterAsync(disk.File("f"), format, cancellationToken: Token)
                     : null;
                 Disk target = openAs switch
                 {

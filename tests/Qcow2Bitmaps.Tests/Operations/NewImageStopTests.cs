@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using FsCheck.Fluent;
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Copying;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Storage;

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Tests.Support;

@@ -200,7 +200,7 @@ public sealed class LockTests
             Assert.Equal([false, true], chain.Layers.Select(static layer => layer.IsOpenForWritingElsewhere));
             BitmapVerdict verdict = Assert.Single(
                 (await chain.JudgeBitmapsAsync(cancellationToken: TestContext.Current.CancellationToken)));
-            Assert.Equal((InvalidReason.OpenElsewhere, 1), (verdict.Reason, verdict.Image));
+            Assert.Equal((InvalidReason.OpenElsewhere, 1), (verdict.Reason, verdict.ImageIndex));
             Assert.Contains(chain.Layers[1].RequireImage().Bitmaps, static b => b.Flags.HasFlag(BitmapFlags.InUse));
         }
         finally

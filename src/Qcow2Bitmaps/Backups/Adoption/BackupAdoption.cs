@@ -37,9 +37,9 @@ internal static class BackupAdoption
 
     private static async ValueTask RequireBitmapAsync(ImageChain disk, string name, CancellationToken cancellationToken)
     {
-        foreach (Qcow2Layer layer in disk.Layers.OfType<Qcow2Layer>())
+        foreach (Qcow2Image image in disk.Layers.Select(static layer => layer.Image).OfType<Qcow2Image>())
         {
-            InterruptedEdit.RequireNone(layer.Image.Handle);
+            InterruptedEdit.RequireNone(image.Handle);
         }
 
         BitmapVerdict verdict = await disk.JudgeBitmapAsync(name, cancellationToken: cancellationToken).ConfigureAwait(false);

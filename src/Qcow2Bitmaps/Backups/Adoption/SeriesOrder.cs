@@ -103,7 +103,7 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
         : new BackupException($"{found}. If it holds what changed since {images[index - 1]}, its backing file's name is wrong")
         {
             ExpectedBacking = new BackingReference(
-                images[index].Path, Path.GetFileName(images[index - 1].Path), images[index - 1].Layer.Format, Depth: 1),
+                images[index].Path, Path.GetFileName(images[index - 1].Path), images[index - 1].Layer.Format, depth: 1),
         };
 
     /// <summary>The order that the backing files form; null if they form none.</summary>

@@ -48,7 +48,7 @@ public sealed partial class RecordingSession
             ],
             TopSnapshot = null,
         };
-        return await ImageChain.OpenDiskAsync(path, format, opening, cancellationToken).ConfigureAwait(false);
+        return await ImageChain.OpenWriterAsync(path, format, opening, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Does something while nobody else uses the bitmaps.</summary>

@@ -13,7 +13,7 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// <remarks>
 /// <para>
 /// Opening loads all bitmaps and marks them <c>in-use</c> in the image, in one atomic edit: whoever looks at the image of a process
-/// that was killed finds them inconsistent, as with QEMU, and never valid and without a change. <see cref="CheckpointAsync"/> and
+/// that was killed finds them inconsistent, as with QEMU, and never valid and without a change. <see cref="StoreBitmapsAsync"/> and
 /// <see cref="DisposeAsync"/> store what is in memory, valid again, in one atomic edit. After a checkpoint the first write marks them
 /// anew, as do merges into a stored bitmap and its enabling. No write costs an edit, which is the difference to
 /// <see cref="ImageChain.OpenWriterAsync(CancellationToken)"/>, whose bitmaps are valid at any moment. What a killed session has not
@@ -138,7 +138,7 @@ public sealed partial class RecordingSession : Disk
         ArgumentNullException.ThrowIfNull(chain);
         try
         {
-            if (chain.Layers[0] is not Qcow2Layer { Image: var image })
+            if (chain.Layers[0].Image is not { } image)
             {
                 throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{chain.Layers[0].Path}' is raw: it has no bitmaps");
             }
@@ -177,7 +177,7 @@ public sealed partial class RecordingSession : Disk
     /// <returns>Once all is durable.</returns>
     /// <exception cref="NoSpaceException">The storage cannot grow and is too full: the bitmaps are still marked as in use.</exception>
     /// <exception cref="IOException">The storage failed; the bitmaps are marked as in use, or stored.</exception>
-    public async Task CheckpointAsync(CancellationToken cancellationToken = default)
+    public async Task StoreBitmapsAsync(CancellationToken cancellationToken = default)
     {
         using SharedLock.Release alone = await EnterAloneAsync(cancellationToken).ConfigureAwait(false);
         await StoreAsync(cancellationToken).ConfigureAwait(false);
@@ -189,7 +189,7 @@ public sealed partial class RecordingSession : Disk
     /// ever valid and misses a change.
     /// </remarks>
     /// <returns>Once everything is durable.</returns>
-    /// <inheritdoc cref="CheckpointAsync" path="/exception"/>
+    /// <inheritdoc cref="StoreBitmapsAsync" path="/exception"/>
     public override async ValueTask DisposeAsync()
     {
         await base.DisposeAsync().ConfigureAwait(false);

@@ -23,7 +23,7 @@ public sealed class CancelledWaitTests
             session.WriteAsync(0, new byte[] { 1 }, cancel.Token).AsTask(),
             session.WriteZerosAsync(0, 512, cancellationToken: cancel.Token).AsTask(),
             session.DiscardAsync(0, 512, cancel.Token).AsTask(),
-            session.CheckpointAsync(cancel.Token),
+            session.StoreBitmapsAsync(cancel.Token),
             session.AddAsync("b", cancellationToken: cancel.Token).AsTask(),
         ];
         Assert.DoesNotContain(waiting, static task => task.IsCompleted);
@@ -31,7 +31,7 @@ public sealed class CancelledWaitTests
         held.Dispose();
         Assert.Null(session.Find("b"));
         await session.WriteAsync(0, new byte[] { 2 }, Token);
-        await session.CheckpointAsync(Token);
+        await session.StoreBitmapsAsync(Token);
     }
 
     [Fact]

@@ -154,7 +154,7 @@ internal sealed class RecordRun(MemoryDisk disk, RecordingSession session) : IAs
                 await Session.ReadAsync(0, Model.Disk, Token);
                 break;
             case RecordAction.Checkpoint:
-                await Session.CheckpointAsync(Token);
+                await Session.StoreBitmapsAsync(Token);
                 await AssertStoredAsync();
                 break;
             case RecordAction.Reopen:

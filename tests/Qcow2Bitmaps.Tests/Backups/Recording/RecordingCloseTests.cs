@@ -64,7 +64,7 @@ public sealed class RecordingCloseTests
         {
             if (isCheckpoint)
             {
-                await session.CheckpointAsync(Token);
+                await session.StoreBitmapsAsync(Token);
             }
             else
             {

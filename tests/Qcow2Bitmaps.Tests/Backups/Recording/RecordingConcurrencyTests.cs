@@ -47,7 +47,7 @@ public sealed class RecordingConcurrencyTests
                     BytesPerSecond = i % 2 * (8 << 20),
                 },
                 Token);
-            await session.CheckpointAsync(Token);
+            await session.StoreBitmapsAsync(Token);
             Assert.Equal(BackupJobState.Completed, await next.WaitAsync(Token));
             AssertOneMoment(target.ToArray());
         }

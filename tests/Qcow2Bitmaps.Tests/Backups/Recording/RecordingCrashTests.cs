@@ -31,7 +31,7 @@ public sealed class RecordingCrashTests
             await session.DisableAsync("off", Token);
             await FillAsync(session, 0, 70_000, 1);
             await session.AddAsync("new", 4096, isPersistent: true, cancellationToken: Token);
-            await session.CheckpointAsync(Token);
+            await session.StoreBitmapsAsync(Token);
             await session.FlushAsync(Token);
             await FillAsync(session, 300_000, 100_000, 2);
             await session.DiscardAsync(0, 65536, Token);
@@ -47,13 +47,13 @@ public sealed class RecordingCrashTests
                 },
                 Token);
             await FillAsync(session, 500_000, 10_000, 3);
-            await session.CheckpointAsync(Token);
+            await session.StoreBitmapsAsync(Token);
             jobEnded = storage.Operations.Count;
             job.BytesPerSecond = 0;
             Assert.Equal(BackupJobState.Completed, await job.WaitAsync(Token));
             await FillAsync(session, 900_000, 10_000, 4);
             await session.RemoveAsync("new", Token);
-            await session.CheckpointAsync(Token);
+            await session.StoreBitmapsAsync(Token);
             await FillAsync(session, 200_000, 10_000, 5);
             await session.FlushAsync(Token);
         }
@@ -133,7 +133,7 @@ public sealed class RecordingCrashTests
                 await FillAsync(session, at, 65536, 9);
             }
         });
-        await Assert.ThrowsAsync<NoSpaceException>(async () => await session.CheckpointAsync(Token));
+        await Assert.ThrowsAsync<NoSpaceException>(async () => await session.StoreBitmapsAsync(Token));
         Assert.False(session.CopyBits("a").IsClean);
         await Assert.ThrowsAsync<NoSpaceException>(async () => await session.DisposeAsync());
         await using Qcow2Image image = await Qcow2Image.OpenAsync(storage, leaveOpen: true, cancellationToken: Token);

@@ -91,7 +91,7 @@ public sealed class RecordingLossTests
         await using RecordingSession session = await disk.OpenAsync();
         await session.DisableAsync("a", Token);
         await FillAsync(session, 65536, 65536);
-        await session.CheckpointAsync(Token);
+        await session.StoreBitmapsAsync(Token);
         var transaction = new RecordingTransaction();
         transaction.Merge(session, "a", "b");
         if (isRemoved)
@@ -102,7 +102,7 @@ public sealed class RecordingLossTests
         await transaction.CommitAsync(Token);
         IReadOnlyList<BitmapInfo> killed = await disk.BitmapsAsync();
         Assert.Equal(BitmapState.Inconsistent, killed[0].State);
-        await session.CheckpointAsync(Token);
+        await session.StoreBitmapsAsync(Token);
         Assert.Equal(BitmapState.Disabled, (await disk.BitmapsAsync())[0].State);
     }
 
@@ -112,7 +112,7 @@ public sealed class RecordingLossTests
         MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
         await using RecordingSession session = await disk.OpenAsync();
         await session.DisableAsync("a", Token);
-        await session.CheckpointAsync(Token);
+        await session.StoreBitmapsAsync(Token);
         await session.ClearAsync("a", Token);
         Assert.Equal(BitmapState.Disabled, Assert.Single(await disk.BitmapsAsync()).State);
         await session.EnableAsync("a", Token);
@@ -125,7 +125,7 @@ public sealed class RecordingLossTests
         MemoryDisk disk = await MemoryDisk.CreateAsync(DiskBytes, "a");
         await using RecordingSession session = await disk.OpenAsync();
         await FillAsync(session, 0, 65536);
-        await session.CheckpointAsync(Token);
+        await session.StoreBitmapsAsync(Token);
         var target = new FailingTarget(DiskBytes, failsFrom: 0);
         BackupJob job = await session.StartBackupAsync(
             new BackupJobOptions { Sync = BackupSync.Full, Bitmap = "a", BitmapMode = BitmapSyncMode.Always, Target = target }, Token);
@@ -152,7 +152,7 @@ public sealed class RecordingLossTests
                 BytesPerSecond = 1,
             },
             Token);
-        await session.CheckpointAsync(Token);
+        await session.StoreBitmapsAsync(Token);
         storage.FailingWrite = storage.Writes + 1;
         job.Cancel();
         Assert.Equal(BackupJobState.Cancelled, await job.WaitAsync(Token).WaitAsync(Patience.Limit, Token));

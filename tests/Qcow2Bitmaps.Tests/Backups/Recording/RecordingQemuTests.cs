@@ -197,7 +197,7 @@ public sealed class RecordingQemuTests
                 await session.DiscardAsync(step.Offset, step.Length, Token);
                 break;
             case RecordAction.Checkpoint:
-                await session.CheckpointAsync(Token);
+                await session.StoreBitmapsAsync(Token);
                 break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(step), step, null);

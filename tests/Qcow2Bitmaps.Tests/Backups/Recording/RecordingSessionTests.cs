@@ -53,10 +53,10 @@ public sealed class RecordingSessionTests
         await using RecordingSession session = await storage.OpenAsync();
         await session.WriteAsync(0, new byte[512], Token);
         Assert.Equal(BitmapState.Inconsistent, (await storage.BitmapsAsync())[0].State);
-        await session.CheckpointAsync(Token);
+        await session.StoreBitmapsAsync(Token);
         Assert.Equal(BitmapState.Recording, (await storage.BitmapsAsync())[0].State);
         _ = await session.ReadAsync(0, new byte[512], Token);
-        await session.CheckpointAsync(Token);
+        await session.StoreBitmapsAsync(Token);
         Assert.Equal(BitmapState.Recording, (await storage.BitmapsAsync())[0].State);
         await session.WriteAsync(1 << 20, new byte[512], Token);
         Assert.Equal(BitmapState.Inconsistent, (await storage.BitmapsAsync())[0].State);

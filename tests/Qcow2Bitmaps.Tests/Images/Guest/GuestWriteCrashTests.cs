@@ -1,4 +1,5 @@
 using FsCheck.Fluent;
+using Qcow2Bitmaps.Chains;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 

@@ -148,9 +148,9 @@ public sealed class NamedEndTests : IDisposable
         try
         {
             await using ImageChain chain = await ImageChain.OpenAsync(image, cancellationToken: Token);
-            IReadOnlyList<TruncatedLayer> found = await chain.FindTruncationsAsync(cancellationToken: Token);
-            Assert.True(found.All(one => one.Layer.Index == 0), name);
-            return found.Count > 0 ? found[0].Fault : null;
+            ILookup<ChainLayer, FormatFault> found = await chain.FindTruncationsAsync(cancellationToken: Token);
+            Assert.True(found.All(one => one.Key.Index == 0), name);
+            return found.FirstOrDefault()?.First();
         }
         catch (Qcow2FormatException e)
         {

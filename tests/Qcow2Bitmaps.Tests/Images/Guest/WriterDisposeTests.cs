@@ -92,7 +92,7 @@ public sealed class WriterDisposeTests
             Assert.Null(writer.FileOf(1));
         }
 
-        await using Disk disk = await ImageChain.OpenDiskAsync(topPath, cancellationToken: Token);
+        await using Disk disk = await ImageChain.OpenWriterAsync(topPath, cancellationToken: Token);
         await disk.WriteAsync(Cluster, Filled(), Token);
         List<DiskExtent> map = await disk.MapAsync(0, 2 * Cluster, Token).ToListAsync(Token);
         Assert.Equal(
