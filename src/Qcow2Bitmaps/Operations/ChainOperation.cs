@@ -83,9 +83,10 @@ public abstract class ChainOperation : IAsyncDisposable
         }
 
         HasStarted = true;
-        foreach (Qcow2Layer layer in Chain.Layers.Where(static layer => layer.IsWritable).OfType<Qcow2Layer>())
+        foreach (Qcow2Image image
+            in Chain.Layers.Where(static layer => layer.IsWritable).Select(static layer => layer.Image).OfType<Qcow2Image>())
         {
-            InterruptedEdit.RequireNone(layer.Image.Handle);
+            InterruptedEdit.RequireNone(image.Handle);
         }
 
         ChainResult result = await DoAsync(progress, cancellationToken).ConfigureAwait(false);

@@ -9,9 +9,9 @@ public sealed record BackupJobOptions
     /// <summary>
     /// The target: a disk of exactly the same size, written in whole clusters of at least 64 KiB. The caller disposes it after the job has
     /// ended. <see cref="RecordingSession.CreateTargetAsync"/> creates one,
-    /// <see cref="ImageChain.OpenWriterAsync(string, string, ChainOpenOptions, CancellationToken)"/> opens one. If it is a writer or another
-    /// session, that records what is copied. While the job runs, another session cannot be copied back to the job's session, directly or
-    /// through others.
+    /// <see cref="ImageChain.OpenWriterAsync(string, string, ChainOpenOptions, CancellationToken)"/> opens one. If it is a writer or
+    /// another session, that records what is copied. While the job runs, another session cannot be copied back to the job's session,
+    /// directly or through others.
     /// </summary>
     public required Disk Target { get; init; }
 

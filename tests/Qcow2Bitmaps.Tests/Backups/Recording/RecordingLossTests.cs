@@ -173,9 +173,9 @@ public sealed class RecordingLossTests
             await ImageChain.OpenAsync(storage, new ChainOpenOptions { WritableLayers = [0] }, Token), cancellationToken: Token);
         await FillAsync(session, 0, 65536);
         storage.FailingWrite = storage.Writes + 1;
-        await Assert.ThrowsAsync<IOException>(async () => await session.CheckpointAsync(Token));
+        await Assert.ThrowsAsync<IOException>(async () => await session.StoreBitmapsAsync(Token));
         Assert.True(storage.HasFailed);
-        await Assert.ThrowsAsync<IOException>(async () => await session.CheckpointAsync(Token));
+        await Assert.ThrowsAsync<IOException>(async () => await session.StoreBitmapsAsync(Token));
         await Assert.ThrowsAsync<IOException>(async () => await session.DisposeAsync());
         Assert.Equal(BitmapState.Inconsistent, Assert.Single(await disk.BitmapsAsync()).State);
     }
