@@ -15,6 +15,8 @@ internal enum UnsupportedReason
     ChainTooDeep,
     /// <summary>The chain contains a loop.</summary>
     ChainLoop,
+    /// <summary>The image has no backing file to commit into.</summary>
+    NoBackingFile,
     /// <summary>The top image is not a file, and there is no resolver for its backing file.</summary>
     NoResolver,
     /// <summary>The first cluster has no room for another header extension.</summary>

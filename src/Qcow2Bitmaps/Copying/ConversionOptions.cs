@@ -66,7 +66,16 @@ public sealed record ConversionOptions
     /// <summary>
     /// The maximum number of data bytes written per second; 0 for no limit. Data shared with the source count, zeros do not.
     /// </summary>
-    public long BytesPerSecond { get; init; }
+    /// <exception cref="ArgumentOutOfRangeException">The number is negative.</exception>
+    public long BytesPerSecond
+    {
+        get;
+        init
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(value);
+            field = value;
+        }
+    }
 
     /// <summary>
     /// Whether data are shared with the source instead of copied if the file system supports that (XFS, btrfs), as <c>cp</c> does. Both

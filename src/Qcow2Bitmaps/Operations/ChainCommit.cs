@@ -204,7 +204,8 @@ public sealed class ChainCommit : ChainOperation
     {
         int top = options.TopPath is null ? 0 : IndexOf(chain, options.TopPath);
         int target = options.BasePath is null ? top + 1 : IndexOf(chain, options.BasePath);
-        return target >= chain.Layers.Count ? throw IOException.Of($"'{chain.Layers[top].Path}' has no backing file")
+        return target >= chain.Layers.Count
+            ? throw new Qcow2UnsupportedException(UnsupportedReason.NoBackingFile, $"'{chain.Layers[top].Path}' has no backing file")
             : target <= top ? throw IOException.Of($"'{options.BasePath}' does not lie below '{options.TopPath ?? chain.Layers[0].Path}'")
             : new ChainCommit(chain, top, target, options);
     }

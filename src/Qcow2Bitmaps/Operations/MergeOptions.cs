@@ -50,7 +50,15 @@ public sealed record MergeOptions
     public bool AcceptsLosses { get; init; }
 
     /// <inheritdoc cref="ConversionOptions.BytesPerSecond"/>
-    public long BytesPerSecond { get; init; }
+    public long BytesPerSecond
+    {
+        get;
+        init
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(value);
+            field = value;
+        }
+    }
 
     /// <summary>The number of parts of the disk that are copied concurrently, each with its own buffer.</summary>
     internal int Workers { get; init; } = ConversionOptions.DefaultWorkers;

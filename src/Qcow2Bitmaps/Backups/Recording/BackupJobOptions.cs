@@ -28,7 +28,16 @@ public sealed record BackupJobOptions
     public BitmapSyncMode? BitmapMode { get; init; }
 
     /// <summary>The maximum number of bytes copied per second, not counting copies before writes; 0 for no limit.</summary>
-    public long BytesPerSecond { get; init; }
+    /// <exception cref="ArgumentOutOfRangeException">The number is negative.</exception>
+    public long BytesPerSecond
+    {
+        get;
+        init
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(value);
+            field = value;
+        }
+    }
 
     /// <summary>Whether clusters are compressed on the target, which has to be a qcow2 image whose compression is zlib.</summary>
     public bool Compress { get; init; }
