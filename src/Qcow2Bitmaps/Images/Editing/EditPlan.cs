@@ -9,6 +9,7 @@ namespace Qcow2Bitmaps.Images.Editing;
 /// <remarks>Rules and wording are those of QEMU's monitor commands and of <c>qemu-img bitmap</c>. Not thread-safe.</remarks>
 internal sealed class EditPlan
 {
+    private const long MinRewrittenTableBytes = 16 << 20;
     private const string NoRoomInDirectory = "Not enough space in the bitmap directory";
 
     private readonly ImageHandle _image;
@@ -45,6 +46,9 @@ internal sealed class EditPlan
     /// <summary>What the edit must not free because something else also uses it: offsets and lengths in bytes. Filled only by
     /// repairs.</summary>
     public HashSet<(ulong Offset, long Bytes)> Kept { get; } = [];
+
+    /// <summary>The most bytes of tables that are written anew unasked: tables that do not overlap are no longer than the file.</summary>
+    public static long RewritableTableBytes(ImageHandle image) => Math.Max(image.Storage.Length, MinRewrittenTableBytes);
 
     /// <summary>Whether broken entries were dropped, so that the remaining list is complete.</summary>
     public bool IsMended { get; private set; }
@@ -255,8 +259,10 @@ internal sealed class EditPlan
     /// Marks bitmaps for rewriting whose bits or table lie partly past the end of the file: those bits count as dirty, but would read as
     /// clean once the file has grown.
     /// </summary>
+    /// <exception cref="Qcow2FormatException">Their tables overlap so much that writing all anew could take any space.</exception>
     public async ValueTask KeepMissingBitsDirtyAsync(CancellationToken cancellationToken)
     {
+        long rewritableBytes = RewritableTableBytes(_image);
         // A bitmap that is in use on disk and is stored unchanged was complete when the session opened it; the session stores all others
         // anew.
         foreach (BitmapDraft draft
@@ -266,6 +272,16 @@ internal sealed class EditPlan
                 _image, draft.Stored!, _image.NewLog(), cancellationToken).ConfigureAwait(false);
             if (stored.MissesBits)
             {
+                rewritableBytes -= draft.Stored!.TableBytes;
+                if (rewritableBytes < 0)
+                {
+                    throw new Qcow2FormatException(
+                        new FormatFault(
+                            FaultCode.BitmapDataTruncated, $"bitmap '{draft.Name}'", "bits", draft.TableOffset, "cut off by the file's end",
+                            "all of them: tables overlap, and together are too long to be written anew"),
+                        _image.Name);
+                }
+
                 draft.Content = new EditedContent(GeometryOf(draft.GranularityBits), stored);
                 draft.IsContentChanged = true;
                 draft.LastChange = ++_changes;

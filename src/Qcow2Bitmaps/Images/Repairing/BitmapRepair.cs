@@ -16,16 +16,14 @@ namespace Qcow2Bitmaps.Images.Repairing;
 /// </remarks>
 internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
 {
-    private const long MinRewrittenTableBytes = 16 << 20;
-
     private readonly ImageStorage _storage = image.Storage;
     private readonly ImageGeometry _geometry = image.Geometry;
     // Ranges to mark as dirty; those of one bitmap follow one another, and do not touch.
     private readonly List<(string Bitmap, long StartBytes, long EndBytes)> _doubtful = [];
     // Tables that are done with, and what decides that: many bitmaps may share one.
     private readonly HashSet<(ulong Offset, uint Entries, long GranularityBytes, bool IsInUse)> _settled = [];
-    // How many bytes of tables may still be written anew: tables that do not overlap are no longer than the file.
-    private long _rewritableBytes = Math.Max(image.Storage.Length, MinRewrittenTableBytes);
+    // How many bytes of tables may still be written anew.
+    private long _rewritableBytes = EditPlan.RewritableTableBytes(image);
     // Counted when something must be written.
     private ClusterUses? _uses;
 
