@@ -197,7 +197,7 @@ internal sealed class BackupTakeCommand
         foreach (BackupDisk disk in disks)
         {
             await using ImageChain chain = await ImageChain.OpenAsync(disk.TopPath, options, cancellationToken);
-            IEnumerable<int> cleared = chain.Layers.Where(layer => layer.Image?.Bitmaps.TryGet(since, out _) is true)
+            IEnumerable<int> cleared = chain.Layers.Where(layer => layer.Holds(since))
                 .Select(static layer => layer.Index);
             if (await FoundOverlay.FindAsync(chain, cleared, cancellationToken) is [{ } other, ..])
             {

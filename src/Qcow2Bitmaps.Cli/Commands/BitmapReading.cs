@@ -34,7 +34,7 @@ internal sealed class BitmapReading
     public static BitmapReading Of(ChainLayer layer, string name, ICollection<FormatFault> findings)
     {
         BitmapInfo info = Find(layer, name);
-        BitmapCollection bitmaps = layer.Image!.Bitmaps;
+        BitmapCollection bitmaps = layer.RequireImage().Bitmaps;
         return new BitmapReading(
             info,
             layer.VirtualSizeBytes,
@@ -56,12 +56,12 @@ internal sealed class BitmapReading
 
     private static BitmapInfo Find(ChainLayer layer, string name)
     {
-        if (layer.Image is not { } image)
+        if (layer is RawLayer)
         {
             throw IOException.Of($"'{layer.Path}' is raw and holds no bitmaps");
         }
 
-        return image.Bitmaps.TryGet(name, out BitmapInfo? info)
+        return layer.RequireImage().Bitmaps.TryGet(name, out BitmapInfo? info)
             ? info
             : throw IOException.Of($"Dirty bitmap '{name}' not found in '{layer.Path}'");
     }

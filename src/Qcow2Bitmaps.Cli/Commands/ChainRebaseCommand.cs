@@ -92,7 +92,7 @@ internal sealed class ChainRebaseCommand
         string file = parsed.GetRequiredValue(_options.Top);
         await using ImageChain chain = await ImageChain.OpenAsync(
             file, open with { WritableLayers = [0], FollowBacking = false }, cancellationToken);
-        Qcow2Image image = chain.Layers[0].Image
+        Qcow2Image image = (chain.Layers[0] as Qcow2Layer)?.Image
             ?? throw IOException.Of($"a raw image has no backing file");
         if (name.Length > 0 && chain.IndexOf(BackingPath.Combine(file, name)) is not null)
         {

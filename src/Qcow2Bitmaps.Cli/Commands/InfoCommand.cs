@@ -64,9 +64,9 @@ internal static class InfoCommand
             Format = layer.Format,
             VirtualSizeBytes = layer.VirtualSizeBytes,
             AllocatedBytes = layer.AllocatedBytes,
-            Image = layer.Image,
-            FullBackingFile = layer.Image?.BackingFile is { } name ? BackingPath.Combine(layer.Path, name) : null,
-            Luks = layer.Image is { } image ? await image.ReadLuksHeaderAsync(findings, cancellationToken) : null,
+            Image = (layer as Qcow2Layer)?.Image,
+            FullBackingFile = (layer as Qcow2Layer)?.Image.BackingFile is { } name ? BackingPath.Combine(layer.Path, name) : null,
+            Luks = layer is Qcow2Layer { Image: var image } ? await image.ReadLuksHeaderAsync(findings, cancellationToken) : null,
         };
 
     private static void Write(List<ImageReport> reports, OutputFormat form, bool isChain, ToolWriter output)

@@ -83,7 +83,7 @@ internal sealed record SnapshotChoice(string? Id, string? Name, bool IsEither)
 
     private string? FindId(ImageChain chain)
     {
-        IReadOnlyList<SnapshotInfo> snapshots = chain.Layers[0].Image?.Snapshots ?? [];
+        IReadOnlyList<SnapshotInfo> snapshots = (chain.Layers[0] as Qcow2Layer)?.Image.Snapshots ?? [];
         SnapshotInfo? found = IsEither
             ? snapshots.FirstOrDefault(snapshot => Same(snapshot.Id, Id)) ?? snapshots.FirstOrDefault(snapshot => Same(snapshot.Name, Name))
             : snapshots.FirstOrDefault(snapshot => (Id is null || Same(snapshot.Id, Id)) && (Name is null || Same(snapshot.Name, Name)));

@@ -11,7 +11,7 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
     private const int MaxJsonBytes = 256;
 
     private readonly bool[] _isEncrypted = [
-        .. chain.Layers.Select(static layer => layer.Image?.Encryption is not (null or EncryptionMethod.None))];
+        .. chain.Layers.Select(static layer => (layer as Qcow2Layer)?.Image.Encryption is not (null or EncryptionMethod.None))];
     private DiskExtent? _last;
     private bool _hasAny;
 
@@ -92,7 +92,7 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
             }
 
             ChainLayer layer = chain.Layers[extent.Depth];
-            string file = layer is { Image: { DataFile: { } dataFile, Header.IncompatibleFeatures: var features } }
+            string file = layer is Qcow2Layer { Image: { DataFile: { } dataFile, Header.IncompatibleFeatures: var features } }
                 && features.HasFlag(IncompatibleFeatures.ExternalDataFile)
                 ? dataFile
                 : layer.Path;

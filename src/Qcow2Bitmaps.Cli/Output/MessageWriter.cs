@@ -67,7 +67,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     {
         foreach (ChainLayer layer in chain.Layers)
         {
-            Warn(layer.Path, layer.Image?.Findings ?? []);
+            Warn(layer.Path, (layer as Qcow2Layer)?.Image.Findings ?? []);
             if (layer.Index == 0)
             {
                 continue;
@@ -127,7 +127,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     /// <summary>Warns of a top image that is probed as raw: it may have a format that is not supported here.</summary>
     public void WarnOfRawTop(ImageChain chain)
     {
-        if (chain.Layers[0] is { Image: null, IsFormatProbed: true } top)
+        if (chain.Layers[0] is RawLayer { IsFormatProbed: true } top)
         {
             Warn($"'{top.Path}' is no qcow2 image and is taken as raw, which holds no bitmaps; '-f raw' says so");
         }

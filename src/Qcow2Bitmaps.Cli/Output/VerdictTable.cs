@@ -72,7 +72,7 @@ internal sealed class VerdictTable(ToolWriter output)
 
     private static string Cell(ChainLayer layer, string name)
     {
-        if (layer.Image is not { } image || !image.Bitmaps.TryGet(name, out BitmapInfo? bitmap))
+        if (layer is not Qcow2Layer { Image: var image } || !image.Bitmaps.TryGet(name, out BitmapInfo? bitmap))
         {
             return ".";
         }

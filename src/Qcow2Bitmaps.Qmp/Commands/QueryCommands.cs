@@ -73,7 +73,7 @@ internal static class QueryCommands
         writer.WriteString("drv", "qcow2");
         writer.WriteBoolean("ro", !node.Session.CanWrite);
         writer.WriteBoolean("encrypted", false);
-        if (chain.Layers[0].Image?.BackingFile is { } backing)
+        if (chain.Layers[0].RequireImage().BackingFile is { } backing)
         {
             writer.WriteString("backing_file", backing);
         }
@@ -97,7 +97,7 @@ internal static class QueryCommands
 
     private static void WriteImage(Utf8JsonWriter writer, ChainLayer layer, string path)
     {
-        Qcow2Image image = layer.Image!;
+        Qcow2Image image = layer.RequireImage();
         writer.WriteStartObject("image");
         writer.WriteString("filename", path);
         writer.WriteString("format", "qcow2");

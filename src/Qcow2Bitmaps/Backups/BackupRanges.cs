@@ -55,7 +55,7 @@ internal static class BackupRanges
     public static async IAsyncEnumerable<DirtyExtent> OwnAsync(
         ImageChain chain, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        if (chain.Layers[0].Image is null)
+        if (chain.Layers[0] is RawLayer)
         {
             yield return new DirtyExtent(0, chain.Layers[0].VirtualSizeBytes, isDirty: true);
             yield break;

@@ -37,7 +37,7 @@ internal sealed class BackupSource : IAsyncDisposable
 
     /// <summary>The images of the disk that are open for writing.</summary>
     public IEnumerable<Qcow2Image> Writable =>
-        Chain.Layers.Where(static layer => layer.IsWritable).Select(static layer => layer.Image).OfType<Qcow2Image>();
+        Chain.Layers.OfType<Qcow2Layer>().Where(static layer => layer.IsWritable).Select(static layer => layer.Image);
 
     /// <summary>Opens the disk with locks that exclude writers, and looks for an unfinished backup of that name to resume.</summary>
     public static async ValueTask<BackupSource> OpenAsync(BackupDisk disk, BackupOptions options, CancellationToken cancellationToken)
@@ -149,7 +149,7 @@ internal sealed class BackupSource : IAsyncDisposable
         }
 
         ChainLayer top = Chain.Layers[0];
-        string? fault = top.Image is null ? "it is raw" : top is { Image.Header.Version: < 3 } ? "it is of version 2" : null;
+        string? fault = top is RawLayer ? "it is raw" : top is Qcow2Layer { Image.Header.Version: < 3 } ? "it is of version 2" : null;
         if (fault is not null)
         {
             throw new BitmapStateException(checkpoint, $"Checkpoint '{checkpoint}' cannot start in {top}: {fault}, and holds no bitmaps");
@@ -175,7 +175,7 @@ internal sealed class BackupSource : IAsyncDisposable
         foreach (ChainLayer layer in Chain.Layers)
         {
             string journal = BitmapEditSet.JournalPathOf(layer.Path);
-            if (layer.Image is not null && DurableFile.Exists(journal))
+            if (layer is Qcow2Layer && DurableFile.Exists(journal))
             {
                 await BitmapEditSet.RecoverAsync(journal, writable, cancellationToken).ConfigureAwait(false);
             }

@@ -60,7 +60,7 @@ public sealed class StoredBackup
         {
             string? fault = chain.Layers[0].VirtualSizeBytes != Manifest.SizeBytes
                 ? $"its disk has {chain.Layers[0].VirtualSizeBytes} bytes, not {Manifest.SizeBytes}"
-                : Manifest.IsFull && chain.Layers[0].Image?.BackingFile is not null
+                : Manifest.IsFull && (chain.Layers[0] as Qcow2Layer)?.Image.BackingFile is not null
                     ? "it has a backing file, but is a full backup"
                 : null;
             return fault is null ? chain : throw new BackupException($"'{ImagePath}' is not the image of '{ManifestPath}': {fault}");

@@ -65,7 +65,7 @@ internal static class BitmapJudge
     {
         bool isFound = false;
         ChainLayer? missing = null;
-        foreach (ChainLayer layer in layers.TakeWhile(static layer => layer.Image is not null))
+        foreach (ChainLayer layer in layers.TakeWhile(static layer => layer is Qcow2Layer))
         {
             if (holders.In(layer) is not { } bitmap)
             {
@@ -109,7 +109,7 @@ internal static class BitmapJudge
         }
 
         public BitmapInfo? In(ChainLayer layer) =>
-            layer.Image is { } image && image.Bitmaps.TryGet(_name, out BitmapInfo? bitmap) ? bitmap : null;
+            layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(_name, out BitmapInfo? bitmap) ? bitmap : null;
 
         /// <summary>
         /// The verdict if no fault was found, except perhaps that another process is writing a raw image: no bitmap records those writes.
@@ -137,7 +137,7 @@ internal static class BitmapJudge
         /// <summary>Why an image may hold the bitmap although none was found in it; null when it certainly does not.</summary>
         public BitmapVerdict? AbsenceFault(ChainLayer layer)
         {
-            if (layer.Image is null)
+            if (layer is RawLayer)
             {
                 // Raw images never hold bitmaps.
                 return null;
@@ -187,7 +187,7 @@ internal static class BitmapJudge
             new() { Name = _name, ImageIndexes = _images, Reason = reason, ImageIndex = layer.Index, Detail = detail };
 
         /// <summary>Explains why no image holds a bitmap that the caller expects to exist.</summary>
-        private static string WhyLost(ChainLayer top) => top.Image is not { } image ? ""
+        private static string WhyLost(ChainLayer top) => top is not Qcow2Layer { Image: var image } ? ""
             : image.Bitmaps.Any(static bitmap => bitmap.State == BitmapState.Inconsistent)
                 ? $": flags in-use show that {top} was not closed when it was last written, and QEMU keeps a new bitmap in memory until it "
                     + $"closes the image, so that a crash loses it"

@@ -48,7 +48,7 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
                 var disks = new List<GuestDisk?>();
                 foreach (ChainLayer layer in layers)
                 {
-                    disks.Add(layer.Image is { } image
+                    disks.Add(layer is Qcow2Layer { Image: var image }
                         ? await GuestDisk.OpenAsync(
                             image.Handle, layer.Index == 0 ? Snapshot : null, cancellationToken).ConfigureAwait(false)
                         : null);
@@ -81,7 +81,7 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
         {
             foreach (ChainLayer layer in layers)
             {
-                if (layer.Image is not { } image || map.HasData(layer.Index))
+                if (layer is not Qcow2Layer { Image: var image } || map.HasData(layer.Index))
                 {
                     continue;
                 }
@@ -124,7 +124,7 @@ internal sealed class ChainData(IReadOnlyList<ChainLayer> layers, ChainOpenOptio
 
     /// <summary>Finds the requested internal snapshot.</summary>
     /// <exception cref="FileNotFoundException">The top image does not have it.</exception>
-    public void FindSnapshot() => Snapshot = options.TopSnapshot is not { } wanted || layers[0].Image is not { } image
+    public void FindSnapshot() => Snapshot = options.TopSnapshot is not { } wanted || layers[0] is not Qcow2Layer { Image: var image }
         ? null
         : image.Snapshots.FirstOrDefault(snapshot => string.Equals(snapshot.Id, wanted, StringComparison.Ordinal))
             ?? image.Snapshots.FirstOrDefault(snapshot => string.Equals(snapshot.Name, wanted, StringComparison.Ordinal))

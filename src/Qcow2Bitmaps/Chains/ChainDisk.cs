@@ -59,7 +59,7 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
     public long SizeOf(int depth) => disks[depth]?.Map.SizeBytes ?? layers[depth].VirtualSizeBytes;
 
     /// <summary>The geometry of an image; null for a raw image.</summary>
-    public ImageGeometry? GeometryOf(int depth) => layers[depth].Image?.Geometry;
+    public ImageGeometry? GeometryOf(int depth) => (layers[depth] as Qcow2Layer)?.Image.Geometry;
 
     /// <summary>Sets the storage that holds an image's data.</summary>
     public void SetData(int depth, ImageStorage data) => disks[depth]!.Data = data;
@@ -72,8 +72,8 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
     {
         if (!extent.IsZero)
         {
-            return layers[extent.Depth].Raw is { } raw
-                ? raw.ReadAsync(extent, buffer, cancellationToken)
+            return layers[extent.Depth] is RawLayer raw
+                ? raw.Disk.ReadAsync(extent, buffer, cancellationToken)
                 : disks[extent.Depth]!.ReadAsync(extent, buffer, cancellationToken);
         }
 
@@ -112,9 +112,9 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
 
     private async ValueTask<long> ListAsync(int depth, long offset, long end, List<DiskExtent> extents, CancellationToken cancellationToken)
     {
-        if (layers[depth].Raw is { } raw)
+        if (layers[depth] is RawLayer raw)
         {
-            return await raw.ListAsync(offset, end, depth, extents, cancellationToken).ConfigureAwait(false);
+            return await raw.Disk.ListAsync(offset, end, depth, extents, cancellationToken).ConfigureAwait(false);
         }
 
         GuestDisk disk = disks[depth]!;

@@ -1,30 +1,24 @@
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Naming;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>One image of a chain: a qcow2 image, or a raw file or device, which is the lowest one. As thread-safe as its chain.</summary>
-public sealed class ChainLayer
+/// <summary>One image of a chain: a <see cref="Qcow2Layer"/> or a <see cref="RawLayer"/>. As thread-safe as its chain.</summary>
+public abstract class ChainLayer
 {
-    internal ChainLayer(
-        int index, ImageStorage storage, Qcow2Image? image, bool isFormatProbed, bool isOpenForWritingElsewhere, long? sizeBytes = null)
+    private protected ChainLayer(
+        int index, ImageStorage storage, bool isFormatProbed, bool isOpenForWritingElsewhere, long virtualSizeBytes)
     {
         Index = index;
         Storage = storage;
-        Image = image;
-        Raw = image is null ? new RawDisk(storage) : null;
         IsFormatProbed = isFormatProbed;
         IsOpenForWritingElsewhere = isOpenForWritingElsewhere;
-        VirtualSizeBytes = sizeBytes ?? image?.VirtualSizeBytes ?? RawDisk.SizeOf(storage);
+        VirtualSizeBytes = virtualSizeBytes;
     }
 
     /// <summary>The layer's index; the top image is 0.</summary>
     public int Index { get; }
-
-    /// <summary>The qcow2 image, closed with the chain; null where the layer is raw.</summary>
-    public Qcow2Image? Image { get; }
 
     /// <summary>The path by which the chain opened it.</summary>
     public string Path => Storage.Name;
@@ -36,7 +30,7 @@ public sealed class ChainLayer
     public bool IsWritable => Storage.CanWrite;
 
     /// <summary>The format: <c>qcow2</c> or <c>raw</c>.</summary>
-    public string Format => Image is null ? ImageFormat.Raw : ImageFormat.Qcow2;
+    public string Format => this is RawLayer ? ImageFormat.Raw : ImageFormat.Qcow2;
 
     /// <summary>The disk's size in bytes.</summary>
     public long VirtualSizeBytes { get; }
@@ -68,17 +62,17 @@ public sealed class ChainLayer
 
     internal ImageStorage Storage { get; }
 
-    /// <summary>The disk of a raw layer; null of a qcow2 image.</summary>
-    internal RawDisk? Raw { get; }
+    /// <summary>The image; null of a raw one.</summary>
+    private Qcow2Image? Image => (this as Qcow2Layer)?.Image;
 
     /// <summary>The qcow2 image; throws if the layer is raw.</summary>
     /// <exception cref="Qcow2UnsupportedException">It is raw.</exception>
-    internal Qcow2Image RequireImage() =>
+    public Qcow2Image RequireImage() =>
         Image ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{Path}' is raw");
 
     /// <summary>Whether it holds a bitmap with the given name.</summary>
     /// <param name="bitmap">The name.</param>
-    internal bool Holds(string bitmap) => Image is { } image && image.Bitmaps.TryGet(bitmap, out _);
+    public bool Holds(string bitmap) => Image is { } image && image.Bitmaps.TryGet(bitmap, out _);
 
     /// <summary>The index and the path, made safe to display.</summary>
     public override string ToString() => PrintableMessage.Of($"image {Index} ({Path})");
@@ -92,5 +86,5 @@ public sealed class ChainLayer
         : StoredName.Chosen(chosen, Storage.Identity, imagePath);
 
     /// <summary>The same layer at another index of a chain.</summary>
-    internal ChainLayer At(int index) => new(index, Storage, Image, IsFormatProbed, IsOpenForWritingElsewhere);
+    internal abstract ChainLayer At(int index);
 }

@@ -48,7 +48,7 @@ public sealed class ImageChain : Disk
         ?? (_data.Snapshot?.DiskSizeBytes is { } then and <= long.MaxValue ? (long)then : _layers[0].VirtualSizeBytes);
 
     /// <inheritdoc/>
-    public override int ClusterBytes => _layers[0].Image?.ClusterSizeBytes ?? SectorBytes;
+    public override int ClusterBytes => (_layers[0] as Qcow2Layer)?.Image.ClusterSizeBytes ?? SectorBytes;
 
     internal override object Identity => IdentityOf(_layers[0].Storage);
 
@@ -56,9 +56,9 @@ public sealed class ImageChain : Disk
     internal override IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_data.Files);
 
     /// <summary>The access rights for a file made from the guest data; data files that are not open yet are considered too.</summary>
-    internal FileRights Rights => _layers
+    internal FileRights Rights => _layers.OfType<Qcow2Layer>()
         .Where(static layer => layer.Image is { Header.HasExternalDataFile: true, DataFile: { } name } && !BackingPath.HasProtocol(name))
-        .Aggregate(FileRights.Of(Storages), static (rights, layer) => rights.With(BackingPath.Combine(layer.Path, layer.Image!.DataFile!)));
+        .Aggregate(FileRights.Of(Storages), static (rights, layer) => rights.With(BackingPath.Combine(layer.Path, layer.Image.DataFile!)));
 
     /// <summary>Opens a chain of files.</summary>
     /// <param name="topPath">The top image.</param>
@@ -95,7 +95,7 @@ public sealed class ImageChain : Disk
         {
             await chain.AddAsync(top, options.TopFormat, options.Image, cancellationToken).ConfigureAwait(false);
             chain._data.FindSnapshot();
-            while (options.FollowBacking && chain._layers[^1] is { Image: { BackingFile: { } name } image } layer)
+            while (options.FollowBacking && chain._layers[^1] is Qcow2Layer { Image: { BackingFile: { } name } image } layer)
             {
                 int depth = layer.Index + 1;
                 if (depth >= options.Image.Limits.MaxChainDepth)
@@ -161,7 +161,7 @@ public sealed class ImageChain : Disk
         ImageChain chain = await OpenAsync(path, options, cancellationToken).ConfigureAwait(false);
         try
         {
-            if (chain._layers[0].Image is null)
+            if (chain._layers[0] is RawLayer)
             {
                 return new RawDisk(chain._layers[0].Storage) { Owned = chain };
             }
@@ -267,10 +267,10 @@ public sealed class ImageChain : Disk
         bool withDataFiles = true, CancellationToken cancellationToken = default)
     {
         var found = new List<(ChainLayer Layer, FormatFault Fault)>();
-        bool opens = withDataFiles && _layers.All(static layer => layer is not { Image.Encryption: not EncryptionMethod.None });
+        bool opens = withDataFiles && _layers.All(static layer => layer is not Qcow2Layer { Image.Encryption: not EncryptionMethod.None });
         foreach (ChainLayer layer in _layers)
         {
-            if (layer.Image is not { } image)
+            if (layer is not Qcow2Layer { Image: var image })
             {
                 continue;
             }
@@ -376,7 +376,7 @@ public sealed class ImageChain : Disk
     internal async ValueTask<GuestWriter> OpenWriterAsync(
         int layer, bool marksWrites, CancellationToken cancellationToken, bool getsBacking = false)
     {
-        if (_layers[layer].Image is not { } image
+        if (_layers[layer] is not Qcow2Layer { Image: var image }
             || _options.TopSnapshot is not null
             || (_layers.Count == layer + 1 && image.BackingFile is not null))
         {
@@ -431,7 +431,10 @@ public sealed class ImageChain : Disk
                     UnsupportedReason.Format, $"'{storage.Name}' is of format '{format}'; only qcow2 and raw are read"),
             };
             isOpenElsewhere |= storage.IsOpenForWritingElsewhere();
-            _layers.Add(new ChainLayer(_layers.Count, storage, image, isProbed, isOpenElsewhere));
+            _layers.Add(
+                image is null
+                    ? new RawLayer(_layers.Count, storage, isProbed, isOpenElsewhere)
+                    : new Qcow2Layer(_layers.Count, storage, image, isProbed, isOpenElsewhere));
             isAdded = true;
         }
         finally

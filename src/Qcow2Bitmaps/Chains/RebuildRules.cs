@@ -28,7 +28,7 @@ internal static class RebuildRules
 
     /// <summary>Why an image's allocation may not include all its changes; null if it does.</summary>
     public static string? WhyUnsound(ChainLayer layer) =>
-        layer.Image is not { } image ? "it is raw"
+        layer is not Qcow2Layer { Image: var image } ? "it is raw"
         : image.Header.Version < 3 ? "it is of version 2, whose discards leave no trace"
         : image.BackingFile is null ? "it has no backing file, and what is discarded there is no longer allocated"
         : image.Snapshots.Count > 0 ? "it has internal snapshots, and one of them may have been applied"
@@ -36,7 +36,7 @@ internal static class RebuildRules
 
     /// <summary>Why no bitmap can be made in an image; null when one can.</summary>
     public static string? WhyImpossible(ChainLayer layer) =>
-        layer.Image is not { } image ? "a raw image holds no bitmaps"
+        layer is not Qcow2Layer { Image: var image } ? "a raw image holds no bitmaps"
         : image.Header.Version < 3 ? "an image of version 2 holds no bitmaps"
         : layer.IsOpenForWritingElsewhere ? "it is open for writing in another process"
         : null;

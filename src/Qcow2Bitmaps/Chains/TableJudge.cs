@@ -35,12 +35,12 @@ internal static class TableJudge
 
     /// <summary>Whether an image's bitmap is a reliable record of changes: it is recording, and its table can be read.</summary>
     public static async ValueTask<bool> IsUsableAsync(ChainLayer layer, string name, CancellationToken cancellationToken) =>
-        layer.Image is { } image && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap)
+        layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap)
             && bitmap.State == BitmapState.Recording && await HasBitsAsync(layer, name, cancellationToken).ConfigureAwait(false);
 
     /// <summary>Whether an image's bitmap, recording or disabled, was saved completely and can be read.</summary>
     public static async ValueTask<bool> HasBitsAsync(ChainLayer layer, string name, CancellationToken cancellationToken) =>
-        layer.Image is { } image && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap)
+        layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap)
             && bitmap.State != BitmapState.Inconsistent && bitmap.Faults.Count == 0
             && await WhyUnreadableAsync(layer, name, cancellationToken).ConfigureAwait(false) is null;
 

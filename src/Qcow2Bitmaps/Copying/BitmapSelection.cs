@@ -13,7 +13,7 @@ internal static class BitmapSelection
     public static async ValueTask<IReadOnlyList<CarriedBitmap>> ReadAsync(
         ImageChain chain, bool skipsInvalid, List<BitmapVerdict> skipped, CancellationToken cancellationToken)
     {
-        Qcow2Image top = chain.Layers[0].Image
+        Qcow2Image top = (chain.Layers[0] as Qcow2Layer)?.Image
             ?? throw new Qcow2UnsupportedException(UnsupportedReason.Format, "Source lacks bitmap support");
         var carried = new List<CarriedBitmap>();
         foreach (BitmapInfo bitmap in top.Bitmaps)
@@ -61,7 +61,7 @@ internal static class BitmapSelection
             bitmap.Name, cancellationToken: cancellationToken).ConfigureAwait(false);
         foreach (ChainLayer layer in chain.Layers.Skip(1))
         {
-            if (layer.Image is not { } image
+            if (layer is not Qcow2Layer { Image: var image }
                 || !image.Bitmaps.TryGet(bitmap.Name, out BitmapInfo? below)
                 || below.State == BitmapState.Inconsistent)
             {

@@ -52,7 +52,7 @@ public sealed record ImageMeasurement
             }
         }
 
-        bool holdsBitmaps = target.Version >= 3 && source.Layers[0] is { Image.Header.Version: >= 3 };
+        bool holdsBitmaps = target.Version >= 3 && source.Layers[0] is Qcow2Layer { Image.Header.Version: >= 3 };
         return Of(
             target, target.BackingFile is null ? data : WholeClusters(size, cluster),
             holdsBitmaps ? BitmapsOf(source.Layers[0].RequireImage(), source.Layers[0].RequireImage().VirtualSizeBytes, cluster) : null);

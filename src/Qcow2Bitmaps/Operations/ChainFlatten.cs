@@ -26,7 +26,7 @@ public sealed class ChainFlatten : ChainOperation
         IsQcow2 = true,
         Create = Create,
         Compress = _compress,
-        Bitmaps = Chain.Layers[0].Image is null ? BitmapCopying.None : BitmapCopying.SkipInvalid,
+        Bitmaps = Chain.Layers[0] is RawLayer ? BitmapCopying.None : BitmapCopying.SkipInvalid,
     };
 
     private Qcow2CreateOptions Create => ChainSnapshot.OptionsFor(Chain.Layers[0]);

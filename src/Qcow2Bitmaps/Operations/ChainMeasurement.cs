@@ -47,7 +47,7 @@ public sealed record ChainMeasurement
     {
         // Refcounts for the bitmaps' clusters take at most an eighth of them plus one: blocks of 64-bit counts in the
         // smallest clusters hold 64.
-        long bitmaps = chain.Layers[0].Image is { } image
+        long bitmaps = chain.Layers[0] is Qcow2Layer { Image: var image }
             ? ImageMeasurement.BitmapsOf(image, create.SizeBytes, create.ClusterSizeBytes)
             : 0;
         return ImageMeasurement.OfEmpty(create).FullyAllocatedBytes + bitmaps + WholeClusters((bitmaps / 8) + 1, create);

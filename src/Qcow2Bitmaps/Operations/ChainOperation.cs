@@ -83,10 +83,9 @@ public abstract class ChainOperation : IAsyncDisposable
         }
 
         HasStarted = true;
-        foreach (Qcow2Image image
-            in Chain.Layers.Where(static layer => layer.IsWritable).Select(static layer => layer.Image).OfType<Qcow2Image>())
+        foreach (Qcow2Layer layer in Chain.Layers.Where(static layer => layer.IsWritable).OfType<Qcow2Layer>())
         {
-            InterruptedEdit.RequireNone(image.Handle);
+            InterruptedEdit.RequireNone(layer.Image.Handle);
         }
 
         ChainResult result = await DoAsync(progress, cancellationToken).ConfigureAwait(false);

@@ -191,7 +191,7 @@ public sealed class ChainRebase : ChainOperation
 
     private void RequireOrder()
     {
-        if (_top.Image is null)
+        if (_top is RawLayer)
         {
             throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{_top.Path}' is raw: it has no backing file");
         }

@@ -83,7 +83,7 @@ public sealed class ChainSnapshot : ChainOperation
     internal static Qcow2CreateOptions OptionsFor(ChainLayer below)
     {
         var options = new Qcow2CreateOptions { SizeBytes = below.VirtualSizeBytes };
-        return below.Image is { } image
+        return below is Qcow2Layer { Image: var image }
             ? options with { ClusterSizeBytes = image.ClusterSizeBytes, ExtendedL2 = image.Header.HasExtendedL2 }
             : options;
     }
@@ -123,7 +123,7 @@ public sealed class ChainSnapshot : ChainOperation
             await overlay.Bitmaps.EditAsync(edit, cancellationToken).ConfigureAwait(false);
             bool areAllEqual = Chain.Layers.All(layer => layer.VirtualSizeBytes == Active.VirtualSizeBytes);
             IReadOnlyList<BitmapVerdict> verdicts = await LaterChain.JudgeAsync(
-                [new ChainLayer(0, memory, overlay, isFormatProbed: false, isOpenForWritingElsewhere: false), .. Chain.Layers],
+                [new Qcow2Layer(0, memory, overlay, isFormatProbed: false, isOpenForWritingElsewhere: false), .. Chain.Layers],
                 changes.Where(change => !areAllEqual && change.Kind == BitmapChangeKind.Added),
                 cancellationToken).ConfigureAwait(false);
             return (memory, new ChainResult(changes, 0) { Verdicts = verdicts });
@@ -132,7 +132,7 @@ public sealed class ChainSnapshot : ChainOperation
 
     private void RequireFits()
     {
-        if (Active.Image is null && Active.IsFormatProbed)
+        if (Active is RawLayer && Active.IsFormatProbed)
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.Format, $"'{Active.Path}' looks raw, but its guest could have written that: its format has to be stated");

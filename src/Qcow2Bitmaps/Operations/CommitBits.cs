@@ -43,7 +43,7 @@ internal sealed class CommitBits
         {
             throw new BitmapStateException(
                 lost.Name,
-                $"Bitmap '{lost.Name}' would be lost: {_scope.Base} is {(_scope.Base.Image is null ? "raw" : "of version 2")} and holds no "
+                $"Bitmap '{lost.Name}' would be lost: {_scope.Base} is {(_scope.Base is RawLayer ? "raw" : "of version 2")} and holds no "
                 + $"bitmaps");
         }
     }

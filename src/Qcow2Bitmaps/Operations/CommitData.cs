@@ -16,7 +16,7 @@ internal sealed class CommitData(CommitScope scope, ChainDisk map)
     /// <exception cref="Qcow2UnsupportedException">There is something.</exception>
     public async ValueTask RequireNoneHiddenAsync(CancellationToken cancellationToken)
     {
-        if (scope.Base is not { Image.Header.HasRawDataFile: true }
+        if (scope.Base is not Qcow2Layer { Image.Header.HasRawDataFile: true }
             || scope.Options.Rehearses is { } depth and not MeasureDepth.Data)
         {
             return;
@@ -44,14 +44,14 @@ internal sealed class CommitData(CommitScope scope, ChainDisk map)
     public void RequireGrowth()
     {
         long newSize = scope.TopLayer.VirtualSizeBytes;
-        if (scope.OldSizeBytes < newSize && scope.Base.Image is { } image)
+        if (scope.OldSizeBytes < newSize && scope.Base is Qcow2Layer { Image: var image })
         {
             var bitmaps = new BitmapResize(image.Handle, newSize);
             bitmaps.Check();
             bitmaps.RequireRoom();
         }
 
-        if (scope.Base is { Image.Header.Version: < 3 } && scope.OldSizeBytes < newSize
+        if (scope.Base is Qcow2Layer { Image.Header.Version: < 3 } && scope.OldSizeBytes < newSize
             && scope.Chain.Layers.Skip(scope.Target + 1).FirstOrDefault()?.VirtualSizeBytes > scope.OldSizeBytes)
         {
             throw new Qcow2UnsupportedException(
@@ -68,7 +68,7 @@ internal sealed class CommitData(CommitScope scope, ChainDisk map)
             return;
         }
 
-        if (scope.Base.Image is { } image)
+        if (scope.Base is Qcow2Layer { Image: var image })
         {
             var options = new Qcow2ResizeOptions
             {
@@ -87,7 +87,7 @@ internal sealed class CommitData(CommitScope scope, ChainDisk map)
     public async Task<long> CopyAsync(IProgress<OperationProgress>? progress, CancellationToken cancellationToken)
     {
         ChainDisk source = map.From(scope.Top);
-        Disk target = scope.Base.Image is null
+        Disk target = scope.Base is RawLayer
             ? new RawDisk(scope.Base.Storage)
             : await scope.Chain.OpenWriterAsync(scope.Target, marksWrites: false, cancellationToken).ConfigureAwait(false);
         await using (target.ConfigureAwait(false))

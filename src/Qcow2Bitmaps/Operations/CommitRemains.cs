@@ -144,7 +144,7 @@ internal sealed class CommitRemains(string topPath, string basePath, ChainOpenOp
         await using (chain.ConfigureAwait(false))
         {
             ChainLayer there = chain.Layers[0];
-            string bitmaps = there is not { Image.Bitmaps.Count: > 0, Image: { } image }
+            string bitmaps = there is not Qcow2Layer { Image.Bitmaps.Count: > 0, Image: var image }
                 ? "no bitmaps"
                 : $"the bitmaps {string.Join(", ", image.Bitmaps.Select(static bitmap => $"'{bitmap.Name}'"))}";
             return $"{gone}. '{basePath}' is there, {there.Format}, {there.VirtualSizeBytes} bytes, with {bitmaps}: "

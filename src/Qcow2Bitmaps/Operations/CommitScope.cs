@@ -63,5 +63,5 @@ internal sealed class CommitScope(ImageChain chain, int top, int target, MergeOp
     /// <exception cref="IOException">No name leads to it, or the chosen one leads elsewhere.</exception>
     public string StoredName => Base.NameIn(chain.Layers[top - 1].Path, options.BackingFile);
 
-    private static bool HoldsBitmaps(ChainLayer layer) => layer is { Image.Header.Version: >= 3 };
+    private static bool HoldsBitmaps(ChainLayer layer) => layer is Qcow2Layer { Image.Header.Version: >= 3 };
 }

@@ -9,7 +9,7 @@ internal static class LaterChain
     public static async ValueTask<IReadOnlyList<BitmapVerdict>> JudgeResizedAsync(
         Qcow2Image image, long sizeBytes, ImageChain below, CancellationToken cancellationToken)
     {
-        var top = new ChainLayer(0, image.Handle.Storage, image, isFormatProbed: false, isOpenForWritingElsewhere: false, sizeBytes);
+        var top = new Qcow2Layer(0, image.Handle.Storage, image, isFormatProbed: false, isOpenForWritingElsewhere: false, sizeBytes);
         return await JudgeIndexedAsync(
             [top, .. below.Layers.Select(static (layer, index) => layer.At(index + 1))], image.Bitmaps.Select(static bitmap => bitmap.Name),
             cancellationToken).ConfigureAwait(false);

@@ -47,7 +47,7 @@ internal sealed class Rehearsal : IAsyncDisposable
         {
             foreach (ChainLayer layer in chain.Layers)
             {
-                rehearsal._currentBytes[layer.Index] = layer is { IsFixedSize: true, Image: { } image }
+                rehearsal._currentBytes[layer.Index] = layer is Qcow2Layer { IsFixedSize: true, Image: var image }
                     ? await RefcountReader.FindEndAsync(
                         image.Handle.Storage, image.Header, image.Handle.Limits, cancellationToken).ConfigureAwait(false)
                     : layer.Storage.Length;
@@ -69,7 +69,7 @@ internal sealed class Rehearsal : IAsyncDisposable
     {
         ChainLayer there = _chain.Layers[layer];
         long current = _currentBytes[layer];
-        long cluster = there.Image?.ClusterSizeBytes ?? 1;
+        long cluster = (there as Qcow2Layer)?.Image.ClusterSizeBytes ?? 1;
         long end = _storages[layer].IsOverDevice ? _storages[layer].WrittenEnd : _storages[layer].Length;
         return new ImageRoom(there.Path, current, Math.Max(current, ImageGeometry.DivideRoundingUp(end, cluster) * cluster));
     }
@@ -93,7 +93,7 @@ internal sealed class Rehearsal : IAsyncDisposable
         {
             // A data file's reference has the depth of its image, a backing file's the next depth.
             ChainLayer layer = chain.Layers[reference.Depth];
-            bool isDataFile = layer is { Image.Header.HasExternalDataFile: true, Image: { } image }
+            bool isDataFile = layer is Qcow2Layer { Image.Header.HasExternalDataFile: true, Image: var image }
                 && string.Equals(image.DataFile, reference.FileName, StringComparison.Ordinal)
                 && string.Equals(layer.Path, reference.ImagePath, StringComparison.Ordinal);
             return Task.FromResult<ImageStorage>(

@@ -32,7 +32,7 @@ internal static class SpaceCheck
         }
 
         if (layer.IsFixedSize
-            || layer.Image is not { } image
+            || layer is not Qcow2Layer { Image: var image }
             || (freeBytes ?? (layer.Storage is FileStorage ? FileSystemRoom.AvailableBytes(FolderOf(layer.Path)) : null)) is not { } free
             || free >= MostBytes(chain, image, sizeBytes))
         {
@@ -116,8 +116,8 @@ internal static class SpaceCheck
             ExtendedL2 = image.Header.HasExtendedL2,
             RefcountBits = image.Geometry.RefcountBits,
         };
-        long bitmaps = chain.Layers.Select(static layer => layer.Image).OfType<Qcow2Image>().Sum(
-            one => ImageMeasurement.BitmapsOf(one, sizeBytes, image.ClusterSizeBytes));
+        long bitmaps = chain.Layers.OfType<Qcow2Layer>().Sum(
+            layer => ImageMeasurement.BitmapsOf(layer.Image, sizeBytes, image.ClusterSizeBytes));
         return whole.FindFault() is null
             ? ImageMeasurement.OfEmpty(whole).FullyAllocatedBytes + (2 * bitmaps) + (16L * image.ClusterSizeBytes)
             : long.MaxValue;

@@ -23,7 +23,7 @@ internal static class StoredBits
         {
             edit.Merge(layer.RequireImage(), name, name);
         }
-        else if (layer.Image is { } image && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap))
+        else if (layer is Qcow2Layer { Image: var image } && image.Bitmaps.TryGet(name, out BitmapInfo? bitmap))
         {
             var bits = new DirtyBitmap(layer.VirtualSizeBytes, bitmap.GranularityBytes);
             _ = await TryReadAsync(image, bitmap, bits, cancellationToken).ConfigureAwait(false)

@@ -41,7 +41,7 @@ internal sealed record ChainView(
         }
 
         string faults = "";
-        foreach (ChainLayer layer in chain.Layers.Where(static layer => layer.Image is not null))
+        foreach (ChainLayer layer in chain.Layers.Where(static layer => layer is Qcow2Layer))
         {
             CheckReport check = await layer.RequireImage().CheckAsync(Token);
             faults += check.Corruptions + check.CheckErrors > 0

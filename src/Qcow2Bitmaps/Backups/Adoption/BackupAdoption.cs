@@ -37,9 +37,9 @@ internal static class BackupAdoption
 
     private static async ValueTask RequireBitmapAsync(ImageChain disk, string name, CancellationToken cancellationToken)
     {
-        foreach (Qcow2Image image in disk.Layers.Select(static layer => layer.Image).OfType<Qcow2Image>())
+        foreach (Qcow2Layer layer in disk.Layers.OfType<Qcow2Layer>())
         {
-            InterruptedEdit.RequireNone(image.Handle);
+            InterruptedEdit.RequireNone(layer.Image.Handle);
         }
 
         BitmapVerdict verdict = await disk.JudgeBitmapAsync(name, cancellationToken: cancellationToken).ConfigureAwait(false);

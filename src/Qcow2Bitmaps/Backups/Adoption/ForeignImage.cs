@@ -30,14 +30,14 @@ internal sealed class ForeignImage : IAsyncDisposable
     public ChainLayer Layer { get; }
 
     /// <summary>The name of its backing file; null without one.</summary>
-    public string? BackingFile => Layer.Image?.BackingFile;
+    public string? BackingFile => (Layer as Qcow2Layer)?.Image.BackingFile;
 
     /// <summary>The identity of that file; null without one, and if the name does not lead to a local file.</summary>
     public StorageIdentity? BackingIdentity =>
         BackingFile is { } name && !BackingPath.HasProtocol(name) ? FileStorage.IdentityOf(BackingPath.Combine(Path, name)) : null;
 
     /// <summary>Whether it cannot store clusters of zeros: what became zeros is missing in it, and shows the data below.</summary>
-    public bool HoldsNoZeros => Layer.Image?.Header.Version < 3;
+    public bool HoldsNoZeros => (Layer as Qcow2Layer)?.Image.Header.Version < 3;
 
     /// <summary>When it was written last.</summary>
     public DateTimeOffset LastWrite { get; }

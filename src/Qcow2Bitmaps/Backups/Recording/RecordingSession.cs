@@ -138,7 +138,7 @@ public sealed partial class RecordingSession : Disk
         ArgumentNullException.ThrowIfNull(chain);
         try
         {
-            if (chain.Layers[0].Image is not { } image)
+            if (chain.Layers[0] is not Qcow2Layer { Image: var image })
             {
                 throw new Qcow2UnsupportedException(UnsupportedReason.Format, $"'{chain.Layers[0].Path}' is raw: it has no bitmaps");
             }
