@@ -38,7 +38,7 @@ public class ExtentsBenchmarks
     public long DirtyExtents()
     {
         long bytes = 0;
-        foreach (DirtyExtent extent in _bitmap.DirtyExtents())
+        foreach (DirtyExtent extent in _bitmap.EnumerateExtents())
         {
             bytes += extent.LengthBytes;
         }
@@ -47,10 +47,10 @@ public class ExtentsBenchmarks
     }
 
     [Benchmark]
-    public long Extents()
+    public long AllExtents()
     {
         long bytes = 0;
-        foreach (DirtyExtent extent in _bitmap.Extents())
+        foreach (DirtyExtent extent in _bitmap.EnumerateExtents(includeClean: true))
         {
             bytes += extent.IsDirty ? extent.LengthBytes : 0;
         }

@@ -57,5 +57,5 @@ public class LoadingBenchmarks
     public Task<DirtyBitmap> SparseFromMemoryAsync() => _inMemory!.Bitmaps.LoadAsync(Sparse);
 
     [Benchmark]
-    public Task<DirtyCount> CountDenseFromMemoryAsync() => _inMemory!.Bitmaps.CountAsync(Dense);
+    public Task<long> CountDenseFromMemoryAsync() => _inMemory!.Bitmaps.CountDirtyBytesAsync(Dense);
 }

@@ -6,20 +6,20 @@ namespace Qcow2Bitmaps.Cli.Commands;
 internal sealed class BitmapReading
 {
     private readonly Func<bool, CancellationToken, IAsyncEnumerable<DirtyExtent>> _read;
-    private readonly Func<CancellationToken, Task<DirtyCount>> _count;
+    private readonly Func<CancellationToken, Task<long>> _countBytes;
 
     private BitmapReading(
         BitmapInfo topmost,
         long virtualSizeBytes,
         Func<bool, CancellationToken, IAsyncEnumerable<DirtyExtent>> read,
-        Func<CancellationToken, Task<DirtyCount>> count)
+        Func<CancellationToken, Task<long>> countBytes)
     {
         Name = topmost.Name;
         GranularityBytes = topmost.GranularityBytes;
         IsInconsistent = topmost.State == BitmapState.Inconsistent;
         VirtualSizeBytes = virtualSizeBytes;
         _read = read;
-        _count = count;
+        _countBytes = countBytes;
     }
 
     public string Name { get; }
@@ -39,7 +39,7 @@ internal sealed class BitmapReading
             info,
             layer.VirtualSizeBytes,
             (includeClean, token) => bitmaps.ReadExtentsAsync(name, includeClean, findings, token),
-            token => bitmaps.CountAsync(name, token));
+            token => bitmaps.CountDirtyBytesAsync(name, token));
     }
 
     /// <summary>A bitmap that is valid over a chain.</summary>
@@ -47,12 +47,12 @@ internal sealed class BitmapReading
         Find(chain.Layers[0], name),
         chain.Layers[0].VirtualSizeBytes,
         (includeClean, token) => chain.ReadExtentsAsync(name, includeClean, findings, token),
-        token => chain.CountAsync(name, token));
+        token => chain.CountDirtyBytesAsync(name, token));
 
     public IAsyncEnumerable<DirtyExtent> ReadAsync(bool includeClean, CancellationToken cancellationToken) =>
         _read(includeClean, cancellationToken);
 
-    public Task<DirtyCount> CountAsync(CancellationToken cancellationToken) => _count(cancellationToken);
+    public Task<long> CountBytesAsync(CancellationToken cancellationToken) => _countBytes(cancellationToken);
 
     private static BitmapInfo Find(ChainLayer layer, string name)
     {

@@ -67,14 +67,14 @@ internal static class ExtentsCommand
         BitmapReading reading, bool includeClean, ToolWriter output, CancellationToken cancellationToken)
     {
         // The counts are printed first and nothing is stored, so the bits are read twice.
-        DirtyCount count = await reading.CountAsync(cancellationToken);
+        long bytes = await reading.CountBytesAsync(cancellationToken);
         var json = new QemuJsonWriter(output);
         json.StartObject();
         json.String("bitmap", reading.Name);
         json.Number("granularity", reading.GranularityBytes);
         json.Number("virtual-size", reading.VirtualSizeBytes);
-        json.Number("dirty-count", count.Bits);
-        json.Number("dirty-bytes", count.Bytes);
+        json.Number("dirty-count", (bytes / reading.GranularityBytes) + (bytes % reading.GranularityBytes > 0 ? 1 : 0));
+        json.Number("dirty-bytes", bytes);
         if (reading.IsInconsistent)
         {
             json.Boolean("inconsistent", true);

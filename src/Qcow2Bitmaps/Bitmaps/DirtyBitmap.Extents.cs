@@ -4,13 +4,19 @@ namespace Qcow2Bitmaps;
 
 public sealed partial class DirtyBitmap
 {
-    /// <summary>The dirty ranges of the disk in ascending order, neighbours joined. Enumerating allocates nothing.</summary>
-    /// <returns>An enumerable for <c>foreach</c>; the bitmap must not change meanwhile.</returns>
-    public DirtyExtentEnumerable DirtyExtents() => new(this, includeClean: false);
+    /// <summary>The dirty ranges of the disk in ascending order, neighbours joined.</summary>
+    /// <param name="includeClean">Whether the clean ranges between them are listed too.</param>
+    /// <returns>The ranges, found while they are enumerated; the bitmap must not change meanwhile.</returns>
+    public IEnumerable<DirtyExtent> Extents(bool includeClean = false)
+    {
+        foreach (DirtyExtent extent in EnumerateExtents(includeClean))
+        {
+            yield return extent;
+        }
+    }
 
-    /// <summary>All ranges of the disk in ascending order, dirty and clean in turn. Enumerating allocates nothing.</summary>
-    /// <returns>An enumerable for <c>foreach</c>; the bitmap must not change meanwhile.</returns>
-    public DirtyExtentEnumerable Extents() => new(this, includeClean: true);
+    /// <summary>As <see cref="Extents"/>, without allocation.</summary>
+    internal DirtyExtentEnumerable EnumerateExtents(bool includeClean = false) => new(this, includeClean);
 
     /// <summary>Finds the first bit of a value; the number of bits if there is none.</summary>
     internal long Find(long bit, bool value)

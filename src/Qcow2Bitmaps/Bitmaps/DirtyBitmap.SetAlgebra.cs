@@ -63,7 +63,7 @@ public sealed partial class DirtyBitmap
         if (other._geometry != _geometry)
         {
             // Runs, not bits: several of the other's granules may cover one of these.
-            foreach (DirtyExtent extent in other.DirtyExtents())
+            foreach (DirtyExtent extent in other.EnumerateExtents())
             {
                 if (extent.OffsetBytes >= SizeBytes)
                 {

@@ -160,8 +160,11 @@ public sealed partial class DirtyBitmap : IBitmapPages
     /// <summary>Marks the whole disk as clean.</summary>
     internal void ClearAll() => Array.Clear(_pages);
 
+    /// <summary>Counts the bytes of the dirty granules, cut at the disk's end.</summary>
+    public long CountDirtyBytes() => Count().Bytes;
+
     /// <summary>Counts the dirty granules and their bytes, cut at the disk's end.</summary>
-    public DirtyCount Count()
+    internal DirtyCount Count()
     {
         long count = 0;
         for (int page = 0; page < _pages.Length; page++)

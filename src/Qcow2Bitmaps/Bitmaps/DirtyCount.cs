@@ -1,9 +1,9 @@
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Bitmaps;
 
 /// <summary>How much of a disk is dirty.</summary>
-public readonly record struct DirtyCount
+internal readonly record struct DirtyCount
 {
-    internal DirtyCount(long bits, long bytes)
+    public DirtyCount(long bits, long bytes)
     {
         Bits = bits;
         Bytes = bytes;

@@ -1,13 +1,13 @@
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Bitmaps;
 
 /// <summary>The ranges of a bitmap, for <c>foreach</c> without allocation.</summary>
-public struct DirtyExtentEnumerable
+internal struct DirtyExtentEnumerable
 {
     private readonly DirtyBitmap _bitmap;
     private readonly bool _includeClean;
     private long _bit;
 
-    internal DirtyExtentEnumerable(DirtyBitmap bitmap, bool includeClean)
+    public DirtyExtentEnumerable(DirtyBitmap bitmap, bool includeClean)
     {
         _bitmap = bitmap;
         _includeClean = includeClean;
@@ -35,17 +35,5 @@ public struct DirtyExtentEnumerable
         long offset = _bitmap.StartOfBit(start);
         Current = new DirtyExtent(offset, _bitmap.StartOfBit(_bit) - offset, isDirty);
         return true;
-    }
-
-    /// <summary>Copies the ranges to a list.</summary>
-    public readonly IReadOnlyList<DirtyExtent> ToList()
-    {
-        var extents = new List<DirtyExtent>();
-        foreach (DirtyExtent extent in this)
-        {
-            extents.Add(extent);
-        }
-
-        return extents;
     }
 }

@@ -245,14 +245,14 @@ public sealed class ImageChain : Disk
     /// <summary>Counts what <see cref="ReadExtentsAsync"/> would yield.</summary>
     /// <param name="name">The bitmap's name.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The number of dirty granules, in the topmost bitmap's granularity, and their size in bytes.</returns>
+    /// <returns>The bytes of the dirty granules, in the topmost bitmap's granularity, cut at the disk's end.</returns>
     /// <exception cref="BitmapStateException">The bitmap is not valid over the chain; the message is its verdict.</exception>
     /// <exception cref="Qcow2FormatException">A bitmap's table is not allowed.</exception>
     /// <exception cref="IOException">A storage failed.</exception>
-    public async Task<DirtyCount> CountAsync(string name, CancellationToken cancellationToken = default)
+    public async Task<long> CountDirtyBytesAsync(string name, CancellationToken cancellationToken = default)
     {
         MergedBitmapReader reader = await MergedBitmap.OpenAsync(_layers, name, [], cancellationToken).ConfigureAwait(false);
-        return await reader.CountAsync(cancellationToken).ConfigureAwait(false);
+        return (await reader.CountAsync(cancellationToken).ConfigureAwait(false)).Bytes;
     }
 
     /// <summary>

@@ -114,24 +114,24 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         log.CopyTo(findings);
     }
 
-    /// <summary>Counts the dirty granules of a bitmap in bounded memory.</summary>
+    /// <summary>Counts the dirty bytes of a bitmap in bounded memory.</summary>
     /// <param name="name">The bitmap's name.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>The granules, and their bytes, cut at the disk's end.</returns>
+    /// <returns>The bytes of the dirty granules, cut at the disk's end.</returns>
     /// <exception cref="BitmapStateException">There is no such bitmap, or, unless the reader is lenient, it is inconsistent.</exception>
     /// <exception cref="Qcow2FormatException">The bitmap's table is not allowed; a lenient reader counts
     /// broken entries as dirty.</exception>
     /// <exception cref="IOException">The storage failed.</exception>
-    public Task<DirtyCount> CountAsync(string name, CancellationToken cancellationToken = default) =>
-        CountAsync(Require(name), cancellationToken);
+    public Task<long> CountDirtyBytesAsync(string name, CancellationToken cancellationToken = default) =>
+        CountDirtyBytesAsync(Require(name), cancellationToken);
 
-    /// <inheritdoc cref="CountAsync(string, CancellationToken)"/>
+    /// <inheritdoc cref="CountDirtyBytesAsync(string, CancellationToken)"/>
     /// <param name="bitmap">A bitmap of this collection; distinguishes two bitmaps with the same name.</param>
-    public async Task<DirtyCount> CountAsync(BitmapInfo bitmap, CancellationToken cancellationToken = default)
+    public async Task<long> CountDirtyBytesAsync(BitmapInfo bitmap, CancellationToken cancellationToken = default)
     {
         PersistentBitmap pages = await PersistentBitmap.OpenAsync(_image, bitmap, _image.NewLog(), cancellationToken).ConfigureAwait(false);
-        return await new MergedBitmapReader(
-            [pages], pages.SizeBytes, pages.GranularityBits).CountAsync(cancellationToken).ConfigureAwait(false);
+        var reader = new MergedBitmapReader([pages], pages.SizeBytes, pages.GranularityBits);
+        return (await reader.CountAsync(cancellationToken).ConfigureAwait(false)).Bytes;
     }
 
     /// <summary>Edits the image's bitmaps atomically: all steps take effect, or none.</summary>

@@ -59,7 +59,7 @@ internal sealed class BackupScene(string path, string suffix = "")
     public async Task<long> DirtyBytesAsync(string name)
     {
         await using ImageChain chain = await ImageChain.OpenAsync(Disk, cancellationToken: Token);
-        return (await chain.CountAsync(name, Token)).Bytes;
+        return await chain.CountDirtyBytesAsync(name, Token);
     }
 
     public async Task<BackupCheck> VerifyAsync(string name, string since)

@@ -128,7 +128,7 @@ public sealed class RestoreTargetTests
         async Task<long> DirtyAsync()
         {
             await using ImageChain chain = await ImageChain.OpenAsync(top, cancellationToken: BackupScene.Token);
-            return (await chain.CountAsync("c", BackupScene.Token)).Bytes;
+            return await chain.CountDirtyBytesAsync("c", BackupScene.Token);
         }
     }
 

@@ -18,9 +18,9 @@ public sealed class AllocationTests
         DirtyBitmap source = Dense(from);
         DirtyBitmap target = Dense(into);
         target.Merge(source);
-        DirtyExtent first = target.DirtyExtents().ToList()[0];
+        DirtyExtent first = target.Extents().ToList()[0];
         Assert.Equal(0, Allocations.Of(() => target.Merge(source)));
-        Assert.Equal(first, target.DirtyExtents().ToList()[0]);
+        Assert.Equal(first, target.Extents().ToList()[0]);
     }
 
     [Fact]
@@ -51,7 +51,7 @@ public sealed class AllocationTests
         Assert.Equal(0, Allocations.Of(() =>
         {
             covered = 0;
-            foreach (DirtyExtent extent in bitmap.Extents())
+            foreach (DirtyExtent extent in bitmap.EnumerateExtents(includeClean: true))
             {
                 covered += extent.LengthBytes;
             }

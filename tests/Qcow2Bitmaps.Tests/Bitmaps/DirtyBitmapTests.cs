@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Bitmaps;
@@ -43,10 +44,10 @@ public sealed class DirtyBitmapTests
         var bitmap = new DirtyBitmap(10_000, 4096);
 
         bitmap.Set(4095, 2);
-        Assert.Equal([new DirtyExtent(0, 8192, true)], bitmap.DirtyExtents().ToList());
+        Assert.Equal([new DirtyExtent(0, 8192, true)], bitmap.Extents().ToList());
 
         bitmap.Clear(1, 8191);
-        Assert.Equal([new DirtyExtent(0, 4096, true)], bitmap.DirtyExtents().ToList());
+        Assert.Equal([new DirtyExtent(0, 4096, true)], bitmap.Extents().ToList());
     }
 
     [Fact]
@@ -71,7 +72,7 @@ public sealed class DirtyBitmapTests
         bitmap.Merge(new DirtyBitmap(GiB, 512));
 
         Assert.Equal(default, bitmap.Count());
-        Assert.Empty(bitmap.Extents().ToList());
+        Assert.Empty(bitmap.Extents(includeClean: true).ToList());
         Assert.Equal("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", Convert.ToHexStringLower(bitmap.Sha256()));
     }
 
@@ -95,7 +96,7 @@ public sealed class DirtyBitmapTests
 
         fine.Merge(coarse);
 
-        Assert.Equal([new DirtyExtent(4 * GiB, (3 * GiB) + 1, true)], fine.DirtyExtents().ToList());
+        Assert.Equal([new DirtyExtent(4 * GiB, (3 * GiB) + 1, true)], fine.Extents().ToList());
     }
 
     [Fact]
@@ -108,7 +109,7 @@ public sealed class DirtyBitmapTests
 
         coarse.Merge(fine);
 
-        Assert.Equal([new DirtyExtent(4 * GiB, 2 * GiB, true), new DirtyExtent(8 * GiB, GiB, true)], coarse.DirtyExtents().ToList());
+        Assert.Equal([new DirtyExtent(4 * GiB, 2 * GiB, true), new DirtyExtent(8 * GiB, GiB, true)], coarse.Extents().ToList());
     }
 
     [Fact]
@@ -119,12 +120,12 @@ public sealed class DirtyBitmapTests
         var longer = new DirtyBitmap(100 * KiB, 4 * KiB);
 
         longer.Merge(shorter);
-        Assert.Equal([new DirtyExtent(0, 12 * KiB, true)], longer.DirtyExtents().ToList());
+        Assert.Equal([new DirtyExtent(0, 12 * KiB, true)], longer.Extents().ToList());
 
         longer.SetAll();
         var cut = new DirtyBitmap(10 * KiB, 4 * KiB);
         cut.Merge(longer);
-        Assert.Equal([new DirtyExtent(0, 10 * KiB, true)], cut.DirtyExtents().ToList());
+        Assert.Equal([new DirtyExtent(0, 10 * KiB, true)], cut.Extents().ToList());
     }
 
     [Fact]
@@ -137,7 +138,7 @@ public sealed class DirtyBitmapTests
 
         coarse.Subtract(fine);
 
-        Assert.Equal([new DirtyExtent(64 * KiB, 64 * KiB, true)], coarse.DirtyExtents().ToList());
+        Assert.Equal([new DirtyExtent(64 * KiB, 64 * KiB, true)], coarse.Extents().ToList());
     }
 
     [Fact]
@@ -173,7 +174,7 @@ public sealed class DirtyBitmapTests
         {
             bitmap.Merge(other);
             extents = 0;
-            foreach (DirtyExtent extent in bitmap.DirtyExtents())
+            foreach (DirtyExtent extent in bitmap.EnumerateExtents())
             {
                 extents += extent.IsDirty ? 1 : 0;
             }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;

@@ -1,4 +1,6 @@
+using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Storage;
+using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Hostile;
 
@@ -95,7 +97,7 @@ internal sealed class Probe
     private async Task CheckExtentsAsync(Qcow2Image image, string name, DirtyBitmap? bits, CancellationToken cancellationToken)
     {
         long end = 0;
-        DirtyExtentEnumerable expected = bits?.Extents().GetEnumerator() ?? default;
+        DirtyExtentEnumerable expected = bits?.EnumerateExtents(includeClean: true) ?? default;
         await foreach (DirtyExtent extent in image.Bitmaps.ReadExtentsAsync(name, includeClean: true, ReadFindings, cancellationToken))
         {
             Assert.Equal(end, extent.OffsetBytes);

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -20,7 +21,7 @@ public sealed class MissingBitsTests
 
         Assert.Equal(
             [new DirtyExtent(0, 512, true), new DirtyExtent(4096 * 8 * 512, (1 << 25) - (4096 * 8 * 512), true)],
-            bitmap.DirtyExtents().ToList());
+            bitmap.Extents().ToList());
         Assert.Equal([FaultCode.BitmapDataTruncated], findings.Select(static f => f.Code));
     }
 
@@ -37,7 +38,7 @@ public sealed class MissingBitsTests
 
         long firstMissing = (4096 + 100) * 8L * 512;
         Assert.Equal(
-            [new DirtyExtent(0, 512, true), new DirtyExtent(firstMissing, (1 << 25) - firstMissing, true)], bitmap.DirtyExtents().ToList());
+            [new DirtyExtent(0, 512, true), new DirtyExtent(firstMissing, (1 << 25) - firstMissing, true)], bitmap.Extents().ToList());
         Assert.Equal([FaultCode.BitmapDataTruncated], findings.Select(static f => f.Code));
     }
 
@@ -94,7 +95,7 @@ public sealed class MissingBitsTests
         Assert.Contains("table of bitmap 'a': entry 0 at offset 0x", refusal.Message, StringComparison.Ordinal);
 
         (DirtyBitmap bitmap, List<FormatFault> findings) = await LoadAsync(bytes, Strictness.Lenient);
-        Assert.Equal([new DirtyExtent(0, 4096 * 8 * 512, true)], bitmap.DirtyExtents().ToList());
+        Assert.Equal([new DirtyExtent(0, 4096 * 8 * 512, true)], bitmap.Extents().ToList());
         Assert.Equal([FaultCode.BitmapTableEntryReserved], findings.Select(static f => f.Code));
     }
 
@@ -117,7 +118,7 @@ public sealed class MissingBitsTests
             streamed.Add(extent);
         }
 
-        Assert.Equal(bitmap.DirtyExtents().ToList(), streamed);
+        Assert.Equal(bitmap.Extents().ToList(), streamed);
         return (bitmap, findings);
     }
 }

@@ -66,7 +66,7 @@ public sealed class BrokenBitmapCommandTests : IDisposable
         await using Qcow2Image opened = await Qcow2Image.OpenAsync(image, cancellationToken: Token);
         Assert.Equal(BitmapState.Recording, opened.Bitmaps[0].State);
         Assert.Equal(
-            [new DirtyExtent(0, 1 << 20, true)], [.. (await opened.Bitmaps.LoadAsync("a", cancellationToken: Token)).DirtyExtents()]);
+            [new DirtyExtent(0, 1 << 20, true)], [.. (await opened.Bitmaps.LoadAsync("a", cancellationToken: Token)).Extents()]);
     }
 
     /// <summary>An image that was committed and emptied no longer has what was written to it, and nothing shows that.</summary>

@@ -44,7 +44,7 @@ public sealed class ChainCommandTests : IDisposable
             [("a", below.Bitmaps[0].GranularityBytes, BitmapState.Recording), ("fine", 512L, BitmapState.Recording)],
             image.Bitmaps.Select(static b => (b.Name, b.GranularityBytes, b.State)));
         Assert.Equal(
-            [new DirtyExtent(1 << 20, 4096, true)], [.. (await image.Bitmaps.LoadAsync("fine", cancellationToken: Token)).DirtyExtents()]);
+            [new DirtyExtent(1 << 20, 4096, true)], [.. (await image.Bitmaps.LoadAsync("fine", cancellationToken: Token)).Extents()]);
         ProcessResult again = await Support.Cli.RunAsync("chain", "snapshot", active, overlay);
         Assert.Equal(1, again.ExitCode);
         Assert.Contains("exists", again.Error, StringComparison.Ordinal);
@@ -190,7 +190,7 @@ public sealed class ChainCommandTests : IDisposable
         await using Qcow2Image resized = await Qcow2Image.OpenAsync(image, cancellationToken: Token);
         Assert.Equal(
             [new DirtyExtent(1 << 20, 4 << 20, true)],
-            [.. (await resized.Bitmaps.LoadAsync("a", cancellationToken: Token)).DirtyExtents()]);
+            [.. (await resized.Bitmaps.LoadAsync("a", cancellationToken: Token)).Extents()]);
         Assert.True((await resized.Bitmaps.LoadAsync("off", cancellationToken: Token)).IsClean);
         byte[] view = await _chains.ReadAsync(image);
         Assert.True(view.AsSpan(0, 1 << 20).IndexOfAnyExcept((byte)1) < 0 && view.AsSpan(1 << 20).IndexOfAnyExcept((byte)0) < 0);

@@ -105,7 +105,7 @@ internal sealed record ChainView(
             Qcow2Image image = layer.RequireImage();
             if (image.Bitmaps.TryGet(verdict.Name, out BitmapInfo? bitmap) && bitmap.State == BitmapState.Recording)
             {
-                foreach (DirtyExtent extent in (await image.Bitmaps.LoadAsync(verdict.Name, cancellationToken: Token)).DirtyExtents())
+                foreach (DirtyExtent extent in (await image.Bitmaps.LoadAsync(verdict.Name, cancellationToken: Token)).Extents())
                 {
                     Fill(floor, extent.OffsetBytes, Math.Min(extent.EndBytes, visible));
                 }

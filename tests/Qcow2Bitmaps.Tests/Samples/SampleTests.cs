@@ -33,7 +33,7 @@ public sealed class SampleTests
             [2L << 20, 700L << 20],
             (
                 await merged.Layers[0].RequireImage().Bitmaps.LoadAsync("chk-a", cancellationToken: TestContext.Current.CancellationToken))
-                    .DirtyExtents().ToList()
+                    .Extents().ToList()
                     .Select(static extent => extent.OffsetBytes));
     }
 

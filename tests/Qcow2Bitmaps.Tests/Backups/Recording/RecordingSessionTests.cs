@@ -273,7 +273,7 @@ public sealed class RecordingSessionTests
     private static List<(long, long)> Extents(DirtyBitmap bits)
     {
         var extents = new List<(long, long)>();
-        foreach (DirtyExtent extent in bits.DirtyExtents())
+        foreach (DirtyExtent extent in bits.Extents())
         {
             extents.Add((extent.OffsetBytes, extent.LengthBytes));
         }

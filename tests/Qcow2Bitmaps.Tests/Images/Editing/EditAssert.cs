@@ -15,7 +15,8 @@ internal static class EditAssert
             image.Bitmaps.Select(static bitmap => new StoredBitmap(bitmap.Name, bitmap.GranularityBytes, bitmap.Flags, "")));
         foreach (ModelBitmap bitmap in model.Bitmaps.Where(static bitmap => !bitmap.IsInconsistent))
         {
-            Assert.Equal(bitmap.Bits.Extents(), (await image.Bitmaps.LoadAsync(bitmap.Name, cancellationToken: Token)).Extents().ToList());
+            DirtyBitmap read = await image.Bitmaps.LoadAsync(bitmap.Name, cancellationToken: Token);
+            Assert.Equal(bitmap.Bits.Extents(), read.Extents(includeClean: true).ToList());
         }
     }
 

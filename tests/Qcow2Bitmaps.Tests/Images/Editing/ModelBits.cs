@@ -46,7 +46,7 @@ internal sealed class ModelBits
         }
         else if (_naive is not null)
         {
-            foreach (DirtyExtent extent in source.InMemory.DirtyExtents())
+            foreach (DirtyExtent extent in source.InMemory.Extents())
             {
                 _naive.Set(extent.OffsetBytes, extent.LengthBytes);
             }
@@ -68,5 +68,5 @@ internal sealed class ModelBits
         return bytes;
     }
 
-    public IReadOnlyList<DirtyExtent> Extents() => _naive?.Extents() ?? [.. InMemory.Extents()];
+    public IReadOnlyList<DirtyExtent> Extents() => _naive?.Extents() ?? [.. InMemory.Extents(includeClean: true)];
 }

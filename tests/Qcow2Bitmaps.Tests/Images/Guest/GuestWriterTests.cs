@@ -52,7 +52,7 @@ public sealed class GuestWriterTests
         await writer.WriteAsync(70512, Filled(10, 3), Token);
 
         Assert.Equal(
-            [new DirtyExtent(70144, 512, true)], [.. (await image.Bitmaps.LoadAsync("since", cancellationToken: Token)).DirtyExtents()]);
+            [new DirtyExtent(70144, 512, true)], [.. (await image.Bitmaps.LoadAsync("since", cancellationToken: Token)).Extents()]);
         CheckReport check = await image.CheckAsync(Token);
         Assert.Equal((0, 0), (check.Corruptions, check.Leaks));
     }
