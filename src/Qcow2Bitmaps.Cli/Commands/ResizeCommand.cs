@@ -100,8 +100,7 @@ internal static class ResizeCommand
 
             try
             {
-                var how = new Qcow2ResizeOptions { AllowShrink = true, Preallocation = preallocated };
-                foreach (BitmapVerdict verdict in (await resize.RunAsync((long)wanted, how, cancellationToken))
+                foreach (BitmapVerdict verdict in (await resize.RunAsync((long)wanted, allowShrink: true, preallocated, cancellationToken))
                     .Where(static verdict => verdict.SizesDiffer))
                 {
                     messages.Warn(RemedyText.Describe(verdict));

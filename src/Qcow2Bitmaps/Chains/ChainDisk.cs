@@ -23,8 +23,6 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
 
     public override int ClusterBytes => GeometryOf(0)?.ClusterSizeBytes ?? SectorBytes;
 
-    internal override object Identity => IdentityOf(layers[0].Storage);
-
     internal override IEnumerable<ImageStorage> Storages =>
         layers.Select(static layer => layer.Storage).Concat(disks.Select(static disk => disk?.Data).OfType<ImageStorage>());
 
@@ -102,7 +100,7 @@ internal sealed class ChainDisk(IReadOnlyList<ChainLayer> layers, IReadOnlyList<
         return total;
     }
 
-    internal override StorageIdentity? FileOf(int depth) => layers[depth].Storage.Identity;
+    internal override StorageIdentity? FileOf(int depth) => layers[depth].Storage.Key;
 
     internal override BytesOrigin? OriginOf(DiskExtent extent) =>
         extent.Kind != ExtentKind.Data || extent.IsHole || extent.HostOffset is not { } host ? null

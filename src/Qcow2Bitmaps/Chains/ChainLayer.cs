@@ -82,8 +82,8 @@ public abstract class ChainLayer
     /// </summary>
     /// <exception cref="IOException">No name leads to this file, or the chosen name leads to another file.</exception>
     internal string NameIn(string imagePath, string? chosen) => chosen is null
-        ? StoredName.Of(Path, Storage.Identity, imagePath)
-        : StoredName.Chosen(chosen, Storage.Identity, imagePath);
+        ? StoredName.Of(Path, Storage.Key, imagePath)
+        : StoredName.Chosen(chosen, Storage.Key, imagePath);
 
     /// <summary>The same layer at another index of a chain.</summary>
     internal abstract ChainLayer At(int index);

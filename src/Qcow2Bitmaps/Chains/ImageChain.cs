@@ -50,8 +50,6 @@ public sealed class ImageChain : Disk
     /// <inheritdoc/>
     public override int ClusterBytes => (_layers[0] as Qcow2Layer)?.Image.ClusterSizeBytes ?? SectorBytes;
 
-    internal override object Identity => IdentityOf(_layers[0].Storage);
-
     /// <summary>All files that are open.</summary>
     internal override IEnumerable<ImageStorage> Storages => _layers.Select(static layer => layer.Storage).Concat(_data.Files);
 
@@ -323,7 +321,7 @@ public sealed class ImageChain : Disk
     /// <param name="path">A path to the image.</param>
     /// <returns>Its index; null if there is no such file, or it is not part of the chain.</returns>
     public int? IndexOf(string path) => FileStorage.IdentityOf(path) is { } identity
-        ? _layers.Find(layer => layer.Storage.Identity == identity)?.Index
+        ? _layers.Find(layer => layer.Storage.Key == identity)?.Index
         : null;
 
     /// <summary>Lists the extents of one image alone, regardless of the images below it.</summary>
@@ -411,7 +409,7 @@ public sealed class ImageChain : Disk
     internal override async ValueTask<Disk> PrepareAsync(CancellationToken cancellationToken) =>
         await OpenDataAsync(cancellationToken).ConfigureAwait(false);
 
-    internal override StorageIdentity? FileOf(int depth) => _layers[depth].Storage.Identity;
+    internal override StorageIdentity? FileOf(int depth) => _layers[depth].Storage.Key;
 
     private async ValueTask AddAsync(ImageStorage storage, string? format, Qcow2OpenOptions options, CancellationToken cancellationToken)
     {
@@ -448,7 +446,7 @@ public sealed class ImageChain : Disk
 
     private void RequireNew(ImageStorage storage)
     {
-        if (storage.Identity is { } identity && _layers.Find(layer => layer.Storage.Identity == identity) is { } earlier)
+        if (storage.Key is { } identity && _layers.Find(layer => layer.Storage.Key == identity) is { } earlier)
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.ChainLoop, $"The chain contains a loop: '{storage.Name}' is the same file as {earlier}");

@@ -22,7 +22,7 @@ internal static class OverlayBase
             }
 
             if (FileStorage.IdentityOf(overlayPath) is { } identity
-                && chain.Layers.FirstOrDefault(layer => layer.Storage.Identity == identity) is { } same)
+                && chain.Layers.FirstOrDefault(layer => layer.Storage.Key == identity) is { } same)
             {
                 throw new Qcow2UnsupportedException(
                     UnsupportedReason.ChainLoop,

@@ -14,7 +14,7 @@ internal class BorrowedStorage(ImageStorage storage, bool isFlushed) : ImageStor
 
     public override string Name => storage.Name;
 
-    public override StorageIdentity? Identity => storage.Identity;
+    public override object? Identity => storage.Identity;
 
     public override long? AllocatedBytes => storage.AllocatedBytes;
 

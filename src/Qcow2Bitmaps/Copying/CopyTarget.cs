@@ -39,7 +39,7 @@ internal sealed class CopyTarget : IAsyncDisposable
     public long ZeroFromBytes { get; }
 
     /// <summary>The backing file; null without one.</summary>
-    public StorageIdentity? Backing => _chain is { Layers.Count: > 1 } chain ? chain.Layers[1].Storage.Identity : null;
+    public StorageIdentity? Backing => _chain is { Layers.Count: > 1 } chain ? chain.Layers[1].Storage.Key : null;
 
     /// <summary>Creates an image or a raw file, replacing an existing file. A block device is used as it is.</summary>
     /// <exception cref="Qcow2UnsupportedException">Preallocation was requested on a block device.</exception>

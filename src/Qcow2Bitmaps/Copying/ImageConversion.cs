@@ -140,7 +140,7 @@ internal static class ImageConversion
         // An existing target may contain anything above its backing file.
         int shared = options.TargetExists || source is not ImageChain chain
             ? -1
-            : chain.Layers.ToList().FindIndex(1, layer => layer.Storage.Identity == backing);
+            : chain.Layers.ToList().FindIndex(1, layer => layer.Storage.Key == backing);
         return shared > 0 ? (shared, int.MaxValue) : (int.MaxValue, 1);
     }
 
@@ -153,8 +153,8 @@ internal static class ImageConversion
         }
 
         // A disk of somebody else's making says what it is, and not which files it reads.
-        string? same = sources.SelectMany(static source => source.Storages).FirstOrDefault(storage => storage.Identity == identity)?.Name
-            ?? sources.FirstOrDefault(source => source.Identity.Equals(identity))?.Name;
+        string? same = sources.SelectMany(static source => source.Storages).FirstOrDefault(storage => storage.Key == identity)?.Name
+            ?? sources.FirstOrDefault(source => source.Identity.Equals(identity.Value))?.Name;
         if (same is not null)
         {
             throw IOException.Of($"'{targetPath}' cannot be written: it is the same file as '{same}', which is copied");

@@ -48,8 +48,11 @@ public abstract class Disk : IAsyncDisposable
     /// <summary>Whether <see cref="WriteCompressedAsync"/> is possible.</summary>
     public virtual bool CanCompress => false;
 
-    /// <summary>Equal for two disks that read and write the same image; the disk itself where that is not known.</summary>
-    internal virtual object Identity => this;
+    /// <summary>
+    /// Equal, by <see cref="object.Equals(object)"/>, for two disks that read and write the same image, so that none is copied onto itself:
+    /// what <see cref="ImageStorage.Identity"/> of its file says, or the disk itself where that is not known.
+    /// </summary>
+    public virtual object Identity => Storages.FirstOrDefault() is { } own ? own.Identity ?? own : this;
 
     /// <summary>The smallest part that can be left out of a copy, in bytes, a power of two: a cluster, or a subcluster.</summary>
     internal virtual int SubclusterBytes => ClusterBytes;
@@ -60,7 +63,7 @@ public abstract class Disk : IAsyncDisposable
     /// <summary>Whether a backing image shows through where the disk's own image has nothing.</summary>
     internal virtual bool HasBacking => false;
 
-    /// <summary>The files that are read.</summary>
+    /// <summary>The files that are read; the disk's own image is the first.</summary>
     internal virtual IEnumerable<ImageStorage> Storages => [];
 
     /// <summary>Reads what the guest sees.</summary>
@@ -338,9 +341,6 @@ public abstract class Disk : IAsyncDisposable
             yield return (start + done, s_zeros.AsMemory(0, (int)Math.Min(ZeroBufferBytes, length - done)));
         }
     }
-
-    /// <summary>An object that identifies the image of a storage.</summary>
-    private protected static object IdentityOf(ImageStorage storage) => storage.Identity is { } identity ? identity : storage;
 
     private protected Qcow2UnsupportedException ReadOnly() => new(UnsupportedReason.ReadOnly, $"'{Name}' is open for reading only");
 }

@@ -30,8 +30,6 @@ internal sealed class RawDisk : Disk
     /// <inheritdoc/>
     public override bool CanWrite => _storage.CanWrite;
 
-    internal override object Identity => IdentityOf(_storage);
-
     /// <summary>A disk without bytes.</summary>
     internal static RawDisk Empty { get; } = new(MemoryStorage.ReadOnly([], "nothing"));
 
@@ -121,7 +119,7 @@ internal sealed class RawDisk : Disk
         return CanWrite ? _data.WriteOrCloneAsync(offsetBytes, bytes, origin, cancellationToken) : throw ReadOnly();
     }
 
-    internal override StorageIdentity? FileOf(int depth) => _storage.Identity;
+    internal override StorageIdentity? FileOf(int depth) => _storage.Key;
 
     internal override BytesOrigin? OriginOf(DiskExtent extent) =>
         extent is { Kind: ExtentKind.Data, HostOffset: { } host } ? new BytesOrigin(_storage, host) : null;

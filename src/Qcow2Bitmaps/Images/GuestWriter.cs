@@ -79,8 +79,6 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
     /// </summary>
     public override bool CanCompress => _metadata.CanPack;
 
-    internal override object Identity => IdentityOf(_image.Storage);
-
     /// <summary>The bitmaps of the image.</summary>
     internal BitmapCollection Bitmaps => new(_image);
 
@@ -97,7 +95,7 @@ internal sealed partial class GuestWriter : Disk, IQuiescent
     internal override IEnumerable<ImageStorage> Storages => _shown?.Storages ?? [_image.Storage];
 
     internal override StorageIdentity? FileOf(int depth) =>
-        _shown is not null ? _shown.FileOf(depth) : depth == 0 ? _image.Storage.Identity : null;
+        _shown is not null ? _shown.FileOf(depth) : depth == 0 ? _image.Storage.Key : null;
 
     /// <summary>Opens a writer. An image can have one at a time.</summary>
     /// <param name="image">The image.</param>

@@ -17,13 +17,13 @@ internal static class ChainAccess
         await using (look.ConfigureAwait(false))
         {
             writable = [.. await choose(look).ConfigureAwait(false)];
-            images = [.. look.Layers.Select(static layer => layer.Storage.Identity)];
+            images = [.. look.Layers.Select(static layer => layer.Storage.Key)];
         }
 
         // Locks on two handles conflict even within one process, so the first chain must be closed before.
         ImageChain chain = await ImageChain.OpenAsync(
             topPath, open with { WritableLayers = writable }, cancellationToken).ConfigureAwait(false);
-        if (!chain.Layers.Select(static layer => layer.Storage.Identity).SequenceEqual(images))
+        if (!chain.Layers.Select(static layer => layer.Storage.Key).SequenceEqual(images))
         {
             await chain.DisposeAsync().ConfigureAwait(false);
             throw IOException.Of($"The chain of '{topPath}' changed while it was being opened");

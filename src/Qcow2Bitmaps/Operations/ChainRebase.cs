@@ -135,7 +135,7 @@ public sealed class ChainRebase : ChainOperation
     {
         ChainLayer? now = Chain.Layers.ElementAtOrDefault(_top.Index + 1);
         ChainLayer? later = Below.Count > 0 ? Below[0] : null;
-        bool stays = ReferenceEquals(now, later) || (now?.Storage.Identity is { } identity && later?.Storage.Identity == identity);
+        bool stays = ReferenceEquals(now, later) || (now?.Storage.Key is { } identity && later?.Storage.Key == identity);
         return stays ? [] : Operations.ChangedSnapshots.Of([_top]);
     }
 
@@ -159,7 +159,7 @@ public sealed class ChainRebase : ChainOperation
         await SpaceCheck.RequireAsync(this, _top.Index, _top.VirtualSizeBytes, cancellationToken).ConfigureAwait(false);
         ChainLayer[] dropped = [.. Chain.Layers.Skip(_top.Index + 1)
             .Where(layer => _end is { } end ? layer.Index < end
-                : layer.Storage.Identity is not { } identity || Below.All(other => other.Storage.Identity != identity))];
+                : layer.Storage.Key is not { } identity || Below.All(other => other.Storage.Key != identity))];
         IReadOnlyList<BitmapChange> changes = await new DroppedImages(Chain, _top, dropped, Below, _options.DisablesGaps).StoreAsync(
             map, (_end - _top.Index) ?? Chain.Layers.Count, OverhangsAbove, cancellationToken).ConfigureAwait(false);
         await RequireRoomForNameAsync(cancellationToken).ConfigureAwait(false);
@@ -203,8 +203,8 @@ public sealed class ChainRebase : ChainOperation
                 throw IOException.Of($"'{Chain.Layers[end].Path}' does not lie below '{_top.Path}'");
             }
         }
-        else if (Below.FirstOrDefault(layer => layer.Storage.Identity is { } identity
-            && Chain.Layers.Take(_top.Index + 1).Any(above => above.Storage.Identity == identity)) is { } same)
+        else if (Below.FirstOrDefault(layer => layer.Storage.Key is { } identity
+            && Chain.Layers.Take(_top.Index + 1).Any(above => above.Storage.Key == identity)) is { } same)
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.ChainLoop,

@@ -82,24 +82,30 @@ public sealed class ChainResize : IAsyncDisposable
     /// <see cref="Leftovers"/> tell.
     /// </remarks>
     /// <param name="sizeBytes">The new size, in bytes.</param>
-    /// <param name="options">How; the defaults when null.</param>
+    /// <param name="allowShrink">Whether the disk may become smaller, which deletes everything past the new end.</param>
+    /// <param name="preallocation">How the added space is preallocated; only where the disk grows.</param>
     /// <param name="cancellationToken">Ends the work before anything of it counts.</param>
     /// <returns>The verdicts on the image's bitmaps over its chain as it is now, where that changed: where sizes differ
     /// (<see cref="BitmapVerdict.SizesDiffer"/>), QEMU cannot back up by a bitmap that it could before.</returns>
-    /// <inheritdoc cref="Qcow2Image.ResizeAsync" path="/exception"/>
+    /// <inheritdoc cref="Qcow2Image.ResizeAsync(long, bool, Preallocation, CancellationToken)" path="/exception"/>
     public async Task<IReadOnlyList<BitmapVerdict>> RunAsync(
-        long sizeBytes, Qcow2ResizeOptions? options = null, CancellationToken cancellationToken = default)
+        long sizeBytes, bool allowShrink = false, Preallocation preallocation = Preallocation.Off,
+        CancellationToken cancellationToken = default)
     {
-        options ??= new Qcow2ResizeOptions();
+        bool shrinks = sizeBytes < SizeBytes;
         if (Image is not { } image)
         {
-            ResizeChange.RequireConsent(SizeBytes, sizeBytes, options.AllowShrink);
-            await ResizeRawAsync(sizeBytes, options.Preallocation, cancellationToken).ConfigureAwait(false);
+            ResizeChange.RequireConsent(SizeBytes, sizeBytes, allowShrink);
+            await ResizeRawAsync(sizeBytes, preallocation, cancellationToken).ConfigureAwait(false);
             return [];
         }
 
-        bool shrinks = sizeBytes < SizeBytes;
-        options = options with { DataFile = await OpenDataFileAsync(cancellationToken).ConfigureAwait(false) };
+        var options = new Qcow2ResizeOptions
+        {
+            AllowShrink = allowShrink,
+            Preallocation = preallocation,
+            DataFile = await OpenDataFileAsync(cancellationToken).ConfigureAwait(false),
+        };
         IReadOnlyList<BitmapVerdict> verdicts = [];
         // A disk that shrinks does not need what lies below, but its bitmaps are compared with those.
         if (image.BackingFile is not { } name || sizeBytes == SizeBytes || (shrinks && image.Bitmaps.Count == 0))

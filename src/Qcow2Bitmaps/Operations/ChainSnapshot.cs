@@ -145,7 +145,7 @@ public sealed class ChainSnapshot : ChainOperation
         }
 
         if (FileStorage.IdentityOf(_overlayPath) is { } identity
-            && Chain.Layers.FirstOrDefault(layer => layer.Storage.Identity == identity) is { } same)
+            && Chain.Layers.FirstOrDefault(layer => layer.Storage.Key == identity) is { } same)
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.ChainLoop,

@@ -22,7 +22,7 @@ internal sealed class DroppedImages(
     private IEnumerable<ChainLayer> Newcomers => below
         .Where(layer =>
             !chain.Layers.Any(
-                old => ReferenceEquals(old, layer) || (layer.Storage.Identity is { } identity && old.Storage.Identity == identity)));
+                old => ReferenceEquals(old, layer) || (layer.Storage.Key is { } identity && old.Storage.Key == identity)));
 
     /// <summary>
     /// Bitmaps that leaving images hold and the top does not, but images above it or of the new chain do: theirs would look complete, at

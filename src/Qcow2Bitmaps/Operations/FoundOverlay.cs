@@ -37,7 +37,7 @@ public sealed record FoundOverlay
     {
         ArgumentNullException.ThrowIfNull(chain);
         ChainLayer[] wanted = [.. layers.Select(index => chain.Layers[index]).Where(static layer => layer.Storage is FileStorage)];
-        var seen = chain.Layers.Select(static layer => layer.Storage.Identity).OfType<StorageIdentity>().ToHashSet();
+        var seen = chain.Layers.Select(static layer => layer.Storage.Key).OfType<StorageIdentity>().ToHashSet();
         var found = new List<FoundOverlay>();
         int files = 0;
         foreach (string path
@@ -125,7 +125,7 @@ public sealed record FoundOverlay
 
         try
         {
-            return FileStorage.IdentityOf(BackingPath.Combine(overlay, path)) is { } identity && identity == layer.Storage.Identity;
+            return FileStorage.IdentityOf(BackingPath.Combine(overlay, path)) is { } identity && identity == layer.Storage.Key;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

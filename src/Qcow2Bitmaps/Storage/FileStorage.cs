@@ -37,8 +37,8 @@ internal sealed class FileStorage : ImageStorage
     public override long? CapacityBytes => IsBlockDevice ? Length : null;
 
     /// <inheritdoc/>
-    public override StorageIdentity? Identity =>
-        LinuxNative.IsSupported ? LinuxFile.Identity(LinuxFile.Facts(_file, _path)) : null;
+    public override object? Identity =>
+        LinuxNative.IsSupported ? LinuxFile.Identity(LinuxFile.Facts(_file, _path)).Value : null;
 
     /// <inheritdoc/>
     public override long? AllocatedBytes =>

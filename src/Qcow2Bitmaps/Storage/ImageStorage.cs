@@ -34,8 +34,14 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <summary>What the storage is called in messages: a path, or a description.</summary>
     public abstract string Name { get; }
 
-    /// <summary>Which file or device this is, whatever path led to it; null when it is neither.</summary>
-    public virtual StorageIdentity? Identity => null;
+    /// <summary>
+    /// Which file, device or other place of bytes this is, whatever name led to it: <see cref="object.Equals(object)"/> tells the same one.
+    /// Null when that is not known. A storage around another one passes on what that one says.
+    /// </summary>
+    public virtual object? Identity => null;
+
+    /// <summary><see cref="Identity"/>, to compare.</summary>
+    internal StorageIdentity? Key => Identity is { } value ? new StorageIdentity(value) : null;
 
     /// <summary>How many bytes of disk the storage occupies: less than its length when it is sparse; null when that is not known.</summary>
     public virtual long? AllocatedBytes => null;

@@ -85,9 +85,10 @@ internal static class LinuxFile
         }
     }
 
-    public static StorageIdentity Identity(LinuxNative.FileFacts facts) => IsBlockDevice(facts)
-        ? new StorageIdentity(DeviceNumber(facts.NodeDeviceMajor, facts.NodeDeviceMinor), 0)
-        : new StorageIdentity(DeviceNumber(facts.HostDeviceMajor, facts.HostDeviceMinor), facts.Inode);
+    /// <summary>The device that holds a file, and the file's number on it; for a device node, the device itself and 0.</summary>
+    public static StorageIdentity Identity(LinuxNative.FileFacts facts) => new(IsBlockDevice(facts)
+        ? (DeviceNumber(facts.NodeDeviceMajor, facts.NodeDeviceMinor), 0UL)
+        : (DeviceNumber(facts.HostDeviceMajor, facts.HostDeviceMinor), facts.Inode));
 
     /// <summary>Punches a hole, which reads as zeros, in a file or a device.</summary>
     public static bool TryPunchHole(SafeFileHandle file, long offset, long length, out int error)

@@ -32,7 +32,7 @@ internal sealed class RehearsalStorage : ImageStorage
 
     public override string Name => _below.Name;
 
-    public override StorageIdentity? Identity => _below.Identity;
+    public override object? Identity => _below.Identity;
 
     public override long? AllocatedBytes => _below.AllocatedBytes;
 
@@ -238,7 +238,7 @@ internal sealed class RehearsalStorage : ImageStorage
     {
         public override string Name => whole.Name;
 
-        public override StorageIdentity? Identity => whole.Identity;
+        public override object? Identity => whole.Identity;
 
         public override long Length => whole.Length;
 

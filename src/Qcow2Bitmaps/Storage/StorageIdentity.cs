@@ -1,6 +1,5 @@
 namespace Qcow2Bitmaps.Storage;
 
-/// <summary>Identifies a file or device, whatever path leads to it.</summary>
-/// <param name="Device">The device that holds the file; for a device node, the device itself.</param>
-/// <param name="Inode">The file's number on it; 0 for a device node.</param>
-public readonly record struct StorageIdentity(ulong Device, ulong Inode);
+/// <summary>What a storage says that it is, to compare: <c>==</c> of two objects would compare references.</summary>
+/// <param name="Value">The identity, as <see cref="ImageStorage.Identity"/> tells it.</param>
+internal readonly record struct StorageIdentity(object Value);

@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using Qcow2Bitmaps.Images.Resizing;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Images.Creation;
 using Qcow2Bitmaps.Tests.Support;

@@ -23,7 +23,7 @@ internal sealed class ForeignDisk(byte[] content) : Disk
 
     public override long SizeBytes => Size;
 
-    internal override object Identity => File ?? this;
+    public override object Identity => File ?? this;
 
     public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default)
     {

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Backups.Recording;
+using Qcow2Bitmaps.Images.Resizing;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Operations;

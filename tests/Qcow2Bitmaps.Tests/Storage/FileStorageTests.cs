@@ -36,7 +36,7 @@ public sealed class FileStorageTests
 
         string other = folder.Write("b", [1]);
 
-        StorageIdentity? identity = IdentityOf(path);
+        object? identity = IdentityOf(path);
         Assert.NotNull(identity);
         Assert.Equal(identity, IdentityOf(folder.File("link")));
         Assert.Equal(identity, IdentityOf(folder.File("hard")));
@@ -109,7 +109,7 @@ public sealed class FileStorageTests
         Assert.Equal(32, Marshal.SizeOf<LinuxNative.FileLock>());
     }
 
-    private static StorageIdentity? IdentityOf(string path)
+    private static object? IdentityOf(string path)
     {
         var storage = FileStorage.Open(path);
         try

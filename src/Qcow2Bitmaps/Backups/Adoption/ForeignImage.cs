@@ -97,8 +97,8 @@ internal sealed class ForeignImage : IAsyncDisposable
     {
         await disk.OpenDataAsync(cancellationToken).ConfigureAwait(false);
         await _chain.OpenDataAsync(cancellationToken).ConfigureAwait(false);
-        HashSet<StorageIdentity?> own = [.. _chain.Storages.Select(static storage => storage.Identity)];
-        return disk.Storages.FirstOrDefault(storage => storage.Identity is { } identity && own.Contains(identity))?.Name;
+        HashSet<StorageIdentity?> own = [.. _chain.Storages.Select(static storage => storage.Key)];
+        return disk.Storages.FirstOrDefault(storage => storage.Key is { } identity && own.Contains(identity))?.Name;
     }
 
     /// <summary>Reads a part that the image itself contains.</summary>

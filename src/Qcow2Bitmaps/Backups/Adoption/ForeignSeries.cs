@@ -77,7 +77,7 @@ internal sealed class ForeignSeries : IAsyncDisposable
 
         ForeignImage image = await ForeignImage.OpenAsync(path, format, cancellationToken).ConfigureAwait(false);
         _images.Add(image);
-        if (_images.SkipLast(1).FirstOrDefault(other => image.Layer.Storage.Identity is { } own && other.Layer.Storage.Identity == own)
+        if (_images.SkipLast(1).FirstOrDefault(other => image.Layer.Storage.Key is { } own && other.Layer.Storage.Key == own)
             is { } same)
         {
             throw new BackupException($"{image} and {same} are one file");

@@ -59,7 +59,7 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
     {
         ForeignImage image = images[index];
         if (image.BackingFile is not { } name
-            || (index > 0 && image.BackingIdentity is { } below && below == images[index - 1].Layer.Storage.Identity))
+            || (index > 0 && image.BackingIdentity is { } below && below == images[index - 1].Layer.Storage.Key))
         {
             return;
         }
@@ -68,7 +68,7 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
         string found = $"{image} names '{name}' as its backing file, but "
             + $"{(index == 0 ? "stands first" : $"{images[index - 1]} stands before it")}";
         throw named is null ? Renaming(index, $"{found}; no file has that name")
-            : images.FirstOrDefault(other => other.Layer.Storage.Identity == named) is null
+            : images.FirstOrDefault(other => other.Layer.Storage.Key == named) is null
                 ? new BackupException(
                     $"{found}. Expected: '{BackingPath.Combine(image.Path, name)}' right before it; a series starts with a full backup, "
                     + $"which has no backing file")
@@ -112,7 +112,7 @@ internal sealed class SeriesOrder(IReadOnlyList<ForeignImage> images)
         var order = images.Where(static image => image.BackingFile is null).ToList();
         while (order.Count is > 0 and int count && count < images.Count)
         {
-            StorageIdentity? last = order[^1].Layer.Storage.Identity;
+            StorageIdentity? last = order[^1].Layer.Storage.Key;
             List<ForeignImage> next = [.. images.Where(image => image.BackingIdentity is { } named && named == last)];
             if (next.Count != 1 || order.Contains(next[0]))
             {

@@ -73,8 +73,6 @@ public sealed partial class RecordingSession : Disk
     /// </summary>
     public override bool CanCompress => _writer is { CanCompress: true };
 
-    internal override object Identity => IdentityOf(Image.Handle.Storage);
-
     /// <summary>The chain whose disk this is. Verdicts on it are of the images on disk, where bitmaps are in use until they are stored: use
     /// <see cref="Bitmaps"/>.</summary>
     public ImageChain Chain => _chain;

@@ -1,13 +1,10 @@
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Images.Resizing;
 
 /// <summary>Options for resizing a disk. Immutable.</summary>
-public sealed record Qcow2ResizeOptions
+internal sealed record Qcow2ResizeOptions
 {
-    /// <summary>The defaults.</summary>
-    internal static Qcow2ResizeOptions Default { get; } = new();
-
     /// <summary>Whether the disk may become smaller, which deletes everything past the new end.</summary>
     public bool AllowShrink { get; init; }
 
@@ -15,13 +12,13 @@ public sealed record Qcow2ResizeOptions
     /// The backing image's disk, needed so that none of its data become visible where the disk grows; null if unknown: then the backing
     /// image counts as endless.
     /// </summary>
-    internal Disk? Backing { get; init; }
+    public Disk? Backing { get; init; }
 
     /// <summary>
     /// The external data file of an image that has one, open for writing. It gets the disk's new size, unless it is longer than the disk:
     /// such a file is never truncated, and what a raw one has past the disk's old end becomes part of the disk. The caller disposes it.
     /// </summary>
-    internal ImageStorage? DataFile { get; init; }
+    public ImageStorage? DataFile { get; init; }
 
     /// <summary>How the added space is preallocated. Only when the disk grows.</summary>
     public Preallocation Preallocation { get; init; }

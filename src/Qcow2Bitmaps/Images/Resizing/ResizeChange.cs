@@ -69,7 +69,7 @@ internal sealed partial class ResizeChange
         if (newSize < oldSize && !allowShrink)
         {
             throw new ArgumentException(
-                $"The disk has {oldSize} bytes, and shrinking to {newSize} is not allowed by the options.", nameof(newSize));
+                $"The disk has {oldSize} bytes, and shrinking to {newSize} is not allowed.", nameof(newSize));
         }
     }
 

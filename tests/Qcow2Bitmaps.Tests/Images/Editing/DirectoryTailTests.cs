@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Qcow2Bitmaps.Images.Resizing;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Images.Resizing;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Resizing;
