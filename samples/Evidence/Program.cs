@@ -36,7 +36,7 @@ static async Task PrintAsync(string path)
 {
     await using ImageStorage storage = ImageStorage.OpenFile(path, StorageAccess.Read, ImageLock.None);
     // Opens what QEMU opens, and images that QEMU refuses because of their bitmaps.
-    await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, new Qcow2OpenOptions { Strictness = Strictness.Lenient });
+    await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, new Qcow2OpenOptions { IsLenient = true });
     await Console.Out.WriteLineAsync(
         $"version {image.Header.Version}, {image.VirtualSizeBytes} bytes, backing file: "
         + $"{ImageText.Escape(image.BackingFile ?? "none")}");

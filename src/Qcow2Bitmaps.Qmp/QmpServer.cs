@@ -6,7 +6,6 @@ using Qcow2Bitmaps.Qmp.Commands;
 using Qcow2Bitmaps.Qmp.Jobs;
 using Qcow2Bitmaps.Qmp.Nodes;
 using Qcow2Bitmaps.Qmp.Protocol;
-using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Qmp;
 
@@ -207,7 +206,14 @@ public sealed class QmpServer : IAsyncDisposable
         }
         finally
         {
-            _ = Leftovers.Tidy($"The socket '{path}' is not removed", () => File.Delete(path));
+            try
+            {
+                File.Delete(path);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                _warn(PrintableMessage.Of($"The socket '{path}' is not removed: {e}"));
+            }
         }
     }
 

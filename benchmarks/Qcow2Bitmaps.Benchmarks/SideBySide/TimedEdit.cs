@@ -47,9 +47,8 @@ internal static class TimedEdit
 
     private static async Task EditAsync(string path, string kind)
     {
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(
-            path, StorageAccess.ReadWrite,
-            new Qcow2OpenOptions { Discard = kind == "remove-ignore" ? DiscardMode.Ignore : DiscardMode.Unmap });
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(ImageStorage.OpenFile(
+            path, StorageAccess.ReadWrite, ImageLock.Write, ignoreDiscards: kind == "remove-ignore"));
         await image.Bitmaps.EditAsync(edit =>
         {
             switch (kind)

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Numerics;
+using Qcow2Bitmaps.Cli.Options;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
@@ -210,7 +211,7 @@ internal static class BitmapCommand
         string path, string? format, StorageAccess access, DiscardMode discard, CancellationToken cancellationToken)
     {
         var storage = ImageStorage.OpenFile(
-            path, access, access == StorageAccess.ReadWrite ? ImageLock.Write : ImageLock.Read, discard);
+            path, access, access == StorageAccess.ReadWrite ? ImageLock.Write : ImageLock.Read, discard == DiscardMode.Ignore);
         bool isQcow2;
         try
         {

@@ -126,7 +126,7 @@ internal static class ChainBitmapCommands
             IReadOnlyList<BitmapChange> changes = (await progress.RunAsync(
                 parsed, options.IsJson(parsed), populate, messages, cancellationToken)).Bitmaps;
             BitmapVerdict[] verdicts = [];
-            _ = await Leftovers.TidyAsync(
+            await messages.TryAsync(
                 $"Whether bitmap '{bitmap}' is valid now is not known; 'chain check' tells",
                 async () => verdicts = [await populate.Chain.JudgeBitmapAsync(bitmap, cancellationToken: cancellationToken)]);
             ChangeOutput.Write(

@@ -77,7 +77,7 @@ internal static class CheckCommand
 
             await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, cancellationToken: cancellationToken);
             // The report has what a lenient reader found about bitmaps, and why a strict one refuses the image.
-            messages.Warn(path, [.. image.Findings.Where(finding => image.Strictness == Strictness.AsQemu
+            messages.Warn(path, [.. image.Findings.Where(finding => !image.IsLenient
                 || !(finding.IsOfBitmaps || (finding.IsRefused && finding.Id is not "snapshot-table-truncated")))]);
             await messages.WarnOfTruncationAsync(image, kinds != RepairKinds.None, trustsCounts: true, cancellationToken);
             CheckReport report = kinds != RepairKinds.None

@@ -77,7 +77,7 @@ internal static class CommitCommand
             await progress.RunAsync(parsed, isJson: false, commit, messages: null, cancellationToken);
             if (basePath is null && !parsed.GetValue(dontEmpty))
             {
-                _ = await Leftovers.TidyAsync(
+                await messages.TryAsync(
                     $"The image is committed, but '{top}' is not emptied, and keeps what its backing file has too",
                     async () => await commit.EmptyTopAsync(cancellationToken));
             }

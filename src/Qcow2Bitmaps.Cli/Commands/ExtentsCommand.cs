@@ -33,7 +33,7 @@ internal static class ExtentsCommand
                 Image = new Qcow2OpenOptions
                 {
                     Lock = parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read,
-                    Strictness = isLenient ? Strictness.Lenient : Strictness.AsQemu,
+                    IsLenient = isLenient,
                 },
                 TopFormat = parsed.GetValue(format),
                 FollowBacking = isChain,

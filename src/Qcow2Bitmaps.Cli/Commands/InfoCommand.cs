@@ -35,7 +35,7 @@ internal static class InfoCommand
                 Image = new Qcow2OpenOptions
                 {
                     Lock = parsed.GetValue(share) ? ImageLock.None : ImageLock.Inspect,
-                    Strictness = parsed.GetValue(lenient) ? Strictness.Lenient : Strictness.AsQemu,
+                    IsLenient = parsed.GetValue(lenient),
                 },
                 TopFormat = parsed.GetValue(format),
                 FollowBacking = parsed.GetValue(wholeChain),

@@ -11,6 +11,7 @@ internal static class SnapshotCommand
     private const string NotSupported = "Operation not supported";
     private const string InvalidArgument = "Invalid argument";
     private const string NotFound = "snapshot not found";
+    private const int MaxNameBytes = 255;
 
     public static Command Create(ToolWriter output, MessageWriter messages)
     {
@@ -161,7 +162,7 @@ internal static class SnapshotCommand
     private static string Cut(string name)
     {
         byte[] bytes = ImageText.Encode(name);
-        return bytes.Length > Qcow2Image.MaxSnapshotNameBytes ? ImageText.Decode(bytes.AsSpan(0, Qcow2Image.MaxSnapshotNameBytes)) : name;
+        return bytes.Length > MaxNameBytes ? ImageText.Decode(bytes.AsSpan(0, MaxNameBytes)) : name;
     }
 
     private static IEnumerable<(char Kind, string Name)> Actions(char kind, string[]? names) => (names ?? []).Select(name => (kind, name));

@@ -32,6 +32,21 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
     /// <inheritdoc cref="Error(string)"/>
     public void Warn(string lines) => Warn(PrintableMessage.OfLines(lines));
 
+    /// <summary>Does what only completes a command that has succeeded: a failure is a warning.</summary>
+    /// <param name="left">What is left undone if it fails.</param>
+    /// <param name="work">The work.</param>
+    public async Task TryAsync(string left, Func<Task> work)
+    {
+        try
+        {
+            await work();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Warn($"{left}: {e}");
+        }
+    }
+
     public void WriteLine(PrintableMessage message)
     {
         output.TryFlush();

@@ -64,7 +64,7 @@ public sealed partial class DirtyBitmap : IBitmapPages
     internal long BitCount => _geometry.BitCount;
 
     /// <summary>Whether nothing is dirty. Costs one look at each page.</summary>
-    public bool IsClean => Array.TrueForAll(_pages, static words => words is null);
+    internal bool IsClean => Array.TrueForAll(_pages, static words => words is null);
 
     int IBitmapPages.GranularityBits => _geometry.GranularityBits;
 

@@ -25,7 +25,7 @@ public readonly record struct DiskExtent(
     /// <summary>A part of the extent. The host offset of a compressed cluster stays that of the cluster.</summary>
     /// <param name="offsetBytes">Where the part starts on the disk, in bytes.</param>
     /// <param name="lengthBytes">Its length in bytes.</param>
-    public DiskExtent Slice(long offsetBytes, long lengthBytes) => this with
+    internal DiskExtent Slice(long offsetBytes, long lengthBytes) => this with
     {
         OffsetBytes = offsetBytes,
         LengthBytes = lengthBytes,

@@ -22,7 +22,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
     /// Whether the list is complete. A lenient reader may find a directory that cannot be read to its end; then bitmaps that are not listed
     /// may exist.
     /// </summary>
-    public bool IsComplete => Directory.IsComplete;
+    internal bool IsComplete => Directory.IsComplete;
 
     /// <summary>
     /// Whether the tables certainly overlap: together they claim more bytes than the file has. Reading each of them could take unlimited

@@ -65,7 +65,7 @@ public sealed class BitmapEdit
     /// Their clusters are not freed, as it is uncertain which belong to them: a check that repairs leaks frees them. For images that were
     /// opened leniently.
     /// </remarks>
-    public BitmapEdit DropBroken() => Step("remove", static plan => plan.DropBroken());
+    internal BitmapEdit DropBroken() => Step("remove", static plan => plan.DropBroken());
 
     /// <summary>Makes a bitmap clean, or a range of it: every granule that lies inside it as a whole.</summary>
     /// <param name="name">Its name.</param>

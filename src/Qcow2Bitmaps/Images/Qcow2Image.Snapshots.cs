@@ -5,14 +5,14 @@ namespace Qcow2Bitmaps;
 public sealed partial class Qcow2Image
 {
     /// <summary>The longest snapshot name that QEMU can find, in bytes of UTF-8.</summary>
-    public const int MaxSnapshotNameBytes = 255;
+    internal const int MaxSnapshotNameBytes = 255;
 
     /// <summary>Takes an internal snapshot of the disk as it is now.</summary>
     /// <remarks>
     /// An interruption at any byte leaves the old or the new image, and a check finds nothing. Needs space for a copy of the tables that
     /// refer to guest data, which is free again afterwards. Bitmaps are unchanged.
     /// </remarks>
-    /// <param name="name">The name, at most <see cref="MaxSnapshotNameBytes"/> bytes without NUL. Names need not be unique; QEMU finds the
+    /// <param name="name">The name, at most 255 bytes without NUL. Names need not be unique; QEMU finds the
     /// first.</param>
     /// <param name="cancellationToken">Cancels the work while the image is unchanged; a switch that has begun is completed.</param>
     /// <returns>The snapshot.</returns>

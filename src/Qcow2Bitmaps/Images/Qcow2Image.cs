@@ -26,8 +26,8 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <summary>The path that the image was opened with.</summary>
     public string Name => Handle.Name;
 
-    /// <summary>How strictly the image is read.</summary>
-    public Strictness Strictness => Handle.Strictness;
+    /// <summary>Whether the image is read leniently: see <see cref="Qcow2OpenOptions.IsLenient"/>.</summary>
+    public bool IsLenient => Handle.Strictness == Strictness.Lenient;
 
     /// <summary>The header.</summary>
     public Qcow2Header Header => Handle.Header;
@@ -89,7 +89,6 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         options ??= Qcow2OpenOptions.Default;
         ImageLock imageLock = access == StorageAccess.ReadWrite && options.Lock != ImageLock.None ? ImageLock.Write : options.Lock;
         var storage = FileStorage.Open(path, access, imageLock);
-        storage.Discard = options.Discard;
         return await OpenAsync(storage, options, leaveOpen: false, cancellationToken).ConfigureAwait(false);
     }
 
@@ -144,7 +143,7 @@ public sealed partial class Qcow2Image : IAsyncDisposable
         catch (Qcow2FormatException e) when (ImageChecker.CanCheckDespite(e.Fault))
         {
             return await OpenAsync(
-                storage, options with { Strictness = Strictness.Lenient }, leaveOpen: true, cancellationToken).ConfigureAwait(false);
+                storage, options with { IsLenient = true }, leaveOpen: true, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps;
@@ -9,8 +10,18 @@ public sealed record Qcow2OpenOptions
     /// <summary>The defaults: QEMU's strictness and limits, and a reader's locks.</summary>
     internal static Qcow2OpenOptions Default { get; } = new();
 
-    /// <summary>How invalid bytes are handled.</summary>
-    public Strictness Strictness { get; init; } = Strictness.AsQemu;
+    /// <summary>
+    /// Whether a reader goes on after faults and reports them: broken directory entries, bitmaps that QEMU ignores because the autoclear
+    /// bit is off, the last saved bits of bitmaps in use. For diagnosis and rescue: do not rely on the result as a record of changes.
+    /// Otherwise it refuses what QEMU refuses, and shows of the rest what QEMU shows.
+    /// </summary>
+    public bool IsLenient
+    {
+        get => Strictness == Strictness.Lenient;
+        init => Strictness = value ? Strictness.Lenient : Strictness.AsQemu;
+    }
+
+    internal Strictness Strictness { get; init; } = Strictness.AsQemu;
 
     /// <summary>The largest counts and sizes that are accepted.</summary>
     internal Qcow2Limits Limits { get; init; } = Qcow2Limits.Default;
@@ -29,9 +40,4 @@ public sealed record Qcow2OpenOptions
                 ? value
                 : throw new ArgumentException("The lock of a writer is taken when an image is opened for writing", nameof(value));
     } = ImageLock.Read;
-
-    /// <summary>
-    /// What happens to the space of clusters that edits free. For images opened by path; other storage has its own setting.
-    /// </summary>
-    public DiscardMode Discard { get; init; }
 }

@@ -30,8 +30,8 @@ internal sealed class FileStorage : ImageStorage
     /// <inheritdoc/>
     public override bool CanWrite { get; }
 
-    /// <summary>What <see cref="DiscardAsync"/> does.</summary>
-    public DiscardMode Discard { get; set; }
+    /// <summary>Whether <see cref="DiscardAsync"/> keeps the space of the range.</summary>
+    public bool IgnoresDiscards { get; set; }
 
     /// <inheritdoc/>
     public override long? CapacityBytes => IsBlockDevice ? Length : null;
@@ -302,7 +302,7 @@ internal sealed class FileStorage : ImageStorage
         cancellationToken.ThrowIfCancellationRequested();
         RequireWritable();
         // A device whose sectors are larger than the discarded range reports "invalid argument".
-        if (Discard == DiscardMode.Unmap
+        if (!IgnoresDiscards
             && LinuxNative.IsSupported
             && length > 0
             && !LinuxFile.TryPunchHole(_file, offset, length, out int error)
@@ -312,7 +312,7 @@ internal sealed class FileStorage : ImageStorage
                 $"'{_path}': Could not discard {length} bytes at offset {offset}: {Marshal.GetPInvokeErrorMessage(error)}", error);
         }
 
-        if (Discard == DiscardMode.Unmap)
+        if (!IgnoresDiscards)
         {
             _trace?.Zero(_path, offset, length);
         }

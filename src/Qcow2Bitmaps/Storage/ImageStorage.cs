@@ -11,7 +11,8 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <param name="path">The path, which is also the storage's name.</param>
     /// <param name="access">Whether it can be written.</param>
     /// <param name="imageLock">The locks to take: those of QEMU.</param>
-    /// <param name="discard">Whether <see cref="DiscardAsync"/> gives space back to the file system.</param>
+    /// <param name="ignoreDiscards">Whether the file keeps the space of clusters that an image no longer uses, as with QEMU's
+    /// <c>discard=ignore</c>, which is faster; it is given back to the file system otherwise.</param>
     /// <returns>The storage, to be disposed.</returns>
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
     /// <exception cref="ImageLockedException">A lock of somebody else is in the way.</exception>
@@ -19,10 +20,10 @@ public abstract class ImageStorage : IAsyncDisposable
     /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
     public static ImageStorage OpenFile(
         string path, StorageAccess access = StorageAccess.Read, ImageLock imageLock = ImageLock.Read,
-        DiscardMode discard = DiscardMode.Unmap)
+        bool ignoreDiscards = false)
     {
         var file = FileStorage.Open(path, access, imageLock);
-        file.Discard = discard;
+        file.IgnoresDiscards = ignoreDiscards;
         return file;
     }
 

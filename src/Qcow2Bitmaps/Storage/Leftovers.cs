@@ -27,7 +27,7 @@ public static class Leftovers
     /// <param name="left">What is left if that fails, and what to do about it.</param>
     /// <param name="tidy">The cleanup.</param>
     /// <returns>Whether it was done.</returns>
-    public static async ValueTask<bool> TidyAsync(string left, Func<ValueTask> tidy)
+    internal static async ValueTask<bool> TidyAsync(string left, Func<ValueTask> tidy)
     {
         ArgumentNullException.ThrowIfNull(tidy);
         try
@@ -43,7 +43,7 @@ public static class Leftovers
     }
 
     /// <inheritdoc cref="TidyAsync"/>
-    public static bool Tidy(string left, Action tidy)
+    internal static bool Tidy(string left, Action tidy)
     {
         ArgumentNullException.ThrowIfNull(tidy);
         try

@@ -10,7 +10,7 @@ internal static class HostileCases
 
     public static IEnumerable<TheoryDataRow<string>> Names => ByName.Keys.Select(static name => new TheoryDataRow<string>(name));
 
-    public static IEnumerable<TheoryDataRow<string, Strictness>> NamesAndStrictness => ByName.Keys.SelectMany(
-        static _ => new[] { Strictness.AsQemu, Strictness.Lenient },
-        static (name, strictness) => new TheoryDataRow<string, Strictness>(name, strictness));
+    public static IEnumerable<TheoryDataRow<string, bool>> NamesAndLeniency => ByName.Keys.SelectMany(
+        static _ => new[] { false, true },
+        static (name, isLenient) => new TheoryDataRow<string, bool>(name, isLenient));
 }

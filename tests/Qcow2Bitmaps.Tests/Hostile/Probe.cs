@@ -1,4 +1,5 @@
 using Qcow2Bitmaps.Bitmaps;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;

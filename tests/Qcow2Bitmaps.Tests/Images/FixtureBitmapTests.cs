@@ -1,5 +1,6 @@
 using System.Globalization;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;
 

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Qcow2Bitmaps.Bitmaps;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images;

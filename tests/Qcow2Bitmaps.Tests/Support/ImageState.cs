@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Globalization;
 using System.Text;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Support;

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using Qcow2Bitmaps.Format;
+using Qcow2Bitmaps.Images.State;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Support;

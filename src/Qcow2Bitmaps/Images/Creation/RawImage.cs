@@ -50,7 +50,7 @@ public static class RawImage
     /// <exception cref="Qcow2UnsupportedException">Preallocation of space was requested on a block device.</exception>
     /// <exception cref="IOException">The storage failed, has no space, or is a block device of another
     /// size; the image has its old size.</exception>
-    public static async Task ResizeAsync(
+    internal static async Task ResizeAsync(
         ImageStorage storage, long sizeBytes, Preallocation preallocation = Preallocation.Off,
         CancellationToken cancellationToken = default)
     {

@@ -1,8 +1,7 @@
-
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Images.State;
 
 /// <summary>How a reader handles invalid bytes.</summary>
-public enum Strictness
+internal enum Strictness
 {
     /// <summary>Refuses what QEMU refuses, and shows of the rest what QEMU shows.</summary>
     AsQemu,
