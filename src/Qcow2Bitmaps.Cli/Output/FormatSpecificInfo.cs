@@ -17,7 +17,7 @@ internal static class FormatSpecificInfo
             return members;
         }
 
-        members.Add(new InfoNode.Leaf("lazy-refcounts", header.CompatibleFeatures.HasFlag(CompatibleFeatures.LazyRefcounts)));
+        members.Add(new InfoNode.Leaf("lazy-refcounts", header.HasLazyRefcounts));
         if (image.Bitmaps.Count > 0)
         {
             members.Add(new InfoNode.Items("bitmaps", [.. image.Bitmaps.Select(Bitmap)]));
@@ -31,13 +31,13 @@ internal static class FormatSpecificInfo
         }
 
         AddEncryption(members, image, luks);
-        if (header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExternalDataFile))
+        if (header.HasExternalDataFile)
         {
-            members.Add(new InfoNode.Leaf("data-file-raw", header.AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData)));
+            members.Add(new InfoNode.Leaf("data-file-raw", header.HasRawDataFile));
         }
 
-        members.Add(new InfoNode.Leaf("corrupt", header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Corrupt)));
-        members.Add(new InfoNode.Leaf("extended-l2", header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExtendedL2)));
+        members.Add(new InfoNode.Leaf("corrupt", header.IsCorrupt));
+        members.Add(new InfoNode.Leaf("extended-l2", header.HasExtendedL2));
         return members;
     }
 

@@ -21,7 +21,7 @@ internal sealed record ImageReport
     /// <summary>The plain text of a LUKS header; null when there is none.</summary>
     public LuksHeader? Luks { get; init; }
 
-    public bool IsDirty => Image?.Header.IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty) ?? false;
+    public bool IsDirty => Image?.Header.IsDirty ?? false;
 
     public bool IsEncrypted => Image is { Encryption: not EncryptionMethod.None };
 }

@@ -92,8 +92,7 @@ internal sealed class MapOutput(ImageChain chain, ToolWriter output, bool isJson
             }
 
             ChainLayer layer = chain.Layers[extent.Depth];
-            string file = layer is Qcow2Layer { Image: { DataFile: { } dataFile, Header.IncompatibleFeatures: var features } }
-                && features.HasFlag(IncompatibleFeatures.ExternalDataFile)
+            string file = layer is Qcow2Layer { Image: { Header.HasExternalDataFile: true, DataFile: { } dataFile } }
                 ? dataFile
                 : layer.Path;
             output.WriteLine($"{Hex(extent.OffsetBytes),-16}{Hex(extent.LengthBytes),-16}{Hex(mapped),-16}{output.Foreign(file)}");

@@ -1,8 +1,8 @@
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Format;
 
 /// <summary>Feature bits that a writer clears when it does not know them (header offset 88). Spec: "Header", autoclear_features.</summary>
 [Flags]
-public enum AutoclearFeatures : ulong
+internal enum AutoclearFeatures : ulong
 {
     /// <summary>No bit is set.</summary>
     None = 0,

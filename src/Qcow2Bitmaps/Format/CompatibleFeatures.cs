@@ -1,8 +1,8 @@
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Format;
 
 /// <summary>Feature bits that a reader may ignore (header offset 80). Spec: "Header", compatible_features.</summary>
 [Flags]
-public enum CompatibleFeatures : ulong
+internal enum CompatibleFeatures : ulong
 {
     /// <summary>No bit is set.</summary>
     None = 0,

@@ -1,8 +1,8 @@
-namespace Qcow2Bitmaps;
+namespace Qcow2Bitmaps.Format;
 
 /// <summary>Feature bits that a reader must know (header offset 72). Spec: "Header", incompatible_features.</summary>
 [Flags]
-public enum IncompatibleFeatures : ulong
+internal enum IncompatibleFeatures : ulong
 {
     /// <summary>No bit is set.</summary>
     None = 0,

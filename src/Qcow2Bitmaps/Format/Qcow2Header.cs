@@ -62,16 +62,16 @@ public sealed partial record Qcow2Header
     internal ulong SnapshotsOffset { get; init; }
 
     /// <summary>Bits that a reader must know.</summary>
-    public IncompatibleFeatures IncompatibleFeatures { get; init; }
+    internal IncompatibleFeatures IncompatibleFeatures { get; init; }
 
     /// <summary>The bits that a reader must know, and this one does not.</summary>
     internal IncompatibleFeatures UnknownFeatures => IncompatibleFeatures & ~KnownFeatures;
 
     /// <summary>Bits that a reader may ignore.</summary>
-    public CompatibleFeatures CompatibleFeatures { get; init; }
+    internal CompatibleFeatures CompatibleFeatures { get; init; }
 
     /// <summary>Bits that a writer clears when it does not know them.</summary>
-    public AutoclearFeatures AutoclearFeatures { get; init; }
+    internal AutoclearFeatures AutoclearFeatures { get; init; }
 
     /// <summary>The width of a reference count as a power of two in bits.</summary>
     internal uint RefcountOrder { get; init; } = 4;
@@ -97,14 +97,23 @@ public sealed partial record Qcow2Header
     /// <summary>The refcount table's length in bytes.</summary>
     internal long RefcountTableBytes => (long)RefcountTableClusters << (int)ClusterBits;
 
+    /// <summary>Whether reference counts may be stale; they are repaired before the next write.</summary>
+    public bool IsDirty => IncompatibleFeatures.HasFlag(IncompatibleFeatures.Dirty);
+
+    /// <summary>Whether a structure was found corrupt; only a repair may write the image.</summary>
+    public bool IsCorrupt => IncompatibleFeatures.HasFlag(IncompatibleFeatures.Corrupt);
+
+    /// <summary>Whether reference counts are written late, with <see cref="IsDirty"/> set meanwhile.</summary>
+    public bool HasLazyRefcounts => CompatibleFeatures.HasFlag(CompatibleFeatures.LazyRefcounts);
+
     /// <summary>Whether guest data are in an external file.</summary>
-    internal bool HasExternalDataFile => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExternalDataFile);
+    public bool HasExternalDataFile => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExternalDataFile);
 
     /// <summary>Whether the external file by itself, as a raw image, reads like the disk.</summary>
-    internal bool HasRawDataFile => HasExternalDataFile && AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData);
+    public bool HasRawDataFile => HasExternalDataFile && AutoclearFeatures.HasFlag(AutoclearFeatures.RawExternalData);
 
     /// <summary>Whether L2 entries are extended.</summary>
-    internal bool HasExtendedL2 => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExtendedL2);
+    public bool HasExtendedL2 => IncompatibleFeatures.HasFlag(IncompatibleFeatures.ExtendedL2);
 
     /// <summary>Where the header extensions end, in bytes: at the backing file's name, else at the end of the first cluster.</summary>
     internal ulong ExtensionAreaEnd => BackingFileOffset != 0 ? BackingFileOffset : 1UL << (int)ClusterBits;

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
 using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Refcounts;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;
