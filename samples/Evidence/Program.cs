@@ -34,7 +34,7 @@ static async Task<string> HashAsync(string path)
 
 static async Task PrintAsync(string path)
 {
-    await using ImageStorage storage = ImageStorage.OpenFile(path, StorageAccess.Read, ImageLock.None);
+    await using ImageStorage storage = ImageStorage.OpenFile(path, FileAccess.Read, ImageLock.None);
     // Opens what QEMU opens, and images that QEMU refuses because of their bitmaps.
     await using Qcow2Image image = await Qcow2Image.OpenForCheckAsync(storage, new Qcow2OpenOptions { IsLenient = true });
     await Console.Out.WriteLineAsync(

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Qcow2Bitmaps.Benchmarks.Support;
-using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Benchmarks.SideBySide;
 
@@ -15,7 +14,7 @@ internal static class BitmapImage
     /// </summary>
     public static async Task FillAsync(string path, string bitmap, string how)
     {
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite);
         long granularity = image.Bitmaps.Single(info => string.Equals(info.Name, bitmap, StringComparison.Ordinal)).GranularityBytes;
         if (string.Equals(how, "dense", StringComparison.Ordinal))
         {
@@ -42,7 +41,7 @@ internal static class BitmapImage
     /// <summary>Adds bitmaps <c>b1</c>, <c>b2</c> and so on to an image, each with one dirty granule.</summary>
     public static async Task AddAsync(string path, int count)
     {
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite);
         await image.Bitmaps.EditAsync(edit =>
         {
             for (int i = 1; i <= count; i++)

@@ -48,7 +48,7 @@ internal static class TimedEdit
     private static async Task EditAsync(string path, string kind)
     {
         await using Qcow2Image image = await Qcow2Image.OpenAsync(ImageStorage.OpenFile(
-            path, StorageAccess.ReadWrite, ImageLock.Write, ignoreDiscards: kind == "remove-ignore"));
+            path, FileAccess.ReadWrite, ImageLock.Write, ignoreDiscards: kind == "remove-ignore"));
         await image.Bitmaps.EditAsync(edit =>
         {
             switch (kind)

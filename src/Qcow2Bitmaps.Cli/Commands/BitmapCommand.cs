@@ -99,9 +99,9 @@ internal static class BitmapCommand
             string path = arguments[0];
             string name = arguments.ElementAtOrDefault(1) ?? "";
             await using Qcow2Image? image = await OpenAsync(
-                path, parsed.GetValue(format), StorageAccess.ReadWrite, parsed.GetValue(discard), cancellationToken);
+                path, parsed.GetValue(format), FileAccess.ReadWrite, parsed.GetValue(discard), cancellationToken);
             await using Qcow2Image? other = parsed.GetValue(source) is { } sourcePath
-                ? await OpenAsync(sourcePath, parsed.GetValue(sourceFormat), StorageAccess.Read, default, cancellationToken)
+                ? await OpenAsync(sourcePath, parsed.GetValue(sourceFormat), FileAccess.Read, default, cancellationToken)
                 : null;
             if (image is not null)
             {
@@ -151,7 +151,7 @@ internal static class BitmapCommand
         {
             foreach (string path in paths)
             {
-                images.Add(await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: cancellationToken));
+                images.Add(await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: cancellationToken));
             }
 
             EditRecovery outcome = await BitmapEditSet.RecoverAsync(BitmapEditSet.JournalPathOf(paths[0]), images, cancellationToken);
@@ -208,10 +208,10 @@ internal static class BitmapCommand
 
     /// <summary>Opens an image; null when it is raw, which has no bitmaps.</summary>
     private static async Task<Qcow2Image?> OpenAsync(
-        string path, string? format, StorageAccess access, DiscardMode discard, CancellationToken cancellationToken)
+        string path, string? format, FileAccess access, DiscardMode discard, CancellationToken cancellationToken)
     {
         var storage = ImageStorage.OpenFile(
-            path, access, access == StorageAccess.ReadWrite ? ImageLock.Write : ImageLock.Read, discard == DiscardMode.Ignore);
+            path, access, access == FileAccess.ReadWrite ? ImageLock.Write : ImageLock.Read, discard == DiscardMode.Ignore);
         bool isQcow2;
         try
         {

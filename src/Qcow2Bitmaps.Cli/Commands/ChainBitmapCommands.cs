@@ -1,7 +1,6 @@
 using System.CommandLine;
 using Qcow2Bitmaps.Cli.Output;
 using Qcow2Bitmaps.Operations;
-using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Cli.Commands;
 

@@ -66,8 +66,8 @@ internal static class CheckCommand
             }
 
             await using ImageStorage storage = kinds != RepairKinds.None
-                ? ImageStorage.OpenFile(path, StorageAccess.ReadWrite, ImageLock.Write)
-                : ImageStorage.OpenFile(path, StorageAccess.Read, parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read);
+                ? ImageStorage.OpenFile(path, FileAccess.ReadWrite, ImageLock.Write)
+                : ImageStorage.OpenFile(path, FileAccess.Read, parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read);
             string found = parsed.GetValue(format) ?? await ImageFormat.ProbeAsync(storage, cancellationToken);
             if (!string.Equals(found, ImageFormat.Qcow2, StringComparison.Ordinal))
             {

@@ -193,7 +193,7 @@ internal sealed class CreateCommand
             && options.IsOn(CreateOptions.KeepDataFile)
             && options.Text(CreateOptions.DataFile) is { } dataFile)
         {
-            await using var kept = ImageStorage.OpenFile(dataFile, StorageAccess.Read, ImageLock.None);
+            await using var kept = ImageStorage.OpenFile(dataFile, FileAccess.Read, ImageLock.None);
             options.Set(CreateOptions.Size, (ulong)Disk.OpenRaw(kept).SizeBytes);
         }
 

@@ -59,8 +59,8 @@ internal static class SnapshotCommand
             }
 
             await using ImageStorage storage = isRead
-                ? ImageStorage.OpenFile(files[0], StorageAccess.Read, parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read)
-                : ImageStorage.OpenFile(files[0], StorageAccess.ReadWrite, ImageLock.Write);
+                ? ImageStorage.OpenFile(files[0], FileAccess.Read, parsed.GetValue(share) ? ImageLock.SharedRead : ImageLock.Read)
+                : ImageStorage.OpenFile(files[0], FileAccess.ReadWrite, ImageLock.Write);
             bool isQcow2 = string.Equals(
                 await ImageFormat.ProbeAsync(storage, cancellationToken), ImageFormat.Qcow2, StringComparison.Ordinal);
             await using Qcow2Image? image = isQcow2

@@ -41,7 +41,7 @@ internal sealed class MessageWriter(ToolWriter output, TextWriter error)
         {
             await work();
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
             Warn($"{left}: {e}");
         }

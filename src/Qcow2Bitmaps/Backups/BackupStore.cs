@@ -16,7 +16,7 @@ internal static class BackupStore
     public static async ValueTask<BackupManifest> ReadAsync(string path, bool withGroups, CancellationToken cancellationToken)
     {
         // It may be a FIFO or a device, so it is opened as safely as an image.
-        var file = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+        var file = FileStorage.Open(path, FileAccess.Read, ImageLock.None);
         await using (file.ConfigureAwait(false))
         {
             if (file.Length > ManifestJson.MaxBytes)

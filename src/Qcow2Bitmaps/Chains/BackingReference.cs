@@ -19,7 +19,7 @@ public sealed record BackingReference
     public string? Format { get; }
 
     /// <summary>What the file is opened for.</summary>
-    public StorageAccess Access { get; internal init; } = StorageAccess.Read;
+    public FileAccess Access { get; internal init; } = FileAccess.Read;
 
     /// <summary>Whether the file is the image's external data file rather than its backing file.</summary>
     public bool IsDataFile { get; internal init; }

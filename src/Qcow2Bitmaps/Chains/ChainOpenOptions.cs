@@ -21,7 +21,7 @@ public sealed record ChainOpenOptions
     /// </summary>
     public IReadOnlyCollection<int> WritableLayers { get; init; } = [];
 
-    internal StorageAccess AccessOf(int layer) => WritableLayers.Contains(layer) ? StorageAccess.ReadWrite : StorageAccess.Read;
+    internal FileAccess AccessOf(int layer) => WritableLayers.Contains(layer) ? FileAccess.ReadWrite : FileAccess.Read;
 
     /// <summary>The locks that match <see cref="AccessOf"/>; none if locking is off.</summary>
     internal ImageLock LockOf(int layer) => WritableLayers.Contains(layer) && Image.Lock != ImageLock.None ? ImageLock.Write : Image.Lock;

@@ -67,7 +67,7 @@ internal sealed class CopyTarget : IAsyncDisposable
         if (create.DataFile is not null)
         {
             await FileCreation.CreateAsync(path, create, rights, cancellationToken).ConfigureAwait(false);
-            var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+            var storage = FileStorage.Open(path, FileAccess.ReadWrite, ImageLock.Write);
             return await OpenAsync(
                 storage, new BorrowedStorage(storage, options.Flush), create, options, zeroFrom, cancellationToken).ConfigureAwait(false);
         }
@@ -105,7 +105,7 @@ internal sealed class CopyTarget : IAsyncDisposable
     public static async ValueTask<CopyTarget> OpenAsync(
         string path, long sizeBytes, ConversionOptions options, CancellationToken cancellationToken)
     {
-        var storage = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+        var storage = FileStorage.Open(path, FileAccess.ReadWrite, ImageLock.Write);
         long zeroFrom = options.TargetIsZero ? 0 : long.MaxValue;
         CopyTarget target = options.IsQcow2
             ? await OpenAsync(

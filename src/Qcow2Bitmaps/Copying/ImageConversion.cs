@@ -88,7 +88,7 @@ internal static class ImageConversion
         }
 
         long capacity;
-        var look = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+        var look = FileStorage.Open(path, FileAccess.Read, ImageLock.None);
         await using (look.ConfigureAwait(false))
         {
             capacity = look.Length;

@@ -83,11 +83,11 @@ public sealed partial class Qcow2Image : IAsyncDisposable
     /// <exception cref="ImageLockedException">Another user of the image holds a conflicting lock.</exception>
     /// <exception cref="IOException">The file cannot be opened or read.</exception>
     public static async Task<Qcow2Image> OpenAsync(
-        string path, StorageAccess access = StorageAccess.Read, Qcow2OpenOptions? options = null,
+        string path, FileAccess access = FileAccess.Read, Qcow2OpenOptions? options = null,
         CancellationToken cancellationToken = default)
     {
         options ??= Qcow2OpenOptions.Default;
-        ImageLock imageLock = access == StorageAccess.ReadWrite && options.Lock != ImageLock.None ? ImageLock.Write : options.Lock;
+        ImageLock imageLock = access == FileAccess.ReadWrite && options.Lock != ImageLock.None ? ImageLock.Write : options.Lock;
         var storage = FileStorage.Open(path, access, imageLock);
         return await OpenAsync(storage, options, leaveOpen: false, cancellationToken).ConfigureAwait(false);
     }

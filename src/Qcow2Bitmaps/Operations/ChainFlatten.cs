@@ -112,7 +112,7 @@ public sealed class ChainFlatten : ChainOperation
         }
         else if (FilePlace.Of(path).IsBlockDevice)
         {
-            var look = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+            var look = FileStorage.Open(path, FileAccess.Read, ImageLock.None);
             await using (look.ConfigureAwait(false))
             {
                 room = look.CapacityBytes;

@@ -42,7 +42,7 @@ public sealed class ChainResize : IAsyncDisposable
         string path, ChainOpenOptions? open = null, CancellationToken cancellationToken = default)
     {
         open ??= new ChainOpenOptions();
-        var storage = FileStorage.Open(path, StorageAccess.ReadWrite, (open with { WritableLayers = [0] }).LockOf(0));
+        var storage = FileStorage.Open(path, FileAccess.ReadWrite, (open with { WritableLayers = [0] }).LockOf(0));
         try
         {
             string format = open.TopFormat ?? await ImageFormat.ProbeAsync(storage, cancellationToken).ConfigureAwait(false);
@@ -156,7 +156,7 @@ public sealed class ChainResize : IAsyncDisposable
         _dataFile ??= Image?.DataFile is { } name
             ? await new BackingReference(_storage.Name, name, ImageFormat.Raw, 0)
             {
-                Access = StorageAccess.ReadWrite,
+                Access = FileAccess.ReadWrite,
                 IsDataFile = true,
             }.OpenAsync(_resolver, ImageLock.Write, cancellationToken).ConfigureAwait(false)
             : null;

@@ -157,7 +157,7 @@ public sealed class ChainSnapshot : ChainOperation
     private async ValueTask WriteToDeviceAsync(ImageStorage image, CancellationToken cancellationToken)
     {
         string path = _overlayPath;
-        var look = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+        var look = FileStorage.Open(path, FileAccess.Read, ImageLock.None);
         await using (look.ConfigureAwait(false))
         {
             if (look.CapacityBytes is null)
@@ -166,7 +166,7 @@ public sealed class ChainSnapshot : ChainOperation
             }
         }
 
-        var device = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+        var device = FileStorage.Open(path, FileAccess.ReadWrite, ImageLock.Write);
         await using (device.ConfigureAwait(false))
         {
             long capacity = device.CapacityBytes ?? 0;

@@ -80,7 +80,7 @@ public sealed record FoundOverlay
                 return null;
             }
 
-            var file = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+            var file = FileStorage.Open(path, FileAccess.Read, ImageLock.None);
             await using (file.ConfigureAwait(false))
             {
                 var start = new byte[HeaderLayout.ClusterBits];

@@ -17,11 +17,11 @@ internal sealed class FileStorage : ImageStorage
     private readonly FileTrace? _trace = FileTrace.Current;
     private volatile bool _cannotClone;
 
-    private FileStorage(SafeFileHandle file, string path, StorageAccess access)
+    private FileStorage(SafeFileHandle file, string path, FileAccess access)
     {
         _file = file;
         _path = path;
-        CanWrite = access == StorageAccess.ReadWrite;
+        CanWrite = access == FileAccess.ReadWrite;
     }
 
     /// <inheritdoc/>
@@ -89,7 +89,7 @@ internal sealed class FileStorage : ImageStorage
     /// <exception cref="ImageLockedException">Another party's lock conflicts with this access.</exception>
     /// <exception cref="IOException">The file does not exist, is not a regular file or block device, or cannot be opened.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions of the file forbid it.</exception>
-    public static FileStorage Open(string path, StorageAccess access = StorageAccess.Read, ImageLock imageLock = ImageLock.Read) =>
+    public static FileStorage Open(string path, FileAccess access = FileAccess.Read, ImageLock imageLock = ImageLock.Read) =>
         Open(path, access, imageLock, mayOpen: null);
 
     /// <summary>Opens a file or block device for writing, with a writer's locks; creates a regular file if there is none.</summary>
@@ -110,18 +110,23 @@ internal sealed class FileStorage : ImageStorage
         isNew = made is not null;
         if (made is null)
         {
-            return Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+            return Open(path, FileAccess.ReadWrite, ImageLock.Write);
         }
 
         FileTrace.Current?.Create(path);
-        return Lock(made, path, StorageAccess.ReadWrite, ImageLock.Write);
+        return Lock(made, path, FileAccess.ReadWrite, ImageLock.Write);
     }
 
     /// <summary>Like the public method; <paramref name="mayOpen"/> receives the real path before the file is opened, and may
     /// throw.</summary>
-    internal static FileStorage Open(string path, StorageAccess access, ImageLock imageLock, Action<FilePlace>? mayOpen)
+    internal static FileStorage Open(string path, FileAccess access, ImageLock imageLock, Action<FilePlace>? mayOpen)
     {
         ArgumentNullException.ThrowIfNull(path);
+        if (access is not (FileAccess.Read or FileAccess.ReadWrite))
+        {
+            throw new ArgumentOutOfRangeException(nameof(access), access, "An image is opened for reading, or for reading and writing");
+        }
+
         SafeFileHandle file = LinuxNative.IsSupported
             ? OpenOnLinux(path, access, mayOpen)
             : OpenElsewhere(path, access);
@@ -130,7 +135,7 @@ internal sealed class FileStorage : ImageStorage
 
     /// <summary>A handle to read a regular file or a block device by, without locks.</summary>
     internal static SafeFileHandle OpenToRead(string path) =>
-        LinuxNative.IsSupported ? OpenOnLinux(path, StorageAccess.Read, mayOpen: null) : OpenElsewhere(path, StorageAccess.Read);
+        LinuxNative.IsSupported ? OpenOnLinux(path, FileAccess.Read, mayOpen: null) : OpenElsewhere(path, FileAccess.Read);
 
     /// <summary>Which file or device a path leads to; null when there is nothing, or when that is not known.</summary>
     /// <exception cref="IOException">The path cannot be followed.</exception>
@@ -375,7 +380,7 @@ internal sealed class FileStorage : ImageStorage
         return ValueTask.CompletedTask;
     }
 
-    private static SafeFileHandle OpenOnLinux(string path, StorageAccess access, Action<FilePlace>? mayOpen)
+    private static SafeFileHandle OpenOnLinux(string path, FileAccess access, Action<FilePlace>? mayOpen)
     {
         using SafeFileHandle pathOnly = LinuxFile.OpenPathOnly(path);
         FilePlace place = FilePlace.Of(pathOnly, path);
@@ -383,7 +388,7 @@ internal sealed class FileStorage : ImageStorage
         return LinuxFile.Reopen(pathOnly, path, access);
     }
 
-    private static FileStorage Lock(SafeFileHandle file, string path, StorageAccess access, ImageLock imageLock)
+    private static FileStorage Lock(SafeFileHandle file, string path, FileAccess access, ImageLock imageLock)
     {
         try
         {
@@ -397,9 +402,8 @@ internal sealed class FileStorage : ImageStorage
         }
     }
 
-    private static SafeFileHandle OpenElsewhere(string path, StorageAccess access) => File.OpenHandle(
-        path, FileMode.Open, access == StorageAccess.ReadWrite ? FileAccess.ReadWrite : FileAccess.Read,
-        FileShare.ReadWrite | FileShare.Delete);
+    private static SafeFileHandle OpenElsewhere(string path, FileAccess access) => File.OpenHandle(
+        path, FileMode.Open, access, FileShare.ReadWrite | FileShare.Delete);
 
     private static SafeFileHandle? CreateElsewhere(string path)
     {

@@ -9,17 +9,18 @@ public abstract class ImageStorage : IAsyncDisposable
 {
     /// <summary>Opens a regular file or a block device.</summary>
     /// <param name="path">The path, which is also the storage's name.</param>
-    /// <param name="access">Whether it can be written.</param>
+    /// <param name="access">Whether it can be written too: it can always be read.</param>
     /// <param name="imageLock">The locks to take: those of QEMU.</param>
     /// <param name="ignoreDiscards">Whether the file keeps the space of clusters that an image no longer uses, as with QEMU's
     /// <c>discard=ignore</c>, which is faster; it is given back to the file system otherwise.</param>
     /// <returns>The storage, to be disposed.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The access is writing alone.</exception>
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
     /// <exception cref="ImageLockedException">A lock of somebody else is in the way.</exception>
     /// <exception cref="IOException">It cannot be opened, or is neither a regular file nor a block device.</exception>
     /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
     public static ImageStorage OpenFile(
-        string path, StorageAccess access = StorageAccess.Read, ImageLock imageLock = ImageLock.Read,
+        string path, FileAccess access = FileAccess.Read, ImageLock imageLock = ImageLock.Read,
         bool ignoreDiscards = false)
     {
         var file = FileStorage.Open(path, access, imageLock);

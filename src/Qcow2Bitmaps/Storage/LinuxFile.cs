@@ -17,9 +17,9 @@ internal static class LinuxFile
         OpenHandle(ImageText.Encode(path), path, LinuxNative.OpenPathOnly | LinuxNative.OpenCloseOnExec);
 
     /// <summary>Opens the file that a handle of <see cref="OpenPathOnly"/> refers to.</summary>
-    public static SafeFileHandle Reopen(SafeFileHandle pathOnly, string path, StorageAccess access)
+    public static SafeFileHandle Reopen(SafeFileHandle pathOnly, string path, FileAccess access)
     {
-        int mode = access == StorageAccess.ReadWrite ? LinuxNative.OpenReadWrite : LinuxNative.OpenReadOnly;
+        int mode = access == FileAccess.ReadWrite ? LinuxNative.OpenReadWrite : LinuxNative.OpenReadOnly;
         return OpenHandle(
             ImageText.Encode(LinkOf(pathOnly)), path, mode | LinuxNative.OpenNonBlocking | LinuxNative.OpenCloseOnExec);
     }

@@ -75,7 +75,7 @@ public sealed class BackupSignalTests
             return 0;
         }
 
-        await using var file = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+        await using var file = FileStorage.Open(path, FileAccess.Read, ImageLock.None);
         return file.Length;
     }
 

@@ -118,7 +118,7 @@ public sealed class BitmapVerdictTests
         image.Extensions.Add(new RawHeaderExtension(HeaderExtensionType.BackingFormat, format));
         string top = folder.Write("top.qcow2", image.WithBitmap("a").Build());
         await using var writer = Qcow2Bitmaps.Storage.FileStorage.Open(
-            raw, Qcow2Bitmaps.Storage.StorageAccess.ReadWrite, Qcow2Bitmaps.Storage.ImageLock.Write);
+            raw, FileAccess.ReadWrite, Qcow2Bitmaps.Storage.ImageLock.Write);
         var options = new ChainOpenOptions
         {
             Image = new Qcow2OpenOptions { Lock = Qcow2Bitmaps.Storage.ImageLock.None },

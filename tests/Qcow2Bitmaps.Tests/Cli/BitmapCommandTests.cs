@@ -33,7 +33,7 @@ public sealed partial class BitmapCommandTests : IDisposable
         const int Dirty = 1 << 20;
         string path = _ours.File("d.qcow2");
         await Qcow2Image.CreateAsync(path, new Qcow2CreateOptions { SizeBytes = 1L << 34 }, Token);
-        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token))
         {
             var bits = new DirtyBitmap(1L << 34, 512);
             for (long at = 0; at < 1L << 34; at += 1024)
@@ -54,7 +54,7 @@ public sealed partial class BitmapCommandTests : IDisposable
 
     private static async Task<long> AllocatedBytesAsync(string path)
     {
-        await using var storage = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+        await using var storage = FileStorage.Open(path, FileAccess.Read, ImageLock.None);
         return storage.AllocatedBytes!.Value;
     }
 

@@ -160,7 +160,7 @@ public sealed class LimitsTests
         var run = new Run();
         string path = folder.File("a.qcow2");
         await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", "-o", "cluster_size=512", path, "1M");
-        await using (var storage = FileStorage.Open(path, StorageAccess.ReadWrite))
+        await using (var storage = FileStorage.Open(path, FileAccess.ReadWrite))
         {
             await storage.SetLengthAsync(clusters * 512, Token);
         }
@@ -185,7 +185,7 @@ public sealed class LimitsTests
         var run = new Run();
         string path = folder.File("a.qcow2");
         await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", path, "1M");
-        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token))
         {
             await image.Bitmaps.EditAsync(
                 static edit =>

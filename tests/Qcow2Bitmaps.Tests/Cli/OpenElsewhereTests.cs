@@ -72,7 +72,7 @@ public sealed class OpenElsewhereTests : IDisposable
     {
         string raw = _folder.Write("base.raw", new byte[1 << 16]);
         string top = _folder.Write("top.qcow2", new TestImage(9, 1 << 16) { BackingFile = "base.raw" }.WithBitmap("a").Build());
-        await using (var writer = FileStorage.Open(raw, StorageAccess.ReadWrite, ImageLock.Write))
+        await using (var writer = FileStorage.Open(raw, FileAccess.ReadWrite, ImageLock.Write))
         {
             await AssertIsOpenElsewhereAsync(top);
         }

@@ -1,5 +1,4 @@
 using System.Text.RegularExpressions;
-using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -176,7 +175,7 @@ public sealed partial class SnapshotAndResizeTests : IDisposable
             return;
         }
 
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(Theirs, StorageAccess.ReadWrite, cancellationToken: Token);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(Theirs, FileAccess.ReadWrite, cancellationToken: Token);
         if (image.Bitmaps.Any(static bitmap => bitmap.State == BitmapState.Recording))
         {
             await image.Bitmaps.EditAsync(

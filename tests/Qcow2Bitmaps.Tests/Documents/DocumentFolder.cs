@@ -36,7 +36,7 @@ internal sealed class DocumentFolder : IDisposable
         await folder.OverlayAsync("vda-2.qcow2", "vda-3.qcow2", 700 * MiB);
         await folder.OverlayAsync("base.qcow2", "mid.qcow2", 2 * MiB);
         await folder.OverlayAsync("mid.qcow2", "top.qcow2", 700 * MiB);
-        await using Qcow2Image middle = await Qcow2Image.OpenAsync(folder._folder.File("mid.qcow2"), StorageAccess.ReadWrite);
+        await using Qcow2Image middle = await Qcow2Image.OpenAsync(folder._folder.File("mid.qcow2"), FileAccess.ReadWrite);
         await middle.Bitmaps.EditAsync(static edit => edit.RemoveAll());
         folder._folder.Write("damaged.qcow2", await DamagedAsync());
         return folder;
@@ -60,7 +60,7 @@ internal sealed class DocumentFolder : IDisposable
     private async Task CreateDiskAsync(string name)
     {
         await Qcow2Image.CreateAsync(_folder.File(name), new Qcow2CreateOptions { SizeBytes = 1 << 30 });
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(_folder.File(name), StorageAccess.ReadWrite);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(_folder.File(name), FileAccess.ReadWrite);
         await WriteAsync(image, 0, 4 << 20);
         await image.Bitmaps.EditAsync(static edit => edit.Add("chk-a", granularityBytes: 65536));
         await WriteAsync(image, MiB, 128 << 10);

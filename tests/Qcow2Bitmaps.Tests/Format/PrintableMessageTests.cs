@@ -42,7 +42,7 @@ public sealed class PrintableMessageTests
         static name => new BitmapDirectoryEntry { Name = ImageText.Encode(name.Replace("\0", "", StringComparison.Ordinal)) }.Describe(1),
         static name => new BitmapChange(name, BitmapChangeKind.Added, name, name).ToString(),
         static name => new BitmapVerdict { Name = name, ImageIndexes = [] }.ToString(),
-        static name => Thrown(() => FileStorage.Open("/absent/" + name, StorageAccess.Read, ImageLock.None)),
+        static name => Thrown(() => FileStorage.Open("/absent/" + name, FileAccess.Read, ImageLock.None)),
         static name => Thrown(() => Qcow2Image.OpenAsync(new MemoryStorage("no image"u8, name)).GetAwaiter().GetResult()),
     ];
 

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Images.Resizing;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 

@@ -165,7 +165,7 @@ public sealed class BackingSwitchTests
         using var folder = TempFolder.InMemory();
         string path = folder.File("image.qcow2");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-u", "-b", "/dev/null", "-F", before, path, "1M");
-        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token))
         {
             await image.Bitmaps.EditAsync(edit => edit.Add("kept"), Token);
             await image.SetBackingFileAsync("other", after, Token);
@@ -206,7 +206,7 @@ public sealed class BackingSwitchTests
         var options = new Qcow2CreateOptions { SizeBytes = 1 << 20, ClusterSizeBytes = 1 << clusterBits };
         await Qcow2Image.CreateAsync(
             path, first.Length == 0 ? options : options with { BackingFile = first, BackingFormat = "raw" }, Token);
-        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token))
         {
             try
             {

@@ -219,7 +219,7 @@ public sealed class ChainSpaceTests : IDisposable
     {
         public ImageStorage Open(int index)
         {
-            var file = FileStorage.Open(paths[index], StorageAccess.ReadWrite, ImageLock.Write);
+            var file = FileStorage.Open(paths[index], FileAccess.ReadWrite, ImageLock.Write);
             return index == device ? new FixedSizeStorage(file) : file;
         }
 

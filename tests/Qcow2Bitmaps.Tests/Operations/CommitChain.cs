@@ -1,5 +1,4 @@
 using System.Globalization;
-using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -81,7 +80,7 @@ internal sealed class CommitChain(TempFolder folder, SplitMix random)
     private async Task AddBitmapsAsync(string path, IEnumerable<string> names, BitmapState state)
     {
         var edit = new BitmapEdit();
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token);
         foreach (string name in names)
         {
             var bits = new DirtyBitmap(image.VirtualSizeBytes, 512L << random.Below(8));

@@ -121,7 +121,7 @@ public sealed class DroppedBitmapTests
             entry = (long)bitmap.TableOffset;
         }
 
-        await using var file = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+        await using var file = FileStorage.Open(path, FileAccess.ReadWrite, ImageLock.Write);
         await file.WriteAsync(entry, new byte[] { 0, 0, 0, 0, 0, 0, 2, 2 }, Token);
     }
 

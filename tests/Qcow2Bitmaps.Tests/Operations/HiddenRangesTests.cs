@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Operations;
-using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Operations;
@@ -51,7 +50,7 @@ public sealed class HiddenRangesTests
         await Qcow2Image.CreateAsync(
             path, new Qcow2CreateOptions { SizeBytes = sizeBytes, BackingFile = backing, BackingFormat = backing is null ? null : "qcow2" },
             Token);
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token);
         await image.Bitmaps.EditAsync(static edit => edit.Add("a"), Token);
     }
 }

@@ -18,7 +18,7 @@ public sealed class ManyBitmapsSnapshotTests
         string active = folder.File("active.qcow2");
         string overlay = folder.File("overlay.qcow2");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", active, "64M");
-        await using (Qcow2Image image = await Qcow2Image.OpenAsync(active, StorageAccess.ReadWrite, cancellationToken: Token))
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(active, FileAccess.ReadWrite, cancellationToken: Token))
         {
             var edit = new BitmapEdit();
             for (int i = 0; i < 300; i++)
@@ -34,7 +34,7 @@ public sealed class ManyBitmapsSnapshotTests
             await new ChainSnapshot(chain, overlay).RunAsync(cancellationToken: Token);
         }
 
-        await using (FileStorage file = FileStorage.Open(overlay, StorageAccess.Read, ImageLock.None))
+        await using (FileStorage file = FileStorage.Open(overlay, FileAccess.Read, ImageLock.None))
         {
             Assert.True(file.Length > 300 * 65536, $"{file.Length} bytes");
             Assert.InRange(file.AllocatedBytes!.Value, 1, 1 << 20);

@@ -69,7 +69,7 @@ public sealed class NewImageStopTests
         {
             using var source = new CancellationTokenSource();
             await using var storage = new CancellingStorage(
-                FileStorage.Open(top, StorageAccess.Read, ImageLock.Read), source, isDoneFirst: true);
+                FileStorage.Open(top, FileAccess.Read, ImageLock.Read), source, isDoneFirst: true);
             string path = folder.File("new.qcow2");
             await using ImageChain chain = await ImageChain.OpenAsync(
                 storage, new ChainOpenOptions { Resolver = FileBackingResolver.ForTop(top, []) }, Token);

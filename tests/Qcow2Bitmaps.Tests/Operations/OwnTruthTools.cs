@@ -1,6 +1,5 @@
 using Qcow2Bitmaps.Backups.Recording;
 using Qcow2Bitmaps.Images.Resizing;
-using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Tests.Operations;
 
@@ -51,7 +50,7 @@ internal sealed class OwnTruthTools : ITruthTools
         }
 
         await File.WriteAllBytesAsync(path, crashed, Token);
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token);
         await image.RepairAsync(RepairKinds.Leaks, Token);
     }
 
@@ -75,7 +74,7 @@ internal sealed class OwnTruthTools : ITruthTools
     {
         try
         {
-            await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
+            await using Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token);
             await image.Bitmaps.EditAsync(
                 edit => _ = action switch
                 {

@@ -114,7 +114,7 @@ public sealed class SampleTests
 
     private static async Task AddAsync(DocumentFolder folder, string image, string bitmap)
     {
-        await using Qcow2Image opened = await Qcow2Image.OpenAsync(Path.Combine(folder.Path, image), StorageAccess.ReadWrite);
+        await using Qcow2Image opened = await Qcow2Image.OpenAsync(Path.Combine(folder.Path, image), FileAccess.ReadWrite);
         await opened.Bitmaps.EditAsync(edit => edit.Add(bitmap));
     }
 

@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Qmp;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -99,8 +98,8 @@ internal sealed record FileMaker(string Name, string Command, params string[] Be
 
         if (Name == Journal)
         {
-            await using Qcow2Image top = await Qcow2Image.OpenAsync(Path.Combine(source, "disk"), StorageAccess.ReadWrite);
-            await using Qcow2Image below = await Qcow2Image.OpenAsync(Path.Combine(source, "base"), StorageAccess.ReadWrite);
+            await using Qcow2Image top = await Qcow2Image.OpenAsync(Path.Combine(source, "disk"), FileAccess.ReadWrite);
+            await using Qcow2Image below = await Qcow2Image.OpenAsync(Path.Combine(source, "base"), FileAccess.ReadWrite);
             await new BitmapEditSet().Add(top, static edit => edit.Add("new")).Add(below, static edit => edit.Add("new")).CommitAsync();
             return;
         }

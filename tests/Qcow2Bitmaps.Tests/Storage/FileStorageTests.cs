@@ -14,7 +14,7 @@ public sealed class FileStorageTests
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "Allocated blocks are known on Linux only");
         using var folder = new TempFolder();
-        await using var storage = FileStorage.Open(folder.Write("a", new byte[8192]), StorageAccess.ReadWrite);
+        await using var storage = FileStorage.Open(folder.Write("a", new byte[8192]), FileAccess.ReadWrite);
 
         await storage.SetLengthAsync(1 << 30, Token);
 
@@ -90,7 +90,7 @@ public sealed class FileStorageTests
         using var folder = new TempFolder();
         string file = folder.Write("disk", new byte[3 << 20]);
         using var devices = new LoopDevices();
-        await using var storage = FileStorage.Open(await devices.AttachAsync(file), StorageAccess.ReadWrite);
+        await using var storage = FileStorage.Open(await devices.AttachAsync(file), FileAccess.ReadWrite);
 
         Assert.Equal(3 << 20, storage.Length);
         await storage.WriteAsync((3 << 20) - 2, new byte[] { 5, 6 }, Token);

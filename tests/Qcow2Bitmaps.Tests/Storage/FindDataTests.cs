@@ -12,7 +12,7 @@ public sealed class FindDataTests
     public async Task AFileTellsItsHoles()
     {
         using var folder = new TempFolder();
-        await using var storage = FileStorage.Open(folder.Write("a", new byte[4096]), StorageAccess.ReadWrite);
+        await using var storage = FileStorage.Open(folder.Write("a", new byte[4096]), FileAccess.ReadWrite);
         await storage.SetLengthAsync(1L << 30, Token);
         await storage.WriteAsync(1 << 20, new byte[] { 1 }, Token);
 

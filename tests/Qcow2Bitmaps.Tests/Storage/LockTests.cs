@@ -19,7 +19,7 @@ public sealed class LockTests
 
         foreach (ImageLock kind in new[] { ImageLock.Inspect, ImageLock.Read, ImageLock.Write })
         {
-            ImageLockedException refusal = Assert.Throws<ImageLockedException>(() => FileStorage.Open(path, StorageAccess.ReadWrite, kind));
+            ImageLockedException refusal = Assert.Throws<ImageLockedException>(() => FileStorage.Open(path, FileAccess.ReadWrite, kind));
             Assert.Contains("Is another process using the image", refusal.Message, StringComparison.Ordinal);
             Assert.Equal(path, refusal.Path);
         }
@@ -96,7 +96,7 @@ public sealed class LockTests
         Assert.False(image.IsOpenForWritingElsewhere());
         await Qemu.ImgOkAsync("check", path);
         ImageLockedException refusal = Assert.Throws<ImageLockedException>(
-            () => FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write));
+            () => FileStorage.Open(path, FileAccess.ReadWrite, ImageLock.Write));
         Assert.Contains("Failed to get \"write\" lock", refusal.Message, StringComparison.Ordinal);
     }
 
@@ -106,7 +106,7 @@ public sealed class LockTests
         Qemu.Require();
         using var folder = new TempFolder();
         string path = await CreateAsync(folder);
-        await using (FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write))
+        await using (FileStorage.Open(path, FileAccess.ReadWrite, ImageLock.Write))
         {
             Assert.Contains("Failed to get shared \"write\" lock", (await Qemu.ImgAsync("info", path)).Error, StringComparison.Ordinal);
             Assert.Contains("Failed to get", (await Qemu.ImgAsync("bitmap", "--add", path, "b")).Error, StringComparison.Ordinal);
@@ -144,10 +144,10 @@ public sealed class LockTests
         Qemu.Require();
         using var folder = new TempFolder();
         string path = await CreateAsync(folder);
-        await using var writer = FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write);
+        await using var writer = FileStorage.Open(path, FileAccess.ReadWrite, ImageLock.Write);
 
         // Classic record locks would be lost here.
-        await using (FileStorage.Open(path, StorageAccess.Read, ImageLock.None))
+        await using (FileStorage.Open(path, FileAccess.Read, ImageLock.None))
         {
         }
 
@@ -160,17 +160,17 @@ public sealed class LockTests
         Assert.SkipUnless(OperatingSystem.IsLinux(), "Locks are Linux's");
         using var folder = new TempFolder();
         string path = folder.Write("a", new TestImage().Build());
-        await using (FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write))
+        await using (FileStorage.Open(path, FileAccess.ReadWrite, ImageLock.Write))
         {
             Assert.Throws<ImageLockedException>(() => FileStorage.Open(path));
-            await using var shared = FileStorage.Open(path, StorageAccess.Read, ImageLock.None);
+            await using var shared = FileStorage.Open(path, FileAccess.Read, ImageLock.None);
             Assert.True(shared.IsOpenForWritingElsewhere());
         }
 
         await using var first = FileStorage.Open(path);
         await using var second = FileStorage.Open(path);
         Assert.False(second.IsOpenForWritingElsewhere());
-        Assert.Throws<ImageLockedException>(() => FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write));
+        Assert.Throws<ImageLockedException>(() => FileStorage.Open(path, FileAccess.ReadWrite, ImageLock.Write));
     }
 
     [Fact]

@@ -125,5 +125,5 @@ public sealed class StorageTests
 
     private static ImageStorage Create(string kind, TempFolder folder) => kind == "memory"
         ? new MemoryStorage()
-        : FileStorage.Open(folder.Write("storage", []), StorageAccess.ReadWrite, ImageLock.None);
+        : FileStorage.Open(folder.Write("storage", []), FileAccess.ReadWrite, ImageLock.None);
 }

@@ -250,7 +250,7 @@ public sealed class BitmapRepairTests
             file.SetLength((1L << 40) + 512);
         }
 
-        await using (FileStorage storage = FileStorage.Open(path, StorageAccess.ReadWrite))
+        await using (FileStorage storage = FileStorage.Open(path, FileAccess.ReadWrite))
         {
             await using Qcow2Image broken = await Qcow2Image.OpenForCheckAsync(storage, cancellationToken: Token);
             CheckReport report = await broken.RepairAsync(RepairKinds.Bitmaps, Token);

@@ -184,7 +184,7 @@ public sealed class CheckTests
     {
         using var folder = new TempFolder();
         string path = folder.Write("a.qcow2", new TestImage(9, 1 << 16).WithBitmap("a", bits: [1]).Build());
-        await using (var storage = Qcow2Bitmaps.Storage.FileStorage.Open(path, Qcow2Bitmaps.Storage.StorageAccess.ReadWrite))
+        await using (var storage = Qcow2Bitmaps.Storage.FileStorage.Open(path, FileAccess.ReadWrite))
         {
             await storage.SetLengthAsync(500L << 30, Token);
         }
@@ -210,7 +210,7 @@ public sealed class CheckTests
         const int EntriesPerTable = 64;
         using var folder = new TempFolder();
         string path = folder.Write("a.qcow2", new TestImage(9, (long)Tables * EntriesPerTable * 512).Build());
-        await using var storage = Qcow2Bitmaps.Storage.FileStorage.Open(path, Qcow2Bitmaps.Storage.StorageAccess.ReadWrite);
+        await using var storage = Qcow2Bitmaps.Storage.FileStorage.Open(path, FileAccess.ReadWrite);
         await storage.SetLengthAsync(245L << 30, Token);
         var l1 = new byte[Tables * 8];
         var l2 = new byte[Tables * EntriesPerTable * 8];
@@ -267,7 +267,7 @@ public sealed class CheckTests
     {
         using var folder = new TempFolder();
         string path = folder.Write("a.qcow2", new TestImage(9, 1 << 16).Build());
-        await using (var storage = Qcow2Bitmaps.Storage.FileStorage.Open(path, Qcow2Bitmaps.Storage.StorageAccess.ReadWrite))
+        await using (var storage = Qcow2Bitmaps.Storage.FileStorage.Open(path, FileAccess.ReadWrite))
         {
             await storage.SetLengthAsync(2L << 40, Token);
         }

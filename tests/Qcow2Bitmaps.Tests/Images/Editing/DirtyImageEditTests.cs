@@ -1,6 +1,5 @@
 using System.Text.Json;
 using Qcow2Bitmaps.Format;
-using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -38,7 +37,7 @@ public sealed class DirtyImageEditTests : IDisposable
     public async Task AStepThatIsRefusedLeavesARepairedImage()
     {
         string path = Copy("ours.qcow2");
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token);
 
         await Assert.ThrowsAsync<BitmapStateException>(
             async () => await image.Bitmaps.EditAsync(static edit => edit.Clear("nosuch"), Token));

@@ -49,7 +49,7 @@ public sealed class EditFixtureTests : IDisposable
             string path = Copy(fixture);
             EditModel model = await ModelOfAsync(fixture, before);
             await using (Qcow2Image other = await Qcow2Image.OpenAsync(_folder.File("other.qcow2"), cancellationToken: Token))
-            await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
+            await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token))
             {
                 kind.Steps(model, other, elsewhere);
                 await image.Bitmaps.EditAsync(model.TakeEdit(out bool isRefused), Token);
@@ -87,7 +87,7 @@ public sealed class EditFixtureTests : IDisposable
         {
             EditModel model = await ModelOfAsync(fixture, before);
             await using Qcow2Image other = await Qcow2Image.OpenAsync(_folder.File("other.qcow2"), cancellationToken: Token);
-            await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
+            await using Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token);
             kind.Steps(model, other, elsewhere);
             BitmapEdit edit = model.TakeEdit(out _);
             if (kind.Name == "remove all" && before.Bitmaps.Length == 0)
@@ -108,7 +108,7 @@ public sealed class EditFixtureTests : IDisposable
     {
         Fixture fixture = FixtureIndex.Images.Single(static f => f.RelativePath == "images/empty-disk.qcow2");
         string path = Copy(fixture);
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token);
 
         BitmapStateException refusal = await Assert.ThrowsAsync<BitmapStateException>(
             async () => await image.Bitmaps.EditAsync(static edit => edit.Add("a"), Token));
@@ -135,7 +135,7 @@ public sealed class EditFixtureTests : IDisposable
             await File.WriteAllBytesAsync(device, Extended(fixture, 8 << 20), Token);
             EditModel model = await ModelOfAsync(fixture, before);
             await using (Qcow2Image other = await Qcow2Image.OpenAsync(_folder.File("other.qcow2"), cancellationToken: Token))
-            await using (Qcow2Image image = await Qcow2Image.OpenAsync(device, StorageAccess.ReadWrite, cancellationToken: Token))
+            await using (Qcow2Image image = await Qcow2Image.OpenAsync(device, FileAccess.ReadWrite, cancellationToken: Token))
             {
                 kind.Steps(model, other, elsewhere);
                 await image.Bitmaps.EditAsync(model.TakeEdit(out _), Token);

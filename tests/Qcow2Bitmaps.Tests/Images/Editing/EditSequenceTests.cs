@@ -95,7 +95,7 @@ public sealed class EditSequenceTests
 
     private static async Task EditAsync(string path, BitmapEdit edit)
     {
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token);
         await image.Bitmaps.EditAsync(edit, Token);
     }
 

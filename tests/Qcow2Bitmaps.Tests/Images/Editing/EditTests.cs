@@ -23,7 +23,7 @@ public sealed class EditTests : IDisposable
         Qemu.Require();
         string path = _folder.File("a.qcow2");
         await Qemu.ImgOkAsync(["create", "-q", "-f", "qcow2", .. options.Length > 0 ? new[] { "-o", options } : [], path, "100M"]);
-        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token))
         {
             await image.Bitmaps.EditAsync(
                 static edit =>
@@ -56,7 +56,7 @@ public sealed class EditTests : IDisposable
         using var devices = new LoopDevices();
         string device = await devices.AttachAsync(file, sectorBytes: 4096);
         await File.WriteAllBytesAsync(device, new TestImage(clusterBits: 9).WithBitmap("a", 9, bits: [1, 2, 3]).Build(), Token);
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(device, StorageAccess.ReadWrite, cancellationToken: Token);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(device, FileAccess.ReadWrite, cancellationToken: Token);
 
         await image.Bitmaps.EditAsync(static edit => edit.Clear("a").Add("b"), Token);
 

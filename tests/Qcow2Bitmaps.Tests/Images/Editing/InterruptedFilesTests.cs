@@ -66,7 +66,7 @@ public sealed class InterruptedFilesTests : IDisposable
         (EditSetTrial trial, string[] paths) = await InterruptFilesAsync();
         await using EditSetTrial disposed = trial;
         byte[][] before = [.. paths.Select(File.ReadAllBytes)];
-        await using (Qcow2Image image = await Qcow2Image.OpenAsync(paths[0], StorageAccess.ReadWrite, cancellationToken: Token))
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(paths[0], FileAccess.ReadWrite, cancellationToken: Token))
         {
             Qcow2UnsupportedException refusal = await Assert.ThrowsAsync<Qcow2UnsupportedException>(
                 async () => await image.Bitmaps.EditAsync(static edit => edit.Add("x"), Token));
@@ -104,7 +104,7 @@ public sealed class InterruptedFilesTests : IDisposable
         (EditSetTrial trial, string[] paths) = await InterruptFilesAsync();
         await using EditSetTrial disposed = trial;
         byte[] before = await File.ReadAllBytesAsync(paths[0], Token);
-        await using (Qcow2Image image = await Qcow2Image.OpenAsync(paths[0], StorageAccess.ReadWrite, cancellationToken: Token))
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(paths[0], FileAccess.ReadWrite, cancellationToken: Token))
         {
             Qcow2UnsupportedException refusal = await Assert.ThrowsAsync<Qcow2UnsupportedException>(
                 async () => await (kinds is { } repair
@@ -162,7 +162,7 @@ public sealed class InterruptedFilesTests : IDisposable
         {
             images.Add(
                 await Qcow2Image.OpenAsync(
-                    new FusedStorage(FileStorage.Open(path, StorageAccess.ReadWrite, ImageLock.Write), fuse), cancellationToken: Token));
+                    new FusedStorage(FileStorage.Open(path, FileAccess.ReadWrite, ImageLock.Write), fuse), cancellationToken: Token));
         }
 
         return [.. images];

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 
@@ -55,7 +54,7 @@ public sealed class KilledToolTests
     {
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", path, $"{DiskBytes}");
         await Qemu.IoOkAsync(path, "write -q -P 7 0 1M");
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token);
         await image.Bitmaps.EditAsync(
             edit => edit.Add("source", 4096)
                 .Merge(RandomBits(1, image), into: "source")

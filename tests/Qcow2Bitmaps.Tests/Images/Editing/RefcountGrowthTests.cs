@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Images.Editing;
@@ -21,7 +20,7 @@ public sealed class RefcountGrowthTests : IDisposable
         Qemu.Require();
         string path = _folder.File("a.qcow2");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", "cluster_size=512,refcount_bits=64", path, "16G");
-        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token))
         await using (Qcow2Image other = await new TestImage().OpenAsync())
         {
             ulong before = image.Header.RefcountTableOffset;
@@ -51,7 +50,7 @@ public sealed class RefcountGrowthTests : IDisposable
         string model = _folder.File("model");
         await Qemu.ImgOkAsync("create", "-q", "-f", "qcow2", "-o", "cluster_size=512", path, "16M");
         var bytes = new byte[16 * Piece];
-        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token))
+        await using (Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token))
         {
             ulong before = image.Header.RefcountTableOffset;
             await using (Disk writer = await image.OpenWriterAsync(Token))

@@ -84,7 +84,7 @@ public sealed class WriterDisposeTests
         using var folder = new TempFolder();
         string basePath = folder.Write("base.qcow2", new TestImage(12).WithGuestData(2).Build());
         string topPath = folder.Write("top.qcow2", new TestImage(12) { BackingFile = "base.qcow2" }.Build());
-        await using (Qcow2Image alone = await Qcow2Image.OpenAsync(basePath, StorageAccess.ReadWrite, cancellationToken: Token))
+        await using (Qcow2Image alone = await Qcow2Image.OpenAsync(basePath, FileAccess.ReadWrite, cancellationToken: Token))
         {
             await using Disk writer = await alone.OpenWriterAsync(Token);
             Assert.Equal(FileStorage.IdentityOf(basePath), writer.FileOf(0));

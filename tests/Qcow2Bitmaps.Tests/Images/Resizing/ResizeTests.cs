@@ -205,7 +205,7 @@ public sealed class ResizeTests : IDisposable
 
     private static async Task ResizeAsync(string path, long size)
     {
-        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, StorageAccess.ReadWrite, cancellationToken: Token);
+        await using Qcow2Image image = await Qcow2Image.OpenAsync(path, FileAccess.ReadWrite, cancellationToken: Token);
         await image.ResizeAsync(size, s_mayShrink, Token);
         Assert.Equal(size, image.VirtualSizeBytes);
     }
