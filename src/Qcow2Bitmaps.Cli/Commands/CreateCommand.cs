@@ -257,7 +257,7 @@ internal sealed class CreateCommand
 
         try
         {
-            await RawImage.CreateAsync(file, (long)size, preallocation, cancellationToken);
+            await Disk.CreateRawAsync(file, (long)size, preallocation, cancellationToken);
             return ExitCode.Success;
         }
         catch (Qcow2UnsupportedException e) when (e.Id is PreallocationModes.RefusalId)

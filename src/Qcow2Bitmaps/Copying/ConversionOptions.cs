@@ -1,5 +1,5 @@
 using Qcow2Bitmaps.Copying;
-using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Disks;
 
 namespace Qcow2Bitmaps;
 

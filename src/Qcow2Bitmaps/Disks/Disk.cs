@@ -33,6 +33,24 @@ public abstract class Disk : IAsyncDisposable
     /// <exception cref="IOException">The storage is longer than a disk may be.</exception>
     public static Disk OpenRaw(ImageStorage storage) => new RawDisk(storage);
 
+    /// <summary>Makes a raw image: a file of zeros, as long as the disk; an existing file is overwritten. A block device keeps its bytes and
+    /// must be large enough.</summary>
+    /// <param name="path">The path.</param>
+    /// <param name="sizeBytes">The disk's size in bytes, rounded up to whole sectors of 512.</param>
+    /// <param name="preallocation">The space that the file gets: none, so that it is sparse, or all; there are no
+    /// <see cref="Preallocation.Metadata"/>.</param>
+    /// <param name="cancellationToken">Ends the making; a file that was made is removed again.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The size is negative, or above <see cref="MaxSizeBytes"/>.</exception>
+    /// <exception cref="ArgumentException">A raw image has no such preallocation.</exception>
+    /// <exception cref="Qcow2UnsupportedException">Space is to be taken on a block device.</exception>
+    /// <exception cref="ImageLockedException">Somebody else has the file open.</exception>
+    /// <exception cref="NoSpaceException">The block device is too small.</exception>
+    /// <exception cref="IOException">The file cannot be made, or there is no space for it.</exception>
+    /// <exception cref="UnauthorizedAccessException">The permissions forbid it.</exception>
+    public static Task CreateRawAsync(
+        string path, long sizeBytes, Preallocation preallocation = Preallocation.Off, CancellationToken cancellationToken = default) =>
+        RawImage.CreateAsync(path, sizeBytes, preallocation, FileRights.Plain, cancellationToken);
+
     /// <summary>What the disk is called in messages: a path, or a description.</summary>
     public abstract string Name { get; }
 

@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Images.Resizing;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Images.Creation;
@@ -326,7 +327,7 @@ public sealed partial class PreallocationTests : IDisposable
     [Fact]
     public async Task RawImagesHaveNoMetadata()
     {
-        await Assert.ThrowsAsync<ArgumentException>(() => RawImage.CreateAsync(Ours, 512, Preallocation.Metadata, Token));
+        await Assert.ThrowsAsync<ArgumentException>(() => Disk.CreateRawAsync(Ours, 512, Preallocation.Metadata, Token));
         Assert.False(Path.Exists(Ours));
         await using var storage = new MemoryStorage(new byte[1024], "memory");
         await Assert.ThrowsAsync<ArgumentException>(() => RawImage.ResizeAsync(storage, 2048, Preallocation.Metadata, Token));

@@ -1,3 +1,4 @@
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Tests.Operations;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 

@@ -24,7 +24,7 @@ internal static class FileCreation
         await using (image.ConfigureAwait(false))
         {
             plan = options.DataFile is { } dataFile ? PlanNaming(StoredName.OfDataFile(dataFile, path), options) : plan;
-            ImageCreator.RequireRoom(image.Storage, plan.Layout.LengthBytes);
+            ReservedSpace.RequireRoom(image.Storage, plan.Layout.LengthBytes);
             switch (options.DataFile)
             {
                 case null:
@@ -75,7 +75,7 @@ internal static class FileCreation
         var data = FileStorage.Open(dataPath);
         await using (data.ConfigureAwait(false))
         {
-            ImageCreator.RequireRoom(data, plan.Geometry.VirtualSizeBytes);
+            ReservedSpace.RequireRoom(data, plan.Geometry.VirtualSizeBytes);
             if (plan.Geometry.VirtualSizeBytes > RawDisk.SizeOf(data))
             {
                 throw IOException.Of(

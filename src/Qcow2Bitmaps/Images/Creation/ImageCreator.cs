@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 
@@ -17,16 +18,6 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool
     private readonly byte[] _l2 = new byte[plan.Geometry.ClusterSizeBytes];
     private byte[] _l1 = [];
 
-    /// <summary>Refuses a storage that is too small and cannot grow.</summary>
-    /// <exception cref="NoSpaceException">It is too small.</exception>
-    public static void RequireRoom(ImageStorage storage, long neededBytes)
-    {
-        if (storage.CapacityBytes is { } capacity && capacity < neededBytes)
-        {
-            throw NoSpaceException.OfVolume(storage.Name, neededBytes, capacity);
-        }
-    }
-
     /// <summary>Writes the image.</summary>
     /// <param name="areDataZeros">Whether the data file, if any, reads as zeros, or is to be read as it is.</param>
     /// <param name="cancellationToken">Ends the writing; there is no image then.</param>
@@ -37,7 +28,7 @@ internal sealed class ImageCreator(CreationPlan plan, ImageStorage storage, bool
             ReservedSpace.RequireFile(storage, plan.Options.Preallocation);
         }
 
-        RequireRoom(storage, plan.Layout.LengthBytes);
+        ReservedSpace.RequireRoom(storage, plan.Layout.LengthBytes);
         bool isFresh = storage.CapacityBytes is null;
         if (isFresh)
         {

@@ -1,4 +1,4 @@
-using Qcow2Bitmaps.Images.Creation;
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Storage;
 
 namespace Qcow2Bitmaps.Images.Resizing;

@@ -1,6 +1,6 @@
+using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Checking;
-using Qcow2Bitmaps.Images.Creation;
 using Qcow2Bitmaps.Images.Header;
 using Qcow2Bitmaps.Images.Refcounts;
 using Qcow2Bitmaps.Images.State;

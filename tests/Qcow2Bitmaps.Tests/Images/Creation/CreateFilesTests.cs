@@ -176,7 +176,7 @@ public sealed class CreateFilesTests
             // Nor is it a data file, nor a raw image.
             await Assert.ThrowsAsync<ImageLockedException>(
                 () => Qcow2Image.CreateAsync(folder.File("y"), s_plain with { DataFile = path }, Token));
-            await Assert.ThrowsAsync<ImageLockedException>(() => RawImage.CreateAsync(path, 512, cancellationToken: Token));
+            await Assert.ThrowsAsync<ImageLockedException>(() => Disk.CreateRawAsync(path, 512, cancellationToken: Token));
             // A running VM's image can have an overlay, as with QEMU.
             Assert.Equal(0, (await RunAsync("-q", "-f", "qcow2", "-b", "x", "-F", "qcow2", folder.File("overlay"))).ExitCode);
             Assert.False(Path.Exists(folder.File("y")));
@@ -203,7 +203,7 @@ public sealed class CreateFilesTests
             Qcow2Image.CreateAsync(folder.File("x"), s_plain with { DataFile = folder.File("d") }, new CancellationToken(canceled: true)));
         if (!folder.HoldsFilesOf(7L << 60))
         {
-            await Assert.ThrowsAsync<IOException>(() => RawImage.CreateAsync(folder.File("x"), 7L << 60, cancellationToken: Token));
+            await Assert.ThrowsAsync<IOException>(() => Disk.CreateRawAsync(folder.File("x"), 7L << 60, cancellationToken: Token));
             await Assert.ThrowsAsync<IOException>(() => Qcow2Image.CreateAsync(
                 folder.File("x"), new Qcow2CreateOptions { SizeBytes = 1L << 60, ClusterSizeBytes = 2 << 20, DataFile = folder.File("d") },
                 Token));
@@ -227,8 +227,8 @@ public sealed class CreateFilesTests
         Assert.Contains(
             $"'{device}' is too small, no space: 10813440 bytes are needed in all, 2097152 are there; extend the volume first",
             tooSmall.Message, StringComparison.Ordinal);
-        await Assert.ThrowsAsync<NoSpaceException>(() => RawImage.CreateAsync(device, 3 << 20, cancellationToken: Token));
-        await RawImage.CreateAsync(device, 1 << 20, cancellationToken: Token);
+        await Assert.ThrowsAsync<NoSpaceException>(() => Disk.CreateRawAsync(device, 3 << 20, cancellationToken: Token));
+        await Disk.CreateRawAsync(device, 1 << 20, cancellationToken: Token);
         await Qcow2Image.CreateAsync(device, s_plain with { Preallocation = Preallocation.Metadata }, Token);
 
         Assert.Equal(0, (await Support.Cli.RunAsync("check", device)).ExitCode);
@@ -276,7 +276,7 @@ public sealed class CreateFilesTests
             })
         {
             await Assert.ThrowsAnyAsync<IOException>(() => Qcow2Image.CreateAsync(path, s_plain, Token));
-            await Assert.ThrowsAnyAsync<IOException>(() => RawImage.CreateAsync(path, 512, cancellationToken: Token));
+            await Assert.ThrowsAnyAsync<IOException>(() => Disk.CreateRawAsync(path, 512, cancellationToken: Token));
         }
 
         // A link that leads nowhere is not followed.

@@ -1,5 +1,4 @@
 using System.Globalization;
-using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Tests.Fixtures;
 using Qcow2Bitmaps.Tests.Support;

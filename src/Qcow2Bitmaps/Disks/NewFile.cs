@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images.Creation;
+namespace Qcow2Bitmaps.Disks;
 
 /// <summary>A file being created. Unless it is kept in the end, it is deleted again if it did not exist before.</summary>
 internal sealed class NewFile : IAsyncDisposable
@@ -30,7 +30,7 @@ internal sealed class NewFile : IAsyncDisposable
     public async ValueTask FillAsync(long lengthBytes, Preallocation preallocation, CancellationToken cancellationToken)
     {
         ReservedSpace.RequireFile(Storage, preallocation);
-        ImageCreator.RequireRoom(Storage, lengthBytes);
+        ReservedSpace.RequireRoom(Storage, lengthBytes);
         if (Storage.CapacityBytes is null)
         {
             await Storage.SetLengthAsync(0, cancellationToken).ConfigureAwait(false);

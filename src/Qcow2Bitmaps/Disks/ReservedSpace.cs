@@ -1,6 +1,6 @@
 using Qcow2Bitmaps.Storage;
 
-namespace Qcow2Bitmaps.Images.Creation;
+namespace Qcow2Bitmaps.Disks;
 
 /// <summary>Allocates space of a file before data are written to it.</summary>
 internal static class ReservedSpace
@@ -19,6 +19,16 @@ internal static class ReservedSpace
         {
             throw new Qcow2UnsupportedException(
                 UnsupportedReason.Preallocation, $"Preallocation mode '{NameOf(mode)}' unsupported for this non-regular file");
+        }
+    }
+
+    /// <summary>Refuses a storage that cannot grow and is too small.</summary>
+    /// <exception cref="NoSpaceException">It is.</exception>
+    public static void RequireRoom(ImageStorage storage, long neededBytes)
+    {
+        if (storage.CapacityBytes is { } capacity && capacity < neededBytes)
+        {
+            throw NoSpaceException.OfVolume(storage.Name, neededBytes, capacity);
         }
     }
 
