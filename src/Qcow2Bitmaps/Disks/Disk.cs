@@ -33,8 +33,8 @@ public abstract class Disk : IAsyncDisposable
     /// <exception cref="IOException">The storage is longer than a disk may be.</exception>
     public static Disk OpenRaw(ImageStorage storage) => new RawDisk(storage);
 
-    /// <summary>Makes a raw image: a file of zeros, as long as the disk; an existing file is overwritten. A block device keeps its bytes and
-    /// must be large enough.</summary>
+    /// <summary>Makes a raw image: a file of zeros, as long as the disk; an existing file is overwritten. A block device keeps its bytes
+    /// and must be large enough.</summary>
     /// <param name="path">The path.</param>
     /// <param name="sizeBytes">The disk's size in bytes, rounded up to whole sectors of 512.</param>
     /// <param name="preallocation">The space that the file gets: none, so that it is sparse, or all; there are no

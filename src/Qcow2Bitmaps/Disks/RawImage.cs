@@ -15,10 +15,11 @@ internal static class RawImage
         ArgumentOutOfRangeException.ThrowIfNegative(sizeBytes);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(sizeBytes, Disk.MaxSizeBytes);
         RequireKnown(preallocation);
+        long fileBytes = ImageGeometry.DivideRoundingUp(sizeBytes, SectorBytes) * SectorBytes;
         NewFile file = NewFile.Create(path, rights);
         await using (file.ConfigureAwait(false))
         {
-            await file.FillAsync(ImageGeometry.DivideRoundingUp(sizeBytes, SectorBytes) * SectorBytes, preallocation, cancellationToken).ConfigureAwait(false);
+            await file.FillAsync(fileBytes, preallocation, cancellationToken).ConfigureAwait(false);
             await file.Storage.FlushAsync(cancellationToken).ConfigureAwait(false);
             file.Keep();
         }

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using Qcow2Bitmaps.Backups;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Tests.Support;
 
 namespace Qcow2Bitmaps.Tests.Backups;

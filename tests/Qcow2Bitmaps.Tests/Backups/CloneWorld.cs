@@ -1,6 +1,5 @@
 using System.Globalization;
 using Qcow2Bitmaps.Backups;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Operations;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;

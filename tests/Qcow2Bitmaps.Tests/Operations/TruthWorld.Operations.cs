@@ -1,4 +1,3 @@
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Operations;
 
 namespace Qcow2Bitmaps.Tests.Operations;

@@ -1,5 +1,4 @@
 using System.Globalization;
-using Qcow2Bitmaps.Disks;
 using Qcow2Bitmaps.Tests.Hostile;
 using Qcow2Bitmaps.Tests.Support;
 

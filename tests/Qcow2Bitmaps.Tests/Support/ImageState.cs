@@ -99,14 +99,16 @@ internal sealed record ImageState
             RefcountTableClusters = 0,
             BackingFileOffset = 0,
             AutoclearFeatures = image.Header.AutoclearFeatures & AutoclearFeatures.RawExternalData,
-            TrailingBytes = default,
+            IncompatibleFeatures = IncompatibleFeatures.None,
         };
+        var bytes = new byte[header.HeaderLength];
+        header.Write(bytes);
         IEnumerable<string> extensions = image.Extensions
             .Where(static e => e.Type is not HeaderExtensionType.Bitmaps and not Filler)
             .Select(static e => string.Create(CultureInfo.InvariantCulture, $"{(uint)e.Type:x}:{Convert.ToHexString(e.Data.Span)}"));
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"{header}, trailing {Convert.ToHexString(image.Header.TrailingBytes.Span)}, backing '{image.BackingFile}', "
-            + $"extensions {string.Join(' ', extensions)}");
+            $"IncompatibleFeatures = {image.Header.IncompatibleFeatures}, header {Convert.ToHexString(bytes)}, "
+            + $"backing '{image.BackingFile}', extensions {string.Join(' ', extensions)}");
     }
 }
