@@ -22,7 +22,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
             {
                 QmpNode source = nodes.Device(common.Device);
                 QmpNode node = nodes.Device(target);
-                Add(plan, common, source, node, overwritesTarget: false, _ => Task.FromResult<Disk>(node.Session));
+                Add(plan, common, source, node, overwritesTarget: false, _ => Task.FromResult<Disk>(node.Session.Disk));
             };
         });
         actions.Add("drive-backup", arguments =>
@@ -160,12 +160,12 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
             throw new QmpException("Parameter 'speed' expects a non-negative value");
         }
 
-        var job = new QmpJob(common, plan.Group ?? new QmpJobGroup(), target, source.Session.SizeBytes);
+        var job = new QmpJob(common, plan.Group ?? new QmpJobGroup(), target, source.Session.Disk.SizeBytes);
         job.Group.Add(job);
         var options = new BackupJobOptions
         {
             Sync = common.Sync,
-            Target = new UnopenedTarget(source.Session.SizeBytes),
+            Target = new UnopenedTarget(source.Session.Disk.SizeBytes),
             Bitmap = common.Bitmap,
             BitmapMode = common.BitmapMode,
             BytesPerSecond = common.BytesPerSecond,
