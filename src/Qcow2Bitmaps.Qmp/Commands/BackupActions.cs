@@ -22,7 +22,7 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
             {
                 QmpNode source = nodes.Device(common.Device);
                 QmpNode node = nodes.Device(target);
-                Add(plan, common, source, node, overwritesTarget: false, _ => Task.FromResult<Disk>(node.Session.Disk));
+                Add(plan, common, source, node, overwritesTarget: false, _ => Task.FromResult<Disk>(node.Session));
             };
         });
         actions.Add("drive-backup", arguments =>
@@ -160,12 +160,12 @@ internal sealed class BackupActions(QmpNodes nodes, QmpJobs jobs, ChainOpenOptio
             throw new QmpException("Parameter 'speed' expects a non-negative value");
         }
 
-        var job = new QmpJob(common, plan.Group ?? new QmpJobGroup(), target, source.Session.Disk.SizeBytes);
+        var job = new QmpJob(common, plan.Group ?? new QmpJobGroup(), target, source.Session.SizeBytes);
         job.Group.Add(job);
         var options = new BackupJobOptions
         {
             Sync = common.Sync,
-            Target = new UnopenedTarget(source.Session.Disk.SizeBytes),
+            Target = new UnopenedTarget(source.Session.SizeBytes),
             Bitmap = common.Bitmap,
             BitmapMode = common.BitmapMode,
             BytesPerSecond = common.BytesPerSecond,

@@ -47,7 +47,7 @@ internal static class BitmapActions
                     if (sources.Length == 0)
                     {
                         // The target must be there all the same.
-                        transaction.Merge(session, target, new DirtyBitmap(session.Disk.SizeBytes, EmptyGranularityBytes));
+                        transaction.Merge(session, target, new DirtyBitmap(session.SizeBytes, EmptyGranularityBytes));
                     }
 
                     for (int i = 0; i < sources.Length; i++)

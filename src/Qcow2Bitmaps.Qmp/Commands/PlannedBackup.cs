@@ -18,7 +18,7 @@ internal sealed class PlannedBackup(
     public bool OverwritesTarget => overwritesTarget;
 
     /// <summary>The options. Until the target is open, they have a placeholder for it.</summary>
-    public BackupJobOptions Options => options with { Target = _target ?? new UnopenedTarget(source.Session.Disk.SizeBytes) };
+    public BackupJobOptions Options => options with { Target = _target ?? new UnopenedTarget(source.Session.SizeBytes) };
 
     public async Task OpenTargetAsync(CancellationToken cancellationToken)
     {

@@ -71,7 +71,7 @@ internal static class QueryCommands
         writer.WriteString("node-name", node.Name);
         writer.WriteString("file", node.Path);
         writer.WriteString("drv", "qcow2");
-        writer.WriteBoolean("ro", !node.Session.Disk.CanWrite);
+        writer.WriteBoolean("ro", !node.Session.CanWrite);
         writer.WriteBoolean("encrypted", false);
         if (chain.Layers[0].RequireImage().BackingFile is { } backing)
         {

@@ -8,9 +8,9 @@ namespace Qcow2Bitmaps;
 /// <summary>A disk as its guest sees it: bytes at offsets, and a map that shows, without reading data, which parts are zeros.</summary>
 /// <remarks>
 /// <para>
-/// A backing chain, one internal snapshot of it, a writer of an image, that of a recording session and a raw file are disks. A read-only
-/// disk overrides <see cref="Name"/>, <see cref="SizeBytes"/> and <see cref="ReadAsync(long, Memory{byte}, CancellationToken)"/>; a
-/// writable one also overrides <see cref="CanWrite"/>, <see cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)"/> and
+/// A backing chain, one internal snapshot of it, a writer of an image, a recording session and a raw file are disks. A read-only disk
+/// overrides <see cref="Name"/>, <see cref="SizeBytes"/> and <see cref="ReadAsync(long, Memory{byte}, CancellationToken)"/>; a writable one
+/// also overrides <see cref="CanWrite"/>, <see cref="WriteAsync(long, ReadOnlyMemory{byte}, CancellationToken)"/> and
 /// <see cref="FlushAsync"/>. All other members have correct, if slow, defaults.
 /// </para>
 /// <para>Calls may run concurrently from any threads; overlapping writes complete in any order.</para>

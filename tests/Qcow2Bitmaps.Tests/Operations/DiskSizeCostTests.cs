@@ -151,7 +151,7 @@ public sealed class DiskSizeCostTests
                     : null;
                 Disk target = openAs switch
                 {
-                    "session" => otherSession!.Disk,
+                    "session" => otherSession!,
                     "writer" => writer!,
                     "storage" => new RawDisk(other!.Layers[0].Storage),
                     _ => file!,

@@ -39,14 +39,13 @@ internal sealed class OwnTruthTools : ITruthTools
             {
                 await (write.Kind switch
                 {
-                    TruthWriteKind.Discard => session.Disk.DiscardAsync(write.OffsetBytes, write.LengthBytes, Token),
-                    TruthWriteKind.Data => session.Disk.WriteAsync(write.OffsetBytes, Data(write), Token),
-                    _ => session.Disk.WriteZerosAsync(
-                        write.OffsetBytes, write.LengthBytes, write.Kind == TruthWriteKind.UnmappedZeros, Token),
+                    TruthWriteKind.Discard => session.DiscardAsync(write.OffsetBytes, write.LengthBytes, Token),
+                    TruthWriteKind.Data => session.WriteAsync(write.OffsetBytes, Data(write), Token),
+                    _ => session.WriteZerosAsync(write.OffsetBytes, write.LengthBytes, write.Kind == TruthWriteKind.UnmappedZeros, Token),
                 });
             }
 
-            await session.Disk.FlushAsync(Token);
+            await session.FlushAsync(Token);
             crashed = await File.ReadAllBytesAsync(path, Token);
         }
 

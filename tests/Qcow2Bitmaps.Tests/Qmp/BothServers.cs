@@ -138,7 +138,7 @@ internal sealed class BothServers : IAsyncDisposable
         Assert.True(result.ExitCode == 0 && result.Output.Contains("wrote", StringComparison.Ordinal), result.Output + result.Error);
         byte[] bytes = new byte[length];
         bytes.AsSpan().Fill(value);
-        await _own.Disk(node).Disk.WriteAsync(offset, bytes);
+        await _own.Disk(node).WriteAsync(offset, bytes);
     }
 
     /// <summary>Expects the same nodes, bitmaps and bits.</summary>

@@ -47,4 +47,9 @@ public sealed record BackupJobOptions
     /// other jobs. If it fails, the job fails, and nothing counts as copied. If the job is cancelled meanwhile, the token is.
     /// </summary>
     public Func<CancellationToken, ValueTask>? BeforeCompletion { get; init; }
+
+    /// <summary>
+    /// Receives the number of bytes copied, from several threads. The total is that of <see cref="BackupJob.TotalBytes"/>.
+    /// </summary>
+    public IProgress<OperationProgress>? Progress { get; init; }
 }

@@ -1,5 +1,4 @@
 using Qcow2Bitmaps.Images;
-using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Backups.Recording;
@@ -9,9 +8,58 @@ public sealed partial class RecordingSession
 {
     private Disk Shown => (Disk?)_writer ?? _chain;
 
+    /// <inheritdoc/>
+    public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+        Shown.ReadAsync(offsetBytes, buffer, cancellationToken);
+
+    /// <inheritdoc/>
+    public override ValueTask<long> ListAsync(
+        long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default) =>
+        Shown.ListAsync(offsetBytes, endBytes, extents, cancellationToken);
+
+    /// <summary>Writes bytes, and records them.</summary>
+    /// <inheritdoc/>
+    public override async ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
+    {
+        using Turn turn = await BeginAsync(offsetBytes, bytes.Length, cancellationToken).ConfigureAwait(false);
+        await turn.Writer.WriteAsync(offsetBytes, bytes, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Writes a whole cluster compressed, or uncompressed if compression does not shrink it, and records it.</summary>
+    /// <inheritdoc/>
+    public override async ValueTask WriteCompressedAsync(
+        long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
+    {
+        using Turn turn = await BeginAsync(offsetBytes, cluster.Length, cancellationToken).ConfigureAwait(false);
+        await turn.Writer.WriteCompressedAsync(offsetBytes, cluster, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Makes a range read as zeros, and records it.</summary>
+    /// <inheritdoc/>
+    public override async ValueTask WriteZerosAsync(
+        long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
+    {
+        using Turn turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        await turn.Writer.WriteZerosAsync(offsetBytes, lengthBytes, mayUnmap, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Discards a range, and records all of it, even parts that are kept.</summary>
+    /// <inheritdoc/>
+    public override async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
+    {
+        using Turn turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        await turn.Writer.DiscardAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Makes durable what was written by calls that have returned. Bitmaps are not stored.</summary>
+    /// <inheritdoc/>
+    public override ValueTask FlushAsync(CancellationToken cancellationToken = default) =>
+        _writer?.FlushAsync(cancellationToken) ?? ValueTask.CompletedTask;
+
     /// <summary>Begins a write: has the jobs copy the old data first, and records it.</summary>
     private async ValueTask<Turn> BeginAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
+        RequireRange(offsetBytes, lengthBytes);
         GuestWriter writer = _writer
             ?? throw new Qcow2UnsupportedException(UnsupportedReason.ReadOnly, $"'{Name}' is open for reading only");
         while (true)
@@ -54,74 +102,5 @@ public sealed partial class RecordingSession
     private readonly record struct Turn(GuestWriter Writer, SharedLock.Release Together) : IDisposable
     {
         public void Dispose() => Together.Dispose();
-    }
-
-    internal sealed class RecordedDisk(RecordingSession session) : Disk
-    {
-        public override string Name => session.Name;
-
-        public override long SizeBytes => session.SizeBytes;
-
-        public override int ClusterBytes => session.Image.ClusterSizeBytes;
-
-        public override bool CanWrite => session._writer is not null;
-
-        public override bool CanCompress => session._writer is { CanCompress: true };
-
-        internal RecordingSession Session => session;
-
-        internal override bool HoldsZeros => session._writer is { HoldsZeros: true };
-
-        internal override bool HasBacking => session._chain.Layers.Count > 1;
-
-        internal override IEnumerable<ImageStorage> Storages => session._chain.Storages;
-
-        public override ValueTask<int> ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-            session.Shown.ReadAsync(offsetBytes, buffer, cancellationToken);
-
-        public override ValueTask<long> ListAsync(
-            long offsetBytes, long endBytes, List<DiskExtent> extents, CancellationToken cancellationToken = default) =>
-            session.Shown.ListAsync(offsetBytes, endBytes, extents, cancellationToken);
-
-        /// <summary>Writes bytes, and records them.</summary>
-        public override async ValueTask WriteAsync(
-            long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default)
-        {
-            using Turn turn = await BeginAsync(offsetBytes, bytes.Length, cancellationToken).ConfigureAwait(false);
-            await turn.Writer.WriteAsync(offsetBytes, bytes, cancellationToken).ConfigureAwait(false);
-        }
-
-        /// <summary>Writes a whole cluster compressed, or uncompressed if compression does not shrink it, and records it.</summary>
-        public override async ValueTask WriteCompressedAsync(
-            long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default)
-        {
-            using Turn turn = await BeginAsync(offsetBytes, cluster.Length, cancellationToken).ConfigureAwait(false);
-            await turn.Writer.WriteCompressedAsync(offsetBytes, cluster, cancellationToken).ConfigureAwait(false);
-        }
-
-        /// <summary>Makes a range read as zeros, and records it.</summary>
-        public override async ValueTask WriteZerosAsync(
-            long offsetBytes, long lengthBytes, bool mayUnmap = false, CancellationToken cancellationToken = default)
-        {
-            using Turn turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
-            await turn.Writer.WriteZerosAsync(offsetBytes, lengthBytes, mayUnmap, cancellationToken).ConfigureAwait(false);
-        }
-
-        /// <summary>Discards a range, and records all of it, even parts that are kept.</summary>
-        public override async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
-        {
-            using Turn turn = await BeginAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
-            await turn.Writer.DiscardAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
-        }
-
-        /// <summary>Makes durable what was written by calls that have returned. Bitmaps are not stored.</summary>
-        public override ValueTask FlushAsync(CancellationToken cancellationToken = default) =>
-            session._writer?.FlushAsync(cancellationToken) ?? ValueTask.CompletedTask;
-
-        private ValueTask<Turn> BeginAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
-        {
-            RequireRange(offsetBytes, lengthBytes);
-            return session.BeginAsync(offsetBytes, lengthBytes, cancellationToken);
-        }
     }
 }

@@ -89,7 +89,7 @@ public sealed partial class RecordingSession
             throw Refuse(options, "Cannot specify bitmap sync mode without a bitmap");
         }
 
-        if (Equals(options.Target.Identity, Disk.Identity))
+        if (Equals(options.Target.Identity, Identity))
         {
             throw Refuse(options, "Source and target cannot be the same");
         }
@@ -111,7 +111,7 @@ public sealed partial class RecordingSession
         }
 
         var job = new BackupJob(this, options, sync, bitmap, mode ?? BitmapSyncMode.Never);
-        if (options.Target is RecordedDisk { Session: var target } && !SessionCircles.TryAdd(this, target))
+        if (options.Target is RecordingSession target && !SessionCircles.TryAdd(this, target))
         {
             throw Refuse(options, $"Making '{target.Name}' a backup target of '{Name}' would create a cycle");
         }
@@ -128,7 +128,7 @@ public sealed partial class RecordingSession
     /// <summary>Removes the note of <see cref="ApplyBackup"/> about its target: nothing more is copied there.</summary>
     internal void LeaveTarget(BackupJobOptions options)
     {
-        if (options.Target is RecordedDisk { Session: var target })
+        if (options.Target is RecordingSession target)
         {
             SessionCircles.Remove(this, target);
         }
@@ -168,7 +168,7 @@ public sealed partial class RecordingSession
     /// <summary>Marks everything allocated in the top image itself.</summary>
     internal async ValueTask MarkOwnAsync(DirtyBitmap bits, CancellationToken cancellationToken)
     {
-        await Disk.FlushAsync(cancellationToken).ConfigureAwait(false);
+        await FlushAsync(cancellationToken).ConfigureAwait(false);
         await foreach (DiskExtent extent in _chain.ListOwnAsync(0, cancellationToken).ConfigureAwait(false))
         {
             if (extent.Kind != ExtentKind.Unallocated)

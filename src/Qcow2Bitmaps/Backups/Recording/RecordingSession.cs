@@ -1,5 +1,6 @@
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images;
+using Qcow2Bitmaps.Storage;
 using Qcow2Bitmaps.Threading;
 
 namespace Qcow2Bitmaps.Backups.Recording;
@@ -13,7 +14,7 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// <para>
 /// Opening loads all bitmaps and marks them <c>in-use</c> in the image, in one atomic edit: whoever looks at the image of a process
 /// that was killed finds them inconsistent, as with QEMU, and never valid and without a change. <see cref="StoreBitmapsAsync"/> and
-/// <see cref="DisposeAsync"/> store what is in memory, valid again, in one atomic edit. After that the first write marks them
+/// <see cref="DisposeAsync"/> store what is in memory, valid again, in one atomic edit. After a checkpoint the first write marks them
 /// anew, as do merges into a stored bitmap and its enabling. No write costs an edit, which is the difference to
 /// <see cref="ImageChain.OpenWriterAsync(CancellationToken)"/>, whose bitmaps are valid at any moment. What a killed session has not
 /// stored can be rebuilt from allocation where the image has a backing file: <see cref="Operations.ChainPopulate"/>.
@@ -23,12 +24,12 @@ namespace Qcow2Bitmaps.Backups.Recording;
 /// be merged from, and used by jobs.
 /// </para>
 /// <para>
-/// Thread-safe. Reads and writes are concurrent. Operations on bitmaps, the start and end of jobs, and storing wait until no write is
+/// Thread-safe. Reads and writes are concurrent. Operations on bitmaps, the start and end of jobs, and checkpoints wait until no write is
 /// in progress, and block new ones. While the session is open, nothing else may change the image's bitmaps, not even through the same
 /// <see cref="Qcow2Image"/>.
 /// </para>
 /// </remarks>
-public sealed partial class RecordingSession : IAsyncDisposable
+public sealed partial class RecordingSession : Disk
 {
     private static long s_sessions;
 
@@ -53,14 +54,24 @@ public sealed partial class RecordingSession : IAsyncDisposable
         _chain = chain;
         _leaveOpen = leaveOpen;
         _writer = writer;
-        Disk = new RecordedDisk(this);
     }
 
+    /// <inheritdoc/>
+    public override string Name => Image.Name;
+
+    /// <inheritdoc/>
+    public override long SizeBytes => Image.VirtualSizeBytes;
+
+    /// <inheritdoc/>
+    public override int ClusterBytes => Image.ClusterSizeBytes;
+
+    /// <inheritdoc/>
+    public override bool CanWrite => _writer is not null;
+
     /// <summary>
-    /// The disk as the guest sees it, to read and to write: each write is recorded. It is closed with the session; disposing it does
-    /// nothing.
+    /// Whether clusters can be compressed: the image can be written, its compression is zlib, and it has no external data file.
     /// </summary>
-    public Disk Disk { get; }
+    public override bool CanCompress => _writer is { CanCompress: true };
 
     /// <summary>The chain whose disk this is. Verdicts on it are of the images on disk, where bitmaps are in use until they are stored: use
     /// <see cref="Bitmaps"/>.</summary>
@@ -88,9 +99,11 @@ public sealed partial class RecordingSession : IAsyncDisposable
     /// <summary>Identifies the session, and defines the order in which several are locked.</summary>
     internal long Number { get; } = Interlocked.Increment(ref s_sessions);
 
-    internal string Name => Image.Name;
+    internal override bool HoldsZeros => _writer is { HoldsZeros: true };
 
-    internal long SizeBytes => Image.VirtualSizeBytes;
+    internal override bool HasBacking => _chain.Layers.Count > 1;
+
+    internal override IEnumerable<ImageStorage> Storages => _chain.Storages;
 
     /// <summary>Opens a chain of files, the top image for writing, with the locks of a writer.</summary>
     /// <param name="topPath">The top image.</param>
@@ -152,10 +165,11 @@ public sealed partial class RecordingSession : IAsyncDisposable
 
     /// <summary>Stores all bitmaps in their current state, valid, together with all written data, and continues.</summary>
     /// <remarks>
+    /// Not a checkpoint of libvirt: a new bitmap starts one (<see cref="RecordingTransaction.Add"/>).
     /// A bitmap that a job uses is stored as it would be if the job failed. Transient bitmaps are not stored, and inconsistent ones are
-    /// unchanged. If there is no space, or the storage fails, the bitmaps stay marked as in use, and memory is unchanged. It can be
-    /// tried again, but not after the tables of written data could not be made durable: those data may be lost. Then it fails each time,
-    /// and so does the close.
+    /// unchanged. If there is no space, or the storage fails, the bitmaps stay marked as in use, and memory is unchanged. The checkpoint
+    /// can be retried, but not after the tables of written data could not be made durable: those data may be lost. Then each checkpoint
+    /// and the close fail.
     /// </remarks>
     /// <param name="cancellationToken">Cancels the work as long as the image is unchanged.</param>
     /// <returns>Once all is durable.</returns>
@@ -174,8 +188,9 @@ public sealed partial class RecordingSession : IAsyncDisposable
     /// </remarks>
     /// <returns>Once everything is durable.</returns>
     /// <inheritdoc cref="StoreBitmapsAsync" path="/exception"/>
-    public async ValueTask DisposeAsync()
+    public override async ValueTask DisposeAsync()
     {
+        await base.DisposeAsync().ConfigureAwait(false);
         if (_isClosed)
         {
             return;

@@ -20,8 +20,7 @@ public sealed class RecordingTransaction
     /// <param name="name">Its name: 1 to 1023 bytes of UTF-8 without NUL.</param>
     /// <param name="granularityBytes">How many bytes a bit represents, a power of two of at least 512; null for QEMU's default, the cluster
     /// size limited to 4 KiB to 64 KiB.</param>
-    /// <param name="isPersistent">Whether it is stored when the session stores its bitmaps; else it is gone when the session is
-    /// closed.</param>
+    /// <param name="isPersistent">Whether it is stored at the next checkpoint; else it is gone when the session is closed.</param>
     /// <param name="isRecording">Whether it records writes.</param>
     /// <returns>This transaction.</returns>
     public RecordingTransaction Add(
@@ -127,7 +126,7 @@ public sealed class RecordingTransaction
     /// <exception cref="ObjectDisposedException">A session is closed; nothing was changed.</exception>
     /// <exception cref="IOException">
     /// The storage failed while bitmaps were being marked as in use in an image, or deleted from it. Nothing was changed in memory, and a
-    /// bitmap that was deleted from the image is stored again when the session stores its bitmaps.
+    /// bitmap that was deleted from the image is stored again at the next checkpoint.
     /// </exception>
     public Task<IReadOnlyList<BackupJob>> CommitAsync(CancellationToken cancellationToken = default) =>
         RunAsync(isTrial: false, cancellationToken).AsTask();

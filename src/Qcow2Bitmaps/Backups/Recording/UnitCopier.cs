@@ -91,7 +91,7 @@ internal sealed class UnitCopier
         }
 
         // Parts that are not copied cannot be overwritten before this lock is released.
-        long zerosEnd = await ReadSourceAsync(_session.Disk.FindZerosEndAsync(start, next.End, _stopped)).ConfigureAwait(false);
+        long zerosEnd = await ReadSourceAsync(_session.FindZerosEndAsync(start, next.End, _stopped)).ConfigureAwait(false);
         zerosEnd = zerosEnd == next.End ? zerosEnd : zerosEnd & -_unitBytes;
         if (zerosEnd - start < StepBytes)
         {
@@ -159,7 +159,7 @@ internal sealed class UnitCopier
             }
 
             long limit = end + Math.Min(step, most - end);
-            long zerosEnd = await ReadSourceAsync(_session.Disk.FindZerosEndAsync(end, limit, _stopped)).ConfigureAwait(false);
+            long zerosEnd = await ReadSourceAsync(_session.FindZerosEndAsync(end, limit, _stopped)).ConfigureAwait(false);
             thereEnd = isThere ? await FindHeldZerosEndAsync(end, zerosEnd).ConfigureAwait(false) : thereEnd;
             end = zerosEnd;
             if (end < limit)
@@ -207,7 +207,7 @@ internal sealed class UnitCopier
                 at = Math.Min(next.End, end);
                 buffer ??= MemoryOwner<byte>.Allocate((int)(end - start));
                 Memory<byte> bytes = buffer.Memory[..(int)(at - next.Start)];
-                await ReadSourceAsync(_session.Disk.ReadAsync(next.Start, bytes, cancellationToken)).ConfigureAwait(false);
+                await ReadSourceAsync(_session.ReadAsync(next.Start, bytes, cancellationToken)).ConfigureAwait(false);
                 await WriteAsync(next.Start, bytes, cancellationToken).ConfigureAwait(false);
                 Note(next.Start, bytes.Length);
             }
@@ -253,7 +253,8 @@ internal sealed class UnitCopier
             Remaining.Clear(start, length);
         }
 
-        Interlocked.Add(ref _copiedBytes, length);
+        long copied = Interlocked.Add(ref _copiedBytes, length);
+        _options.Progress?.Report(new OperationProgress(copied, TotalBytes));
     }
 
     private async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)

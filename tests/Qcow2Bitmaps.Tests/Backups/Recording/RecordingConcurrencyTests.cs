@@ -79,7 +79,7 @@ public sealed class RecordingConcurrencyTests
                 new BackupJobOptions
                 {
                     Sync = BackupSync.Full,
-                    Target = second.Disk,
+                    Target = second,
                     BytesPerSecond = i % 2 * (200 << 20),
                 },
                 Token);
@@ -147,7 +147,7 @@ public sealed class RecordingConcurrencyTests
             await session.DisposeAsync();
         }
 
-        static BackupJobOptions To(RecordingSession session) => new() { Sync = BackupSync.None, Target = session.Disk };
+        static BackupJobOptions To(RecordingSession session) => new() { Sync = BackupSync.None, Target = session };
     }
 
     /// <summary>Counts up at two places, one after the other: at any moment the first is ahead by one at most.</summary>

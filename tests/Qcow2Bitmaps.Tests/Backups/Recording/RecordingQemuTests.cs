@@ -105,7 +105,7 @@ public sealed class RecordingQemuTests
             await daemon.TryAsync("blockdev-backup", Backup("other", "disk", BackupSync.Full, null, null)),
             await RefusalAsync(async () =>
                 await session.StartBackupAsync(
-                    new BackupJobOptions { Sync = BackupSync.Full, Target = session.Disk }, Token)));
+                    new BackupJobOptions { Sync = BackupSync.Full, Target = session }, Token)));
         foreach (string name in names)
         {
             await CompareAsync(daemon, session, new RecordStep(RecordAction.Remove) { Name = name });

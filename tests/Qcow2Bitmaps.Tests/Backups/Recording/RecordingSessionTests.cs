@@ -91,7 +91,7 @@ public sealed class RecordingSessionTests
 
         byte[] before = disk.Storage.ToArray();
         await using RecordingSession session = await disk.OpenAsync(isReadOnly: true);
-        Assert.True(!session.Disk.CanWrite && session.Find("a")!.IsReadOnly);
+        Assert.True(!session.CanWrite && session.Find("a")!.IsReadOnly);
         await Assert.ThrowsAsync<Qcow2UnsupportedException>(async () => await session.WriteAsync(0, new byte[1], Token));
         BitmapStateException e = await Assert.ThrowsAsync<BitmapStateException>(async () => await session.ClearAsync("a", Token));
         Assert.Equal("Bitmap 'a' is readonly and cannot be modified", e.Message);
@@ -226,7 +226,7 @@ public sealed class RecordingSessionTests
         await other.ClearAsync("b", Token);
 
         BackupJob job = await session.StartBackupAsync(
-            new BackupJobOptions { Sync = BackupSync.Full, Target = other.Disk }, Token);
+            new BackupJobOptions { Sync = BackupSync.Full, Target = other }, Token);
 
         Assert.Equal(BackupJobState.Completed, await job.WaitAsync(Token));
         Assert.Equal(SizeBytes, job.CopiedBytes);

@@ -28,28 +28,4 @@ internal static class SingleSteps
     public static RecordingTransaction Merge(
         this RecordingTransaction transaction, RecordingSession session, string into, IReadOnlyList<string> sources) =>
         sources.Aggregate(transaction, (merged, source) => merged.Merge(session, into, source));
-
-    public static ValueTask<int> ReadAsync(
-        this RecordingSession session, long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-        session.Disk.ReadAsync(offsetBytes, buffer, cancellationToken);
-
-    public static ValueTask WriteAsync(
-        this RecordingSession session, long offsetBytes, ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken = default) =>
-        session.Disk.WriteAsync(offsetBytes, bytes, cancellationToken);
-
-    public static ValueTask WriteZerosAsync(
-        this RecordingSession session, long offsetBytes, long lengthBytes, bool mayUnmap = false,
-        CancellationToken cancellationToken = default) =>
-        session.Disk.WriteZerosAsync(offsetBytes, lengthBytes, mayUnmap, cancellationToken);
-
-    public static ValueTask DiscardAsync(
-        this RecordingSession session, long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default) =>
-        session.Disk.DiscardAsync(offsetBytes, lengthBytes, cancellationToken);
-
-    public static ValueTask WriteCompressedAsync(
-        this RecordingSession session, long offsetBytes, ReadOnlyMemory<byte> cluster, CancellationToken cancellationToken = default) =>
-        session.Disk.WriteCompressedAsync(offsetBytes, cluster, cancellationToken);
-
-    public static ValueTask FlushAsync(this RecordingSession session, CancellationToken cancellationToken = default) =>
-        session.Disk.FlushAsync(cancellationToken);
 }
