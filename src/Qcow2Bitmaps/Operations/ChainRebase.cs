@@ -94,8 +94,8 @@ public sealed class ChainRebase : ChainOperation
     /// <param name="activePath">The top image of the whole chain.</param>
     /// <param name="options">Which image gets which backing file, of this chain or of another one, and how.</param>
     /// <param name="open">How the chain is opened; the defaults when null. Which images are writable follows from the rebase.</param>
-    /// <param name="openBase">How the chain of the base is opened. When null, as the other one, without its top's format and snapshot: the
-    /// base must be qcow2 then, as a format that was only guessed must not be stored.</param>
+    /// <param name="openBase">How the chain of the base is opened. When null, as the other one, without its top's format and snapshot: a
+    /// base that is no image of that chain must be qcow2 then, as a format that was only guessed must not be stored.</param>
     /// <param name="cancellationToken">Ends the opening.</param>
     /// <exception cref="Qcow2UnsupportedException">The new name starts with a protocol.</exception>
     /// <exception cref="ImageLockedException">Another process uses one of the images in a way that excludes this.</exception>
@@ -113,7 +113,9 @@ public sealed class ChainRebase : ChainOperation
         {
             rebase.BaseChain = options.BasePath is null
                 ? null
-                : await ImageChain.OpenAsync(options.BasePath, OptionsOfBase(openBase, open), cancellationToken).ConfigureAwait(false);
+                : await ImageChain.OpenAsync(
+                    options.BasePath, openBase ?? OptionsOfBase(rebase.Chain, options.BasePath, open), cancellationToken)
+                    .ConfigureAwait(false);
             return rebase;
         }
         catch
@@ -239,8 +241,13 @@ public sealed class ChainRebase : ChainOperation
         }
     }
 
-    private static ChainOpenOptions OptionsOfBase(ChainOpenOptions? openBase, ChainOpenOptions? open) => openBase
-        ?? (open ?? new ChainOpenOptions()) with { TopFormat = ImageFormat.Qcow2, TopSnapshot = null, WritableLayers = [] };
+    private static ChainOpenOptions OptionsOfBase(ImageChain chain, string path, ChainOpenOptions? open) =>
+        (open ?? new ChainOpenOptions()) with
+        {
+            TopFormat = chain.IndexOf(path) is { } index ? chain.Layers[index].Format : ImageFormat.Qcow2,
+            TopSnapshot = null,
+            WritableLayers = [],
+        };
 
     private static int TopOf(ImageChain chain, MergeOptions options) => options.TopPath is null ? 0 : IndexOf(chain, options.TopPath);
 }
