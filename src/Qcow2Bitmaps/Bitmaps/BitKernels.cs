@@ -11,57 +11,13 @@ namespace Qcow2Bitmaps.Bitmaps;
 internal static class BitKernels
 {
     /// <summary>ORs words into the same number of other words.</summary>
-    public static void Or(Span<ulong> destination, ReadOnlySpan<ulong> source)
-    {
-        Span<Vector<ulong>> vectors = MemoryMarshal.Cast<ulong, Vector<ulong>>(destination);
-        ReadOnlySpan<Vector<ulong>> others = MemoryMarshal.Cast<ulong, Vector<ulong>>(source[..destination.Length]);
-        int i = 0;
-        // Two at a time: one load, OR and store a turn leaves the ports idle.
-        for (; i + 1 < vectors.Length; i += 2)
-        {
-            Vector<ulong> first = vectors[i] | others[i];
-            Vector<ulong> second = vectors[i + 1] | others[i + 1];
-            vectors[i] = first;
-            vectors[i + 1] = second;
-        }
-
-        for (int rest = i * Vector<ulong>.Count; rest < destination.Length; rest++)
-        {
-            destination[rest] |= source[rest];
-        }
-    }
+    public static void Or(Span<ulong> destination, ReadOnlySpan<ulong> source) => Combine<OrOperation>(destination, source);
 
     /// <summary>ANDs words into the same number of other words.</summary>
-    public static void And(Span<ulong> destination, ReadOnlySpan<ulong> source)
-    {
-        Span<Vector<ulong>> vectors = MemoryMarshal.Cast<ulong, Vector<ulong>>(destination);
-        ReadOnlySpan<Vector<ulong>> others = MemoryMarshal.Cast<ulong, Vector<ulong>>(source[..destination.Length]);
-        for (int i = 0; i < vectors.Length; i++)
-        {
-            vectors[i] &= others[i];
-        }
-
-        for (int rest = vectors.Length * Vector<ulong>.Count; rest < destination.Length; rest++)
-        {
-            destination[rest] &= source[rest];
-        }
-    }
+    public static void And(Span<ulong> destination, ReadOnlySpan<ulong> source) => Combine<AndOperation>(destination, source);
 
     /// <summary>Clears in words the bits that are set in others of the same number.</summary>
-    public static void AndNot(Span<ulong> destination, ReadOnlySpan<ulong> source)
-    {
-        Span<Vector<ulong>> vectors = MemoryMarshal.Cast<ulong, Vector<ulong>>(destination);
-        ReadOnlySpan<Vector<ulong>> others = MemoryMarshal.Cast<ulong, Vector<ulong>>(source[..destination.Length]);
-        for (int i = 0; i < vectors.Length; i++)
-        {
-            vectors[i] = Vector.AndNot(vectors[i], others[i]);
-        }
-
-        for (int rest = vectors.Length * Vector<ulong>.Count; rest < destination.Length; rest++)
-        {
-            destination[rest] &= ~source[rest];
-        }
-    }
+    public static void AndNot(Span<ulong> destination, ReadOnlySpan<ulong> source) => Combine<AndNotOperation>(destination, source);
 
     /// <summary>Counts the bits that are set.</summary>
     public static long Count(ReadOnlySpan<ulong> words)
@@ -212,6 +168,35 @@ internal static class BitKernels
         }
     }
 
+    // Vector256, not Vector<T>: a native build fixes the size of that for processors without AVX2.
+    private static void Combine<T>(Span<ulong> destination, ReadOnlySpan<ulong> source)
+        where T : IWordOperation
+    {
+        source = source[..destination.Length];
+        int done = 0;
+        if (Vector256.IsHardwareAccelerated)
+        {
+            Span<Vector256<ulong>> vectors = MemoryMarshal.Cast<ulong, Vector256<ulong>>(destination);
+            ReadOnlySpan<Vector256<ulong>> others = MemoryMarshal.Cast<ulong, Vector256<ulong>>(source)[..vectors.Length];
+            int i = 0;
+            // Two at a time: one load, operation and store a turn leaves the ports idle.
+            for (; i + 1 < vectors.Length; i += 2)
+            {
+                Vector256<ulong> first = T.Of(vectors[i], others[i]);
+                Vector256<ulong> second = T.Of(vectors[i + 1], others[i + 1]);
+                vectors[i] = first;
+                vectors[i + 1] = second;
+            }
+
+            done = i * Vector256<ulong>.Count;
+        }
+
+        for (; done < destination.Length; done++)
+        {
+            destination[done] = T.Of(destination[done], source[done]);
+        }
+    }
+
     /// <summary>ORs all bits of each run of 2^shift bits into its first one; the others are left in any state.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong FoldRuns(ulong word, int shift)
@@ -248,4 +233,32 @@ internal static class BitKernels
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Apply(ref ulong word, ulong mask, bool value) => word = value ? word | mask : word & ~mask;
+
+    private interface IWordOperation
+    {
+        static abstract ulong Of(ulong word, ulong other);
+
+        static abstract Vector256<ulong> Of(Vector256<ulong> words, Vector256<ulong> others);
+    }
+
+    private readonly struct OrOperation : IWordOperation
+    {
+        public static ulong Of(ulong word, ulong other) => word | other;
+
+        public static Vector256<ulong> Of(Vector256<ulong> words, Vector256<ulong> others) => words | others;
+    }
+
+    private readonly struct AndOperation : IWordOperation
+    {
+        public static ulong Of(ulong word, ulong other) => word & other;
+
+        public static Vector256<ulong> Of(Vector256<ulong> words, Vector256<ulong> others) => words & others;
+    }
+
+    private readonly struct AndNotOperation : IWordOperation
+    {
+        public static ulong Of(ulong word, ulong other) => word & ~other;
+
+        public static Vector256<ulong> Of(Vector256<ulong> words, Vector256<ulong> others) => Vector256.AndNot(words, others);
+    }
 }
