@@ -50,6 +50,9 @@ public sealed record FormatFault
 
     internal FaultCode Code { get; }
 
+    /// <summary>This fault, which a repair mends.</summary>
+    internal FormatFault Repairable => this with { Remedy = Qcow2Bitmaps.Remedy.Repair };
+
     /// <summary>One line that says what is wrong, where, what was found and what is allowed.</summary>
     public override string ToString() =>
         $"{Structure}: {Field} at offset 0x{Offset:x} is {Found}, allowed: {Allowed} [{Id}]";

@@ -56,8 +56,7 @@ internal static class ClusterSpace
     public static Qcow2FormatException InUse(string what, HostOffset offset, string imageName) => new(
         Faults.Of(
             FaultCode.RefcountTooLow, what, "reference count", offset.Raw, 0,
-            "at least 1, as the cluster is in use") with
-        { Remedy = Remedy.Repair },
+            "at least 1, as the cluster is in use").Repairable,
         imageName);
 
     /// <summary>The error for a storage that is full and cannot grow.</summary>

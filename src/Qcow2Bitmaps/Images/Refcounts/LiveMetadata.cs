@@ -73,8 +73,7 @@ internal sealed class LiveMetadata
                 throw new Qcow2FormatException(
                     Faults.OfHex(
                         FaultCode.RefcountTooLow, range.What, "offset", range.Start, range.Start,
-                        $"one apart from {what}") with
-                    { Remedy = Remedy.Repair },
+                        $"one apart from {what}").Repairable,
                     imageName);
             }
 

@@ -65,8 +65,7 @@ internal sealed class RefcountReader
                 throw new Qcow2FormatException(
                     Faults.OfHex(
                         fault, "refcount table", $"entry {i}", EntryOffset(header, i), table[i],
-                        "an offset that is aligned to a cluster, or 0") with
-                    { Remedy = Remedy.Repair },
+                        "an offset that is aligned to a cluster, or 0").Repairable,
                     storage.Name);
             }
         }
@@ -151,8 +150,7 @@ internal sealed class RefcountReader
             throw new Qcow2FormatException(
                 Faults.OfHex(
                     FaultCode.RefcountBlockTruncated, "refcount table", $"entry {block}", EntryOffset(Header, block), offset,
-                    "an offset inside the file") with
-                { Remedy = Remedy.Repair },
+                    "an offset inside the file").Repairable,
                 _storage.Name);
         }
     }

@@ -238,7 +238,6 @@ internal sealed partial class ShadowRefcounts
     private Qcow2FormatException TooLow(HostCluster cluster, ulong count) => new(
         Faults.Of(
             FaultCode.RefcountTooLow, "cluster", "reference count", _geometry.OffsetOf(cluster).Raw, count,
-            "as many as the cluster's uses, which are more") with
-        { Remedy = Remedy.Repair },
+            "as many as the cluster's uses, which are more").Repairable,
         _storage.Name);
 }

@@ -55,8 +55,7 @@ internal sealed record WritableCounts(RefcountReader Stored, LiveMetadata Withou
         Qcow2FormatException Refuse(FaultCode code, string allowed) => new(
             Faults.OfHex(
                 code, "header", "incompatible_features", HeaderLayout.IncompatibleFeatures, (ulong)header.IncompatibleFeatures,
-                allowed) with
-            { Remedy = Remedy.Repair },
+                allowed).Repairable,
             storage.Name);
     }
 }

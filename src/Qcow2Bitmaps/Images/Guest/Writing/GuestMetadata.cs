@@ -343,6 +343,6 @@ internal sealed partial class GuestMetadata(ImageHandle image, GuestDisk disk, I
     }
 
     private Qcow2FormatException Overlap(string structure, string field, ulong offset, ulong found, string what) => new(
-        Faults.OfHex(FaultCode.L2Overlap, structure, field, offset, found, $"a cluster apart from {what}") with { Remedy = Remedy.Repair },
+        Faults.OfHex(FaultCode.L2Overlap, structure, field, offset, found, $"a cluster apart from {what}").Repairable,
         image.Name);
 }
