@@ -20,7 +20,7 @@ internal static class CommandLine
     public static Task<int> InvokeAsync(string[] args)
     {
         var error = new StreamWriter(StandardStreams.OpenError(), new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
-        return InvokeAsync(args, new ToolWriter(StandardStreams.OpenOutput(), isTerminal: !Console.IsOutputRedirected), error);
+        return InvokeAsync(args, new ToolWriter(StandardStreams.OpenOutput(), StandardStreams.IsOutputTerminal), error);
     }
 
     /// <summary>Runs a command line. Tests call it with their own writers.</summary>
@@ -28,9 +28,9 @@ internal static class CommandLine
     {
         var messages = new MessageWriter(output, error);
         args = ResizeCommand.WithSizeAsArgument(args);
-        ParseResult parsed = Build(output, messages).Parse(args, s_configuration);
+        ParseResult parsed = Build(args, output, messages).Parse(args, s_configuration);
         SummarizeCommands(parsed);
-        if (UsageError(parsed, args, output, messages) is { } usageError)
+        if (UsageError(parsed, args) is { } usageError)
         {
             messages.Error(usageError);
             messages.WriteLine($"Try '{MessageWriter.ToolName} {PathOf(parsed.CommandResult.Command)}--help' for more information");
@@ -72,7 +72,7 @@ internal static class CommandLine
     }
 
     /// <summary>The error in the command line; null if there is none, or if help is requested.</summary>
-    private static string? UsageError(ParseResult parsed, string[] args, ToolWriter output, MessageWriter messages)
+    private static string? UsageError(ParseResult parsed, string[] args)
     {
         if (parsed.Action is HelpAction)
         {
@@ -80,9 +80,9 @@ internal static class CommandLine
         }
 
         // The parser takes an unknown option as an argument. Only behind "--" that is intended.
-        string? unknown = Build(output, messages).Parse(
-            [.. args.TakeWhile(static arg => !string.Equals(arg, "--", StringComparison.Ordinal))], s_configuration)
-            .CommandResult.Children.OfType<ArgumentResult>().SelectMany(static argument => argument.Tokens)
+        int end = Array.IndexOf(args, "--");
+        ParseResult before = end < 0 ? parsed : parsed.RootCommandResult.Command.Parse(args[..end], s_configuration);
+        string? unknown = before.CommandResult.Children.OfType<ArgumentResult>().SelectMany(static argument => argument.Tokens)
             .Select(static token => token.Value).FirstOrDefault(static value => value.Length > 1 && value[0] == '-');
         return unknown is not null ? PrintableMessage.Of($"unrecognized option '{unknown}'")
             : parsed.UnmatchedTokens.Count > 0 ? PrintableMessage.Of($"Unrecognized command or argument '{parsed.UnmatchedTokens[0]}'")
@@ -91,47 +91,11 @@ internal static class CommandLine
     }
 
     /// <summary>All commands with their options; the reference in <c>docs/cli.md</c> is written from it.</summary>
-    public static Command Build(ToolWriter output, MessageWriter messages)
+    public static Command Build(ToolWriter output, MessageWriter messages) => Build([], output, messages);
+
+    /// <summary>As the other method, without commands that the arguments do not name: to build all costs more than most.</summary>
+    private static Command Build(ReadOnlySpan<string> args, ToolWriter output, MessageWriter messages)
     {
-        var chain = new Command("chain", "Check, change and measure backing chains with their bitmaps")
-        {
-            ChainCheckCommand.Create(output, messages),
-            ChainSnapshotCommand.Create(output, messages),
-            ChainCommitCommand.Create(output, messages),
-            ChainPullCommand.Create(output, messages),
-            ChainRebaseCommand.Create(output, messages, tells: true),
-            ChainFlattenCommand.Create(output, messages),
-            ChainBitmapCommands.CreatePopulate(output, messages),
-            ChainBitmapCommands.CreateDelete(output, messages),
-            ChainBitmapCommands.CreatePrune(output, messages),
-            ChainReconcileCommand.Create(output, messages),
-            ChainMeasureCommand.Create(output, messages),
-        };
-        var backup = new Command("backup", "Take, verify, restore and list backups of disks that are not in use")
-        {
-            BackupTakeCommand.CreateFull(output, messages),
-            BackupTakeCommand.CreateIncremental(output, messages),
-            BackupAdoptCommand.Create(output, messages),
-            BackupVerifyCommand.Create(output, messages),
-            BackupRestoreCommand.Create(output, messages),
-            BackupListCommand.Create(output, messages),
-        };
-        Command[] verbs =
-        [
-            CreateCommand.Create(output, messages),
-            InfoCommand.Create(output, messages),
-            CheckCommand.Create(output, messages),
-            BitmapCommand.Create(output, messages),
-            MapCommand.Create(output, messages),
-            CompareCommand.Create(output, messages),
-            ConvertCommand.Create(output, messages),
-            SnapshotCommand.Create(output, messages),
-            ResizeCommand.Create(output, messages),
-            MeasureCommand.Create(output, messages),
-            CommitCommand.Create(output, messages),
-            ChainRebaseCommand.Create(output, messages, tells: false),
-        ];
-        LetTheLastOneCount(verbs);
         var root = new Command(
             MessageWriter.ToolName,
             """
@@ -145,10 +109,10 @@ internal static class CommandLine
             new VersionOption("--version", "-V"),
             TraceOption.Create(),
         };
-        foreach (Command command
-            in (IEnumerable<Command>)[.. verbs, ExtentsCommand.Create(output, messages), QmpCommand.Create(messages), chain, backup])
+        args = args[Math.Min(TraceOption.CountArguments(args), args.Length)..];
+        foreach (CommandEntry entry in CommandTable.Select(CommandTable.Verbs, args))
         {
-            root.Add(command);
+            root.Add(entry.Build(args, output, messages));
         }
 
         return root;
@@ -163,16 +127,6 @@ internal static class CommandLine
             {
                 command.Description = command.Description?.Split('\n')[0];
             }
-        }
-    }
-
-    /// <summary>A repeated option replaces the earlier one, as in qemu-img. Commands that qemu-img does not have refuse it.</summary>
-    private static void LetTheLastOneCount(Command[] verbs)
-    {
-        foreach (Option option
-            in verbs.SelectMany(static verb => verb.Options).Where(static option => option.Arity.MaximumNumberOfValues == 1))
-        {
-            option.AllowMultipleArgumentsPerToken = true;
         }
     }
 

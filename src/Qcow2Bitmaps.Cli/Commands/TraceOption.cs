@@ -11,7 +11,7 @@ internal static class TraceOption
     private const string Alias = "--trace";
 
     /// <summary>How many arguments stand before the command.</summary>
-    public static int CountArguments(string[] args)
+    public static int CountArguments(ReadOnlySpan<string> args)
     {
         int count = 0;
         while (count + 1 < args.Length && args[count] is Name or Alias)

@@ -1,20 +1,16 @@
-using Microsoft.Win32.SafeHandles;
-
 namespace Qcow2Bitmaps.Cli.Output;
 
-/// <summary>Standard output and error without .NET's console, which sends codes to a terminal before the first byte.</summary>
+/// <summary>
+/// Standard output and error. On Linux without .NET's console, which sends codes to a terminal before the first byte, and starts a thread.
+/// </summary>
 internal static class StandardStreams
 {
-    private const int OutputDescriptor = 1;
-    private const int ErrorDescriptor = 2;
+    public static bool IsOutputTerminal => OperatingSystem.IsLinux() ? DescriptorStream.IsTerminal(DescriptorStream.Output)
+        : !Console.IsOutputRedirected;
 
     public static Stream OpenOutput() =>
-        Console.IsOutputRedirected || OperatingSystem.IsWindows() ? Console.OpenStandardOutput() : OpenTerminal(OutputDescriptor);
+        OperatingSystem.IsLinux() ? new DescriptorStream(DescriptorStream.Output) : Console.OpenStandardOutput();
 
     public static Stream OpenError() =>
-        Console.IsErrorRedirected || OperatingSystem.IsWindows() ? Console.OpenStandardError() : OpenTerminal(ErrorDescriptor);
-
-    /// <summary>Files and pipes use the console's stream: it waits for slow readers and shares a file's position.</summary>
-    private static FileStream OpenTerminal(int descriptor) =>
-        new(new SafeFileHandle(descriptor, ownsHandle: false), FileAccess.Write, bufferSize: 0);
+        OperatingSystem.IsLinux() ? new DescriptorStream(DescriptorStream.Error) : Console.OpenStandardError();
 }

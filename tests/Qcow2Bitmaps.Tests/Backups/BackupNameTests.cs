@@ -50,14 +50,13 @@ public sealed class BackupNameTests
     {
         Qemu.Require();
         using var folder = TempFolder.InMemory();
-        string tool = Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll");
         // In the shell's words, as no argument of ours can have such bytes.
         ProcessResult result = await Qemu.RunAsync(
             "bash",
             folder.Path,
             "-ec",
             """
-            here=$PWD/$'f\xff'; mkdir -p "$here/sub"; cd "$here"; t() { dotnet "$TOOL" "$@"; }
+            here=$PWD/$'f\xff'; mkdir -p "$here/sub"; cd "$here"; t() { $TOOL "$@"; }
             t create -q -f qcow2 $'b\xfe' 1M; qemu-io -c 'write -P 5 0 1M' $'b\xfe' > /dev/null
             t chain snapshot $'b\xfe' sub/over; t chain snapshot $'b\xfe' $'over\xfd'
             t create -q -f qcow2 -o data_file=$'d\xfc' sub/data 1M
@@ -65,7 +64,7 @@ public sealed class BackupNameTests
             t backup incremental --ignore-overlays $'b\xfe' more --since c > /dev/null
             cd /; for i in sub/over $'over\xfd' more; do qemu-io -r -c 'read -P 5 0 1M' "$here/$i"; done
             qemu-io -r -c 'read -P 0 0 1M' "$here/sub/data"
-            """.Replace("$TOOL", tool, StringComparison.Ordinal));
+            """.Replace("$TOOL", Tool.ShellCommand, StringComparison.Ordinal));
         Assert.True(result.ExitCode == 0 && !result.Output.Contains("failed", StringComparison.Ordinal), $"{result.Output}{result.Error}");
     }
 }

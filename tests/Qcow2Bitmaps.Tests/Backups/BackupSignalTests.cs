@@ -34,10 +34,9 @@ public sealed class BackupSignalTests
         string[] before = scene.Names();
         long dirty = await scene.DirtyBytesAsync("c");
 
-        // Bytes that cannot be compressed take their time. A shell's background jobs ignore SIGINT, and so would what they start.
-        using Process process = Qemu.Start(
-            "env", folder.Path, "--default-signal=INT", "dotnet", Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"),
-            "backup", "incremental", scene.Disk, scene.Backup("one"), "--since", "c", "--mode", mode, "-c");
+        // Bytes that cannot be compressed take their time.
+        using Process process = Tool.StartInterruptible(
+            folder.Path, "backup", "incremental", scene.Disk, scene.Backup("one"), "--since", "c", "--mode", mode, "-c");
         await Patience.UntilAsync(
             async () => process.HasExited || await LengthAsync(scene.Backup("one.partial")) >= 4 << 20, "the backup has begun");
 

@@ -302,7 +302,7 @@ public sealed partial class BitmapCommandTests : IDisposable
         Qemu.Require();
         await PrepareAsync(["a.qcow2"]);
         string image = _ours.File("a.qcow2");
-        string tool = $"dotnet {Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll")} bitmap";
+        string tool = $"{Tool.ShellCommand} bitmap";
 
         ProcessResult disabled = await Qemu.RunAsync(
             "bash", null, "-c", $"qemu-img bitmap --add -- {image} $'-\\xff\\xc3x' && {tool} --disable -- {image} $'-\\xff\\xc3x'");

@@ -9,8 +9,6 @@ internal static class ConsoleSession
     private const string Prompt = "$ ";
     private const char Separator = '\u001e';
 
-    private static readonly string s_tool = Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll");
-
     /// <summary>Runs a block.</summary>
     /// <returns>The lines that the block should hold: each command, and what it printed to either stream.</returns>
     public static async Task<IReadOnlyList<string>> RunAsync(CodeBlock block, string folder)
@@ -24,7 +22,7 @@ internal static class ConsoleSession
         var script = new StringBuilder(
             $$"""
             exec 2>&1
-            qcow2bitmaps() { command dotnet "{{s_tool}}" "$@"; }
+            qcow2bitmaps() { {{Tool.ShellCommand}} "$@"; }
             dotnet() { [ "$1 $2 $3 $4" = "run --project src/Qcow2Bitmaps.Cli --" ] && shift 4 && qcow2bitmaps "$@"; }
 
             """);

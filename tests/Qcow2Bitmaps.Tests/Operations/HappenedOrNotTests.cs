@@ -117,7 +117,7 @@ public sealed class HappenedOrNotTests
             string? failed;
             using (var trace = new FailingTrace(step))
             {
-                result = await Support.Cli.RunAsync(command.Arguments(Name));
+                result = await Support.Cli.RunAsync(isTerminal: false, command.Arguments(Name));
                 failed = trace.Failed;
             }
 

@@ -12,8 +12,6 @@ public sealed class KilledChainTests
 {
     private const int Rounds = 3;
 
-    private static readonly string s_tool = Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll");
-
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Theory]
@@ -172,7 +170,7 @@ public sealed class KilledChainTests
 
     private static async Task<int> RunAsync(TempFolder folder, string command, int killedAfterMs)
     {
-        using Process process = Qemu.Start("dotnet", folder.Path, [s_tool, .. command.Split(' ')]);
+        using Process process = Tool.Start(folder.Path, command.Split(' '));
         Task<string> error = process.StandardError.ReadToEndAsync(Token);
         using var giveUp = new CancellationTokenSource(killedAfterMs);
         try

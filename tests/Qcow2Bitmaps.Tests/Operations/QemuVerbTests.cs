@@ -62,7 +62,6 @@ public sealed class QemuVerbTests : IDisposable
     public async Task ABaseIsNamedAsTheImageAboveItWould(string current, string top, string name, int? found)
     {
         Qemu.Require();
-        string tool = Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll");
         var results = new List<ProcessResult>();
         foreach (string who in new[] { "theirs", "ours" })
         {
@@ -77,7 +76,7 @@ public sealed class QemuVerbTests : IDisposable
             results.Add(
                 who == "theirs"
                     ? await Qemu.RunAsync("qemu-img", working, arguments)
-                    : await Qemu.RunAsync("dotnet", working, [tool, .. arguments]));
+                    : await Tool.RunAsync(working, arguments));
         }
 
         bool isHere = found is null && Path.Exists(Path.Combine(_folder.File("ours"), current, name)) && name != "top";

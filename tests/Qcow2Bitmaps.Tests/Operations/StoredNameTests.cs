@@ -202,10 +202,9 @@ public sealed class StoredNameTests
         {
             string[] arguments = verb == "create" ? ["create", "-q", "-f", "qcow2"] : ["convert", "-O", "qcow2"];
             await Support.Cli.OkAsync("create", "-q", "-f", "raw", folder.File("source"), "1M");
-            ProcessResult made = await Qemu.RunAsync(
-                "dotnet", folder.Path,
+            ProcessResult made = await Tool.RunAsync(
+                folder.Path,
                 [
-                    Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"),
                     .. arguments,
                     "-o",
                     $"data_file={data.Replace(",", ",,", StringComparison.Ordinal)}",
@@ -252,10 +251,9 @@ public sealed class StoredNameTests
         await Support.Cli.OkAsync("create", "-q", "-f", "qcow2", "-b", "old", "-F", "qcow2", folder.File("overlay"));
         byte[] before = await File.ReadAllBytesAsync(folder.File("overlay"), Token);
 
-        ProcessResult result = await Qemu.RunAsync(
-            "dotnet", folder.Path,
+        ProcessResult result = await Tool.RunAsync(
+            folder.Path,
             [
-                Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"),
                 .. command.Replace("NAME", "file:foo", StringComparison.Ordinal).Split(' '),
             ]);
 

@@ -31,7 +31,7 @@ public sealed class PackageTests(PackedPackages packed) : IClassFixture<PackedPa
     [Theory]
     [InlineData("Qcow2Bitmaps", "lib/net10.0/Qcow2Bitmaps.dll")]
     [InlineData("Qcow2Bitmaps.Cli.any", "tools/net10.0/any/Qcow2Bitmaps.dll")]
-    [InlineData("Qcow2Bitmaps.Cli.linux-x64", "tools/net10.0/linux-x64/Qcow2Bitmaps.dll")]
+    [InlineData("Qcow2Bitmaps.Cli.linux-x64", "tools/any/linux-x64/Qcow2Bitmaps.Cli")]
     [InlineData("Qcow2Bitmaps.Cli", "tools/any/any/DotnetToolSettings.xml")]
     public void HoldsWhatAFeedShows(string id, string file)
     {
@@ -49,6 +49,19 @@ public sealed class PackageTests(PackedPackages packed) : IClassFixture<PackedPa
         Assert.Contains(file, names);
         Assert.Contains("README.md", names);
         Assert.Contains("icon.png", names);
+    }
+
+    [Fact]
+    public void TheToolForAPlatformIsOneNativeFile()
+    {
+        using ZipArchive package = ZipFile.OpenRead(Path.Combine(packed.Feed, $"Qcow2Bitmaps.Cli.linux-x64.{packed.Version}.nupkg"));
+        string[] names = [.. package.Entries.Select(static entry => entry.FullName)
+            .Where(static name => name.StartsWith("tools/", StringComparison.Ordinal))];
+
+        Assert.Equal(["DotnetToolSettings.xml", "Qcow2Bitmaps.Cli"], names.Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        byte[] tool = Read(package, "tools/any/linux-x64/Qcow2Bitmaps.Cli");
+        Assert.True(tool.AsSpan().StartsWith("\u007fELF"u8));
+        Assert.InRange(tool.Length, 0, 10_000_000);
     }
 
     [Fact]

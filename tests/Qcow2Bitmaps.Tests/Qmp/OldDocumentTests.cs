@@ -187,8 +187,8 @@ public sealed class OldDocumentTests
 
     private static async Task<(Process Process, QmpPeer Peer)> StartAsync(TempFolder folder)
     {
-        Process process = Qemu.Start(
-            "dotnet", folder.Path, Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "qmp", "--image", "drive0=drive0.img",
+        Process process = Tool.Start(
+            folder.Path, "qmp", "--image", "drive0=drive0.img",
             "--read-only-image", "guest0=guest0.img", "--read-only-image", "guest1=guest1.img", "--read-only-image", "guest2=guest2.img");
         var peer = new QmpPeer(process.StandardInput.BaseStream, process.StandardOutput.BaseStream);
         await peer.GreetAsync();

@@ -29,10 +29,7 @@ public sealed class QmpCommandTests
         string image = folder.File("disk.qcow2");
         await Qemu.ImgOkAsync("create", "-f", "qcow2", image, "4M");
         await Qemu.ImgOkAsync("bitmap", "--add", image, "old");
-        // A shell's background jobs ignore SIGINT, and so would what they start.
-        using Process process = Qemu.Start(
-            "env", folder.Path, "--default-signal=INT", "dotnet", Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "qmp",
-            "--image", "disk=disk.qcow2");
+        using Process process = Tool.StartInterruptible(folder.Path, "qmp", "--image", "disk=disk.qcow2");
         using var peer = new QmpPeer(process.StandardInput.BaseStream, process.StandardOutput.BaseStream);
         await peer.GreetAsync();
         await peer.OkAsync(AddPersistent);
@@ -325,8 +322,7 @@ public sealed class QmpCommandTests
     {
         using var folder = TempFolder.InMemory();
         await MakeImageAsync(folder);
-        using Process process = Qemu.Start(
-            "dotnet", folder.Path, Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "qmp", "--image", "disk=disk.qcow2");
+        using Process process = Tool.Start(folder.Path, "qmp", "--image", "disk=disk.qcow2");
         Assert.StartsWith(
             "{\"QMP\"", await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken), StringComparison.Ordinal);
         Task sending = SendAsync(process.StandardInput.BaseStream);

@@ -92,7 +92,8 @@ internal sealed record FileMaker(string Name, string Command, params string[] Be
         await PrepareAsync(source, made);
         if (IsOfTool)
         {
-            await Support.Cli.OkAsync(Arguments(source, made));
+            ProcessResult result = await Support.Cli.RunAsync(isTerminal: false, Arguments(source, made));
+            Assert.True(result.ExitCode == 0, $"{Name}: {result.Error}");
             return;
         }
 

@@ -118,7 +118,7 @@ public sealed class FileRightsTests
             await RunAsync(umask, ["qemu-img", .. create]);
             int qemu = ModeOf(Path.Combine(made, "x"));
             File.Delete(Path.Combine(made, "x"));
-            await RunAsync(umask, ["dotnet", Tool, .. create]);
+            await RunAsync(umask, [.. Tool.Command, .. create]);
             Assert.Equal(qemu, ModeOf(Path.Combine(made, "x")));
             File.Delete(Path.Combine(made, "x"));
         }
@@ -133,7 +133,7 @@ public sealed class FileRightsTests
             }
 
             HashSet<string> before = [.. Directory.GetFiles(made)];
-            await RunAsync(umask, ["dotnet", Tool, .. maker.Arguments(folder.Path, made)]);
+            await RunAsync(umask, [.. Tool.Command, .. maker.Arguments(folder.Path, made)]);
             foreach (string path in Directory.GetFiles(made))
             {
                 Assert.True(
@@ -188,8 +188,6 @@ public sealed class FileRightsTests
         await FileMaker.MakeSourcesAsync(templates.Path);
         FileMaker.CopySources(templates.Path, folder.Path, mode);
     }
-
-    private static string Tool => Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll");
 
     private static int ModeOf(string path) => OperatingSystem.IsWindows() ? 0 : (int)File.GetUnixFileMode(path);
 

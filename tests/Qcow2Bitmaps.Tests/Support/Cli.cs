@@ -4,7 +4,7 @@ using Qcow2Bitmaps.Cli.Output;
 
 namespace Qcow2Bitmaps.Tests.Support;
 
-/// <summary>Runs the tool in this process.</summary>
+/// <summary>Runs the tool: in this process, unless a native file is tested.</summary>
 internal static class Cli
 {
     /// <summary>All commands, which write nowhere.</summary>
@@ -14,8 +14,10 @@ internal static class Cli
         return CommandLine.Build(output, new MessageWriter(output, TextWriter.Null));
     }
 
-    public static Task<ProcessResult> RunAsync(params string[] arguments) => RunAsync(isTerminal: false, arguments);
+    public static Task<ProcessResult> RunAsync(params string[] arguments) =>
+        Tool.IsNative ? Tool.RunAsync(null, arguments) : RunAsync(isTerminal: false, arguments);
 
+    /// <summary>Runs the tool in this process, on a terminal or not, and where its calls of the system are watched.</summary>
     public static async Task<ProcessResult> RunAsync(bool isTerminal, params string[] arguments)
     {
         using var stream = new MemoryStream();

@@ -10,8 +10,6 @@ public sealed class KilledSessionTests
 {
     private const long DiskBytes = 8 << 20;
 
-    private static readonly string s_tool = Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll");
-
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     /// <summary>
@@ -35,7 +33,7 @@ public sealed class KilledSessionTests
         await Qemu.ImgOkAsync("bitmap", "--add", target, "b");
         await Qemu.ImgOkAsync("bitmap", "--add", "--disable", target, "off");
         byte[] before = await ReadAsync(target);
-        using (Process process = Qemu.Start("dotnet", folder.Path, [s_tool, "qmp", "--image", "n=" + source, "--image", "t=" + target]))
+        using (Process process = Tool.Start(folder.Path, ["qmp", "--image", "n=" + source, "--image", "t=" + target]))
         using (var peer = new QmpPeer(process.StandardInput.BaseStream, process.StandardOutput.BaseStream))
         {
             await peer.GreetAsync();

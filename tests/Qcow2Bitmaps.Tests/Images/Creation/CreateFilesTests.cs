@@ -122,8 +122,8 @@ public sealed class CreateFilesTests
         using var folder = new TempFolder();
         Directory.CreateDirectory(folder.File("sub"));
 
-        ProcessResult made = await Qemu.RunAsync(
-            "dotnet", folder.Path, Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "create", "-f", "qcow2", "-o",
+        ProcessResult made = await Tool.RunAsync(
+            folder.Path, "create", "-f", "qcow2", "-o",
             "data_file=d", "sub/x", "1M");
 
         // A data file outside the image's folder is warned of.

@@ -40,8 +40,7 @@ internal sealed class CreatedTwice : IDisposable
         string ourImage = Path.Combine(ourFolder, "x");
         // QEMU takes a data file's name relative to the current folder, and so do we: then it must be another one.
         ProcessResult ours = Array.Exists(arguments, static argument => argument.Contains("data_file", StringComparison.Ordinal))
-            ? await Support.Qemu.RunAsync(
-                "dotnet", ourFolder, [Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll"), "create", .. arguments])
+            ? await Tool.RunAsync(ourFolder, ["create", .. arguments])
             : await Support.Cli.RunAsync(["create", .. arguments.Select(argument => argument == "x" ? ourImage : argument)]);
         return new CreatedTwice(folder)
         {

@@ -10,8 +10,6 @@ public sealed class KilledToolTests
     private const int Rounds = 25;
     private const long DiskBytes = 96L << 30;
 
-    private static readonly string s_tool = Path.Combine(AppContext.BaseDirectory, "Qcow2Bitmaps.Cli.dll");
-
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
     [Fact]
@@ -84,7 +82,7 @@ public sealed class KilledToolTests
 
     private static async Task<int> RunAsync(int killedAfterMs, string[] arguments)
     {
-        using Process process = Qemu.Start("dotnet", null, [s_tool, .. arguments]);
+        using Process process = Tool.Start(null, arguments);
         using var giveUp = new CancellationTokenSource(killedAfterMs);
         try
         {
