@@ -2,7 +2,10 @@ using Qcow2Bitmaps.Format;
 
 namespace Qcow2Bitmaps;
 
-/// <summary>A storage that cannot grow has too little space for the operation. Nothing was changed.</summary>
+/// <summary>
+/// A storage that cannot grow has too little space for the operation. Nothing was changed, except by a write of guest data, of which a part
+/// may have been written.
+/// </summary>
 public sealed class NoSpaceException : Qcow2Exception
 {
     private const int SectorBytes = 512;
@@ -14,10 +17,14 @@ public sealed class NoSpaceException : Qcow2Exception
         AvailableBytes = availableBytes;
     }
 
-    /// <summary>The bytes that are needed, in whole clusters.</summary>
+    /// <summary>
+    /// The bytes that are needed, in whole clusters: where <see cref="VolumeBytes"/> is known, all of the volume, else what it lacks.
+    /// </summary>
     public long NeededBytes { get; }
 
-    /// <summary>The bytes that are free, in whole clusters, not necessarily contiguous; null when they are not known.</summary>
+    /// <summary>
+    /// The bytes that there are, counted as <see cref="NeededBytes"/>; those that are free need not be contiguous. Null when not known.
+    /// </summary>
     public long? AvailableBytes { get; }
 
     /// <summary>

@@ -27,7 +27,7 @@ public sealed record BackupCheck
     public long? ComparedBytes { get; internal init; }
 
     /// <summary>
-    /// Whether a backup that was interrupted before its checkpoint was known to record agrees with the disk, and is complete now.
+    /// Whether this call completed a backup in the state <see cref="BackupState.Anchoring"/>, because it agrees with the disk.
     /// </summary>
     public bool IsConfirmed { get; internal init; }
 

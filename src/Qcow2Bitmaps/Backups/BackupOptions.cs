@@ -11,7 +11,11 @@ public sealed record BackupOptions
     /// <summary>The bitmap that says what to copy; null for a full backup.</summary>
     public string? Since { get; init; }
 
-    /// <summary>The recording bitmap that starts in each top image at the point of the backup; null for none.</summary>
+    /// <summary>
+    /// The recording bitmap that starts in each top image at the point of the backup. Null for none: then the bitmap of <see cref="Since"/>
+    /// is cleared, as <see cref="Mode"/> says, in every image of the chain that holds it. Other disks that share such an image lose it;
+    /// <see cref="Operations.FoundOverlay.FindAsync"/> finds them, this call does not look.
+    /// </summary>
     public string? Checkpoint { get; init; }
 
     /// <summary>What happens to the bitmap of <see cref="Since"/>.</summary>

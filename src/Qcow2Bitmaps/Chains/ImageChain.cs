@@ -15,7 +15,8 @@ namespace Qcow2Bitmaps;
 /// <remarks>
 /// As a disk, it is what the guest sees, or what an internal snapshot of the top image contains. Writes go through
 /// <see cref="OpenWriterAsync(CancellationToken)"/>. If an image is shorter than the one above it, the disk reads as zeros beyond its end,
-/// whatever the images below contain. Tables and external data files are opened on first use. Thread-safe.
+/// whatever the images below contain. Tables and external data files are opened on first use. Thread-safe, but bitmaps
+/// must not be read while those of an image of the chain are edited.
 /// </remarks>
 public sealed class ImageChain : Disk
 {
@@ -319,10 +320,21 @@ public sealed class ImageChain : Disk
 
     /// <summary>Finds an image of the chain, whatever path leads to it.</summary>
     /// <param name="path">A path to the image.</param>
-    /// <returns>Its index; null if there is no such file, or it is not part of the chain.</returns>
-    public int? IndexOf(string path) => FileStorage.IdentityOf(path) is { } identity
-        ? _layers.Find(layer => layer.Storage.Key == identity)?.Index
-        : null;
+    /// <returns>Its index; null if it leads to no file, or to one that is not part of the chain.</returns>
+    public int? IndexOf(string path)
+    {
+        try
+        {
+            return FileStorage.IdentityOf(path) is { } identity
+                ? _layers.Find(layer => layer.Storage.Key == identity)?.Index
+                : null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A name that is too long, or leads through what is no folder: names of protocols are such.
+            return null;
+        }
+    }
 
     /// <summary>Lists the extents of one image alone, regardless of the images below it.</summary>
     /// <param name="layer">The index of the image, which must not be raw.</param>

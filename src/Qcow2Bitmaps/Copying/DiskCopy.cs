@@ -12,7 +12,7 @@ public static class DiskCopy
     /// <param name="second">The other one.</param>
     /// <param name="strict">Whether the sizes, and how the images store each part of the disk, must match too, as with
     /// <c>-s</c> of qemu-img.</param>
-    /// <param name="progress">Receives, in the calling context, the position on the disk that the comparison has reached, in bytes.</param>
+    /// <param name="progress">Receives, from any thread, the position on the disk that the comparison has reached, in bytes.</param>
     /// <param name="cancellationToken">Ends the comparison.</param>
     /// <returns>What was found.</returns>
     /// <exception cref="Qcow2FormatException">A table has an entry that cannot be, or a compressed cluster is broken.</exception>

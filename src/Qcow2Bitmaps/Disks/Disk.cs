@@ -24,7 +24,7 @@ public abstract class Disk : IAsyncDisposable
 
     private static readonly byte[] s_zeros = new byte[ZeroBufferBytes];
 
-    /// <summary>The largest disk, in bytes: QEMU's limit, the largest signed number of 63 bits less a gibibyte for alignment.</summary>
+    /// <summary>The largest disk, in bytes: QEMU's limit, 2^63 - 2^30.</summary>
     public const long MaxSizeBytes = long.MaxValue / (1L << 30) * (1L << 30);
 
     /// <summary>Takes the bytes of a storage as a raw disk. It can be written if the storage can.</summary>

@@ -10,7 +10,9 @@ namespace Qcow2Bitmaps;
 /// <summary>The persistent bitmaps of an image, in the order of its directory.</summary>
 /// <remarks>
 /// The list was read when the image was opened or last edited; bits are read on demand, uniform pages never. Thread-safe, but bits must not
-/// be read while an edit of the same image runs. Bits that are missing from the file count as dirty, and a fault reports them.
+/// be read while an edit of the same image runs: readers do not wait for it. After an edit each <see cref="BitmapInfo"/> that was taken
+/// before is refused (<see cref="ArgumentException"/>). While a recording session has the bitmaps, an edit raises
+/// <see cref="InvalidOperationException"/>. Bits that are missing from the file count as dirty, and a fault reports them.
 /// </remarks>
 public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
 {
@@ -66,7 +68,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         LoadAsync(Require(name), findings, cancellationToken);
 
     /// <inheritdoc cref="LoadAsync(string, ICollection{FormatFault}, CancellationToken)"/>
-    /// <param name="bitmap">A bitmap of this collection; distinguishes two bitmaps with the same name.</param>
+    /// <param name="bitmap">A bitmap of this collection, taken since the last edit; distinguishes two bitmaps with the same name.</param>
     public async Task<DirtyBitmap> LoadAsync(
         BitmapInfo bitmap, ICollection<FormatFault>? findings = null, CancellationToken cancellationToken = default)
     {
@@ -98,7 +100,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         ReadExtentsAsync(Require(name), includeClean, findings, cancellationToken);
 
     /// <inheritdoc cref="ReadExtentsAsync(string, bool, ICollection{FormatFault}, CancellationToken)"/>
-    /// <param name="bitmap">A bitmap of this collection; distinguishes two bitmaps with the same name.</param>
+    /// <param name="bitmap">A bitmap of this collection, taken since the last edit; distinguishes two bitmaps with the same name.</param>
     public async IAsyncEnumerable<DirtyExtent> ReadExtentsAsync(
         BitmapInfo bitmap, bool includeClean = false, ICollection<FormatFault>? findings = null,
         [EnumeratorCancellation] CancellationToken cancellationToken = default)
@@ -126,7 +128,7 @@ public sealed class BitmapCollection : IReadOnlyList<BitmapInfo>
         CountDirtyBytesAsync(Require(name), cancellationToken);
 
     /// <inheritdoc cref="CountDirtyBytesAsync(string, CancellationToken)"/>
-    /// <param name="bitmap">A bitmap of this collection; distinguishes two bitmaps with the same name.</param>
+    /// <param name="bitmap">A bitmap of this collection, taken since the last edit; distinguishes two bitmaps with the same name.</param>
     public async Task<long> CountDirtyBytesAsync(BitmapInfo bitmap, CancellationToken cancellationToken = default)
     {
         PersistentBitmap pages = await PersistentBitmap.OpenAsync(_image, bitmap, _image.NewLog(), cancellationToken).ConfigureAwait(false);

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Qcow2Bitmaps.Format;
 using Qcow2Bitmaps.Images.Editing;
 
@@ -181,11 +182,11 @@ public sealed class BitmapEdit
         }
     }
 
-    private static void RequireName(string name)
+    private static void RequireName(string name, [CallerArgumentExpression(nameof(name))] string? parameter = null)
     {
         if (BitmapName.FaultOf(name) is { } fault)
         {
-            throw new ArgumentException(fault, nameof(name));
+            throw new ArgumentException(fault, parameter);
         }
     }
 

@@ -10,7 +10,7 @@ namespace Qcow2Bitmaps;
 /// <summary>One open qcow2 image: its header, its names, its snapshots and its persistent bitmaps.</summary>
 /// <remarks>
 /// Opening reads only the first cluster, the snapshot table and the bitmap directory; it opens no other file, and needs no key, data file
-/// or backing file. Thread-safe; edits of one image are serialized.
+/// or backing file. Thread-safe; edits of one image wait for each other. <see cref="Bitmaps"/> must not be read beside an edit.
 /// </remarks>
 public sealed partial class Qcow2Image : IAsyncDisposable
 {

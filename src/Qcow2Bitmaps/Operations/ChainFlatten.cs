@@ -6,7 +6,7 @@ namespace Qcow2Bitmaps.Operations;
 /// <summary>Creates one standalone image from a chain.</summary>
 /// <remarks>
 /// What the guest sees is copied to a new qcow2 image, with every valid bitmap's bits merged over all images. Cluster size and extended L2
-/// entries are the top image's. Where it ends before that, a target that was not there before goes again.
+/// entries are the top image's. If it fails, a file that it made is removed.
 /// </remarks>
 public sealed class ChainFlatten : ChainOperation
 {

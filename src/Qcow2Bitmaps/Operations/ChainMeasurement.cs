@@ -27,8 +27,8 @@ public sealed record ChainMeasurement
     public ImageRoom Target { get; }
 
     /// <summary>
-    /// The length that the target has once its disk and all its bitmaps are full, at most; null where the target is raw, or its own past
-    /// tells more.
+    /// The length that the target has once its disk and all its bitmaps are full, at most; null where the target is raw, or
+    /// exists already and may have any length.
     /// </summary>
     public long? FullyAllocatedBytes { get; internal init; }
 

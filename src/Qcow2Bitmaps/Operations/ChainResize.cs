@@ -13,14 +13,14 @@ public sealed class ChainResize : IAsyncDisposable
 {
     private readonly FileStorage _storage;
     private readonly IBackingResolver _resolver;
-    private readonly Qcow2OpenOptions _openOptions;
+    private readonly ChainOpenOptions _open;
     private ImageStorage? _dataFile;
 
     private ChainResize(FileStorage storage, Qcow2Image? image, ChainOpenOptions open)
     {
         _storage = storage;
         Image = image;
-        _openOptions = open.Image;
+        _open = open;
         _resolver = open.Resolver ?? FileBackingResolver.ForTop(storage.Name, open.AllowedFolders);
     }
 
@@ -42,7 +42,8 @@ public sealed class ChainResize : IAsyncDisposable
         string path, ChainOpenOptions? open = null, CancellationToken cancellationToken = default)
     {
         open ??= new ChainOpenOptions();
-        var storage = FileStorage.Open(path, FileAccess.ReadWrite, (open with { WritableLayers = [0] }).LockOf(0));
+        open = open with { WritableLayers = [0], Image = open.Image with { IsLenient = false } };
+        var storage = FileStorage.Open(path, FileAccess.ReadWrite, open.LockOf(0));
         try
         {
             string format = open.TopFormat ?? await ImageFormat.ProbeAsync(storage, cancellationToken).ConfigureAwait(false);
@@ -115,10 +116,10 @@ public sealed class ChainResize : IAsyncDisposable
         else
         {
             ImageStorage below = await new BackingReference(_storage.Name, name, image.BackingFormat, 1).OpenAsync(
-                _resolver, ImageLock.Read, cancellationToken).ConfigureAwait(false);
+                _resolver, _open.LockOf(1), cancellationToken).ConfigureAwait(false);
             ImageChain chain = await ImageChain.OpenAsync(
                 below,
-                new ChainOpenOptions { TopFormat = image.BackingFormat, Resolver = _resolver, Image = _openOptions },
+                new ChainOpenOptions { TopFormat = image.BackingFormat, Resolver = _resolver, Image = _open.Image },
                 cancellationToken).ConfigureAwait(false);
             await using (chain.ConfigureAwait(false))
             {
@@ -158,7 +159,7 @@ public sealed class ChainResize : IAsyncDisposable
             {
                 Access = FileAccess.ReadWrite,
                 IsDataFile = true,
-            }.OpenAsync(_resolver, ImageLock.Write, cancellationToken).ConfigureAwait(false)
+            }.OpenAsync(_resolver, _open.LockOf(0), cancellationToken).ConfigureAwait(false)
             : null;
 
     /// <summary>A device is refused before a mode that no raw image has.</summary>

@@ -6,8 +6,8 @@ namespace Qcow2Bitmaps.Operations;
 public sealed record MergeOptions
 {
     /// <summary>
-    /// The topmost image that is committed, or the one that gets another backing file; the active image when null. The chain has to be that
-    /// of the active image: else a bitmap of an overlay that is not valid may look valid afterwards.
+    /// The topmost image that is committed, or the one that gets another backing file; the active image when null. Open the chain from the
+    /// active image even if this one is lower: otherwise an invalid bitmap of an image above may look valid afterwards.
     /// </summary>
     public string? TopPath { get; init; }
 
@@ -43,9 +43,9 @@ public sealed record MergeOptions
     public bool DisablesGaps { get; init; }
 
     /// <summary>
-    /// Whether the operation goes on with what qemu-img goes on with: images whose file ends before clusters that they name
-    /// (<see cref="ImageChain.FindTruncationsAsync"/>), where zeros are copied for what is missing, and internal snapshots that read other
-    /// data afterwards (<see cref="ChainOperation.ChangedSnapshots"/>). Else both are refused before anything is written.
+    /// Whether to continue in two cases that lose data, and that qemu-img ignores: images whose file ends before clusters that they name
+    /// (<see cref="ImageChain.FindTruncationsAsync"/>), whose missing data become zeros, and internal snapshots that read other data
+    /// afterwards (<see cref="ChainOperation.ChangedSnapshots"/>). Otherwise both are refused before anything is written.
     /// </summary>
     public bool AcceptsLosses { get; init; }
 

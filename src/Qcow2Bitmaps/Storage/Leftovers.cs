@@ -4,7 +4,8 @@ namespace Qcow2Bitmaps.Storage;
 
 /// <summary>What a completed operation could not clean up: space that was not freed, a file that was not removed.</summary>
 /// <remarks>
-/// An operation either throws and has changed nothing, or takes effect and returns. A failure to clean up afterwards is no error: it is
+/// An edit, a resize or a snapshot either throws and has changed nothing, or takes effect and returns. (A commit, pull, rebase or populate
+/// that throws may have done a part of its work: run it again.) A failure to clean up afterwards is no error: it is
 /// reported to the callback that the caller, or one of its callers, registered with <see cref="TellTo"/>. Without a callback it is not
 /// reported; a check finds what is left in an image.
 /// </remarks>

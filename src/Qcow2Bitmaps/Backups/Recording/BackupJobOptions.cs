@@ -44,7 +44,7 @@ public sealed record BackupJobOptions
 
     /// <summary>
     /// Runs when everything is copied and flushed, before the job decides what becomes of its bitmap: to close the target, or to wait for
-    /// other jobs. If it fails, the job fails, and nothing counts as copied. If the job is cancelled meanwhile, the token is.
+    /// other jobs. If it fails, the job fails, and nothing counts as copied. Cancelling the job cancels the token.
     /// </summary>
     public Func<CancellationToken, ValueTask>? BeforeCompletion { get; init; }
 

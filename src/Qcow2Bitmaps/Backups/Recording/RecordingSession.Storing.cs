@@ -107,7 +107,7 @@ public sealed partial class RecordingSession
 
         // Set even if the edit fails, as the image may have been switched.
         _isStored = true;
-        await EditAsync(edit, cancellationToken).ConfigureAwait(false);
+        await EditAsync(edit, cancellationToken, stores: true).ConfigureAwait(false);
         foreach (LiveBitmap bitmap in stored)
         {
             bitmap.IsChanged = false;
@@ -121,10 +121,16 @@ public sealed partial class RecordingSession
         await MarkStoredAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    private async ValueTask EditAsync(BitmapEdit edit, CancellationToken cancellationToken)
+    private async ValueTask EditAsync(BitmapEdit edit, CancellationToken cancellationToken, bool stores = false)
     {
         // The writer is idle meanwhile, and all its data are on disk.
         using ImageGate.Release alone = await Image.Handle.EnterAsync(cancellationToken).ConfigureAwait(false);
+        if (stores)
+        {
+            // A flush that ran beside may have failed since the writer was asked.
+            _writer?.RequireIntact();
+        }
+
         if (_isUncertain)
         {
             await Image.Handle.ReloadAsync().ConfigureAwait(false);

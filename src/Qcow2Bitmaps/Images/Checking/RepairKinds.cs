@@ -18,6 +18,6 @@ public enum RepairKinds
     /// Repair bitmap faults that keep QEMU from opening the image. Doubtful ranges of a bitmap become dirty, or the bitmap is dropped.
     /// </summary>
     Bitmaps = 4,
-    /// <summary>What <c>qemu-img check -r all</c> does.</summary>
+    /// <summary>What <c>qemu-img check -r all</c> does: without <see cref="Bitmaps"/>.</summary>
     All = Leaks | Corruptions,
 }

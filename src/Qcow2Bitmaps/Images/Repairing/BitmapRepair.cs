@@ -178,7 +178,10 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
             isSound = false;
             if (isInUse && await MayBeSharedAsync(bitmap.TableOffset, bitmap.TableBytes, cancellationToken).ConfigureAwait(false))
             {
-                log.Say($"Bitmap '{bitmap.Name}' is not repaired: something else may use the clusters of its table too");
+                log.Say(
+                    $"Bitmap '{bitmap.Name}' is not repaired, nor any other with its table: "
+                    + $"something else may use the clusters of its table too");
+                _settled.Add(key);
                 return;
             }
 
@@ -199,7 +202,12 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
             }
         }
 
-        if ((isInUse || await HasCleanTailAsync(bitmap, table, cancellationToken).ConfigureAwait(false)) && isSound)
+        if (!isInUse)
+        {
+            await ClearTailAsync(bitmap, table, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (isSound)
         {
             _settled.Add(key);
         }
@@ -218,15 +226,14 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
     }
 
     /// <summary>Clears the bits past the disk's end, one byte at a time.</summary>
-    /// <returns>Whether none was set.</returns>
-    private async ValueTask<bool> HasCleanTailAsync(BitmapInfo bitmap, ulong[] table, CancellationToken cancellationToken)
+    private async ValueTask ClearTailAsync(BitmapInfo bitmap, ulong[] table, CancellationToken cancellationToken)
     {
         long bits = _geometry.BitmapBits(System.Numerics.BitOperations.Log2((ulong)bitmap.GranularityBytes));
         long used = bits - ((table.Length - 1) * _geometry.BitsPerBitmapCluster);
         var entry = new BitmapTableEntry(table.Length == bitmap.TableEntries ? table[^1] : 0);
         if (!entry.HasData || entry.Check(_geometry.ClusterBits) != FaultCode.None || used >= _geometry.BitsPerBitmapCluster)
         {
-            return true;
+            return;
         }
 
         int firstByte = (int)(used >> 3);
@@ -240,7 +247,7 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
 
         if (bytes.AsSpan(0, read).SequenceEqual(kept))
         {
-            return true;
+            return;
         }
 
         if (await MayBeSharedAsync(entry.Offset, _geometry.ClusterSizeBytes, cancellationToken).ConfigureAwait(false))
@@ -255,7 +262,5 @@ internal sealed class BitmapRepair(ImageHandle image, FindingLog log)
             await _storage.WriteAsync((long)entry.Offset + firstByte, kept, CancellationToken.None).ConfigureAwait(false);
             await _storage.FlushAsync(CancellationToken.None).ConfigureAwait(false);
         }
-
-        return false;
     }
 }
