@@ -12,8 +12,6 @@ namespace Qcow2Bitmaps.Cli;
 /// <summary>Parses the command line, runs a command, and reports errors.</summary>
 internal static class CommandLine
 {
-    private const int BrokenPipe = 32;
-
     // A file name may start with '@': it must not be read as a list of arguments.
     private static readonly ParserConfiguration s_configuration = new() { ResponseFileTokenReplacer = null };
 
@@ -53,11 +51,6 @@ internal static class CommandLine
             output.Write(help.ToString());
             output.Flush();
             return exitCode;
-        }
-        catch (IOException e) when (e.InnerException is IOException { HResult: BrokenPipe })
-        {
-            // The reader closed the pipe, as "| head" does.
-            return ExitCode.Error;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

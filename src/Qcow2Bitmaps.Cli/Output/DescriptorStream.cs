@@ -12,6 +12,9 @@ internal sealed partial class DescriptorStream(int descriptor) : Stream
 
     private const int Interrupted = 4;
     private const int WouldBlock = 11;
+    private const int BrokenPipe = 32;
+    private const int GetFlags = 1;
+    private const int ReadOnly = 0;
     private const short WritableEvent = 4;
 
     public override bool CanRead => false;
@@ -29,6 +32,22 @@ internal sealed partial class DescriptorStream(int descriptor) : Stream
     }
 
     public static bool IsTerminal(int descriptor) => NativeIsTerminal(descriptor) == 1;
+
+    /// <summary>
+    /// Gives the number of each standard stream that is closed to a file that cannot be written. An image would get that number otherwise,
+    /// and be overwritten with messages.
+    /// </summary>
+    public static void OccupyClosed()
+    {
+        for (int descriptor = 0; descriptor <= Error; descriptor++)
+        {
+            if (NativeControl(descriptor, GetFlags) < 0)
+            {
+                // The system gives the lowest number that is free.
+                _ = NativeOpen("/dev/null\0"u8, ReadOnly);
+            }
+        }
+    }
 
     public override void Flush()
     {
@@ -63,6 +82,11 @@ internal sealed partial class DescriptorStream(int descriptor) : Stream
                 var poll = new PollDescriptor { Descriptor = descriptor, Events = WritableEvent };
                 _ = NativePoll(ref poll, 1, -1);
             }
+            else if (error == BrokenPipe)
+            {
+                // Nobody reads any more, as behind "| head": that is no failure of the command.
+                return;
+            }
             else if (error != Interrupted)
             {
                 throw IOException.Of($"{new Win32Exception(error)}", error);
@@ -72,6 +96,12 @@ internal sealed partial class DescriptorStream(int descriptor) : Stream
 
     [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
     private static partial nint NativeWrite(int descriptor, ReadOnlySpan<byte> bytes, nuint count);
+
+    [LibraryImport("libc", EntryPoint = "open")]
+    private static partial int NativeOpen(ReadOnlySpan<byte> path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "fcntl")]
+    private static partial int NativeControl(int descriptor, int command);
 
     [LibraryImport("libc", EntryPoint = "poll")]
     private static partial int NativePoll(ref PollDescriptor descriptor, nuint count, int timeoutMilliseconds);

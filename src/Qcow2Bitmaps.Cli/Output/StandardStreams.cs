@@ -8,6 +8,15 @@ internal static class StandardStreams
     public static bool IsOutputTerminal => OperatingSystem.IsLinux() ? DescriptorStream.IsTerminal(DescriptorStream.Output)
         : !Console.IsOutputRedirected;
 
+    /// <summary>Call it before anything is opened: see <see cref="DescriptorStream.OccupyClosed"/>.</summary>
+    public static void OccupyClosed()
+    {
+        if (OperatingSystem.IsLinux())
+        {
+            DescriptorStream.OccupyClosed();
+        }
+    }
+
     public static Stream OpenOutput() =>
         OperatingSystem.IsLinux() ? new DescriptorStream(DescriptorStream.Output) : Console.OpenStandardOutput();
 
